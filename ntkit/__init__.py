@@ -1,0 +1,35 @@
+"""ntkit: silence the spurious neurons of a frozen ONNX classifier and retrain its last layer."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ntkit._debias import debias
+    from ntkit.estimators import NeuronTuneClassifier
+    from ntkit.extraction import OnnxEmbedder
+    from ntkit.frozen_model import FrozenModel
+    from ntkit.head import LinearHead
+
+__version__ = "0.1.0"
+__all__ = ["FrozenModel", "LinearHead", "NeuronTuneClassifier", "OnnxEmbedder", "debias"]
+
+# Imported on first use, so that `import ntkit` stays light.
+_HOME = {
+    "FrozenModel": "ntkit.frozen_model",
+    "LinearHead": "ntkit.head",
+    "NeuronTuneClassifier": "ntkit.estimators",
+    "OnnxEmbedder": "ntkit.extraction",
+    "debias": "ntkit._debias",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'ntkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,112 @@
+"""Who got what wrong: outcomes of a head on samples it was not fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold, train_test_split
+
+from ntkit.estimators._solver import Solution
+from ntkit.exceptions import InputError
+
+__all__ = ["Rows", "class_logits", "cross_fitted_logits", "folds_of", "hold_out"]
+
+Array = NDArray[Any]
+Fold = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled embeddings: X (N, D), class index (N,), weight (N,)."""
+
+    X: Array
+    y_index: Array
+    weight: Array
+
+    def take(self, index: Array) -> Rows:
+        """Return the rows with these indices."""
+        return Rows(self.X[index], self.y_index[index], self.weight[index])
+
+
+def class_logits(solution: Solution, X: Array) -> Array:
+    """Logits with one column per class, (N, C); a single logit z becomes [0, z]."""
+    logits = X @ solution.coef.T + solution.intercept
+    return np.hstack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
+
+
+def folds_of(identification: Any, rows: Rows, random_state: Any) -> list[Fold] | None:
+    """Cross-fitting folds for an int or a splitter; None where the samples are too few to split.
+
+    Raises
+    ------
+    InputError
+        If a splitter tests a sample twice.
+    """
+    if not isinstance(identification, int | np.integer):
+        folds = [(train, test) for train, test in identification.split(rows.X, rows.y_index)]
+        times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(rows.X))
+        if times.max() > 1:
+            raise InputError(
+                "The identification splitter tests a sample more than once; use a partition such "
+                "as StratifiedKFold."
+            )
+        return folds
+    smallest = int(np.bincount(rows.y_index).min())
+    n_splits = min(int(identification), smallest)
+    if n_splits < 2:
+        return None
+    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=random_state)
+    return list(splitter.split(np.zeros(len(rows.y_index)), rows.y_index))
+
+
+def hold_out(share: float, rows: Rows, random_state: Any) -> tuple[Rows, Rows] | None:
+    """Split into (tuning, identification) rows, stratified; None where they are too few."""
+    n_held = int(np.ceil(share * len(rows.X)))
+    counts = np.bincount(rows.y_index)
+    if counts.min() < 2 or n_held < len(counts) or len(rows.X) - n_held < len(counts):
+        return None
+    kept, held = train_test_split(
+        np.arange(len(rows.X)),
+        test_size=n_held,
+        stratify=rows.y_index,
+        random_state=random_state,
+    )
+    return rows.take(np.sort(kept)), rows.take(np.sort(held))
+
+
+def cross_fitted_logits(
+    rows: Rows,
+    weight: Array,
+    folds: Iterable[Fold],
+    fit: Callable[[Rows, Array], Solution],
+    n_classes: int,
+    n_jobs: int | None,
+) -> tuple[Array, Array]:
+    """Logits of every tested row from a head that gave that row weight 0.
+
+    Returns
+    -------
+    logits : ndarray of shape (N, n_classes)
+    tested : ndarray of bool, shape (N,)
+        Rows that some fold tests; the others have no logits.
+    """
+
+    def one(test: Array, train: Array) -> Array:
+        fold_weight = np.zeros_like(weight)
+        fold_weight[train] = weight[train]
+        return class_logits(fit(rows, fold_weight), rows.X[test])
+
+    folds = list(folds)
+    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(one)(test, train) for train, test in folds
+    )
+    logits = np.zeros((len(rows.X), n_classes))
+    tested = np.zeros(len(rows.X), dtype=bool)
+    for (_, test), part in zip(folds, parts, strict=True):
+        logits[test], tested[test] = part, True
+    return logits, tested

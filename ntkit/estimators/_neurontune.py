@@ -1,0 +1,557 @@
+"""NeuronTune: suppress the neurons behind spurious predictions, retrain the head on the rest."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from ntkit.estimators._base import LinearHeadClassifier
+from ntkit.estimators._identification import (
+    Rows,
+    class_logits,
+    cross_fitted_logits,
+    folds_of,
+    hold_out,
+)
+from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
+from ntkit.estimators._weights import class_weighted, correctness_balanced
+from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.head import LinearHead
+from ntkit.spuriousness import (
+    contributions,
+    live_neurons,
+    sfit,
+    spare_neurons,
+    spuriousness_scores,
+    suppressed_neurons,
+)
+
+__all__ = ["NeuronTuneClassifier"]
+
+Array = NDArray[Any]
+_logger = logging.getLogger(__name__)
+_MUCH = 0.7  # share of live neurons above which a mask no longer singles anything out
+
+
+class NeuronTuneClassifier(LinearHeadClassifier):
+    r"""Last-layer retraining on the neurons that are not spurious (NeuronTune).
+
+    Needs embeddings and class labels; no group labels.
+
+    1. The original head (``head``, or an ERM head fitted here) predicts an identification set.
+    2. Every neuron i gets a spuriousness score per class y,
+       :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)`: median activation
+       on misclassified minus on correctly classified samples of the class.
+    3. The neurons :math:`S = \{i : \delta_i^y > \lambda \text{ for any } y\}` are suppressed.
+    4. A class-balanced linear head is retrained on the remaining neurons. Its weights on S are
+       exact zeros, so it works on unmasked embeddings and exports as a plain linear layer.
+
+    The defaults are the paper's method. At λ = 0 it flags most neurons of most models;
+    ``standardize=True`` with a positive threshold, or a ``max_suppressed`` share, singles out the
+    strongest ones.
+
+    Parameters
+    ----------
+    threshold : float, default=0.0
+        λ; in standard deviations of the neuron with ``standardize=True``.
+    max_suppressed : float in [0, 1], default=1.0
+        Largest share of live (non-constant) neurons to suppress; the highest scores go first.
+    aggregation : {"union", "intersection", "per_class"}, default="union"
+        Suppress what any class flags, what every scored class flags, or in each class's weights
+        what that class flags. With two classes only the difference of the two weight rows
+        matters, so there "per_class" is the same as "intersection".
+    statistic : {"median", "mean", "contribution"}, default="median"
+        What is compared between misclassified and correct samples: the median or mean
+        activation, or the median contribution (activation times its push toward the strongest
+        wrong logit).
+    standardize : bool, default=False
+        Divide scores by the neuron's standard deviation over the identification set.
+    activation : {"signed", "magnitude"}, default="signed"
+        Compare activations as they are, or their absolute values.
+    suppression : float in [0, 1], default=1.0
+        1 zeroes a suppressed neuron, less scales it by ``1 - suppression`` before retraining.
+        Without a penalty the retrained weights undo any scaling, so values below 1 act through
+        ``C`` alone; 0 is class-balanced retraining.
+    n_rounds : int, default=1
+        Rounds of identification; each starts from the head of the last, and masks accumulate.
+    min_misclassified : int, default=1
+        A class with fewer misclassified identification samples is not scored.
+    min_neurons : int, default=1
+        Live neurons to keep when the rule would suppress all of them.
+    identification : int, splitter, float or "train", default=5
+        Identification set when ``fit`` gets no ``X_val``: cross-fitted predictions on the
+        training samples by so many stratified folds or by a splitter (a partition); a float holds
+        out that share, stratified, from fitting and retraining; "train" takes in-sample
+        predictions, which a memorising head makes useless. A given ``head`` predicts the
+        training samples as it is. Classes with fewer than two samples fall back to "train".
+    error_weight : float or "balanced", default=1.0
+        Factor on the weight of training samples that the original head misclassifies
+        (cross-fitted where the head is fitted here). "balanced" gives correct and misclassified
+        samples of each class equal weight, judged by a cross-fitted class-balanced head.
+    head : LinearHead, default=None
+        The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
+        samples.
+    C : float, default=1.0
+        Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``.
+    class_weight : "balanced", dict or None, default="balanced"
+        As in scikit-learn's ``LogisticRegression``; the ERM head is fitted without it.
+    tol : float, default=1e-5
+        Tolerance of the head solver.
+    max_iter : int, default=1000
+        Most iterations of the head solver.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU.
+    n_jobs : int, default=None
+        Threads for the cross-fitting folds.
+    random_state : int, RandomState instance or None, default=None
+        Decides the folds and splits.
+    verbose : bool, default=False
+        Log each step at level INFO rather than DEBUG.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (C,)
+        Class labels.
+    coef_ : ndarray of shape (1, D) or (C, D)
+        Weights; zero on suppressed neurons.
+    intercept_ : ndarray of shape (1,) or (C,)
+        Bias.
+    head_ : LinearHead
+        The two as one value.
+    spuriousness_scores_ : ndarray of shape (C, D)
+        Scores of the last round; NaN rows for classes that could not be scored.
+    suppressed_ : ndarray of bool, shape (D,)
+        Neurons suppressed for every class.
+    suppressed_per_class_ : ndarray of bool, shape (C, D)
+        What each class flags (with "per_class": suppresses).
+    gains_ : ndarray of shape (D,)
+        Factor on each neuron, ``1 - suppression`` on suppressed ones.
+    live_ : ndarray of bool, shape (D,)
+        Neurons that vary on the identification set.
+    spared_ : bool
+        Whether the rule would have suppressed every live neuron.
+    erm_head_ : LinearHead
+        The original head.
+    n_errors_ : ndarray of shape (C,)
+        Misclassified identification samples of each class, by the original head.
+    sfit_ : float
+        The paper's SFit of the retrained head on the identification set (in-sample when that is
+        the training set): a diagnostic, see :func:`ntkit.spuriousness.sfit`.
+    n_iter_ : ndarray of shape (1,)
+        Iterations of the last head fit.
+    n_features_in_ : int
+        D.
+    feature_names_in_ : ndarray of shape (D,)
+        Names of the neurons, where ``X`` has column names.
+
+    References
+    ----------
+    Zheng, Ye, Zhang: NeuronTune: Towards Self-Guided Spurious Bias Mitigation. ICML 2025,
+    arXiv 2505.24048.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit import NeuronTuneClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 400)
+    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
+    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    >>> clf = NeuronTuneClassifier(threshold=0.5, standardize=True, random_state=0).fit(X, y)
+    >>> clf.suppressed_
+    array([False,  True, False])
+    >>> clf.head_
+    LinearHead(n_neurons=3, 1 silent, classes=[0, 1], one sigmoid logit, float64)
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+        "threshold": [Interval(Real, None, None, closed="neither")],
+        "max_suppressed": [Interval(Real, 0, 1, closed="both")],
+        "aggregation": [StrOptions({"union", "intersection", "per_class"})],
+        "statistic": [StrOptions({"median", "mean", "contribution"})],
+        "standardize": ["boolean"],
+        "activation": [StrOptions({"signed", "magnitude"})],
+        "suppression": [Interval(Real, 0, 1, closed="both")],
+        "n_rounds": [Interval(Integral, 1, None, closed="left")],
+        "min_misclassified": [Interval(Integral, 1, None, closed="left")],
+        "min_neurons": [Interval(Integral, 1, None, closed="left")],
+        "identification": [
+            Interval(Integral, 2, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+            StrOptions({"train"}),
+            HasMethods(["split"]),
+        ],
+        "error_weight": [Interval(Real, 0, None, closed="neither"), StrOptions({"balanced"})],
+        "head": [LinearHead, None],
+        "C": [Interval(Real, 0, None, closed="right")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "device": [StrOptions({"cpu", "cuda", "auto"})],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        threshold: float = 0.0,
+        *,
+        max_suppressed: float = 1.0,
+        aggregation: str = "union",
+        statistic: str = "median",
+        standardize: bool = False,
+        activation: str = "signed",
+        suppression: float = 1.0,
+        n_rounds: int = 1,
+        min_misclassified: int = 1,
+        min_neurons: int = 1,
+        identification: Any = 5,
+        error_weight: float | str = 1.0,
+        head: LinearHead | None = None,
+        C: float = 1.0,
+        class_weight: Any = "balanced",
+        tol: float = 1e-5,
+        max_iter: int = 1000,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.threshold = threshold
+        self.max_suppressed = max_suppressed
+        self.aggregation = aggregation
+        self.statistic = statistic
+        self.standardize = standardize
+        self.activation = activation
+        self.suppression = suppression
+        self.n_rounds = n_rounds
+        self.min_misclassified = min_misclassified
+        self.min_neurons = min_neurons
+        self.identification = identification
+        self.error_weight = error_weight
+        self.head = head
+        self.C = C
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> NeuronTuneClassifier:
+        """Find the spurious neurons, suppress them and retrain the head.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            Embeddings of the training (tuning) set; float32 stays float32.
+        y : array-like of shape (N,)
+            Class labels.
+        sample_weight : array-like of shape (N,), optional
+            Weights; 0 leaves a sample out.
+        X_val, y_val : array-like of shape (M, D) and (M,), optional
+            Identification set; takes the place of ``identification``.
+        sample_weight_val : array-like of shape (M,), optional
+            Its weights.
+
+        Returns
+        -------
+        NeuronTuneClassifier
+            Itself, fitted.
+
+        Raises
+        ------
+        InputError
+            If labels do not match the head's classes, or a class has no sample of positive
+            weight.
+        DeviceError
+            If ``device="cuda"`` and there is no GPU.
+        """
+        rows = self._rows(X, y, sample_weight)
+        rng = check_random_state(self.random_state)
+        split_seed = int(rng.randint(np.iinfo(np.int32).max))
+        tune, identify, folds = self._sets(rows, X_val, y_val, sample_weight_val, split_seed)
+        fit = self._head_fitter()
+
+        original = self._original_head(tune, fit)
+        first_folds = None if self.head is not None else folds
+        logits, identify = self._predictions(
+            original, tune, tune.weight, identify, first_folds, fit
+        )
+        weight = self._tuning_weight(tune, folds, fit, split_seed, original)
+        self.n_errors_ = np.bincount(
+            identify.y_index[_wrong(logits, identify) & (identify.weight > 0)],
+            minlength=len(self.classes_),
+        )
+
+        current, suppressed = original, np.zeros(0, dtype=bool)
+        for round_ in range(self.n_rounds):
+            if round_:
+                fit_masked = self._head_fitter(self._gains(suppressed))
+                logits, identify = self._predictions(
+                    current, tune, weight, identify, folds, fit_masked
+                )
+            scores = self._score(identify, logits, current)
+            found = self._suppress(scores, identify, suppressed)
+            if round_ and np.array_equal(found, suppressed):
+                break
+            suppressed = found
+            current = self._head_fitter(self._gains(suppressed))(tune, weight)
+            self._log("round %d: %d neurons suppressed", round_ + 1, int(self.suppressed_.sum()))
+
+        self.gains_ = 1 - self.suppression * self.suppressed_
+        self.coef_, self.intercept_ = current.coef, current.intercept
+        self.n_iter_ = np.array([current.n_iter])
+        final = _wrong(class_logits(current, identify.X), identify)
+        self.sfit_ = sfit(self._plain_scores(identify, final))
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # On data of two features the published rule suppresses a useful one.
+        tags.classifier_tags.poor_score = True
+        return tags
+
+    # -- the sets ---------------------------------------------------------------------------
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        self.classes_, y_index = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError(
+                f"A classifier needs samples of at least 2 classes; y holds 1 class: "
+                f"{self.classes_[0].item()!r}."
+            )
+        weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+        if (weight < 0).any():
+            raise InputError("sample_weight holds negative values; weights must be >= 0.")
+        empty = np.bincount(y_index, weights=weight) <= 0
+        if empty.any():
+            raise InputError(
+                f"The class {self.classes_[empty][0].item()!r} has no sample of positive weight."
+            )
+        return Rows(X, y_index, weight)
+
+    def _sets(
+        self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any, seed: int
+    ) -> tuple[Rows, Rows, list[tuple[Array, Array]] | None]:
+        """Tuning rows, identification rows, and the folds where the two are the same."""
+        if X_val is not None:
+            return rows, self._identification_rows(X_val, y_val, weight_val, rows.X.dtype), None
+        if self.identification == "train":
+            return rows, rows, None
+        if isinstance(self.identification, Real) and not isinstance(self.identification, Integral):
+            split = hold_out(float(self.identification), rows, seed)
+            return (*split, None) if split else (rows, rows, None)
+        return rows, rows, folds_of(self.identification, rows, seed)
+
+    def _identification_rows(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> Rows:
+        if y is None:
+            raise InputError("X_val needs its labels; pass y_val as well.")
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=False)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise InputError(
+                f"y_val holds labels that y does not: {unknown[:5].tolist()}; use the same labels."
+            )
+        weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+        return Rows(np.asarray(X, dtype=dtype), np.searchsorted(self.classes_, y), weight)
+
+    # -- heads and outcomes -----------------------------------------------------------------
+
+    def _head_fitter(self, gains: Array | None = None) -> Callable[[Rows, Array], Solution]:
+        device = resolve_device(self.device)
+
+        def fit(rows: Rows, weight: Array) -> Solution:
+            return fit_linear_head(
+                rows.X,
+                rows.y_index,
+                weight,
+                n_classes=len(self.classes_),
+                C=self.C,
+                gains=gains,
+                tol=self.tol,
+                max_iter=self.max_iter,
+                device=device,
+            )
+
+        return fit
+
+    def _original_head(self, tune: Rows, fit: Callable[[Rows, Array], Solution]) -> Solution:
+        if self.head is None:
+            solution = fit(tune, tune.weight)
+            self.erm_head_ = LinearHead(solution.coef, solution.intercept, self.classes_)
+            return solution
+        if self.head.n_neurons != tune.X.shape[1]:
+            raise InputError(
+                f"The head reads {self.head.n_neurons} neurons, but X has {tune.X.shape[1]} "
+                "columns; pass the embeddings of the head's own model."
+            )
+        missing = np.setdiff1d(self.head.classes, self.classes_)
+        if len(missing) and np.isin(self.classes_, self.head.classes).all():
+            raise InputError(f"y holds no sample of class {missing[0].item()!r} of the head.")
+        self.erm_head_ = self.head.aligned_to(self.classes_)
+        return Solution(
+            self.erm_head_.coef.astype(tune.X.dtype),
+            self.erm_head_.intercept.astype(tune.X.dtype),
+            0,
+        )
+
+    def _predictions(
+        self,
+        head: Solution,
+        tune: Rows,
+        weight: Array,
+        identify: Rows,
+        folds: list[tuple[Array, Array]] | None,
+        fit: Callable[[Rows, Array], Solution],
+    ) -> tuple[Array, Rows]:
+        """Logits on the identification rows, by ``head`` or cross-fitted over ``folds``."""
+        if folds is None:
+            return class_logits(head, identify.X), identify
+        logits, tested = cross_fitted_logits(
+            tune, weight, folds, fit, len(self.classes_), self.n_jobs
+        )
+        if tested.all():
+            return logits, identify
+        return logits, Rows(identify.X, identify.y_index, np.where(tested, identify.weight, 0.0))
+
+    def _tuning_weight(
+        self,
+        tune: Rows,
+        folds: list[tuple[Array, Array]] | None,
+        fit: Callable[[Rows, Array], Solution],
+        seed: int,
+        original: Solution,
+    ) -> Array:
+        balanced = class_weighted(tune.weight, tune.y_index, self.classes_, self.class_weight)
+        if self.error_weight == 1:
+            return balanced
+        reference = (
+            class_weighted(tune.weight, tune.y_index, self.classes_, "balanced")
+            if self.error_weight == "balanced"
+            else tune.weight
+        )
+        if self.error_weight != "balanced" and self.head is not None:
+            logits = class_logits(original, tune.X)
+        else:
+            folds = folds or folds_of(5, tune, seed)
+            if folds is None:
+                logits = class_logits(fit(tune, reference), tune.X)
+            else:
+                logits, _ = cross_fitted_logits(
+                    tune, reference, folds, fit, len(self.classes_), self.n_jobs
+                )
+        wrong = _wrong(logits, tune)
+        if self.error_weight == "balanced":
+            return correctness_balanced(balanced, tune.y_index, wrong)
+        return np.where(wrong, self.error_weight, 1.0) * balanced
+
+    # -- scores and mask --------------------------------------------------------------------
+
+    def _plain_scores(self, identify: Rows, wrong: Array, **options: Any) -> Array:
+        return spuriousness_scores(
+            options.pop("values", identify.X),
+            identify.y_index,
+            wrong,
+            np.arange(len(self.classes_)),
+            sample_weight=identify.weight,
+            min_misclassified=self.min_misclassified,
+            **options,
+        )
+
+    def _score(self, identify: Rows, logits: Array, head: Solution) -> Array:
+        values = identify.X
+        if self.statistic == "contribution":
+            coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
+            values = contributions(values, identify.y_index, coef, logits)
+        if self.activation == "magnitude":
+            values = np.abs(values)
+        self.spuriousness_scores_ = self._plain_scores(
+            identify,
+            _wrong(logits, identify),
+            values=values,
+            statistic="mean" if self.statistic == "mean" else "median",
+            standardize=self.standardize,
+        )
+        return self.spuriousness_scores_
+
+    def _suppress(self, scores: Array, identify: Rows, before: Array) -> Array:
+        """Mask of this round and the ones before: (D,), or (C, D) per class."""
+        aggregation: Any = self.aggregation
+        if aggregation == "per_class" and len(self.classes_) == 2:
+            aggregation = "intersection"  # one weight row: see the class docstring
+        self.live_ = live_neurons(identify.X, identify.weight)
+        rule = {"threshold": self.threshold, "live": self.live_}
+        found = suppressed_neurons(
+            scores, aggregation=aggregation, max_suppressed=self.max_suppressed, **rule
+        )
+        found = found | before if before.size else found
+        mask = spare_neurons(
+            found, scores, aggregation=aggregation, min_neurons=self.min_neurons, live=self.live_
+        )
+        self.spared_ = bool((mask != found).any())
+        self.suppressed_per_class_ = suppressed_neurons(scores, aggregation="per_class", **rule)
+        self.suppressed_ = mask if mask.ndim == 1 else mask.all(axis=0)
+        if mask.ndim == 2:
+            self.suppressed_per_class_ = mask
+        self._warn_about(scores, mask)
+        return mask
+
+    def _warn_about(self, scores: Array, mask: Array) -> None:
+        n_live = int(self.live_.sum())
+        message = None
+        if np.isnan(scores).all():
+            message = (
+                "No class has both correctly classified and at least "
+                f"min_misclassified={self.min_misclassified} misclassified identification "
+                "samples, so no neuron is suppressed; pass an X_val the head was not fitted on."
+            )
+        elif self.spared_:
+            message = (
+                f"The rule would suppress all {n_live} live neurons; kept the "
+                f"min_neurons={self.min_neurons} with the smallest scores. Raise threshold (with "
+                "standardize=True it is in standard deviations) or lower max_suppressed."
+            )
+        elif mask.ndim == 1 and mask.sum() > _MUCH * n_live:
+            message = (
+                f"{int(mask.sum())} of {n_live} live neurons are suppressed; raise threshold (with "
+                "standardize=True it is in standard deviations) or lower max_suppressed to "
+                "single out the strongest."
+            )
+        if message:
+            warnings.warn(message, SuppressionWarning, stacklevel=4)
+
+    def _gains(self, mask: Array) -> Array:
+        return np.asarray(1 - self.suppression * mask)
+
+    def _log(self, message: str, *values: object) -> None:
+        _logger.log(logging.INFO if self.verbose else logging.DEBUG, message, *values)
+
+
+def _wrong(logits: Array, rows: Rows) -> Array:
+    return np.asarray(logits.argmax(axis=1) != rows.y_index)

@@ -1,0 +1,290 @@
+r"""The one optimiser: weighted logistic regression with an L2 penalty, to its optimum.
+
+With the mean loss over weights :math:`s_n`, :math:`S = \sum_n s_n`, it minimises
+
+.. math::
+
+    f(W, b) = \frac1S \sum_n s_n\, \ell(W z_n + b,\, y_n)
+              + \frac{1}{2 C S} \sum_{k,i} \frac{W_{ki}^2}{g_i^2}
+
+which is scikit-learn's ``LogisticRegression`` objective divided by :math:`C S`, on embeddings
+whose neuron i was multiplied by the gain :math:`g_i` (0 removes it), in terms of the folded
+weights. Two classes have one logit, as in scikit-learn.
+
+Embeddings are ill-conditioned, so plain L-BFGS needs hundreds of passes. Here it runs on
+:math:`U = L^\top W`, where :math:`L L^\top = \alpha\, \mathrm{Cov}(z) + \mathrm{diag}(g^{-2}) / (C S)`
+is the Hessian of f at W = 0 (:math:`\alpha = 1/4` for one logit, 1/K for K). The data are never
+transformed: W and its gradient are, and centring is folded into the bias. Where that Hessian is no
+guide (few rows per neuron), its average diagonal takes its place.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit, logsumexp, softmax
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import ThreadpoolController
+
+from ntkit.exceptions import DeviceError, MissingDependencyError
+
+__all__ = ["Solution", "fit_linear_head", "resolve_device"]
+
+Array = NDArray[Any]
+_ROWS_PER_NEURON = 2  # fewer, and the Hessian at W = 0 is no guide
+_GRAM_ROWS_PER_NEURON = 4  # rows that estimate the covariance well enough to precondition with
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Optimum found: ``coef`` (K, D), ``intercept`` (K,), and how many iterations it took."""
+
+    coef: Array
+    intercept: Array
+    n_iter: int
+
+
+def fit_linear_head(
+    X: Array,
+    y_index: Array,
+    sample_weight: Array,
+    *,
+    n_classes: int,
+    C: float = 1.0,
+    gains: Array | None = None,
+    tol: float = 1e-5,
+    max_iter: int = 1000,
+    start: Solution | None = None,
+    device: str = "cpu",
+) -> Solution:
+    """Fit a linear head to its optimum.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float64, shape (N, D)
+        Embeddings; products run in this precision.
+    y_index : ndarray of int, shape (N,)
+        Class index of each row.
+    sample_weight : ndarray of shape (N,)
+        Non-negative weights.
+    n_classes : int
+        Number of classes; 2 gives one logit.
+    C : float
+        Inverse strength of the penalty; ``inf`` for none.
+    gains : ndarray of shape (D,) or (n_classes, D), optional
+        Factor on each neuron before the head; 0 silences it. One row per class is possible for
+        three classes or more.
+    tol : float
+        Stop when no entry of the preconditioned gradient of f is larger.
+    max_iter : int
+        Most iterations; a ConvergenceWarning when they do not suffice.
+    start : Solution, optional
+        Where to start from.
+    device : {"cpu", "cuda"}
+        Where the two products of a pass run.
+
+    Returns
+    -------
+    Solution
+    """
+    n_logits = 1 if n_classes == 2 else n_classes
+    gains = np.ones(X.shape[1]) if gains is None else np.asarray(gains, dtype=float)
+    kept = np.flatnonzero(gains if gains.ndim == 1 else gains.any(axis=0))
+    rows = X if len(kept) == X.shape[1] else X[:, kept]
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    total = weight.sum()
+    weight = weight / total
+
+    forward, backward = _products(rows, device)
+    mean = backward(weight[:, None])[:, 0]
+    inner = 0.25 if n_logits == 1 else 1 / n_logits
+    with np.errstate(divide="ignore"):
+        penalty = 1 / (C * total * np.atleast_2d(gains[..., kept]) ** 2)  # inf: silenced
+    basis = _preconditioner(rows, weight, mean, inner, penalty)
+    penalty = np.where(np.isinf(penalty), 0.0, penalty)
+    loss = _sigmoid_loss if n_logits == 1 else _softmax_loss
+
+    def objective(flat: Array) -> tuple[float, Array]:
+        U = flat.reshape(n_logits, -1)
+        W = basis.weights(U[:, :-1])
+        logits = forward(W.T) + (U[:, -1] / np.sqrt(inner) - W @ mean)
+        value, residual = loss(logits, y_index, weight)
+        slope = residual.sum(axis=0)
+        gradient = backward(residual).T - slope[:, None] * mean + penalty * W
+        value += 0.5 * float((penalty * W**2).sum())
+        return value, np.column_stack([basis.gradient(gradient), slope / np.sqrt(inner)]).ravel()
+
+    x0 = np.zeros((n_logits, len(kept) + 1))
+    if start is not None:
+        W0 = start.coef[:, kept].astype(np.float64)
+        x0 = np.column_stack(
+            [basis.variables(W0), np.sqrt(inner) * (start.intercept + W0 @ mean)]
+        )
+    with _single_threaded_scipy():
+        result = minimize(
+            objective,
+            x0.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            options={
+                "maxiter": max_iter,
+                "maxfun": 20 * max_iter,
+                "gtol": tol,
+                "ftol": 1e-3 * np.finfo(X.dtype).eps,  # the rounding of the products ends it
+                "maxcor": 20,
+            },
+        )
+    if result.nit >= max_iter and np.abs(result.jac).max() > tol:
+        warnings.warn(
+            f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
+            "lower C, or standardise the embeddings.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    final = result.x.reshape(n_logits, -1)
+    W = basis.weights(final[:, :-1])
+    coef = np.zeros((n_logits, X.shape[1]), dtype=X.dtype)
+    coef[:, kept] = W
+    intercept = final[:, -1] / np.sqrt(inner) - W @ mean
+    return Solution(coef, intercept.astype(X.dtype), int(result.nit))
+
+
+def resolve_device(device: str) -> str:
+    """Turn "auto" into the device there is; refuse "cuda" where there is none.
+
+    Raises
+    ------
+    MissingDependencyError
+        If "cuda" is asked for and torch is not installed.
+    DeviceError
+        If torch sees no CUDA device.
+    """
+    if device == "cpu":
+        return "cpu"
+    try:
+        import torch
+    except ImportError as error:
+        if device == "auto":
+            return "cpu"
+        raise MissingDependencyError(
+            "device='cuda' needs PyTorch; install it with: pip install 'ntkit[torch]'"
+        ) from error
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "auto":
+        return "cpu"
+    raise DeviceError(
+        "device='cuda' was asked for, but PyTorch sees no CUDA device; use device='cpu' or 'auto'."
+    )
+
+
+def _single_threaded_scipy() -> Any:
+    """Keep SciPy's own BLAS to one thread while NumPy's does the passes.
+
+    The optimiser's vectors are short, and two thread pools that take turns wait for each other:
+    a fit of 1600 x 1280 took 17 times longer with both.
+    """
+    return _blas_of_scipy().limit(limits=1)
+
+
+@cache
+def _blas_of_scipy() -> ThreadpoolController:
+    blas = ThreadpoolController().select(user_api="blas")
+    paths = [lib.filepath for lib in blas.lib_controllers if "scipy" in lib.filepath]
+    return blas.select(filepath=paths)
+
+
+def _products(X: Array, device: str) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """The two products of a pass, ``X @ A`` and ``X.T @ R``, in the precision of X."""
+    if device == "cpu":
+        return (
+            lambda A: (X @ A.astype(X.dtype)).astype(np.float64),
+            lambda R: (X.T @ R.astype(X.dtype)).astype(np.float64),
+        )
+    import torch
+
+    on_device = torch.as_tensor(np.ascontiguousarray(X), device=device)
+
+    def product(matrix: Any, array: Array) -> Array:
+        operand = torch.as_tensor(array.astype(X.dtype), device=device)
+        return np.asarray((matrix @ operand).cpu().numpy().astype(np.float64))
+
+    return lambda A: product(on_device, A), lambda R: product(on_device.T, R)
+
+
+class _Dense:
+    """Variables U = W L for H = L Lᵀ, the same for every logit."""
+
+    def __init__(self, hessian: Array) -> None:
+        self.factor = cholesky(hessian, lower=True, check_finite=False, overwrite_a=True)
+
+    def weights(self, U: Array) -> Array:
+        return np.asarray(solve_triangular(self.factor, U.T, lower=True, trans="T").T)
+
+    def gradient(self, G: Array) -> Array:
+        return np.asarray(solve_triangular(self.factor, G.T, lower=True).T)
+
+    def variables(self, W: Array) -> Array:
+        return np.asarray(W @ self.factor)
+
+
+class _Diagonal:
+    """Variables U = W d; an infinite d pins the weight to zero."""
+
+    def __init__(self, hessian: Array) -> None:
+        self.inverse = 1 / np.sqrt(hessian)
+
+    def weights(self, U: Array) -> Array:
+        return np.asarray(U * self.inverse)
+
+    def gradient(self, G: Array) -> Array:
+        return np.asarray(G * self.inverse)
+
+    def variables(self, W: Array) -> Array:
+        return np.divide(W, self.inverse, out=np.zeros_like(W), where=self.inverse > 0)
+
+
+def _preconditioner(
+    X: Array, weight: Array, mean: Array, inner: float, penalty: Array
+) -> _Dense | _Diagonal:
+    """The Hessian at W = 0, factored where that pays.
+
+    With few rows per neuron the classes are nearly separable, the Hessian at the optimum has
+    little to do with the one at W = 0, and factoring costs more than it saves: there, and with
+    gains of their own for each class, the average variance serves.
+    """
+    step = max(1, len(X) // (_GRAM_ROWS_PER_NEURON * X.shape[1] + 1000))
+    sample, share = X[::step], weight[::step] / weight[::step].sum()
+    root = np.sqrt(share)[:, None].astype(X.dtype)
+    centered = (sample - mean.astype(X.dtype)) * root
+    rounding = 10 * np.finfo(X.dtype).eps
+    if len(penalty) > 1 or len(X) < _ROWS_PER_NEURON * X.shape[1]:
+        trace = float(np.einsum("ij,ij->", centered, centered, dtype=np.float64))
+        curvature = inner * trace / max(1, X.shape[1])
+        return _Diagonal(penalty + max(curvature, rounding))
+    hessian = inner * (centered.T @ centered).astype(np.float64)
+    diagonal = np.einsum("ii->i", hessian)
+    diagonal += penalty[0] + rounding * max(diagonal.sum(), 1e-30)
+    return _Dense(hessian)
+
+
+def _sigmoid_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:
+    sign = np.where(y_index == 1, 1.0, -1.0)[:, None]
+    value = -float(weight @ log_expit(sign * logits)[:, 0])
+    return value, weight[:, None] * -sign * expit(-sign * logits)
+
+
+def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:
+    rows = np.arange(len(logits))
+    value = float(weight @ (logsumexp(logits, axis=1) - logits[rows, y_index]))
+    residual = softmax(logits, axis=1)
+    residual[rows, y_index] -= 1
+    return value, weight[:, None] * residual

@@ -1,0 +1,48 @@
+"""What ntkit raises: one clear sentence each, naming the thing and the mend.
+
+Every error is also the built-in exception a caller would expect (``ValueError`` for bad input,
+``RuntimeError`` for a device that is not there), so code that knows nothing of ntkit can catch it.
+"""
+
+__all__ = [
+    "DeviceError",
+    "HeadNotFoundError",
+    "InputError",
+    "MissingDependencyError",
+    "ModelError",
+    "NtkitError",
+    "SuppressionWarning",
+    "VerificationError",
+]
+
+
+class NtkitError(Exception):
+    """Base of everything ntkit raises on purpose."""
+
+
+class InputError(NtkitError, ValueError):
+    """Samples, labels or options that cannot be used as they are."""
+
+
+class ModelError(NtkitError, ValueError):
+    """A file that is not a usable ONNX model."""
+
+
+class HeadNotFoundError(ModelError):
+    """No linear last layer was found, or more than one candidate."""
+
+
+class DeviceError(NtkitError, RuntimeError):
+    """The requested device is not there."""
+
+
+class VerificationError(NtkitError, RuntimeError):
+    """A written model does not compute what it should; nothing was put in place."""
+
+
+class MissingDependencyError(NtkitError, ImportError):
+    """An optional package is missing, or installed packages break each other."""
+
+
+class SuppressionWarning(UserWarning):
+    """The suppression rule did something a user should know about."""

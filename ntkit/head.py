@@ -1,0 +1,213 @@
+"""The last layer of a classifier as a small value: weights, bias, classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ntkit.exceptions import InputError
+
+__all__ = ["LinearHead"]
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array = np.array(array)  # a copy: a value must not change under its holder
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearHead:
+    """A linear classification head, ``logits = Z @ coef.T + intercept``.
+
+    Everything in ntkit reads this value out of a model, learns a better one, or writes it back.
+    A suppressed neuron is a column of zeros in ``coef``.
+
+    Parameters
+    ----------
+    coef : array-like of shape (K, D)
+        Weights; one row per logit, one column per neuron.
+    intercept : array-like of shape (K,)
+        Bias.
+    classes : array-like of shape (C,)
+        Class labels in the order of the logits. ``K = C``, except for a single sigmoid unit:
+        ``K = 1`` and ``C = 2``, where a positive logit means ``classes[1]``.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit, a weight is NaN or infinite, or a class is repeated.
+
+    Examples
+    --------
+    >>> from ntkit import LinearHead
+    >>> head = LinearHead([[1.0, 0.0, -2.0]], [0.5], classes=["cat", "dog"])
+    >>> head
+    LinearHead(n_neurons=3, 1 silent, classes=['cat', 'dog'], one sigmoid logit, float64)
+    >>> head.predict([[1.0, 7.0, 0.0], [0.0, 7.0, 1.0]])
+    array(['dog', 'cat'], dtype='<U3')
+    """
+
+    coef: NDArray[Any]
+    intercept: NDArray[Any]
+    classes: NDArray[Any]
+
+    def __post_init__(self) -> None:
+        coef = np.asarray(self.coef)
+        if coef.dtype not in (np.float32, np.float64):
+            coef = coef.astype(np.float64)
+        intercept = np.atleast_1d(np.asarray(self.intercept, dtype=coef.dtype))
+        classes = np.atleast_1d(np.asarray(self.classes))
+        if coef.ndim != 2 or 0 in coef.shape:
+            raise InputError(f"coef must have shape (K, D) with K, D >= 1; got {coef.shape}.")
+        if intercept.shape != coef.shape[:1]:
+            raise InputError(
+                f"intercept must have shape ({len(coef)},), one bias per row of coef; "
+                f"got {intercept.shape}."
+            )
+        expected = 2 if len(coef) == 1 else len(coef)
+        if classes.shape != (expected,):
+            raise InputError(
+                f"A head with {len(coef)} logit(s) needs {expected} classes; "
+                f"got an array of shape {classes.shape}."
+            )
+        if len(np.unique(classes)) != len(classes):
+            raise InputError(f"The classes of a head must differ; got {classes.tolist()}.")
+        for name, array in (("coef", coef), ("intercept", intercept)):
+            if not np.isfinite(array).all():
+                raise InputError(f"{name} contains NaN or infinite values.")
+        object.__setattr__(self, "coef", _frozen(coef))
+        object.__setattr__(self, "intercept", _frozen(intercept))
+        object.__setattr__(self, "classes", _frozen(classes))
+
+    @property
+    def n_neurons(self) -> int:
+        """Width D of the embedding the head reads."""
+        return int(self.coef.shape[1])
+
+    @property
+    def n_logits(self) -> int:
+        """Number K of logits: one per class, or 1 for a single sigmoid unit."""
+        return int(self.coef.shape[0])
+
+    def decision_function(self, Z: ArrayLike) -> NDArray[Any]:
+        """Logits of embeddings.
+
+        Parameters
+        ----------
+        Z : array-like of shape (N, D)
+            Embeddings.
+
+        Returns
+        -------
+        ndarray of shape (N,) for one logit, else (N, K)
+            As scikit-learn shapes it.
+        """
+        Z = np.asarray(Z)
+        if Z.ndim != 2 or Z.shape[1] != self.n_neurons:
+            raise InputError(
+                f"The head reads embeddings of shape (N, {self.n_neurons}); got {Z.shape}."
+            )
+        logits = Z @ self.coef.T + self.intercept
+        return logits[:, 0] if self.n_logits == 1 else logits
+
+    def predict_proba(self, Z: ArrayLike) -> NDArray[Any]:
+        """Class probabilities of shape (N, C): the softmax of the logits, or their sigmoid."""
+        logits = self.decision_function(Z)
+        if self.n_logits == 1:
+            logits = np.stack([np.zeros_like(logits), logits], axis=1)
+        logits = logits - logits.max(axis=1, keepdims=True)
+        odds = np.exp(logits)
+        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+    def predict(self, Z: ArrayLike) -> NDArray[Any]:
+        """Class label of each embedding, shape (N,)."""
+        logits = self.decision_function(Z)
+        index = (logits > 0).astype(int) if self.n_logits == 1 else logits.argmax(axis=1)
+        return np.asarray(self.classes[index])
+
+    def scaled(self, gains: ArrayLike, shift: ArrayLike = 0.0) -> LinearHead:
+        """Fold a per-neuron affine map in front of the head into the head.
+
+        The result computes on ``Z`` what this head computes on ``(Z - shift) * gains``. Masks
+        (gains of 0 and 1), attenuation and standardisation all fold this way.
+
+        Parameters
+        ----------
+        gains, shift : array-like, broadcastable to (D,)
+            Factor and offset of each neuron.
+
+        Examples
+        --------
+        >>> from ntkit import LinearHead
+        >>> head = LinearHead([[1.0, 2.0]], [0.0], [0, 1])
+        >>> head.scaled([1.0, 0.0]).coef
+        array([[1., 0.]])
+        """
+        coef = self.coef.astype(np.float64) * np.asarray(gains, dtype=np.float64)
+        offset = coef @ np.broadcast_to(np.asarray(shift, dtype=np.float64), (self.n_neurons,))
+        dtype = self.coef.dtype
+        return LinearHead(coef.astype(dtype), (self.intercept - offset).astype(dtype), self.classes)
+
+    def aligned_to(self, classes: ArrayLike) -> LinearHead:
+        """Return the same head with its rows in the order of ``classes``.
+
+        Raises
+        ------
+        InputError
+            If ``classes`` is not the head's own class set.
+        """
+        classes = np.atleast_1d(np.asarray(classes))
+        if classes.shape != self.classes.shape or not np.isin(classes, self.classes).all():
+            raise InputError(
+                f"The head knows the classes {_listed(self.classes)}, "
+                f"not {_listed(classes)}; use the same labels."
+            )
+        if self.n_logits == 1:
+            sign = 1 if classes[1] == self.classes[1] else -1
+            return LinearHead(sign * self.coef, sign * self.intercept, classes)
+        order = [int(np.flatnonzero(self.classes == c)[0]) for c in classes]
+        return LinearHead(self.coef[order], self.intercept[order], classes)
+
+    def one_row_per_class(self) -> LinearHead:
+        """Return a head with one logit per class and the same probabilities.
+
+        A single sigmoid unit ``z`` becomes the two logits ``[0, z]``; any other head is
+        returned as it is.
+        """
+        if self.n_logits > 1:
+            return self
+        coef = np.concatenate([np.zeros_like(self.coef), self.coef])
+        return LinearHead(coef, np.append(self.intercept.dtype.type(0), self.intercept), self.classes)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LinearHead):
+            return NotImplemented
+        return (
+            np.array_equal(self.coef, other.coef)
+            and np.array_equal(self.intercept, other.intercept)
+            and np.array_equal(self.classes, other.classes)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.coef.tobytes(), self.intercept.tobytes(), str(self.classes.tolist())))
+
+    def __repr__(self) -> str:
+        logits = ", one sigmoid logit" if self.n_logits == 1 else ""
+        silent = int((self.coef == 0).all(axis=0).sum())
+        suppressed = f", {silent} silent" if silent else ""
+        return (
+            f"LinearHead(n_neurons={self.n_neurons}{suppressed}, "
+            f"classes={_listed(self.classes)}{logits}, {self.coef.dtype})"
+        )
+
+
+def _listed(classes: NDArray[Any], most: int = 6) -> str:
+    labels = classes.tolist()
+    if len(labels) <= most:
+        return repr(labels)
+    shown = ", ".join(map(repr, labels[:3]))
+    return f"[{shown}, ..., {labels[-1]!r}] ({len(labels)} classes)"

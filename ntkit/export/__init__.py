@@ -1,0 +1,12 @@
+"""Heads and pipelines to ONNX, and the proof that the file computes what it should.
+
+Importing this package registers ntkit's estimators with skl2onnx.
+"""
+
+from ntkit.export._skl2onnx import register_converters
+from ntkit.export._to_onnx import to_onnx
+from ntkit.export._verify import Verification, save_verified, verify
+
+__all__ = ["Verification", "save_verified", "to_onnx", "verify"]
+
+register_converters()

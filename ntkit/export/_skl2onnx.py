@@ -1,0 +1,79 @@
+"""Let skl2onnx convert scikit-learn objects that hold an ntkit estimator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from skl2onnx import update_registered_converter
+from skl2onnx.common.data_types import guess_proto_type
+from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+
+from ntkit.estimators import NeuronTuneClassifier
+from ntkit.head import LinearHead
+
+__all__ = ["register_converters"]
+
+_OPTIONS = {
+    "zipmap": [True, False, "columns"],
+    "nocl": [True, False],
+    "output_class_labels": [False, True],
+    "raw_scores": [True, False],
+}
+
+
+def register_converters() -> None:
+    """Register every ntkit estimator; calling it again changes nothing."""
+    for estimator in (NeuronTuneClassifier,):
+        update_registered_converter(
+            estimator,
+            f"Ntkit{estimator.__name__}",
+            calculate_linear_classifier_output_shapes,
+            _convert_linear_head,
+            options=_OPTIONS,
+        )
+
+
+def _convert_linear_head(scope: Any, operator: Any, container: Any) -> None:
+    """Gemm, Softmax and ArgMax.
+
+    skl2onnx's own linear converter is right for its own classes only: for another binary
+    classifier it would give softmax(±z) instead of sigmoid(z).
+    """
+    from onnx import TensorProto
+
+    estimator = operator.raw_operator
+    head: LinearHead = estimator.head_.one_row_per_class()
+    raw = container.get_options(estimator, {"raw_scores": False})["raw_scores"]
+    opset = container.target_opset
+    proto = guess_proto_type(operator.inputs[0].type)
+    embedding = operator.inputs[0].full_name
+    if proto not in (TensorProto.FLOAT, TensorProto.DOUBLE):
+        proto, name = TensorProto.FLOAT, scope.get_unique_variable_name("embedding")
+        container.add_node("Cast", embedding, name, to=proto, op_version=min(opset, 13))
+        embedding = name
+    dtype = np.float64 if proto == TensorProto.DOUBLE else np.float32
+
+    def constant(name: str, kind: int, array: Any) -> str:
+        unique = str(scope.get_unique_variable_name(name))
+        container.add_initializer(unique, kind, array.shape, array.ravel().tolist())
+        return unique
+
+    weight = constant("weight", proto, head.coef.astype(dtype))
+    bias = constant("bias", proto, head.intercept.astype(dtype))
+    logits = scope.get_unique_variable_name("logits")
+    container.add_node("Gemm", [embedding, weight, bias], logits, transB=1, op_version=min(opset, 13))
+    label, scores = (output.full_name for output in operator.outputs)
+    final = "Identity" if raw else "Softmax"
+    attributes = {} if raw else {"axis": 1}
+    container.add_node(final, logits, scores, op_version=min(opset, 13), **attributes)
+
+    index = scope.get_unique_variable_name("index")
+    container.add_node("ArgMax", logits, index, axis=1, keepdims=0, op_version=min(opset, 13))
+    classes = head.classes
+    if classes.dtype.kind in "iub":
+        table = constant("classes", TensorProto.INT64, classes.astype(np.int64))
+    else:
+        text = np.asarray([str(c).encode() for c in classes.tolist()], dtype=object)
+        table = constant("classes", TensorProto.STRING, text)
+    container.add_node("Gather", [table, index], label, axis=0, op_version=min(opset, 13))

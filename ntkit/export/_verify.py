@@ -1,0 +1,202 @@
+"""Does the written file compute what it should? Asked of ONNX Runtime, on real inputs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.exceptions import InputError, VerificationError
+from ntkit.extraction import OnnxEmbedder, make_session, run_batches
+from ntkit.frozen_model import FrozenModel
+from ntkit.head import LinearHead
+
+__all__ = ["Verification", "save_verified", "verify"]
+
+Array = NDArray[Any]
+TOLERANCE = 1e-4  # largest relative difference of logits between ONNX Runtime and NumPy
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What the comparison of two models found.
+
+    Attributes
+    ----------
+    n_samples : int
+        Inputs compared.
+    logit_difference : float
+        Largest difference between the debiased file's logits in ONNX Runtime and its head in
+        NumPy on the original's embeddings, relative to the largest logit.
+    embedding_difference : float
+        Largest difference between the two models' embeddings; 0 for an untouched body.
+    agreement : float
+        Share of inputs for which original and debiased model predict the same class; NaN if
+        their classes differ.
+    same_nodes, same_signature : bool
+        Whether node list, and inputs, outputs, opset and IR version, are the original's.
+    tolerance : float
+        Largest ``logit_difference`` accepted.
+    """
+
+    n_samples: int
+    logit_difference: float
+    embedding_difference: float
+    agreement: float
+    same_nodes: bool
+    same_signature: bool
+    tolerance: float = TOLERANCE
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file computes its head on the original's embeddings."""
+        return max(self.logit_difference, self.embedding_difference) <= self.tolerance
+
+
+def verify(
+    original: FrozenModel | str | os.PathLike[str],
+    debiased: FrozenModel | str | os.PathLike[str],
+    X: Any,
+    *,
+    head: LinearHead | None = None,
+    device: str = "auto",
+    tolerance: float = TOLERANCE,
+) -> Verification:
+    """Compare a debiased file with the original and with NumPy, on inputs.
+
+    Parameters
+    ----------
+    original, debiased : FrozenModel or path-like
+        The two models; the debiased one is run as the file it is.
+    X : array-like, lazy sequence or mapping
+        Model inputs.
+    head : LinearHead, optional
+        What the file should hold; by default the head read from it.
+    device : {"auto", "cpu", "cuda"}
+        Where to run.
+    tolerance : float
+        For :attr:`Verification.passed`.
+
+    Returns
+    -------
+    Verification
+    """
+    first, second = _loaded(original), _loaded(debiased)
+    expected_head = head if head is not None else second.head
+    if expected_head is None or second.logits is None:
+        raise InputError("The debiased model has no head to verify.")
+    Z = OnnxEmbedder(first, device=device).transform(X)
+    if not len(Z):
+        raise InputError("There are no samples to verify on.")
+    embedding, logits = _run(second, X, device)
+    expected = _decisions(expected_head.aligned_to(second.head.classes), Z)  # type: ignore[union-attr]
+    found = _as_decisions(logits * second.logit_scale)
+    scale = max(1.0, float(np.abs(expected).max()))
+    return Verification(
+        n_samples=len(Z),
+        logit_difference=float(np.abs(found - expected).max()) / scale,
+        embedding_difference=float(np.abs(embedding - Z).max()) / max(1.0, float(np.abs(Z).max())),
+        agreement=_agreement(first.head, expected_head, Z),
+        same_nodes=first.nodes == second.nodes,
+        same_signature=_signature(first) == _signature(second),
+        tolerance=tolerance,
+    )
+
+
+def save_verified(
+    model: FrozenModel,
+    path: str | os.PathLike[str],
+    *,
+    original: FrozenModel,
+    X: Any,
+    head: LinearHead | None = None,
+    device: str = "auto",
+    force: bool = False,
+) -> Verification:
+    """Write a model; it takes its name only if ONNX Runtime agrees with NumPy on ``X``.
+
+    Parameters
+    ----------
+    model : FrozenModel
+        From :meth:`FrozenModel.with_head`.
+    path : path-like
+        Target file.
+    original : FrozenModel
+        The model it was made from.
+    X : array-like, lazy sequence or mapping
+        Inputs to compare on; some dozens suffice.
+    head : LinearHead, optional
+        The head it should hold.
+    device, force
+        As in :func:`verify` and :meth:`FrozenModel.save`.
+
+    Raises
+    ------
+    VerificationError
+        If the logits differ by more than the tolerance; nothing is written then.
+    """
+    results: list[Verification] = []
+
+    def check(temporary: Path) -> None:
+        logits = model.logits.name if model.logits else None
+        classes = model.head.classes if model.head is not None else None
+        written = FrozenModel.load(temporary, logits=logits, classes=classes)
+        result = verify(original, written, X, head=head, device=device)
+        if not result.passed:
+            raise VerificationError(
+                f"The written model differs from its head in NumPy by {result.logit_difference:.1e} "
+                f"(logits) and {result.embedding_difference:.1e} (embeddings), more than "
+                f"{result.tolerance:.0e}; {path} was not written."
+            )
+        results.append(result)
+
+    model.save(path, force=force, verify=check)
+    return results[0]
+
+
+def _loaded(model: FrozenModel | str | os.PathLike[str]) -> FrozenModel:
+    return model if isinstance(model, FrozenModel) else FrozenModel.load(model)
+
+
+def _run(model: FrozenModel, X: Any, device: Any) -> tuple[Array, Array]:
+    """Embeddings and logits in ONNX Runtime; the logits from the file itself if it gives them."""
+    folder = model.path.parent.resolve() if model.path else None
+    both = make_session(
+        model.body(logits=True).SerializeToString(), device=device, folder=folder
+    )
+    embedding, logits = (
+        np.concatenate(parts) for parts in zip(*run_batches(both, X), strict=True)
+    )
+    if model.path is not None:
+        whole = make_session(str(model.path), device=device)
+        names = [output.name for output in whole.get_outputs()]
+        outputs = list(run_batches(whole, X))
+        if model.logits is not None and model.logits.name in names:
+            index = names.index(model.logits.name)
+            logits = np.concatenate([batch[index] for batch in outputs])
+    return embedding, logits
+
+
+def _decisions(head: LinearHead, Z: Array) -> Array:
+    return _as_decisions(head.decision_function(Z))
+
+
+def _as_decisions(logits: Array) -> Array:
+    """One column per class; for two classes the margin, which is all that two logits say."""
+    if logits.ndim == 1 or logits.shape[1] == 1:
+        return logits.reshape(-1)
+    return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+
+def _signature(model: FrozenModel) -> tuple[Any, ...]:
+    return model.inputs, model.outputs, model.opset_imports, model.ir_version
+
+
+def _agreement(first: LinearHead | None, second: LinearHead, Z: Array) -> float:
+    if first is None or set(first.classes.tolist()) != set(second.classes.tolist()):
+        return float("nan")
+    return float((first.predict(Z) == second.predict(Z)).mean())

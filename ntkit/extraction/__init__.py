@@ -1,0 +1,21 @@
+"""From inputs to embeddings: samples, ONNX Runtime sessions, the embedder, the store."""
+
+from ntkit.extraction._embedder import OnnxEmbedder
+from ntkit.extraction._images import ImageFiles, ImagePreprocessing
+from ntkit.extraction._runner import run_batches
+from ntkit.extraction._samples import Samples, read_samples
+from ntkit.extraction._session import available_cpus, device_of, make_session
+from ntkit.extraction._store import EmbeddingStore
+
+__all__ = [
+    "EmbeddingStore",
+    "ImageFiles",
+    "ImagePreprocessing",
+    "OnnxEmbedder",
+    "Samples",
+    "available_cpus",
+    "device_of",
+    "make_session",
+    "read_samples",
+    "run_batches",
+]

@@ -1,0 +1,176 @@
+"""Image files as model inputs: decoded, resized, cropped, normalised, batch by batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ntkit.exceptions import InputError
+
+__all__ = ["ImageFiles", "ImagePreprocessing", "decode"]
+
+
+@dataclass(frozen=True)
+class ImagePreprocessing:
+    """How an image file becomes a model input, in this order.
+
+    Parameters
+    ----------
+    resize : int, (height, width) or None
+        An int is the length of the shorter side.
+    crop : (height, width) or None
+        Centre crop.
+    scale : float
+        Factor on the pixel values 0 … 255.
+    mean, std : tuple of float
+        Subtracted and divided by, per channel, after scaling; one value serves all channels.
+    layout : {"NCHW", "NHWC"}
+        Order of the axes.
+    channels : {1, 3}
+        Grey or RGB.
+    resample : int
+        Pillow's resampling filter: 2 bilinear, 3 bicubic, …
+    """
+
+    resize: int | tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    channels: int = 3
+    resample: int = 2
+
+    @classmethod
+    def from_config(cls, path: str | Path) -> ImagePreprocessing:
+        """Read a Hugging Face ``preprocessor_config.json``.
+
+        Raises
+        ------
+        InputError
+            If the file is not one.
+        """
+        try:
+            config = json.loads(Path(path).read_text())
+            resize = _size(config.get("size")) if config.get("do_resize", True) else None
+            crop = _size(config.get("crop_size")) if config.get("do_center_crop", False) else None
+            normalize = config.get("do_normalize", True)
+            return cls(
+                resize=resize,
+                crop=(crop, crop) if isinstance(crop, int) else crop,
+                scale=config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0,
+                mean=tuple(config["image_mean"]) if normalize else (0.0,),
+                std=tuple(config["image_std"]) if normalize else (1.0,),
+                resample=int(config.get("resample", 2)),
+            )
+        except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is not a usable preprocessor_config.json: {error!r}.") from error
+
+    @classmethod
+    def for_input(cls, shape: Sequence[Any] | None) -> ImagePreprocessing:
+        """Guess from a model's input shape: layout, channels and size; pixels scaled to 0 … 1."""
+        if shape is None or len(shape) != 4:
+            raise InputError(
+                f"Images need a model input of four axes; this model's input has shape {shape}. "
+                "Pass arrays (.npz) instead."
+            )
+        nhwc = shape[3] in (1, 3) and shape[1] not in (1, 3)
+        channels, height, width = shape[3 if nhwc else 1], *(shape[1:3] if nhwc else shape[2:4])
+        fixed = isinstance(height, int) and isinstance(width, int)
+        return cls(
+            resize=(height, width) if fixed else None,
+            layout="NHWC" if nhwc else "NCHW",
+            channels=channels if channels in (1, 3) else 3,
+        )
+
+    def __call__(self, image: Image.Image) -> NDArray[np.float32]:
+        """Turn an image into an array of shape (C, H, W) or (H, W, C)."""
+        image = ImageOps.exif_transpose(image).convert("L" if self.channels == 1 else "RGB")
+        if self.resize is not None:
+            image = image.resize(_target(image.size, self.resize), Image.Resampling(self.resample))
+        pixels = np.asarray(image, dtype=np.float32)
+        if pixels.ndim == 2:
+            pixels = pixels[:, :, None]
+        if self.crop is not None:
+            pixels = _center_crop(pixels, self.crop)
+        pixels = pixels * np.float32(self.scale)
+        pixels = (pixels - np.float32(self.mean)) / np.float32(self.std)
+        return pixels.transpose(2, 0, 1) if self.layout == "NCHW" else pixels
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a manifest."""
+        return asdict(self)
+
+
+class ImageFiles:
+    """A lazy sequence of image files: a slice gives an array of preprocessed images."""
+
+    def __init__(self, paths: Sequence[Path], preprocessing: ImagePreprocessing) -> None:
+        self.paths = list(paths)
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: slice) -> NDArray[np.float32]:
+        images = [self.preprocessing(decode(path)) for path in self.paths[index]]
+        shapes = {image.shape for image in images}
+        if len(shapes) > 1:
+            raise InputError(
+                f"The images differ in size ({sorted(shapes)[:3]}); give one with --resize H W."
+            )
+        return np.stack(images)
+
+
+def decode(path: Path) -> Image.Image:
+    """Open and decode an image file.
+
+    Raises
+    ------
+    InputError
+        If it is no image, or a broken one.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.copy() if image.format is None else image
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path} cannot be decoded as an image ({error}); remove it or pass --skip-bad."
+        ) from error
+
+
+def _size(size: Any) -> int | tuple[int, int] | None:
+    if size is None or isinstance(size, int):
+        return size
+    if isinstance(size, dict):
+        if "shortest_edge" in size:
+            return int(size["shortest_edge"])
+        return int(size["height"]), int(size["width"])
+    return int(size[0]), int(size[1])
+
+
+def _target(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:
+    """New (width, height)."""
+    if not isinstance(resize, int):
+        return resize[1], resize[0]
+    factor = resize / min(size)
+    return max(resize, round(size[0] * factor)), max(resize, round(size[1] * factor))
+
+
+def _center_crop(pixels: NDArray[Any], crop: tuple[int, int]) -> NDArray[Any]:
+    height, width = pixels.shape[:2]
+    if height < crop[0] or width < crop[1]:
+        raise InputError(
+            f"An image of {height} x {width} is smaller than the crop of {crop[0]} x {crop[1]}; "
+            "resize first (--resize)."
+        )
+    top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
+    return pixels[top : top + crop[0], left : left + crop[1]]

@@ -1,0 +1,8 @@
+"""Find the last linear layer of an ONNX classifier, cut it off, put another one in its place.
+
+Graph in, graph out: no session runs here, and nothing is written but by ``FrozenModel.save``.
+"""
+
+from ntkit.frozen_model._model import FrozenModel, TensorInfo
+
+__all__ = ["FrozenModel", "TensorInfo"]

@@ -1,0 +1,300 @@
+"""Find the linear layer a graph output comes from, by walking back from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ntkit.exceptions import HeadNotFoundError
+from ntkit.frozen_model._constants import constant_of
+
+__all__ = ["LinearLayer", "find_linear_layer", "linear_layer_at"]
+
+# Operators after the head that keep which class a column means; the data input is the first.
+_PASS = frozenset(
+    "Softmax LogSoftmax Sigmoid Identity Cast Flatten Reshape Squeeze Unsqueeze Dropout ArgMax "
+    "TopK Clip Exp Log Normalizer LabelEncoder ZipMap".split()
+)
+_LOOKUP = {"Gather": (0, 1), "ArrayFeatureExtractor": (0, 1)}  # (label table, index)
+_NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
+_QUANTISED = frozenset(
+    "QuantizeLinear DequantizeLinear QLinearMatMul QGemm MatMulInteger MatMulNBits".split()
+)
+
+
+@dataclass(frozen=True)
+class LinearLayer:
+    """A linear layer in a graph and what follows it.
+
+    Attributes
+    ----------
+    kind : str
+        "Gemm", "MatMul" or "MatMul + Add".
+    embedding, logits : onnx_ir.Value
+        Input and output of the layer.
+    weight_at : tuple of (onnx_ir.Node, int)
+        The Gemm or MatMul, and which of its inputs holds the weights.
+    bias_at : tuple of (onnx_ir.Node, int) or None
+        The node that adds the bias, and which input holds it; None for a bare MatMul. A Gemm
+        may lack the input.
+    weight, bias : ndarray
+        (K, D) and (K,): what the layer computes, times the scale after it.
+    scale : float
+        Constant factor between the layer and the outputs (a cosine head's temperature).
+    post_processing : tuple of str
+        Operators between the layer and the output, in order.
+    labels : tuple or None
+        Class labels, where the graph maps indices to them.
+    """
+
+    kind: str
+    embedding: ir.Value
+    logits: ir.Value
+    weight_at: tuple[ir.Node, int]
+    bias_at: tuple[ir.Node, int] | None
+    weight: NDArray[Any]
+    bias: NDArray[Any]
+    scale: float = 1.0
+    post_processing: tuple[str, ...] = ()
+    labels: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Blocked:
+    """Where the walk from an output ended without a linear layer."""
+
+    output: str
+    reason: str
+
+
+def find_linear_layer(graph: ir.Graph, logits: str | None = None) -> LinearLayer:
+    """Find the one linear layer the graph's outputs (or the tensor ``logits``) come from.
+
+    Raises
+    ------
+    HeadNotFoundError
+        If there is none, or more than one; the message lists what was found.
+    """
+    starts = [_named(graph, logits)] if logits is not None else list(graph.outputs)
+    found = [_walk_back(start) for start in starts]
+    layers = _last(list({id(f.weight_at[0]): f for f in found if isinstance(f, LinearLayer)}.values()))
+    if not layers:
+        reasons = "; ".join(f"{f.output!r} {f.reason}" for f in found if isinstance(f, _Blocked))
+        raise HeadNotFoundError(
+            f"No linear last layer was found: {reasons}. Name the logits with --logits NAME "
+            "(logits= in Python), or, for a backbone without a head, --embedding NAME."
+        )
+    if len(layers) > 1:
+        names = ", ".join(
+            f"{layer.logits.name!r} ({layer.kind}, {layer.weight.shape[0]} logits on "
+            f"{layer.embedding.name!r})"
+            for layer in layers
+        )
+        raise HeadNotFoundError(
+            f"Two or more linear layers end in an output: {names}. Choose one with --logits NAME "
+            "(logits= in Python)."
+        )
+    return _with_labels(layers[0], found)
+
+
+def linear_layer_at(graph: ir.Graph, embedding: str) -> LinearLayer | None:
+    """Find the linear layer that reads the tensor ``embedding`` and leads to an output."""
+    _named(graph, embedding)
+    found = [_walk_back(output) for output in graph.outputs]
+    for layer in found:
+        if isinstance(layer, LinearLayer) and layer.embedding.name == embedding:
+            return _with_labels(layer, found)
+    return None
+
+
+def _named(graph: ir.Graph, name: str) -> ir.Value:
+    names = []
+    for value in _values(graph):
+        if value.name == name:
+            return value
+        names.append(value.name or "")
+    near = ", ".join(repr(n) for n in names[-6:])
+    raise HeadNotFoundError(f"The model has no tensor named {name!r}; its last ones are {near}.")
+
+
+def _values(graph: ir.Graph) -> Iterator[ir.Value]:
+    yield from graph.inputs
+    for node in graph:
+        yield from node.outputs
+
+
+def _walk_back(start: ir.Value) -> LinearLayer | _Blocked:
+    value, scale, after = start, 1.0, list[str]()
+    labels: tuple[Any, ...] | None = None
+    while (node := value.producer()) is not None:
+        layer = _linear(value, node)
+        if isinstance(layer, str):
+            return _Blocked(start.name or "", layer)
+        if layer is not None:
+            return replace(
+                layer,
+                weight=layer.weight * scale,
+                bias=layer.bias * scale,
+                scale=scale,
+                post_processing=tuple(reversed(after)),
+                labels=labels,
+            )
+        step = _step_back(node)
+        if step is None:
+            return _Blocked(
+                start.name or "", f"comes from {node.op_type} (node {node.name!r}), not linear"
+            )
+        value, factor = step
+        labels = labels or _labels(node)
+        scale *= factor
+        after.append(node.op_type)
+    return _Blocked(start.name or "", "is an input or a constant")
+
+
+def _step_back(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """The data input of an operator that may follow a head, and the factor it applies."""
+    inputs = node.inputs
+    if node.op_type in _LOOKUP:
+        table, index = (inputs[i] for i in _LOOKUP[node.op_type])
+        return (index, 1.0) if index is not None and constant_of(table) is not None else None
+    if node.op_type in _PASS and inputs and inputs[0] is not None:
+        return inputs[0], 1.0
+    if node.op_type in ("Mul", "Div") and len(inputs) == 2:
+        for data, other in ((inputs[0], inputs[1]), (inputs[1], inputs[0])):
+            factor = constant_of(other)
+            if data is None or factor is None or factor.size != 1 or not factor.item():
+                continue
+            if node.op_type == "Mul":
+                return data, float(factor.item())
+            if data is inputs[0]:
+                return data, 1 / float(factor.item())
+    return None
+
+
+def _linear(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
+    """The linear layer that ends in ``node``; a reason why it cannot be used; or None."""
+    if node.op_type in _QUANTISED:
+        return (
+            f"comes from {node.op_type} (node {node.name!r}), a quantised head; debias the float "
+            "model and quantise the result"
+        )
+    if node.op_type == "Gemm":
+        return _gemm(value, node)
+    if node.op_type == "MatMul":
+        return _matmul(value, node)
+    if node.op_type == "Add" and len(node.inputs) == 2:
+        for data_index, bias_index in ((0, 1), (1, 0)):
+            bias = constant_of(node.inputs[bias_index])
+            product = _through_no_ops(node.inputs[data_index])
+            if bias is None or product is None or product.op_type != "MatMul":
+                continue
+            layer = _matmul(value, product)
+            if isinstance(layer, str):
+                return layer
+            if bias.size not in (1, len(layer.weight)):
+                return f"comes from an Add of shape {bias.shape} after MatMul, not a bias"
+            return replace(
+                layer,
+                kind="MatMul + Add",
+                bias_at=(node, bias_index),
+                bias=np.broadcast_to(_float(bias).ravel(), (len(layer.weight),)),
+            )
+    return None
+
+
+def _gemm(value: ir.Value, node: ir.Node) -> LinearLayer | str:
+    attribute = {name: a.value for name, a in node.attributes.items()}
+    embedding, weight = node.inputs[0], constant_of(node.inputs[1])
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    offset = constant_of(given)
+    if embedding is None or weight is None or attribute.get("transA", 0):
+        return f"comes from Gemm (node {node.name!r}) whose weights are not constants"
+    if given is not None and offset is None:
+        return f"comes from Gemm (node {node.name!r}) whose bias is not a constant"
+    weight = _float(weight if attribute.get("transB", 0) else weight.T)
+    weight = weight * np.float32(attribute.get("alpha", 1.0))
+    bias = np.zeros(len(weight), np.float32)
+    if offset is not None:
+        bias = bias + np.float32(attribute.get("beta", 1.0)) * _float(offset).ravel()
+    return LinearLayer("Gemm", embedding, value, (node, 1), (node, 2), weight, bias)
+
+
+def _matmul(value: ir.Value, node: ir.Node) -> LinearLayer | str:
+    embedding, weight = node.inputs[0], constant_of(node.inputs[1])
+    if embedding is None or weight is None or weight.ndim != 2:
+        return f"comes from MatMul (node {node.name!r}) whose right side is not a constant matrix"
+    if embedding.shape is not None and len(embedding.shape) != 2:
+        return (
+            f"comes from MatMul (node {node.name!r}) on a tensor of shape {embedding.shape}, "
+            "not on one embedding per sample"
+        )
+    weight = _float(weight.T)
+    bias = np.zeros(len(weight), np.float32)
+    return LinearLayer("MatMul", embedding, value, (node, 1), None, weight, bias)
+
+
+def _through_no_ops(value: ir.Value | None) -> ir.Node | None:
+    node = value.producer() if value is not None else None
+    while node is not None and node.op_type in _NO_OPS and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node
+
+
+def _float(array: NDArray[Any]) -> NDArray[Any]:
+    return array if array.dtype == np.float64 else array.astype(np.float32)
+
+
+def _last(layers: list[LinearLayer]) -> list[LinearLayer]:
+    """Leave out layers that another one is computed from."""
+    return [
+        layer
+        for layer in layers
+        if not any(layer is not other and _feeds(layer, other) for other in layers)
+    ]
+
+
+def _feeds(layer: LinearLayer, other: LinearLayer) -> bool:
+    seen, waiting = set[int](), [other.embedding]
+    while waiting:
+        node = waiting.pop().producer()
+        if node is None or id(node) in seen:
+            continue
+        if node is layer.weight_at[0]:
+            return True
+        seen.add(id(node))
+        waiting += [value for value in node.inputs if value is not None]
+    return False
+
+
+def _with_labels(layer: LinearLayer, found: list[LinearLayer | _Blocked]) -> LinearLayer:
+    """Labels may be known on the way from another output of the same layer."""
+    n_classes = max(2, len(layer.weight))
+    for other in found:
+        if isinstance(other, LinearLayer) and other.weight_at[0] is layer.weight_at[0]:
+            labels = other.labels
+            if labels is not None and len(labels) == n_classes:
+                return replace(layer, labels=labels)
+    return replace(layer, labels=None)
+
+
+def _labels(node: ir.Node) -> tuple[Any, ...] | None:
+    if node.op_type in _LOOKUP:
+        table = constant_of(node.inputs[0])
+        return None if table is None else tuple(_plain(v) for v in table.ravel().tolist())
+    if node.op_type == "LabelEncoder":
+        keys, values = (
+            next((a.value for n, a in node.attributes.items() if n.startswith(prefix)), None)
+            for prefix in ("keys_", "values_")
+        )
+        if keys is not None and values is not None and list(keys) == list(range(len(keys))):
+            return tuple(_plain(value) for value in values)
+    return None
+
+
+def _plain(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,447 @@
+"""FrozenModel: an ONNX classifier whose last layer can be read and exchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
+from ntkit.frozen_model._edit import append_head, replace_weights
+from ntkit.frozen_model._linear_layer import (
+    LinearLayer,
+    find_linear_layer,
+    linear_layer_at,
+)
+from ntkit.head import LinearHead
+
+__all__ = ["FrozenModel", "TensorInfo"]
+
+_CLASSES = "ntkit.classes"
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, shape (names for dynamic axes, None where unknown) and element type of a tensor."""
+
+    name: str
+    shape: tuple[int | str | None, ...] | None
+    dtype: str
+
+    def __str__(self) -> str:
+        shape = "unknown shape" if self.shape is None else f"({', '.join(map(str, self.shape))})"
+        return f"{self.name} {shape} {self.dtype}"
+
+
+class FrozenModel:
+    """An ONNX classifier: its graph as it came, and its last linear layer as a LinearHead.
+
+    Make one with :meth:`load`. It is a value: nothing changes it, :meth:`with_head` returns
+    another one.
+
+    Attributes
+    ----------
+    head : LinearHead or None
+        The last layer; None for a backbone without a head.
+    embedding : TensorInfo
+        What the head reads: one neuron per column.
+    logits : TensorInfo or None
+        What the head computes.
+    logit_scale : float
+        Constant factor that the graph applies after the logits (1 in most models); the head
+        holds it already.
+    inputs, outputs : tuple of TensorInfo
+        The model's signature.
+    metadata : dict of str to str
+        The file's ``metadata_props``.
+    has_class_names : bool
+        Whether the class labels come from the model rather than from the positions 0 … C-1.
+    path : pathlib.Path or None
+        The file it was loaded from.
+
+    Examples
+    --------
+    >>> from ntkit import FrozenModel
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> model = FrozenModel.load(marked_digits_model_path())
+    >>> model.head.classes
+    array([0, 1])
+    >>> print(model.inputs[0])
+    image (batch, 1, 16, 16) float32
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        layer: LinearLayer | None,
+        embedding: ir.Value,
+        *,
+        classes: Any = None,
+        path: Path | None = None,
+    ) -> None:
+        self._model = model
+        self._layer = layer
+        self._embedding = embedding
+        self.path = path
+        self.metadata = dict(model.metadata_props)
+        self.embedding = _info(embedding)
+        self.logits = _info(layer.logits) if layer else None
+        self.logit_scale = layer.scale if layer else 1.0
+        self.inputs = tuple(_info(v) for v in model.graph.inputs if not v.is_initializer())
+        self.outputs = tuple(_info(v) for v in model.graph.outputs)
+        self.has_class_names = False
+        self.head = self._read_head(classes) if layer else None
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        logits: str | None = None,
+        embedding: str | None = None,
+        classes: Any = None,
+    ) -> FrozenModel:
+        """Read an ONNX file and find its head.
+
+        Parameters
+        ----------
+        path : path-like
+            The ONNX file; external data are mapped, not read.
+        logits : str, optional
+            Name of the logits, where several linear layers end in an output.
+        embedding : str, optional
+            Name of the embedding; needed for a backbone without a head.
+        classes : array-like of shape (C,), optional
+            Class labels in the order of the logits. By default those in the file, else 0 … C-1.
+
+        Raises
+        ------
+        ModelError
+            If the file is not an ONNX model.
+        HeadNotFoundError
+            If no linear last layer is found, or more than one.
+        """
+        path = Path(path)
+        model = _read(path)
+        graph = model.graph
+        if embedding is not None:
+            layer = linear_layer_at(graph, embedding)
+            value = layer.embedding if layer else _value_named(graph, embedding)
+        else:
+            layer = find_linear_layer(graph, logits)
+            value = layer.embedding
+        return cls(model, layer, value, classes=classes, path=path)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def _read_head(self, classes: Any) -> LinearHead:
+        layer = self._layer
+        if layer is None:
+            raise HeadNotFoundError("The model has no head.")
+        if not np.isfinite(layer.weight).all() or not np.isfinite(layer.bias).all():
+            raise ModelError("The head's weights contain NaN or infinite values.")
+        n_classes = max(2, len(layer.weight))
+        known = self._known_classes(layer, n_classes)
+        self.has_class_names = classes is not None or known is not None
+        labels = np.arange(n_classes) if known is None else np.asarray(known)
+        if classes is not None:
+            labels = np.asarray(classes)
+        if labels.shape != (n_classes,):
+            raise InputError(
+                f"The model's head tells {n_classes} classes apart, but {labels.size} class "
+                "labels were given."
+            )
+        return LinearHead(layer.weight, layer.bias, labels)
+
+    def _known_classes(self, layer: LinearLayer, n_classes: int) -> Any:
+        if layer.labels is not None:
+            return layer.labels
+        try:
+            known = json.loads(self.metadata.get(_CLASSES, "null"))
+        except json.JSONDecodeError:
+            return None
+        return known if isinstance(known, list) and len(known) == n_classes else None
+
+    @property
+    def opset_imports(self) -> dict[str, int]:
+        """Operator set version of each domain."""
+        return dict(self._model.opset_imports)
+
+    @property
+    def ir_version(self) -> int:
+        """ONNX IR version of the file."""
+        return int(self._model.ir_version)
+
+    @property
+    def nodes(self) -> tuple[tuple[str, str], ...]:
+        """(name, operator) of every node, in order."""
+        return tuple((node.name or "", node.op_type) for node in self._model.graph)
+
+    def sha256(self) -> str:
+        """Fingerprint of the file the model was loaded from, or of the model in memory."""
+        if self.path is None:
+            return hashlib.sha256(self.to_proto().SerializeToString()).hexdigest()
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """What was found, as plain values: the content of ``ntkit inspect``."""
+        head, layer = self.head, self._layer
+        return {
+            "file": str(self.path) if self.path else None,
+            "producer": f"{self._model.producer_name or 'unknown'} "
+            f"{self._model.producer_version or ''}".strip(),
+            "opset": self.opset_imports,
+            "ir_version": self.ir_version,
+            "nodes": len(self.nodes),
+            "inputs": [str(i) for i in self.inputs],
+            "outputs": [str(o) for o in self.outputs],
+            "embedding": str(self.embedding),
+            "head": layer.kind if layer else None,
+            "logits": str(self.logits) if self.logits else None,
+            "neurons": head.n_neurons if head else None,
+            "silent_neurons": int((head.coef == 0).all(axis=0).sum()) if head else None,
+            "classes": head.classes.tolist() if head else None,
+            "post_processing": list(layer.post_processing) if layer else [],
+            "ntkit": {k: v for k, v in self.metadata.items() if k.startswith("ntkit.")},
+        }
+
+    def __repr__(self) -> str:
+        name = self.path.name if self.path else "in memory"
+        return f"FrozenModel({name}, embedding={self.embedding.name!r}, head={self.head!r})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenModel:
+        return self  # a value: scikit-learn's clone may share it
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        classes = self.head.classes if self.head is not None and self.has_class_names else None
+        logits = self.logits.name if self.logits else None
+        proto = self.to_proto().SerializeToString()
+        return _restored, (proto, self.embedding.name, logits, classes, self.path)
+
+    # -- cutting ----------------------------------------------------------------------------
+
+    def body(self, *, logits: bool = False) -> onnx.ModelProto:
+        """Return the model up to the embedding (and the logits), as an ONNX model of its own.
+
+        Large weights in external data stay references to the original's folder.
+
+        Parameters
+        ----------
+        logits : bool
+            Whether the logits become a second output.
+        """
+        outputs = [self.embedding.name]
+        if logits and self.logits is not None:
+            outputs.append(self.logits.name)
+        graph = self._model.graph
+        reached = _reached_inputs(graph, outputs)
+        cut = ir.convenience.extract(graph, reached, outputs)
+        for value, original in zip(cut.outputs, outputs, strict=True):
+            if value.type is None:
+                value.type = ir.TensorType(ir.DataType.FLOAT)
+            if value.shape is None and original == self.embedding.name and self.head is not None:
+                value.shape = ir.Shape([ir.SymbolicDim(None), self.head.n_neurons])
+        model = ir.Model(
+            cut,
+            ir_version=self._model.ir_version,
+            producer_name="ntkit",
+            functions=list(self._model.functions.values()),
+        )
+        return ir.to_proto(model)
+
+    def to_proto(self) -> onnx.ModelProto:
+        """Return the whole model as an ``onnx.ModelProto``."""
+        return ir.to_proto(self._model)
+
+    # -- exchanging the head ----------------------------------------------------------------
+
+    def with_head(
+        self, head: LinearHead, *, provenance: Mapping[str, str] | None = None
+    ) -> FrozenModel:
+        """Return the model with another head in place of its own.
+
+        With as many classes as before only the head's initialisers change: node list, names,
+        inputs, outputs, opset and IR version stay. With another number of classes the width of
+        the logits changes with it; a backbone gets a Gemm and an output ``logits``.
+
+        Parameters
+        ----------
+        head : LinearHead
+            Its rows may be in another order than the model's; a single sigmoid logit z becomes
+            [0, z] in a model with two logits.
+        provenance : mapping of str to str, optional
+            Written to the file's metadata as ``ntkit.KEY``.
+
+        Raises
+        ------
+        InputError
+            If the head reads another number of neurons, or the graph maps indices to labels
+            that are not the head's.
+        """
+        width = self.head.n_neurons if self.head is not None else self._embedding_width()
+        if width is not None and head.n_neurons != width:
+            raise InputError(
+                f"The head reads {head.n_neurons} neurons, but the model's embedding "
+                f"{self.embedding.name!r} has {width}."
+            )
+        head = self._fitted_to_model(head)
+        model = self._model.clone()
+        graph = model.graph
+        if self._layer is None:
+            append_head(graph, _value_named(graph, self.embedding.name), head.coef, head.intercept)
+            layer = find_linear_layer(graph, graph.outputs[-1].name)
+        else:
+            layer = find_linear_layer(graph, self._layer.logits.name)
+            replace_weights(graph, layer, head.coef, head.intercept)
+            layer = find_linear_layer(graph, self._layer.logits.name)
+        model.metadata_props[_CLASSES] = json.dumps(head.classes.tolist())
+        for key, text in (provenance or {}).items():
+            model.metadata_props[f"ntkit.{key}"] = text
+        return FrozenModel(model, layer, layer.embedding, classes=head.classes, path=self.path)
+
+    def _fitted_to_model(self, head: LinearHead) -> LinearHead:
+        """Rows in the model's order, and one or two logits as the model has them."""
+        own = self.head
+        if own is None:
+            return head.one_row_per_class()
+        same = set(head.classes.tolist()) == set(own.classes.tolist())
+        if not same and self._layer is not None and self._layer.labels is not None:
+            raise InputError(
+                f"The model's graph maps its logits to the labels {own.classes.tolist()[:5]}, but "
+                f"the head's classes are {head.classes.tolist()[:5]}; train with the model's own "
+                "labels."
+            )
+        if same:
+            head = head.aligned_to(own.classes)
+        if own.n_logits == 1 and len(head.classes) == 2:
+            if head.n_logits == 1:
+                return head
+            rows, bias = head.coef, head.intercept
+            return LinearHead(rows[1:] - rows[:1], bias[1:] - bias[:1], head.classes)
+        return head.one_row_per_class()
+
+    def _embedding_width(self) -> int | None:
+        width = self.embedding.shape[-1] if self.embedding.shape else None
+        return width if isinstance(width, int) else None
+
+    # -- writing ----------------------------------------------------------------------------
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        verify: Callable[[Path], object] | None = None,
+    ) -> Path:
+        """Write the model; it takes its name only when it is complete and checked.
+
+        Parameters
+        ----------
+        path : path-like
+            Target file. Weights kept as external data are copied to ``NAME.data`` beside it.
+        force : bool
+            Whether to replace an existing file.
+        verify : callable, optional
+            Called with the finished file before it takes its name; what it raises stops the
+            write. :func:`ntkit.export.save_verified` passes ONNX Runtime's verdict.
+
+        Returns
+        -------
+        pathlib.Path
+            ``path``.
+
+        Raises
+        ------
+        InputError
+            If the file exists and ``force`` is not given, or its folder does not exist.
+        """
+        path = Path(path)
+        if path.exists() and not force:
+            raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
+        if not path.parent.is_dir():
+            raise InputError(f"The folder {path.parent} does not exist; make it first.")
+        external = f"{path.name}.data" if self._has_external_data() else None
+        with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder:
+            temporary = Path(folder) / path.name
+            ir.save(self._model, temporary, external_data=external)
+            onnx.checker.check_model(temporary)
+            if verify is not None:
+                verify(temporary)
+            if external is not None and (Path(folder) / external).exists():
+                os.replace(Path(folder) / external, path.parent / external)
+            os.replace(temporary, path)
+        return path
+
+    def _has_external_data(self) -> bool:
+        return any(
+            isinstance(value.const_value, ir.ExternalTensor)
+            for value in self._model.graph.initializers.values()
+        )
+
+
+def _read(path: Path) -> ir.Model:
+    if not path.is_file():
+        raise ModelError(f"{path} is not a file; give the path of an ONNX model.")
+    try:
+        model = ir.load(path)
+    except DecodeError as error:
+        raise ModelError(f"{path} is not an ONNX model (not a valid protobuf file).") from error
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+        raise ModelError(f"{path} cannot be read as an ONNX model: {error}") from error
+    if not model.graph.outputs:
+        raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
+    return model
+
+
+def _restored(
+    proto: bytes, embedding: str, logits: str | None, classes: Any, path: Path | None
+) -> FrozenModel:
+    model = ir.from_proto(onnx.load_from_string(proto))
+    layer = find_linear_layer(model.graph, logits) if logits is not None else None
+    value = _value_named(model.graph, embedding)
+    return FrozenModel(model, layer, value, classes=classes, path=path)
+
+
+def _value_named(graph: ir.Graph, name: str) -> ir.Value:
+    for value in ir.convenience.create_value_mapping(graph).values():
+        if value.name == name:
+            return value
+    raise HeadNotFoundError(f"The model has no tensor named {name!r}.")
+
+
+def _reached_inputs(graph: ir.Graph, outputs: list[str]) -> list[ir.Value]:
+    """Graph inputs that the outputs are computed from, in the graph's order."""
+    values = ir.convenience.create_value_mapping(graph)
+    seen, waiting = set[int](), [values[name] for name in outputs]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        node = value.producer()
+        if node is not None:
+            waiting += [v for v in node.inputs if v is not None]
+            for attribute in node.attributes.values():  # bodies of If and Loop read outer values
+                if attribute.type == ir.AttributeType.GRAPH:
+                    inner = attribute.as_graph()
+                    waiting += [v for n in inner.all_nodes() for v in n.inputs if v is not None]
+    return [value for value in graph.inputs if id(value) in seen and not value.is_initializer()]
+
+
+def _info(value: ir.Value) -> TensorInfo:
+    shape = None
+    if value.shape is not None:
+        shape = tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    dtype = "float32" if value.dtype is None else str(value.dtype.name).lower()
+    return TensorInfo(value.name or "", shape, {"float": "float32"}.get(dtype, dtype))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ntkit._version import __version__
+
 if TYPE_CHECKING:
     from ntkit._debias import debias
     from ntkit.estimators import NeuronTuneClassifier
@@ -12,8 +14,14 @@ if TYPE_CHECKING:
     from ntkit.frozen_model import FrozenModel
     from ntkit.head import LinearHead
 
-__version__ = "0.1.0"
-__all__ = ["FrozenModel", "LinearHead", "NeuronTuneClassifier", "OnnxEmbedder", "debias"]
+__all__ = [
+    "FrozenModel",
+    "LinearHead",
+    "NeuronTuneClassifier",
+    "OnnxEmbedder",
+    "__version__",
+    "debias",
+]
 
 # Imported on first use, so that `import ntkit` stays light.
 _HOME = {

@@ -111,7 +111,7 @@ class LinearHead:
             raise InputError(
                 f"The head reads embeddings of shape (N, {self.n_neurons}); got {Z.shape}."
             )
-        logits = Z @ self.coef.T + self.intercept
+        logits: NDArray[Any] = Z @ self.coef.T + self.intercept
         return logits[:, 0] if self.n_logits == 1 else logits
 
     def predict_proba(self, Z: ArrayLike) -> NDArray[Any]:
@@ -181,7 +181,9 @@ class LinearHead:
         if self.n_logits > 1:
             return self
         coef = np.concatenate([np.zeros_like(self.coef), self.coef])
-        return LinearHead(coef, np.append(self.intercept.dtype.type(0), self.intercept), self.classes)
+        return LinearHead(
+            coef, np.append(self.intercept.dtype.type(0), self.intercept), self.classes
+        )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LinearHead):

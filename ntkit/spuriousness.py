@@ -95,7 +95,9 @@ def spuriousness_scores(
             scores[row] = center(Z[wrong], weight[wrong]) - center(Z[right], weight[right])
     if standardize:
         scale = _weighted_std(Z[present], weight[present])
-        scores = np.divide(scores, scale, out=np.where(np.isnan(scores), np.nan, 0.0), where=scale > 0)
+        scores = np.divide(
+            scores, scale, out=np.where(np.isnan(scores), np.nan, 0.0), where=scale > 0
+        )
     return scores
 
 
@@ -283,7 +285,7 @@ def _weighted_median_of_rows(rows: Array, weight: Array) -> Array:
     lower = (mass < half - slack).sum(axis=1, keepdims=True)
     upper = (mass <= half + slack).sum(axis=1, keepdims=True)
     ordered = np.take_along_axis(rows, order, axis=1)
-    at = [np.take_along_axis(ordered, index, axis=1)[:, 0] for index in (lower, upper)]
+    at = [np.take_along_axis(ordered, np.asarray(i), axis=1)[:, 0] for i in (lower, upper)]
     return np.asarray((at[0] + at[1]) / 2)
 
 
@@ -296,12 +298,13 @@ def _weighted_std(values: Array, weight: Array) -> Array:
     mean = np.average(values, axis=0, weights=weight)
     variance = np.average((values - mean) ** 2, axis=0, weights=weight)
     # Rounding leaves a constant column a variance of its last digits, not of 0.
-    return np.where(np.ptp(values, axis=0) > 0, np.sqrt(variance), 0.0)
+    varies = np.asarray(values.max(axis=0) > values.min(axis=0))
+    return np.where(varies, np.sqrt(variance), 0.0)
 
 
 def _severity(scores: Array, aggregation: Aggregation) -> Array:
     """Score that is compared with λ: (D,), or (C, D) per class; -inf where nothing is scored."""
-    scored = ~np.isnan(scores).all(axis=1)
+    scored = np.asarray(~np.isnan(scores).all(axis=1))
     if aggregation == "per_class":
         return np.where(scored[:, None], scores, -np.inf)
     if not scored.any():

@@ -1,12 +1,6 @@
 """scikit-learn's own estimator checks, over every estimator in several configurations."""
 
-import warnings
-
-import pytest
-from sklearn.utils.estimator_checks import estimator_checks_generator
-
 from ntkit.estimators import NeuronTuneClassifier
-from ntkit.exceptions import SuppressionWarning
 
 SPLIT = (
     "the identification folds (or hold-out) are drawn over rows, so repeating a row and giving it "

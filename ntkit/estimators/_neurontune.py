@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -24,24 +23,17 @@ from ntkit.estimators._identification import (
     folds_of,
     hold_out,
 )
+from ntkit.estimators._masking import Mask, make_mask, warn_about
 from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
 from ntkit.estimators._weights import class_weighted, correctness_balanced
-from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.spuriousness import (
-    contributions,
-    live_neurons,
-    sfit,
-    spare_neurons,
-    spuriousness_scores,
-    suppressed_neurons,
-)
+from ntkit.spuriousness import contributions, live_neurons, sfit, spuriousness_scores
 
 __all__ = ["NeuronTuneClassifier"]
 
 Array = NDArray[Any]
 _logger = logging.getLogger(__name__)
-_MUCH = 0.7  # share of live neurons above which a mask no longer singles anything out
 
 
 class NeuronTuneClassifier(LinearHeadClassifier):
@@ -148,6 +140,8 @@ class NeuronTuneClassifier(LinearHeadClassifier):
     sfit_ : float
         The paper's SFit of the retrained head on the identification set (in-sample when that is
         the training set): a diagnostic, see :func:`ntkit.spuriousness.sfit`.
+    tuning_weight_ : ndarray
+        Weight of each retraining sample: sample, class and error weight multiplied.
     n_iter_ : ndarray of shape (1,)
         Iterations of the last head fit.
     n_features_in_ : int
@@ -302,32 +296,39 @@ class NeuronTuneClassifier(LinearHeadClassifier):
             original, tune, tune.weight, identify, first_folds, fit
         )
         weight = self._tuning_weight(tune, folds, fit, split_seed, original)
+        self.tuning_weight_ = weight
         self.n_errors_ = np.bincount(
             identify.y_index[_wrong(logits, identify) & (identify.weight > 0)],
             minlength=len(self.classes_),
         )
 
-        current, suppressed = original, np.zeros(0, dtype=bool)
+        current, mask = original, None
         for round_ in range(self.n_rounds):
-            if round_:
-                fit_masked = self._head_fitter(self._gains(suppressed))
+            if mask is not None:
                 logits, identify = self._predictions(
-                    current, tune, weight, identify, folds, fit_masked
+                    current, tune, weight, identify, folds, self._head_fitter(mask)
                 )
             scores = self._score(identify, logits, current)
-            found = self._suppress(scores, identify, suppressed)
-            if round_ and np.array_equal(found, suppressed):
+            found = self._mask(scores, identify, mask)
+            if mask is not None and np.array_equal(found.columns, mask.columns):
                 break
-            suppressed = found
-            current = self._head_fitter(self._gains(suppressed))(tune, weight)
-            self._log("round %d: %d neurons suppressed", round_ + 1, int(self.suppressed_.sum()))
+            mask = found
+            current = self._head_fitter(mask)(tune, weight)
+            self._log("round %d: %d neurons suppressed", round_ + 1, mask.everywhere.sum())
 
-        self.gains_ = 1 - self.suppression * self.suppressed_
+        self._keep(mask)
         self.coef_, self.intercept_ = current.coef, current.intercept
         self.n_iter_ = np.array([current.n_iter])
         final = _wrong(class_logits(current, identify.X), identify)
         self.sfit_ = sfit(self._plain_scores(identify, final))
         return self
+
+    def _keep(self, mask: Mask | None) -> None:
+        if mask is not None:
+            self.suppressed_ = mask.everywhere
+            self.suppressed_per_class_ = mask.per_class
+            self.spared_ = mask.spared
+            self.gains_ = 1 - self.suppression * self.suppressed_
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -383,8 +384,10 @@ class NeuronTuneClassifier(LinearHeadClassifier):
 
     # -- heads and outcomes -----------------------------------------------------------------
 
-    def _head_fitter(self, gains: Array | None = None) -> Callable[[Rows, Array], Solution]:
+    def _head_fitter(self, mask: Mask | None = None) -> Callable[[Rows, Array], Solution]:
+        """Return what fits a head on rows with given weights, on masked neurons."""
         device = resolve_device(self.device)
+        gains = None if mask is None else 1 - self.suppression * mask.columns
 
         def fit(rows: Rows, weight: Array) -> Solution:
             return fit_linear_head(
@@ -500,54 +503,25 @@ class NeuronTuneClassifier(LinearHeadClassifier):
         )
         return self.spuriousness_scores_
 
-    def _suppress(self, scores: Array, identify: Rows, before: Array) -> Array:
-        """Mask of this round and the ones before: (D,), or (C, D) per class."""
-        aggregation: Any = self.aggregation
-        if aggregation == "per_class" and len(self.classes_) == 2:
-            aggregation = "intersection"  # one weight row: see the class docstring
+    def _mask(self, scores: Array, identify: Rows, before: Mask | None) -> Mask:
         self.live_ = live_neurons(identify.X, identify.weight)
-        rule = {"threshold": self.threshold, "live": self.live_}
-        found = suppressed_neurons(
-            scores, aggregation=aggregation, max_suppressed=self.max_suppressed, **rule
+        mask = make_mask(
+            scores,
+            self.live_,
+            threshold=self.threshold,
+            aggregation=self.aggregation,  # type: ignore[arg-type]
+            max_suppressed=self.max_suppressed,
+            min_neurons=self.min_neurons,
+            before=before,
         )
-        found = found | before if before.size else found
-        mask = spare_neurons(
-            found, scores, aggregation=aggregation, min_neurons=self.min_neurons, live=self.live_
+        warn_about(
+            mask,
+            scores,
+            self.live_,
+            min_misclassified=self.min_misclassified,
+            min_neurons=self.min_neurons,
         )
-        self.spared_ = bool((mask != found).any())
-        self.suppressed_per_class_ = suppressed_neurons(scores, aggregation="per_class", **rule)
-        self.suppressed_ = mask if mask.ndim == 1 else mask.all(axis=0)
-        if mask.ndim == 2:
-            self.suppressed_per_class_ = mask
-        self._warn_about(scores, mask)
         return mask
-
-    def _warn_about(self, scores: Array, mask: Array) -> None:
-        n_live = int(self.live_.sum())
-        message = None
-        if np.isnan(scores).all():
-            message = (
-                "No class has both correctly classified and at least "
-                f"min_misclassified={self.min_misclassified} misclassified identification "
-                "samples, so no neuron is suppressed; pass an X_val the head was not fitted on."
-            )
-        elif self.spared_:
-            message = (
-                f"The rule would suppress all {n_live} live neurons; kept the "
-                f"min_neurons={self.min_neurons} with the smallest scores. Raise threshold (with "
-                "standardize=True it is in standard deviations) or lower max_suppressed."
-            )
-        elif mask.ndim == 1 and mask.sum() > _MUCH * n_live:
-            message = (
-                f"{int(mask.sum())} of {n_live} live neurons are suppressed; raise threshold (with "
-                "standardize=True it is in standard deviations) or lower max_suppressed to "
-                "single out the strongest."
-            )
-        if message:
-            warnings.warn(message, SuppressionWarning, stacklevel=4)
-
-    def _gains(self, mask: Array) -> Array:
-        return np.asarray(1 - self.suppression * mask)
 
     def _log(self, message: str, *values: object) -> None:
         _logger.log(logging.INFO if self.verbose else logging.DEBUG, message, *values)

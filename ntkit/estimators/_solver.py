@@ -12,10 +12,11 @@ whose neuron i was multiplied by the gain :math:`g_i` (0 removes it), in terms o
 weights. Two classes have one logit, as in scikit-learn.
 
 Embeddings are ill-conditioned, so plain L-BFGS needs hundreds of passes. Here it runs on
-:math:`U = L^\top W`, where :math:`L L^\top = \alpha\, \mathrm{Cov}(z) + \mathrm{diag}(g^{-2}) / (C S)`
-is the Hessian of f at W = 0 (:math:`\alpha = 1/4` for one logit, 1/K for K). The data are never
-transformed: W and its gradient are, and centring is folded into the bias. Where that Hessian is no
-guide (few rows per neuron), its average diagonal takes its place.
+:math:`U = L^\top W`, where
+:math:`L L^\top = \alpha\, \mathrm{Cov}(z) + \mathrm{diag}(g^{-2}) / (C S)` is the Hessian of f
+at W = 0 (:math:`\alpha = 1/4` for one logit, 1/K for K). The data are never transformed: W and
+its gradient are, and centring is folded into the bias. Where that Hessian is no guide (few rows
+per neuron), its average diagonal takes its place.
 """
 
 from __future__ import annotations
@@ -125,9 +126,7 @@ def fit_linear_head(
     x0 = np.zeros((n_logits, len(kept) + 1))
     if start is not None:
         W0 = start.coef[:, kept].astype(np.float64)
-        x0 = np.column_stack(
-            [basis.variables(W0), np.sqrt(inner) * (start.intercept + W0 @ mean)]
-        )
+        x0 = np.column_stack([basis.variables(W0), np.sqrt(inner) * (start.intercept + W0 @ mean)])
     with _single_threaded_scipy():
         result = minimize(
             objective,

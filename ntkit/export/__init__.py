@@ -4,9 +4,9 @@ Importing this package registers ntkit's estimators with skl2onnx.
 """
 
 from ntkit.export._skl2onnx import register_converters
-from ntkit.export._to_onnx import to_onnx
-from ntkit.export._verify import Verification, save_verified, verify
+from ntkit.export._to_onnx import to_onnx, write_onnx
+from ntkit.export._verify import Verification, random_inputs, save_verified, verify
 
-__all__ = ["Verification", "save_verified", "to_onnx", "verify"]
+__all__ = ["Verification", "random_inputs", "save_verified", "to_onnx", "verify", "write_onnx"]
 
 register_converters()

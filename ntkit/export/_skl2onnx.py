@@ -62,7 +62,9 @@ def _convert_linear_head(scope: Any, operator: Any, container: Any) -> None:
     weight = constant("weight", proto, head.coef.astype(dtype))
     bias = constant("bias", proto, head.intercept.astype(dtype))
     logits = scope.get_unique_variable_name("logits")
-    container.add_node("Gemm", [embedding, weight, bias], logits, transB=1, op_version=min(opset, 13))
+    container.add_node(
+        "Gemm", [embedding, weight, bias], logits, transB=1, op_version=min(opset, 13)
+    )
     label, scores = (output.full_name for output in operator.outputs)
     final = "Identity" if raw else "Softmax"
     attributes = {} if raw else {"axis": 1}

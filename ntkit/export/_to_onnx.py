@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +14,12 @@ from onnx_ir import tape
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-import ntkit
+from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 
-__all__ = ["folded_head", "provenance_of", "to_onnx"]
+__all__ = ["folded_head", "provenance_of", "to_onnx", "write_onnx"]
 
 _OPSET, _IR_VERSION = 17, 8
 
@@ -58,6 +60,29 @@ def to_onnx(estimator: Any) -> onnx.ModelProto:
     return _standalone(head, provenance_of(estimator))
 
 
+def write_onnx(
+    model: onnx.ModelProto, path: str | os.PathLike[str], *, force: bool = False
+) -> Path:
+    """Write an ONNX model; the file takes its name when it is complete.
+
+    Raises
+    ------
+    InputError
+        If the file exists and ``force`` is not given.
+    """
+    path = Path(path)
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
+    onnx.checker.check_model(model)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        onnx.save(model, temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
 def folded_head(estimator: Any) -> tuple[LinearHead, OnnxEmbedder | None]:
     """The head of an estimator or pipeline on raw embeddings, and the embedder in front."""
     if isinstance(estimator, LinearHead):
@@ -88,7 +113,7 @@ def folded_head(estimator: Any) -> tuple[LinearHead, OnnxEmbedder | None]:
 
 def provenance_of(estimator: Any) -> dict[str, str]:
     """What made a head, as text for a file's metadata."""
-    facts = {"version": ntkit.__version__}
+    facts = {"version": __version__}
     if isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
     estimator = getattr(estimator, "best_estimator_", estimator)
@@ -118,11 +143,12 @@ def _standalone(head: LinearHead, provenance: dict[str, str]) -> onnx.ModelProto
     probabilities = nodes.op("Softmax", [logits], {"axis": -1})
     index = nodes.op("ArgMax", [logits], {"axis": -1, "keepdims": 0})
     label = nodes.op("Gather", [classes, index], {"axis": 0})
-    for value, name, dtype, shape in (
-        (label, "label", classes.dtype, ["N"]),
-        (probabilities, "probabilities", ir.DataType.FLOAT, ["N", head.n_logits]),
-        (logits, "logits", ir.DataType.FLOAT, ["N", head.n_logits]),
-    ):
+    outputs: tuple[tuple[ir.Value, str, ir.DataType, tuple[str | int, ...]], ...] = (
+        (label, "label", classes.dtype or ir.DataType.INT64, ("N",)),
+        (probabilities, "probabilities", ir.DataType.FLOAT, ("N", head.n_logits)),
+        (logits, "logits", ir.DataType.FLOAT, ("N", head.n_logits)),
+    )
+    for value, name, dtype, shape in outputs:
         value.name, value.dtype, value.shape = name, dtype, ir.Shape(shape)
     graph = ir.Graph(
         [embedding],

@@ -15,7 +15,7 @@ from ntkit.extraction import OnnxEmbedder, make_session, run_batches
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 
-__all__ = ["Verification", "save_verified", "verify"]
+__all__ = ["Verification", "random_inputs", "save_verified", "verify"]
 
 Array = NDArray[Any]
 TOLERANCE = 1e-4  # largest relative difference of logits between ONNX Runtime and NumPy
@@ -148,14 +148,37 @@ def save_verified(
         result = verify(original, written, X, head=head, device=device)
         if not result.passed:
             raise VerificationError(
-                f"The written model differs from its head in NumPy by {result.logit_difference:.1e} "
-                f"(logits) and {result.embedding_difference:.1e} (embeddings), more than "
+                "The written model differs from its head in NumPy by "
+                f"{result.logit_difference:.1e} (logits) and "
+                f"{result.embedding_difference:.1e} (embeddings), more than "
                 f"{result.tolerance:.0e}; {path} was not written."
             )
         results.append(result)
 
     model.save(path, force=force, verify=check)
     return results[0]
+
+
+def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
+    """Make inputs of the model's shape, to verify on where there are no samples.
+
+    Raises
+    ------
+    InputError
+        If the model leaves the size of an input open.
+    """
+    rng = np.random.default_rng(0)
+    inputs: dict[str, Array] = {}
+    for tensor in model.inputs:
+        shape = tensor.shape or ()
+        sides = [side for side in shape[1:] if isinstance(side, int)]
+        if not shape or len(sides) + 1 < len(shape) or "float" not in tensor.dtype:
+            raise InputError(
+                f"The model's input {tensor} leaves its size open; give samples to verify on "
+                "(--data)."
+            )
+        inputs[tensor.name] = rng.random((n_samples, *sides), dtype=np.float32)
+    return inputs
 
 
 def _loaded(model: FrozenModel | str | os.PathLike[str]) -> FrozenModel:
@@ -165,12 +188,8 @@ def _loaded(model: FrozenModel | str | os.PathLike[str]) -> FrozenModel:
 def _run(model: FrozenModel, X: Any, device: Any) -> tuple[Array, Array]:
     """Embeddings and logits in ONNX Runtime; the logits from the file itself if it gives them."""
     folder = model.path.parent.resolve() if model.path else None
-    both = make_session(
-        model.body(logits=True).SerializeToString(), device=device, folder=folder
-    )
-    embedding, logits = (
-        np.concatenate(parts) for parts in zip(*run_batches(both, X), strict=True)
-    )
+    both = make_session(model.body(logits=True).SerializeToString(), device=device, folder=folder)
+    embedding, logits = (np.concatenate(parts) for parts in zip(*run_batches(both, X), strict=True))
     if model.path is not None:
         whole = make_session(str(model.path), device=device)
         names = [output.name for output in whole.get_outputs()]

@@ -106,7 +106,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         cached = self.__dict__.get("_loaded")
         if cached is None or cached[0] != str(self.model):
             cached = self.__dict__["_loaded"] = (str(self.model), FrozenModel.load(self.model))
-        return cached[1]  # type: ignore[no-any-return]
+        model: FrozenModel = cached[1]
+        return model
 
     @property
     def device_(self) -> str:
@@ -114,7 +115,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return device_of(self._session())
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the neurons: neuron0, neuron1, …"""
+        """Names of the neurons: neuron0, neuron1 and so on."""
         width = self._width()
         if width is None:
             raise InputError("The model does not say how many neurons its embedding has.")
@@ -159,8 +160,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 def _checked(embedding: Array, begin: int) -> Array:
     if embedding.ndim != 2:
         raise InputError(
-            f"The model's embedding has shape {shown_shape(('N', *embedding.shape[1:]))}, not one vector "
-            "per sample; name another tensor with --embedding NAME."
+            f"The model's embedding has shape {shown_shape(('N', *embedding.shape[1:]))}, not one "
+            "vector per sample; name another tensor with --embedding NAME."
         )
     if embedding.dtype not in (np.float32, np.float64):
         embedding = embedding.astype(np.float32)

@@ -65,13 +65,17 @@ class ImagePreprocessing:
             return cls(
                 resize=resize,
                 crop=(crop, crop) if isinstance(crop, int) else crop,
-                scale=config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0,
+                scale=config.get("rescale_factor", 1 / 255)
+                if config.get("do_rescale", True)
+                else 1.0,
                 mean=tuple(config["image_mean"]) if normalize else (0.0,),
                 std=tuple(config["image_std"]) if normalize else (1.0,),
                 resample=int(config.get("resample", 2)),
             )
         except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path} is not a usable preprocessor_config.json: {error!r}.") from error
+            raise InputError(
+                f"{path} is not a usable preprocessor_config.json: {error!r}."
+            ) from error
 
     @classmethod
     def for_input(cls, shape: Sequence[Any] | None) -> ImagePreprocessing:
@@ -100,9 +104,9 @@ class ImagePreprocessing:
             pixels = pixels[:, :, None]
         if self.crop is not None:
             pixels = _center_crop(pixels, self.crop)
-        pixels = pixels * np.float32(self.scale)
-        pixels = (pixels - np.float32(self.mean)) / np.float32(self.std)
-        return pixels.transpose(2, 0, 1) if self.layout == "NCHW" else pixels
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        pixels = (pixels * np.float32(self.scale) - mean) / std
+        return np.asarray(pixels.transpose(2, 0, 1) if self.layout == "NCHW" else pixels)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a manifest."""

@@ -62,7 +62,7 @@ def run_batches(
         unit=" samples",
         desc="embedding",
         delay=1,
-        disable=not verbose,
+        disable=None if verbose else True,
     ) as bar:
         for begin in range(start, n_samples, size):
             end = min(begin + size, n_samples)
@@ -103,11 +103,14 @@ def _batch(spec: Any, values: Any) -> Array:
     )
     if not fits:
         raise InputError(
-            f"The model's input {spec.name!r} has shape {shown_shape(wanted)}, but the samples have "
-            f"shape {shown_shape(('N', *array.shape[1:]))}; preprocess them as the model expects."
+            f"The model's input {spec.name!r} has shape {shown_shape(wanted)}, but the samples "
+            f"have shape {shown_shape(('N', *array.shape[1:]))}; preprocess them as the model "
+            "expects."
         )
     if spec.type not in _DTYPES:
-        raise InputError(f"The model's input {spec.name!r} is a {spec.type}, which is not supported.")
+        raise InputError(
+            f"The model's input {spec.name!r} is a {spec.type}, which is not supported."
+        )
     if array.dtype.kind not in "fiub":
         raise InputError(f"The model's input {spec.name!r} is numeric; got {array.dtype} values.")
     return np.ascontiguousarray(array, dtype=_DTYPES[spec.type])

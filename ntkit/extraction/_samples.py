@@ -165,7 +165,7 @@ def _npz(path: Path) -> Samples:
                     f"{path} has no array {missing[0]!r}; it holds {sorted(arrays)}. Save it with "
                     "np.savez(path, X=..., y=..., groups=...)."
                 )
-            groups = arrays["groups"] if "groups" in arrays else None
+            groups = arrays.get("groups")
             return _checked(path, arrays["X"], arrays["y"], groups)
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):

@@ -122,8 +122,7 @@ def _onnxruntime() -> Any:
     )
     if len(installed) == 2:
         raise MissingDependencyError(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
-            f"{repair}"
+            f"onnxruntime and onnxruntime-gpu are both installed and overwrite each other; {repair}"
         )
     try:
         import onnxruntime as ort

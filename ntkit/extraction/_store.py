@@ -17,6 +17,7 @@ from ntkit.head import LinearHead
 if TYPE_CHECKING:
     from ntkit.extraction._embedder import OnnxEmbedder
     from ntkit.extraction._samples import Samples
+    from ntkit.frozen_model import FrozenModel
 
 __all__ = ["EmbeddingStore"]
 
@@ -39,7 +40,7 @@ class EmbeddingStore:
     groups : ndarray of shape (N,) or None
         Group labels, for evaluation only.
     head : LinearHead or None
-        The head of the model that made the embeddings.
+        The head of the model that made the embeddings, where it knows the labels' classes.
     manifest : dict
         What the embeddings are: model fingerprint, tensor, preprocessing, finished shards.
     """
@@ -75,8 +76,8 @@ class EmbeddingStore:
             raise InputError(f"{path} is not an embedding store; make one with: ntkit embed.")
         if manifest["finished_rows"] < manifest["rows"]:
             raise InputError(
-                f"{path} holds {manifest['finished_rows']} of {manifest['rows']} rows; run the same "
-                "ntkit embed command again to finish it."
+                f"{path} holds {manifest['finished_rows']} of {manifest['rows']} rows; run the "
+                "same ntkit embed command again to finish it."
             )
         return cls(path, manifest)
 
@@ -126,11 +127,10 @@ class EmbeddingStore:
             _save(path / "labels.npy", samples.y)
             if samples.groups is not None:
                 _save(path / "groups.npy", samples.groups)
-            if model.head is not None:
-                head = model.head
-                _save(path / "head.npz", {
-                    "coef": head.coef, "intercept": head.intercept, "classes": head.classes,
-                })  # fmt: skip
+            head = _original_head(model, samples.y)
+            if head is not None:
+                parts = ("coef", "intercept", "classes")
+                _save(path / "head.npz", {part: getattr(head, part) for part in parts})
             _write_manifest(path, manifest)
         batches = embedder.iter_batches(samples.X, start=manifest["finished_rows"])
         for shard in _in_shards(batches, shard_rows):
@@ -140,6 +140,13 @@ class EmbeddingStore:
             manifest["finished_rows"] += len(shard)
             _write_manifest(path, manifest)
         return cls.open(path)
+
+
+def _original_head(model: FrozenModel, y: Array) -> LinearHead | None:
+    try:
+        return model.matched_to(y).head
+    except InputError:
+        return None
 
 
 def _in_shards(batches: Iterator[Array], rows: int) -> Iterator[Array]:

@@ -101,7 +101,7 @@ def _new_initializer(graph: ir.Graph, name: str, array: Array, like: ir.Value | 
     return value
 
 
-def _tensor(array: Array, dtype: ir.DataType, name: str | None) -> ir.Tensor:
+def _tensor(array: Array, dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
     return ir.Tensor(np.ascontiguousarray(array).astype(dtype.numpy()), dtype=dtype, name=name)
 
 
@@ -129,7 +129,7 @@ def _retype_downstream(logits: ir.Value, before: int, after: int) -> None:
 
 
 def _free_name(graph: ir.Graph, wanted: str) -> str:
-    taken = set(graph.initializers)
+    taken: set[str | None] = set(graph.initializers)
     taken |= {value.name for value in graph.inputs}
     taken |= {value.name for node in graph for value in node.outputs}
     name, count = wanted, 1

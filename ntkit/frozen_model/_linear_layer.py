@@ -17,13 +17,16 @@ __all__ = ["LinearLayer", "find_linear_layer", "linear_layer_at"]
 
 # Operators after the head that keep which class a column means; the data input is the first.
 _PASS = frozenset(
-    "Softmax LogSoftmax Sigmoid Identity Cast Flatten Reshape Squeeze Unsqueeze Dropout ArgMax "
-    "TopK Clip Exp Log Normalizer LabelEncoder ZipMap".split()
+    {
+        *("Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast", "Flatten", "Reshape", "Squeeze"),
+        *("Unsqueeze", "Dropout", "ArgMax", "TopK", "Clip", "Exp", "Log", "Normalizer"),
+        *("LabelEncoder", "ZipMap"),
+    }
 )
 _LOOKUP = {"Gather": (0, 1), "ArrayFeatureExtractor": (0, 1)}  # (label table, index)
 _NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
 _QUANTISED = frozenset(
-    "QuantizeLinear DequantizeLinear QLinearMatMul QGemm MatMulInteger MatMulNBits".split()
+    ["QuantizeLinear", "DequantizeLinear", "QLinearMatMul", "QGemm", "MatMulInteger", "MatMulNBits"]
 )
 
 
@@ -82,7 +85,9 @@ def find_linear_layer(graph: ir.Graph, logits: str | None = None) -> LinearLayer
     """
     starts = [_named(graph, logits)] if logits is not None else list(graph.outputs)
     found = [_walk_back(start) for start in starts]
-    layers = _last(list({id(f.weight_at[0]): f for f in found if isinstance(f, LinearLayer)}.values()))
+    layers = _last(
+        list({id(f.weight_at[0]): f for f in found if isinstance(f, LinearLayer)}.values())
+    )
     if not layers:
         reasons = "; ".join(f"{f.output!r} {f.reason}" for f in found if isinstance(f, _Blocked))
         raise HeadNotFoundError(
@@ -218,7 +223,7 @@ def _gemm(value: ir.Value, node: ir.Node) -> LinearLayer | str:
         return f"comes from Gemm (node {node.name!r}) whose bias is not a constant"
     weight = _float(weight if attribute.get("transB", 0) else weight.T)
     weight = weight * np.float32(attribute.get("alpha", 1.0))
-    bias = np.zeros(len(weight), np.float32)
+    bias: NDArray[Any] = np.zeros(len(weight), np.float32)
     if offset is not None:
         bias = bias + np.float32(attribute.get("beta", 1.0)) * _float(offset).ravel()
     return LinearLayer("Gemm", embedding, value, (node, 1), (node, 2), weight, bias)

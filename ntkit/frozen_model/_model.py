@@ -310,6 +310,46 @@ class FrozenModel:
             model.metadata_props[f"ntkit.{key}"] = text
         return FrozenModel(model, layer, layer.embedding, classes=head.classes, path=self.path)
 
+    def with_classes(self, classes: Any) -> FrozenModel:
+        """Return the same model with its classes named, in the order of the logits."""
+        return FrozenModel(
+            self._model, self._layer, self._embedding, classes=classes, path=self.path
+        )
+
+    def matched_to(self, y: Any) -> FrozenModel:
+        """Return the model with classes that are the labels of a sample.
+
+        A model that does not name its classes takes text labels in sorted order, as image
+        folders are read everywhere.
+
+        Raises
+        ------
+        InputError
+            If the labels are not the head's classes; the message says which.
+        """
+        labels = np.unique(y)
+        if self.head is None:
+            raise InputError(
+                "The model has no head; pass --new-head (new_head=True) to give it one."
+            )
+        classes = self.head.classes
+        if set(labels.tolist()) == set(classes.tolist()):
+            return self
+        if not self.has_class_names and len(labels) == len(classes) and labels.dtype.kind in "US":
+            return self.with_classes(labels)
+        missing = [c for c in classes.tolist() if c not in set(labels.tolist())]
+        if set(labels.tolist()) < set(classes.tolist()):
+            raise InputError(
+                f"There is no sample of class {missing[0]!r} of the model's head ({len(missing)} "
+                f"of its {len(classes)} classes are missing); add samples, or pass --new-head "
+                f"(new_head=True) for a head of these {len(labels)} classes."
+            )
+        raise InputError(
+            f"The labels {labels[:5].tolist()} are not the {len(classes)} classes of the model's "
+            f"head ({', '.join(map(repr, classes[:5].tolist()))}{', …' * (len(classes) > 5)}); use "
+            "its labels, or pass --new-head (new_head=True) to give the model a head for yours."
+        )
+
     def _fitted_to_model(self, head: LinearHead) -> LinearHead:
         """Rows in the model's order, and one or two logits as the model has them."""
         own = self.head

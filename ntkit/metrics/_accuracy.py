@@ -37,7 +37,7 @@ def accuracy_by(y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike) -> dict
     """
     y_true, y_pred, groups = (column_or_1d(a) for a in (y_true, y_pred, groups))
     check_consistent_length(y_true, y_pred, groups)
-    correct = y_true == y_pred
+    correct = np.asarray(y_true == y_pred)
     return {g.item(): float(correct[groups == g].mean()) for g in np.unique(groups)}
 
 

@@ -1,0 +1,5 @@
+"""``python -m ntkit`` is the ``ntkit`` command."""
+
+from ntkit.cli import main
+
+main()

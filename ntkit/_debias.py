@@ -1,0 +1,477 @@
+"""The main job as one function: embed, fit candidates, choose, write, verify, summarise."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from ntkit._comparison import (
+    CANDIDATES,
+    Candidate,
+    Comparison,
+    LabelledEmbeddings,
+    without_suppression,
+)
+from ntkit._version import __version__
+from ntkit.estimators import NeuronTuneClassifier
+from ntkit.exceptions import InputError
+from ntkit.export import Verification, random_inputs, save_verified
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, read_samples
+from ntkit.frozen_model import FrozenModel
+from ntkit.head import LinearHead
+
+__all__ = ["DebiasResult", "debias"]
+
+Array = NDArray[Any]
+
+_VERIFY_ROWS = 256
+_MODEL = "debiased.onnx"
+
+
+@dataclass(frozen=True)
+class DebiasResult:
+    """What :func:`debias` did.
+
+    Attributes
+    ----------
+    model : FrozenModel
+        The debiased model.
+    head : LinearHead
+        Its head.
+    estimator : NeuronTuneClassifier
+        The chosen candidate, fitted on standardised embeddings.
+    candidates : tuple of Candidate
+        All rows, the original head first.
+    suppressed : ndarray of int
+        Indices of the suppressed neurons.
+    n_live : int
+        Neurons that vary on the held-out set.
+    verification : Verification
+        What ONNX Runtime computes against NumPy.
+    evaluated_on : str
+        "test set", or "held-out set" where no test set was given.
+    path : pathlib.Path or None
+        The folder written.
+    notes : tuple of str
+        What a reader should know about this run.
+    """
+
+    model: FrozenModel
+    head: LinearHead
+    estimator: NeuronTuneClassifier
+    candidates: tuple[Candidate, ...]
+    suppressed: Array
+    n_live: int
+    verification: Verification | None
+    evaluated_on: str
+    path: Path | None
+    notes: tuple[str, ...]
+
+    @property
+    def chosen(self) -> Candidate:
+        """The row of the head that was written."""
+        return next(c for c in self.candidates if c.chosen)
+
+    def table(self) -> str:
+        """All candidates as a Markdown table; accuracies in percent."""
+        groups = any(c.worst_group is not None for c in self.candidates)
+        header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
+        rows = [header + (["worst group"] if groups else [])]
+        for c in self.candidates:
+            cells = [
+                f"{c.name}{' ←' if c.chosen else ''}",
+                str(c.n_suppressed),
+                _with_spread(c.score, c.spread.get("score"), digits=3, factor=1),
+                _with_spread(c.average, c.spread.get("average")),
+                _with_spread(c.worst_class, c.spread.get("worst_class")),
+            ]
+            if groups:
+                cells.append(_with_spread(c.worst_group, c.spread.get("worst_group")))
+            rows.append(cells)
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+        return "\n".join(lines)
+
+    def verdict(self) -> str:
+        """One sentence: did silencing neurons help, by the held-out score."""
+        chosen, original = self.chosen, self.candidates[0]
+        if chosen.score < original.score:
+            return (
+                f"By the held-out score no candidate beats the {original.name} "
+                f"({chosen.score:.3f} against {original.score:.3f}): keep the original model."
+            )
+        if not chosen.n_suppressed:
+            best = max(
+                (c.score for c in self.candidates if c.name.startswith("neurontune")), default=0.0
+            )
+            return (
+                "Silencing neurons did not help here: retraining without suppression has the best "
+                f"held-out score ({chosen.score:.3f}; best with suppression {best:.3f})."
+            )
+        random = next(c for c in self.candidates if c.name.startswith("random mask"))
+        plain = without_suppression(self.estimator)
+        control = next((c for c in self.candidates if c.name == plain), None)
+        against = f"{random.score:.3f} for random masks of the same size"
+        if control is not None:
+            against = f"{control.score:.3f} for {plain} retraining without suppression, {against}"
+        helped = chosen.score > max(random.score, control.score if control else 0.0)
+        return (
+            f"Silencing {chosen.n_suppressed} of {self.n_live} live neurons "
+            f"{'helped' if helped else 'did not help'}, by the held-out score: "
+            f"{chosen.score:.3f}, against {against}."
+        )
+
+    def summary(self) -> str:
+        """The table and what to know about it, as text."""
+        lines = [
+            self.table(),
+            "",
+            f"Accuracies in % on the {self.evaluated_on}; ← marks the head that was written. The "
+            "held-out score needs no group labels: worst class + half the worst class × "
+            "correctness cell.",
+            self.verdict(),
+            *([_checked(self.verification)] if self.verification else []),
+            *self.notes,
+        ]
+        if self.path is not None:
+            lines.append(f"Written: {self.path / _MODEL}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        return {
+            "candidates": [asdict(c) for c in self.candidates],
+            "chosen": self.chosen.name,
+            "parameters": {
+                k: v
+                for k, v in self.estimator.get_params().items()
+                if v is None or isinstance(v, bool | int | float | str)
+            },
+            "suppressed_neurons": self.suppressed.tolist(),
+            "n_live": self.n_live,
+            "classes": self.head.classes.tolist(),
+            "evaluated_on": self.evaluated_on,
+            "verdict": self.verdict(),
+            "verification": asdict(self.verification) if self.verification else None,
+            "notes": list(self.notes),
+            "model": str(self.path / _MODEL) if self.path else None,
+            "version": __version__,
+        }
+
+
+def debias(
+    model: FrozenModel | str | os.PathLike[str],
+    train: Any,
+    heldout: Any,
+    *,
+    test: Any = None,
+    out: str | os.PathLike[str] | None = None,
+    method: str | None = None,
+    estimator: NeuronTuneClassifier | None = None,
+    new_head: bool = False,
+    C: float | None = None,
+    preprocessing: ImagePreprocessing | None = None,
+    device: str = "auto",
+    batch_size: int = 64,
+    n_random: int = 5,
+    random_state: int = 0,
+    force: bool = False,
+    verbose: bool = False,
+) -> DebiasResult:
+    """Debias a frozen classifier.
+
+    The held-out set identifies the neurons (outcomes of the original head on it), the training
+    set retrains the head, and the candidate with the best label-free score on the held-out set
+    is written into the model and verified in ONNX Runtime. Group labels are used for the table
+    only.
+
+    Embeddings are standardised on the training set for fitting, and the scale is folded back
+    into the head that is written.
+
+    Parameters
+    ----------
+    model : FrozenModel or path-like
+        The classifier.
+    train, heldout, test : path-like, Samples, or (X, y) or (X, y, groups)
+        Labelled samples: paths are read by :func:`ntkit.extraction.read_samples`. The held-out
+        set must not have trained the model. The test set is for the table; without one, the
+        held-out set serves, and the table says so.
+    out : path-like, optional
+        Folder to write: ``debiased.onnx``, ``table.md``, ``result.json``.
+    method : str, optional
+        Name of the candidate to write, as the table shows it, instead of the one with the best
+        score: "neurontune" for the paper's method.
+    estimator : NeuronTuneClassifier, optional
+        A candidate of your own to write; its ``head`` is set to the original one, and its ``C``
+        is for standardised embeddings.
+    new_head : bool
+        Give the model a new head for the labels at hand, where they are not its own classes.
+        The original head is then an ERM head fitted on the training set.
+    C : float, optional
+        Inverse penalty on standardised embeddings, in scikit-learn's meaning. The default 1 / N
+        is a ridge of weight 1 on the mean loss.
+    preprocessing : ImagePreprocessing, optional
+        For image folders; by default a ``preprocessor_config.json`` beside the model, else the
+        model's input size with pixels scaled to 0 … 1.
+    device, batch_size
+        As in :class:`~ntkit.OnnxEmbedder`.
+    n_random : int
+        Draws of the random mask of the same size.
+    random_state : int
+        Seed of folds and random masks.
+    force : bool
+        Replace an existing ``out``.
+    verbose : bool
+        Show progress bars.
+
+    Returns
+    -------
+    DebiasResult
+
+    Raises
+    ------
+    InputError
+        If data, labels and model do not fit together; the message says how to mend it.
+
+    Examples
+    --------
+    >>> from ntkit import debias
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> d = load_marked_digits()
+    >>> result = debias(
+    ...     marked_digits_model_path(),
+    ...     (d.X_train, d.y_train),
+    ...     (d.X_heldout, d.y_heldout),
+    ...     test=(d.X_test, d.y_test, d.groups_test),
+    ...     device="cpu",
+    ... )
+    >>> result.chosen.worst_group > result.candidates[0].worst_group + 0.2
+    True
+    """
+    folder = _free_folder(out, force)
+    model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
+    preprocessing = preprocessing or _preprocessing(model, train, heldout, test)
+    sets = {
+        name: _samples(data, preprocessing)
+        for name, data in (("train", train), ("held-out", heldout), ("test", test))
+        if data is not None
+    }
+    model, notes = _with_classes(model, sets, new_head)
+    embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
+    Z = {name: _embedded(samples, embedder) for name, samples in sets.items()}
+    notes += [
+        f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
+        f"{', '.join(str(p) for p in s.skipped[:5])}."
+        for name, s in sets.items()
+        if s.skipped
+    ]
+
+    comparison = Comparison(
+        Z["train"],
+        Z["held-out"],
+        Z.get("test", Z["held-out"]),
+        head=None if new_head else model.head,
+        C=C,
+        seed=random_state,
+    )
+    settings = {
+        name: NeuronTuneClassifier(C=comparison.C, random_state=random_state, **params)
+        for name, params in CANDIDATES.items()
+    }
+    settings["class-balanced-tuned-C"] = NeuronTuneClassifier(
+        C=comparison.tuned_C(), random_state=random_state, **CANDIDATES["class-balanced"]
+    )
+    if estimator is not None:
+        method, settings["neurontune (yours)"] = "neurontune (yours)", estimator
+    if method is not None and method not in settings:
+        raise InputError(f"There is no candidate {method!r}; choose from {', '.join(settings)}.")
+    bar = tqdm(
+        settings.items(), desc="candidates", delay=1, disable=None if verbose else True, leave=False
+    )
+    fitted = {name: comparison.fit(setting) for name, setting in bar}
+    rows = {name: comparison.row(name, *result) for name, result in fitted.items()}
+    chosen = method or _best(rows, {name: clf for name, (clf, _) in fitted.items()})
+    rows[chosen] = replace(rows[chosen], chosen=True)
+    clf = fitted[chosen][0]
+    sized = clf if clf.suppression else fitted["neurontune"][0]
+    random = comparison.random_mask_row(sized, n_random)
+    original = comparison.original_row("ERM head" if new_head else "original head")
+
+    head = comparison.on_raw_embeddings(clf.head_)
+    suppressed = np.flatnonzero(clf.suppressed_) if clf.suppression else np.zeros(0, dtype=int)
+    debiased = model.with_head(head, provenance=_provenance(chosen, clf, suppressed, model))
+    if new_head and model.head is not None:
+        notes.append(
+            f"The head is new: {len(model.head.classes)} classes before, {len(head.classes)} now."
+        )
+    if test is None:
+        notes.append("No test set was given: the samples that chose the candidate also rate it.")
+    controls = ("class-balanced", "class-balanced-tuned-C", "cell-balanced")
+    draft = DebiasResult(
+        model=debiased,
+        head=head,
+        estimator=clf,
+        candidates=(
+            original,
+            *(rows[name] for name in controls),
+            random,
+            *(row for name, row in rows.items() if name not in controls),
+        ),
+        suppressed=suppressed,
+        n_live=int(clf.live_.sum()),
+        verification=None,
+        evaluated_on="test set" if test is not None else "held-out set",
+        path=folder,
+        notes=tuple(notes),
+    )
+    return _written(draft, model, _some_inputs(model, sets), device, force)
+
+
+# -- the steps --------------------------------------------------------------------------------
+
+
+def _free_folder(path: str | os.PathLike[str] | None, force: bool) -> Path | None:
+    if path is None:
+        return None
+    out = Path(path)
+    if out.exists() and not force:
+        raise InputError(f"{out} exists; choose another name or pass --force (force=True).")
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"The folder {out.absolute().parent} does not exist; make it first.")
+    return out
+
+
+def _preprocessing(model: FrozenModel, *data: Any) -> ImagePreprocessing | None:
+    if not any(isinstance(d, str | os.PathLike) and Path(d).is_dir() for d in data):
+        return None
+    config = model.path.with_name("preprocessor_config.json") if model.path else None
+    if config is not None and config.exists():
+        return ImagePreprocessing.from_config(config)
+    shape = model.inputs[0].shape if len(model.inputs) == 1 else None
+    return ImagePreprocessing.for_input(shape) if shape and len(shape) == 4 else None
+
+
+def _samples(data: Any, preprocessing: ImagePreprocessing | None) -> Samples:
+    if isinstance(data, Samples):
+        return data
+    if isinstance(data, str | os.PathLike):
+        return read_samples(os.fspath(data), preprocessing=preprocessing)
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        X, y, groups = (*data, None)[:3]
+        return Samples(X, np.asarray(y), None if groups is None else np.asarray(groups))
+    raise InputError("Give each set as a path, Samples, (X, y) or (X, y, groups).")
+
+
+def _with_classes(
+    model: FrozenModel, sets: Mapping[str, Samples], new_head: bool
+) -> tuple[FrozenModel, list[str]]:
+    """Match the labels with the head's classes; name unnamed classes after the labels."""
+    labels = np.unique(sets["train"].y)
+    for name, samples in sets.items():
+        other = np.unique(samples.y)
+        if not np.array_equal(other, labels):
+            odd = np.setxor1d(other, labels)[0]
+            raise InputError(
+                f"The {name} set and the training set do not hold the same classes: {odd} is in "
+                "one only. Every class needs samples in each set."
+            )
+    if new_head:
+        return model, []
+    matched = model.matched_to(labels)
+    if matched is model or matched.head is None:
+        return model, []
+    named = ", ".join(f"{i} = {c}" for i, c in enumerate(matched.head.classes[:10].tolist()))
+    return matched, [
+        "The model does not name its classes; took the labels in sorted order: "
+        f"{named}{', …' * (len(labels) > 10)}."
+    ]
+
+
+def _embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:
+    Z = samples.X if samples.embedded else embedder.transform(samples.X)
+    if len(Z) != len(samples.y):
+        raise InputError(f"There are {len(Z)} samples, but {len(samples.y)} labels.")
+    return LabelledEmbeddings(Z, samples.y, samples.groups)
+
+
+def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, NeuronTuneClassifier]) -> str:
+    """Best label-free score among candidates whose rule did not flag every live neuron."""
+    sound = [n for n in rows if not (fitted[n].suppression and fitted[n].spared_)]
+    return max(sound, key=lambda name: rows[name].score)
+
+
+def _provenance(
+    name: str, clf: NeuronTuneClassifier, suppressed: Array, model: FrozenModel
+) -> dict[str, str]:
+    plain = {
+        k: v
+        for k, v in clf.get_params().items()
+        if v is not None and isinstance(v, bool | int | float | str)
+    }
+    return {
+        "version": __version__,
+        "method": name,
+        "parameters": json.dumps(plain, sort_keys=True),
+        "suppressed_neurons": json.dumps(suppressed.tolist()),
+        "source_sha256": model.sha256(),
+    }
+
+
+def _some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
+    """Inputs to verify on: real ones, where a set holds inputs rather than embeddings."""
+    for samples in sets.values():
+        if not samples.embedded:
+            X = samples.X
+            if isinstance(X, Mapping):
+                return {name: array[:_VERIFY_ROWS] for name, array in X.items()}
+            return X[:_VERIFY_ROWS]
+    return random_inputs(model)
+
+
+def _written(
+    draft: DebiasResult, original: FrozenModel, X: Any, device: str, force: bool
+) -> DebiasResult:
+    """Write and verify in a temporary folder; it takes its name when everything is in it."""
+    parent = draft.path.absolute().parent if draft.path else None
+    with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=parent) as temporary:
+        folder = Path(temporary) / "out"
+        folder.mkdir()
+        check = save_verified(
+            draft.model, folder / _MODEL, original=original, X=X, head=draft.head, device=device
+        )
+        result = replace(draft, verification=check)
+        if draft.path is not None:
+            (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
+            (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
+            if force and draft.path.exists():
+                os.replace(draft.path, Path(temporary) / "replaced")
+            os.replace(folder, draft.path)
+    return result
+
+
+def _checked(check: Verification) -> str:
+    return (
+        f"ONNX Runtime against NumPy: largest relative difference of logits "
+        f"{check.logit_difference:.1e} on {check.n_samples} samples; node list "
+        f"{'unchanged' if check.same_nodes else 'changed'}, inputs and outputs "
+        f"{'unchanged' if check.same_signature else 'changed'}."
+    )
+
+
+def _with_spread(
+    value: float | None, spread: float | None, digits: int = 1, factor: float = 100
+) -> str:
+    if value is None:
+        return "–"
+    text = f"{factor * value:.{digits}f}"
+    return text if spread is None else f"{text} ± {factor * spread:.{digits}f}"

@@ -1,0 +1,61 @@
+"""The ``ntkit`` command: its verbs, and what happens when one fails."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from ntkit._version import __version__
+from ntkit.cli import debias, demo, embed, export, fit, inspect, verify
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="ntkit",
+    help="Debias a frozen ONNX classifier: silence its spurious neurons, retrain its last layer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (debias, demo, inspect, embed, fit, export, verify):
+    app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"ntkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Global options; the real work is in the verbs."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command; an error is one sentence on stderr and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    warnings.showwarning = _show_warning
+    try:
+        app(args=arguments, prog_name="ntkit")
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if debug:
+            raise
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    typer.echo(f"Warning: {message}", err=True)

@@ -1,0 +1,110 @@
+"""ntkit debias: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntkit._debias import debias
+from ntkit.cli import _options as o
+from ntkit.estimators import NeuronTuneClassifier
+from ntkit.frozen_model import FrozenModel
+
+
+def command(
+    model: o.Model,
+    train: Annotated[Path, typer.Option(help="Training samples: retrain the head.")],
+    heldout: Annotated[
+        Path, typer.Option(help="Samples the model was not trained on: find the neurons, choose.")
+    ],
+    out: o.Out,
+    test: Annotated[Path | None, typer.Option(help="Samples for the table only.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Candidate to write, such as neurontune; else the best.")
+    ] = None,
+    new_head: Annotated[
+        bool, typer.Option("--new-head", help="Give the model a head for the labels at hand.")
+    ] = False,
+    threshold: o.Threshold = None,
+    standardize: o.Standardize = None,
+    max_suppressed: o.MaxSuppressed = None,
+    aggregation: o.Aggregation = None,
+    statistic: o.Statistic = None,
+    error_weight: o.ErrorWeight = None,
+    C: o.InversePenalty = None,
+    logits: o.Logits = None,
+    embedding: o.Embedding = None,
+    preprocessor: o.Preprocessor = None,
+    resize: o.Resize = None,
+    crop: o.Crop = None,
+    scale: o.Scale = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    layout: o.Layout = None,
+    label_column: o.LabelColumn = "label",
+    group_column: o.GroupColumn = "group",
+    skip_bad: o.SkipBad = False,
+    device: o.Device = "auto",
+    batch_size: o.BatchSize = 64,
+    seed: o.Seed = 0,
+    force: o.Force = False,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+) -> None:
+    """Debias a classifier: embed, fit candidates, choose without group labels, write, verify.
+
+    DATA is an image folder with one subfolder per class (groups in a metadata.csv with file_name
+    and group), an .npz with X and y (and groups), X.npy beside y.npy, a .csv of numeric columns,
+    or an embedding store. Groups, where given, are for the table only.
+
+    Any of --threshold, --standardize, --max-suppressed, --aggregation, --statistic and
+    --error-weight makes NeuronTune with these parameters the head that is written.
+
+    Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
+    """
+    frozen = FrozenModel.load(model, logits=logits, embedding=embedding)
+    preprocessing = o.preprocessing_for(
+        frozen,
+        preprocessor=preprocessor,
+        resize=resize,
+        crop=crop,
+        scale=scale,
+        mean=mean,
+        std=std,
+        layout=layout,
+    )
+    parameters = o.neurontune_parameters(
+        threshold=threshold,
+        standardize=standardize,
+        max_suppressed=max_suppressed,
+        aggregation=aggregation,
+        statistic=statistic,
+        error_weight=error_weight,
+    )
+    sets = {
+        name: o.read(path, preprocessing, label_column, group_column, skip_bad)
+        for name, path in (("train", train), ("heldout", heldout), ("test", test))
+        if path is not None
+    }
+    result = debias(
+        frozen,
+        sets["train"],
+        sets["heldout"],
+        test=sets.get("test"),
+        out=out,
+        method=method,
+        estimator=NeuronTuneClassifier(**parameters) if parameters else None,
+        new_head=new_head,
+        C=C,
+        device=device,
+        batch_size=batch_size,
+        random_state=seed,
+        force=force,
+        verbose=not quiet,
+    )
+    if json:
+        o.print_json(result.as_dict())
+    else:
+        typer.echo(result.summary())

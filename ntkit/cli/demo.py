@@ -1,0 +1,57 @@
+"""ntkit demo: the main job on the embedded default, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntkit._debias import debias
+from ntkit.cli import _options as o
+from ntkit.datasets import load_marked_digits, marked_digits_model_path
+
+
+def command(
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder to write the result to.")
+    ] = None,
+    force: o.Force = False,
+    json: o.Json = False,
+) -> None:
+    """Run the main job on handwritten digits with a planted mark; seconds, offline.
+
+    Example: ntkit demo -o ntkit-demo/
+    """
+    digits = load_marked_digits()
+    result = debias(
+        marked_digits_model_path(),
+        (digits.X_train, digits.y_train),
+        (digits.X_heldout, digits.y_heldout),
+        test=(digits.X_test, digits.y_test, digits.groups_test),
+        device="cpu",
+        out=out,
+        force=force,
+    )
+    if json:
+        o.print_json(result.as_dict())
+        return
+    rows = {row.name: row for row in result.candidates}
+    paper, chosen, original = rows["neurontune"], result.chosen, result.candidates[0]
+    typer.echo(
+        "A small CNN tells digits 0–4 from 5–9. A bright patch was planted in the corner of about "
+        "93 %\nof the images of 5–9 (7 % of 0–4) it was trained on, and it leans on the patch. The "
+        "test set\nhas the patch in half of each class. Nobody tells ntkit where the patch is.\n"
+    )
+    typer.echo(result.summary())
+    typer.echo(
+        f"\nThe paper's default (neurontune: threshold 0) suppresses {paper.n_suppressed} of "
+        f"{result.n_live} live neurons: worst group {_percent(original.worst_group)} -> "
+        f"{_percent(paper.worst_group)}.\nThe held-out score chose {chosen.name}: worst group "
+        f"{_percent(original.worst_group)} -> {_percent(chosen.worst_group)}, average "
+        f"{_percent(original.average)} -> {_percent(chosen.average)}."
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.1f} %"

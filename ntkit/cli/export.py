@@ -1,0 +1,64 @@
+"""ntkit export: a head into a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntkit.cli import _options as o
+from ntkit.exceptions import ModelError
+from ntkit.export import random_inputs, save_verified
+from ntkit.extraction import read_samples
+from ntkit.frozen_model import FrozenModel
+
+
+def command(
+    model: o.Model,
+    head: Annotated[Path, typer.Argument(help="Head, as ntkit fit writes it.")],
+    out: o.Out,
+    data: Annotated[
+        Path | None, typer.Option(help="Samples to verify on; without, random inputs.")
+    ] = None,
+    preprocessor: o.Preprocessor = None,
+    logits: o.Logits = None,
+    embedding: o.Embedding = None,
+    device: o.Device = "auto",
+    force: o.Force = False,
+    json: o.Json = False,
+) -> None:
+    """Write a head into a model; the file appears once ONNX Runtime agrees with NumPy.
+
+    Example: ntkit export classifier.onnx head.onnx -o debiased.onnx
+    """
+    original = FrozenModel.load(model, logits=logits, embedding=embedding)
+    source = FrozenModel.load(head)
+    if source.head is None:
+        raise ModelError(f"{head} holds no linear head.")
+    facts = {k.removeprefix("ntkit."): v for k, v in source.metadata.items() if "ntkit." in k}
+    facts |= {"source_sha256": original.sha256()}
+    facts.pop("classes", None)
+    new = source.head
+    if not original.has_class_names:
+        original = o.named_like(original, new)
+    X = random_inputs(original)
+    if data is not None:
+        preprocessing = o.preprocessing_for(original, preprocessor=preprocessor)
+        X = read_samples(data, preprocessing=preprocessing).X[:256]
+    check = save_verified(
+        original.with_head(new, provenance=facts),
+        out,
+        original=original,
+        X=X,
+        head=new,
+        device=device,
+        force=force,
+    )
+    if json:
+        o.print_json({"model": str(out), **check.__dict__})
+        return
+    typer.echo(
+        f"{out}: verified on {check.n_samples} samples, largest relative difference of logits "
+        f"{check.logit_difference:.1e}; node list {'un' if check.same_nodes else ''}changed."
+    )

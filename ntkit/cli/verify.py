@@ -1,0 +1,55 @@
+"""ntkit verify: two models on the same samples."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntkit.cli import _options as o
+from ntkit.exceptions import VerificationError
+from ntkit.export import verify
+from ntkit.extraction import read_samples
+from ntkit.frozen_model import FrozenModel
+
+
+def command(
+    model: o.Model,
+    debiased: Annotated[Path, typer.Argument(help="Debiased model.")],
+    data: Annotated[Path, typer.Argument(help="Image folder, .npz, X.npy or .csv.")],
+    preprocessor: o.Preprocessor = None,
+    label_column: o.LabelColumn = "label",
+    logits: o.Logits = None,
+    embedding: o.Embedding = None,
+    device: o.Device = "auto",
+    json: o.Json = False,
+) -> None:
+    """Check that a debiased model computes its head on the original's embeddings.
+
+    Exit code 2 if it does not.
+
+    Example: ntkit verify classifier.onnx debiased.onnx images/test
+    """
+    original = FrozenModel.load(model, logits=logits, embedding=embedding)
+    preprocessing = o.preprocessing_for(original, preprocessor=preprocessor)
+    samples = read_samples(data, preprocessing=preprocessing, label_column=label_column)
+    second = FrozenModel.load(debiased, logits=logits, embedding=embedding)
+    if second.head is not None and not original.has_class_names:
+        original = o.named_like(original, second.head)
+    check = verify(original, second, samples.X, device=device)
+    if json:
+        o.print_json({**check.__dict__, "passed": check.passed})
+    else:
+        same = "–" if math.isnan(check.agreement) else f"{100 * check.agreement:.1f} %"
+        typer.echo(f"samples               {check.n_samples}")
+        typer.echo(f"logits, ORT − NumPy   {check.logit_difference:.1e} (relative)")
+        typer.echo(f"embeddings differ by  {check.embedding_difference:.1e}")
+        typer.echo(f"same predictions      {same}")
+        typer.echo(f"node list             {'un' if check.same_nodes else ''}changed")
+        typer.echo(f"signature             {'un' if check.same_signature else ''}changed")
+    if not check.passed:
+        raise VerificationError(
+            f"{debiased} does not compute its head on the embeddings of {model}."
+        )

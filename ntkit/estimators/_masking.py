@@ -1,0 +1,104 @@
+"""From scores to the mask of one round, and what a user should know about it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.exceptions import SuppressionWarning
+from ntkit.spuriousness import Aggregation, spare_neurons, suppressed_neurons
+
+__all__ = ["Mask", "make_mask", "warn_about"]
+
+Array = NDArray[Any]
+_MUCH = 0.7  # share of live neurons above which a mask no longer singles anything out
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Suppressed neurons.
+
+    Attributes
+    ----------
+    columns : ndarray of bool, shape (D,), or (C, D) per class
+        What the head must not use.
+    per_class : ndarray of bool, shape (C, D)
+        What each class flags.
+    spared : bool
+        Whether the rule would have suppressed every live neuron.
+    """
+
+    columns: Array
+    per_class: Array
+    spared: bool
+
+    @property
+    def everywhere(self) -> Array:
+        """Neurons suppressed for every class, shape (D,)."""
+        return self.columns if self.columns.ndim == 1 else np.asarray(self.columns.all(axis=0))
+
+
+def make_mask(
+    scores: Array,
+    live: Array,
+    *,
+    threshold: float,
+    aggregation: Aggregation,
+    max_suppressed: float,
+    min_neurons: int,
+    before: Mask | None = None,
+) -> Mask:
+    """Apply the rule to the scores of a round, on top of the mask of the rounds before."""
+    if aggregation == "per_class" and len(scores) == 2:
+        # Two classes have one weight row, the difference of two: it is free of a neuron only
+        # where both rows are.
+        aggregation = "intersection"
+    flagged = suppressed_neurons(
+        scores,
+        threshold=threshold,
+        aggregation=aggregation,
+        max_suppressed=max_suppressed,
+        live=live,
+    )
+    if before is not None:
+        flagged = flagged | before.columns
+    columns = spare_neurons(
+        flagged, scores, aggregation=aggregation, min_neurons=min_neurons, live=live
+    )
+    per_class = columns
+    if columns.ndim == 1:
+        per_class = suppressed_neurons(
+            scores, threshold=threshold, aggregation="per_class", live=live
+        )
+    return Mask(columns, per_class, spared=bool((columns != flagged).any()))
+
+
+def warn_about(
+    mask: Mask, scores: Array, live: Array, *, min_misclassified: int, min_neurons: int
+) -> None:
+    """Warn of a mask that silences nothing for want of errors, or nearly everything."""
+    n_live, n_suppressed = int(live.sum()), int(mask.everywhere.sum())
+    mend = "raise threshold (with standardize=True in standard deviations) or lower max_suppressed"
+    if np.isnan(scores).all():
+        message = (
+            "No class has both correctly classified and at least "
+            f"min_misclassified={min_misclassified} misclassified identification samples, so no "
+            "neuron is suppressed; pass an X_val the head was not fitted on."
+        )
+    elif mask.spared:
+        message = (
+            f"The rule would suppress all {n_live} live neurons; kept the "
+            f"min_neurons={min_neurons} with the smallest scores. To keep more, {mend}."
+        )
+    elif n_suppressed > _MUCH * n_live:
+        message = (
+            f"{n_suppressed} of {n_live} live neurons are suppressed; to single out the "
+            f"strongest, {mend}."
+        )
+    else:
+        return
+    warnings.warn(message, SuppressionWarning, stacklevel=4)

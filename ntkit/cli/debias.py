@@ -88,6 +88,9 @@ def command(
         for name, path in (("train", train), ("heldout", heldout), ("test", test))
         if path is not None
     }
+    own = None
+    if parameters:
+        own = NeuronTuneClassifier(C=C or 1 / len(sets["train"]), random_state=seed, **parameters)
     result = debias(
         frozen,
         sets["train"],
@@ -95,7 +98,7 @@ def command(
         test=sets.get("test"),
         out=out,
         method=method,
-        estimator=NeuronTuneClassifier(**parameters) if parameters else None,
+        estimator=own,
         new_head=new_head,
         C=C,
         device=device,

@@ -320,7 +320,7 @@ class NeuronTuneClassifier(LinearHeadClassifier):
         self.coef_, self.intercept_ = current.coef, current.intercept
         self.n_iter_ = np.array([current.n_iter])
         final = _wrong(class_logits(current, identify.X), identify)
-        self.sfit_ = sfit(self._plain_scores(identify, final))
+        self.sfit_ = sfit(self._scores_of(identify.X, identify, final))
         return self
 
     def _keep(self, mask: Mask | None) -> None:
@@ -476,9 +476,9 @@ class NeuronTuneClassifier(LinearHeadClassifier):
 
     # -- scores and mask --------------------------------------------------------------------
 
-    def _plain_scores(self, identify: Rows, wrong: Array, **options: Any) -> Array:
+    def _scores_of(self, values: Array, identify: Rows, wrong: Array, **options: Any) -> Array:
         return spuriousness_scores(
-            options.pop("values", identify.X),
+            values,
             identify.y_index,
             wrong,
             np.arange(len(self.classes_)),
@@ -494,10 +494,10 @@ class NeuronTuneClassifier(LinearHeadClassifier):
             values = contributions(values, identify.y_index, coef, logits)
         if self.activation == "magnitude":
             values = np.abs(values)
-        self.spuriousness_scores_ = self._plain_scores(
+        self.spuriousness_scores_ = self._scores_of(
+            values,
             identify,
             _wrong(logits, identify),
-            values=values,
             statistic="mean" if self.statistic == "mean" else "median",
             standardize=self.standardize,
         )

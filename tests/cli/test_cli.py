@@ -1,0 +1,242 @@
+"""Each verb as a user types it: exit code, one clear sentence, nothing half-written."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from ntkit import FrozenModel
+from ntkit.cli import main
+from ntkit.datasets import marked_digits_model_path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, digits):
+    """A user's folder: a model, arrays, and image folders with groups."""
+    root = tmp_path_factory.mktemp("user")
+    shutil.copy(marked_digits_model_path(), root / "model.onnx")
+    for part, n in (("train", 600), ("heldout", 600), ("test", 200)):
+        rows = np.random.default_rng(0).permutation(len(digits[f"y_{part}"]))[:n]
+        X, y, groups = (digits[f"{k}_{part}"][rows] for k in ("X", "y", "groups"))
+        np.savez(root / f"{part}.npz", X=X, y=y, groups=groups)
+        lines = ["file_name,group"]
+        for i, (image, label, group) in enumerate(zip(X, y, groups, strict=True)):
+            name = f"{'small' if label == 0 else 'zlarge'}/{i:04d}.png"
+            (root / part / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(root / part / name)
+            lines.append(f"{name},{group}")
+        (root / part / "metadata.csv").write_text("\n".join(lines))
+    return root
+
+
+def run(capsys, *arguments):
+    """Run a command; its exit code, output and error output."""
+    code = 0
+    try:
+        main([str(a) for a in arguments])
+    except SystemExit as end:
+        code = end.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_demo(capsys, tmp_path):
+    code, out, _ = run(capsys, "demo", "-o", tmp_path / "demo")
+    assert code == 0
+    assert "planted" in out
+    assert "original head" in out
+    assert "random mask of" in out
+    assert (tmp_path / "demo" / "debiased.onnx").exists()
+    code, out, _ = run(capsys, "demo", "--json")
+    assert code == 0
+    assert json.loads(out)["verification"]["same_nodes"]
+
+
+def test_inspect(capsys, folder):
+    code, out, _ = run(capsys, "inspect", folder / "model.onnx")
+    assert code == 0
+    assert "Gemm" in out
+    code, out, _ = run(capsys, "inspect", folder / "model.onnx", "--json")
+    assert json.loads(out)["classes"] == [0, 1]
+
+
+def test_debias_image_folders(capsys, folder, tmp_path):
+    arguments = [
+        *("debias", folder / "model.onnx", "--train", folder / "train"),
+        *("--heldout", folder / "heldout", "--test", folder / "test", "--device", "cpu"),
+    ]
+    code, out, err = run(capsys, *arguments, "-o", tmp_path / "a")
+    assert code == 0, err
+    assert "worst group" in out
+    assert "0 = small, 1 = zlarge" in out
+    after = FrozenModel.load(tmp_path / "a" / "debiased.onnx")
+    assert after.head.classes.tolist() == ["small", "zlarge"]
+    code, _, err = run(capsys, *arguments, "-o", tmp_path / "a")
+    assert code == 2
+    assert "--force" in err
+    options = ["--threshold", "0.5", "--standardize", "--error-weight", "balanced", "--json"]
+    code, out, err = run(capsys, *arguments, "-o", tmp_path / "b", *options)
+    assert code == 0, err
+    result = json.loads(out)
+    assert result["chosen"] == "neurontune (yours)"
+    assert result["parameters"]["threshold"] == 0.5
+    assert result["parameters"]["error_weight"] == "balanced"
+
+
+def test_images_and_arrays_give_the_same_model(capsys, folder, tmp_path):
+    heads = []
+    for kind in ("", ".npz"):
+        target = tmp_path / f"out{kind}"
+        code, _, err = run(
+            capsys, "debias", folder / "model.onnx", "-o", target, "--method", "neurontune",
+            "--train", folder / f"train{kind}", "--heldout", folder / f"heldout{kind}",
+        )  # fmt: skip
+        assert code == 0, err
+        heads.append(FrozenModel.load(target / "debiased.onnx").head)
+    assert np.allclose(heads[0].coef, heads[1].coef, atol=0.05 * np.abs(heads[0].coef).max())
+
+
+def test_step_by_step(capsys, folder, tmp_path):
+    model = folder / "model.onnx"
+    for part in ("train", "heldout"):
+        store = tmp_path / f"{part}.store"
+        code, out, err = run(capsys, "embed", model, folder / f"{part}.npz", "-o", store)
+        assert code == 0, err
+        assert "600 embeddings of 64 neurons, computed on cpu" in out
+    code, _, err = run(capsys, "embed", model, folder / "train.npz", "-o", tmp_path / "train.store")
+    assert code == 2
+    assert "finished already" in err
+    fit = ["fit", tmp_path / "train.store", "--heldout", tmp_path / "heldout.store"]
+    head = tmp_path / "head.onnx"
+    code, out, err = run(capsys, *fit, "-o", head, "--threshold", "0.5", "--standardize", "--json")
+    assert code == 0, err
+    fitted = json.loads(out)
+    onnx.checker.check_model(str(head), full_check=True)
+    code, out, err = run(
+        capsys,
+        "export",
+        model,
+        head,
+        "-o",
+        tmp_path / "debiased.onnx",
+        "--data",
+        folder / "heldout.npz",
+    )
+    assert code == 0, err
+    assert "node list unchanged" in out
+    after = FrozenModel.load(tmp_path / "debiased.onnx")
+    silent = np.flatnonzero((after.head.coef == 0).all(axis=0)).tolist()
+    assert set(fitted["suppressed_neurons"]) <= set(silent)
+    assert after.metadata["ntkit.method"] == "NeuronTuneClassifier"
+    code, out, err = run(capsys, "verify", model, tmp_path / "debiased.onnx", folder / "test.npz")
+    assert code == 0, err
+    assert "node list             unchanged" in out
+    code, out, err = run(capsys, "export", model, head, "-o", tmp_path / "random.onnx")
+    assert code == 0, err
+
+
+def test_verify_fails_for_another_body(capsys, folder, tmp_path):
+    model = onnx.load(folder / "model.onnx")
+    conv = next(n for n in model.graph.node if n.op_type == "Conv")
+    weight = next(i for i in model.graph.initializer if i.name == conv.input[1])
+    changed = onnx.numpy_helper.to_array(weight) * np.float32(1.5)
+    weight.CopyFrom(onnx.numpy_helper.from_array(changed, weight.name))
+    onnx.save(model, tmp_path / "other.onnx")
+    code, _, err = run(
+        capsys, "verify", folder / "model.onnx", tmp_path / "other.onnx", folder / "test.npz"
+    )
+    assert code == 2
+    assert "does not compute its head" in err
+
+
+def test_csv_tables(capsys, tmp_path):
+    """A tabular model: the numeric columns are its input."""
+    rng = np.random.default_rng(0)
+    hidden, head = rng.normal(size=(3, 8)), rng.normal(size=(8, 2))
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> mlp (float[N, 3] x) => (float[N, 2] logits)'
+        "{ h = MatMul(x, W) z = Relu(h) logits = MatMul(z, V) }"
+    )
+    for name, array in (("W", hidden), ("V", head)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(array.astype(np.float32), name))
+    onnx.save(model, tmp_path / "mlp.onnx")
+    for part in ("train", "heldout"):
+        X = rng.normal(size=(300, 3))
+        y = np.where(np.maximum(X @ hidden, 0) @ head[:, 1] + rng.normal(size=300) > 0, 1, 0)
+        lines = [
+            "age,score,income,label,group",
+            *(f"{a},{b},{c},{k},g{k}" for (a, b, c), k in zip(X, y, strict=True)),
+        ]
+        (tmp_path / f"{part}.csv").write_text("\n".join(lines))
+    code, out, err = run(
+        capsys, "debias", tmp_path / "mlp.onnx", "-o", tmp_path / "out",
+        "--train", tmp_path / "train.csv", "--heldout", tmp_path / "heldout.csv",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "node list changed" in out  # a bare MatMul gets a bias
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "{t}/none.onnx"], "is not a file"),
+        (["inspect", "{t}/text.onnx"], "not an ONNX model"),
+        (["embed", "{f}/model.onnx", "{t}/none", "-o", "{t}/s"], "does not exist"),
+        (["embed", "{f}/model.onnx", "{f}/train", "-o", "{t}/s", "--resize", "7,7"], "has shape"),
+        (["embed", "{f}/model.onnx", "{f}/train.npz", "-o", "{t}/s", "--device", "cuda"], "cuda"),
+        (["embed", "{f}/model.onnx", "{f}/train.npz", "-o", "{t}/s", "--device", "gpu"], "device"),
+        (["embed", "{f}/model.onnx", "{t}/broken", "-o", "{t}/s"], "--skip-bad"),
+        (["fit", "{f}/train", "-o", "{t}/h.onnx"], "not an embedding store"),
+        (["debias", "{f}/model.onnx", "--train", "{f}/train.npz", "--heldout", "{f}/train.npz",
+          "-o", "{t}/o", "--error-weight", "heavy"], "not a number"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence_and_exit_code_2(capsys, folder, tmp_path, arguments, message):
+    (tmp_path / "text.onnx").write_text("This is not a model.")
+    broken = tmp_path / "broken" / "small"
+    broken.mkdir(parents=True)
+    (broken / "a.png").write_bytes(b"no image")
+    before = sorted(p.name for p in tmp_path.iterdir())
+    filled = [a.format(t=tmp_path, f=folder) for a in arguments]
+    code, _, err = run(capsys, *filled)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+    after = sorted(p.name for p in tmp_path.iterdir())
+    assert after in (before, sorted([*before, "s"]))
+    assert not list(tmp_path.glob("s/embeddings*"))
+
+
+def test_skip_bad(capsys, folder, tmp_path):
+    shutil.copytree(folder / "test", tmp_path / "images")
+    (tmp_path / "images" / "small" / "zzz.png").write_bytes(b"no image")
+    code, _, err = run(
+        capsys,
+        "embed",
+        folder / "model.onnx",
+        tmp_path / "images",
+        "-o",
+        tmp_path / "s",
+        "--skip-bad",
+    )
+    assert code == 0, err
+    assert "zzz.png" in err
+
+
+def test_debug_shows_the_traceback(capsys):
+    with pytest.raises(ValueError, match="not a file"):
+        main(["inspect", "none.onnx", "--debug"])
+
+
+def test_help_of_every_verb_has_an_example(capsys):
+    for verb in ("inspect", "embed", "fit", "export", "verify", "debias", "demo"):
+        code, out, _ = run(capsys, verb, "--help")
+        assert code == 0
+        assert f"Example: ntkit {verb}" in out
+    code, out, _ = run(capsys, "--version")
+    assert code == 0
+    assert out.startswith("ntkit ")

@@ -1,0 +1,17 @@
+"""Fixtures that several test folders share."""
+
+import numpy as np
+import pytest
+
+from ntkit.datasets import load_marked_digits
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The embedded demo data."""
+    return load_marked_digits()
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

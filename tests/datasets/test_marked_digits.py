@@ -1,0 +1,44 @@
+import numpy as np
+import onnx
+import pytest
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.datasets import load_marked_digits, marked_digits_model_path
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_marked_digits()
+
+
+def test_same_every_time(digits):
+    again = load_marked_digits()
+    for name in ("X_train", "y_heldout", "groups_test"):
+        assert np.array_equal(digits[name], again[name])
+
+
+def test_says_that_the_mark_is_planted(digits):
+    assert "planted" in digits.DESCR.lower()
+
+
+def test_heldout_is_biased_like_training_and_test_is_balanced(digits):
+    def share(part):
+        y, groups = digits[f"y_{part}"], digits[f"groups_{part}"]
+        assert np.array_equal(groups // 2, y)
+        return np.mean(groups % 2 == y)
+
+    assert share("train") == pytest.approx(share("heldout"), abs=0.02)
+    assert share("train") > 0.9
+    assert len(set(np.bincount(digits.groups_test).tolist())) == 1
+
+
+def test_the_model_is_small_valid_and_biased(digits):
+    path = marked_digits_model_path()
+    assert path.stat().st_size < 300_000
+    onnx.checker.check_model(str(path), full_check=True)
+    model = FrozenModel.load(path)
+    Z = OnnxEmbedder(model, device="cpu").transform(digits.X_test)
+    correct = model.head.predict(Z) == digits.y_test
+    by_group = [correct[digits.groups_test == g].mean() for g in range(4)]
+    assert min(by_group) < 0.6
+    assert max(by_group) > 0.95

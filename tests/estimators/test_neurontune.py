@@ -1,0 +1,348 @@
+"""NeuronTuneClassifier against the method, step by step, on arrays nobody tuned to."""
+
+import logging
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import (
+    GridSearchCV,
+    PredefinedSplit,
+    ShuffleSplit,
+    StratifiedKFold,
+    cross_val_predict,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
+
+from ntkit import LinearHead, NeuronTuneClassifier
+from ntkit.estimators import retrain_head
+from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, SuppressionWarning
+
+pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
+
+
+def data(seed=0, n=400, width=10, n_classes=2, dtype=np.float64):
+    """Noisy classes, ReLU-like neurons, some of them led by a correlated attribute."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    attribute = np.where(rng.random(n) < 0.9, y, rng.integers(0, n_classes, n))
+    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
+    X = source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
+    return np.maximum(X, 0).astype(dtype), y
+
+
+def optimum(X, y, weight, suppressed, C=1.0):
+    """scikit-learn's own optimum with the suppressed neurons zeroed."""
+    lr = LogisticRegression(C=C, tol=1e-10, max_iter=20_000)
+    return lr.fit(np.where(suppressed, 0, X), y, sample_weight=weight)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([2, 3]))
+@settings(max_examples=15, deadline=None)
+def test_the_whole_method_by_the_papers_formulas(seed, n_classes):
+    X, y = data(seed, n=700, n_classes=n_classes)
+    X, X_val, y, y_val = X[:400], X[400:], y[:400], y[400:]
+    clf = NeuronTuneClassifier(threshold=0.05, tol=1e-9, max_iter=5000)
+    clf.fit(X, y, X_val=X_val, y_val=y_val)
+
+    erm = LogisticRegression(tol=1e-10, max_iter=20_000).fit(X, y)
+    wrong = erm.predict(X_val) != y_val
+    assert clf.n_errors_.tolist() == [(wrong & (y_val == c)).sum() for c in range(n_classes)]
+    if any(not (wrong & (y_val == c)).any() for c in range(n_classes)):
+        return
+    scores = np.array([
+        np.median(X_val[(y_val == c) & wrong], axis=0)
+        - np.median(X_val[(y_val == c) & ~wrong], axis=0)
+        for c in range(n_classes)
+    ])  # fmt: skip
+    assert np.allclose(clf.spuriousness_scores_, scores, atol=1e-6)
+    suppressed = (scores > 0.05).any(axis=0)
+    if suppressed.all():
+        return
+    assert np.array_equal(clf.suppressed_, suppressed)
+    expected = optimum(X, y, compute_sample_weight("balanced", y), suppressed)
+    assert np.allclose(
+        clf.predict_proba(X_val), expected.predict_proba(np.where(suppressed, 0, X_val)), atol=1e-4
+    )
+    assert (clf.coef_[:, suppressed] == 0).all()
+
+
+def test_cross_fitted_identification_is_cross_val_predict():
+    X, y = data(3)
+    folds = StratifiedKFold(4, shuffle=True, random_state=1)
+    clf = NeuronTuneClassifier(identification=folds, tol=1e-10).fit(X, y)
+    pred = cross_val_predict(LogisticRegression(tol=1e-10, max_iter=20_000), X, y, cv=folds)
+    wrong = pred != y
+    assert clf.n_errors_.tolist() == [(wrong & (y == c)).sum() for c in (0, 1)]
+    for c in (0, 1):
+        bad, good = X[(y == c) & wrong], X[(y == c) & ~wrong]
+        expected = np.median(bad, axis=0) - np.median(good, axis=0)
+        assert np.allclose(clf.spuriousness_scores_[c], expected)
+
+
+def test_a_float_holds_out_the_identification_set_from_retraining():
+    X, y = data(5)
+    clf = NeuronTuneClassifier(identification=0.25, random_state=0).fit(X, y)
+    assert len(clf.tuning_weight_) == 300
+    again = NeuronTuneClassifier(identification=0.25, random_state=0).fit(X, y)
+    assert np.array_equal(clf.coef_, again.coef_)
+
+
+def test_a_partial_splitter_scores_the_tested_samples_only():
+    X, y = data(6)
+    fold = np.where(np.arange(len(y)) < 100, -1, np.arange(len(y)) % 3)
+    clf = NeuronTuneClassifier(identification=PredefinedSplit(fold)).fit(X, y)
+    kept = fold >= 0
+    pred = np.full(len(y), -1)
+    for f in range(3):
+        train, test = fold != f, fold == f
+        pred[test] = (
+            LogisticRegression(tol=1e-8, max_iter=5000).fit(X[train], y[train]).predict(X[test])
+        )
+    wrong = (pred != y) & kept
+    assert clf.n_errors_.tolist() == [(wrong & (y == c)).sum() for c in (0, 1)]
+    with pytest.raises(InputError, match="more than once"):
+        NeuronTuneClassifier(identification=ShuffleSplit(4, random_state=0)).fit(X, y)
+
+
+def test_a_given_head_is_the_original_head():
+    X, y = data(7)
+    head = LinearHead(np.random.default_rng(0).normal(size=(2, 10)), [0.0, 0.1], [1, 0])
+    clf = NeuronTuneClassifier(head=head).fit(X, y)
+    wrong = head.predict(X) != y
+    assert clf.n_errors_.tolist() == [(wrong & (y == c)).sum() for c in (0, 1)]
+    assert np.allclose(clf.erm_head_.predict_proba(X), head.predict_proba(X)[:, [1, 0]])
+
+
+def test_suppression_zero_is_class_balanced_retraining():
+    X, y = data(8, n_classes=3)
+    clf = NeuronTuneClassifier(suppression=0.0, tol=1e-10).fit(X, y)
+    expected = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=20_000).fit(X, y)
+    assert np.allclose(clf.predict_proba(X), expected.predict_proba(X), atol=1e-5)
+    assert np.allclose(retrain_head(X, y, tol=1e-10).coef, clf.coef_, atol=1e-6)
+
+
+@pytest.mark.parametrize("suppression", [0.3, 0.9])
+def test_partial_suppression_scales_before_retraining(suppression):
+    X, y = data(9)
+    clf = NeuronTuneClassifier(
+        threshold=0.2, standardize=True, suppression=suppression, C=0.05, random_state=0, tol=1e-10
+    ).fit(X, y)
+    assert 0 < clf.suppressed_.sum() < 10
+    assert np.allclose(clf.gains_, np.where(clf.suppressed_, 1 - suppression, 1))
+    scaled = LogisticRegression(C=0.05, class_weight="balanced", tol=1e-10, max_iter=20_000)
+    scaled.fit(X * clf.gains_, y)
+    assert np.allclose(clf.predict_proba(X), scaled.predict_proba(X * clf.gains_), atol=1e-5)
+
+
+def test_error_weight_multiplies_misclassified_samples():
+    X, y = data(10)
+    head = LinearHead(np.random.default_rng(1).normal(size=(1, 10)), [0.0], [0, 1])
+    plain = NeuronTuneClassifier(head=head, error_weight=1.0).fit(X, y)
+    heavy = NeuronTuneClassifier(head=head, error_weight=20.0).fit(X, y)
+    wrong = head.predict(X) != y
+    assert np.allclose(heavy.tuning_weight_, plain.tuning_weight_ * np.where(wrong, 20, 1))
+    assert np.allclose(plain.tuning_weight_, compute_sample_weight("balanced", y))
+
+
+def test_balanced_error_weight_gives_the_cells_equal_mass():
+    X, y = data(11, n_classes=3)
+    clf = NeuronTuneClassifier(error_weight="balanced", random_state=4).fit(X, y)
+    assert clf.tuning_weight_.sum() == pytest.approx(len(y))
+    for c in range(3):
+        weights, counts = np.unique(clf.tuning_weight_[y == c].round(9), return_counts=True)
+        assert len(weights) == 2  # correct and misclassified
+        assert weights[0] * counts[0] == pytest.approx(weights[1] * counts[1], rel=1e-6)
+
+
+def test_more_rounds_only_add_to_the_mask():
+    X, y = data(12, n=800, width=30)
+    options = {"threshold": 0.3, "standardize": True, "random_state": 0}
+    one = NeuronTuneClassifier(n_rounds=1, **options).fit(X, y)
+    three = NeuronTuneClassifier(n_rounds=3, **options).fit(X, y)
+    assert (three.suppressed_ >= one.suppressed_).all()
+
+
+def test_aggregations():
+    X, y = data(13, n_classes=3, width=20)
+    fits = {
+        a: NeuronTuneClassifier(aggregation=a, random_state=0, tol=1e-8).fit(X, y)
+        for a in ("union", "intersection", "per_class")
+    }
+    scores = fits["union"].spuriousness_scores_
+    assert np.array_equal(fits["union"].suppressed_, (scores > 0).any(axis=0))
+    assert np.array_equal(fits["intersection"].suppressed_, (scores > 0).all(axis=0))
+    per_class = fits["per_class"]
+    assert np.array_equal(per_class.suppressed_per_class_, scores > 0)
+    assert (per_class.coef_[scores > 0] == 0).all()
+    assert (per_class.coef_[scores <= 0] != 0).all()
+
+
+def test_per_class_of_two_classes_is_intersection():
+    X, y = data(14)
+    one, other = (
+        NeuronTuneClassifier(aggregation=a, random_state=0).fit(X, y)
+        for a in ("per_class", "intersection")
+    )
+    assert np.array_equal(one.coef_, other.coef_)
+
+
+def test_statistics_and_activation():
+    X, y = data(15)
+    X = X - X.mean(axis=0)
+    head = LinearHead(np.random.default_rng(2).normal(size=(1, 10)), [0.0], [0, 1])
+    wrong = head.predict(X) != y
+
+    def scores(**options):
+        return NeuronTuneClassifier(head=head, **options).fit(X, y).spuriousness_scores_
+
+    def difference(values, center=np.median):
+        return [
+            center(values[(y == c) & wrong], axis=0) - center(values[(y == c) & ~wrong], axis=0)
+            for c in (0, 1)
+        ]
+
+    assert np.allclose(scores(), difference(X))
+    assert np.allclose(scores(statistic="mean"), difference(X, np.mean))
+    assert np.allclose(scores(activation="magnitude"), difference(np.abs(X)))
+    assert np.allclose(scores(standardize=True), difference(X) / X.std(axis=0))
+    toward_error = X * head.coef[0] * np.where(y == 1, -1, 1)[:, None]
+    assert np.allclose(scores(statistic="contribution"), difference(toward_error))
+
+
+def test_a_rule_that_flags_everything_keeps_the_smallest_scores():
+    X, y = data(16)
+    with pytest.warns(SuppressionWarning, match=r"all 10 live neurons.*min_neurons=3"):
+        clf = NeuronTuneClassifier(threshold=-1e9, min_neurons=3, random_state=0).fit(X, y)
+    assert clf.spared_
+    assert (~clf.suppressed_).sum() == 3
+    severity = clf.spuriousness_scores_.max(axis=0)
+    assert severity[~clf.suppressed_].max() <= severity[clf.suppressed_].min()
+    assert len(np.unique(clf.predict(X))) == 2
+
+
+def test_no_errors_means_no_mask_and_a_warning():
+    X, y = data(17)
+    X[:, 0] = 50 * y
+    with pytest.warns(SuppressionWarning, match="no neuron is suppressed"):
+        clf = NeuronTuneClassifier().fit(X, y)
+    assert not clf.suppressed_.any()
+    assert np.isnan(clf.spuriousness_scores_).all()
+    assert clf.sfit_ == 0
+
+
+def test_warns_when_most_neurons_go_and_is_quiet_otherwise():
+    X, y = data(18)
+    clf = NeuronTuneClassifier(threshold=-1e9, max_suppressed=0.9, random_state=0)
+    with pytest.warns(SuppressionWarning, match="9 of 10 live neurons are suppressed"):
+        clf.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        NeuronTuneClassifier(max_suppressed=0.3, random_state=0).fit(X, y)
+
+
+def test_dead_neurons_are_neither_counted_nor_suppressed():
+    X, y = data(19)
+    X[:, [2, 5]] = 0.0
+    clf = NeuronTuneClassifier(threshold=-1e9, random_state=0).fit(X, y)
+    assert clf.live_.sum() == 8
+    assert not clf.suppressed_[[2, 5]].any()
+    assert clf.suppressed_.sum() == 7  # min_neurons=1 live neuron is kept
+
+
+def test_sample_weights_of_the_identification_set():
+    X, y = data(20, n=520)
+    X, X_val, y, y_val = X[:400], X[400:], y[:400], y[400:]
+    weight = np.random.default_rng(0).integers(0, 3, 120)
+    head = LinearHead(np.random.default_rng(3).normal(size=(1, 10)), [0.0], [0, 1])
+    clf = NeuronTuneClassifier(head=head)
+    weighted = clone(clf).fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=weight)
+    again = np.repeat(np.arange(120), weight)
+    repeated = clone(clf).fit(X, y, X_val=X_val[again], y_val=y_val[again])
+    assert np.allclose(weighted.spuriousness_scores_, repeated.spuriousness_scores_)
+    assert weighted.sfit_ == pytest.approx(repeated.sfit_)
+
+
+def test_float32_and_memory_maps_stay_what_they_are(tmp_path):
+    X, y = data(22, dtype=np.float32)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    clf = NeuronTuneClassifier(random_state=0).fit(mapped, y)
+    assert clf.coef_.dtype == np.float32
+    assert clf.decision_function(mapped).dtype == np.float32
+    assert np.array_equal(clf.coef_, NeuronTuneClassifier(random_state=0).fit(X, y).coef_)
+
+
+def test_in_pipelines_and_grid_search():
+    X, y = data(23)
+    y = np.array(["cat", "dog"])[y]
+    pipe = make_pipeline(StandardScaler(), NeuronTuneClassifier(standardize=True, random_state=0))
+    search = GridSearchCV(
+        pipe, {"neurontuneclassifier__threshold": [0.0, 0.25, 0.5]}, scoring="balanced_accuracy"
+    ).fit(X, y)
+    assert search.best_score_ > 0.6
+    assert set(search.predict(X)) <= {"cat", "dog"}
+
+
+def test_frames_keep_the_names_of_neurons():
+    X, y = data(24)
+    frame = pd.DataFrame(X, columns=[f"neuron{i}" for i in range(10)])
+    clf = NeuronTuneClassifier(random_state=0).fit(frame, y, X_val=frame, y_val=y)
+    assert clf.feature_names_in_.tolist() == list(frame.columns)
+
+
+def test_pickle_clone_and_determinism():
+    X, y = data(25)
+    clf = NeuronTuneClassifier(random_state=3).fit(X, y)
+    assert np.array_equal(pickle.loads(pickle.dumps(clf)).predict_proba(X), clf.predict_proba(X))
+    assert np.array_equal(clone(clf).fit(X, y).coef_, clf.coef_)
+    parallel = clone(clf).set_params(n_jobs=2).fit(X, y)
+    assert np.array_equal(parallel.coef_, clf.coef_)
+
+
+def test_verbose_logs(caplog):
+    X, y = data(26)
+    with caplog.at_level(logging.INFO, logger="ntkit"):
+        NeuronTuneClassifier(random_state=0).fit(X, y)
+        assert not caplog.records
+        NeuronTuneClassifier(random_state=0, verbose=True).fit(X, y)
+    assert "neurons suppressed" in caplog.text
+
+
+def head_for(width=10, classes=(0, 1)):
+    return LinearHead(np.ones((len(classes), width)), np.zeros(len(classes)), classes)
+
+
+@pytest.mark.parametrize(
+    ("fit", "message"),
+    [
+        (lambda X, y: NeuronTuneClassifier(head=head_for(7)).fit(X, y), "reads 7 neurons"),
+        (lambda X, y: NeuronTuneClassifier(head=head_for(classes=(0, 5))).fit(X, y), "same labels"),
+        (lambda X, y: NeuronTuneClassifier(head=head_for(classes=(0, 1, 2))).fit(X, y), "no sample of class 2"),
+        (lambda X, y: NeuronTuneClassifier().fit(X, np.zeros(len(y))), "1 class"),
+        (lambda X, y: NeuronTuneClassifier().fit(X, y, X_val=X), "pass y_val"),
+        (lambda X, y: NeuronTuneClassifier().fit(X, y, X_val=X, y_val=y + 1), r"labels that y does not: \[2\]"),
+        (lambda X, y: NeuronTuneClassifier().fit(X, y, sample_weight=-np.ones(len(y))), "negative"),
+        (lambda X, y: NeuronTuneClassifier().fit(X, y, sample_weight=(y == 1) * 1.0), "class 0 has no sample"),
+        (lambda X, y: NeuronTuneClassifier(threshold="low").fit(X, y), "threshold"),
+        (lambda X, y: NeuronTuneClassifier(aggregation="any").fit(X, y), "aggregation"),
+        (lambda X, y: NeuronTuneClassifier(identification=1.5).fit(X, y), "identification"),
+        (lambda X, y: NeuronTuneClassifier().fit(np.where(X > 3, np.nan, X), y), "NaN"),
+    ],
+)  # fmt: skip
+def test_bad_input_gets_one_sentence(fit, message):
+    with pytest.raises(ValueError, match=message):
+        fit(*data(27))
+
+
+def test_cuda_without_a_gpu_is_an_error():
+    with pytest.raises((DeviceError, MissingDependencyError), match="cuda"):
+        NeuronTuneClassifier(device="cuda").fit(*data(28))

@@ -1,0 +1,205 @@
+"""The main job, end to end, on the embedded default."""
+
+import json
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from sklearn.base import clone
+
+from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, debias
+from ntkit.datasets import marked_digits_model_path
+from ntkit.exceptions import InputError, VerificationError
+from ntkit.export import Verification
+from ntkit.extraction import EmbeddingStore, Samples
+
+
+@pytest.fixture(scope="module")
+def sets(digits):
+    return (
+        (digits.X_train, digits.y_train),
+        (digits.X_heldout, digits.y_heldout),
+        (digits.X_test, digits.y_test, digits.groups_test),
+    )
+
+
+@pytest.fixture(scope="module")
+def written(sets, tmp_path_factory):
+    out = tmp_path_factory.mktemp("debias") / "out"
+    train, heldout, test = sets
+    return debias(marked_digits_model_path(), train, heldout, test=test, device="cpu", out=out)
+
+
+def test_the_written_file_predicts_what_the_table_says(written, digits):
+    session = ort.InferenceSession(
+        str(written.path / "debiased.onnx"), providers=["CPUExecutionProvider"]
+    )
+    (logits,) = session.run(["logits"], {"image": digits.X_test})
+    pred = logits.argmax(axis=1)
+    worst = min((pred == digits.y_test)[digits.groups_test == g].mean() for g in range(4))
+    assert worst == pytest.approx(written.chosen.worst_group)
+    assert (pred == digits.y_test).mean() == pytest.approx(written.chosen.average)
+    assert worst > written.candidates[0].worst_group + 0.2
+
+
+def test_the_deployment_contract_is_kept(written):
+    before = FrozenModel.load(marked_digits_model_path())
+    after = FrozenModel.load(written.path / "debiased.onnx")
+    for fact in ("nodes", "inputs", "outputs", "opset_imports", "ir_version"):
+        assert getattr(after, fact) == getattr(before, fact)
+    assert isinstance(written.verification, Verification)
+    assert written.verification.passed
+    assert written.verification.same_nodes
+    assert written.verification.embedding_difference == 0
+
+
+def test_provenance_says_what_was_done(written):
+    facts = FrozenModel.load(written.path / "debiased.onnx").metadata
+    assert facts["ntkit.method"] == written.chosen.name
+    assert json.loads(facts["ntkit.suppressed_neurons"]) == written.suppressed.tolist()
+    assert facts["ntkit.source_sha256"] == FrozenModel.load(marked_digits_model_path()).sha256()
+    silent = np.flatnonzero((written.head.coef == 0).all(axis=0))
+    assert set(written.suppressed.tolist()) <= set(silent.tolist())
+
+
+def test_table_holds_every_control(written):
+    names = [c.name for c in written.candidates]
+    assert names[0] == "original head"
+    assert {"class-balanced", "class-balanced-tuned-C", "cell-balanced", "neurontune"} <= set(names)
+    random = next(c for c in written.candidates if c.name.startswith("random mask"))
+    assert random.n_suppressed == written.chosen.n_suppressed > 0
+    assert random.spread["worst_group"] >= 0
+    assert sum(c.chosen for c in written.candidates) == 1
+    assert json.loads((written.path / "result.json").read_text())["chosen"] == written.chosen.name
+    assert written.table() in (written.path / "table.md").read_text()
+    assert not [p for p in written.path.parent.iterdir() if p.name.startswith(".ntkit")]
+
+
+def test_choice_does_not_see_the_test_set_or_the_groups(sets, written):
+    train, heldout, test = sets
+    blind = debias(marked_digits_model_path(), train, heldout, device="cpu")
+    assert blind.chosen.name == written.chosen.name
+    assert np.array_equal(blind.head.coef, written.head.coef)
+    assert blind.chosen.worst_group is None
+    assert any("No test set" in note for note in blind.notes)
+    shuffled = (test[0], test[1][::-1].copy())
+    other = debias(marked_digits_model_path(), train, heldout, test=shuffled, device="cpu")
+    assert np.array_equal(other.head.coef, written.head.coef)
+
+
+def test_method_forces_a_candidate(sets):
+    train, heldout, _ = sets
+    forced = debias(marked_digits_model_path(), train, heldout, method="neurontune", device="cpu")
+    assert forced.chosen.name == "neurontune"
+    with pytest.raises(InputError, match="no candidate 'magic'"):
+        debias(marked_digits_model_path(), train, heldout, method="magic", device="cpu")
+
+
+def test_own_estimator_is_the_faithful_pipeline(sets):
+    """debias equals the steps done by hand: embed, standardise, fit, fold, put back."""
+    train, heldout, _ = sets
+    model = FrozenModel.load(marked_digits_model_path())
+    own = NeuronTuneClassifier(threshold=0.4, standardize=True, C=0.01, random_state=0)
+    result = debias(model, train, heldout, estimator=own, device="cpu")
+    assert result.chosen.name == "neurontune (yours)"
+    embedder = OnnxEmbedder(model, device="cpu")
+    Z, Z_val = embedder.transform(train[0]), embedder.transform(heldout[0])
+    mean, std = Z.mean(axis=0, dtype=float), Z.std(axis=0, dtype=float)
+    std[std == 0] = 1
+    clf = clone(own).set_params(head=model.head.scaled(std, -mean / std))
+    clf.fit(
+        ((Z - mean) / std).astype(Z.dtype),
+        train[1],
+        X_val=((Z_val - mean) / std).astype(Z.dtype),
+        y_val=heldout[1],
+    )
+    by_hand = clf.head_.scaled(1 / std, mean)
+    assert np.allclose(result.head.coef, by_hand.coef, atol=1e-5)
+    assert np.allclose(result.head.predict_proba(Z_val), by_hand.predict_proba(Z_val), atol=1e-4)
+
+
+def test_embedding_stores_give_the_same_head(sets, written, tmp_path):
+    train, heldout, _ = sets
+    embedder = OnnxEmbedder(FrozenModel.load(marked_digits_model_path()), device="cpu")
+    stores = []
+    for name, (X, y) in (("train", train), ("heldout", heldout)):
+        EmbeddingStore.write(tmp_path / name, embedder, Samples(X, y))
+        stores.append(tmp_path / name)
+    result = debias(marked_digits_model_path(), *stores, device="cpu")
+    assert np.array_equal(result.head.coef, written.head.coef)
+
+
+def test_new_head_for_other_labels(sets, digits):
+    train, heldout, test = sets
+    names = np.array(["small", "large"])
+    relabelled = [(s[0], names[s[1]], *s[2:]) for s in (train, heldout, test)]
+    model = FrozenModel.load(marked_digits_model_path())
+    wide = model.with_head(
+        type(model.head)(np.ones((5, model.head.n_neurons)), np.zeros(5), np.arange(5))
+    )
+    with pytest.raises(InputError, match="new-head"):
+        debias(wide, *relabelled[:2], device="cpu")
+    result = debias(wide, *relabelled[:2], test=relabelled[2], new_head=True, device="cpu")
+    assert result.candidates[0].name == "ERM head"
+    assert result.model.head.classes.tolist() == ["large", "small"]
+    assert result.model.outputs[0].shape[-1] == 2
+    assert any("5 classes before, 2 now" in note for note in result.notes)
+
+
+def test_unnamed_classes_take_text_labels_in_sorted_order(sets):
+    train, heldout, _ = sets
+    names = np.array(["a: 0-4", "b: 5-9"])
+    result = debias(
+        marked_digits_model_path(),
+        (train[0], names[train[1]]),
+        (heldout[0], names[heldout[1]]),
+        device="cpu",
+    )
+    assert result.head.classes.tolist() == names.tolist()
+    assert any("sorted order" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t, h: ((t[0], t[1] + 3), (h[0], h[1] + 3)), "not the 2 classes"),
+        (lambda t, h: ((t[0], t[1] * 0), (h[0], h[1] * 0)), "no sample of class 1"),
+        (lambda t, h: (t, (h[0], h[1] * 0)), "do not hold the same classes"),
+        (lambda t, h: (t, (h[0][:, :, :5], h[1])), "has shape"),
+        (lambda t, h: (t, (h[0][:-1], h[1])), "labels"),
+        (lambda t, h: (t, (np.where(h[0] > 0.9, np.nan, h[0]), h[1])), "NaN or infinite"),
+        (lambda t, h: ("nowhere.npz", h), "does not exist"),
+        (lambda t, h: (t[0], h), r"\(X, y\)"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_writes_nothing(sets, tmp_path, change, message):
+    train, heldout = change(*sets[:2])
+    with pytest.raises(InputError, match=message):
+        debias(marked_digits_model_path(), train, heldout, device="cpu", out=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_folder_is_kept(sets, tmp_path):
+    train, heldout, _ = sets
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(InputError, match="--force"):
+        debias(marked_digits_model_path(), train, heldout, device="cpu", out=tmp_path)
+    assert (tmp_path / "mine").read_text() == "precious"
+    with pytest.raises(InputError, match="does not exist"):
+        debias(marked_digits_model_path(), train, heldout, out=tmp_path / "no" / "such")
+
+
+def test_a_failed_verification_leaves_nothing(sets, tmp_path, monkeypatch):
+    train, heldout, _ = sets
+
+    def fail(*_, **__):
+        raise VerificationError("differs")
+
+    monkeypatch.setattr("ntkit._debias.save_verified", fail)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").write_text("old")
+    with pytest.raises(VerificationError):
+        debias(marked_digits_model_path(), train, heldout, device="cpu", out=out, force=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    assert (out / "old").read_text() == "old"

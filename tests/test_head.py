@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import softmax
+from sklearn.linear_model import LogisticRegression
+
+from ntkit import LinearHead
+from ntkit.exceptions import InputError
+
+FLOATS = st.floats(-50, 50, width=32)
+
+
+@st.composite
+def heads(draw, max_classes=5):
+    n_classes = draw(st.integers(2, max_classes))
+    n_logits = 1 if n_classes == 2 and draw(st.booleans()) else n_classes
+    width = draw(st.integers(1, 6))
+    coef = draw(arrays(np.float64, (n_logits, width), elements=FLOATS))
+    intercept = draw(arrays(np.float64, n_logits, elements=FLOATS))
+    return LinearHead(coef, intercept, [f"class {i}" for i in range(n_classes)])
+
+
+def embeddings_for(head, n=7, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, head.n_neurons))
+
+
+@given(heads())
+def test_probabilities_are_the_softmax_of_the_logits(head):
+    Z = embeddings_for(head)
+    logits = head.one_row_per_class().decision_function(Z)
+    assert np.allclose(head.predict_proba(Z), softmax(logits, axis=1), atol=1e-12)
+    assert np.allclose(head.predict_proba(Z).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_predicts_like_scikit_learn_with_its_coefficients(n_classes):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(200, 5)), rng.integers(0, n_classes, 200)
+    lr = LogisticRegression().fit(X, y)
+    head = LinearHead(lr.coef_, lr.intercept_, lr.classes_)
+    assert np.array_equal(head.predict(X), lr.predict(X))
+    assert np.allclose(head.decision_function(X), lr.decision_function(X))
+    assert np.allclose(head.predict_proba(X), lr.predict_proba(X))
+
+
+@given(heads(), st.data())
+def test_scaled_folds_an_affine_map_into_the_head(head, data):
+    gains = data.draw(arrays(np.float64, head.n_neurons, elements=st.floats(-3, 3)))
+    shift = data.draw(arrays(np.float64, head.n_neurons, elements=st.floats(-3, 3)))
+    Z = embeddings_for(head)
+    folded = head.scaled(gains, shift)
+    expected = head.decision_function((Z - shift) * gains)
+    assert np.allclose(folded.decision_function(Z), expected, rtol=1e-9, atol=1e-9)
+    assert np.all(folded.coef[:, gains == 0] == 0)
+
+
+@given(heads(), st.randoms(use_true_random=False))
+def test_aligned_to_keeps_predictions(head, random):
+    order = head.classes.tolist()
+    random.shuffle(order)
+    Z = embeddings_for(head)
+    aligned = head.aligned_to(order)
+    assert aligned.classes.tolist() == order
+    same = np.argsort(order), np.argsort(head.classes.tolist())
+    assert np.allclose(aligned.predict_proba(Z)[:, same[0]], head.predict_proba(Z)[:, same[1]])
+
+
+@given(heads())
+def test_one_row_per_class_keeps_probabilities(head):
+    Z = embeddings_for(head)
+    wide = head.one_row_per_class()
+    assert wide.n_logits == len(head.classes)
+    assert np.allclose(wide.predict_proba(Z), head.predict_proba(Z))
+
+
+def test_is_a_value():
+    coef = np.ones((2, 3), dtype=np.float32)
+    head = LinearHead(coef, [0, 1], ["a", "b"])
+    coef[:] = 7
+    assert (head.coef == 1).all()
+    assert head.coef.dtype == np.float32
+    with pytest.raises(ValueError, match="read-only"):
+        head.coef[0, 0] = 5
+    twin = LinearHead(np.ones((2, 3), dtype=np.float32), [0, 1], ["a", "b"])
+    assert head == twin
+    assert hash(head) == hash(twin)
+    assert head != LinearHead(np.zeros((2, 3)), [0, 1], ["a", "b"])
+    assert head != "a head"
+
+
+@pytest.mark.parametrize(
+    ("coef", "intercept", "classes", "message"),
+    [
+        ([1.0, 2.0], [0.0], [0, 1], "shape"),
+        ([[1.0]], [0.0, 1.0], [0, 1], "intercept"),
+        ([[1.0]], [0.0], [0, 1, 2], "2 classes"),
+        ([[1.0], [2.0]], [0.0, 0.0], [0], "2 classes"),
+        ([[1.0], [2.0]], [0.0, 0.0], ["a", "a"], "differ"),
+        ([[np.nan], [2.0]], [0.0, 0.0], [0, 1], "NaN"),
+        ([[1.0], [2.0]], [0.0, np.inf], [0, 1], "NaN or infinite"),
+    ],
+)
+def test_refuses_what_is_not_a_head(coef, intercept, classes, message):
+    with pytest.raises(InputError, match=message):
+        LinearHead(coef, intercept, classes)
+
+
+def test_refuses_embeddings_of_another_width_and_foreign_classes():
+    head = LinearHead([[1.0, 2.0]], [0.0], ["a", "b"])
+    with pytest.raises(InputError, match=r"\(N, 2\)"):
+        head.predict(np.zeros((3, 4)))
+    with pytest.raises(InputError, match="use the same labels"):
+        head.aligned_to(["a", "c"])

@@ -1,0 +1,54 @@
+"""The public names, and how light it is to import them."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+PUBLIC = {
+    "ntkit": ["FrozenModel", "LinearHead", "NeuronTuneClassifier", "OnnxEmbedder", "__version__", "debias"],
+    "ntkit.estimators": ["NeuronTuneClassifier", "retrain_head"],
+    "ntkit.metrics": ["accuracy_by", "worst_class_accuracy", "worst_class_cell_accuracy", "worst_group_accuracy"],
+    "ntkit.frozen_model": ["FrozenModel", "TensorInfo"],
+    "ntkit.extraction": [
+        "EmbeddingStore", "ImageFiles", "ImagePreprocessing", "OnnxEmbedder", "Samples",
+        "available_cpus", "device_of", "make_session", "read_samples", "run_batches",
+    ],
+    "ntkit.export": ["Verification", "random_inputs", "save_verified", "to_onnx", "verify", "write_onnx"],
+    "ntkit.datasets": ["load_marked_digits", "marked_digits_model_path"],
+}  # fmt: skip
+HEAVY = ["torch", "onnxruntime", "skl2onnx", "matplotlib", "ray", "onnx", "sklearn", "typer"]
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_public_names(module):
+    loaded = importlib.import_module(module)
+    assert sorted(loaded.__all__) == sorted(PUBLIC[module])
+    for name in loaded.__all__:
+        assert name == "__version__" or getattr(loaded, name).__doc__
+
+
+def test_dir_and_unknown_names():
+    import ntkit
+
+    assert set(ntkit.__all__) <= set(dir(ntkit))
+    with pytest.raises(AttributeError, match="no attribute 'Nonsense'"):
+        _ = ntkit.Nonsense
+
+
+def test_import_is_light():
+    """In a fresh interpreter, `import ntkit` loads none of the heavy packages."""
+    code = f"import ntkit, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["estimators", "frozen_model", "extraction", "metrics"])
+def test_rooms_load_no_more_than_they_need(module):
+    code = (
+        f"import ntkit.{module}, sys; "
+        "print([m for m in ('torch', 'onnxruntime', 'skl2onnx', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,170 @@
+"""The formulas of the paper, against their plainest reading."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ntkit.exceptions import InputError
+from ntkit.spuriousness import (
+    contributions,
+    live_neurons,
+    sfit,
+    spare_neurons,
+    spuriousness_scores,
+    suppressed_neurons,
+    weighted_median,
+)
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def sample(seed, n=60, width=9, n_classes=3):
+    rng = np.random.default_rng(seed)
+    Z = np.maximum(rng.normal(size=(n, width)), rng.choice([0, -9], size=width)).round(2)
+    return Z, rng.integers(0, n_classes, n), rng.random(n) < 0.3, np.arange(n_classes)
+
+
+@given(seeds)
+def test_scores_are_median_of_misclassified_minus_median_of_correct(seed):
+    Z, y, wrong, classes = sample(seed)
+    scores = spuriousness_scores(Z, y, wrong, classes)
+    for c in classes:
+        bad, good = Z[(y == c) & wrong], Z[(y == c) & ~wrong]
+        if len(bad) and len(good):
+            assert np.allclose(scores[c], np.median(bad, 0) - np.median(good, 0))
+        else:
+            assert np.isnan(scores[c]).all()
+
+
+@given(seeds, st.sampled_from(["median", "mean"]), st.booleans())
+def test_integer_weights_are_repetitions_and_zero_is_absence(seed, statistic, standardize):
+    Z, y, wrong, classes = sample(seed)
+    weight = np.random.default_rng(seed).integers(0, 4, len(Z))
+    options = {"statistic": statistic, "standardize": standardize}
+    weighted = spuriousness_scores(Z, y, wrong, classes, sample_weight=weight, **options)
+    again = np.repeat(np.arange(len(Z)), weight)
+    repeated = spuriousness_scores(Z[again], y[again], wrong[again], classes, **options)
+    assert np.allclose(weighted, repeated, equal_nan=True)
+
+
+@given(seeds, st.floats(0.1, 50), st.floats(-5, 5))
+def test_standardised_scores_do_not_depend_on_scale_or_offset(seed, factor, offset):
+    Z, y, wrong, classes = sample(seed)
+    scores = spuriousness_scores(Z, y, wrong, classes, standardize=True)
+    moved = spuriousness_scores(factor * Z + offset, y, wrong, classes, standardize=True)
+    assert np.allclose(scores, moved, atol=1e-6, equal_nan=True)
+
+
+@given(seeds)
+def test_standardising_leaves_the_mask_at_threshold_zero(seed):
+    Z, y, wrong, classes = sample(seed)
+    plain = spuriousness_scores(Z, y, wrong, classes)
+    standardised = spuriousness_scores(Z, y, wrong, classes, standardize=True)
+    assert np.array_equal(suppressed_neurons(plain), suppressed_neurons(standardised))
+
+
+def test_min_misclassified_leaves_a_class_unscored():
+    Z, y, wrong, classes = sample(3)
+    wrong = (y == 0) & (np.cumsum(y == 0) <= 2)
+    assert not np.isnan(spuriousness_scores(Z, y, wrong, classes, min_misclassified=2)[0]).any()
+    assert np.isnan(spuriousness_scores(Z, y, wrong, classes, min_misclassified=3)).all()
+
+
+@given(seeds, st.floats(-1, 1))
+def test_union_intersection_and_per_class(seed, threshold):
+    Z, y, wrong, classes = sample(seed)
+    scores = spuriousness_scores(Z, y, wrong, classes)
+    scored = scores[~np.isnan(scores).all(axis=1)]
+    union = suppressed_neurons(scores, threshold=threshold)
+    intersection = suppressed_neurons(scores, threshold=threshold, aggregation="intersection")
+    per_class = suppressed_neurons(scores, threshold=threshold, aggregation="per_class")
+    if len(scored):
+        assert np.array_equal(union, (scored > threshold).any(axis=0))
+        assert np.array_equal(intersection, (scored > threshold).all(axis=0))
+    else:
+        assert not union.any()
+        assert not intersection.any()
+    assert np.array_equal(union, per_class.any(axis=0))
+    assert not per_class[np.isnan(scores).all(axis=1)].any()
+
+
+@given(seeds, st.floats(0, 1))
+def test_max_suppressed_takes_the_highest_scores(seed, share):
+    rng = np.random.default_rng(seed)
+    scores, live = rng.normal(size=(2, 20)), rng.random(20) < 0.8
+    mask = suppressed_neurons(scores, max_suppressed=share, live=live)
+    every = suppressed_neurons(scores, live=live)
+    assert mask.sum() == min(every.sum(), int(share * live.sum()))
+    assert not (mask & ~every).any()
+    severity = scores.max(axis=0)
+    if mask.any() and (every & ~mask).any():
+        assert severity[mask].min() >= severity[every & ~mask].max()
+
+
+@given(seeds, st.integers(1, 30))
+def test_spare_neurons_keeps_the_smallest_scores(seed, min_neurons):
+    rng = np.random.default_rng(seed)
+    scores, live = rng.random(size=(2, 20)), rng.random(20) < 0.7
+    mask = suppressed_neurons(scores, live=live)
+    assert np.array_equal(mask, live)  # every score is positive
+    spared = spare_neurons(mask, scores, min_neurons=min_neurons, live=live)
+    kept = live & ~spared
+    assert kept.sum() == min(min_neurons, live.sum())
+    severity = scores.max(axis=0)
+    if kept.any() and spared.any():
+        assert severity[kept].max() <= severity[spared].min()
+
+
+@given(seeds)
+def test_weighted_median_of_even_weights_is_the_median(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(rng.integers(1, 30), 70)).astype(np.float32)
+    medians = weighted_median(values, np.full(len(values), 0.7))
+    assert medians.dtype == np.float32
+    assert np.array_equal(medians, np.median(values, axis=0))
+
+
+def test_weighted_median_needs_rows():
+    with pytest.raises(InputError, match="at least one row"):
+        weighted_median(np.empty((0, 3)), np.empty(0))
+
+
+@given(seeds)
+@settings(max_examples=25)
+def test_contribution_sums_to_the_margin_of_the_strongest_wrong_logit(seed):
+    rng = np.random.default_rng(seed)
+    Z, W = rng.normal(size=(15, 6)), rng.normal(size=(4, 6))
+    y, logits = rng.integers(0, 4, 15), Z @ W.T
+    push = contributions(Z, y, W, logits)
+    others = logits.copy()
+    others[np.arange(15), y] = -np.inf
+    assert np.allclose(push.sum(axis=1), others.max(axis=1) - logits[np.arange(15), y])
+
+
+def test_live_neurons_vary_where_weight_is():
+    Z = np.array([[0.0, 1.0, 5.0], [0.0, 2.0, 5.0], [0.0, 2.0, 6.0]])
+    assert live_neurons(Z).tolist() == [False, True, True]
+    assert live_neurons(Z, np.array([1, 1, 0])).tolist() == [False, True, False]
+
+
+def test_sfit_sums_absolute_scores_of_scored_classes():
+    assert sfit(np.array([[1.0, -2.0], [np.nan, np.nan]])) == 3
+    assert sfit(np.full((2, 2), np.nan)) == 0
+
+
+def test_score_follows_theorem_4_2_on_the_papers_linear_model():
+    """δ ≈ -2 μ γᵀw_spu for one class, and the opposite sign for the other (signed neurons)."""
+    rng = np.random.default_rng(0)
+    n, width = 60_000, 40
+    y = rng.choice([-1.0, 1.0], n)
+    a = np.where(rng.random(n) < 0.95, 1.0, -1.0)
+    core = y + 0.6 * rng.normal(size=n)
+    spurious = a * y + 0.1 * rng.normal(size=n)
+    w_core, w_spurious = rng.normal(size=(2, width))
+    Z = core[:, None] * w_core + spurious[:, None] * w_spurious
+    # The regression optimum on this model leans on both parts about equally.
+    wrong = np.sign(0.479 * core + 0.579 * spurious) != y
+    scores = spuriousness_scores(Z, (y > 0).astype(int), wrong, np.array([0, 1]))
+    assert np.corrcoef(scores[1], -2 * w_spurious)[0, 1] > 0.9
+    assert np.corrcoef(scores[0], -2 * w_spurious)[0, 1] < -0.9

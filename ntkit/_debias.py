@@ -276,6 +276,9 @@ def debias(
         if s.skipped
     ]
 
+    if not all(samples.embedded for samples in sets.values()):
+        notes.append(f"Embeddings were computed on: {embedder.device_}.")
+
     comparison = Comparison(
         Z["train"],
         Z["held-out"],

@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from ntkit.exceptions import DeviceError, MissingDependencyError, ModelError
+from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
 
 __all__ = ["Device", "available_cpus", "device_of", "make_session"]
 
@@ -53,6 +53,8 @@ def make_session(
         If both builds of ONNX Runtime are installed and break each other.
     """
     ort = _onnxruntime()
+    if device not in get_args(Device):
+        raise InputError(f"device is one of {', '.join(get_args(Device))}; got {device!r}.")
     if providers is None:
         providers = [_CPU] if _use_cpu(device, ort) else [_CUDA, _CPU]
     options = ort.SessionOptions()

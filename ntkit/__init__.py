@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from ntkit._version import __version__
 
 if TYPE_CHECKING:
-    from ntkit._debias import debias
+    from ntkit._debias import Candidate, DebiasResult, debias
     from ntkit.estimators import NeuronTuneClassifier
     from ntkit.extraction import OnnxEmbedder
     from ntkit.frozen_model import FrozenModel
     from ntkit.head import LinearHead
 
 __all__ = [
+    "Candidate",
+    "DebiasResult",
     "FrozenModel",
     "LinearHead",
     "NeuronTuneClassifier",
@@ -25,6 +27,8 @@ __all__ = [
 
 # Imported on first use, so that `import ntkit` stays light.
 _HOME = {
+    "Candidate": "ntkit._debias",
+    "DebiasResult": "ntkit._debias",
     "FrozenModel": "ntkit.frozen_model",
     "LinearHead": "ntkit.head",
     "NeuronTuneClassifier": "ntkit.estimators",

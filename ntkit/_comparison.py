@@ -20,7 +20,7 @@ from ntkit.metrics import (
     worst_group_accuracy,
 )
 
-__all__ = ["CANDIDATES", "Candidate", "Comparison", "LabelledEmbeddings", "without_suppression"]
+__all__ = ["CANDIDATES", "Candidate", "Comparison", "LabelledEmbeddings"]
 
 Array = NDArray[Any]
 _C_FACTORS = (1.0, 10.0, 100.0, 1000.0)
@@ -215,8 +215,3 @@ class Comparison:
             "worst_class": worst_class_accuracy(y, pred),
             "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
         }
-
-
-def without_suppression(clf: NeuronTuneClassifier) -> str:
-    """Name of the candidate with the same weights and no mask."""
-    return "class-balanced" if clf.error_weight == 1 else "cell-balanced"

@@ -12,15 +12,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
-from ntkit._comparison import (
-    CANDIDATES,
-    Candidate,
-    Comparison,
-    LabelledEmbeddings,
-    without_suppression,
-)
+from ntkit._comparison import CANDIDATES, Candidate, Comparison, LabelledEmbeddings
 from ntkit._version import __version__
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
@@ -29,7 +23,7 @@ from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, read_sam
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 
-__all__ = ["DebiasResult", "debias"]
+__all__ = ["Candidate", "DebiasResult", "debias"]
 
 Array = NDArray[Any]
 
@@ -105,30 +99,29 @@ class DebiasResult:
     def verdict(self) -> str:
         """One sentence: did silencing neurons help, by the held-out score."""
         chosen, original = self.chosen, self.candidates[0]
-        if chosen.score < original.score:
+        others = [c for c in self.candidates if c is not chosen]
+        random = next(c for c in others if c.name.startswith("random mask"))
+        plain = max((c for c in others if not c.n_suppressed and c is not original), key=_score)
+        if original.score > max(map(_score, self.candidates[1:])):
             return (
                 f"By the held-out score no candidate beats the {original.name} "
-                f"({chosen.score:.3f} against {original.score:.3f}): keep the original model."
+                f"({original.score:.3f}; the head written {chosen.score:.3f}): keep the original "
+                "model."
             )
         if not chosen.n_suppressed:
-            best = max(
-                (c.score for c in self.candidates if c.name.startswith("neurontune")), default=0.0
-            )
+            masked = max((c for c in others if c.n_suppressed and c is not random), key=_score)
+            outcome = "would have helped" if masked.score > chosen.score else "did not help"
             return (
-                "Silencing neurons did not help here: retraining without suppression has the best "
-                f"held-out score ({chosen.score:.3f}; best with suppression {best:.3f})."
+                f"Silencing neurons {outcome} here, by the held-out score: {chosen.score:.3f} for "
+                f"{chosen.name} retraining, {masked.score:.3f} for the best with suppression "
+                f"({masked.name})."
             )
-        random = next(c for c in self.candidates if c.name.startswith("random mask"))
-        plain = without_suppression(self.estimator)
-        control = next((c for c in self.candidates if c.name == plain), None)
-        against = f"{random.score:.3f} for random masks of the same size"
-        if control is not None:
-            against = f"{control.score:.3f} for {plain} retraining without suppression, {against}"
-        helped = chosen.score > max(random.score, control.score if control else 0.0)
+        helped = chosen.score > max(random.score, plain.score)
         return (
             f"Silencing {chosen.n_suppressed} of {self.n_live} live neurons "
             f"{'helped' if helped else 'did not help'}, by the held-out score: "
-            f"{chosen.score:.3f}, against {against}."
+            f"{chosen.score:.3f}, against {plain.score:.3f} for the best retraining without "
+            f"suppression ({plain.name}) and {random.score:.3f} for random masks of the same size."
         )
 
     def summary(self) -> str:
@@ -196,7 +189,8 @@ def debias(
     only.
 
     Embeddings are standardised on the training set for fitting, and the scale is folded back
-    into the head that is written.
+    into the head that is written. (``NeuronTuneClassifier`` on its own fits embeddings as they
+    are, with C = 1: its head differs.)
 
     Parameters
     ----------
@@ -460,6 +454,10 @@ def _written(
                 os.replace(draft.path, Path(temporary) / "replaced")
             os.replace(folder, draft.path)
     return result
+
+
+def _score(candidate: Candidate) -> float:
+    return candidate.score
 
 
 def _checked(check: Verification) -> str:

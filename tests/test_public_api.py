@@ -7,17 +7,46 @@ import sys
 import pytest
 
 PUBLIC = {
-    "ntkit": ["FrozenModel", "LinearHead", "NeuronTuneClassifier", "OnnxEmbedder", "__version__", "debias"],
+    "ntkit": [
+        "Candidate",
+        "DebiasResult",
+        "FrozenModel",
+        "LinearHead",
+        "NeuronTuneClassifier",
+        "OnnxEmbedder",
+        "__version__",
+        "debias",
+    ],
     "ntkit.estimators": ["NeuronTuneClassifier", "retrain_head"],
-    "ntkit.metrics": ["accuracy_by", "worst_class_accuracy", "worst_class_cell_accuracy", "worst_group_accuracy"],
+    "ntkit.metrics": [
+        "accuracy_by",
+        "worst_class_accuracy",
+        "worst_class_cell_accuracy",
+        "worst_group_accuracy",
+    ],
     "ntkit.frozen_model": ["FrozenModel", "TensorInfo"],
     "ntkit.extraction": [
-        "EmbeddingStore", "ImageFiles", "ImagePreprocessing", "OnnxEmbedder", "Samples",
-        "available_cpus", "device_of", "make_session", "read_samples", "run_batches",
+        "EmbeddingStore",
+        "ImageFiles",
+        "ImagePreprocessing",
+        "OnnxEmbedder",
+        "Samples",
+        "available_cpus",
+        "device_of",
+        "make_session",
+        "read_samples",
+        "run_batches",
     ],
-    "ntkit.export": ["Verification", "random_inputs", "save_verified", "to_onnx", "verify", "write_onnx"],
+    "ntkit.export": [
+        "Verification",
+        "random_inputs",
+        "save_verified",
+        "to_onnx",
+        "verify",
+        "write_onnx",
+    ],
     "ntkit.datasets": ["load_marked_digits", "marked_digits_model_path"],
-}  # fmt: skip
+}
 HEAVY = ["torch", "onnxruntime", "skl2onnx", "matplotlib", "ray", "onnx", "sklearn", "typer"]
 
 

@@ -15,12 +15,15 @@ from ntkit.frozen_model import FrozenModel
 
 def command(
     model: o.Model,
-    train: Annotated[Path, typer.Option(help="Training samples: retrain the head.")],
+    train: Annotated[Path, typer.Option(help="DATA: training samples, to retrain the head.")],
     heldout: Annotated[
-        Path, typer.Option(help="Samples the model was not trained on: find the neurons, choose.")
+        Path,
+        typer.Option(
+            help="DATA: samples the model was not trained on, to find the neurons and choose."
+        ),
     ],
     out: o.Out,
-    test: Annotated[Path | None, typer.Option(help="Samples for the table only.")] = None,
+    test: Annotated[Path | None, typer.Option(help="DATA: samples for the table only.")] = None,
     method: Annotated[
         str | None, typer.Option(help="Candidate to write, such as neurontune; else the best.")
     ] = None,

@@ -14,7 +14,7 @@ from ntkit.frozen_model import FrozenModel
 
 def command(
     model: o.Model,
-    data: Annotated[Path, typer.Argument(help="Image folder, .npz, X.npy or .csv.")],
+    data: Annotated[Path, typer.Argument(help="Model inputs: image folder, .npz, X.npy or .csv.")],
     out: o.Out,
     logits: o.Logits = None,
     embedding: o.Embedding = None,

@@ -18,7 +18,7 @@ from ntkit.frozen_model import FrozenModel
 def command(
     model: o.Model,
     debiased: Annotated[Path, typer.Argument(help="Debiased model.")],
-    data: Annotated[Path, typer.Argument(help="Image folder, .npz, X.npy or .csv.")],
+    data: Annotated[Path, typer.Argument(help="Model inputs: image folder, .npz, X.npy or .csv.")],
     preprocessor: o.Preprocessor = None,
     label_column: o.LabelColumn = "label",
     logits: o.Logits = None,

@@ -322,25 +322,27 @@ def head_for(width=10, classes=(0, 1)):
 
 
 @pytest.mark.parametrize(
-    ("fit", "message"),
+    ("parameters", "change", "message"),
     [
-        (lambda X, y: NeuronTuneClassifier(head=head_for(7)).fit(X, y), "reads 7 neurons"),
-        (lambda X, y: NeuronTuneClassifier(head=head_for(classes=(0, 5))).fit(X, y), "same labels"),
-        (lambda X, y: NeuronTuneClassifier(head=head_for(classes=(0, 1, 2))).fit(X, y), "no sample of class 2"),
-        (lambda X, y: NeuronTuneClassifier().fit(X, np.zeros(len(y))), "1 class"),
-        (lambda X, y: NeuronTuneClassifier().fit(X, y, X_val=X), "pass y_val"),
-        (lambda X, y: NeuronTuneClassifier().fit(X, y, X_val=X, y_val=y + 1), r"labels that y does not: \[2\]"),
-        (lambda X, y: NeuronTuneClassifier().fit(X, y, sample_weight=-np.ones(len(y))), "negative"),
-        (lambda X, y: NeuronTuneClassifier().fit(X, y, sample_weight=(y == 1) * 1.0), "class 0 has no sample"),
-        (lambda X, y: NeuronTuneClassifier(threshold="low").fit(X, y), "threshold"),
-        (lambda X, y: NeuronTuneClassifier(aggregation="any").fit(X, y), "aggregation"),
-        (lambda X, y: NeuronTuneClassifier(identification=1.5).fit(X, y), "identification"),
-        (lambda X, y: NeuronTuneClassifier().fit(np.where(X > 3, np.nan, X), y), "NaN"),
+        ({"head": head_for(7)}, {}, "reads 7 neurons"),
+        ({"head": head_for(classes=(0, 5))}, {}, "same labels"),
+        ({"head": head_for(classes=(0, 1, 2))}, {}, "no sample of class 2"),
+        ({}, {"y": lambda X, y: np.zeros(len(y))}, "1 class"),
+        ({}, {"X_val": lambda X, y: X}, "pass y_val"),
+        ({}, {"X_val": lambda X, y: X, "y_val": lambda X, y: y + 1}, r"does not: \[2\]"),
+        ({}, {"sample_weight": lambda X, y: -np.ones(len(y))}, "negative"),
+        ({}, {"sample_weight": lambda X, y: (y == 1) * 1.0}, "class 0 has no sample"),
+        ({"threshold": "low"}, {}, "threshold"),
+        ({"aggregation": "any"}, {}, "aggregation"),
+        ({"identification": 1.5}, {}, "identification"),
+        ({}, {"X": lambda X, y: np.where(X > 3, np.nan, X)}, "NaN"),
     ],
-)  # fmt: skip
-def test_bad_input_gets_one_sentence(fit, message):
+)
+def test_bad_input_gets_one_sentence(parameters, change, message):
+    X, y = data(27)
+    arguments = {"X": X, "y": y} | {name: make(X, y) for name, make in change.items()}
     with pytest.raises(ValueError, match=message):
-        fit(*data(27))
+        NeuronTuneClassifier(**parameters).fit(**arguments)
 
 
 def test_cuda_without_a_gpu_is_an_error():

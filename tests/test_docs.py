@@ -1,0 +1,81 @@
+"""The pages say what the code does: every verb, option, candidate and public name is on them."""
+
+import importlib
+import pkgutil
+import re
+import shlex
+import socket
+from pathlib import Path
+
+import pytest
+import typer
+
+import ntkit
+from ntkit._comparison import CANDIDATES
+from ntkit.cli._app import app
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+VERBS = typer.main.get_command(app).commands
+PAGES = [*sorted(DOCS.glob("*.md")), *sorted(ROOT.joinpath("notebooks").glob("*.ipynb"))]
+MODULES = ["ntkit"] + [
+    f"ntkit.{module.name}"
+    for module in pkgutil.iter_modules(ntkit.__path__)
+    if not module.name.startswith("_") and module.name != "cli"
+]
+
+
+def options_of(verb):
+    return {name for p in VERBS[verb].params for name in (*p.opts, *p.secondary_opts)}
+
+
+def section(page, heading):
+    """What stands under a level-2 heading."""
+    parts = re.split(r"^## (.+)\n", page, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))[heading]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_verb_is_on_the_command_line_page(verb):
+    page = (DOCS / "command_line.md").read_text("utf-8")
+    assert f"```bash\nntkit {verb}" in section(page, f"ntkit {verb}")
+    options = {o for o in options_of(verb) if o.startswith("--")}
+    missing = sorted(o for o in options if f"`{o}`" not in page and f"`{o} " not in page)
+    assert not missing
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_commands_on_pages_exist(page):
+    """Every `ntkit` command in a shell block names a verb, and options that the verb has."""
+    for block in re.findall(r"```bash\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] != ["ntkit"] or words[1] == "VERB":
+                continue
+            assert words[1] in VERBS, line
+            unknown = {w for w in words[2:] if w.startswith("-")} - options_of(words[1])
+            assert not unknown, line
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_public_names_are_on_the_api_page(module):
+    text = section((DOCS / "api.md").read_text("utf-8"), module)
+    names = importlib.import_module(module).__all__
+    missing = [name for name in names if not re.search(rf"(?<!\w){name}(?!\w)", text)]
+    assert not missing
+
+
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_candidates_are_explained(candidate):
+    text = section((DOCS / "main_job.md").read_text("utf-8"), "What the rows mean")
+    assert re.search(rf"(?<![\w-]){re.escape(candidate)}(?![\w.-])", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_machine_on_a_page(page):
+    """No path or name of the machine a page was written on."""
+    text = page.read_text("utf-8")
+    for part in ("/work/", "/home/", "/root/", "/tmp/", "/Users/", "site-packages", ".venv"):
+        assert part not in text
+    host = socket.gethostname()
+    assert len(host) < 5 or host not in text

@@ -109,7 +109,10 @@ class DebiasResult:
                 "model."
             )
         if not chosen.n_suppressed:
-            masked = max((c for c in others if c.n_suppressed and c is not random), key=_score)
+            masks = [c for c in others if c.n_suppressed and c is not random]
+            if not masks:
+                return "No rule found a neuron to silence here."
+            masked = max(masks, key=_score)
             outcome = "would have helped" if masked.score > chosen.score else "did not help"
             return (
                 f"Silencing neurons {outcome} here, by the held-out score: {chosen.score:.3f} for "

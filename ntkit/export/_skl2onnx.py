@@ -73,7 +73,7 @@ def _convert_linear_head(scope: Any, operator: Any, container: Any) -> None:
     index = scope.get_unique_variable_name("index")
     container.add_node("ArgMax", logits, index, axis=1, keepdims=0, op_version=min(opset, 13))
     classes = head.classes
-    if classes.dtype.kind in "iub":
+    if classes.dtype.kind in "iubf":  # float labels are whole numbers, skl2onnx's output int64
         table = constant("classes", TensorProto.INT64, classes.astype(np.int64))
     else:
         text = np.asarray([str(c).encode() for c in classes.tolist()], dtype=object)

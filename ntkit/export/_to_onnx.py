@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx.external_data_helper import load_external_data_for_model
 from onnx_ir import tape
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit._version import __version__
-from ntkit.exceptions import InputError
+from ntkit.exceptions import InputError, ModelError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 
@@ -42,7 +44,7 @@ def to_onnx(estimator: Any) -> onnx.ModelProto:
     Raises
     ------
     InputError
-        If a pipeline step cannot be folded into a linear head.
+        If the estimator is not fitted, or a pipeline step cannot be folded into a linear head.
 
     Examples
     --------
@@ -56,7 +58,10 @@ def to_onnx(estimator: Any) -> onnx.ModelProto:
     head, embedder = folded_head(estimator)
     if embedder is not None:
         model = embedder.frozen_model.with_head(head, provenance=provenance_of(estimator))
-        return model.to_proto()
+        proto = model.to_proto()
+        if model.folder is not None:  # a model in memory has no folder to look for weights in
+            load_external_data_for_model(proto, str(model.folder))
+        return proto
     return _standalone(head, provenance_of(estimator))
 
 
@@ -68,18 +73,30 @@ def write_onnx(
     Raises
     ------
     InputError
-        If the file exists and ``force`` is not given.
+        If the file exists and ``force`` is not given, or it cannot be written.
+    ModelError
+        If the model does not pass ONNX's checker.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; choose another name.")
     if path.exists() and not force:
         raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
-    onnx.checker.check_model(model)
-    temporary = path.with_name(f".{path.name}.partial")
+    if not path.parent.is_dir():
+        raise InputError(f"The folder {path.parent} does not exist; make it first.")
     try:
-        onnx.save(model, temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder:
+            temporary = Path(folder) / path.name
+            temporary.write_bytes(model.SerializeToString())
+            onnx.checker.check_model(temporary)
+            os.replace(temporary, path)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise ModelError(
+            f"{path} was not written, because ONNX's checker refuses it: {reason}."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}.") from error
     return path
 
 
@@ -90,17 +107,20 @@ def folded_head(estimator: Any) -> tuple[LinearHead, OnnxEmbedder | None]:
     if not isinstance(estimator, Pipeline):
         if not isinstance(getattr(estimator, "head_", None), LinearHead):
             raise InputError(
-                f"{type(estimator).__name__} is not a fitted ntkit estimator (it has no head_)."
+                f"{type(estimator).__name__} is not a fitted ntkit estimator (it has no head_); "
+                "fit it first, or convert another estimator with skl2onnx."
             )
         return estimator.head_, None
-    steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
-    last = getattr(steps[-1], "best_estimator_", steps[-1])
-    head, _ = folded_head(last)
-    embedder = None
+    steps = _flat_steps(estimator)
+    if not steps:
+        raise InputError("The pipeline has no estimator at its end.")
+    head, embedder = folded_head(steps[-1])
     for step in reversed(steps[:-1]):
         if isinstance(step, OnnxEmbedder) and step is steps[0]:
             embedder = step
         elif isinstance(step, StandardScaler):
+            if not hasattr(step, "n_features_in_"):
+                raise InputError("The pipeline's StandardScaler is not fitted; fit the pipeline.")
             gains = np.ones(head.n_neurons) if step.scale_ is None else 1 / step.scale_
             head = head.scaled(gains, 0.0 if not step.with_mean else step.mean_)
         else:
@@ -111,12 +131,19 @@ def folded_head(estimator: Any) -> tuple[LinearHead, OnnxEmbedder | None]:
     return head, embedder
 
 
+def _flat_steps(estimator: Any) -> list[Any]:
+    """Steps of a pipeline, with those of pipelines and finished searches in it."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not isinstance(estimator, Pipeline):
+        return [estimator]
+    steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+    return [inner for step in steps for inner in _flat_steps(step)]
+
+
 def provenance_of(estimator: Any) -> dict[str, str]:
     """What made a head, as text for a file's metadata."""
     facts = {"version": __version__}
-    if isinstance(estimator, Pipeline):
-        estimator = estimator.steps[-1][1]
-    estimator = getattr(estimator, "best_estimator_", estimator)
+    estimator = (_flat_steps(estimator) or [None])[-1]
     if isinstance(estimator, LinearHead):
         return facts
     parameters = {k: v for k, v in estimator.get_params().items() if _is_plain(v)}
@@ -174,6 +201,6 @@ def _class_table(classes: Any) -> ir.TensorProtocol:
     if classes.dtype.kind in "iu":
         return ir.tensor(classes.astype(np.int64), name="classes")
     if classes.dtype.kind in "fb":
-        return ir.tensor(classes, name="classes")
+        return ir.tensor(np.ascontiguousarray(classes), name="classes")
     text = [str(label).encode() for label in classes.tolist()]
     return ir.StringTensor(np.asarray(text, dtype=object), name="classes")

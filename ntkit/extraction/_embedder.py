@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,7 +92,12 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         """Yield the embeddings batch by batch, from sample ``start`` on."""
         done = start
         for (embedding,) in run_batches(
-            self._session(), X, batch_size=self.batch_size, start=start, verbose=self.verbose
+            self._session(),
+            X,
+            batch_size=self.batch_size,
+            start=start,
+            verbose=self.verbose,
+            per_sample=True,
         ):
             yield _checked(embedding, done)
             done += len(embedding)
@@ -138,18 +142,17 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
     def _session(self) -> Any:
         model = self.frozen_model
-        key = (id(model), self.device, repr(self.providers))
+        key = (self.device, repr(self.providers))
         running = self.__dict__.get("_running")
-        if running is None or running[0] != key:
-            folder = Path(model.path).parent.resolve() if model.path else None
+        if running is None or running[0] is not model or running[1] != key:
             session = make_session(
                 model.body().SerializeToString(),
                 device=self.device,  # type: ignore[arg-type]
                 providers=self.providers,
-                folder=folder,
+                folder=model.folder,
             )
-            running = self.__dict__["_running"] = (key, session)
-        return running[1]
+            running = self.__dict__["_running"] = (model, key, session)
+        return running[2]
 
     def _width(self) -> int | None:
         head, shape = self.frozen_model.head, self.frozen_model.embedding.shape

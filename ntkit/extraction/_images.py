@@ -58,23 +58,23 @@ class ImagePreprocessing:
             If the file is not one.
         """
         try:
-            config = json.loads(Path(path).read_text())
-            resize = _size(config.get("size")) if config.get("do_resize", True) else None
-            crop = _size(config.get("crop_size")) if config.get("do_center_crop", False) else None
+            config = json.loads(Path(path).read_text(encoding="utf-8"))
+            resize, crop = _resize_and_crop(config)
             normalize = config.get("do_normalize", True)
             return cls(
                 resize=resize,
-                crop=(crop, crop) if isinstance(crop, int) else crop,
+                crop=crop,
                 scale=config.get("rescale_factor", 1 / 255)
                 if config.get("do_rescale", True)
                 else 1.0,
-                mean=tuple(config["image_mean"]) if normalize else (0.0,),
-                std=tuple(config["image_std"]) if normalize else (1.0,),
-                resample=int(config.get("resample", 2)),
+                mean=_per_channel(config["image_mean"]) if normalize else (0.0,),
+                std=_per_channel(config["image_std"]) if normalize else (1.0,),
+                resample=int(Image.Resampling(config.get("resample", 2))),
             )
-        except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
-                f"{path} is not a usable preprocessor_config.json: {error!r}."
+                f"{path} is not a usable preprocessor_config.json: {error!r}; give the "
+                "preprocessing itself (--resize, --crop, --mean, --std)."
             ) from error
 
     @classmethod
@@ -96,7 +96,8 @@ class ImagePreprocessing:
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
         """Turn an image into an array of shape (C, H, W) or (H, W, C)."""
-        image = ImageOps.exif_transpose(image).convert("L" if self.channels == 1 else "RGB")
+        image = _eight_bits(ImageOps.exif_transpose(image))
+        image = image.convert("L" if self.channels == 1 else "RGB")
         if self.resize is not None:
             image = image.resize(_target(image.size, self.resize), Image.Resampling(self.resample))
         pixels = np.asarray(image, dtype=np.float32)
@@ -124,13 +125,20 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, index: slice) -> NDArray[np.float32]:
-        images = [self.preprocessing(decode(path)) for path in self.paths[index]]
+        images = [self._input(path) for path in self.paths[index]]
         shapes = {image.shape for image in images}
         if len(shapes) > 1:
             raise InputError(
                 f"The images differ in size ({sorted(shapes)[:3]}); give one with --resize H W."
             )
         return np.stack(images)
+
+    def _input(self, path: Path) -> NDArray[np.float32]:
+        image = decode(path)
+        try:
+            return self.preprocessing(image)
+        except ValueError as error:
+            raise InputError(f"{path} cannot be preprocessed: {error}") from error
 
 
 def decode(path: Path) -> Image.Image:
@@ -151,6 +159,37 @@ def decode(path: Path) -> Image.Image:
         ) from error
 
 
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale 16-bit pixels to 0 … 255; Pillow's own conversion clips them."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise InputError("its pixels have 32 bits and no known range; save it with 8 or 16 bits.")
+    return image
+
+
+def _resize_and_crop(
+    config: dict[str, Any],
+) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
+    resize = _size(config.get("size")) if config.get("do_resize", True) else None
+    cropped = config.get("do_center_crop", False)
+    crop = _size(config.get("crop_size")) if cropped else None
+    if isinstance(crop, int):
+        crop = (crop, crop)
+    share = config.get("crop_pct")
+    if share and isinstance(resize, int):  # the ConvNeXt and ResNet processors
+        if resize >= 384:
+            return (resize, resize), crop
+        return int(resize / share), (resize, resize)
+    if isinstance(config.get("size"), int) and isinstance(resize, int) and not cropped:
+        return (resize, resize), None  # an int without a crop is a square, as ViT reads it
+    return resize, crop
+
+
+def _per_channel(values: Any) -> tuple[float, ...]:
+    return tuple(map(float, values)) if isinstance(values, list) else (float(values),)
+
+
 def _size(size: Any) -> int | tuple[int, int] | None:
     if size is None or isinstance(size, int):
         return size
@@ -165,8 +204,9 @@ def _target(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, 
     """New (width, height)."""
     if not isinstance(resize, int):
         return resize[1], resize[0]
-    factor = resize / min(size)
-    return max(resize, round(size[0] * factor)), max(resize, round(size[1] * factor))
+    # Rounded down, as torchvision and Hugging Face do.
+    width, height = (resize * side // min(size) for side in size)
+    return width, height
 
 
 def _center_crop(pixels: NDArray[Any], crop: tuple[int, int]) -> NDArray[Any]:

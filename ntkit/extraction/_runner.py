@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
-from ntkit.exceptions import InputError
+from ntkit.exceptions import InputError, ModelError
 
 __all__ = ["run_batches", "shown_shape"]
 
@@ -27,7 +27,13 @@ _DTYPES = {
 
 
 def run_batches(
-    session: Any, X: Any, *, batch_size: int = 64, start: int = 0, verbose: bool = False
+    session: Any,
+    X: Any,
+    *,
+    batch_size: int = 64,
+    start: int = 0,
+    verbose: bool = False,
+    per_sample: bool = False,
 ) -> Iterator[list[Array]]:
     """Yield the session's outputs for one batch of samples after the other.
 
@@ -45,17 +51,23 @@ def run_batches(
         First sample.
     verbose : bool
         Show a progress bar when it takes longer than a second.
+    per_sample : bool
+        Whether every output must have one row per sample.
 
     Raises
     ------
     InputError
-        If the samples do not fit the model's inputs.
+        If the samples do not fit the model's inputs, or an output its samples.
     """
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1; got {batch_size}.")
     specs = {spec.name: spec for spec in session.get_inputs()}
+    if not specs:
+        raise ModelError("What the model computes depends on none of its inputs.")
     feeds = _feeds(X, list(specs))
     n_samples = len(next(iter(feeds.values())))
-    fixed = next(iter(specs.values())).shape[0]
-    size = fixed if isinstance(fixed, int) else batch_size
+    fixed = next((n for s in specs.values() for n in s.shape[:1] if isinstance(n, int)), None)
+    size = batch_size if fixed is None else fixed
     with tqdm(
         total=n_samples,
         initial=start,
@@ -67,10 +79,30 @@ def run_batches(
         for begin in range(start, n_samples, size):
             end = min(begin + size, n_samples)
             batch = {name: _batch(specs[name], feed[begin:end]) for name, feed in feeds.items()}
-            if isinstance(fixed, int):
+            if fixed is not None:
                 batch = {name: _padded(array, size) for name, array in batch.items()}
-            yield [np.asarray(output)[: end - begin] for output in session.run(None, batch)]
+            fed = len(next(iter(batch.values())))
+            outputs = [np.asarray(output) for output in _run(session, batch, begin, end)]
+            bad = next((o for o in outputs if not o.ndim or len(o) != fed), None)
+            if per_sample and bad is not None:
+                raise InputError(
+                    f"The model turned {fed} samples into an output of shape {bad.shape}, not one "
+                    "row per sample; name another tensor with --embedding NAME."
+                )
+            yield [o[: end - begin] if o.ndim and len(o) == fed else o for o in outputs]
             bar.update(end - begin)
+
+
+def _run(session: Any, batch: dict[str, Array], begin: int, end: int) -> list[Any]:
+    try:
+        outputs: list[Any] = session.run(None, batch)
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class but this one
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise InputError(
+            f"ONNX Runtime failed on samples {begin} to {end - 1}: {reason}; check these inputs, "
+            "or give a smaller batch size if memory ran out."
+        ) from error
+    return outputs
 
 
 def shown_shape(shape: Sequence[Any]) -> str:
@@ -90,6 +122,12 @@ def _feeds(X: Any, inputs: list[str]) -> dict[str, Any]:
         raise InputError(f"The model has the inputs {inputs}; pass a mapping of arrays.")
     feeds = {name: np.asarray(f) if isinstance(f, list | tuple) else f for name, f in feeds.items()}
     feeds = {n: f.to_numpy() if hasattr(f, "to_numpy") else f for n, f in feeds.items()}
+    for name, feed in feeds.items():
+        if not hasattr(feed, "__len__") or getattr(feed, "shape", None) == ():
+            raise InputError(
+                f"The model's input {name!r} needs an array with one row per sample; got "
+                f"{type(feed).__name__}."
+            )
     if len({len(feed) for feed in feeds.values()}) > 1:
         raise InputError("The arrays for the model's inputs differ in length.")
     return feeds
@@ -113,7 +151,16 @@ def _batch(spec: Any, values: Any) -> Array:
         )
     if array.dtype.kind not in "fiub":
         raise InputError(f"The model's input {spec.name!r} is numeric; got {array.dtype} values.")
-    return np.ascontiguousarray(array, dtype=_DTYPES[spec.type])
+    dtype = np.dtype(_DTYPES[spec.type])
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = np.ascontiguousarray(array, dtype=dtype)
+    if dtype.kind != "f" and dtype != array.dtype and not np.array_equal(cast, array):
+        raise InputError(
+            f"The model's input {spec.name!r} takes {dtype} values, which the samples "
+            f"({array.dtype}, {array.min():g} to {array.max():g}) are not; preprocess them as the "
+            "model expects."
+        )
+    return cast
 
 
 def _padded(array: Array, size: int) -> Array:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ from ntkit.extraction._store import EmbeddingStore
 __all__ = ["Samples", "read_samples"]
 
 Array = NDArray[Any]
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -120,6 +124,8 @@ def _image_folder(
     dropped = set(skipped)
     kept = [i for i, f in enumerate(files) if f not in dropped]
     files = [files[i] for i in kept]
+    if not files:
+        raise InputError(f"None of the {len(labels)} images in {path} can be decoded.")
     y = _as_classes(np.asarray([labels[i] for i in kept]))
     groups = _groups_of(path, files, group_column)
     return Samples(
@@ -149,6 +155,8 @@ def _groups_of(path: Path, files: list[Path], group_column: str) -> Array | None
     if "file_name" not in rows[0]:
         raise InputError(f"{table} has no column 'file_name'.")
     group_of = {row["file_name"]: row[group_column] for row in rows}
+    if len(group_of) < len(rows):
+        raise InputError(f"{table} names a file twice; leave one row per file.")
     names = [file.relative_to(path).as_posix() for file in files]
     missing = [name for name in names if name not in group_of]
     if missing:
@@ -158,7 +166,8 @@ def _groups_of(path: Path, files: list[Path], group_column: str) -> Array | None
 
 def _npz(path: Path) -> Samples:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        # NumPy leaves a broken archive open if it opened the file itself.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             missing = [name for name in ("X", "y") if name not in arrays]
             if missing:
                 raise InputError(
@@ -167,10 +176,10 @@ def _npz(path: Path) -> Samples:
                 )
             groups = arrays.get("groups")
             return _checked(path, arrays["X"], arrays["y"], groups)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not a readable .npz file: {error}") from error
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise InputError(f"{path} is not a readable .npz file: {error}.") from error
 
 
 def _arrays(path: Path) -> Samples:
@@ -178,13 +187,17 @@ def _arrays(path: Path) -> Samples:
     if not labels.exists():
         raise InputError(f"{path} needs its labels in {labels}.")
     try:
-        X = np.load(path, mmap_mode="r")
-        y = np.load(labels)
-        return _checked(path, X, y, np.load(groups) if groups.exists() else None)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not a readable .npy file: {error}") from error
+        found = path
+        X = np.lib.format.open_memmap(path, mode="r")
+        found = labels
+        y = np.array(np.lib.format.open_memmap(labels, mode="r"))
+        found = groups
+        given = np.array(np.lib.format.open_memmap(groups, mode="r")) if groups.exists() else None
+        return _checked(path, X, y, given)
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise InputError(f"{found} is not a readable .npy file: {error}.") from error
 
 
 def _table(path: Path, label_column: str, group_column: str) -> Samples:
@@ -195,15 +208,23 @@ def _table(path: Path, label_column: str, group_column: str) -> Samples:
             "--label-column."
         )
     columns = [name for name in rows[0] if name not in (label_column, group_column)]
+    if not columns:
+        raise InputError(f"{path} has no columns besides {label_column!r}; add the inputs.")
     X = np.empty((len(rows), len(columns)), dtype=np.float32)
     for j, name in enumerate(columns):
         for i, row in enumerate(rows):
             try:
                 X[i, j] = float(row[name])
-            except (TypeError, ValueError):
+            except ValueError:
                 raise InputError(
                     f"{path}, row {i + 2}: {row[name]!r} in column {name!r} is not a number."
                 ) from None
+    unlabelled = [i for i, row in enumerate(rows) if not row[label_column]]
+    if unlabelled:
+        raise InputError(
+            f"{path}, row {unlabelled[0] + 2} has no label in {label_column!r}; fill it or remove "
+            "the row."
+        )
     y = _as_classes(np.asarray([row[label_column] for row in rows]))
     groups = np.asarray([row[group_column] for row in rows]) if group_column in rows[0] else None
     return _checked(path, X, y, groups)
@@ -212,24 +233,40 @@ def _table(path: Path, label_column: str, group_column: str) -> Samples:
 def _read_csv(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file, restkey="", restval="")
+            header, rows = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a readable CSV table: {error}") from error
+        raise InputError(f"{path} is not a readable CSV table: {error}.") from error
     if not rows:
         raise InputError(f"{path} has no rows.")
+    if len(set(header)) < len(header):
+        raise InputError(f"{path} has two columns of one name in {header}; rename one.")
+    for i, row in enumerate(rows):
+        if "" in row.keys() - set(header):
+            raise InputError(f"{path}, row {i + 2} has more cells than the {len(header)} columns.")
     return rows
 
 
 def _as_classes(labels: Array) -> Array:
     """Labels read as text become integers where all of them are."""
-    if all(label.lstrip("-").isdigit() for label in labels):
-        return labels.astype(np.int64)
-    return labels
+    if not all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels):
+        return labels
+    numbers = labels.astype(np.int64)
+    # "1" and "01" are two classes.
+    return numbers if len(np.unique(numbers)) == len(np.unique(labels)) else labels
 
 
 def _checked(path: Path, X: Array, y: Array, groups: Array | None) -> Samples:
-    if y.ndim != 1 or len(X) != len(y) or not len(y):
-        raise InputError(f"{path}: X has {len(X)} samples, but y has shape {y.shape}.")
+    if X.ndim < 2 or y.ndim != 1:
+        raise InputError(
+            f"{path}: X has the shape {X.shape} and y {y.shape}; they are (N, ...) and (N,)."
+        )
+    if len(X) != len(y):
+        raise InputError(f"{path}: X has {len(X)} samples, but y has {len(y)} labels.")
+    if not len(y):
+        raise InputError(f"{path} holds no samples.")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise InputError(f"{path}: y holds NaN or infinite labels.")
     if groups is not None and groups.shape != y.shape:
         raise InputError(f"{path}: groups has shape {groups.shape}, but y has {y.shape}.")
     return Samples(X, y, groups, preprocessing={"input": "as it is"})

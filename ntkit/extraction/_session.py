@@ -70,7 +70,7 @@ def make_session(
     except Exception as error:  # ONNX Runtime's own exceptions share no base class but this one
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"ONNX Runtime cannot run the model: {reason}") from error
-    asked_for_gpu = providers[0] == _CUDA
+    asked_for_gpu = _CUDA in (p if isinstance(p, str) else p[0] for p in providers)
     if asked_for_gpu and device_of(session) == "cpu":
         message = (
             "The GPU was asked for, but ONNX Runtime runs on the CPU: its CUDA libraries do not "

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +26,9 @@ __all__ = ["EmbeddingStore"]
 
 Array = NDArray[Any]
 _MANIFEST = "manifest.json"
-_IDENTITY = ("model", "tensor", "preprocessing", "rows")  # what must match to resume
+_IDENTITY = ("model", "tensor", "preprocessing", "rows", "samples")  # what must match to resume
+_SHARD = re.compile(r"embeddings-\d{5,}\.npy")
+_PARTS = ("labels.npy", "groups.npy", "head.npz")
 
 
 class EmbeddingStore:
@@ -48,13 +53,21 @@ class EmbeddingStore:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
-        shards = [np.load(path / name, mmap_mode="r") for name in manifest["shards"]]
-        self.X = shards[0] if len(shards) == 1 else np.concatenate(shards)
-        self.y = np.load(path / "labels.npy")
-        groups = path / "groups.npy"
-        self.groups = np.load(groups) if groups.exists() else None
-        head = path / "head.npz"
-        self.head = LinearHead(**np.load(head)) if head.exists() else None
+        groups, head = path / "groups.npy", path / "head.npz"
+        try:
+            shards = [_mapped(path / name) for name in manifest["shards"]]
+            self.X = shards[0] if len(shards) == 1 else np.concatenate(shards)
+            self.y = np.array(_mapped(path / "labels.npy"))
+            self.groups = np.array(_mapped(groups)) if groups.exists() else None
+            self.head = _read_head(head) if head.exists() else None
+        except (OSError, ValueError, EOFError, TypeError, BadZipFile) as error:
+            raise InputError(f"{path} is damaged ({error}); embed again with --force.") from error
+        lengths = {len(self.X), len(self.y), manifest["rows"]}
+        if len(lengths | ({len(self.groups)} if self.groups is not None else set())) > 1:
+            raise InputError(
+                f"{path} is damaged ({len(self.X)} embeddings, {len(self.y)} labels, "
+                f"{manifest['rows']} rows announced); embed again with --force."
+            )
 
     @staticmethod
     def is_store(path: str | Path) -> bool:
@@ -110,28 +123,30 @@ class EmbeddingStore:
         ------
         InputError
             If the folder holds something else: another model's store (the message says which
-            field differs), a finished store, or other files.
+            field differs), a finished store, or other files (these even with ``force``).
         """
         path = Path(path)
+        if not len(samples):
+            raise InputError("There are no samples to embed.")
+        inputs = samples.X.values() if isinstance(samples.X, Mapping) else [samples.X]
+        for array in inputs:
+            if len(array) != len(samples):
+                raise InputError(f"There are {len(array)} samples, but {len(samples)} labels.")
+        if shard_rows < 1:
+            raise InputError(f"shard_rows must be at least 1; got {shard_rows}.")
         model = embedder.frozen_model
         identity = {
             "model": model.sha256(),
             "tensor": model.embedding.name,
             "preprocessing": json.loads(json.dumps(samples.preprocessing)),
             "rows": len(samples),
+            "samples": _fingerprint(samples),
         }
+        _refuse_other_files(path)
         manifest = None if force else _resumable(path, identity)
-        if manifest is None:
+        if manifest is None or not manifest["finished_rows"]:
             manifest = {**identity, "finished_rows": 0, "shards": [], "format": 1}
-            path.mkdir(parents=True, exist_ok=True)
-            _save(path / "labels.npy", samples.y)
-            if samples.groups is not None:
-                _save(path / "groups.npy", samples.groups)
-            head = _original_head(model, samples.y)
-            if head is not None:
-                parts = ("coef", "intercept", "classes")
-                _save(path / "head.npz", {part: getattr(head, part) for part in parts})
-            _write_manifest(path, manifest)
+            _begin(path, manifest, samples, _original_head(model, samples.y))
         batches = embedder.iter_batches(samples.X, start=manifest["finished_rows"])
         for shard in _in_shards(batches, shard_rows):
             name = f"embeddings-{len(manifest['shards']):05d}.npy"
@@ -140,6 +155,47 @@ class EmbeddingStore:
             manifest["finished_rows"] += len(shard)
             _write_manifest(path, manifest)
         return cls.open(path)
+
+
+def _mapped(path: Path) -> Array:
+    return np.lib.format.open_memmap(path, mode="r")
+
+
+def _read_head(path: Path) -> LinearHead:
+    # NumPy leaves a broken archive open if it opened the file itself.
+    with path.open("rb") as file, np.load(file) as parts:
+        return LinearHead(**parts)
+
+
+def _begin(path: Path, manifest: dict[str, Any], samples: Samples, head: LinearHead | None) -> None:
+    """Write everything but the embeddings; nothing of a store that was there before survives."""
+    path.mkdir(parents=True, exist_ok=True)
+    _write_manifest(path, manifest)  # first: from now on the folder is an unfinished store
+    for file in list(path.iterdir()):
+        if file.name in _PARTS or _SHARD.fullmatch(file.name):
+            file.unlink()
+    _save(path / "labels.npy", _plain(samples.y))
+    if samples.groups is not None:
+        _save(path / "groups.npy", _plain(samples.groups))
+    if head is not None:
+        parts = ("coef", "intercept", "classes")
+        _save(path / "head.npz", {part: getattr(head, part) for part in parts})
+
+
+def _plain(labels: Any) -> Array:
+    """Labels without Python objects, which NumPy could write but not read again."""
+    labels = np.asarray(labels)
+    return np.asarray(labels.tolist()) if labels.dtype == object else labels
+
+
+def _fingerprint(samples: Samples) -> str:
+    """What tells these samples from others: labels, groups and, for files, their names."""
+    digest = hashlib.sha256()
+    for labels in (samples.y, samples.groups):
+        digest.update(repr(None if labels is None else _plain(labels).tolist()).encode())
+    for file in getattr(samples.X, "paths", ()):
+        digest.update(f"{file.parent.name}/{file.name}\n".encode())
+    return digest.hexdigest()
 
 
 def _original_head(model: FrozenModel, y: Array) -> LinearHead | None:
@@ -161,11 +217,16 @@ def _in_shards(batches: Iterator[Array], rows: int) -> Iterator[Array]:
         yield np.concatenate(waiting)
 
 
+def _refuse_other_files(path: Path) -> None:
+    if not path.exists() or (path / _MANIFEST).is_file():
+        return
+    if not path.is_dir() or any(file.name != f".{_MANIFEST}" for file in path.iterdir()):
+        raise InputError(f"{path} exists and is not an embedding store; choose another name.")
+
+
 def _resumable(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     manifest = _read_manifest(path)
     if manifest is None:
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(f"{path} exists and is not an embedding store; choose another name.")
         return None
     for field in _IDENTITY:
         if manifest.get(field) != identity[field]:
@@ -183,16 +244,19 @@ def _read_manifest(path: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        manifest = json.loads(file.read_text())
-        manifest["rows"], manifest["finished_rows"], manifest["shards"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{file} is damaged; remove the store and embed again.") from error
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        counts = [manifest["rows"], manifest["finished_rows"]]
+        names = [_SHARD.fullmatch(name) for name in manifest["shards"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file} is damaged; embed again with --force.") from error
+    if not all(isinstance(count, int) for count in counts) or not all(names):
+        raise InputError(f"{file} is damaged; embed again with --force.")
     return dict(manifest)
 
 
 def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
     temporary = path / f".{_MANIFEST}"
-    temporary.write_text(json.dumps(manifest, indent=2))
+    temporary.write_text(json.dumps(manifest, indent=2), encoding="utf-8")
     os.replace(temporary, path / _MANIFEST)
 
 

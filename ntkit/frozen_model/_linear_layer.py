@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,10 @@ from ntkit.frozen_model._constants import constant_of
 
 __all__ = ["LinearLayer", "find_linear_layer", "linear_layer_at"]
 
+_PROBABILITIES = frozenset(["Softmax", "LogSoftmax", "Sigmoid"])
+# Behind one of these a factor no longer scales the logits.
+_BENDING = _PROBABILITIES | {"ArgMax", "TopK", "Clip", "Exp", "Log", "Normalizer"}
+
 # Operators after the head that keep which class a column means; the data input is the first.
 _PASS = frozenset(
     {
@@ -25,6 +29,7 @@ _PASS = frozenset(
 )
 _LOOKUP = {"Gather": (0, 1), "ArrayFeatureExtractor": (0, 1)}  # (label table, index)
 _NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
+_RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])
 _QUANTISED = frozenset(
     ["QuantizeLinear", "DequantizeLinear", "QLinearMatMul", "QGemm", "MatMulInteger", "MatMulNBits"]
 )
@@ -37,7 +42,7 @@ class LinearLayer:
     Attributes
     ----------
     kind : str
-        "Gemm", "MatMul" or "MatMul + Add".
+        "Gemm", "MatMul", "MatMul + Add" or "Gemm + Add".
     embedding, logits : onnx_ir.Value
         Input and output of the layer.
     weight_at : tuple of (onnx_ir.Node, int)
@@ -83,17 +88,47 @@ def find_linear_layer(graph: ir.Graph, logits: str | None = None) -> LinearLayer
     HeadNotFoundError
         If there is none, or more than one; the message lists what was found.
     """
-    starts = [_named(graph, logits)] if logits is not None else list(graph.outputs)
-    found = [_walk_back(start) for start in starts]
-    layers = _last(
-        list({id(f.weight_at[0]): f for f in found if isinstance(f, LinearLayer)}.values())
-    )
+    found = [_walk_back(output) for output in graph.outputs]
+    starts = found
+    if logits is not None:
+        starts = [_walk_back(_named(graph, logits))]
+        found = found + starts
+    layers = _last(_distinct(starts))
     if not layers:
-        reasons = "; ".join(f"{f.output!r} {f.reason}" for f in found if isinstance(f, _Blocked))
+        reasons = "; ".join(f"{f.output!r} {f.reason}" for f in starts if isinstance(f, _Blocked))
         raise HeadNotFoundError(
             f"No linear last layer was found: {reasons}. Name the logits with --logits NAME "
             "(logits= in Python), or, for a backbone without a head, --embedding NAME."
         )
+    return _as_the_outputs_show_it(_only(layers), found)
+
+
+def linear_layer_at(
+    graph: ir.Graph, embedding: str, logits: str | None = None
+) -> LinearLayer | None:
+    """Find the linear layer that reads the tensor ``embedding`` and leads to an output.
+
+    Raises
+    ------
+    HeadNotFoundError
+        If there is no such tensor, more than one such layer, or the layer that ends in the
+        tensor ``logits`` reads another one.
+    """
+    _named(graph, embedding)
+    if logits is not None:
+        layer = find_linear_layer(graph, logits)
+        if not _reads(layer, embedding):
+            raise HeadNotFoundError(
+                f"The linear layer of the logits {logits!r} reads {layer.embedding.name!r}, not "
+                f"{embedding!r}; name one of the two."
+            )
+        return layer
+    found = [_walk_back(output) for output in graph.outputs]
+    layers = [layer for layer in _distinct(found) if _reads(layer, embedding)]
+    return _as_the_outputs_show_it(_only(layers), found) if layers else None
+
+
+def _only(layers: list[LinearLayer]) -> LinearLayer:
     if len(layers) > 1:
         names = ", ".join(
             f"{layer.logits.name!r} ({layer.kind}, {layer.weight.shape[0]} logits on "
@@ -104,17 +139,21 @@ def find_linear_layer(graph: ir.Graph, logits: str | None = None) -> LinearLayer
             f"Two or more linear layers end in an output: {names}. Choose one with --logits NAME "
             "(logits= in Python)."
         )
-    return _with_labels(layers[0], found)
+    return layers[0]
 
 
-def linear_layer_at(graph: ir.Graph, embedding: str) -> LinearLayer | None:
-    """Find the linear layer that reads the tensor ``embedding`` and leads to an output."""
-    _named(graph, embedding)
-    found = [_walk_back(output) for output in graph.outputs]
-    for layer in found:
-        if isinstance(layer, LinearLayer) and layer.embedding.name == embedding:
-            return _with_labels(layer, found)
-    return None
+def _distinct(found: Iterable[LinearLayer | _Blocked]) -> list[LinearLayer]:
+    return list({id(f.weight_at[0]): f for f in found if isinstance(f, LinearLayer)}.values())
+
+
+def _reads(layer: LinearLayer, embedding: str) -> bool:
+    """Whether a layer reads a tensor, perhaps cast or with axes of length one removed."""
+    value: ir.Value | None = layer.embedding
+    while value is not None and value.name != embedding:
+        node = value.producer()
+        passes = node is not None and node.op_type in _NO_OPS | _RESHAPING
+        value = node.inputs[0] if node is not None and passes else None
+    return value is not None
 
 
 def _named(graph: ir.Graph, name: str) -> ir.Value:
@@ -156,7 +195,9 @@ def _walk_back(start: ir.Value) -> LinearLayer | _Blocked:
             )
         value, factor = step
         labels = labels or _labels(node)
-        scale *= factor
+        if node.op_type in _BENDING and scale < 0:
+            return _Blocked(start.name or "", f"is {node.op_type} times {scale:g}, a falling score")
+        scale = 1.0 if node.op_type in _BENDING else scale * factor
         after.append(node.op_type)
     return _Blocked(start.name or "", "is an input or a constant")
 
@@ -184,10 +225,7 @@ def _step_back(node: ir.Node) -> tuple[ir.Value, float] | None:
 def _linear(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
     """The linear layer that ends in ``node``; a reason why it cannot be used; or None."""
     if node.op_type in _QUANTISED:
-        return (
-            f"comes from {node.op_type} (node {node.name!r}), a quantised head; debias the float "
-            "model and quantise the result"
-        )
+        return _quantised(node)
     if node.op_type == "Gemm":
         return _gemm(value, node)
     if node.op_type == "MatMul":
@@ -196,20 +234,42 @@ def _linear(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
         for data_index, bias_index in ((0, 1), (1, 0)):
             bias = constant_of(node.inputs[bias_index])
             product = _through_no_ops(node.inputs[data_index])
-            if bias is None or product is None or product.op_type != "MatMul":
+            if bias is None or product is None or product.op_type not in ("MatMul", "Gemm"):
                 continue
-            layer = _matmul(value, product)
+            layer = (_matmul if product.op_type == "MatMul" else _gemm)(value, product)
             if isinstance(layer, str):
                 return layer
-            if bias.size not in (1, len(layer.weight)):
-                return f"comes from an Add of shape {bias.shape} after MatMul, not a bias"
+            added = _one_per_row(bias, len(layer.weight))
+            if added is None:
+                return (
+                    f"comes from an Add of shape {bias.shape} after {product.op_type}, not a bias"
+                )
             return replace(
                 layer,
-                kind="MatMul + Add",
+                kind=f"{product.op_type} + Add",
                 bias_at=(node, bias_index),
-                bias=np.broadcast_to(_float(bias).ravel(), (len(layer.weight),)),
+                bias=layer.bias + added,
             )
     return None
+
+
+def _quantised(node: ir.Node) -> str:
+    return (
+        f"comes from {node.op_type} (node {node.name!r}), a quantised head; debias the float "
+        "model and quantise the result"
+    )
+
+
+def _is_quantised(value: ir.Value | None) -> bool:
+    node = _through_no_ops(value)
+    return node is not None and node.op_type in _QUANTISED
+
+
+def _one_per_row(bias: NDArray[Any], rows: int) -> NDArray[Any] | None:
+    """A bias as a vector; None if it is anything but one number per logit, or one for all."""
+    if bias.ndim > 2 or (bias.size != 1 and (bias.size != rows or bias.shape[-1] != rows)):
+        return None
+    return np.broadcast_to(_float(bias).ravel(), (rows,))
 
 
 def _gemm(value: ir.Value, node: ir.Node) -> LinearLayer | str:
@@ -217,20 +277,29 @@ def _gemm(value: ir.Value, node: ir.Node) -> LinearLayer | str:
     embedding, weight = node.inputs[0], constant_of(node.inputs[1])
     given = node.inputs[2] if len(node.inputs) > 2 else None
     offset = constant_of(given)
+    if embedding is not None and weight is None and _is_quantised(node.inputs[1]):
+        return _quantised(node)
     if embedding is None or weight is None or attribute.get("transA", 0):
         return f"comes from Gemm (node {node.name!r}) whose weights are not constants"
+    if not attribute.get("alpha", 1.0):
+        return f"comes from Gemm (node {node.name!r}) whose alpha is 0"
     if given is not None and offset is None:
         return f"comes from Gemm (node {node.name!r}) whose bias is not a constant"
     weight = _float(weight if attribute.get("transB", 0) else weight.T)
     weight = weight * np.float32(attribute.get("alpha", 1.0))
     bias: NDArray[Any] = np.zeros(len(weight), np.float32)
     if offset is not None:
-        bias = bias + np.float32(attribute.get("beta", 1.0)) * _float(offset).ravel()
+        added = _one_per_row(offset, len(weight))
+        if added is None:
+            return f"comes from Gemm (node {node.name!r}) with C {offset.shape}, not a bias"
+        bias = bias + np.float32(attribute.get("beta", 1.0)) * added
     return LinearLayer("Gemm", embedding, value, (node, 1), (node, 2), weight, bias)
 
 
 def _matmul(value: ir.Value, node: ir.Node) -> LinearLayer | str:
     embedding, weight = node.inputs[0], constant_of(node.inputs[1])
+    if embedding is not None and weight is None and _is_quantised(node.inputs[1]):
+        return _quantised(node)
     if embedding is None or weight is None or weight.ndim != 2:
         return f"comes from MatMul (node {node.name!r}) whose right side is not a constant matrix"
     if embedding.shape is not None and len(embedding.shape) != 2:
@@ -276,15 +345,20 @@ def _feeds(layer: LinearLayer, other: LinearLayer) -> bool:
     return False
 
 
-def _with_labels(layer: LinearLayer, found: list[LinearLayer | _Blocked]) -> LinearLayer:
-    """Labels may be known on the way from another output of the same layer."""
+def _as_the_outputs_show_it(
+    layer: LinearLayer, found: Iterable[LinearLayer | _Blocked]
+) -> LinearLayer:
+    """Take labels, scale and post-processing from the outputs that come from the layer.
+
+    Where several do, one with probabilities tells which scale they see.
+    """
     n_classes = max(2, len(layer.weight))
-    for other in found:
-        if isinstance(other, LinearLayer) and other.weight_at[0] is layer.weight_at[0]:
-            labels = other.labels
-            if labels is not None and len(labels) == n_classes:
-                return replace(layer, labels=labels)
-    return replace(layer, labels=None)
+    paths = [f for f in found if isinstance(f, LinearLayer)]
+    paths = [path for path in paths if path.weight_at[0] is layer.weight_at[0]]
+    best = next((p for p in paths if _PROBABILITIES.intersection(p.post_processing)), paths[0])
+    tables = (path.labels for path in paths if path.labels is not None)
+    labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)
+    return replace(best, labels=labels)
 
 
 def _labels(node: ir.Node) -> tuple[Any, ...] | None:
@@ -292,12 +366,17 @@ def _labels(node: ir.Node) -> tuple[Any, ...] | None:
         table = constant_of(node.inputs[0])
         return None if table is None else tuple(_plain(v) for v in table.ravel().tolist())
     if node.op_type == "LabelEncoder":
-        keys, values = (
-            next((a.value for n, a in node.attributes.items() if n.startswith(prefix)), None)
-            for prefix in ("keys_", "values_")
-        )
-        if keys is not None and values is not None and list(keys) == list(range(len(keys))):
+        keys, values = (_entries(node, prefix) for prefix in ("keys_", "values_"))
+        if values is not None and keys == list(range(len(values))):
             return tuple(_plain(value) for value in values)
+    return None
+
+
+def _entries(node: ir.Node, prefix: str) -> list[Any] | None:
+    for name, attribute in node.attributes.items():
+        if name.startswith(prefix):
+            value = attribute.value
+            return value.numpy().tolist() if attribute.type == ir.AttributeType.TENSOR else [*value]
     return None
 
 

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
-from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
+from ntkit.exceptions import HeadNotFoundError, InputError, ModelError, NtkitError
+from ntkit.frozen_model._constants import dtype_of
 from ntkit.frozen_model._edit import append_head, replace_weights
 from ntkit.frozen_model._linear_layer import (
     LinearLayer,
@@ -67,7 +69,11 @@ class FrozenModel:
     has_class_names : bool
         Whether the class labels come from the model rather than from the positions 0 … C-1.
     path : pathlib.Path or None
-        The file it was loaded from.
+        The file it was loaded from; None for a model made in memory, as by :meth:`with_head`.
+    folder : pathlib.Path or None
+        Where weights kept as external data lie.
+    located_by : dict of str to str or None
+        ``logits`` and ``embedding`` as they were given to :meth:`load`.
 
     Examples
     --------
@@ -77,7 +83,7 @@ class FrozenModel:
     >>> model.head.classes
     array([0, 1])
     >>> print(model.inputs[0])
-    image (batch, 1, 16, 16) float32
+    image (batch, 1, 20, 20) float32
     """
 
     def __init__(
@@ -88,11 +94,15 @@ class FrozenModel:
         *,
         classes: Any = None,
         path: Path | None = None,
+        folder: Path | None = None,
+        located_by: Mapping[str, str | None] | None = None,
     ) -> None:
         self._model = model
         self._layer = layer
         self._embedding = embedding
         self.path = path
+        self.folder = path.parent.resolve() if path is not None else folder
+        self.located_by = {"logits": None, "embedding": None, **(located_by or {})}
         self.metadata = dict(model.metadata_props)
         self.embedding = _info(embedding)
         self.logits = _info(layer.logits) if layer else None
@@ -131,16 +141,23 @@ class FrozenModel:
         HeadNotFoundError
             If no linear last layer is found, or more than one.
         """
-        path = Path(path)
+        path = Path(path).absolute()
         model = _read(path)
-        graph = model.graph
-        if embedding is not None:
-            layer = linear_layer_at(graph, embedding)
-            value = layer.embedding if layer else _value_named(graph, embedding)
-        else:
-            layer = find_linear_layer(graph, logits)
-            value = layer.embedding
-        return cls(model, layer, value, classes=classes, path=path)
+        located_by = {"logits": logits, "embedding": embedding}
+        try:
+            layer, value = _located(model.graph, **located_by)
+        except NtkitError:
+            raise
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"{path} is not a sound ONNX model: {_one_line(error)}.") from error
+        if layer is not None and not (
+            np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()
+        ):
+            raise ModelError(
+                f"The head of {path} ({layer.kind}, {layer.logits.name!r}) has NaN or infinite "
+                "weights; export the model again."
+            )
+        return cls(model, layer, value, classes=classes, path=path, located_by=located_by)
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -170,7 +187,10 @@ class FrozenModel:
             known = json.loads(self.metadata.get(_CLASSES, "null"))
         except json.JSONDecodeError:
             return None
-        return known if isinstance(known, list) and len(known) == n_classes else None
+        plain = isinstance(known, list) and any(
+            all(isinstance(label, kind) for label in known) for kind in (str, int | float)
+        )
+        return known if plain and len(set(known)) == len(known) == n_classes else None
 
     @property
     def opset_imports(self) -> dict[str, int]:
@@ -188,11 +208,19 @@ class FrozenModel:
         return tuple((node.name or "", node.op_type) for node in self._model.graph)
 
     def sha256(self) -> str:
-        """Fingerprint of the file the model was loaded from, or of the model in memory."""
+        """Fingerprint of the file the model was loaded from, or of the model in memory.
+
+        It is the file's own SHA-256; weights kept as external data are hashed with it.
+        """
         if self.path is None:
-            return hashlib.sha256(self.to_proto().SerializeToString()).hexdigest()
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            proto = self.to_proto().SerializeToString(deterministic=True)
+            parts = [hashlib.sha256(proto)]
+        else:
+            parts = [_digest(self.path)]
+        parts += [_digest(path) for path in _external_files(self._model)]
+        if len(parts) == 1:
+            return parts[0].hexdigest()
+        return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()
 
     def describe(self) -> dict[str, Any]:
         """What was found, as plain values: the content of ``ntkit inspect``."""
@@ -225,9 +253,8 @@ class FrozenModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         classes = self.head.classes if self.head is not None and self.has_class_names else None
-        logits = self.logits.name if self.logits else None
         proto = self.to_proto().SerializeToString()
-        return _restored, (proto, self.embedding.name, logits, classes, self.path)
+        return _restored, (proto, self.located_by, classes, self.path, self.folder)
 
     # -- cutting ----------------------------------------------------------------------------
 
@@ -248,10 +275,13 @@ class FrozenModel:
         reached = _reached_inputs(graph, outputs)
         cut = ir.convenience.extract(graph, reached, outputs)
         for value, original in zip(cut.outputs, outputs, strict=True):
-            if value.type is None:
-                value.type = ir.TensorType(ir.DataType.FLOAT)
-            if value.shape is None and original == self.embedding.name and self.head is not None:
-                value.shape = ir.Shape([ir.SymbolicDim(None), self.head.n_neurons])
+            dtype = dtype_of(self._layer.weight_at[0].inputs[1]) if self._layer else None
+            if value.type is None and dtype is not None:
+                value.type = ir.TensorType(dtype)
+            if value.shape is None and self.head is not None:
+                is_embedding = original == self.embedding.name
+                width = self.head.n_neurons if is_embedding else self.head.n_logits
+                value.shape = ir.Shape([ir.SymbolicDim(None), width])
         model = ir.Model(
             cut,
             ir_version=self._model.ir_version,
@@ -289,6 +319,8 @@ class FrozenModel:
             If the head reads another number of neurons, or the graph maps indices to labels
             that are not the head's.
         """
+        if self.head is not None and head == self.head:
+            return self._exchanged(self._model.clone(), head, provenance)  # to the last bit
         width = self.head.n_neurons if self.head is not None else self._embedding_width()
         if width is not None and head.n_neurons != width:
             raise InputError(
@@ -297,23 +329,39 @@ class FrozenModel:
             )
         head = self._fitted_to_model(head)
         model = self._model.clone()
-        graph = model.graph
-        if self._layer is None:
-            append_head(graph, _value_named(graph, self.embedding.name), head.coef, head.intercept)
-            layer = find_linear_layer(graph, graph.outputs[-1].name)
+        layer, value = _located(model.graph, **self.located_by)
+        if layer is None:
+            append_head(model.graph, value, head.coef, head.intercept)
         else:
-            layer = find_linear_layer(graph, self._layer.logits.name)
-            replace_weights(graph, layer, head.coef, head.intercept)
-            layer = find_linear_layer(graph, self._layer.logits.name)
+            replace_weights(model.graph, layer, head.coef, head.intercept)
+        return self._exchanged(model, head, provenance)
+
+    def _exchanged(
+        self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
+    ) -> FrozenModel:
+        layer, value = _located(model.graph, **self.located_by)
         model.metadata_props[_CLASSES] = json.dumps(head.classes.tolist())
         for key, text in (provenance or {}).items():
             model.metadata_props[f"ntkit.{key}"] = text
-        return FrozenModel(model, layer, layer.embedding, classes=head.classes, path=self.path)
+        return FrozenModel(
+            model,
+            layer,
+            value,
+            classes=head.classes,
+            folder=self.folder,
+            located_by=self.located_by,
+        )
 
     def with_classes(self, classes: Any) -> FrozenModel:
         """Return the same model with its classes named, in the order of the logits."""
         return FrozenModel(
-            self._model, self._layer, self._embedding, classes=classes, path=self.path
+            self._model,
+            self._layer,
+            self._embedding,
+            classes=classes,
+            path=self.path,
+            folder=self.folder,
+            located_by=self.located_by,
         )
 
     def matched_to(self, y: Any) -> FrozenModel:
@@ -363,7 +411,8 @@ class FrozenModel:
                 "labels."
             )
         if same:
-            head = head.aligned_to(own.classes)
+            order = own.classes if self.has_class_names else np.sort(head.classes)
+            head = head.aligned_to(order)
         if own.n_logits == 1 and len(head.classes) == 2:
             if head.n_logits == 1:
                 return head
@@ -404,30 +453,53 @@ class FrozenModel:
         Raises
         ------
         InputError
-            If the file exists and ``force`` is not given, or its folder does not exist.
+            If the file exists and ``force`` is not given, if its folder does not exist, or if
+            the model's own weights lie in the file to replace.
+        ModelError
+            If the model does not pass ONNX's checker.
         """
         path = Path(path)
-        if path.exists() and not force:
-            raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
+        sources = _external_files(self._model)
+        external = f"{path.name}.data" if sources else None
+        data = path.with_name(external) if external else None
+        for target in (path, data):
+            if target is None or not os.path.lexists(target):
+                continue
+            if target.is_dir() or not force:
+                mend = "" if target.is_dir() else " or pass --force (force=True)"
+                raise InputError(f"{target} exists; choose another name{mend}.")
+            if any(source.exists() and target.samefile(source) for source in sources):
+                raise InputError(
+                    f"{target} holds weights that the model reads; choose another name."
+                )
         if not path.parent.is_dir():
             raise InputError(f"The folder {path.parent} does not exist; make it first.")
-        external = f"{path.name}.data" if self._has_external_data() else None
-        with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder:
+        with _saying_what_failed(path):
+            work = tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent)
+        with work as folder:
             temporary = Path(folder) / path.name
-            ir.save(self._model, temporary, external_data=external)
-            onnx.checker.check_model(temporary)
+            with _saying_what_failed(path):
+                ir.save(self._model, temporary, external_data=external)
+                onnx.checker.check_model(temporary)
             if verify is not None:
                 verify(temporary)
-            if external is not None and (Path(folder) / external).exists():
-                os.replace(Path(folder) / external, path.parent / external)
-            os.replace(temporary, path)
+            with _saying_what_failed(path):
+                if data is not None and (Path(folder) / data.name).exists():
+                    os.replace(Path(folder) / data.name, data)
+                os.replace(temporary, path)
         return path
 
-    def _has_external_data(self) -> bool:
-        return any(
-            isinstance(value.const_value, ir.ExternalTensor)
-            for value in self._model.graph.initializers.values()
-        )
+
+@contextmanager
+def _saying_what_failed(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except onnx.checker.ValidationError as error:
+        raise ModelError(
+            f"{path} was not written, because ONNX's checker refuses it: {_one_line(error)}."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error}.") from error
 
 
 def _read(path: Path) -> ir.Model:
@@ -437,20 +509,68 @@ def _read(path: Path) -> ir.Model:
         model = ir.load(path)
     except DecodeError as error:
         raise ModelError(f"{path} is not an ONNX model (not a valid protobuf file).") from error
-    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
-        raise ModelError(f"{path} cannot be read as an ONNX model: {error}") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error}.") from error
+    except Exception as error:  # onnx-ir takes a file apart without one class for what is broken
+        raise ModelError(f"{path} cannot be read as an ONNX model: {_one_line(error)}.") from error
     if not model.graph.outputs:
         raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
+    folder = path.parent.resolve()
+    for file in _external_files(model):
+        if not file.is_file():
+            raise ModelError(f"{path} keeps weights in {file}, which is missing; copy it there.")
+        if not file.resolve().is_relative_to(folder):
+            raise ModelError(
+                f"{path} keeps weights in {file.resolve()}, outside its own folder, which ONNX "
+                "does not allow; copy both files into one folder."
+            )
     return model
 
 
+def _located(
+    graph: ir.Graph, logits: str | None, embedding: str | None
+) -> tuple[LinearLayer | None, ir.Value]:
+    """The head and the embedding; no head where the named embedding feeds no linear output."""
+    if embedding is None:
+        layer: LinearLayer | None = find_linear_layer(graph, logits)
+    else:
+        layer = linear_layer_at(graph, embedding, logits)
+    if layer is not None:
+        return layer, layer.embedding
+    return None, _value_named(graph, embedding or "")
+
+
 def _restored(
-    proto: bytes, embedding: str, logits: str | None, classes: Any, path: Path | None
+    proto: bytes,
+    located_by: dict[str, str | None],
+    classes: Any,
+    path: Path | None,
+    folder: Path | None,
 ) -> FrozenModel:
     model = ir.from_proto(onnx.load_from_string(proto))
-    layer = find_linear_layer(model.graph, logits) if logits is not None else None
-    value = _value_named(model.graph, embedding)
-    return FrozenModel(model, layer, value, classes=classes, path=path)
+    if folder is not None:
+        ir.external_data.set_base_dir(model.graph, folder)
+    layer, value = _located(model.graph, **located_by)
+    return FrozenModel(
+        model, layer, value, classes=classes, path=path, folder=folder, located_by=located_by
+    )
+
+
+def _external_files(model: ir.Model) -> list[Path]:
+    """Files outside the model's own that hold some of its weights."""
+    tensors = (v.const_value for graph in model.graphs() for v in graph.initializers.values())
+    return sorted({Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)})
+
+
+def _digest(path: Path) -> Any:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256")
+
+
+def _one_line(error: Exception) -> str:
+    """Write another library's error as the end of a sentence."""
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else type(error).__name__
 
 
 def _value_named(graph: ir.Graph, name: str) -> ir.Value:

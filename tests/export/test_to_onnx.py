@@ -1,0 +1,275 @@
+"""What to_onnx writes predicts in ONNX Runtime what the estimator predicts in Python."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, OnnxEmbedder
+from ntkit.exceptions import InputError, ModelError
+from ntkit.export import to_onnx, write_onnx
+
+LABELS = {
+    "int": [3, -1, 7, 20],
+    "text": ["ant", "bée", "cow", ""],
+    "bool": [False, True],
+    "float": [3.0, -1.0, 2.0, 1e9],
+    "int8": np.asarray([1, 2, 3, 4], np.int8),
+    "object": np.asarray(["b", "a", "d", "c"], object),
+}
+CASES = [(kind, n) for kind in LABELS for n in (2, 4) if n <= len(LABELS[kind])]
+
+
+def data(classes, n_samples=120, n_neurons=5, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    index = np.arange(n_samples) % len(classes)
+    Z = rng.normal(size=(n_samples, n_neurons)) + np.eye(len(classes), n_neurons)[index]
+    return Z.astype(dtype), np.asarray(classes)[index]
+
+
+def fitted(classes, dtype=np.float32):
+    Z, y = data(classes, dtype=dtype)
+    return Z, NeuronTuneClassifier(identification="train", max_suppressed=0.4).fit(Z, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("kind", "n_classes"), CASES)
+def test_labels_probabilities_and_logits(zoo, kind, n_classes, dtype):
+    Z, clf = fitted(LABELS[kind][:n_classes], dtype)
+    for estimator in (clf, clf.head_):
+        model = to_onnx(estimator)
+        onnx.checker.check_model(model, full_check=True)
+        out = zoo.run(model, Z.astype(np.float32))
+        margin = np.sort(clf.predict_proba(Z), axis=1)
+        clear = margin[:, -1] - margin[:, -2] > 1e-5
+        label = out["label"].astype(clf.classes_.dtype)
+        assert_array_equal(label[clear], clf.predict(Z)[clear])
+        assert clear.sum() > 100
+        assert_allclose(out["probabilities"], clf.predict_proba(Z), atol=1e-5)
+        decisions = clf.decision_function(Z)
+        logits = out["logits"]
+        assert logits.shape == (len(Z), n_classes)
+        found = logits[:, 1] if n_classes == 2 else logits
+        assert_allclose(found, decisions, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 2])
+def test_any_number_of_samples(zoo, n_samples):
+    Z, clf = fitted(["a", "b", "c"])
+    out = zoo.run(to_onnx(clf), Z[:n_samples])
+    assert [len(v) for v in out.values()] == [n_samples] * 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_any_head(zoo, data):
+    n_classes, rows = data.draw(st.sampled_from([(2, 1), (2, 2), (3, 3), (5, 5)]))
+    floats = st.floats(-100, 100, width=32)
+    head = LinearHead(
+        data.draw(hnp.arrays(np.float32, (rows, 4), elements=floats)),
+        data.draw(hnp.arrays(np.float32, rows, elements=floats)),
+        np.arange(n_classes)[::-1],
+    )
+    Z = data.draw(hnp.arrays(np.float32, (3, 4), elements=floats))
+    out = zoo.run(to_onnx(head), Z)
+    assert_allclose(out["probabilities"], head.predict_proba(Z), atol=2e-2)
+    assert_allclose(
+        out["logits"],
+        head.one_row_per_class().decision_function(Z.astype(float)),
+        rtol=1e-4,
+        atol=0.1,
+    )
+
+
+def test_the_file_format_is_one_that_runtimes_have_had_for_years():
+    model = to_onnx(fitted(["a", "b"])[1])
+    assert model.ir_version == 8
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 17)]
+    assert {node.op_type for node in model.graph.node} == {"Gemm", "Softmax", "ArgMax", "Gather"}
+    shapes = {
+        v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim]
+        for v in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {
+        "embedding": ["N", 5],
+        "label": ["N"],
+        "probabilities": ["N", 2],
+        "logits": ["N", 2],
+    }
+
+
+def test_the_metadata_tell_what_made_the_head():
+    clf = fitted(["a", "b"])[1]
+    props = {p.key: p.value for p in to_onnx(clf).metadata_props}
+    assert props["ntkit.method"] == "NeuronTuneClassifier"
+    assert json.loads(props["ntkit.parameters"])["identification"] == "train"
+    assert json.loads(props["ntkit.classes"]) == ["a", "b"]
+    suppressed = np.flatnonzero(clf.suppressed_).tolist()
+    assert json.loads(props["ntkit.suppressed_neurons"]) == suppressed
+    assert "ntkit.version" in props
+
+
+def test_a_written_head_is_read_back(tmp_path):
+    for classes in (["a", "b", "c"], [4, 5]):
+        clf = fitted(classes)[1]
+        path = write_onnx(to_onnx(clf), tmp_path / "head.onnx", force=True)
+        assert FrozenModel.load(path).head == clf.head_.one_row_per_class()
+
+
+# -- pipelines --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def embedder(zoo, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(3), tmp_path / "m.onnx"))
+    return OnnxEmbedder(model, device="cpu")
+
+
+def softmax(logits):
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+SCALERS = {
+    "none": [],
+    "mean and std": [StandardScaler()],
+    "mean": [StandardScaler(with_std=False)],
+    "std": [StandardScaler(with_mean=False)],
+    "neither": [StandardScaler(with_mean=False, with_std=False)],
+    "two": [StandardScaler(with_std=False), StandardScaler(with_mean=False)],
+    "passthrough": ["passthrough", StandardScaler(), None],
+    "nested": [make_pipeline(StandardScaler(), "passthrough")],
+}
+
+
+@pytest.mark.parametrize("scalers", SCALERS)
+@pytest.mark.parametrize("classes", [[0, 1], ["a", "b", "c"], [0, 1, 2, 3]])
+def test_a_pipeline_from_inputs_to_classes(zoo, embedder, scalers, classes):
+    X = zoo.inputs(120)
+    _, y = data(classes)
+    steps = [
+        embedder,
+        *SCALERS[scalers],
+        NeuronTuneClassifier(identification="train", max_suppressed=0.4),
+    ]
+    pipeline = make_pipeline(*steps).fit(X, y)
+    model = to_onnx(pipeline)
+    onnx.checker.check_model(model, full_check=True)
+    assert_allclose(softmax(zoo.run(model, X)["logits"]), pipeline.predict_proba(X), atol=1e-5)
+    original = embedder.frozen_model
+    if len(classes) == 3:
+        assert [(n.name, n.op_type) for n in model.graph.node] == list(original.nodes)
+    props = {p.key: p.value for p in model.metadata_props}
+    assert props["author"] == "someone"
+    assert props["ntkit.method"] == "NeuronTuneClassifier"
+
+
+@pytest.mark.parametrize("scalers", SCALERS)
+def test_a_pipeline_on_embeddings(zoo, scalers):
+    Z, y = data(["a", "b", "c"])
+    Z = Z * 3 + 10
+    clf = NeuronTuneClassifier(identification="train", max_suppressed=0.4)
+    pipeline = make_pipeline(*SCALERS[scalers], clf).fit(Z, y)
+    out = zoo.run(to_onnx(pipeline), Z)
+    assert_allclose(out["probabilities"], pipeline.predict_proba(Z), atol=1e-4)
+
+
+def test_searches_inside_and_outside_of_pipelines(zoo, embedder):
+    X, (_, y) = zoo.inputs(120), data(["a", "b", "c"])
+    clf = NeuronTuneClassifier(identification="train", max_suppressed=0.4)
+    inner = make_pipeline(embedder, StandardScaler(), GridSearchCV(clf, {"C": [0.1, 1]}, cv=2))
+    outer = GridSearchCV(
+        Pipeline([("e", embedder), ("s", StandardScaler()), ("c", clf)]), {"c__C": [0.1, 1]}, cv=2
+    )
+    for search in (inner.fit(X, y), outer.fit(X, y), pickle.loads(pickle.dumps(inner))):
+        out = zoo.run(to_onnx(search), X)
+        assert_allclose(softmax(out["logits"]), search.predict_proba(X), atol=1e-5)
+
+
+def test_a_pipeline_whose_model_keeps_its_weights_beside_it(zoo, tmp_path):
+    (tmp_path / "source").mkdir()
+    path = zoo.save_external(zoo.classifier(3), tmp_path / "source" / "e.onnx")
+    X, (_, y) = zoo.inputs(120), data(["a", "b", "c"])
+    embedder = OnnxEmbedder(FrozenModel.load(path), device="cpu")
+    pipeline = make_pipeline(
+        embedder, NeuronTuneClassifier(identification="train", max_suppressed=0.4)
+    ).fit(X, y)
+    new = write_onnx(to_onnx(pipeline), tmp_path / "new.onnx")
+    assert_allclose(softmax(zoo.run(new, X)["logits"]), pipeline.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [PCA(3), MinMaxScaler(), OnnxEmbedder("m.onnx")])
+def test_a_step_that_is_not_affine_per_neuron_is_refused(step):
+    pipeline = Pipeline([("scale", StandardScaler()), ("s", step), ("c", fitted([0, 1])[1])])
+    with pytest.raises(InputError, match=rf"step {type(step).__name__} cannot be folded"):
+        to_onnx(pipeline)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        NeuronTuneClassifier(),
+        LogisticRegression(),
+        GridSearchCV(NeuronTuneClassifier(), {}),
+        make_pipeline(StandardScaler(), NeuronTuneClassifier()),
+        make_pipeline(GridSearchCV(NeuronTuneClassifier(), {})),
+        "text",
+        None,
+    ],
+    ids=lambda e: type(e).__name__,
+)
+def test_what_has_no_head_is_refused(estimator):
+    with pytest.raises(InputError, match="is not a fitted ntkit estimator"):
+        to_onnx(estimator)
+
+
+def test_a_scaler_that_is_not_fitted_is_refused():
+    with pytest.raises(InputError, match="StandardScaler is not fitted"):
+        to_onnx(Pipeline([("s", StandardScaler()), ("c", fitted([0, 1])[1])]))
+
+
+def test_a_pipeline_without_an_estimator_is_refused():
+    with pytest.raises(InputError, match="no estimator"):
+        to_onnx(Pipeline([("a", "passthrough")]))
+
+
+# -- writing ----------------------------------------------------------------------------------
+
+
+def test_writing_is_all_or_nothing(zoo, tmp_path, monkeypatch):
+    model = to_onnx(fitted(["a", "b"])[1])
+    path = write_onnx(model, tmp_path / "head.onnx")
+    assert os.listdir(tmp_path) == ["head.onnx"]
+    assert path.read_bytes() == model.SerializeToString()
+    with pytest.raises(InputError, match=r"head\.onnx exists; .*--force"):
+        write_onnx(model, path)
+    other = to_onnx(fitted([0, 1, 2])[1])
+    before = zoo.contents(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda *args: (_ for _ in ()).throw(OSError("disk full")))
+        with pytest.raises(InputError, match=r"head\.onnx cannot be written: disk full"):
+            write_onnx(other, path, force=True)
+    other.graph.node[0].op_type = "NoSuchOperator"
+    with pytest.raises(ModelError, match=r"head\.onnx was not written.*NoSuchOperator"):
+        write_onnx(other, path, force=True)
+    assert zoo.contents(tmp_path) == before
+
+
+def test_where_nothing_can_be_written(tmp_path):
+    model = to_onnx(fitted(["a", "b"])[1])
+    with pytest.raises(InputError, match="is a folder"):
+        write_onnx(model, tmp_path, force=True)
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        write_onnx(model, tmp_path / "nowhere" / "head.onnx")

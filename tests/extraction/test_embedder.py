@@ -1,0 +1,363 @@
+"""OnnxEmbedder gives ONNX Runtime's own intermediate tensor, however the samples arrive."""
+
+import pickle
+import re
+import sys
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from onnx import TensorProto, helper
+from sklearn.base import clone, is_classifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import get_tags
+
+from ntkit import FrozenModel, LinearHead, OnnxEmbedder
+from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
+from ntkit.extraction import _session, device_of, make_session, run_batches
+
+K = 3
+
+
+@pytest.fixture
+def path(zoo, tmp_path):
+    return zoo.save(zoo.classifier(K), tmp_path / "m.onnx")
+
+
+@pytest.fixture
+def model(path):
+    return FrozenModel.load(path)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_embedding_is_onnx_runtimes_own_tensor(zoo, dtype, tmp_path):
+    proto, X = zoo.classifier(K, dtype), zoo.inputs(dtype=dtype)
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    Z = OnnxEmbedder(model, device="cpu").transform(X)
+    assert Z.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    assert_array_equal(Z, zoo.embedding(proto, X).astype(Z.dtype))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 39, 40, 41, 1000])
+def test_the_batch_size_does_not_matter(zoo, model, path, batch_size):
+    X = zoo.inputs(40)
+    Z = OnnxEmbedder(model, device="cpu", batch_size=batch_size).transform(X)
+    assert_allclose(Z, zoo.embedding(onnx.load(path), X), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("n_samples", [1, 3, 4, 8, 10])
+def test_a_fixed_batch_size_is_kept_and_the_last_batch_padded(zoo, n_samples, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.output("logits", [4, K])
+    model = FrozenModel.load(zoo.save(graph.model(batch=4), tmp_path / "m.onnx"))
+    X = zoo.inputs(n_samples)
+    Z = OnnxEmbedder(model, device="cpu").transform(X)
+    assert_allclose(Z, zoo.embedding(zoo.classifier(K), X), rtol=1e-6, atol=1e-7)
+
+
+def test_no_samples_give_no_rows(model):
+    Z = OnnxEmbedder(model, device="cpu").transform(np.empty((0, 6), np.float32))
+    assert Z.shape == (0, 5)
+
+
+@pytest.fixture
+def two_inputs(zoo, tmp_path):
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 6]),
+        helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", 2]),
+    ]
+    graph = zoo.body()
+    graph.add("Gather", [graph.constant("table", np.arange(10)), "ids"], "e")
+    graph.add("Concat", ["z", "e"], "both", axis=1)
+    graph.add("Gemm", ["both", graph.constant("w", np.ones((7, K)))], "logits")
+    graph.output("logits", ["batch", K])
+    proto = graph.model(inputs=inputs)
+    return proto, FrozenModel.load(zoo.save(proto, tmp_path / "two.onnx"))
+
+
+def test_several_inputs_come_as_a_mapping(zoo, two_inputs):
+    proto, model = two_inputs
+    X = {"ids": np.arange(80).reshape(40, 2) % 10, "x": zoo.inputs(), "unused": None}
+    feed = {name: X[name] for name in ("ids", "x")}
+    Z = OnnxEmbedder(model, device="cpu", batch_size=16).transform(X)
+    assert_allclose(Z, zoo.embedding(proto, feed, "both"), rtol=1e-6)
+    embedder = OnnxEmbedder(model, device="cpu")
+    with pytest.raises(InputError, match=r"has the inputs \['x', 'ids'\]; pass a mapping"):
+        embedder.transform(X["x"])
+    with pytest.raises(InputError, match="also needs the input 'ids'"):
+        embedder.transform({"x": X["x"]})
+    with pytest.raises(InputError, match="differ in length"):
+        embedder.transform({"x": X["x"], "ids": X["ids"][:39]})
+
+
+def test_what_onnx_runtime_cannot_compute_names_the_samples(zoo, two_inputs):
+    ids = np.zeros((40, 2), int)
+    ids[37] = 99
+    embedder = OnnxEmbedder(two_inputs[1], device="cpu", batch_size=20)
+    with pytest.raises(InputError, match=r"failed on samples 20 to 39: .*out of.*bounds") as error:
+        embedder.transform({"x": zoo.inputs(), "ids": ids})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float16, np.uint8, np.int64, bool])
+def test_numbers_are_cast_to_what_the_model_takes(zoo, model, path, kind):
+    X = (zoo.inputs() * 10).clip(0).astype(kind)
+    wanted = zoo.embedding(onnx.load(path), X.astype(np.float32))
+    assert_array_equal(OnnxEmbedder(model, device="cpu").transform(X), wanted)
+    assert_array_equal(OnnxEmbedder(model, device="cpu").transform(X.tolist()), wanted)
+
+
+@pytest.fixture
+def byte_model(zoo, tmp_path):
+    graph = zoo.body()
+    graph.nodes[0].input[0] = "f"
+    graph.nodes.insert(0, helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT))
+    graph.add("Gemm", ["z", graph.constant("w", np.ones((5, K)))], "logits")
+    graph.output("logits", ["batch", K])
+    inputs = [helper.make_tensor_value_info("x", TensorProto.UINT8, ["batch", 6])]
+    return FrozenModel.load(zoo.save(graph.model(inputs=inputs), tmp_path / "bytes.onnx"))
+
+
+def test_numbers_an_integer_input_cannot_hold_are_not_rounded_in_silence(zoo, byte_model):
+    embedder = OnnxEmbedder(byte_model, device="cpu")
+    whole = np.arange(24.0).reshape(4, 6)
+    assert_array_equal(embedder.transform(whole), embedder.transform(whole.astype(np.uint8)))
+    for bad in (whole / 255, whole + 240, -whole, np.full((4, 6), np.nan)):
+        with pytest.raises(InputError, match=r"'x' takes uint8 values.*preprocess them"):
+            embedder.transform(bad)
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (4,), (4, 6, 1), (4, 1, 6)])
+def test_a_wrong_shape_is_told_with_both_shapes(model, shape):
+    shown = re.escape(str(shape).replace("4", "N", 1).replace(",)", ")"))
+    with pytest.raises(InputError, match=rf"'x' has shape \(batch, 6\), .* have shape {shown}"):
+        OnnxEmbedder(model, device="cpu").transform(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("X", [3.5, np.float32(1), None, iter([1])])
+def test_what_is_no_array_of_samples_is_refused(model, X):
+    with pytest.raises(InputError, match="one row per sample"):
+        OnnxEmbedder(model, device="cpu").transform(X)
+
+
+def test_text_is_refused(model):
+    with pytest.raises(InputError, match="'x' is numeric; got <U1 values"):
+        OnnxEmbedder(model, device="cpu").transform(np.full((2, 6), "a"))
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_size_below_one_is_refused(zoo, model, batch_size):
+    with pytest.raises(InputError, match="batch_size must be at least 1"):
+        OnnxEmbedder(model, device="cpu", batch_size=batch_size).transform(zoo.inputs())
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_samples_with_a_nan_embedding_are_named_by_row(zoo, model, bad):
+    X = zoo.inputs(40)
+    X[[17, 31]] = bad
+    with pytest.raises(InputError, match=r"of 1 sample\(s\) .* \(rows \[17\]\)"):
+        OnnxEmbedder(model, device="cpu", batch_size=20).transform(X)
+    with pytest.raises(InputError, match=r"\(rows \[17, 31\]\)"):
+        OnnxEmbedder(model, device="cpu").transform(X)
+
+
+def test_an_embedding_that_is_no_row_per_sample_is_refused(zoo, tmp_path):
+    graph = zoo.body()
+    graph.add("Reshape", ["z", graph.constant("s", [-1, 1], np.int64)], "flat")
+    graph.add("Unsqueeze", ["z", graph.constant("a", [2], np.int64)], "cube")
+    graph.output("flat", None)
+    graph.output("cube", None)
+    path = zoo.save(graph.model(), tmp_path / "m.onnx")
+    for name in ("flat", "cube"):
+        embedder = OnnxEmbedder(FrozenModel.load(path, embedding=name), device="cpu")
+        with pytest.raises(InputError, match="--embedding NAME"):
+            embedder.transform(zoo.inputs())
+
+
+def test_an_embedding_that_depends_on_no_input_is_refused(zoo, tmp_path):
+    graph = zoo.body()
+    graph.output("z", None)
+    graph.add("Identity", [graph.constant("c", np.ones((1, 5)))], "constant")
+    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"), embedding="constant")
+    with pytest.raises(ModelError, match="none of its inputs"):
+        OnnxEmbedder(model, device="cpu").transform(zoo.inputs())
+
+
+def test_outputs_that_are_not_per_sample_are_left_as_they_are(zoo, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.add("ReduceMean", ["logits"], "mean", keepdims=0)
+    graph.output("logits", [4, K])
+    graph.output("mean", [])
+    session = make_session(graph.model(batch=4).SerializeToString(), device="cpu")
+    (_, mean), (rest, _) = run_batches(session, zoo.inputs(6))
+    assert mean.shape == ()
+    assert rest.shape == (2, K)
+
+
+# -- scikit-learn -----------------------------------------------------------------------------
+
+
+def test_it_stands_in_a_pipeline_and_needs_no_fit(zoo, model, path):
+    X, y = zoo.inputs(), np.arange(40) % 2
+    pipeline = make_pipeline(OnnxEmbedder(model, device="cpu"), LogisticRegression()).fit(X, y)
+    Z = zoo.embedding(onnx.load(path), X)
+    assert_allclose(
+        pipeline.predict_proba(X), LogisticRegression().fit(Z, y).predict_proba(Z), atol=1e-6
+    )
+    for copy in (clone(pipeline).fit(X, y), pickle.loads(pickle.dumps(pipeline))):
+        assert_array_equal(copy.predict_proba(X), pipeline.predict_proba(X))
+    assert pipeline[:-1].get_feature_names_out().tolist() == [f"neuron{i}" for i in range(5)]
+
+
+def test_it_is_stateless(zoo, path):
+    embedder = OnnxEmbedder(path, device="cpu")
+    before = embedder.get_params()
+    Z = embedder.transform(zoo.inputs())
+    assert embedder.get_params() == before
+    assert embedder.fit(zoo.inputs()) is embedder
+    assert_array_equal(embedder.fit_transform(zoo.inputs()), Z)
+    assert_array_equal(pickle.loads(pickle.dumps(embedder)).transform(zoo.inputs()), Z)
+    assert_array_equal(clone(embedder).transform(zoo.inputs()), Z)
+
+
+def test_another_model_is_another_session(zoo, model, path, tmp_path):
+    X = zoo.inputs()
+    embedder = OnnxEmbedder(model, device="cpu")
+    first = embedder.transform(X)
+    graph = zoo.body(seed=5)
+    graph.add("Gemm", ["z", graph.constant("w", np.ones((5, K)))], "logits")
+    graph.output("logits", ["batch", K])
+    other = zoo.save(graph.model(), tmp_path / "other.onnx")
+    for value in (FrozenModel.load(other), other, str(other)):
+        embedder.set_params(model=value)
+        assert_array_equal(embedder.transform(X), zoo.embedding(graph.model(), X))
+    assert_array_equal(embedder.set_params(model=path).transform(X), first)
+
+
+def test_the_head_does_not_matter_to_the_embedding(zoo, model):
+    new = model.with_head(LinearHead(*zoo.weights(4), range(4)))
+    X = zoo.inputs()
+    assert_array_equal(
+        OnnxEmbedder(new, device="cpu").transform(X), OnnxEmbedder(model, device="cpu").transform(X)
+    )
+
+
+def test_tags(model):
+    tags = get_tags(OnnxEmbedder(model))
+    assert not tags.requires_fit
+    assert tags.no_validation
+    assert not is_classifier(OnnxEmbedder(model))
+
+
+def test_names_need_a_known_width(zoo, tmp_path):
+    graph = zoo.body()
+    graph.output("z", None)
+    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"), embedding="z")
+    with pytest.raises(InputError, match="how many neurons"):
+        OnnxEmbedder(model, device="cpu").get_feature_names_out()
+
+
+# -- devices ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(_session, "_nvidia_device", lambda: False)
+
+
+def test_cuda_without_a_gpu_is_an_error_and_auto_is_silent(zoo, model, no_gpu, capfd):
+    with pytest.raises(DeviceError, match=r"device='cuda' was asked for, but .*'cpu' or 'auto'"):
+        OnnxEmbedder(model, device="cuda").transform(zoo.inputs())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        embedder = OnnxEmbedder(model, device="auto")
+        embedder.transform(zoo.inputs())
+    assert embedder.device_ == "cpu"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("device", ["gpu", "CUDA", "", None])
+def test_an_unknown_device_is_refused(zoo, model, device):
+    with pytest.raises(InputError, match="device is one of auto, cpu, cuda"):
+        OnnxEmbedder(model, device=device).transform(zoo.inputs())
+
+
+class FakeSession:
+    """A session that says it runs where ``runs_on`` says, whatever was asked for."""
+
+    runs_on = ("CPUExecutionProvider",)
+
+    def __init__(self, model, options, providers):
+        self.asked = providers
+
+    def get_providers(self):
+        return list(self.runs_on)
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    cuda = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(_session, "_nvidia_device", lambda: True)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: cuda)
+    monkeypatch.setattr(ort, "InferenceSession", FakeSession)
+    return monkeypatch
+
+
+def test_a_gpu_asked_for_by_name_never_becomes_the_cpu(fake_gpu):
+    with pytest.raises(DeviceError, match=r"runs on the CPU.*pip install 'ntkit\[cuda\]'"):
+        make_session(b"", device="cuda")
+    for given in (["CUDAExecutionProvider"], [("CUDAExecutionProvider", {"device_id": 0})]):
+        with pytest.raises(DeviceError):
+            make_session(b"", device="cuda", providers=given)
+        with pytest.warns(RuntimeWarning, match="runs on the CPU"):
+            make_session(b"", providers=given)
+
+
+def test_auto_warns_where_there_is_a_gpu_that_does_not_work(fake_gpu):
+    with pytest.warns(RuntimeWarning, match="runs on the CPU"):
+        session = make_session(b"", device="auto")
+    assert device_of(session) == "cpu"
+    assert device_of(make_session(b"", device="cpu")) == "cpu"
+
+
+def test_a_session_on_the_gpu_is_on_the_gpu(fake_gpu):
+    fake_gpu.setattr(FakeSession, "runs_on", ("CUDAExecutionProvider", "CPUExecutionProvider"))
+    for device in ("auto", "cuda"):
+        session = make_session(b"", device=device)
+        assert session.asked[0] == "CUDAExecutionProvider"
+        assert device_of(session) == "cuda"
+
+
+def test_providers_are_passed_on_as_they_are(zoo, model):
+    embedder = OnnxEmbedder(model, providers=["CPUExecutionProvider"])
+    assert embedder.transform(zoo.inputs()).shape == (40, 5)
+    assert clone(embedder).providers == ["CPUExecutionProvider"]
+
+
+def test_both_builds_of_onnx_runtime_are_answered_with_the_repair(monkeypatch, zoo, model):
+    monkeypatch.setattr(_session.metadata, "version", lambda name: "1.0")
+    with pytest.raises(
+        MissingDependencyError, match="pip uninstall -y onnxruntime onnxruntime-gpu"
+    ):
+        OnnxEmbedder(model).transform(zoo.inputs())
+
+
+@pytest.mark.parametrize("shell", [None, SimpleNamespace()])
+def test_no_or_an_empty_onnx_runtime_is_answered_with_the_repair(monkeypatch, model, zoo, shell):
+    monkeypatch.setitem(sys.modules, "onnxruntime", shell)
+    with pytest.raises(MissingDependencyError, match=r"pip install onnxruntime(-gpu)?$"):
+        OnnxEmbedder(model).transform(zoo.inputs())
+
+
+def test_a_model_onnx_runtime_refuses_is_answered_in_one_sentence(zoo, tmp_path):
+    proto = zoo.classifier(K)
+    proto.graph.node[0].op_type = "NoSuchOperator"
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    with pytest.raises(ModelError, match=r"ONNX Runtime cannot run the model: .*NoSuch") as error:
+        OnnxEmbedder(model, device="cpu").transform(zoo.inputs())
+    assert "\n" not in str(error.value)

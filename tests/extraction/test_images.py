@@ -1,0 +1,227 @@
+"""Image preprocessing against the same steps written out with Pillow and NumPy."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+
+from ntkit.exceptions import InputError
+from ntkit.extraction import ImageFiles, ImagePreprocessing
+from ntkit.extraction._images import decode
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def picture(width=30, height=20, mode="RGB", seed=0):
+    rng = np.random.default_rng(seed)
+    image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return image.convert(mode)
+
+
+def by_hand(image, size, crop, mean, std):
+    """Hugging Face's steps: RGB, resize to (width, height), centre crop, rescale, normalise."""
+    image = image.convert("RGB").resize(size, Image.Resampling.BILINEAR)
+    left, top = (size[0] - crop[1]) // 2, (size[1] - crop[0]) // 2
+    image = image.crop((left, top, left + crop[1], top + crop[0]))
+    pixels = np.asarray(image, dtype=np.float64) / 255
+    return ((pixels - mean) / std).transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA", "P", "1", "CMYK"])
+@pytest.mark.parametrize(("width", "height"), [(30, 20), (20, 30), (25, 25), (31, 17)])
+def test_shorter_side_and_centre_crop(mode, width, height):
+    image = picture(width, height, mode)
+    steps = ImagePreprocessing(resize=16, crop=(12, 14), mean=MEAN, std=STD)
+    short = min(width, height)
+    size = (int(16 * width / short), int(16 * height / short))
+    array = steps(image)
+    assert array.dtype == np.float32
+    assert_allclose(array, by_hand(image, size, (12, 14), MEAN, STD), atol=1e-5)
+    assert_array_equal(replace(steps, layout="NHWC")(image), array.transpose(1, 2, 0))
+
+
+def test_height_and_width():
+    image = picture()
+    array = ImagePreprocessing(resize=(9, 15))(image)
+    assert_allclose(array, by_hand(image, (15, 9), (9, 15), 0, 1), atol=1e-6)
+
+
+def test_without_steps_only_the_pixels_are_scaled():
+    image = picture()
+    assert_allclose(
+        ImagePreprocessing()(image), np.asarray(image).transpose(2, 0, 1) / 255, rtol=1e-6
+    )
+    raw = ImagePreprocessing(scale=1.0, layout="NHWC")(image)
+    assert_array_equal(raw, np.asarray(image, dtype=np.float32))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_grey_models_get_one_channel(mode):
+    image = picture(mode=mode)
+    array = ImagePreprocessing(channels=1)(image)
+    assert_allclose(array, np.asarray(image.convert("L"))[None] / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize("resample", [0, 1, 2, 3, 4, 5])
+def test_the_filter_is_pillows(resample):
+    image = picture()
+    wanted = np.asarray(image.resize((8, 8), resample)).transpose(2, 0, 1) / 255
+    assert_allclose(ImagePreprocessing((8, 8), resample=resample)(image), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tiff"])
+def test_exif_orientation_is_applied(orientation, kind, tmp_path):
+    image = picture(6, 4)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lossless = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}
+    image.save(tmp_path / f"i.{kind}", exif=exif, **lossless.get(kind, {}))
+    turned = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: a[::-1].transpose(1, 0, 2),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: a[:, ::-1].transpose(1, 0, 2),
+    }[orientation](np.asarray(image) / 255)
+    (array,) = ImageFiles([tmp_path / f"i.{kind}"], ImagePreprocessing(layout="NHWC"))[:1]
+    assert_allclose(array, turned, atol=0.05 if kind == "jpg" else 1e-6)
+
+
+def test_sixteen_bit_pixels_are_scaled_not_clipped(tmp_path):
+    deep = np.linspace(0, 65535, 48).astype(np.uint16).reshape(6, 8)
+    for kind in ("png", "tiff"):
+        Image.fromarray(deep).save(tmp_path / f"deep.{kind}")
+        (array,) = ImageFiles([tmp_path / f"deep.{kind}"], ImagePreprocessing(channels=1))[:1]
+        assert_allclose(array[0], deep / 65535, atol=1 / 255)
+
+
+def test_pixels_without_a_known_range_are_refused(tmp_path):
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "f.tiff")
+    with pytest.raises(InputError, match=r"f\.tiff cannot be preprocessed: its pixels have 32"):
+        ImageFiles([tmp_path / "f.tiff"], ImagePreprocessing())[:1]
+
+
+def test_an_image_smaller_than_the_crop_is_named(tmp_path):
+    picture(6, 4).save(tmp_path / "small.png")
+    with pytest.raises(InputError, match=r"small\.png .* 4 x 6 is smaller than the crop of 5 x 5"):
+        ImageFiles([tmp_path / "small.png"], ImagePreprocessing(crop=(5, 5)))[:1]
+
+
+def test_images_of_several_sizes_need_a_size(tmp_path):
+    for i, size in enumerate([(6, 4), (4, 6)]):
+        picture(*size).save(tmp_path / f"{i}.png")
+    paths = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"differ in size .*--resize H W"):
+        ImageFiles(paths, ImagePreprocessing())[:]
+    assert ImageFiles(paths, ImagePreprocessing((5, 5)))[:].shape == (2, 3, 5, 5)
+
+
+@pytest.mark.parametrize("content", ["text", "truncated", "empty", "folder"])
+def test_what_does_not_decode_is_named(content, tmp_path):
+    path = tmp_path / "bad.png"
+    picture(200, 200).save(path)
+    whole = path.read_bytes()
+    path.unlink()
+    if content == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes({"text": b"hello", "truncated": whole[:300], "empty": b""}[content])
+    with pytest.raises(InputError, match=r"bad\.png cannot be decoded .*--skip-bad"):
+        decode(path)
+
+
+# -- preprocessor_config.json -----------------------------------------------------------------
+
+COMMON = {"do_normalize": True, "image_mean": list(MEAN), "image_std": list(STD)}
+CONFIGS = {
+    "CLIP": (
+        {"size": {"shortest_edge": 16}, "do_center_crop": True,
+         "crop_size": {"height": 12, "width": 12}, "resample": 3},
+        ImagePreprocessing(16, (12, 12), mean=MEAN, std=STD, resample=3),
+    ),
+    "CLIP, written before sizes had names": (
+        {"size": 16, "do_center_crop": True, "crop_size": 12, "resample": 3},
+        ImagePreprocessing(16, (12, 12), mean=MEAN, std=STD, resample=3),
+    ),
+    "ViT": (
+        {"size": {"height": 16, "width": 18}, "do_resize": True, "resample": 2,
+         "do_rescale": True, "rescale_factor": 0.00392156862745098},
+        ImagePreprocessing((16, 18), scale=0.00392156862745098, mean=MEAN, std=STD),
+    ),
+    "ViT, written before sizes had names": (
+        {"size": 16, "do_resize": True},
+        ImagePreprocessing((16, 16), mean=MEAN, std=STD),
+    ),
+    "ResNet and ConvNeXt": (
+        {"size": {"shortest_edge": 224}, "crop_pct": 0.875, "resample": 3},
+        ImagePreprocessing(256, (224, 224), mean=MEAN, std=STD, resample=3),
+    ),
+    "ConvNeXt, large": (
+        {"size": {"shortest_edge": 384}, "crop_pct": 0.875},
+        ImagePreprocessing((384, 384), mean=MEAN, std=STD),
+    ),
+    "no resizing": ({"do_resize": False, "size": 16}, ImagePreprocessing(mean=MEAN, std=STD)),
+    "no normalising": ({"size": [16, 18], "do_normalize": False}, ImagePreprocessing((16, 18))),
+    "no rescaling": (
+        {"do_rescale": False, "rescale_factor": 0.1},
+        ImagePreprocessing(scale=1.0, mean=MEAN, std=STD),
+    ),
+    "no cropping": (
+        {"size": {"shortest_edge": 16}, "do_center_crop": False, "crop_size": 12},
+        ImagePreprocessing(16, mean=MEAN, std=STD),
+    ),
+    "one mean for all": (
+        {"image_mean": 0.5, "image_std": 0.5}, ImagePreprocessing(mean=(0.5,), std=(0.5,)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_hugging_face_configurations(name, tmp_path):
+    config, wanted = CONFIGS[name]
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps({**COMMON, **config, "feature_extractor_type": "any"}))
+    assert ImagePreprocessing.from_config(path) == wanted
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no json", b"[]", b"3", b"{}", b"\xff\xfe", b'{"do_normalize": false, "size": {"x": 1}}',
+     b'{"do_normalize": false, "resample": 77}', b'{"image_mean": null, "image_std": null}',
+     b'{"image_mean": ["a"], "image_std": [1]}'],
+)  # fmt: skip
+def test_other_files_are_no_configuration(content, tmp_path):
+    path = tmp_path / "preprocessor_config.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"preprocessor_config\.json is not a usable"):
+        ImagePreprocessing.from_config(path)
+    with pytest.raises(InputError, match="is not a usable"):
+        ImagePreprocessing.from_config(tmp_path / "nothing.json")
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [
+        (("n", 3, 20, 30), ImagePreprocessing((20, 30))),
+        (("n", 20, 30, 3), ImagePreprocessing((20, 30), layout="NHWC")),
+        (("n", 1, 20, 30), ImagePreprocessing((20, 30), channels=1)),
+        (("n", "h", "w", 1), ImagePreprocessing(layout="NHWC", channels=1)),
+        (("n", 3, "h", "w"), ImagePreprocessing()),
+        ((None, "c", None, None), ImagePreprocessing()),
+    ],
+)
+def test_a_guess_from_the_models_input(shape, wanted):
+    assert ImagePreprocessing.for_input(shape) == wanted
+
+
+@pytest.mark.parametrize("shape", [None, ("n", 6), ("n", 3, 4)])
+def test_no_guess_for_what_is_no_image(shape):
+    with pytest.raises(InputError, match="four axes"):
+        ImagePreprocessing.for_input(shape)

@@ -1,0 +1,271 @@
+"""Labelled samples from every kind of source, and what each says about bad input."""
+
+import csv
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.exceptions import InputError
+from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples, read_samples
+
+PREPROCESSING = ImagePreprocessing((4, 4))
+
+
+def write_csv(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+# -- image folders ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder with three classes; the colour of an image says which it is."""
+    folder = tmp_path / "images"
+    names = ["ant/1.png", "ant/2.jpg", "bee/deep/3.png", "cow/4.bmp", "cow/5.PNG"]
+    for i, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 5), (i * 40,) * 3).save(path)
+    (folder / "ant" / "notes.txt").write_text("not an image")
+    (folder / ".hidden").mkdir()
+    return folder
+
+
+def read_images(folder, **options):
+    return read_samples(folder, preprocessing=PREPROCESSING, **options)
+
+
+def test_an_image_folder(images):
+    samples = read_images(images)
+    assert samples.y.tolist() == ["ant", "ant", "bee", "cow", "cow"]
+    assert samples.groups is None
+    assert len(samples) == len(samples.X) == 5
+    assert samples.X[:].shape == (5, 3, 4, 4)
+    assert_allclose(samples.X[:].mean(axis=(1, 2, 3)), np.arange(5) * 40 / 255, atol=0.02)
+    assert_array_equal(samples.X[1:3], samples.X[:][1:3])
+    assert samples.preprocessing == PREPROCESSING.as_dict()
+
+
+def test_groups_come_from_metadata_csv(images):
+    rows = [["group", "file_name"], ["water", "ant/1.png"], ["land", "ant/2.jpg"],
+            ["land", "bee/deep/3.png"], ["water", "cow/4.bmp"], ["land", "cow/5.PNG"]]  # fmt: skip
+    write_csv(images / "metadata.csv", rows)
+    assert read_images(images).groups.tolist() == ["water", "land", "land", "water", "land"]
+    assert read_images(images, group_column="place").groups is None
+    write_csv(images / "metadata.csv", [*rows, ["land", "ant/1.png"]])
+    with pytest.raises(InputError, match=r"metadata\.csv names a file twice"):
+        read_images(images)
+    write_csv(images / "metadata.csv", rows[:3])
+    with pytest.raises(InputError, match=r"no row for 'bee/deep/3\.png'"):
+        read_images(images)
+    write_csv(images / "metadata.csv", [["group"], ["water"]])
+    with pytest.raises(InputError, match="no column 'file_name'"):
+        read_images(images)
+
+
+def test_bad_images_stop_or_are_left_out(images):
+    (images / "ant" / "1a.png").write_text("no image")
+    (images / "cow" / "5a.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"1a\.png cannot be decoded .*--skip-bad"):
+        read_images(images).X[:]
+    samples = read_images(images, skip_bad=True)
+    assert [path.name for path in samples.skipped] == ["1a.png", "5a.png"]
+    assert samples.y.tolist() == ["ant", "ant", "bee", "cow", "cow"]
+    assert samples.X[:].shape == (5, 3, 4, 4)
+    for path in images.rglob("*.*"):
+        if path.is_file():
+            path.write_text("no image")
+    with pytest.raises(InputError, match="None of the 7 images"):
+        read_images(images, skip_bad=True)
+
+
+def test_folders_that_are_no_image_folders(images, tmp_path):
+    with pytest.raises(InputError, match="say how images are preprocessed"):
+        read_samples(images)
+    (images / "dog").mkdir()
+    with pytest.raises(InputError, match=r"class folder .*dog holds no images"):
+        read_images(images)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="make one subfolder per class"):
+        read_images(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["0", "1"], [0, 1]),
+        (["007", "-8"], [-8, 7]),
+        (["1", "01"], ["01", "1"]),  # two folders stay two classes
+        (["1", "one"], ["1", "one"]),
+        (["--1", "2"], ["--1", "2"]),
+        (["²", "2"], ["2", "²"]),
+        (["9" * 30, "1"], ["1", "9" * 30]),
+    ],
+)
+def test_folder_names_that_are_numbers_become_numbers(names, labels, tmp_path):
+    for name in names:
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "i.png")
+    assert sorted(read_images(tmp_path).y.tolist()) == labels
+
+
+# -- arrays -----------------------------------------------------------------------------------
+
+X = np.arange(24, dtype=np.float32).reshape(4, 6)
+Y = np.asarray(["a", "b", "a", "b"])
+GROUPS = np.asarray([0, 1, 0, 1])
+
+
+def save_npz(folder, **arrays):
+    np.savez(folder / "d.npz", **arrays)
+    return folder / "d.npz"
+
+
+def save_npy(folder, **arrays):
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    return folder / "X.npy"
+
+
+@pytest.fixture(params=[save_npz, save_npy], ids=["npz", "npy"])
+def save(request):
+    return request.param
+
+
+def test_arrays(save, tmp_path):
+    samples = read_samples(save(tmp_path, X=X, y=Y))
+    assert_array_equal(samples.X, X)
+    assert_array_equal(samples.y, Y)
+    assert samples.groups is None
+    assert not samples.embedded
+    samples = read_samples(str(save(tmp_path, X=X, y=Y, groups=GROUPS)))
+    assert_array_equal(samples.groups, GROUPS)
+
+
+def test_a_folder_with_arrays_is_read_without_loading_x(tmp_path):
+    save_npy(tmp_path, X=X, y=Y, groups=GROUPS)
+    samples = read_samples(tmp_path)
+    assert isinstance(samples.X, np.memmap)
+    assert_array_equal(samples.X, X)
+    assert_array_equal(samples.groups, GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"X": X, "y": Y[:3]}, "X has 4 samples, but y has 3 labels"),
+        ({"X": X, "y": Y[:, None]}, r"y \(4, 1\)"),
+        ({"X": X[:, 0], "y": Y}, r"X has the shape \(4,\)"),
+        ({"X": np.float32(3), "y": Y}, r"X has the shape \(\)"),
+        ({"X": X[:0], "y": Y[:0]}, "holds no samples"),
+        ({"X": X, "y": Y, "groups": GROUPS[:3]}, r"groups has shape \(3,\)"),
+        ({"X": X, "y": [0, 1, np.nan, 1]}, "y holds NaN"),
+        ({"X": X, "y": Y.astype(object)}, "readable .*(allow_pickle|Python objects)"),
+    ],
+)
+def test_arrays_that_do_not_fit(save, arrays, said, tmp_path):
+    with pytest.raises(InputError, match=said) as error:
+        read_samples(save(tmp_path, **arrays))
+    assert str(tmp_path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_arrays_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"no array 'y'; it holds \['X', 'labels'\]"):
+        read_samples(save_npz(tmp_path, X=X, labels=Y))
+    with pytest.raises(InputError, match=r"needs its labels in .*y\.npy"):
+        read_samples(save_npy(tmp_path, X=X))
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 no zip", b"\x93NUMPY", "cut"])
+@pytest.mark.parametrize("name", ["d.npz", "X.npy", "y.npy"])
+def test_damaged_array_files_are_named(content, name, tmp_path):
+    save_npz(tmp_path, X=X, y=Y)
+    save_npy(tmp_path, X=X, y=Y)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[:-20] if content == "cut" else content)
+    with pytest.raises(InputError, match=rf"{name} is not a readable") as error:
+        read_samples(tmp_path / "X.npy" if name == "y.npy" else path)
+    assert "\n" not in str(error.value)
+
+
+def test_an_array_under_the_name_of_an_archive(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    (tmp_path / "X.npy").rename(tmp_path / "d.npz")
+    with pytest.raises(InputError, match=r"d\.npz is not a readable \.npz"):
+        read_samples(tmp_path / "d.npz")
+
+
+# -- tables -----------------------------------------------------------------------------------
+
+
+def test_a_table(tmp_path):
+    rows = [["f1", "label", "f2", "group"], [1, 0, 2.5, "x"], ["-1e3", 1, "4", "y"]]
+    samples = read_samples(write_csv(tmp_path / "t.csv", rows))
+    assert_array_equal(samples.X, np.asarray([[1, 2.5], [-1000, 4]], np.float32))
+    assert samples.X.dtype == np.float32
+    assert samples.y.tolist() == [0, 1]
+    assert samples.groups.tolist() == ["x", "y"]
+    named = read_samples(tmp_path / "t.csv", label_column="group", group_column="label")
+    assert (named.y.tolist(), named.groups.tolist()) == (["x", "y"], ["0", "1"])
+
+
+def test_a_table_written_by_a_spreadsheet(tmp_path):
+    (tmp_path / "t.csv").write_bytes('\ufeff"label",f1\r\nä,1\r\n"b, c",2\r\n'.encode())
+    samples = read_samples(tmp_path / "t.csv")
+    assert samples.y.tolist() == ["ä", "b, c"]
+    assert samples.X.tolist() == [[1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "has no rows"),
+        ("label,f\n", "has no rows"),
+        ("a,b\n1,2\n", r"no column 'label'; its columns are \['a', 'b'\].*--label-column"),
+        ("label\n1\n", "no columns besides 'label'"),
+        ("label,f\na,1\nb,x\n", "row 3: 'x' in column 'f' is not a number"),
+        ("label,f,g\na,1,2\nb,1\n", "row 3: '' in column 'g' is not a number"),
+        ("f,label\n1,a\n2\n", "row 3 has no label in 'label'"),
+        ("f,label\n1,a\n2,\n", "row 3 has no label in 'label'"),
+        ("label,f\na,1\nb,2,3\n", "row 3 has more cells than the 2 columns"),
+        ("label,f,f\na,1,2\n", "two columns of one name"),
+        ("label,f\na,\xff\xfe\n", "not a readable CSV|is not a number"),
+        ("label,f\na,1\0\n", "not a readable CSV|is not a number"),
+    ],
+)
+def test_tables_that_cannot_be_read(text, said, tmp_path):
+    (tmp_path / "t.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=said) as error:
+        read_samples(tmp_path / "t.csv")
+    assert "t.csv" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+# -- stores and the rest ----------------------------------------------------------------------
+
+
+def test_a_store_is_read_as_embeddings(zoo, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(2), tmp_path / "m.onnx"))
+    y, groups = np.arange(40) % 2, np.arange(40) % 4
+    embedder = OnnxEmbedder(model, device="cpu")
+    EmbeddingStore.write(tmp_path / "s", embedder, Samples(zoo.inputs(), y, groups))
+    samples = read_samples(tmp_path / "s")
+    assert samples.embedded
+    assert_array_equal(samples.X, embedder.transform(zoo.inputs()))
+    assert_array_equal(samples.y, y)
+    assert_array_equal(samples.groups, groups)
+
+
+def test_other_paths_are_refused(tmp_path):
+    with pytest.raises(InputError, match="nothing does not exist"):
+        read_samples(tmp_path / "nothing")
+    (tmp_path / "d.parquet").write_text("")
+    with pytest.raises(InputError, match=r"d\.parquet is none of: an image folder"):
+        read_samples(tmp_path / "d.parquet")

@@ -1,0 +1,403 @@
+"""Exchanging the head: what changes, and everything that must not."""
+
+import json
+import pickle
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.testing import assert_allclose, assert_array_equal
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.base import clone
+
+from ntkit import FrozenModel, LinearHead, OnnxEmbedder
+from ntkit.exceptions import InputError
+
+K = 3
+
+
+@pytest.fixture
+def proto(zoo):
+    return zoo.classifier(K)
+
+
+@pytest.fixture
+def model(zoo, proto, tmp_path):
+    return FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+
+
+def test_with_as_many_classes_only_the_heads_initialisers_change(zoo, proto, model, tmp_path):
+    head = LinearHead(*zoo.weights(K, seed=4), ["a", "b", "c"])
+    new = onnx.load(model.with_head(head).save(tmp_path / "new.onnx"))
+    onnx.checker.check_model(new, full_check=True)
+    assert zoo.node_list(new) == zoo.node_list(proto)
+    for part in ("input", "output"):
+        old = [v.SerializeToString() for v in getattr(proto.graph, part)]
+        assert [v.SerializeToString() for v in getattr(new.graph, part)] == old
+    assert new.ir_version == proto.ir_version
+    assert list(map(str, new.opset_import)) == list(map(str, proto.opset_import))
+    assert (new.producer_name, new.graph.name) == (proto.producer_name, proto.graph.name)
+    assert new.graph.doc_string == proto.graph.doc_string
+    old, now = zoo.initializers(proto), zoo.initializers(new)
+    assert {name for name in now if now[name] != old[name]} == {"fc.weight", "fc.bias"}
+    X = zoo.inputs()
+    z = zoo.embedding(proto, X)
+    assert_allclose(zoo.run(new, X)["logits"], head.decision_function(z), rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture],
+          deadline=None)  # fmt: skip
+@given(data=st.data())
+def test_any_head_of_the_models_width_comes_back_out_of_the_file(zoo, model, tmp_path, data):
+    n_classes = data.draw(st.integers(2, 5))
+    floats = st.floats(-1e6, 1e6, width=32)
+    rows = 1 if n_classes == 2 and data.draw(st.booleans()) else n_classes
+    head = LinearHead(
+        data.draw(hnp.arrays(np.float32, (rows, 5), elements=floats)),
+        data.draw(hnp.arrays(np.float32, rows, elements=floats)),
+        data.draw(
+            st.one_of(
+                st.lists(st.integers(), min_size=n_classes, max_size=n_classes, unique=True),
+                st.lists(st.text(max_size=5).filter(lambda t: "\0" not in t),
+                         min_size=n_classes, max_size=n_classes, unique=True),
+            )
+        ),
+    )  # fmt: skip
+    read = FrozenModel.load(model.with_head(head).save(tmp_path / "new.onnx", force=True)).head
+    wanted = head.one_row_per_class().aligned_to(read.classes)
+    assert read.classes.tolist() == wanted.classes.tolist()
+    assert read == wanted
+
+
+@pytest.mark.parametrize("n_classes", [2, 4, 7])
+@pytest.mark.parametrize("fixed_batch", [None, 3])
+def test_another_number_of_classes_changes_the_width_and_nothing_else(
+    zoo, n_classes, fixed_batch, tmp_path
+):
+    graph = zoo.classifier(K, output=False)
+    graph.add("Softmax", ["logits"], "probabilities", axis=1)
+    graph.add("ArgMax", ["probabilities"], "label", axis=1, keepdims=0)
+    batch = fixed_batch or "batch"
+    graph.output("logits", [batch, K])
+    graph.output("probabilities", [batch, K])
+    graph.output("label", [batch], TensorProto.INT64)  # its length is the batch, also where 3 = K
+    proto = graph.model(batch=batch)
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    head = LinearHead(*zoo.weights(n_classes, seed=4), range(n_classes))
+    new = model.with_head(head)
+    assert [o.shape for o in new.outputs] == [(batch, n_classes), (batch, n_classes), (batch,)]
+    assert new.nodes == model.nodes
+    path = new.save(tmp_path / "new.onnx")
+    onnx.checker.check_model(path, full_check=True)
+    X = zoo.inputs(fixed_batch or 40)
+    z, out = zoo.embedding(proto, X), zoo.run(path, X)
+    assert_allclose(out["logits"], head.decision_function(z), rtol=1e-5, atol=1e-6)
+    assert_allclose(out["probabilities"], head.predict_proba(z), atol=1e-6)
+    assert_array_equal(out["label"], head.predict(z))
+
+
+def sigmoid(g):
+    g.add("Sigmoid", ["logits"], "out")
+
+
+def squeeze(g):
+    g.add("Squeeze", ["logits", g.constant("axes", [1], np.int64)], "out")
+
+
+def reshape(g):
+    g.add("Reshape", ["logits", g.constant("shape", [-1, 1], np.int64)], "out")
+
+
+@pytest.mark.parametrize("tail", [sigmoid, squeeze, reshape])
+def test_a_graph_made_for_one_logit_refuses_three_classes(zoo, tail, tmp_path):
+    graph = zoo.classifier(1, output=False)
+    tail(graph)
+    graph.output("out", None)
+    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+    with pytest.raises(InputError, match=r"(Sigmoid|Squeeze|Reshape).*head of 2 classes"):
+        model.with_head(LinearHead(*zoo.weights(3), range(3)))
+    model.with_head(LinearHead(*zoo.weights(2), range(2)))
+
+
+def test_a_tied_weight_is_never_changed_for_its_other_reader(zoo, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.add("MatMul", ["z", "tied"], "side")
+    graph.add("Transpose", ["fc.weight"], "tied")
+    graph.nodes[-1], graph.nodes[-2] = graph.nodes[-2], graph.nodes[-1]
+    graph.add("Relu", ["side"], "reconstruction")
+    graph.output("logits", ["batch", K])
+    graph.output("reconstruction", ["batch", K])
+    graph.output("fc.bias", [K])  # the bias is an output of the graph as well
+    proto, X = graph.model(), zoo.inputs()
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"), logits="logits")
+    head = LinearHead(*zoo.weights(K, seed=4), range(K))
+    new = model.with_head(head)
+    assert [op for _, op in new.nodes] == [op for _, op in model.nodes]
+    before, after = zoo.run(proto, X), zoo.run(new.save(tmp_path / "new.onnx"), X)
+    assert_array_equal(after["reconstruction"], before["reconstruction"])
+    assert_array_equal(after["fc.bias"], before["fc.bias"])
+    z = zoo.embedding(proto, X)
+    assert_allclose(after["logits"], head.decision_function(z), rtol=1e-5, atol=1e-6)
+
+
+def test_an_initialiser_that_is_also_an_input_stays_what_it_was(zoo, tmp_path):
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", zoo.N_FEATURES]),
+        helper.make_tensor_value_info("fc.weight", TensorProto.FLOAT, [K, zoo.N_NEURONS]),
+    ]
+    graph = zoo.classifier(K, output=False)
+    graph.output("logits", ["batch", K])
+    proto = graph.model(inputs=inputs)
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    assert [i.name for i in model.inputs] == ["x"]
+    head = LinearHead(*zoo.weights(K, seed=4), range(K))
+    path = model.with_head(head).save(tmp_path / "new.onnx")
+    now = zoo.initializers(onnx.load(path))
+    assert now["fc.weight"] == zoo.initializers(proto)["fc.weight"]
+    X = zoo.inputs()
+    z = zoo.embedding(proto, X)
+    assert_allclose(zoo.run(path, X)["logits"], head.decision_function(z), rtol=1e-5, atol=1e-6)
+
+
+def test_names_already_taken_are_not_taken_again(zoo, tmp_path):
+    graph = zoo.body()
+    graph.constant("ntkit.head.bias", np.ones(5))
+    graph.add("Mul", ["z", "ntkit.head.bias"], "ntkit.head.weight")
+    graph.add("MatMul", ["ntkit.head.weight", graph.constant("w", np.ones((5, K)))], "logits")
+    graph.output("logits", ["batch", K])
+    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+    head = LinearHead(*zoo.weights(K), range(K))
+    path = model.with_head(head).save(tmp_path / "new.onnx")
+    X = zoo.inputs()
+    z = zoo.embedding(graph.model(), X)
+    assert_allclose(zoo.run(path, X)["logits"], head.decision_function(z), rtol=1e-5, atol=1e-6)
+
+
+def test_a_head_whose_weights_overflow_half_precision_is_refused(zoo, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(K, np.float16), tmp_path / "m.onnx"))
+    with pytest.raises(InputError, match=r"1\.0e\+05, too large for the model's float16"):
+        model.with_head(LinearHead(np.full((K, 5), 1e5), np.zeros(K), range(K)))
+
+
+def test_classes_in_another_order_keep_the_models_order(zoo, proto, tmp_path):
+    path = zoo.save(proto, tmp_path / "m.onnx")
+    model = FrozenModel.load(path, classes=["a", "b", "c"])
+    head = LinearHead(*zoo.weights(K, seed=4), ["c", "a", "b"])
+    new = model.with_head(head)
+    assert new.head.classes.tolist() == ["a", "b", "c"]
+    X = zoo.inputs()
+    z = zoo.embedding(proto, X)
+    logits = zoo.run(new.save(tmp_path / "new.onnx"), X)["logits"]
+    assert_allclose(logits, head.decision_function(z)[:, [1, 2, 0]], rtol=1e-5, atol=1e-6)
+    assert_array_equal(new.head.predict(z), head.predict(z))
+
+
+@pytest.mark.parametrize(
+    "classes", [["a", "ü", "c"], [3, 1, 2], [0.5, 1.5, 2.5], np.asarray([7, 8, 9], np.int32)]
+)
+def test_classes_survive_saving_and_loading(zoo, model, classes, tmp_path):
+    new = model.with_head(LinearHead(*zoo.weights(K), classes)).save(tmp_path / "new.onnx")
+    read = FrozenModel.load(new)
+    assert read.head.classes.tolist() == list(classes)
+    assert read.has_class_names
+
+
+def test_bool_classes_survive_saving_and_loading(zoo, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(1), tmp_path / "m.onnx"))
+    head = LinearHead(*zoo.weights(1), [False, True])
+    read = FrozenModel.load(model.with_head(head).save(tmp_path / "new.onnx")).head
+    assert read.classes.tolist() == [False, True]
+    assert read.classes.dtype == bool
+
+
+@pytest.mark.parametrize(
+    "text", ["no json", "[1, 2]", '["a", "a", "b"]', "[[1], [2], [3]]", '["a", null, 3]', "{}"]
+)
+def test_odd_class_metadata_of_others_is_ignored(zoo, text, tmp_path):
+    proto = zoo.classifier(K, metadata={"ntkit.classes": text})
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    assert model.head.classes.tolist() == [0, 1, 2]
+    assert not model.has_class_names
+
+
+def test_provenance_joins_the_users_own_metadata(zoo, proto, model, tmp_path):
+    head = LinearHead(*zoo.weights(K, seed=4), ["a", "b", "c"])
+    new = model.with_head(head, provenance={"method": "NeuronTune", "λ": "0.5"})
+    props = {p.key: p.value for p in onnx.load(new.save(tmp_path / "new.onnx")).metadata_props}
+    assert props == {
+        "author": "someone",
+        "trained": "2024",
+        "ntkit.method": "NeuronTune",
+        "ntkit.λ": "0.5",
+        "ntkit.classes": json.dumps(["a", "b", "c"]),
+    }
+    assert model.metadata == {"author": "someone", "trained": "2024"}
+
+
+def test_a_model_is_a_value(zoo, model, proto, tmp_path):
+    before, bytes_before = model.head, model.to_proto().SerializeToString()
+    model.with_head(LinearHead(*zoo.weights(5), range(5)), provenance={"a": "b"})
+    model.with_classes(["a", "b", "c"])
+    model.body(logits=True)
+    model.save(tmp_path / "copy.onnx")
+    assert model.head is before
+    assert model.to_proto().SerializeToString() == bytes_before
+    assert (tmp_path / "m.onnx").read_bytes() == proto.SerializeToString()
+
+
+def test_what_is_made_in_memory_is_not_the_file_it_was_made_from(zoo, model):
+    new = model.with_head(LinearHead(*zoo.weights(K, seed=4), range(K)))
+    assert new.path is None
+    assert new.sha256() != model.sha256()
+    assert model.with_classes(["a", "b", "c"]).path == model.path
+
+
+@pytest.mark.parametrize("width", [4, 6])
+def test_a_head_of_another_width_is_refused(model, width):
+    with pytest.raises(InputError, match=rf"reads {width} neurons, .* 'z' has 5"):
+        model.with_head(LinearHead(np.ones((K, width)), np.zeros(K), range(K)))
+
+
+# -- backbones --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("n_logits", [1, 3])
+def test_a_backbone_gets_a_head(zoo, dtype, n_logits, tmp_path):
+    graph = zoo.body(dtype)
+    graph.output("z", ["batch", 5])
+    proto, X = graph.model(), zoo.inputs(dtype=dtype)
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"), embedding="z")
+    assert (model.head, model.logits) == (None, None)
+    head = LinearHead(*zoo.weights(n_logits), range(max(2, n_logits)))
+    new = model.with_head(head)
+    assert [(o.name, o.shape) for o in new.outputs] == [
+        ("z", ("batch", 5)),
+        ("logits", ("batch", max(2, n_logits))),
+    ]
+    path = new.save(tmp_path / "new.onnx")
+    onnx.checker.check_model(path, full_check=True)
+    out = zoo.run(path, X)
+    assert_array_equal(out["z"], zoo.run(proto, X)["z"])
+    logits = head.one_row_per_class().decision_function(out["z"].astype(float))
+    tolerance = 2e-2 if dtype == np.float16 else 1e-5
+    assert_allclose(out["logits"], logits, rtol=tolerance, atol=tolerance)
+    assert new.with_head(head).head == new.head
+    assert FrozenModel.load(path).head == new.head
+
+
+def test_a_backbone_without_embedding_option_says_so(zoo, tmp_path):
+    graph = zoo.body()
+    graph.output("z", ["batch", 5])
+    with pytest.raises(ValueError, match="backbone without a head, --embedding NAME"):
+        FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+
+
+def test_an_embedding_that_is_no_vector_per_sample_gets_no_head(zoo, tmp_path):
+    graph = zoo.body()
+    graph.add("Unsqueeze", ["z", graph.constant("axes", [2], np.int64)], "map")
+    graph.output("map", ["batch", 5, 1])
+    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"), embedding="map")
+    with pytest.raises(InputError, match="'map' has the shape"):
+        model.with_head(LinearHead(np.ones((2, 1)), np.zeros(2), range(2)))
+
+
+# -- cutting ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+def test_the_body_computes_the_original_files_tensors(zoo, dtype, tmp_path):
+    graph = zoo.classifier(K, dtype, output=False)
+    graph.add("Softmax", ["logits"], "probabilities")
+    graph.output("probabilities", ["batch", K])
+    proto, X = graph.model(), zoo.inputs(dtype=dtype)
+    body = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx")).body(logits=True)
+    onnx.checker.check_model(body, full_check=True)
+    cut, whole = zoo.run(body, X), zoo.run(zoo.with_outputs(proto, "z", "logits"), X)
+    assert list(cut) == ["z", "logits"]
+    assert_array_equal(cut["z"], whole["z"])
+    assert_array_equal(cut["logits"], whole["logits"])
+
+
+def test_the_body_needs_only_the_inputs_the_embedding_needs(zoo, tmp_path):
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 6]) for name in ("u", "x")
+    ]
+    graph = zoo.classifier(K, output=False)
+    graph.add("Relu", ["u"], "unrelated")
+    graph.output("logits", ["batch", K])
+    graph.output("unrelated", ["batch", 6])
+    model = FrozenModel.load(
+        zoo.save(graph.model(inputs=inputs), tmp_path / "m.onnx"), logits="logits"
+    )
+    assert [i.name for i in model.body().graph.input] == ["x"]
+
+
+def test_a_body_with_control_flow_is_cut_with_what_its_branches_read(zoo, tmp_path):
+    value = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    branches = [
+        helper.make_graph([helper.make_node(op, ["h2"], ["y"])], op, [], [value])
+        for op in ("Relu", "Abs")
+    ]
+    graph = zoo.body()
+    graph.add("Identity", ["z"], "h2")
+    yes = numpy_helper.from_array(np.asarray(True))
+    graph.add("Constant", [], "condition", value=yes)
+    graph.add("If", ["condition"], "e", then_branch=branches[0], else_branch=branches[1])
+    graph.add("Gemm", ["e", graph.constant("w", np.ones((K, 5)))], "logits", transB=1)
+    graph.output("logits", ["batch", K])
+    proto, X = graph.model(), zoo.inputs()
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    assert_array_equal(zoo.run(model.body(), X)["e"], zoo.embedding(proto, X))
+
+
+# -- copies -----------------------------------------------------------------------------------
+
+
+def test_pickling_keeps_everything(zoo, proto, tmp_path):
+    path = zoo.save(proto, tmp_path / "m.onnx")
+    named = FrozenModel.load(path, classes=["a", "b", "c"])
+    for model in (
+        named,
+        FrozenModel.load(path),
+        FrozenModel.load(path, logits="logits"),
+        FrozenModel.load(path, embedding="h"),
+        named.with_head(LinearHead(*zoo.weights(4), range(4))),
+    ):
+        copy = pickle.loads(pickle.dumps(model))
+        assert copy.head == model.head
+        assert copy.to_proto() == model.to_proto()
+        for part in ("path", "embedding", "logits", "has_class_names", "located_by", "metadata"):
+            assert getattr(copy, part) == getattr(model, part)
+
+
+def test_scikit_learn_may_clone_what_holds_a_model(model):
+    assert clone(OnnxEmbedder(model)).model.head == model.head
+
+
+# -- labels of a sample -----------------------------------------------------------------------
+
+
+def test_matching_labels(zoo, model, tmp_path):
+    assert model.matched_to([2, 1, 0, 0]) is model
+    assert model.matched_to(["b", "a", "c"]).head.classes.tolist() == ["a", "b", "c"]
+    with pytest.raises(InputError, match=r"no sample of class 2 .*--new-head"):
+        model.matched_to([0, 1])
+    with pytest.raises(InputError, match="are not the 3 classes"):
+        model.matched_to(["a", "b"])
+    named = model.with_classes(["a", "b", "c"])
+    with pytest.raises(InputError, match="are not the 3 classes"):
+        named.matched_to(["a", "b", "x"])
+    with pytest.raises(InputError, match="3 classes apart, but 2 class labels"):
+        model.with_classes(["a", "b"])
+
+
+def test_describe_is_plain_and_complete(zoo, model, tmp_path):
+    assert json.loads(json.dumps(model.describe()))["neurons"] == 5
+    silent = model.with_head(model.head.scaled([1, 0, 1, 0, 1]))
+    assert silent.describe()["silent_neurons"] == 2
+    assert "in memory" in repr(silent)
+    assert "m.onnx" in repr(model)

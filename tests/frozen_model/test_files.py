@@ -1,0 +1,284 @@
+"""Reading and writing files: external data, interruptions, hostile content."""
+
+import os
+import pickle
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from onnx import helper
+
+from ntkit import FrozenModel, LinearHead, OnnxEmbedder
+from ntkit.exceptions import InputError, ModelError, NtkitError
+
+K = 3
+
+
+@pytest.fixture
+def model(zoo, tmp_path):
+    return FrozenModel.load(zoo.save(zoo.classifier(K), tmp_path / "m.onnx"))
+
+
+@pytest.fixture
+def head(zoo):
+    return LinearHead(*zoo.weights(K, seed=4), range(K))
+
+
+# -- saving -----------------------------------------------------------------------------------
+
+
+def test_saving_returns_the_path_and_leaves_only_the_file(model, tmp_path):
+    (tmp_path / "out").mkdir()
+    assert model.save(str(tmp_path / "out" / "n.onnx")) == tmp_path / "out" / "n.onnx"
+    assert os.listdir(tmp_path / "out") == ["n.onnx"]
+
+
+def test_an_existing_file_is_replaced_only_with_force(model, head, tmp_path):
+    target = tmp_path / "there.onnx"
+    target.write_text("precious")
+    with pytest.raises(InputError, match=r"there\.onnx exists; .*--force"):
+        model.save(target)
+    assert target.read_text() == "precious"
+    model.save(target, force=True)
+    assert FrozenModel.load(target).head == model.head
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_is_never_replaced(model, tmp_path, force):
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(InputError, match=r"folder\.onnx exists; choose another name\.$"):
+        model.save(tmp_path / "folder.onnx", force=force)
+
+
+def test_a_missing_folder_is_named(model, tmp_path):
+    with pytest.raises(InputError, match="nowhere does not exist"):
+        model.save(tmp_path / "nowhere" / "n.onnx")
+
+
+@pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("external", [False, True])
+def test_when_the_check_fails_nothing_has_happened(zoo, model, existing, external, tmp_path):
+    if external:
+        (tmp_path / "source").mkdir()
+        path = zoo.save_external(zoo.classifier(K), tmp_path / "source" / "e.onnx")
+        model = FrozenModel.load(path)
+    if existing:
+        (tmp_path / "n.onnx").write_text("precious")
+        (tmp_path / "n.onnx.data").write_text("precious data")
+    before = zoo.contents(tmp_path)
+    seen = []
+
+    def check(path):
+        seen.append(FrozenModel.load(path).head)
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match=r"^no$"):
+        model.save(tmp_path / "n.onnx", verify=check, force=existing)
+    assert seen == [model.head]
+    assert zoo.contents(tmp_path) == before
+    assert not [p for p in os.listdir(tmp_path) if p.startswith(".ntkit")]
+
+
+def test_a_model_the_checker_refuses_is_not_written(zoo, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.nodes[-1].attribute.append(helper.make_attribute("colour", "red"))
+    graph.output("logits", ["batch", K])
+    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+    with pytest.raises(ModelError, match=r"n\.onnx was not written.*colour"):
+        model.save(tmp_path / "n.onnx")
+    assert os.listdir(tmp_path) == ["m.onnx"]
+
+
+# -- external data ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def big(zoo, tmp_path):
+    """A classifier whose weights lie in files of their own: more than a kilobyte of them."""
+    rng = np.random.default_rng(0)
+    graph = zoo.body()
+    graph.add("MatMul", ["z", graph.constant("wide", rng.normal(size=(5, 80)) / 5)], "w0")
+    graph.add("Relu", ["w0"], "wide_z")
+    weight = graph.constant("fc.weight", rng.normal(size=(K, 80)))
+    graph.add("Gemm", ["wide_z", weight, graph.constant("fc.bias", np.ones(K))], "logits", transB=1)
+    graph.output("logits", ["batch", K])
+    (tmp_path / "source").mkdir()
+    proto = graph.model()
+    return proto, zoo.save_external(proto, tmp_path / "source" / "big.onnx")
+
+
+@pytest.fixture
+def wide_head():
+    return LinearHead(np.random.default_rng(4).normal(size=(K, 80)), np.zeros(K), range(K))
+
+
+def test_external_data_go_with_the_file(zoo, big, wide_head, tmp_path):
+    proto, path = big
+    before = zoo.contents(tmp_path)
+    model = FrozenModel.load(path)
+    X = zoo.inputs()
+    z = zoo.embedding(proto, X, "wide_z")
+    assert_allclose(model.head.decision_function(z), zoo.run(path, X)["logits"], rtol=1e-4)
+    (tmp_path / "elsewhere").mkdir()
+    new = model.with_head(wide_head).save(tmp_path / "elsewhere" / "new.onnx")
+    assert sorted(os.listdir(new.parent)) == ["new.onnx", "new.onnx.data"]
+    onnx.checker.check_model(new, full_check=True)
+    after = zoo.contents(tmp_path)
+    assert {name: after[name] for name in before} == before
+    for file in before:
+        (tmp_path / file).unlink()  # the new file stands alone
+    logits = zoo.run(new, X)["logits"]
+    assert_allclose(logits, wide_head.decision_function(z), rtol=1e-4, atol=1e-4)
+    assert FrozenModel.load(new).nodes == model.nodes
+
+
+def test_external_data_do_not_overwrite_a_file_of_that_name(zoo, big, tmp_path):
+    model = FrozenModel.load(big[1])
+    (tmp_path / "n.onnx.data").write_text("precious")
+    with pytest.raises(InputError, match=r"n\.onnx\.data exists"):
+        model.save(tmp_path / "n.onnx")
+    model.save(tmp_path / "n.onnx", force=True)
+    X = zoo.inputs()
+    assert_array_equal(zoo.run(tmp_path / "n.onnx", X)["logits"], zoo.run(big[1], X)["logits"])
+
+
+def test_a_model_never_replaces_the_weights_it_reads(zoo, big, tmp_path):
+    model = FrozenModel.load(big[1])
+    before = zoo.contents(tmp_path)
+    with pytest.raises(InputError, match=r"big\.onnx\.data holds weights that the model reads"):
+        model.save(big[1], force=True)
+    assert zoo.contents(tmp_path) == before
+
+
+def test_external_data_are_found_from_any_folder(zoo, big, wide_head, tmp_path, monkeypatch):
+    proto, path = big
+    X = zoo.inputs()
+    z = zoo.embedding(proto, X, "wide_z")
+    monkeypatch.chdir(path.parent)
+    model = FrozenModel.load(path.name)
+    copies = [
+        model,
+        pickle.loads(pickle.dumps(model)),
+        model.with_head(wide_head),
+        pickle.loads(pickle.dumps(model.with_head(wide_head))),
+    ]
+    monkeypatch.chdir(tmp_path)
+    for i, copy in enumerate(copies[1:]):
+        assert_array_equal(OnnxEmbedder(copy, device="cpu").transform(X), z)
+        assert zoo.run(copy.save(tmp_path / f"{i}.onnx"), X)["logits"].shape == (40, K)
+
+
+def test_the_fingerprint_covers_external_data(zoo, big):
+    path = big[1]
+    before = FrozenModel.load(path).sha256()
+    data = path.with_name("big.onnx.data")
+    content = bytearray(data.read_bytes())
+    content[3] ^= 1
+    data.write_bytes(content)
+    assert FrozenModel.load(path).sha256() != before
+
+
+def test_missing_external_data_are_named(big):
+    path = big[1]
+    path.with_name("big.onnx.data").unlink()
+    with pytest.raises(ModelError, match=r"keeps weights in .*big\.onnx\.data, which is missing"):
+        FrozenModel.load(path)
+
+
+def test_truncated_external_data_are_named(big):
+    path = big[1]
+    data = path.with_name("big.onnx.data")
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(ModelError, match=r"big\.onnx is not a sound ONNX model"):
+        FrozenModel.load(path)
+
+
+@pytest.mark.parametrize("location", ["../secret.data", "link.data"])
+def test_external_data_outside_the_folder_are_refused(big, location, tmp_path):
+    path = big[1]
+    secret = tmp_path / "secret.data"
+    path.with_name("big.onnx.data").rename(secret)
+    (path.parent / "link.data").symlink_to(secret)
+    proto = onnx.load(path, load_external_data=False)
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match="outside its own folder"):
+        FrozenModel.load(path)
+
+
+# -- hostile files ----------------------------------------------------------------------------
+
+
+def test_what_is_not_a_file(tmp_path):
+    for path in (tmp_path / "nothing.onnx", tmp_path):
+        with pytest.raises(ModelError, match=f"{path.name} is not a file"):
+            FrozenModel.load(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"this is not a model\n", b"\x00" * 64, b"\xff" * 64, b"PK\x03\x04" + b"\x01" * 40,
+     b'{"json": true}', "ünïcödé\n".encode()],
+)  # fmt: skip
+def test_files_of_other_kinds(content, tmp_path):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"bad\.onnx") as error:
+        FrozenModel.load(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["json", "textproto", "txt"])
+def test_the_name_of_a_file_does_not_change_what_it_is(zoo, suffix, tmp_path):
+    path = tmp_path / f"m.{suffix}"
+    path.write_bytes(zoo.classifier(K).SerializeToString())
+    try:
+        head = FrozenModel.load(path).head
+    except ModelError as error:
+        head, said = None, str(error)
+    assert path.name in said if head is None else head.n_logits == K
+
+
+def test_truncated_files_and_random_damage_are_answered_in_one_sentence(zoo, tmp_path):
+    whole = zoo.classifier(K).SerializeToString()
+    path = tmp_path / "damaged.onnx"
+
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def damage(data):
+        content = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
+        for _ in range(data.draw(st.integers(0, 3))):
+            if content:
+                content[data.draw(st.integers(0, len(content) - 1))] = data.draw(
+                    st.integers(0, 255)
+                )
+        path.write_bytes(content)
+        try:
+            said = repr(FrozenModel.load(path).head)
+        except NtkitError as error:
+            said = str(error)
+        assert len(said.splitlines()) == 1
+
+    damage()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["fc.weight", "fc.bias"])
+def test_a_head_with_nan_weights_is_refused(zoo, bad, where, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.output("logits", ["batch", K])
+    graph.tensors[where].flat[0] = bad
+    with pytest.raises(ModelError, match=r"head of .*m\.onnx \(Gemm, 'logits'\) has NaN or inf"):
+        FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+
+
+def test_a_model_without_outputs_is_refused(zoo, tmp_path):
+    graph = zoo.body()
+    with pytest.raises(ModelError, match="no outputs"):
+        FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))

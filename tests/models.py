@@ -1,0 +1,155 @@
+"""Small ONNX classifiers as their exporters would write them: body, head, tail.
+
+Body: input ``x`` (N, 6) → Gemm, Relu → embedding ``z`` (N, 5). Loaded by the conftest files next
+to the tests as the fixture ``zoo``; the package itself never imports it.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+N_FEATURES, N_NEURONS = 6, 5
+FLOAT32 = np.dtype(np.float32)
+FLOAT = {
+    np.dtype(np.float16): TensorProto.FLOAT16,
+    np.dtype(np.float32): TensorProto.FLOAT,
+    np.dtype(np.float64): TensorProto.DOUBLE,
+}
+
+
+@dataclass
+class Graph:
+    """Parts of a model under construction."""
+
+    dtype: np.dtype = FLOAT32
+    nodes: list = field(default_factory=list)
+    tensors: dict = field(default_factory=dict)
+    outputs: list = field(default_factory=list)
+
+    def add(self, op, inputs, outputs, **attributes):
+        outputs = [outputs] if isinstance(outputs, str) else outputs
+        name = f"{op}_{outputs[0]}"
+        self.nodes.append(helper.make_node(op, inputs, outputs, name=name, **attributes))
+        return outputs[0]
+
+    def constant(self, name, array, dtype=None):
+        self.tensors[name] = np.asarray(array, dtype or self.dtype)
+        return name
+
+    def output(self, name, shape, kind=None):
+        kind = FLOAT[self.dtype] if kind is None else kind
+        self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
+
+    def model(self, inputs=None, opset=17, ir_version=8, metadata=None, batch="batch"):
+        if inputs is None:
+            inputs = [helper.make_tensor_value_info("x", FLOAT[self.dtype], [batch, N_FEATURES])]
+        graph = helper.make_graph(
+            self.nodes,
+            "classifier",
+            inputs,
+            self.outputs,
+            [numpy_helper.from_array(a, name) for name, a in self.tensors.items()],
+            doc_string="someone's classifier",
+        )
+        opsets = [helper.make_opsetid("", opset), helper.make_opsetid("ai.onnx.ml", 3)]
+        model = helper.make_model(
+            graph, opset_imports=opsets, ir_version=ir_version, producer_name="someone"
+        )
+        helper.set_model_props(model, metadata or {"author": "someone", "trained": "2024"})
+        return model
+
+
+def body(dtype=np.float32, seed=0):
+    """A graph with the embedding ``z`` and nothing after it."""
+    rng = np.random.default_rng(seed)
+    graph = Graph(np.dtype(dtype))
+    graph.constant("body.weight", rng.normal(size=(N_NEURONS, N_FEATURES)) / 2)
+    graph.constant("body.bias", rng.normal(size=N_NEURONS) / 2)
+    graph.add("Gemm", ["x", "body.weight", "body.bias"], "h", transB=1)
+    graph.add("Relu", ["h"], "z")
+    return graph
+
+
+def weights(n_logits, seed=1):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n_logits, N_NEURONS)), rng.normal(size=n_logits)
+
+
+def classifier(n_logits=3, dtype=np.float32, output=True, **options):
+    """The plain case: Gemm(transB=1) with a bias, output ``logits``."""
+    graph = body(dtype)
+    W, b = weights(n_logits)
+    graph.constant("fc.weight", W)
+    graph.constant("fc.bias", b)
+    graph.add("Gemm", ["z", "fc.weight", "fc.bias"], "logits", transB=1)
+    if output:
+        graph.output("logits", ["batch", n_logits])
+        return graph.model(**options)
+    return graph
+
+
+def save(model, path):
+    onnx.save(model, path)
+    return path
+
+
+def save_external(model, path):
+    """Save with every weight in ``NAME.data``."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    onnx.save(
+        copy,
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=f"{path.name}.data",
+        size_threshold=0,
+    )
+    return path
+
+
+def inputs(n_samples=40, dtype=np.float32, seed=2):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n_samples, N_FEATURES)).astype(dtype)
+
+
+def run(model, X, names=None):
+    """What ONNX Runtime computes: a dict of outputs. ``model`` is a proto or a path."""
+    if isinstance(model, onnx.ModelProto):
+        model = model.SerializeToString()
+    session = ort.InferenceSession(
+        model if isinstance(model, bytes) else str(model), providers=["CPUExecutionProvider"]
+    )
+    feed = X if isinstance(X, dict) else {session.get_inputs()[0].name: X}
+    names = names or [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feed), strict=True))
+
+
+def with_outputs(model, *names):
+    """The same model with inner tensors as outputs as well: ONNX Runtime's own intermediates."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    have = {output.name for output in copy.graph.output}
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in have)
+    return copy
+
+
+def embedding(model, X, name="z"):
+    """The embedding by ONNX Runtime, on the untouched graph."""
+    return run(with_outputs(model, name), X)[name]
+
+
+def initializers(model):
+    return {tensor.name: tensor.SerializeToString() for tensor in model.graph.initializer}
+
+
+def node_list(model):
+    return [(node.name, node.op_type, *node.input, "→", *node.output) for node in model.graph.node]
+
+
+def contents(folder):
+    """Every file under a folder with its bytes."""
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

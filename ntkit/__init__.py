@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ntkit._version import __version__
 
 if TYPE_CHECKING:
-    from ntkit._debias import Candidate, DebiasResult, debias
+    from ntkit._comparison import Candidate
+    from ntkit._debias import debias
+    from ntkit._result import DebiasResult
     from ntkit.estimators import NeuronTuneClassifier
     from ntkit.extraction import OnnxEmbedder
     from ntkit.frozen_model import FrozenModel
@@ -27,8 +29,8 @@ __all__ = [
 
 # Imported on first use, so that `import ntkit` stays light.
 _HOME = {
-    "Candidate": "ntkit._debias",
-    "DebiasResult": "ntkit._debias",
+    "Candidate": "ntkit._comparison",
+    "DebiasResult": "ntkit._result",
     "FrozenModel": "ntkit.frozen_model",
     "LinearHead": "ntkit.head",
     "NeuronTuneClassifier": "ntkit.estimators",

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,154 +15,19 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ntkit._comparison import CANDIDATES, Candidate, Comparison, LabelledEmbeddings
+from ntkit._result import MODEL_FILE, DebiasResult
 from ntkit._version import __version__
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
-from ntkit.export import Verification, random_inputs, save_verified
+from ntkit.export import random_inputs, save_verified
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, read_samples
 from ntkit.frozen_model import FrozenModel
-from ntkit.head import LinearHead
 
-__all__ = ["Candidate", "DebiasResult", "debias"]
+__all__ = ["debias"]
 
 Array = NDArray[Any]
 
 _VERIFY_ROWS = 256
-_MODEL = "debiased.onnx"
-
-
-@dataclass(frozen=True)
-class DebiasResult:
-    """What :func:`debias` did.
-
-    Attributes
-    ----------
-    model : FrozenModel
-        The debiased model.
-    head : LinearHead
-        Its head.
-    estimator : NeuronTuneClassifier
-        The chosen candidate, fitted on standardised embeddings.
-    candidates : tuple of Candidate
-        All rows, the original head first.
-    suppressed : ndarray of int
-        Indices of the suppressed neurons.
-    n_live : int
-        Neurons that vary on the held-out set.
-    verification : Verification
-        What ONNX Runtime computes against NumPy.
-    evaluated_on : str
-        "test set", or "held-out set" where no test set was given.
-    path : pathlib.Path or None
-        The folder written.
-    notes : tuple of str
-        What a reader should know about this run.
-    """
-
-    model: FrozenModel
-    head: LinearHead
-    estimator: NeuronTuneClassifier
-    candidates: tuple[Candidate, ...]
-    suppressed: Array
-    n_live: int
-    verification: Verification | None
-    evaluated_on: str
-    path: Path | None
-    notes: tuple[str, ...]
-
-    @property
-    def chosen(self) -> Candidate:
-        """The row of the head that was written."""
-        return next(c for c in self.candidates if c.chosen)
-
-    def table(self) -> str:
-        """All candidates as a Markdown table; accuracies in percent."""
-        groups = any(c.worst_group is not None for c in self.candidates)
-        header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
-        rows = [header + (["worst group"] if groups else [])]
-        for c in self.candidates:
-            cells = [
-                f"{c.name}{' ←' if c.chosen else ''}",
-                str(c.n_suppressed),
-                _with_spread(c.score, c.spread.get("score"), digits=3, factor=1),
-                _with_spread(c.average, c.spread.get("average")),
-                _with_spread(c.worst_class, c.spread.get("worst_class")),
-            ]
-            if groups:
-                cells.append(_with_spread(c.worst_group, c.spread.get("worst_group")))
-            rows.append(cells)
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        return "\n".join(lines)
-
-    def verdict(self) -> str:
-        """One sentence: did silencing neurons help, by the held-out score."""
-        chosen, original = self.chosen, self.candidates[0]
-        others = [c for c in self.candidates if c is not chosen]
-        random = next(c for c in others if c.name.startswith("random mask"))
-        plain = max((c for c in others if not c.n_suppressed and c is not original), key=_score)
-        if original.score > max(map(_score, self.candidates[1:])):
-            return (
-                f"By the held-out score no candidate beats the {original.name} "
-                f"({original.score:.3f}; the head written {chosen.score:.3f}): keep the original "
-                "model."
-            )
-        if not chosen.n_suppressed:
-            masks = [c for c in others if c.n_suppressed and c is not random]
-            if not masks:
-                return "No rule found a neuron to silence here."
-            masked = max(masks, key=_score)
-            outcome = "would have helped" if masked.score > chosen.score else "did not help"
-            return (
-                f"Silencing neurons {outcome} here, by the held-out score: {chosen.score:.3f} for "
-                f"{chosen.name} retraining, {masked.score:.3f} for the best with suppression "
-                f"({masked.name})."
-            )
-        helped = chosen.score > max(random.score, plain.score)
-        return (
-            f"Silencing {chosen.n_suppressed} of {self.n_live} live neurons "
-            f"{'helped' if helped else 'did not help'}, by the held-out score: "
-            f"{chosen.score:.3f}, against {plain.score:.3f} for the best retraining without "
-            f"suppression ({plain.name}) and {random.score:.3f} for random masks of the same size."
-        )
-
-    def summary(self) -> str:
-        """The table and what to know about it, as text."""
-        lines = [
-            self.table(),
-            "",
-            f"Accuracies in % on the {self.evaluated_on}; ← marks the head that was written. The "
-            "held-out score needs no group labels: worst class + half the worst class × "
-            "correctness cell.",
-            self.verdict(),
-            *([_checked(self.verification)] if self.verification else []),
-            *self.notes,
-        ]
-        if self.path is not None:
-            lines.append(f"Written: {self.path / _MODEL}")
-        return "\n".join(lines)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
-        return {
-            "candidates": [asdict(c) for c in self.candidates],
-            "chosen": self.chosen.name,
-            "parameters": {
-                k: v
-                for k, v in self.estimator.get_params().items()
-                if v is None or isinstance(v, bool | int | float | str)
-            },
-            "suppressed_neurons": self.suppressed.tolist(),
-            "n_live": self.n_live,
-            "classes": self.head.classes.tolist(),
-            "evaluated_on": self.evaluated_on,
-            "verdict": self.verdict(),
-            "verification": asdict(self.verification) if self.verification else None,
-            "notes": list(self.notes),
-            "model": str(self.path / _MODEL) if self.path else None,
-            "version": __version__,
-        }
 
 
 def debias(
@@ -447,7 +312,7 @@ def _written(
         folder = Path(temporary) / "out"
         folder.mkdir()
         check = save_verified(
-            draft.model, folder / _MODEL, original=original, X=X, head=draft.head, device=device
+            draft.model, folder / MODEL_FILE, original=original, X=X, head=draft.head, device=device
         )
         result = replace(draft, verification=check)
         if draft.path is not None:
@@ -457,25 +322,3 @@ def _written(
                 os.replace(draft.path, Path(temporary) / "replaced")
             os.replace(folder, draft.path)
     return result
-
-
-def _score(candidate: Candidate) -> float:
-    return candidate.score
-
-
-def _checked(check: Verification) -> str:
-    return (
-        f"ONNX Runtime against NumPy: largest relative difference of logits "
-        f"{check.logit_difference:.1e} on {check.n_samples} samples; node list "
-        f"{'unchanged' if check.same_nodes else 'changed'}, inputs and outputs "
-        f"{'unchanged' if check.same_signature else 'changed'}."
-    )
-
-
-def _with_spread(
-    value: float | None, spread: float | None, digits: int = 1, factor: float = 100
-) -> str:
-    if value is None:
-        return "–"
-    text = f"{factor * value:.{digits}f}"
-    return text if spread is None else f"{text} ± {factor * spread:.{digits}f}"

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import DecodeError
 
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError, NtkitError
 from ntkit.frozen_model._constants import dtype_of
 from ntkit.frozen_model._edit import append_head, replace_weights
+from ntkit.frozen_model._files import fingerprint, one_line, read_model, write_model
+from ntkit.frozen_model._graph import TensorInfo, extract_up_to, info_of, value_named
 from ntkit.frozen_model._linear_layer import (
     LinearLayer,
     find_linear_layer,
@@ -30,19 +27,6 @@ from ntkit.head import LinearHead
 __all__ = ["FrozenModel", "TensorInfo"]
 
 _CLASSES = "ntkit.classes"
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """Name, shape (names for dynamic axes, None where unknown) and element type of a tensor."""
-
-    name: str
-    shape: tuple[int | str | None, ...] | None
-    dtype: str
-
-    def __str__(self) -> str:
-        shape = "unknown shape" if self.shape is None else f"({', '.join(map(str, self.shape))})"
-        return f"{self.name} {shape} {self.dtype}"
 
 
 class FrozenModel:
@@ -104,11 +88,11 @@ class FrozenModel:
         self.folder = path.parent.resolve() if path is not None else folder
         self.located_by = {"logits": None, "embedding": None, **(located_by or {})}
         self.metadata = dict(model.metadata_props)
-        self.embedding = _info(embedding)
-        self.logits = _info(layer.logits) if layer else None
+        self.embedding = info_of(embedding)
+        self.logits = info_of(layer.logits) if layer else None
         self.logit_scale = layer.scale if layer else 1.0
-        self.inputs = tuple(_info(v) for v in model.graph.inputs if not v.is_initializer())
-        self.outputs = tuple(_info(v) for v in model.graph.outputs)
+        self.inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
+        self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         self.has_class_names = False
         self.head = self._read_head(classes) if layer else None
 
@@ -142,14 +126,14 @@ class FrozenModel:
             If no linear last layer is found, or more than one.
         """
         path = Path(path).absolute()
-        model = _read(path)
+        model = read_model(path)
         located_by = {"logits": logits, "embedding": embedding}
         try:
             layer, value = _located(model.graph, **located_by)
         except NtkitError:
             raise
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ModelError(f"{path} is not a sound ONNX model: {_one_line(error)}.") from error
+            raise ModelError(f"{path} is not a sound ONNX model: {one_line(error)}.") from error
         if layer is not None and not (
             np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()
         ):
@@ -212,15 +196,7 @@ class FrozenModel:
 
         It is the file's own SHA-256; weights kept as external data are hashed with it.
         """
-        if self.path is None:
-            proto = self.to_proto().SerializeToString(deterministic=True)
-            parts = [hashlib.sha256(proto)]
-        else:
-            parts = [_digest(self.path)]
-        parts += [_digest(path) for path in _external_files(self._model)]
-        if len(parts) == 1:
-            return parts[0].hexdigest()
-        return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()
+        return fingerprint(self._model, self.path)
 
     def describe(self) -> dict[str, Any]:
         """What was found, as plain values: the content of ``ntkit inspect``."""
@@ -271,9 +247,7 @@ class FrozenModel:
         outputs = [self.embedding.name]
         if logits and self.logits is not None:
             outputs.append(self.logits.name)
-        graph = self._model.graph
-        reached = _reached_inputs(graph, outputs)
-        cut = ir.convenience.extract(graph, reached, outputs)
+        cut = extract_up_to(self._model.graph, outputs)
         for value, original in zip(cut.outputs, outputs, strict=True):
             dtype = dtype_of(self._layer.weight_at[0].inputs[1]) if self._layer else None
             if value.type is None and dtype is not None:
@@ -458,73 +432,7 @@ class FrozenModel:
         ModelError
             If the model does not pass ONNX's checker.
         """
-        path = Path(path)
-        sources = _external_files(self._model)
-        external = f"{path.name}.data" if sources else None
-        data = path.with_name(external) if external else None
-        for target in (path, data):
-            if target is None or not os.path.lexists(target):
-                continue
-            if target.is_dir() or not force:
-                mend = "" if target.is_dir() else " or pass --force (force=True)"
-                raise InputError(f"{target} exists; choose another name{mend}.")
-            if any(source.exists() and target.samefile(source) for source in sources):
-                raise InputError(
-                    f"{target} holds weights that the model reads; choose another name."
-                )
-        if not path.parent.is_dir():
-            raise InputError(f"The folder {path.parent} does not exist; make it first.")
-        with _saying_what_failed(path):
-            work = tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent)
-        with work as folder:
-            temporary = Path(folder) / path.name
-            with _saying_what_failed(path):
-                ir.save(self._model, temporary, external_data=external)
-                onnx.checker.check_model(temporary)
-            if verify is not None:
-                verify(temporary)
-            with _saying_what_failed(path):
-                if data is not None and (Path(folder) / data.name).exists():
-                    os.replace(Path(folder) / data.name, data)
-                os.replace(temporary, path)
-        return path
-
-
-@contextmanager
-def _saying_what_failed(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except onnx.checker.ValidationError as error:
-        raise ModelError(
-            f"{path} was not written, because ONNX's checker refuses it: {_one_line(error)}."
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}.") from error
-
-
-def _read(path: Path) -> ir.Model:
-    if not path.is_file():
-        raise ModelError(f"{path} is not a file; give the path of an ONNX model.")
-    try:
-        model = ir.load(path)
-    except DecodeError as error:
-        raise ModelError(f"{path} is not an ONNX model (not a valid protobuf file).") from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error}.") from error
-    except Exception as error:  # onnx-ir takes a file apart without one class for what is broken
-        raise ModelError(f"{path} cannot be read as an ONNX model: {_one_line(error)}.") from error
-    if not model.graph.outputs:
-        raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
-    folder = path.parent.resolve()
-    for file in _external_files(model):
-        if not file.is_file():
-            raise ModelError(f"{path} keeps weights in {file}, which is missing; copy it there.")
-        if not file.resolve().is_relative_to(folder):
-            raise ModelError(
-                f"{path} keeps weights in {file.resolve()}, outside its own folder, which ONNX "
-                "does not allow; copy both files into one folder."
-            )
-    return model
+        return write_model(self._model, Path(path), force=force, verify=verify)
 
 
 def _located(
@@ -537,7 +445,7 @@ def _located(
         layer = linear_layer_at(graph, embedding, logits)
     if layer is not None:
         return layer, layer.embedding
-    return None, _value_named(graph, embedding or "")
+    return None, value_named(graph, embedding or "")
 
 
 def _restored(
@@ -554,54 +462,3 @@ def _restored(
     return FrozenModel(
         model, layer, value, classes=classes, path=path, folder=folder, located_by=located_by
     )
-
-
-def _external_files(model: ir.Model) -> list[Path]:
-    """Files outside the model's own that hold some of its weights."""
-    tensors = (v.const_value for graph in model.graphs() for v in graph.initializers.values())
-    return sorted({Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)})
-
-
-def _digest(path: Path) -> Any:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256")
-
-
-def _one_line(error: Exception) -> str:
-    """Write another library's error as the end of a sentence."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip().rstrip(".") if lines else type(error).__name__
-
-
-def _value_named(graph: ir.Graph, name: str) -> ir.Value:
-    for value in ir.convenience.create_value_mapping(graph).values():
-        if value.name == name:
-            return value
-    raise HeadNotFoundError(f"The model has no tensor named {name!r}.")
-
-
-def _reached_inputs(graph: ir.Graph, outputs: list[str]) -> list[ir.Value]:
-    """Graph inputs that the outputs are computed from, in the graph's order."""
-    values = ir.convenience.create_value_mapping(graph)
-    seen, waiting = set[int](), [values[name] for name in outputs]
-    while waiting:
-        value = waiting.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        node = value.producer()
-        if node is not None:
-            waiting += [v for v in node.inputs if v is not None]
-            for attribute in node.attributes.values():  # bodies of If and Loop read outer values
-                if attribute.type == ir.AttributeType.GRAPH:
-                    inner = attribute.as_graph()
-                    waiting += [v for n in inner.all_nodes() for v in n.inputs if v is not None]
-    return [value for value in graph.inputs if id(value) in seen and not value.is_initializer()]
-
-
-def _info(value: ir.Value) -> TensorInfo:
-    shape = None
-    if value.shape is not None:
-        shape = tuple(d if isinstance(d, int) else d.value for d in value.shape)
-    dtype = "float32" if value.dtype is None else str(value.dtype.name).lower()
-    return TensorInfo(value.name or "", shape, {"float": "float32"}.get(dtype, dtype))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ntkit.estimators._identification import Rows
+from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
+from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 
-__all__ = ["LinearHeadClassifier"]
+__all__ = ["LastLayerClassifier", "LinearHeadClassifier"]
+
+Array = NDArray[Any]
 
 
 class LinearHeadClassifier(ClassifierMixin, BaseEstimator):
@@ -46,3 +54,108 @@ class LinearHeadClassifier(ClassifierMixin, BaseEstimator):
     def _embeddings(self, X: ArrayLike) -> NDArray[Any]:
         check_is_fitted(self, "coef_")
         return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+
+
+class LastLayerClassifier(LinearHeadClassifier):
+    """Base of the estimators that retrain a head with the solver.
+
+    A subclass has the parameters ``C``, ``tol``, ``max_iter`` and ``device``, and ``head`` where
+    it starts from an original head.
+    """
+
+    _shared_constraints: ClassVar[dict[str, list[Any]]] = {
+        "C": [Interval(Real, 0, None, closed="right")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "device": [StrOptions({"cpu", "cuda", "auto"})],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+    C: float
+    tol: float
+    max_iter: int
+    device: str
+    head: LinearHead | None
+    erm_head_: LinearHead
+    n_iter_: Array
+
+    def _fit_head(
+        self,
+        rows: Rows,
+        weight: Array,
+        *,
+        gains: Array | None = None,
+        start: Solution | None = None,
+        C: float | None = None,
+    ) -> Solution:
+        """Fit a head on rows with weights, to the optimum of scikit-learn's objective."""
+        return fit_linear_head(
+            rows.X,
+            rows.y_index,
+            weight,
+            n_classes=len(self.classes_),
+            C=self.C if C is None else C,
+            gains=gains,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            start=start,
+            device=resolve_device(self.device),
+        )
+
+    def _set_head(self, solution: Solution) -> None:
+        self.coef_, self.intercept_ = solution.coef, solution.intercept
+        self.n_iter_ = np.array([max(1, solution.n_iter)])
+
+    def _rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        check_classification_targets(y)
+        self.classes_, y_index = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError(
+                f"A classifier needs samples of at least 2 classes; y holds 1 class: "
+                f"{self.classes_[0].item()!r}."
+            )
+        weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+        if (weight < 0).any():
+            raise InputError("sample_weight holds negative values; weights must be >= 0.")
+        empty = np.bincount(y_index, weights=weight) <= 0
+        if empty.any():
+            raise InputError(
+                f"The class {self.classes_[empty][0].item()!r} has no sample of positive weight."
+            )
+        return Rows(X, y_index, weight)
+
+    def _heldout_rows(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> Rows:
+        if y is None:
+            raise InputError("X_val needs its labels; pass y_val as well.")
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=False)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise InputError(
+                f"y_val holds labels that y does not: {unknown[:5].tolist()}; use the same labels."
+            )
+        weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+        return Rows(np.asarray(X, dtype=dtype), np.searchsorted(self.classes_, y), weight)
+
+    def _original_head(self, tune: Rows) -> Solution:
+        """The head given, in the order of ``classes_``, or an ERM head fitted on the rows."""
+        if self.head is None:
+            solution = self._fit_head(tune, tune.weight)
+            self.erm_head_ = LinearHead(solution.coef, solution.intercept, self.classes_)
+            return solution
+        if self.head.n_neurons != tune.X.shape[1]:
+            raise InputError(
+                f"The head reads {self.head.n_neurons} neurons, but X has {tune.X.shape[1]} "
+                "columns; pass the embeddings of the head's own model."
+            )
+        missing = np.setdiff1d(self.head.classes, self.classes_)
+        if len(missing) and np.isin(self.classes_, self.head.classes).all():
+            raise InputError(f"y holds no sample of class {missing[0].item()!r} of the head.")
+        self.erm_head_ = self.head.aligned_to(self.classes_)
+        return Solution(
+            self.erm_head_.coef.astype(tune.X.dtype),
+            self.erm_head_.intercept.astype(tune.X.dtype),
+            0,
+        )

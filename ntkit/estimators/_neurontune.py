@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,10 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from ntkit.estimators._base import LinearHeadClassifier
+from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._identification import (
     Rows,
     class_logits,
@@ -24,9 +23,8 @@ from ntkit.estimators._identification import (
     hold_out,
 )
 from ntkit.estimators._masking import Mask, make_mask, warn_about
-from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
+from ntkit.estimators._solver import Solution
 from ntkit.estimators._weights import class_weighted, correctness_balanced
-from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.spuriousness import contributions, live_neurons, sfit, spuriousness_scores
 
@@ -36,7 +34,7 @@ Array = NDArray[Any]
 _logger = logging.getLogger(__name__)
 
 
-class NeuronTuneClassifier(LinearHeadClassifier):
+class NeuronTuneClassifier(LastLayerClassifier):
     r"""Last-layer retraining on the neurons that are not spurious (NeuronTune).
 
     Needs embeddings and class labels; no group labels.
@@ -188,14 +186,7 @@ class NeuronTuneClassifier(LinearHeadClassifier):
         ],
         "error_weight": [Interval(Real, 0, None, closed="neither"), StrOptions({"balanced"})],
         "head": [LinearHead, None],
-        "C": [Interval(Real, 0, None, closed="right")],
-        "class_weight": [StrOptions({"balanced"}), dict, None],
-        "tol": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "device": [StrOptions({"cpu", "cuda", "auto"})],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        **LastLayerClassifier._shared_constraints,
     }
 
     def __init__(
@@ -290,7 +281,7 @@ class NeuronTuneClassifier(LinearHeadClassifier):
         tune, identify, folds = self._sets(rows, X_val, y_val, sample_weight_val, split_seed)
         fit = self._head_fitter()
 
-        original = self._original_head(tune, fit)
+        original = self._original_head(tune)
         first_folds = None if self.head is not None else folds
         logits, identify = self._predictions(
             original, tune, tune.weight, identify, first_folds, fit
@@ -317,8 +308,7 @@ class NeuronTuneClassifier(LinearHeadClassifier):
             self._log("round %d: %d neurons suppressed", round_ + 1, mask.everywhere.sum())
 
         self._keep(mask)
-        self.coef_, self.intercept_ = current.coef, current.intercept
-        self.n_iter_ = np.array([current.n_iter])
+        self._set_head(current)
         final = _wrong(class_logits(current, identify.X), identify)
         self.sfit_ = sfit(self._scores_of(identify.X, identify, final))
         return self
@@ -338,31 +328,12 @@ class NeuronTuneClassifier(LinearHeadClassifier):
 
     # -- the sets ---------------------------------------------------------------------------
 
-    def _rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
-        check_classification_targets(y)
-        self.classes_, y_index = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError(
-                f"A classifier needs samples of at least 2 classes; y holds 1 class: "
-                f"{self.classes_[0].item()!r}."
-            )
-        weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
-        if (weight < 0).any():
-            raise InputError("sample_weight holds negative values; weights must be >= 0.")
-        empty = np.bincount(y_index, weights=weight) <= 0
-        if empty.any():
-            raise InputError(
-                f"The class {self.classes_[empty][0].item()!r} has no sample of positive weight."
-            )
-        return Rows(X, y_index, weight)
-
     def _sets(
         self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any, seed: int
     ) -> tuple[Rows, Rows, list[tuple[Array, Array]] | None]:
         """Tuning rows, identification rows, and the folds where the two are the same."""
         if X_val is not None:
-            return rows, self._identification_rows(X_val, y_val, weight_val, rows.X.dtype), None
+            return rows, self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype), None
         if self.identification == "train":
             return rows, rows, None
         if isinstance(self.identification, Real) and not isinstance(self.identification, Integral):
@@ -370,59 +341,12 @@ class NeuronTuneClassifier(LinearHeadClassifier):
             return (*split, None) if split else (rows, rows, None)
         return rows, rows, folds_of(self.identification, rows, seed)
 
-    def _identification_rows(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> Rows:
-        if y is None:
-            raise InputError("X_val needs its labels; pass y_val as well.")
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=False)
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise InputError(
-                f"y_val holds labels that y does not: {unknown[:5].tolist()}; use the same labels."
-            )
-        weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
-        return Rows(np.asarray(X, dtype=dtype), np.searchsorted(self.classes_, y), weight)
-
     # -- heads and outcomes -----------------------------------------------------------------
 
     def _head_fitter(self, mask: Mask | None = None) -> Callable[[Rows, Array], Solution]:
         """Return what fits a head on rows with given weights, on masked neurons."""
-        device = resolve_device(self.device)
         gains = None if mask is None else 1 - self.suppression * mask.columns
-
-        def fit(rows: Rows, weight: Array) -> Solution:
-            return fit_linear_head(
-                rows.X,
-                rows.y_index,
-                weight,
-                n_classes=len(self.classes_),
-                C=self.C,
-                gains=gains,
-                tol=self.tol,
-                max_iter=self.max_iter,
-                device=device,
-            )
-
-        return fit
-
-    def _original_head(self, tune: Rows, fit: Callable[[Rows, Array], Solution]) -> Solution:
-        if self.head is None:
-            solution = fit(tune, tune.weight)
-            self.erm_head_ = LinearHead(solution.coef, solution.intercept, self.classes_)
-            return solution
-        if self.head.n_neurons != tune.X.shape[1]:
-            raise InputError(
-                f"The head reads {self.head.n_neurons} neurons, but X has {tune.X.shape[1]} "
-                "columns; pass the embeddings of the head's own model."
-            )
-        missing = np.setdiff1d(self.head.classes, self.classes_)
-        if len(missing) and np.isin(self.classes_, self.head.classes).all():
-            raise InputError(f"y holds no sample of class {missing[0].item()!r} of the head.")
-        self.erm_head_ = self.head.aligned_to(self.classes_)
-        return Solution(
-            self.erm_head_.coef.astype(tune.X.dtype),
-            self.erm_head_.intercept.astype(tune.X.dtype),
-            0,
-        )
+        return partial(self._fit_head, gains=gains)
 
     def _predictions(
         self,

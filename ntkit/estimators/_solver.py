@@ -64,6 +64,8 @@ def fit_linear_head(
     tol: float = 1e-5,
     max_iter: int = 1000,
     start: Solution | None = None,
+    offset: Array | None = None,
+    fit_intercept: bool = True,
     device: str = "cpu",
 ) -> Solution:
     """Fit a linear head to its optimum.
@@ -89,6 +91,10 @@ def fit_linear_head(
         Most iterations; a ConvergenceWarning when they do not suffice.
     start : Solution, optional
         Where to start from.
+    offset : ndarray of shape (N, K), optional
+        Fixed logits that the head's are added to.
+    fit_intercept : bool
+        Whether there is a (never penalised) bias; without one it is 0.
     device : {"cpu", "cuda"}
         Where the two products of a pass run.
 
@@ -105,7 +111,7 @@ def fit_linear_head(
     weight = weight / total
 
     forward, backward = _products(rows, device)
-    mean = backward(weight[:, None])[:, 0]
+    mean = backward(weight[:, None])[:, 0] if fit_intercept else np.zeros(len(kept))
     inner = 0.25 if n_logits == 1 else 1 / n_logits
     with np.errstate(divide="ignore"):
         penalty = 1 / (C * total * np.atleast_2d(gains[..., kept]) ** 2)  # inf: silenced
@@ -117,8 +123,10 @@ def fit_linear_head(
         U = flat.reshape(n_logits, -1)
         W = basis.weights(U[:, :-1])
         logits = forward(W.T) + (U[:, -1] / np.sqrt(inner) - W @ mean)
+        if offset is not None:
+            logits = logits + offset
         value, residual = loss(logits, y_index, weight)
-        slope = residual.sum(axis=0)
+        slope = residual.sum(axis=0) if fit_intercept else np.zeros(n_logits)
         gradient = backward(residual).T - slope[:, None] * mean + penalty * W
         value += 0.5 * float((penalty * W**2).sum())
         return value, np.column_stack([basis.gradient(gradient), slope / np.sqrt(inner)]).ravel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
@@ -32,6 +33,18 @@ __all__ = ["NeuronTuneClassifier"]
 
 Array = NDArray[Any]
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What stage one found: sets, folds (where the two sets are one), original head, scores."""
+
+    tune: Rows
+    identify: Rows
+    folds: list[tuple[Array, Array]] | None
+    seed: int
+    original: Solution
+    scores: Array
 
 
 class NeuronTuneClassifier(LastLayerClassifier):
@@ -275,43 +288,52 @@ class NeuronTuneClassifier(LastLayerClassifier):
         DeviceError
             If ``device="cuda"`` and there is no GPU.
         """
-        rows = self._rows(X, y, sample_weight)
-        rng = check_random_state(self.random_state)
-        split_seed = int(rng.randint(np.iinfo(np.int32).max))
-        tune, identify, folds = self._sets(rows, X_val, y_val, sample_weight_val, split_seed)
-        fit = self._head_fitter()
+        stage = self._identify(self._rows(X, y, sample_weight), X_val, y_val, sample_weight_val)
+        current = self._retrain(stage, self._tuning_weight(stage))
+        final = _wrong(class_logits(current, stage.identify.X), stage.identify)
+        self.sfit_ = sfit(self._scores_of(stage.identify.X, stage.identify, final))
+        return self
 
+    def _identify(self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any) -> _Stage:
+        """Stage one: the original head and its scores. Nothing here depends on the threshold."""
+        rng = check_random_state(self.random_state)
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        tune, identify, folds = self._sets(rows, X_val, y_val, weight_val, seed)
         original = self._original_head(tune)
         first_folds = None if self.head is not None else folds
         logits, identify = self._predictions(
-            original, tune, tune.weight, identify, first_folds, fit
+            original, tune, tune.weight, identify, first_folds, self._fit_head
         )
-        weight = self._tuning_weight(tune, folds, fit, split_seed, original)
-        self.tuning_weight_ = weight
         self.n_errors_ = np.bincount(
             identify.y_index[_wrong(logits, identify) & (identify.weight > 0)],
             minlength=len(self.classes_),
         )
+        self.live_ = live_neurons(identify.X, identify.weight)
+        return _Stage(
+            tune, identify, folds, seed, original, self._score(identify, logits, original)
+        )
 
-        current, mask = original, None
+    def _retrain(self, stage: _Stage, weight: Array, start: Solution | None = None) -> Solution:
+        """Stage two: masks, and the head retrained on what they leave."""
+        self.tuning_weight_ = weight
+        scores, identify, mask = stage.scores, stage.identify, None
+        current = stage.original
         for round_ in range(self.n_rounds):
             if mask is not None:
                 logits, identify = self._predictions(
-                    current, tune, weight, identify, folds, self._head_fitter(mask)
+                    current, stage.tune, weight, identify, stage.folds, self._head_fitter(mask)
                 )
-            scores = self._score(identify, logits, current)
-            found = self._mask(scores, identify, mask)
+                scores = self._score(identify, logits, current)
+            found = self._mask(scores, mask)
             if mask is not None and np.array_equal(found.columns, mask.columns):
                 break
             mask = found
-            current = self._head_fitter(mask)(tune, weight)
+            current = self._head_fitter(mask, start)(stage.tune, weight)
             self._log("round %d: %d neurons suppressed", round_ + 1, mask.everywhere.sum())
-
+        self.spuriousness_scores_ = scores
         self._keep(mask)
         self._set_head(current)
-        final = _wrong(class_logits(current, identify.X), identify)
-        self.sfit_ = sfit(self._scores_of(identify.X, identify, final))
-        return self
+        return current
 
     def _keep(self, mask: Mask | None) -> None:
         if mask is not None:
@@ -343,10 +365,11 @@ class NeuronTuneClassifier(LastLayerClassifier):
 
     # -- heads and outcomes -----------------------------------------------------------------
 
-    def _head_fitter(self, mask: Mask | None = None) -> Callable[[Rows, Array], Solution]:
+    def _head_fitter(
+        self, mask: Mask, start: Solution | None = None
+    ) -> Callable[[Rows, Array], Solution]:
         """Return what fits a head on rows with given weights, on masked neurons."""
-        gains = None if mask is None else 1 - self.suppression * mask.columns
-        return partial(self._fit_head, gains=gains)
+        return partial(self._fit_head, gains=1 - self.suppression * mask.columns, start=start)
 
     def _predictions(
         self,
@@ -367,36 +390,31 @@ class NeuronTuneClassifier(LastLayerClassifier):
             return logits, identify
         return logits, Rows(identify.X, identify.y_index, np.where(tested, identify.weight, 0.0))
 
-    def _tuning_weight(
-        self,
-        tune: Rows,
-        folds: list[tuple[Array, Array]] | None,
-        fit: Callable[[Rows, Array], Solution],
-        seed: int,
-        original: Solution,
-    ) -> Array:
+    def _tuning_weight(self, stage: _Stage) -> Array:
+        """Sample weight times class weight times error weight, for each retraining sample."""
+        tune = stage.tune
         balanced = class_weighted(tune.weight, tune.y_index, self.classes_, self.class_weight)
         if self.error_weight == 1:
             return balanced
-        reference = (
-            class_weighted(tune.weight, tune.y_index, self.classes_, "balanced")
-            if self.error_weight == "balanced"
-            else tune.weight
-        )
-        if self.error_weight != "balanced" and self.head is not None:
-            logits = class_logits(original, tune.X)
-        else:
-            folds = folds or folds_of(5, tune, seed)
-            if folds is None:
-                logits = class_logits(fit(tune, reference), tune.X)
-            else:
-                logits, _ = cross_fitted_logits(
-                    tune, reference, folds, fit, len(self.classes_), self.n_jobs
-                )
-        wrong = _wrong(logits, tune)
         if self.error_weight == "balanced":
+            reference = class_weighted(tune.weight, tune.y_index, self.classes_, "balanced")
+            wrong = _wrong(self._unseen_logits(stage, reference), tune)
             return correctness_balanced(balanced, tune.y_index, wrong)
-        return np.where(wrong, self.error_weight, 1.0) * balanced
+        if self.head is not None:
+            logits = class_logits(stage.original, tune.X)
+        else:
+            logits = self._unseen_logits(stage, tune.weight)
+        return np.where(_wrong(logits, tune), self.error_weight, 1.0) * balanced
+
+    def _unseen_logits(self, stage: _Stage, weight: Array) -> Array:
+        """Logits of the retraining samples, each from a head that was fitted without it."""
+        folds = stage.folds or folds_of(5, stage.tune, stage.seed)
+        if folds is None:
+            return class_logits(self._fit_head(stage.tune, weight), stage.tune.X)
+        logits, _ = cross_fitted_logits(
+            stage.tune, weight, folds, self._fit_head, len(self.classes_), self.n_jobs
+        )
+        return logits
 
     # -- scores and mask --------------------------------------------------------------------
 
@@ -418,17 +436,15 @@ class NeuronTuneClassifier(LastLayerClassifier):
             values = contributions(values, identify.y_index, coef, logits)
         if self.activation == "magnitude":
             values = np.abs(values)
-        self.spuriousness_scores_ = self._scores_of(
+        return self._scores_of(
             values,
             identify,
             _wrong(logits, identify),
             statistic="mean" if self.statistic == "mean" else "median",
             standardize=self.standardize,
         )
-        return self.spuriousness_scores_
 
-    def _mask(self, scores: Array, identify: Rows, before: Mask | None) -> Mask:
-        self.live_ = live_neurons(identify.X, identify.weight)
+    def _mask(self, scores: Array, before: Mask | None) -> Mask:
         mask = make_mask(
             scores,
             self.live_,

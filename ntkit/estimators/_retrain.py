@@ -38,17 +38,41 @@ def retrain_head(
     X : array-like of shape (N, D)
         Embeddings.
     y : array-like of shape (N,)
-        Class labels.
+        Class labels, of two classes or more.
     sample_weight : array-like of shape (N,), optional
-        Weights.
-    class_weight, C, tol, max_iter, device
+        Weights; a sample of weight 0 counts as absent.
+    class_weight : "balanced", dict or None, default="balanced"
         As in :class:`NeuronTuneClassifier`.
     suppressed : array-like of bool, shape (D,), optional
         Neurons that get zero weights.
+    C : float, default=1.0
+        Inverse strength of the L2 penalty, as there.
+    tol : float, default=1e-5
+        Tolerance of the solver.
+    max_iter : int, default=1000
+        Most iterations of the solver.
+    device : {"cpu", "cuda", "auto"}, default="cpu"
+        Where the head is fitted, as there.
 
     Returns
     -------
     LinearHead
+        Its classes are the sorted labels.
+
+    Raises
+    ------
+    ValueError
+        If X is not a finite 2-D array, X and y differ in length, there is one class only, or a
+        parameter is out of range.
+    DeviceError
+        If ``device="cuda"`` and there is no GPU.
+    MissingDependencyError
+        If ``device="cuda"`` and PyTorch is not installed.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If ``max_iter`` iterations do not reach ``tol``.
 
     Examples
     --------

@@ -67,17 +67,31 @@ class Candidate:
         Label-free score on the held-out set: worst class + half the worst class × correctness
         cell (:func:`ntkit.metrics.worst_class_cell_accuracy`).
     average, worst_class : float
-        Accuracies on the evaluation set.
+        Accuracies on the evaluation set, in [0, 1].
     worst_group : float or None
-        Where group labels are given.
+        Accuracy of the worst group there, where group labels are given.
     n_suppressed : int
         Suppressed neurons.
-    spread : dict
+    spread : dict of str to float
         Standard deviation of the figures over draws (random masks).
     note : str
         What the estimator warned of.
     chosen : bool
         Whether this is the head that was written.
+
+    Examples
+    --------
+    >>> from ntkit import Candidate
+    >>> row = Candidate(
+    ...     "class-balanced",
+    ...     score=1.2,
+    ...     average=0.9,
+    ...     worst_class=0.8,
+    ...     worst_group=None,
+    ...     n_suppressed=0,
+    ... )
+    >>> row.name, row.average, row.chosen
+    ('class-balanced', 0.9, False)
     """
 
     name: str

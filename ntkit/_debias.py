@@ -84,7 +84,7 @@ def debias(
         is a ridge of weight 1 on the mean loss.
     preprocessing : ImagePreprocessing, optional
         For image folders; by default a ``preprocessor_config.json`` beside the model, else the
-        model's input size with pixels scaled to 0 … 1.
+        model's input size with pixels scaled to 0 … 1 (0 … 255 for an input of unsigned integers).
     device, batch_size
         As in :class:`~ntkit.OnnxEmbedder`.
     n_random : int
@@ -122,7 +122,7 @@ def debias(
     """
     folder = _free_folder(out, force)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
-    preprocessing = preprocessing or _preprocessing(model, train, heldout, test)
+    preprocessing = preprocessing or ImagePreprocessing.for_model(model)
     sets = {
         name: _samples(data, preprocessing)
         for name, data in (("train", train), ("held-out", heldout), ("test", test))
@@ -214,16 +214,6 @@ def _free_folder(path: str | os.PathLike[str] | None, force: bool) -> Path | Non
     if not out.absolute().parent.is_dir():
         raise InputError(f"The folder {out.absolute().parent} does not exist; make it first.")
     return out
-
-
-def _preprocessing(model: FrozenModel, *data: Any) -> ImagePreprocessing | None:
-    if not any(isinstance(d, str | os.PathLike) and Path(d).is_dir() for d in data):
-        return None
-    config = model.path.with_name("preprocessor_config.json") if model.path else None
-    if config is not None and config.exists():
-        return ImagePreprocessing.from_config(config)
-    shape = model.inputs[0].shape if len(model.inputs) == 1 else None
-    return ImagePreprocessing.for_input(shape) if shape and len(shape) == 4 else None
 
 
 def _samples(data: Any, preprocessing: ImagePreprocessing | None) -> Samples:

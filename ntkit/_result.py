@@ -23,19 +23,19 @@ MODEL_FILE = "debiased.onnx"
 
 @dataclass(frozen=True)
 class DebiasResult:
-    """What :func:`debias` did.
+    """What :func:`ntkit.debias` did.
 
     Attributes
     ----------
     model : FrozenModel
         The debiased model.
     head : LinearHead
-        Its head.
+        Its head, on raw embeddings.
     estimator : NeuronTuneClassifier
         The chosen candidate, fitted on standardised embeddings.
     candidates : tuple of Candidate
         All rows, the original head first.
-    suppressed : ndarray of int
+    suppressed : ndarray of int, shape (n_suppressed,)
         Indices of the suppressed neurons.
     n_live : int
         Neurons that vary on the held-out set.
@@ -47,6 +47,25 @@ class DebiasResult:
         The folder written.
     notes : tuple of str
         What a reader should know about this run.
+
+    Examples
+    --------
+    >>> from ntkit import debias
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> d = load_marked_digits()
+    >>> result = debias(
+    ...     marked_digits_model_path(),
+    ...     (d.X_train[:300], d.y_train[:300]),
+    ...     (d.X_heldout[:300], d.y_heldout[:300]),
+    ...     method="neurontune",
+    ...     device="cpu",
+    ... )
+    >>> result.chosen.name
+    'neurontune'
+    >>> len(result.suppressed) == result.chosen.n_suppressed
+    True
+    >>> result.table().startswith("| candidate ")
+    True
     """
 
     model: FrozenModel
@@ -62,11 +81,17 @@ class DebiasResult:
 
     @property
     def chosen(self) -> Candidate:
-        """The row of the head that was written."""
+        """Candidate: the row of the head that was written."""
         return next(c for c in self.candidates if c.chosen)
 
     def table(self) -> str:
-        """All candidates as a Markdown table; accuracies in percent."""
+        """All candidates as a Markdown table; accuracies in percent.
+
+        Returns
+        -------
+        str
+            A header and one line per candidate; ← marks the chosen one.
+        """
         groups = any(c.worst_group is not None for c in self.candidates)
         header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
         rows = [header + (["worst group"] if groups else [])]
@@ -87,7 +112,13 @@ class DebiasResult:
         return "\n".join(lines)
 
     def verdict(self) -> str:
-        """One sentence: did silencing neurons help, by the held-out score."""
+        """One sentence: did silencing neurons help, by the held-out score.
+
+        Returns
+        -------
+        str
+            It names the scores compared.
+        """
         chosen, original = self.chosen, self.candidates[0]
         others = [c for c in self.candidates if c is not chosen]
         random = next(c for c in others if c.name.startswith("random mask"))
@@ -118,7 +149,13 @@ class DebiasResult:
         )
 
     def summary(self) -> str:
-        """The table and what to know about it, as text."""
+        """The table and what to know about it, as text.
+
+        Returns
+        -------
+        str
+            What ``ntkit debias`` prints and ``table.md`` holds.
+        """
         lines = [
             self.table(),
             "",
@@ -134,7 +171,13 @@ class DebiasResult:
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
+        """Everything as plain values, for JSON.
+
+        Returns
+        -------
+        dict
+            The content of ``result.json``; accuracies in [0, 1].
+        """
         return {
             "candidates": [asdict(c) for c in self.candidates],
             "chosen": self.chosen.name,

@@ -105,6 +105,11 @@ class LinearHead:
         -------
         ndarray of shape (N,) for one logit, else (N, K)
             As scikit-learn shapes it.
+
+        Raises
+        ------
+        InputError
+            If the embeddings do not have the head's width.
         """
         Z = np.asarray(Z)
         if Z.ndim != 2 or Z.shape[1] != self.n_neurons:
@@ -115,7 +120,23 @@ class LinearHead:
         return logits[:, 0] if self.n_logits == 1 else logits
 
     def predict_proba(self, Z: ArrayLike) -> NDArray[Any]:
-        """Class probabilities of shape (N, C): the softmax of the logits, or their sigmoid."""
+        """Class probabilities of shape (N, C): the softmax of the logits, or their sigmoid.
+
+        Parameters
+        ----------
+        Z : array-like of shape (N, D)
+            Embeddings.
+
+        Returns
+        -------
+        ndarray of shape (N, C)
+            Columns in the order of ``classes``.
+
+        Raises
+        ------
+        InputError
+            If the embeddings do not have the head's width.
+        """
         logits = self.decision_function(Z)
         if self.n_logits == 1:
             logits = np.stack([np.zeros_like(logits), logits], axis=1)
@@ -124,7 +145,23 @@ class LinearHead:
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
     def predict(self, Z: ArrayLike) -> NDArray[Any]:
-        """Class label of each embedding, shape (N,)."""
+        """Class label of each embedding, shape (N,).
+
+        Parameters
+        ----------
+        Z : array-like of shape (N, D)
+            Embeddings.
+
+        Returns
+        -------
+        ndarray of shape (N,)
+            Labels out of ``classes``.
+
+        Raises
+        ------
+        InputError
+            If the embeddings do not have the head's width.
+        """
         logits = self.decision_function(Z)
         index = (logits > 0).astype(int) if self.n_logits == 1 else logits.argmax(axis=1)
         return np.asarray(self.classes[index])
@@ -140,6 +177,16 @@ class LinearHead:
         gains, shift : array-like, broadcastable to (D,)
             Factor and offset of each neuron.
 
+        Returns
+        -------
+        LinearHead
+            With the same classes and precision.
+
+        Raises
+        ------
+        ValueError
+            If ``gains`` or ``shift`` do not fit the neurons, or a weight becomes NaN or infinite.
+
         Examples
         --------
         >>> from ntkit import LinearHead
@@ -154,6 +201,16 @@ class LinearHead:
 
     def aligned_to(self, classes: ArrayLike) -> LinearHead:
         """Return the same head with its rows in the order of ``classes``.
+
+        Parameters
+        ----------
+        classes : array-like of shape (C,)
+            The head's class labels, in the order wanted.
+
+        Returns
+        -------
+        LinearHead
+            It predicts what this one does.
 
         Raises
         ------
@@ -177,6 +234,11 @@ class LinearHead:
 
         A single sigmoid unit ``z`` becomes the two logits ``[0, z]``; any other head is
         returned as it is.
+
+        Returns
+        -------
+        LinearHead
+            With ``K = C``.
         """
         if self.n_logits > 1:
             return self

@@ -124,6 +124,15 @@ def contributions(Z: Array, y_index: Array, coef: Array, logits: Array) -> Array
     Returns
     -------
     ndarray of shape (N, D)
+        In units of the logits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import contributions
+    >>> Z, coef = np.array([[1.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> contributions(Z, np.array([0]), coef, Z @ coef.T)
+    array([[-1.,  2.]])
     """
     others = np.array(logits, dtype=float)
     others[np.arange(len(others)), y_index] = -np.inf
@@ -161,6 +170,7 @@ def suppressed_neurons(
     Returns
     -------
     ndarray of bool, shape (D,), or (C, D) with ``per_class``
+        True for a neuron to suppress.
 
     Examples
     --------
@@ -202,14 +212,26 @@ def spare_neurons(
     ----------
     suppressed : ndarray of bool, shape (D,) or (C, D)
         From :func:`suppressed_neurons`.
-    scores, aggregation, live
+    scores : ndarray of shape (C, D)
+        As there.
+    aggregation : {"union", "intersection", "per_class"}
         As there.
     min_neurons : int
         Live neurons to keep (all of them, where there are fewer).
+    live : ndarray of bool, shape (D,), optional
+        As there.
 
     Returns
     -------
     ndarray of bool, the shape of ``suppressed``
+        The mask that is left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import spare_neurons
+    >>> spare_neurons(np.array([True, True, True]), np.array([[0.5, 0.1, 0.2]]))
+    array([ True, False,  True])
     """
     live = np.ones(scores.shape[1], dtype=bool) if live is None else live
     severity = np.broadcast_to(_severity(scores, aggregation), suppressed.shape)
@@ -223,7 +245,27 @@ def spare_neurons(
 
 
 def live_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
-    """Neurons that are not constant over the samples of positive weight: bool, shape (D,)."""
+    """Neurons that are not constant over the samples of positive weight: bool, shape (D,).
+
+    Parameters
+    ----------
+    Z : ndarray of shape (N, D)
+        Activations.
+    sample_weight : ndarray of shape (N,), optional
+        Weights; by default all samples count.
+
+    Returns
+    -------
+    ndarray of bool, shape (D,)
+        True for a neuron that varies.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import live_neurons
+    >>> live_neurons(np.array([[0.0, 1.0], [2.0, 1.0]]))
+    array([ True, False])
+    """
     Z = Z if sample_weight is None else Z[sample_weight > 0]
     return np.asarray(Z.max(axis=0) > Z.min(axis=0))
 
@@ -233,6 +275,23 @@ def sfit(scores: Array) -> float:
 
     The paper's label-free selection score (arXiv 2505.24048), larger is better; 0 if no class is
     scored. It rewards heads with few, noisy errors: read it as a diagnostic.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (C, D)
+        From :func:`spuriousness_scores`.
+
+    Returns
+    -------
+    float
+        In the units of the scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import sfit
+    >>> sfit(np.array([[0.5, -1.0], [np.nan, np.nan]]))
+    1.5
     """
     return float(np.nansum(np.abs(scores), dtype=float))
 
@@ -250,6 +309,12 @@ def weighted_median(values: Array, weight: Array) -> Array:
     Returns
     -------
     ndarray of shape (D,)
+        In the units of ``values``.
+
+    Raises
+    ------
+    InputError
+        If there is no row, or a weight is not positive.
 
     Examples
     --------

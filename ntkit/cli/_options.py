@@ -33,7 +33,10 @@ Preprocessor = Annotated[
 ]
 Resize = Annotated[str | None, typer.Option(help="Shorter side, or HEIGHT,WIDTH.")]
 Crop = Annotated[str | None, typer.Option(help="Centre crop: HEIGHT,WIDTH.")]
-Scale = Annotated[float | None, typer.Option(help="Factor on pixels 0…255; default 1/255.")]
+Scale = Annotated[
+    float | None,
+    typer.Option(help="Factor on pixels 0…255; default 1/255, or 1 for an integer input."),
+]
 Mean = Annotated[str | None, typer.Option(help="Mean per channel: 0.485,0.456,0.406.")]
 Std = Annotated[str | None, typer.Option(help="Deviation per channel: 0.229,0.224,0.225.")]
 Layout = Annotated[str | None, typer.Option(help="NCHW or NHWC.")]
@@ -73,19 +76,9 @@ def preprocessing_for(
     layout: str | None = None,
 ) -> ImagePreprocessing | None:
     """Preprocessing of image folders: the file given or found, then the options over it."""
-    shape = model.inputs[0].shape if model.inputs else None
-    if shape is None or len(shape) != 4:
+    base = ImagePreprocessing.for_model(model, preprocessor)
+    if base is None:
         return None
-    beside = model.path.with_name("preprocessor_config.json") if model.path else None
-    if preprocessor is None and beside is not None and beside.exists():
-        preprocessor = beside
-    base = ImagePreprocessing.for_input(shape)
-    if preprocessor is not None:
-        base = replace(
-            ImagePreprocessing.from_config(preprocessor),
-            layout=base.layout,
-            channels=base.channels,
-        )
     changes: dict[str, Any] = {}
     if resize is not None:
         sides = tuple(int(v) for v in _numbers(resize, "--resize"))

@@ -10,6 +10,7 @@ from sklearn.utils.validation import _check_sample_weight, check_X_y
 
 from ntkit.estimators._solver import fit_linear_head, resolve_device
 from ntkit.estimators._weights import class_weighted
+from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 
 __all__ = ["retrain_head"]
@@ -82,6 +83,14 @@ def retrain_head(
     LinearHead(n_neurons=2, 1 silent, classes=[0, 1], one sigmoid logit, float64)
     """
     X, y = check_X_y(X, y, dtype=[np.float64, np.float32])
+    if not C > 0:
+        raise InputError(f"C must be positive; got {C}.")
+    width = np.asarray(X).shape[1]
+    if suppressed is not None and np.shape(suppressed) != (width,):
+        raise InputError(
+            f"suppressed must have one entry per neuron, shape ({width},); "
+            f"got {np.shape(suppressed)}."
+        )
     classes, y_index = np.unique(y, return_inverse=True)
     weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
     solution = fit_linear_head(

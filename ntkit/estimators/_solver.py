@@ -35,7 +35,7 @@ from scipy.special import expit, log_expit, logsumexp, softmax
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
-from ntkit.exceptions import DeviceError, MissingDependencyError
+from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 
 __all__ = ["Solution", "fit_linear_head", "resolve_device"]
 
@@ -169,11 +169,15 @@ def resolve_device(device: str) -> str:
 
     Raises
     ------
+    InputError
+        If the name is none of these.
     MissingDependencyError
         If "cuda" is asked for and torch is not installed.
     DeviceError
         If torch sees no CUDA device.
     """
+    if device not in ("cpu", "cuda", "auto"):
+        raise InputError(f"device is one of auto, cpu, cuda; got {device!r}.")
     if device == "cpu":
         return "cpu"
     try:

@@ -70,12 +70,38 @@ def write_onnx(
 ) -> Path:
     """Write an ONNX model; the file takes its name when it is complete.
 
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        From :func:`to_onnx`.
+    path : path-like
+        Target file.
+    force : bool
+        Whether to replace an existing file.
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+
     Raises
     ------
     InputError
         If the file exists and ``force`` is not given, or it cannot be written.
     ModelError
         If the model does not pass ONNX's checker.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit import LinearHead
+    >>> from ntkit.export import to_onnx, write_onnx
+    >>> model = to_onnx(LinearHead([[1.0, -1.0]], [0.0], ["cat", "dog"]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_onnx(model, Path(folder) / "head.onnx")
+    ...     print(path.name, path.exists())
+    head.onnx True
     """
     path = Path(path)
     if path.is_dir():

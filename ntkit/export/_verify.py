@@ -42,7 +42,20 @@ class Verification:
     same_nodes, same_signature : bool
         Whether node list, and inputs, outputs, opset and IR version, are the original's.
     tolerance : float
-        Largest ``logit_difference`` accepted.
+        Largest difference accepted, of logits and of embeddings.
+
+    Examples
+    --------
+    >>> from ntkit.export import Verification
+    >>> Verification(
+    ...     n_samples=8,
+    ...     logit_difference=2e-7,
+    ...     embedding_difference=0.0,
+    ...     agreement=1.0,
+    ...     same_nodes=True,
+    ...     same_signature=True,
+    ... ).passed
+    True
     """
 
     n_samples: int
@@ -88,6 +101,26 @@ def verify(
     Returns
     -------
     Verification
+        It does not raise where the two differ; see :attr:`Verification.passed`.
+
+    Raises
+    ------
+    InputError
+        If the debiased model has no head, there are no samples, or they do not fit the model.
+    DeviceError
+        If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
+    ModelError
+        If a model cannot be read or run.
+
+    Examples
+    --------
+    >>> from ntkit import FrozenModel
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.export import random_inputs, verify
+    >>> model = FrozenModel.load(marked_digits_model_path())
+    >>> result = verify(model, model.with_head(model.head), random_inputs(model), device="cpu")
+    >>> result.passed, result.agreement
+    (True, 1.0)
     """
     first, second = _loaded(original), _loaded(debiased)
     expected_head = head if head is not None else second.head
@@ -136,13 +169,46 @@ def save_verified(
         Inputs to compare on; some dozens suffice.
     head : LinearHead, optional
         The head it should hold.
-    device, force
-        As in :func:`verify` and :meth:`FrozenModel.save`.
+    device : {"auto", "cpu", "cuda"}
+        Where to run, as in :func:`verify`.
+    force : bool
+        Whether to replace an existing file.
+
+    Returns
+    -------
+    Verification
+        What the comparison found.
 
     Raises
     ------
     VerificationError
-        If the logits differ by more than the tolerance; nothing is written then.
+        If logits or embeddings differ by more than the tolerance; nothing is written then.
+    InputError
+        If the file exists and ``force`` is not given, it cannot be written, or the samples do not
+        fit the model.
+    ModelError
+        If the model does not pass ONNX's checker.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from ntkit import FrozenModel
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.export import random_inputs, save_verified
+    >>> original = FrozenModel.load(marked_digits_model_path())
+    >>> head = original.head.scaled(np.arange(64) != 5)  # neuron 5 silenced
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check = save_verified(
+    ...         original.with_head(head),
+    ...         Path(folder) / "silenced.onnx",
+    ...         original=original,
+    ...         X=random_inputs(original),
+    ...         device="cpu",
+    ...     )
+    >>> check.passed, check.same_nodes, check.same_signature
+    (True, True, True)
     """
     results: list[Verification] = []
 
@@ -166,10 +232,31 @@ def save_verified(
 def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
     """Make inputs of the model's shape, to verify on where there are no samples.
 
+    Parameters
+    ----------
+    model : FrozenModel
+        What the inputs are for.
+    n_samples : int
+        Samples to make.
+
+    Returns
+    -------
+    dict of str to ndarray of float32, shape (n_samples, ...)
+        Numbers in [0, 1) for each input, the same at every call.
+
     Raises
     ------
     InputError
-        If the model leaves the size of an input open.
+        If the model leaves the size of an input open, or an input is not of floats.
+
+    Examples
+    --------
+    >>> from ntkit import FrozenModel
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.export import random_inputs
+    >>> inputs = random_inputs(FrozenModel.load(marked_digits_model_path()))
+    >>> {name: array.shape for name, array in inputs.items()}
+    {'image': (8, 1, 20, 20)}
     """
     rng = np.random.default_rng(0)
     inputs: dict[str, Array] = {}

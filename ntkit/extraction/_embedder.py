@@ -64,7 +64,18 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X: Any = None, y: Any = None) -> OnnxEmbedder:
-        """Do nothing; there is nothing to learn."""
+        """Do nothing; there is nothing to learn.
+
+        Parameters
+        ----------
+        X, y : ignored
+            Taken for scikit-learn's sake.
+
+        Returns
+        -------
+        OnnxEmbedder
+            This embedder.
+        """
         return self
 
     def transform(self, X: Any) -> Array:
@@ -79,17 +90,40 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of float32 or float64, shape (N, D)
+            One embedding per sample.
 
         Raises
         ------
         InputError
             If the shape does not fit the model, or an embedding is NaN or infinite.
+        DeviceError
+            If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
+        ModelError
+            If the model cannot be read or run.
         """
         batches = list(self.iter_batches(X))
         return np.concatenate(batches) if batches else np.empty((0, self._width() or 0), np.float32)
 
     def iter_batches(self, X: Any, start: int = 0) -> Iterator[Array]:
-        """Yield the embeddings batch by batch, from sample ``start`` on."""
+        """Yield the embeddings batch by batch, from sample ``start`` on.
+
+        Parameters
+        ----------
+        X : array-like, lazy sequence, or mapping of str to array-like
+            As in :meth:`transform`.
+        start : int
+            First sample.
+
+        Yields
+        ------
+        ndarray of float32 or float64, shape (n, D)
+            Embeddings of the next n samples.
+
+        Raises
+        ------
+        InputError, DeviceError, ModelError
+            As :meth:`transform` does.
+        """
         done = start
         for (embedding,) in run_batches(
             self._session(),
@@ -104,7 +138,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
     @property
     def frozen_model(self) -> FrozenModel:
-        """The model, loaded."""
+        """FrozenModel: the model, loaded."""
         if isinstance(self.model, FrozenModel):
             return self.model
         cached = self.__dict__.get("_loaded")
@@ -119,7 +153,23 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return device_of(self._session())
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the neurons: neuron0, neuron1 and so on."""
+        """Names of the neurons: neuron0, neuron1 and so on.
+
+        Parameters
+        ----------
+        input_features : ignored
+            Taken for scikit-learn's sake.
+
+        Returns
+        -------
+        ndarray of str objects, shape (D,)
+            One name per column of :meth:`transform`.
+
+        Raises
+        ------
+        InputError
+            If the model does not say how wide its embedding is.
+        """
         width = self._width()
         if width is None:
             raise InputError("The model does not say how many neurons its embedding has.")

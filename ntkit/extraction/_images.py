@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ntkit.exceptions import InputError
+from ntkit.frozen_model import FrozenModel
 
 __all__ = ["ImageFiles", "ImagePreprocessing", "decode"]
 
@@ -24,9 +25,9 @@ class ImagePreprocessing:
     Parameters
     ----------
     resize : int, (height, width) or None
-        An int is the length of the shorter side.
+        New size in pixels; an int is the length of the shorter side. None keeps the size.
     crop : (height, width) or None
-        Centre crop.
+        Centre crop, in pixels.
     scale : float
         Factor on the pixel values 0 … 255.
     mean, std : tuple of float
@@ -37,6 +38,14 @@ class ImagePreprocessing:
         Grey or RGB.
     resample : int
         Pillow's resampling filter: 2 bilinear, 3 bicubic, …
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from ntkit.extraction import ImagePreprocessing
+    >>> steps = ImagePreprocessing(resize=16, crop=(12, 12), mean=(0.5,), std=(0.5,))
+    >>> steps(Image.new("RGB", (30, 20))).shape
+    (3, 12, 12)
     """
 
     resize: int | tuple[int, int] | None = None
@@ -51,6 +60,16 @@ class ImagePreprocessing:
     @classmethod
     def from_config(cls, path: str | Path) -> ImagePreprocessing:
         """Read a Hugging Face ``preprocessor_config.json``.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        ImagePreprocessing
+            Layout and channels are the defaults, RGB in NCHW: the file does not say them.
 
         Raises
         ------
@@ -78,8 +97,28 @@ class ImagePreprocessing:
             ) from error
 
     @classmethod
-    def for_input(cls, shape: Sequence[Any] | None) -> ImagePreprocessing:
-        """Guess from a model's input shape: layout, channels and size; pixels scaled to 0 … 1."""
+    def for_input(cls, shape: Sequence[Any] | None, dtype: str = "float32") -> ImagePreprocessing:
+        """Guess from a model's input shape: layout, channels and size; pixels scaled to 0 … 1.
+
+        A model whose input is of unsigned integers takes the pixels as they are, 0 … 255.
+
+        Parameters
+        ----------
+        shape : sequence of length 4
+            Axes of the input; names or None where they are open.
+        dtype : str
+            Element type of the input, as :class:`~ntkit.frozen_model.TensorInfo` names it.
+
+        Returns
+        -------
+        ImagePreprocessing
+            Without resizing where the input leaves its size open.
+
+        Raises
+        ------
+        InputError
+            If the input does not have four axes.
+        """
         if shape is None or len(shape) != 4:
             raise InputError(
                 f"Images need a model input of four axes; this model's input has shape {shape}. "
@@ -90,12 +129,67 @@ class ImagePreprocessing:
         fixed = isinstance(height, int) and isinstance(width, int)
         return cls(
             resize=(height, width) if fixed else None,
+            scale=1.0 if dtype.startswith("uint") else 1 / 255,
             layout="NHWC" if nhwc else "NCHW",
             channels=channels if channels in (1, 3) else 3,
         )
 
+    @classmethod
+    def for_model(
+        cls, model: FrozenModel, config: str | Path | None = None
+    ) -> ImagePreprocessing | None:
+        """Find how images go into a model.
+
+        Values come from ``config``, or from a ``preprocessor_config.json`` beside the model;
+        layout and channels always from the model's input, and everything from it where there is
+        no such file.
+
+        Parameters
+        ----------
+        model : FrozenModel
+            The model.
+        config : path-like, optional
+            A Hugging Face ``preprocessor_config.json``.
+
+        Returns
+        -------
+        ImagePreprocessing or None
+            None if the model does not take images: one input of four axes.
+
+        Raises
+        ------
+        InputError
+            If the file is not usable.
+        """
+        shape = model.inputs[0].shape if len(model.inputs) == 1 else None
+        if shape is None or len(shape) != 4:
+            return None
+        guess = cls.for_input(shape, model.inputs[0].dtype)
+        beside = model.path.with_name("preprocessor_config.json") if model.path else None
+        if config is None and beside is not None and beside.exists():
+            config = beside
+        if config is None:
+            return guess
+        return replace(cls.from_config(config), layout=guess.layout, channels=guess.channels)
+
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
-        """Turn an image into an array of shape (C, H, W) or (H, W, C)."""
+        """Turn an image into an array of shape (C, H, W) or (H, W, C).
+
+        Parameters
+        ----------
+        image : PIL.Image.Image
+            Of any mode but those of 32 bits a channel; its EXIF orientation is applied.
+
+        Returns
+        -------
+        ndarray of float32
+            The model input, without the batch axis.
+
+        Raises
+        ------
+        InputError
+            If the image is smaller than the crop, or its pixels have 32 bits.
+        """
         image = _eight_bits(ImageOps.exif_transpose(image))
         image = image.convert("L" if self.channels == 1 else "RGB")
         if self.resize is not None:
@@ -110,12 +204,44 @@ class ImagePreprocessing:
         return np.asarray(pixels.transpose(2, 0, 1) if self.layout == "NCHW" else pixels)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a manifest."""
+        """Plain values, for a manifest.
+
+        Returns
+        -------
+        dict
+            Parameters by name.
+        """
         return asdict(self)
 
 
 class ImageFiles:
-    """A lazy sequence of image files: a slice gives an array of preprocessed images."""
+    """A lazy sequence of image files: a slice gives an array of preprocessed images.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        The files, N of them.
+    preprocessing : ImagePreprocessing
+        Applied to each image.
+
+    Raises
+    ------
+    InputError
+        On slicing, if a file does not decode or the images differ in size.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from ntkit.extraction import ImageFiles, ImagePreprocessing
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "white.png"
+    ...     Image.new("RGB", (6, 4), "white").save(path)
+    ...     X = ImageFiles([path, path], ImagePreprocessing())[:]
+    >>> X.shape, float(X.max())
+    ((2, 3, 4, 6), 1.0)
+    """
 
     def __init__(self, paths: Sequence[Path], preprocessing: ImagePreprocessing) -> None:
         self.paths = list(paths)

@@ -54,10 +54,27 @@ def run_batches(
     per_sample : bool
         Whether every output must have one row per sample.
 
+    Yields
+    ------
+    list of ndarray
+        The outputs for the next samples, in the session's order.
+
     Raises
     ------
     InputError
         If the samples do not fit the model's inputs, or an output its samples.
+    ModelError
+        If the model has no inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.extraction import make_session, run_batches
+    >>> session = make_session(str(marked_digits_model_path()), device="cpu")
+    >>> X = np.zeros((5, 1, 20, 20), dtype=np.float32)
+    >>> [logits.shape for (logits,) in run_batches(session, X, batch_size=2)]
+    [(2, 2), (2, 2), (1, 2)]
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}.")

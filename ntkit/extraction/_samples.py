@@ -28,20 +28,29 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipF
 class Samples:
     """Model inputs (or embeddings) with their labels.
 
-    Attributes
+    Parameters
     ----------
-    X : array, memory map or lazy sequence of length N
-        What goes into the model, or embeddings where ``embedded`` is true.
+    X : array, memory map or lazy sequence of length N, or mapping of str to these
+        What goes into the model, or embeddings where ``embedded`` is true. A mapping holds one
+        entry per input of a model with several.
     y : ndarray of shape (N,)
         Class labels.
     groups : ndarray of shape (N,) or None
         Group labels, for evaluation only.
     embedded : bool
         Whether X holds embeddings already.
-    preprocessing : dict
+    preprocessing : dict or None
         How X was made, for a store's manifest.
     skipped : tuple of pathlib.Path
         Files left out because they cannot be decoded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.extraction import Samples
+    >>> samples = Samples(np.zeros((3, 6)), np.array(["cat", "dog", "dog"]))
+    >>> len(samples), samples.embedded
+    (3, False)
     """
 
     X: Any
@@ -63,7 +72,7 @@ def read_samples(
     group_column: str = "group",
     skip_bad: bool = False,
 ) -> Samples:
-    """Read labelled samples.
+    r"""Read labelled samples.
 
     Parameters
     ----------
@@ -79,10 +88,27 @@ def read_samples(
     skip_bad : bool
         Leave out images that cannot be decoded instead of stopping at the first.
 
+    Returns
+    -------
+    Samples
+        Images are decoded as they are used; a ``.npy`` file or store is mapped, not read.
+
     Raises
     ------
     InputError
         If the data cannot be read; the message names the file, row or column.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit.extraction import read_samples
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "table.csv"
+    ...     _ = path.write_text("a,b,label\n1,2,cat\n3,4,dog\n")
+    ...     samples = read_samples(path)
+    >>> samples.y.tolist(), samples.X.shape
+    (['cat', 'dog'], (2, 2))
     """
     path = Path(path)
     if not path.exists():

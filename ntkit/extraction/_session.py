@@ -42,15 +42,32 @@ def make_session(
     Returns
     -------
     onnxruntime.InferenceSession
+        It uses :func:`available_cpus` threads.
 
     Raises
     ------
+    InputError
+        If there is no such ``device``.
     DeviceError
         If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
     ModelError
         If ONNX Runtime refuses the model.
     MissingDependencyError
-        If both builds of ONNX Runtime are installed and break each other.
+        If both builds of ONNX Runtime are installed and break each other, or none can be
+        imported.
+
+    Warns
+    -----
+    RuntimeWarning
+        If "auto" or ``providers`` ask for a GPU and the session runs on the CPU.
+
+    Examples
+    --------
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.extraction import make_session
+    >>> session = make_session(str(marked_digits_model_path()), device="cpu")
+    >>> [output.name for output in session.get_outputs()]
+    ['logits']
     """
     ort = _onnxruntime()
     if device not in get_args(Device):
@@ -83,13 +100,43 @@ def make_session(
 
 
 def device_of(session: Any) -> str:
-    """Where a session really runs: "cuda" or "cpu"."""
+    """Where a session really runs: "cuda" or "cpu".
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        As :func:`make_session` makes it.
+
+    Returns
+    -------
+    {"cuda", "cpu"}
+        The device.
+
+    Examples
+    --------
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.extraction import device_of, make_session
+    >>> device_of(make_session(str(marked_digits_model_path()), device="cpu"))
+    'cpu'
+    """
     # The list of available providers is a fact of the build; only the session tells the truth.
     return "cuda" if _CUDA in session.get_providers() else "cpu"
 
 
 def available_cpus() -> int:
-    """Cores this process may use: its CPU affinity and the container's quota, not the host's."""
+    """Cores this process may use: its CPU affinity and the container's quota, not the host's.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Examples
+    --------
+    >>> from ntkit.extraction import available_cpus
+    >>> available_cpus() >= 1
+    True
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1
     try:

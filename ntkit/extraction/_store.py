@@ -48,6 +48,24 @@ class EmbeddingStore:
         The head of the model that made the embeddings, where it knows the labels' classes.
     manifest : dict
         What the embeddings are: model fingerprint, tensor, preprocessing, finished shards.
+    path : pathlib.Path
+        The folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from ntkit import OnnxEmbedder
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.extraction import EmbeddingStore, Samples
+    >>> samples = Samples(np.zeros((5, 1, 20, 20)), np.array([0, 1, 0, 1, 1]))
+    >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = EmbeddingStore.write(Path(folder) / "store", embedder, samples)
+    ...     store = EmbeddingStore.open(Path(folder) / "store")
+    ...     print(store.X.shape, store.y, store.groups)
+    (5, 64) [0 1 0 1 1] None
     """
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
@@ -71,17 +89,38 @@ class EmbeddingStore:
 
     @staticmethod
     def is_store(path: str | Path) -> bool:
-        """Whether a folder is an embedding store, finished or not."""
+        """Whether a folder is an embedding store, finished or not.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder; it need not exist.
+
+        Returns
+        -------
+        bool
+            True if it holds a manifest.
+        """
         return (Path(path) / _MANIFEST).is_file()
 
     @classmethod
     def open(cls, path: str | Path) -> EmbeddingStore:
         """Open a finished store.
 
+        Parameters
+        ----------
+        path : path-like
+            Folder of the store.
+
+        Returns
+        -------
+        EmbeddingStore
+            The store.
+
         Raises
         ------
         InputError
-            If there is none, or it is not finished.
+            If there is none, or it is not finished or damaged.
         """
         path = Path(path)
         manifest = _read_manifest(path)
@@ -119,11 +158,17 @@ class EmbeddingStore:
         force : bool
             Start anew where a finished or a different store exists.
 
+        Returns
+        -------
+        EmbeddingStore
+            The finished store.
+
         Raises
         ------
         InputError
             If the folder holds something else: another model's store (the message says which
-            field differs), a finished store, or other files (these even with ``force``).
+            field differs), a finished store, or other files (these even with ``force``). Also
+            if inputs and labels differ in number, or the model cannot embed the samples.
         """
         path = Path(path)
         if not len(samples):

@@ -13,7 +13,23 @@ __all__ = ["TensorInfo", "extract_up_to", "info_of", "value_named"]
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Name, shape (names for dynamic axes, None where unknown) and element type of a tensor."""
+    """Name, shape (names for dynamic axes, None where unknown) and element type of a tensor.
+
+    Parameters
+    ----------
+    name : str
+        Its name in the graph.
+    shape : tuple of int, str or None; or None
+        Its axes; None where the graph gives no shape at all.
+    dtype : str
+        ONNX's element type in lower case: "float32", "float16", "double", "uint8", …
+
+    Examples
+    --------
+    >>> from ntkit.frozen_model import TensorInfo
+    >>> print(TensorInfo("image", ("batch", 3, 224, 224), "float32"))
+    image (batch, 3, 224, 224) float32
+    """
 
     name: str
     shape: tuple[int | str | None, ...] | None

@@ -118,12 +118,19 @@ class FrozenModel:
         classes : array-like of shape (C,), optional
             Class labels in the order of the logits. By default those in the file, else 0 … C-1.
 
+        Returns
+        -------
+        FrozenModel
+            Its ``head`` is None where ``embedding`` feeds no linear layer that ends in an output.
+
         Raises
         ------
         ModelError
-            If the file is not an ONNX model.
+            If the file is not an ONNX model, or its head has NaN or infinite weights.
         HeadNotFoundError
-            If no linear last layer is found, or more than one.
+            If no linear last layer is found, or more than one, or no tensor has the name given.
+        InputError
+            If ``classes`` are not as many as the head's.
         """
         path = Path(path).absolute()
         model = read_model(path)
@@ -195,11 +202,22 @@ class FrozenModel:
         """Fingerprint of the file the model was loaded from, or of the model in memory.
 
         It is the file's own SHA-256; weights kept as external data are hashed with it.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
         """
         return fingerprint(self._model, self.path)
 
     def describe(self) -> dict[str, Any]:
-        """What was found, as plain values: the content of ``ntkit inspect``."""
+        """What was found, as plain values: the content of ``ntkit inspect``.
+
+        Returns
+        -------
+        dict
+            File, signature, embedding, head and classes; None where there is none.
+        """
         head, layer = self.head, self._layer
         return {
             "file": str(self.path) if self.path else None,
@@ -243,6 +261,11 @@ class FrozenModel:
         ----------
         logits : bool
             Whether the logits become a second output.
+
+        Returns
+        -------
+        onnx.ModelProto
+            Its inputs are those that the embedding is computed from.
         """
         outputs = [self.embedding.name]
         if logits and self.logits is not None:
@@ -265,7 +288,13 @@ class FrozenModel:
         return ir.to_proto(model)
 
     def to_proto(self) -> onnx.ModelProto:
-        """Return the whole model as an ``onnx.ModelProto``."""
+        """Return the whole model as an ``onnx.ModelProto``.
+
+        Returns
+        -------
+        onnx.ModelProto
+            Weights in external data stay references to :attr:`folder`.
+        """
         return ir.to_proto(self._model)
 
     # -- exchanging the head ----------------------------------------------------------------
@@ -287,11 +316,17 @@ class FrozenModel:
         provenance : mapping of str to str, optional
             Written to the file's metadata as ``ntkit.KEY``.
 
+        Returns
+        -------
+        FrozenModel
+            A model in memory; :meth:`save` writes it.
+
         Raises
         ------
         InputError
-            If the head reads another number of neurons, or the graph maps indices to labels
-            that are not the head's.
+            If the head reads another number of neurons, the graph maps indices to labels that
+            are not the head's or does not take its number of logits, or its weights are too
+            large for the model's precision.
         """
         if self.head is not None and head == self.head:
             return self._exchanged(self._model.clone(), head, provenance)  # to the last bit
@@ -327,7 +362,23 @@ class FrozenModel:
         )
 
     def with_classes(self, classes: Any) -> FrozenModel:
-        """Return the same model with its classes named, in the order of the logits."""
+        """Return the same model with its classes named, in the order of the logits.
+
+        Parameters
+        ----------
+        classes : array-like of shape (C,)
+            Class labels.
+
+        Returns
+        -------
+        FrozenModel
+            The same graph.
+
+        Raises
+        ------
+        InputError
+            If the labels are not as many as the head's classes, or one is repeated.
+        """
         return FrozenModel(
             self._model,
             self._layer,
@@ -344,10 +395,21 @@ class FrozenModel:
         A model that does not name its classes takes text labels in sorted order, as image
         folders are read everywhere.
 
+        Parameters
+        ----------
+        y : array-like of shape (N,)
+            Class labels of the samples.
+
+        Returns
+        -------
+        FrozenModel
+            This model, or the same graph with its classes named.
+
         Raises
         ------
         InputError
-            If the labels are not the head's classes; the message says which.
+            If the labels are not the head's classes (the message says which), or there is no
+            head.
         """
         labels = np.unique(y)
         if self.head is None:

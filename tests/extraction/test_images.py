@@ -221,6 +221,19 @@ def test_a_guess_from_the_models_input(shape, wanted):
     assert ImagePreprocessing.for_input(shape) == wanted
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [("uint8", 1.0), ("uint16", 1.0), ("int8", 1 / 255), ("float16", 1 / 255), ("double", 1 / 255)],
+)
+@pytest.mark.parametrize("shape", [("n", 3, 20, 30), ("n", 20, 30, 3), ("n", 1, "h", "w")])
+def test_raw_pixels_for_an_input_of_unsigned_integers(shape, dtype, scale):
+    wanted = replace(ImagePreprocessing.for_input(shape), scale=scale)
+    assert ImagePreprocessing.for_input(shape, dtype) == wanted
+    pixels = np.asarray(picture().convert("L"), dtype=np.float32)
+    array = ImagePreprocessing.for_input(("n", 1, 20, 30), dtype)(picture())
+    assert_allclose(array[0], pixels * scale, rtol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [None, ("n", 6), ("n", 3, 4)])
 def test_no_guess_for_what_is_no_image(shape):
     with pytest.raises(InputError, match="four axes"):

@@ -6,10 +6,50 @@ from ntkit.metrics._accuracy import (
     worst_class_cell_accuracy,
     worst_group_accuracy,
 )
+from ntkit.metrics._bootstrap import group_report
+from ntkit.metrics._by_name import (
+    LABEL_FREE_SCORES,
+    SCORERS,
+    PredictionScore,
+    get_score,
+    label_free_score,
+)
+from ntkit.metrics._cell_scorer import CellScorer
+from ntkit.metrics._groups import adjusted_accuracy, weighted_average_accuracy
+from ntkit.metrics._label_free import (
+    afr_weighted_accuracy,
+    cell_accuracy,
+    class_accuracy_gap,
+    sfit_score,
+)
+from ntkit.metrics._report import GroupReport, ReportRow
+from ntkit.metrics._scorers import (
+    adjusted_accuracy_scorer,
+    get_scorer,
+    worst_group_scorer,
+)
 
 __all__ = [
+    "LABEL_FREE_SCORES",
+    "SCORERS",
+    "CellScorer",
+    "GroupReport",
+    "PredictionScore",
+    "ReportRow",
     "accuracy_by",
+    "adjusted_accuracy",
+    "adjusted_accuracy_scorer",
+    "afr_weighted_accuracy",
+    "cell_accuracy",
+    "class_accuracy_gap",
+    "get_score",
+    "get_scorer",
+    "group_report",
+    "label_free_score",
+    "sfit_score",
+    "weighted_average_accuracy",
     "worst_class_accuracy",
     "worst_class_cell_accuracy",
     "worst_group_accuracy",
+    "worst_group_scorer",
 ]

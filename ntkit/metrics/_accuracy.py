@@ -29,6 +29,11 @@ def accuracy_by(y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike) -> dict
     dict
         Group label to accuracy in [0, 1], in sorted order.
 
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length, or one has more than one column.
+
     Examples
     --------
     >>> from ntkit.metrics import accuracy_by
@@ -38,7 +43,7 @@ def accuracy_by(y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike) -> dict
     y_true, y_pred, groups = (column_or_1d(a) for a in (y_true, y_pred, groups))
     check_consistent_length(y_true, y_pred, groups)
     correct = np.asarray(y_true == y_pred)
-    return {g.item(): float(correct[groups == g].mean()) for g in np.unique(groups)}
+    return {g: float(correct[groups == g].mean()) for g in np.unique(groups).tolist()}
 
 
 def worst_group_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayLike) -> float:
@@ -51,6 +56,16 @@ def worst_group_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayL
     groups : array-like of shape (N,)
         Group labels, for evaluation.
 
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length, or are empty.
+
     Examples
     --------
     >>> from ntkit.metrics import worst_group_accuracy
@@ -62,6 +77,21 @@ def worst_group_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayL
 
 def worst_class_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """Smallest accuracy (recall) of any class; needs no group labels.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (N,)
+        True and predicted classes; a class without samples does not count.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length, or are empty.
 
     Examples
     --------
@@ -91,6 +121,11 @@ def worst_class_cell_accuracy(
     -------
     float
         In [0, 1.5], larger is better.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length, or are empty.
 
     Examples
     --------

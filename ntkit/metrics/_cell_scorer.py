@@ -1,0 +1,183 @@
+"""The scorer that brings its own reference head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_memory
+
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.metrics._by_name import PredictionScore, get_score
+from ntkit.metrics._checks import Array, check_embeddings, check_labels
+
+__all__ = ["CellScorer", "Scorer"]
+
+Scorer = Callable[..., float]
+
+
+@dataclass(frozen=True)
+class CellScorer:
+    """Scorer of the cell scores and AFR's, with the reference head they need.
+
+    A reference head must not have been fitted on the rows it judges, and a scorer sees only the
+    validation rows and the fitted estimator. So the reference is a class-balanced logistic
+    regression on standardised features, cross-fitted on the validation rows: each row is judged
+    by a head that was fitted on the other folds. The estimator never sees it. Or pass a
+    ``reference`` that was fitted on other samples.
+
+    Cross-fitting costs ``n_folds`` logistic regressions per call, the same ones for every
+    candidate of a search; ``memory`` computes them once per validation fold.
+
+    Parameters
+    ----------
+    score : str, default="worst_class_cell_accuracy"
+        That, "mean_cell_accuracy", "worst_cell_accuracy" or "afr_weighted_accuracy".
+    reference : LinearHead, default=None
+        A head on the scorer's own ``X`` (in a Pipeline: on the input of its first step), fitted
+        on none of the rows that are scored. None cross-fits one.
+    n_folds : int, default=5
+        Stratified folds; fewer where a class has fewer rows. A class with a single row makes up
+        one cell whatever the reference says, and is left out of its fits.
+    C : float, default=None
+        Inverse L2 penalty of the cross-fitted reference; None for one over the number of rows
+        it is fitted on, a ridge of weight 1 on the mean loss.
+    random_state : int, default=0
+        Decides the folds.
+    memory : str or joblib.Memory, default=None
+        Where to cache cross-fitted references, as in scikit-learn's ``Pipeline``.
+
+    Raises
+    ------
+    InputError
+        When made: if the score is unknown or takes no reference. When called: if the rows are
+        not embeddings without NaN, or the reference does not fit them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from ntkit.metrics import CellScorer
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 200)
+    >>> X = np.column_stack([y + rng.normal(0, 1, 200), rng.normal(0, 1, 200)])
+    >>> search = GridSearchCV(LogisticRegression(), {"C": [0.01, 1.0]}, scoring=CellScorer())
+    >>> bool(0 <= search.fit(X, y).best_score_ <= 1.5)
+    True
+    """
+
+    score: str = "worst_class_cell_accuracy"
+    reference: LinearHead | None = None
+    n_folds: int = 5
+    C: float | None = None
+    random_state: int = 0
+    memory: Any = None
+
+    def __post_init__(self) -> None:
+        needs = get_score(self.score).needs
+        if not {"reference_pred", "reference_proba"} & set(needs):
+            raise InputError(
+                f"The score {self.score!r} takes no reference head; use get_scorer({self.score!r})."
+            )
+        if self.reference is not None and not isinstance(self.reference, LinearHead):
+            raise InputError(
+                "reference must be a LinearHead, such as head_ of a fitted estimator; "
+                f"got {type(self.reference).__name__}."
+            )
+        if self.n_folds < 2:
+            raise InputError(f"n_folds must be at least 2; got {self.n_folds}.")
+
+    def __call__(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> float:
+        """Score a fitted estimator on the rows X (N, D) with class labels y (N,)."""
+        return self.for_samples(X, y)(estimator, X, y)
+
+    def for_samples(self, X: ArrayLike, y: ArrayLike) -> Scorer:
+        """Return the scorer for these rows alone, with its reference found once.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            Embeddings that are to be scored.
+        y : array-like of shape (N,)
+            Their class labels.
+
+        Returns
+        -------
+        scorer
+            Called as ``scorer(estimator, X, y)`` with the same rows.
+        """
+        (labels,) = check_labels(y=y)
+        proba, classes = self._reference_proba(check_embeddings(X, len(labels)), labels)
+        return partial(_score_beside, get_score(self.score), proba, classes)
+
+    def _reference_proba(self, Z: Array, y: Array) -> tuple[Array, Array]:
+        """Probabilities (N, C) by the reference head, and the classes of the columns."""
+        if self.reference is None:
+            cross_fit = check_memory(self.memory).cache(cross_fitted_proba)
+            return np.asarray(cross_fit(Z, y, self.n_folds, self.C, self.random_state)), np.unique(
+                y
+            )
+        unknown = np.setdiff1d(y, self.reference.classes)
+        if len(unknown):
+            raise InputError(
+                f"y holds labels that the reference head lacks: {unknown[:5].tolist()}."
+            )
+        return self.reference.predict_proba(Z), self.reference.classes
+
+
+def cross_fitted_proba(
+    Z: Array, y: Array, n_folds: int, C: float | None, random_state: int
+) -> Array:
+    """Probabilities of each row, (N, C), from a class-balanced head fitted on the other folds.
+
+    A class with a single row, or with no other class beside it, cannot be judged: its rows get
+    equal probabilities, which puts them into one cell.
+    """
+    classes, class_index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    proba = np.full((len(y), len(classes)), 1 / len(classes))
+    judged = counts >= 2
+    if judged.sum() < 2:
+        return proba
+    rows = judged[class_index]
+    n_folds = min(n_folds, int(counts[judged].min()))
+    n_fitted = rows.sum() * (n_folds - 1) / n_folds
+    head = LogisticRegression(
+        C=1 / n_fitted if C is None else C, class_weight="balanced", max_iter=1000
+    )
+    proba[rows] = 0.0
+    proba[np.ix_(rows, judged)] = cross_val_predict(
+        make_pipeline(StandardScaler(), head),
+        Z[rows],
+        y[rows],
+        cv=StratifiedKFold(n_folds, shuffle=True, random_state=random_state),
+        method="predict_proba",
+    )
+    return proba
+
+
+def _score_beside(
+    score: PredictionScore,
+    proba: Array,
+    classes: Array,
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+) -> float:
+    """Score an estimator beside the reference head's probabilities on the same rows."""
+    return score(
+        y,
+        estimator.predict(X),
+        reference_pred=classes[proba.argmax(axis=1)],
+        reference_proba=proba,
+        classes=classes,
+    )

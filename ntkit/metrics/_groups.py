@@ -1,0 +1,102 @@
+"""Averages over groups: the two that papers report beside the worst group."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ntkit.exceptions import InputError
+from ntkit.metrics._accuracy import accuracy_by
+from ntkit.metrics._checks import check_labels, check_predictions
+
+__all__ = ["adjusted_accuracy", "weighted_average_accuracy"]
+
+
+def adjusted_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayLike) -> float:
+    """Unweighted mean of the group accuracies.
+
+    "Adjusted accuracy" of SubpopBench (arXiv 2302.12254). With the classes as groups it is
+    scikit-learn's balanced accuracy.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (N,)
+        True and predicted classes.
+    groups : array-like of shape (N,)
+        Group labels, for evaluation. Groups without samples do not count.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If lengths differ or labels are missing.
+
+    Examples
+    --------
+    >>> from ntkit.metrics import adjusted_accuracy
+    >>> adjusted_accuracy([0, 0, 0, 1], [0, 0, 1, 0], groups=["a", "a", "a", "b"])
+    0.3333333333333333
+    """
+    y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
+    _, groups = check_labels(y_true=y_true, groups=groups)
+    return float(np.mean(list(accuracy_by(y_true, y_pred, groups).values())))
+
+
+def weighted_average_accuracy(
+    y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayLike, train_groups: ArrayLike
+) -> float:
+    r"""Mean of the group accuracies, weighted by the groups' shares of the *training* set.
+
+    .. math:: \sum_g \frac{n_g^{train}}{N^{train}} \, \mathrm{acc}_g
+
+    The "average accuracy" of GroupDRO (arXiv 1911.08731) and DFR (arXiv 2204.02937): test sets
+    such as that of Waterbirds are made with other group shares than the training set, and this
+    undoes the difference. Where the shares agree it is the plain accuracy.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (N,)
+        True and predicted classes of the evaluation set.
+    groups : array-like of shape (N,)
+        Group labels of the evaluation set. A group that the training set lacks has weight 0.
+    train_groups : array-like of shape (M,)
+        Group labels of the training set.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If lengths differ, labels are missing, or a training group has no evaluation sample: its
+        accuracy is unknown, and leaving it out would make another figure of the same name.
+
+    Examples
+    --------
+    Nine of ten training samples are in group "a":
+
+    >>> from ntkit.metrics import weighted_average_accuracy
+    >>> train_groups = ["a"] * 9 + ["b"]
+    >>> weighted_average_accuracy(
+    ...     [0, 0, 1, 1], [0, 0, 1, 0], groups=["a", "a", "b", "b"], train_groups=train_groups
+    ... )
+    0.95
+    """
+    y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
+    _, groups = check_labels(y_true=y_true, groups=groups)
+    (train_groups,) = check_labels(train_groups=train_groups)
+    accuracy = accuracy_by(y_true, y_pred, groups)
+    labels, counts = np.unique(train_groups, return_counts=True)
+    unseen = [label for label in labels.tolist() if label not in accuracy]
+    if unseen:
+        raise InputError(
+            f"The training group {unseen[0]!r} has no evaluation sample, so its accuracy is "
+            "unknown; evaluate on samples of every training group, or use adjusted_accuracy."
+        )
+    return float(np.average([accuracy[label] for label in labels.tolist()], weights=counts))

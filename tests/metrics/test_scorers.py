@@ -1,0 +1,293 @@
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import recall_score
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    HalvingGridSearchCV,
+    StratifiedKFold,
+    cross_val_score,
+    cross_validate,
+)
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ntkit import LinearHead
+from ntkit.exceptions import InputError
+from ntkit.metrics import (
+    LABEL_FREE_SCORES,
+    SCORERS,
+    CellScorer,
+    adjusted_accuracy,
+    adjusted_accuracy_scorer,
+    get_scorer,
+    label_free_score,
+    sfit_score,
+    worst_group_accuracy,
+    worst_group_scorer,
+)
+
+GRID = {"logisticregression__C": [0.001, 0.1, 10.0]}
+
+
+@pytest.fixture
+def data(rng):
+    y = rng.integers(0, 2, 300)
+    mark = np.where(rng.random(300) < 0.85, y, 1 - y)
+    X = np.column_stack([y + rng.normal(0, 1, 300), 3 * mark + rng.normal(0, 1, 300)])
+    return X, y, 2 * y + mark
+
+
+@pytest.fixture
+def pipe():
+    return make_pipeline(StandardScaler(), LogisticRegression())
+
+
+@pytest.fixture
+def routing():
+    with sklearn.config_context(enable_metadata_routing=True):
+        yield
+
+
+def by_hand(score, pipe, splits, X, y, groups):
+    """Mean score of each C, fold by fold."""
+    scores = []
+    for C in GRID["logisticregression__C"]:
+        folds = []
+        for train, test in splits:
+            fitted = clone(pipe).set_params(logisticregression__C=C).fit(X[train], y[train])
+            folds.append(score(y[test], fitted.predict(X[test]), groups=groups[test]))
+        scores.append(np.mean(folds))
+    return scores
+
+
+# -- scorers without group labels -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_label_free_scorers_in_a_search(on, pipe, data):
+    X, y, _ = data
+    scoring = {name: get_scorer(name) for name in LABEL_FREE_SCORES}
+    with sklearn.config_context(enable_metadata_routing=on):
+        search = GridSearchCV(
+            pipe, {"logisticregression__C": [0.001, 10.0]}, scoring=scoring, refit=SCORERS[0],
+            error_score="raise", cv=2,
+        ).fit(X, y)  # fmt: skip
+    for name in LABEL_FREE_SCORES:
+        assert np.isfinite(search.cv_results_[f"mean_test_{name}"]).all()
+
+
+def test_a_cell_score_is_the_same_each_time(pipe, data):
+    X, y, _ = data
+    pipe.fit(X, y)
+    assert CellScorer()(pipe, X, y) == CellScorer()(pipe, X, y)
+    assert CellScorer() == pickle.loads(pickle.dumps(CellScorer()))
+
+
+def test_scorers_of_predictions_are_their_metrics(pipe, data):
+    X, y, _ = data
+    pred = pipe.fit(X, y).predict(X)
+    recalls = recall_score(y, pred, average=None)
+    assert get_scorer("worst_class_accuracy")(pipe, X, y) == pytest.approx(recalls.min())
+    assert get_scorer("class_accuracy_gap")(pipe, X, y) == pytest.approx(-abs(np.diff(recalls)[0]))
+    assert get_scorer("sfit_score")(pipe, X, y) == sfit_score(X, y, pred)
+
+
+def test_the_reference_is_not_fitted_on_the_rows_it_judges(data):
+    """Labels without any relation to X: a cross-fitted head errs on half, a fitted one on fewer."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 40)), rng.integers(0, 2, 60)
+    proba, classes = CellScorer(C=100.0)._reference_proba(X, y)
+    assert np.mean(classes[proba.argmax(axis=1)] == y) < 0.65
+    assert LogisticRegression(C=100.0).fit(X, y).score(X, y) > 0.9
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["worst_class_cell_accuracy", "mean_cell_accuracy", "worst_cell_accuracy",
+     "afr_weighted_accuracy"],
+)  # fmt: skip
+def test_a_given_reference(name, pipe, data):
+    X, y, _ = data
+    reference = LinearHead([[0.0, 1.0]], [-1.5], classes=[0, 1])
+    pred = pipe.fit(X, y).predict(X)
+    expected = label_free_score(
+        name,
+        y,
+        pred,
+        reference_pred=reference.predict(X),
+        reference_proba=reference.predict_proba(X),
+        classes=[0, 1],
+    )
+    scorer = CellScorer(name, reference=reference)
+    assert scorer(pipe, X, y) == expected
+    assert scorer.for_samples(X, y)(pipe, X, y) == expected
+    assert cross_val_score(pipe, X, y, scoring=scorer, cv=3, error_score="raise").shape == (3,)
+
+
+def test_memory_fits_the_reference_once(pipe, data, tmp_path, monkeypatch):
+    X, y, _ = data
+    scorer = CellScorer(memory=str(tmp_path))
+    pipe.fit(X, y)
+    value = scorer(pipe, X, y)
+    assert value == CellScorer()(pipe, X, y)
+
+    def fail(*args, **kwargs):
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr("ntkit.metrics._cell_scorer.cross_val_predict", fail)
+    assert scorer(pipe, X, y) == value
+
+
+@pytest.mark.parametrize("counts", [(9, 1), (5, 1, 4), (10,), (1, 1)])
+def test_classes_with_a_single_row_make_one_cell(counts, rng):
+    y = np.repeat(np.arange(len(counts)), counts)
+    X = rng.normal(size=(len(y), 3))
+    head = LinearHead(rng.normal(size=(3, 3)), np.zeros(3), classes=[0, 1, 2])
+    for name in LABEL_FREE_SCORES[:4]:
+        assert 0 <= CellScorer(name)(head, X, y) <= 1.5
+    proba, classes = CellScorer()._reference_proba(X, y)
+    assert proba.shape == (len(y), len(classes))
+    assert proba.sum(axis=1) == pytest.approx(1)
+
+
+def test_text_labels_and_three_classes(rng):
+    y = np.array(["a", "b", "c"])[rng.integers(0, 3, 90)]
+    X = rng.normal(size=(90, 4)).astype(np.float32) + (y == "a")[:, None]
+    score = cross_val_score(
+        LogisticRegression(), X, y, scoring=CellScorer(), cv=3, error_score="raise"
+    )
+    assert ((score >= 0) & (score <= 1.5)).all()
+
+
+def test_scorers_that_cannot_be_made():
+    with pytest.raises(InputError, match="Unknown score 'nope'; the known ones are"):
+        get_scorer("nope")
+    with pytest.raises(InputError, match="takes no reference head; use get_scorer"):
+        CellScorer("worst_class_accuracy")
+    with pytest.raises(InputError, match=r"reference must be a LinearHead, .* got str"):
+        CellScorer(reference="head")
+    with pytest.raises(InputError, match="n_folds must be at least 2"):
+        CellScorer(n_folds=1)
+
+
+def test_unusable_rows(pipe, data):
+    X, y, _ = data
+    pipe.fit(X, y)
+    with pytest.raises(InputError, match="NaN or infinite"):
+        CellScorer()(pipe, np.where(X > 3, np.nan, X), y)
+    with pytest.raises(InputError, match=r"the reference head lacks: \[1\]"):
+        CellScorer(reference=LinearHead([[1, 0]], [0], classes=[0, 7]))(pipe, X, y)
+    with pytest.raises(InputError, match=r"reads embeddings of shape \(N, 3\)"):
+        CellScorer(reference=LinearHead([[1, 0, 0]], [0], classes=[0, 1]))(pipe, X, y)
+
+
+def test_other_scorers_pass(pipe, data):
+    X, y, _ = data
+    assert get_scorer("accuracy")(pipe.fit(X, y), X, y) == pipe.score(X, y)
+    scorer = CellScorer()
+    assert get_scorer(scorer) is scorer
+
+
+# -- scorers with group labels --------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize(
+    ("make", "metric"),
+    [(worst_group_scorer, worst_group_accuracy), (adjusted_accuracy_scorer, adjusted_accuracy)],
+)
+def test_grid_search(make, metric, pipe, data):
+    X, y, groups = data
+    cv = StratifiedKFold(3)
+    search = GridSearchCV(pipe, GRID, scoring=make(), cv=cv, error_score="raise")
+    search.fit(X, y, sensitive=groups)
+    expected = by_hand(metric, pipe, list(cv.split(X, y)), X, y, groups)
+    assert search.cv_results_["mean_test_score"] == pytest.approx(expected)
+
+
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize("name", ["sensitive", "spurious"])
+def test_group_aware_splitter(name, pipe, data, rng):
+    """The splitter gets `groups`, the scorer its own labels, under its own or another name."""
+    X, y, groups = data
+    patients = rng.integers(0, 10, len(y))
+    cv = GroupKFold(3)
+    search = GridSearchCV(pipe, GRID, scoring=worst_group_scorer(name=name), cv=cv,
+                          error_score="raise")  # fmt: skip
+    search.fit(X, y, groups=patients, **{name: groups})
+    splits = list(cv.split(X, y, patients))
+    expected = by_hand(worst_group_accuracy, pipe, splits, X, y, groups)
+    assert search.cv_results_["mean_test_score"] == pytest.approx(expected)
+
+
+@pytest.mark.usefixtures("routing")
+def test_halving(pipe, data):
+    X, y, groups = data
+    search = HalvingGridSearchCV(pipe, GRID, scoring=worst_group_scorer(), cv=3, random_state=0,
+                                 min_resources=150, error_score="raise")  # fmt: skip
+    search.fit(X, y, sensitive=groups)
+    assert 0 < search.best_score_ <= 1
+
+
+@pytest.mark.usefixtures("routing")
+def test_cross_validate_with_every_scorer(pipe, data):
+    X, y, groups = data
+    scoring = {name: get_scorer(name) for name in SCORERS}
+    found = cross_validate(pipe, X, y, scoring=scoring, params={"sensitive": groups}, cv=2,
+                           error_score="raise")  # fmt: skip
+    for name in SCORERS:
+        assert np.isfinite(found[f"test_{name}"]).all()
+    folds = StratifiedKFold(2).split(X, y)
+    expected = [
+        worst_group_accuracy(y[b], clone(pipe).fit(X[a], y[a]).predict(X[b]), groups=groups[b])
+        for a, b in folds
+    ]
+    assert found["test_worst_group_accuracy"] == pytest.approx(expected)
+
+
+@pytest.mark.usefixtures("routing")
+def test_sample_weight_beside_the_group_labels(data):
+    X, y, groups = data
+    pipe = make_pipeline(
+        StandardScaler().set_fit_request(sample_weight=False),
+        LogisticRegression().set_fit_request(sample_weight=True),
+    )
+    search = GridSearchCV(pipe, GRID, scoring=worst_group_scorer(), cv=3, error_score="raise")
+    search.fit(X, y, sensitive=groups, sample_weight=np.ones(len(y)))
+    plain = GridSearchCV(pipe, GRID, scoring=worst_group_scorer(), cv=3).fit(X, y, sensitive=groups)
+    assert search.best_score_ == pytest.approx(plain.best_score_)
+
+
+@pytest.mark.parametrize("make", [worst_group_scorer, adjusted_accuracy_scorer])
+def test_routing_off(make):
+    with pytest.raises(InputError, match=r"switch it on with sklearn\.set_config") as error:
+        make()
+    assert "\n" not in str(error.value)
+
+
+def test_routing_off_by_name():
+    for name in ("worst_group_accuracy", "adjusted_accuracy"):
+        with pytest.raises(InputError, match="enable_metadata_routing=True"):
+            get_scorer(name)
+
+
+@pytest.mark.usefixtures("routing")
+def test_forgotten_group_labels(pipe, data):
+    X, y, groups = data
+    search = GridSearchCV(pipe, GRID, scoring=worst_group_scorer(), cv=3, error_score="raise")
+    with pytest.raises(InputError, match="No group labels reached the scorer"):
+        search.fit(X, y)
+    with pytest.raises(InputError, match="groups contains NaN"):
+        search.fit(X, y, sensitive=np.where(groups == 0, np.nan, groups))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        search.set_params(error_score=np.nan).fit(X, y)
+    assert any("No group labels reached the scorer" in str(w.message) for w in caught)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ntkit._comparison import Candidate
     from ntkit._debias import debias
     from ntkit._result import DebiasResult
-    from ntkit.estimators import NeuronTuneClassifier
+    from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
     from ntkit.extraction import OnnxEmbedder
     from ntkit.frozen_model import FrozenModel
     from ntkit.head import LinearHead
@@ -22,6 +22,7 @@ __all__ = [
     "FrozenModel",
     "LinearHead",
     "NeuronTuneClassifier",
+    "NeuronTuneClassifierCV",
     "OnnxEmbedder",
     "__version__",
     "debias",
@@ -34,6 +35,7 @@ _HOME = {
     "FrozenModel": "ntkit.frozen_model",
     "LinearHead": "ntkit.head",
     "NeuronTuneClassifier": "ntkit.estimators",
+    "NeuronTuneClassifierCV": "ntkit.estimators",
     "OnnxEmbedder": "ntkit.extraction",
     "debias": "ntkit._debias",
 }

@@ -4,46 +4,98 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.model_selection import StratifiedKFold
 
-from ntkit.estimators import NeuronTuneClassifier, retrain_head
-from ntkit.exceptions import SuppressionWarning
+from ntkit.estimators import (
+    LABEL_FREE,
+    AutoDebiasClassifier,
+    BalancedClassifier,
+    NeuronTuneClassifier,
+    retrain_head,
+)
+from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.metrics import (
     accuracy_by,
+    label_free_score,
     worst_class_accuracy,
-    worst_class_cell_accuracy,
     worst_group_accuracy,
 )
 
-__all__ = ["CANDIDATES", "Candidate", "Comparison", "LabelledEmbeddings"]
+__all__ = [
+    "CANDIDATES",
+    "DEFAULT_SCORE",
+    "OTHER_METHODS",
+    "Candidate",
+    "Comparison",
+    "LabelledEmbeddings",
+    "Setting",
+    "n_suppressed",
+]
 
 Array = NDArray[Any]
+DEFAULT_SCORE = "worst_class_cell_accuracy"
 _C_FACTORS = (1.0, 10.0, 100.0, 1000.0)
 
-CANDIDATES: dict[str, dict[str, Any]] = {
-    "class-balanced": {"suppression": 0.0},
-    "cell-balanced": {"suppression": 0.0, "error_weight": "balanced"},
-    "neurontune": {},
-    "neurontune-0.25sd": {"threshold": 0.25, "standardize": True},
-    "neurontune-0.5sd": {"threshold": 0.5, "standardize": True},
-    "neurontune-half": {"max_suppressed": 0.5, "standardize": True},
-    "neurontune-cells": {"error_weight": "balanced"},
-    "neurontune-0.25sd-cells": {"threshold": 0.25, "standardize": True, "error_weight": "balanced"},
-    "neurontune-0.5sd-cells": {"threshold": 0.5, "standardize": True, "error_weight": "balanced"},
-    "neurontune-half-cells": {
-        "max_suppressed": 0.5,
-        "standardize": True,
-        "error_weight": "balanced",
-    },
-}
-"""Candidates of :func:`debias`: parameters of NeuronTuneClassifier by name. The first two suppress
-nothing ("cells" balances correct and misclassified samples within each class), "neurontune" is the
-paper's method."""
+
+@dataclass(frozen=True)
+class Setting:
+    """A candidate before it is fitted.
+
+    Attributes
+    ----------
+    estimator : estimator
+        What is fitted, on standardised embeddings.
+    rows : {"train", "heldout", "both"}
+        What it is fitted on. Estimators that take ``X_val`` get the held-out set there when
+        fitted on "train".
+    as_is : bool
+        Whether its ``C`` and ``random_state`` are its own rather than the comparison's.
+    """
+
+    estimator: Any
+    rows: str = "train"
+    as_is: bool = False
+
+
+def default_settings() -> dict[str, Setting]:
+    """Candidates of :func:`ntkit.debias` by name, in the order of the table.
+
+    "cells" balances correct and misclassified samples within each class; "neurontune" is the
+    paper's method, and the others single out its highest scores.
+    """
+    cells: dict[str, Any] = {"error_weight": "balanced"}
+    rules: dict[str, dict[str, Any]] = {
+        "": {},
+        "-0.25sd": {"threshold": 0.25, "standardize": True},
+        "-0.5sd": {"threshold": 0.5, "standardize": True},
+        "-half": {"max_suppressed": 0.5, "standardize": True},
+    }
+    settings = {
+        "class-balanced": Setting(BalancedClassifier()),
+        "class-balanced-heldout": Setting(BalancedClassifier(), rows="heldout"),
+        "class-balanced-both": Setting(BalancedClassifier(), rows="both"),
+        "cell-balanced": Setting(NeuronTuneClassifier(suppression=0.0, **cells)),
+    }
+    for suffix, extra in (("", {}), ("-cells", cells)):
+        for rule, parameters in rules.items():
+            estimator = NeuronTuneClassifier(**parameters, **extra)
+            settings[f"neurontune{rule}{suffix}"] = Setting(estimator)
+    settings["auto"] = Setting(AutoDebiasClassifier())
+    return settings
+
+
+CANDIDATES = default_settings()
+"""Candidates of :func:`ntkit.debias` by name; the table of every run holds them all."""
+
+OTHER_METHODS = {name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "evals", "leace")}
+"""Estimators that join the table when they are asked for by name."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +116,8 @@ class Candidate:
     name : str
         What it is.
     score : float
-        Label-free score on the held-out set: worst class + half the worst class × correctness
-        cell (:func:`ntkit.metrics.worst_class_cell_accuracy`).
+        Label-free score on the held-out set, larger is better; by default worst class + half
+        the worst class × correctness cell (:func:`ntkit.metrics.worst_class_cell_accuracy`).
     average, worst_class : float
         Accuracies on the evaluation set, in [0, 1].
     worst_group : float or None
@@ -106,86 +158,119 @@ class Candidate:
 
 
 class Comparison:
-    """Fits heads on one training set and rates them all alike.
+    """Fits candidates on the same data and rates them all alike.
 
     Embeddings are standardised on the training set, so that the penalty means the same for
     every neuron; :meth:`on_raw_embeddings` folds the scale back into a head.
 
+    The held-out set identifies neurons, retrains some candidates, and scores all of them. So
+    that none is scored on what it has seen, the score is two-fold: fitted with one half of the
+    held-out set, predicting the other.
+
     Parameters
     ----------
-    train, heldout, evaluation : LabelledEmbeddings
-        Retraining set; identification and selection set; the set of the table.
+    train, heldout : LabelledEmbeddings
+        Training set; held-out set.
+    test : LabelledEmbeddings or None
+        The set of the table; None for the held-out set, by the two-fold predictions.
     head : LinearHead or None
         The original head on raw embeddings; None fits an ERM head on the training set.
     C : float or None
         Inverse penalty; None for 1 / N, a ridge of weight 1 on the mean loss.
+    select : str
+        Label-free score, a name that :func:`ntkit.metrics.label_free_score` knows.
     seed : int
-        Decides folds and random masks.
+        Decides folds, halves and random masks.
     """
 
     def __init__(
         self,
         train: LabelledEmbeddings,
         heldout: LabelledEmbeddings,
-        evaluation: LabelledEmbeddings,
+        test: LabelledEmbeddings | None,
         *,
         head: LinearHead | None,
         C: float | None = None,
+        select: str = DEFAULT_SCORE,
         seed: int = 0,
     ) -> None:
         self.mean = train.Z.mean(axis=0, dtype=np.float64)
         std = train.Z.std(axis=0, dtype=np.float64)
         self.std = np.where(std > 0, std, 1.0)
-        self.train, self.heldout, self.evaluation = (
-            LabelledEmbeddings(self._standardized(s.Z), s.y, s.groups)
-            for s in (train, heldout, evaluation)
-        )
-        self.C = 1 / len(train.y) if C is None else C
+        self.train, self.heldout = self._standardized(train), self._standardized(heldout)
+        self.test = None if test is None else self._standardized(test)
+        self.C = C
+        self.select = select
         self.seed = seed
+        C_train = self._C(len(self.train.y))
         if head is None:
-            self.original = retrain_head(self.train.Z, self.train.y, class_weight=None, C=self.C)
+            self.original = retrain_head(self.train.Z, self.train.y, class_weight=None, C=C_train)
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
-        balanced = retrain_head(self.train.Z, self.train.y, C=self.C)
-        self.reference_pred = balanced.predict(self.heldout.Z)
+        reference = retrain_head(self.train.Z, self.train.y, C=C_train)
+        self.reference_proba = reference.predict_proba(self.heldout.Z)
+        self.classes = reference.classes
+        self.halves = self._halves()
 
-    def fit(self, setting: NeuronTuneClassifier) -> tuple[NeuronTuneClassifier, str]:
-        """Fit a copy of an estimator; also what it warned of."""
-        clf = clone(setting).set_params(head=self.original)
+    def fit(self, setting: Setting, heldout: Array | None = None) -> tuple[Any, str]:
+        """Fit a copy of a candidate's estimator; also what it warned of.
+
+        Parameters
+        ----------
+        setting : Setting
+            The candidate.
+        heldout : ndarray of int, optional
+            Rows of the held-out set that it may see; all of them by default.
+        """
+        rows = np.arange(len(self.heldout.y)) if heldout is None else heldout
+        X_val, y_val = self.heldout.Z[rows], self.heldout.y[rows]
+        X, y = self.train.Z, self.train.y
+        if setting.rows == "heldout":
+            X, y = X_val, y_val
+        elif setting.rows == "both":
+            X, y = np.concatenate([X, X_val]), np.concatenate([y, y_val])
+        clf = clone(setting.estimator)
+        own: dict[str, Any] = {"head": self.original}
+        if not setting.as_is:
+            own |= {"random_state": self.seed, "C": self._C(len(y))}
+        clf.set_params(**{k: v for k, v in own.items() if k in clf.get_params(deep=False)})
+        held = {}
+        if setting.rows == "train" and "X_val" in signature(clf.fit).parameters:
+            held = {"X_val": X_val, "y_val": y_val}
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
-            clf.fit(self.train.Z, self.train.y, X_val=self.heldout.Z, y_val=self.heldout.y)
+            clf.fit(X, y, **held)
         for warning in caught:
             if not issubclass(warning.category, SuppressionWarning):
                 warnings.warn_explicit(
                     warning.message, warning.category, warning.filename, warning.lineno
                 )
-        own = [str(w.message) for w in caught if issubclass(w.category, SuppressionWarning)]
-        return clf, " ".join(own) if clf.suppression else ""
+        own_words = [str(w.message) for w in caught if issubclass(w.category, SuppressionWarning)]
+        return clf, " ".join(own_words) if n_suppressed(clf) else ""
 
-    def tuned_C(self) -> float:
-        """The C of class-balanced retraining with the best mean class accuracy on held-out data.
+    def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
+        """Rate a fitted candidate; it is fitted twice more for its held-out score."""
+        return Candidate(
+            name=name,
+            n_suppressed=n_suppressed(clf),
+            note=note,
+            **self._rated(clf.head_, self.heldout_predictions(setting)),
+        )
 
-        A fixed penalty can make the control weak; this one is given its best chance.
-        """
-
-        def mean_class_accuracy(C: float) -> float:
-            head = retrain_head(self.train.Z, self.train.y, C=C)
-            pred = head.predict(self.heldout.Z)
-            return float(np.mean(list(accuracy_by(self.heldout.y, pred, self.heldout.y).values())))
-
-        return max((self.C * factor for factor in _C_FACTORS), key=mean_class_accuracy)
-
-    def row(self, name: str, clf: NeuronTuneClassifier, note: str = "") -> Candidate:
-        """Rate a fitted candidate."""
-        n_suppressed = int(clf.suppressed_.sum()) if clf.suppression else 0
-        return Candidate(name=name, n_suppressed=n_suppressed, note=note, **self._rated(clf.head_))
+    def heldout_predictions(self, setting: Setting) -> Array:
+        """Predict each half of the held-out set by a fit that saw only the other half of it."""
+        pred = np.empty_like(self.heldout.y)
+        for seen, scored in self.halves:
+            half, _ = self.fit(setting, seen)
+            pred[scored] = half.predict(self.heldout.Z[scored])
+        return pred
 
     def original_row(self, name: str) -> Candidate:
         """Rate the original head."""
-        return Candidate(name=name, n_suppressed=0, **self._rated(self.original))
+        pred = self.original.predict(self.heldout.Z)
+        return Candidate(name=name, n_suppressed=0, **self._rated(self.original, pred))
 
-    def random_mask_row(self, clf: NeuronTuneClassifier, n_draws: int) -> Candidate:
+    def random_mask_row(self, clf: Any, n_draws: int) -> Candidate:
         """Rate random masks of a candidate's size, retrained with the candidate's own weights."""
         rng = np.random.default_rng(self.seed)
         live, size = np.flatnonzero(clf.live_), int(clf.suppressed_.sum())
@@ -201,7 +286,8 @@ class Comparison:
                 suppressed=mask,
                 C=clf.C,
             )
-            draws.append({k: v for k, v in self._rated(head).items() if v is not None})
+            rated = self._rated(head, head.predict(self.heldout.Z))
+            draws.append({k: v for k, v in rated.items() if v is not None})
         mean: dict[str, Any] = {k: float(np.mean([draw[k] for draw in draws])) for k in draws[0]}
         spread = {k: float(np.std([draw[k] for draw in draws])) for k in draws[0]}
         return Candidate(
@@ -211,21 +297,68 @@ class Comparison:
             **({"worst_group": None} | mean),
         )
 
+    def tuned_C(self) -> float:
+        """The C of class-balanced retraining with the best mean class accuracy on held-out data.
+
+        A fixed penalty can make the control weak; this one is given its best chance.
+        """
+
+        def mean_class_accuracy(C: float) -> float:
+            head = retrain_head(self.train.Z, self.train.y, C=C)
+            pred = head.predict(self.heldout.Z)
+            return float(np.mean(list(accuracy_by(self.heldout.y, pred, self.heldout.y).values())))
+
+        C = self._C(len(self.train.y))
+        return max((C * factor for factor in _C_FACTORS), key=mean_class_accuracy)
+
     def on_raw_embeddings(self, head: LinearHead) -> LinearHead:
         """Fold the standardisation into a head."""
         return head.scaled(1 / self.std, self.mean)
 
-    def _standardized(self, Z: Array) -> Array:
-        return np.asarray((Z - self.mean) / self.std, dtype=Z.dtype)
+    def _C(self, n_rows: int) -> float:
+        return 1 / n_rows if self.C is None else self.C
 
-    def _rated(self, head: LinearHead) -> dict[str, Any]:
-        y, groups = self.evaluation.y, self.evaluation.groups
-        pred = head.predict(self.evaluation.Z)
+    def _halves(self) -> list[tuple[Array, Array]]:
+        """Two halves of the held-out set, stratified by class."""
+        y = self.heldout.y
+        _, counts = np.unique(y, return_counts=True)
+        if counts.min() < 2:
+            raise InputError(
+                "The held-out set needs at least 2 samples of each class, half to find neurons "
+                "and half to choose."
+            )
+        splitter = StratifiedKFold(2, shuffle=True, random_state=self.seed)
+        return [(seen, scored) for seen, scored in splitter.split(np.zeros(len(y)), y)]
+
+    def _standardized(self, samples: LabelledEmbeddings) -> LabelledEmbeddings:
+        Z = np.asarray((samples.Z - self.mean) / self.std, dtype=samples.Z.dtype)
+        return LabelledEmbeddings(Z, samples.y, samples.groups)
+
+    def _score(self, pred: Array) -> float:
+        return label_free_score(
+            self.select,
+            self.heldout.y,
+            pred,
+            Z=self.heldout.Z,
+            reference_pred=self.classes[self.reference_proba.argmax(axis=1)],
+            reference_proba=self.reference_proba,
+            classes=self.classes,
+        )
+
+    def _rated(self, head: LinearHead, heldout_pred: Array) -> dict[str, Any]:
+        rows = self.heldout if self.test is None else self.test
+        pred = heldout_pred if self.test is None else head.predict(rows.Z)
+        y, groups = rows.y, rows.groups
         return {
-            "score": worst_class_cell_accuracy(
-                self.heldout.y, head.predict(self.heldout.Z), reference_pred=self.reference_pred
-            ),
+            "score": self._score(heldout_pred),
             "average": float((pred == y).mean()),
             "worst_class": worst_class_accuracy(y, pred),
             "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
         }
+
+
+def n_suppressed(clf: Any) -> int:
+    """Neurons a fitted estimator suppresses."""
+    if not getattr(clf, "suppression", 1.0):
+        return 0
+    return int(np.sum(getattr(clf, "suppressed_", 0)))

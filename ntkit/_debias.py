@@ -14,10 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ntkit._comparison import CANDIDATES, Candidate, Comparison, LabelledEmbeddings
+from ntkit._comparison import (
+    CANDIDATES,
+    DEFAULT_SCORE,
+    OTHER_METHODS,
+    Candidate,
+    Comparison,
+    LabelledEmbeddings,
+    Setting,
+    n_suppressed,
+)
 from ntkit._result import MODEL_FILE, DebiasResult
 from ntkit._version import __version__
-from ntkit.estimators import NeuronTuneClassifier
+from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError
 from ntkit.export import random_inputs, save_verified
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, read_samples
@@ -38,7 +47,8 @@ def debias(
     test: Any = None,
     out: str | os.PathLike[str] | None = None,
     method: str | None = None,
-    estimator: NeuronTuneClassifier | None = None,
+    select: str | None = None,
+    estimator: Any = None,
     new_head: bool = False,
     C: float | None = None,
     preprocessing: ImagePreprocessing | None = None,
@@ -51,10 +61,11 @@ def debias(
 ) -> DebiasResult:
     """Debias a frozen classifier.
 
-    The held-out set identifies the neurons (outcomes of the original head on it), the training
-    set retrains the head, and the candidate with the best label-free score on the held-out set
-    is written into the model and verified in ONNX Runtime. Group labels are used for the table
-    only.
+    Candidates are fitted on the training set, with the held-out set to find neurons (outcomes of
+    the original head on it) or to retrain on; one of them is written into the model and verified
+    in ONNX Runtime. Which one is decided without group labels: by the recipe "auto", or by a
+    label-free score on halves of the held-out set that a candidate has not seen (``select``).
+    Group labels are used for the table only.
 
     Embeddings are standardised on the training set for fitting, and the scale is folded back
     into the head that is written. (``NeuronTuneClassifier`` on its own fits embeddings as they
@@ -71,11 +82,15 @@ def debias(
     out : path-like, optional
         Folder to write: ``debiased.onnx``, ``table.md``, ``result.json``.
     method : str, optional
-        Name of the candidate to write, as the table shows it, instead of the one with the best
-        score: "neurontune" for the paper's method.
-    estimator : NeuronTuneClassifier, optional
-        A candidate of your own to write; its ``head`` is set to the original one, and its ``C``
-        is for standardised embeddings.
+        Name of the candidate to write, as the table shows it ("neurontune" for the paper's
+        method), or one of "afr", "jtt", "self", "evals", "leace".
+    select : str, optional
+        Name of the label-free score that chooses among the candidates, and that the table shows.
+        By default the candidate "auto" is written
+        (:class:`~ntkit.estimators.AutoDebiasClassifier`).
+    estimator : estimator with ``head_``, optional
+        A candidate of your own to write. Its ``head``, if it has one, is set to the original
+        head; its ``C`` is for standardised embeddings.
     new_head : bool
         Give the model a new head for the labels at hand, where they are not its own classes.
         The original head is then an ERM head fitted on the training set.
@@ -144,56 +159,51 @@ def debias(
     comparison = Comparison(
         Z["train"],
         Z["held-out"],
-        Z.get("test", Z["held-out"]),
+        Z.get("test"),
         head=None if new_head else model.head,
         C=C,
+        select=select or DEFAULT_SCORE,
         seed=random_state,
     )
-    settings = {
-        name: NeuronTuneClassifier(C=comparison.C, random_state=random_state, **params)
-        for name, params in CANDIDATES.items()
-    }
-    settings["class-balanced-tuned-C"] = NeuronTuneClassifier(
-        C=comparison.tuned_C(), random_state=random_state, **CANDIDATES["class-balanced"]
-    )
-    if estimator is not None:
-        method, settings["neurontune (yours)"] = "neurontune (yours)", estimator
-    if method is not None and method not in settings:
-        raise InputError(f"There is no candidate {method!r}; choose from {', '.join(settings)}.")
-    bar = tqdm(
-        settings.items(), desc="candidates", delay=1, disable=None if verbose else True, leave=False
-    )
-    fitted = {name: comparison.fit(setting) for name, setting in bar}
-    rows = {name: comparison.row(name, *result) for name, result in fitted.items()}
-    chosen = method or _best(rows, {name: clf for name, (clf, _) in fitted.items()})
+    settings = _settings(comparison, method, estimator)
+    method = "yours" if estimator is not None else method
+    bar = tqdm(settings, desc="candidates", delay=1, disable=None if verbose else True, leave=False)
+    fitted, rows = {}, {}
+    for name in bar:
+        fitted[name], note = comparison.fit(settings[name])
+        rows[name] = comparison.row(name, settings[name], fitted[name], note)
+    chosen = method or (_best(rows, fitted) if select else "auto")
     rows[chosen] = replace(rows[chosen], chosen=True)
-    clf = fitted[chosen][0]
-    sized = clf if clf.suppression else fitted["neurontune"][0]
-    random = comparison.random_mask_row(sized, n_random)
+    clf, paper = fitted[chosen], fitted["neurontune"]
+    random = comparison.random_mask_row(clf if _is_masked(clf) else paper, n_random)
     original = comparison.original_row("ERM head" if new_head else "original head")
 
     head = comparison.on_raw_embeddings(clf.head_)
-    suppressed = np.flatnonzero(clf.suppressed_) if clf.suppression else np.zeros(0, dtype=int)
+    suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
     debiased = model.with_head(head, provenance=_provenance(chosen, clf, suppressed, model))
+    notes.append(f"auto: {fitted['auto'].reason_}")
     if new_head and model.head is not None:
         notes.append(
             f"The head is new: {len(model.head.classes)} classes before, {len(head.classes)} now."
         )
     if test is None:
-        notes.append("No test set was given: the samples that chose the candidate also rate it.")
-    controls = ("class-balanced", "class-balanced-tuned-C", "cell-balanced")
+        notes.append(
+            "No test set was given: the figures are for the held-out set, from heads that saw "
+            "the other half of it."
+        )
+    first = [name for name in settings if not name.startswith(("neurontune", "auto", "yours"))]
     draft = DebiasResult(
         model=debiased,
         head=head,
         estimator=clf,
         candidates=(
             original,
-            *(rows[name] for name in controls),
+            *(rows[name] for name in first),
             random,
-            *(row for name, row in rows.items() if name not in controls),
+            *(row for name, row in rows.items() if name not in first),
         ),
         suppressed=suppressed,
-        n_live=int(clf.live_.sum()),
+        n_live=int(paper.live_.sum()),
         verification=None,
         evaluated_on="test set" if test is not None else "held-out set",
         path=folder,
@@ -259,15 +269,32 @@ def _embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:
     return LabelledEmbeddings(Z, samples.y, samples.groups)
 
 
-def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, NeuronTuneClassifier]) -> str:
+def _settings(comparison: Comparison, method: str | None, estimator: Any) -> dict[str, Setting]:
+    """The candidates of the table, and the one asked for if it is none of them."""
+    settings = dict(CANDIDATES)
+    tuned = BalancedClassifier(C=comparison.tuned_C())
+    settings["class-balanced-tuned-C"] = Setting(tuned, as_is=True)
+    if estimator is not None:
+        settings["yours"] = Setting(estimator, as_is=True)
+    elif method in OTHER_METHODS:
+        settings[method] = Setting(OTHER_METHODS[method])
+    elif method is not None and method not in settings:
+        known = ", ".join([*settings, *OTHER_METHODS])
+        raise InputError(f"There is no candidate {method!r}; choose from {known}.")
+    return settings
+
+
+def _is_masked(clf: Any) -> bool:
+    return n_suppressed(clf) > 0 and hasattr(clf, "tuning_weight_")
+
+
+def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
     """Best label-free score among candidates whose rule did not flag every live neuron."""
-    sound = [n for n in rows if not (fitted[n].suppression and fitted[n].spared_)]
+    sound = [n for n in rows if not (n_suppressed(fitted[n]) and fitted[n].spared_)]
     return max(sound, key=lambda name: rows[name].score)
 
 
-def _provenance(
-    name: str, clf: NeuronTuneClassifier, suppressed: Array, model: FrozenModel
-) -> dict[str, str]:
+def _provenance(name: str, clf: Any, suppressed: Array, model: FrozenModel) -> dict[str, str]:
     plain = {
         k: v
         for k, v in clf.get_params().items()

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ntkit._comparison import Candidate
 from ntkit._version import __version__
-from ntkit.estimators import NeuronTuneClassifier
 from ntkit.export import Verification
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
@@ -31,7 +30,7 @@ class DebiasResult:
         The debiased model.
     head : LinearHead
         Its head, on raw embeddings.
-    estimator : NeuronTuneClassifier
+    estimator : estimator
         The chosen candidate, fitted on standardised embeddings.
     candidates : tuple of Candidate
         All rows, the original head first.
@@ -70,7 +69,7 @@ class DebiasResult:
 
     model: FrozenModel
     head: LinearHead
-    estimator: NeuronTuneClassifier
+    estimator: Any
     candidates: tuple[Candidate, ...]
     suppressed: Array
     n_live: int

@@ -14,6 +14,10 @@ from ntkit.export import Verification
 from ntkit.extraction import EmbeddingStore, Samples
 
 
+def run(*sets, select="worst_class_cell_accuracy", **options):
+    return debias(marked_digits_model_path(), *sets, select=select, device="cpu", **options)
+
+
 @pytest.fixture(scope="module")
 def sets(digits):
     return (
@@ -27,7 +31,7 @@ def sets(digits):
 def written(sets, tmp_path_factory):
     out = tmp_path_factory.mktemp("debias") / "out"
     train, heldout, test = sets
-    return debias(marked_digits_model_path(), train, heldout, test=test, device="cpu", out=out)
+    return run(train, heldout, test=test, out=out)
 
 
 def test_the_written_file_predicts_what_the_table_says(written, digits):
@@ -65,7 +69,8 @@ def test_provenance_says_what_was_done(written):
 def test_table_holds_every_control(written):
     names = [c.name for c in written.candidates]
     assert names[0] == "original head"
-    assert {"class-balanced", "class-balanced-tuned-C", "cell-balanced", "neurontune"} <= set(names)
+    controls = {"class-balanced", "class-balanced-heldout", "class-balanced-both", "cell-balanced"}
+    assert controls | {"class-balanced-tuned-C", "neurontune", "auto"} <= set(names)
     random = next(c for c in written.candidates if c.name.startswith("random mask"))
     assert random.n_suppressed == written.chosen.n_suppressed > 0
     assert random.spread["worst_group"] >= 0
@@ -77,20 +82,40 @@ def test_table_holds_every_control(written):
 
 def test_choice_does_not_see_the_test_set_or_the_groups(sets, written):
     train, heldout, test = sets
-    blind = debias(marked_digits_model_path(), train, heldout, device="cpu")
+    blind = run(train, heldout)
     assert blind.chosen.name == written.chosen.name
     assert np.array_equal(blind.head.coef, written.head.coef)
     assert blind.chosen.worst_group is None
     assert any("No test set" in note for note in blind.notes)
     shuffled = (test[0], test[1][::-1].copy())
-    other = debias(marked_digits_model_path(), train, heldout, test=shuffled, device="cpu")
+    other = run(train, heldout, test=shuffled)
     assert np.array_equal(other.head.coef, written.head.coef)
+
+
+def test_auto_is_the_default_and_says_why(sets):
+    train, heldout, test = sets
+    result = debias(marked_digits_model_path(), train, heldout, test=test, device="cpu")
+    assert result.chosen.name == "auto"
+    assert result.estimator.reason_ in result.summary()
+    assert "Silencing neurons" in result.verdict()
+    assert result.chosen.worst_group > result.candidates[0].worst_group + 0.2
+
+
+def test_a_label_free_score_can_choose(sets):
+    train, heldout, _ = sets
+    result = run(train, heldout, select="worst_class_accuracy")
+    rivals = [c for c in result.candidates[1:] if not c.name.startswith("random")]
+    assert result.chosen.score == max(c.score for c in rivals)
+    with pytest.raises(InputError, match="worst_class_accuracy"):
+        run(train, heldout, select="luck")
 
 
 def test_method_forces_a_candidate(sets):
     train, heldout, _ = sets
-    forced = debias(marked_digits_model_path(), train, heldout, method="neurontune", device="cpu")
-    assert forced.chosen.name == "neurontune"
+    for method in ("neurontune", "class-balanced-heldout", "jtt"):
+        forced = run(train, heldout, method=method)
+        assert forced.chosen.name == method
+        assert forced.verdict()
     with pytest.raises(InputError, match="no candidate 'magic'"):
         debias(marked_digits_model_path(), train, heldout, method="magic", device="cpu")
 
@@ -101,7 +126,7 @@ def test_own_estimator_is_the_faithful_pipeline(sets):
     model = FrozenModel.load(marked_digits_model_path())
     own = NeuronTuneClassifier(threshold=0.4, standardize=True, C=0.01, random_state=0)
     result = debias(model, train, heldout, estimator=own, device="cpu")
-    assert result.chosen.name == "neurontune (yours)"
+    assert result.chosen.name == "yours"
     embedder = OnnxEmbedder(model, device="cpu")
     Z, Z_val = embedder.transform(train[0]), embedder.transform(heldout[0])
     mean, std = Z.mean(axis=0, dtype=float), Z.std(axis=0, dtype=float)
@@ -125,7 +150,7 @@ def test_embedding_stores_give_the_same_head(sets, written, tmp_path):
     for name, (X, y) in (("train", train), ("heldout", heldout)):
         EmbeddingStore.write(tmp_path / name, embedder, Samples(X, y))
         stores.append(tmp_path / name)
-    result = debias(marked_digits_model_path(), *stores, device="cpu")
+    result = run(*stores)
     assert np.array_equal(result.head.coef, written.head.coef)
 
 

@@ -25,7 +25,10 @@ def command(
     out: o.Out,
     test: Annotated[Path | None, typer.Option(help="DATA: samples for the table only.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="Candidate to write, such as neurontune; else the best.")
+        str | None, typer.Option(help="Candidate to write, such as neurontune; else auto.")
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(help="Label-free score that chooses among the candidates.")
     ] = None,
     new_head: Annotated[
         bool, typer.Option("--new-head", help="Give the model a head for the labels at hand.")
@@ -101,6 +104,7 @@ def command(
         test=sets.get("test"),
         out=out,
         method=method,
+        select=select,
         estimator=own,
         new_head=new_head,
         C=C,

@@ -29,6 +29,7 @@ def command(
         (digits.X_train, digits.y_train),
         (digits.X_heldout, digits.y_heldout),
         test=(digits.X_test, digits.y_test, digits.groups_test),
+        select="worst_class_cell_accuracy",
         device="cpu",
         out=out,
         force=force,

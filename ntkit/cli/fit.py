@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from ntkit.cli import _options as o
-from ntkit.estimators import NeuronTuneClassifier
+from ntkit.estimators import LABEL_FREE
 from ntkit.exceptions import InputError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore
@@ -21,6 +22,9 @@ def command(
     heldout: Annotated[
         Path | None, typer.Option(help="Embedding store of the identification set.")
     ] = None,
+    method: Annotated[
+        str, typer.Option(help=f"Estimator: {', '.join(LABEL_FREE)}.")
+    ] = "neurontune",
     threshold: o.Threshold = None,
     standardize: o.Standardize = None,
     max_suppressed: o.MaxSuppressed = None,
@@ -50,24 +54,36 @@ def command(
         error_weight=error_weight,
         C=C,
     )
-    clf = NeuronTuneClassifier(head=train.head, random_state=seed, **parameters)
-    if heldout is None:
-        clf.fit(train.X, train.y)
-    else:
-        held = EmbeddingStore.open(heldout)
-        clf.fit(train.X, train.y, X_val=held.X, y_val=held.y)
+    clf = _estimator(method, parameters, train.head, seed)
+    held = {}
+    if heldout is not None:
+        if "X_val" not in signature(clf.fit).parameters:
+            raise InputError(f"--method {method} has no use for a held-out set; drop --heldout.")
+        second = EmbeddingStore.open(heldout)
+        held = {"X_val": second.X, "y_val": second.y}
+    clf.fit(train.X, train.y, **held)
     write_onnx(to_onnx(clf), out, force=force)
+    suppressed = getattr(clf, "suppressed_", np.zeros(train.X.shape[1], dtype=bool))
     if json:
         o.print_json({
             "head": str(out),
-            "suppressed_neurons": np.flatnonzero(clf.suppressed_).tolist(),
-            "n_live": int(clf.live_.sum()),
-            "n_errors": dict(zip(map(str, clf.classes_), clf.n_errors_.tolist(), strict=True)),
-            "sfit": clf.sfit_,
+            "method": method,
+            "suppressed_neurons": np.flatnonzero(suppressed).tolist(),
+            "classes": clf.classes_.tolist(),
         })  # fmt: skip
         return
-    errors = ", ".join(f"{c}: {n}" for c, n in zip(clf.classes_, clf.n_errors_, strict=True))
-    typer.echo(
-        f"{out}: {clf.suppressed_.sum()} of {clf.live_.sum()} live neurons suppressed "
-        f"(misclassified identification samples: {errors})."
-    )
+    typer.echo(f"{out}: {type(clf).__name__}, {suppressed.sum()} of {len(suppressed)} suppressed.")
+    if hasattr(clf, "reason_"):
+        typer.echo(clf.reason_)
+
+
+def _estimator(method: str, parameters: dict[str, Any], head: Any, seed: int) -> Any:
+    if method not in LABEL_FREE:
+        raise InputError(f"There is no method {method!r}; choose from {', '.join(LABEL_FREE)}.")
+    clf = LABEL_FREE[method]()
+    known = clf.get_params()
+    foreign = [name for name in parameters if name not in known]
+    if foreign:
+        raise InputError(f"--method {method} has no --{foreign[0].replace('_', '-')}.")
+    own = {"head": head, "random_state": seed}
+    return clf.set_params(**parameters, **{k: v for k, v in own.items() if k in known})

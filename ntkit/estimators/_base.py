@@ -115,7 +115,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         if len(self.classes_) < 2:
             raise InputError(
                 f"A classifier needs samples of at least 2 classes; y holds 1 class: "
-                f"{self.classes_[0].item()!r}."
+                f"{self.classes_.tolist()[0]!r}."
             )
         weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
         if (weight < 0).any():
@@ -123,7 +123,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         empty = np.bincount(y_index, weights=weight) <= 0
         if empty.any():
             raise InputError(
-                f"The class {self.classes_[empty][0].item()!r} has no sample of positive weight."
+                f"The class {self.classes_[empty].tolist()[0]!r} has no sample of positive weight."
             )
         return Rows(X, y_index, weight)
 
@@ -137,6 +137,8 @@ class LastLayerClassifier(LinearHeadClassifier):
                 f"y_val holds labels that y does not: {unknown[:5].tolist()}; use the same labels."
             )
         weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+        if (weight < 0).any():
+            raise InputError("sample_weight_val holds negative values; weights must be >= 0.")
         return Rows(np.asarray(X, dtype=dtype), np.searchsorted(self.classes_, y), weight)
 
     def _original_head(self, tune: Rows) -> Solution:
@@ -152,7 +154,7 @@ class LastLayerClassifier(LinearHeadClassifier):
             )
         missing = np.setdiff1d(self.head.classes, self.classes_)
         if len(missing) and np.isin(self.classes_, self.head.classes).all():
-            raise InputError(f"y holds no sample of class {missing[0].item()!r} of the head.")
+            raise InputError(f"y holds no sample of class {missing.tolist()[0]!r} of the head.")
         self.erm_head_ = self.head.aligned_to(self.classes_)
         return Solution(
             self.erm_head_.coef.astype(tune.X.dtype),

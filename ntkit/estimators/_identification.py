@@ -10,11 +10,21 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.utils import check_random_state
 
 from ntkit.estimators._solver import Solution
 from ntkit.exceptions import InputError
 
-__all__ = ["Rows", "class_logits", "cross_fitted_logits", "folds_of", "hold_out"]
+__all__ = [
+    "Rows",
+    "as_one_logit",
+    "class_logits",
+    "cross_fitted_logits",
+    "folds_of",
+    "hold_out",
+    "require_every_class",
+    "split_in_two",
+]
 
 Array = NDArray[Any]
 Fold = tuple[Array, Array]
@@ -110,3 +120,32 @@ def cross_fitted_logits(
     for (_, test), part in zip(folds, parts, strict=True):
         logits[test], tested[test] = part, True
     return logits, tested
+
+
+def as_one_logit(coef: Array, intercept: Array) -> tuple[Array, Array]:
+    """Turn one row per class into scikit-learn's shape: one row for two classes."""
+    if len(coef) == 2:
+        return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+    return coef, intercept
+
+
+def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Array] | None:
+    """Indices of a stratified split, (rest, share), of the rows of positive weight.
+
+    None where they are too few to split.
+    """
+    present = np.flatnonzero(rows.weight > 0)
+    labels = Rows(present[:, None], rows.y_index[present], rows.weight[present])
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    split = hold_out(share, labels, seed)
+    return None if split is None else (split[0].X[:, 0], split[1].X[:, 0])
+
+
+def require_every_class(rows: Rows, classes: Array) -> None:
+    """Refuse a held-out set in which a class has no sample of positive weight."""
+    mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(classes))
+    if (mass <= 0).any():
+        raise InputError(
+            f"X_val holds no sample of class {classes[mass <= 0].tolist()[0]!r} with positive "
+            "weight; the held-out set needs samples of every class."
+        )

@@ -8,8 +8,9 @@ import numpy as np
 from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import guess_proto_type
 from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
+from sklearn.base import ClassifierMixin
 
-from ntkit.estimators import NeuronTuneClassifier
+from ntkit import estimators
 from ntkit.head import LinearHead
 
 __all__ = ["register_converters"]
@@ -23,8 +24,10 @@ _OPTIONS = {
 
 
 def register_converters() -> None:
-    """Register every ntkit estimator; calling it again changes nothing."""
-    for estimator in (NeuronTuneClassifier,):
+    """Register every ntkit classifier; calling it again changes nothing."""
+    public = (getattr(estimators, name) for name in estimators.__all__)
+    classes = [c for c in public if isinstance(c, type) and issubclass(c, ClassifierMixin)]
+    for estimator in classes:
         update_registered_converter(
             estimator,
             f"Ntkit{estimator.__name__}",

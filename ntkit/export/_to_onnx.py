@@ -13,6 +13,7 @@ import onnx
 import onnx_ir as ir
 from onnx.external_data_helper import load_external_data_for_model
 from onnx_ir import tape
+from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -33,7 +34,8 @@ def to_onnx(estimator: Any) -> onnx.ModelProto:
     ----------
     estimator : LinearHead, fitted estimator with ``head_``, fitted Pipeline, or a fitted search
         A pipeline that starts with an :class:`~ntkit.OnnxEmbedder` becomes the embedder's own
-        model with the head in it; StandardScalers between the two are folded into the head.
+        model with the head in it; StandardScalers and selectors between the two are folded
+        into the head.
 
     Returns
     -------
@@ -149,12 +151,21 @@ def folded_head(estimator: Any) -> tuple[LinearHead, OnnxEmbedder | None]:
                 raise InputError("The pipeline's StandardScaler is not fitted; fit the pipeline.")
             gains = np.ones(head.n_neurons) if step.scale_ is None else 1 / step.scale_
             head = head.scaled(gains, 0.0 if not step.with_mean else step.mean_)
+        elif isinstance(step, SelectorMixin):
+            head = _widened(head, step.get_support())
         else:
             raise InputError(
                 f"The step {type(step).__name__} cannot be folded into a linear head; use "
-                "StandardScaler, or convert the pipeline with skl2onnx."
+                "StandardScaler or a selector, or convert the pipeline with skl2onnx."
             )
     return head, embedder
+
+
+def _widened(head: LinearHead, kept: Any) -> LinearHead:
+    """The head on all neurons that reads only the kept ones."""
+    coef = np.zeros((head.n_logits, len(kept)), dtype=head.coef.dtype)
+    coef[:, kept] = head.coef
+    return LinearHead(coef, head.intercept, head.classes)
 
 
 def _flat_steps(estimator: Any) -> list[Any]:

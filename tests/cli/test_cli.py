@@ -81,7 +81,7 @@ def test_debias_image_folders(capsys, folder, tmp_path):
     code, out, err = run(capsys, *arguments, "-o", tmp_path / "b", *options)
     assert code == 0, err
     result = json.loads(out)
-    assert result["chosen"] == "neurontune (yours)"
+    assert result["chosen"] == "yours"
     assert result["parameters"]["threshold"] == 0.5
     assert result["parameters"]["error_weight"] == "balanced"
 

@@ -1,0 +1,200 @@
+"""AFRClassifier against the published objective and procedure."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from sklearn.linear_model import LogisticRegression
+
+from ntkit import LinearHead
+from ntkit.estimators._afr import AFRClassifier
+from ntkit.exceptions import InputError
+
+
+def data(seed=0, n=400, width=6, n_classes=2, dtype=np.float64):
+    """Overlapping classes with a correlated attribute."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    attribute = np.where(rng.random(n) < 0.9, y, rng.integers(0, n_classes, n))
+    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
+    X = source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
+    return X.astype(dtype), y
+
+
+def random_head(n_logits, width=6, seed=1):
+    rng = np.random.default_rng(seed)
+    classes = np.arange(max(2, n_logits))
+    return LinearHead(0.5 * rng.normal(size=(n_logits, width)), rng.normal(size=n_logits), classes)
+
+
+def published_weights(head, X, y, gamma):
+    p = head.predict_proba(X)[np.arange(len(y)), y]
+    mu = np.exp(-gamma * p) / np.bincount(y)[y]
+    return mu / mu.sum()
+
+
+def published_optimum(head, X, y, mu, reg):
+    """Minimise Σ μ CE + λ(‖W−W0‖² + ‖b−b0‖²) over one row per class, with SciPy."""
+    start = head.one_row_per_class()
+    theta0 = np.column_stack([start.coef, start.intercept])
+    X1 = np.column_stack([X, np.ones(len(X))])
+
+    def objective(flat):
+        theta = flat.reshape(theta0.shape)
+        log_p = log_softmax(X1 @ theta.T, axis=1)
+        residual = np.exp(log_p) - np.eye(len(theta0))[y]
+        value = -mu @ log_p[np.arange(len(y)), y] + reg * ((theta - theta0) ** 2).sum()
+        return value, ((mu[:, None] * residual).T @ X1 + 2 * reg * (theta - theta0)).ravel()
+
+    found = minimize(objective, theta0.ravel(), jac=True, method="BFGS", options={"gtol": 1e-9})
+    return softmax(X1 @ found.x.reshape(theta0.shape).T, axis=1)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # BFGS stops at its rounding
+@pytest.mark.parametrize("n_logits", [1, 2, 3])
+@pytest.mark.parametrize("reg", [0.01, 0.3])
+def test_lbfgs_is_the_optimum_of_the_published_objective(n_logits, reg):
+    X, y = data(n_classes=max(2, n_logits))
+    head = random_head(n_logits)
+    clf = AFRClassifier(head=head, gamma=4.0, reg_coeff=reg, tol=1e-9).fit(X, y)
+    mu = published_weights(head, X, y, 4.0)
+    assert np.allclose(clf.weights_, mu)
+    expected = published_optimum(head, X, y, mu, reg)
+    assert np.allclose(clf.predict_proba(X), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_logits", [1, 2, 3])
+def test_gd_takes_the_published_steps(n_logits):
+    X, y = data(n_classes=max(2, n_logits))
+    X *= 5  # long gradients, so that clipping acts
+    head = random_head(n_logits)
+    clf = AFRClassifier(head=head, solver="gd", gamma=2.0, reg_coeff=0.1, n_steps=20).fit(X, y)
+
+    start = head.one_row_per_class()
+    theta0 = np.column_stack([start.coef, start.intercept])
+    X1 = np.column_stack([X, np.ones(len(X))])
+    mu, theta, clipped = published_weights(head, X, y, 2.0), theta0.copy(), 0
+    for _ in range(20):
+        residual = softmax(X1 @ theta.T, axis=1) - np.eye(len(theta))[y]
+        gradient = (mu[:, None] * residual).T @ X1 + 2 * 0.1 * (theta - theta0)
+        norm = np.linalg.norm(gradient)
+        clipped += norm > 1
+        theta -= 0.01 * gradient * min(1, 1 / norm)
+    assert clipped
+    assert np.allclose(clf.predict_proba(X), softmax(X1 @ theta.T, axis=1), atol=1e-10)
+    assert clf.n_iter_.tolist() == [20]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_two_solvers_meet(n_classes):
+    X, y = data(n_classes=n_classes)
+    options = {"reweighting": "train", "gamma": 3.0, "reg_coeff": 0.1}
+    exact = AFRClassifier(**options, tol=1e-10).fit(X, y)
+    steps = AFRClassifier(**options, solver="gd", tol=1e-10, learning_rate=0.1, n_steps=3000)
+    steps.fit(X, y)
+    assert np.allclose(exact.coef_, steps.coef_, atol=1e-5)
+    assert np.allclose(exact.intercept_, steps.intercept_, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_very_strong_penalty_gives_the_original_head_back(n_classes):
+    X, y = data(n_classes=n_classes)
+    clf = AFRClassifier(reg_coeff=1e9, random_state=0).fit(X, y)
+    assert np.allclose(clf.predict_proba(X), clf.erm_head_.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_without_doubt_and_penalty_it_is_class_balanced_retraining(n_classes):
+    X, y = data(n_classes=n_classes)
+    keep = (y > 0) | (np.arange(len(y)) % 3 == 0)  # unbalanced
+    X, y = X[keep], y[keep]
+    clf = AFRClassifier(gamma=0, reg_coeff=1e-9, reweighting="train", tol=1e-9).fit(X, y)
+    balanced = LogisticRegression(C=np.inf, class_weight="balanced", tol=1e-9, max_iter=5000)
+    assert np.allclose(clf.predict_proba(X), balanced.fit(X, y).predict_proba(X), atol=1e-4)
+    assert np.allclose(clf.weight_per_class_, 1 / n_classes)
+
+
+def test_the_training_set_is_split():
+    X, y = data()
+    clf = AFRClassifier(random_state=0, tol=1e-9, reg_coeff=0.02).fit(X, y)
+    held = clf.weights_ > 0
+    assert held.sum() == 80
+    assert clf.weights_.sum() == pytest.approx(1)
+    assert clf.effective_sample_size_ == pytest.approx(1 / (clf.weights_**2).sum())
+    assert 1 <= clf.effective_sample_size_ <= 80
+    erm = LogisticRegression(tol=1e-9).fit(X[~held], y[~held])
+    assert np.allclose(clf.erm_head_.coef, erm.coef_, atol=1e-5)
+    mu = published_weights(clf.erm_head_, X[held], y[held], 10.0)
+    assert np.allclose(clf.weights_[held], mu)
+    by_hand = AFRClassifier(tol=1e-9, reg_coeff=0.02)
+    by_hand.fit(X[~held], y[~held], X_val=X[held], y_val=y[held])
+    assert np.allclose(by_hand.coef_, clf.coef_, atol=1e-6)
+    again = AFRClassifier(random_state=0, tol=1e-9, reg_coeff=0.02).fit(X, y)
+    assert np.array_equal(again.coef_, clf.coef_)
+
+
+def test_a_heldout_set_is_the_reweighting_set():
+    X, y = data(n=600)
+    head = random_head(1)
+    held = AFRClassifier(head=head).fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    alone = AFRClassifier(head=head).fit(X[200:], y[200:])
+    assert np.array_equal(held.coef_, alone.coef_)
+    assert held.weights_.shape == (400,)
+
+
+def test_weights_are_repetitions_and_zero_is_absence():
+    X, y = data(n=60)
+    times = np.random.default_rng(2).integers(0, 3, 60)
+    options = {"reweighting": "train", "tol": 1e-11}
+    weighted = AFRClassifier(**options).fit(X, y, sample_weight=times)
+    repeated = AFRClassifier(**options).fit(np.repeat(X, times, axis=0), np.repeat(y, times))
+    assert np.allclose(weighted.coef_, repeated.coef_, atol=1e-7)
+    split = AFRClassifier(random_state=0).fit(X, y, sample_weight=times > 0)
+    fewer = AFRClassifier(random_state=0).fit(X[times > 0], y[times > 0])
+    assert np.allclose(split.coef_, fewer.coef_, atol=1e-6)
+
+
+def test_a_large_gamma_does_not_underflow():
+    X, y = data()
+    clf = AFRClassifier(gamma=1e5, reweighting="train").fit(X, y)
+    assert clf.weights_.sum() == pytest.approx(1)
+    assert clf.effective_sample_size_ == pytest.approx(1, abs=0.1)
+
+
+def test_any_labels_and_float32():
+    X, y = data(dtype=np.float32)
+    names = np.array(["dog", "cat"])[y]  # sorted the other way round
+    head = random_head(1)
+    named = AFRClassifier(head=LinearHead(head.coef, head.intercept, ["dog", "cat"])).fit(X, names)
+    plain = AFRClassifier(head=head).fit(X, y)
+    assert named.coef_.dtype == np.float32
+    assert (named.predict(X) == np.array(["dog", "cat"])[plain.predict(X)]).all()
+    assert np.allclose(named.coef_, -plain.coef_, atol=1e-4)
+
+
+def test_it_helps_where_a_mark_misleads():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 2000)
+    mark = np.where(rng.random(2000) < 0.95, y, 1 - y)
+    X = np.column_stack([y + rng.normal(0, 0.4, 2000), mark + rng.normal(0, 0.1, 2000)])
+    clf = AFRClassifier(gamma=6.0, reg_coeff=1e-3, random_state=0).fit(X, y)
+    rare = mark != y
+    before = (clf.erm_head_.predict(X[rare]) == y[rare]).mean()
+    assert clf.score(X[rare], y[rare]) > before + 0.2
+
+
+def test_bad_input():
+    X, y = data()
+    with pytest.raises(InputError, match="solver='gd'"):
+        AFRClassifier(reg_coeff=0.0).fit(X, y)
+    with pytest.raises(InputError, match="class 1 with positive weight"):
+        AFRClassifier().fit(X, y, X_val=X[y == 0], y_val=y[y == 0])
+    names = np.array(["no", "yes"], dtype=object)[y]
+    with pytest.raises(InputError, match="class 'yes' with positive weight"):
+        AFRClassifier().fit(X, names, X_val=X[y == 0], y_val=names[y == 0])
+    with pytest.raises(InputError, match="y_val"):
+        AFRClassifier().fit(X, y, X_val=X)
+    with pytest.raises(InputError, match="reads 3 neurons"):
+        AFRClassifier(head=random_head(1, width=3)).fit(X, y)
+    with pytest.raises(ValueError, match="reweighting"):
+        AFRClassifier(reweighting=1.5).fit(X, y)

@@ -1,0 +1,182 @@
+"""EVaLSClassifier: selection, L1 heads and choice, each against an independent computation."""
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from ntkit import LinearHead
+from ntkit.estimators._evals import EVaLSClassifier
+from ntkit.exceptions import InputError
+
+
+def data(seed=0, per_class=60, width=6, n_classes=2, dtype=np.float64):
+    """Balanced classes with a correlated attribute, not standardised."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.repeat(np.arange(n_classes), per_class))
+    attribute = np.where(rng.random(len(y)) < 0.8, y, rng.integers(0, n_classes, len(y)))
+    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
+    X = source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(len(y), width))
+    return (3 + 2 * X).astype(dtype), y
+
+
+def random_head(n_classes, width=6):
+    rng = np.random.default_rng(1)
+    n_logits = 1 if n_classes == 2 else n_classes
+    return LinearHead(rng.normal(size=(n_logits, width)), np.zeros(n_logits), np.arange(n_classes))
+
+
+def both_ends(head, X, y, k):
+    loss = -np.log(head.predict_proba(X)[np.arange(len(y)), y])
+    chosen = []
+    for label in np.unique(y):
+        members = sorted(np.flatnonzero(y == label), key=lambda i: loss[i])
+        chosen += members[:k] + members[-k:]
+    return np.array(sorted(chosen))
+
+
+def cell_accuracy(hit, y, wrong):
+    """Accuracy over each class × correctness cell."""
+    cells = [[hit[(y == c) & (wrong == w)] for w in (0, 1)] for c in np.unique(y)]
+    return np.array([[cell.mean() if len(cell) else np.nan for cell in row] for row in cells])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_whole_method(n_classes):
+    X, y = data(n_classes=n_classes)
+    head = random_head(n_classes)
+    exact = {"head": head, "tol": 1e-8, "max_iter": 50_000, "random_state": 0}
+    # With k capped at half a class every sample for retraining is selected.
+    half = EVaLSClassifier(n_selected=(10_000,), Cs=(0.1,), **exact).fit(X, y).selected_
+    assert np.bincount(y[half]).tolist() == [30] * n_classes
+    rest = np.setdiff1d(np.arange(len(y)), half)
+
+    ks, Cs = (5, 12), (0.2, 0.4, 1.0)
+    clf = EVaLSClassifier(n_selected=ks, Cs=Cs, **exact).fit(X, y)
+    wrong = head.predict(X) != y
+    scaler = StandardScaler().fit(X[half])
+    tried = []
+    for k in ks:
+        selected = half[both_ends(head, X[half], y[half], k)]
+        for C in Cs:
+            lr = LogisticRegression(
+                C=C,
+                l1_ratio=1,
+                solver="liblinear" if n_classes == 2 else "saga",
+                tol=1e-8,
+                max_iter=50_000,
+                random_state=1,
+            ).fit(scaler.transform(X[selected]), y[selected])
+            hit = lr.predict(scaler.transform(X[rest])) == y[rest]
+            accuracy = cell_accuracy(hit, y[rest], wrong[rest])
+            score = (np.nanmin(accuracy), np.nanmean(accuracy))
+            tried.append((score, k, C, selected, accuracy, lr))
+    assert np.allclose(
+        [(c["worst"], c["mean"]) for c in clf.candidates_], [score for score, *_ in tried]
+    )
+    _, k, C, selected, accuracy, lr = max(tried, key=lambda t: (t[0], -t[1], -t[2]))
+    assert (clf.n_selected_, clf.C_) == (k, C)
+    assert np.array_equal(clf.selected_, selected)
+    assert np.allclose(clf.environment_accuracy_, accuracy, equal_nan=True)
+    assert np.allclose(clf.predict_proba(X), lr.predict_proba(scaler.transform(X)), atol=1e-4)
+
+
+def test_a_strong_penalty_leaves_neurons_out():
+    X, y = data(width=30)
+    clf = EVaLSClassifier(Cs=(0.05,), random_state=0).fit(X, y)
+    assert 0 < (clf.coef_ == 0).sum() < 30
+
+
+def test_a_heldout_set_takes_the_place_of_the_training_set():
+    X, y = data(per_class=100)
+    held = EVaLSClassifier(n_selected=(5, 10), random_state=0)
+    held.fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])
+    alone = EVaLSClassifier(n_selected=(5, 10), random_state=0, head=held.erm_head_)
+    alone.fit(X[80:], y[80:])
+    assert np.array_equal(held.coef_, alone.coef_)
+    assert np.array_equal(held.selected_, alone.selected_)
+
+
+def test_too_few_samples_to_split_serve_as_both_halves():
+    X, y = data(per_class=5)
+    X, y = np.vstack([X[y == 0], X[y == 1][:1]]), np.array([0] * 5 + [1])
+    clf = EVaLSClassifier(random_state=0).fit(X, y)
+    assert clf.n_selected_ == 1
+    assert set(y[clf.selected_]) == {0, 1}
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_scale_of_weights_is_the_scale_of_C(n_classes):
+    X, y = data(n_classes=n_classes)
+    options = {"n_selected": (10,), "random_state": 0, "head": random_head(n_classes)}
+    options |= {"tol": 1e-8, "max_iter": 50_000}
+    weighted = EVaLSClassifier(Cs=(0.02,), **options).fit(X, y, sample_weight=np.full(len(y), 5.0))
+    plain = EVaLSClassifier(Cs=(0.1,), **options).fit(X, y)
+    assert np.allclose(weighted.coef_, plain.coef_, atol=1e-6)
+
+
+def test_weight_zero_is_absence():
+    X, y = data()
+    weight = np.ones(len(y))
+    weight[::4] = 0
+    options = {"n_selected": (5,), "random_state": 0, "head": random_head(2)}
+    clf = EVaLSClassifier(**options).fit(X, y, weight)
+    fewer = EVaLSClassifier(**options).fit(X[weight > 0], y[weight > 0])
+    assert np.array_equal(clf.selected_, np.flatnonzero(weight)[fewer.selected_])
+    assert np.allclose(clf.coef_, fewer.coef_)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_labels_float32_and_random_state(n_classes):
+    X, y = data(n_classes=n_classes, dtype=np.float32)
+    names = np.array(["ant", "bee", "cat"])[y]
+    a = EVaLSClassifier(n_selected=(10,), random_state=0).fit(X, names)
+    b = EVaLSClassifier(n_selected=(10,), random_state=0).fit(X, y)
+    assert a.coef_.dtype == a.intercept_.dtype == np.float32
+    assert np.array_equal(a.coef_, b.coef_)
+    assert set(a.predict(X)) <= set(names)
+
+
+def test_it_helps_where_a_mark_misleads():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 2000)
+    mark = np.where(rng.random(2000) < 0.95, y, 1 - y)
+    X = np.column_stack([y + rng.normal(0, 0.3, 2000), 2 * mark + rng.normal(0, 0.1, 2000)])
+    clf = EVaLSClassifier(n_selected=(20, 40), C=0.001, random_state=0).fit(X, y)
+    rare = mark != y
+    before = (clf.erm_head_.predict(X[rare]) == y[rare]).mean()
+    assert clf.score(X[rare], y[rare]) > before + 0.2
+
+
+def test_only_the_chosen_fit_has_to_converge():
+    X, y = data(n_classes=3)
+    with pytest.warns(ConvergenceWarning, match=r"chosen head \(C=1.0\)"):
+        EVaLSClassifier(Cs=(1.0,), tol=1e-9, max_iter=15, head=random_head(3)).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"Cs": ()}, "Cs must be a non-empty"),
+        ({"Cs": (0.1, -1.0)}, "Cs must hold positive"),
+        ({"n_selected": (0, 5)}, "n_selected must hold positive"),
+        ({"n_selected": (2.5,)}, "whole numbers"),
+        ({"n_selected": ["a"]}, "whole numbers"),
+        ({"Cs": (np.nan,)}, "Cs must hold positive"),
+    ],
+)
+def test_grids_that_are_none(options, message):
+    X, y = data()
+    with pytest.raises(InputError, match=message):
+        EVaLSClassifier(**options).fit(X, y)
+
+
+def test_bad_input():
+    X, y = data()
+    with pytest.raises(InputError, match="class 1 with positive weight"):
+        EVaLSClassifier().fit(X, y, X_val=X[y == 0], y_val=y[y == 0])
+    with pytest.raises(InputError, match="reads 3 neurons"):
+        EVaLSClassifier(head=random_head(2, width=3)).fit(X, y)
+    with pytest.raises(ValueError, match="selection_size"):
+        EVaLSClassifier(selection_size=1.0).fit(X, y)

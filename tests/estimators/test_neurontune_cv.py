@@ -1,0 +1,108 @@
+"""NeuronTuneClassifierCV gives the choice and the head of GridSearchCV over the same grid."""
+
+import logging
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+from ntkit import LinearHead, NeuronTuneClassifier, NeuronTuneClassifierCV
+from ntkit.exceptions import InputError
+from ntkit.metrics import get_scorer
+
+pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
+
+
+def data(seed=0, n=300, width=12, n_classes=2):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    attribute = np.where(rng.random(n) < 0.9, y, rng.integers(0, n_classes, n))
+    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
+    X = source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
+    return np.maximum(X, 0), y
+
+
+@pytest.mark.parametrize(
+    "scoring", ["worst_class_cell_accuracy", "balanced_accuracy", "worst_class_accuracy"]
+)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_same_choice_and_head_as_grid_search(scoring, n_classes):
+    X, y = data(n_classes=n_classes)
+    grid = {
+        "threshold": [0.0, 0.5, 1.0],
+        "error_weight": [1.0, 5.0],
+        "suppression": [0.0, 1.0],
+    }
+    shared = {"standardize": True, "random_state": 0, "tol": 1e-8}
+    search = GridSearchCV(
+        NeuronTuneClassifier(**shared), grid, cv=3, scoring=get_scorer(scoring)
+    ).fit(X, y)
+    clf = NeuronTuneClassifierCV(
+        grid["threshold"],
+        error_weights=grid["error_weight"],
+        suppressions=grid["suppression"],
+        cv=3,
+        scoring=scoring,
+        **shared,
+    ).fit(X, y)
+    assert clf.candidates_ == search.cv_results_["params"]
+    theirs = np.column_stack([search.cv_results_[f"split{i}_test_score"] for i in range(3)])
+    assert np.allclose(clf.scores_, theirs, atol=0.02)  # a sample on the fence may fall either way
+    assert np.mean(np.isclose(clf.scores_, theirs)) > 0.9
+    chosen = {
+        "threshold": clf.threshold_,
+        "error_weight": clf.error_weight_,
+        "suppression": clf.suppression_,
+    }
+    assert chosen == search.best_params_
+    assert np.allclose(clf.coef_, search.best_estimator_.coef_, atol=1e-3)
+
+
+def test_balanced_error_weight_and_splitters():
+    X, y = data(1)
+    clf = NeuronTuneClassifierCV(
+        [0.0, 0.5],
+        error_weights=["balanced", 1.0],
+        cv=StratifiedKFold(3, shuffle=True, random_state=1),
+        random_state=0,
+        n_jobs=2,
+    ).fit(X, y)
+    assert clf.scores_.shape == (4, 3)
+    assert clf.best_score_ == pytest.approx(clf.scores_.mean(axis=1).max())
+    assert np.array_equal(clf.suppressed_, clf.best_estimator_.suppressed_)
+
+
+def test_identification_set_and_given_head():
+    X, y = data(2, n=600)
+    X, X_val, y, y_val = X[:400], X[400:], y[:400], y[400:]
+    head = LinearHead(np.random.default_rng(0).normal(size=(1, 12)), [0.0], [0, 1])
+    clf = NeuronTuneClassifierCV([0.0, 0.3, 0.6], head=head, random_state=0)
+    clf.fit(X, y, X_val=X_val, y_val=y_val)
+    again = NeuronTuneClassifier(clf.threshold_, standardize=True, head=head, random_state=0).fit(
+        X, y, X_val=X_val, y_val=y_val
+    )
+    assert np.array_equal(clf.coef_, again.coef_)
+
+
+def test_verbose_logs_the_choice(caplog):
+    X, y = data(3, n=200)
+    with caplog.at_level(logging.INFO, logger="ntkit"):
+        NeuronTuneClassifierCV([0.0, 0.5], cv=2, random_state=0, verbose=True).fit(X, y)
+    assert "chosen" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"thresholds": []}, "no threshold to try"),
+        ({"error_weights": []}, "no error_weight to try"),
+        ({"scoring": "best"}, "best"),
+        ({"cv": 200}, "lower cv"),
+        ({"cv": [(np.arange(5), np.arange(5, 10))]}, "lacks a class"),
+    ],
+)
+def test_bad_input_gets_one_sentence(parameters, message):
+    X, y = data(4, n=300)
+    order = np.argsort(y, kind="stable")
+    with pytest.raises(InputError, match=message):
+        NeuronTuneClassifierCV(**parameters).fit(X[order], y[order])

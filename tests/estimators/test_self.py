@@ -1,0 +1,180 @@
+"""SELFClassifier: its four scores and its fine-tuning, each by the paper's formula."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+from scipy.stats import entropy
+from sklearn.linear_model import LogisticRegression
+
+from ntkit import LinearHead
+from ntkit.estimators._self import SELFClassifier
+from ntkit.exceptions import InputError
+
+
+def data(seed=0, n=400, width=6, n_classes=2, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    attribute = np.where(rng.random(n) < 0.9, y, rng.integers(0, n_classes, n))
+    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
+    X = source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
+    return X.astype(dtype), y
+
+
+def random_head(n_logits, width=6, seed=1):
+    rng = np.random.default_rng(seed)
+    classes = np.arange(max(2, n_logits))
+    return LinearHead(0.5 * rng.normal(size=(n_logits, width)), np.zeros(n_logits), classes)
+
+
+@pytest.mark.filterwarnings("ignore:All selected samples are of class")
+@pytest.mark.parametrize("n_logits", [1, 2, 3])
+def test_the_scores(n_logits):
+    X, y = data(n_classes=max(2, n_logits))
+    heads = {"head": random_head(n_logits), "early_head": random_head(n_logits, seed=2)}
+    final, early = (head.predict_proba(X) for head in heads.values())
+    rows = np.arange(len(y))
+    expected = {
+        "misclassification": -np.log(final[rows, y]),
+        "early_stop_misclassification": -np.log(early[rows, y]),
+        "early_stop_disagreement": entropy(early, final, axis=1),
+    }
+    for selection, scores in expected.items():
+        clf = SELFClassifier(selection=selection, n_selected=30, random_state=0, **heads)
+        clf.fit(X, y)
+        assert np.allclose(clf.scores_, scores), selection
+        assert clf.selected_.tolist() == np.argsort(-scores, kind="stable")[:30].tolist()
+
+
+def test_dropout_disagreement():
+    X, y = data()
+    head = random_head(1)
+    clf = SELFClassifier(selection="dropout_disagreement", head=head, random_state=0).fit(X, y)
+    kept = np.random.RandomState(0).random_sample(X.shape) < 0.5
+    assert np.allclose(
+        clf.scores_, entropy(head.predict_proba(2 * X * kept), head.predict_proba(X), axis=1)
+    )
+    assert clf.early_head_ is None
+    again = SELFClassifier(selection="dropout_disagreement", head=head, random_state=0).fit(X, y)
+    assert np.array_equal(again.coef_, clf.coef_)
+    little = SELFClassifier(
+        selection="dropout_disagreement", head=head, dropout=1e-9, random_state=0
+    ).fit(X, y)
+    assert np.allclose(little.scores_, 0)
+
+
+@pytest.mark.parametrize("n_logits", [1, 2, 3])
+def test_full_batches_are_class_balanced_gradient_steps(n_logits):
+    X, y = data(n_classes=max(2, n_logits))
+    keep = (y > 0) | (np.arange(len(y)) % 5 == 0)
+    X, y = X[keep], y[keep]
+    head = random_head(n_logits)
+    clf = SELFClassifier(
+        selection="misclassification", head=head, batch_size=None, n_steps=15, n_selected=150
+    ).fit(X, y)
+
+    Z, labels = X[clf.selected_], y[clf.selected_]
+    start = head.one_row_per_class()
+    theta = np.column_stack([start.coef, start.intercept])
+    Z1 = np.column_stack([Z, np.ones(len(Z))])
+    one_hot = np.eye(len(theta))[labels]
+    present = np.unique(labels)
+    for _ in range(15):
+        residual = softmax(Z1 @ theta.T, axis=1) - one_hot
+        per_class = [
+            residual[labels == c].T @ Z1[labels == c] / (labels == c).sum() for c in present
+        ]
+        theta -= 0.01 * np.mean(per_class, axis=0)
+    X1 = np.column_stack([X, np.ones(len(X))])
+    assert np.allclose(clf.predict_proba(X), softmax(X1 @ theta.T, axis=1), atol=1e-10)
+    assert clf.n_iter_.tolist() == [15]
+
+
+def test_minibatches_follow_the_full_batch_on_average():
+    X, y = data()
+    options = {"selection": "misclassification", "head": random_head(1), "n_steps": 400}
+    full = SELFClassifier(batch_size=None, **options).fit(X, y)
+    sampled = SELFClassifier(batch_size=500, random_state=0, **options).fit(X, y)
+    moved = np.linalg.norm(full.coef_ - options["head"].coef)
+    assert np.linalg.norm(sampled.coef_ - full.coef_) < 0.05 * moved
+
+
+def test_a_tiny_rate_leaves_the_original_head():
+    X, y = data(n_classes=3)
+    clf = SELFClassifier(learning_rate=1e-12, tol=1e-10, random_state=0).fit(X, y)
+    erm = LogisticRegression(tol=1e-10, max_iter=5000).fit(X, y)
+    assert np.allclose(clf.predict_proba(X), erm.predict_proba(X), atol=1e-5)
+
+
+def test_an_early_head_is_fitted_with_few_iterations():
+    X, y = data()
+    early = SELFClassifier(random_state=0).fit(X, y)
+    late = SELFClassifier(random_state=0, early_iter=1000).fit(X, y)
+    assert early.scores_.max() > 1e-4
+    assert late.scores_.max() < 1e-8
+    assert early.early_head_ != early.erm_head_
+
+
+def test_samples_come_from_the_heldout_set():
+    X, y = data(n=600)
+    options = {"selection": "misclassification", "n_selected": 40, "random_state": 0}
+    clf = SELFClassifier(**options).fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])
+    assert clf.scores_.shape == (300,)
+    head = clf.erm_head_
+    alone = SELFClassifier(head=head, **options).fit(X[300:], y[300:])
+    assert np.array_equal(alone.coef_, clf.coef_)
+    assert np.array_equal(alone.selected_, clf.selected_)
+
+
+def test_weight_zero_is_absence():
+    X, y = data()
+    weight = np.ones(len(y))
+    weight[::3] = 0
+    clf = SELFClassifier(random_state=0, n_selected=1000, tol=1e-9).fit(X, y, weight)
+    assert set(clf.selected_) == set(np.flatnonzero(weight))
+    fewer = SELFClassifier(random_state=0, n_selected=1000, tol=1e-9)
+    fewer.fit(X[weight > 0], y[weight > 0])
+    assert np.allclose(clf.coef_, fewer.coef_, atol=1e-4)
+
+
+def test_labels_and_float32():
+    X, y = data(dtype=np.float32)
+    named = SELFClassifier(random_state=0).fit(X, np.array(["no", "yes"])[y])
+    plain = SELFClassifier(random_state=0).fit(X, y)
+    assert named.coef_.dtype == np.float32
+    assert np.array_equal(named.coef_, plain.coef_)
+    assert set(named.predict(X)) == {"no", "yes"}
+
+
+def test_it_helps_where_a_mark_misleads():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 2000)
+    mark = np.where(rng.random(2000) < 0.95, y, 1 - y)
+    X = np.column_stack([y + rng.normal(0, 0.3, 2000), 2 * mark + rng.normal(0, 0.1, 2000)])
+    rare = mark != y
+    for selection in ("misclassification", "early_stop_disagreement"):
+        clf = SELFClassifier(
+            selection=selection, learning_rate=0.1, C=0.1, n_selected=200, random_state=0
+        ).fit(X, y)
+        before = (clf.erm_head_.predict(X[rare]) == y[rare]).mean()
+        assert clf.score(X[rare], y[rare]) > before + 0.1, selection
+
+
+def test_one_class_among_the_selected_is_said():
+    X, y = data()
+    head = LinearHead(np.zeros((1, 6)), [5.0], [0, 1])  # class 0 has all the loss
+    with pytest.warns(UserWarning, match="of class 0"):
+        SELFClassifier(selection="misclassification", n_selected=10, head=head).fit(X, y)
+    names = np.array(["no", "yes"], dtype=object)[y]
+    head = LinearHead(np.zeros((1, 6)), [5.0], ["no", "yes"])
+    with pytest.warns(UserWarning, match="of class 'no'"):
+        SELFClassifier(selection="misclassification", n_selected=10, head=head).fit(X, names)
+
+
+def test_bad_input():
+    X, y = data()
+    with pytest.raises(InputError, match="early head reads 3"):
+        SELFClassifier(early_head=random_head(1, width=3)).fit(X, y)
+    with pytest.raises(InputError, match="labels that y does not"):
+        SELFClassifier().fit(X, y, X_val=X, y_val=y + 1)
+    with pytest.raises(ValueError, match="selection"):
+        SELFClassifier(selection="random").fit(X, y)

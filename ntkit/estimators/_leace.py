@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._dfr import encoded_labels
+from ntkit.estimators._groups import encoded_labels
 from ntkit.estimators._identification import (
     Rows,
     class_logits,

@@ -13,7 +13,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import retrain_head
-from ntkit.estimators._dfr import DFRClassifier, encoded_labels
+from ntkit.estimators._dfr import DFRClassifier
+from ntkit.estimators._groups import encoded_labels
 from ntkit.estimators._identification import Rows
 from ntkit.exceptions import InputError
 

@@ -298,17 +298,25 @@ class Comparison:
         )
 
     def tuned_C(self) -> float:
-        """The C of class-balanced retraining with the best mean class accuracy on held-out data.
+        """The C of class-balanced retraining with the best cross-validated mean class accuracy.
 
-        A fixed penalty can make the control weak; this one is given its best chance.
+        A fixed penalty can make the control weak; this one is given its best chance, on the
+        training set.
         """
+        Z, y = self.train.Z, self.train.y
+        n_splits = min(5, int(np.unique(y, return_counts=True)[1].min()))
+        C = self._C(len(y))
+        if n_splits < 2:
+            return C
+        splitter = StratifiedKFold(n_splits, shuffle=True, random_state=self.seed)
+        folds = list(splitter.split(np.zeros(len(y)), y))
 
         def mean_class_accuracy(C: float) -> float:
-            head = retrain_head(self.train.Z, self.train.y, C=C)
-            pred = head.predict(self.heldout.Z)
-            return float(np.mean(list(accuracy_by(self.heldout.y, pred, self.heldout.y).values())))
+            pred = np.empty_like(y)
+            for fit, scored in folds:
+                pred[scored] = retrain_head(Z[fit], y[fit], C=C).predict(Z[scored])
+            return float(np.mean(list(accuracy_by(y, pred, y).values())))
 
-        C = self._C(len(self.train.y))
         return max((C * factor for factor in _C_FACTORS), key=mean_class_accuracy)
 
     def on_raw_embeddings(self, head: LinearHead) -> LinearHead:

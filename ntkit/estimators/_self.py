@@ -53,9 +53,9 @@ class SELFClassifier(LastLayerClassifier):
 
     Parameters
     ----------
-    selection : {"misclassification", "early_stop_misclassification", "dropout_disagreement", \
-            "early_stop_disagreement"}, default="early_stop_disagreement"
-        The score.
+    selection : str, default="early_stop_disagreement"
+        The score: that, "misclassification", "early_stop_misclassification" or
+        "dropout_disagreement".
     n_selected : int, default=100
         Samples to select (published grid: 20, 100, 500); all of them where they are fewer.
     n_steps : int, default=250

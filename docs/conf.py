@@ -49,6 +49,7 @@ html_copy_source = False
 html_sidebars = {
     "index": [],
     "main_job": [],
+    "methods": [],
     "command_line": [],
     "changelog": [],
     "notebooks/*": [],

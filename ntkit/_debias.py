@@ -135,6 +135,10 @@ def debias(
     >>> result.chosen.worst_group > result.candidates[0].worst_group + 0.2
     True
     """
+    asked = {"method": method, "select": select, "estimator": estimator}
+    given = [name for name, value in asked.items() if value is not None]
+    if len(given) > 1:
+        raise InputError(f"{given[0]} and {given[1]} both say which head to write; give one.")
     folder = _free_folder(out, force)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     preprocessing = preprocessing or ImagePreprocessing.for_model(model)
@@ -206,6 +210,7 @@ def debias(
         n_live=int(paper.live_.sum()),
         verification=None,
         evaluated_on="test set" if test is not None else "held-out set",
+        select=comparison.select,
         path=folder,
         notes=tuple(notes),
     )

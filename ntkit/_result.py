@@ -18,6 +18,9 @@ __all__ = ["MODEL_FILE", "DebiasResult"]
 
 Array = NDArray[Any]
 MODEL_FILE = "debiased.onnx"
+_SCORE_IN_WORDS = {
+    "worst_class_cell_accuracy": "worst class + half the worst class × correctness cell"
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class DebiasResult:
         What ONNX Runtime computes against NumPy.
     evaluated_on : str
         "test set", or "held-out set" where no test set was given.
+    select : str
+        Name of the held-out score.
     path : pathlib.Path or None
         The folder written.
     notes : tuple of str
@@ -75,6 +80,7 @@ class DebiasResult:
     n_live: int
     verification: Verification | None
     evaluated_on: str
+    select: str
     path: Path | None
     notes: tuple[str, ...]
 
@@ -135,9 +141,9 @@ class DebiasResult:
             masked = max(masks, key=_score)
             outcome = "would have helped" if masked.score > chosen.score else "did not help"
             return (
-                f"Silencing neurons {outcome} here, by the held-out score: {chosen.score:.3f} for "
-                f"{chosen.name} retraining, {masked.score:.3f} for the best with suppression "
-                f"({masked.name})."
+                f"Silencing neurons {outcome} here, by the held-out score: {masked.score:.3f} for "
+                f"the best with suppression ({masked.name}), {chosen.score:.3f} for the head "
+                f"written ({chosen.name}), which suppresses none."
             )
         helped = chosen.score > max(random.score, plain.score)
         return (
@@ -159,8 +165,8 @@ class DebiasResult:
             self.table(),
             "",
             f"Accuracies in % on the {self.evaluated_on}; ← marks the head that was written. The "
-            "held-out score needs no group labels: worst class + half the worst class × "
-            "correctness cell.",
+            "held-out score needs no group labels: "
+            f"{_SCORE_IN_WORDS.get(self.select, self.select)}.",
             self.verdict(),
             *([_checked(self.verification)] if self.verification else []),
             *self.notes,

@@ -14,8 +14,10 @@ from ntkit.export import Verification
 from ntkit.extraction import EmbeddingStore, Samples
 
 
-def run(*sets, select="worst_class_cell_accuracy", **options):
-    return debias(marked_digits_model_path(), *sets, select=select, device="cpu", **options)
+def run(*sets, **options):
+    if not options.keys() & {"method", "select", "estimator"}:
+        options["select"] = "worst_class_cell_accuracy"
+    return debias(marked_digits_model_path(), *sets, device="cpu", **options)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,8 @@ def test_method_forces_a_candidate(sets):
         forced = run(train, heldout, method=method)
         assert forced.chosen.name == method
         assert forced.verdict()
+    with pytest.raises(InputError, match="method and select both say"):
+        run(train, heldout, method="jtt", select="worst_class_accuracy")
     with pytest.raises(InputError, match="no candidate 'magic'"):
         debias(marked_digits_model_path(), train, heldout, method="magic", device="cpu")
 

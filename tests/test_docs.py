@@ -1,4 +1,4 @@
-"""The pages say what the code does: every verb, option, candidate and public name is on them."""
+"""The pages say what the code does: every verb, option, candidate, method, score, public name."""
 
 import importlib
 import pkgutil
@@ -11,8 +11,11 @@ import pytest
 import typer
 
 import ntkit
-from ntkit._comparison import CANDIDATES
+import ntkit.estimators
+from ntkit._comparison import CANDIDATES, OTHER_METHODS
 from ntkit.cli._app import app
+from ntkit.estimators import LABEL_FREE
+from ntkit.metrics import LABEL_FREE_SCORES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -65,10 +68,28 @@ def test_public_names_are_on_the_api_page(module):
     assert not missing
 
 
-@pytest.mark.parametrize("candidate", CANDIDATES)
+@pytest.mark.parametrize("candidate", [*CANDIDATES, "class-balanced-tuned-C", *OTHER_METHODS])
 def test_candidates_are_explained(candidate):
     text = section((DOCS / "main_job.md").read_text("utf-8"), "What the rows mean")
     assert re.search(rf"(?<![\w-]){re.escape(candidate)}(?![\w.-])", text)
+
+
+def test_every_estimator_is_in_the_table_of_methods():
+    text = section((DOCS / "methods.md").read_text("utf-8"), "The estimators")
+    names = [n for n in ntkit.estimators.__all__ if n != "LABEL_FREE"]
+    missing = [n for n in names if not re.search(rf"(?<!\w){n} <ntkit", text)]
+    assert not missing
+
+
+def test_every_label_free_score_is_explained():
+    text = section((DOCS / "methods.md").read_text("utf-8"), "Choosing without group labels")
+    assert re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE) == list(LABEL_FREE_SCORES)
+
+
+def test_methods_of_fit_are_listed():
+    text = section((DOCS / "command_line.md").read_text("utf-8"), "ntkit fit")
+    rows = re.findall(r"^\| `([\w-]+)` \| \{py:class\}`(\w+) <", text, flags=re.MULTILINE)
+    assert dict(rows) == {name: cls.__name__ for name, cls in LABEL_FREE.items()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -19,7 +19,7 @@ def command(
     heldout: Annotated[
         Path,
         typer.Option(
-            help="DATA: samples the model was not trained on, to find the neurons and choose."
+            help="DATA: samples the model was not trained on, to find the neurons, retrain, choose."
         ),
     ],
     out: o.Out,

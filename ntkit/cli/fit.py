@@ -38,7 +38,8 @@ def command(
 ) -> None:
     """Find the spurious neurons in embeddings and retrain the head without them.
 
-    Works on the embeddings as they are, from the original head in the store.
+    Starts from the original head in the store. NeuronTune works on the embeddings as they are;
+    other estimators are chosen with --method.
 
     Example: ntkit fit train.store --heldout heldout.store -o head.onnx
     """

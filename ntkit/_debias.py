@@ -150,15 +150,7 @@ def debias(
     model, notes = _with_classes(model, sets, new_head)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     Z = {name: _embedded(samples, embedder) for name, samples in sets.items()}
-    notes += [
-        f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
-        f"{', '.join(str(p) for p in s.skipped[:5])}."
-        for name, s in sets.items()
-        if s.skipped
-    ]
-
-    if not all(samples.embedded for samples in sets.values()):
-        notes.append(f"Embeddings were computed on: {embedder.device_}.")
+    notes += _reading_notes(sets, embedder)
 
     comparison = Comparison(
         Z["train"],
@@ -171,11 +163,7 @@ def debias(
     )
     settings = _settings(comparison, method, estimator)
     method = "yours" if estimator is not None else method
-    bar = tqdm(settings, desc="candidates", delay=1, disable=None if verbose else True, leave=False)
-    fitted, rows = {}, {}
-    for name in bar:
-        fitted[name], note = comparison.fit(settings[name])
-        rows[name] = comparison.row(name, settings[name], fitted[name], note)
+    fitted, rows = _fit_all(comparison, settings, verbose)
     chosen = method or (_best(rows, fitted) if select else "auto")
     rows[chosen] = replace(rows[chosen], chosen=True)
     clf, paper = fitted[chosen], fitted["neurontune"]
@@ -272,6 +260,31 @@ def _embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:
     if len(Z) != len(samples.y):
         raise InputError(f"There are {len(Z)} samples, but {len(samples.y)} labels.")
     return LabelledEmbeddings(Z, samples.y, samples.groups)
+
+
+def _reading_notes(sets: Mapping[str, Samples], embedder: OnnxEmbedder) -> list[str]:
+    notes = [
+        f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
+        f"{', '.join(str(p) for p in s.skipped[:5])}."
+        for name, s in sets.items()
+        if s.skipped
+    ]
+    if not all(samples.embedded for samples in sets.values()):
+        notes.append(f"Embeddings were computed on: {embedder.device_}.")
+    return notes
+
+
+def _fit_all(
+    comparison: Comparison, settings: Mapping[str, Setting], verbose: bool
+) -> tuple[dict[str, Any], dict[str, Candidate]]:
+    """Every candidate fitted, and its row of the table."""
+    fitted, rows = {}, {}
+    for name in tqdm(
+        settings, desc="candidates", delay=1, disable=None if verbose else True, leave=False
+    ):
+        fitted[name], note = comparison.fit(settings[name])
+        rows[name] = comparison.row(name, settings[name], fitted[name], note)
+    return fitted, rows
 
 
 def _settings(comparison: Comparison, method: str | None, estimator: Any) -> dict[str, Setting]:

@@ -76,8 +76,14 @@ CONFIGURATIONS = {
     DFRByClass(): True,
     DFRByClass(variant="weighted", tol=1e-10): False,
     GroupDROByClass(): False,
+    GroupDROByClass(eta=0.1): False,
     LEACEClassifier(): True,
+    LEACEClassifier(identification="train", tol=1e-10): False,
     SpuriousNeuronSelector(): True,
+    SpuriousNeuronSelector(identification=0.5, aggregation="intersection"): True,
+    SpuriousNeuronSelector(
+        identification="train", statistic="contribution", standardize=True
+    ): False,
 }
 N_CHECKS = 45  # scikit-learn generated 63 to 65 for the classifiers when this was written
 

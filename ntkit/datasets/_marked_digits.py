@@ -37,7 +37,8 @@ Groups: 2 * class + mark. Nothing but an evaluation should look at them.
 The three sets are drawn from disjoint originals; an original appears several times within its
 set, drawn differently each time. The model beside the data (`marked_digits_model_path`) saw the
 training set only, and no group labels. It shows what a method does when the bias is known and
-strong; it is no evidence for how the method fares on a bias that nobody planted.
+strong; data and network were picked among some dozens of variants by looking at test figures, so
+it is no evidence for how the method fares elsewhere.
 """
 
 

@@ -4,6 +4,13 @@ import numpy as np
 import pytest
 
 from ntkit.datasets import load_marked_digits
+from tests import models
+
+
+@pytest.fixture(scope="session")
+def zoo():
+    """The model builders of tests/models.py."""
+    return models
 
 
 @pytest.fixture(scope="session")

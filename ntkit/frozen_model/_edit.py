@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
 from ntkit.frozen_model._constants import constant_of, dtype_of
+from ntkit.frozen_model._find_head import Head
 from ntkit.frozen_model._linear_layer import LinearLayer
 
 __all__ = ["append_head", "replace_weights"]
@@ -20,45 +23,147 @@ Array = NDArray[Any]
 _ELEMENTWISE = frozenset(
     {
         *("Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast", "Dropout", "Clip", "Exp", "Log"),
-        *("Mul", "Div", "Normalizer", "Flatten"),
+        *("Mul", "Div", "Normalizer", "Flatten", "QuantizeLinear", "DequantizeLinear"),
     }
 )
+_FITTING = _ELEMENTWISE | {"ArgMax"}
+# Operators before a weight that change its shape and nothing else.
+_SAME_VALUES = frozenset(["Reshape", "Squeeze", "Unsqueeze", "Flatten"])
 
 
-def replace_weights(graph: ir.Graph, layer: LinearLayer, coef: Array, intercept: Array) -> None:
-    """Write ``coef`` (K, D) and ``intercept`` (K,) into the layer, in place.
+def replace_weights(graph: ir.Graph, head: Head, coef: Array, intercept: Array) -> None:
+    """Write ``coef`` (K, D) and ``intercept`` (K,) into the head's layer, in place.
 
-    The node list stays the same, unless a bias has to be added to a bare MatMul. With another
-    number of classes the shapes of everything downstream follow.
+    The node list stays the same, unless a bias has to be added to a bare MatMul or the head is
+    quantised: then float weights take the place of the quantised ones, and what quantised the
+    old logits goes. With another number of classes the shapes of everything downstream follow.
 
     Raises
     ------
     InputError
         If what follows the layer is made for the old number of classes.
     """
-    before, after = len(layer.weight), len(coef)
+    layer, before, after = head.layer, len(head.layer.weight), len(coef)
     if before != after:
-        _refuse_fixed_width(layer, before, after)
-    coef = coef.astype(np.float64) / layer.scale
-    intercept = intercept.astype(np.float64) / layer.scale
+        _refuse_fixed_width(head, before, after)
+    coef = coef.astype(np.float64) / head.after.scale
+    intercept = intercept.astype(np.float64) / head.after.scale
+    if layer.quantised:
+        layer = _in_float(graph, layer)
+    _set_weight(graph, layer, coef)
+    logits = _set_bias(graph, layer, intercept)
+    for value in (logits, *head.after.quantised):
+        _lead_past_quantisation(graph, value)
+    if before != after:
+        starts = [layer.weight_at[0].outputs[0], layer.output, logits, head.after.logits]
+        _retype(head, starts, before, after)
+
+
+def _set_weight(graph: ir.Graph, layer: LinearLayer, coef: Array) -> None:
     product, index = layer.weight_at
     attribute = {name: a.value for name, a in product.attributes.items()}
     stored = coef / attribute.get("alpha", 1.0)
-    _set_constant(graph, product, index, stored if attribute.get("transB", 0) else stored.T)
+    if product.op_type == "Conv":
+        stored = stored.reshape(*stored.shape, *[1] * ((layer.rank or 4) - 2))
+    elif not attribute.get("transB", 0):
+        stored = stored.T
+    _set_constant(graph, product, index, stored)
+
+
+def _set_bias(graph: ir.Graph, layer: LinearLayer, intercept: Array) -> ir.Value:
+    """Write the bias; what now is the layer's output."""
+    product = layer.weight_at[0]
+    own = product.inputs[2] if len(product.inputs) > 2 else None  # of a Gemm or Conv
     if layer.bias_at is not None and layer.bias_at[0] is not product:
-        if product.op_type == "Gemm" and len(product.inputs) > 2:
+        if product.op_type in ("Gemm", "Conv") and own is not None:
             _set_constant(graph, product, 2, np.zeros_like(intercept))
-        _set_constant(graph, *layer.bias_at, intercept)
-    elif product.op_type == "Gemm":
-        if attribute.get("beta", 1.0) != 1:
+        node, index = layer.bias_at
+        _set_constant(graph, node, index, _shaped_like(node.inputs[index], layer, intercept))
+    elif layer.bias_at is not None:
+        if "beta" in product.attributes and product.attributes["beta"].as_float() != 1:
             product.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
-        if intercept.any() or len(product.inputs) > 2:
+        if intercept.any() or own is not None:
             _set_constant(graph, product, 2, intercept)
     elif intercept.any():
-        _add_bias(graph, product, layer.logits, intercept)
-    if before != after:
-        for value in (product.outputs[0], layer.logits):
-            _retype_downstream(value, before, after)
+        return _add_bias(graph, layer.output, intercept)
+    return layer.output
+
+
+def _shaped_like(old: ir.Value | None, layer: LinearLayer, intercept: Array) -> Array:
+    """The bias of an Add with its axes as they were: (K,), (1, K) or (K, 1, 1)."""
+    known = constant_of(old)
+    trailing = 0 if layer.class_axis == -1 else (layer.rank or 2) - 2
+    leading = max(0, (0 if known is None else known.ndim) - trailing - 1)
+    return intercept.reshape([1] * leading + [-1] + [1] * trailing)
+
+
+def _in_float(graph: ir.Graph, layer: LinearLayer) -> LinearLayer:
+    """Put a float MatMul in the place of a dynamically quantised one."""
+    scaled = layer.output.producer()
+    while scaled is not None and scaled.op_type != "Mul":  # an Add, and no-ops, stay
+        data = 1 - layer.bias_at[1] if layer.bias_at and scaled is layer.bias_at[0] else 0
+        inner = scaled.inputs[data]
+        scaled = inner.producer() if inner is not None else None
+    if scaled is None:
+        raise InputError("The quantised head is not as ONNX Runtime writes it.")
+    weight = _new_initializer(graph, "ntkit.head.weight", layer.weight.T, layer.source)
+    node = ir.node("MatMul", [layer.source, weight], name="ntkit/head/MatMul")
+    graph.insert_before(scaled, node)
+    output = _takes_place_of(graph, node, scaled.outputs[0])
+    _remove_unused(graph, scaled)
+    end = output if layer.bias_at is None else layer.output
+    return replace(layer, weight_at=(node, 1), output=end, quantised=False)
+
+
+def _lead_past_quantisation(graph: ir.Graph, scores: ir.Value) -> None:
+    """Lead scores past what quantised the old ones: its range would cut new ones off."""
+    quantisers = [use.node for use in scores.uses() if use.node.op_type == "QuantizeLinear"]
+    for quantiser in quantisers:
+        for use in [*quantiser.outputs[0].uses()]:
+            if use.node.op_type != "DequantizeLinear":
+                raise InputError(
+                    f"The model goes on with quantised logits into {use.node.op_type} (node "
+                    f"{use.node.name!r}); debias the float model and quantise the result."
+                )
+            old = use.node.outputs[0]
+            name, outside = old.name, old.is_graph_output()
+            ir.convenience.replace_all_uses_with(old, scores, replace_graph_outputs=True)
+            if outside:
+                old.name, scores.name = _free_name(graph, f"{name}.ntkit.quantised"), name
+            _remove_unused(graph, use.node)
+
+
+def _takes_place_of(graph: ir.Graph, node: ir.Node, old: ir.Value) -> ir.Value:
+    """Make a node's output what everything reads that read ``old``, under its name."""
+    new, name = node.outputs[0], old.name
+    new.type, new.shape = old.type, old.shape
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    old.name, new.name = _free_name(graph, f"{name}.ntkit.old"), name
+    return new
+
+
+def _remove_unused(graph: ir.Graph, node: ir.Node) -> None:
+    """Remove a node nothing reads, and what was there for it alone."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if node.graph is None or any(v.uses() or v.is_graph_output() for v in node.outputs):
+            continue
+        inputs = [value for value in node.inputs if value is not None]
+        graph.remove(node, safe=True)
+        waiting += _forget(graph, inputs)
+
+
+def _forget(graph: ir.Graph, values: Iterable[ir.Value]) -> list[ir.Node]:
+    """Drop initialisers nothing reads any more; the nodes to look at next."""
+    nodes = []
+    for value in values:
+        producer = value.producer()
+        if producer is not None:
+            nodes.append(producer)
+        elif not (value.uses() or value.is_graph_input() or value.is_graph_output()):
+            graph.initializers.pop(value.name or "", None)
+    return nodes
 
 
 def append_head(graph: ir.Graph, embedding: ir.Value, coef: Array, intercept: Array) -> None:
@@ -94,6 +199,9 @@ def _set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array) -> N
     new = _new_initializer(graph, name, array, like)
     node.resize_inputs(max(index + 1, len(node.inputs)))
     node.replace_input_with(index, new)
+    if old is not None:
+        for unread in _forget(graph, [old]):
+            _remove_unused(graph, unread)
 
 
 def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
@@ -104,7 +212,7 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
     if node is None:
         dtype = dtype_of(value)
         known = graph.initializers.get(value.name) if value.name else None
-        if dtype is None or known is not value or value.is_graph_input():
+        if dtype is None or known is not value:
             return False
         if not dtype.is_floating_point():
             return False
@@ -119,6 +227,12 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
         permutation = node.attributes.get("perm")
         back = np.argsort(permutation.as_ints()) if permutation else None
         if not _overwrite(graph, node.inputs[0], array.transpose(back)):
+            return False
+    elif node.op_type in _SAME_VALUES:
+        inner = constant_of(node.inputs[0])
+        if inner is None or inner.size != array.size:
+            return False
+        if not _overwrite(graph, node.inputs[0], array.reshape(inner.shape)):  # type: ignore[arg-type]
             return False
     elif node.op_type in ("Identity", "Cast") and node.inputs[0] is not None:
         stored, wanted = dtype_of(node.inputs[0]), dtype_of(value)
@@ -136,7 +250,11 @@ def _new_initializer(graph: ir.Graph, name: str, array: Array, like: ir.Value | 
     name = _free_name(graph, name)
     dtype = dtype_of(like) or ir.DataType.FLOAT
     value = ir.val(name, const_value=_tensor(array, dtype, name))
+    # Files of IR version 3 declare every initialiser as an input too.
+    as_input = graph.initializers and all(v.is_graph_input() for v in graph.initializers.values())
     graph.register_initializer(value)
+    if as_input:
+        graph.inputs.append(value)
     return value
 
 
@@ -151,21 +269,22 @@ def _tensor(array: Array, dtype: ir.DataType, name: str | None) -> ir.TensorProt
     return ir.Tensor(stored, dtype=dtype, name=name)
 
 
-def _add_bias(graph: ir.Graph, layer_end: ir.Node, logits: ir.Value, intercept: Array) -> None:
-    typed = next((v for v in (logits, *layer_end.inputs) if dtype_of(v) is not None), None)
+def _add_bias(graph: ir.Graph, logits: ir.Value, intercept: Array) -> ir.Value:
+    end = logits.producer()
+    if end is None:
+        raise InputError(f"Nothing computes the logits {logits.name!r}.")
+    typed = next((v for v in (logits, *end.inputs) if dtype_of(v) is not None), None)
     bias = _new_initializer(graph, "ntkit.head.bias", intercept, typed)
     node = ir.node("Add", [logits, bias], name="ntkit/head/Add")
-    graph.insert_after(layer_end, node)
-    total, name = node.outputs[0], logits.name
-    total.type, total.shape = logits.type, logits.shape
-    ir.convenience.replace_all_uses_with(logits, total, replace_graph_outputs=True)
+    graph.insert_after(end, node)
+    total = _takes_place_of(graph, node, logits)
     node.replace_input_with(0, logits)
-    logits.name, total.name = _free_name(graph, f"{name}.ntkit.product"), name
+    return total
 
 
-def _per_class(logits: ir.Value) -> tuple[list[ir.Value], list[ir.Node]]:
-    """The tensors after (and with) the logits that hold a column per class, and their readers."""
-    found, readers = [logits], list[ir.Node]()
+def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
+    """Tensors that hold a column per class, from the logits on, and what reads them."""
+    found, readers = list({id(value): value for value in starts}.values()), list[ir.Node]()
     for value in found:
         for use in value.uses():
             readers.append(use.node)
@@ -181,10 +300,16 @@ def _keeps_last_axis(node: ir.Node) -> bool:
     return shape is not None and shape.size == 2 and shape[-1] == -1
 
 
-def _refuse_fixed_width(layer: LinearLayer, before: int, after: int) -> None:
+def _refuse_fixed_width(head: Head, before: int, after: int) -> None:
     mend = f"give it a head of {max(2, before)} classes, or export the model without that operator"
-    for node in _per_class(layer.logits)[1]:
-        fits = node.op_type in _ELEMENTWISE or node.op_type == "ArgMax" or _keeps_last_axis(node)
+    if head.after.choosing and any(
+        value.is_graph_output() or len(value.uses()) > 1 for value in _between(head)
+    ):
+        raise InputError(
+            f"The model's outputs show the head's {before} logits at every position; {mend}."
+        )
+    for node in _per_class([head.after.logits])[1]:
+        fits = node.op_type in _FITTING or _keeps_last_axis(node)
         if node.op_type in ("Mul", "Div"):
             factors = [constant_of(value) for value in node.inputs]
             fits = any(factor is not None and factor.size == 1 for factor in factors)
@@ -202,8 +327,19 @@ def _refuse_fixed_width(layer: LinearLayer, before: int, after: int) -> None:
             )
 
 
-def _retype_downstream(logits: ir.Value, before: int, after: int) -> None:
-    for value in _per_class(logits)[0]:
+def _between(head: Head) -> list[ir.Value]:
+    """Tensors from the layer's output up to the logits, where positions are chosen in between."""
+    chosen = (node.outputs[0] for node in head.after.choosing)
+    return [value for value in (head.layer.output, *chosen) if value is not head.after.logits]
+
+
+def _retype(head: Head, starts: list[ir.Value], before: int, after: int) -> None:
+    """Give every tensor with a column per class its new width."""
+    if head.after.choosing:
+        starts = [head.after.logits]
+        for value in _between(head):
+            value.shape = None  # the axis of classes is not the last one everywhere here
+    for value in _per_class(starts)[0]:
         if value.shape is not None and len(value.shape) > 1 and value.shape[-1] == before:
             value.shape = ir.Shape([*value.shape[:-1], after])
 

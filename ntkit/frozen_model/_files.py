@@ -7,16 +7,56 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper
 
 from ntkit.exceptions import InputError, ModelError
+from ntkit.frozen_model._graph import is_sorted
 
-__all__ = ["fingerprint", "one_line", "read_model", "write_model"]
+__all__ = ["deserialised", "fingerprint", "one_line", "read_model", "serialised", "write_model"]
+
+
+def deserialised(proto: onnx.ModelProto) -> ir.Model:
+    """Turn ONNX's own form into onnx-ir's, its nodes in an order that can run.
+
+    onnx-ir knows no maps, which ZipMap makes; it carries such tensors without a type.
+    """
+    for value in (*proto.graph.output, *proto.graph.value_info):
+        if value.type.sequence_type.elem_type.HasField("map_type"):
+            value.ClearField("type")
+    model = ir.from_proto(proto)
+    if not is_sorted(model.graph):
+        model.graph.sort()
+    return model
+
+
+def serialised(model: ir.Model) -> onnx.ModelProto:
+    """Turn onnx-ir's form into ONNX's own."""
+    proto: onnx.ModelProto = ir.to_proto(model)
+    _type_maps(proto)
+    return proto
+
+
+def _type_maps(proto: onnx.ModelProto) -> bool:
+    """Give ZipMap's outputs their type back; whether there was one."""
+    makers = {name: node for node in proto.graph.node for name in node.output}
+    found = False
+    for value in proto.graph.output:
+        node = makers.get(value.name)
+        if node is not None and node.op_type == "ZipMap":
+            names = {a.name for a in node.attribute}
+            key = TensorProto.STRING if "classlabels_strings" in names else TensorProto.INT64
+            score = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+            entry = helper.make_map_type_proto(key, score)
+            value.type.CopyFrom(helper.make_sequence_type_proto(entry))
+            found = True
+    return found
 
 
 def read_model(path: Path) -> ir.Model:
@@ -24,7 +64,8 @@ def read_model(path: Path) -> ir.Model:
     if not path.is_file():
         raise ModelError(f"{path} is not a file; give the path of an ONNX model.")
     try:
-        model = ir.load(path)
+        model = deserialised(onnx.load(path, load_external_data=False))
+        ir.external_data.set_base_dir(model.graph, path.parent)
     except DecodeError as error:
         raise ModelError(f"{path} is not an ONNX model (not a valid protobuf file).") from error
     except OSError as error:
@@ -48,40 +89,72 @@ def read_model(path: Path) -> ir.Model:
 def write_model(
     model: ir.Model, path: Path, *, force: bool, verify: Callable[[Path], object] | None
 ) -> Path:
-    """Write a model into a temporary folder, check it there, and give it its name."""
+    """Write a model into a temporary folder, check it there, and give it its name.
+
+    External data get a name that is free, so that a model that is replaced is whole until the
+    one rename that replaces it; the data it used go afterwards.
+    """
     sources = _external_files(model)
-    external = f"{path.name}.data" if sources else None
-    data = path.with_name(external) if external else None
-    for target in (path, data):
-        if target is None or not os.path.lexists(target):
-            continue
-        if target.is_dir() or not force:
-            mend = "" if target.is_dir() else " or pass --force (force=True)"
-            raise InputError(f"{target} exists; choose another name{mend}.")
-        if any(source.exists() and target.samefile(source) for source in sources):
-            raise InputError(f"{target} holds weights that the model reads; choose another name.")
+    if path.is_dir():
+        raise InputError(f"{path} exists; choose another name.")
+    if os.path.lexists(path) and not force:
+        raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} does not exist; make it first.")
+    replaced = _own_data(path)
+    for target in (path, *replaced):
+        if any(s.exists() and target.exists() and target.samefile(s) for s in sources):
+            raise InputError(f"{target} holds weights that the model reads; choose another name.")
+    data = _free_data_name(path) if sources else None
     with _saying_what_failed(path):
         work = tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent)
     with work as folder:
         temporary = Path(folder) / path.name
         with _saying_what_failed(path):
-            ir.save(model, temporary, external_data=external)
+            ir.save(model, temporary, external_data=data.name if data else None)
+            _restore_maps(temporary)
             onnx.checker.check_model(temporary)
         if verify is not None:
             verify(temporary)
         with _saying_what_failed(path):
-            if data is not None and (Path(folder) / data.name).exists():
-                os.replace(Path(folder) / data.name, data)
-            os.replace(temporary, path)
+            _give_names(temporary, path, data)
+            for file in replaced:
+                file.unlink(missing_ok=True)
     return path
+
+
+def _give_names(temporary: Path, path: Path, data: Path | None) -> None:
+    """Data first: nothing reads them until the model that names them is there."""
+    if data is None or not temporary.with_name(data.name).exists():
+        os.replace(temporary, path)
+        return
+    os.replace(temporary.with_name(data.name), data)
+    try:
+        os.replace(temporary, path)
+    except OSError:
+        data.unlink()
+        raise
+
+
+def _free_data_name(path: Path) -> Path:
+    first = path.with_name(f"{path.name}.data")
+    others = (path.with_name(f"{path.name}.{number}.data") for number in count(1))
+    return next(file for file in chain([first], others) if not os.path.lexists(file))
+
+
+def _own_data(path: Path) -> list[Path]:
+    """External data of a model to be replaced that bear its name, and so belong to it alone."""
+    try:
+        files = _external_files(read_model(path)) if path.exists() else []
+    except ModelError:
+        return []
+    return [f for f in files if f.name.startswith(f"{path.name}.") and f.suffix == ".data"]
 
 
 def fingerprint(model: ir.Model, path: Path | None) -> str:
     """SHA-256 of a model's file, or of the model in memory, and of its external data."""
     if path is None:
-        proto = ir.to_proto(model).SerializeToString(deterministic=True)
+        proto = serialised(model).SerializeToString(deterministic=True)
         parts = [hashlib.sha256(proto)]
     else:
         parts = [_digest(path)]
@@ -89,6 +162,12 @@ def fingerprint(model: ir.Model, path: Path | None) -> str:
     if len(parts) == 1:
         return str(parts[0].hexdigest())
     return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()
+
+
+def _restore_maps(path: Path) -> None:
+    proto = onnx.load(path, load_external_data=False)
+    if _type_maps(proto):
+        onnx.save(proto, path)
 
 
 @contextmanager

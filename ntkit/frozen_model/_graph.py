@@ -5,10 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from ntkit.exceptions import HeadNotFoundError
 
-__all__ = ["TensorInfo", "extract_up_to", "info_of", "value_named"]
+__all__ = [
+    "Shape",
+    "Shapes",
+    "TensorInfo",
+    "extract_between",
+    "extract_up_to",
+    "info_of",
+    "is_sorted",
+    "is_standard",
+    "opset_of",
+    "value_named",
+]
+
+Shape = tuple[int | str | None, ...] | None
+_STANDARD_DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml"])
 
 
 @dataclass(frozen=True)
@@ -32,12 +47,59 @@ class TensorInfo:
     """
 
     name: str
-    shape: tuple[int | str | None, ...] | None
+    shape: Shape
     dtype: str
 
     def __str__(self) -> str:
         shape = "unknown shape" if self.shape is None else f"({', '.join(map(str, self.shape))})"
         return f"{self.name} {shape} {self.dtype}"
+
+
+class Shapes:
+    """Shapes of a model's tensors: as the file says, else as ONNX infers them, once asked for."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        self._inferred: dict[str | None, Shape] | None = None
+
+    def __call__(self, value: ir.Value) -> Shape:
+        if value.shape is not None:
+            return _sides(value.shape)
+        if self._inferred is None:
+            copy = common.ShapeInferencePass(check_type=False, strict_mode=False)(
+                self._model.clone()
+            ).model
+            values = ir.convenience.create_value_mapping(copy.graph).values()
+            self._inferred = {v.name: _sides(v.shape) for v in values}
+        return self._inferred.get(value.name)
+
+
+def _sides(shape: ir.Shape | None) -> Shape:
+    if shape is None:
+        return None
+    return tuple(side if isinstance(side, int) else side.value for side in shape)
+
+
+def is_standard(node: ir.Node) -> bool:
+    """Whether a node is an operator of ONNX itself, not a namesake from another domain."""
+    return node.domain in _STANDARD_DOMAINS
+
+
+def is_sorted(graph: ir.Graph) -> bool:
+    """Whether every node comes after those it reads from, as ONNX asks."""
+    done = set[int]()
+    for node in graph:
+        for value in node.inputs:
+            producer = value.producer() if value is not None else None
+            if producer is not None and producer.graph is graph and id(producer) not in done:
+                return False
+        done.add(id(node))
+    return True
+
+
+def opset_of(graph: ir.Graph) -> int:
+    """Version of ONNX's own operators that the graph is written for."""
+    return int(graph.opset_imports.get("", 1))
 
 
 def value_named(graph: ir.Graph, name: str) -> ir.Value:
@@ -50,32 +112,47 @@ def value_named(graph: ir.Graph, name: str) -> ir.Value:
 
 def info_of(value: ir.Value) -> TensorInfo:
     """Name, shape and element type of a tensor."""
-    shape = None
-    if value.shape is not None:
-        shape = tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    producer = value.producer()
+    if value.type is None and producer is not None and producer.op_type == "ZipMap":
+        return TensorInfo(value.name or "", None, "sequence of maps")
     dtype = "float32" if value.dtype is None else str(value.dtype.name).lower()
-    return TensorInfo(value.name or "", shape, {"float": "float32"}.get(dtype, dtype))
+    return TensorInfo(value.name or "", _sides(value.shape), {"float": "float32"}.get(dtype, dtype))
 
 
 def extract_up_to(graph: ir.Graph, outputs: list[str]) -> ir.Graph:
     """Copy what the named tensors are computed from, with only the inputs it needs."""
-    return ir.convenience.extract(graph, _reached_inputs(graph, outputs), outputs)
-
-
-def _reached_inputs(graph: ir.Graph, outputs: list[str]) -> list[ir.Value]:
-    """Graph inputs that the outputs are computed from, in the graph's order."""
     values = ir.convenience.create_value_mapping(graph)
-    seen, waiting = set[int](), [values[name] for name in outputs]
+    reached = _computed_from([values[name] for name in outputs])
+    inputs = [v for v in graph.inputs if id(v) in reached and not v.is_initializer()]
+    return ir.convenience.extract(graph, inputs, outputs)
+
+
+def extract_between(graph: ir.Graph, start: ir.Value) -> ir.Graph | None:
+    """Copy what computes the graph's outputs from ``start``; None if nothing does.
+
+    Its inputs are ``start`` and the graph inputs that the same outputs need besides.
+    """
+    outputs = [v for v in graph.outputs if v is not start and id(start) in _computed_from([v])]
+    if not outputs:
+        return None
+    reached = _computed_from(outputs, stop=start)
+    inputs = [v for v in graph.inputs if id(v) in reached and not v.is_initializer()]
+    return ir.convenience.extract(graph, [start, *inputs], outputs)
+
+
+def _computed_from(outputs: list[ir.Value], stop: ir.Value | None = None) -> set[int]:
+    """Identities of all tensors that some tensors are computed from, not going past ``stop``."""
+    seen, waiting = set[int](), [*outputs]
     while waiting:
         value = waiting.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))
-        node = value.producer()
+        node = value.producer() if value is not stop else None
         if node is not None:
             waiting += [v for v in node.inputs if v is not None]
             for attribute in node.attributes.values():  # bodies of If and Loop read outer values
                 if attribute.type == ir.AttributeType.GRAPH:
                     inner = attribute.as_graph()
                     waiting += [v for n in inner.all_nodes() for v in n.inputs if v is not None]
-    return [value for value in graph.inputs if id(value) in seen and not value.is_initializer()]
+    return seen

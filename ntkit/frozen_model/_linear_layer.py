@@ -1,8 +1,7 @@
-"""Find the linear layer a graph output comes from, by walking back from it."""
+"""Read a node of a graph as a linear layer, in the forms exporters write one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,375 +9,232 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.exceptions import HeadNotFoundError
 from ntkit.frozen_model._constants import constant_of
+from ntkit.frozen_model._graph import is_standard
 
-__all__ = ["LinearLayer", "find_linear_layer", "linear_layer_at"]
+__all__ = ["NO_OPS", "LinearLayer", "read_layer"]
 
-_PROBABILITIES = frozenset(["Softmax", "LogSoftmax", "Sigmoid"])
-# Behind one of these a factor no longer scales the logits.
-_BENDING = _PROBABILITIES | {"ArgMax", "TopK", "Clip", "Exp", "Log", "Normalizer"}
+Array = NDArray[Any]
 
-# Operators after the head that keep which class a column means; the data input is the first.
-_PASS = frozenset(
-    {
-        *("Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast", "Flatten", "Reshape", "Squeeze"),
-        *("Unsqueeze", "Dropout", "ArgMax", "TopK", "Clip", "Exp", "Log", "Normalizer"),
-        *("LabelEncoder", "ZipMap"),
-    }
+NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
+_UNREADABLE = frozenset(
+    ["QGemm", "QLinearMatMul", "QLinearConv", "MatMulInteger", "ConvInteger", "MatMulNBits"]
 )
-_LOOKUP = {"Gather": (0, 1), "ArrayFeatureExtractor": (0, 1)}  # (label table, index)
-_NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
-_RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])
-_QUANTISED = frozenset(
-    ["QuantizeLinear", "DequantizeLinear", "QLinearMatMul", "QGemm", "MatMulInteger", "MatMulNBits"]
-)
+_FUSED = frozenset(["FusedGemm", "FusedMatMul", "FusedConv", "NhwcFusedConv"])
 
 
 @dataclass(frozen=True)
 class LinearLayer:
-    """A linear layer in a graph and what follows it.
+    """A linear layer in a graph.
 
     Attributes
     ----------
     kind : str
-        "Gemm", "MatMul", "MatMul + Add" or "Gemm + Add".
-    embedding, logits : onnx_ir.Value
-        Input and output of the layer.
+        "Gemm", "MatMul", "Conv" or "MatMulInteger" (dynamic quantisation), with " + Add" where
+        the bias is a node of its own.
+    source, output : onnx_ir.Value
+        What the layer reads and what it computes.
     weight_at : tuple of (onnx_ir.Node, int)
-        The Gemm or MatMul, and which of its inputs holds the weights.
+        The node that multiplies, and which of its inputs holds the weights.
     bias_at : tuple of (onnx_ir.Node, int) or None
-        The node that adds the bias, and which input holds it; None for a bare MatMul. A Gemm
-        may lack the input.
+        The node that adds the bias, and which input holds it; None for a bare MatMul. A Gemm or
+        Conv may lack the input.
     weight, bias : ndarray
-        (K, D) and (K,): what the layer computes, times the scale after it.
-    scale : float
-        Constant factor between the layer and the outputs (a cosine head's temperature).
-    post_processing : tuple of str
-        Operators between the layer and the output, in order.
-    labels : tuple or None
-        Class labels, where the graph maps indices to them.
+        (K, D) and (K,): what the layer computes.
+    class_axis : int
+        Axis of ``output`` that holds the logits; -1 is the last.
+    rank : int or None
+        Number of axes of ``output``; None where the kind of layer does not settle it.
+    quantised : bool
+        Whether other weights need another kind of node.
     """
 
     kind: str
-    embedding: ir.Value
-    logits: ir.Value
+    source: ir.Value
+    output: ir.Value
     weight_at: tuple[ir.Node, int]
     bias_at: tuple[ir.Node, int] | None
-    weight: NDArray[Any]
-    bias: NDArray[Any]
-    scale: float = 1.0
-    post_processing: tuple[str, ...] = ()
-    labels: tuple[Any, ...] | None = None
+    weight: Array
+    bias: Array
+    class_axis: int = -1
+    rank: int | None = None
+    quantised: bool = False
 
 
-@dataclass(frozen=True)
-class _Blocked:
-    """Where the walk from an output ended without a linear layer."""
-
-    output: str
-    reason: str
-
-
-def find_linear_layer(graph: ir.Graph, logits: str | None = None) -> LinearLayer:
-    """Find the one linear layer the graph's outputs (or the tensor ``logits``) come from.
-
-    Raises
-    ------
-    HeadNotFoundError
-        If there is none, or more than one; the message lists what was found.
-    """
-    found = [_walk_back(output) for output in graph.outputs]
-    starts = found
-    if logits is not None:
-        starts = [_walk_back(_named(graph, logits))]
-        found = found + starts
-    layers = _last(_distinct(starts))
-    if not layers:
-        reasons = "; ".join(f"{f.output!r} {f.reason}" for f in starts if isinstance(f, _Blocked))
-        raise HeadNotFoundError(
-            f"No linear last layer was found: {reasons}. Name the logits with --logits NAME "
-            "(logits= in Python), or, for a backbone without a head, --embedding NAME."
+def read_layer(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
+    """The linear layer that ends in ``value``; a reason why it cannot be used; or None."""
+    if node.op_type in _UNREADABLE:
+        return (
+            f"comes from {_named(node)}, a quantised head; debias the float model and quantise "
+            "the result"
         )
-    return _as_the_outputs_show_it(_only(layers), found)
-
-
-def linear_layer_at(
-    graph: ir.Graph, embedding: str, logits: str | None = None
-) -> LinearLayer | None:
-    """Find the linear layer that reads the tensor ``embedding`` and leads to an output.
-
-    Raises
-    ------
-    HeadNotFoundError
-        If there is no such tensor, more than one such layer, or the layer that ends in the
-        tensor ``logits`` reads another one.
-    """
-    _named(graph, embedding)
-    if logits is not None:
-        layer = find_linear_layer(graph, logits)
-        if not _reads(layer, embedding):
-            raise HeadNotFoundError(
-                f"The linear layer of the logits {logits!r} reads {layer.embedding.name!r}, not "
-                f"{embedding!r}; name one of the two."
-            )
-        return layer
-    found = [_walk_back(output) for output in graph.outputs]
-    layers = [layer for layer in _distinct(found) if _reads(layer, embedding)]
-    return _as_the_outputs_show_it(_only(layers), found) if layers else None
-
-
-def _only(layers: list[LinearLayer]) -> LinearLayer:
-    if len(layers) > 1:
-        names = ", ".join(
-            f"{layer.logits.name!r} ({layer.kind}, {layer.weight.shape[0]} logits on "
-            f"{layer.embedding.name!r})"
-            for layer in layers
+    if node.op_type in _FUSED:
+        return (
+            f"comes from {_named(node)}, an operator of ONNX Runtime's optimiser; debias the "
+            "model as it was exported"
         )
-        raise HeadNotFoundError(
-            f"Two or more linear layers end in an output: {names}. Choose one with --logits NAME "
-            "(logits= in Python)."
+    if not is_standard(node):
+        return None
+    if node.op_type == "LinearClassifier":
+        return (
+            f"comes from {_named(node)}, a linear model on the inputs themselves: there are no "
+            "neurons to silence; fit an ntkit estimator on these inputs instead"
         )
-    return layers[0]
+    if node.op_type == "Add" and len(node.inputs) == 2:
+        return _with_added_bias(value, node)
+    return _product(value, node)
 
 
-def _distinct(found: Iterable[LinearLayer | _Blocked]) -> list[LinearLayer]:
-    return list({id(f.weight_at[0]): f for f in found if isinstance(f, LinearLayer)}.values())
-
-
-def _reads(layer: LinearLayer, embedding: str) -> bool:
-    """Whether a layer reads a tensor, perhaps cast or with axes of length one removed."""
-    value: ir.Value | None = layer.embedding
-    while value is not None and value.name != embedding:
-        node = value.producer()
-        passes = node is not None and node.op_type in _NO_OPS | _RESHAPING
-        value = node.inputs[0] if node is not None and passes else None
-    return value is not None
-
-
-def _named(graph: ir.Graph, name: str) -> ir.Value:
-    names = []
-    for value in _values(graph):
-        if value.name == name:
-            return value
-        names.append(value.name or "")
-    near = ", ".join(repr(n) for n in names[-6:])
-    raise HeadNotFoundError(f"The model has no tensor named {name!r}; its last ones are {near}.")
-
-
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    yield from graph.inputs
-    for node in graph:
-        yield from node.outputs
-
-
-def _walk_back(start: ir.Value) -> LinearLayer | _Blocked:
-    value, scale, after = start, 1.0, list[str]()
-    labels: tuple[Any, ...] | None = None
-    while (node := value.producer()) is not None:
-        layer = _linear(value, node)
-        if isinstance(layer, str):
-            return _Blocked(start.name or "", layer)
-        if layer is not None:
-            return replace(
-                layer,
-                weight=layer.weight * scale,
-                bias=layer.bias * scale,
-                scale=scale,
-                post_processing=tuple(reversed(after)),
-                labels=labels,
-            )
-        step = _step_back(node)
-        if step is None:
-            return _Blocked(
-                start.name or "", f"comes from {node.op_type} (node {node.name!r}), not linear"
-            )
-        value, factor = step
-        labels = labels or _labels(node)
-        if node.op_type in _BENDING and scale < 0:
-            return _Blocked(start.name or "", f"is {node.op_type} times {scale:g}, a falling score")
-        scale = 1.0 if node.op_type in _BENDING else scale * factor
-        after.append(node.op_type)
-    return _Blocked(start.name or "", "is an input or a constant")
-
-
-def _step_back(node: ir.Node) -> tuple[ir.Value, float] | None:
-    """The data input of an operator that may follow a head, and the factor it applies."""
-    inputs = node.inputs
-    if node.op_type in _LOOKUP:
-        table, index = (inputs[i] for i in _LOOKUP[node.op_type])
-        return (index, 1.0) if index is not None and constant_of(table) is not None else None
-    if node.op_type in _PASS and inputs and inputs[0] is not None:
-        return inputs[0], 1.0
-    if node.op_type in ("Mul", "Div") and len(inputs) == 2:
-        for data, other in ((inputs[0], inputs[1]), (inputs[1], inputs[0])):
-            factor = constant_of(other)
-            if data is None or factor is None or factor.size != 1 or not factor.item():
-                continue
-            if node.op_type == "Mul":
-                return data, float(factor.item())
-            if data is inputs[0]:
-                return data, 1 / float(factor.item())
-    return None
-
-
-def _linear(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
-    """The linear layer that ends in ``node``; a reason why it cannot be used; or None."""
-    if node.op_type in _QUANTISED:
-        return _quantised(node)
+def _product(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
     if node.op_type == "Gemm":
         return _gemm(value, node)
     if node.op_type == "MatMul":
         return _matmul(value, node)
-    if node.op_type == "Add" and len(node.inputs) == 2:
-        for data_index, bias_index in ((0, 1), (1, 0)):
-            bias = constant_of(node.inputs[bias_index])
-            product = _through_no_ops(node.inputs[data_index])
-            if bias is None or product is None or product.op_type not in ("MatMul", "Gemm"):
-                continue
-            layer = (_matmul if product.op_type == "MatMul" else _gemm)(value, product)
-            if isinstance(layer, str):
-                return layer
-            added = _one_per_row(bias, len(layer.weight))
-            if added is None:
-                return (
-                    f"comes from an Add of shape {bias.shape} after {product.op_type}, not a bias"
-                )
-            return replace(
-                layer,
-                kind=f"{product.op_type} + Add",
-                bias_at=(node, bias_index),
-                bias=layer.bias + added,
-            )
+    if node.op_type == "Conv":
+        return _conv(value, node)
+    if node.op_type == "Mul":
+        return _dynamically_quantised(value, node)
     return None
 
 
-def _quantised(node: ir.Node) -> str:
-    return (
-        f"comes from {node.op_type} (node {node.name!r}), a quantised head; debias the float "
-        "model and quantise the result"
-    )
-
-
-def _is_quantised(value: ir.Value | None) -> bool:
-    node = _through_no_ops(value)
-    return node is not None and node.op_type in _QUANTISED
-
-
-def _one_per_row(bias: NDArray[Any], rows: int) -> NDArray[Any] | None:
-    """A bias as a vector; None if it is anything but one number per logit, or one for all."""
-    if bias.ndim > 2 or (bias.size != 1 and (bias.size != rows or bias.shape[-1] != rows)):
-        return None
-    return np.broadcast_to(_float(bias).ravel(), (rows,))
+def _with_added_bias(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
+    """A product and an Add of one constant per logit, with no-ops in between."""
+    for data_index, bias_index in ((0, 1), (1, 0)):
+        bias = constant_of(node.inputs[bias_index])
+        product = _through_no_ops(node.inputs[data_index])
+        if bias is None or product is None:
+            continue
+        layer = _product(value, product)
+        if not isinstance(layer, LinearLayer):
+            return layer
+        added = _one_per_row(bias, layer)
+        if added is None:
+            return f"comes from an Add of shape {bias.shape} after {product.op_type}, not a bias"
+        total = layer.bias + added
+        return replace(layer, kind=f"{layer.kind} + Add", bias_at=(node, bias_index), bias=total)
+    return None
 
 
 def _gemm(value: ir.Value, node: ir.Node) -> LinearLayer | str:
     attribute = {name: a.value for name, a in node.attributes.items()}
-    embedding, weight = node.inputs[0], constant_of(node.inputs[1])
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    offset = constant_of(given)
-    if embedding is not None and weight is None and _is_quantised(node.inputs[1]):
-        return _quantised(node)
-    if embedding is None or weight is None or attribute.get("transA", 0):
-        return f"comes from Gemm (node {node.name!r}) whose weights are not constants"
-    if not attribute.get("alpha", 1.0):
-        return f"comes from Gemm (node {node.name!r}) whose alpha is 0"
+    source, weight, given = _inputs(node, 3)
+    array, offset = constant_of(weight), constant_of(given)
+    if source is None or array is None or array.ndim != 2 or attribute.get("transA", 0):
+        return f"comes from {_named(node)} whose weights are not constants"
     if given is not None and offset is None:
-        return f"comes from Gemm (node {node.name!r}) whose bias is not a constant"
-    weight = _float(weight if attribute.get("transB", 0) else weight.T)
-    weight = weight * np.float32(attribute.get("alpha", 1.0))
-    bias: NDArray[Any] = np.zeros(len(weight), np.float32)
-    if offset is not None:
-        added = _one_per_row(offset, len(weight))
-        if added is None:
-            return f"comes from Gemm (node {node.name!r}) with C {offset.shape}, not a bias"
-        bias = bias + np.float32(attribute.get("beta", 1.0)) * added
-    return LinearLayer("Gemm", embedding, value, (node, 1), (node, 2), weight, bias)
+        return f"comes from {_named(node)} whose bias is not a constant"
+    if not attribute.get("alpha", 1.0):
+        return f"comes from {_named(node)} whose alpha is 0"
+    array = _float(array if attribute.get("transB", 0) else array.T)
+    array = array * np.float32(attribute.get("alpha", 1.0))
+    bias: Array = np.zeros(len(array), np.float32)
+    layer = LinearLayer("Gemm", source, value, (node, 1), (node, 2), array, bias, rank=2)
+    if offset is None:
+        return layer
+    added = _one_per_row(offset, layer)
+    if added is None:
+        return f"comes from {_named(node)} with C {offset.shape}, not a bias"
+    return replace(layer, bias=np.float32(attribute.get("beta", 1.0)) * added)
 
 
 def _matmul(value: ir.Value, node: ir.Node) -> LinearLayer | str:
-    embedding, weight = node.inputs[0], constant_of(node.inputs[1])
-    if embedding is not None and weight is None and _is_quantised(node.inputs[1]):
-        return _quantised(node)
-    if embedding is None or weight is None or weight.ndim != 2:
-        return f"comes from MatMul (node {node.name!r}) whose right side is not a constant matrix"
-    if embedding.shape is not None and len(embedding.shape) != 2:
+    source, weight = _inputs(node, 2)
+    array = constant_of(weight)
+    if source is None or array is None or array.ndim != 2:
+        return f"comes from {_named(node)} whose right side is not a constant matrix"
+    array = _float(array.T)
+    bias = np.zeros(len(array), np.float32)
+    return LinearLayer("MatMul", source, value, (node, 1), None, array, bias)
+
+
+def _conv(value: ir.Value, node: ir.Node) -> LinearLayer | str:
+    """A convolution that looks at one position at a time is a linear layer at each."""
+    attribute = {name: a.value for name, a in node.attributes.items()}
+    source, weight, given = _inputs(node, 3)
+    array, offset = constant_of(weight), constant_of(given)
+    if source is None or array is None or array.ndim < 3:
+        return f"comes from {_named(node)} whose weights are not constants"
+    if given is not None and offset is None:
+        return f"comes from {_named(node)} whose bias is not a constant"
+    ones = all(n == 1 for n in (*array.shape[2:], *attribute.get("strides", ())))
+    if not ones or attribute.get("group", 1) != 1 or any(attribute.get("pads", ())):
         return (
-            f"comes from MatMul (node {node.name!r}) on a tensor of shape {embedding.shape}, "
-            "not on one embedding per sample"
+            f"comes from {_named(node)} with a kernel of {array.shape[2:]}, which mixes positions; "
+            "only a 1×1 convolution is a linear layer"
         )
-    weight = _float(weight.T)
-    bias = np.zeros(len(weight), np.float32)
-    return LinearLayer("MatMul", embedding, value, (node, 1), None, weight, bias)
+    array = _float(array.reshape(array.shape[:2]))
+    bias = np.zeros(len(array), np.float32) if offset is None else _float(offset.ravel())
+    if bias.shape != (len(array),):
+        return f"comes from {_named(node)} with a bias of shape {bias.shape}"
+    rank = constant_of(weight).ndim  # type: ignore[union-attr]
+    return LinearLayer("Conv", source, value, (node, 1), (node, 2), array, bias, 1, rank)
+
+
+def _dynamically_quantised(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
+    """DynamicQuantizeLinear, MatMulInteger, Cast, Mul: what ONNX Runtime makes of a MatMul."""
+    first, second = _inputs(node, 2)
+    product, scales = _through_no_ops(first), second
+    if product is None or product.op_type != "MatMulInteger":
+        product, scales = _through_no_ops(second), first
+    if product is None or product.op_type != "MatMulInteger":
+        return None
+    source, weight, source_zero, weight_zero = _inputs(product, 4)
+    quantiser = source.producer() if source is not None else None
+    scaler = scales.producer() if scales is not None else None
+    array, zero = constant_of(weight), constant_of(weight_zero)
+    factors = [] if scaler is None or scaler.op_type != "Mul" else list(scaler.inputs)
+    scale = next((s for s in map(constant_of, factors) if s is not None), None)
+    if (
+        quantiser is None
+        or quantiser.op_type != "DynamicQuantizeLinear"
+        or quantiser.inputs[0] is None
+        or source_zero is not quantiser.outputs[2]
+        or not any(factor is quantiser.outputs[1] for factor in factors)
+        or array is None
+        or array.ndim != 2
+        or scale is None
+    ):
+        return f"comes from {_named(product)}, which is not quantised as ONNX Runtime does it"
+    difference = array.astype(np.int64) - (0 if zero is None else zero.astype(np.int64))
+    weights = (difference * scale).astype(np.float32).T
+    return LinearLayer(
+        "MatMulInteger",
+        quantiser.inputs[0],
+        value,
+        (product, 1),
+        None,
+        weights,
+        np.zeros(len(weights), np.float32),
+        quantised=True,
+    )
+
+
+def _inputs(node: ir.Node, count: int) -> list[ir.Value | None]:
+    given = list(node.inputs[:count])
+    return given + [None] * (count - len(given))
+
+
+def _named(node: ir.Node) -> str:
+    return f"{node.op_type} (node {node.name!r})"
+
+
+def _one_per_row(bias: Array, layer: LinearLayer) -> Array | None:
+    """A bias as a vector; None if it is anything but one number per logit, or one for all."""
+    rows = len(layer.weight)
+    after = 0 if layer.class_axis == -1 else (layer.rank or 4) - 2
+    sides = bias.shape[bias.ndim - after :] if after else ()
+    axis = bias.shape[bias.ndim - after - 1] if bias.ndim > after else 1
+    if bias.size != 1 and (bias.size != rows or axis != rows or any(s != 1 for s in sides)):
+        return None
+    return np.broadcast_to(_float(bias).ravel(), (rows,))
 
 
 def _through_no_ops(value: ir.Value | None) -> ir.Node | None:
     node = value.producer() if value is not None else None
-    while node is not None and node.op_type in _NO_OPS and node.inputs[0] is not None:
-        node = node.inputs[0].producer()
+    while node is not None and is_standard(node) and node.op_type in NO_OPS:
+        node = node.inputs[0].producer() if node.inputs[0] is not None else None
     return node
 
 
-def _float(array: NDArray[Any]) -> NDArray[Any]:
+def _float(array: Array) -> Array:
     return array if array.dtype == np.float64 else array.astype(np.float32)
-
-
-def _last(layers: list[LinearLayer]) -> list[LinearLayer]:
-    """Leave out layers that another one is computed from."""
-    return [
-        layer
-        for layer in layers
-        if not any(layer is not other and _feeds(layer, other) for other in layers)
-    ]
-
-
-def _feeds(layer: LinearLayer, other: LinearLayer) -> bool:
-    seen, waiting = set[int](), [other.embedding]
-    while waiting:
-        node = waiting.pop().producer()
-        if node is None or id(node) in seen:
-            continue
-        if node is layer.weight_at[0]:
-            return True
-        seen.add(id(node))
-        waiting += [value for value in node.inputs if value is not None]
-    return False
-
-
-def _as_the_outputs_show_it(
-    layer: LinearLayer, found: Iterable[LinearLayer | _Blocked]
-) -> LinearLayer:
-    """Take labels, scale and post-processing from the outputs that come from the layer.
-
-    Where several do, one with probabilities tells which scale they see.
-    """
-    n_classes = max(2, len(layer.weight))
-    paths = [f for f in found if isinstance(f, LinearLayer)]
-    paths = [path for path in paths if path.weight_at[0] is layer.weight_at[0]]
-    best = next((p for p in paths if _PROBABILITIES.intersection(p.post_processing)), paths[0])
-    tables = (path.labels for path in paths if path.labels is not None)
-    labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)
-    return replace(best, labels=labels)
-
-
-def _labels(node: ir.Node) -> tuple[Any, ...] | None:
-    if node.op_type in _LOOKUP:
-        table = constant_of(node.inputs[0])
-        return None if table is None else tuple(_plain(v) for v in table.ravel().tolist())
-    if node.op_type == "LabelEncoder":
-        keys, values = (_entries(node, prefix) for prefix in ("keys_", "values_"))
-        if values is not None and keys == list(range(len(values))):
-            return tuple(_plain(value) for value in values)
-    return None
-
-
-def _entries(node: ir.Node, prefix: str) -> list[Any] | None:
-    for name, attribute in node.attributes.items():
-        if name.startswith(prefix):
-            value = attribute.value
-            return value.numpy().tolist() if attribute.type == ir.AttributeType.TENSOR else [*value]
-    return None
-
-
-def _plain(value: Any) -> Any:
-    return value.decode() if isinstance(value, bytes) else value

@@ -5,23 +5,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import InlinePass
 
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError, NtkitError
-from ntkit.frozen_model._constants import dtype_of
+from ntkit.frozen_model._cut import body_of, tail_of
+from ntkit.frozen_model._describe import description
 from ntkit.frozen_model._edit import append_head, replace_weights
-from ntkit.frozen_model._files import fingerprint, one_line, read_model, write_model
-from ntkit.frozen_model._graph import TensorInfo, extract_up_to, info_of, value_named
-from ntkit.frozen_model._linear_layer import (
-    LinearLayer,
-    find_linear_layer,
-    linear_layer_at,
+from ntkit.frozen_model._files import (
+    deserialised,
+    fingerprint,
+    one_line,
+    read_model,
+    serialised,
+    write_model,
 )
+from ntkit.frozen_model._find_head import Head, find_head, head_at
+from ntkit.frozen_model._graph import TensorInfo, info_of, value_named
 from ntkit.head import LinearHead
 
 __all__ = ["FrozenModel", "TensorInfo"]
@@ -73,7 +79,7 @@ class FrozenModel:
     def __init__(
         self,
         model: ir.Model,
-        layer: LinearLayer | None,
+        found: Head | None,
         embedding: ir.Value,
         *,
         classes: Any = None,
@@ -82,19 +88,19 @@ class FrozenModel:
         located_by: Mapping[str, str | None] | None = None,
     ) -> None:
         self._model = model
-        self._layer = layer
+        self._found = found
         self._embedding = embedding
         self.path = path
         self.folder = path.parent.resolve() if path is not None else folder
         self.located_by = {"logits": None, "embedding": None, **(located_by or {})}
         self.metadata = dict(model.metadata_props)
-        self.embedding = info_of(embedding)
-        self.logits = info_of(layer.logits) if layer else None
-        self.logit_scale = layer.scale if layer else 1.0
+        self.embedding = _embedding_info(embedding, found)
+        self.logits = info_of(found.after.logits) if found else None
+        self.logit_scale = found.after.logit_scale if found else 1.0
         self.inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         self.has_class_names = False
-        self.head = self._read_head(classes) if layer else None
+        self.head = self._read_head(classes) if found else None
 
     @classmethod
     def load(
@@ -136,30 +142,26 @@ class FrozenModel:
         model = read_model(path)
         located_by = {"logits": logits, "embedding": embedding}
         try:
-            layer, value = _located(model.graph, **located_by)
+            model, found, value = _in_sight(model, located_by)
+            return cls(model, found, value, classes=classes, path=path, located_by=located_by)
         except NtkitError:
             raise
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except Exception as error:  # what a broken file makes onnx-ir and NumPy raise is anything
             raise ModelError(f"{path} is not a sound ONNX model: {one_line(error)}.") from error
-        if layer is not None and not (
-            np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()
-        ):
-            raise ModelError(
-                f"The head of {path} ({layer.kind}, {layer.logits.name!r}) has NaN or infinite "
-                "weights; export the model again."
-            )
-        return cls(model, layer, value, classes=classes, path=path, located_by=located_by)
 
     # -- reading ----------------------------------------------------------------------------
 
     def _read_head(self, classes: Any) -> LinearHead:
-        layer = self._layer
-        if layer is None:
+        found = self._found
+        if found is None:
             raise HeadNotFoundError("The model has no head.")
-        if not np.isfinite(layer.weight).all() or not np.isfinite(layer.bias).all():
-            raise ModelError("The head's weights contain NaN or infinite values.")
-        n_classes = max(2, len(layer.weight))
-        known = self._known_classes(layer, n_classes)
+        if not np.isfinite(found.weight).all() or not np.isfinite(found.bias).all():
+            raise ModelError(
+                f"The head of {self.path or 'the model'} ({found.layer.kind}, "
+                f"{found.after.logits.name!r}) has NaN or infinite weights; export the model again."
+            )
+        n_classes = max(2, len(found.weight))
+        known = self._known_classes(found, n_classes)
         self.has_class_names = classes is not None or known is not None
         labels = np.arange(n_classes) if known is None else np.asarray(known)
         if classes is not None:
@@ -169,11 +171,11 @@ class FrozenModel:
                 f"The model's head tells {n_classes} classes apart, but {labels.size} class "
                 "labels were given."
             )
-        return LinearHead(layer.weight, layer.bias, labels)
+        return LinearHead(found.weight, found.bias, labels)
 
-    def _known_classes(self, layer: LinearLayer, n_classes: int) -> Any:
-        if layer.labels is not None:
-            return layer.labels
+    def _known_classes(self, found: Head, n_classes: int) -> Any:
+        if found.after.labels is not None:
+            return found.after.labels
         try:
             known = json.loads(self.metadata.get(_CLASSES, "null"))
         except json.JSONDecodeError:
@@ -218,23 +220,17 @@ class FrozenModel:
         dict
             File, signature, embedding, head and classes; None where there is none.
         """
-        head, layer = self.head, self._layer
+        head = self.head
         return {
-            "file": str(self.path) if self.path else None,
-            "producer": f"{self._model.producer_name or 'unknown'} "
-            f"{self._model.producer_version or ''}".strip(),
-            "opset": self.opset_imports,
-            "ir_version": self.ir_version,
-            "nodes": len(self.nodes),
+            **description(self._model, self._found, self.path),
             "inputs": [str(i) for i in self.inputs],
             "outputs": [str(o) for o in self.outputs],
             "embedding": str(self.embedding),
-            "head": layer.kind if layer else None,
             "logits": str(self.logits) if self.logits else None,
             "neurons": head.n_neurons if head else None,
             "silent_neurons": int((head.coef == 0).all(axis=0).sum()) if head else None,
             "classes": head.classes.tolist() if head else None,
-            "post_processing": list(layer.post_processing) if layer else [],
+            "metadata": {k: v for k, v in self.metadata.items() if not k.startswith("ntkit.")},
             "ntkit": {k: v for k, v in self.metadata.items() if k.startswith("ntkit.")},
         }
 
@@ -267,25 +263,19 @@ class FrozenModel:
         onnx.ModelProto
             Its inputs are those that the embedding is computed from.
         """
-        outputs = [self.embedding.name]
-        if logits and self.logits is not None:
-            outputs.append(self.logits.name)
-        cut = extract_up_to(self._model.graph, outputs)
-        for value, original in zip(cut.outputs, outputs, strict=True):
-            dtype = dtype_of(self._layer.weight_at[0].inputs[1]) if self._layer else None
-            if value.type is None and dtype is not None:
-                value.type = ir.TensorType(dtype)
-            if value.shape is None and self.head is not None:
-                is_embedding = original == self.embedding.name
-                width = self.head.n_neurons if is_embedding else self.head.n_logits
-                value.shape = ir.Shape([ir.SymbolicDim(None), width])
-        model = ir.Model(
-            cut,
-            ir_version=self._model.ir_version,
-            producer_name="ntkit",
-            functions=list(self._model.functions.values()),
-        )
-        return ir.to_proto(model)
+        return serialised(body_of(self._model, self._found, self._embedding, logits=logits))
+
+    def tail(self) -> onnx.ModelProto | None:
+        """Return what follows the logits, as an ONNX model of its own.
+
+        Returns
+        -------
+        onnx.ModelProto or None
+            From the logits (and what else they need) to the model's outputs; None if no other
+            output is computed from the logits.
+        """
+        tail = tail_of(self._model, self._found) if self._found else None
+        return None if tail is None else serialised(tail)
 
     def to_proto(self) -> onnx.ModelProto:
         """Return the whole model as an ``onnx.ModelProto``.
@@ -295,7 +285,7 @@ class FrozenModel:
         onnx.ModelProto
             Weights in external data stay references to :attr:`folder`.
         """
-        return ir.to_proto(self._model)
+        return serialised(self._model)
 
     # -- exchanging the head ----------------------------------------------------------------
 
@@ -338,23 +328,29 @@ class FrozenModel:
             )
         head = self._fitted_to_model(head)
         model = self._model.clone()
-        layer, value = _located(model.graph, **self.located_by)
-        if layer is None:
+        found, value = _located(model, **self.located_by)
+        if found is None:
             append_head(model.graph, value, head.coef, head.intercept)
         else:
-            replace_weights(model.graph, layer, head.coef, head.intercept)
+            replace_weights(model.graph, found, head.coef, head.intercept)
         return self._exchanged(model, head, provenance)
 
     def _exchanged(
         self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
     ) -> FrozenModel:
-        layer, value = _located(model.graph, **self.located_by)
+        try:
+            found, value = _located(model, **self.located_by)
+        except HeadNotFoundError as error:
+            raise InputError(
+                f"The model's graph does not take a head of {head.n_logits} logits; keep its number "
+                f"of classes. ({error})"
+            ) from error
         model.metadata_props[_CLASSES] = json.dumps(head.classes.tolist())
         for key, text in (provenance or {}).items():
             model.metadata_props[f"ntkit.{key}"] = text
         return FrozenModel(
             model,
-            layer,
+            found,
             value,
             classes=head.classes,
             folder=self.folder,
@@ -381,7 +377,7 @@ class FrozenModel:
         """
         return FrozenModel(
             self._model,
-            self._layer,
+            self._found,
             self._embedding,
             classes=classes,
             path=self.path,
@@ -440,7 +436,7 @@ class FrozenModel:
         if own is None:
             return head.one_row_per_class()
         same = set(head.classes.tolist()) == set(own.classes.tolist())
-        if not same and self._layer is not None and self._layer.labels is not None:
+        if not same and self._found is not None and self._found.after.labels is not None:
             raise InputError(
                 f"The model's graph maps its logits to the labels {own.classes.tolist()[:5]}, but "
                 f"the head's classes are {head.classes.tolist()[:5]}; train with the model's own "
@@ -497,17 +493,36 @@ class FrozenModel:
         return write_model(self._model, Path(path), force=force, verify=verify)
 
 
+def _in_sight(
+    model: ir.Model, located_by: Mapping[str, str | None]
+) -> tuple[ir.Model, Head | None, ir.Value]:
+    """The model with its head; functions of its own are taken apart if the head is inside one."""
+    try:
+        return (model, *_located(model, **located_by))
+    except HeadNotFoundError:
+        if not model.functions:
+            raise
+    inlined = InlinePass()(model).model
+    return (inlined, *_located(inlined, **located_by))
+
+
 def _located(
-    graph: ir.Graph, logits: str | None, embedding: str | None
-) -> tuple[LinearLayer | None, ir.Value]:
+    model: ir.Model, logits: str | None, embedding: str | None
+) -> tuple[Head | None, ir.Value]:
     """The head and the embedding; no head where the named embedding feeds no linear output."""
-    if embedding is None:
-        layer: LinearLayer | None = find_linear_layer(graph, logits)
-    else:
-        layer = linear_layer_at(graph, embedding, logits)
-    if layer is not None:
-        return layer, layer.embedding
-    return None, value_named(graph, embedding or "")
+    found = find_head(model, logits) if embedding is None else head_at(model, embedding, logits)
+    if found is not None:
+        return found, found.layer.source
+    return None, value_named(model.graph, embedding or "")
+
+
+def _embedding_info(embedding: ir.Value, found: Head | None) -> TensorInfo:
+    """The embedding as the head sees it: one row of neurons per sample."""
+    info = info_of(embedding)
+    if found is None or found.layer.rank == 2:
+        return info
+    batch = info.shape[0] if info.shape else None
+    return replace(info, shape=(batch, found.layer.weight.shape[1]))
 
 
 def _restored(
@@ -517,10 +532,10 @@ def _restored(
     path: Path | None,
     folder: Path | None,
 ) -> FrozenModel:
-    model = ir.from_proto(onnx.load_from_string(proto))
+    model = deserialised(onnx.load_from_string(proto))
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
-    layer, value = _located(model.graph, **located_by)
+    found, value = _located(model, **located_by)
     return FrozenModel(
-        model, layer, value, classes=classes, path=path, folder=folder, located_by=located_by
+        model, found, value, classes=classes, path=path, folder=folder, located_by=located_by
     )

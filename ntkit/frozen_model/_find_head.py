@@ -1,0 +1,218 @@
+"""Find the linear layer a graph's outputs come from, by walking back from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ntkit.exceptions import HeadNotFoundError
+from ntkit.frozen_model._after_head import PROBABILITIES, AfterHead, Unclear, data_input, follow
+from ntkit.frozen_model._constants import constant_of
+from ntkit.frozen_model._graph import Shapes
+from ntkit.frozen_model._linear_layer import NO_OPS, LinearLayer, read_layer
+
+__all__ = ["Head", "find_head", "head_at"]
+
+_RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last linear layer of a classifier, and what becomes of its logits.
+
+    Attributes
+    ----------
+    layer : LinearLayer
+        The layer itself.
+    after : AfterHead
+        What follows it.
+    weight, bias : ndarray
+        (K, D) and (K,): the layer's, times the scale after it.
+    """
+
+    layer: LinearLayer
+    after: AfterHead
+
+    @property
+    def weight(self) -> NDArray[Any]:
+        return self.layer.weight * self.after.scale
+
+    @property
+    def bias(self) -> NDArray[Any]:
+        return self.layer.bias * self.after.scale
+
+
+@dataclass(frozen=True)
+class _Blocked:
+    """Where the walk from an output ended without a linear layer."""
+
+    output: str
+    reason: str
+
+
+def find_head(model: ir.Model, logits: str | None = None) -> Head:
+    """Find the one linear layer the graph's outputs (or the tensor ``logits``) come from.
+
+    Raises
+    ------
+    HeadNotFoundError
+        If there is none, or more than one; the message lists what was found.
+    """
+    shape_of = Shapes(model)
+    found = [_walk_back(output, shape_of) for output in model.graph.outputs]
+    starts = found
+    if logits is not None:
+        starts = [_walk_back(_named(model.graph, logits), shape_of)]
+        found = found + starts
+    heads = _last(_distinct(starts))
+    if not heads:
+        reasons = "; ".join(f"{f.output!r} {f.reason}" for f in starts if isinstance(f, _Blocked))
+        raise HeadNotFoundError(
+            f"No linear last layer was found: {reasons}. Name the logits with --logits NAME "
+            "(logits= in Python), or, for a backbone without a head, --embedding NAME."
+        )
+    return _as_the_outputs_show_it(_only(heads), found)
+
+
+def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head | None:
+    """Find the linear layer that reads the tensor ``embedding`` and leads to an output.
+
+    Raises
+    ------
+    HeadNotFoundError
+        If there is no such tensor, more than one such layer, or the layer that ends in the
+        tensor ``logits`` reads another one.
+    """
+    _named(model.graph, embedding)
+    if logits is not None:
+        head = find_head(model, logits)
+        if not _reads(head, embedding):
+            raise HeadNotFoundError(
+                f"The linear layer of the logits {logits!r} reads {head.layer.source.name!r}, not "
+                f"{embedding!r}; name one of the two."
+            )
+        return head
+    shape_of = Shapes(model)
+    found = [_walk_back(output, shape_of) for output in model.graph.outputs]
+    heads = [head for head in _distinct(found) if _reads(head, embedding)]
+    return _as_the_outputs_show_it(_only(heads), found) if heads else None
+
+
+def _only(heads: list[Head]) -> Head:
+    if len(heads) > 1:
+        names = ", ".join(
+            f"{head.after.logits.name!r} ({head.layer.kind}, {len(head.layer.bias)} logits on "
+            f"{head.layer.source.name!r})"
+            for head in heads
+        )
+        raise HeadNotFoundError(
+            f"Two or more linear layers end in an output: {names}. Choose one with --logits NAME "
+            "(logits= in Python)."
+        )
+    return heads[0]
+
+
+def _distinct(found: Iterable[Head | _Blocked]) -> list[Head]:
+    return list({id(_product(f)): f for f in found if isinstance(f, Head)}.values())
+
+
+def _product(head: Head) -> ir.Node:
+    return head.layer.weight_at[0]
+
+
+def _reads(head: Head, embedding: str) -> bool:
+    """Whether a head reads a tensor, perhaps cast or with axes of length one removed."""
+    value: ir.Value | None = head.layer.source
+    while value is not None and value.name != embedding:
+        node = value.producer()
+        passes = node is not None and node.op_type in NO_OPS | _RESHAPING
+        value = node.inputs[0] if node is not None and passes else None
+    return value is not None
+
+
+def _named(graph: ir.Graph, name: str) -> ir.Value:
+    names = []
+    for value in _values(graph):
+        if value.name == name:
+            return value
+        names.append(value.name or "")
+    near = ", ".join(repr(n) for n in names[-6:])
+    raise HeadNotFoundError(f"The model has no tensor named {name!r}; its last ones are {near}.")
+
+
+def _values(graph: ir.Graph) -> Iterator[ir.Value]:
+    yield from graph.inputs
+    for node in graph:
+        yield from node.outputs
+
+
+def _walk_back(start: ir.Value, shape_of: Shapes) -> Head | _Blocked:
+    value, path = start, list[tuple[ir.Node, ir.Value]]()
+    name = start.name or ""
+    while (node := value.producer()) is not None:
+        layer = read_layer(value, node)
+        if isinstance(layer, str):
+            return _Blocked(name, layer)
+        if layer is not None:
+            try:
+                layer = _with_rank(layer, shape_of)
+                return Head(layer, follow(layer, path[::-1], shape_of))
+            except Unclear as reason:
+                return _Blocked(name, str(reason))
+        path.append((node, value))
+        before = data_input(node)
+        if before is None:
+            return _Blocked(name, f"comes from {node.op_type} (node {node.name!r}), not linear")
+        value = before
+    return _Blocked(name, "is an input or a constant")
+
+
+def _with_rank(layer: LinearLayer, shape_of: Shapes) -> LinearLayer:
+    """A MatMul maps the last of any number of axes; what it reads tells how many."""
+    if layer.rank is not None:
+        return layer
+    shape = shape_of(layer.source)
+    rank = 2 if shape is None else len(shape)
+    bias = constant_of(layer.bias_at[0].inputs[layer.bias_at[1]]) if layer.bias_at else None
+    if rank < 2 or (bias is not None and bias.ndim > rank):
+        raise Unclear(f"comes from {layer.kind} on a tensor of shape {shape}")
+    return replace(layer, rank=rank)
+
+
+def _last(heads: list[Head]) -> list[Head]:
+    """Leave out heads that another one is computed from."""
+    return [
+        head
+        for head in heads
+        if not any(head is not other and _feeds(head, other) for other in heads)
+    ]
+
+
+def _feeds(head: Head, other: Head) -> bool:
+    seen, waiting = set[int](), [other.layer.source]
+    while waiting:
+        node = waiting.pop().producer()
+        if node is None or id(node) in seen:
+            continue
+        if node is _product(head):
+            return True
+        seen.add(id(node))
+        waiting += [value for value in node.inputs if value is not None]
+    return False
+
+
+def _as_the_outputs_show_it(head: Head, found: Iterable[Head | _Blocked]) -> Head:
+    """Take labels, scale and post-processing from the outputs that come from the head.
+
+    Where several do, one with probabilities tells which scale they see.
+    """
+    n_classes = max(2, len(head.layer.weight))
+    paths = [f for f in found if isinstance(f, Head) and _product(f) is _product(head)]
+    best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])
+    tables = (path.after.labels for path in paths if path.after.labels is not None)
+    labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)
+    return replace(best, after=replace(best.after, labels=labels))

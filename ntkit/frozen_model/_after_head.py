@@ -47,6 +47,8 @@ class AfterHead:
     ----------
     logits : onnx_ir.Value
         The first tensor with one number per sample and class (axes of length one aside).
+    rank : int
+        Number of its axes.
     choosing : tuple of onnx_ir.Node
         Operators that choose or average positions, between the layer and the logits.
     scale, logit_scale : float
@@ -60,6 +62,7 @@ class AfterHead:
     """
 
     logits: ir.Value
+    rank: int = 2
     choosing: tuple[ir.Node, ...] = ()
     scale: float = 1.0
     logit_scale: float = 1.0
@@ -113,6 +116,7 @@ class _Walk:
 
     axes: _Axes
     logits: ir.Value | None = None
+    rank: int = 2
     choosing: list[ir.Node] = field(default_factory=list)
     scale: float = 1.0
     logit_scale: float = 1.0
@@ -127,7 +131,7 @@ class _Walk:
     def found(self, logits: ir.Value) -> None:
         if not self.axes.one_per_sample:
             raise Unclear("scores every position of a sample, not the sample")
-        self.logits, self.logit_scale = logits, 1.0
+        self.logits, self.rank, self.logit_scale = logits, len(self.axes.sizes), 1.0
 
     def times(self, factor: float) -> None:
         if self.bent:
@@ -149,6 +153,7 @@ class _Walk:
         assert self.logits is not None
         return AfterHead(
             self.logits,
+            self.rank,
             tuple(self.choosing),
             self.scale,
             self.logit_scale,

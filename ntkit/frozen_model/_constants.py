@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,22 +17,38 @@ __all__ = ["axes_of", "constant_of", "dtype_of"]
 Array = NDArray[Any]
 
 _SAME_TYPE = frozenset(["Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"])
-_BINARY: dict[str, Callable[[Array, Array], Array]] = {
+_ARITHMETIC: dict[str, Callable[..., Any]] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
     "Div": np.divide,
+    "Pow": np.power,
+    "Max": np.maximum,
+    "Neg": np.negative,
+    "Abs": np.abs,
+    "Sqrt": np.sqrt,
 }
-_FOLDED = _SAME_TYPE | {"Cast", "Dropout", "DequantizeLinear", *_BINARY}
+_REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "ReduceL2": lambda x, **over: np.sqrt((x * x).sum(**over)),
+    "ReduceSum": np.sum,
+    "ReduceMean": np.mean,
+}
+_FOLDED = (
+    _SAME_TYPE
+    | _ARITHMETIC.keys()
+    | _REDUCTIONS.keys()
+    | {"Cast", "CastLike", "Dropout", "DequantizeLinear", "Clip", "Expand", "Shape", "Concat"}
+)
 # Exporters write a handful of operators between a stored tensor and its use; more is no exporter's.
 _MOST_NODES = 64
+_SMALL = 1024
 
 
 def constant_of(value: ir.Value | None) -> Array | None:
     """Value of a constant tensor, or None if it depends on the model's inputs.
 
     Folds what exporters leave between the stored tensor and its use: changes of type and of
-    shape, arithmetic, DequantizeLinear. No result is larger than the tensors it is made of.
+    shape, normalisation, DequantizeLinear. No result is larger than the largest stored tensor.
     """
     if value is None:
         return None
@@ -42,12 +59,15 @@ def constant_of(value: ir.Value | None) -> Array | None:
     if nodes is None:
         return None
     known: dict[int, Array | None] = {}
+    most = _SMALL
     for node in nodes:  # operands come before the nodes that read them
         operands = [_operand(v, known) for v in node.inputs]
-        result = None if any(o is None for o in operands) else _folded(node, operands)
-        if result is None:
+        if any(o is None for o in operands):
             return None
-        known[id(node.outputs[0])] = result
+        most = max(most, *(o.size for o in operands if o is not None))
+        if _size(node.op_type, operands) > most:
+            return None
+        known[id(node.outputs[0])] = _folded(node, operands)
     return known[id(value)]
 
 
@@ -66,7 +86,7 @@ def dtype_of(value: ir.Value | None) -> ir.DataType | None:
             return ir.DataType(node.attributes["to"].as_int())
         if node.op_type == "DequantizeLinear":
             value = node.inputs[1]
-        elif node.op_type in _SAME_TYPE or node.op_type in _BINARY:
+        elif node.op_type in _FOLDED:
             value = node.inputs[0]
         else:
             return None
@@ -122,50 +142,87 @@ def _operand(value: ir.Value | None, known: dict[int, Array | None]) -> Array | 
     return known.get(id(value)) if stored is None else _array(stored)
 
 
+def _size(op: str, operands: list[Any]) -> int:
+    """Number of elements of a result, before it is made."""
+    if op in _ARITHMETIC:
+        return _n(np.broadcast_shapes(*(o.shape for o in operands)))
+    if op == "Expand":
+        return _n(np.broadcast_shapes(operands[0].shape, tuple(operands[1].astype(int))))
+    return 0 if op == "Shape" else sum(o.size for o in operands) if op == "Concat" else 1
+
+
+def _n(shape: tuple[int, ...]) -> int:
+    return math.prod(shape)
+
+
 def _folded(node: ir.Node, operands: list[Any]) -> Any:
     op, data = node.op_type, operands[0]
-    if op in ("Identity", "Dropout"):
-        return data
+    attribute = {name: a.value for name, a in node.attributes.items()}
+    if op in _ARITHMETIC:
+        with np.errstate(all="ignore"):
+            return _ARITHMETIC[op](*operands).astype(data.dtype)
+    if op in _REDUCTIONS:
+        keep = bool(attribute.get("keepdims", 1))
+        return np.asarray(_REDUCTIONS[op](data, axis=axes_of(node), keepdims=keep), data.dtype)
+    if op in _SAME_TYPE:
+        return _reshaped(node, attribute, operands)
     if op == "Cast":
-        to = ir.DataType(node.attributes["to"].as_int())
+        to = ir.DataType(attribute["to"])
         return _array(ir.Tensor(data.astype(to.numpy()), dtype=to))
+    if op == "CastLike":
+        return data.astype(operands[1].dtype)
+    if op == "DequantizeLinear":
+        return _dequantised(attribute, operands)
+    if op == "Clip":
+        below, above = [*operands[1:], None, None][:2]
+        below = attribute.get("min") if below is None or not below.size else below
+        above = attribute.get("max") if above is None or not above.size else above
+        return np.clip(data, below, above)
+    if op == "Expand":
+        return np.broadcast_to(
+            data, np.broadcast_shapes(data.shape, tuple(operands[1].astype(int)))
+        )
+    if op == "Shape":
+        return np.asarray(data.shape[attribute.get("start", 0) : attribute.get("end")], np.int64)
+    if op == "Concat":
+        return np.concatenate(operands, axis=attribute["axis"])
+    return data  # Dropout
+
+
+def _reshaped(node: ir.Node, attribute: dict[str, Any], operands: list[Any]) -> Any:
+    op, data = node.op_type, operands[0]
     if op == "Transpose":
-        permutation = node.attributes.get("perm")
-        return data.transpose(permutation.as_ints() if permutation else None)
+        return data.transpose(attribute.get("perm"))
     if op == "Reshape":
         sides = operands[1].astype(int).tolist()
         return data.reshape([data.shape[i] if s == 0 else s for i, s in enumerate(sides)])
     if op == "Flatten":
-        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 1
-        return data.reshape(int(np.prod(data.shape[:axis])), -1)
+        return data.reshape(_n(data.shape[: attribute.get("axis", 1)]), -1)
     if op == "Squeeze":
         return np.squeeze(data, axes_of(node))
     if op == "Unsqueeze":
         return np.expand_dims(data, axes_of(node) or ())
-    if op == "DequantizeLinear":
-        return _dequantised(node, operands)
-    return _arithmetic(op, data, operands[1])
+    return data  # Identity
 
 
-def _arithmetic(op: str, first: Array, second: Array) -> Array | None:
-    if np.broadcast_shapes(first.shape, second.shape) not in (first.shape, second.shape):
-        return None  # a product of two vectors can be of any size
-    with np.errstate(all="ignore"):
-        return _BINARY[op](first, second)
+def _dequantised(attribute: dict[str, Any], operands: list[Array]) -> Array:
+    """ONNX's DequantizeLinear: per tensor, per channel, or per block along an axis."""
+    data, scale, *rest = operands
+    zero = rest[0] if rest and rest[0].size else np.zeros_like(scale)
+    axis, block = attribute.get("axis", 1), attribute.get("block_size", 0)
 
-
-def _dequantised(node: ir.Node, operands: list[Array]) -> Array | None:
-    data, scale = operands[:2]
-    zero = operands[2] if len(operands) > 2 and operands[2].size else np.zeros((), data.dtype)
-    if scale.size > 1:
-        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 1
-        if scale.ndim != 1 or data.shape[axis] != scale.size:
-            return None  # blocked quantisation
+    def spread(per_group: Array) -> Array:
+        if block:
+            return np.repeat(per_group, block, axis).take(range(data.shape[axis]), axis)
+        if per_group.size == 1:
+            return per_group.reshape(())
         sides = [1] * data.ndim
         sides[axis] = -1
-        scale, zero = scale.reshape(sides), zero.reshape(sides if zero.size > 1 else ())
-    difference = data.astype(np.int64) - zero.astype(np.int64)
-    return (difference * scale.reshape(scale.shape if scale.size > 1 else ())).astype(scale.dtype)
+        return per_group.reshape(sides)
+
+    difference = data.astype(np.int64) - spread(zero.astype(np.int64))
+    dequantised: Array = (difference * spread(scale)).astype(scale.dtype)
+    return dequantised
 
 
 def _array(tensor: ir.TensorProtocol) -> Array:

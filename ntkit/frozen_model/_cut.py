@@ -24,9 +24,10 @@ def body_of(model: ir.Model, head: Head | None, embedding: ir.Value, *, logits: 
         outputs.append(head.after.logits.name or "")
     graph = extract_up_to(model.graph, outputs)
     if head is not None:
-        widths = [head.layer.weight.shape[1], head.layer.weight.shape[0]]
-        for value, width in zip(graph.outputs, widths, strict=False):
-            _typed(value, head, width)
+        n_logits, n_neurons = head.layer.weight.shape
+        ends = [(head.layer.rank, n_neurons), (head.after.rank, n_logits)]
+        for value, (rank, width) in zip(graph.outputs, ends, strict=False):
+            _typed(value, head, rank, width)
         if head.layer.rank != 2:
             graph.outputs[0] = _chosen(graph, graph.outputs[0], head)
     return _model_of(graph, model)
@@ -37,7 +38,7 @@ def tail_of(model: ir.Model, head: Head) -> ir.Model | None:
     graph = extract_between(model.graph, head.after.logits)
     if graph is None:
         return None
-    _typed(graph.inputs[0], head, len(head.layer.weight))
+    _typed(graph.inputs[0], head, head.after.rank, len(head.layer.weight))
     return _model_of(graph, model)
 
 
@@ -72,13 +73,13 @@ def _chosen(graph: ir.Graph, value: ir.Value, head: Head) -> ir.Value:
     return result
 
 
-def _typed(value: ir.Value, head: Head, width: int) -> None:
+def _typed(value: ir.Value, head: Head, rank: int | None, width: int) -> None:
     """Say type and shape of a cut's end, where the graph does not."""
     if value.type is None:
         dtype = dtype_of(head.layer.weight_at[0].inputs[1])
         known = dtype is not None and dtype.is_floating_point()
         value.type = ir.TensorType(dtype if known and dtype else ir.DataType.FLOAT)
-    if value.shape is None and head.layer.rank == 2:
+    if value.shape is None and rank == 2:
         value.shape = ir.Shape([ir.SymbolicDim(None), width])
 
 

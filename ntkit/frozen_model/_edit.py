@@ -52,7 +52,7 @@ def replace_weights(graph: ir.Graph, head: Head, coef: Array, intercept: Array) 
         layer = _in_float(graph, layer)
     _set_weight(graph, layer, coef)
     logits = _set_bias(graph, layer, intercept)
-    for value in (logits, *head.after.quantised):
+    for value in (layer.weight_at[0].outputs[0], logits, *head.after.quantised):
         _lead_past_quantisation(graph, value)
     if before != after:
         starts = [layer.weight_at[0].outputs[0], layer.output, logits, head.after.logits]
@@ -129,6 +129,7 @@ def _lead_past_quantisation(graph: ir.Graph, scores: ir.Value) -> None:
             name, outside = old.name, old.is_graph_output()
             ir.convenience.replace_all_uses_with(old, scores, replace_graph_outputs=True)
             if outside:
+                scores.type, scores.shape = scores.type or old.type, scores.shape or old.shape
                 old.name, scores.name = _free_name(graph, f"{name}.ntkit.quantised"), name
             _remove_unused(graph, use.node)
 
@@ -242,7 +243,8 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
             return False
     else:
         return False
-    value.shape = ir.Shape(array.shape)
+    if node is None or value.shape is not None:
+        value.shape = ir.Shape(array.shape)
     return True
 
 

@@ -66,12 +66,21 @@ class Shapes:
         if value.shape is not None:
             return _sides(value.shape)
         if self._inferred is None:
-            copy = common.ShapeInferencePass(check_type=False, strict_mode=False)(
-                self._model.clone()
-            ).model
+            copy = _without_maps(self._model.clone())
+            common.ShapeInferencePass(check_type=False, strict_mode=False)(copy)
             values = ir.convenience.create_value_mapping(copy.graph).values()
             self._inferred = {v.name: _sides(v.shape) for v in values}
         return self._inferred.get(value.name)
+
+
+def _without_maps(model: ir.Model) -> ir.Model:
+    """Take ZipMap away: onnx-ir cannot read the type that inference gives it."""
+    for node in [n for n in model.graph if n.op_type == "ZipMap"]:
+        for value in node.outputs:
+            if value.is_graph_output():
+                model.graph.outputs.remove(value)
+        model.graph.remove(node, safe=True)
+    return model
 
 
 def _sides(shape: ir.Shape | None) -> Shape:

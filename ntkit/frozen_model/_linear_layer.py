@@ -17,6 +17,7 @@ __all__ = ["NO_OPS", "LinearLayer", "read_layer"]
 Array = NDArray[Any]
 
 NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
+_NEARLY_NO_OPS = NO_OPS | {"QuantizeLinear", "DequantizeLinear"}
 _UNREADABLE = frozenset(
     ["QGemm", "QLinearMatMul", "QLinearConv", "MatMulInteger", "ConvInteger", "MatMulNBits"]
 )
@@ -63,6 +64,17 @@ class LinearLayer:
 
 def read_layer(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
     """The linear layer that ends in ``value``; a reason why it cannot be used; or None."""
+    if node.op_type == "LinearClassifier":
+        return (
+            f"comes from {_named(node)}, a linear model on the inputs themselves: there are no "
+            "neurons to silence; fit an ntkit estimator on these inputs instead"
+        )
+    if node.op_type == "Add" and len(node.inputs) == 2 and is_standard(node):
+        return _with_added_bias(value, node)
+    return _product(value, node)
+
+
+def _product(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
     if node.op_type in _UNREADABLE:
         return (
             f"comes from {_named(node)}, a quantised head; debias the float model and quantise "
@@ -75,17 +87,6 @@ def read_layer(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
         )
     if not is_standard(node):
         return None
-    if node.op_type == "LinearClassifier":
-        return (
-            f"comes from {_named(node)}, a linear model on the inputs themselves: there are no "
-            "neurons to silence; fit an ntkit estimator on these inputs instead"
-        )
-    if node.op_type == "Add" and len(node.inputs) == 2:
-        return _with_added_bias(value, node)
-    return _product(value, node)
-
-
-def _product(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
     if node.op_type == "Gemm":
         return _gemm(value, node)
     if node.op_type == "MatMul":
@@ -98,7 +99,7 @@ def _product(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
 
 
 def _with_added_bias(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
-    """A product and an Add of one constant per logit, with no-ops in between."""
+    """A product and an Add of one constant per logit; no-ops or quantisation in between."""
     for data_index, bias_index in ((0, 1), (1, 0)):
         bias = constant_of(node.inputs[bias_index])
         product = _through_no_ops(node.inputs[data_index])
@@ -231,7 +232,7 @@ def _one_per_row(bias: Array, layer: LinearLayer) -> Array | None:
 
 def _through_no_ops(value: ir.Value | None) -> ir.Node | None:
     node = value.producer() if value is not None else None
-    while node is not None and is_standard(node) and node.op_type in NO_OPS:
+    while node is not None and is_standard(node) and node.op_type in _NEARLY_NO_OPS:
         node = node.inputs[0].producer() if node.inputs[0] is not None else None
     return node
 

@@ -342,8 +342,8 @@ class FrozenModel:
             found, value = _located(model, **self.located_by)
         except HeadNotFoundError as error:
             raise InputError(
-                f"The model's graph does not take a head of {head.n_logits} logits; keep its number "
-                f"of classes. ({error})"
+                f"The model's graph does not take a head of {head.n_logits} logits; keep its "
+                f"number of classes. ({error})"
             ) from error
         model.metadata_props[_CLASSES] = json.dumps(head.classes.tolist())
         for key, text in (provenance or {}).items():

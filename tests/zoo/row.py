@@ -25,7 +25,7 @@ class Row:
     kind : str or None
         The head's kind as ``FrozenModel.describe`` says it; None for a model that is refused.
     n_classes, n_neurons : int
-        Width of logits and embedding.
+        Classes (two for a single sigmoid unit), and width of the embedding.
     refusal : str or None
         For a model that is rightly refused: a regular expression that the sentence matches.
     tolerance : float

@@ -17,7 +17,10 @@ __all__ = [
 
 
 class NtkitError(Exception):
-    """Base of everything ntkit raises on purpose."""
+    """Base of everything ntkit raises on purpose: a sentence on one line, whatever it quotes."""
+
+    def __init__(self, sentence: object = "") -> None:
+        super().__init__(" ".join(str(sentence).split("\n")))
 
 
 class InputError(NtkitError, ValueError):

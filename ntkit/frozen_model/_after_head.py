@@ -54,7 +54,7 @@ class AfterHead:
     scale, logit_scale : float
         Constant factor between the layer, or the logits, and the scores that count.
     post_processing : tuple of str
-        Operators after the layer, in order.
+        Operators after the logits, in order.
     labels : tuple or None
         Class labels, where the graph maps indices to them.
     quantised : tuple of onnx_ir.Value
@@ -184,16 +184,22 @@ def follow(
         is_logits = walk.axes.one_per_sample and len(walk.axes.sizes) == 2
         if walk.logits is None and (is_logits or node.op_type in _BENDING):
             walk.found(value)
-        _step(walk, node, shape_of(output))
-        walk.names.append(node.op_type)
+        after = shape_of(output)
+        if not _step(walk, node, after):
+            walk.names.append(node.op_type)
+        if after is not None and len(after) != len(walk.axes.sizes) and not walk.decided:
+            raise Unclear(f"has the shape {after} after {node.op_type}")
         value = output
     if walk.logits is None:
         walk.found(value)
     return walk.result()
 
 
-def _step(walk: _Walk, node: ir.Node, shape: Shape) -> None:
-    """Take one operator's effect on axes, scale and labels into account."""
+def _step(walk: _Walk, node: ir.Node, shape: Shape) -> bool:
+    """Take one operator's effect on axes, scale and labels into account.
+
+    True if it belongs to the way from the layer to the logits.
+    """
     op, axes = node.op_type, walk.axes
     if walk.decided:
         walk.labels = walk.labels or _labels(node)
@@ -224,6 +230,7 @@ def _step(walk: _Walk, node: ir.Node, shape: Shape) -> None:
         walk.decided, walk.labels = True, _labels(node)
     if walk.logits is None and op in _CHOOSING | _MOVING:
         walk.choosing.append(node)
+    return walk.logits is None
 
 
 def _reshape(axes: _Axes, node: ir.Node, shape: Shape) -> None:

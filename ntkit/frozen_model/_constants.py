@@ -227,6 +227,6 @@ def _dequantised(attribute: dict[str, Any], operands: list[Array]) -> Array:
 
 def _array(tensor: ir.TensorProtocol) -> Array:
     array = tensor.numpy()
-    if array.dtype.kind in "fiubOUS":
+    if array.dtype.kind in "fiubcOUS":
         return array
     return array.astype(np.float32)  # bfloat16 and the like

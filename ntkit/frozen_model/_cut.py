@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import onnx
 import onnx_ir as ir
 
 from ntkit.frozen_model._constants import constant_of, dtype_of
+from ntkit.frozen_model._files import serialised
 from ntkit.frozen_model._find_head import Head
 from ntkit.frozen_model._graph import extract_between, extract_up_to
 
@@ -13,33 +15,42 @@ __all__ = ["body_of", "tail_of"]
 EMBEDDING = "ntkit.embedding"
 
 
-def body_of(model: ir.Model, head: Head | None, embedding: ir.Value, *, logits: bool) -> ir.Model:
+def body_of(
+    model: ir.Model, head: Head | None, embedding: ir.Value, *, logits: bool
+) -> onnx.ModelProto:
     """Copy the model up to one embedding per sample, with the logits as a second output if asked.
 
     Where the model chooses or averages positions after its head, the body does so before it:
     both are linear, so the order does not matter.
     """
-    outputs = [embedding.name or ""]
+    outputs = [embedding]
     if logits and head is not None:
-        outputs.append(head.after.logits.name or "")
-    graph = extract_up_to(model.graph, outputs)
-    if head is not None:
-        n_logits, n_neurons = head.layer.weight.shape
-        ends = [(head.layer.rank, n_neurons), (head.after.rank, n_logits)]
-        for value, (rank, width) in zip(graph.outputs, ends, strict=False):
-            _typed(value, head, rank, width)
-        if head.layer.rank != 2:
-            graph.outputs[0] = _chosen(graph, graph.outputs[0], head)
-    return _model_of(graph, model)
+        outputs.append(head.after.logits)
+    view = extract_up_to(model.graph, outputs)
+    if head is None:
+        return _model_of(view, model)
+    n_logits, n_neurons = head.layer.weight.shape
+    if head.layer.rank == 2:
+        proto = _model_of(view, model)
+    else:
+        graph = view.clone()
+        graph.outputs[0] = _chosen(graph, graph.outputs[0], head)
+        proto = _model_of(graph, model)
+    for value, rank, width in zip(
+        proto.graph.output, (2, head.after.rank), (n_neurons, n_logits), strict=False
+    ):
+        _typed(value, head, rank, width)
+    return proto
 
 
-def tail_of(model: ir.Model, head: Head) -> ir.Model | None:
+def tail_of(model: ir.Model, head: Head) -> onnx.ModelProto | None:
     """Copy what computes the model's outputs from the logits; None if they are all there is."""
-    graph = extract_between(model.graph, head.after.logits)
-    if graph is None:
+    view = extract_between(model.graph, head.after.logits)
+    if view is None:
         return None
-    _typed(graph.inputs[0], head, head.after.rank, len(head.layer.weight))
-    return _model_of(graph, model)
+    proto = _model_of(view, model)
+    _typed(proto.graph.input[0], head, head.after.rank, len(head.layer.weight))
+    return proto
 
 
 def _chosen(graph: ir.Graph, value: ir.Value, head: Head) -> ir.Value:
@@ -73,20 +84,23 @@ def _chosen(graph: ir.Graph, value: ir.Value, head: Head) -> ir.Value:
     return result
 
 
-def _typed(value: ir.Value, head: Head, rank: int | None, width: int) -> None:
+def _typed(value: onnx.ValueInfoProto, head: Head, rank: int, width: int) -> None:
     """Say type and shape of a cut's end, where the graph does not."""
-    if value.type is None:
+    tensor = value.type.tensor_type
+    if not tensor.elem_type:
         dtype = dtype_of(head.layer.weight_at[0].inputs[1])
         known = dtype is not None and dtype.is_floating_point()
-        value.type = ir.TensorType(dtype if known and dtype else ir.DataType.FLOAT)
-    if value.shape is None and rank == 2:
-        value.shape = ir.Shape([ir.SymbolicDim(None), width])
+        tensor.elem_type = int(dtype if known and dtype else ir.DataType.FLOAT)
+    if not tensor.HasField("shape") and rank == 2:
+        tensor.shape.dim.add()
+        tensor.shape.dim.add(dim_value=width)
 
 
-def _model_of(graph: ir.Graph, model: ir.Model) -> ir.Model:
-    return ir.Model(
-        graph,
+def _model_of(graph: ir.Graph | ir.GraphView, model: ir.Model) -> onnx.ModelProto:
+    cut = ir.Model(
+        graph,  # type: ignore[arg-type]
         ir_version=model.ir_version,
         producer_name="ntkit",
         functions=list(model.functions.values()),
     )
+    return serialised(cut)

@@ -16,10 +16,18 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
-from ntkit.exceptions import InputError, ModelError
+from ntkit.exceptions import InputError, ModelError, NtkitError
 from ntkit.frozen_model._graph import is_sorted
 
-__all__ = ["deserialised", "fingerprint", "one_line", "read_model", "serialised", "write_model"]
+__all__ = [
+    "deserialised",
+    "fingerprint",
+    "one_line",
+    "read_model",
+    "serialised",
+    "sound",
+    "write_model",
+]
 
 
 def deserialised(proto: onnx.ModelProto) -> ir.Model:
@@ -45,45 +53,60 @@ def serialised(model: ir.Model) -> onnx.ModelProto:
 
 def _type_maps(proto: onnx.ModelProto) -> bool:
     """Give ZipMap's outputs their type back; whether there was one."""
-    makers = {name: node for node in proto.graph.node for name in node.output}
-    found = False
-    for value in proto.graph.output:
-        node = makers.get(value.name)
-        if node is not None and node.op_type == "ZipMap":
+    untyped = {value.name: value for value in proto.graph.output if not value.HasField("type")}
+    for node in proto.graph.node if untyped else ():
+        if node.op_type == "ZipMap" and node.output[0] in untyped:
             names = {a.name for a in node.attribute}
             key = TensorProto.STRING if "classlabels_strings" in names else TensorProto.INT64
             score = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
             entry = helper.make_map_type_proto(key, score)
-            value.type.CopyFrom(helper.make_sequence_type_proto(entry))
-            found = True
-    return found
+            untyped[node.output[0]].type.CopyFrom(helper.make_sequence_type_proto(entry))
+    return bool(untyped)
 
 
 def read_model(path: Path) -> ir.Model:
     """Read an ONNX file; external data are mapped, and must lie in the file's own folder."""
-    if not path.is_file():
-        raise ModelError(f"{path} is not a file; give the path of an ONNX model.")
-    try:
-        model = deserialised(onnx.load(path, load_external_data=False))
+    with sound(path):
+        if not path.is_file():
+            raise ModelError(f"{path} is not a file; give the path of an ONNX model.")
+        try:
+            proto = onnx.load(path, load_external_data=False)
+        except DecodeError as error:
+            raise ModelError(f"{path} is not an ONNX model (not a valid protobuf file).") from error
+        model = deserialised(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
-    except DecodeError as error:
-        raise ModelError(f"{path} is not an ONNX model (not a valid protobuf file).") from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error}.") from error
-    except Exception as error:  # onnx-ir takes a file apart without one class for what is broken
-        raise ModelError(f"{path} cannot be read as an ONNX model: {one_line(error)}.") from error
-    if not model.graph.outputs:
-        raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
-    folder = path.parent.resolve()
-    for file in _external_files(model):
-        if not file.is_file():
-            raise ModelError(f"{path} keeps weights in {file}, which is missing; copy it there.")
-        if not file.resolve().is_relative_to(folder):
-            raise ModelError(
-                f"{path} keeps weights in {file.resolve()}, outside its own folder, which ONNX "
-                "does not allow; copy both files into one folder."
-            )
+        if not model.graph.outputs:
+            raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
+        for file in _external_files(model):
+            _check_external(file, path)
     return model
+
+
+def _check_external(file: Path, path: Path) -> None:
+    if not file.is_file():
+        raise ModelError(f"{path} keeps weights in {file}, which is missing; copy it there.")
+    if not file.resolve().is_relative_to(path.parent.resolve()):
+        raise ModelError(
+            f"{path} keeps weights in {file.resolve()}, outside its own folder, which ONNX "
+            "does not allow; copy both files into one folder."
+        )
+    if file.samefile(path):
+        raise ModelError(f"{path} names itself as the file of its weights; export it again.")
+
+
+@contextmanager
+def sound(path: Path | None) -> Iterator[None]:
+    """Turn what a broken file makes onnx-ir, protobuf and NumPy raise, which is anything."""
+    try:
+        yield
+    except NtkitError:
+        raise
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:
+        raise ModelError(
+            f"{path or 'The model'} is not a sound ONNX model: {one_line(error)}."
+        ) from error
 
 
 def write_model(
@@ -95,12 +118,13 @@ def write_model(
     one rename that replaces it; the data it used go afterwards.
     """
     sources = _external_files(model)
-    if path.is_dir():
-        raise InputError(f"{path} exists; choose another name.")
-    if os.path.lexists(path) and not force:
-        raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
-    if not path.parent.is_dir():
-        raise InputError(f"The folder {path.parent} does not exist; make it first.")
+    with _saying_what_failed(path):
+        if path.is_dir():
+            raise InputError(f"{path} exists; choose another name.")
+        if os.path.lexists(path) and not force:
+            raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
+        if not path.parent.is_dir():
+            raise InputError(f"The folder {path.parent} does not exist; make it first.")
     replaced = _own_data(path)
     for target in (path, *replaced):
         if any(s.exists() and target.exists() and target.samefile(s) for s in sources):
@@ -112,7 +136,8 @@ def write_model(
         temporary = Path(folder) / path.name
         with _saying_what_failed(path):
             ir.save(model, temporary, external_data=data.name if data else None)
-            _restore_maps(temporary)
+            if any(value.type is None for value in model.graph.outputs):
+                _restore_maps(temporary)
             onnx.checker.check_model(temporary)
         if verify is not None:
             verify(temporary)
@@ -174,12 +199,16 @@ def _restore_maps(path: Path) -> None:
 def _saying_what_failed(path: Path) -> Iterator[None]:
     try:
         yield
+    except NtkitError:
+        raise
     except onnx.checker.ValidationError as error:
         raise ModelError(
             f"{path} was not written, because ONNX's checker refuses it: {one_line(error)}."
         ) from error
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}.") from error
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except Exception as error:  # as in sound()
+        raise ModelError(f"{path} was not written: {one_line(error)}.") from error
 
 
 def _external_files(model: ir.Model) -> list[Path]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -18,6 +19,8 @@ from ntkit.frozen_model._linear_layer import NO_OPS, LinearLayer, read_layer
 __all__ = ["Head", "find_head", "head_at"]
 
 _RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])
+_MOST_STEPS = 200
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,16 @@ class Head:
 
     @property
     def weight(self) -> NDArray[Any]:
-        return self.layer.weight * self.after.scale
+        return _times(self.layer.weight, self.after.scale)
 
     @property
     def bias(self) -> NDArray[Any]:
-        return self.layer.bias * self.after.scale
+        return _times(self.layer.bias, self.after.scale)
+
+
+def _times(array: NDArray[Any], scale: float) -> NDArray[Any]:
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite weights are refused on loading
+        return array * scale
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,8 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
         found = found + starts
     heads = _last(_distinct(starts))
     if not heads:
-        reasons = "; ".join(f"{f.output!r} {f.reason}" for f in starts if isinstance(f, _Blocked))
+        blocked = [f"{f.output!r} {f.reason}" for f in starts if isinstance(f, _Blocked)]
+        reasons = "; ".join(blocked[:_MOST_NAMED]) + "; …" * (len(blocked) > _MOST_NAMED)
         raise HeadNotFoundError(
             f"No linear last layer was found: {reasons}. Name the logits with --logits NAME "
             "(logits= in Python), or, for a backbone without a head, --embedding NAME."
@@ -107,8 +116,8 @@ def _only(heads: list[Head]) -> Head:
         names = ", ".join(
             f"{head.after.logits.name!r} ({head.layer.kind}, {len(head.layer.bias)} logits on "
             f"{head.layer.source.name!r})"
-            for head in heads
-        )
+            for head in heads[:_MOST_NAMED]
+        ) + ", …" * (len(heads) > _MOST_NAMED)
         raise HeadNotFoundError(
             f"Two or more linear layers end in an output: {names}. Choose one with --logits NAME "
             "(logits= in Python)."
@@ -163,6 +172,8 @@ def _walk_back(start: ir.Value, shape_of: Shapes) -> Head | _Blocked:
                 return Head(layer, follow(layer, path[::-1], shape_of))
             except Unclear as reason:
                 return _Blocked(name, str(reason))
+        if len(path) > _MOST_STEPS:
+            return _Blocked(name, f"comes from more than {_MOST_STEPS} operators after any layer")
         path.append((node, value))
         before = data_input(node)
         if before is None:
@@ -185,24 +196,14 @@ def _with_rank(layer: LinearLayer, shape_of: Shapes) -> LinearLayer:
 
 def _last(heads: list[Head]) -> list[Head]:
     """Leave out heads that another one is computed from."""
-    return [
-        head
-        for head in heads
-        if not any(head is not other and _feeds(head, other) for other in heads)
-    ]
-
-
-def _feeds(head: Head, other: Head) -> bool:
-    seen, waiting = set[int](), [other.layer.source]
+    seen = set[int]()
+    waiting = [head.layer.source for head in heads]
     while waiting:
         node = waiting.pop().producer()
-        if node is None or id(node) in seen:
-            continue
-        if node is _product(head):
-            return True
-        seen.add(id(node))
-        waiting += [value for value in node.inputs if value is not None]
-    return False
+        if node is not None and id(node) not in seen:
+            seen.add(id(node))
+            waiting += [value for value in node.inputs if value is not None]
+    return [head for head in heads if id(_product(head)) not in seen]
 
 
 def _as_the_outputs_show_it(head: Head, found: Iterable[Head | _Blocked]) -> Head:

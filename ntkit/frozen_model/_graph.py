@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -16,6 +17,7 @@ __all__ = [
     "extract_between",
     "extract_up_to",
     "info_of",
+    "inlined_size",
     "is_sorted",
     "is_standard",
     "opset_of",
@@ -106,6 +108,23 @@ def is_sorted(graph: ir.Graph) -> bool:
     return True
 
 
+def inlined_size(model: ir.Model) -> float:
+    """Number of nodes with every call of the model's own functions written out."""
+    sizes: dict[object, float] = {}
+
+    def size(nodes: Iterable[ir.Node]) -> float:
+        return sum(1 if n.op_identifier() not in model.functions else called(n) for n in nodes)
+
+    def called(node: ir.Node) -> float:
+        identifier = node.op_identifier()
+        if identifier not in sizes:
+            sizes[identifier] = float("inf")  # what calls itself never ends
+            sizes[identifier] = size(model.functions[identifier].all_nodes())
+        return sizes[identifier]
+
+    return size(model.graph.all_nodes())
+
+
 def opset_of(graph: ir.Graph) -> int:
     """Version of ONNX's own operators that the graph is written for."""
     return int(graph.opset_imports.get("", 1))
@@ -128,25 +147,32 @@ def info_of(value: ir.Value) -> TensorInfo:
     return TensorInfo(value.name or "", _sides(value.shape), {"float": "float32"}.get(dtype, dtype))
 
 
-def extract_up_to(graph: ir.Graph, outputs: list[str]) -> ir.Graph:
-    """Copy what the named tensors are computed from, with only the inputs it needs."""
-    values = ir.convenience.create_value_mapping(graph)
-    reached = _computed_from([values[name] for name in outputs])
-    inputs = [v for v in graph.inputs if id(v) in reached and not v.is_initializer()]
-    return ir.convenience.extract(graph, inputs, outputs)
+def extract_up_to(graph: ir.Graph, outputs: list[ir.Value]) -> ir.GraphView:
+    """View what some tensors are computed from, with only the inputs it needs."""
+    return _part(graph, None, outputs)
 
 
-def extract_between(graph: ir.Graph, start: ir.Value) -> ir.Graph | None:
-    """Copy what computes the graph's outputs from ``start``; None if nothing does.
+def extract_between(graph: ir.Graph, start: ir.Value) -> ir.GraphView | None:
+    """View what computes the graph's outputs from ``start``; None if nothing does.
 
     Its inputs are ``start`` and the graph inputs that the same outputs need besides.
     """
     outputs = [v for v in graph.outputs if v is not start and id(start) in _computed_from([v])]
-    if not outputs:
-        return None
+    return _part(graph, start, outputs) if outputs else None
+
+
+def _part(graph: ir.Graph, start: ir.Value | None, outputs: list[ir.Value]) -> ir.GraphView:
     reached = _computed_from(outputs, stop=start)
     inputs = [v for v in graph.inputs if id(v) in reached and not v.is_initializer()]
-    return ir.convenience.extract(graph, [start, *inputs], outputs)
+    skipped = start.producer() if start is not None else None
+    return ir.GraphView(
+        inputs if start is None else [start, *inputs],
+        outputs,
+        nodes=[n for n in graph if n is not skipped and any(id(v) in reached for v in n.outputs)],
+        initializers=[v for v in graph.initializers.values() if id(v) in reached],
+        opset_imports=graph.opset_imports,
+        name=graph.name,
+    )
 
 
 def _computed_from(outputs: list[ir.Value], stop: ir.Value | None = None) -> set[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import onnx_ir as ir
@@ -120,14 +120,14 @@ def _gemm(value: ir.Value, node: ir.Node) -> LinearLayer | str:
     attribute = {name: a.value for name, a in node.attributes.items()}
     source, weight, given = _inputs(node, 3)
     array, offset = constant_of(weight), constant_of(given)
-    if source is None or array is None or array.ndim != 2 or attribute.get("transA", 0):
-        return f"comes from {_named(node)} whose weights are not constants"
+    if source is None or not _is_matrix(array) or attribute.get("transA", 0):
+        return f"comes from {_named(node)} whose weights are not constant floats"
     if given is not None and offset is None:
         return f"comes from {_named(node)} whose bias is not a constant"
     if not attribute.get("alpha", 1.0):
         return f"comes from {_named(node)} whose alpha is 0"
     array = _float(array if attribute.get("transB", 0) else array.T)
-    array = array * np.float32(attribute.get("alpha", 1.0))
+    array = _times(array, attribute.get("alpha", 1.0))
     bias: Array = np.zeros(len(array), np.float32)
     layer = LinearLayer("Gemm", source, value, (node, 1), (node, 2), array, bias, rank=2)
     if offset is None:
@@ -135,14 +135,14 @@ def _gemm(value: ir.Value, node: ir.Node) -> LinearLayer | str:
     added = _one_per_row(offset, layer)
     if added is None:
         return f"comes from {_named(node)} with C {offset.shape}, not a bias"
-    return replace(layer, bias=np.float32(attribute.get("beta", 1.0)) * added)
+    return replace(layer, bias=_times(added, attribute.get("beta", 1.0)))
 
 
 def _matmul(value: ir.Value, node: ir.Node) -> LinearLayer | str:
     source, weight = _inputs(node, 2)
     array = constant_of(weight)
-    if source is None or array is None or array.ndim != 2:
-        return f"comes from {_named(node)} whose right side is not a constant matrix"
+    if source is None or not _is_matrix(array):
+        return f"comes from {_named(node)} whose right side is not a constant float matrix"
     array = _float(array.T)
     bias = np.zeros(len(array), np.float32)
     return LinearLayer("MatMul", source, value, (node, 1), None, array, bias)
@@ -153,8 +153,8 @@ def _conv(value: ir.Value, node: ir.Node) -> LinearLayer | str:
     attribute = {name: a.value for name, a in node.attributes.items()}
     source, weight, given = _inputs(node, 3)
     array, offset = constant_of(weight), constant_of(given)
-    if source is None or array is None or array.ndim < 3:
-        return f"comes from {_named(node)} whose weights are not constants"
+    if source is None or array is None or array.ndim < 3 or array.dtype.kind != "f":
+        return f"comes from {_named(node)} whose weights are not constant floats"
     if given is not None and offset is None:
         return f"comes from {_named(node)} whose bias is not a constant"
     ones = all(n == 1 for n in (*array.shape[2:], *attribute.get("strides", ())))
@@ -219,6 +219,10 @@ def _named(node: ir.Node) -> str:
     return f"{node.op_type} (node {node.name!r})"
 
 
+def _is_matrix(array: Array | None) -> TypeGuard[Array]:
+    return array is not None and array.ndim == 2 and array.dtype.kind == "f"
+
+
 def _one_per_row(bias: Array, layer: LinearLayer) -> Array | None:
     """A bias as a vector; None if it is anything but one number per logit, or one for all."""
     rows = len(layer.weight)
@@ -235,6 +239,11 @@ def _through_no_ops(value: ir.Value | None) -> ir.Node | None:
     while node is not None and is_standard(node) and node.op_type in _NEARLY_NO_OPS:
         node = node.inputs[0].producer() if node.inputs[0] is not None else None
     return node
+
+
+def _times(array: Array, factor: float) -> Array:
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite weights are refused on loading
+        return array * np.float32(factor)
 
 
 def _float(array: Array) -> Array:

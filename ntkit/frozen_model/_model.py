@@ -14,25 +14,26 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
-from ntkit.exceptions import HeadNotFoundError, InputError, ModelError, NtkitError
+from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import description
 from ntkit.frozen_model._edit import append_head, replace_weights
 from ntkit.frozen_model._files import (
     deserialised,
     fingerprint,
-    one_line,
     read_model,
     serialised,
+    sound,
     write_model,
 )
 from ntkit.frozen_model._find_head import Head, find_head, head_at
-from ntkit.frozen_model._graph import TensorInfo, info_of, value_named
+from ntkit.frozen_model._graph import TensorInfo, info_of, inlined_size, value_named
 from ntkit.head import LinearHead
 
 __all__ = ["FrozenModel", "TensorInfo"]
 
 _CLASSES = "ntkit.classes"
+_MOST_NODES = 1_000_000
 
 
 class FrozenModel:
@@ -94,6 +95,8 @@ class FrozenModel:
         self.folder = path.parent.resolve() if path is not None else folder
         self.located_by = {"logits": None, "embedding": None, **(located_by or {})}
         self.metadata = dict(model.metadata_props)
+        if not all(isinstance(text, str) for pair in self.metadata.items() for text in pair):
+            raise ModelError(f"{path or 'The model'} has metadata that are not text.")
         self.embedding = _embedding_info(embedding, found)
         self.logits = info_of(found.after.logits) if found else None
         self.logit_scale = found.after.logit_scale if found else 1.0
@@ -141,13 +144,9 @@ class FrozenModel:
         path = Path(path).absolute()
         model = read_model(path)
         located_by = {"logits": logits, "embedding": embedding}
-        try:
+        with sound(path):
             model, found, value = _in_sight(model, located_by)
             return cls(model, found, value, classes=classes, path=path, located_by=located_by)
-        except NtkitError:
-            raise
-        except Exception as error:  # what a broken file makes onnx-ir and NumPy raise is anything
-            raise ModelError(f"{path} is not a sound ONNX model: {one_line(error)}.") from error
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -183,7 +182,8 @@ class FrozenModel:
         plain = isinstance(known, list) and any(
             all(isinstance(label, kind) for label in known) for kind in (str, int | float)
         )
-        return known if plain and len(set(known)) == len(known) == n_classes else None
+        distinct = plain and len({label for label in known if label == label}) == len(known)
+        return known if distinct and len(known) == n_classes else None
 
     @property
     def opset_imports(self) -> dict[str, int]:
@@ -263,7 +263,8 @@ class FrozenModel:
         onnx.ModelProto
             Its inputs are those that the embedding is computed from.
         """
-        return serialised(body_of(self._model, self._found, self._embedding, logits=logits))
+        with sound(self.path):
+            return body_of(self._model, self._found, self._embedding, logits=logits)
 
     def tail(self) -> onnx.ModelProto | None:
         """Return what follows the logits, as an ONNX model of its own.
@@ -274,8 +275,8 @@ class FrozenModel:
             From the logits (and what else they need) to the model's outputs; None if no other
             output is computed from the logits.
         """
-        tail = tail_of(self._model, self._found) if self._found else None
-        return None if tail is None else serialised(tail)
+        with sound(self.path):
+            return tail_of(self._model, self._found) if self._found else None
 
     def to_proto(self) -> onnx.ModelProto:
         """Return the whole model as an ``onnx.ModelProto``.
@@ -285,7 +286,8 @@ class FrozenModel:
         onnx.ModelProto
             Weights in external data stay references to :attr:`folder`.
         """
-        return serialised(self._model)
+        with sound(self.path):
+            return serialised(self._model)
 
     # -- exchanging the head ----------------------------------------------------------------
 
@@ -318,6 +320,10 @@ class FrozenModel:
             are not the head's or does not take its number of logits, or its weights are too
             large for the model's precision.
         """
+        with sound(self.path):
+            return self._with_head(head, provenance)
+
+    def _with_head(self, head: LinearHead, provenance: Mapping[str, str] | None) -> FrozenModel:
         if self.head is not None and head == self.head:
             return self._exchanged(self._model.clone(), head, provenance)  # to the last bit
         width = self.head.n_neurons if self.head is not None else self._embedding_width()
@@ -345,6 +351,12 @@ class FrozenModel:
                 f"The model's graph does not take a head of {head.n_logits} logits; keep its "
                 f"number of classes. ({error})"
             ) from error
+        if found is not None and not _holds(found, head):
+            raise ModelError(
+                f"The head read back from the edited graph ({found.layer.kind}, "
+                f"{found.after.logits.name!r}) is not the one put in; name the right one with "
+                "--logits NAME (logits= in Python)."
+            )
         model.metadata_props[_CLASSES] = json.dumps(head.classes.tolist())
         for key, text in (provenance or {}).items():
             model.metadata_props[f"ntkit.{key}"] = text
@@ -502,6 +514,11 @@ def _in_sight(
     except HeadNotFoundError:
         if not model.functions:
             raise
+    if inlined_size(model) > _MOST_NODES:
+        raise ModelError(
+            f"The model's own functions call each other so often that it would have more than "
+            f"{_MOST_NODES} nodes; export it without functions."
+        )
     inlined = InlinePass()(model).model
     return (inlined, *_located(inlined, **located_by))
 
@@ -514,6 +531,15 @@ def _located(
     if found is not None:
         return found, found.layer.source
     return None, value_named(model.graph, embedding or "")
+
+
+def _holds(found: Head, head: LinearHead) -> bool:
+    """Whether a graph holds a head, to the precision of its weights."""
+    if found.weight.shape != head.coef.shape:
+        return False
+    given = np.column_stack([head.coef, head.intercept]).astype(np.float64)
+    held = np.column_stack([found.weight, found.bias]).astype(np.float64)
+    return bool(np.abs(held - given).max() <= 1e-2 * np.abs(given).max())
 
 
 def _embedding_info(embedding: ir.Value, found: Head | None) -> TensorInfo:

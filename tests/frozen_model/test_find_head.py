@@ -448,8 +448,8 @@ def test_a_scale_after_the_sum_of_two_branches_is_not_a_head(zoo, tmp_path):
     [
         (lambda g: g.add("Relu", ["logits"], "out"), "comes from Relu"),
         (lambda g: g.add("Neg", ["logits"], "out"), "comes from Neg"),
-        (lambda g: g.add("MatMul", ["logits", "logits2"], "out"), "not a constant matrix"),
-        (lambda g: g.add("Gemm", ["logits", "logits2"], "out"), "weights are not constants"),
+        (lambda g: g.add("MatMul", ["logits", "logits2"], "out"), "not a constant float matrix"),
+        (lambda g: g.add("Gemm", ["logits", "logits2"], "out"), "weights are not constant floats"),
         (lambda g: g.add("Gemm", ["z", "fc.weight"], "out", transB=1, alpha=0.0), "alpha is 0"),
         (lambda g: g.add("Add", ["p", g.constant("c", np.ones((40, 1)))], "out"), "not a bias"),
         (lambda g: g.add("Gemm", ["z", "fc.weight", g.constant("c", np.ones((40, 1)))], "out",

@@ -5,7 +5,7 @@ DRAWS ?= 1
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test docs notebooks format bench-tuxscenes clean
+.PHONY: demo test test-zoo test-fuzz docs notebooks format bench-tuxscenes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ntkit demo
@@ -17,6 +17,14 @@ test: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 	$(MAKE) docs
+
+# A model of every exporter we know: TensorFlow, JAX, PyTorch and more, 3 GB of them; minutes.
+test-zoo: $(VENV)-zoo/.installed
+	ZOO_TABLE=docs/models_table.md $(VENV)-zoo/bin/pytest tests/zoo
+
+# Files nobody meant to write: thousands of mutants of sound models; minutes.
+test-fuzz: $(VENV)/.installed-dev
+	NTKIT_FUZZ_MUTATIONS=3000 $(BIN)/pytest tests/fuzz
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
@@ -40,5 +48,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install -q -e '.[dev]'
 	touch $@
 
+$(VENV)-zoo/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-zoo
+	$(VENV)-zoo/bin/pip install -q -e '.[zoo]'
+	# Some exporters bring the CPU build of ONNX Runtime, which overwrites parts of the other.
+	$(VENV)-zoo/bin/pip uninstall -q -y onnxruntime
+	$(VENV)-zoo/bin/pip install -q --force-reinstall --no-deps onnxruntime-gpu || $(VENV)-zoo/bin/pip install -q --force-reinstall --no-deps onnxruntime
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-zoo build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

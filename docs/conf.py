@@ -23,7 +23,7 @@ extensions = [
     "myst_nb",
 ]
 root_doc = "index"
-exclude_patterns = ["_build", "_templates"]
+exclude_patterns = ["_build", "_templates", "models_table.md"]  # the last is part of models.md
 templates_path = ["_templates"]
 default_role = "code"
 

@@ -28,7 +28,7 @@ from ntkit._result import MODEL_FILE, DebiasResult
 from ntkit._version import __version__
 from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError
-from ntkit.export import random_inputs, save_verified
+from ntkit.export import check_head, random_inputs, save_verified
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, read_samples
 from ntkit.frozen_model import FrozenModel
 
@@ -119,6 +119,9 @@ def debias(
     ------
     InputError
         If data, labels and model do not fit together; the message says how to mend it.
+    VerificationError
+        If the head found is not what the model computes with, or the file written would not
+        compute the new one.
 
     Examples
     --------
@@ -148,6 +151,9 @@ def debias(
         if data is not None
     }
     model, notes = _with_classes(model, sets, new_head)
+    inputs = _some_inputs(model, sets)
+    if not new_head:
+        check_head(model, inputs, device=device)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     Z = {name: _embedded(samples, embedder) for name, samples in sets.items()}
     notes += _reading_notes(sets, embedder)
@@ -202,7 +208,7 @@ def debias(
         path=folder,
         notes=tuple(notes),
     )
-    return _written(draft, model, _some_inputs(model, sets), device, force)
+    return _written(draft, model, inputs, device, force)
 
 
 # -- the steps --------------------------------------------------------------------------------
@@ -245,13 +251,20 @@ def _with_classes(
             )
     if new_head:
         return model, []
+    notes = []
+    if model.head is not None and model.scores_each_class_alone:
+        notes.append(
+            "The model scores each class on its own (Sigmoid); the new head is trained to tell "
+            "one class from the others: the largest score counts, not its value."
+        )
     matched = model.matched_to(labels)
     if matched is model or matched.head is None:
-        return model, []
+        return model, notes
     named = ", ".join(f"{i} = {c}" for i, c in enumerate(matched.head.classes[:10].tolist()))
     return matched, [
+        *notes,
         "The model does not name its classes; took the labels in sorted order: "
-        f"{named}{', …' * (len(labels) > 10)}."
+        f"{named}{', …' * (len(labels) > 10)}.",
     ]
 
 

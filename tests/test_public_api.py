@@ -73,6 +73,7 @@ PUBLIC = {
     ],
     "ntkit.export": [
         "Verification",
+        "check_head",
         "random_inputs",
         "save_verified",
         "to_onnx",

@@ -9,7 +9,7 @@ import typer
 
 from ntkit.cli import _options as o
 from ntkit.exceptions import ModelError
-from ntkit.export import random_inputs, save_verified
+from ntkit.export import check_head, random_inputs, save_verified
 from ntkit.extraction import read_samples
 from ntkit.frozen_model import FrozenModel
 
@@ -36,6 +36,11 @@ def command(
     source = FrozenModel.load(head)
     if source.head is None:
         raise ModelError(f"{head} holds no linear head.")
+    if source.inputs[0].name == "embedding" != source.embedding.name:
+        raise ModelError(
+            f"{head} is a head with a scaler in front of it, which cannot be taken apart; fit "
+            "without the scaler, or convert a pipeline that starts with an OnnxEmbedder."
+        )
     facts = {k.removeprefix("ntkit."): v for k, v in source.metadata.items() if "ntkit." in k}
     facts |= {"source_sha256": original.sha256()}
     facts.pop("classes", None)
@@ -46,6 +51,8 @@ def command(
     if data is not None:
         preprocessing = o.preprocessing_for(original, preprocessor=preprocessor)
         X = read_samples(data, preprocessing=preprocessing).X[:256]
+    if original.head is not None:
+        check_head(original, X, device=device)
     check = save_verified(
         original.with_head(new, provenance=facts),
         out,

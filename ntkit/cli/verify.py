@@ -40,15 +40,24 @@ def command(
         original = o.named_like(original, second.head)
     check = verify(original, second, samples.X, device=device)
     if json:
-        o.print_json({**check.__dict__, "passed": check.passed})
+        o.print_json(
+            {**check.__dict__, "latency_ratio": check.latency_ratio, "passed": check.passed}
+        )
     else:
         same = "–" if math.isnan(check.agreement) else f"{100 * check.agreement:.1f} %"
+        outputs = check.output_difference
         typer.echo(f"samples               {check.n_samples}")
         typer.echo(f"logits, ORT − NumPy   {check.logit_difference:.1e} (relative)")
         typer.echo(f"embeddings differ by  {check.embedding_difference:.1e}")
+        typer.echo(f"outputs differ by     {'–' if math.isnan(outputs) else f'{outputs:.1e}'}")
         typer.echo(f"same predictions      {same}")
         typer.echo(f"node list             {'un' if check.same_nodes else ''}changed")
         typer.echo(f"signature             {'un' if check.same_signature else ''}changed")
+        typer.echo(f"metadata              {'kept' if check.same_metadata else 'changed'}")
+        typer.echo(
+            f"latency               {check.latency:.3g} ms, the original's "
+            f"{check.original_latency:.3g} ms (ratio {check.latency_ratio:.2f})"
+        )
     if not check.passed:
         raise VerificationError(
             f"{debiased} does not compute its head on the embeddings of {model}."

@@ -8,12 +8,12 @@ import numpy as np
 from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import guess_proto_type
 from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
-from sklearn.base import ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin
 
 from ntkit import estimators
-from ntkit.head import LinearHead
+from ntkit.export._fold import ScaledHead
 
-__all__ = ["register_converters"]
+__all__ = ["ScaledHeadClassifier", "register_converters"]
 
 _OPTIONS = {
     "zipmap": [True, False, "columns"],
@@ -23,11 +23,24 @@ _OPTIONS = {
 }
 
 
+class ScaledHeadClassifier(ClassifierMixin, BaseEstimator):
+    """A fitted pipeline of scalers and an ntkit estimator, as one classifier for skl2onnx."""
+
+    def __init__(self, scaled: ScaledHead) -> None:
+        self.scaled = scaled
+        self.classes_ = scaled.head.classes
+        self.n_features_in_ = scaled.head.n_neurons
+
+    def decision_function(self, X: Any) -> Any:
+        """Logits of embeddings."""
+        return self.scaled.folded().decision_function(X)
+
+
 def register_converters() -> None:
-    """Register every ntkit classifier; calling it again changes nothing."""
+    """Register every ntkit estimator; calling it again changes nothing."""
     public = (getattr(estimators, name) for name in estimators.__all__)
     classes = [c for c in public if isinstance(c, type) and issubclass(c, ClassifierMixin)]
-    for estimator in classes:
+    for estimator in (*classes, ScaledHeadClassifier):
         update_registered_converter(
             estimator,
             f"Ntkit{estimator.__name__}",
@@ -35,10 +48,34 @@ def register_converters() -> None:
             _convert_linear_head,
             options=_OPTIONS,
         )
+    update_registered_converter(
+        estimators.SpuriousNeuronSelector,
+        "NtkitSpuriousNeuronSelector",
+        _selected_shape,
+        _convert_selector,
+    )
+
+
+def _selected_shape(operator: Any) -> None:
+    source = operator.inputs[0]
+    width = int(operator.raw_operator.get_support().sum())
+    operator.outputs[0].type = type(source.type)([source.get_first_dimension(), width])
+
+
+def _convert_selector(scope: Any, operator: Any, container: Any) -> None:
+    """Gather; skl2onnx's own selector gives zeros where only the first neuron is kept."""
+    from onnx import TensorProto
+
+    kept = operator.raw_operator.get_support(indices=True)
+    index = scope.get_unique_variable_name("kept")
+    container.add_initializer(index, TensorProto.INT64, kept.shape, kept.tolist())
+    source, target = operator.inputs[0].full_name, operator.outputs[0].full_name
+    opset = min(container.target_opset, 13)
+    container.add_node("Gather", [source, index], target, axis=1, op_version=opset)
 
 
 def _convert_linear_head(scope: Any, operator: Any, container: Any) -> None:
-    """Gemm, Softmax and ArgMax.
+    """Gemm, Softmax and ArgMax, behind Sub and Mul for a scaled head.
 
     skl2onnx's own linear converter is right for its own classes only: for another binary
     classifier it would give softmax(±z) instead of sigmoid(z).
@@ -46,7 +83,10 @@ def _convert_linear_head(scope: Any, operator: Any, container: Any) -> None:
     from onnx import TensorProto
 
     estimator = operator.raw_operator
-    head: LinearHead = estimator.head_.one_row_per_class()
+    is_scaled = isinstance(estimator, ScaledHeadClassifier)
+    scaled = estimator.scaled if is_scaled else ScaledHead.of(estimator.head_)
+    shift, head = scaled.rounded_shift()
+    head = head.one_row_per_class()
     raw = container.get_options(estimator, {"raw_scores": False})["raw_scores"]
     opset = container.target_opset
     proto = guess_proto_type(operator.inputs[0].type)
@@ -62,6 +102,15 @@ def _convert_linear_head(scope: Any, operator: Any, container: Any) -> None:
         container.add_initializer(unique, kind, array.shape, array.ravel().tolist())
         return unique
 
+    if scaled.is_scaled:
+        mean, gain = (
+            constant("mean", proto, shift.astype(dtype)),
+            constant("gain", proto, scaled.gains.astype(dtype)),
+        )
+        centred = scope.get_unique_variable_name("centred")
+        container.add_node("Sub", [embedding, mean], centred, op_version=min(opset, 13))
+        embedding = scope.get_unique_variable_name("scaled")
+        container.add_node("Mul", [centred, gain], embedding, op_version=min(opset, 13))
     weight = constant("weight", proto, head.coef.astype(dtype))
     bias = constant("bias", proto, head.intercept.astype(dtype))
     logits = scope.get_unique_variable_name("logits")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +14,62 @@ import onnx
 import onnx_ir as ir
 from onnx.external_data_helper import load_external_data_for_model
 from onnx_ir import tape
-from sklearn.feature_selection import SelectorMixin
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
 from ntkit._version import __version__
 from ntkit.exceptions import InputError, ModelError
-from ntkit.extraction import OnnxEmbedder
+from ntkit.export._composite import convert_composite, holds_ntkit_estimator
+from ntkit.export._fold import (
+    NotFoldableError,
+    ScaledHead,
+    flat_steps,
+    folding_errors,
+    scaled_head,
+)
+from ntkit.export._tolerance import TOLERANCE, tolerance_of
 from ntkit.head import LinearHead
 
-__all__ = ["folded_head", "provenance_of", "to_onnx", "write_onnx"]
+__all__ = ["to_onnx", "write_onnx"]
 
 _OPSET, _IR_VERSION = 17, 8
 
 
-def to_onnx(estimator: Any) -> onnx.ModelProto:
-    """Convert a head to ONNX.
+def to_onnx(estimator: Any, X: Any = None) -> onnx.ModelProto:
+    """Convert a head, or what holds an ntkit estimator, to ONNX.
 
     Parameters
     ----------
-    estimator : LinearHead, fitted estimator with ``head_``, fitted Pipeline, or a fitted search
+    estimator : LinearHead, fitted estimator, Pipeline or search
         A pipeline that starts with an :class:`~ntkit.OnnxEmbedder` becomes the embedder's own
         model with the head in it; StandardScalers and selectors between the two are folded
-        into the head.
+        into the head. Any other scikit-learn object that holds an ntkit estimator
+        (CalibratedClassifierCV, ColumnTransformer, VotingClassifier, …) is converted by
+        skl2onnx, and the result compared with its ``predict_proba``.
+    X : array-like of shape (N, D) or DataFrame, optional
+        Embeddings to check on (the model's inputs, for a pipeline that starts with an
+        embedder); obligatory where skl2onnx converts. Without, what folding a scaler costs is
+        measured on rows drawn from the scaler's own statistics.
 
     Returns
     -------
     onnx.ModelProto
         For a head alone: input ``embedding`` (N, D); outputs ``label`` (N,), ``probabilities``
         and ``logits`` (N, C), where two classes have the logits [0, z]; opset 17, IR version 8.
+        A scaler is folded in float64; where that costs more than 1e-4 of the largest logit in
+        float32 it stays two nodes, Sub and Mul. From skl2onnx: the same without ``logits``.
 
     Raises
     ------
     InputError
-        If the estimator is not fitted, or a pipeline step cannot be folded into a linear head.
+        If the estimator is not fitted, holds no ntkit estimator, needs ``X``, or skl2onnx
+        cannot convert it.
+    VerificationError
+        If what skl2onnx made differs from ``predict_proba`` on ``X`` by more than 1e-4.
+
+    Warns
+    -----
+    RuntimeWarning
+        If folding a scaler into the embedder's own model costs more accuracy than its precision
+        explains.
 
     Examples
     --------
@@ -55,16 +78,31 @@ def to_onnx(estimator: Any) -> onnx.ModelProto:
     >>> model = to_onnx(LinearHead([[1.0, -1.0]], [0.0], ["cat", "dog"]))
     >>> [output.name for output in model.graph.output]
     ['label', 'probabilities', 'logits']
+
+    A calibrated classifier goes through skl2onnx and is checked on the embeddings given:
+
+    >>> from sklearn.calibration import CalibratedClassifierCV
+    >>> from ntkit import OnnxEmbedder
+    >>> from ntkit.estimators import BalancedClassifier
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> d = load_marked_digits()
+    >>> Z = OnnxEmbedder(marked_digits_model_path(), device="cpu").transform(d.X_heldout)
+    >>> calibrated = CalibratedClassifierCV(BalancedClassifier()).fit(Z, d.y_heldout)
+    >>> [output.name for output in to_onnx(calibrated, Z).graph.output]
+    ['label', 'probabilities']
     """
     estimator = getattr(estimator, "best_estimator_", estimator)
-    head, embedder = folded_head(estimator)
-    if embedder is not None:
-        model = embedder.frozen_model.with_head(head, provenance=provenance_of(estimator))
-        proto = model.to_proto()
-        if model.folder is not None:  # a model in memory has no folder to look for weights in
-            load_external_data_for_model(proto, str(model.folder))
-        return proto
-    return _standalone(head, provenance_of(estimator))
+    try:
+        scaled = scaled_head(estimator)
+    except NotFoldableError as error:
+        return _by_skl2onnx(estimator, X, error)
+    if scaled.embedder is not None:
+        return _into_model(scaled, X, provenance_of(estimator))
+    if scaled.is_scaled:
+        folded, kept = folding_errors(scaled, X)
+        if not (folded <= TOLERANCE or folded <= 2 * kept):
+            return _standalone(scaled, provenance_of(estimator))
+    return _standalone(ScaledHead.of(scaled.folded()), provenance_of(estimator))
 
 
 def write_onnx(
@@ -74,36 +112,36 @@ def write_onnx(
 
     Parameters
     ----------
-    model : onnx.ModelProto
-        From :func:`to_onnx`.
-    path : path-like
-        Target file.
-    force : bool
-        Whether to replace an existing file.
+        model : onnx.ModelProto
+            From :func:`to_onnx`.
+        path : path-like
+            Target file.
+        force : bool
+            Whether to replace an existing file.
 
     Returns
     -------
-    pathlib.Path
-        ``path``.
+        pathlib.Path
+            ``path``.
 
     Raises
     ------
-    InputError
-        If the file exists and ``force`` is not given, or it cannot be written.
-    ModelError
-        If the model does not pass ONNX's checker.
+        InputError
+            If the file exists and ``force`` is not given, or it cannot be written.
+        ModelError
+            If the model does not pass ONNX's checker.
 
     Examples
     --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit import LinearHead
-    >>> from ntkit.export import to_onnx, write_onnx
-    >>> model = to_onnx(LinearHead([[1.0, -1.0]], [0.0], ["cat", "dog"]))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = write_onnx(model, Path(folder) / "head.onnx")
-    ...     print(path.name, path.exists())
-    head.onnx True
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from ntkit import LinearHead
+        >>> from ntkit.export import to_onnx, write_onnx
+        >>> model = to_onnx(LinearHead([[1.0, -1.0]], [0.0], ["cat", "dog"]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_onnx(model, Path(folder) / "head.onnx")
+        ...     print(path.name, path.exists())
+        head.onnx True
     """
     path = Path(path)
     if path.is_dir():
@@ -128,59 +166,31 @@ def write_onnx(
     return path
 
 
-def folded_head(estimator: Any) -> tuple[LinearHead, OnnxEmbedder | None]:
-    """The head of an estimator or pipeline on raw embeddings, and the embedder in front."""
-    if isinstance(estimator, LinearHead):
-        return estimator, None
-    if not isinstance(estimator, Pipeline):
-        if not isinstance(getattr(estimator, "head_", None), LinearHead):
-            raise InputError(
-                f"{type(estimator).__name__} is not a fitted ntkit estimator (it has no head_); "
-                "fit it first, or convert another estimator with skl2onnx."
+def _into_model(scaled: ScaledHead, X: Any, provenance: dict[str, str]) -> onnx.ModelProto:
+    """The embedder's own model with the head in it."""
+    frozen = scaled.embedder.frozen_model  # type: ignore[union-attr]
+    if scaled.is_scaled:
+        kind = frozen.logits.dtype if frozen.logits is not None else frozen.embedding.dtype
+        folded, _ = folding_errors(scaled, X, kind)
+        if not folded <= tolerance_of(frozen):
+            warnings.warn(
+                f"Folding the scaler into the model's head changes its logits by {folded:.0e}, "
+                f"relative to the largest: the neurons' means are large beside their spread for "
+                f"{kind}; fit without the scaler, or convert the steps after the embedder alone.",
+                RuntimeWarning,
+                stacklevel=3,
             )
-        return estimator.head_, None
-    steps = _flat_steps(estimator)
-    if not steps:
-        raise InputError("The pipeline has no estimator at its end.")
-    head, embedder = folded_head(steps[-1])
-    for step in reversed(steps[:-1]):
-        if isinstance(step, OnnxEmbedder) and step is steps[0]:
-            embedder = step
-        elif isinstance(step, StandardScaler):
-            if not hasattr(step, "n_features_in_"):
-                raise InputError("The pipeline's StandardScaler is not fitted; fit the pipeline.")
-            gains = np.ones(head.n_neurons) if step.scale_ is None else 1 / step.scale_
-            head = head.scaled(gains, 0.0 if not step.with_mean else step.mean_)
-        elif isinstance(step, SelectorMixin):
-            head = _widened(head, step.get_support())
-        else:
-            raise InputError(
-                f"The step {type(step).__name__} cannot be folded into a linear head; use "
-                "StandardScaler or a selector, or convert the pipeline with skl2onnx."
-            )
-    return head, embedder
-
-
-def _widened(head: LinearHead, kept: Any) -> LinearHead:
-    """The head on all neurons that reads only the kept ones."""
-    coef = np.zeros((head.n_logits, len(kept)), dtype=head.coef.dtype)
-    coef[:, kept] = head.coef
-    return LinearHead(coef, head.intercept, head.classes)
-
-
-def _flat_steps(estimator: Any) -> list[Any]:
-    """Steps of a pipeline, with those of pipelines and finished searches in it."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    if not isinstance(estimator, Pipeline):
-        return [estimator]
-    steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
-    return [inner for step in steps for inner in _flat_steps(step)]
+    model = frozen.with_head(scaled.folded(), provenance=provenance)
+    proto = model.to_proto()
+    if model.folder is not None:  # a model in memory has no folder to look for weights in
+        load_external_data_for_model(proto, str(model.folder))
+    return proto
 
 
 def provenance_of(estimator: Any) -> dict[str, str]:
     """What made a head, as text for a file's metadata."""
     facts = {"version": __version__}
-    estimator = (_flat_steps(estimator) or [None])[-1]
+    estimator = (flat_steps(estimator) or [None])[-1]
     if isinstance(estimator, LinearHead):
         return facts
     parameters = {k: v for k, v in estimator.get_params().items() if _is_plain(v)}
@@ -196,14 +206,36 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def _standalone(head: LinearHead, provenance: dict[str, str]) -> onnx.ModelProto:
+def _by_skl2onnx(estimator: Any, X: Any, reason: NotFoldableError) -> onnx.ModelProto:
+    if not holds_ntkit_estimator(estimator):
+        raise InputError(
+            f"{reason}; fit it first, or convert another estimator with skl2onnx."
+        ) from reason
+    if X is None:
+        raise InputError(
+            f"{reason}; pass X, some embeddings, and skl2onnx converts all of it, checked on them."
+        ) from reason
+    model = convert_composite(estimator, X)
+    onnx.helper.set_model_props(
+        model, {f"ntkit.{key}": text for key, text in provenance_of(estimator).items()}
+    )
+    return model
+
+
+def _standalone(scaled: ScaledHead, provenance: dict[str, str]) -> onnx.ModelProto:
+    shift, head = scaled.rounded_shift()
     head = head.one_row_per_class()
     embedding = ir.val("embedding", ir.DataType.FLOAT, ["N", head.n_neurons])
     nodes = tape.Tape()
     weight = nodes.initializer(ir.tensor(head.coef.astype(np.float32), name="head.weight"))
     bias = nodes.initializer(ir.tensor(head.intercept.astype(np.float32), name="head.bias"))
     classes = nodes.initializer(_class_table(head.classes))
-    logits = nodes.op("Gemm", [embedding, weight, bias], {"transB": 1})
+    neurons = embedding
+    if scaled.is_scaled:
+        mean = nodes.initializer(ir.tensor(shift, name="scaler.mean"))
+        gain = nodes.initializer(ir.tensor(scaled.gains.astype(np.float32), name="scaler.gain"))
+        neurons = nodes.op("Mul", [nodes.op("Sub", [embedding, mean]), gain])
+    logits = nodes.op("Gemm", [neurons, weight, bias], {"transB": 1})
     probabilities = nodes.op("Softmax", [logits], {"axis": -1})
     index = nodes.op("ArgMax", [logits], {"axis": -1, "keepdims": 0})
     label = nodes.op("Gather", [classes, index], {"axis": 0})

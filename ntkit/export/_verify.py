@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError, VerificationError
+from ntkit.export._latency import timings
+from ntkit.export._outputs import difference, output_difference, run_whole
+from ntkit.export._tolerance import TOLERANCE, tolerance_of
 from ntkit.extraction import OnnxEmbedder, make_session, run_batches
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 
-__all__ = ["Verification", "random_inputs", "save_verified", "verify"]
+__all__ = ["Verification", "save_verified", "verify"]
 
 Array = NDArray[Any]
-# Largest relative difference of logits between ONNX Runtime and NumPy, by the model's precision.
-TOLERANCE = 1e-4
-_HALF_TOLERANCE = 8 * float(np.finfo(np.float16).eps)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,17 @@ class Verification:
     same_nodes, same_signature : bool
         Whether node list, and inputs, outputs, opset and IR version, are the original's.
     tolerance : float
-        Largest difference accepted, of logits and of embeddings.
+        Largest difference accepted, of logits, embeddings and outputs.
+    same_metadata : bool
+        Whether the file still has all of the original's metadata, other than ``ntkit.*``.
+    output_difference : float
+        Largest difference between the file's float outputs after the logits (probabilities)
+        and what the original's nodes make of NumPy's logits, relative to the output's largest
+        value; infinite if labels differ where the logits leave no doubt. NaN where the logits
+        are the only output, or what follows them reads more than them and the model's inputs.
+    latency, original_latency : float
+        Median milliseconds per run of the debiased model and of the original on the first 8
+        samples, measured in turn; NaN if not measured. It decides nothing.
 
     Examples
     --------
@@ -65,13 +75,39 @@ class Verification:
     same_nodes: bool
     same_signature: bool
     tolerance: float = TOLERANCE
+    same_metadata: bool = True
+    output_difference: float = float("nan")
+    latency: float = float("nan")
+    original_latency: float = float("nan")
 
     @property
     def passed(self) -> bool:
         """Whether the file computes its head on the original's embeddings."""
         # Not their maximum: a NaN must fail, and max() may lose it.
         differences = (self.logit_difference, self.embedding_difference)
-        return all(difference <= self.tolerance for difference in differences)
+        within = all(difference <= self.tolerance for difference in differences)
+        # Here a NaN says that there was nothing to compare.
+        return within and not self.output_difference > self.tolerance
+
+    def differences(self) -> str:
+        """Return the differences in words.
+
+        Returns
+        -------
+        str
+            Of logits and embeddings, and of outputs where they were compared.
+        """
+        found = (
+            f"{self.logit_difference:.1e} (logits), {self.embedding_difference:.1e} (embeddings)"
+        )
+        if np.isnan(self.output_difference):
+            return found
+        return f"{found}, {self.output_difference:.1e} (outputs)"
+
+    @property
+    def latency_ratio(self) -> float:
+        """Latency of the debiased model as a multiple of the original's."""
+        return self.latency / self.original_latency
 
 
 def verify(
@@ -82,6 +118,7 @@ def verify(
     head: LinearHead | None = None,
     device: str = "auto",
     tolerance: float | None = None,
+    latency: bool = True,
 ) -> Verification:
     """Compare a debiased file with the original and with NumPy, on inputs.
 
@@ -96,7 +133,10 @@ def verify(
     device : {"auto", "cpu", "cuda"}
         Where to run.
     tolerance : float, optional
-        For :attr:`Verification.passed`; by default 1e-4, and 8e-3 for a model in float16.
+        For :attr:`Verification.passed`; by default 1e-4, and for a coarser model 8e-3
+        (float16), 2e-2 (quantised) or 6e-2 (bfloat16).
+    latency : bool
+        Whether to measure how long both models take; at most some seconds.
 
     Returns
     -------
@@ -129,19 +169,33 @@ def verify(
     Z = OnnxEmbedder(first, device=device).transform(X)
     if not len(Z):
         raise InputError("There are no samples to verify on.")
-    embedding, logits = _run(second, X, device)
+    session = _session(second, device)
+    outputs = run_whole(session, X)
+    embedding, logits = _inner(second, X, device)
+    logits = outputs.get(second.logits.name, logits)
     if tolerance is None:
-        tolerance = _HALF_TOLERANCE if logits.dtype == np.float16 else TOLERANCE
-    expected = _decisions(expected_head.aligned_to(_class_order(first, second)), Z)
-    found = _as_decisions(logits * second.logit_scale)
+        tolerance = tolerance_of(second, logits.dtype.name)
+    expected_head = expected_head.aligned_to(_class_order(first, second))
+    expected = _logits_like(logits, expected_head, Z, second.logit_scale)
+    milliseconds = [float("nan")] * 2
+    if latency:
+        milliseconds = np.median(timings([session, _session(first, device)], X), axis=0).tolist()
     return Verification(
         n_samples=len(Z),
-        logit_difference=_difference(found, expected),
-        embedding_difference=_difference(embedding, Z),
+        logit_difference=difference(
+            _as_decisions(logits * second.logit_scale), _decisions(expected_head, Z)
+        ),
+        embedding_difference=difference(embedding, Z),
         agreement=_agreement(first.head, expected_head, Z),
         same_nodes=first.nodes == second.nodes,
         same_signature=_signature(first) == _signature(second),
         tolerance=tolerance,
+        same_metadata=_keeps_metadata(first, second),
+        output_difference=output_difference(
+            _giver_of_tail(first, second), outputs, expected, X, device=device, tolerance=tolerance
+        ),
+        latency=milliseconds[0],
+        original_latency=milliseconds[1],
     )
 
 
@@ -182,7 +236,8 @@ def save_verified(
     Raises
     ------
     VerificationError
-        If logits or embeddings differ by more than the tolerance; nothing is written then.
+        If logits, embeddings or outputs differ by more than the tolerance; nothing is written
+        then.
     InputError
         If the file exists and ``force`` is not given, it cannot be written, or the samples do not
         fit the model.
@@ -215,66 +270,16 @@ def save_verified(
     def check(temporary: Path) -> None:
         classes = model.head.classes if model.head is not None else None
         written = FrozenModel.load(temporary, **model.located_by, classes=classes)
-        result = verify(original, written, X, head=head, device=device)
+        result = verify(original, written, X, head=head, device=device, latency=False)
         if not result.passed:
             raise VerificationError(
-                "The written model differs from its head in NumPy by "
-                f"{result.logit_difference:.1e} (logits) and "
-                f"{result.embedding_difference:.1e} (embeddings), more than "
-                f"{result.tolerance:.0e}; {path} was not written."
+                f"The written model differs from its head in NumPy by {result.differences()}, more "
+                f"than {result.tolerance:.0e}; {path} was not written."
             )
         results.append(result)
 
     model.save(path, force=force, verify=check)
     return results[0]
-
-
-def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
-    """Make inputs of the model's shape, to verify on where there are no samples.
-
-    Parameters
-    ----------
-    model : FrozenModel
-        What the inputs are for.
-    n_samples : int
-        Samples to make.
-
-    Returns
-    -------
-    dict of str to ndarray of float32, shape (n_samples, ...)
-        Numbers in [0, 1) for each input, the same at every call.
-
-    Raises
-    ------
-    InputError
-        If the model leaves the size of an input open, or an input is not of floats.
-
-    Examples
-    --------
-    >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.export import random_inputs
-    >>> inputs = random_inputs(FrozenModel.load(marked_digits_model_path()))
-    >>> {name: array.shape for name, array in inputs.items()}
-    {'image': (8, 1, 20, 20)}
-    """
-    rng = np.random.default_rng(0)
-    inputs: dict[str, Array] = {}
-    for tensor in model.inputs:
-        shape = tensor.shape or ()
-        sides = [side for side in shape[1:] if isinstance(side, int)]
-        if tensor.dtype not in ("float16", "float32", "double"):
-            raise InputError(
-                f"The model's input {tensor} takes no plain numbers; give samples to verify on "
-                "(--data)."
-            )
-        if not shape or len(sides) + 1 < len(shape):
-            raise InputError(
-                f"The model's input {tensor} leaves its size open; give samples to verify on "
-                "(--data)."
-            )
-        inputs[tensor.name] = rng.random((n_samples, *sides), dtype=np.float32)
-    return inputs
 
 
 def _class_order(first: FrozenModel, second: FrozenModel) -> Array:
@@ -285,30 +290,49 @@ def _class_order(first: FrozenModel, second: FrozenModel) -> Array:
     return classes
 
 
-def _difference(found: Array, expected: Array) -> float:
-    """Largest difference, relative to the largest value; infinite between other shapes."""
-    if found.shape != expected.shape:
-        return float("inf")
-    return float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
-
-
 def _loaded(model: FrozenModel | str | os.PathLike[str]) -> FrozenModel:
     return model if isinstance(model, FrozenModel) else FrozenModel.load(model)
 
 
-def _run(model: FrozenModel, X: Any, device: Any) -> tuple[Array, Array]:
-    """Embeddings and logits in ONNX Runtime; the logits from the file itself if it gives them."""
-    body = model.body(logits=True).SerializeToString()
-    both = make_session(body, device=device, folder=model.folder)
-    embedding, logits = (np.concatenate(parts) for parts in zip(*run_batches(both, X), strict=True))
+def _session(model: FrozenModel, device: Any) -> Any:
+    """The model as it is: its file, or what is in memory."""
     if model.path is not None:
-        whole = make_session(str(model.path), device=device)
-        names = [output.name for output in whole.get_outputs()]
-        outputs = list(run_batches(whole, X))
-        if model.logits is not None and model.logits.name in names:
-            index = names.index(model.logits.name)
-            logits = np.concatenate([batch[index] for batch in outputs])
+        return make_session(str(model.path), device=device)
+    proto = model.to_proto().SerializeToString()
+    return make_session(proto, device=device, folder=model.folder)
+
+
+def _inner(model: FrozenModel, X: Any, device: Any) -> tuple[Array, Array]:
+    """Embeddings and logits in ONNX Runtime, from the graph cut at the logits."""
+    body = model.body(logits=True).SerializeToString()
+    session = make_session(body, device=device, folder=model.folder)
+    embedding, logits = (np.concatenate(p) for p in zip(*run_batches(session, X), strict=True))
     return embedding, logits
+
+
+def _logits_like(found: Array, head: LinearHead, Z: Array, scale: float) -> Array:
+    """NumPy's logits, shaped as the graph holds them: with one or two for two classes."""
+    width = int(np.prod(found.shape[1:]))
+    if width > 1:
+        head = head.one_row_per_class()
+    logits = head.decision_function(Z).reshape(len(Z), -1)
+    if width == 1 and logits.shape[1] == 2:
+        logits = logits[:, 1:] - logits[:, :1]
+    with np.errstate(over="ignore"):
+        return (logits / scale).reshape(found.shape).astype(found.dtype)
+
+
+def _giver_of_tail(first: FrozenModel, second: FrozenModel) -> FrozenModel:
+    """Which model's nodes after the logits to compare with: the original's, where they fit."""
+    if first.head is None or second.head is None or first.head.n_logits != second.head.n_logits:
+        return second
+    same = (first.nodes, first.logits) == (second.nodes, second.logits)
+    return first if same else second
+
+
+def _keeps_metadata(first: FrozenModel, second: FrozenModel) -> bool:
+    own = {k: text for k, text in first.metadata.items() if not k.startswith("ntkit.")}
+    return own.items() <= second.metadata.items()
 
 
 def _decisions(head: LinearHead, Z: Array) -> Array:
@@ -317,7 +341,8 @@ def _decisions(head: LinearHead, Z: Array) -> Array:
 
 def _as_decisions(logits: Array) -> Array:
     """One column per class; for two classes the margin, which is all that two logits say."""
-    if logits.ndim == 1 or logits.shape[1] == 1:
+    logits = logits.reshape(len(logits), -1)  # a 1 × 1 convolution leaves axes of length 1
+    if logits.shape[1] == 1:
         return logits.reshape(-1)
     return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import onnx_ir as ir
 
-from ntkit.frozen_model._find_head import Head
-
 __all__ = ["description", "quantisation_of"]
 
 _QUANTISING = {
@@ -20,8 +18,8 @@ _QUANTISING = {
 }
 
 
-def description(model: ir.Model, head: Head | None, path: Path | None) -> dict[str, Any]:
-    """Facts of file and graph that a FrozenModel does not hold itself."""
+def description(model: ir.Model, path: Path | None) -> dict[str, Any]:
+    """Facts of a file and its graph, whatever its head."""
     tensors = [v.const_value for g in model.graphs() for v in g.initializers.values()]
     return {
         "file": str(path) if path else None,
@@ -34,9 +32,6 @@ def description(model: ir.Model, head: Head | None, path: Path | None) -> dict[s
             {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
         ),
         "quantisation": quantisation_of(model),
-        "head": head.layer.kind if head else None,
-        "positions": [n.op_type for n in head.after.choosing] if head else [],
-        "post_processing": list(head.after.post_processing) if head else [],
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import tempfile
@@ -96,7 +97,13 @@ def _check_external(file: Path, path: Path) -> None:
 
 @contextmanager
 def sound(path: Path | None) -> Iterator[None]:
-    """Turn what a broken file makes onnx-ir, protobuf and NumPy raise, which is anything."""
+    """Turn what a broken file makes onnx-ir, protobuf and NumPy raise, which is anything.
+
+    Python's garbage collector waits meanwhile: it would go through all nodes of a large graph
+    again and again while they are made, which takes longer than making them.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         yield
     except NtkitError:
@@ -107,6 +114,9 @@ def sound(path: Path | None) -> Iterator[None]:
         raise ModelError(
             f"{path or 'The model'} is not a sound ONNX model: {one_line(error)}."
         ) from error
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def write_model(

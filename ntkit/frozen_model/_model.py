@@ -186,6 +186,13 @@ class FrozenModel:
         return known if distinct and len(known) == n_classes else None
 
     @property
+    def scores_each_class_alone(self) -> bool:
+        """Whether several logits go through a Sigmoid each, as for samples of several labels."""
+        found = self._found
+        several = found is not None and len(found.weight) > 1
+        return several and "Sigmoid" in found.after.post_processing  # type: ignore[union-attr]
+
+    @property
     def opset_imports(self) -> dict[str, int]:
         """Operator set version of each domain."""
         return dict(self._model.opset_imports)
@@ -218,17 +225,22 @@ class FrozenModel:
         Returns
         -------
         dict
-            File, signature, embedding, head and classes; None where there is none.
+            File, signature, embedding, head and classes; None where there is none. ``positions``
+            are operators that choose or average pixels or tokens between head and logits;
+            ``quantisation`` is None for a float model.
         """
-        head = self.head
+        head, found = self.head, self._found
         return {
-            **description(self._model, self._found, self.path),
+            **description(self._model, self.path),
             "inputs": [str(i) for i in self.inputs],
             "outputs": [str(o) for o in self.outputs],
             "embedding": str(self.embedding),
-            "logits": str(self.logits) if self.logits else None,
             "neurons": head.n_neurons if head else None,
             "silent_neurons": int((head.coef == 0).all(axis=0).sum()) if head else None,
+            "head": found.layer.kind if found else None,
+            "logits": str(self.logits) if self.logits else None,
+            "positions": [node.op_type for node in found.after.choosing] if found else [],
+            "post_processing": list(found.after.post_processing) if found else [],
             "classes": head.classes.tolist() if head else None,
             "metadata": {k: v for k, v in self.metadata.items() if not k.startswith("ntkit.")},
             "ntkit": {k: v for k, v in self.metadata.items() if k.startswith("ntkit.")},

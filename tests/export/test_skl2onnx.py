@@ -6,11 +6,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from skl2onnx import convert_sklearn, to_onnx
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import StackingClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit import NeuronTuneClassifier
+from ntkit.estimators import SpuriousNeuronSelector
 from ntkit.export._skl2onnx import register_converters
 
 LABELS = {
@@ -130,6 +135,41 @@ def test_a_sample_may_stand_for_the_types(zoo):
     model = to_onnx(clf, Z[:1], options={"zipmap": False}, target_opset=17)
     _, probabilities = zoo.run(model, Z).values()
     assert_allclose(probabilities, clf.predict_proba(Z), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", TYPES, ids=lambda d: d.__name__)
+@pytest.mark.parametrize("opset", [13, 15, 17, 20, 22])
+def test_in_other_estimators_as_skl2onnx_takes_them(zoo, opset, dtype):
+    Z, y = data(LABELS["text"], dtype)
+    for estimator in (
+        GridSearchCV(BUILD["pipeline"](), {"neurontuneclassifier__C": [0.1, 1.0]}, cv=2),
+        CalibratedClassifierCV(classifier(), cv=2),
+        make_pipeline(StandardScaler(), CalibratedClassifierCV(classifier(), cv=2)),
+        make_pipeline(ColumnTransformer([("a", StandardScaler(), [3, 0])]), classifier()),
+        StackingClassifier([("a", classifier())], cv=2),
+        OneVsRestClassifier(classifier()),
+    ):
+        estimator.fit(Z, y)
+        model = convert(estimator, dtype, target_opset={"": opset, "ai.onnx.ml": 3})
+        label, probabilities = zoo.run(model, Z).values()
+        assert_allclose(probabilities, estimator.predict_proba(Z), atol=1e-5)
+        assert_array_equal(label, estimator.predict(Z))
+
+
+@pytest.mark.parametrize("opset", [9, 13, 22])
+@pytest.mark.parametrize("kept", [[0], [4], [1, 3], [0, 1, 2, 3, 4]])
+def test_the_selector_keeps_its_neurons(zoo, kept, opset):
+    Z, y = data(LABELS["int"])
+    selector = SpuriousNeuronSelector(identification="train", max_suppressed=0.4).fit(Z, y)
+    selector.suppressed_ = ~np.isin(np.arange(5), kept)
+    assert selector.get_support(indices=True).tolist() == kept
+    model = convert_sklearn(
+        selector,
+        initial_types=[("embedding", FloatTensorType([None, 5]))],
+        target_opset={"": opset, "ai.onnx.ml": 1 if opset < 13 else 3},
+    )
+    (selected,) = zoo.run(model, Z).values()
+    assert_array_equal(selected, Z[:, kept])
 
 
 def test_registering_twice_changes_nothing(zoo):

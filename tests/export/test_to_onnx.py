@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, OnnxEmbedder
+from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError, ModelError
 from ntkit.export import to_onnx, write_onnx
 
@@ -37,6 +39,10 @@ def data(classes, n_samples=120, n_neurons=5, dtype=np.float32):
     index = np.arange(n_samples) % len(classes)
     Z = rng.normal(size=(n_samples, n_neurons)) + np.eye(len(classes), n_neurons)[index]
     return Z.astype(dtype), np.asarray(classes)[index]
+
+
+def classifier():
+    return NeuronTuneClassifier(identification="train", max_suppressed=0.4)
 
 
 def fitted(classes, dtype=np.float32):
@@ -208,6 +214,97 @@ def test_a_pipeline_whose_model_keeps_its_weights_beside_it(zoo, tmp_path):
     ).fit(X, y)
     new = write_onnx(to_onnx(pipeline), tmp_path / "new.onnx")
     assert_allclose(softmax(zoo.run(new, X)["logits"]), pipeline.predict_proba(X), atol=1e-5)
+
+
+# -- folding ----------------------------------------------------------------------------------
+
+
+def far_from_zero(mean):
+    """A fitted pipeline of a scaler and a classifier on 512 neurons of this mean, in float64."""
+    Z, y = data(["a", "b", "c"], n_samples=400, n_neurons=512)
+    Z = Z + np.float32(mean)
+    return Z, make_pipeline(StandardScaler(), BalancedClassifier()).fit(Z.astype(np.float64), y)
+
+
+def relative_error(logits, pipeline, Z):
+    expected = pipeline.decision_function(Z.astype(np.float64))
+    return np.abs(logits - expected).max() / np.abs(expected).max()
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize(("mean", "stays"), [(0, False), (10, False), (1000, True), (1e5, True)])
+def test_a_scaler_stays_a_node_where_folding_would_cost_accuracy(zoo, mean, stays, given):
+    Z, pipeline = far_from_zero(mean)
+    model = to_onnx(pipeline, Z if given else None)
+    onnx.checker.check_model(model, full_check=True)
+    operators = [node.op_type for node in model.graph.node]
+    assert (operators[:2] == ["Sub", "Mul"]) == stays
+    assert operators.count("Gemm") == 1
+    out = zoo.run(model, Z)
+    assert relative_error(out["logits"], pipeline, Z) < 1e-5
+    assert_array_equal(out["label"], pipeline.predict(Z.astype(np.float64)))
+
+
+def test_two_scalers_and_a_selector_stay_nodes_too(zoo):
+    Z, y = data(["a", "b", "c"], n_samples=400, n_neurons=64)
+    Z = 5 * Z + np.float32(1e4)
+    kept = VarianceThreshold().fit(Z)
+    kept.variances_[::3] = 0  # it drops every third neuron
+    pipeline = make_pipeline(StandardScaler(with_mean=False), kept, StandardScaler(), classifier())
+    Z64 = Z.astype(np.float64)
+    inner = pipeline[0].fit_transform(Z64)
+    pipeline[-1].fit(pipeline[2].fit_transform(kept.transform(inner)), y)
+    model = to_onnx(pipeline)
+    assert [node.op_type for node in model.graph.node][:2] == ["Sub", "Mul"]
+    assert relative_error(zoo.run(model, Z)["logits"], pipeline, Z) < 1e-5
+
+
+def test_the_rows_given_decide_whether_a_scaler_is_folded():
+    Z, pipeline = far_from_zero(1000)
+    assert to_onnx(pipeline, Z).graph.node[0].op_type == "Sub"
+    # Where the embeddings are far away, the folded head is as good as any in float32.
+    assert to_onnx(pipeline, Z * 1e6).graph.node[0].op_type == "Gemm"
+    for wrong in (Z[:, 1:], Z[:0], Z[0]):
+        with pytest.raises(InputError, match=r"X needs embeddings of shape \(N, 512\)"):
+            to_onnx(pipeline, wrong)
+
+
+def test_folding_is_done_in_float64():
+    Z, y = data(["a", "b", "c"])
+    pipeline = make_pipeline(StandardScaler(), classifier()).fit(Z + np.float32(100), y)
+    assert pipeline[-1].head_.coef.dtype == np.float32
+    gains = 1 / pipeline[0].scale_
+    head = pipeline[-1].head_
+    W, b = head.coef.astype(np.float64) * gains, head.intercept.astype(np.float64)
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in to_onnx(pipeline).graph.initializer}
+    assert_array_equal(tensors["head.weight"], W.astype(np.float32))
+    assert_array_equal(tensors["head.bias"], (b - W @ pipeline[0].mean_).astype(np.float32))
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_model_whose_nodes_must_stay_warns_of_a_costly_fold(zoo, tmp_path, given):
+    graph = zoo.body()
+    graph.add("Add", ["z", graph.constant("far", 1e5)], "embedding")
+    W, b = zoo.weights(3)
+    graph.add(
+        "Gemm", ["embedding", graph.constant("W", W), graph.constant("b", b)], "logits", transB=1
+    )
+    graph.output("logits", ["batch", 3])
+    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+    X, (_, y) = zoo.inputs(120), data(["a", "b", "c"])
+    pipeline = make_pipeline(OnnxEmbedder(model, device="cpu"), StandardScaler(), classifier())
+    pipeline.fit(X, y)
+    with pytest.warns(RuntimeWarning, match=r"Folding the scaler .*fit without the scaler"):
+        proto = to_onnx(pipeline, X if given else None)
+    assert [(n.name, n.op_type) for n in proto.graph.node] == list(model.nodes)
+
+
+def test_inputs_to_check_on_may_be_given_with_an_embedder(zoo, embedder):
+    X, (_, y) = zoo.inputs(120), data(["a", "b", "c"])
+    pipeline = make_pipeline(embedder, StandardScaler(), classifier()).fit(X, y)
+    for inputs in (X, {"x": X}, None):
+        model = to_onnx(pipeline, inputs)
+        assert_allclose(softmax(zoo.run(model, X)["logits"]), pipeline.predict_proba(X), atol=1e-5)
 
 
 @pytest.mark.parametrize("step", [PCA(3), MinMaxScaler(), OnnxEmbedder("m.onnx")])

@@ -135,9 +135,13 @@ FORMS = {
 
 
 @pytest.fixture(params=FORMS, ids=lambda form: form.__name__)
-def formed(request, zoo):
+def form(request):
+    return request.param
+
+
+@pytest.fixture
+def formed(form, zoo):
     """A model, samples, and their embeddings by NumPy."""
-    form = request.param
     X = tokens() if form.__name__.startswith("token") else images()
     graph = start(zoo, X.shape[1:])
     form(graph, *zoo.weights(K))
@@ -169,15 +173,15 @@ def test_a_new_head_changes_initialisers_only(zoo, formed, tmp_path):
     assert (new.inputs, new.outputs) == (model.inputs, model.outputs)
 
 
-def test_more_classes_fit_or_are_refused(zoo, formed, tmp_path):
+def test_more_classes_fit_or_are_refused(zoo, form, formed, tmp_path):
     proto, X, Z = formed
     model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
     head = LinearHead(*zoo.weights(K + 2, seed=9), range(K + 2))
-    try:
-        new = model.with_head(head).save(tmp_path / "new.onnx")
-    except InputError as error:
-        assert "not take" in str(error)  # a Reshape made for three classes
+    if form is token_2_kept:
+        with pytest.raises(InputError, match="does not take a head of 5 logits"):
+            model.with_head(head)  # a Reshape made for three classes
         return
+    new = model.with_head(head).save(tmp_path / "new.onnx")
     logits = zoo.run(new, X)["logits"]
     assert_allclose(logits, head.decision_function(Z), rtol=1e-4, atol=1e-5)
     assert FrozenModel.load(new).outputs[0].shape == ("batch", K + 2)

@@ -17,10 +17,14 @@ __all__ = [
 
 
 class NtkitError(Exception):
-    """Base of everything ntkit raises on purpose: a sentence on one line, whatever it quotes."""
+    """Base of everything ntkit raises on purpose: one line of readable length.
+
+    The names it quotes may hold line breaks, or a million letters.
+    """
 
     def __init__(self, sentence: object = "") -> None:
-        super().__init__(" ".join(str(sentence).split("\n")))
+        line = " ".join(str(sentence).splitlines())
+        super().__init__(line if len(line) <= 1500 else f"{line[:1000]} … {line[-400:]}")
 
 
 class InputError(NtkitError, ValueError):

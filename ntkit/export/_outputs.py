@@ -105,6 +105,8 @@ def _of_one_output(found: Array, expected: Array, gaps: Array, tolerance: float)
     # A single label turns on the two largest logits, an order of classes on all of them.
     single = expected.size == len(expected)
     clear = (gaps[:, -1] if single else gaps.min(axis=1)) > tolerance
+    if len(expected) != len(clear):  # not one row per sample
+        found, expected, clear = found[None], expected[None], clear.all(keepdims=True)
     return 0.0 if np.array_equal(found[clear], expected[clear]) else float("inf")
 
 

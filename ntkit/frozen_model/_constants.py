@@ -77,8 +77,10 @@ def dtype_of(value: ir.Value | None) -> ir.DataType | None:
         if value is None:
             return None
         stored = _stored(value)
-        if value.dtype is not None or stored is not None:
-            return value.dtype if value.dtype is not None else stored.dtype  # type: ignore[union-attr]
+        if stored is not None:
+            return stored.dtype  # what the graph declares may be wrong
+        if value.dtype is not None:
+            return value.dtype
         node = value.producer()
         if node is None:
             return None

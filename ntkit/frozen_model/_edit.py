@@ -218,6 +218,8 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
         if not dtype.is_floating_point():
             return False
         value.const_value = _tensor(array, dtype, value.name)
+        if value.dtype is not None:
+            value.type = ir.TensorType(dtype)  # what the graph declares may be wrong
     elif node.op_type == "Constant" and "value" in node.attributes:
         dtype = node.attributes["value"].as_tensor().dtype
         if not dtype.is_floating_point():

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import logging
 import os
+import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -74,13 +77,32 @@ def read_model(path: Path) -> ir.Model:
             proto = onnx.load(path, load_external_data=False)
         except DecodeError as error:
             raise ModelError(f"{path} is not an ONNX model (not a valid protobuf file).") from error
+        _check_texts(proto, path)
         model = deserialised(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
-        if not model.graph.outputs:
-            raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
         for file in _external_files(model):
             _check_external(file, path)
     return model
+
+
+def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse a file whose names cannot be told apart, or are not text (protobuf lets them by)."""
+    outputs = [value.name for value in proto.graph.output]
+    if not outputs:
+        raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
+    if len(set(outputs)) < len(outputs):
+        raise ModelError(f"{path} names an output twice; give each output a name of its own.")
+    kinds = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
+    for value in proto.graph.output:
+        if kinds.get(value.name, kind := value.type.tensor_type.elem_type) != kind:
+            raise ModelError(
+                f"{path} declares {value.name!r} twice, as two types; export it again."
+            )
+    entries = ((entry.key, entry.value) for entry in proto.metadata_props)
+    nodes = ((n.name, n.op_type, n.domain, *n.input, *n.output) for n in proto.graph.node)
+    named = (outputs, (proto.producer_name, proto.producer_version), *entries, *nodes)
+    if not all(isinstance(text, str) for texts in named for text in texts):
+        raise ModelError(f"{path} holds names that are not UTF-8 text; export it again.")
 
 
 def _check_external(file: Path, path: Path) -> None:
@@ -97,15 +119,10 @@ def _check_external(file: Path, path: Path) -> None:
 
 @contextmanager
 def sound(path: Path | None) -> Iterator[None]:
-    """Turn what a broken file makes onnx-ir, protobuf and NumPy raise, which is anything.
-
-    Python's garbage collector waits meanwhile: it would go through all nodes of a large graph
-    again and again while they are made, which takes longer than making them.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
+    """Turn what a broken file makes onnx-ir, protobuf and NumPy raise, which is anything."""
     try:
-        yield
+        with _without_collector(), _without_log():
+            yield
     except NtkitError:
         raise
     except OSError as error:
@@ -114,6 +131,32 @@ def sound(path: Path | None) -> Iterator[None]:
         raise ModelError(
             f"{path or 'The model'} is not a sound ONNX model: {one_line(error)}."
         ) from error
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Keep onnx and onnx-ir from saying what is answered in a sentence, or is of no matter."""
+    logger = logging.getLogger("onnx_ir")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Ignoring unknown external data key", UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Let Python's garbage collector wait while the nodes of a large graph are made or written.
+
+    It would go through all of them again and again, which takes longer than making them.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
     finally:
         if collecting:
             gc.enable()
@@ -144,7 +187,7 @@ def write_model(
         work = tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent)
     with work as folder:
         temporary = Path(folder) / path.name
-        with _saying_what_failed(path):
+        with _saying_what_failed(path), _without_collector(), _without_log():
             ir.save(model, temporary, external_data=data.name if data else None)
             if any(value.type is None for value in model.graph.outputs):
                 _restore_maps(temporary)
@@ -154,7 +197,8 @@ def write_model(
         with _saying_what_failed(path):
             _give_names(temporary, path, data)
             for file in replaced:
-                file.unlink(missing_ok=True)
+                with suppress(OSError):  # the model is there; a data file nobody reads may stay
+                    file.unlink()
     return path
 
 
@@ -166,7 +210,7 @@ def _give_names(temporary: Path, path: Path, data: Path | None) -> None:
     os.replace(temporary.with_name(data.name), data)
     try:
         os.replace(temporary, path)
-    except OSError:
+    except BaseException:
         data.unlink()
         raise
 
@@ -180,10 +224,13 @@ def _free_data_name(path: Path) -> Path:
 def _own_data(path: Path) -> list[Path]:
     """External data of a model to be replaced that bear its name, and so belong to it alone."""
     try:
-        files = _external_files(read_model(path)) if path.exists() else []
-    except ModelError:
-        return []
-    return [f for f in files if f.name.startswith(f"{path.name}.") and f.suffix == ".data"]
+        graph = onnx.load(path, load_external_data=False).graph if path.exists() else None
+    except (DecodeError, OSError, ValueError):
+        return []  # it is no model
+    entries = [e for t in (graph.initializer if graph else ()) for e in t.external_data]
+    names = {e.value for e in entries if e.key == "location" and Path(e.value).name == e.value}
+    own = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
+    return [path.with_name(name) for name in sorted(names) if own.fullmatch(name)]
 
 
 def fingerprint(model: ir.Model, path: Path | None) -> str:
@@ -233,6 +280,8 @@ def _digest(path: Path) -> Any:
 
 
 def one_line(error: Exception) -> str:
-    """Write another library's error as the end of a sentence."""
+    """Write another library's error, or what caused it, as the end of a sentence."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
     lines = str(error).strip().splitlines()
     return lines[0].strip().rstrip(".") if lines else type(error).__name__

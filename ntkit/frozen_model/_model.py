@@ -360,8 +360,8 @@ class FrozenModel:
             found, value = _located(model, **self.located_by)
         except HeadNotFoundError as error:
             raise InputError(
-                f"The model's graph does not take a head of {head.n_logits} logits; keep its "
-                f"number of classes. ({error})"
+                f"The model's graph does not take a head of {head.n_logits} logits of "
+                f"{head.n_neurons} neurons: {str(error).split('. Name the')[0]}."
             ) from error
         if found is not None and not _holds(found, head):
             raise ModelError(

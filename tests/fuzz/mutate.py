@@ -1,0 +1,741 @@
+"""Mutants of small classifiers: damaged bytes, and sound files whose graph was changed.
+
+Everything is drawn from the seed of a mutant, so a number names a mutant for good (as long as the
+corpus and this file stay as they are).
+"""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from tests import models as zoo
+
+K = 3
+N = zoo.N_NEURONS
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """Files by name (the model is ``m.onnx``), and what was done to whom."""
+
+    files: dict
+    story: str
+
+    def write(self, folder: Path) -> Path:
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
+        return folder / "m.onnx"
+
+
+# -- what is mutated --------------------------------------------------------------------------
+
+
+def corpus(folder: Path) -> dict:
+    """Classifiers by name, each as the files it consists of."""
+    models = {}
+    for build in _BUILDERS:
+        models[build.__name__.strip("_")] = {"m.onnx": build().SerializeToString()}
+    path = zoo.save_external(_wide(), folder / "m.onnx")
+    models["external"] = {p.name: p.read_bytes() for p in (path, folder / "m.onnx.data")}
+    return models
+
+
+def _plain():
+    return zoo.classifier(K)
+
+
+def _half():
+    return zoo.classifier(K, dtype=np.float16)
+
+
+def _double():
+    return zoo.classifier(K, dtype=np.float64)
+
+
+def _wide():
+    graph = zoo.body()
+    wide = graph.constant("wide", np.random.default_rng(0).normal(size=(N, 80)))
+    graph.add("MatMul", ["z", wide], "wide_z")
+    weight = graph.constant("fc.weight", np.random.default_rng(1).normal(size=(K, 80)))
+    graph.add("Gemm", ["wide_z", weight, graph.constant("fc.bias", np.ones(K))], "logits", transB=1)
+    graph.output("logits", ["batch", K])
+    return graph.model()
+
+
+def _softmax():
+    graph = zoo.classifier(K, output=False)
+    graph.add("Softmax", ["logits"], "p", axis=-1)
+    graph.output("p", ["batch", K])
+    return graph.model()
+
+
+def _both_outputs():
+    graph = zoo.classifier(K, output=False)
+    graph.add("Softmax", ["logits"], "p", axis=1)
+    graph.add("ArgMax", ["logits"], "label", axis=1, keepdims=0)
+    graph.output("logits", ["batch", K])
+    graph.output("p", ["batch", K])
+    graph.output("label", ["batch"], TensorProto.INT64)
+    return graph.model()
+
+
+def _labels():
+    graph = zoo.classifier(K, output=False)
+    graph.add("Softmax", ["logits"], "p", axis=1)
+    graph.add("ArgMax", ["p"], "i", axis=1, keepdims=0)
+    graph.constant("names", [10, 20, 30], np.int64)
+    graph.add("Gather", ["names", "i"], "label")
+    graph.output("p", ["batch", K])
+    graph.output("label", ["batch"], TensorProto.INT64)
+    return graph.model()
+
+
+def _scaled():
+    graph = zoo.classifier(K, output=False)
+    graph.add("Mul", ["logits", graph.constant("temperature", 4.0)], "warm")
+    graph.add("Div", ["warm", graph.constant("cooling", 0.5)], "cool")
+    graph.add("Softmax", ["cool"], "p", axis=-1)
+    graph.output("p", ["batch", K])
+    return graph.model()
+
+
+def _matmul_add():
+    graph = zoo.body()
+    W, b = zoo.weights(K)
+    graph.add("MatMul", ["z", graph.constant("fc.weight", W.T)], "product")
+    graph.add("Add", [graph.constant("fc.bias", b), "product"], "logits")
+    graph.output("logits", ["batch", K])
+    return graph.model()
+
+
+def _bare_matmul():
+    graph = zoo.body()
+    graph.add("MatMul", ["z", graph.constant("fc.weight", zoo.weights(K)[0].T)], "logits")
+    graph.output("logits", ["batch", K])
+    return graph.model()
+
+
+def _sigmoid():
+    graph = zoo.classifier(1, output=False)
+    graph.add("Sigmoid", ["logits"], "p")
+    graph.output("p", ["batch", 1])
+    return graph.model()
+
+
+def _alpha():
+    graph = zoo.body()
+    W, b = zoo.weights(K)
+    inputs = ["z", graph.constant("fc.weight", W.T), graph.constant("fc.bias", b)]
+    graph.add("Gemm", inputs, "logits", alpha=0.5, beta=2.0)
+    graph.output("logits", ["batch", K])
+    return graph.model()
+
+
+def _weight_through_no_ops():
+    graph = zoo.body()
+    W, b = zoo.weights(K)
+    graph.add("Transpose", [graph.constant("fc.weight", W)], "turned", perm=[1, 0])
+    graph.add("Identity", ["turned"], "same")
+    graph.add("MatMul", ["z", "same"], "product")
+    graph.add("Add", ["product", graph.constant("fc.bias", b)], "logits")
+    graph.add("LogSoftmax", ["logits"], "p", axis=1)
+    graph.output("p", ["batch", K])
+    return graph.model()
+
+
+def _constant_nodes():
+    graph = zoo.body()
+    W, b = zoo.weights(K)
+    weight = numpy_helper.from_array(W.astype(np.float32))
+    graph.add("Constant", [], "fc.weight", value=weight)
+    graph.add("Constant", [], "fc.bias", value_floats=[float(x) for x in b])
+    graph.add("Gemm", ["z", "fc.weight", "fc.bias"], "logits", transB=1)
+    graph.output("logits", ["batch", K])
+    return graph.model()
+
+
+def _shared_weight():
+    """A tied weight: the body reads what the head reads."""
+    graph = zoo.body()
+    W, b = zoo.weights(N)
+    weight, bias = graph.constant("tied", W), graph.constant("fc.bias", b)
+    graph.add("Gemm", ["z", weight, bias], "a", transB=1)
+    graph.add("Relu", ["a"], "z2")
+    graph.add("Gemm", ["z2", weight, bias], "logits", transB=1)
+    graph.output("logits", ["batch", N])
+    return graph.model()
+
+
+def _conv():
+    graph = zoo.Graph()
+    rng = np.random.default_rng(0)
+    graph.constant("shape", [-1, 1, 2, 3], np.int64)
+    graph.add("Reshape", ["x", "shape"], "image")
+    kernel = graph.constant("conv.weight", rng.normal(size=(N, 1, 1, 1)))
+    graph.add("Conv", ["image", kernel], "features")
+    graph.add("Relu", ["features"], "positive")
+    graph.add("GlobalAveragePool", ["positive"], "pooled")
+    graph.add("Flatten", ["pooled"], "z")
+    W, b = zoo.weights(K)
+    inputs = ["z", graph.constant("fc.weight", W), graph.constant("fc.bias", b)]
+    graph.add("Gemm", inputs, "logits", transB=1)
+    graph.output("logits", ["batch", K])
+    return graph.model()
+
+
+def _conv_head():
+    graph = zoo.body()
+    graph.constant("shape", [-1, N, 1, 1], np.int64)
+    graph.add("Reshape", ["z", "shape"], "image")
+    W, b = zoo.weights(K)
+    kernel, bias = graph.constant("fc.weight", W[:, :, None, None]), graph.constant("fc.bias", b)
+    graph.add("Conv", ["image", kernel, bias], "maps")
+    graph.add("Flatten", ["maps"], "logits")
+    graph.add("Softmax", ["logits"], "p", axis=1)
+    graph.output("p", ["batch", K])
+    return graph.model()
+
+
+def _reshaped():
+    graph = zoo.classifier(K, output=False)
+    graph.add("Reshape", ["logits", graph.constant("to", [-1, K], np.int64)], "again")
+    graph.add("Softmax", ["again"], "p", axis=-1)
+    graph.output("p", ["batch", K])
+    return graph.model()
+
+
+def _dequantised():
+    graph = zoo.body()
+    W, b = zoo.weights(K)
+    graph.constant("q", np.round(W * 40), np.int8)
+    graph.add("DequantizeLinear", ["q", graph.constant("step", 0.025)], "fc.weight")
+    graph.add("Gemm", ["z", "fc.weight", graph.constant("fc.bias", b)], "logits", transB=1)
+    graph.output("logits", ["batch", K])
+    return graph.model()
+
+
+def _scikit_learn():
+    """Labels and a ZipMap, as skl2onnx writes a classifier."""
+    graph = zoo.classifier(K, output=False)
+    graph.add("Softmax", ["logits"], "p", axis=1)
+    graph.add("ArgMax", ["p"], "i", axis=1, keepdims=0)
+    graph.constant("classes", [3, 5, 8], np.int64)
+    graph.add("ArrayFeatureExtractor", ["classes", "i"], "row", domain="ai.onnx.ml")
+    graph.add("Reshape", ["row", graph.constant("flat", [-1], np.int64)], "label")
+    graph.add("ZipMap", ["p"], "probabilities", domain="ai.onnx.ml", classlabels_int64s=[3, 5, 8])
+    graph.output("label", ["batch"], TensorProto.INT64)
+    model = graph.model()
+    score = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+    rows = helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.INT64, score))
+    model.graph.output.append(helper.make_value_info("probabilities", rows))
+    return model
+
+
+_BUILDERS = [
+    *(_plain, _half, _double, _softmax, _both_outputs, _labels, _scaled, _matmul_add, _alpha),
+    *(_bare_matmul, _sigmoid, _weight_through_no_ops, _constant_nodes, _shared_weight, _conv),
+    *(_conv_head, _reshaped, _dequantised, _scikit_learn),
+]
+
+
+# -- mutations of bytes -----------------------------------------------------------------------
+
+
+def _flip_bits(rng, content, _):
+    content = bytearray(content)
+    for _ in range(rng.choice([1, 1, 1, 2, 8])):
+        content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    return bytes(content)
+
+
+def _replace_bytes(rng, content, _):
+    content = bytearray(content)
+    for _ in range(rng.choice([1, 1, 2, 4, 16])):
+        content[rng.randrange(len(content))] = rng.choice([0, 1, 127, 128, 255, rng.randrange(256)])
+    return bytes(content)
+
+
+def _truncate(rng, content, _):
+    return content[: rng.randrange(len(content))]
+
+
+def _splice(rng, content, other):
+    return content[: rng.randrange(len(content))] + other[rng.randrange(len(other)) :]
+
+
+def _remove_or_repeat(rng, content, _):
+    start = rng.randrange(len(content))
+    end = min(len(content), start + rng.choice([1, 2, 8, 40]))
+    return content[:start] + content[start:end] * rng.choice([0, 0, 2, 3]) + content[end:]
+
+
+def _change_length(rng, content, _):
+    at = list(_lengths(content, 0, len(content)))
+    if not at:
+        return content
+    start, end, _ = rng.choice(at)
+    new = rng.choice([0, 1, 2, 127, 2**14, 2**31 - 1, 2**32, 2**63, rng.randrange(300)])
+    return content[:start] + _varint(new) + content[end:]
+
+
+def _lengths(content, start, end, depth=0):
+    """Where the length prefixes of nested messages stand, as far as the bytes parse."""
+    while start < end:
+        tag, start = _read_varint(content, start, end)
+        if start is None:
+            return
+        kind = tag & 7
+        if kind == 0:
+            _, start = _read_varint(content, start, end)
+        elif kind == 2:
+            length, after = _read_varint(content, start, end)
+            if after is None or after + length > end:
+                return
+            yield start, after, length
+            if depth < 6:
+                yield from _lengths(content, after, after + length, depth + 1)
+            start = after + length
+        else:
+            start = start + {1: 8, 5: 4}.get(kind, end)
+        if start is None:
+            return
+
+
+def _read_varint(content, start, end):
+    value = 0
+    for i in range(start, min(end, start + 10)):
+        value |= (content[i] & 127) << 7 * (i - start)
+        if content[i] < 128:
+            return value, i + 1
+    return 0, None
+
+
+def _varint(value):
+    parts = bytearray()
+    while value > 127:
+        parts.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+_OF_BYTES = [_flip_bits, _replace_bytes, _truncate, _splice, _remove_or_repeat, _change_length]
+
+
+# -- mutations of the graph -------------------------------------------------------------------
+
+_OPS = [
+    *("Identity", "Relu", "Neg", "Abs", "Exp", "Log", "Sqrt", "Sigmoid", "Tanh", "Softmax", "Cast"),
+    *(
+        "LogSoftmax",
+        "Flatten",
+        "Transpose",
+        "Dropout",
+        "Clip",
+        "Mul",
+        "Div",
+        "Add",
+        "Sub",
+        "MatMul",
+    ),
+    *("Gemm", "Concat", "Gather", "Reshape", "Squeeze", "Unsqueeze", "ArgMax", "ArgMin", "TopK"),
+    *("ReduceMax", "ReduceSum", "ReduceMean", "Hardmax", "Slice", "Where", "Pow", "Max", "Min"),
+    *("Constant", "Split", "LpNormalization", "Sum", "Mean", "Not", "Round", "Tile", "Expand"),
+    *("BatchNormalization", "Conv", "OneHot", "If", "Nonsense", "Normalizer", "LabelEncoder"),
+    *("DequantizeLinear", "QuantizeLinear", "Pad", "CumSum", "EyeLike", "Shape", "Size", "PRelu"),
+]
+_NUMBERS = [0, 1, -1, 2, -2, 3, 5, 99, -99, 2**31, -(2**63), 2**63 - 1]
+_FLOATS = [0.0, 1.0, -1.0, 2.0, 0.5, 1e-30, 1e30, float("nan"), float("inf")]
+
+
+def _names(graph):
+    names = [n for node in graph.node for n in (*node.input, *node.output) if n]
+    names += [v.name for v in (*graph.input, *graph.output, *graph.initializer)]
+    return sorted(set(names)) or [""]
+
+
+def _swap_inputs(rng, graph):
+    node = rng.choice(graph.node)
+    if len(node.input) > 1:
+        i, j = rng.sample(range(len(node.input)), 2)
+        node.input[i], node.input[j] = node.input[j], node.input[i]
+
+
+def _rewire_input(rng, graph):
+    node = rng.choice(graph.node)
+    if node.input:
+        node.input[rng.randrange(len(node.input))] = rng.choice([*_names(graph), ""])
+
+
+def _rename_output(rng, graph):
+    node = rng.choice(graph.node)
+    if node.output:
+        node.output[rng.randrange(len(node.output))] = rng.choice([*_names(graph), "", "new"])
+
+
+def _rename_tensor(rng, graph):
+    if graph.initializer:
+        rng.choice(graph.initializer).name = rng.choice([*_names(graph), "", "new"])
+
+
+def _rename_end(rng, graph):
+    ends = [*graph.input, *graph.output]
+    if ends:
+        rng.choice(ends).name = rng.choice([*_names(graph), ""])
+
+
+def _add_output(rng, graph):
+    graph.output.append(_an_output(rng, rng.choice(_names(graph))))
+
+
+def _an_output(rng, name):
+    """With the type and shape that ONNX's checker insists on, whether they are right or not."""
+    kind = rng.choice([TensorProto.FLOAT, TensorProto.FLOAT, TensorProto.INT64])
+    return helper.make_tensor_value_info(name, kind, rng.choice([["n", "m"], ["n"], [None, None]]))
+
+
+def _add_input(rng, graph):
+    """Also makes an initialiser one that the caller may override."""
+    shape = rng.choice([[K, N], [K], ["batch", N], None])
+    name = rng.choice(_names(graph))
+    graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+
+
+def _drop_end(rng, graph):
+    ends = rng.choice([graph.input, graph.output])
+    if ends:
+        del ends[rng.randrange(len(ends))]
+
+
+def _change_op(rng, graph):
+    rng.choice(graph.node).op_type = rng.choice(_OPS)
+
+
+def _change_domain(rng, graph):
+    rng.choice(graph.node).domain = rng.choice(["", "ai.onnx", "ai.onnx.ml", "com.microsoft", "x"])
+
+
+def _drop_node(rng, graph):
+    del graph.node[rng.randrange(len(graph.node))]
+
+
+def _bypass_node(rng, graph):
+    """Drop a node, and let its readers read its first input."""
+    index = rng.randrange(len(graph.node))
+    node = graph.node[index]
+    if not node.input or not node.output:
+        return
+    for other in graph.node:
+        for i, name in enumerate(other.input):
+            if name == node.output[0]:
+                other.input[i] = node.input[0]
+    del graph.node[index]
+
+
+def _repeat_node(rng, graph):
+    index = rng.randrange(len(graph.node))
+    copy = onnx.NodeProto()
+    copy.CopyFrom(graph.node[index])
+    if rng.random() < 0.7:
+        for i in range(len(copy.output)):
+            copy.output[i] += "_again"
+    graph.node.insert(rng.randrange(len(graph.node) + 1), copy)
+
+
+def _move_node(rng, graph):
+    nodes = list(graph.node)
+    rng.shuffle(nodes)
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _insert_node(rng, graph):
+    """Put an operator between a node and what it reads."""
+    index = rng.randrange(len(graph.node))
+    node = graph.node[index]
+    if not node.input:
+        return
+    i = rng.randrange(len(node.input))
+    op = rng.choice(_OPS)
+    others = [rng.choice(_names(graph)) for _ in range(rng.choice([0, 0, 1, 1, 2]))]
+    inputs = [node.input[i], *others]
+    if rng.random() < 0.3:
+        rng.shuffle(inputs)
+    new = helper.make_node(op, inputs, [f"new{rng.randrange(10**6)}"])
+    if rng.random() < 0.5:
+        new.attribute.append(_some_attribute(rng))
+    node.input[i] = new.output[0]
+    graph.node.insert(index, new)
+
+
+def _append_node(rng, graph):
+    """Let the model end in one more operator."""
+    if not graph.output:
+        return
+    end = rng.choice(graph.output)
+    others = [rng.choice(_names(graph)) for _ in range(rng.choice([0, 0, 1, 1, 2]))]
+    inputs = [end.name, *others]
+    if rng.random() < 0.3:
+        rng.shuffle(inputs)
+    new = helper.make_node(rng.choice(_OPS), inputs, [f"new{rng.randrange(10**6)}"])
+    if rng.random() < 0.5:
+        new.attribute.append(_some_attribute(rng))
+    graph.node.append(new)
+    end.CopyFrom(_an_output(rng, new.output[0]))
+
+
+def _calculate_with_constant(rng, graph):
+    """A factor, an offset or a power of some shape, somewhere."""
+    node = rng.choice(graph.node)
+    if not node.input:
+        return
+    name = f"c{rng.randrange(10**6)}"
+    shape = rng.choice([(), (1,), (1, 1), (K,), (1, K), (K, 1), (N,), (1, N), (K, N), (8, 1), (0,)])
+    value = np.full(shape, rng.choice([2.0, -1.0, 0.5, 0.0, 1.0, 100.0]), np.float32)
+    if value.size > 1 and rng.random() < 0.5:
+        value = np.arange(value.size, dtype=np.float32).reshape(shape)
+    graph.initializer.append(numpy_helper.from_array(value, name))
+    index = next(i for i, other in enumerate(graph.node) if other is node or other == node)
+    i = rng.randrange(len(node.input))
+    inputs = [node.input[i], name]
+    if rng.random() < 0.5:
+        inputs.reverse()
+    op = rng.choice(["Mul", "Div", "Add", "Sub", "Pow", "MatMul", "Max", "Concat", "Where"])
+    new = helper.make_node(op, inputs, [f"{name}_out"])
+    if op == "Concat":
+        new.attribute.append(helper.make_attribute("axis", rng.choice([0, 1, -1])))
+    graph.node[index].input[i] = new.output[0]
+    graph.node.insert(index, new)
+
+
+def _some_attribute(rng):
+    name = rng.choice(["axis", "axes", "perm", "to", "keepdims", "alpha", "beta", "transA",
+                       "transB", "k", "value", "epsilon", "allowzero", "largest"])  # fmt: skip
+    value = rng.choice(
+        [rng.choice(_NUMBERS), rng.choice(_FLOATS), "x", [0, 1], [1, 0], [-1], [0.5]]
+    )
+    return helper.make_attribute(name, value)
+
+
+def _change_attribute(rng, graph):
+    given = [a for node in graph.node for a in node.attribute]
+    if not given:
+        return
+    attribute = rng.choice(given)
+    kind = attribute.type
+    if kind == onnx.AttributeProto.INT:
+        attribute.i = rng.choice(_NUMBERS)
+    elif kind == onnx.AttributeProto.FLOAT:
+        attribute.f = rng.choice(_FLOATS)
+    elif kind == onnx.AttributeProto.INTS and attribute.ints:
+        attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice(_NUMBERS)
+    elif kind == onnx.AttributeProto.FLOATS and attribute.floats:
+        attribute.floats[rng.randrange(len(attribute.floats))] = rng.choice(_FLOATS)
+    elif kind == onnx.AttributeProto.TENSOR:
+        _change_one_tensor(rng, attribute.t)
+
+
+def _change_attribute_kind(rng, graph):
+    given = [a for node in graph.node for a in node.attribute]
+    if given:
+        attribute = rng.choice(given)
+        name, new = attribute.name, _some_attribute(rng)
+        attribute.CopyFrom(new)
+        attribute.name = name
+
+
+def _add_attribute(rng, graph):
+    rng.choice(graph.node).attribute.append(_some_attribute(rng))
+
+
+def _drop_attribute(rng, graph):
+    nodes = [node for node in graph.node if node.attribute]
+    if nodes:
+        node = rng.choice(nodes)
+        del node.attribute[rng.randrange(len(node.attribute))]
+
+
+def _change_axis(rng, graph):
+    """Or give one to what has none: probabilities over the batch, say."""
+    node = rng.choice(graph.node)
+    kept = [a for a in node.attribute if a.name != "axis"]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute("axis", rng.choice([0, 1, -1, -2, 2, 99]))])
+
+
+def _change_tensor(rng, graph):
+    if graph.initializer:
+        _change_one_tensor(rng, rng.choice(graph.initializer))
+
+
+def _change_one_tensor(rng, tensor):
+    what = rng.choice(["dims", "dims", "type", "data", "swap", "double", "location"])
+    if what == "dims" and tensor.dims:
+        tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice(_NUMBERS)
+    elif what == "type":
+        tensor.data_type = rng.randrange(25)
+    elif what == "data" and tensor.raw_data:
+        tensor.raw_data = tensor.raw_data[: rng.randrange(len(tensor.raw_data))]
+    elif what == "swap" and len(tensor.dims) > 1:
+        dims = list(tensor.dims)
+        rng.shuffle(dims)
+        del tensor.dims[:]
+        tensor.dims.extend(dims)
+    elif what == "double":
+        tensor.float_data.append(rng.choice(_FLOATS))
+    elif what == "location":
+        tensor.data_location = TensorProto.EXTERNAL
+        for key in ("location", "offset", "length"):
+            value = rng.choice(
+                ["m.onnx", "m.onnx.data", "", "..", "0", "1", "60", "-1", "99999999"]
+            )
+            tensor.external_data.add(key=key, value=value)
+
+
+def _whole_tensors(graph):
+    """Initialisers that an earlier mutation has left readable."""
+
+    def readable(tensor):
+        try:
+            return bool(tensor.raw_data) and numpy_helper.to_array(tensor).size >= 0
+        except (ValueError, TypeError, KeyError):
+            return False
+
+    return [tensor for tensor in graph.initializer if readable(tensor)]
+
+
+def _reshape_tensor(rng, graph):
+    """The same numbers in another shape, or a part of them."""
+    tensors = _whole_tensors(graph)
+    if not tensors:
+        return
+    tensor = rng.choice(tensors)
+    array = numpy_helper.to_array(tensor)
+    change = rng.choice(["turn", "flat", "one more", "first axis", "first", "scalar", "repeat"])
+    made = {
+        "turn": lambda: array.T,
+        "flat": lambda: array.ravel(),
+        "one more": lambda: array[None],
+        "first axis": lambda: array[..., None],
+        "first": lambda: array[:1] if array.ndim else array,
+        "scalar": lambda: array.ravel()[0] if array.size else array,
+        "repeat": lambda: np.concatenate([array, array]) if array.ndim else array,
+    }[change]()
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(made), tensor.name))
+
+
+def _cast_tensor(rng, graph):
+    tensors = _whole_tensors(graph)
+    if tensors:
+        tensor = rng.choice(tensors)
+        dtype = rng.choice([np.float16, np.float32, np.float64, np.int64, np.int8, np.uint8, bool])
+        with np.errstate(all="ignore"):
+            array = numpy_helper.to_array(tensor).astype(dtype)
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def _set_numbers(rng, graph):
+    tensors = _whole_tensors(graph)
+    if tensors:
+        tensor = rng.choice(tensors)
+        array = numpy_helper.to_array(tensor).copy()
+        if array.size:
+            with np.errstate(all="ignore"):
+                number = np.asarray(rng.choice(_FLOATS))
+                if array.dtype.kind in "iu" and not np.isfinite(number):
+                    number = np.asarray(7)
+                array.flat[rng.randrange(array.size)] = np.clip(number, -100, 100).astype(
+                    array.dtype
+                )
+        tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def _change_end(rng, graph):
+    ends = [*graph.input, *graph.output]
+    if not ends:
+        return
+    kind = rng.choice(ends).type.tensor_type
+    if rng.random() < 0.4:
+        kind.elem_type = rng.randrange(25)
+    elif kind.shape.dim and rng.random() < 0.8:
+        dim = rng.choice(kind.shape.dim)
+        if rng.random() < 0.5:
+            dim.dim_value = rng.choice([0, 1, 3, 5, 7, -1, 2**40])
+        else:
+            dim.dim_param = rng.choice(["", "batch", "other"])
+    else:
+        kind.ClearField("shape")
+
+
+def _drop_tensor(rng, graph):
+    if graph.initializer:
+        del graph.initializer[rng.randrange(len(graph.initializer))]
+
+
+def _share_tensor(rng, graph):
+    """Let something else read a tensor of the head."""
+    names = [t.name for t in graph.initializer]
+    if names:
+        name = rng.choice(names)
+        op = rng.choice(["Identity", "Abs", "ReduceSum", "Transpose"])
+        graph.node.insert(0, helper.make_node(op, [name], ["shared"]))
+        graph.output.append(_an_output(rng, rng.choice(["shared", name])))
+
+
+_OF_GRAPHS = [
+    *(_swap_inputs, _rewire_input, _rename_output, _rename_tensor, _rename_end, _add_output),
+    *(_add_input, _drop_end, _change_op, _change_domain, _drop_node, _bypass_node, _repeat_node),
+    *(_move_node, _insert_node, _insert_node, _append_node, _append_node),
+    *(
+        _calculate_with_constant,
+        _calculate_with_constant,
+        _change_attribute,
+        _change_attribute_kind,
+    ),
+    *(_add_attribute, _drop_attribute, _change_axis, _change_axis, _change_tensor, _reshape_tensor),
+    *(_cast_tensor, _set_numbers, _change_end, _drop_tensor, _share_tensor),
+]
+
+
+def _of_model(rng, content, _):
+    model = onnx.load_from_string(content)
+    stories = []
+    for _ in range(rng.choice([1, 1, 1, 2, 2, 3])):
+        if rng.random() < 0.04:
+            _change_version(rng, model)
+            stories.append("change_version")
+        elif model.graph.node:
+            mutate = rng.choice(_OF_GRAPHS)
+            mutate(rng, model.graph)
+            stories.append(mutate.__name__.strip("_"))
+    return model.SerializeToString(), " + ".join(stories)
+
+
+def _change_version(rng, model):
+    what = rng.randrange(3)
+    if what == 0:
+        model.ir_version = rng.choice([0, 1, 3, 7, 9, 13, 99])
+    elif what == 1 and model.opset_import:
+        rng.choice(model.opset_import).version = rng.choice([0, 1, 5, 7, 9, 11, 13, 21, 99])
+    elif model.opset_import:
+        del model.opset_import[rng.randrange(len(model.opset_import))]
+
+
+def mutant(models: dict, seed: int) -> Mutant:
+    """Make the mutant of this number: a quarter are damaged bytes, the rest changed graphs."""
+    rng = random.Random(seed)
+    name, other = rng.choice(sorted(models)), rng.choice(sorted(models))
+    files = dict(models[name])
+    if "m.onnx.data" in files and rng.random() < 0.2:
+        mutate = rng.choice([_flip_bits, _truncate, _remove_or_repeat])
+        files["m.onnx.data"] = mutate(rng, files["m.onnx.data"], b"")
+        return Mutant(files, f"{name}: {mutate.__name__.strip('_')} in the data")
+    if rng.random() < 1 / 4:
+        mutate = rng.choice(_OF_BYTES)
+        files["m.onnx"] = mutate(rng, files["m.onnx"], models[other]["m.onnx"])
+        return Mutant(files, f"{name}: {mutate.__name__.strip('_')}")
+    files["m.onnx"], story = _of_model(rng, files["m.onnx"], b"")
+    return Mutant(files, f"{name}: {story}")

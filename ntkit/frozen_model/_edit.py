@@ -196,8 +196,7 @@ def _set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array) -> N
     if old is not None and _overwrite(graph, old, array):
         return
     name = "ntkit.head.weight" if index == 1 and node.op_type != "Add" else "ntkit.head.bias"
-    like = next((v for v in (old, *node.inputs) if dtype_of(v) is not None), None)
-    new = _new_initializer(graph, name, array, like)
+    new = _new_initializer(graph, name, array, old, *node.inputs)
     node.resize_inputs(max(index + 1, len(node.inputs)))
     node.replace_input_with(index, new)
     if old is not None:
@@ -250,9 +249,11 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
     return True
 
 
-def _new_initializer(graph: ir.Graph, name: str, array: Array, like: ir.Value | None) -> ir.Value:
+def _new_initializer(graph: ir.Graph, name: str, array: Array, *like: ir.Value | None) -> ir.Value:
+    """A constant of the float type that the first of some tensors has."""
     name = _free_name(graph, name)
-    dtype = dtype_of(like) or ir.DataType.FLOAT
+    dtypes = (dtype for dtype in map(dtype_of, like) if dtype and dtype.is_floating_point())
+    dtype = next(dtypes, ir.DataType.FLOAT)
     value = ir.val(name, const_value=_tensor(array, dtype, name))
     # Files of IR version 3 declare every initialiser as an input too.
     as_input = graph.initializers and all(v.is_graph_input() for v in graph.initializers.values())
@@ -277,8 +278,7 @@ def _add_bias(graph: ir.Graph, logits: ir.Value, intercept: Array) -> ir.Value:
     end = logits.producer()
     if end is None:
         raise InputError(f"Nothing computes the logits {logits.name!r}.")
-    typed = next((v for v in (logits, *end.inputs) if dtype_of(v) is not None), None)
-    bias = _new_initializer(graph, "ntkit.head.bias", intercept, typed)
+    bias = _new_initializer(graph, "ntkit.head.bias", intercept, *end.inputs, logits)
     node = ir.node("Add", [logits, bias], name="ntkit/head/Add")
     graph.insert_after(end, node)
     total = _takes_place_of(graph, node, logits)

@@ -108,6 +108,8 @@ def _with_added_bias(value: ir.Value, node: ir.Node) -> LinearLayer | str | None
         layer = _product(value, product)
         if not isinstance(layer, LinearLayer):
             return layer
+        if not _read_once(node.inputs[data_index], product):
+            return f"comes from {_named(product)} whose product is read before its bias is added"
         added = _one_per_row(bias, layer)
         if added is None:
             return f"comes from an Add of shape {bias.shape} after {product.op_type}, not a bias"
@@ -217,6 +219,18 @@ def _inputs(node: ir.Node, count: int) -> list[ir.Value | None]:
 
 def _named(node: ir.Node) -> str:
     return f"{node.op_type} (node {node.name!r})"
+
+
+def _read_once(value: ir.Value | None, product: ir.Node) -> bool:
+    """Whether nothing but the next operator reads a product, up to ``value``."""
+    while value is not None and value.producer() is not None:
+        if len(value.uses()) > 1 or value.is_graph_output():
+            return False
+        node = value.producer()
+        if node is product:
+            break
+        value = node.inputs[0] if node is not None else None
+    return True
 
 
 def _is_matrix(array: Array | None) -> TypeGuard[Array]:

@@ -49,6 +49,7 @@ def command(
         typer.echo(f"samples               {check.n_samples}")
         typer.echo(f"logits, ORT − NumPy   {check.logit_difference:.1e} (relative)")
         typer.echo(f"embeddings differ by  {check.embedding_difference:.1e}")
+        typer.echo(f"outputs decide alike  {100 * check.decision_agreement:.0f} %")
         typer.echo(f"outputs differ by     {'–' if math.isnan(outputs) else f'{outputs:.1e}'}")
         typer.echo(f"same predictions      {same}")
         typer.echo(f"node list             {'un' if check.same_nodes else ''}changed")

@@ -37,7 +37,8 @@ def check_head(
     Raises
     ------
     VerificationError
-        If logits or outputs differ by more than the tolerance between ONNX Runtime and NumPy.
+        If logits or outputs differ by more than the tolerance between ONNX Runtime and NumPy, or
+        an output decides otherwise than the head does.
     InputError
         If the model has no head, there are no samples, or they do not fit the model.
     DeviceError
@@ -61,7 +62,8 @@ def check_head(
         raise VerificationError(
             f"The head found in {model.path or 'the model'} ({model.describe()['head']}, "
             f"{model.logits.name!r}) does not compute what the model does: they differ by "
-            f"{result.differences()}, more than {result.tolerance:.0e}; name the right one with "
-            "--logits NAME or --embedding NAME."
+            f"{result.differences()}, where at most {result.tolerance:.0e} is accepted; name the "
+            "right one with --logits NAME, or export the model without what reorders its classes "
+            "or draws random numbers."
         )
     return result

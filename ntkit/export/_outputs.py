@@ -111,7 +111,10 @@ def _of_one_output(found: Array, expected: Array, gaps: Array, tolerance: float)
 
 
 def _joined(parts: list[Array]) -> Array:
-    return np.concatenate(parts) if all(part.ndim for part in parts) else parts[0]
+    """Parts of one output; flat where they are no rows of samples that fit together."""
+    if all(part.ndim and part.shape[1:] == parts[0].shape[1:] for part in parts):
+        return np.concatenate(parts)
+    return np.concatenate([part.ravel() for part in parts])
 
 
 def _unzipped(rows: Array) -> Array:

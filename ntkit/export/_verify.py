@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError, VerificationError
+from ntkit.export._decisions import decision_agreement
 from ntkit.export._latency import timings
 from ntkit.export._outputs import difference, output_difference, run_whole
 from ntkit.export._tolerance import TOLERANCE, tolerance_of
@@ -50,6 +52,9 @@ class Verification:
         and what the original's nodes make of NumPy's logits, relative to the output's largest
         value; infinite if labels differ where the logits leave no doubt. NaN where the logits
         are the only output, or what follows them reads more than them and the model's inputs.
+    decision_agreement : float
+        Smallest share of samples, over the outputs that show classes, on which the file decides
+        as its head does; only samples whose logits leave no doubt count.
     latency, original_latency : float
         Median milliseconds per run of the debiased model and of the original on the first 8
         samples, measured in turn; NaN if not measured. It decides nothing.
@@ -77,6 +82,7 @@ class Verification:
     tolerance: float = TOLERANCE
     same_metadata: bool = True
     output_difference: float = float("nan")
+    decision_agreement: float = 1.0
     latency: float = float("nan")
     original_latency: float = float("nan")
 
@@ -87,7 +93,8 @@ class Verification:
         differences = (self.logit_difference, self.embedding_difference)
         within = all(difference <= self.tolerance for difference in differences)
         # Here a NaN says that there was nothing to compare.
-        return within and not self.output_difference > self.tolerance
+        within = within and not self.output_difference > self.tolerance
+        return within and self.decision_agreement == 1
 
     def differences(self) -> str:
         """Return the differences in words.
@@ -100,9 +107,12 @@ class Verification:
         found = (
             f"{self.logit_difference:.1e} (logits), {self.embedding_difference:.1e} (embeddings)"
         )
-        if np.isnan(self.output_difference):
-            return found
-        return f"{found}, {self.output_difference:.1e} (outputs)"
+        if not np.isnan(self.output_difference):
+            found = f"{found}, {self.output_difference:.1e} (outputs)"
+        if self.decision_agreement < 1:
+            share = 100 * (1 - self.decision_agreement)
+            found += f", and an output decides otherwise than the head on {share:.0f} % of samples"
+        return found
 
     @property
     def latency_ratio(self) -> float:
@@ -194,6 +204,12 @@ def verify(
         output_difference=output_difference(
             _giver_of_tail(first, second), outputs, expected, X, device=device, tolerance=tolerance
         ),
+        decision_agreement=decision_agreement(
+            _from_logits(second, outputs),
+            second.head if second.head is not None else expected_head,
+            logits * second.logit_scale,
+            tolerance,
+        ),
         latency=milliseconds[0],
         original_latency=milliseconds[1],
     )
@@ -273,8 +289,8 @@ def save_verified(
         result = verify(original, written, X, head=head, device=device, latency=False)
         if not result.passed:
             raise VerificationError(
-                f"The written model differs from its head in NumPy by {result.differences()}, more "
-                f"than {result.tolerance:.0e}; {path} was not written."
+                f"The written model differs from its head in NumPy by {result.differences()}, "
+                f"where at most {result.tolerance:.0e} is accepted; {path} was not written."
             )
         results.append(result)
 
@@ -320,6 +336,14 @@ def _logits_like(found: Array, head: LinearHead, Z: Array, scale: float) -> Arra
         logits = logits[:, 1:] - logits[:, :1]
     with np.errstate(over="ignore"):
         return (logits / scale).reshape(found.shape).astype(found.dtype)
+
+
+def _from_logits(model: FrozenModel, outputs: Mapping[str, Array]) -> dict[str, Array]:
+    """The outputs that are computed from the logits, or are the logits."""
+    tail = model.tail()
+    names = {value.name for value in tail.graph.output} if tail is not None else set()
+    names |= {model.logits.name} if model.logits is not None else set()
+    return {name: array for name, array in outputs.items() if name in names}
 
 
 def _giver_of_tail(first: FrozenModel, second: FrozenModel) -> FrozenModel:

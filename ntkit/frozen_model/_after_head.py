@@ -25,7 +25,9 @@ _MOVING = frozenset(["Squeeze", "Unsqueeze", "Transpose"])
 _RESHAPING = _MOVING | {"Flatten", "Reshape"}
 # Each acts on positions (pixels, tokens) and on every channel alike, so that it may as well come
 # before a linear layer as after it.
-_CHOOSING = frozenset(["GlobalAveragePool", "AveragePool", "ReduceMean", "Gather", "Slice"])
+_CHOOSING = frozenset(
+    ["GlobalAveragePool", "AveragePool", "ReduceMean", "Gather", "GatherND", "Slice"]
+)
 _LOOKUP = frozenset(["Gather", "ArrayFeatureExtractor"])  # of a class label by its index
 _THRESHOLDS = frozenset(["Greater", "GreaterOrEqual"])
 
@@ -82,6 +84,8 @@ def data_input(node: ir.Node) -> ir.Value | None:
         return _scaled(node)[0]
     if node.op_type == "Concat" and (single := _complemented(node)) is not None:
         return single
+    if node.op_type in _THRESHOLDS and (len(inputs) < 2 or constant_of(inputs[1]) is None):
+        return None
     if node.op_type in _PASS or node.op_type in _CHOOSING:
         return inputs[0] if inputs else None
     return None
@@ -202,7 +206,7 @@ def _step(walk: _Walk, node: ir.Node, shape: Shape) -> bool:
     """
     op, axes = node.op_type, walk.axes
     if walk.decided:
-        walk.labels = walk.labels or _labels(node)
+        _look_up(walk, node)
     elif op == "QuantizeLinear" and node.inputs[0] is not None:
         if not walk.bent:
             walk.quantised.append(node.inputs[0])
@@ -216,21 +220,46 @@ def _step(walk: _Walk, node: ir.Node, shape: Shape) -> bool:
     elif op in _CHOOSING:
         _choose(walk, node, shape)
     elif op in _BENDING:
+        if op == "TopK" and "largest" in node.attributes and not node.attributes["largest"].value:
+            raise Unclear("comes from TopK of the smallest scores")
         if op in _ALONG_CLASSES and _axis_of(node) % len(axes.sizes) != axes.classes:
             raise Unclear(f"is {op} along another axis than that of the classes")
         walk.bend(op)
         walk.decided = op in _DECIDING
     elif op == "Concat":
+        if axes.n_logits > 1 or walk.bent_by != "Sigmoid" or _axis_of(node) not in (1, -1):
+            raise Unclear("comes from a Concat of scores")
         walk.bend(op)
     elif op in _THRESHOLDS:
         if axes.n_logits > 1:
             raise Unclear(f"comes from {op}, a decision for each of several logits")
+        level = constant_of(node.inputs[1])
+        own = 0.5 if walk.bent_by == "Sigmoid" else 0.0
+        if level is None or level.size != 1 or (walk.bent and walk.bent_by != "Sigmoid"):
+            raise Unclear(f"comes from {op} with a threshold that is not one number")
+        if not np.isclose(level.item(), own):
+            raise Unclear(f"is decided at {level.item():g}, where the head decides at {own:g}")
         walk.decided = True
     elif op in _DECIDING:
-        walk.decided, walk.labels = True, _labels(node)
+        walk.decided = True
+        _look_up(walk, node)
     if walk.logits is None and op in _CHOOSING | _MOVING:
         walk.choosing.append(node)
     return walk.logits is None
+
+
+def _look_up(walk: _Walk, node: ir.Node) -> None:
+    """What becomes of a decision: it is looked up in tables, reshaped or cast, and nothing else."""
+    table = _labels(node)
+    if table is None:
+        if node.op_type not in NO_OPS | _RESHAPING | {"ZipMap", "LabelEncoder"} | _QUANTISED:
+            raise Unclear(f"is decided, and changed by {node.op_type} after that")
+    elif walk.labels is None:
+        walk.labels = table
+    elif node.op_type != "ZipMap":
+        if not all(isinstance(i, int) and 0 <= i < len(table) for i in walk.labels):
+            raise Unclear("is looked up in two tables that do not fit each other")
+        walk.labels = tuple(table[i] for i in walk.labels)
 
 
 def _reshape(axes: _Axes, node: ir.Node, shape: Shape) -> None:
@@ -244,7 +273,10 @@ def _reshape(axes: _Axes, node: ir.Node, shape: Shape) -> None:
     elif node.op_type == "Squeeze":
         given = axes_of(node)
         single = [i for i, n in enumerate(axes.sizes) if i and n == 1]
-        axes.without(single if given is None else given)
+        gone = [axis % len(axes.sizes) for axis in (single if given is None else given)]
+        if axes.classes in gone and len(axes.sizes) > 2:
+            raise Unclear("loses the axis of its one logit together with those of positions")
+        axes.without(gone)
     elif node.op_type == "Unsqueeze":
         rank = len(axes.sizes) + len(axes_of(node) or ())
         for axis in sorted(a % rank for a in axes_of(node) or ()):
@@ -290,13 +322,24 @@ def _choose(walk: _Walk, node: ir.Node, shape: Shape) -> None:
             raise Unclear(f"goes through {op} along the classes, or with padding")
         axes.sizes[2:] = [1] * (rank - 2) if op == "GlobalAveragePool" else _ints(shape, 2, rank)
         return
+    if op == "GatherND":
+        _choose_by_index(axes, node, shape)
+        return
     touched = _touched_axes(node, rank)
-    if touched is None or 0 in touched:
-        raise Unclear(f"goes through {op} over samples, or over axes that are not constant")
+    if touched is None:
+        raise Unclear(f"goes through {op} along axes, or from positions, that are not constant")
+    if 0 in touched:
+        raise Unclear(f"goes through {op} along the first axis, which is that of the samples")
     if axes.classes in touched:
-        if op not in ("Gather", "Slice") or not walk.bent:
+        one = (
+            op == "Gather"
+            and (index := constant_of(node.inputs[1])) is not None
+            and index.size == 1
+        )
+        one = one or (op == "Slice" and _ints(shape, axes.classes, axes.classes + 1) == [1])
+        if not (one and walk.bent_by == "Softmax" and axes.n_logits == 2):
             raise Unclear(f"goes through {op} over the classes")
-        walk.decided = True  # the probability of one class, say
+        walk.decided = True  # the probability of one of two classes
     elif op == "ReduceMean":
         keep = node.attributes["keepdims"].as_int() if "keepdims" in node.attributes else 1
         for axis in touched:
@@ -315,11 +358,25 @@ def _choose(walk: _Walk, node: ir.Node, shape: Shape) -> None:
             axes.sizes[axis] = _ints(shape, axis, axis + 1)[0]
 
 
+def _choose_by_index(axes: _Axes, node: ir.Node, shape: Shape) -> None:
+    """One position of each sample, as the model finds it: its last token, say."""
+    last = len(axes.sizes) - 1
+    if (
+        axes.classes != last
+        or shape is None
+        or len(shape) != 2
+        or node.attributes.get("batch_dims")
+    ):
+        raise Unclear("goes through GatherND, which may choose more than a position")
+    axes.sizes, axes.classes = [axes.sizes[0], axes.sizes[last]], 1
+
+
 def _touched_axes(node: ir.Node, rank: int) -> list[int] | None:
     if node.op_type == "Gather":
         given: Any = (_axis_of(node),)
     elif node.op_type == "Slice" and "axes" not in node.attributes:
-        given = constant_of(node.inputs[3]) if len(node.inputs) > 3 else None
+        constant = all(v is None or constant_of(v) is not None for v in node.inputs[1:])
+        given = constant_of(node.inputs[3]) if constant and len(node.inputs) > 3 else None
     else:
         given = axes_of(node)
     return None if given is None else [int(axis) % rank for axis in given]

@@ -27,6 +27,7 @@ _ARITHMETIC: dict[str, Callable[..., Any]] = {
     "Neg": np.negative,
     "Abs": np.abs,
     "Sqrt": np.sqrt,
+    "Exp": np.exp,
 }
 _REDUCTIONS: dict[str, Callable[..., Any]] = {
     "ReduceL2": lambda x, **over: np.sqrt((x * x).sum(**over)),
@@ -231,4 +232,5 @@ def _array(tensor: ir.TensorProtocol) -> Array:
     array = tensor.numpy()
     if array.dtype.kind in "fiubcOUS":
         return array
-    return array.astype(np.float32)  # bfloat16 and the like
+    floating = tensor.dtype.is_floating_point()  # bfloat16 and the like; else integers of 4 bits
+    return array.astype(np.float32 if floating else np.int8)

@@ -33,8 +33,11 @@ def body_of(
     if head.layer.rank == 2:
         proto = _model_of(view, model)
     else:
-        graph = view.clone()
-        graph.outputs[0] = _chosen(graph, graph.outputs[0], head)
+        found = _found_by_the_model(head)
+        graph = extract_up_to(model.graph, [*outputs, *found]).clone()
+        copies = dict(zip(map(id, found), graph.outputs[len(outputs) :], strict=True))
+        del graph.outputs[len(outputs) :]
+        graph.outputs[0] = _chosen(graph, graph.outputs[0], head, copies)
         proto = _model_of(graph, model)
     for value, rank, width in zip(
         proto.graph.output, (2, head.after.rank), (n_neurons, n_logits), strict=False
@@ -53,7 +56,13 @@ def tail_of(model: ir.Model, head: Head) -> onnx.ModelProto | None:
     return proto
 
 
-def _chosen(graph: ir.Graph, value: ir.Value, head: Head) -> ir.Value:
+def _found_by_the_model(head: Head) -> list[ir.Value]:
+    """Positions that the model computes, such as that of the last token."""
+    inputs = [v for node in head.after.choosing for v in node.inputs[1:] if v is not None]
+    return list({id(v): v for v in inputs if constant_of(v) is None}.values())
+
+
+def _chosen(graph: ir.Graph, value: ir.Value, head: Head, copies: dict[int, ir.Value]) -> ir.Value:
     """The embedding of the sample, by the operators that choose from the logits' positions."""
     dtype = value.type
     for number, node in enumerate(head.after.choosing):
@@ -61,7 +70,7 @@ def _chosen(graph: ir.Graph, value: ir.Value, head: Head) -> ir.Value:
         for index, old in enumerate(node.inputs[1:], start=1):
             constant = constant_of(old)
             if constant is None or old is None:
-                inputs.append(None)
+                inputs.append(copies.get(id(old)))
                 continue
             name = f"{EMBEDDING}.{number}.{index}"
             new = ir.val(name, const_value=ir.tensor(constant, dtype=dtype_of(old), name=name))

@@ -119,6 +119,11 @@ def _lead_past_quantisation(graph: ir.Graph, scores: ir.Value) -> None:
     """Lead scores past what quantised the old ones: its range would cut new ones off."""
     quantisers = [use.node for use in scores.uses() if use.node.op_type == "QuantizeLinear"]
     for quantiser in quantisers:
+        if quantiser.outputs[0].is_graph_output():
+            raise InputError(
+                f"The model's output {quantiser.outputs[0].name!r} is of quantised logits, whose "
+                "range is the old head's; debias the float model and quantise the result."
+            )
         for use in [*quantiser.outputs[0].uses()]:
             if use.node.op_type != "DequantizeLinear":
                 raise InputError(
@@ -306,6 +311,8 @@ def _keeps_last_axis(node: ir.Node) -> bool:
 
 def _refuse_fixed_width(head: Head, before: int, after: int) -> None:
     mend = f"give it a head of {max(2, before)} classes, or export the model without that operator"
+    if head.after.rank != 2:
+        raise InputError(f"The model's logits have {head.after.rank} axes; {mend}.")
     if head.after.choosing and any(
         value.is_graph_output() or len(value.uses()) > 1 for value in _between(head)
     ):

@@ -92,6 +92,10 @@ def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
         raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
     if len(set(outputs)) < len(outputs):
         raise ModelError(f"{path} names an output twice; give each output a name of its own.")
+    if proto.graph.sparse_initializer:
+        raise ModelError(
+            f"{path} keeps sparse weights, which ntkit does not read; store them dense."
+        )
     kinds = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
     for value in proto.graph.output:
         if kinds.get(value.name, kind := value.type.tensor_type.elem_type) != kind:

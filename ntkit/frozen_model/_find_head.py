@@ -14,7 +14,7 @@ from ntkit.exceptions import HeadNotFoundError
 from ntkit.frozen_model._after_head import PROBABILITIES, AfterHead, Unclear, data_input, follow
 from ntkit.frozen_model._constants import constant_of
 from ntkit.frozen_model._graph import Shapes
-from ntkit.frozen_model._linear_layer import NO_OPS, LinearLayer, read_layer
+from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, LinearLayer, read_layer
 
 __all__ = ["Head", "find_head", "head_at"]
 
@@ -60,6 +60,7 @@ class _Blocked:
 
     output: str
     reason: str
+    after_a_layer: bool = False
 
 
 def find_head(model: ir.Model, logits: str | None = None) -> Head:
@@ -72,18 +73,14 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
     """
     shape_of = Shapes(model)
     found = [_walk_back(output, shape_of) for output in model.graph.outputs]
+    _refuse_ambiguous(found)
     starts = found
     if logits is not None:
         starts = [_walk_back(_named(model.graph, logits), shape_of)]
         found = found + starts
     heads = _last(_distinct(starts))
     if not heads:
-        blocked = [f"{f.output!r} {f.reason}" for f in starts if isinstance(f, _Blocked)]
-        reasons = "; ".join(blocked[:_MOST_NAMED]) + "; …" * (len(blocked) > _MOST_NAMED)
-        raise HeadNotFoundError(
-            f"No linear last layer was found: {reasons}. Name the logits with --logits NAME "
-            "(logits= in Python), or, for a backbone without a head, --embedding NAME."
-        )
+        raise HeadNotFoundError(_no_head(starts))
     return _as_the_outputs_show_it(_only(heads), found)
 
 
@@ -107,8 +104,49 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
         return head
     shape_of = Shapes(model)
     found = [_walk_back(output, shape_of) for output in model.graph.outputs]
+    _refuse_ambiguous(found)
     heads = [head for head in _distinct(found) if _reads(head, embedding)]
     return _as_the_outputs_show_it(_only(heads), found) if heads else None
+
+
+def _no_head(blocked: list[Head | _Blocked]) -> str:
+    """What stands between the outputs and a linear layer, and the mend."""
+    outputs: dict[str, list[str]] = {}
+    for one in blocked:
+        if isinstance(one, _Blocked):
+            outputs.setdefault(one.reason, []).append(repr(one.output))
+    told = [
+        f"{', '.join(names[:_MOST_NAMED])} {reason}"
+        for reason, names in list(outputs.items())[:_MOST_NAMED]
+    ]
+    reasons = "; ".join(told) + "; …" * (len(outputs) > _MOST_NAMED)
+    if all(isinstance(one, _Blocked) and one.after_a_layer for one in blocked):
+        return (
+            f"No linear last layer was found: {reasons}. Export the model without what comes "
+            "between its last layer and that."
+        )
+    return (
+        f"No linear last layer was found: {reasons}. Name the logits with --logits NAME "
+        "(logits= in Python), or, for a backbone without a head, --embedding NAME."
+    )
+
+
+def _refuse_ambiguous(found: list[Head | _Blocked]) -> None:
+    """Refuse a model whose outputs contradict each other about its head."""
+    signs: dict[int, bool] = {}
+    for one in found:
+        if isinstance(one, Head) and signs.setdefault(id(_product(one)), one.after.scale > 0) != (
+            one.after.scale > 0
+        ):
+            raise HeadNotFoundError(
+                f"The outputs take the logits {one.after.logits.name!r} with both signs; export "
+                "the model with one of them."
+            )
+        if isinstance(one, _Blocked) and isinstance(one.reason, Ambiguous):
+            raise HeadNotFoundError(
+                f"The head cannot be exchanged: {one.output!r} {one.reason}; export the model "
+                "without that output."
+            )
 
 
 def _only(heads: list[Head]) -> Head:
@@ -171,15 +209,23 @@ def _walk_back(start: ir.Value, shape_of: Shapes) -> Head | _Blocked:
                 layer = _with_rank(layer, shape_of)
                 return Head(layer, follow(layer, path[::-1], shape_of))
             except Unclear as reason:
-                return _Blocked(name, str(reason))
+                return _Blocked(name, str(reason), after_a_layer=True)
         if len(path) > _MOST_STEPS:
             return _Blocked(name, f"comes from more than {_MOST_STEPS} operators after any layer")
         path.append((node, value))
         before = data_input(node)
         if before is None:
-            return _Blocked(name, f"comes from {node.op_type} (node {node.name!r}), not linear")
+            return _Blocked(name, _not_linear(node))
         value = before
     return _Blocked(name, "is an input or a constant")
+
+
+def _not_linear(node: ir.Node) -> str:
+    """Name the operator a walk ended at."""
+    computed = [v for v in node.inputs if v is not None and constant_of(v) is None]
+    if node.op_type in ("Add", "Sum", "Sub") and len(computed) > 1:
+        return f"comes from {node.op_type} (node {node.name!r}) of two computed tensors, not linear"
+    return f"comes from {node.op_type} (node {node.name!r}), not linear"
 
 
 def _with_rank(layer: LinearLayer, shape_of: Shapes) -> LinearLayer:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ntkit.frozen_model._constants import constant_of
 from ntkit.frozen_model._graph import is_standard
 
-__all__ = ["NO_OPS", "LinearLayer", "read_layer"]
+__all__ = ["NO_OPS", "Ambiguous", "LinearLayer", "read_layer"]
 
 Array = NDArray[Any]
 
@@ -22,6 +22,12 @@ _UNREADABLE = frozenset(
     ["QGemm", "QLinearMatMul", "QLinearConv", "MatMulInteger", "ConvInteger", "MatMulNBits"]
 )
 _FUSED = frozenset(["FusedGemm", "FusedMatMul", "FusedConv", "NhwcFusedConv"])
+
+
+class Ambiguous(str):
+    """A reason that holds whatever other outputs show: there is no one head to exchange."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def read_layer(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
             f"comes from {_named(node)}, a linear model on the inputs themselves: there are no "
             "neurons to silence; fit an ntkit estimator on these inputs instead"
         )
-    if node.op_type == "Add" and len(node.inputs) == 2 and is_standard(node):
+    if node.op_type in ("Add", "Sum") and len(node.inputs) == 2 and is_standard(node):
         return _with_added_bias(value, node)
     return _product(value, node)
 
@@ -109,7 +115,9 @@ def _with_added_bias(value: ir.Value, node: ir.Node) -> LinearLayer | str | None
         if not isinstance(layer, LinearLayer):
             return layer
         if not _read_once(node.inputs[data_index], product):
-            return f"comes from {_named(product)} whose product is read before its bias is added"
+            return Ambiguous(
+                f"comes from {_named(product)} whose product is read before its bias is added"
+            )
         added = _one_per_row(bias, layer)
         if added is None:
             return f"comes from an Add of shape {bias.shape} after {product.op_type}, not a bias"
@@ -161,9 +169,10 @@ def _conv(value: ir.Value, node: ir.Node) -> LinearLayer | str:
         return f"comes from {_named(node)} whose bias is not a constant"
     ones = all(n == 1 for n in (*array.shape[2:], *attribute.get("strides", ())))
     if not ones or attribute.get("group", 1) != 1 or any(attribute.get("pads", ())):
+        how = ", ".join(f"{key} {value}" for key, value in attribute.items())
         return (
-            f"comes from {_named(node)} with a kernel of {array.shape[2:]}, which mixes positions; "
-            "only a 1×1 convolution is a linear layer"
+            f"comes from {_named(node)} with a kernel of {array.shape[2:]} ({how}), which mixes "
+            "positions or keeps channels apart; only a plain 1×1 convolution is a linear layer"
         )
     array = _float(array.reshape(array.shape[:2]))
     bias = np.zeros(len(array), np.float32) if offset is None else _float(offset.ravel())

@@ -316,7 +316,7 @@ def test_logits_with_axes_of_length_one(zoo, flat, tmp_path):
 def test_a_change_after_the_logits_fails(zoo, tmp_path):
     def saved(name, temperature, axis):
         graph = zoo.classifier(K, output=False)
-        graph.constant("offset", np.asarray([0, temperature, 0]))
+        graph.constant("offset", np.asarray([1, temperature, 1]))
         graph.add("Softmax", ["logits"], "p", axis=axis)
         graph.add("Mul", ["p", "offset"], "scaled")
         graph.add("ArgMax", ["scaled"], "l", axis=1, keepdims=0)

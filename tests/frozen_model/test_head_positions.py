@@ -119,6 +119,25 @@ def token_mean(g, W, b):
     g.add("ReduceMean", ["scores"], "logits", axes=[1], keepdims=0)
 
 
+def token_found(g, W, b):
+    """The token the model itself looks for, as decoders choose the last that is no padding."""
+    g.add("MatMul", ["z", g.constant("w", W.T)], "scores0")
+    g.add("Add", ["scores0", g.constant("b", b)], "scores")
+    g.add("ReduceSum", ["x", g.constant("last", [2], np.int64)], "sums", keepdims=0)
+    g.add("ArgMax", ["sums"], "where", axis=1, keepdims=1)
+    g.add("Shape", ["where"], "shape", end=1)
+    g.add("Squeeze", ["shape"], "n")
+    zero, one = g.constant("zero", 0, np.int64), g.constant("one", 1, np.int64)
+    g.add("Range", [zero, "n", one], "samples")
+    g.add("Unsqueeze", ["samples", g.constant("axis", [1], np.int64)], "rows")
+    g.add("Concat", ["rows", "where"], "index", axis=1)
+    g.add("GatherND", ["scores", "index"], "logits")
+
+
+def found_token(z):
+    return z[np.arange(len(z)), tokens().sum(axis=2).argmax(axis=1)]
+
+
 FORMS = {
     conv_then_pool: mean,
     conv_then_reduce: mean,
@@ -130,6 +149,7 @@ FORMS = {
     one_pixel: lambda z: z[:, :, 1, 2],
     token_0: lambda z: z[:, 0],
     token_2_kept: lambda z: z[:, 2],
+    token_found: found_token,
     token_mean: lambda z: z.mean(axis=1),
 }
 
@@ -277,7 +297,7 @@ weights = np.random.default_rng(1).normal(size=(K, D)), np.ones(K)
         (per_token, "scores every position"),
         (every_pixel_a_class, "several positions"),
         (two_tokens, "several positions"),
-        (mean_over_samples, "over samples"),
+        (mean_over_samples, "which is that of the samples"),
         (mean_over_classes, "over the classes"),
         (padded_mean, "padding"),
         (largest_pixel, "GlobalMaxPool"),

@@ -1,0 +1,29 @@
+"""ntkit merge: the parts of an embedding store into one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntkit.cli import _options as o
+from ntkit.extraction import EmbeddingStore
+
+
+def command(
+    parts: Annotated[list[Path], typer.Argument(help="All the parts of one store, in any order.")],
+    out: o.Out,
+    force: o.Force = False,
+    json: o.Json = False,
+) -> None:
+    """Join the parts of a store that several machines embedded; the bytes are those of one run.
+
+    Example: ntkit merge part1.store part2.store part3.store -o train.store
+    """
+    store = EmbeddingStore.merge(parts, out, force=force)
+    rows, neurons = store.X.shape
+    if json:
+        o.print_json({"store": str(out), "rows": rows, "neurons": neurons, "parts": len(parts)})
+        return
+    typer.echo(f"{out}: {rows} embeddings of {neurons} neurons, from {len(parts)} parts.")

@@ -1,0 +1,228 @@
+"""Fill a store: start it or go on with it, row range by row range."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.exceptions import InputError
+from ntkit.extraction._store_manifest import (
+    IDENTITY,
+    MANIFEST,
+    difference,
+    read_manifest,
+    replace_file,
+    write_manifest,
+)
+from ntkit.extraction._store_rows import RowFile
+
+__all__ = ["EMBEDDINGS", "Job", "Progress", "fill_store"]
+
+Array = NDArray[Any]
+Progress = Callable[[int, int], object]
+EMBEDDINGS = "embeddings.npy"
+_OWN = re.compile(r"\.?(embeddings(-\d{5,})?|labels|groups|ids)\.npy|\.?head\.npz")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a store is to hold.
+
+    Parameters
+    ----------
+    identity : dict
+        What must match to go on with an unfinished store.
+    facts : dict
+        What the manifest says besides.
+    files : callable of (first_row, rows) giving dict of str to (array or dict of arrays)
+        Labels and the like, by file name, for a range of rows.
+    settings : callable giving dict
+        Run settings, asked for when a store is started; a resumed one keeps its own.
+    row_range : callable of (settings) giving (first_row, rows)
+        The rows of the whole that this store holds.
+    batches : callable of (start, stop, settings) giving generator of arrays
+        Embeddings of a range of rows of the whole.
+    """
+
+    identity: dict[str, Any]
+    facts: dict[str, Any]
+    files: Callable[[int, int], dict[str, Any]]
+    settings: Callable[[], dict[str, Any]]
+    row_range: Callable[[dict[str, Any]], tuple[int, int]]
+    batches: Callable[[int, int, dict[str, Any]], Generator[Array, None, None]]
+
+    @cached_property
+    def started(self) -> dict[str, Any]:
+        """The manifest of a store that is just started."""
+        run = self.settings()
+        first, rows = self.row_range(run)
+        position = {"first_row": first, "rows": rows, "finished_rows": 0}
+        return {**self.facts, **self.identity, "run": run, **position}
+
+
+def fill_store(
+    path: Path, job: Job, *, checkpoint_rows: int, force: bool, progress: Progress | None
+) -> None:
+    """Start a store, or go on with an unfinished one, and finish it."""
+    if checkpoint_rows < 1:
+        raise InputError(f"checkpoint_rows must be at least 1; got {checkpoint_rows}.")
+    if _unfinished(path, job, force) is None:
+        _ = job.started  # refuse before anything is touched
+    with _disk(path):
+        path.mkdir(parents=True, exist_ok=True)
+        rows = RowFile(path / EMBEDDINGS)
+    with rows:
+        manifest = _unfinished(path, job, force)  # again: now nobody else writes
+        if manifest is None:
+            manifest = dict(job.started)
+            with _disk(path):
+                _begin(path, manifest, job, rows)
+        else:
+            _take_up(path, manifest, rows)
+        _fill(path, manifest, job, rows, checkpoint_rows, progress)
+
+
+def _unfinished(path: Path, job: Job, force: bool) -> dict[str, Any] | None:
+    """Return the manifest to go on with; None to start anew."""
+    with _disk(path):
+        _refuse_other_files(path)
+        manifest = None if force else read_manifest(path)
+    if manifest is None:
+        return None
+    different = difference(manifest, job.identity, IDENTITY)
+    if different is not None:
+        field, before, now = different
+        raise InputError(
+            f"{path} was made with another {field} ({before!r}, now {now!r}); choose another name "
+            "or pass --force."
+        )
+    if manifest["finished_rows"] == manifest["rows"]:
+        raise InputError(f"{path} is finished already; choose another name or pass --force.")
+    return manifest if manifest["finished_rows"] else None
+
+
+def _refuse_other_files(path: Path) -> None:
+    if not path.exists() or (path / MANIFEST).is_file():
+        return
+    if not path.is_dir() or not all(_leftover(file) for file in path.iterdir()):
+        raise InputError(f"{path} exists and is not an embedding store; choose another name.")
+
+
+def _leftover(file: Path) -> bool:
+    """Whether this is what an extraction leaves that was killed before it had a manifest."""
+    if file.name == EMBEDDINGS:
+        return file.is_file() and not file.stat().st_size
+    return file.name == f".{MANIFEST}"
+
+
+def _begin(path: Path, manifest: dict[str, Any], job: Job, rows: RowFile) -> None:
+    """Write everything but the embeddings; nothing of a store that was there before survives."""
+    write_manifest(path, manifest)  # first: from now on the folder is an unfinished store
+    for file in list(path.iterdir()):
+        if _OWN.fullmatch(file.name) and file.name != EMBEDDINGS:
+            file.unlink()
+    rows.renew()
+    for name, content in job.files(manifest["first_row"], manifest["rows"]).items():
+        written = BytesIO()
+        if isinstance(content, dict):
+            np.savez(written, **content)
+        else:
+            np.save(written, content)
+        replace_file(path / name, written.getbuffer())
+
+
+def _take_up(path: Path, manifest: dict[str, Any], rows: RowFile) -> None:
+    try:
+        rows.resume()
+        if [*(rows.shape or ())] != manifest.get("shape"):
+            raise ValueError(f"{EMBEDDINGS} has the shape {rows.shape}")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); embed again with --force.") from error
+
+
+def _fill(
+    path: Path,
+    manifest: dict[str, Any],
+    job: Job,
+    rows: RowFile,
+    checkpoint_rows: int,
+    progress: Progress | None,
+) -> None:
+    first, window = manifest["first_row"], manifest["run"]["window"]
+    done, stop = first + manifest["finished_rows"], first + manifest["rows"]
+    with closing(job.batches(done, stop, manifest["run"])) as batches:
+        for batch in batches:
+            _put(path, manifest, rows, done, _as_stored(batch, manifest["dtype"], done))
+            done += len(batch)
+            due = done - first - manifest["finished_rows"] >= checkpoint_rows
+            if done == stop or (due and done % window == 0):  # where a later run may start
+                _checkpoint(path, manifest, rows, done - first)
+                if progress is not None:
+                    progress(done - first, manifest["rows"])
+    if done != stop:
+        raise InputError(f"The embedder stopped at row {done} of {stop}; check the inputs.")
+
+
+def _put(path: Path, manifest: dict[str, Any], rows: RowFile, row: int, batch: Array) -> None:
+    first, stop = manifest["first_row"], manifest["first_row"] + manifest["rows"]
+    if row + len(batch) > stop:
+        raise InputError(f"The embedder gave more than {stop} rows; check the inputs.")
+    with _disk(path):
+        if rows.shape is None:
+            rows.create((manifest["rows"], batch.shape[1]), batch.dtype)
+        shape = rows.shape or (0, 0)
+        if (batch.shape[1], batch.dtype) != (shape[1], rows.dtype):
+            raise InputError(
+                f"From row {row} on, there are {batch.shape[1]} neurons in {batch.dtype} instead "
+                f"of {shape[1]} in {rows.dtype}; embed again with --force."
+            )
+        rows.write(row - first, batch)
+
+
+def _checkpoint(path: Path, manifest: dict[str, Any], rows: RowFile, finished: int) -> None:
+    with _disk(path):
+        rows.flush()
+        manifest["finished_rows"] = finished
+        manifest |= {"shape": [*(rows.shape or ())], "stored_dtype": str(rows.dtype)}
+        write_manifest(path, manifest)
+
+
+def _as_stored(batch: Array, dtype: str | None, row: int) -> Array:
+    if dtype is None or batch.dtype == dtype:
+        return batch
+    with np.errstate(over="ignore"):
+        stored = batch.astype(dtype)
+    bad = np.flatnonzero(~np.isfinite(stored).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"Row {row + bad[0]} holds {np.abs(batch[bad[0]]).max():.6g}, more than the "
+            f"{np.finfo(stored.dtype).max:.6g} that {dtype} can hold; store it as "
+            f"{'float32' if dtype == 'float16' else 'computed, without a dtype'}."
+        )
+    return stored
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Turn what a disk can raise into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        if error.errno in _FULL:
+            raise InputError(
+                f"There is no room for {path} ({reason}); make room and run the same command "
+                "again, which goes on where this one stopped."
+            ) from error
+        raise InputError(f"{path} cannot be written ({reason}); choose another place.") from error

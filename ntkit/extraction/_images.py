@@ -5,17 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from ntkit.exceptions import InputError
 from ntkit.frozen_model import FrozenModel
 
-__all__ = ["ImageFiles", "ImagePreprocessing", "decode"]
+__all__ = ["ImageFiles", "ImagePreprocessing", "decode", "image_extensions"]
+
+# Pillow opens these by running another program, or not at all.
+_NO_PICTURES = frozenset(["BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"])
+_ORIENTATION = 0x0112  # the EXIF tag, and how to turn an image that has it upright
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @dataclass(frozen=True)
@@ -178,7 +192,8 @@ class ImagePreprocessing:
         Parameters
         ----------
         image : PIL.Image.Image
-            Of any mode but those of 32 bits a channel; its EXIF orientation is applied.
+            Of any mode but those of 32 bits a channel; its EXIF orientation is applied, and
+            transparency ignored, as torchvision's loader does.
 
         Returns
         -------
@@ -190,8 +205,10 @@ class ImagePreprocessing:
         InputError
             If the image is smaller than the crop, or its pixels have 32 bits.
         """
-        image = _eight_bits(ImageOps.exif_transpose(image))
-        image = image.convert("L" if self.channels == 1 else "RGB")
+        orientation = _orientation(image)
+        image = _in_colours(_eight_bits(image), "L" if self.channels == 1 else "RGB")
+        if orientation in _TURNS:
+            image = image.transpose(_TURNS[orientation])
         if self.resize is not None:
             image = image.resize(_target(image.size, self.resize), Image.Resampling(self.resample))
         pixels = np.asarray(image, dtype=np.float32)
@@ -276,18 +293,49 @@ def decode(path: Path) -> Image.Image:
         If it is no image, or a broken one.
     """
     try:
-        with Image.open(path) as image:
+        if not path.is_file():
+            raise OSError("it is no file")  # a pipe would be waited for
+        with Image.open(path, formats=_formats()) as image:
             image.load()
-            return image.copy() if image.format is None else image
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+            return image
+    except Exception as error:  # every decoder of Pillow's has its own way to fail
         raise InputError(
             f"{path} cannot be decoded as an image ({error}); remove it or pass --skip-bad."
         ) from error
 
 
+@cache
+def image_extensions() -> frozenset[str]:
+    """Extensions of image files, in lower case."""
+    known = Image.registered_extensions().items()
+    return frozenset(extension for extension, kind in known if kind in _formats())
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Names of the kinds of files that Pillow opens by itself."""
+    Image.init()
+    return tuple(kind for kind in Image.ID if kind not in _NO_PICTURES)
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # damaged metadata of a sound image: viewers show it as it is stored
+        return None
+    return orientation if isinstance(orientation, int) else None
+
+
+def _in_colours(image: Image.Image, mode: str) -> Image.Image:
+    """Convert to grey or RGB; Pillow warns where it drops the transparency of a palette."""
+    if image.mode in ("P", "PA") and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert(mode)
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit pixels to 0 … 255; Pillow's own conversion clips them."""
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         return Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise InputError("its pixels have 32 bits and no known range; save it with 8 or 16 bits.")

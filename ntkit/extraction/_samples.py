@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import csv
+import os
 import re
+import unicodedata
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from ntkit.exceptions import InputError
-from ntkit.extraction._images import ImageFiles, ImagePreprocessing, decode
+from ntkit.extraction._images import ImageFiles, ImagePreprocessing, decode, image_extensions
 from ntkit.extraction._store import EmbeddingStore
+from ntkit.extraction._tables import TABLES, Table, read_table
+from ntkit.extraction._text import TextPreprocessing, Texts
 
 __all__ = ["Samples", "read_samples"]
 
@@ -43,6 +45,8 @@ class Samples:
         How X was made, for a store's manifest.
     skipped : tuple of pathlib.Path
         Files left out because they cannot be decoded.
+    ids : ndarray of str, shape (N,), or None
+        Image files, relative to their folder.
 
     Examples
     --------
@@ -59,6 +63,7 @@ class Samples:
     embedded: bool = False
     preprocessing: dict[str, Any] | None = None
     skipped: tuple[Path, ...] = ()
+    ids: Array | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -67,7 +72,8 @@ class Samples:
 def read_samples(
     path: str | Path,
     *,
-    preprocessing: ImagePreprocessing | None = None,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    text_column: str | None = None,
     label_column: str = "label",
     group_column: str = "group",
     skip_bad: bool = False,
@@ -80,9 +86,12 @@ def read_samples(
         An image folder with one subfolder per class (group labels, if any, in a ``metadata.csv``
         with the columns ``file_name`` and ``group``); an ``.npz`` file with ``X``, ``y`` and
         perhaps ``groups``, or a folder or ``X.npy`` with ``y.npy`` (and ``groups.npy``) beside
-        it; a ``.csv`` table of numeric columns; or an embedding store.
-    preprocessing : ImagePreprocessing, optional
-        For images; required there.
+        it; a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` table of texts or of numeric columns;
+        or an embedding store.
+    preprocessing : ImagePreprocessing or TextPreprocessing, optional
+        For images and texts; required there. With a TextPreprocessing a table holds texts.
+    text_column : str, optional
+        Column of a table that holds the texts; by default ``text``, or the only one that does.
     label_column, group_column : str
         Columns of a table, or of ``metadata.csv``.
     skip_bad : bool
@@ -91,12 +100,15 @@ def read_samples(
     Returns
     -------
     Samples
-        Images are decoded as they are used; a ``.npy`` file or store is mapped, not read.
+        Images are decoded, and texts tokenised, as they are used; a ``.npy`` file or store is
+        mapped, not read.
 
     Raises
     ------
     InputError
         If the data cannot be read; the message names the file, row or column.
+    MissingDependencyError
+        If the file is a Parquet file and the package pyarrow is not installed.
 
     Examples
     --------
@@ -116,7 +128,8 @@ def read_samples(
     if path.is_dir():
         if EmbeddingStore.is_store(path):
             store = EmbeddingStore.open(path)
-            return Samples(store.X, store.y, store.groups, embedded=True)
+            ids = getattr(store, "ids", None)
+            return Samples(store.X, store.y, store.groups, embedded=True, ids=ids)
         if (path / "X.npy").exists():
             return _arrays(path / "X.npy")
         return _image_folder(path, preprocessing, group_column, skip_bad)
@@ -124,22 +137,31 @@ def read_samples(
         return _npz(path)
     if path.suffix == ".npy":
         return _arrays(path)
-    if path.suffix == ".csv":
-        return _table(path, label_column, group_column)
+    if path.suffix.lower() in TABLES:
+        table = read_table(path)
+        if text_column is not None or isinstance(preprocessing, TextPreprocessing):
+            return _texts(table, preprocessing, text_column, label_column, group_column)
+        return _numbers(table, label_column, group_column)
     raise InputError(
-        f"{path} is none of: an image folder, .npz, X.npy with y.npy, .csv, an embedding store."
+        f"{path} is none of: an image folder, .npz, X.npy with y.npy, {', '.join(TABLES)}, an "
+        "embedding store."
     )
 
 
+# -- images -------------------------------------------------------------------------------------
+
+
 def _image_folder(
-    path: Path, preprocessing: ImagePreprocessing | None, group_column: str, skip_bad: bool
+    path: Path,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+    group_column: str,
+    skip_bad: bool,
 ) -> Samples:
-    if preprocessing is None:
+    if not isinstance(preprocessing, ImagePreprocessing):
         raise InputError(f"{path} is an image folder; say how images are preprocessed.")
-    extensions = Image.registered_extensions()
     files, labels = list[Path](), list[str]()
     for folder in sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in extensions)
+        images = sorted(_images_in(folder))
         if not images:
             raise InputError(f"The class folder {folder} holds no images; fill or remove it.")
         files += images
@@ -152,15 +174,38 @@ def _image_folder(
     files = [files[i] for i in kept]
     if not files:
         raise InputError(f"None of the {len(labels)} images in {path} can be decoded.")
-    y = _as_classes(np.asarray([labels[i] for i in kept]))
-    groups = _groups_of(path, files, group_column)
+    names = [file.relative_to(path).as_posix() for file in files]
     return Samples(
         ImageFiles(files, preprocessing),
-        y,
-        groups,
+        _as_classes(np.asarray([_as_text(labels[i]) for i in kept])),
+        _groups_of(path, names, group_column),
         preprocessing=preprocessing.as_dict(),
         skipped=skipped,
+        ids=np.asarray([_as_text(name) for name in names]),
     )
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """Image files of a class, in links to folders too, each folder once; hidden ones left out."""
+    extensions, seen, images = image_extensions(), set[str](), list[Path]()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(root)
+        folders[:] = sorted(f for f in folders if not f.startswith("."))
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        images += [
+            Path(root, name)
+            for name in names
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in extensions
+        ]
+    return images
+
+
+def _as_text(name: str) -> str:
+    """A file name as text that can be written; bytes that are no UTF-8 are spelt out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _decodes(path: Path) -> bool:
@@ -171,23 +216,31 @@ def _decodes(path: Path) -> bool:
     return True
 
 
-def _groups_of(path: Path, files: list[Path], group_column: str) -> Array | None:
-    table = path / "metadata.csv"
-    if not table.exists():
+def _groups_of(path: Path, names: list[str], group_column: str) -> Array | None:
+    file = path / "metadata.csv"
+    if not file.exists():
         return None
-    rows = _read_csv(table)
-    if group_column not in rows[0]:
+    table = read_table(file)
+    if group_column not in table.columns:
         return None
-    if "file_name" not in rows[0]:
-        raise InputError(f"{table} has no column 'file_name'.")
-    group_of = {row["file_name"]: row[group_column] for row in rows}
-    if len(group_of) < len(rows):
-        raise InputError(f"{table} names a file twice; leave one row per file.")
-    names = [file.relative_to(path).as_posix() for file in files]
-    missing = [name for name in names if name not in group_of]
+    if "file_name" not in table.columns:
+        raise InputError(f"{file} has no column 'file_name'.")
+    listed = map(_composed, table.columns["file_name"])
+    group_of = dict(zip(listed, table.labels(group_column, "group"), strict=True))
+    if len(group_of) < len(table):
+        raise InputError(f"{file} names a file twice; leave one row per file.")
+    missing = [name for name in names if _composed(name) not in group_of]
     if missing:
-        raise InputError(f"{table} has no row for {missing[0]!r}.")
-    return np.asarray([group_of[name] for name in names])
+        raise InputError(f"{file} has no row for {missing[0]!r}.")
+    return np.asarray([group_of[_composed(name)] for name in names])
+
+
+def _composed(name: str) -> str:
+    """One spelling of letters with accents: file systems and spreadsheets differ."""
+    return unicodedata.normalize("NFC", name)
+
+
+# -- arrays -------------------------------------------------------------------------------------
 
 
 def _npz(path: Path) -> Samples:
@@ -226,56 +279,61 @@ def _arrays(path: Path) -> Samples:
         raise InputError(f"{found} is not a readable .npy file: {error}.") from error
 
 
-def _table(path: Path, label_column: str, group_column: str) -> Samples:
-    rows = _read_csv(path)
-    if label_column not in rows[0]:
-        raise InputError(
-            f"{path} has no column {label_column!r}; its columns are {list(rows[0])}. Name it with "
-            "--label-column."
-        )
-    columns = [name for name in rows[0] if name not in (label_column, group_column)]
-    if not columns:
-        raise InputError(f"{path} has no columns besides {label_column!r}; add the inputs.")
-    X = np.empty((len(rows), len(columns)), dtype=np.float32)
-    for j, name in enumerate(columns):
-        for i, row in enumerate(rows):
-            try:
-                X[i, j] = float(row[name])
-            except ValueError:
-                raise InputError(
-                    f"{path}, row {i + 2}: {row[name]!r} in column {name!r} is not a number."
-                ) from None
-    unlabelled = [i for i, row in enumerate(rows) if not row[label_column]]
-    if unlabelled:
-        raise InputError(
-            f"{path}, row {unlabelled[0] + 2} has no label in {label_column!r}; fill it or remove "
-            "the row."
-        )
-    y = _as_classes(np.asarray([row[label_column] for row in rows]))
-    groups = np.asarray([row[group_column] for row in rows]) if group_column in rows[0] else None
-    return _checked(path, X, y, groups)
+# -- tables -------------------------------------------------------------------------------------
 
 
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restkey="", restval="")
-            header, rows = list(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a readable CSV table: {error}.") from error
-    if not rows:
-        raise InputError(f"{path} has no rows.")
-    if len(set(header)) < len(header):
-        raise InputError(f"{path} has two columns of one name in {header}; rename one.")
-    for i, row in enumerate(rows):
-        if "" in row.keys() - set(header):
-            raise InputError(f"{path}, row {i + 2} has more cells than the {len(header)} columns.")
-    return rows
+def _numbers(table: Table, label_column: str, group_column: str) -> Samples:
+    y, groups = _labels_of(table, label_column, group_column)
+    names = [name for name in table.columns if name not in (label_column, group_column)]
+    if not names:
+        raise InputError(f"{table.path} has no columns besides {label_column!r}; add the inputs.")
+    return Samples(table.numbers(names), y, groups, preprocessing={"input": "as it is"})
+
+
+def _texts(
+    table: Table,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+    text_column: str | None,
+    label_column: str,
+    group_column: str,
+) -> Samples:
+    if not isinstance(preprocessing, TextPreprocessing):
+        raise InputError(
+            f"The texts in {table.path} need a tokenizer; put its tokenizer.json beside the model, "
+            "or name it with --tokenizer (a TextPreprocessing in Python)."
+        )
+    if text_column is None:
+        text_column = _text_column_of(table, (label_column, group_column))
+    table.column(text_column, "--text-column")
+    y, groups = _labels_of(table, label_column, group_column)
+    texts = Texts(table.texts(text_column), preprocessing)
+    return Samples(texts, y, groups, preprocessing=preprocessing.as_dict())
+
+
+def _text_column_of(table: Table, taken: tuple[str, str]) -> str:
+    """The column named "text", or the only one of texts."""
+    if "text" in table.columns and "text" not in taken:
+        return "text"
+    found = [name for name in table.text_columns() if name not in taken]
+    if len(found) == 1:
+        return found[0]
+    raise InputError(
+        f"{table.path} has {'several text columns' if found else 'no text column'}; its columns "
+        f"are {list(table.columns)}. Name the one to use with --text-column."
+    )
+
+
+def _labels_of(table: Table, label_column: str, group_column: str) -> tuple[Array, Array | None]:
+    table.column(label_column, "--label-column")
+    y = _as_classes(table.labels(label_column, "label"))
+    return y, table.labels(group_column, "group") if group_column in table.columns else None
 
 
 def _as_classes(labels: Array) -> Array:
     """Labels read as text become integers where all of them are."""
-    if not all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels):
+    if labels.dtype.kind != "U" or not all(
+        re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels
+    ):
         return labels
     numbers = labels.astype(np.int64)
     # "1" and "01" are two classes.

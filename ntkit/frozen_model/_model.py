@@ -28,6 +28,7 @@ from ntkit.frozen_model._files import (
 )
 from ntkit.frozen_model._find_head import Head, find_head, head_at
 from ntkit.frozen_model._graph import TensorInfo, info_of, inlined_size, value_named
+from ntkit.frozen_model._pooling import pooled
 from ntkit.head import LinearHead
 
 __all__ = ["FrozenModel", "TensorInfo"]
@@ -64,7 +65,7 @@ class FrozenModel:
     folder : pathlib.Path or None
         Where weights kept as external data lie.
     located_by : dict of str to str or None
-        ``logits`` and ``embedding`` as they were given to :meth:`load`.
+        ``logits``, ``embedding`` and ``pooling`` as they were given to :meth:`load`.
 
     Examples
     --------
@@ -93,7 +94,8 @@ class FrozenModel:
         self._embedding = embedding
         self.path = path
         self.folder = path.parent.resolve() if path is not None else folder
-        self.located_by = {"logits": None, "embedding": None, **(located_by or {})}
+        asked = {"logits": None, "embedding": None, "pooling": None}
+        self.located_by: dict[str, str | None] = {**asked, **(located_by or {})}
         self.metadata = dict(model.metadata_props)
         if not all(isinstance(text, str) for pair in self.metadata.items() for text in pair):
             raise ModelError(f"{path or 'The model'} has metadata that are not text.")
@@ -112,6 +114,7 @@ class FrozenModel:
         *,
         logits: str | None = None,
         embedding: str | None = None,
+        pooling: str | None = None,
         classes: Any = None,
     ) -> FrozenModel:
         """Read an ONNX file and find its head.
@@ -124,13 +127,20 @@ class FrozenModel:
             Name of the logits, where several linear layers end in an output.
         embedding : str, optional
             Name of the embedding; needed for a backbone without a head.
+        pooling : {"cls", "mean"}, optional
+            For an ``embedding`` of one vector per token, (N, T, D): the graph gets operators that
+            take the first token, or the mean over those that the input ``attention_mask`` shows
+            (or the one input with "mask" in its name; all tokens where there is none), and the
+            embedding is what they compute. A head that the model has on the tokens themselves is
+            left alone and not shown: a pooled backbone asks for a new head.
         classes : array-like of shape (C,), optional
             Class labels in the order of the logits. By default those in the file, else 0 … C-1.
 
         Returns
         -------
         FrozenModel
-            Its ``head`` is None where ``embedding`` feeds no linear layer that ends in an output.
+            Its ``head`` is None where ``embedding``, pooled if so asked, feeds no linear layer
+            that ends in an output.
 
         Raises
         ------
@@ -139,11 +149,11 @@ class FrozenModel:
         HeadNotFoundError
             If no linear last layer is found, or more than one, or no tensor has the name given.
         InputError
-            If ``classes`` are not as many as the head's.
+            If ``classes`` are not as many as the head's, or there is nothing to pool.
         """
         path = Path(path).absolute()
         model = read_model(path)
-        located_by = {"logits": logits, "embedding": embedding}
+        located_by = {"logits": logits, "embedding": embedding, "pooling": pooling}
         with sound(path):
             model, found, value = _in_sight(model, located_by)
             return cls(model, found, value, classes=classes, path=path, located_by=located_by)
@@ -536,9 +546,11 @@ def _in_sight(
 
 
 def _located(
-    model: ir.Model, logits: str | None, embedding: str | None
+    model: ir.Model, logits: str | None, embedding: str | None, pooling: str | None
 ) -> tuple[Head | None, ir.Value]:
     """The head and the embedding; no head where the named embedding feeds no linear output."""
+    if pooling is not None:
+        embedding = pooled(model, embedding, pooling).name
     found = find_head(model, logits) if embedding is None else head_at(model, embedding, logits)
     if found is not None:
         return found, found.layer.source

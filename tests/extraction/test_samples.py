@@ -1,6 +1,8 @@
 """Labelled samples from every kind of source, and what each says about bad input."""
 
 import csv
+import json
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples, read_samples
+from ntkit.extraction._text import TextPreprocessing, Texts
 
 PREPROCESSING = ImagePreprocessing((4, 4))
 
@@ -83,6 +86,74 @@ def test_bad_images_stop_or_are_left_out(images):
             path.write_text("no image")
     with pytest.raises(InputError, match="None of the 7 images"):
         read_images(images, skip_bad=True)
+
+
+def test_images_are_known_by_their_place_in_the_folder(images):
+    samples = read_images(images)
+    assert samples.ids.tolist() == ["ant/1.png", "ant/2.jpg", "bee/deep/3.png", "cow/4.bmp",
+                                    "cow/5.PNG"]  # fmt: skip
+    (images / "ant" / "1.png").write_text("no image")
+    left = read_images(images, skip_bad=True)
+    assert left.ids.tolist() == samples.ids.tolist()[1:]
+    assert left.y.tolist() == samples.y.tolist()[1:]
+
+
+def test_hidden_and_other_files_are_no_images(images):
+    (images / "ant" / "._1.png").write_text("what a Mac leaves behind")
+    (images / "ant" / ".ipynb_checkpoints").mkdir()
+    (images / "ant" / ".ipynb_checkpoints" / "1.png").write_bytes(
+        (images / "ant" / "1.png").read_bytes()
+    )
+    for name in ("notes.pdf", "data.h5", "drawing.eps", "film.mpg", "noextension"):
+        (images / "cow" / name).write_text("no image")
+    assert len(read_images(images)) == 5
+
+
+def test_links_to_folders_are_followed_and_loops_are_not(images, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Image.new("RGB", (6, 5)).save(elsewhere / "6.png")
+    (images / "ant" / "linked").symlink_to(elsewhere)
+    (images / "ant" / "again").symlink_to(images / "ant")
+    (images / "bee" / "deep" / "up").symlink_to(images / "bee")
+    ids = read_images(images).ids.tolist()
+    assert ids == ["ant/1.png", "ant/2.jpg", "ant/linked/6.png", "bee/deep/3.png",
+                   "cow/4.bmp", "cow/5.PNG"]  # fmt: skip
+    (images / "cow" / "6.png").symlink_to(images / "cow" / "6.png")
+    samples = read_images(images, skip_bad=True)
+    assert [path.name for path in samples.skipped] == ["6.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(images):
+    os.mkfifo(images / "ant" / "pipe.png")
+    assert [path.name for path in read_images(images, skip_bad=True).skipped] == ["pipe.png"]
+
+
+def test_names_in_any_script(tmp_path):
+    decomposed = "e\u0301te\u0301.png"
+    for label in ("狗", "кот"):
+        (tmp_path / "i" / label).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "i" / label / decomposed)
+    rows = [["file_name", "group"], ["狗/été.png", "ü"], ["кот/été.png", "ö"]]
+    write_csv(tmp_path / "i" / "metadata.csv", rows)
+    samples = read_images(tmp_path / "i")
+    assert samples.y.tolist() == ["кот", "狗"]
+    assert samples.groups.tolist() == ["ö", "ü"]
+    assert samples.ids.tolist() == [f"{label}/{decomposed}" for label in ("кот", "狗")]
+
+
+def test_names_that_are_no_text_are_spelt_out(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/a"
+    os.mkdir(folder)
+    try:
+        with open(folder + b"/\xff.png", "wb") as file:
+            Image.new("RGB", (4, 4)).save(file, "PNG")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    samples = read_images(tmp_path)
+    assert samples.ids.tolist() == ["a/\\xff.png"]
+    assert samples.X[:].shape == (1, 3, 4, 4)
 
 
 def test_folders_that_are_no_image_folders(images, tmp_path):
@@ -230,14 +301,19 @@ def test_a_table_written_by_a_spreadsheet(tmp_path):
         ("label,f\n", "has no rows"),
         ("a,b\n1,2\n", r"no column 'label'; its columns are \['a', 'b'\].*--label-column"),
         ("label\n1\n", "no columns besides 'label'"),
-        ("label,f\na,1\nb,x\n", "row 3: 'x' in column 'f' is not a number"),
-        ("label,f,g\na,1,2\nb,1\n", "row 3: '' in column 'g' is not a number"),
-        ("f,label\n1,a\n2\n", "row 3 has no label in 'label'"),
+        ("label,f\na,1\nb,x\n", "row 3: 'x' in column 'f' is not a finite number"),
+        ("label,f,g\na,1,2\nb,1,\n", "row 3: '' in column 'g' is not a finite number"),
+        ("label,f,g\na,1,2\nb,1\n", "row 3 has 2 cells, but there are 3 columns"),
+        ("f,label\n1,a\n2\n", "row 3 has 1 cells, but there are 2 columns"),
         ("f,label\n1,a\n2,\n", "row 3 has no label in 'label'"),
         ("label,f\na,1\nb,2,3\n", "row 3 has more cells than the 2 columns"),
         ("label,f,f\na,1,2\n", "two columns of one name"),
-        ("label,f\na,\xff\xfe\n", "not a readable CSV|is not a number"),
-        ("label,f\na,1\0\n", "not a readable CSV|is not a number"),
+        ("label,f\na,\xff\xfe\n", "line 2 is not UTF-8; save the table as UTF-8"),
+        ("label,f\na,1\0\n", "not a readable table|is not a finite number"),
+        ("label,f\na,nan\n", "row 2: 'nan' in column 'f' is not a finite number"),
+        ("label,f\n\na,1\n\n,2\n", "row 5 has no label in 'label'"),
+        (",label,f\n0,a,1\n", "a column without a name.*index=False"),
+        ("label,f,group\na,1,x\nb,2,\n", "row 3 has no group in 'group'"),
     ],
 )
 def test_tables_that_cannot_be_read(text, said, tmp_path):
@@ -246,6 +322,104 @@ def test_tables_that_cannot_be_read(text, said, tmp_path):
         read_samples(tmp_path / "t.csv")
     assert "t.csv" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_kind_of_table_reads_alike(kind, tmp_path):
+    columns = {"f": [1, -2], "label": ["b", "a"], "g": [0.5, 1e3], "group": ["x", "y"]}
+    samples = read_samples(write_table(tmp_path / f"t.{kind}", columns))
+    assert samples.X.tolist() == [[1, 0.5], [-2, 1000]]
+    assert samples.X.dtype == np.float32
+    assert samples.y.tolist() == ["b", "a"]
+    assert samples.groups.tolist() == ["x", "y"]
+    assert samples.ids is None
+
+
+def write_table(path, columns):
+    rows = list(zip(*columns.values(), strict=True))
+    if path.suffix in (".csv", ".tsv"):
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+            writer.writerows([list(columns), *rows])
+    elif path.suffix == ".jsonl":
+        lines = (json.dumps(dict(zip(columns, row, strict=True))) for row in rows)
+        path.write_text("\n".join(lines), encoding="utf-8")
+    else:
+        arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(arrow.table(columns), path)
+    return path
+
+
+# -- texts ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def steps(tmp_path):
+    """A tokenizer of words."""
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    vocabulary = {"[PAD]": 0, "[UNK]": 1, "bird": 2, "sea": 3}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    return TextPreprocessing(tmp_path / "tokenizer.json")
+
+
+TEXTS = {"text": ["bird sea", "no, bird"], "label": [1, 0], "group": ["x", "y"]}
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_table_of_texts(kind, steps, tmp_path):
+    path = write_table(tmp_path / f"t.{kind}", {**TEXTS, "id": [7, 8], "note": ["a", "b"]})
+    samples = read_samples(path, preprocessing=steps)
+    assert isinstance(samples.X, Texts)
+    assert samples.X.texts == TEXTS["text"]
+    assert samples.X[:]["input_ids"].tolist() == [[2, 3, 0], [1, 1, 2]]
+    assert samples.y.tolist() == [1, 0]
+    assert samples.groups.tolist() == ["x", "y"]
+    assert samples.preprocessing == steps.as_dict()
+    assert read_samples(path, preprocessing=steps, text_column="note").X.texts == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_the_only_text_column_is_found(kind, steps, tmp_path):
+    columns = {"id": [7, 8], "review": TEXTS["text"], "label": ["good", "bad"]}
+    path = write_table(tmp_path / f"t.{kind}", columns)
+    assert read_samples(path, preprocessing=steps).X.texts == TEXTS["text"]
+    path = write_table(tmp_path / f"t.{kind}", {**columns, "note": ["a", "b"]})
+    with pytest.raises(InputError, match=r"several text columns.*'review'.*--text-column"):
+        read_samples(path, preprocessing=steps)
+    path = write_table(tmp_path / f"t.{kind}", {"id": [7, 8], "label": ["a", "b"]})
+    with pytest.raises(InputError, match=r"no text column.*\['id', 'label'\].*--text-column"):
+        read_samples(path, preprocessing=steps)
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "said"),
+    [
+        ({**TEXTS, "text": ["bird", ""]}, {}, "row 3: '' in the text column 'text' is no text"),
+        ({**TEXTS, "text": ["bird", " "]}, {}, "row 3: ' ' in the text column"),
+        (TEXTS, {"text_column": "body"}, "no column 'body'; .*--text-column"),
+        (TEXTS, {"label_column": "class"}, "no column 'class'; .*--label-column"),
+        ({**TEXTS, "label": [1, ""]}, {}, "row 3 has no label in 'label'"),
+    ],
+)
+def test_texts_that_cannot_be_read(columns, options, said, steps, tmp_path):
+    path = write_table(tmp_path / "t.csv", columns)
+    with pytest.raises(InputError, match=said):
+        read_samples(path, preprocessing=steps, **options)
+
+
+def test_texts_need_a_tokenizer(tmp_path):
+    path = write_table(tmp_path / "t.csv", TEXTS)
+    for preprocessing in (None, PREPROCESSING):
+        with pytest.raises(InputError, match=r"need a tokenizer.*--tokenizer"):
+            read_samples(path, preprocessing=preprocessing, text_column="text")
+
+
+def test_an_image_folder_with_a_tokenizer_is_refused(images, steps):
+    with pytest.raises(InputError, match="say how images are preprocessed"):
+        read_samples(images, preprocessing=steps)
 
 
 # -- stores and the rest ----------------------------------------------------------------------
@@ -266,6 +440,6 @@ def test_a_store_is_read_as_embeddings(zoo, tmp_path):
 def test_other_paths_are_refused(tmp_path):
     with pytest.raises(InputError, match="nothing does not exist"):
         read_samples(tmp_path / "nothing")
-    (tmp_path / "d.parquet").write_text("")
-    with pytest.raises(InputError, match=r"d\.parquet is none of: an image folder"):
-        read_samples(tmp_path / "d.parquet")
+    (tmp_path / "d.xlsx").write_text("")
+    with pytest.raises(InputError, match=r"d\.xlsx is none of: an image folder.*\.parquet"):
+        read_samples(tmp_path / "d.xlsx")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ntkit._version import __version__
-from ntkit.cli import debias, demo, embed, export, fit, inspect, verify
+from ntkit.cli import debias, demo, doctor, embed, export, fit, inspect, merge, verify
 
 __all__ = ["app", "main"]
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (debias, demo, inspect, embed, fit, export, verify):
+for verb in (debias, demo, inspect, embed, merge, fit, export, verify, doctor):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
 
 

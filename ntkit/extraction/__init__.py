@@ -1,11 +1,13 @@
 """From inputs to embeddings: samples, ONNX Runtime sessions, the embedder, the store."""
 
+from ntkit.extraction._doctor import diagnosis
 from ntkit.extraction._embedder import OnnxEmbedder
 from ntkit.extraction._images import ImageFiles, ImagePreprocessing
 from ntkit.extraction._runner import run_batches
 from ntkit.extraction._samples import Samples, read_samples
 from ntkit.extraction._session import available_cpus, device_of, make_session
 from ntkit.extraction._store import EmbeddingStore
+from ntkit.extraction._text import TextPreprocessing, Texts
 
 __all__ = [
     "EmbeddingStore",
@@ -13,8 +15,11 @@ __all__ = [
     "ImagePreprocessing",
     "OnnxEmbedder",
     "Samples",
+    "TextPreprocessing",
+    "Texts",
     "available_cpus",
     "device_of",
+    "diagnosis",
     "make_session",
     "read_samples",
     "run_batches",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,18 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ntkit.exceptions import InputError
-from ntkit.extraction._runner import run_batches, shown_shape
-from ntkit.extraction._session import device_of, make_session
+from ntkit.extraction._autotune import fastest, few_samples, repeated, thread_counts
+from ntkit.extraction._inputs import Inputs, shown_shape
+from ntkit.extraction._runner import BATCHES_PER_WINDOW, run_batches
+from ntkit.extraction._session import available_cpus, device_of, make_session
 from ntkit.frozen_model import FrozenModel
 
 __all__ = ["OnnxEmbedder"]
 
 Array = NDArray[Any]
+Settings = dict[str, int]
+_DEFAULT_SIZE = 64
+_KEPT = ("_loaded", "_running", "_tuned")  # for this process, and no part of the embedder's state
 
 
 class OnnxEmbedder(TransformerMixin, BaseEstimator):
@@ -29,10 +35,17 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     ----------
     model : FrozenModel or path-like
         The model; a path is loaded on first use.
-    device : {"auto", "cpu", "cuda"}, default="auto"
-        "auto" takes a GPU if there is one; "cuda" fails rather than run on the CPU.
-    batch_size : int, default=64
-        Samples per run; a model with a fixed batch size keeps its own.
+    device : {"auto", "cpu", "cuda", "tensorrt"}, default="auto"
+        "auto" takes a GPU if there is one; "cuda" fails rather than run on the CPU. "tensorrt"
+        is never taken unasked: it first builds an engine, for minutes.
+    batch_size : int or "auto", default=64
+        Samples per run; a model with a fixed batch size keeps its own. "auto" times several
+        sizes and thread counts on the first samples, for 3 seconds at most, and keeps what it
+        found for inputs of this shape. The embeddings may then differ in the last bit between
+        runs.
+    threads : int, default=None
+        Threads on the CPU; None takes what the process may use
+        (:func:`~ntkit.extraction.available_cpus`), or with "auto" what is fastest.
     providers : sequence, default=None
         ONNX Runtime's provider list, instead of ``device``.
     verbose : bool, default=False
@@ -53,13 +66,15 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         model: Any,
         *,
         device: str = "auto",
-        batch_size: int = 64,
+        batch_size: int | str = _DEFAULT_SIZE,
+        threads: int | None = None,
         providers: Sequence[Any] | None = None,
         verbose: bool = False,
     ) -> None:
         self.model = model
         self.device = device
         self.batch_size = batch_size
+        self.threads = threads
         self.providers = providers
         self.verbose = verbose
 
@@ -83,9 +98,11 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (N, ...), lazy sequence, or mapping of str to array-like
-            What goes into the model as it is. A lazy sequence has a length and gives an array
-            for a slice; a mapping holds one array per input of a model with several.
+        X : array-like, lazy or windowed sequence, or mapping of str to array-like
+            What goes into the model as it is, N rows. A lazy sequence has a length and gives an
+            array for a slice, a windowed one batches of whatever length its samples need; a
+            mapping holds one array per input of a model with several. See
+            :func:`~ntkit.extraction.run_batches`.
 
         Returns
         -------
@@ -97,22 +114,78 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         InputError
             If the shape does not fit the model, or an embedding is NaN or infinite.
         DeviceError
-            If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
+            If ``device="cuda"`` and ONNX Runtime cannot use a GPU, or memory does not suffice.
         ModelError
             If the model cannot be read or run.
         """
-        batches = list(self.iter_batches(X))
-        return np.concatenate(batches) if batches else np.empty((0, self._width() or 0), np.float32)
+        inputs = Inputs(self._session(), X)
+        Z, done = np.empty((0, self._width() or 0), np.float32), 0
+        for batch in self.iter_batches(inputs.X):
+            if not done:  # filled in place: a list of batches and their copy are twice the memory
+                Z = np.empty((inputs.n_samples, *batch.shape[1:]), batch.dtype)
+            Z[done : done + len(batch)] = batch
+            done += len(batch)
+        return Z
 
-    def iter_batches(self, X: Any, start: int = 0) -> Iterator[Array]:
-        """Yield the embeddings batch by batch, from sample ``start`` on.
+    def settings(self, X: Any) -> dict[str, int]:
+        """What the last bits of the embeddings depend on, beside the model and the device.
 
         Parameters
         ----------
-        X : array-like, lazy sequence, or mapping of str to array-like
+        X : array-like, lazy or windowed sequence, or mapping of str to array-like
+            As in :meth:`transform`; with ``batch_size="auto"`` its first samples are run.
+
+        Returns
+        -------
+        dict of str to int
+            "batch_size", "threads" and "window": how many samples are prepared, and sorted by
+            length, together. With the same settings, any part of the rows is the same bytes as
+            in one run.
+
+        Raises
+        ------
+        InputError, DeviceError, ModelError
+            As :meth:`transform` does.
+
+        Examples
+        --------
+        >>> from ntkit import OnnxEmbedder
+        >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+        >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu", threads=1)
+        >>> embedder.settings(load_marked_digits().X_test)
+        {'batch_size': 64, 'threads': 1, 'window': 64}
+        """
+        if isinstance(self.batch_size, str) and self.batch_size != "auto":
+            raise InputError(f'batch_size is a number or "auto"; got {self.batch_size!r}.')
+        inputs = Inputs(self._session(), X)
+        size, threads = self.batch_size, self._threads
+        if size == "auto":
+            size, threads = self._tuned_for(inputs)
+        size = inputs.fixed_size or int(size)
+        return {
+            "batch_size": size,
+            "threads": threads,
+            "window": size * (BATCHES_PER_WINDOW if inputs.windowed else 1),
+        }
+
+    def iter_batches(
+        self,
+        X: Any,
+        start: int = 0,
+        stop: int | None = None,
+        settings: Mapping[str, int] | None = None,
+    ) -> Iterator[Array]:
+        """Yield the embeddings of consecutive samples, a batch or a window at a time.
+
+        Parameters
+        ----------
+        X : array-like, lazy or windowed sequence, or mapping of str to array-like
             As in :meth:`transform`.
-        start : int
-            First sample.
+        start, stop : int
+            First sample, and the one after the last; None for the end of X. Multiples of the
+            window compute nothing twice.
+        settings : mapping, optional
+            As :meth:`settings` returned them, to compute the rest of what they began.
 
         Yields
         ------
@@ -124,17 +197,23 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         InputError, DeviceError, ModelError
             As :meth:`transform` does.
         """
-        done = start
-        for (embedding,) in run_batches(
-            self._session(),
+        settings = self.settings(X) if settings is None else settings
+        session, done = self._session(settings["threads"]), start
+        batches = run_batches(
+            session,
             X,
-            batch_size=self.batch_size,
+            batch_size=settings["batch_size"],
             start=start,
+            stop=stop,
+            window=settings["window"],
+            pad=device_of(session) != "cpu",
             verbose=self.verbose,
             per_sample=True,
-        ):
-            yield _checked(embedding, done)
-            done += len(embedding)
+        )
+        with closing(batches):  # ends its threads, too, where this generator is closed early
+            for (embedding,) in batches:
+                yield _checked(embedding, done)
+                done += len(embedding)
 
     @property
     def frozen_model(self) -> FrozenModel:
@@ -149,7 +228,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
     @property
     def device_(self) -> str:
-        """Where the session really runs: "cuda" or "cpu"."""
+        """Where the session really runs: "cuda", "tensorrt" or "cpu"."""
         return device_of(self._session())
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
@@ -186,23 +265,61 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        return {k: v for k, v in state.items() if k not in ("_running", "_loaded")}
+        return {k: v for k, v in state.items() if k not in _KEPT}
 
     # -- inside -----------------------------------------------------------------------------
 
-    def _session(self) -> Any:
-        model = self.frozen_model
-        key = (self.device, repr(self.providers))
+    @property
+    def _threads(self) -> int:
+        return available_cpus() if self.threads is None else self.threads
+
+    def _session(self, threads: int | None = None) -> Any:
+        """The session that runs, whatever its threads, or one with the threads given."""
+        model, key = self.frozen_model, (self.device, repr(self.providers))
         running = self.__dict__.get("_running")
-        if running is None or running[0] is not model or running[1] != key:
-            session = make_session(
-                model.body().SerializeToString(),
-                device=self.device,  # type: ignore[arg-type]
-                providers=self.providers,
-                folder=model.folder,
-            )
-            running = self.__dict__["_running"] = (model, key, session)
-        return running[2]
+        if running is not None and running[0] is model and running[1] == key:
+            if threads in (None, running[2]):
+                return running[3]
+            del self.__dict__["_running"]  # a model is not in memory twice
+        threads = self._threads if threads is None else threads
+        session = self._new_session(threads)
+        self.__dict__["_running"] = (model, key, threads, session)
+        return session
+
+    def _new_session(self, threads: int) -> Any:
+        model = self.frozen_model
+        return make_session(
+            model.body().SerializeToString(),
+            device=self.device,  # type: ignore[arg-type]
+            providers=self.providers,
+            folder=model.folder,
+            threads=threads,
+        )
+
+    def _tuned_for(self, inputs: Inputs) -> tuple[int, int]:
+        """The fastest batch size and thread count, timed once per shape of the inputs."""
+        if inputs.fixed_size is not None or not inputs.n_samples:
+            return _DEFAULT_SIZE, self._threads
+        feed = few_samples(inputs)
+        shapes = None if inputs.windowed else [array.shape[1:] for array in feed.values()]
+        key = (self.device, repr(self.providers), self.threads, repr(shapes))
+        tuned: dict[Any, tuple[int, int]]
+        model, tuned = self.__dict__.get("_tuned", (None, {}))
+        if model is not self.frozen_model:
+            tuned = {}
+            self.__dict__["_tuned"] = (self.frozen_model, tuned)
+        if key not in tuned:
+            tuned[key] = self._fastest(feed, inputs.n_samples)
+        return tuned[key]
+
+    def _fastest(self, feed: dict[str, Array], n_samples: int) -> tuple[int, int]:
+        if self.device_ != "cpu" or self.threads is not None:
+            sessions = {self._threads: self._session(self._threads)}
+        else:
+            # Not the session that stays: the largest batch would fix the memory it keeps.
+            sessions = {n: self._new_session(n) for n in thread_counts(self._threads)}
+        feeds = repeated(feed, n_samples)
+        return fastest(lambda size, n: sessions[n].run(None, feeds[size]), [*feeds], [*sessions])
 
     def _width(self) -> int | None:
         head, shape = self.frozen_model.head, self.frozen_model.embedding.shape

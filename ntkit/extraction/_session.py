@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import io
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from joblib import cpu_count
+
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
 
-__all__ = ["Device", "available_cpus", "device_of", "make_session"]
+__all__ = [
+    "Device",
+    "available_cpus",
+    "device_of",
+    "import_onnxruntime",
+    "make_session",
+    "nvidia_device",
+]
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+_TENSORRT = "TensorrtExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_CUDA_OPTIONS = {
+    "arena_extend_strategy": "kSameAsRequested",  # doubling asks for more than is needed
+    "cudnn_conv_algo_search": "HEURISTIC",  # the default tries every algorithm per new shape
+    "use_tf32": 0,  # TF32 has ten bits of mantissa: embeddings would differ from the CPU's
+}
 
 
 def make_session(
@@ -25,6 +41,8 @@ def make_session(
     device: Device = "auto",
     providers: Sequence[Any] | None = None,
     folder: Path | None = None,
+    threads: int | None = None,
+    config: Mapping[str, str] | None = None,
 ) -> Any:
     """Create an ONNX Runtime session.
 
@@ -32,24 +50,30 @@ def make_session(
     ----------
     model : bytes or str
         Serialised model, or the path of one.
-    device : {"auto", "cpu", "cuda"}
-        "cuda" raises where the session would run on the CPU; "auto" takes a GPU if there is one.
+    device : {"auto", "cpu", "cuda", "tensorrt"}
+        "cuda" raises where the session would run on the CPU; "auto" takes a GPU if there is one,
+        through CUDA and without TF32. "tensorrt" spends minutes on building an engine first.
     providers : sequence, optional
         ONNX Runtime's own provider list, taken as it is instead of ``device``.
     folder : pathlib.Path, optional
         Where the external data of a serialised model lie.
+    threads : int, optional
+        Threads of an operator; the default is :func:`available_cpus`. They do not spin while
+        they wait: other work on the machine would pay for it.
+    config : mapping of str to str, optional
+        Further session configuration entries.
 
     Returns
     -------
     onnxruntime.InferenceSession
-        It uses :func:`available_cpus` threads.
+        The session; :func:`device_of` says where it runs.
 
     Raises
     ------
     InputError
-        If there is no such ``device``.
+        If there is no such ``device``, or ``threads`` is not a positive integer.
     DeviceError
-        If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
+        If ``device`` is "cuda" or "tensorrt" and ONNX Runtime cannot use it.
     ModelError
         If ONNX Runtime refuses the model.
     MissingDependencyError
@@ -69,15 +93,22 @@ def make_session(
     >>> [output.name for output in session.get_outputs()]
     ['logits']
     """
-    ort = _onnxruntime()
+    ort = import_onnxruntime()
     if device not in get_args(Device):
         raise InputError(f"device is one of {', '.join(get_args(Device))}; got {device!r}.")
+    if threads is not None and (isinstance(threads, bool) or threads < 1):
+        raise InputError(f"threads must be at least 1; got {threads!r}.")
     if providers is None:
-        providers = [_CPU] if _use_cpu(device, ort) else [_CUDA, _CPU]
+        providers = _providers(device, ort)
+    on_gpu = any(_name(provider) in (_TENSORRT, _CUDA) for provider in providers)
+    if on_gpu:
+        _load_cuda_libraries(ort)
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = available_cpus()
+    options.intra_op_num_threads = available_cpus() if threads is None else threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for key, value in (config or {}).items():
+        options.add_session_config_entry(key, value)
     if folder is not None and isinstance(model, bytes):
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(folder)
@@ -87,20 +118,12 @@ def make_session(
     except Exception as error:  # ONNX Runtime's own exceptions share no base class but this one
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"ONNX Runtime cannot run the model: {reason}") from error
-    asked_for_gpu = _CUDA in (p if isinstance(p, str) else p[0] for p in providers)
-    if asked_for_gpu and device_of(session) == "cpu":
-        message = (
-            "The GPU was asked for, but ONNX Runtime runs on the CPU: its CUDA libraries do not "
-            "load. Install them with: pip install 'ntkit[cuda]'"
-        )
-        if device == "cuda":
-            raise DeviceError(message)
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    _refuse_fallback(device, device_of(session), on_gpu)
     return session
 
 
 def device_of(session: Any) -> str:
-    """Where a session really runs: "cuda" or "cpu".
+    """Where a session really runs: "cuda", "tensorrt" or "cpu".
 
     Parameters
     ----------
@@ -109,7 +132,7 @@ def device_of(session: Any) -> str:
 
     Returns
     -------
-    {"cuda", "cpu"}
+    {"cuda", "tensorrt", "cpu"}
         The device.
 
     Examples
@@ -120,7 +143,8 @@ def device_of(session: Any) -> str:
     'cpu'
     """
     # The list of available providers is a fact of the build; only the session tells the truth.
-    return "cuda" if _CUDA in session.get_providers() else "cpu"
+    providers = session.get_providers()
+    return "tensorrt" if _TENSORRT in providers else "cuda" if _CUDA in providers else "cpu"
 
 
 def available_cpus() -> int:
@@ -137,33 +161,16 @@ def available_cpus() -> int:
     >>> available_cpus() >= 1
     True
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores = cores or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cores
+    return int(cpu_count())
 
 
-def _use_cpu(device: Device, ort: Any) -> bool:
-    if device == "cpu":
-        return True
-    reason = None
-    if _CUDA not in ort.get_available_providers():
-        reason = "this ONNX Runtime is built without CUDA"
-    elif not _nvidia_device():
-        reason = "no NVIDIA GPU is visible"
-    if reason and device == "cuda":
-        raise DeviceError(f"device='cuda' was asked for, but {reason}; use device='cpu' or 'auto'.")
-    return reason is not None
-
-
-def _nvidia_device() -> bool:
+def nvidia_device() -> bool:
+    """Whether an NVIDIA GPU is visible."""
     return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
 
 
-def _onnxruntime() -> Any:
+def import_onnxruntime() -> Any:
+    """ONNX Runtime, if exactly one build of it is installed and whole."""
     installed = {d for d in ("onnxruntime", "onnxruntime-gpu") if _is_installed(d)}
     repair = (
         "repair with: pip uninstall -y onnxruntime onnxruntime-gpu && pip install "
@@ -180,6 +187,55 @@ def _onnxruntime() -> Any:
     if not hasattr(ort, "InferenceSession"):
         raise MissingDependencyError(f"The installed ONNX Runtime is an empty shell; {repair}")
     return ort
+
+
+def _providers(device: Device, ort: Any) -> list[Any]:
+    if device == "cpu":
+        return [_CPU]
+    wanted = _TENSORRT if device == "tensorrt" else _CUDA
+    reason = None
+    if wanted not in ort.get_available_providers():
+        name = "TensorRT" if device == "tensorrt" else "CUDA"
+        reason = f"this ONNX Runtime is built without {name}"
+    elif not nvidia_device():
+        reason = "no NVIDIA GPU is visible"
+    if reason and device == "auto":
+        return [_CPU]
+    if reason:
+        raise DeviceError(
+            f"device={device!r} was asked for, but {reason}; use device='cpu' or 'auto'."
+        )
+    tensorrt = [_TENSORRT] if device == "tensorrt" else []
+    return [*tensorrt, (_CUDA, dict(_CUDA_OPTIONS)), _CPU]
+
+
+def _load_cuda_libraries(ort: Any) -> None:
+    """Load what pip installed of CUDA; without this only the system's own are found."""
+    if hasattr(ort, "preload_dlls"):
+        # It prints what is missing; the session says by itself whether it runs on the GPU.
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
+
+
+def _refuse_fallback(device: Device, real: str, on_gpu: bool) -> None:
+    if not on_gpu or (real == device if device == "tensorrt" else real != "cpu"):
+        return
+    if device == "tensorrt":
+        raise DeviceError(
+            f"TensorRT was asked for, but ONNX Runtime runs on {real!r}: its libraries do not "
+            "load. Install them with: pip install 'ntkit[cuda]' tensorrt"
+        )
+    message = (
+        "The GPU was asked for, but ONNX Runtime runs on the CPU: its CUDA libraries do not load. "
+        "Install them with: pip install 'ntkit[cuda]'"
+    )
+    if device == "cuda":
+        raise DeviceError(message)
+    warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+def _name(provider: Any) -> str:
+    return str(provider if isinstance(provider, str) else provider[0])
 
 
 def _is_installed(distribution: str) -> bool:

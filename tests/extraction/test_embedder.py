@@ -2,13 +2,9 @@
 
 import pickle
 import re
-import sys
-import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper
@@ -20,11 +16,9 @@ from sklearn.utils import get_tags
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.cli._options import preprocessing_for
-from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
+from ntkit.exceptions import InputError, ModelError
 from ntkit.extraction import (
     ImagePreprocessing,
-    _session,
-    device_of,
     make_session,
     read_samples,
     run_batches,
@@ -306,104 +300,3 @@ def test_names_need_a_known_width(zoo, tmp_path):
     model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"), embedding="z")
     with pytest.raises(InputError, match="how many neurons"):
         OnnxEmbedder(model, device="cpu").get_feature_names_out()
-
-
-# -- devices ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def no_gpu(monkeypatch):
-    monkeypatch.setattr(_session, "_nvidia_device", lambda: False)
-
-
-def test_cuda_without_a_gpu_is_an_error_and_auto_is_silent(zoo, model, no_gpu, capfd):
-    with pytest.raises(DeviceError, match=r"device='cuda' was asked for, but .*'cpu' or 'auto'"):
-        OnnxEmbedder(model, device="cuda").transform(zoo.inputs())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        embedder = OnnxEmbedder(model, device="auto")
-        embedder.transform(zoo.inputs())
-    assert embedder.device_ == "cpu"
-    assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("device", ["gpu", "CUDA", "", None])
-def test_an_unknown_device_is_refused(zoo, model, device):
-    with pytest.raises(InputError, match="device is one of auto, cpu, cuda"):
-        OnnxEmbedder(model, device=device).transform(zoo.inputs())
-
-
-class FakeSession:
-    """A session that says it runs where ``runs_on`` says, whatever was asked for."""
-
-    runs_on = ("CPUExecutionProvider",)
-
-    def __init__(self, model, options, providers):
-        self.asked = providers
-
-    def get_providers(self):
-        return list(self.runs_on)
-
-
-@pytest.fixture
-def fake_gpu(monkeypatch):
-    cuda = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(_session, "_nvidia_device", lambda: True)
-    monkeypatch.setattr(ort, "get_available_providers", lambda: cuda)
-    monkeypatch.setattr(ort, "InferenceSession", FakeSession)
-    return monkeypatch
-
-
-def test_a_gpu_asked_for_by_name_never_becomes_the_cpu(fake_gpu):
-    with pytest.raises(DeviceError, match=r"runs on the CPU.*pip install 'ntkit\[cuda\]'"):
-        make_session(b"", device="cuda")
-    for given in (["CUDAExecutionProvider"], [("CUDAExecutionProvider", {"device_id": 0})]):
-        with pytest.raises(DeviceError):
-            make_session(b"", device="cuda", providers=given)
-        with pytest.warns(RuntimeWarning, match="runs on the CPU"):
-            make_session(b"", providers=given)
-
-
-def test_auto_warns_where_there_is_a_gpu_that_does_not_work(fake_gpu):
-    with pytest.warns(RuntimeWarning, match="runs on the CPU"):
-        session = make_session(b"", device="auto")
-    assert device_of(session) == "cpu"
-    assert device_of(make_session(b"", device="cpu")) == "cpu"
-
-
-def test_a_session_on_the_gpu_is_on_the_gpu(fake_gpu):
-    fake_gpu.setattr(FakeSession, "runs_on", ("CUDAExecutionProvider", "CPUExecutionProvider"))
-    for device in ("auto", "cuda"):
-        session = make_session(b"", device=device)
-        assert session.asked[0] == "CUDAExecutionProvider"
-        assert device_of(session) == "cuda"
-
-
-def test_providers_are_passed_on_as_they_are(zoo, model):
-    embedder = OnnxEmbedder(model, providers=["CPUExecutionProvider"])
-    assert embedder.transform(zoo.inputs()).shape == (40, 5)
-    assert clone(embedder).providers == ["CPUExecutionProvider"]
-
-
-def test_both_builds_of_onnx_runtime_are_answered_with_the_repair(monkeypatch, zoo, model):
-    monkeypatch.setattr(_session.metadata, "version", lambda name: "1.0")
-    with pytest.raises(
-        MissingDependencyError, match="pip uninstall -y onnxruntime onnxruntime-gpu"
-    ):
-        OnnxEmbedder(model).transform(zoo.inputs())
-
-
-@pytest.mark.parametrize("shell", [None, SimpleNamespace()])
-def test_no_or_an_empty_onnx_runtime_is_answered_with_the_repair(monkeypatch, model, zoo, shell):
-    monkeypatch.setitem(sys.modules, "onnxruntime", shell)
-    with pytest.raises(MissingDependencyError, match=r"pip install onnxruntime(-gpu)?$"):
-        OnnxEmbedder(model).transform(zoo.inputs())
-
-
-def test_a_model_onnx_runtime_refuses_is_answered_in_one_sentence(zoo, tmp_path):
-    proto = zoo.classifier(K)
-    proto.graph.node[0].op_type = "NoSuchOperator"
-    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
-    with pytest.raises(ModelError, match=r"ONNX Runtime cannot run the model: .*NoSuch") as error:
-        OnnxEmbedder(model, device="cpu").transform(zoo.inputs())
-    assert "\n" not in str(error.value)

@@ -1,0 +1,73 @@
+"""ntkit doctor: what ONNX Runtime really uses, and how to repair it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ntkit.cli import _options as o
+from ntkit.exceptions import NtkitError
+from ntkit.export import random_inputs
+from ntkit.extraction import diagnosis
+from ntkit.frozen_model import FrozenModel
+
+
+def command(
+    model: Annotated[
+        Path | None, typer.Argument(help="ONNX model to run as well.", show_default=False)
+    ] = None,
+    json: o.Json = False,
+) -> None:
+    """Show what ONNX Runtime really uses on this machine, and how to repair it.
+
+    Example: ntkit doctor classifier.onnx
+
+    The exit code is 1 if something is to be repaired.
+    """
+    found = diagnosis(model, None if model is None else _inputs(model))
+    if json:
+        o.print_json(found)
+    else:
+        for name, value in _lines(found):
+            typer.echo(f"{name:<13}{value}")
+    if not found["sound"]:
+        raise typer.Exit(1)
+
+
+def _inputs(model: Path) -> Any:
+    try:
+        return random_inputs(FrozenModel.load(model))
+    except NtkitError:
+        return None  # inputs of open size, or not of numbers: the model is placed, not run
+
+
+def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
+    cpus, starts = found["cpus"], found["cuda_starts"]
+    cuda = {None: "not tried", True: "starts", False: "does not start"}[starts]
+    built = "built with CUDA" if "CUDAExecutionProvider" in found["providers"] else "built without"
+    lines = [
+        ("versions", _pairs(found["versions"])),
+        ("installed as", _pairs(found["distributions"]) or "not at all"),
+        ("CPUs", f"{cpus['usable']} usable of the host's {cpus['host']}"),
+        ("GPU", f"{'visible' if found['gpu_visible'] else 'none visible'}; {built}; CUDA {cuda}"),
+        ("runs on", found["device"] or "nothing"),
+    ]
+    if "model" in found:
+        lines.append(("model", _about(found["model"])))
+    for kind, notes in (("problem", found["problems"]), ("hint", found["hints"])):
+        for note in notes:
+            lines += [(kind, note["what"]), ("repair", note["repair"])]
+    return lines if found["problems"] else [*lines, ("verdict", "what runs is sound")]
+
+
+def _about(model: dict[str, Any]) -> str:
+    ran = {None: "not run, for want of inputs", True: "ran", False: "failed"}[model["ran"]]
+    shares = (model["nodes"] or {}).items()
+    nodes = ", ".join(f"{share:.0%} of the nodes by {name}" for name, share in shares)
+    return "; ".join(filter(None, (f"on {model['device'] or 'nothing'}", ran, nodes)))
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value or 'missing'}" for name, value in values.items())

@@ -1,0 +1,218 @@
+"""What ONNX Runtime really uses on this machine, what is wrong with it, and the repair."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from ntkit._version import __version__
+from ntkit.exceptions import NtkitError
+from ntkit.extraction._runner import run_batches
+from ntkit.extraction._session import (
+    available_cpus,
+    device_of,
+    import_onnxruntime,
+    make_session,
+    nvidia_device,
+)
+
+__all__ = ["diagnosis"]
+
+_PLACEMENT = {"session.record_ep_graph_assignment_info": "1"}
+
+
+def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
+    """Find out what ONNX Runtime really uses, by starting sessions.
+
+    Parameters
+    ----------
+    model : path-like, optional
+        A model to place on the device as well.
+    X : array-like or mapping of str to array-like, optional
+        Inputs to run the model on.
+
+    Returns
+    -------
+    dict
+        "versions", "distributions" (those that provide ``onnxruntime``), "cpus" ("usable" by
+        affinity and quota, "host"), "providers" (compiled in, which says nothing about this
+        machine), "gpu_visible", "cuda_starts" (None where it was not tried), "device" (where
+        ``device="auto"`` runs, None if nowhere), "problems" (each with "what" and "repair"),
+        "hints" of the same form, "sound" (there are no problems), and "model" if one was given:
+        "device", "ran" (None without X), "nodes" (their share per provider, where ONNX Runtime
+        tells).
+
+    Examples
+    --------
+    >>> from ntkit.extraction import diagnosis
+    >>> found = diagnosis()
+    >>> found["sound"], found["problems"], found["cpus"]["usable"] >= 1
+    (True, [], True)
+    """
+    found: dict[str, Any] = {
+        "versions": _versions(),
+        "distributions": _distributions(),
+        "cpus": {"usable": available_cpus(), "host": os.cpu_count()},
+        "providers": [],
+        "gpu_visible": nvidia_device(),
+        "cuda_starts": None,
+        "device": None,
+        "problems": [],
+        "hints": [],
+    }
+    _check_distributions(found)
+    try:
+        ort = import_onnxruntime()
+    except NtkitError as error:
+        if not found["problems"]:
+            what, _, repair = str(error).partition("; repair with: ")
+            _note(found["problems"], what, repair)
+    else:
+        found["versions"]["onnxruntime"] = ort.__version__
+        found["providers"] = list(ort.get_available_providers())
+        _check_cpu(found)
+        _check_cuda(found)
+        if model is not None and found["device"] is not None:
+            found["model"] = _model(found, Path(model), X)
+    found["sound"] = not found["problems"]
+    return found
+
+
+def _versions() -> dict[str, str | None]:
+    versions: dict[str, str | None] = {"ntkit": __version__, "python": platform.python_version()}
+    for name in ("numpy", "scikit-learn", "onnx"):
+        versions[name] = metadata.version(name)
+    return {**versions, "onnxruntime": None}
+
+
+def _distributions() -> dict[str, str]:
+    """Every installed distribution that writes into the package onnxruntime."""
+    names = set(metadata.packages_distributions().get("onnxruntime", []))
+    return {name: metadata.version(name) for name in sorted(names)}
+
+
+def _check_distributions(found: dict[str, Any]) -> None:
+    names = sorted(found["distributions"])
+    if len(names) < 2:
+        return
+    kept = "onnxruntime-gpu" if "onnxruntime-gpu" in names else names[0]
+    _note(
+        found["problems"],
+        f"{' and '.join(names)} are installed together and overwrite each other's files.",
+        f"pip uninstall -y {' '.join(names)} && pip install {kept}",
+    )
+
+
+def _check_cpu(found: dict[str, Any]) -> None:
+    reason = _wrong("cpu")
+    if reason is None:
+        found["device"] = "cpu"
+        return
+    _note(
+        found["problems"],
+        f"A CPU session does not work: {reason}",
+        "pip install --force-reinstall " + " ".join(found["distributions"] or ["onnxruntime"]),
+    )
+
+
+def _check_cuda(found: dict[str, Any]) -> None:
+    built = "CUDAExecutionProvider" in found["providers"]
+    if found["gpu_visible"] and not built:
+        _note(
+            found["hints"],
+            "A GPU is visible, but this ONNX Runtime is built without CUDA.",
+            "pip uninstall -y onnxruntime && pip install 'ntkit[cuda]'",
+        )
+    if not (built and found["gpu_visible"]):
+        return
+    reason = _wrong("cuda")
+    found["cuda_starts"] = reason is None
+    if reason is None:
+        found["device"] = "cuda"
+        return
+    _note(
+        found["problems"],
+        f"A GPU is visible, but a CUDA session does not start: {reason}",
+        "pip install 'ntkit[cuda]', and see with nvidia-smi that the driver is new enough",
+    )
+
+
+def _wrong(device: Any) -> str | None:
+    """Why a tiny model does not run right on a device; None if it does."""
+    X = np.array([[-1.0, 2.0]], np.float32)
+    said: list[str] = []
+    try:
+        with _standard_error(said):
+            session = make_session(_tiny_model(), device=device)
+            (result,) = session.run(None, {"x": X})
+    except Exception as error:  # whatever it is, it is the answer
+        return next((line for line in said if "error" in line.lower()), None) or str(error)
+    return None if np.array_equal(result, np.maximum(X, 0)) else f"it computes {result.tolist()}."
+
+
+def _tiny_model() -> bytes:
+    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", 2]) for n in "xy"]
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])], "tiny", value[:1], value[1:]
+    )
+    opset = [helper.make_opsetid("", 17)]
+    model: bytes = helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    return model
+
+
+@contextmanager
+def _standard_error(lines: list[str]) -> Iterator[None]:
+    """Collect what C++ writes to standard error: only there ONNX Runtime says what it misses."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            lines += file.read().decode(errors="replace").splitlines()
+
+
+def _model(found: dict[str, Any], path: Path, X: Any) -> dict[str, Any]:
+    about: dict[str, Any] = {"path": str(path), "device": None, "ran": None, "nodes": None}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # told by the device already
+            session = make_session(str(path), config=_PLACEMENT)
+        about["device"] = device_of(session)
+        about["nodes"] = _shares(session)
+        if X is not None:
+            about["ran"] = False
+            about["ran"] = bool(list(run_batches(session, X)))
+    except NtkitError as error:
+        _note(
+            found["problems"], f"{path.name}: {error}", "ntkit inspect shows what the model takes"
+        )
+    return about
+
+
+def _shares(session: Any) -> Mapping[str, float] | None:
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return None
+    counts: dict[str, int] = {}
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
+    return {name: count / sum(counts.values()) for name, count in counts.items()}
+
+
+def _note(notes: list[dict[str, str]], what: str, repair: str) -> None:
+    notes.append({"what": what, "repair": repair})

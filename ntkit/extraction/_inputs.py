@@ -1,0 +1,183 @@
+"""Samples as what a session takes: checked, cast and cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.exceptions import InputError, ModelError
+
+__all__ = ["Batch", "Inputs", "shown_shape"]
+
+Array = NDArray[Any]
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(bool)": np.bool_,
+}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one run of the session is fed.
+
+    Parameters
+    ----------
+    feed : dict of str to ndarray
+        One array per input, rows first.
+    rows : ndarray of int or None
+        Which rows of the window these are; None for the next ones in order.
+    """
+
+    feed: dict[str, Array]
+    rows: Array | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.feed.values())))
+
+    @property
+    def nbytes(self) -> int:
+        """int: Bytes of the arrays."""
+        return sum(array.nbytes for array in self.feed.values())
+
+
+class Inputs:
+    """Samples for a session, given a window of rows at a time.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        Its inputs decide names, shapes and types.
+    X : array-like, lazy sequence, mapping of str to these, or windowed sequence
+        As :func:`~ntkit.extraction.run_batches` takes it.
+
+    Raises
+    ------
+    InputError
+        If X is not one row per sample for each of the inputs.
+    ModelError
+        If the model has no inputs.
+    """
+
+    def __init__(self, session: Any, X: Any) -> None:
+        self.specs = {spec.name: spec for spec in session.get_inputs()}
+        if not self.specs:
+            raise ModelError("What the model computes depends on none of its inputs.")
+        self.X = _selected(X, list(self.specs)) if isinstance(X, Mapping) else _array(X)
+        parts = self.X if isinstance(self.X, dict) else {next(iter(self.specs)): self.X}
+        self.n_samples = _common_length(parts)
+        sizes = (n for spec in self.specs.values() for n in spec.shape[:1])
+        self.fixed_size = next((n for n in sizes if isinstance(n, int)), None)
+        self.windowed = hasattr(self.X, "window")
+        # Slices of an array in memory cost nothing; a memory map waits for the disk.
+        self.instant = all(type(part) is np.ndarray for part in parts.values())
+
+    def prepare(self, begin: int, end: int, batch_size: int) -> list[Batch]:
+        """Batches for the rows ``begin`` to ``end`` - 1, of at most ``batch_size`` rows each.
+
+        Texts, and whatever else knows its lengths, come sorted by length: the longest first, so
+        that memory is at its peak at once or never.
+        """
+        if self.windowed:
+            window = self.X.window(begin, end)  # type: ignore[union-attr]
+            order = np.argsort(-np.asarray(window.lengths), kind="stable")
+            cuts = range(0, end - begin, batch_size)
+            rows = [order[i : i + batch_size] for i in cuts]
+            return [Batch(self._checked(window.batch(r), len(r)), r) for r in rows]
+        starts = range(begin, end, batch_size)
+        ranges = [(i, min(i + batch_size, end)) for i in starts]
+        return [Batch(self._checked(self._slice(i, j), j - i)) for i, j in ranges]
+
+    def _slice(self, begin: int, end: int) -> Any:
+        if isinstance(self.X, dict):
+            return {name: part[begin:end] for name, part in self.X.items()}
+        return self.X[begin:end]
+
+    def _checked(self, values: Any, n_rows: int) -> dict[str, Array]:
+        names = list(self.specs)
+        if isinstance(values, Mapping):
+            values = _selected(values, names)
+        elif len(names) == 1:
+            values = {names[0]: values}
+        else:
+            raise InputError(f"The model has the inputs {names}; pass a mapping of arrays.")
+        feed = {name: _cast(self.specs[name], values[name]) for name in names}
+        for name, array in feed.items():
+            if len(array) != n_rows:
+                raise InputError(
+                    f"The samples gave {len(array)} rows for the model's input {name!r} where "
+                    f"{n_rows} were asked for."
+                )
+        return feed
+
+
+def shown_shape(shape: Sequence[Any]) -> str:
+    """Write a shape as text, with ? for what is unknown."""
+    return "(" + ", ".join("?" if d is None else str(d) for d in shape) + ")"
+
+
+def _selected(X: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    missing = [name for name in names if name not in X]
+    if missing:
+        raise InputError(f"The model also needs the input {missing[0]!r}; it has {names}.")
+    return {name: _array(X[name]) for name in names}
+
+
+def _array(values: Any) -> Any:
+    if isinstance(values, list | tuple):
+        return np.asarray(values)
+    return values.to_numpy() if hasattr(values, "to_numpy") else values
+
+
+def _common_length(parts: dict[str, Any]) -> int:
+    for name, part in parts.items():
+        if not hasattr(part, "__len__") or getattr(part, "shape", None) == ():
+            raise InputError(
+                f"The model's input {name!r} needs an array with one row per sample; got "
+                f"{type(part).__name__}."
+            )
+    lengths = {len(part) for part in parts.values()}
+    if len(lengths) > 1:
+        raise InputError("The arrays for the model's inputs differ in length.")
+    return lengths.pop()
+
+
+def _cast(spec: Any, values: Any) -> Array:
+    array, wanted = np.asarray(values), spec.shape
+    fits = array.ndim == len(wanted) and all(
+        not isinstance(want, int) or want == have
+        for want, have in zip(wanted[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        raise InputError(
+            f"The model's input {spec.name!r} has shape {shown_shape(wanted)}, but the samples "
+            f"have shape {shown_shape(('N', *array.shape[1:]))}; preprocess them as the model "
+            "expects."
+        )
+    if spec.type not in _DTYPES:
+        raise InputError(
+            f"The model's input {spec.name!r} is a {spec.type}, which is not supported."
+        )
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"The model's input {spec.name!r} is numeric; got {array.dtype} values.")
+    dtype = np.dtype(_DTYPES[spec.type])
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = np.ascontiguousarray(array, dtype=dtype)
+    if isinstance(array, np.memmap) and np.shares_memory(cast, array):
+        cast = np.array(cast)  # read here, ahead in a thread, and not while the session waits
+    if dtype.kind != "f" and dtype != array.dtype and not np.array_equal(cast, array):
+        raise InputError(
+            f"The model's input {spec.name!r} takes {dtype} values, which the samples "
+            f"({array.dtype}, {array.min():g} to {array.max():g}) are not; preprocess them as the "
+            "model expects."
+        )
+    return cast

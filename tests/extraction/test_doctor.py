@@ -1,0 +1,189 @@
+"""diagnosis says what ONNX Runtime really uses, and names the repair."""
+
+import json
+import os
+import sys
+
+import onnxruntime as ort
+import pytest
+
+from ntkit.cli import main
+from ntkit.datasets import marked_digits_model_path
+from ntkit.export import random_inputs
+from ntkit.extraction import _doctor, _session
+from ntkit.extraction._doctor import diagnosis
+from ntkit.frozen_model import FrozenModel
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine without a GPU, whatever this one is."""
+    for module in (_doctor, _session):
+        monkeypatch.setattr(module, "nvidia_device", lambda: False)
+    monkeypatch.setattr(_doctor, "_distributions", lambda: {"onnxruntime-gpu": "1.31.1"})
+    return monkeypatch
+
+
+@pytest.fixture
+def machine_with_gpu(machine):
+    for module in (_doctor, _session):
+        machine.setattr(module, "nvidia_device", lambda: True)
+    machine.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    machine.setattr(ort, "preload_dlls", lambda: None, raising=False)
+    return machine
+
+
+class Session:
+    """A session on the CPU that says it runs on ``runs_on``."""
+
+    runs_on = (CUDA, CPU)
+    complaint = b""
+    made = ort.InferenceSession
+
+    def __init__(self, model, options, providers):
+        if CUDA in str(providers):
+            os.write(2, self.complaint)
+        self.on = self.runs_on if CUDA in str(providers) else (CPU,)
+        self.real = self.made(model, options, providers=[CPU])
+        self.get_inputs, self.run = self.real.get_inputs, self.real.run
+
+    def get_providers(self):
+        return list(self.on)
+
+
+def ntkit(*arguments):
+    """Exit code of the command."""
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", *map(str, arguments)])
+    return end.value.code or 0
+
+
+def test_a_machine_without_a_gpu_is_sound(machine, capfd):
+    found = diagnosis()
+    assert found["sound"]
+    assert found["device"] == "cpu"
+    assert found["cuda_starts"] is None
+    assert (found["problems"], found["hints"]) == ([], [])
+    assert found["versions"]["onnxruntime"] == ort.__version__
+    assert 1 <= found["cpus"]["usable"] <= found["cpus"]["host"]
+    assert ntkit() == 0
+    assert "what runs is sound" in capfd.readouterr().out
+
+
+def test_a_gpu_that_works_is_what_auto_runs_on(machine_with_gpu, capfd):
+    machine_with_gpu.setattr(ort, "InferenceSession", Session)
+    found = diagnosis()
+    assert (found["device"], found["cuda_starts"], found["sound"]) == ("cuda", True, True)
+    assert ntkit() == 0
+    out, err = capfd.readouterr()
+    assert "CUDA starts" in out
+    assert err == ""
+
+
+def test_a_gpu_that_does_not_start_is_a_problem_with_the_missing_library(machine_with_gpu, capfd):
+    machine_with_gpu.setattr(ort, "InferenceSession", Session)
+    machine_with_gpu.setattr(Session, "runs_on", (CPU,))
+    said = b"info\n[E:onnxruntime] Error libcudnn.so.9: cannot open shared object file\n"
+    machine_with_gpu.setattr(Session, "complaint", said)
+    found = diagnosis()
+    assert (found["device"], found["cuda_starts"], found["sound"]) == ("cpu", False, False)
+    (problem,) = found["problems"]
+    assert "libcudnn.so.9" in problem["what"]
+    assert "pip install 'ntkit[cuda]'" in problem["repair"]
+    assert ntkit() == 1
+    out, err = capfd.readouterr()
+    assert "repair       pip install 'ntkit[cuda]'" in out
+    assert err == ""
+
+
+def test_a_gpu_without_a_build_for_it_is_a_hint(machine_with_gpu):
+    machine_with_gpu.setattr(ort, "get_available_providers", lambda: [CPU])
+    found = diagnosis()
+    assert found["sound"]
+    (hint,) = found["hints"]
+    assert "built without CUDA" in hint["what"]
+    assert "pip install 'ntkit[cuda]'" in hint["repair"]
+
+
+@pytest.mark.parametrize(
+    "names", [["onnxruntime", "onnxruntime-gpu"], ["onnxruntime-gpu", "onnxruntime-openvino"]]
+)
+def test_builds_that_overwrite_each_other_are_a_problem(machine, names, capfd):
+    machine.setattr(_doctor, "_distributions", lambda: dict.fromkeys(names, "1.31"))
+    (problem,) = diagnosis()["problems"]
+    assert problem["repair"] == (
+        f"pip uninstall -y {' '.join(names)} && pip install onnxruntime-gpu"
+    )
+    assert ntkit("--json") == 1
+    assert json.loads(capfd.readouterr().out)["sound"] is False
+
+
+def test_both_builds_by_their_metadata_are_one_problem(machine):
+    machine.setattr(_session.metadata, "version", lambda name: "1.0")
+    assert len(diagnosis()["problems"]) == 1
+
+
+@pytest.mark.parametrize("shell", [None, type(sys)("onnxruntime")])
+def test_an_onnx_runtime_that_cannot_be_used_is_a_problem(machine, shell):
+    machine.setitem(sys.modules, "onnxruntime", shell)
+    found = diagnosis()
+    (problem,) = found["problems"]
+    assert problem["repair"].startswith("pip uninstall -y onnxruntime")
+    assert (found["device"], found["sound"]) == (None, False)
+
+
+def test_a_session_that_computes_wrongly_is_a_problem(machine):
+    class Wrong(Session):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.run = lambda names, feed: [-feed["x"]]
+
+    machine.setattr(ort, "InferenceSession", Wrong)
+    found = diagnosis()
+    assert "it computes [[1.0, -2.0]]" in found["problems"][0]["what"]
+    assert found["device"] is None
+
+
+def test_the_distribution_that_is_installed_is_found():
+    assert set(_doctor._distributions()) & {"onnxruntime", "onnxruntime-gpu"}
+
+
+# -- a model ----------------------------------------------------------------------------------
+
+
+def test_a_model_is_run_and_its_nodes_are_counted_per_provider(machine, capfd):
+    path = marked_digits_model_path()
+    found = diagnosis(path, random_inputs(FrozenModel.load(path)))
+    about = found["model"]
+    assert (about["device"], about["ran"], about["nodes"]) == ("cpu", True, {CPU: 1.0})
+    assert ntkit(path) == 0
+    assert "on cpu; ran; 100% of the nodes by CPU" in capfd.readouterr().out
+
+
+def test_shares_are_of_nodes(machine):
+    counts = [(CUDA, 3), (CPU, 1), (CUDA, 4)]
+
+    class Placed:
+        @staticmethod
+        def get_provider_graph_assignment_info():
+            return [
+                type("Part", (), {"ep_name": name, "get_nodes": lambda _, n=n: [None] * n})()
+                for name, n in counts
+            ]
+
+    assert _doctor._shares(Placed()) == {CUDA: 7 / 8, CPU: 1 / 8}
+    assert _doctor._shares(object()) is None
+
+
+def test_a_model_that_does_not_run_is_a_problem(machine, tmp_path, capfd):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"no model")
+    assert ntkit(path) == 1
+    assert "broken.onnx: ONNX Runtime cannot run the model" in capfd.readouterr().out
+
+
+def test_a_model_without_inputs_for_it_is_placed_but_not_run(machine):
+    about = diagnosis(marked_digits_model_path())["model"]
+    assert (about["device"], about["ran"]) == ("cpu", None)

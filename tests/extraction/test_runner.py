@@ -1,0 +1,377 @@
+"""Batches are prepared ahead, run in order, and come out as if run at once."""
+
+import re
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from PIL import Image
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.exceptions import DeviceError, InputError
+from ntkit.extraction import ImageFiles, ImagePreprocessing, _runner, run_batches
+
+
+class FakeSession:
+    """Doubles its input; remembers how many rows it was fed, and in which thread."""
+
+    def __init__(self, shape=("n", 2), dtype="tensor(float)", names=("x",), memory=10**9):
+        self.specs = [SimpleNamespace(name=name, shape=shape, type=dtype) for name in names]
+        self.memory, self.fed, self.threads = memory, [], set()
+
+    def get_inputs(self):
+        return self.specs
+
+    def run(self, names, feed):
+        (x, *_) = feed.values()
+        self.fed.append(len(x))
+        self.threads.add(threading.current_thread())
+        if len(x) > self.memory:
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 4096")
+        return [self.compute(x)]
+
+    def compute(self, x):
+        return 2 * x.reshape(len(x), -1)
+
+
+class Lazy:
+    """Rows made on demand; remembers which slices were asked for, and fails where told to."""
+
+    def __init__(self, X, bad=(), mapping=False, delay=0.0):
+        self.X, self.bad, self.mapping, self.delay = X, bad, mapping, delay
+        self.asked, self.threads = [], set()
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, rows):
+        time.sleep(self.delay)
+        self.asked.append((rows.start, rows.stop))
+        self.threads.add(threading.current_thread())
+        for row in range(rows.start, rows.stop):
+            if row in self.bad:
+                raise InputError(f"row {row} is broken.")
+        return {"x": self.X[rows], "unused": None} if self.mapping else self.X[rows]
+
+
+class Words:
+    """Rows of various lengths, padded with zeros per batch."""
+
+    def __init__(self, n_samples):
+        rng = np.random.default_rng(0)
+        self.rows = [np.full(n, i + 1.0) for i, n in enumerate(rng.integers(1, 30, n_samples))]
+        self.windows, self.batches = [], []
+
+    def __len__(self):
+        return len(self.rows)
+
+    def window(self, start, stop):
+        self.windows.append((start, stop))
+        rows = self.rows[start:stop]
+        lengths = np.array([len(row) for row in rows])
+
+        def batch(indices):
+            padded = np.zeros((len(indices), lengths[indices].max()))
+            for i, j in enumerate(indices):
+                padded[i, : lengths[j]] = rows[j]
+            self.batches.append(padded.shape)
+            return {"x": padded, "unused": np.zeros(1)}
+
+        return SimpleNamespace(lengths=lengths, batch=batch)
+
+
+class SumSession(FakeSession):
+    def __init__(self, **options):
+        super().__init__(shape=("n", "length"), **options)
+
+    def compute(self, x):
+        return x.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setattr(_runner, "available_cpus", lambda: 2)
+
+
+X = np.arange(200, dtype=np.float32).reshape(100, 2)
+
+
+def together(batches):
+    return np.concatenate([outputs[0] for outputs in batches])
+
+
+def prepare_threads():
+    return [t for t in threading.enumerate() if t.name.startswith("ntkit-prepare")]
+
+
+KINDS = {
+    "array": lambda X: X,
+    "list": lambda X: X.tolist(),
+    "mapping": lambda X: {"x": X},
+    "lazy": Lazy,
+    "lazy mapping": lambda X: Lazy(X, mapping=True),
+    "mapping of lazy": lambda X: {"x": Lazy(X)},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch_size", [1, 7, 100, 1000])
+def test_rows_come_in_order_whatever_holds_them(kind, batch_size):
+    batches = list(run_batches(FakeSession(), KINDS[kind](X), batch_size=batch_size))
+    assert_array_equal(together(batches), 2 * X)
+    assert {len(b[0]) for b in batches[:-1]} <= {batch_size}
+
+
+def test_a_memory_map_is_read_ahead_and_not_in_the_session(tmp_path):
+    np.save(tmp_path / "X.npy", X)
+    session = FakeSession()
+    seen = []
+    session.compute = lambda x: seen.append(isinstance(x.base, np.memmap)) or x
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert_array_equal(together(run_batches(session, mapped, batch_size=30)), X)
+    assert seen == [False] * 4
+
+
+@pytest.mark.parametrize("kind", ["array", "lazy", "windowed"])
+@pytest.mark.parametrize("start", [0, 1, 32, 50, 99, 100, 120])
+@pytest.mark.parametrize("stop", [None, 1, 64, 99, 100, 500])
+def test_part_of_the_rows_is_the_part_of_one_whole_run(kind, start, stop):
+    make = {"array": lambda: X, "lazy": lambda: Lazy(X), "windowed": lambda: Words(100)}[kind]
+    session = SumSession() if kind == "windowed" else FakeSession()
+    run = {"batch_size": 8, "window": 32 if kind == "windowed" else None}
+    whole = together(run_batches(session, make(), **run))
+    parts = [o for (o,) in run_batches(session, make(), start=start, stop=stop, **run)]
+    assert_array_equal(np.concatenate([whole[:0], *parts]), whole[start:stop])
+
+
+def test_a_part_cuts_its_batches_where_one_run_cuts_them():
+    lazy = Lazy(X)
+    parts = list(run_batches(FakeSession(), lazy, batch_size=30, start=40, stop=70))
+    assert sorted(lazy.asked) == [(30, 60), (60, 90)]
+    assert [len(o) for (o,) in parts] == [20, 10]
+
+
+def test_nothing_is_prepared_twice_nor_far_ahead():
+    lazy = Lazy(X)
+    batches = run_batches(FakeSession(), lazy, batch_size=1)
+    next(batches)
+    time.sleep(0.05)
+    assert len(lazy.asked) <= 12
+    list(batches)
+    assert sorted(lazy.asked) == [(i, i + 1) for i in range(100)]
+
+
+def test_a_batch_is_prepared_while_the_session_runs():
+    lazy, session = Lazy(X), FakeSession()
+    list(run_batches(session, lazy, batch_size=10))
+    assert session.threads == {threading.current_thread()}
+    assert threading.current_thread() not in lazy.threads
+
+
+def test_what_is_in_memory_needs_no_thread(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", lambda _: pytest.fail("started a thread"))
+    assert_array_equal(together(run_batches(FakeSession(), {"x": X}, batch_size=7)), 2 * X)
+
+
+def test_a_single_core_prepares_and_runs_in_turn_unless_a_gpu_runs(monkeypatch):
+    monkeypatch.setattr(_runner, "available_cpus", lambda: 1)
+    for pad in (False, True):
+        lazy = Lazy(X)
+        list(run_batches(FakeSession(), lazy, batch_size=10, pad=pad))
+        assert (threading.current_thread() in lazy.threads) is not pad
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_more_threads_prepare_only_where_one_is_too_slow(slow, monkeypatch):
+    monkeypatch.setattr(_runner, "available_cpus", lambda: 8)
+    lazy = Lazy(X, delay=0.02 if slow else 0.0)
+    for done, _ in enumerate(run_batches(FakeSession(), lazy, batch_size=5), start=1):
+        while not slow and len(lazy.asked) < min(done + 1, 20):
+            time.sleep(0.001)
+        time.sleep(0.005)
+    assert (len(lazy.threads) > 3) is slow
+
+
+@pytest.mark.parametrize("end", ["closed", "exhausted", "failed", "forgotten"])
+def test_no_thread_is_left_behind(end):
+    lazy = Lazy(X, bad=[40] if end == "failed" else (), delay=0.002)
+    batches = run_batches(FakeSession(), lazy, batch_size=5)
+    next(batches)
+    assert prepare_threads()
+    if end == "closed":
+        batches.close()
+    elif end == "forgotten":
+        del batches
+    elif end == "failed":
+        with pytest.raises(InputError):
+            list(batches)
+    else:
+        list(batches)
+    assert not prepare_threads()
+
+
+def test_an_embedder_that_is_not_read_to_the_end_leaves_no_thread(zoo, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(3), tmp_path / "m.onnx"))
+    batches = OnnxEmbedder(model, device="cpu", batch_size=2).iter_batches(Lazy(zoo.inputs(40)))
+    next(batches)
+    assert prepare_threads()
+    batches.close()
+    assert not prepare_threads()
+
+
+def test_an_error_comes_out_after_all_that_was_before_it():
+    batches = run_batches(FakeSession(), Lazy(X, bad=[57]), batch_size=10)
+    before = [next(batches)[0] for _ in range(5)]
+    assert_array_equal(np.concatenate(before), 2 * X[:50])
+    with pytest.raises(InputError, match=r"row 57 is broken"):
+        next(batches)
+
+
+def test_a_file_that_does_not_decode_is_named(tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(20)]
+    for path in paths:
+        Image.new("RGB", (2, 2)).save(path)
+    paths[13].write_bytes(b"no picture")
+    files = ImageFiles(paths, ImagePreprocessing())
+    session = FakeSession(shape=("n", 3, 2, 2))
+    batches = run_batches(session, files, batch_size=4)
+    with pytest.raises(InputError, match=r"13\.png cannot be decoded"):
+        list(batches)
+    assert session.fed == [4, 4, 4]
+
+
+def test_a_sequence_that_gives_too_few_rows_is_refused():
+    class Short(Lazy):
+        def __getitem__(self, rows):
+            return self.X[rows][:-1]
+
+    with pytest.raises(InputError, match="gave 9 rows for the model's input 'x' where 10"):
+        list(run_batches(FakeSession(), Short(X), batch_size=10))
+
+
+# -- sorted by length -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_samples", [1, 15, 16, 33, 200])
+def test_windows_are_sorted_by_length_and_given_back_in_order(n_samples):
+    words, session = Words(n_samples), SumSession()
+    outputs = list(run_batches(session, words, batch_size=4, window=16))
+    assert together(outputs)[:, 0].tolist() == [row.sum() for row in words.rows]
+    assert sorted(words.windows) == [(i, min(i + 16, n_samples)) for i in range(0, n_samples, 16)]
+    assert [len(o) for (o,) in outputs[:-1]] == [16] * ((n_samples - 1) // 16)
+
+
+def test_sorting_saves_padding():
+    words = Words(1024)
+    list(run_batches(SumSession(), words, batch_size=8))
+    computed = sum(rows * length for rows, length in words.batches)
+    needed = sum(map(len, words.rows))
+    assert computed < 1.05 * needed
+    assert len(words.windows) == 2  # of 64 batches each
+
+
+def test_the_longest_of_a_window_come_first():
+    words = Words(64)
+    list(run_batches(SumSession(), words, batch_size=8))
+    lengths = [length for _, length in words.batches]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_outputs_as_long_as_their_samples_cannot_be_put_together():
+    session = SumSession()
+    session.compute = lambda x: x
+    with pytest.raises(InputError, match=r"cannot be put together.*--embedding NAME"):
+        list(run_batches(session, Words(30), batch_size=4))
+
+
+# -- memory and the GPU -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Failed to allocate memory for requested buffer of size 12",
+        "CUDA failure 2: out of memory ; GPU=0",
+        "CUDA_ERROR_OUT_OF_MEMORY",
+        "Available memory of 0 is smaller than requested bytes of 4096",
+        "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED",
+        "std::bad_alloc",
+    ],
+)
+def test_a_batch_that_does_not_fit_in_memory_is_halved(message):
+    session = FakeSession(memory=5)
+    run = session.run
+
+    def failing(names, feed):
+        try:
+            return run(names, feed)
+        except RuntimeError:
+            raise RuntimeError(message) from None
+
+    session.run = failing
+    with pytest.warns(RuntimeWarning, match="Memory ran out on samples 0 to 15") as caught:
+        outputs = together(run_batches(session, Lazy(X[:40]), batch_size=16))
+    assert_array_equal(outputs, 2 * X[:40])
+    assert session.fed == [16, 8, *[4] * 10]
+    assert [str(w.message).rsplit(" ", 1)[1] for w in caught] == ["8.", "4."]
+
+
+def test_sorted_batches_are_halved_too():
+    words = Words(40)
+    with pytest.warns(RuntimeWarning, match="going on with a batch size of 4"):
+        outputs = together(run_batches(SumSession(memory=4), words, batch_size=8))
+    assert outputs[:, 0].tolist() == [row.sum() for row in words.rows]
+    assert len(words.windows) == 1
+
+
+def test_a_sample_that_does_not_fit_in_memory_is_an_error():
+    with (
+        pytest.warns(RuntimeWarning, match=r"going on with a batch size of [21]\."),
+        pytest.raises(DeviceError, match=r"batch of 1, the smallest.*device='cpu'"),
+    ):
+        list(run_batches(FakeSession(memory=0), X, batch_size=4))
+
+
+def test_a_fixed_batch_that_does_not_fit_in_memory_is_an_error():
+    with pytest.raises(DeviceError, match="batch of 4, the smallest"):
+        list(run_batches(FakeSession(shape=(4, 2), memory=3), X))
+
+
+def test_another_failure_is_not_taken_for_lack_of_memory():
+    session = FakeSession()
+    session.compute = lambda x: [][0]
+    with pytest.raises(InputError, match=r"failed on samples 0 to 63: list index"):
+        list(run_batches(session, X))
+    assert session.fed == [64]
+
+
+@pytest.mark.parametrize("n_samples", [1, 8, 20])
+def test_a_gpu_sees_one_shape_only(n_samples):
+    session = FakeSession()
+    outputs = together(run_batches(session, X[:n_samples], batch_size=8, pad=True))
+    assert_array_equal(outputs, 2 * X[:n_samples])
+    assert set(session.fed) == {8}
+
+
+def test_a_padded_batch_is_halved_to_one_shape():
+    session = FakeSession(memory=4)
+    with pytest.warns(RuntimeWarning, match="batch size of 4"):
+        outputs = together(run_batches(session, X[:10], batch_size=8, pad=True))
+    assert_array_equal(outputs, 2 * X[:10])
+    assert session.fed == [8, 4, 4, 4]
+
+
+# -- progress ---------------------------------------------------------------------------------
+
+
+def test_the_progress_bar_has_rate_and_remaining_time(monkeypatch, capsys):
+    import sys
+
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    slow = Lazy(X, delay=0.6)
+    list(run_batches(FakeSession(), slow, batch_size=20, verbose=True))
+    shown = capsys.readouterr().err
+    assert re.search(r"embedding: +\d+%.*\d+/100 \[00:0\d<00:0\d, +[\d.]+ samples/s\]", shown)

@@ -1,0 +1,281 @@
+"""A session runs where it was asked to, or says that it does not."""
+
+import io
+import os
+import sys
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
+from ntkit.extraction import _session, available_cpus, device_of, make_session
+
+K = 3
+CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
+
+
+@pytest.fixture
+def model(zoo, tmp_path):
+    return FrozenModel.load(zoo.save(zoo.classifier(K), tmp_path / "m.onnx"))
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(_session, "nvidia_device", lambda: False)
+
+
+def test_cuda_without_a_gpu_is_an_error_and_auto_is_silent(zoo, model, no_gpu, capfd):
+    with pytest.raises(DeviceError, match=r"device='cuda' was asked for, but .*'cpu' or 'auto'"):
+        OnnxEmbedder(model, device="cuda").transform(zoo.inputs())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        embedder = OnnxEmbedder(model, device="auto")
+        embedder.transform(zoo.inputs())
+    assert embedder.device_ == "cpu"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("device", ["gpu", "CUDA", "", None])
+def test_an_unknown_device_is_refused(zoo, model, device):
+    with pytest.raises(InputError, match="device is one of auto, cpu, cuda, tensorrt"):
+        OnnxEmbedder(model, device=device).transform(zoo.inputs())
+
+
+class FakeSession:
+    """A session that says it runs where ``runs_on`` says, whatever was asked for."""
+
+    runs_on = (CPU,)
+
+    def __init__(self, model, options, providers):
+        self.asked, self.options = providers, options
+
+    def get_providers(self):
+        return list(self.runs_on)
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    monkeypatch.setattr(_session, "nvidia_device", lambda: True)
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [TENSORRT, CUDA, CPU])
+    monkeypatch.setattr(
+        ort, "preload_dlls", lambda: sys.stdout.write("libcudart missing"), raising=False
+    )
+    monkeypatch.setattr(ort, "InferenceSession", FakeSession)
+    return monkeypatch
+
+
+def test_a_gpu_asked_for_by_name_never_becomes_the_cpu(fake_gpu):
+    with pytest.raises(DeviceError, match=r"runs on the CPU.*pip install 'ntkit\[cuda\]'"):
+        make_session(b"", device="cuda")
+    for given in ([CUDA], [(CUDA, {"device_id": 0})]):
+        with pytest.raises(DeviceError):
+            make_session(b"", device="cuda", providers=given)
+        with pytest.warns(RuntimeWarning, match="runs on the CPU"):
+            make_session(b"", providers=given)
+
+
+def test_auto_warns_where_there_is_a_gpu_that_does_not_work(fake_gpu):
+    with pytest.warns(RuntimeWarning, match="runs on the CPU") as caught:
+        session = make_session(b"", device="auto")
+    assert caught[0].filename == __file__
+    assert device_of(session) == "cpu"
+    assert device_of(make_session(b"", device="cpu")) == "cpu"
+
+
+def test_a_session_on_the_gpu_computes_in_full_float32_and_allocates_what_it_needs(fake_gpu):
+    fake_gpu.setattr(FakeSession, "runs_on", (CUDA, CPU))
+    for device in ("auto", "cuda"):
+        session = make_session(b"", device=device)
+        (name, options), last = session.asked
+        assert (name, last) == (CUDA, CPU)
+        assert options == {
+            "arena_extend_strategy": "kSameAsRequested",
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "use_tf32": 0,
+        }
+        assert device_of(session) == "cuda"
+
+
+def test_what_preloading_prints_is_not_shown(fake_gpu, capfd):
+    fake_gpu.setattr(FakeSession, "runs_on", (CUDA, CPU))
+    make_session(b"", device="cuda")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_cpu_loads_no_cuda_libraries(fake_gpu):
+    fake_gpu.setattr(ort, "preload_dlls", lambda: pytest.fail("loaded"), raising=False)
+    make_session(b"", device="cpu")
+
+
+def test_tensorrt_is_taken_only_by_name(fake_gpu):
+    fake_gpu.setattr(FakeSession, "runs_on", (TENSORRT, CUDA, CPU))
+    assert TENSORRT not in str(make_session(b"", device="auto").asked)
+    session = make_session(b"", device="tensorrt")
+    assert session.asked[0] == TENSORRT
+    assert session.asked[1][0] == CUDA
+    assert device_of(session) == "tensorrt"
+
+
+@pytest.mark.parametrize("runs_on", [(CPU,), (CUDA, CPU)])
+def test_tensorrt_asked_for_never_becomes_something_else(fake_gpu, runs_on):
+    fake_gpu.setattr(FakeSession, "runs_on", runs_on)
+    with pytest.raises(DeviceError, match="TensorRT was asked for, but ONNX Runtime runs on"):
+        make_session(b"", device="tensorrt")
+
+
+def test_tensorrt_needs_a_build_with_it(fake_gpu):
+    fake_gpu.setattr(ort, "get_available_providers", lambda: [CPU])
+    with pytest.raises(DeviceError, match="built without TensorRT"):
+        make_session(b"", device="tensorrt")
+    with pytest.raises(DeviceError, match="built without CUDA"):
+        make_session(b"", device="cuda")
+
+
+def test_an_embedder_on_the_gpu_pads_its_batches(zoo, model, monkeypatch):
+    X, fed = zoo.inputs(20), []
+
+    class OnGpu:
+        def __init__(self, session):
+            self.get_inputs, self.real = session.get_inputs, session
+
+        def get_providers(self):
+            return [CUDA, CPU]
+
+        def run(self, names, feed):
+            fed.append(len(feed["x"]))
+            return self.real.run(names, feed)
+
+    wanted = OnnxEmbedder(model, device="cpu").transform(X)
+    made = _session.make_session
+    monkeypatch.setattr(
+        "ntkit.extraction._embedder.make_session", lambda *a, **k: OnGpu(made(*a, **k))
+    )
+    embedder = OnnxEmbedder(model, device="cpu", batch_size=8)
+    assert_allclose(embedder.transform(X), wanted, rtol=1e-6)
+    assert fed == [8, 8, 8]
+    assert embedder.device_ == "cuda"
+
+
+# -- the CPU ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def options(fake_gpu):
+    """Options of a session, by the arguments of make_session."""
+
+    def made(**arguments):
+        return make_session(b"", device="cpu", **arguments).options
+
+    return made
+
+
+def test_threads_are_what_the_process_may_use_and_do_not_spin(options, monkeypatch):
+    monkeypatch.setattr(_session, "cpu_count", lambda: 3)
+    assert options().intra_op_num_threads == 3
+    assert options(threads=7).intra_op_num_threads == 7
+    entry = "session.intra_op.allow_spinning"
+    assert options().get_session_config_entry(entry) == "0"
+
+
+def test_affinity_limits_the_threads():
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("no CPU affinity on this system")
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert available_cpus() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_a_quota_limits_the_threads(monkeypatch):
+    quota, real = {"/sys/fs/cgroup/cpu.max": "100000 100000"}, open
+    monkeypatch.setattr(os.path, "exists", lambda path: path in quota)
+    monkeypatch.setattr(
+        "builtins.open",
+        lambda path, *a, **k: io.StringIO(quota[path]) if path in quota else real(path, *a, **k),
+    )
+    assert available_cpus() == 1
+
+
+def test_further_configuration_is_passed_on(options):
+    entry = "session.record_ep_graph_assignment_info"
+    assert options(config={entry: "1"}).get_session_config_entry(entry) == "1"
+
+
+# -- what cannot be run -----------------------------------------------------------------------
+
+
+def test_providers_are_passed_on_as_they_are(zoo, model):
+    embedder = OnnxEmbedder(model, providers=["CPUExecutionProvider"])
+    assert embedder.transform(zoo.inputs()).shape == (40, 5)
+    assert clone(embedder).providers == ["CPUExecutionProvider"]
+
+
+def test_both_builds_of_onnx_runtime_are_answered_with_the_repair(monkeypatch, zoo, model):
+    monkeypatch.setattr(_session.metadata, "version", lambda name: "1.0")
+    with pytest.raises(
+        MissingDependencyError, match="pip uninstall -y onnxruntime onnxruntime-gpu"
+    ):
+        OnnxEmbedder(model).transform(zoo.inputs())
+
+
+@pytest.mark.parametrize("shell", [None, SimpleNamespace()])
+def test_no_or_an_empty_onnx_runtime_is_answered_with_the_repair(monkeypatch, model, zoo, shell):
+    monkeypatch.setitem(sys.modules, "onnxruntime", shell)
+    with pytest.raises(MissingDependencyError, match=r"pip install onnxruntime(-gpu)?$"):
+        OnnxEmbedder(model).transform(zoo.inputs())
+
+
+def test_a_model_onnx_runtime_refuses_is_answered_in_one_sentence(zoo, tmp_path):
+    proto = zoo.classifier(K)
+    proto.graph.node[0].op_type = "NoSuchOperator"
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    with pytest.raises(ModelError, match=r"ONNX Runtime cannot run the model: .*NoSuch") as error:
+        OnnxEmbedder(model, device="cpu").transform(zoo.inputs())
+    assert "\n" not in str(error.value)
+
+
+# -- on a real GPU ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gpu():
+    try:
+        make_session(b"", device="cuda")
+    except DeviceError as error:
+        pytest.skip(f"no GPU: {error}")
+    except ModelError:
+        pass  # there is one, and no model
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_the_embeddings_of_the_cpu(zoo, model, gpu):
+    X = zoo.inputs(100)
+    embedder = OnnxEmbedder(model, device="cuda", batch_size=16)
+    assert_allclose(
+        embedder.transform(X), OnnxEmbedder(model, device="cpu").transform(X), atol=1e-5
+    )
+    assert embedder.device_ == "cuda"
+
+
+@pytest.mark.gpu
+def test_the_gpu_goes_on_with_half_the_batch_when_memory_runs_out(zoo, model, gpu):
+    X = zoo.inputs(4000)
+    little = [(CUDA, {"gpu_mem_limit": 64 * 1024, "arena_extend_strategy": "kSameAsRequested"})]
+    embedder = OnnxEmbedder(model, providers=[*little, CPU], batch_size=4000)
+    with pytest.warns(RuntimeWarning, match="Memory ran out"):
+        Z = embedder.transform(X)
+    assert_allclose(Z, OnnxEmbedder(model, device="cpu").transform(X), atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_the_gpu_tunes_its_batch_size(zoo, model, gpu):
+    embedder = OnnxEmbedder(model, device="cuda", batch_size="auto")
+    assert np.isfinite(embedder.transform(zoo.inputs(300))).all()

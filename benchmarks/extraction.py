@@ -40,43 +40,17 @@ import onnxruntime as ort
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.datasets import marked_digits_model_path
-from ntkit.extraction import ImageFiles, ImagePreprocessing, available_cpus
+from ntkit.extraction import (
+    ImageFiles,
+    ImagePreprocessing,
+    TextPreprocessing,
+    Texts,
+    available_cpus,
+)
 
 Feed = dict[str, np.ndarray]
 SIZES = (8, 16, 32, 64, 128, 256)
 PLAIN = 64
-
-
-class TokenisedTexts:
-    """Texts as a windowed sequence: tokenised a window at a time, padded per batch."""
-
-    def __init__(self, texts: list[str], tokenizer: Any, names: list[str]) -> None:
-        self.texts, self.tokenizer, self.names = texts, tokenizer, names
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def window(self, start: int, stop: int) -> TokenisedWindow:
-        """Tokenise the texts ``start`` to ``stop`` - 1."""
-        encoded = self.tokenizer.encode_batch_fast(self.texts[start:stop])
-        return TokenisedWindow([np.array(e.ids) for e in encoded], self.names)
-
-
-class TokenisedWindow:
-    """Token ids of some texts."""
-
-    def __init__(self, ids: list[np.ndarray], names: list[str]) -> None:
-        self.ids, self.names = ids, names
-        self.lengths = np.array([len(row) for row in ids])
-
-    def batch(self, rows: np.ndarray) -> Feed:
-        """Pad these texts to the longest of them."""
-        length = self.lengths[rows].max()
-        mask = np.arange(length) < self.lengths[rows, None]
-        ids = np.zeros(mask.shape, np.int64)
-        ids[mask] = np.concatenate([self.ids[row] for row in rows])
-        feed = {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
-        return {**feed, "token_type_ids": np.zeros_like(ids)} if len(self.names) > 2 else feed
 
 
 def session_of(model: FrozenModel, threads: int = 0, spinning: bool = True) -> Any:
@@ -219,27 +193,28 @@ def jpegs(folder: Path, rows: int) -> list[Path]:
     return paths
 
 
-def texts_of(path: Path | None, tokenizer: Any, rows: int) -> list[str]:
+def texts_of(path: Path | None, tokenizer: Path, rows: int) -> list[str]:
     """Lines of a file, or words at random in lengths like those of reviews."""
     if path is not None:
         return path.read_text(encoding="utf-8").splitlines()[:rows]
+    from tokenizers import Tokenizer
+
     rng = np.random.default_rng(0)
-    words = sorted(word for word in tokenizer.get_vocab() if word.isalpha() and len(word) > 2)
+    vocabulary = Tokenizer.from_file(str(tokenizer)).get_vocab()
+    words = sorted(word for word in vocabulary if word.isalpha() and len(word) > 2)
     lengths = np.clip(rng.lognormal(3.2, 0.6, rows).astype(int), 3, 120)
     return [" ".join(rng.choice(words, n)) for n in lengths]
 
 
 def texts(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Texts, tokenised and padded on the way."""
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(arguments.tokenizer))
-    tokenizer.enable_truncation(128)
-    tokenizer.no_padding()
-    model = FrozenModel.load(arguments.text_model, embedding=arguments.embedding)
-    sentences = texts_of(arguments.texts, tokenizer, arguments.rows * 8)
+    model = FrozenModel.load(arguments.text_model, embedding=arguments.embedding, pooling="mean")
+    sentences = texts_of(arguments.texts, arguments.tokenizer, arguments.rows * 8)
     rows = len(sentences)
-    X = TokenisedTexts(sentences, tokenizer, [tensor.name for tensor in model.inputs])
+    steps = TextPreprocessing.for_model(model, arguments.tokenizer, max_length=128)
+    if steps is None:
+        raise SystemExit(f"{arguments.text_model} does not take texts.")
+    X = Texts(sentences, steps)
     whole = X.window(0, rows)
     by_length = np.argsort(whole.lengths, kind="stable")
 
@@ -247,8 +222,7 @@ def texts(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         return [whole.batch(by_length[i : i + size]) for i in range(0, rows, size)]
 
     def plain(session: Any, size: int, n: int) -> None:
-        windows = (X.window(i, min(i + size, n)) for i in range(0, n, size))
-        run_all(session, (w.batch(np.arange(len(w.ids))) for w in windows))
+        run_all(session, (X[i : min(i + size, n)] for i in range(0, n, size)))
 
     notes: dict[str, str] = {}
     best, best_feeds, notes["best bare"], same = best_bare(model, feeds, rows)
@@ -282,7 +256,9 @@ def sentence_transformers(arguments: argparse.Namespace, folder: Path) -> Any:
         print(f"skipped: sentence-transformers ({error})")
         return None
     model = onnx.load(arguments.text_model)
-    model.graph.node.append(helper.make_node("Identity", [arguments.tokens], ["last_hidden_state"]))
+    model.graph.node.append(
+        helper.make_node("Identity", [arguments.embedding], ["last_hidden_state"])
+    )
     del model.graph.output[:]
     shape = ["batch", "length", arguments.width]
     model.graph.output.append(helper.make_tensor_value_info("last_hidden_state", 1, shape))
@@ -357,8 +333,7 @@ def main() -> None:
     parser.add_argument("--image-model", type=Path, help="ONNX classifier of float images")
     parser.add_argument("--text-model", type=Path, help="ONNX text encoder")
     parser.add_argument("--tokenizer", type=Path, help="its tokenizer.json")
-    parser.add_argument("--embedding", help="tensor of one vector per text")
-    parser.add_argument("--tokens", help="tensor of one vector per token, for the peer")
+    parser.add_argument("--embedding", help="its tensor of one vector per token")
     parser.add_argument("--width", type=int, default=384, help="neurons of the text encoder")
     parser.add_argument("--texts", type=Path, help="file of one text per line")
     parser.add_argument("--memory", action="store_true", help="measure memory, in a new process")

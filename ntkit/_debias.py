@@ -29,7 +29,13 @@ from ntkit._version import __version__
 from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError
 from ntkit.export import check_head, random_inputs, save_verified
-from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, read_samples
+from ntkit.extraction import (
+    ImagePreprocessing,
+    OnnxEmbedder,
+    Samples,
+    TextPreprocessing,
+    read_samples,
+)
 from ntkit.frozen_model import FrozenModel
 
 __all__ = ["debias"]
@@ -51,9 +57,9 @@ def debias(
     estimator: Any = None,
     new_head: bool = False,
     C: float | None = None,
-    preprocessing: ImagePreprocessing | None = None,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
-    batch_size: int = 64,
+    batch_size: int | str = 64,
     n_random: int = 5,
     random_state: int = 0,
     force: bool = False,
@@ -97,9 +103,10 @@ def debias(
     C : float, optional
         Inverse penalty on standardised embeddings, in scikit-learn's meaning. The default 1 / N
         is a ridge of weight 1 on the mean loss.
-    preprocessing : ImagePreprocessing, optional
-        For image folders; by default a ``preprocessor_config.json`` beside the model, else the
-        model's input size with pixels scaled to 0 … 1 (0 … 255 for an input of unsigned integers).
+    preprocessing : ImagePreprocessing or TextPreprocessing, optional
+        For image folders and tables of texts; by default as a ``preprocessor_config.json`` or
+        ``tokenizer.json`` beside the model says. Without such a file images get the model's input
+        size, with pixels scaled to 0 … 1 (0 … 255 for an input of unsigned integers).
     device, batch_size
         As in :class:`~ntkit.OnnxEmbedder`.
     n_random : int
@@ -144,7 +151,9 @@ def debias(
         raise InputError(f"{given[0]} and {given[1]} both say which head to write; give one.")
     folder = _free_folder(out, force)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
-    preprocessing = preprocessing or ImagePreprocessing.for_model(model)
+    preprocessing = (
+        preprocessing or ImagePreprocessing.for_model(model) or TextPreprocessing.for_model(model)
+    )
     sets = {
         name: _samples(data, preprocessing)
         for name, data in (("train", train), ("held-out", heldout), ("test", test))
@@ -225,7 +234,7 @@ def _free_folder(path: str | os.PathLike[str] | None, force: bool) -> Path | Non
     return out
 
 
-def _samples(data: Any, preprocessing: ImagePreprocessing | None) -> Samples:
+def _samples(data: Any, preprocessing: ImagePreprocessing | TextPreprocessing | None) -> Samples:
     if isinstance(data, Samples):
         return data
     if isinstance(data, str | os.PathLike):

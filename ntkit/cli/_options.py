@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, Samples, read_samples
+from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, read_samples
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 
@@ -19,27 +22,11 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="What to write.", show_de
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
-Logits = Annotated[str | None, typer.Option(help="Name of the logits tensor.")]
-Embedding = Annotated[str | None, typer.Option(help="Name of the embedding tensor.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda; cuda never falls back to the CPU.")]
-BatchSize = Annotated[int, typer.Option(help="Samples per run.", min=1)]
+Device = Annotated[
+    str, typer.Option(help="auto, cpu, cuda or tensorrt; none but auto falls back to the CPU.")
+]
+BatchSize = Annotated[str, typer.Option(help="Samples per run, or auto: the fastest here.")]
 Seed = Annotated[int, typer.Option(help="Seed of folds, splits and random masks.")]
-LabelColumn = Annotated[str, typer.Option(help="Label column of a table.")]
-GroupColumn = Annotated[str, typer.Option(help="Group column of a table or metadata.csv.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that do not decode.")]
-Preprocessor = Annotated[
-    Path | None,
-    typer.Option(help="preprocessor_config.json; found by itself beside the model.", exists=True),
-]
-Resize = Annotated[str | None, typer.Option(help="Shorter side, or HEIGHT,WIDTH.")]
-Crop = Annotated[str | None, typer.Option(help="Centre crop: HEIGHT,WIDTH.")]
-Scale = Annotated[
-    float | None,
-    typer.Option(help="Factor on pixels 0…255; default 1/255, or 1 for an integer input."),
-]
-Mean = Annotated[str | None, typer.Option(help="Mean per channel: 0.485,0.456,0.406.")]
-Std = Annotated[str | None, typer.Option(help="Deviation per channel: 0.229,0.224,0.225.")]
-Layout = Annotated[str | None, typer.Option(help="NCHW or NHWC.")]
 Threshold = Annotated[float | None, typer.Option(help="λ: suppress neurons that score higher.")]
 Standardize = Annotated[
     bool | None, typer.Option(help="Scores (and λ) in standard deviations of the neuron.")
@@ -64,39 +51,140 @@ def neurontune_parameters(**options: Any) -> dict[str, Any]:
     return given
 
 
-def preprocessing_for(
-    model: FrozenModel,
-    *,
-    preprocessor: Path | None = None,
-    resize: str | None = None,
-    crop: str | None = None,
-    scale: float | None = None,
-    mean: str | None = None,
-    std: str | None = None,
-    layout: str | None = None,
-) -> ImagePreprocessing | None:
-    """Preprocessing of image folders: the file given or found, then the options over it."""
-    base = ImagePreprocessing.for_model(model, preprocessor)
-    if base is None:
-        return None
-    changes: dict[str, Any] = {}
-    if resize is not None:
-        sides = tuple(int(v) for v in _numbers(resize, "--resize"))
-        changes["resize"] = sides[0] if len(sides) == 1 else sides
-    if crop is not None:
-        sides = tuple(int(v) for v in _numbers(crop, "--crop"))
-        changes["crop"] = sides * 2 if len(sides) == 1 else sides
-    if scale is not None:
-        changes["scale"] = scale
-    if mean is not None:
-        changes["mean"] = _numbers(mean, "--mean")
-    if std is not None:
-        changes["std"] = _numbers(std, "--std")
-    if layout is not None:
-        if layout not in ("NCHW", "NHWC"):
-            raise InputError(f"--layout is NCHW or NHWC, not {layout!r}.")
-        changes["layout"] = layout
-    return replace(base, **changes)
+@dataclass(frozen=True)
+class ModelOptions:
+    """Where the head of a model is, where it cannot be found without being told."""
+
+    logits: Annotated[str | None, typer.Option(help="Name of the logits tensor.")] = None
+    embedding: Annotated[str | None, typer.Option(help="Name of the embedding tensor.")] = None
+    pooling: Annotated[
+        str | None, typer.Option(help="For an embedding per token: cls or mean.")
+    ] = None
+
+    def load(self, path: Path) -> FrozenModel:
+        """Read a model with these options."""
+        return FrozenModel.load(
+            path, logits=self.logits, embedding=self.embedding, pooling=self.pooling
+        )
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How labelled samples are read, and become inputs of a model."""
+
+    preprocessor: Annotated[
+        Path | None,
+        typer.Option(
+            help="preprocessor_config.json; found by itself beside the model.", exists=True
+        ),
+    ] = None
+    resize: Annotated[str | None, typer.Option(help="Shorter side, or HEIGHT,WIDTH.")] = None
+    crop: Annotated[str | None, typer.Option(help="Centre crop: HEIGHT,WIDTH.")] = None
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Factor on pixels 0…255; default 1/255, or 1 for an integer input."),
+    ] = None
+    mean: Annotated[str | None, typer.Option(help="Mean per channel: 0.485,0.456,0.406.")] = None
+    std: Annotated[str | None, typer.Option(help="Deviation per channel: 0.229,0.224,0.225.")] = (
+        None
+    )
+    layout: Annotated[str | None, typer.Option(help="NCHW or NHWC.")] = None
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(help="tokenizer.json; found by itself beside the model.", exists=True),
+    ] = None
+    max_length: Annotated[
+        int | None, typer.Option(help="Most tokens of a text; the rest is cut off.", min=1)
+    ] = None
+    text_column: Annotated[
+        str | None, typer.Option(help="Text column of a table; found if there is only one.")
+    ] = None
+    label_column: Annotated[str, typer.Option(help="Label column of a table.")] = "label"
+    group_column: Annotated[str, typer.Option(help="Group column of a table or metadata.csv.")] = (
+        "group"
+    )
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out images that do not decode.")
+    ] = False
+
+    def read(self, path: Path, model: FrozenModel) -> Samples:
+        """Read samples for a model with these options."""
+        return read_samples(
+            path,
+            preprocessing=self._preprocessing(model),
+            text_column=self.text_column,
+            label_column=self.label_column,
+            group_column=self.group_column,
+            skip_bad=self.skip_bad,
+        )
+
+    def _preprocessing(self, model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | None:
+        images = ImagePreprocessing.for_model(model, self.preprocessor)
+        if images is not None:
+            return replace(images, **self._changes())
+        return TextPreprocessing.for_model(model, self.tokenizer, self.max_length)
+
+    def _changes(self) -> dict[str, Any]:
+        """What the options say about images, over what a file or the model says."""
+        given: dict[str, Any] = {"scale": self.scale, "layout": self.layout}
+        if self.resize is not None:
+            sides = tuple(int(v) for v in _numbers(self.resize, "--resize"))
+            given["resize"] = sides[0] if len(sides) == 1 else sides
+        if self.crop is not None:
+            sides = tuple(int(v) for v in _numbers(self.crop, "--crop"))
+            given["crop"] = sides * 2 if len(sides) == 1 else sides
+        if self.mean is not None:
+            given["mean"] = _numbers(self.mean, "--mean")
+        if self.std is not None:
+            given["std"] = _numbers(self.std, "--std")
+        if self.layout not in (None, "NCHW", "NHWC"):
+            raise InputError(f"--layout is NCHW or NHWC, not {self.layout!r}.")
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Show the fields of a command's parameters that are dataclasses as options of their own."""
+    hints = get_type_hints(command, include_extras=True)
+    bundles: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+
+    @wraps(command)
+    def expanded(**values: Any) -> None:
+        for name, kind in bundles.items():
+            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
+        command(**values)
+
+    parameters = list[inspect.Parameter]()
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name in bundles:
+            parameters += _parameters_of(bundles[name])
+        else:
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(parameter.replace(annotation=hints[name], kind=keyword))
+    expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    expanded.__annotations__ = {p.name: p.annotation for p in parameters}
+    return expanded
+
+
+def _parameters_of(bundle: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(bundle, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(bundle)
+    ]
+
+
+def batch_size_of(text: str) -> int | str:
+    """Value of --batch-size: a number, or "auto"."""
+    if text == "auto":
+        return text
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise InputError(f"--batch-size is auto or a number of at least 1, not {text!r}.")
+    return int(text)
 
 
 def named_like(model: FrozenModel, head: LinearHead) -> FrozenModel:
@@ -106,26 +194,14 @@ def named_like(model: FrozenModel, head: LinearHead) -> FrozenModel:
     return model.with_classes(head.classes)
 
 
-def read(
-    path: Path,
-    preprocessing: ImagePreprocessing | None,
-    label_column: str,
-    group_column: str,
-    skip_bad: bool,
-) -> Samples:
-    """Read samples with the options given."""
-    return read_samples(
-        path,
-        preprocessing=preprocessing,
-        label_column=label_column,
-        group_column=group_column,
-        skip_bad=skip_bad,
-    )
-
-
 def print_json(content: Any) -> None:
     """Print JSON that every parser reads: NaN becomes null."""
     typer.echo(json.dumps(_without_nan(content), indent=2, default=str))
+
+
+def print_line(content: Any) -> None:
+    """Print JSON in one line, at once."""
+    typer.echo(json.dumps(_without_nan(content), default=str))
 
 
 def _without_nan(content: Any) -> Any:

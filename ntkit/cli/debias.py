@@ -10,9 +10,9 @@ import typer
 from ntkit._debias import debias
 from ntkit.cli import _options as o
 from ntkit.estimators import NeuronTuneClassifier
-from ntkit.frozen_model import FrozenModel
 
 
+@o.with_options
 def command(
     model: o.Model,
     train: Annotated[Path, typer.Option(help="DATA: training samples, to retrain the head.")],
@@ -23,6 +23,7 @@ def command(
         ),
     ],
     out: o.Out,
+    *,
     test: Annotated[Path | None, typer.Option(help="DATA: samples for the table only.")] = None,
     method: Annotated[
         str | None, typer.Option(help="Candidate to write, such as neurontune; else auto.")
@@ -40,20 +41,10 @@ def command(
     statistic: o.Statistic = None,
     error_weight: o.ErrorWeight = None,
     C: o.InversePenalty = None,
-    logits: o.Logits = None,
-    embedding: o.Embedding = None,
-    preprocessor: o.Preprocessor = None,
-    resize: o.Resize = None,
-    crop: o.Crop = None,
-    scale: o.Scale = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    layout: o.Layout = None,
-    label_column: o.LabelColumn = "label",
-    group_column: o.GroupColumn = "group",
-    skip_bad: o.SkipBad = False,
+    model_options: o.ModelOptions,
+    data_options: o.DataOptions,
     device: o.Device = "auto",
-    batch_size: o.BatchSize = 64,
+    batch_size: o.BatchSize = "64",
     seed: o.Seed = 0,
     force: o.Force = False,
     quiet: o.Quiet = False,
@@ -62,25 +53,16 @@ def command(
     """Debias a classifier: embed, fit candidates, choose without group labels, write, verify.
 
     DATA is an image folder with one subfolder per class (groups in a metadata.csv with file_name
-    and group), an .npz with X and y (and groups), X.npy beside y.npy, a .csv of numeric columns,
-    or an embedding store. Groups, where given, are for the table only.
+    and group), an .npz with X and y (and groups), X.npy beside y.npy, a .csv, .tsv, .jsonl or
+    .parquet table of texts or of numeric columns, or an embedding store. Groups, where given, are
+    for the table only.
 
     Any of --threshold, --standardize, --max-suppressed, --aggregation, --statistic and
     --error-weight makes NeuronTune with these parameters the head that is written.
 
     Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
     """
-    frozen = FrozenModel.load(model, logits=logits, embedding=embedding)
-    preprocessing = o.preprocessing_for(
-        frozen,
-        preprocessor=preprocessor,
-        resize=resize,
-        crop=crop,
-        scale=scale,
-        mean=mean,
-        std=std,
-        layout=layout,
-    )
+    frozen = model_options.load(model)
     parameters = o.neurontune_parameters(
         threshold=threshold,
         standardize=standardize,
@@ -90,7 +72,7 @@ def command(
         error_weight=error_weight,
     )
     sets = {
-        name: o.read(path, preprocessing, label_column, group_column, skip_bad)
+        name: data_options.read(path, frozen)
         for name, path in (("train", train), ("heldout", heldout), ("test", test))
         if path is not None
     }
@@ -109,7 +91,7 @@ def command(
         new_head=new_head,
         C=C,
         device=device,
-        batch_size=batch_size,
+        batch_size=o.batch_size_of(batch_size),
         random_state=seed,
         force=force,
         verbose=not quiet,

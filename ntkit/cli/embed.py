@@ -2,63 +2,101 @@
 
 from __future__ import annotations
 
+import re
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ntkit.cli import _options as o
+from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, OnnxEmbedder
-from ntkit.frozen_model import FrozenModel
 
 
+@o.with_options
 def command(
     model: o.Model,
-    data: Annotated[Path, typer.Argument(help="Model inputs: image folder, .npz, X.npy or .csv.")],
+    data: Annotated[Path, typer.Argument(help="Model inputs: image folder, .npz, X.npy or table.")],
     out: o.Out,
-    logits: o.Logits = None,
-    embedding: o.Embedding = None,
-    preprocessor: o.Preprocessor = None,
-    resize: o.Resize = None,
-    crop: o.Crop = None,
-    scale: o.Scale = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    layout: o.Layout = None,
-    label_column: o.LabelColumn = "label",
-    group_column: o.GroupColumn = "group",
-    skip_bad: o.SkipBad = False,
+    *,
+    shard: Annotated[
+        str | None, typer.Option(help="Embed part I of N only: I/N, from 1/N to N/N; see merge.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
+    dtype: Annotated[
+        str | None, typer.Option(help="Precision of the store: float16 or float32; as computed.")
+    ] = None,
+    batch_size: o.BatchSize = "64",
     device: o.Device = "auto",
-    batch_size: o.BatchSize = 64,
+    model_options: o.ModelOptions,
+    data_options: o.DataOptions,
     force: o.Force = False,
     quiet: o.Quiet = False,
-    json: o.Json = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print progress and the result as lines of JSON.")
+    ] = False,
 ) -> None:
     """Compute the embeddings of labelled samples; run again to finish after an interruption.
 
     Example: ntkit embed classifier.onnx images/train -o train.store
     """
-    frozen = FrozenModel.load(model, logits=logits, embedding=embedding)
-    preprocessing = o.preprocessing_for(
+    frozen = model_options.load(model)
+    samples = data_options.read(data, frozen)
+    embedder = OnnxEmbedder(
         frozen,
-        preprocessor=preprocessor,
-        resize=resize,
-        crop=crop,
-        scale=scale,
-        mean=mean,
-        std=std,
-        layout=layout,
+        device=device,
+        batch_size=o.batch_size_of(batch_size),
+        verbose=not (quiet or json),
     )
-    samples = o.read(data, preprocessing, label_column, group_column, skip_bad)
-    embedder = OnnxEmbedder(frozen, device=device, batch_size=batch_size, verbose=not quiet)
-    store = EmbeddingStore.write(out, embedder, samples, force=force)
-    rows, neurons = store.X.shape
+    store = EmbeddingStore.write(
+        out,
+        embedder,
+        samples,
+        part=None if shard is None else _part(shard),
+        dtype=dtype,  # type: ignore[arg-type]
+        engine=engine,  # type: ignore[arg-type]
+        force=force,
+        progress=_lines_of_json() if json and not quiet else None,
+    )
+    (rows, neurons), where = store.X.shape, store.manifest["device"]
     if json:
-        o.print_json({
-            "store": str(out), "rows": rows, "neurons": neurons, "device": embedder.device_,
+        o.print_line({
+            "event": "finished", "store": str(out), "rows": rows, "neurons": neurons,
+            "device": where, "run": store.manifest["run"],
             "skipped": [str(path) for path in samples.skipped],
         })  # fmt: skip
         return
     for path in samples.skipped:
         typer.echo(f"Left out, does not decode: {path}", err=True)
-    typer.echo(f"{out}: {rows} embeddings of {neurons} neurons, computed on {embedder.device_}.")
+    typer.echo(f"{out}: {rows} embeddings of {neurons} neurons, computed on {where}.")
+
+
+def _part(shard: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]+)/([0-9]+)", shard)
+    if found is None:
+        raise InputError(f"--shard is I/N, such as 1/4, not {shard!r}.")
+    return int(found[1]), int(found[2])
+
+
+def _lines_of_json(every: float = 1.0) -> Callable[[int, int], None]:
+    """Print how far it is, once a second; the rate is that of this run."""
+    begun = told = time.monotonic()
+    first: int | None = None
+
+    def progress(finished: int, rows: int) -> None:
+        nonlocal told, first
+        now = time.monotonic()
+        if first is None:
+            first = finished  # of an earlier run, and of this run's first batch
+        elif now - told >= every:
+            told = now
+            rate = (finished - first) / (now - begun)
+            o.print_line({
+                "event": "progress", "finished_rows": finished, "rows": rows,
+                "rows_per_second": round(rate, 1),
+                "seconds_left": round((rows - finished) / rate, 1),
+            })  # fmt: skip
+
+    return progress

@@ -10,21 +10,21 @@ import typer
 from ntkit.cli import _options as o
 from ntkit.exceptions import ModelError
 from ntkit.export import check_head, random_inputs, save_verified
-from ntkit.extraction import read_samples
 from ntkit.frozen_model import FrozenModel
 
 
+@o.with_options
 def command(
     model: o.Model,
     head: Annotated[Path, typer.Argument(help="Head, as ntkit fit writes it.")],
     out: o.Out,
+    *,
     data: Annotated[
         Path | None, typer.Option(help="Samples to verify on; without, random inputs.")
     ] = None,
-    preprocessor: o.Preprocessor = None,
-    logits: o.Logits = None,
-    embedding: o.Embedding = None,
     device: o.Device = "auto",
+    model_options: o.ModelOptions,
+    data_options: o.DataOptions,
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
@@ -32,7 +32,7 @@ def command(
 
     Example: ntkit export classifier.onnx head.onnx -o debiased.onnx
     """
-    original = FrozenModel.load(model, logits=logits, embedding=embedding)
+    original = model_options.load(model)
     source = FrozenModel.load(head)
     if source.head is None:
         raise ModelError(f"{head} holds no linear head.")
@@ -49,8 +49,7 @@ def command(
         original = o.named_like(original, new)
     X = random_inputs(original)
     if data is not None:
-        preprocessing = o.preprocessing_for(original, preprocessor=preprocessor)
-        X = read_samples(data, preprocessing=preprocessing).X[:256]
+        X = data_options.read(data, original).X[:256]
     if original.head is not None:
         check_head(original, X, device=device)
     check = save_verified(

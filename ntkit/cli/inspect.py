@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from ntkit.cli._options import Embedding, Json, Logits, Model, print_json
-from ntkit.frozen_model import FrozenModel
+from ntkit.cli import _options as o
 
 
-def command(
-    model: Model, logits: Logits = None, embedding: Embedding = None, json: Json = False
-) -> None:
+@o.with_options
+def command(model: o.Model, *, model_options: o.ModelOptions, json: o.Json = False) -> None:
     """Show a model's inputs, head, neurons and classes, and what was done to it before.
 
     Example: ntkit inspect classifier.onnx
     """
-    found = FrozenModel.load(model, logits=logits, embedding=embedding).describe()
+    found = model_options.load(model).describe()
     if json:
-        print_json(found)
+        o.print_json(found)
         return
     width = max(map(len, found))
     for name, value in found.items():

@@ -11,19 +11,17 @@ import typer
 from ntkit.cli import _options as o
 from ntkit.exceptions import VerificationError
 from ntkit.export import verify
-from ntkit.extraction import read_samples
-from ntkit.frozen_model import FrozenModel
 
 
+@o.with_options
 def command(
     model: o.Model,
     debiased: Annotated[Path, typer.Argument(help="Debiased model.")],
-    data: Annotated[Path, typer.Argument(help="Model inputs: image folder, .npz, X.npy or .csv.")],
-    preprocessor: o.Preprocessor = None,
-    label_column: o.LabelColumn = "label",
-    logits: o.Logits = None,
-    embedding: o.Embedding = None,
+    data: Annotated[Path, typer.Argument(help="Model inputs: image folder, .npz, X.npy or table.")],
+    *,
     device: o.Device = "auto",
+    model_options: o.ModelOptions,
+    data_options: o.DataOptions,
     json: o.Json = False,
 ) -> None:
     """Check that a debiased model computes its head on the original's embeddings.
@@ -32,10 +30,9 @@ def command(
 
     Example: ntkit verify classifier.onnx debiased.onnx images/test
     """
-    original = FrozenModel.load(model, logits=logits, embedding=embedding)
-    preprocessing = o.preprocessing_for(original, preprocessor=preprocessor)
-    samples = read_samples(data, preprocessing=preprocessing, label_column=label_column)
-    second = FrozenModel.load(debiased, logits=logits, embedding=embedding)
+    original = model_options.load(model)
+    samples = data_options.read(data, original)
+    second = model_options.load(debiased)
     if second.head is not None and not original.has_class_names:
         original = o.named_like(original, second.head)
     check = verify(original, second, samples.X, device=device)

@@ -17,9 +17,18 @@ from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 
-__all__ = ["LastLayerClassifier", "LinearHeadClassifier"]
+__all__ = ["LastLayerClassifier", "LinearHeadClassifier", "kept_dtypes"]
 
 Array = NDArray[Any]
+
+
+def kept_dtypes(X: Any) -> list[Any]:
+    """Element types that embeddings are fitted in; others become the first of them.
+
+    Half precision, as a store may hold it, becomes single: it has no more digits to lose.
+    """
+    half = getattr(X, "dtype", None) == np.float16
+    return [np.float32, np.float64] if half else [np.float64, np.float32]
 
 
 class LinearHeadClassifier(ClassifierMixin, BaseEstimator):
@@ -53,7 +62,7 @@ class LinearHeadClassifier(ClassifierMixin, BaseEstimator):
 
     def _embeddings(self, X: ArrayLike) -> NDArray[Any]:
         check_is_fitted(self, "coef_")
-        return np.asarray(validate_data(self, X, dtype=[np.float64, np.float32], reset=False))
+        return np.asarray(validate_data(self, X, dtype=kept_dtypes(X), reset=False))
 
 
 class LastLayerClassifier(LinearHeadClassifier):
@@ -109,7 +118,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         self.n_iter_ = np.array([max(1, solution.n_iter)])
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32])
+        X, y = validate_data(self, X, y, dtype=kept_dtypes(X))
         check_classification_targets(y)
         self.classes_, y_index = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -130,7 +139,7 @@ class LastLayerClassifier(LinearHeadClassifier):
     def _heldout_rows(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> Rows:
         if y is None:
             raise InputError("X_val needs its labels; pass y_val as well.")
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], reset=False)
+        X, y = validate_data(self, X, y, dtype=kept_dtypes(X), reset=False)
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise InputError(

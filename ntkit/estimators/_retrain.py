@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import _check_sample_weight, check_X_y
 
+from ntkit.estimators._base import kept_dtypes
 from ntkit.estimators._solver import fit_linear_head, resolve_device
 from ntkit.estimators._weights import class_weighted
 from ntkit.exceptions import InputError
@@ -82,7 +83,7 @@ def retrain_head(
     >>> retrain_head(X, y, suppressed=[False, True])
     LinearHead(n_neurons=2, 1 silent, classes=[0, 1], one sigmoid logit, float64)
     """
-    X, y = check_X_y(X, y, dtype=[np.float64, np.float32])
+    X, y = check_X_y(X, y, dtype=kept_dtypes(X))
     if not C > 0:
         raise InputError(f"C must be positive; got {C}.")
     width = np.asarray(X).shape[1]

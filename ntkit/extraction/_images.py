@@ -272,7 +272,8 @@ class ImageFiles:
         shapes = {image.shape for image in images}
         if len(shapes) > 1:
             raise InputError(
-                f"The images differ in size ({sorted(shapes)[:3]}); give one with --resize H W."
+                f"The images differ in size ({sorted(shapes)[:3]}); give one with --resize "
+                "HEIGHT,WIDTH."
             )
         return np.stack(images)
 

@@ -168,8 +168,8 @@ def _fill(
             due = done - first - manifest["finished_rows"] >= checkpoint_rows
             if done == stop or (due and done % window == 0):  # where a later run may start
                 _checkpoint(path, manifest, rows, done - first)
-                if progress is not None:
-                    progress(done - first, manifest["rows"])
+            if progress is not None:
+                progress(done - first, manifest["rows"])
     if done != stop:
         raise InputError(f"The embedder stopped at row {done} of {stop}; check the inputs.")
 
@@ -207,8 +207,8 @@ def _as_stored(batch: Array, dtype: str | None, row: int) -> Array:
     if len(bad):
         raise InputError(
             f"Row {row + bad[0]} holds {np.abs(batch[bad[0]]).max():.6g}, more than the "
-            f"{np.finfo(stored.dtype).max:.6g} that {dtype} can hold; store it as "
-            f"{'float32' if dtype == 'float16' else 'computed, without a dtype'}."
+            f"{np.finfo(stored.dtype).max:.6g} that {dtype} can hold; "
+            f"{'pass --dtype float32' if dtype == 'float16' else 'leave out --dtype'} (dtype=)."
         )
     return stored
 

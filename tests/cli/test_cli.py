@@ -6,11 +6,14 @@ import shutil
 import numpy as np
 import onnx
 import pytest
+import typer
 from PIL import Image
 
 from ntkit import FrozenModel
 from ntkit.cli import main
+from ntkit.cli._app import app
 from ntkit.datasets import marked_digits_model_path
+from tests.texts import WORDS, text_model, word_pieces
 
 
 @pytest.fixture(scope="module")
@@ -227,13 +230,106 @@ def test_skip_bad(capsys, folder, tmp_path):
     assert "zzz.png" in err
 
 
+def test_shards_are_merged_into_the_same_store(capsys, folder, tmp_path, zoo):
+    embed = ["embed", folder / "model.onnx", folder / "train.npz", "--batch-size", "50"]
+    assert run(capsys, *embed, "-o", tmp_path / "whole")[0] == 0
+    for i in (1, 2, 3):
+        code, _, err = run(capsys, *embed, "--shard", f"{i}/3", "-o", tmp_path / f"part{i}")
+        assert code == 0, err
+    parts = [tmp_path / f"part{i}" for i in (3, 1, 2)]
+    code, out, err = run(capsys, "merge", *parts, "-o", tmp_path / "merged")
+    assert code == 0, err
+    assert "600 embeddings of 64 neurons, from 3 parts" in out
+    assert zoo.contents(tmp_path / "merged") == zoo.contents(tmp_path / "whole")
+    code, _, err = run(capsys, "merge", *parts[:2], "-o", tmp_path / "some", "--json")
+    assert code == 2
+    assert "missing" in err
+    code, _, err = run(capsys, *embed, "--shard", "half", "-o", tmp_path / "half")
+    assert code == 2
+    assert "--shard is I/N" in err
+
+
+def test_embed_for_machines(capsys, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.monotonic", iter(range(0, 10**6, 3)).__next__)
+    embed = ["embed", folder / "model.onnx", folder / "train.npz", "--dtype", "float16", "--json"]
+    code, out, err = run(capsys, *embed, "-o", tmp_path / "store", "--batch-size", "100")
+    assert code == 0, err
+    *told, last = map(json.loads, out.splitlines())
+    assert [line["finished_rows"] for line in told] == [200, 300, 400, 500, 600]
+    assert {line["event"] for line in told} == {"progress"}
+    assert told[0]["rows"] == 600
+    assert told[-1]["seconds_left"] == 0
+    assert last["event"] == "finished"
+    assert (last["rows"], last["neurons"], last["device"]) == (600, 64, "cpu")
+    assert last["run"]["batch_size"] == 100
+    assert np.load(tmp_path / "store" / "embeddings.npy").dtype == np.float16
+    code, out, _ = run(capsys, *embed, "-o", tmp_path / "auto", "--batch-size", "auto", "--quiet")
+    assert code == 0
+    assert json.loads(out)["run"]["batch_size"] >= 8
+    code, _, err = run(capsys, *embed, "-o", tmp_path / "s", "--batch-size", "many")
+    assert code == 2
+    assert "--batch-size is auto or a number" in err
+
+
+def test_texts_through_an_encoder_without_a_head(capsys, tmp_path):
+    text_model(tmp_path)
+    word_pieces().save(str(tmp_path / "tokenizer.json"))
+    rng = np.random.default_rng(0)
+    for part in ("train", "heldout"):
+        liked = rng.random(200) < 0.5
+        texts = [" ".join(rng.choice(WORDS[:8] if y else WORDS[5:13], 6)) for y in liked]
+        rows = [f"{text},{'good' if y else 'bad'}" for text, y in zip(texts, liked, strict=True)]
+        (tmp_path / f"{part}.csv").write_text("\n".join(["review,verdict", *rows]))
+    model = ["--embedding", "hidden", "--pooling", "mean"]
+    data = ["--text-column", "review", "--label-column", "verdict", "--max-length", "5"]
+    code, out, _ = run(capsys, "inspect", tmp_path / "model.onnx", *model)
+    assert code == 0
+    assert "ntkit.pooled.mean.hidden (batch, 6) float32" in out
+    files = ["--train", tmp_path / "train.csv", "--heldout", tmp_path / "heldout.csv"]
+    debias = ["debias", tmp_path / "model.onnx", *model, *data, *files, "--device", "cpu"]
+    code, _, err = run(capsys, *debias, "--new-head", "-o", tmp_path / "out")
+    assert code == 0, err
+    assert FrozenModel.load(tmp_path / "out" / "debiased.onnx").head.classes.tolist() == [
+        "bad",
+        "good",
+    ]
+    embed = ["embed", tmp_path / "model.onnx", tmp_path / "train.csv", *model, *data]
+    code, _, err = run(capsys, *embed, "-o", tmp_path / "store")
+    assert code == 0, err
+    made = json.loads((tmp_path / "store" / "manifest.json").read_text())["preprocessing"]
+    assert made["max_length"] == 5
+    fit = ["fit", tmp_path / "store", "--method", "balanced", "-o", tmp_path / "head.onnx"]
+    assert run(capsys, *fit)[0] == 0
+    export = ["export", tmp_path / "model.onnx", tmp_path / "head.onnx", *model]
+    given = ["--data", tmp_path / "heldout.csv", *data]
+    code, out, err = run(capsys, *export, *given, "-o", tmp_path / "debiased.onnx")
+    assert code == 0, err
+    assert "verified on 200 samples" in out
+    (tmp_path / "tokenizer.json").unlink()
+    code, _, err = run(capsys, *embed, "-o", tmp_path / "other")
+    assert code == 2
+    assert "--tokenizer" in err
+
+
+def test_doctor(capsys, folder, monkeypatch):
+    code, out, err = run(capsys, "doctor", folder / "model.onnx")
+    assert code == 0, err
+    assert "what runs is sound" in out
+    code, out, _ = run(capsys, "doctor", "--json")
+    assert json.loads(out)["sound"]
+    monkeypatch.setattr("ntkit.extraction._doctor._wrong", lambda device: "it is broken")
+    code, out, _ = run(capsys, "doctor")
+    assert code == 1
+    assert "repair" in out
+
+
 def test_debug_shows_the_traceback(capsys):
     with pytest.raises(ValueError, match="not a file"):
         main(["inspect", "none.onnx", "--debug"])
 
 
 def test_help_of_every_verb_has_an_example(capsys):
-    for verb in ("inspect", "embed", "fit", "export", "verify", "debias", "demo"):
+    for verb in typer.main.get_command(app).commands:
         code, out, _ = run(capsys, verb, "--help")
         assert code == 0
         assert f"Example: ntkit {verb}" in out

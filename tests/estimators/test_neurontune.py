@@ -281,6 +281,15 @@ def test_float32_and_memory_maps_stay_what_they_are(tmp_path):
     assert np.array_equal(clf.coef_, NeuronTuneClassifier(random_state=0).fit(X, y).coef_)
 
 
+def test_half_precision_is_fitted_in_single_and_not_in_double():
+    X, y = data(25, dtype=np.float16)
+    clf = NeuronTuneClassifier(random_state=0).fit(X, y, X_val=X, y_val=y)
+    single = X.astype(np.float32)
+    same = NeuronTuneClassifier(random_state=0).fit(single, y, X_val=single, y_val=y)
+    assert clf.coef_.dtype == clf.decision_function(X).dtype == np.float32
+    assert np.array_equal(clf.coef_, same.coef_)
+
+
 def test_in_pipelines_and_grid_search():
     X, y = data(23)
     y = np.array(["cat", "dog"])[y]

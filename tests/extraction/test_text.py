@@ -7,33 +7,18 @@ import sys
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import InputError, MissingDependencyError
-from ntkit.extraction import read_samples
-from ntkit.extraction._text import TextPreprocessing, Texts
+from ntkit.extraction import TextPreprocessing, Texts, read_samples
+from tests.texts import WORDS, text_model, word_pieces, write_json
 
-tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
-
-WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "un", "##able",
-         "##s", "run", "##ning", ",", "."]  # fmt: skip
 TEXTS = ["The quick brown fox", "", "a dog, unable.", "runs running unrunable " * 5, "猫 é fox"]
-
-
-def word_pieces():
-    """BERT's: lower case, [CLS] in front, [SEP] at the end."""
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    vocabulary = {token: i for i, token in enumerate([*special, *WORDS])}
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer.add_special_tokens(special)
-    return tokenizer
 
 
 def whole_words():
@@ -53,11 +38,6 @@ def folder(tmp_path):
                 "tokenizer_class": "PreTrainedTokenizerFast"}  # fmt: skip
     write_json(tmp_path / "tokenizer_config.json", settings)
     return tmp_path
-
-
-def write_json(path, content):
-    path.write_text(json.dumps(content))
-    return path
 
 
 def steps_in(folder, **options):
@@ -220,40 +200,6 @@ def test_the_same_as_transformers(make, side, folder):
 
 
 # -- found beside a model -----------------------------------------------------------------------
-
-
-def text_model(
-    folder,
-    *,
-    ids="input_ids",
-    mask="attention_mask",
-    types=None,
-    others=(),
-    dtype=TensorProto.INT64,
-    shape=("batch", "tokens"),
-    n_tokens=40,
-):
-    """Token embeddings, their mean over the mask by ntkit's pooling."""
-    table = np.random.default_rng(0).normal(size=(n_tokens, 6)).astype(np.float32)
-    names = [name for name in (ids, mask, types, *others) if name]
-    used = [name for name in names if name not in (ids, mask)]
-    nodes = [helper.make_node("Gather", ["table", ids], ["hidden"])]
-    nodes += [helper.make_node("Identity", [name], [f"{name}_out"]) for name in used]
-    graph = helper.make_graph(
-        nodes,
-        "text",
-        [helper.make_tensor_value_info(name, dtype, shape) for name in names],
-        [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [*shape, 6])]
-        + [helper.make_tensor_value_info(f"{name}_out", dtype, shape) for name in used],
-        [helper.make_tensor("table", TensorProto.FLOAT, table.shape, table.ravel())],
-    )
-    opset = [helper.make_opsetid("", 17)]
-    folder.mkdir(exist_ok=True)
-    path = folder / "model.onnx"
-    path.write_bytes(
-        helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
-    )
-    return FrozenModel.load(path, embedding="hidden", pooling="mean")
 
 
 def test_the_tokenizer_beside_the_model_is_found(folder):

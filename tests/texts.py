@@ -1,0 +1,63 @@
+"""A tokenizer and an encoder of texts, as save_pretrained and an exporter leave them."""
+
+import json
+
+import numpy as np
+import tokenizers
+from onnx import TensorProto, helper
+
+from ntkit import FrozenModel
+
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "un", "##able",
+         "##s", "run", "##ning", ",", "."]  # fmt: skip
+
+
+def word_pieces():
+    """BERT's: lower case, [CLS] in front, [SEP] at the end."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {token: i for i, token in enumerate([*special, *WORDS])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = tokenizers.normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = tokenizers.processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer.add_special_tokens(special)
+    return tokenizer
+
+
+def write_json(path, content):
+    path.write_text(json.dumps(content))
+    return path
+
+
+def text_model(
+    folder,
+    *,
+    ids="input_ids",
+    mask="attention_mask",
+    types=None,
+    others=(),
+    dtype=TensorProto.INT64,
+    shape=("batch", "tokens"),
+    n_tokens=40,
+):
+    """Token embeddings, their mean over the mask by ntkit's pooling."""
+    table = np.random.default_rng(0).normal(size=(n_tokens, 6)).astype(np.float32)
+    names = [name for name in (ids, mask, types, *others) if name]
+    used = [name for name in names if name not in (ids, mask)]
+    nodes = [helper.make_node("Gather", ["table", ids], ["hidden"])]
+    nodes += [helper.make_node("Identity", [name], [f"{name}_out"]) for name in used]
+    graph = helper.make_graph(
+        nodes,
+        "text",
+        [helper.make_tensor_value_info(name, dtype, shape) for name in names],
+        [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [*shape, 6])]
+        + [helper.make_tensor_value_info(f"{name}_out", dtype, shape) for name in used],
+        [helper.make_tensor("table", TensorProto.FLOAT, table.shape, table.ravel())],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    folder.mkdir(exist_ok=True)
+    path = folder / "model.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    )
+    return FrozenModel.load(path, embedding="hidden", pooling="mean")

@@ -111,14 +111,15 @@ class DataOptions:
         """Read samples for a model with these options."""
         return read_samples(
             path,
-            preprocessing=self._preprocessing(model),
+            preprocessing=self.preprocessing(model),
             text_column=self.text_column,
             label_column=self.label_column,
             group_column=self.group_column,
             skip_bad=self.skip_bad,
         )
 
-    def _preprocessing(self, model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | None:
+    def preprocessing(self, model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | None:
+        """How images or texts go into a model: what is found beside it, and the options over it."""
         images = ImagePreprocessing.for_model(model, self.preprocessor)
         if images is not None:
             return replace(images, **self._changes())

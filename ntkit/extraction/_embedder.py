@@ -206,7 +206,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             start=start,
             stop=stop,
             window=settings["window"],
-            pad=device_of(session) != "cpu",
+            on_gpu=device_of(session) != "cpu",
             verbose=self.verbose,
             per_sample=True,
         )

@@ -36,10 +36,16 @@ class Batch:
         One array per input, rows first.
     rows : ndarray of int or None
         Which rows of the window these are; None for the next ones in order.
+    sent : dict of str to OrtValue, or None
+        The feed, padded, where it was copied to the GPU ahead.
+    sent_rows : int
+        Rows of what was sent.
     """
 
     feed: dict[str, Array]
     rows: Array | None = None
+    sent: dict[str, Any] | None = None
+    sent_rows: int = 0
 
     def __len__(self) -> int:
         return len(next(iter(self.feed.values())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from ntkit.exceptions import DeviceError, InputError
 from ntkit.extraction._inputs import Batch, Inputs
 from ntkit.extraction._prefetch import prefetched
-from ntkit.extraction._session import available_cpus
+from ntkit.extraction._session import available_cpus, sent_to_gpu
 
 __all__ = ["BATCHES_PER_WINDOW", "is_out_of_memory", "run_batches"]
 
@@ -40,7 +41,7 @@ def run_batches(
     start: int = 0,
     stop: int | None = None,
     window: int | None = None,
-    pad: bool = False,
+    on_gpu: bool = False,
     verbose: bool = False,
     per_sample: bool = False,
 ) -> Generator[list[Array], None, None]:
@@ -68,8 +69,9 @@ def run_batches(
     window : int, optional
         Samples that are prepared together, and sorted by length if X is windowed; the default
         is 64 batches then, else one.
-    pad : bool
-        Pad every batch to ``batch_size``, so that a GPU sees one shape only.
+    on_gpu : bool
+        Whether the session runs on a GPU: every batch is padded to ``batch_size``, so that it
+        sees one shape only, and copied to it while the one before is computed.
     verbose : bool
         Show a progress bar when it takes longer than a second.
     per_sample : bool
@@ -107,7 +109,7 @@ def run_batches(
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}.")
     inputs = Inputs(session, X)
-    runner = _Runner(session, inputs, batch_size, pad, per_sample)
+    runner = _Runner(session, inputs, batch_size, on_gpu, per_sample)
     size, n_samples = runner.size, inputs.n_samples
     window = window or size * (BATCHES_PER_WINDOW if inputs.windowed else 1)
     stop = n_samples if stop is None else min(stop, n_samples)
@@ -116,9 +118,9 @@ def run_batches(
         for begin in range(start - start % window, stop, window)
     ]
     prepared = prefetched(
-        lambda rows: inputs.prepare(*rows, size),
+        lambda rows: [runner.sent(batch) for batch in inputs.prepare(*rows, size)],
         windows,
-        workers=0 if inputs.instant else _workers(pad),
+        workers=0 if inputs.instant and not on_gpu else _workers(on_gpu),
         size_of=lambda batches: sum(batch.nbytes for batch in batches),
     )
     progress = tqdm(
@@ -152,13 +154,22 @@ class _Runner:
     """A session, and the batch size that its memory bears."""
 
     def __init__(
-        self, session: Any, inputs: Inputs, batch_size: int, pad: bool, per_sample: bool
+        self, session: Any, inputs: Inputs, batch_size: int, on_gpu: bool, per_sample: bool
     ) -> None:
         self.session = session
         self.fixed = inputs.fixed_size is not None
         self.size: int = inputs.fixed_size or batch_size
-        self.pad = pad or self.fixed
+        self.on_gpu = on_gpu
+        self.pad = on_gpu or self.fixed
         self.per_sample = per_sample
+
+    def sent(self, batch: Batch) -> Batch:
+        """The batch, copied to the GPU if the session runs there; called ahead, in a thread."""
+        if not self.on_gpu:
+            return batch
+        size = self.size
+        sent = sent_to_gpu(self.session, _padded(batch.feed, size))
+        return replace(batch, sent=sent, sent_rows=size)
 
     def window(self, batches: list[Batch], begin: int, end: int, done: Any) -> list[Array]:
         """Outputs for the samples ``begin`` to ``end`` - 1, in the order of the samples."""
@@ -182,20 +193,22 @@ class _Runner:
         while at < len(batch):
             piece = {name: array[at : at + self.size] for name, array in batch.feed.items()}
             n_rows = len(next(iter(piece.values())))
-            outputs = self._run(piece, n_rows, f"samples {begin} to {end - 1}")
+            fits = at == 0 and batch.sent_rows == self.size
+            sent = batch.sent if fits else None
+            outputs = self._run(piece, sent, n_rows, f"samples {begin} to {end - 1}")
             if outputs is not None:
                 parts.append(outputs)
                 lengths.append(n_rows)
                 at += n_rows
         return _joined(parts, lengths)
 
-    def _run(self, feed: dict[str, Array], n_rows: int, which: str) -> list[Array] | None:
+    def _run(
+        self, feed: dict[str, Array], sent: dict[str, Any] | None, n_rows: int, which: str
+    ) -> list[Array] | None:
         """Outputs of one run; None if memory ran out, and the size is halved."""
-        if self.pad and n_rows < self.size:
-            feed = {name: _padded(array, self.size) for name, array in feed.items()}
         fed = self.size if self.pad else n_rows
         try:
-            outputs = [np.asarray(output) for output in self.session.run(None, feed)]
+            outputs = self._outputs(_padded(feed, fed), sent)
         except Exception as error:  # ONNX Runtime's own exceptions share no other base class
             if not is_out_of_memory(error):
                 reason = str(error).strip().splitlines()[0].rstrip(".")
@@ -216,6 +229,11 @@ class _Runner:
             stacklevel=2,
         )
         return None
+
+    def _outputs(self, feed: dict[str, Array], sent: dict[str, Any] | None) -> list[Array]:
+        if sent is not None:
+            return [output.numpy() for output in self.session.run_with_ort_values(None, sent)]
+        return [np.asarray(output) for output in self.session.run(None, feed)]
 
     def _checked(self, outputs: list[Array], fed: int, n_rows: int) -> list[Array]:
         bad = next((o for o in outputs if not _is_per_row(o, fed)), None)
@@ -251,5 +269,9 @@ def _joined(parts: list[list[Array]], lengths: list[int]) -> list[Array]:
     return [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
 
 
-def _padded(array: Array, size: int) -> Array:
-    return np.concatenate([array, np.repeat(array[-1:], size - len(array), axis=0)])
+def _padded(feed: dict[str, Array], size: int) -> dict[str, Array]:
+    """Repeat the last row until there are ``size``."""
+    missing = size - len(next(iter(feed.values())))
+    if missing <= 0:
+        return feed
+    return {n: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for n, a in feed.items()}

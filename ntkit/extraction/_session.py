@@ -22,6 +22,7 @@ __all__ = [
     "import_onnxruntime",
     "make_session",
     "nvidia_device",
+    "sent_to_gpu",
 ]
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
@@ -145,6 +146,30 @@ def device_of(session: Any) -> str:
     # The list of available providers is a fact of the build; only the session tells the truth.
     providers = session.get_providers()
     return "tensorrt" if _TENSORRT in providers else "cuda" if _CUDA in providers else "cpu"
+
+
+def sent_to_gpu(session: Any, feed: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Copy arrays to the GPU that a session runs on, as ONNX Runtime's values.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        A session that runs on a GPU.
+    feed : mapping of str to ndarray
+        Its inputs.
+
+    Returns
+    -------
+    dict of str to OrtValue, or None
+        None where it cannot be done, for lack of memory for instance: the session copies the
+        arrays by itself then.
+    """
+    try:
+        device = session.get_provider_options()[_CUDA].get("device_id", 0)
+        send = import_onnxruntime().OrtValue.ortvalue_from_numpy
+        return {name: send(array, "cuda", int(device)) for name, array in feed.items()}
+    except Exception:  # whatever it is: this only saves time
+        return None
 
 
 def available_cpus() -> int:

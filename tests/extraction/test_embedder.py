@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
-from ntkit.cli._options import preprocessing_for
+from ntkit.cli._options import DataOptions
 from ntkit.exceptions import InputError, ModelError
 from ntkit.extraction import (
     ImagePreprocessing,
@@ -161,7 +161,7 @@ def test_a_model_of_bytes_embeds_an_image_folder(way, zoo, tmp_path):
         Image.fromarray(image).save(path)
     preprocessing = {
         "for_input": ImagePreprocessing.for_input(model.inputs[0].shape, model.inputs[0].dtype),
-        "command line": preprocessing_for(model),
+        "command line": DataOptions().preprocessing(model),
         "debias": ImagePreprocessing.for_model(model),
     }[way]
     samples = read_samples(folder, preprocessing=preprocessing)

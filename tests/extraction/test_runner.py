@@ -6,13 +6,14 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import DeviceError, InputError
-from ntkit.extraction import ImageFiles, ImagePreprocessing, _runner, run_batches
+from ntkit.extraction import ImageFiles, ImagePreprocessing, _runner, make_session, run_batches
 
 
 class FakeSession:
@@ -178,10 +179,10 @@ def test_what_is_in_memory_needs_no_thread(monkeypatch):
 
 def test_a_single_core_prepares_and_runs_in_turn_unless_a_gpu_runs(monkeypatch):
     monkeypatch.setattr(_runner, "available_cpus", lambda: 1)
-    for pad in (False, True):
+    for on_gpu in (False, True):
         lazy = Lazy(X)
-        list(run_batches(FakeSession(), lazy, batch_size=10, pad=pad))
-        assert (threading.current_thread() in lazy.threads) is not pad
+        list(run_batches(FakeSession(), lazy, batch_size=10, on_gpu=on_gpu))
+        assert (threading.current_thread() in lazy.threads) is not on_gpu
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -351,7 +352,7 @@ def test_another_failure_is_not_taken_for_lack_of_memory():
 @pytest.mark.parametrize("n_samples", [1, 8, 20])
 def test_a_gpu_sees_one_shape_only(n_samples):
     session = FakeSession()
-    outputs = together(run_batches(session, X[:n_samples], batch_size=8, pad=True))
+    outputs = together(run_batches(session, X[:n_samples], batch_size=8, on_gpu=True))
     assert_array_equal(outputs, 2 * X[:n_samples])
     assert set(session.fed) == {8}
 
@@ -359,9 +360,86 @@ def test_a_gpu_sees_one_shape_only(n_samples):
 def test_a_padded_batch_is_halved_to_one_shape():
     session = FakeSession(memory=4)
     with pytest.warns(RuntimeWarning, match="batch size of 4"):
-        outputs = together(run_batches(session, X[:10], batch_size=8, pad=True))
+        outputs = together(run_batches(session, X[:10], batch_size=8, on_gpu=True))
     assert_array_equal(outputs, 2 * X[:10])
     assert session.fed == [8, 4, 4, 4]
+
+
+class GpuSession(FakeSession):
+    """Runs a model in ONNX Runtime, on values that were put where a GPU would have them."""
+
+    def __init__(self, zoo, tmp_path):
+        super().__init__()
+        path = zoo.save(zoo.classifier(3), tmp_path / "model.onnx")
+        self.real = make_session(FrozenModel.load(path).body().SerializeToString(), device="cpu")
+        self.put = []
+
+    def get_inputs(self):
+        return self.real.get_inputs()
+
+    def get_provider_options(self):
+        return {"CUDAExecutionProvider": {"device_id": "1"}}
+
+    def run_with_ort_values(self, names, values):
+        (x, *_) = values.values()
+        self.fed.append(x.shape()[0])
+        if x.shape()[0] > self.memory:
+            raise RuntimeError("CUDA failure 2: out of memory")
+        return self.real.run_with_ort_values(names, values)
+
+    def run(self, names, feed):
+        pytest.fail("the batch was not sent ahead")
+
+
+@pytest.fixture
+def gpu_session(zoo, tmp_path, monkeypatch):
+    """A session whose values lie in the CPU's memory, which is the only one here."""
+    session, send = GpuSession(zoo, tmp_path), onnxruntime.OrtValue.ortvalue_from_numpy
+
+    def put(array, device, device_id):
+        session.put.append((device, device_id, threading.current_thread().name))
+        return send(array)
+
+    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", put)
+    return session
+
+
+@pytest.mark.parametrize("n_samples", [1, 16, 37])
+def test_a_gpu_gets_its_batches_ahead(n_samples, gpu_session, zoo):
+    samples = zoo.inputs(n_samples)
+    outputs = together(run_batches(gpu_session, samples, batch_size=8, on_gpu=True))
+    assert_array_equal(outputs, together(run_batches(gpu_session.real, samples, batch_size=8)))
+    assert set(gpu_session.fed) == {8}
+    devices = {(device, device_id) for device, device_id, _ in gpu_session.put}
+    assert devices == {("cuda", 1)}
+    assert all(name.startswith("ntkit-prepare") for *_, name in gpu_session.put)
+
+
+def test_what_was_sent_too_large_is_fed_in_halves(gpu_session, zoo):
+    samples, halves = zoo.inputs(20), []
+
+    def run(names, feed):
+        halves.append(len(next(iter(feed.values()))))
+        return gpu_session.real.run(names, feed)
+
+    gpu_session.memory, gpu_session.run = 4, run
+    with pytest.warns(RuntimeWarning, match="batch size of 4"):
+        outputs = together(run_batches(gpu_session, samples, batch_size=8, on_gpu=True))
+    wanted = together(run_batches(gpu_session.real, samples))
+    np.testing.assert_allclose(outputs, wanted, rtol=1e-5, atol=1e-6)
+    assert set(halves) == {4}
+
+
+def test_without_room_ahead_the_session_copies(gpu_session, zoo, monkeypatch):
+    def full(*_):
+        raise RuntimeError("out of memory")
+
+    gpu_session.run = gpu_session.real.run
+    monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_numpy", full)
+    outputs = together(run_batches(gpu_session, zoo.inputs(20), batch_size=10, on_gpu=True))
+    assert_array_equal(
+        outputs, together(run_batches(gpu_session.real, zoo.inputs(20), batch_size=10))
+    )
 
 
 # -- progress ---------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from sklearn.base import clone
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
 from ntkit.extraction import _session, available_cpus, device_of, make_session
+from ntkit.extraction._session import sent_to_gpu
 
 K = 3
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
@@ -259,6 +260,7 @@ def gpu():
 def test_the_gpu_gives_the_embeddings_of_the_cpu(zoo, model, gpu):
     X = zoo.inputs(100)
     embedder = OnnxEmbedder(model, device="cuda", batch_size=16)
+    assert sent_to_gpu(embedder._session(), {"x": X}) is not None
     assert_allclose(
         embedder.transform(X), OnnxEmbedder(model, device="cpu").transform(X), atol=1e-5
     )

@@ -7,7 +7,8 @@ from ntkit.extraction._runner import run_batches
 from ntkit.extraction._samples import Samples, read_samples
 from ntkit.extraction._session import available_cpus, device_of, make_session
 from ntkit.extraction._store import EmbeddingStore
-from ntkit.extraction._text import TextPreprocessing, Texts
+from ntkit.extraction._text import Texts
+from ntkit.extraction._text_preprocessing import TextPreprocessing
 
 __all__ = [
     "EmbeddingStore",

@@ -18,7 +18,8 @@ from ntkit.exceptions import InputError
 from ntkit.extraction._images import ImageFiles, ImagePreprocessing, decode, image_extensions
 from ntkit.extraction._store import EmbeddingStore
 from ntkit.extraction._tables import TABLES, Table, read_table
-from ntkit.extraction._text import TextPreprocessing, Texts
+from ntkit.extraction._text import Texts
+from ntkit.extraction._text_preprocessing import TextPreprocessing
 
 __all__ = ["Samples", "read_samples"]
 

@@ -4,203 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError, MissingDependencyError
-from ntkit.frozen_model import FrozenModel, TensorInfo
+from ntkit.extraction._text_preprocessing import TextPreprocessing, saved_pad_token
 
-__all__ = ["TextPreprocessing", "TextWindow", "Texts"]
+__all__ = ["TextWindow", "Texts"]
 
 Array = NDArray[Any]
-Side = Literal["right", "left"]
 
-_DEFAULT_LENGTH = 512
-_NO_LIMIT = 1_000_000  # where no limit is known, tokenizer_config.json says 1e30
 _AT_ONCE = 1024  # texts; an encoding in memory is far larger than its token ids
 _USUAL_PADDING = ("[PAD]", "<pad>", "<PAD>")
-# These count positions from pad_token_id + 1 on, so that many of them are out of reach.
-_ROBERTAS = frozenset(
-    {
-        *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"),
-        *("longformer", "esm", "data2vec-text", "ibert", "layoutlmv3", "lilt", "luke", "mluke"),
-        *("markuplm", "xmod"),
-    }
-)
-
-
-@dataclass(frozen=True)
-class TextPreprocessing:
-    """How a text becomes model inputs.
-
-    Parameters
-    ----------
-    tokenizer : path-like
-        A ``tokenizer.json``, as Hugging Face's tokenizers library writes it.
-    max_length : int
-        Most tokens of a text, special tokens included; longer texts are truncated.
-    truncation : {"right", "left"}
-        The end that is cut off.
-    padding : {"right", "left"}
-        The end that is filled up.
-    pad_token : str or None
-        What it is filled with; None takes the tokenizer's own.
-    fixed_length : int or None
-        Tokens of every batch, for a model that takes no other number; None pads to the longest
-        text of the batch.
-    ids : str
-        The model's input of token ids.
-    mask : str or None
-        Its input that is 1 for a token and 0 for padding, if it has one.
-    types : str or None
-        Its input of token types, if it has one.
-    dtype : str
-        Element type of these inputs.
-
-    Raises
-    ------
-    InputError
-        If a length is not positive or a side is not one.
-
-    Examples
-    --------
-    >>> from ntkit.extraction import TextPreprocessing
-    >>> steps = TextPreprocessing("tokenizer.json", max_length=64)
-    >>> steps.ids, steps.mask
-    ('input_ids', 'attention_mask')
-    """
-
-    tokenizer: str | Path
-    max_length: int = _DEFAULT_LENGTH
-    truncation: Side = "right"
-    padding: Side = "right"
-    pad_token: str | None = None
-    fixed_length: int | None = None
-    ids: str = "input_ids"
-    mask: str | None = "attention_mask"
-    types: str | None = None
-    dtype: str = "int64"
-
-    def __post_init__(self) -> None:
-        if self.max_length < 1:
-            raise InputError(f"max_length must be at least 1 token; got {self.max_length}.")
-        for name in ("truncation", "padding"):
-            if getattr(self, name) not in ("right", "left"):
-                raise InputError(f"{name} is 'right' or 'left'; got {getattr(self, name)!r}.")
-        if self.fixed_length is not None and self.fixed_length < self.max_length:
-            raise InputError(
-                f"max_length={self.max_length} is more than the {self.fixed_length} tokens that "
-                "the model takes."
-            )
-
-    @classmethod
-    def for_model(
-        cls,
-        model: FrozenModel,
-        tokenizer: str | Path | None = None,
-        max_length: int | None = None,
-    ) -> TextPreprocessing | None:
-        """Find how texts go into a model.
-
-        The tokenizer is the ``tokenizer.json`` beside the model, or in the folder above one that
-        is named ``onnx``. Sides, the padding token and the largest length come from it and from
-        ``tokenizer_config.json`` and ``config.json``.
-
-        Parameters
-        ----------
-        model : FrozenModel
-            The model.
-        tokenizer : path-like, optional
-            The ``tokenizer.json``, or its folder, if it lies elsewhere.
-        max_length : int, optional
-            Most tokens of a text. By default what the files allow, else 512; never more than
-            the model takes.
-
-        Returns
-        -------
-        TextPreprocessing or None
-            None if the model does not take texts, or no tokenizer is given or found.
-
-        Raises
-        ------
-        InputError
-            If a tokenizer is given to a model that does not take texts, or a file is damaged.
-
-        Examples
-        --------
-        >>> from ntkit import FrozenModel
-        >>> from ntkit.datasets import marked_digits_model_path
-        >>> from ntkit.extraction import TextPreprocessing
-        >>> model = FrozenModel.load(marked_digits_model_path())
-        >>> TextPreprocessing.for_model(model) is None  # it takes images
-        True
-        """
-        inputs = _text_inputs(model.inputs)
-        if inputs is None and tokenizer is not None:
-            raise InputError(
-                f"The model's inputs ({'; '.join(map(str, model.inputs))}) are not those of a text "
-                "model: whole-numbered token ids (samples, tokens), and perhaps an attention mask "
-                "and token types; leave out --tokenizer."
-            )
-        beside = _folders_of(model)
-        file = _tokenizer_file(tokenizer) if tokenizer is not None else _found(beside, _TOKENIZER)
-        if inputs is None or file is None:
-            return None
-        ids, mask, types = inputs
-        saved, settings = _read_json(file), _read_json(file.with_name("tokenizer_config.json"))
-        config = _read_json(_found([*beside, file.parent], "config.json"))
-        padding, truncation = _section(saved, "padding"), _section(saved, "truncation")
-        fixed = ids.shape[1] if ids.shape is not None else None
-        fixed = fixed if isinstance(fixed, int) else None
-        limits = [_limit(settings.get("model_max_length")), _n_positions(config), _NO_LIMIT]
-        longest = min(n for n in limits if n is not None)
-        if max_length is None:
-            max_length = _DEFAULT_LENGTH if longest == _NO_LIMIT else longest
-        return cls(
-            file,
-            max_length=max_length if fixed is None else min(max_length, fixed),
-            truncation=_side(settings.get("truncation_side"), truncation.get("direction")),
-            padding=_side(settings.get("padding_side"), padding.get("direction")),
-            pad_token=_content(settings.get("pad_token")) or _content(padding.get("pad_token")),
-            fixed_length=fixed,
-            ids=ids.name,
-            mask=mask.name if mask else None,
-            types=types.name if types else None,
-            dtype=ids.dtype,
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a manifest.
-
-        Returns
-        -------
-        dict
-            What decides about the token ids, by name: the tokenizer as the SHA-256 of its file.
-
-        Raises
-        ------
-        InputError
-            If the tokenizer cannot be read.
-        """
-        try:
-            content = Path(self.tokenizer).read_bytes()
-        except OSError as error:
-            raise InputError(f"{self.tokenizer} cannot be read: {error}.") from error
-        return {
-            "tokenizer_sha256": hashlib.sha256(content).hexdigest(),
-            "max_length": self.max_length,
-            "truncation": self.truncation,
-            "padding": self.padding,
-            "pad_token": self.pad_token,
-            "fixed_length": self.fixed_length,
-        }
 
 
 class Texts:
@@ -407,8 +228,7 @@ def _pad_id(tokenizer: Any, steps: TextPreprocessing) -> int:
                 "is."
             )
         return int(known)
-    saved = _section(_read_json(Path(steps.tokenizer)), "padding").get("pad_token")
-    for token in (saved, *_USUAL_PADDING):
+    for token in (saved_pad_token(steps.tokenizer), *_USUAL_PADDING):
         known = tokenizer.token_to_id(token) if token is not None else None
         if known is not None:
             return int(known)
@@ -426,86 +246,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-# -- the model and its files --------------------------------------------------------------------
-
-_TOKENIZER = "tokenizer.json"
-
-
-def _text_inputs(
-    inputs: Sequence[TensorInfo],
-) -> tuple[TensorInfo, TensorInfo | None, TensorInfo | None] | None:
-    """Inputs of token ids, mask and token types; None if there are others, or no ids."""
-    masks = [info for info in inputs if "mask" in info.name.lower()]
-    kinds = [i for i in inputs if any(s in i.name.lower() for s in ("token_type", "segment"))]
-    kinds = kinds or [info for info in inputs if "type_ids" in info.name.lower()]
-    ids = [info for info in inputs if info not in masks and info not in kinds]
-    if len(ids) != 1 or len(masks) > 1 or len(kinds) > 1:
-        return None
-    if ids[0].dtype not in ("int64", "int32") or any(
-        info.shape is not None and len(info.shape) != 2 for info in inputs
-    ):
-        return None
-    return ids[0], masks[0] if masks else None, kinds[0] if kinds else None
-
-
-def _folders_of(model: FrozenModel) -> list[Path]:
-    if model.path is None:
-        return []
-    folder = model.path.parent
-    return [folder, folder.parent] if folder.name == "onnx" else [folder]
-
-
-def _found(folders: Sequence[Path], name: str) -> Path | None:
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
-
-
-def _tokenizer_file(path: str | Path) -> Path:
-    path = Path(path)
-    file = path / _TOKENIZER if path.is_dir() else path
-    if not file.is_file():
-        raise InputError(f"The tokenizer {file} does not exist; give a {_TOKENIZER}.")
-    return file
-
-
-def _read_json(path: Path | None) -> dict[str, Any]:
-    """The content of a file; nothing where there is no file."""
-    if path is None or not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable JSON file: {error}.") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not a JSON object; save the tokenizer and its model again.")
-    return content
-
-
-def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
-    section = content.get(name)
-    return section if isinstance(section, dict) else {}
-
-
-def _limit(number: Any) -> int | None:
-    fits = isinstance(number, int | float) and 0 < number < _NO_LIMIT
-    return int(number) if fits else None
-
-
-def _n_positions(config: dict[str, Any]) -> int | None:
-    positions = _limit(config.get("max_position_embeddings", config.get("n_positions")))
-    if positions is None or config.get("model_type") not in _ROBERTAS:
-        return positions
-    padding = config.get("pad_token_id")
-    return _limit(positions - (padding if isinstance(padding, int) else 1) - 1)
-
-
-def _side(*given: Any) -> Side:
-    chosen = next((side for side in given if isinstance(side, str)), "right")
-    return "left" if chosen.lower() == "left" else "right"
-
-
-def _content(token: Any) -> str | None:
-    """A special token as tokenizer_config.json writes it: a text, or an object with a content."""
-    content = token.get("content") if isinstance(token, dict) else token
-    return content if isinstance(content, str) else None

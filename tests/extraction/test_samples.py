@@ -11,8 +11,14 @@ from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples, read_samples
-from ntkit.extraction._text import TextPreprocessing, Texts
+from ntkit.extraction import (
+    EmbeddingStore,
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    Texts,
+    read_samples,
+)
 
 PREPROCESSING = ImagePreprocessing((4, 4))
 

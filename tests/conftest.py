@@ -1,5 +1,9 @@
 """Fixtures that several test folders share."""
 
+import gc
+import secrets
+import warnings
+
 import numpy as np
 import pytest
 
@@ -22,3 +26,21 @@ def digits():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def ray():
+    """Ray on this machine, with room for two actors of one core each."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    pytest.importorskip("ray.data", reason="ray[data] is not installed")
+    with pytest.MonkeyPatch.context() as environment:
+        # Else Ray would write one into the user's home.
+        environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        with warnings.catch_warnings(action="ignore"):  # tips about its next version
+            ray.init(
+                num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error"
+            )
+        yield ray
+        with warnings.catch_warnings(action="ignore"):  # it does not wait for its processes' end
+            ray.shutdown()
+            gc.collect()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
+from ntkit.extraction._ray import RayEmbedder
 from ntkit.extraction._store_manifest import MANIFEST, read_manifest
 from ntkit.extraction._store_parts import joined, row_range
 from ntkit.extraction._store_rows import array_header
@@ -153,6 +154,7 @@ class EmbeddingStore:
         *,
         part: tuple[int, int] | None = None,
         dtype: Literal["float16", "float32"] | None = None,
+        engine: Literal["local", "ray"] = "local",
         checkpoint_rows: int = 8192,
         force: bool = False,
         progress: Progress | None = None,
@@ -174,12 +176,18 @@ class EmbeddingStore:
             Part i of n, counted from 1: embed these rows only, for :meth:`merge`.
         dtype : {"float16", "float32"}, optional
             Precision on disk; as computed if not given.
+        engine : {"local", "ray"}
+            "ray" computes the embeddings in Ray actors, one for each GPU of the cluster, or for
+            as many cores as the embedder has threads; this process alone writes. Files must lie
+            where all machines find them by the same path. Ray is started unless it runs, and
+            left running. Either engine finishes what the other began.
         checkpoint_rows : int
-            Rows between checkpoints; an interruption loses these and at most one batch more.
+            Rows between checkpoints; an interruption loses these and at most one batch more, or
+            with "ray" what the actors are at.
         force : bool
             Start anew where a finished or a different store exists.
         progress : callable of (finished_rows, rows), optional
-            Called after each checkpoint.
+            Called after each batch.
 
         Returns
         -------
@@ -194,11 +202,19 @@ class EmbeddingStore:
             another process is writing it; if the disk is full or read-only. Also if inputs and
             labels differ in number, a value is too large for ``dtype``, or the model cannot
             embed the samples.
+        DeviceError
+            If the device asked for is not there, memory does not suffice, or Ray loses its
+            actors.
+        MissingDependencyError
+            If ``engine="ray"`` and the package ray is not installed.
         """
         check_lengths(samples)
+        if engine not in ("local", "ray"):
+            raise InputError(f"engine is local or ray, not {engine!r}.")
         if dtype not in (None, "float16", "float32"):
             raise InputError(f"dtype is float16 or float32, not {dtype!r}.")
         model = embedder.frozen_model
+        computing = embedder if engine == "local" else RayEmbedder(embedder)
         identity = {
             "model": model.sha256(),
             "tensor": model.embedding.name,
@@ -206,18 +222,18 @@ class EmbeddingStore:
             "total_rows": len(samples),
             "samples": fingerprint(samples),
             "dtype": dtype,
-            "device": embedder.device_,
+            "device": computing.device_,
             "part": None if part is None else [int(i) for i in part],
         }
 
         def batches(start: int, stop: int, run: dict[str, Any]) -> Generator[Array, None, None]:
-            yield from embedder.iter_batches(samples.X, start=start, stop=stop, settings=run)
+            yield from computing.iter_batches(samples.X, start=start, stop=stop, settings=run)
 
         job = Job(
             identity=identity,
             facts={"ntkit": __version__, "skipped": skipped_names(samples)},
             files=lambda first, rows: kept_files(samples, model, first, rows),
-            settings=lambda: json.loads(json.dumps(embedder.settings(samples.X))),
+            settings=lambda: json.loads(json.dumps(computing.settings(samples.X))),
             row_range=lambda run: row_range(len(samples), run["window"], part),
             batches=batches,
         )
@@ -245,7 +261,7 @@ class EmbeddingStore:
         force : bool
             Start anew where a finished or a different store exists.
         progress : callable of (finished_rows, rows), optional
-            Called after each checkpoint.
+            Called after each batch.
 
         Returns
         -------

@@ -1,0 +1,343 @@
+"""Ray's actors compute the bytes that one process computes, and say the same where they cannot."""
+
+import json
+import os
+import pickle
+import signal
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from onnx import TensorProto, helper
+from PIL import Image
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
+from ntkit.extraction import (
+    EmbeddingStore,
+    ImageFiles,
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    Texts,
+    read_samples,
+)
+from ntkit.extraction._ray import (
+    Pool,
+    _outcome,
+    _start,
+    _takes_gpu,
+    _told,
+    pool_for,
+    task_ranges,
+)
+from ntkit.extraction._shipped import opened, shipped
+from tests.models import Graph
+
+ONE_GPU = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture
+def embedder(zoo, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(3), tmp_path / "m.onnx"))
+    return OnnxEmbedder(model, device="cpu", batch_size=8, threads=1)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder with 200 small images of random pixels, in two classes."""
+    rng = np.random.default_rng(0)
+    for i in range(200):
+        path = tmp_path / "images" / "ab"[i % 2] / f"{i:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (6, 6, 3), np.uint8)).save(path)
+    return tmp_path / "images"
+
+
+def interrupt_at(row):
+    def progress(finished, rows):
+        if finished >= row:
+            raise Interrupted
+
+    return progress
+
+
+# -- with Ray -----------------------------------------------------------------------------------
+
+
+def test_a_mapped_file_is_read_by_the_actors(ray, zoo, embedder, tmp_path):
+    np.save(tmp_path / "X.npy", zoo.inputs(1001))
+    np.save(tmp_path / "y.npy", np.arange(1001) % 3)
+    samples, seen = read_samples(tmp_path / "X.npy"), []
+    local = EmbeddingStore.write(tmp_path / "local", embedder, samples)
+    store = EmbeddingStore.write(
+        tmp_path / "ray",
+        embedder,
+        samples,
+        engine="ray",
+        progress=lambda *rows: seen.append(rows),
+    )
+    assert zoo.contents(store.path) == zoo.contents(local.path)
+    assert len(seen) > 8
+    assert seen == sorted(seen)
+    assert seen[-1] == (1001, 1001)
+    assert ray.is_initialized()  # the user's own Ray goes on
+
+
+def test_a_broken_image_is_named_and_the_local_engine_finishes(
+    ray, zoo, embedder, images, tmp_path
+):
+    model = FrozenModel.load(zoo.save(convolution(), tmp_path / "c.onnx"))
+    embedder.set_params(model=model)
+    samples = read_samples(images, preprocessing=ImagePreprocessing())
+    whole = EmbeddingStore.write(tmp_path / "whole", embedder, samples)
+    broken = samples.X.paths[150]
+    sound = broken.read_bytes()
+    broken.write_bytes(sound[:50])
+    errors = []
+    for engine in ("local", "ray"):
+        with pytest.raises(InputError, match=broken.name) as raised:
+            EmbeddingStore.write(
+                tmp_path / engine, embedder, samples, engine=engine, checkpoint_rows=16
+            )
+        errors.append((type(raised.value), str(raised.value)))
+    assert errors[0] == errors[1]
+    assert 0 < json.loads((tmp_path / "ray" / "manifest.json").read_text())["finished_rows"] < 150
+    broken.write_bytes(sound)
+    store = EmbeddingStore.write(tmp_path / "ray", embedder, samples)
+    assert zoo.contents(store.path) == zoo.contents(whole.path)
+
+
+def test_ray_finishes_the_texts_that_the_local_engine_began(ray, zoo, tmp_path, monkeypatch):
+    tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed")
+    words = tokenizers.models.WordLevel({"[PAD]": 0, "a": 1, "b": 2, "c": 3}, unk_token="a")
+    tokenizer = tokenizers.Tokenizer(words)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(["a", "b", "c"], rng.integers(0, 9))) for _ in range(1000)]
+    monkeypatch.chdir(tmp_path)  # a relative path means the same in the actors
+    X = Texts(texts, TextPreprocessing("tokenizer.json", max_length=8))
+    samples = Samples(X, np.arange(1000) % 2)
+    model = FrozenModel.load(zoo.save(sums_of_tokens(), tmp_path / "t.onnx"))
+    embedder = OnnxEmbedder(model, device="cpu", batch_size=2, threads=1)
+    whole = EmbeddingStore.write(tmp_path / "whole", embedder, samples)
+    options = {"checkpoint_rows": 1}
+    with pytest.raises(Interrupted):
+        EmbeddingStore.write(
+            tmp_path / "s", embedder, samples, progress=interrupt_at(384), **options
+        )
+    embedder.set_params(batch_size=16)  # it goes on with what it began with
+    store = EmbeddingStore.write(tmp_path / "s", embedder, samples, engine="ray", **options)
+    assert zoo.contents(store.path) == zoo.contents(whole.path)
+
+
+class Deadly:
+    """Samples of which some end the process that looks at them."""
+
+    def __init__(self, X, row):
+        self.X, self.row = X, row
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, index):
+        if index.start <= self.row < index.stop:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.X[index]
+
+
+def test_samples_that_end_every_process_are_named(ray, zoo, embedder, tmp_path):
+    samples = Samples(Deadly(zoo.inputs(200), 100), np.arange(200) % 3)
+    with pytest.raises(DeviceError, match=r"the samples 96 to 103 died 3 times"):
+        EmbeddingStore.write(tmp_path / "s", embedder, samples, engine="ray", checkpoint_rows=8)
+    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+    assert manifest["finished_rows"] == 96  # what comes before is kept
+
+
+def convolution():
+    """Images (N, 3, 6, 6) to an embedding of 4 neurons and 2 logits."""
+    rng, graph = np.random.default_rng(1), Graph()
+    graph.constant("k", rng.normal(size=(4, 3, 3, 3)))
+    graph.add("Conv", ["x", "k"], "c")
+    graph.add("GlobalAveragePool", ["c"], "p")
+    graph.add("Flatten", ["p"], "z")
+    graph.constant("W", rng.normal(size=(2, 4)))
+    graph.add("Gemm", ["z", "W"], "logits", transB=1)
+    graph.output("logits", ["batch", 2])
+    return graph.model([helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 6, 6])])
+
+
+def sums_of_tokens():
+    """Token ids and their mask (N, T) to an embedding of 3 neurons and 2 logits."""
+    rng, graph = np.random.default_rng(1), Graph()
+    graph.constant("table", rng.normal(size=(4, 3)))
+    graph.add("Gather", ["table", "input_ids"], "tokens")
+    graph.add("Cast", ["attention_mask"], "shown", to=TensorProto.FLOAT)
+    graph.constant("last", [-1], np.int64)
+    graph.add("Unsqueeze", ["shown", "last"], "weights")
+    graph.add("Mul", ["tokens", "weights"], "kept")
+    graph.constant("middle", [1], np.int64)
+    graph.add("ReduceSum", ["kept", "middle"], "z", keepdims=0)
+    graph.constant("W", rng.normal(size=(2, 3)))
+    graph.add("Gemm", ["z", "W"], "logits", transB=1)
+    graph.output("logits", ["batch", 2])
+    names = ("input_ids", "attention_mask")
+    return graph.model(
+        [helper.make_tensor_value_info(n, TensorProto.INT64, ["batch", "length"]) for n in names]
+    )
+
+
+# -- without Ray --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["ray", "ray.data"])
+def test_without_ray_one_sentence_says_what_to_install(
+    embedder, zoo, tmp_path, monkeypatch, missing
+):
+    monkeypatch.setitem(sys.modules, missing, None)
+    samples = Samples(zoo.inputs(4), np.arange(4) % 3)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'ntkit\[ray\]'"):
+        EmbeddingStore.write(tmp_path / "store", embedder, samples, engine="ray")
+    assert not (tmp_path / "store").exists()
+
+
+def test_another_engine_is_refused(embedder, zoo, tmp_path):
+    samples = Samples(zoo.inputs(4), np.arange(4) % 3)
+    with pytest.raises(InputError, match="engine is local or ray, not 'spark'"):
+        EmbeddingStore.write(tmp_path / "store", embedder, samples, engine="spark")
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_ray_is_started_only_where_it_does_not_run(running):
+    started = []
+    _start(SimpleNamespace(is_initialized=lambda: running, init=lambda **kw: started.append(kw)))
+    assert len(started) == (not running)
+    assert all(options["include_dashboard"] is False for options in started)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "threads", "on_gpu", "pool"),
+    [
+        ([{"CPU": 2.0}], 1, False, Pool(2, 1)),
+        ([{"CPU": 8.0}, {"CPU": 8.0}, {"CPU": 2.0}], 8, False, Pool(2, 8)),
+        ([{"CPU": 8.0}], 64, False, Pool(1, 8)),  # the caller's machine is larger
+        ([{"memory": 1e9}, {"CPU": 4.0}], 3, False, Pool(1, 3)),
+        ([{"memory": 1e9}], 3, False, Pool(1, 1)),
+        (ONE_GPU, 8, True, Pool(1, 1, 1)),
+        ([{"CPU": 32.0, "GPU": 8.0}] * 2, 8, True, Pool(16, 1, 1)),
+    ],
+)
+def test_actors_fill_the_cluster(nodes, threads, on_gpu, pool):
+    assert pool_for(nodes, threads, on_gpu) == pool
+
+
+@pytest.mark.parametrize("window", [1, 8, 64, 10_000])
+@pytest.mark.parametrize("actors", [1, 3, 100])
+@pytest.mark.parametrize(("first", "rows"), [(0, 1), (0, 64), (3, 12_345), (0, 100_000)])
+def test_tasks_are_whole_windows_and_cover_every_row_once(window, actors, first, rows):
+    start = first * window
+    tasks = task_ranges(start, start + rows, window, actors)
+    assert [tasks[0][0], *(end for _, end in tasks)] == [*(b for b, _ in tasks), start + rows]
+    assert all(begin % window == 0 and begin < end for begin, end in tasks)
+    assert all(end - begin <= max(4096, window) for begin, end in tasks)
+    assert len(tasks) >= min(actors, -(-rows // window))
+
+
+@pytest.mark.parametrize(
+    ("options", "nodes", "takes"),
+    [
+        ({"device": "cpu"}, ONE_GPU, False),
+        ({"device": "auto"}, ONE_GPU, True),
+        ({"device": "auto"}, ONE_GPU[:1], False),
+        ({"device": "cuda"}, ONE_GPU, True),
+        ({"providers": ["CPUExecutionProvider"]}, ONE_GPU, False),
+        ({"providers": [("CUDAExecutionProvider", {})]}, ONE_GPU, True),
+    ],
+)
+def test_actors_take_gpus_where_they_may_and_there_are_some(options, nodes, takes):
+    assert _takes_gpu(OnnxEmbedder("m.onnx", **options), nodes) is takes
+
+
+def test_a_gpu_that_the_cluster_does_not_have_is_refused():
+    with pytest.raises(DeviceError, match="the Ray cluster has no GPU"):
+        _takes_gpu(OnnxEmbedder("m.onnx", device="cuda"), ONE_GPU[:1])
+
+
+def test_errors_and_warnings_come_out_as_they_were():
+    def work(error=None):
+        warnings.warn("memory", RuntimeWarning, stacklevel=2)
+        if error is not None:
+            raise error
+        return 3
+
+    with pytest.warns(RuntimeWarning, match="memory"):
+        assert _told(pickle.loads(pickle.dumps(_outcome(work)))) == 3
+    for kind in (InputError, DeviceError, ModelError):
+        outcome = pickle.loads(pickle.dumps(_outcome(lambda kind=kind: work(kind("a\nb")))))
+        with pytest.warns(RuntimeWarning, match="memory"), pytest.raises(kind, match=r"^a b$"):
+            _told(outcome)
+    with pytest.raises(TypeError):  # a mistake, not a sentence
+        _outcome(lambda: len(3))
+
+
+# -- what is sent -------------------------------------------------------------------------------
+
+
+def arrive(X):
+    return opened(pickle.loads(pickle.dumps(shipped(X))))
+
+
+def test_texts_and_paths_arrive_as_they_were(tmp_path):
+    texts = ["", "a", "猫 é", "half \ud83d", "", "b\n"]
+    steps = TextPreprocessing(tmp_path / "tokenizer.json")
+    there = arrive(Texts(texts, steps))
+    assert (len(there), there.texts[:], there.texts[1:4], there.texts[4:99]) == (
+        6, texts, texts[1:4], texts[4:],
+    )  # fmt: skip
+    assert there.preprocessing == steps
+    paths = [tmp_path / "a.png", tmp_path / os.fsdecode(b"\xff.png"), tmp_path / "猫.png"]
+    images = ImageFiles(paths, ImagePreprocessing())
+    assert (arrive(images).paths[:], images.paths) == (paths, paths)
+
+
+def test_relative_paths_arrive_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert arrive(ImageFiles([Path("a.png")], ImagePreprocessing())).paths[:] == [
+        tmp_path / "a.png"
+    ]
+
+
+def test_a_path_takes_little_more_than_its_letters():
+    paths = [Path(f"/images/{i:07}.png") for i in range(100_000)]
+    assert len(pickle.dumps(shipped(ImageFiles(paths, ImagePreprocessing())))) < 3_500_000
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_mapped_file_goes_by_its_path(tmp_path, order):
+    np.save(tmp_path / "X.npy", np.asarray(np.arange(600.0).reshape(100, 6), order=order))
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", mode="r")
+    assert len(pickle.dumps(shipped({"x": X}))) < 1000
+    assert isinstance(arrive({"x": X})["x"], np.memmap)
+    assert_array_equal(arrive({"x": X})["x"], X)
+    for part in (X[10:20], X[::3], X.T):  # not what the file holds
+        assert_array_equal(arrive(part), part)
+    sent = shipped(X)
+    (tmp_path / "X.npy").unlink()
+    with pytest.raises(InputError, match=r"X\.npy cannot be read on .* put it where all machines"):
+        opened(sent)
+
+
+def test_what_was_written_to_a_map_alone_is_sent(tmp_path):
+    np.save(tmp_path / "X.npy", np.zeros((4, 2)))
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", mode="c")
+    X[0] = 1
+    assert_array_equal(arrive(X), X)

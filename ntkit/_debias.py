@@ -59,7 +59,7 @@ def debias(
     C: float | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
-    batch_size: int | str = 64,
+    batch_size: int | str | None = None,
     n_random: int = 5,
     random_state: int = 0,
     force: bool = False,

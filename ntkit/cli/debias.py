@@ -44,7 +44,7 @@ def command(
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",
-    batch_size: o.BatchSize = "64",
+    batch_size: o.BatchSize = None,
     seed: o.Seed = 0,
     force: o.Force = False,
     quiet: o.Quiet = False,

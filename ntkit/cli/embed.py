@@ -28,7 +28,7 @@ def command(
     dtype: Annotated[
         str | None, typer.Option(help="Precision of the store: float16 or float32; as computed.")
     ] = None,
-    batch_size: o.BatchSize = "64",
+    batch_size: o.BatchSize = None,
     device: o.Device = "auto",
     model_options: o.ModelOptions,
     data_options: o.DataOptions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -11,17 +12,18 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ntkit.exceptions import InputError
-from ntkit.extraction._autotune import fastest, few_samples, repeated, thread_counts
+from ntkit.extraction._autotune import fastest, few_samples, repeated
 from ntkit.extraction._inputs import Inputs, shown_shape
 from ntkit.extraction._runner import BATCHES_PER_WINDOW, run_batches
-from ntkit.extraction._session import available_cpus, device_of, make_session
+from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
 from ntkit.frozen_model import FrozenModel
 
 __all__ = ["OnnxEmbedder"]
 
 Array = NDArray[Any]
 Settings = dict[str, int]
-_DEFAULT_SIZE = 64
+_CPU_SIZE = 8  # a core's caches hold little more; within 20 % of the fastest for CNNs and texts
+_GPU_SIZE = 64
 _KEPT = ("_loaded", "_running", "_tuned")  # for this process, and no part of the embedder's state
 
 
@@ -38,14 +40,15 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     device : {"auto", "cpu", "cuda", "tensorrt"}, default="auto"
         "auto" takes a GPU if there is one; "cuda" fails rather than run on the CPU. "tensorrt"
         is never taken unasked: it first builds an engine, for minutes.
-    batch_size : int or "auto", default=64
-        Samples per run; a model with a fixed batch size keeps its own. "auto" times several
-        sizes and thread counts on the first samples, for 3 seconds at most, and keeps what it
-        found for inputs of this shape. The embeddings may then differ in the last bit between
-        runs.
+    batch_size : int or "auto", default=None
+        Samples per run; a model with a fixed batch size keeps its own. None takes 8 on the CPU
+        and 64 on a GPU. "auto" times several sizes on the first samples, for 3 seconds at most,
+        and keeps what it found for inputs of this shape. The embeddings may then differ in the
+        last bit between runs.
     threads : int, default=None
-        Threads on the CPU; None takes what the process may use
-        (:func:`~ntkit.extraction.available_cpus`), or with "auto" what is fastest.
+        Batches that run at a time on the CPU, each on one core, so that the embeddings do not
+        depend on how many; None takes the cores that the process may use
+        (:func:`~ntkit.extraction.available_cpus`).
     providers : sequence, default=None
         ONNX Runtime's provider list, instead of ``device``.
     verbose : bool, default=False
@@ -66,7 +69,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         model: Any,
         *,
         device: str = "auto",
-        batch_size: int | str = _DEFAULT_SIZE,
+        batch_size: int | str | None = None,
         threads: int | None = None,
         providers: Sequence[Any] | None = None,
         verbose: bool = False,
@@ -138,9 +141,9 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         Returns
         -------
         dict of str to int
-            "batch_size", "threads" and "window": how many samples are prepared, and sorted by
-            length, together. With the same settings, any part of the rows is the same bytes as
-            in one run.
+            "batch_size" and "window": how many samples are prepared, and sorted by length,
+            together. With the same settings, any part of the rows is the same bytes as in one
+            run.
 
         Raises
         ------
@@ -151,20 +154,16 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         --------
         >>> from ntkit import OnnxEmbedder
         >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-        >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu", threads=1)
+        >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
         >>> embedder.settings(load_marked_digits().X_test)
-        {'batch_size': 64, 'threads': 1, 'window': 64}
+        {'batch_size': 8, 'window': 8}
         """
         if isinstance(self.batch_size, str) and self.batch_size != "auto":
             raise InputError(f'batch_size is a number or "auto"; got {self.batch_size!r}.')
         inputs = Inputs(self._session(), X)
-        size, threads = self.batch_size, self._threads
-        if size == "auto":
-            size, threads = self._tuned_for(inputs)
-        size = inputs.fixed_size or int(size)
+        size = self._size(inputs)
         return {
             "batch_size": size,
-            "threads": threads,
             "window": size * (BATCHES_PER_WINDOW if inputs.windowed else 1),
         }
 
@@ -198,7 +197,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             As :meth:`transform` does.
         """
         settings = self.settings(X) if settings is None else settings
-        session, done = self._session(settings["threads"]), start
+        session, done = self._session(), start
         batches = run_batches(
             session,
             X,
@@ -207,6 +206,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             stop=stop,
             window=settings["window"],
             on_gpu=device_of(session) != "cpu",
+            streams=self._streams,
             verbose=self.verbose,
             per_sample=True,
         )
@@ -273,37 +273,48 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def _threads(self) -> int:
         return available_cpus() if self.threads is None else self.threads
 
-    def _session(self, threads: int | None = None) -> Any:
-        """The session that runs, whatever its threads, or one with the threads given."""
-        model, key = self.frozen_model, (self.device, repr(self.providers))
+    @property
+    def _streams(self) -> int:
+        """Batches that run at a time: other hardware than the CPU takes one after the other."""
+        return self._threads if is_cpu_only(self.device, self.providers) else 1  # type: ignore[arg-type]
+
+    def _session(self) -> Any:
+        model, key = self.frozen_model, (self.device, repr(self.providers), self.threads)
         running = self.__dict__.get("_running")
         if running is not None and running[0] is model and running[1] == key:
-            if threads in (None, running[2]):
-                return running[3]
-            del self.__dict__["_running"]  # a model is not in memory twice
-        threads = self._threads if threads is None else threads
-        session = self._new_session(threads)
-        self.__dict__["_running"] = (model, key, threads, session)
+            return running[2]
+        self.__dict__.pop("_running", None)  # a model is not in memory twice
+        session = self._new_session()
+        self.__dict__["_running"] = (model, key, session)
         return session
 
-    def _new_session(self, threads: int) -> Any:
-        model = self.frozen_model
+    def _new_session(self) -> Any:
+        model, threads = self.frozen_model, self._threads
+        if isinstance(threads, bool) or threads < 1:
+            raise InputError(f"threads must be at least 1; got {threads!r}.")
         return make_session(
             model.body().SerializeToString(),
             device=self.device,  # type: ignore[arg-type]
             providers=self.providers,
             folder=model.folder,
-            threads=threads,
+            threads=1 if is_cpu_only(self.device, self.providers) else threads,  # type: ignore[arg-type]
         )
 
-    def _tuned_for(self, inputs: Inputs) -> tuple[int, int]:
-        """The fastest batch size and thread count, timed once per shape of the inputs."""
-        if inputs.fixed_size is not None or not inputs.n_samples:
-            return _DEFAULT_SIZE, self._threads
+    def _size(self, inputs: Inputs) -> int:
+        if inputs.fixed_size is not None:
+            return inputs.fixed_size
+        if self.batch_size == "auto" and inputs.n_samples:
+            return self._tuned_for(inputs)
+        if self.batch_size is None or self.batch_size == "auto":
+            return _CPU_SIZE if device_of(self._session()) == "cpu" else _GPU_SIZE
+        return int(self.batch_size)
+
+    def _tuned_for(self, inputs: Inputs) -> int:
+        """The fastest batch size, timed once per shape of the inputs."""
         feed = few_samples(inputs)
         shapes = None if inputs.windowed else [array.shape[1:] for array in feed.values()]
         key = (self.device, repr(self.providers), self.threads, repr(shapes))
-        tuned: dict[Any, tuple[int, int]]
+        tuned: dict[Any, int]
         model, tuned = self.__dict__.get("_tuned", (None, {}))
         if model is not self.frozen_model:
             tuned = {}
@@ -312,14 +323,17 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             tuned[key] = self._fastest(feed, inputs.n_samples)
         return tuned[key]
 
-    def _fastest(self, feed: dict[str, Array], n_samples: int) -> tuple[int, int]:
-        if self.device_ != "cpu" or self.threads is not None:
-            sessions = {self._threads: self._session(self._threads)}
-        else:
-            # Not the session that stays: the largest batch would fix the memory it keeps.
-            sessions = {n: self._new_session(n) for n in thread_counts(self._threads)}
-        feeds = repeated(feed, n_samples)
-        return fastest(lambda size, n: sessions[n].run(None, feeds[size]), [*feeds], [*sessions])
+    def _fastest(self, feed: dict[str, Array], n_samples: int) -> int:
+        streams = self._streams
+        feeds = repeated(feed, max(1, n_samples // streams))
+        session = self._new_session()  # not the one that stays: it keeps memory for the largest
+
+        with ThreadPoolExecutor(streams) as pool:
+
+            def run(size: int) -> None:
+                list(pool.map(lambda _: session.run(None, feeds[size]), range(streams)))
+
+            return fastest(run, [*feeds])
 
     def _width(self) -> int | None:
         head, shape = self.frozen_model.head, self.frozen_model.embedding.shape

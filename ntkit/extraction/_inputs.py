@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError, ModelError
 
-__all__ = ["Batch", "Inputs", "shown_shape"]
+__all__ = ["Batch", "Inputs", "Part", "shown_shape"]
 
 Array = NDArray[Any]
 _DTYPES = {
@@ -27,28 +27,48 @@ _DTYPES = {
 
 
 @dataclass(frozen=True)
+class Part:
+    """Samples that are to run together, not read yet.
+
+    Parameters
+    ----------
+    begin, end : int
+        Samples that these are, or are among: the first, and the one after the last.
+    rows : ndarray of int or None
+        Which of them, counted from ``begin``; None for all.
+    window : object or None
+        What makes a batch of rows, where the samples know their lengths.
+    """
+
+    begin: int
+    end: int
+    rows: Array | None = None
+    window: Any = None
+
+    def __len__(self) -> int:
+        return self.end - self.begin if self.rows is None else len(self.rows)
+
+
+@dataclass(frozen=True)
 class Batch:
     """What one run of the session is fed.
 
     Parameters
     ----------
+    part : Part
+        Which samples these are.
     feed : dict of str to ndarray
         One array per input, rows first.
-    rows : ndarray of int or None
-        Which rows of the window these are; None for the next ones in order.
     sent : dict of str to OrtValue, or None
         The feed, padded, where it was copied to the GPU ahead.
     sent_rows : int
         Rows of what was sent.
     """
 
+    part: Part
     feed: dict[str, Array]
-    rows: Array | None = None
     sent: dict[str, Any] | None = None
     sent_rows: int = 0
-
-    def __len__(self) -> int:
-        return len(next(iter(self.feed.values())))
 
     @property
     def nbytes(self) -> int:
@@ -87,21 +107,26 @@ class Inputs:
         # Slices of an array in memory cost nothing; a memory map waits for the disk.
         self.instant = all(type(part) is np.ndarray for part in parts.values())
 
-    def prepare(self, begin: int, end: int, batch_size: int) -> list[Batch]:
-        """Batches for the rows ``begin`` to ``end`` - 1, of at most ``batch_size`` rows each.
+    def parts(self, begin: int, end: int, batch_size: int) -> list[Part]:
+        """Cut the rows ``begin`` to ``end`` - 1 into parts of at most ``batch_size`` rows.
 
         Texts, and whatever else knows its lengths, come sorted by length: the longest first, so
         that memory is at its peak at once or never.
         """
-        if self.windowed:
-            window = self.X.window(begin, end)  # type: ignore[union-attr]
-            order = np.argsort(-np.asarray(window.lengths), kind="stable")
-            cuts = range(0, end - begin, batch_size)
-            rows = [order[i : i + batch_size] for i in cuts]
-            return [Batch(self._checked(window.batch(r), len(r)), r) for r in rows]
-        starts = range(begin, end, batch_size)
-        ranges = [(i, min(i + batch_size, end)) for i in starts]
-        return [Batch(self._checked(self._slice(i, j), j - i)) for i, j in ranges]
+        cuts = range(0, end - begin, batch_size)
+        if not self.windowed:
+            return [Part(begin + i, min(begin + i + batch_size, end)) for i in cuts]
+        window = self.X.window(begin, end)  # type: ignore[union-attr]
+        order = np.argsort(-np.asarray(window.lengths), kind="stable")
+        return [Part(begin, end, order[i : i + batch_size], window) for i in cuts]
+
+    def load(self, part: Part) -> Batch:
+        """Read the samples of a part."""
+        if part.rows is None:
+            values = self._slice(part.begin, part.end)
+        else:
+            values = part.window.batch(part.rows)
+        return Batch(part, self._checked(values, len(part)))
 
     def _slice(self, begin: int, end: int) -> Any:
         if isinstance(self.X, dict):

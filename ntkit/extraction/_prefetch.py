@@ -19,6 +19,7 @@ def prefetched(
     tasks: Iterable[T],
     *,
     workers: int,
+    at_once: bool = False,
     size_of: Callable[[R], int] = lambda _: 0,
 ) -> Generator[R, None, None]:
     """Yield ``function(task)`` for every task in order, each computed once and ahead of its turn.
@@ -33,6 +34,8 @@ def prefetched(
         Read a few tasks ahead.
     workers : int
         Most threads; 0 computes each task in its turn, in the caller's thread.
+    at_once : bool
+        Take all threads from the start, and not only as many as the caller does not wait for.
     size_of : callable
         Bytes of a result: what waits is kept under 256 MB, but for two results.
 
@@ -45,7 +48,7 @@ def prefetched(
         yield from map(function, tasks)
         return
     remaining, waiting = iter(tasks), deque[Future[R]]()
-    ahead, most, begun = 2, workers + 1, False
+    ahead, most, begun = workers + 1 if at_once else 2, workers + 1, False
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ntkit-prepare")
     try:
         while True:

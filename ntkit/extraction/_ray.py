@@ -80,6 +80,9 @@ class RayEmbedder:
         self._on_gpu = _takes_gpu(embedder, self._nodes())
         sent = copy.copy(embedder)
         sent.model, sent.verbose = embedder.frozen_model, False
+        self._pool = pool_for(self._nodes(), embedder.threads, self._on_gpu)
+        if not self._on_gpu:
+            sent.threads = self._pool.num_cpus
         self._embedder = self._ray.put(sent)
         self._sent: tuple[Any, Any] | None = None
 
@@ -118,8 +121,7 @@ class RayEmbedder:
         InputError, DeviceError, ModelError
             As the embedder does, in the turn of the samples that are wrong.
         """
-        pool = pool_for(self._nodes(), settings["threads"], self._on_gpu)
-        tasks = task_ranges(start, stop, settings["window"], pool.actors)
+        tasks = task_ranges(start, stop, settings["window"], self._pool.actors)
         progress = tqdm(
             total=stop,
             initial=start,
@@ -129,7 +131,7 @@ class RayEmbedder:
             disable=None if self._verbose else True,
         )
         with _in_order(self._ray.data), _quiet(), progress:
-            rows = iter(self._mapped(X, tasks, pool, settings).iter_rows())
+            rows = iter(self._mapped(X, tasks, settings).iter_rows())
             # Closed by name: a traceback that holds this frame would keep the actors at work.
             with closing(rows):
                 for begin, end in tasks:
@@ -159,9 +161,8 @@ class RayEmbedder:
         task = self._ray.remote(num_cpus=1, num_gpus=int(self._on_gpu))(function)
         return _told(self._ray.get(task.remote(*arguments)))
 
-    def _mapped(
-        self, X: Any, tasks: Sequence[tuple[int, int]], pool: Pool, settings: Mapping[str, int]
-    ) -> Any:
+    def _mapped(self, X: Any, tasks: Sequence[tuple[int, int]], settings: Mapping[str, int]) -> Any:
+        pool = self._pool
         data, items = self._ray.data, [{"begin": begin, "end": end} for begin, end in tasks]
         counter = self._ray.remote(num_cpus=0)(_Attempts).remote()
         with _without_warnings():
@@ -203,15 +204,16 @@ def import_ray() -> Any:
         ) from error
 
 
-def pool_for(nodes: Sequence[Mapping[str, float]], threads: int, on_gpu: bool) -> Pool:
-    """Actors that fill a cluster: one per GPU, or per as many cores as a session has threads.
+def pool_for(nodes: Sequence[Mapping[str, float]], threads: int | None, on_gpu: bool) -> Pool:
+    """Actors that fill a cluster: one per GPU, or per as many cores as an embedder has threads.
 
     Parameters
     ----------
     nodes : sequence of mapping of str to float
         What each machine has, as ``ray.nodes()`` lists it under "Resources".
-    threads : int
-        Threads of a session; no actor asks for more cores than the largest machine has.
+    threads : int or None
+        Batches that an actor runs at a time, each on a core; no actor asks for more cores than
+        the largest machine has. None takes the cores of the smallest machine.
     on_gpu : bool
         Whether sessions run on GPUs.
 
@@ -225,14 +227,16 @@ def pool_for(nodes: Sequence[Mapping[str, float]], threads: int, on_gpu: bool) -
     >>> from ntkit.extraction._ray import pool_for
     >>> pool_for([{"CPU": 8.0}, {"CPU": 6.0}], threads=4, on_gpu=False)
     Pool(actors=3, num_cpus=4, num_gpus=0)
+    >>> pool_for([{"CPU": 8.0}, {"CPU": 16.0}], threads=None, on_gpu=False)
+    Pool(actors=3, num_cpus=8, num_gpus=0)
     >>> pool_for([{"CPU": 8.0}, {"CPU": 16.0, "GPU": 4.0}], threads=16, on_gpu=True)
     Pool(actors=4, num_cpus=1, num_gpus=1)
     """
     if on_gpu:
         return Pool(max(1, sum(int(node.get("GPU", 0)) for node in nodes)), 1, 1)
-    cores = [int(node.get("CPU", 0)) for node in nodes]
-    each = max(1, min(threads, max(cores, default=1)))
-    return Pool(max(1, sum(n // each for n in cores)), each)
+    cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
+    each = min(cores) if threads is None else min(threads, max(cores))
+    return Pool(sum(n // each for n in cores), each)
 
 
 def task_ranges(start: int, stop: int, window: int, actors: int) -> list[tuple[int, int]]:

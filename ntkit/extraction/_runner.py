@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ntkit.exceptions import DeviceError, InputError
-from ntkit.extraction._inputs import Batch, Inputs
+from ntkit.extraction._inputs import Batch, Inputs, Part
 from ntkit.extraction._prefetch import prefetched
 from ntkit.extraction._session import available_cpus, sent_to_gpu
 
 __all__ = ["BATCHES_PER_WINDOW", "is_out_of_memory", "run_batches"]
 
 Array = NDArray[Any]
+Run = tuple[Part, list[Array]]
 BATCHES_PER_WINDOW = 64  # of texts: about 3 % of what is computed is padding; 14 % with 16
 _MOST_WORKERS = 8
 _OUT_OF_MEMORY = (
@@ -42,6 +43,7 @@ def run_batches(
     stop: int | None = None,
     window: int | None = None,
     on_gpu: bool = False,
+    streams: int = 1,
     verbose: bool = False,
     per_sample: bool = False,
 ) -> Generator[list[Array], None, None]:
@@ -72,6 +74,8 @@ def run_batches(
     on_gpu : bool
         Whether the session runs on a GPU: every batch is padded to ``batch_size``, so that it
         sees one shape only, and copied to it while the one before is computed.
+    streams : int
+        Batches that run at a time, in threads; for a session that takes a single thread for each.
     verbose : bool
         Show a progress bar when it takes longer than a second.
     per_sample : bool
@@ -110,19 +114,14 @@ def run_batches(
         raise InputError(f"batch_size must be at least 1; got {batch_size}.")
     inputs = Inputs(session, X)
     runner = _Runner(session, inputs, batch_size, on_gpu, per_sample)
-    size, n_samples = runner.size, inputs.n_samples
+    size, n_samples = runner.cut, inputs.n_samples
     window = window or size * (BATCHES_PER_WINDOW if inputs.windowed else 1)
     stop = n_samples if stop is None else min(stop, n_samples)
     windows = [
         (begin, min(begin + window, n_samples))
         for begin in range(start - start % window, stop, window)
     ]
-    prepared = prefetched(
-        lambda rows: [runner.sent(batch) for batch in inputs.prepare(*rows, size)],
-        windows,
-        workers=0 if inputs.instant and not on_gpu else _workers(on_gpu),
-        size_of=lambda batches: sum(batch.nbytes for batch in batches),
-    )
+    computed = _computed(runner, inputs, windows, streams)
     progress = tqdm(
         total=n_samples,
         initial=windows[0][0] if windows else start,
@@ -131,11 +130,42 @@ def run_batches(
         delay=1,
         disable=None if verbose else True,
     )
-    with progress, closing(prepared):
-        for (begin, end), batches in zip(windows, prepared, strict=True):
+    with progress, closing(computed):
+        for begin, end in windows:
+            runs = list[Run]()
+            for _ in range(begin, end, size):
+                runs.append(next(computed))
+                progress.update(len(runs[-1][0]))
             first, last = max(start, begin), min(stop, end)
-            outputs = runner.window(batches, begin, end, progress.update)
-            yield [_cut(o, end - begin, first - begin, last - begin) for o in outputs]
+            yield [_cut(o, end - begin, first - begin, last - begin) for o in _in_order(runs)]
+
+
+def _computed(
+    runner: _Runner, inputs: Inputs, windows: list[tuple[int, int]], streams: int
+) -> Generator[Run, None, None]:
+    """Outputs of each part in turn: read ahead of the session, or read and run in one thread."""
+    workers = _workers(runner.on_gpu)
+    with closing(
+        prefetched(
+            lambda rows: inputs.parts(*rows, runner.cut),
+            windows,
+            workers=workers if inputs.windowed else 0,
+        )
+    ) as cut:
+        parts = (part for window in cut for part in window)
+        if streams > 1:
+            with closing(
+                prefetched(
+                    lambda part: runner.run(runner.load(part)), parts, workers=streams, at_once=True
+                )
+            ) as runs:
+                yield from runs
+            return
+        ahead = 0 if inputs.instant and not runner.on_gpu else workers
+        with closing(
+            prefetched(runner.load, parts, workers=ahead, size_of=lambda batch: batch.nbytes)
+        ) as batches:
+            yield from map(runner.run, batches)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -157,50 +187,37 @@ class _Runner:
         self, session: Any, inputs: Inputs, batch_size: int, on_gpu: bool, per_sample: bool
     ) -> None:
         self.session = session
+        self.inputs = inputs
         self.fixed = inputs.fixed_size is not None
-        self.size: int = inputs.fixed_size or batch_size
+        self.cut: int = inputs.fixed_size or batch_size
+        self.size = self.cut
         self.on_gpu = on_gpu
         self.pad = on_gpu or self.fixed
         self.per_sample = per_sample
 
-    def sent(self, batch: Batch) -> Batch:
-        """The batch, copied to the GPU if the session runs there; called ahead, in a thread."""
+    def load(self, part: Part) -> Batch:
+        """Read a part, and copy it to the GPU if the session runs there."""
+        batch = self.inputs.load(part)
         if not self.on_gpu:
             return batch
         size = self.size
         sent = sent_to_gpu(self.session, _padded(batch.feed, size))
         return replace(batch, sent=sent, sent_rows=size)
 
-    def window(self, batches: list[Batch], begin: int, end: int, done: Any) -> list[Array]:
-        """Outputs for the samples ``begin`` to ``end`` - 1, in the order of the samples."""
-        parts = []
-        for batch in batches:
-            if batch.rows is None:
-                parts.append(self._batch(batch, begin, begin + len(batch)))
-                begin += len(batch)
-            else:
-                parts.append(self._batch(batch, begin, end))
-            done(len(batch))
-        outputs = _joined(parts, [len(batch) for batch in batches])
-        if batches[0].rows is None:
-            return outputs
-        places = np.argsort(np.concatenate([batch.rows for batch in batches]))
-        return [o[places] if _is_per_row(o, len(places)) else o for o in outputs]
-
-    def _batch(self, batch: Batch, begin: int, end: int) -> list[Array]:
+    def run(self, batch: Batch) -> Run:
         """Outputs for one batch, in as many runs as memory needs."""
-        parts, lengths, at = list[list[Array]](), list[int](), 0
-        while at < len(batch):
+        part, parts, lengths, at = batch.part, list[list[Array]](), list[int](), 0
+        while at < len(part):
             piece = {name: array[at : at + self.size] for name, array in batch.feed.items()}
             n_rows = len(next(iter(piece.values())))
             fits = at == 0 and batch.sent_rows == self.size
             sent = batch.sent if fits else None
-            outputs = self._run(piece, sent, n_rows, f"samples {begin} to {end - 1}")
+            outputs = self._run(piece, sent, n_rows, f"samples {part.begin} to {part.end - 1}")
             if outputs is not None:
                 parts.append(outputs)
                 lengths.append(n_rows)
                 at += n_rows
-        return _joined(parts, lengths)
+        return part, _joined(parts, lengths)
 
     def _run(
         self, feed: dict[str, Array], sent: dict[str, Any] | None, n_rows: int, which: str
@@ -222,7 +239,7 @@ class _Runner:
                 ) from error
         else:
             return self._checked(outputs, fed, n_rows)
-        self.size = max(1, fed // 2)
+        self.size = min(self.size, max(1, fed // 2))
         warnings.warn(
             f"Memory ran out on {which}; going on with a batch size of {self.size}.",
             RuntimeWarning,
@@ -243,6 +260,16 @@ class _Runner:
                 "row per sample; name another tensor with --embedding NAME."
             )
         return [_cut(o, fed, 0, n_rows) for o in outputs]
+
+
+def _in_order(runs: list[Run]) -> list[Array]:
+    """Outputs for the samples of a window, in the order of the samples."""
+    outputs = _joined([outputs for _, outputs in runs], [len(part) for part, _ in runs])
+    order = [part.rows for part, _ in runs if part.rows is not None]
+    if not order:
+        return outputs
+    places = np.argsort(np.concatenate(order))
+    return [o[places] if _is_per_row(o, len(places)) else o for o in outputs]
 
 
 def _is_per_row(output: Array, n_rows: int) -> bool:

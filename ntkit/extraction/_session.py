@@ -20,6 +20,7 @@ __all__ = [
     "available_cpus",
     "device_of",
     "import_onnxruntime",
+    "is_cpu_only",
     "make_session",
     "nvidia_device",
     "sent_to_gpu",
@@ -95,8 +96,6 @@ def make_session(
     ['logits']
     """
     ort = import_onnxruntime()
-    if device not in get_args(Device):
-        raise InputError(f"device is one of {', '.join(get_args(Device))}; got {device!r}.")
     if threads is not None and (isinstance(threads, bool) or threads < 1):
         raise InputError(f"threads must be at least 1; got {threads!r}.")
     if providers is None:
@@ -146,6 +145,24 @@ def device_of(session: Any) -> str:
     # The list of available providers is a fact of the build; only the session tells the truth.
     providers = session.get_providers()
     return "tensorrt" if _TENSORRT in providers else "cuda" if _CUDA in providers else "cpu"
+
+
+def is_cpu_only(device: Device, providers: Sequence[Any] | None = None) -> bool:
+    """Whether a session with these settings is to run on the CPU by ONNX Runtime's own kernels.
+
+    Parameters
+    ----------
+    device, providers
+        As :func:`make_session` takes them.
+
+    Returns
+    -------
+    bool
+        False for a GPU that was asked for, there or not, and for providers of other hardware.
+    """
+    if providers is None:
+        providers = _providers(device, import_onnxruntime())
+    return [_name(provider) for provider in providers] == [_CPU]
 
 
 def sent_to_gpu(session: Any, feed: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -215,6 +232,8 @@ def import_onnxruntime() -> Any:
 
 
 def _providers(device: Device, ort: Any) -> list[Any]:
+    if device not in get_args(Device):
+        raise InputError(f"device is one of {', '.join(get_args(Device))}; got {device!r}.")
     if device == "cpu":
         return [_CPU]
     wanted = _TENSORRT if device == "tensorrt" else _CUDA

@@ -162,7 +162,7 @@ class EmbeddingStore:
         """Embed samples into a store, or finish one that was interrupted.
 
         Killed at any moment and called again, it ends with the same bytes as if nothing had
-        happened: it goes on with the batch size and threads that it began with.
+        happened: it goes on with the batch size that it began with.
 
         Parameters
         ----------
@@ -178,9 +178,10 @@ class EmbeddingStore:
             Precision on disk; as computed if not given.
         engine : {"local", "ray"}
             "ray" computes the embeddings in Ray actors, one for each GPU of the cluster, or for
-            as many cores as the embedder has threads; this process alone writes. Files must lie
-            where all machines find them by the same path. Ray is started unless it runs, and
-            left running. Either engine finishes what the other began.
+            as many cores as the embedder has threads (without a number, one for each machine);
+            this process alone writes. Files must lie where all machines find them by the same
+            path. Ray is started unless it runs, and left running. Either engine finishes what the
+            other began.
         checkpoint_rows : int
             Rows between checkpoints; an interruption loses these and at most one batch more, or
             with "ray" what the actors are at.

@@ -8,71 +8,60 @@ from sklearn.base import clone
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
 from ntkit.extraction import _autotune, _embedder
-from ntkit.extraction._autotune import BATCH_SIZES, fastest, thread_counts
+from ntkit.extraction._autotune import BATCH_SIZES, fastest
 
 
 class Machine:
-    """A clock that only running moves, by ``seconds(batch_size, threads)``."""
+    """A clock that only running moves, by ``seconds(batch_size)``."""
 
     def __init__(self, seconds):
         self.seconds, self.now, self.runs = seconds, 0.0, []
 
-    def run(self, batch_size, threads):
-        self.runs.append((batch_size, threads))
-        taken = self.seconds(batch_size, threads)
+    def run(self, batch_size):
+        self.runs.append(batch_size)
+        taken = self.seconds(batch_size)
         if taken is None:
             raise RuntimeError("out of memory")
         self.now += taken
 
-    def fastest(self, threads=(1, 2, 4), **options):
-        return fastest(self.run, threads=threads, clock=lambda: self.now, **options)
+    def fastest(self, **options):
+        return fastest(self.run, clock=lambda: self.now, **options)
 
 
 @pytest.mark.parametrize(
-    ("seconds", "setting"),
+    ("seconds", "size"),
     [
-        (lambda size, n: 1e-3 + 1e-4 * size / n, (256, 4)),  # a cost per run
-        (lambda size, n: 1e-4 * size * (1 + size / 20), (8, 4)),  # caches too small
-        (lambda size, n: 1e-4 * size * n, (8, 1)),  # cores shared
-        (lambda size, n: 1e-4 * size * (1 + abs(np.log2(size / 32))), (32, 4)),
-        (lambda size, n: 1e-4 * size * (1.0 if n == 2 else 1.2), (8, 2)),
+        (lambda size: 1e-3 + 1e-4 * size, 256),  # a cost per run
+        (lambda size: 1e-4 * size * (1 + size / 20), 1),  # caches too small
+        (lambda size: 1e-4 * size * (1 + abs(np.log2(size / 32))), 32),
     ],
 )
-def test_the_fastest_setting_is_taken(seconds, setting):
-    chosen = Machine(seconds).fastest()
-    assert chosen == setting or seconds(*chosen) / chosen[0] == seconds(*setting) / setting[0]
+def test_the_fastest_size_is_taken(seconds, size):
+    assert Machine(seconds).fastest() == size
 
 
-def test_of_equally_fast_settings_the_smaller_batch_is_taken():
-    assert Machine(lambda size, n: 1e-4 * size).fastest()[0] == 8
-    slightly = Machine(lambda size, n: 1e-4 * size * (1.019 if size == 8 else 1.0))
-    assert slightly.fastest()[0] == 8
-    clearly = Machine(lambda size, n: 1e-4 * size * (1.05 if size == 8 else 1.0))
-    assert clearly.fastest()[0] == 16
+def test_of_equally_fast_sizes_the_smallest_is_taken():
+    assert Machine(lambda size: 1e-4 * size).fastest() == 1
+    assert Machine(lambda size: 1e-4 * size * (1.019 if size == 1 else 1.0)).fastest() == 1
+    assert Machine(lambda size: 1e-4 * size * (1.05 if size == 1 else 1.0)).fastest() == 2
 
 
 def test_what_does_not_run_is_slow():
-    machine = Machine(lambda size, n: None if size > 32 else 1e-3 + 1e-4 * size)
-    assert machine.fastest() in {(32, n) for n in (1, 2, 4)}
-    assert Machine(lambda size, n: None if n == 4 else 1e-4 * size / n).fastest() == (8, 2)
-    assert Machine(lambda size, n: None).fastest()[0] == 8
+    assert Machine(lambda size: None if size > 32 else 1e-3 + 1e-4 * size).fastest() == 32
+    assert Machine(lambda size: None).fastest() == 1
 
 
-@pytest.mark.parametrize("per_row", [1e-6, 1e-4, 1e-2, 0.05, 1.0])
+@pytest.mark.parametrize("per_row", [1e-6, 1e-4, 1e-2, 0.05, 1.0, 5.0])
 def test_it_takes_seconds_at_most(per_row):
-    machine = Machine(lambda size, n: per_row * size)
+    machine = Machine(lambda size: per_row * size)
     machine.fastest(seconds=3.0)
-    assert machine.now <= max(3.0, 8 * per_row)
+    assert machine.now <= max(3.0, per_row)
 
 
 def test_one_slow_moment_does_not_decide():
     moment = iter([1.0, 1.0, 1.0, 50.0])
-    machine = Machine(lambda size, n: (1e-3 + 1e-4 * size) * (next(moment, 1.0)))
-    assert machine.fastest()[0] == 256
-
-
-def test_thread_counts_are_one_half_and_all():
-    assert [thread_counts(n) for n in (1, 2, 3, 8)] == [(1,), (1, 2), (1, 3), (1, 4, 8)]
+    machine = Machine(lambda size: (1e-3 + 1e-4 * size) * (next(moment, 1.0)))
+    assert machine.fastest() == 256
 
 
 # -- the embedder -----------------------------------------------------------------------------
@@ -85,14 +74,14 @@ def model(zoo, tmp_path):
 
 @pytest.fixture
 def tried(monkeypatch):
-    """What was to be timed; the answer is batch 16 with one thread."""
+    """What was to be timed; the answer is batch 16."""
     calls = []
 
-    def fake(run, batch_sizes, threads):
-        calls.append((list(batch_sizes), list(threads)))
+    def fake(run, batch_sizes):
+        calls.append(list(batch_sizes))
         for size in batch_sizes:
-            run(size, threads[0])
-        return 16, 1
+            run(size)
+        return 16
 
     monkeypatch.setattr(_embedder, "fastest", fake)
     monkeypatch.setattr(_embedder, "available_cpus", lambda: 2)
@@ -101,8 +90,8 @@ def tried(monkeypatch):
 
 def test_the_embedder_runs_what_was_found(zoo, model, tried):
     X, embedder = zoo.inputs(300), OnnxEmbedder(model, device="cpu", batch_size="auto")
-    assert embedder.settings(X) == {"batch_size": 16, "threads": 1, "window": 16}
-    assert tried == [(list(BATCH_SIZES), [1, 2])]
+    assert embedder.settings(X) == {"batch_size": 16, "window": 16}
+    assert tried == [list(BATCH_SIZES[:-1])]  # one batch of 256 would leave a core idle
     assert [len(batch) for batch in embedder.iter_batches(X)] == [16] * 18 + [12]
     wanted = OnnxEmbedder(model, device="cpu").transform(X)
     assert_allclose(embedder.transform(X), wanted, rtol=1e-6, atol=1e-7)
@@ -113,8 +102,8 @@ def test_it_is_timed_once_per_shape(zoo, model, tried):
     for n_samples in (300, 200, 300):
         embedder.transform(zoo.inputs(n_samples))
     assert len(tried) == 1
-    embedder.set_params(threads=2).transform(zoo.inputs(300))
-    assert tried[1:] == [(list(BATCH_SIZES), [2])]
+    embedder.set_params(threads=1).transform(zoo.inputs(300))
+    assert tried[1:] == [list(BATCH_SIZES)]
     clone(embedder).transform(zoo.inputs(300))
     assert len(tried) == 3
 
@@ -122,13 +111,13 @@ def test_it_is_timed_once_per_shape(zoo, model, tried):
 def test_no_larger_batch_than_there_are_samples_is_timed(zoo, model, tried):
     OnnxEmbedder(model, device="cpu", batch_size="auto").transform(zoo.inputs(40))
     OnnxEmbedder(model, device="cpu", batch_size="auto").transform(zoo.inputs(3))
-    assert [sizes for sizes, _ in tried] == [[8, 16, 32], [8]]
+    assert tried == [[1, 2, 4, 8, 16], [1]]
 
 
 def test_no_larger_batch_than_memory_bears_is_timed(zoo, model, tried, monkeypatch):
     monkeypatch.setattr(_autotune, "_MEMORY", 100 * zoo.inputs(1).nbytes)
     OnnxEmbedder(model, device="cpu", batch_size="auto").transform(zoo.inputs(300))
-    assert tried[0][0] == [8, 16, 32, 64]
+    assert tried[0] == [1, 2, 4, 8, 16, 32, 64]
 
 
 def test_a_fixed_batch_size_is_not_timed(zoo, tried, tmp_path):
@@ -136,7 +125,7 @@ def test_a_fixed_batch_size_is_not_timed(zoo, tried, tmp_path):
     graph.output("logits", [4, 3])
     fixed = FrozenModel.load(zoo.save(graph.model(batch=4), tmp_path / "m.onnx"))
     embedder = OnnxEmbedder(fixed, device="cpu", batch_size="auto", threads=1)
-    assert embedder.settings(zoo.inputs()) == {"batch_size": 4, "threads": 1, "window": 4}
+    assert embedder.settings(zoo.inputs()) == {"batch_size": 4, "window": 4}
     assert tried == []
 
 

@@ -203,7 +203,7 @@ def test_samples_with_a_nan_embedding_are_named_by_row(zoo, model, bad):
     with pytest.raises(InputError, match=r"of 1 sample\(s\) .* \(rows \[17\]\)"):
         OnnxEmbedder(model, device="cpu", batch_size=20).transform(X)
     with pytest.raises(InputError, match=r"\(rows \[17, 31\]\)"):
-        OnnxEmbedder(model, device="cpu").transform(X)
+        OnnxEmbedder(model, device="cpu", batch_size=40).transform(X)
 
 
 def test_an_embedding_that_is_no_row_per_sample_is_refused(zoo, tmp_path):

@@ -199,7 +199,7 @@ def test_images_of_several_sizes_need_a_size(tmp_path):
     for i, size in enumerate([(6, 4), (4, 6)]):
         picture(*size).save(tmp_path / f"{i}.png")
     paths = sorted(tmp_path.iterdir())
-    with pytest.raises(InputError, match=r"differ in size .*--resize H W"):
+    with pytest.raises(InputError, match=r"differ in size .*--resize HEIGHT,WIDTH"):
         ImageFiles(paths, ImagePreprocessing())[:]
     assert ImageFiles(paths, ImagePreprocessing((5, 5)))[:].shape == (2, 3, 5, 5)
 

@@ -253,6 +253,51 @@ def test_a_sequence_that_gives_too_few_rows_is_refused():
         list(run_batches(FakeSession(), Short(X), batch_size=10))
 
 
+@pytest.mark.parametrize("kind", [*KINDS, "windowed"])
+@pytest.mark.parametrize("streams", [2, 3, 8])
+def test_batches_that_run_at_a_time_come_in_order(kind, streams):
+    windowed = kind == "windowed"
+    session = SumSession() if windowed else FakeSession()
+    X_, run = Words(100) if windowed else KINDS[kind](X), {"batch_size": 7}
+    at_once = list(run_batches(session, X_, streams=streams, **run))
+    in_turn = list(run_batches(session, X_, **run))
+    assert [len(o) for (o,) in at_once] == [len(o) for (o,) in in_turn]
+    assert_array_equal(together(at_once), together(in_turn))
+    assert not prepare_threads()
+
+
+def test_batches_run_at_a_time_and_no_more():
+    session, running, most = FakeSession(), set(), []
+
+    def compute(x):
+        running.add(x[0, 0])
+        time.sleep(0.005)
+        most.append(len(running))
+        running.discard(x[0, 0])
+        return 2 * x
+
+    session.compute = compute
+    assert_array_equal(together(run_batches(session, Lazy(X), batch_size=5, streams=3)), 2 * X)
+    assert max(most) == 3
+    assert threading.current_thread() not in session.threads
+
+
+def test_an_error_in_one_of_several_comes_in_its_turn():
+    batches = run_batches(FakeSession(), Lazy(X, bad=[57]), batch_size=10, streams=4)
+    assert_array_equal(np.concatenate([next(batches)[0] for _ in range(5)]), 2 * X[:50])
+    with pytest.raises(InputError, match=r"row 57 is broken"):
+        next(batches)
+    assert not prepare_threads()
+
+
+def test_the_number_of_cores_does_not_change_a_bit(zoo, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(3), tmp_path / "m.onnx"))
+    one = OnnxEmbedder(model, device="cpu", threads=1).transform(zoo.inputs(203))
+    for threads in (2, 5):
+        many = OnnxEmbedder(model, device="cpu", threads=threads).transform(zoo.inputs(203))
+        assert_array_equal(one, many)
+
+
 # -- sorted by length -------------------------------------------------------------------------
 
 
@@ -275,9 +320,9 @@ def test_sorting_saves_padding():
 
 
 def test_the_longest_of_a_window_come_first():
-    words = Words(64)
-    list(run_batches(SumSession(), words, batch_size=8))
-    lengths = [length for _, length in words.batches]
+    session, lengths = SumSession(), []
+    session.compute = lambda x: lengths.append(x.shape[1]) or x.sum(axis=1, keepdims=True)
+    list(run_batches(session, Words(64), batch_size=8))
     assert lengths == sorted(lengths, reverse=True)
 
 

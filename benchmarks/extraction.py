@@ -8,8 +8,8 @@ the median over rounds of the ratio OnnxEmbedder / contender, with the quartiles
 
   one by one       session.run per sample, ONNX Runtime's default options
   plain loop       batches of 64 in the order given, default options
-  crowded loop     the same with --host-cores threads: what the default is in a container that may
-                   use fewer cores than its host has
+  crowded …        both with --host-cores threads: what the default is in a container that may use
+                   fewer cores than its host has
   best bare        session.run alone, inputs prepared beforehand, at the fastest of
                    batch 1 … 256 × threads {1, half, all} × spinning {off, on}, found here first;
                    "ntkit same" is OnnxEmbedder at that batch size
@@ -151,6 +151,7 @@ def images(path: Path, rows: int, rounds: int, host_cores: int) -> list[dict[str
     contenders = {
         **embedders(model, X, rows, notes, same),
         "one by one": (lambda: run_all(default, few), len(few)),
+        "crowded one by one": (lambda: run_all(crowded, few), len(few)),
         "plain loop": (lambda: run_all(default, feeds(PLAIN)), rows),
         "crowded loop": (lambda: run_all(crowded, feeds(PLAIN)), rows),
         "best bare": (lambda: run_all(best, best_feeds), rows),
@@ -230,6 +231,7 @@ def texts(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     contenders = {
         **embedders(model, X, rows, notes, same),
         "one by one": (lambda: plain(default, 1, rows // 8), rows // 8),
+        "crowded one by one": (lambda: plain(crowded, 1, rows // 16), rows // 16),
         "plain loop": (lambda: plain(default, PLAIN, rows), rows),
         "crowded loop": (lambda: plain(crowded, PLAIN, rows), rows),
         "best bare": (lambda: run_all(best, best_feeds), rows),

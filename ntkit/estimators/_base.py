@@ -110,6 +110,7 @@ class LastLayerClassifier(LinearHeadClassifier):
             tol=self.tol,
             max_iter=self.max_iter,
             start=start,
+            covariance=lambda: rows.covariance,
             device=resolve_device(self.device),
         )
 

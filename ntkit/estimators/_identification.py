@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.utils import check_random_state
 
+from ntkit.estimators._passes import passes_over
+from ntkit.estimators._preconditioner import covariance_of
 from ntkit.estimators._solver import Solution
 from ntkit.exceptions import InputError
 
@@ -37,6 +40,13 @@ class Rows:
     X: Array
     y_index: Array
     weight: Array
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Weighted covariance (D, D), from a sample: all fits to these rows start from it."""
+        weight = self.weight / self.weight.sum()
+        data = passes_over(self.X, self.y_index, weight, kept=np.arange(self.X.shape[1]))
+        return covariance_of(data, data.mean())
 
     def take(self, index: Array) -> Rows:
         """Return the rows with these indices."""

@@ -16,7 +16,8 @@ Embeddings are ill-conditioned, so plain L-BFGS needs hundreds of passes. Here i
 :math:`L L^\top = \alpha\, \mathrm{Cov}(z) + \mathrm{diag}(g^{-2}) / (C S)` is the Hessian of f
 at W = 0 (:math:`\alpha = 1/4` for one logit, 1/K for K). The data are never transformed: W and
 its gradient are, and centring is folded into the bias. Where that Hessian is no guide (few rows
-per neuron), its average diagonal takes its place.
+per neuron), its average diagonal takes its place. The covariance comes from a sample of the rows;
+fits to the same rows (folds, thresholds, rounds, penalties, error weights) share it.
 """
 
 from __future__ import annotations
@@ -29,19 +30,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.special import expit, log_expit, logsumexp, softmax
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
+from ntkit.estimators._passes import passes_over
+from ntkit.estimators._preconditioner import preconditioner
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 
 __all__ = ["Solution", "fit_linear_head", "resolve_device"]
 
 Array = NDArray[Any]
-_ROWS_PER_NEURON = 2  # fewer, and the Hessian at W = 0 is no guide
-_GRAM_ROWS_PER_NEURON = 4  # rows that estimate the covariance well enough to precondition with
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,7 @@ def fit_linear_head(
     max_iter: int = 1000,
     start: Solution | None = None,
     offset: Array | None = None,
+    covariance: Callable[[], Array] | None = None,
     fit_intercept: bool = True,
     device: str = "cpu",
 ) -> Solution:
@@ -72,8 +72,9 @@ def fit_linear_head(
 
     Parameters
     ----------
-    X : ndarray of float32 or float64, shape (N, D)
-        Embeddings; products run in this precision.
+    X : ndarray or memory map of float32 or float64, shape (N, D)
+        Embeddings; products run in this precision. What is mapped is read once per pass, a chunk
+        at a time, and never copied as a whole.
     y_index : ndarray of int, shape (N,)
         Class index of each row.
     sample_weight : ndarray of shape (N,)
@@ -93,10 +94,13 @@ def fit_linear_head(
         Where to start from.
     offset : ndarray of shape (N, K), optional
         Fixed logits that the head's are added to.
+    covariance : callable, optional
+        Gives the covariance (D, D) of the embeddings, where it is known from another fit to the
+        same rows; its weights may differ.
     fit_intercept : bool
         Whether there is a (never penalised) bias; without one it is 0.
     device : {"cpu", "cuda"}
-        Where the two products of a pass run.
+        Where a pass runs.
 
     Returns
     -------
@@ -105,29 +109,26 @@ def fit_linear_head(
     n_logits = 1 if n_classes == 2 else n_classes
     gains = np.ones(X.shape[1]) if gains is None else np.asarray(gains, dtype=float)
     kept = np.flatnonzero(gains if gains.ndim == 1 else gains.any(axis=0))
-    rows = X if len(kept) == X.shape[1] else X[:, kept]
     weight = np.asarray(sample_weight, dtype=np.float64)
     total = weight.sum()
     weight = weight / total
 
-    forward, backward = _products(rows, device)
-    mean = backward(weight[:, None])[:, 0] if fit_intercept else np.zeros(len(kept))
+    data = passes_over(X, y_index, weight, kept=kept, offset=offset, device=device)
+    mean = data.mean() if fit_intercept else np.zeros(len(kept))
     inner = 0.25 if n_logits == 1 else 1 / n_logits
     with np.errstate(divide="ignore"):
         penalty = 1 / (C * total * np.atleast_2d(gains[..., kept]) ** 2)  # inf: silenced
-    basis = _preconditioner(rows, weight, mean, inner, penalty)
+    known = None if covariance is None else lambda: covariance()[np.ix_(kept, kept)]
+    basis = preconditioner(data, mean, inner, penalty, known)
     penalty = np.where(np.isinf(penalty), 0.0, penalty)
-    loss = _sigmoid_loss if n_logits == 1 else _softmax_loss
 
     def objective(flat: Array) -> tuple[float, Array]:
         U = flat.reshape(n_logits, -1)
         W = basis.weights(U[:, :-1])
-        logits = forward(W.T) + (U[:, -1] / np.sqrt(inner) - W @ mean)
-        if offset is not None:
-            logits = logits + offset
-        value, residual = loss(logits, y_index, weight)
-        slope = residual.sum(axis=0) if fit_intercept else np.zeros(n_logits)
-        gradient = backward(residual).T - slope[:, None] * mean + penalty * W
+        value, slope, gradient = data.loss(W, U[:, -1] / np.sqrt(inner) - W @ mean)
+        if not fit_intercept:
+            slope = np.zeros(n_logits)
+        gradient = gradient - slope[:, None] * mean + penalty * W
         value += 0.5 * float((penalty * W**2).sum())
         return value, np.column_stack([basis.gradient(gradient), slope / np.sqrt(inner)]).ravel()
 
@@ -211,91 +212,3 @@ def _blas_of_scipy() -> ThreadpoolController:
     blas = ThreadpoolController().select(user_api="blas")
     paths = [lib.filepath for lib in blas.lib_controllers if "scipy" in lib.filepath]
     return blas.select(filepath=paths)
-
-
-def _products(X: Array, device: str) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
-    """The two products of a pass, ``X @ A`` and ``X.T @ R``, in the precision of X."""
-    if device == "cpu":
-        return (
-            lambda A: (X @ A.astype(X.dtype)).astype(np.float64),
-            lambda R: (X.T @ R.astype(X.dtype)).astype(np.float64),
-        )
-    import torch
-
-    on_device = torch.as_tensor(np.ascontiguousarray(X), device=device)
-
-    def product(matrix: Any, array: Array) -> Array:
-        operand = torch.as_tensor(array.astype(X.dtype), device=device)
-        return np.asarray((matrix @ operand).cpu().numpy().astype(np.float64))
-
-    return lambda A: product(on_device, A), lambda R: product(on_device.T, R)
-
-
-class _Dense:
-    """Variables U = W L for H = L Lᵀ, the same for every logit."""
-
-    def __init__(self, hessian: Array) -> None:
-        self.factor = cholesky(hessian, lower=True, check_finite=False, overwrite_a=True)
-
-    def weights(self, U: Array) -> Array:
-        return np.asarray(solve_triangular(self.factor, U.T, lower=True, trans="T").T)
-
-    def gradient(self, G: Array) -> Array:
-        return np.asarray(solve_triangular(self.factor, G.T, lower=True).T)
-
-    def variables(self, W: Array) -> Array:
-        return np.asarray(W @ self.factor)
-
-
-class _Diagonal:
-    """Variables U = W d; an infinite d pins the weight to zero."""
-
-    def __init__(self, hessian: Array) -> None:
-        self.inverse = 1 / np.sqrt(hessian)
-
-    def weights(self, U: Array) -> Array:
-        return np.asarray(U * self.inverse)
-
-    def gradient(self, G: Array) -> Array:
-        return np.asarray(G * self.inverse)
-
-    def variables(self, W: Array) -> Array:
-        return np.divide(W, self.inverse, out=np.zeros_like(W), where=self.inverse > 0)
-
-
-def _preconditioner(
-    X: Array, weight: Array, mean: Array, inner: float, penalty: Array
-) -> _Dense | _Diagonal:
-    """The Hessian at W = 0, factored where that pays.
-
-    With few rows per neuron the classes are nearly separable, the Hessian at the optimum has
-    little to do with the one at W = 0, and factoring costs more than it saves: there, and with
-    gains of their own for each class, the average variance serves.
-    """
-    step = max(1, len(X) // (_GRAM_ROWS_PER_NEURON * X.shape[1] + 1000))
-    sample, share = X[::step], weight[::step] / weight[::step].sum()
-    root = np.sqrt(share)[:, None].astype(X.dtype)
-    centered = (sample - mean.astype(X.dtype)) * root
-    rounding = 10 * np.finfo(X.dtype).eps
-    if len(penalty) > 1 or len(X) < _ROWS_PER_NEURON * X.shape[1]:
-        trace = float(np.einsum("ij,ij->", centered, centered, dtype=np.float64))
-        curvature = inner * trace / max(1, X.shape[1])
-        return _Diagonal(penalty + max(curvature, rounding))
-    hessian = inner * (centered.T @ centered).astype(np.float64)
-    diagonal = np.einsum("ii->i", hessian)
-    diagonal += penalty[0] + rounding * max(diagonal.sum(), 1e-30)
-    return _Dense(hessian)
-
-
-def _sigmoid_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:
-    sign = np.where(y_index == 1, 1.0, -1.0)[:, None]
-    value = -float(weight @ log_expit(sign * logits)[:, 0])
-    return value, weight[:, None] * -sign * expit(-sign * logits)
-
-
-def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:
-    rows = np.arange(len(logits))
-    value = float(weight @ (logsumexp(logits, axis=1) - logits[rows, y_index]))
-    residual = softmax(logits, axis=1)
-    residual[rows, y_index] -= 1
-    return value, weight[:, None] * residual

@@ -1,5 +1,6 @@
 """Searches give the same results on joblib's Ray and Dask back ends as in one process."""
 
+import gc
 import warnings
 
 import joblib
@@ -27,6 +28,8 @@ def on_dask():
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
     with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None):
         yield {"backend": "dask"}
+    with warnings.catch_warnings(action="ignore"):  # sockets that it leaves to the collector
+        gc.collect()
 
 
 @pytest.fixture(params=["ray", "dask"])

@@ -62,7 +62,7 @@ class AutoDebiasClassifier(LastLayerClassifier):
         Tolerance of the head solver.
     max_iter : int, default=1000
         Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where heads are fitted.
     n_jobs : int, default=None
         Threads for the folds.

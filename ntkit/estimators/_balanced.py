@@ -34,7 +34,7 @@ class BalancedClassifier(LastLayerClassifier):
         Tolerance of the head solver.
     max_iter : int, default=1000
         Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where the head is fitted.
 
     Attributes

@@ -74,7 +74,7 @@ class DFRClassifier(LastLayerClassifier):
     max_iter : int, default=1000
         Most iterations of the solver. An L1 fit that uses them all is averaged as it is:
         ``n_iter_`` tells.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where the head is fitted. "weighted" only.
     n_jobs : int, default=None
         Threads for the heads to average, with three classes and more: liblinear, which fits two,

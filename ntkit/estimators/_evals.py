@@ -75,7 +75,7 @@ class EVaLSClassifier(LastLayerClassifier):
     max_iter : int, default=1000
         Most iterations of the solvers; a ConvergenceWarning where they do not suffice for the
         ERM or the chosen head.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where the ERM head is fitted; L1 heads are fitted by scikit-learn. "cuda" needs the extra
         ``torch`` and fails without a GPU.
     random_state : int, RandomState instance or None, default=None

@@ -61,7 +61,7 @@ class GroupDROClassifier(LastLayerClassifier):
     max_iter : int, default=50000
         Most gradient steps; a ConvergenceWarning when they do not suffice. The published η takes
         thousands.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where the ERM head is fitted; the steps run on the CPU.
 
     Attributes

@@ -69,8 +69,9 @@ class JTTClassifier(LastLayerClassifier):
         Tolerance of the head solver.
     max_iter : int, default=1000
         Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
-        Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU.
+    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
+        Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU; "ray"
+        spreads the rows over a Ray cluster (extra ``ray``).
     n_jobs : int, default=None
         Threads for the cross-fitting folds.
     random_state : int, RandomState instance or None, default=None

@@ -58,8 +58,8 @@ def passes_over(
         Columns that count.
     offset : ndarray of shape (N, K), optional
         Fixed logits that the head's are added to.
-    device : {"cpu", "cuda"}
-        Where the products are computed.
+    device : {"cpu", "cuda", "ray"}
+        Where the passes are made.
 
     Returns
     -------
@@ -67,6 +67,10 @@ def passes_over(
     """
     if device == "cpu":
         return NumpyPasses(X, y_index, weight, kept, offset)
+    if device == "ray":
+        from ntkit.estimators._ray_passes import RayPasses
+
+        return RayPasses(X, y_index, weight, kept, offset)
     return TorchPasses(X, y_index, weight, kept, offset, device=device)
 
 

@@ -53,7 +53,7 @@ def retrain_head(
         Tolerance of the solver.
     max_iter : int, default=1000
         Most iterations of the solver.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where the head is fitted, as there.
 
     Returns

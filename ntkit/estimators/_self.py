@@ -84,7 +84,7 @@ class SELFClassifier(LastLayerClassifier):
         Tolerance of the head solver.
     max_iter : int, default=1000
         Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto"}, default="cpu"
+    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where the ERM and early heads are fitted. "cuda" needs the extra ``torch`` and fails
         without a GPU.
     random_state : int, RandomState instance or None, default=None

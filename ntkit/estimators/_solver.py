@@ -36,6 +36,7 @@ from threadpoolctl import ThreadpoolController
 
 from ntkit.estimators._passes import passes_over
 from ntkit.estimators._preconditioner import preconditioner
+from ntkit.estimators._ray_passes import import_ray
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 
 __all__ = ["Solution", "fit_linear_head", "resolve_device"]
@@ -99,7 +100,7 @@ def fit_linear_head(
         same rows; its weights may differ.
     fit_intercept : bool
         Whether there is a (never penalised) bias; without one it is 0.
-    device : {"cpu", "cuda"}
+    device : {"cpu", "cuda", "ray"}
         Where a pass runs.
 
     Returns
@@ -166,21 +167,23 @@ def fit_linear_head(
 
 
 def resolve_device(device: str) -> str:
-    """Turn "auto" into the device there is; refuse "cuda" where there is none.
+    """Turn "auto" into the device there is; refuse "cuda" and "ray" where they are not.
 
     Raises
     ------
     InputError
         If the name is none of these.
     MissingDependencyError
-        If "cuda" is asked for and torch is not installed.
+        If "cuda" is asked for and torch is not installed, or "ray" and Ray is not.
     DeviceError
         If torch sees no CUDA device.
     """
-    if device not in ("cpu", "cuda", "auto"):
-        raise InputError(f"device is one of auto, cpu, cuda; got {device!r}.")
-    if device == "cpu":
-        return "cpu"
+    if device not in ("cpu", "cuda", "auto", "ray"):
+        raise InputError(f"device is one of auto, cpu, cuda, ray; got {device!r}.")
+    if device == "ray":
+        import_ray()
+    if device in ("cpu", "ray"):
+        return device
     try:
         import torch
     except ImportError as error:

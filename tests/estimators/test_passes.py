@@ -1,16 +1,20 @@
 """A pass over the rows is the same sum, however the rows are held and cut."""
 
+import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 
+from ntkit import NeuronTuneClassifier
 from ntkit.estimators._passes import NumpyPasses, TorchPasses, is_mapped
+from ntkit.estimators._ray_passes import RayPasses, _file_of
 from ntkit.estimators._solver import fit_linear_head
+from ntkit.exceptions import MissingDependencyError
 
 
 def problem(n=500, width=7, n_logits=3, seed=0, dtype=np.float32):
@@ -112,3 +116,48 @@ def test_torch_computes_the_same(n_logits, dtype, resident, monkeypatch):
             torch_passes = TorchPasses(X, y, weight, kept, offset, device="cpu")
             numpy_passes = NumpyPasses(X, y, weight, kept, offset)
             same(torch_passes.loss(W[:, kept], b), numpy_passes.loss(W[:, kept], b))
+
+
+@pytest.mark.parametrize("held", ["array", "mapped", "view of a map"])
+def test_ray_computes_the_same(held, ray, tmp_path):
+    X, y, weight, W, b = problem()
+    offset = np.random.default_rng(1).normal(size=(len(X), 3))
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    kept = np.array([1, 4, 6])
+    rows = {"array": X, "mapped": np.asarray(mapped), "view of a map": mapped[:400]}[held]
+    n = len(rows)
+    on_ray = RayPasses(rows, y[:n], weight[:n], kept, offset[:n])
+    here = NumpyPasses(X[:n], y[:n], weight[:n], kept, offset[:n])
+    same(on_ray.loss(W[:, kept], b), here.loss(W[:, kept], b))
+    assert_allclose(on_ray.mean(), here.mean(), rtol=1e-5)
+    sample, share = on_ray.sample(100)
+    assert sample.shape == (len(share), 3)
+    assert 90 <= len(sample) <= 120
+
+
+def test_a_mapped_file_goes_to_ray_by_its_path(tmp_path):
+    np.save(tmp_path / "X.npy", np.arange(12.0).reshape(4, 3))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    path, dtype, shape, offset = _file_of(np.asarray(mapped))
+    assert_array_equal(np.memmap(path, dtype, "r", offset, shape), mapped)
+    for other in (mapped[1:], mapped[:, 1:], mapped.T, mapped.astype(np.float32), mapped[:2]):
+        assert _file_of(other) is None
+
+
+def test_a_head_fitted_on_ray_is_the_head_fitted_here(ray, tmp_path):
+    X, y, *_ = problem(n=3000, width=20)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    options = {"identification": "train", "max_suppressed": 0.3}
+    here = NeuronTuneClassifier(**options).fit(mapped, y)
+    there = NeuronTuneClassifier(**options, device="ray").fit(mapped, y)
+    assert_array_equal(here.suppressed_, there.suppressed_)
+    assert_allclose(here.coef_, there.coef_, atol=1e-4)
+
+
+def test_ray_that_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    X, y, *_ = problem()
+    with pytest.raises(MissingDependencyError, match=r"ntkit\[ray\]"):
+        NeuronTuneClassifier(device="ray").fit(X, y)

@@ -79,7 +79,7 @@ def test_a_grid_search(backend, data):
 def test_a_memory_mapped_store(backend, data, tmp_path):
     np.save(tmp_path / "Z.npy", data[0])
     Z = np.load(tmp_path / "Z.npy", mmap_mode="r")
-    one = fit(search(n_jobs=1), data, backend="sequential")
+    one = fit(search(n_jobs=1), (Z, data[1]), backend="sequential")
     same_search(fit(search(n_jobs=2), (Z, data[1]), **backend), one)
 
 

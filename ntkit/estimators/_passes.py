@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit, logsumexp, softmax
 from sklearn import get_config
-from sklearn.utils import gen_batches
 
 __all__ = ["NumpyPasses", "Passes", "TorchPasses", "is_mapped", "passes_over"]
 
@@ -137,7 +136,9 @@ class NumpyPasses:
         """Rows of each chunk; with their logits they fit into the memory allowed."""
         row_bytes = self.X.shape[1] * self.X.itemsize + 4 * 8 * n_logits
         memory = min(_CHUNK, get_config()["working_memory"])
-        yield from gen_batches(self.n_rows, max(1, int(memory * 2**20) // row_bytes))
+        n_rows = max(1, int(memory * 2**20) // row_bytes)
+        for start in range(0, self.n_rows, n_rows):
+            yield slice(start, min(start + n_rows, self.n_rows))
 
 
 class TorchPasses(NumpyPasses):

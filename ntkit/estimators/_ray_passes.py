@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import logging
-import warnings
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._ray import import_ray, start_ray
 from ntkit.estimators._passes import NumpyPasses
-from ntkit.exceptions import MissingDependencyError
 
-__all__ = ["RayPasses", "import_ray"]
+__all__ = ["RayPasses"]
 
 Array = NDArray[Any]
 
@@ -29,8 +26,8 @@ class RayPasses:
     def __init__(
         self, X: Array, y_index: Array, weight: Array, kept: Array, offset: Array | None = None
     ) -> None:
-        self._ray = import_ray()
-        _start(self._ray)
+        self._ray = import_ray("device='ray'")
+        start_ray(self._ray)
         self.n_rows, self.width, self.dtype = len(X), len(kept), X.dtype
         free = int(self._ray.available_resources().get("CPU", 0))
         n_actors = min(max(1, free), self.n_rows)
@@ -73,23 +70,6 @@ class _Share(NumpyPasses):
             path, dtype, shape, offset, start, stop = rows
             rows = np.memmap(path, dtype, "r", offset, shape)[start:stop]
         super().__init__(rows, *others)
-
-
-def import_ray() -> Any:
-    """Ray, if it is installed."""
-    try:
-        return importlib.import_module("ray")
-    except ImportError as error:
-        raise MissingDependencyError(
-            "device='ray' needs the package ray; install it with: pip install 'ntkit[ray]'"
-        ) from error
-
-
-def _start(ray: Any) -> None:
-    """Start Ray without its chatter, or join the cluster that RAY_ADDRESS names."""
-    if not ray.is_initialized():
-        with warnings.catch_warnings(action="ignore"):
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
 def _file_of(X: Array) -> tuple[str, str, tuple[int, ...], int] | None:

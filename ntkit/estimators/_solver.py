@@ -34,9 +34,9 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
+from ntkit._ray import import_ray
 from ntkit.estimators._passes import passes_over
 from ntkit.estimators._preconditioner import preconditioner
-from ntkit.estimators._ray_passes import import_ray
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 
 __all__ = ["Solution", "fit_linear_head", "resolve_device"]
@@ -181,7 +181,7 @@ def resolve_device(device: str) -> str:
     if device not in ("cpu", "cuda", "auto", "ray"):
         raise InputError(f"device is one of auto, cpu, cuda, ray; got {device!r}.")
     if device == "ray":
-        import_ray()
+        import_ray("device='ray'")
     if device in ("cpu", "ray"):
         return device
     try:

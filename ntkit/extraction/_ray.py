@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import logging
 import pickle
 import warnings
@@ -18,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ntkit.exceptions import DeviceError, MissingDependencyError, NtkitError
+from ntkit._ray import import_ray, start_ray, without_ray_warnings
+from ntkit.exceptions import DeviceError, NtkitError
 from ntkit.extraction._shipped import opened, shipped
 
 if TYPE_CHECKING:
     from ntkit.extraction._embedder import OnnxEmbedder
 
-__all__ = ["Pool", "RayEmbedder", "import_ray", "pool_for", "task_ranges"]
+__all__ = ["Pool", "RayEmbedder", "pool_for", "task_ranges"]
 
 Array = NDArray[Any]
 _TASK_ROWS = 4096  # enough that the first batch of a task, which nobody prepares ahead, is little
@@ -74,8 +74,8 @@ class RayEmbedder:
     """
 
     def __init__(self, embedder: OnnxEmbedder) -> None:
-        self._ray = import_ray()
-        _start(self._ray)
+        self._ray = import_ray("The engine 'ray'")
+        start_ray(self._ray)
         self._verbose = embedder.verbose
         self._on_gpu = _takes_gpu(embedder, self._nodes())
         sent = copy.copy(embedder)
@@ -165,7 +165,7 @@ class RayEmbedder:
         pool = self._pool
         data, items = self._ray.data, [{"begin": begin, "end": end} for begin, end in tasks]
         counter = self._ray.remote(num_cpus=0)(_Attempts).remote()
-        with _without_warnings():
+        with without_ray_warnings():
             return data.from_items(items, override_num_blocks=len(items)).map_batches(
                 _Actor,
                 # In a list they stay references, which outlive an actor that is started again.
@@ -181,7 +181,7 @@ class RayEmbedder:
     def _next(self, rows: Iterator[Any]) -> Any:
         errors = self._ray.exceptions
         try:
-            with _without_warnings():
+            with without_ray_warnings():
                 return next(rows, None)
         except errors.RayTaskError:  # a mistake in code, whose place its traceback shows
             raise
@@ -191,17 +191,6 @@ class RayEmbedder:
                 f"Ray lost the actors that compute embeddings: {reason}; look into Ray's logs, and "
                 "run the same command again, which goes on where this one stopped."
             ) from error
-
-
-def import_ray() -> Any:
-    """Ray with its data library."""
-    try:
-        importlib.import_module("ray.data")
-        return importlib.import_module("ray")
-    except ImportError as error:
-        raise MissingDependencyError(
-            "The engine 'ray' needs the package ray; install it with: pip install 'ntkit[ray]'"
-        ) from error
 
 
 def pool_for(nodes: Sequence[Mapping[str, float]], threads: int | None, on_gpu: bool) -> Pool:
@@ -285,11 +274,11 @@ class _Actor:
 
     @cached_property
     def _inputs(self) -> tuple[OnnxEmbedder, Any]:
-        embedder, X = import_ray().get(self.references)
+        embedder, X = import_ray("The engine 'ray'").get(self.references)
         return embedder, opened(X)
 
     def _embeddings(self, begin: int, end: int) -> Array:
-        if import_ray().get(self.attempts.begin.remote(begin)) > _TRIES:
+        if import_ray("The engine 'ray'").get(self.attempts.begin.remote(begin)) > _TRIES:
             raise DeviceError(
                 f"The process that embeds the samples {begin} to {end - 1} died {_TRIES} times, "
                 "perhaps for lack of memory; take a smaller batch size, or look into Ray's logs."
@@ -341,14 +330,6 @@ def _told(outcome: tuple[Any, list[str]]) -> Any:
     return result
 
 
-def _start(ray: Any) -> None:
-    """Start Ray without its chatter, or join the cluster that RAY_ADDRESS names."""
-    if ray.is_initialized():
-        return
-    with _without_warnings():
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-
-
 def _takes_gpu(embedder: OnnxEmbedder, nodes: Sequence[Mapping[str, float]]) -> bool:
     """Whether sessions run on GPUs: if they may, and the cluster has some."""
     if embedder.providers is not None:
@@ -368,7 +349,7 @@ def _takes_gpu(embedder: OnnxEmbedder, nodes: Sequence[Mapping[str, float]]) -> 
 @contextmanager
 def _in_order(data: Any) -> Iterator[None]:
     """Have Ray Data return results in order, and show no progress bars of its own."""
-    with _without_warnings():
+    with without_ray_warnings():
         options = data.DataContext.get_current()
     wanted = {
         "enable_progress_bars": False,
@@ -400,11 +381,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in before.items():
             logger.setLevel(level)
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Hide what Ray warns its own authors of."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"ray\.")
-        yield

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
+from ntkit._ray import start_ray
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
 from ntkit.extraction import (
     EmbeddingStore,
@@ -29,7 +30,6 @@ from ntkit.extraction import (
 from ntkit.extraction._ray import (
     Pool,
     _outcome,
-    _start,
     _takes_gpu,
     _told,
     pool_for,
@@ -219,7 +219,7 @@ def test_another_engine_is_refused(embedder, zoo, tmp_path):
 @pytest.mark.parametrize("running", [False, True])
 def test_ray_is_started_only_where_it_does_not_run(running):
     started = []
-    _start(SimpleNamespace(is_initialized=lambda: running, init=lambda **kw: started.append(kw)))
+    start_ray(SimpleNamespace(is_initialized=lambda: running, init=lambda **kw: started.append(kw)))
     assert len(started) == (not running)
     assert all(options["include_dashboard"] is False for options in started)
 

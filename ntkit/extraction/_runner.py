@@ -197,10 +197,9 @@ class _Runner:
 
     def load(self, part: Part) -> Batch:
         """Read a part, and copy it to the GPU if the session runs there."""
-        batch = self.inputs.load(part)
-        if not self.on_gpu:
+        batch, size = self.inputs.load(part), self.size
+        if not self.on_gpu or len(part) > size:  # it is to run in pieces, after memory ran out
             return batch
-        size = self.size
         sent = sent_to_gpu(self.session, _padded(batch.feed, size))
         return replace(batch, sent=sent, sent_rows=size)
 

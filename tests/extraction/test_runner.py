@@ -475,6 +475,14 @@ def test_what_was_sent_too_large_is_fed_in_halves(gpu_session, zoo):
     assert set(halves) == {4}
 
 
+def test_a_batch_that_is_too_large_by_now_is_not_sent(gpu_session, zoo):
+    runner = _runner._Runner(gpu_session, _runner.Inputs(gpu_session, zoo.inputs(8)), 8, True, True)
+    (part,) = runner.inputs.parts(0, 8, 8)
+    assert runner.load(part).sent_rows == 8
+    runner.size = 4
+    assert runner.load(part).sent is None
+
+
 def test_without_room_ahead_the_session_copies(gpu_session, zoo, monkeypatch):
     def full(*_):
         raise RuntimeError("out of memory")

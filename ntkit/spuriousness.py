@@ -23,6 +23,7 @@ __all__ = [
     "sfit",
     "spare_neurons",
     "spuriousness_scores",
+    "strongest_wrong",
     "suppressed_neurons",
     "weighted_median",
 ]
@@ -45,6 +46,7 @@ def spuriousness_scores(
     statistic: Literal["median", "mean"] = "median",
     standardize: bool = False,
     min_misclassified: int = 1,
+    transform: Callable[[Array, Array, slice], Array] | None = None,
 ) -> Array:
     r"""Spuriousness score of every class and neuron.
 
@@ -57,7 +59,7 @@ def spuriousness_scores(
     Parameters
     ----------
     Z : ndarray of shape (N, D)
-        Activations (or contributions) of the identification set.
+        Activations of the identification set, or what else is to be scored.
     y : ndarray of shape (N,)
         True classes.
     misclassified : ndarray of bool, shape (N,)
@@ -73,6 +75,10 @@ def spuriousness_scores(
         scores 0.
     min_misclassified : int
         A class with fewer misclassified samples is not scored.
+    transform : callable, optional
+        Applied to the activations of a few neurons before they are scored, so that no second
+        array of all of them is made: called with activations (neurons, samples), the samples'
+        rows in ``Z``, and the neurons as a slice of its columns.
 
     Returns
     -------
@@ -102,12 +108,16 @@ def spuriousness_scores(
     scores = np.full((len(classes), Z.shape[1]), np.nan, dtype=np.result_type(Z.dtype, np.float32))
     samples = np.flatnonzero(present)
 
+    def values(rows: Array, columns: slice) -> Array:
+        neurons = _neurons(Z, rows, columns)
+        return neurons if transform is None else transform(neurons, rows, columns)
+
     def fill(columns: slice) -> None:
         for row, wrong, right in sides:
-            scores[row, columns] = center(_neurons(Z, wrong, columns), weight[wrong])
-            scores[row, columns] -= center(_neurons(Z, right, columns), weight[right])
+            scores[row, columns] = center(values(wrong, columns), weight[wrong])
+            scores[row, columns] -= center(values(right, columns), weight[right])
         if standardize:
-            scale = _std_of_rows(_neurons(Z, samples, columns), weight[samples])
+            scale = _std_of_rows(values(samples, columns), weight[samples])
             scaled = np.where(np.isnan(scores[:, columns]), np.nan, 0.0)
             np.divide(scores[:, columns], scale, out=scaled, where=scale > 0)
             scores[:, columns] = scaled
@@ -149,10 +159,35 @@ def contributions(Z: Array, y_index: Array, coef: Array, logits: Array) -> Array
     >>> contributions(Z, np.array([0]), coef, Z @ coef.T)
     array([[-1.,  2.]])
     """
+    rival = strongest_wrong(logits, y_index)
+    return np.asarray(Z * (coef[rival] - coef[y_index]))
+
+
+def strongest_wrong(logits: Array, y_index: Array) -> Array:
+    """Column of the largest logit other than the true class's.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (N, C)
+        Logits of C >= 2 classes.
+    y_index : ndarray of int, shape (N,)
+        Column of the true class.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        Indices of classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import strongest_wrong
+    >>> strongest_wrong(np.array([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]]), np.array([0, 1]))
+    array([2, 0])
+    """
     others = np.array(logits, dtype=float)
     others[np.arange(len(others)), y_index] = -np.inf
-    rival = others.argmax(axis=1)
-    return np.asarray(Z * (coef[rival] - coef[y_index]))
+    return np.asarray(others.argmax(axis=1))
 
 
 def suppressed_neurons(

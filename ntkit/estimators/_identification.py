@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.utils import check_random_state
 
-from ntkit.estimators._passes import passes_over
+from ntkit.estimators._passes import passes_over, rows_per_chunk
 from ntkit.estimators._preconditioner import covariance_of
 from ntkit.estimators._solver import Solution
 from ntkit.exceptions import InputError
@@ -119,7 +119,10 @@ def cross_fitted_logits(
     def one(test: Array, train: Array) -> Array:
         fold_weight = np.zeros_like(weight)
         fold_weight[train] = weight[train]
-        return class_logits(fit(rows, fold_weight), rows.X[test])
+        head = fit(rows, fold_weight)
+        step = rows_per_chunk(rows.X, n_classes)
+        chunks = [test[start : start + step] for start in range(0, len(test), step)]
+        return np.concatenate([class_logits(head, rows.X[chunk]) for chunk in chunks])
 
     folds = list(folds)
     parts = Parallel(n_jobs=n_jobs, prefer="threads")(

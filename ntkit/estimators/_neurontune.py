@@ -27,7 +27,7 @@ from ntkit.estimators._masking import Mask, make_mask, warn_about
 from ntkit.estimators._solver import Solution
 from ntkit.estimators._weights import class_weighted, correctness_balanced
 from ntkit.head import LinearHead
-from ntkit.spuriousness import contributions, live_neurons, sfit, spuriousness_scores
+from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, strongest_wrong
 
 __all__ = ["NeuronTuneClassifier"]
 
@@ -292,7 +292,7 @@ class NeuronTuneClassifier(LastLayerClassifier):
         stage = self._identify(self._rows(X, y, sample_weight), X_val, y_val, sample_weight_val)
         current = self._retrain(stage, self._tuning_weight(stage))
         final = _wrong(class_logits(current, stage.identify.X), stage.identify)
-        self.sfit_ = sfit(self._scores_of(stage.identify.X, stage.identify, final))
+        self.sfit_ = sfit(self._scores_of(stage.identify, final))
         return self
 
     def _identify(self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any) -> _Stage:
@@ -419,9 +419,9 @@ class NeuronTuneClassifier(LastLayerClassifier):
 
     # -- scores and mask --------------------------------------------------------------------
 
-    def _scores_of(self, values: Array, identify: Rows, wrong: Array, **options: Any) -> Array:
+    def _scores_of(self, identify: Rows, wrong: Array, **options: Any) -> Array:
         return spuriousness_scores(
-            values,
+            identify.X,
             identify.y_index,
             wrong,
             np.arange(len(self.classes_)),
@@ -431,18 +431,20 @@ class NeuronTuneClassifier(LastLayerClassifier):
         )
 
     def _score(self, identify: Rows, logits: Array, head: Solution) -> Array:
-        values = identify.X
-        if self.statistic == "contribution":
-            coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
-            values = contributions(values, identify.y_index, coef, logits)
-        if self.activation == "magnitude":
-            values = np.abs(values)
+        coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
+        own, rival = identify.y_index, strongest_wrong(logits, identify.y_index)
+
+        def scored(values: Array, rows: Array, neurons: slice) -> Array:
+            if self.statistic == "contribution":
+                values = values * (coef[rival[rows], neurons] - coef[own[rows], neurons]).T
+            return np.abs(values) if self.activation == "magnitude" else values
+
         return self._scores_of(
-            values,
             identify,
             _wrong(logits, identify),
             statistic="mean" if self.statistic == "mean" else "median",
             standardize=self.standardize,
+            transform=scored,
         )
 
     def _mask(self, scores: Array, before: Mask | None) -> Mask:

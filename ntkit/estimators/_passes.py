@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_expit, logsumexp, softmax
 from sklearn import get_config
 
-__all__ = ["NumpyPasses", "Passes", "TorchPasses", "is_mapped", "passes_over"]
+__all__ = ["NumpyPasses", "Passes", "TorchPasses", "is_mapped", "passes_over", "rows_per_chunk"]
 
 Array = NDArray[Any]
 _CHUNK = 64  # MiB at most: memory-mapped rows are read once for both products
@@ -80,11 +80,17 @@ def is_mapped(X: Any) -> bool:
     return isinstance(X, mmap)
 
 
+def rows_per_chunk(X: Array, n_logits: int) -> int:
+    """Rows that with their logits take 64 MiB, or scikit-learn's ``working_memory`` if less."""
+    row_bytes = X.shape[1] * X.itemsize + 4 * 8 * n_logits
+    memory = min(_CHUNK, float(get_config()["working_memory"]))
+    return max(1, int(memory * 2**20 // row_bytes))
+
+
 class NumpyPasses:
     """Passes on the CPU, over an array or a memory map.
 
-    Products run in the precision of the rows, sums over chunks in double precision. A chunk takes
-    64 MiB, or scikit-learn's ``working_memory`` where that is less.
+    Products run in the precision of the rows, sums over chunks in double precision.
     """
 
     def __init__(
@@ -133,10 +139,7 @@ class NumpyPasses:
         return whole
 
     def _chunks(self, n_logits: int) -> Iterator[slice]:
-        """Rows of each chunk; with their logits they fit into the memory allowed."""
-        row_bytes = self.X.shape[1] * self.X.itemsize + 4 * 8 * n_logits
-        memory = min(_CHUNK, get_config()["working_memory"])
-        n_rows = max(1, int(memory * 2**20) // row_bytes)
+        n_rows = rows_per_chunk(self.X, n_logits)
         for start in range(0, self.n_rows, n_rows):
             yield slice(start, min(start + n_rows, self.n_rows))
 

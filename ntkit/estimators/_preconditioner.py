@@ -61,13 +61,14 @@ def preconditioner(
     mean: Array,
     inner: float,
     penalty: Array,
+    gains: Array,
     covariance: Callable[[], Array] | None = None,
 ) -> Dense | Diagonal:
     """The Hessian at W = 0, factored where that pays.
 
     With few rows per neuron the classes are nearly separable, the Hessian at the optimum has
     little to do with the one at W = 0, and factoring costs more than it saves: there, and with
-    gains of their own for each class, the average variance serves.
+    gains of their own for each class, the average variance of the neurons times their gains serves.
 
     Parameters
     ----------
@@ -78,7 +79,9 @@ def preconditioner(
     inner : float
         Curvature of the loss by a logit, at W = 0.
     penalty : ndarray of shape (1, D) or (K, D)
-        Curvature of the penalty.
+        Curvature of the penalty; infinite for a gain of 0.
+    gains : ndarray of the shape of ``penalty``
+        Factor on each neuron before the head.
     covariance : callable, optional
         Gives the rows' covariance (D, D) if it is known, perhaps with other weights: that slows
         the optimiser down, and does not move the optimum.
@@ -90,8 +93,10 @@ def preconditioner(
     rounding = 10 * np.finfo(data.dtype).eps
     if len(penalty) > 1 or data.n_rows < _ROWS_PER_NEURON * data.width:
         centered = _centered(data, mean)
-        trace = float(np.einsum("ij,ij->", centered, centered, dtype=np.float64))
-        return Diagonal(penalty + max(inner * trace / max(1, data.width), rounding))
+        variance = np.einsum("ij,ij->j", centered, centered, dtype=np.float64)
+        average = (variance * gains**2).sum(axis=1, keepdims=True) / max(1, data.width)
+        with np.errstate(divide="ignore"):
+            return Diagonal(penalty + np.maximum(inner * average, rounding) / gains**2)
     hessian = inner * (covariance_of(data, mean) if covariance is None else covariance())
     diagonal = np.einsum("ii->i", hessian)
     diagonal += penalty[0] + rounding * max(diagonal.sum(), 1e-30)

@@ -74,6 +74,8 @@ class _Share(NumpyPasses):
 
 def _file_of(X: Array) -> tuple[str, str, tuple[int, ...], int] | None:
     """Path, type, shape and offset of a file that X maps from its first row to its last."""
+    if not isinstance(X, np.ndarray):
+        return None
     view: Any = X
     while isinstance(view, np.ndarray):
         whole, view = view, view.base

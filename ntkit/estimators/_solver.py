@@ -117,11 +117,12 @@ def fit_linear_head(
     data = passes_over(X, y_index, weight, kept=kept, offset=offset, device=device)
     mean = data.mean() if fit_intercept else np.zeros(len(kept))
     inner = 0.25 if n_logits == 1 else 1 / n_logits
-    with np.errstate(divide="ignore"):
-        penalty = 1 / (C * total * np.atleast_2d(gains[..., kept]) ** 2)  # inf: silenced
+    gains = np.atleast_2d(gains[..., kept])
+    silenced = np.full_like(gains, np.inf)
+    penalty = np.divide(1 / (C * total), gains**2, out=silenced, where=gains != 0)
     known = None if covariance is None else lambda: covariance()[np.ix_(kept, kept)]
-    basis = preconditioner(data, mean, inner, penalty, known)
-    penalty = np.where(np.isinf(penalty), 0.0, penalty)
+    basis = preconditioner(data, mean, inner, penalty, gains, known)
+    penalty = np.where(gains != 0, penalty, 0.0)
 
     def objective(flat: Array) -> tuple[float, Array]:
         U = flat.reshape(n_logits, -1)

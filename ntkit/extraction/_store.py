@@ -15,6 +15,7 @@ from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.extraction._ray import RayEmbedder
 from ntkit.extraction._store_manifest import MANIFEST, read_manifest
+from ntkit.extraction._store_parquet import parquet_job
 from ntkit.extraction._store_parts import joined, row_range
 from ntkit.extraction._store_rows import array_header
 from ntkit.extraction._store_samples import (
@@ -39,8 +40,8 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, BadZipFile)
 class EmbeddingStore:
     """A folder with ``embeddings.npy``, what belongs to its rows, and a ``manifest.json``.
 
-    Make one with :meth:`write` (or, from parts made on many machines, :meth:`merge`), read one
-    with :meth:`open`.
+    Make one with :meth:`write` (or, from parts made on many machines, :meth:`merge`, or from
+    embeddings in a Parquet file, :meth:`from_parquet`), read one with :meth:`open`.
 
     Attributes
     ----------
@@ -240,6 +241,75 @@ class EmbeddingStore:
         )
         path = Path(path)
         fill_store(path, job, checkpoint_rows=checkpoint_rows, force=force, progress=progress)
+        return cls.open(path)
+
+    @classmethod
+    def from_parquet(
+        cls,
+        path: str | Path,
+        table: str | Path,
+        *,
+        embedding: str | Sequence[str] | None = None,
+        label: str = "label",
+        group: str | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> EmbeddingStore:
+        """Make a store of embeddings that are already in a Parquet file, of any framework.
+
+        A few rows at a time, so the file may be larger than memory; what is fitted to the store
+        decodes nothing again. Killed at any moment and called again, it goes on.
+
+        Parameters
+        ----------
+        path : path-like
+            Folder of the store.
+        table : path-like
+            The file.
+        embedding : str or sequence of str, optional
+            A column of lists, or columns of numbers. By default the only column of lists, or
+            else all columns of numbers but label and group.
+        label : str
+            Column of class labels.
+        group : str, optional
+            Column of group labels, for evaluation only.
+        force : bool
+            Start anew where a finished or a different store exists.
+        progress : callable of (finished_rows, rows), optional
+            Called after each batch.
+
+        Returns
+        -------
+        EmbeddingStore
+            The finished store; it knows no head.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, a column is not there or holds something else, embeddings
+            differ in length or hold a value that is not finite; or ``path`` cannot be written.
+        MissingDependencyError
+            If the package pyarrow is missing.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import pyarrow as pa
+        >>> import pyarrow.parquet as pq
+        >>> from ntkit.extraction import EmbeddingStore
+        >>> rows = pa.table({"embedding": [[0.0, 1.0], [2.0, 3.0]], "label": ["cat", "dog"]})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pq.write_table(rows, Path(folder) / "train.parquet")
+        ...     store = EmbeddingStore.from_parquet(
+        ...         Path(folder) / "store", Path(folder) / "train.parquet"
+        ...     )
+        ...     print(store.X.shape, store.y)
+        (2, 2) ['cat' 'dog']
+        """
+        path = Path(path)
+        job = parquet_job(Path(table), embedding, label, group)
+        fill_store(path, job, checkpoint_rows=8192, force=force, progress=progress)
         return cls.open(path)
 
     @classmethod

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError, MissingDependencyError
 
-__all__ = ["TABLES", "Table", "read_table"]
+__all__ = ["TABLES", "Table", "open_parquet", "read_parquet", "read_table"]
 
 Array = NDArray[Any]
 
 _MOST_CHARACTERS = 2**31 - 1  # of a cell; the csv module's own limit is 131072
+_BUFFER = 1 << 20  # bytes
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
@@ -256,7 +257,9 @@ def _read_jsonl(path: Path) -> Table:
 # -- Parquet ------------------------------------------------------------------------------------
 
 
-def _read_parquet(path: Path) -> Table:
+@contextmanager
+def open_parquet(path: Path) -> Iterator[Any]:
+    """Open a file as pyarrow's ParquetFile; what it raises while it is read becomes a sentence."""
     try:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
@@ -265,14 +268,20 @@ def _read_parquet(path: Path) -> Table:
             "'ntkit[text]'"
         ) from error
     try:
-        with parquet.ParquetFile(path) as file:  # one file, whatever its folder's name means
-            read = file.read()
-        names = _distinct(path, read.column_names)
-        columns = {name: _from_arrow(read.column(name)) for name in names}
+        # One file, whatever its folder's name means; not read ahead, which takes all of its rows.
+        with parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
+            yield file
     except InputError:
         raise
     except Exception as error:  # damaged files raise pyarrow's classes, OSError and others
         raise InputError(f"{path} is not a readable Parquet file: {error}.") from error
+
+
+def read_parquet(path: Path, names: Sequence[str] | None = None) -> Table:
+    """Read a Parquet file, or some columns of it."""
+    with open_parquet(path) as file:
+        read = file.read(names)
+        columns = {n: _from_arrow(read.column(n)) for n in _distinct(path, read.column_names)}
     columns = {n: v for n, v in columns.items() if not _PANDAS_INDEX.fullmatch(n)}
     return Table(path, columns, np.arange(1, len(read) + 1))
 
@@ -291,8 +300,8 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
     ".ndjson": _read_jsonl,
-    ".parquet": _read_parquet,
-    ".pq": _read_parquet,
+    ".parquet": read_parquet,
+    ".pq": read_parquet,
 }
 
 

@@ -1,10 +1,16 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import AutoDebiasClassifier
+from ntkit.estimators._stacked import stacked
 
 
 def groups(seed, n, bias=0.95, noise=0.5, width=6):
@@ -85,3 +91,38 @@ def test_labels_of_x_val_must_be_known():
     X, y, _ = groups(10, 300)
     with pytest.raises(ValueError, match="does not"):
         AutoDebiasClassifier().fit(X, y, X_val=X, y_val=y + 5)
+
+
+def test_mapped_embeddings_are_not_copied(tmp_path):
+    """Both sets are read where they lie: the same head, within rounding, in less memory."""
+    X, y, _ = groups(2, 30_000, width=40)
+    X_val, y_val, _ = groups(3, 600, width=40)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    parameters = {"alphas": (1.0,), "random_state": 0}
+    expected = AutoDebiasClassifier(**parameters).fit(X, y, X_val=X_val, y_val=y_val)
+    with config_context(working_memory=1):
+        tracemalloc.start()
+        clf = AutoDebiasClassifier(**parameters).fit(mapped, y, X_val=X_val, y_val=y_val)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert clf.recipe_ == "cell-balanced"
+    assert np.allclose(clf.coef_, expected.coef_, atol=1e-3 * np.abs(expected.coef_).max())
+    assert peak < X.nbytes / 2
+
+
+@given(
+    first=st.integers(0, 9), second=st.integers(0, 9), cut=st.slices(20), seed=st.integers(0, 99)
+)
+def test_stacked_rows_read_as_one_array(first, second, cut, seed, tmp_path_factory):
+    rng = np.random.default_rng(seed)
+    parts = [rng.normal(size=(n, 3)) for n in (first, second)]
+    path = tmp_path_factory.mktemp("stacked") / "part.npy"
+    np.save(path, np.concatenate([parts[0], np.zeros((1, 3))]))  # an empty file cannot be mapped
+    rows = stacked(np.load(path, mmap_mode="r")[:first], parts[1])
+    whole = np.concatenate(parts)
+    assume(cut.step is None or cut.step > 0)
+    assert rows.shape == whole.shape
+    assert np.array_equal(rows[cut], whole[cut])
+    index = rng.integers(0, max(1, len(whole)), 5 if len(whole) else 0)
+    assert np.array_equal(rows[index], whole[index])

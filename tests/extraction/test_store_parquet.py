@@ -39,11 +39,8 @@ def write(path, X, kind="list", row_group=None, **columns):
     n=st.integers(1, 40),
     width=st.integers(1, 5),
     row_group=st.integers(1, 50),
-    stop_at=st.integers(1, 40),
 )
-def test_a_store_holds_what_the_file_holds(
-    kind, dtype, n, width, row_group, stop_at, tmp_path_factory, monkeypatch
-):
+def test_a_store_holds_what_the_file_holds(kind, dtype, n, width, row_group, tmp_path_factory):
     folder = tmp_path_factory.mktemp("parquet")
     rng = np.random.default_rng(n)
     X, y = rng.normal(size=(n, width)).astype(dtype), rng.integers(0, 3, n)
@@ -53,21 +50,6 @@ def test_a_store_holds_what_the_file_holds(
     assert np.array_equal(store.X, X)
     assert np.array_equal(store.y, y)
     assert np.array_equal(store.groups, y.astype(str))
-
-    def interrupt(done, rows):
-        if done >= stop_at:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("ntkit.extraction._store_parquet._ROWS", 3)
-    resumed = folder / "resumed"
-    try:
-        EmbeddingStore.from_parquet(resumed, file, group="group", progress=interrupt)
-    except KeyboardInterrupt:
-        if n > stop_at and not (resumed / "embeddings.npy").exists():
-            raise
-    if not (resumed / "manifest.json").exists() or n >= stop_at:
-        EmbeddingStore.from_parquet(resumed, file, group="group", force=True)
-    assert (resumed / "embeddings.npy").read_bytes() == (store.path / "embeddings.npy").read_bytes()
 
 
 def test_resumed_where_it_stopped(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ntkit._version import __version__
-from ntkit.cli import debias, demo, doctor, embed, export, fit, inspect, merge, verify
+from ntkit.cli import bench, debias, demo, doctor, embed, export, fit, inspect, merge, verify
 
 __all__ = ["app", "main"]
 
@@ -24,6 +24,9 @@ app = typer.Typer(
 )
 for verb in (debias, demo, inspect, embed, merge, fit, export, verify, doctor):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
+app.command(  # what follows the benchmark's name is left to it
+    name="bench", context_settings={"allow_extra_args": True, "allow_interspersed_args": False}
+)(bench.command)
 
 
 def _version(value: bool) -> None:

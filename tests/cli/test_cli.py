@@ -336,3 +336,29 @@ def test_help_of_every_verb_has_an_example(capsys):
     code, out, _ = run(capsys, "--version")
     assert code == 0
     assert out.startswith("ntkit ")
+
+
+def test_bench_runs_a_script_by_name_with_its_own_options(capfd, tmp_path):
+    code, out, _ = run(capfd, "bench")
+    assert code == 0
+    assert "solver " in out
+    code, out, _ = run(capfd, "bench", "--json")
+    assert "path" in json.loads(out)
+    figures = tmp_path / "path.json"
+    small = ("--rows", 300, "--neurons", 8, "--thresholds", 2, "--folds", 2, "--json", figures)
+    code, _, err = run(capfd, "bench", "path", *small)
+    assert code == 0, err
+    assert json.loads(figures.read_text())["coef_difference"] < 1e-3
+    code, out, _ = run(capfd, "bench", "path", "--help")
+    assert "--thresholds" in out
+    assert run(capfd, "bench", "path", "--no-such-option")[0] == 2
+    code, _, err = run(capfd, "bench", "nothing")
+    assert code == 2
+    assert "choose from" in err
+
+
+def test_bench_says_where_the_benchmarks_are(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("ntkit.__file__", str(tmp_path / "site-packages" / "ntkit" / "__init__.py"))
+    code, _, err = run(capsys, "bench")
+    assert code == 2
+    assert "checkout" in err

@@ -1,0 +1,62 @@
+"""ntkit bench: run a benchmark of the source checkout by name."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import ntkit
+from ntkit.cli import _options as o
+from ntkit.exceptions import InputError
+
+
+def command(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(help="Benchmark; without one, all are listed.")
+    ] = None,
+    json: o.Json = False,
+) -> None:
+    """Run a benchmark by name, in a checkout of ntkit; what follows the name goes to it.
+
+    Example: ntkit bench solver --quick
+
+    Its own options: ntkit bench solver --help
+    """
+    found = _benchmarks()
+    if name is None:
+        titles = {script: _title(path) for script, path in found.items()}
+        if json:
+            o.print_json(titles)
+            return
+        for script, title in titles.items():
+            typer.echo(f"{script:<18}{title}")
+        return
+    if name not in found:
+        raise InputError(f"There is no benchmark {name!r}; choose from {', '.join(found)}.")
+    raise typer.Exit(subprocess.call([sys.executable, str(found[name]), *context.args]))
+
+
+def _benchmarks() -> dict[str, Path]:
+    """Scripts that can be run, by name."""
+    folder = Path(ntkit.__file__).parents[1] / "benchmarks"
+    if not folder.is_dir():
+        raise InputError(
+            "The benchmarks are in ntkit's source, which an installed package does not hold; get "
+            "a checkout and run there: pip install -e ."
+        )
+    return {
+        path.stem: path
+        for path in sorted(folder.glob("*.py"))
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+    }
+
+
+def _title(path: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0]

@@ -61,7 +61,7 @@ CONFIGURATIONS = {
     AutoDebiasClassifier(): True,
     AFRClassifier(): True,
     AFRClassifier(solver="gd", reg_coeff=0.0): True,
-    AFRClassifier(reweighting="train", tol=1e-10): False,
+    AFRClassifier(reweighting="train", tol=1e-12): False,
     AFRClassifier(reweighting="train", solver="gd", tol=1e-10): False,
     JTTClassifier(): True,
     JTTClassifier(identification=KFold(3), class_weight="balanced"): True,

@@ -159,12 +159,26 @@ def fit_linear_head(
             ConvergenceWarning,
             stacklevel=2,
         )
-    final = result.x.reshape(n_logits, -1)
+    final = _past_rounding(objective, result, tol).reshape(n_logits, -1)
     W = basis.weights(final[:, :-1])
     coef = np.zeros((n_logits, X.shape[1]), dtype=X.dtype)
     coef[:, kept] = W
     intercept = final[:, -1] / np.sqrt(inner) - W @ mean
     return Solution(coef, intercept.astype(X.dtype), int(result.nit))
+
+
+def _past_rounding(objective: Callable[[Array], Any], result: Any, tol: float) -> Array:
+    """Go on by the gradient alone where the objective no longer shows which point is lower."""
+    x, gradient = result.x, result.jac
+    for _ in range(5):
+        if not result.success or np.abs(gradient).max() <= tol:
+            break
+        step = x - result.hess_inv.matvec(gradient)
+        new = objective(step)[1]
+        if np.abs(new).max() > np.abs(gradient).max() / 2:
+            break
+        x, gradient = step, new
+    return np.asarray(x)
 
 
 def resolve_device(device: str) -> str:

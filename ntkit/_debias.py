@@ -22,6 +22,7 @@ from ntkit._comparison import (
     Comparison,
     LabelledEmbeddings,
     Setting,
+    is_degenerate,
     n_suppressed,
 )
 from ntkit._result import MODEL_FILE, DebiasResult
@@ -330,7 +331,7 @@ def _is_masked(clf: Any) -> bool:
 
 def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
     """Best label-free score among candidates whose rule did not flag every live neuron."""
-    sound = [n for n in rows if not (n_suppressed(fitted[n]) and fitted[n].spared_)]
+    sound = [name for name in rows if not is_degenerate(fitted[name])]
     return max(sound, key=lambda name: rows[name].score)
 
 

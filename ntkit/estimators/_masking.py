@@ -49,7 +49,7 @@ def make_mask(
     threshold: float,
     aggregation: Aggregation,
     max_suppressed: float,
-    min_neurons: int,
+    min_neurons: int | None,
     before: Mask | None = None,
 ) -> Mask:
     """Apply the rule to the scores of a round, on top of the mask of the rounds before."""
@@ -66,9 +66,14 @@ def make_mask(
     )
     if before is not None:
         flagged = flagged | before.columns
-    columns = spare_neurons(
-        flagged, scores, aggregation=aggregation, min_neurons=min_neurons, live=live
-    )
+    if min_neurons is None:
+        nothing = np.zeros_like(flagged) if before is None else before.columns
+        everything = flagged[..., live].all(axis=-1, keepdims=True)
+        columns = np.where(everything, nothing, flagged)
+    else:
+        columns = spare_neurons(
+            flagged, scores, aggregation=aggregation, min_neurons=min_neurons, live=live
+        )
     per_class = columns
     if columns.ndim == 1:
         per_class = suppressed_neurons(
@@ -78,7 +83,7 @@ def make_mask(
 
 
 def warn_about(
-    mask: Mask, scores: Array, live: Array, *, min_misclassified: int, min_neurons: int
+    mask: Mask, scores: Array, live: Array, *, min_misclassified: int, min_neurons: int | None
 ) -> None:
     """Warn of a mask that silences nothing for want of errors, or nearly everything."""
     n_live, n_suppressed = int(live.sum()), int(mask.everywhere.sum())
@@ -89,10 +94,15 @@ def warn_about(
             f"min_misclassified={min_misclassified} misclassified identification samples, so no "
             "neuron is suppressed; pass an X_val the head was not fitted on."
         )
+    elif mask.spared and min_neurons is None:
+        message = (
+            f"The rule flags all {n_live} live neurons, which singles out none of them: no more "
+            f"are suppressed. To single out the strongest, {mend}."
+        )
     elif mask.spared:
         message = (
-            f"The rule would suppress all {n_live} live neurons; kept the "
-            f"min_neurons={min_neurons} with the smallest scores. To keep more, {mend}."
+            f"The rule would leave fewer than min_neurons={min_neurons} of {n_live} live neurons; "
+            f"those with the smallest scores were kept. To keep more, {mend}."
         )
     elif n_suppressed > _MUCH * n_live:
         message = (

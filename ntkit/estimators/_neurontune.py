@@ -90,8 +90,9 @@ class NeuronTuneClassifier(LastLayerClassifier):
         Rounds of identification; each starts from the head of the last, and masks accumulate.
     min_misclassified : int, default=1
         A class with fewer misclassified identification samples is not scored.
-    min_neurons : int, default=1
-        Live neurons to keep when the rule would suppress all of them.
+    min_neurons : int, default=None
+        Live neurons to keep: where the rule leaves fewer, those with the smallest scores are
+        spared. None: a rule that flags every live neuron singles out none, so it suppresses none.
     identification : int, splitter, float or "train", default=5
         Identification set when ``fit`` gets no ``X_val``: cross-fitted predictions on the
         training samples by so many stratified folds or by a splitter (a partition); a float holds
@@ -191,7 +192,7 @@ class NeuronTuneClassifier(LastLayerClassifier):
         "suppression": [Interval(Real, 0, 1, closed="both")],
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
         "min_misclassified": [Interval(Integral, 1, None, closed="left")],
-        "min_neurons": [Interval(Integral, 1, None, closed="left")],
+        "min_neurons": [Interval(Integral, 1, None, closed="left"), None],
         "identification": [
             Interval(Integral, 2, None, closed="left"),
             Interval(Real, 0, 1, closed="neither"),
@@ -215,7 +216,7 @@ class NeuronTuneClassifier(LastLayerClassifier):
         suppression: float = 1.0,
         n_rounds: int = 1,
         min_misclassified: int = 1,
-        min_neurons: int = 1,
+        min_neurons: int | None = None,
         identification: Any = 5,
         error_weight: float | str = 1.0,
         head: LinearHead | None = None,

@@ -125,7 +125,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         activation: str = "signed",
         n_rounds: int = 1,
         min_misclassified: int = 1,
-        min_neurons: int = 1,
+        min_neurons: int | None = None,
         identification: Any = 5,
         head: LinearHead | None = None,
         C: float = 1.0,

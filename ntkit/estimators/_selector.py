@@ -45,8 +45,9 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
         Compare activations as they are, or their absolute values.
     min_misclassified : int, default=1
         A class with fewer misclassified identification samples is not scored.
-    min_neurons : int, default=1
-        Live neurons to keep when the rule would drop all of them.
+    min_neurons : int, default=None
+        Live neurons to keep: where the rule leaves fewer, those with the smallest scores are
+        spared. None: a rule that flags every live neuron singles out none, so it drops none.
     identification : int, splitter, float or "train", default=5
         Identification set when ``fit`` gets no ``X_val``, as in :class:`NeuronTuneClassifier`.
     head : LinearHead, default=None
@@ -116,7 +117,7 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
         standardize: bool = False,
         activation: str = "signed",
         min_misclassified: int = 1,
-        min_neurons: int = 1,
+        min_neurons: int | None = None,
         identification: Any = 5,
         head: LinearHead | None = None,
         C: float = 1.0,

@@ -24,6 +24,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from ntkit import LinearHead, NeuronTuneClassifier
 from ntkit.estimators import retrain_head
+from ntkit.estimators._masking import Mask, make_mask
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, SuppressionWarning
 
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
@@ -65,7 +66,7 @@ def test_the_whole_method_by_the_papers_formulas(seed, n_classes):
     ])  # fmt: skip
     assert np.allclose(clf.spuriousness_scores_, scores, atol=1e-6)
     suppressed = (scores > 0.05).any(axis=0)
-    if suppressed[clf.live_].all():  # then one is spared
+    if suppressed[clf.live_].all():  # then none is suppressed
         return
     assert np.array_equal(clf.suppressed_, suppressed)
     expected = optimum(X, y, compute_sample_weight("balanced", y), suppressed)
@@ -218,9 +219,40 @@ def test_statistics_and_activation():
     assert np.allclose(scores(statistic="contribution"), difference(toward_error))
 
 
-def test_a_rule_that_flags_everything_keeps_the_smallest_scores():
+@pytest.mark.parametrize("aggregation", ["union", "per_class"])
+def test_a_rule_that_flags_everything_suppresses_nothing(aggregation):
+    X, y = data(16, n_classes=3)
+    clf = NeuronTuneClassifier(threshold=-1e9, aggregation=aggregation, tol=1e-9, random_state=0)
+    with pytest.warns(SuppressionWarning, match="flags all 10 live neurons, which singles out"):
+        clf.fit(X, y)
+    assert clf.spared_
+    assert not clf.suppressed_.any()
+    plain = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=20_000).fit(X, y)
+    assert np.allclose(clf.predict_proba(X), plain.predict_proba(X), atol=1e-4)
+
+
+def test_a_round_that_flags_the_rest_changes_nothing(recwarn):
     X, y = data(16)
-    with pytest.warns(SuppressionWarning, match=r"all 10 live neurons.*min_neurons=3"):
+    scores = NeuronTuneClassifier(random_state=0).fit(X, y).spuriousness_scores_.max(axis=0)
+    threshold = np.sort(scores)[3]
+    one = NeuronTuneClassifier(threshold=threshold, random_state=0).fit(X, y)
+    assert one.suppressed_.sum() == 6
+    mask = make_mask(
+        np.ones((2, 10)),
+        one.live_,
+        threshold=0,
+        aggregation="union",
+        max_suppressed=1.0,
+        min_neurons=None,
+        before=Mask(one.suppressed_, one.suppressed_per_class_, spared=False),
+    )
+    assert mask.spared
+    assert np.array_equal(mask.columns, one.suppressed_)
+
+
+def test_min_neurons_keeps_the_smallest_scores():
+    X, y = data(16)
+    with pytest.warns(SuppressionWarning, match=r"fewer than min_neurons=3 of 10 live neurons"):
         clf = NeuronTuneClassifier(threshold=-1e9, min_neurons=3, random_state=0).fit(X, y)
     assert clf.spared_
     assert (~clf.suppressed_).sum() == 3
@@ -252,10 +284,10 @@ def test_warns_when_most_neurons_go_and_is_quiet_otherwise():
 def test_dead_neurons_are_neither_counted_nor_suppressed():
     X, y = data(19)
     X[:, [2, 5]] = 0.0
-    clf = NeuronTuneClassifier(threshold=-1e9, random_state=0).fit(X, y)
+    clf = NeuronTuneClassifier(threshold=-1e9, min_neurons=1, random_state=0).fit(X, y)
     assert clf.live_.sum() == 8
     assert not clf.suppressed_[[2, 5]].any()
-    assert clf.suppressed_.sum() == 7  # min_neurons=1 live neuron is kept
+    assert clf.suppressed_.sum() == 7  # one live neuron is kept
 
 
 def test_sample_weights_of_the_identification_set():

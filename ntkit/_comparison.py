@@ -19,6 +19,7 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     retrain_head,
 )
+from ntkit.estimators._auto import ALPHAS
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.metrics import (
@@ -36,12 +37,12 @@ __all__ = [
     "Comparison",
     "LabelledEmbeddings",
     "Setting",
+    "is_degenerate",
     "n_suppressed",
 ]
 
 Array = NDArray[Any]
 DEFAULT_SCORE = "worst_class_cell_accuracy"
-_C_FACTORS = (1.0, 10.0, 100.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ class Comparison:
                     warning.message, warning.category, warning.filename, warning.lineno
                 )
         own_words = [str(w.message) for w in caught if issubclass(w.category, SuppressionWarning)]
-        return clf, " ".join(own_words) if n_suppressed(clf) else ""
+        return clf, " ".join(own_words) if n_suppressed(clf) or is_degenerate(clf) else ""
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
         """Rate a fitted candidate; it is fitted twice more for its held-out score."""
@@ -301,7 +302,7 @@ class Comparison:
         """The C of class-balanced retraining with the best cross-validated mean class accuracy.
 
         A fixed penalty can make the control weak; this one is given its best chance, on the
-        training set.
+        training set, among the penalties that "auto" chooses from.
         """
         Z, y = self.train.Z, self.train.y
         n_splits = min(5, int(np.unique(y, return_counts=True)[1].min()))
@@ -317,7 +318,7 @@ class Comparison:
                 pred[scored] = retrain_head(Z[fit], y[fit], C=C).predict(Z[scored])
             return float(np.mean(list(accuracy_by(y, pred, y).values())))
 
-        return max((C * factor for factor in _C_FACTORS), key=mean_class_accuracy)
+        return max((C / alpha for alpha in sorted(ALPHAS, reverse=True)), key=mean_class_accuracy)
 
     def on_raw_embeddings(self, head: LinearHead) -> LinearHead:
         """Fold the standardisation into a head."""
@@ -363,6 +364,11 @@ class Comparison:
             "worst_class": worst_class_accuracy(y, pred),
             "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
         }
+
+
+def is_degenerate(clf: Any) -> bool:
+    """Whether the rule of a fitted estimator flagged too much to mean anything."""
+    return bool(getattr(clf, "suppression", 0.0) and clf.spared_)
 
 
 def n_suppressed(clf: Any) -> int:

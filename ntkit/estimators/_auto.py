@@ -27,9 +27,12 @@ from ntkit.estimators._stacked import stacked
 from ntkit.estimators._weights import class_weighted, correctness_balanced
 from ntkit.head import LinearHead
 
-__all__ = ["AutoDebiasClassifier"]
+__all__ = ["ALPHAS", "AutoDebiasClassifier"]
 
 Array = NDArray[Any]
+ALPHAS = (1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
+"""Wide: networks trained on the very data keep what they neglect in directions of little variance,
+which only a weak penalty lets a head use."""
 
 
 class AutoDebiasClassifier(LastLayerClassifier):
@@ -57,8 +60,9 @@ class AutoDebiasClassifier(LastLayerClassifier):
         Largest summed z that still counts as the same distribution.
     max_error : float, default=0.1
         Smallest mean class error that counts as noise.
-    alphas : array-like, default=(0.1, 1.0, 10.0)
-        Ridge weights on the mean loss to choose from; scikit-learn's C is 1 / (N alpha).
+    alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
+        Ridge weights on the mean loss to choose from; scikit-learn's C is 1 / (N alpha). Of equally
+        good ones the largest is taken.
     cv : int, default=5
         Folds for errors and for the penalty.
     tol : float, default=1e-5
@@ -117,7 +121,7 @@ class AutoDebiasClassifier(LastLayerClassifier):
         *,
         max_shift: float = 4.0,
         max_error: float = 0.1,
-        alphas: Any = (0.1, 1.0, 10.0),
+        alphas: Any = ALPHAS,
         cv: int = 5,
         tol: float = 1e-5,
         max_iter: int = 1000,
@@ -245,7 +249,7 @@ class AutoDebiasClassifier(LastLayerClassifier):
 
     def _chosen_alpha(self, rows: Rows, weight: Array, cells: Array) -> float:
         """The alpha with the best cross-validated mean accuracy over cells (or classes)."""
-        alphas = [float(alpha) for alpha in self.alphas]
+        alphas = sorted((float(alpha) for alpha in self.alphas), reverse=True)
         present = np.bincount(cells)
         n_splits = min(self.cv, int(present[present > 0].min()))
         if len(alphas) == 1 or n_splits < 2:

@@ -17,6 +17,7 @@ PUBLIC = {
         "OnnxEmbedder",
         "__version__",
         "debias",
+        "write_report",
     ],
     "ntkit.estimators": [
         "AFRClassifier",
@@ -83,7 +84,21 @@ PUBLIC = {
         "verify",
         "write_onnx",
     ],
-    "ntkit.datasets": ["load_marked_digits", "marked_digits_model_path"],
+    "ntkit.datasets": [
+        "BenchmarkSamples",
+        "IncompleteDataWarning",
+        "load_celeba",
+        "load_civilcomments",
+        "load_imagenet9",
+        "load_imagenet_a",
+        "load_marked_digits",
+        "load_multinli",
+        "load_waterbirds",
+        "make_spurious_classification",
+        "make_spurious_regression",
+        "marked_digits_model_path",
+        "spurious_regression_coef",
+    ],
 }
 HEAVY = ["torch", "onnxruntime", "skl2onnx", "matplotlib", "ray", "onnx", "sklearn", "typer"]
 

@@ -21,28 +21,42 @@ def accuracy_by(y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike) -> dict
 
     Parameters
     ----------
-    y_true, y_pred, groups : array-like of shape (N,)
-        True classes, predicted classes, and any labels to group by.
+    y_true, y_pred : array-like of shape (N,)
+        True and predicted classes.
+    groups : array-like of shape (N,), or of bool and shape (N, G)
+        Any labels to group by; or, where groups overlap, which samples are in which group.
 
     Returns
     -------
     dict
-        Group label to accuracy in [0, 1], in sorted order.
+        Group label to accuracy in [0, 1], in sorted order. Of a matrix, the labels are the
+        numbers of the columns that hold any sample.
 
     Raises
     ------
     ValueError
-        If the arrays differ in length, or one has more than one column.
+        If the arrays differ in length, or one has more columns than it may.
 
     Examples
     --------
     >>> from ntkit.metrics import accuracy_by
     >>> accuracy_by([0, 0, 1, 1], [0, 1, 1, 1], ["a", "a", "b", "b"])
     {'a': 0.5, 'b': 1.0}
+
+    A sample in two groups, and one in none:
+
+    >>> members = [[True, False], [True, True], [False, True], [False, False]]
+    >>> accuracy_by([0, 0, 1, 1], [0, 1, 1, 1], members)
+    {0: 0.5, 1: 0.5}
     """
-    y_true, y_pred, groups = (column_or_1d(a) for a in (y_true, y_pred, groups))
+    y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
+    members = np.asarray(groups)
+    overlapping = members.ndim == 2 and members.dtype == bool
+    groups = members if overlapping else column_or_1d(groups)
     check_consistent_length(y_true, y_pred, groups)
     correct = np.asarray(y_true == y_pred)
+    if overlapping:
+        return {g: float(correct[m].mean()) for g, m in enumerate(members.T) if m.any()}
     return {g: float(correct[groups == g].mean()) for g in np.unique(groups).tolist()}
 
 
@@ -53,8 +67,9 @@ def worst_group_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayL
     ----------
     y_true, y_pred : array-like of shape (N,)
         True and predicted classes.
-    groups : array-like of shape (N,)
-        Group labels, for evaluation.
+    groups : array-like of shape (N,), or of bool and shape (N, G)
+        Group labels, for evaluation; or, where groups overlap (as those of CivilComments in the
+        WILDS benchmark do), which samples are in which group.
 
     Returns
     -------
@@ -64,7 +79,7 @@ def worst_group_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayL
     Raises
     ------
     ValueError
-        If the arrays differ in length, or are empty.
+        If the arrays differ in length, or are empty, or no sample is in any group.
 
     Examples
     --------

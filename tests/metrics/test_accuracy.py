@@ -47,3 +47,25 @@ def test_a_faultless_reference_leaves_the_worst_class():
 def test_lengths_must_match():
     with pytest.raises(ValueError, match="inconsistent"):
         worst_group_accuracy([0, 1], [0, 1], groups=["a"])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_matrix_of_groups_that_do_not_overlap(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 40))
+    y, pred, groups = rng.integers(0, 3, (3, n))
+    members = groups[:, None] == np.arange(4)  # the last one is empty
+    assert accuracy_by(y, pred, members) == accuracy_by(y, pred, groups)
+
+
+def test_overlapping_groups():
+    y, pred = [0, 0, 1, 1], [0, 1, 1, 0]
+    members = [[True, True], [True, False], [False, True], [False, False]]
+    assert accuracy_by(y, pred, members) == {0: 0.5, 1: 1.0}
+    assert worst_group_accuracy(y, pred, groups=members) == 0.5
+    with pytest.raises(ValueError, match="inconsistent"):
+        accuracy_by(y, pred, members[:3])
+    with pytest.raises(ValueError, match="1d"):
+        accuracy_by(y, pred, np.asarray(members, dtype=int))
+    with pytest.raises(ValueError, match="empty"):
+        worst_group_accuracy(y, pred, groups=np.zeros((4, 2), dtype=bool))

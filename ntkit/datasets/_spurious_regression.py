@@ -1,0 +1,363 @@
+"""The synthetic model of NeuronTune's theory: core features, and spurious ones that follow y."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, validate_params
+
+from ntkit.exceptions import InputError
+
+FloatArray = NDArray[np.floating]
+
+_MODEL = {
+    "correlation": [Interval(Real, 0, 1, closed="both")],
+    "eta_core": [Interval(Real, 0, None, closed="left")],
+    "eta_spurious": [Interval(Real, 0, None, closed="left")],
+}
+_SAMPLE = {
+    "n_samples": [Interval(Integral, 1, None, closed="left")],
+    "n_core": [Interval(Integral, 1, None, closed="left")],
+    "n_spurious": [Interval(Integral, 1, None, closed="left")],
+    **_MODEL,
+    "beta": ["array-like", None],
+    "gamma": ["array-like", None],
+    "coef": ["boolean"],
+    "random_state": ["random_state"],
+}
+
+
+@validate_params(_SAMPLE, prefer_skip_nested_validation=True)
+def make_spurious_regression(
+    n_samples: int = 100,
+    *,
+    n_core: int = 5,
+    n_spurious: int = 5,
+    correlation: float = 0.95,
+    eta_core: float = 0.6,
+    eta_spurious: float = 0.1,
+    beta: ArrayLike | None = None,
+    gamma: ArrayLike | None = None,
+    coef: bool = False,
+    random_state: int | np.random.RandomState | None = None,
+) -> tuple[Any, ...]:
+    r"""Draw a regression problem with core features, and spurious ones that mostly follow y.
+
+    .. math::
+
+        y &= \beta^\top x_\mathrm{core} + \varepsilon_\mathrm{core}, \\
+        x_\mathrm{spu} &= (2a - 1)\, \gamma\, y + \varepsilon_\mathrm{spu}, \qquad
+        a \sim \mathrm{Bernoulli}(p),
+
+    with standard normal :math:`x_\mathrm{core}`, normal noise of standard deviation
+    :math:`\eta_\mathrm{core}` and, in every spurious feature, :math:`\eta_\mathrm{spu}`, and
+    :math:`\|\beta\| = \|\gamma\| = 1`. The variance of y is :math:`1 + \eta_\mathrm{core}^2`.
+
+    Parameters
+    ----------
+    n_samples : int
+        Samples.
+    n_core, n_spurious : int
+        Features of either kind; with ``beta`` or ``gamma``, its length counts instead.
+    correlation : float in [0, 1]
+        The probability p that the spurious features go with y and not against it. 0.5 is no
+        correlation at all.
+    eta_core : float >= 0
+        Standard deviation of what the core features do not say about y.
+    eta_spurious : float >= 0
+        Standard deviation of the noise in a spurious feature.
+    beta, gamma : array-like of shape (n_core,) and (n_spurious,), optional
+        Directions, scaled to length 1; random by default. Hand in those of an earlier call to
+        draw another sample of the same problem.
+    coef : bool
+        Whether to return ``beta`` and ``gamma`` as well.
+    random_state : int, RandomState instance or None
+        Decides everything random.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_core + n_spurious)
+        The core features, then the spurious ones.
+    y : ndarray of shape (n_samples,)
+        What to predict.
+    agrees : ndarray of bool, shape (n_samples,)
+        The attribute a: False where the correlation is broken. For evaluation only.
+    beta : ndarray of shape (n_core,)
+        Only with ``coef=True``.
+    gamma : ndarray of shape (n_spurious,)
+        Only with ``coef=True``.
+
+    Raises
+    ------
+    InputError
+        If ``beta`` or ``gamma`` is no vector, or has length 0.
+    ValueError
+        If another parameter is out of its range.
+
+    See Also
+    --------
+    make_spurious_classification : The same features for two classes.
+    spurious_regression_coef : The best linear model of these data.
+
+    Notes
+    -----
+    The model fits what is known to us of the theory of NeuronTune (arXiv 2505.24048, Sec. 4) from a
+    summary; the paper's own may differ in details.
+
+    Examples
+    --------
+    >>> from ntkit.datasets import make_spurious_regression
+    >>> X, y, agrees, beta, gamma = make_spurious_regression(1000, coef=True, random_state=0)
+    >>> X.shape, y.shape, beta.shape, gamma.shape
+    ((1000, 10), (1000,), (5,), (5,))
+    >>> print(round(agrees.mean(), 2))
+    0.96
+
+    Another sample of the same problem, in which the spurious features say nothing about y:
+
+    >>> X_test, y_test, _ = make_spurious_regression(
+    ...     1000, correlation=0.5, beta=beta, gamma=gamma, random_state=1
+    ... )
+    """
+    rng = check_random_state(random_state)
+    beta = _unit("beta", rng.standard_normal(n_core) if beta is None else beta)
+    gamma = _unit("gamma", rng.standard_normal(n_spurious) if gamma is None else gamma)
+    x_core = rng.standard_normal((n_samples, len(beta)))
+    y = x_core @ beta + eta_core * rng.standard_normal(n_samples)
+    x_spurious, agrees = _follow(y, gamma, correlation, eta_spurious, rng)
+    sample = (np.hstack([x_core, x_spurious]), y, agrees)
+    return (*sample, beta, gamma) if coef else sample
+
+
+@validate_params(
+    {**_SAMPLE, "mu": [Interval(Real, 0, None, closed="neither")]},
+    prefer_skip_nested_validation=True,
+)
+def make_spurious_classification(
+    n_samples: int = 100,
+    *,
+    n_core: int = 5,
+    n_spurious: int = 5,
+    correlation: float = 0.95,
+    eta_core: float = 0.6,
+    eta_spurious: float = 0.1,
+    mu: float = 1.0,
+    beta: ArrayLike | None = None,
+    gamma: ArrayLike | None = None,
+    coef: bool = False,
+    random_state: int | np.random.RandomState | None = None,
+) -> tuple[Any, ...]:
+    r"""Draw a problem of two classes with core features, and spurious ones that mostly follow y.
+
+    The samples of :func:`make_spurious_regression` for which y happens to be
+    :math:`-\mu` or :math:`+\mu`, both equally often. The core features come from y, then, as they
+    do under that condition:
+
+    .. math::
+
+        x_\mathrm{core} \mid y \sim N\!\left(
+        \frac{y}{1 + \eta_\mathrm{core}^2}\, \beta,\;
+        I - \frac{1}{1 + \eta_\mathrm{core}^2}\, \beta \beta^\top \right), \qquad
+        x_\mathrm{spu} = (2a - 1)\, \gamma\, y + \varepsilon_\mathrm{spu}.
+
+    Parameters
+    ----------
+    n_samples : int
+        Samples.
+    n_core, n_spurious : int
+        Features of either kind; with ``beta`` or ``gamma``, its length counts instead.
+    correlation : float in [0, 1]
+        The probability p that the spurious features go with the class and not against it. 0.5 is
+        no correlation at all.
+    eta_core : float >= 0
+        Standard deviation of what the core features do not say about y.
+    eta_spurious : float >= 0
+        Standard deviation of the noise in a spurious feature.
+    mu : float > 0
+        Absolute value of y. With :math:`\mu^2 = 1 + \eta_\mathrm{core}^2` all second moments are
+        those of the regression problem, and so is the best linear model.
+    beta, gamma : array-like of shape (n_core,) and (n_spurious,), optional
+        Directions, scaled to length 1; random by default. Hand in those of an earlier call to
+        draw another sample of the same problem.
+    coef : bool
+        Whether to return ``beta`` and ``gamma`` as well.
+    random_state : int, RandomState instance or None
+        Decides everything random.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_core + n_spurious)
+        The core features, then the spurious ones.
+    y : ndarray of int64, shape (n_samples,)
+        The class, -1 or 1; the y of the formulas is ``mu`` times it.
+    agrees : ndarray of bool, shape (n_samples,)
+        The attribute a: False where the correlation is broken. Class and attribute make the four
+        groups. For evaluation only.
+    beta : ndarray of shape (n_core,)
+        Only with ``coef=True``.
+    gamma : ndarray of shape (n_spurious,)
+        Only with ``coef=True``.
+
+    Raises
+    ------
+    InputError
+        If ``beta`` or ``gamma`` is no vector, or has length 0.
+    ValueError
+        If another parameter is out of its range.
+
+    See Also
+    --------
+    make_spurious_regression : The problem that this one is a part of.
+    spurious_regression_coef : The best linear model of these data.
+
+    Notes
+    -----
+    The model fits what is known to us of the theory of NeuronTune (arXiv 2505.24048, Sec. 4) from a
+    summary; the paper's own may differ in details. How the core features come from y is not known
+    to us: to condition the regression problem is our choice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.datasets import make_spurious_classification
+    >>> X, y, agrees = make_spurious_classification(1000, random_state=0)
+    >>> np.unique(y)
+    array([-1,  1])
+
+    The four groups, for :func:`ntkit.metrics.worst_group_accuracy` and the like:
+
+    >>> groups = 2 * (y > 0) + agrees
+    """
+    rng = check_random_state(random_state)
+    beta = _unit("beta", rng.standard_normal(n_core) if beta is None else beta)
+    gamma = _unit("gamma", rng.standard_normal(n_spurious) if gamma is None else gamma)
+    label = rng.choice(np.array([-1, 1], dtype=np.int64), n_samples)
+    noise = rng.standard_normal((n_samples, len(beta)))
+    variance = 1 + eta_core**2
+    along_beta = mu * label / variance + eta_core / np.sqrt(variance) * (noise @ beta)
+    x_core = noise + np.outer(along_beta - noise @ beta, beta)
+    x_spurious, agrees = _follow(mu * label, gamma, correlation, eta_spurious, rng)
+    sample = (np.hstack([x_core, x_spurious]), label, agrees)
+    return (*sample, beta, gamma) if coef else sample
+
+
+@validate_params(
+    {
+        "beta": ["array-like"],
+        "gamma": ["array-like"],
+        **_MODEL,
+        "mu": [Interval(Real, 0, None, closed="neither"), None],
+    },
+    prefer_skip_nested_validation=True,
+)
+def spurious_regression_coef(
+    beta: ArrayLike,
+    gamma: ArrayLike,
+    *,
+    correlation: float = 0.95,
+    eta_core: float = 0.6,
+    eta_spurious: float = 0.1,
+    mu: float | None = None,
+) -> FloatArray:
+    r"""Coefficients of the linear model with the smallest expected squared error.
+
+    What ordinary least squares comes to with many samples of :func:`make_spurious_regression`:
+
+    .. math::
+
+        u_\mathrm{core} = \frac{(1 - q^2)(1 + \eta_\mathrm{core}^2) + \eta_\mathrm{spu}^2}{D}\,
+        \beta, \qquad
+        u_\mathrm{spu} = \frac{q\, \eta_\mathrm{core}^2}{D}\, \gamma, \qquad
+        D = 1 + \eta_\mathrm{core}^2 + \eta_\mathrm{spu}^2 - q^2,
+
+    with :math:`q = 2p - 1`; the intercept is 0. A model that does not lean on the spurious features
+    would have :math:`u_\mathrm{core} = \beta` and :math:`u_\mathrm{spu} = 0`.
+
+    Parameters
+    ----------
+    beta, gamma : array-like of shape (n_core,) and (n_spurious,)
+        Directions, scaled to length 1.
+    correlation, eta_core, eta_spurious : float
+        As there.
+    mu : float > 0, optional
+        For samples of :func:`make_spurious_classification` with that ``mu``, where ``mu * y`` is
+        what to predict.
+
+    Returns
+    -------
+    ndarray of shape (n_core + n_spurious,)
+        Coefficients of the core features, then of the spurious ones.
+
+    Raises
+    ------
+    InputError
+        If ``beta`` or ``gamma`` is no vector, or has length 0; if neither kind of feature has
+        noise and the correlation is never (or always) broken: either alone predicts y then, and
+        the coefficients are not unique.
+    ValueError
+        If another parameter is out of its range.
+
+    Notes
+    -----
+    For any mean square :math:`m = E\,y^2`, with :math:`s = 1 + \eta_\mathrm{core}^2`,
+    :math:`h = \eta_\mathrm{core}^2 s / m` and :math:`g = \eta_\mathrm{spu}^2 / m`, the optimum is
+
+    .. math::
+
+        u_\mathrm{core} = \frac{s\, (1 - q^2 + g)}{(1 + h)(1 + g) - q^2}\, \beta, \qquad
+        u_\mathrm{spu} = \frac{q\, h}{(1 + h)(1 + g) - q^2}\, \gamma.
+
+    The formulas above are this one for :math:`m = s`; with ``mu``, :math:`m = \mu^2`. They are our
+    derivation from the second moments of the model, not the paper's.
+
+    Examples
+    --------
+    >>> from ntkit.datasets import spurious_regression_coef
+    >>> spurious_regression_coef([1.0], [1.0]).round(3)
+    array([0.479, 0.579])
+
+    Where the core features are the cleaner ones, the model leans on them:
+
+    >>> spurious_regression_coef([1.0], [1.0], eta_core=0.1, eta_spurious=0.6).round(3)
+    array([0.986, 0.016])
+    """
+    variance = 1 + eta_core**2
+    mean_square = variance if mu is None else mu**2
+    q = 2 * correlation - 1
+    core_noise = eta_core**2 * variance / mean_square
+    spurious_noise = eta_spurious**2 / mean_square
+    determinant = (1 + core_noise) * (1 + spurious_noise) - q**2
+    if determinant == 0:
+        raise InputError(
+            "The coefficients are not unique: with a correlation of 0 or 1, eta_core or "
+            "eta_spurious must be above 0."
+        )
+    u_core = variance * (1 - q**2 + spurious_noise) / determinant
+    u_spurious = q * core_noise / determinant
+    return np.concatenate([u_core * _unit("beta", beta), u_spurious * _unit("gamma", gamma)])
+
+
+def _unit(name: str, vector: ArrayLike) -> FloatArray:
+    """The vector scaled to length 1."""
+    values = check_array(vector, ensure_2d=False, dtype=np.float64, input_name=name)
+    norm = np.linalg.norm(values)
+    if values.ndim != 1 or norm == 0:
+        raise InputError(f"{name} must be one vector of a length above 0.")
+    return np.asarray(values / norm)
+
+
+def _follow(
+    y: FloatArray,
+    gamma: FloatArray,
+    correlation: float,
+    eta_spurious: float,
+    rng: np.random.RandomState,
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Spurious features that go with y at some samples, against it at the others, and which."""
+    agrees = rng.uniform(size=len(y)) < correlation
+    noise = eta_spurious * rng.standard_normal((len(y), len(gamma)))
+    return np.outer(np.where(agrees, y, -y), gamma) + noise, agrees

@@ -10,6 +10,7 @@ from ntkit._version import __version__
 if TYPE_CHECKING:
     from ntkit._comparison import Candidate
     from ntkit._debias import debias
+    from ntkit._reporting import write_report
     from ntkit._result import DebiasResult
     from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
     from ntkit.extraction import OnnxEmbedder
@@ -26,6 +27,7 @@ __all__ = [
     "OnnxEmbedder",
     "__version__",
     "debias",
+    "write_report",
 ]
 
 # Imported on first use, so that `import ntkit` stays light.
@@ -38,6 +40,7 @@ _HOME = {
     "NeuronTuneClassifierCV": "ntkit.estimators",
     "OnnxEmbedder": "ntkit.extraction",
     "debias": "ntkit._debias",
+    "write_report": "ntkit._reporting",
 }
 
 

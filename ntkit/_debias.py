@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,21 @@ from ntkit._comparison import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit._result import MODEL_FILE, DebiasResult
+from ntkit._reporting import as_samples, report_of_job
+from ntkit._result import MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit._version import __version__
 from ntkit.estimators import BalancedClassifier
-from ntkit.exceptions import InputError
+from ntkit.exceptions import InputError, MissingDependencyError
 from ntkit.export import check_head, random_inputs, save_verified
 from ntkit.extraction import (
     ImagePreprocessing,
     OnnxEmbedder,
     Samples,
     TextPreprocessing,
-    read_samples,
 )
 from ntkit.frozen_model import FrozenModel
+from ntkit.inspection._card import model_card
+from ntkit.inspection._report import Report, report_html
 
 __all__ = ["debias"]
 
@@ -65,6 +67,7 @@ def debias(
     random_state: int = 0,
     force: bool = False,
     verbose: bool = False,
+    command: str | None = None,
 ) -> DebiasResult:
     """Debias a frozen classifier.
 
@@ -87,7 +90,8 @@ def debias(
         set must not have trained the model. The test set is for the table; without one, the
         held-out set serves, and the table says so.
     out : path-like, optional
-        Folder to write: ``debiased.onnx``, ``table.md``, ``result.json``.
+        Folder to write: ``debiased.onnx``, ``report.html`` for people (with the extra ``report``),
+        ``README.md`` (a model card), ``table.md``, ``result.json``.
     method : str, optional
         Name of the candidate to write, as the table shows it ("neurontune" for the paper's
         method), or one of "afr", "jtt", "self", "evals", "leace".
@@ -118,6 +122,8 @@ def debias(
         Replace an existing ``out``.
     verbose : bool
         Show progress bars.
+    command : str, optional
+        How this was started, for the report.
 
     Returns
     -------
@@ -156,7 +162,7 @@ def debias(
         preprocessing or ImagePreprocessing.for_model(model) or TextPreprocessing.for_model(model)
     )
     sets = {
-        name: _samples(data, preprocessing)
+        name: as_samples(data, preprocessing)
         for name, data in (("train", train), ("held-out", heldout), ("test", test))
         if data is not None
     }
@@ -218,7 +224,29 @@ def debias(
         path=folder,
         notes=tuple(notes),
     )
-    return _written(draft, model, inputs, device, force)
+    asked = {
+        **_described(sets),
+        "head written": f"{chosen}{'' if given else ' (the default)'}",
+        "its parameters": _parameters(clf),
+        "chosen by": _chosen_by(method, select),
+        "random_state": str(random_state),
+    }
+
+    def report(result: DebiasResult) -> Report:
+        unseen = comparison.heldout_predictions(settings[chosen]) if test is None else None
+        return report_of_job(
+            result,
+            comparison,
+            sets,
+            original=model,
+            paper=paper,
+            heldout_pred=unseen,
+            asked=asked,
+            device=embedder.device_ if not all(s.embedded for s in sets.values()) else None,
+            command=command,
+        )
+
+    return _written(draft, model, inputs, device, force, report)
 
 
 # -- the steps --------------------------------------------------------------------------------
@@ -233,17 +261,6 @@ def _free_folder(path: str | os.PathLike[str] | None, force: bool) -> Path | Non
     if not out.absolute().parent.is_dir():
         raise InputError(f"The folder {out.absolute().parent} does not exist; make it first.")
     return out
-
-
-def _samples(data: Any, preprocessing: ImagePreprocessing | TextPreprocessing | None) -> Samples:
-    if isinstance(data, Samples):
-        return data
-    if isinstance(data, str | os.PathLike):
-        return read_samples(os.fspath(data), preprocessing=preprocessing)
-    if isinstance(data, tuple) and len(data) in (2, 3):
-        X, y, groups = (*data, None)[:3]
-        return Samples(X, np.asarray(y), None if groups is None else np.asarray(groups))
-    raise InputError("Give each set as a path, Samples, (X, y) or (X, y, groups).")
 
 
 def _with_classes(
@@ -350,6 +367,39 @@ def _provenance(name: str, clf: Any, suppressed: Array, model: FrozenModel) -> d
     }
 
 
+def _described(sets: Mapping[str, Samples]) -> dict[str, str]:
+    """Samples by class and, where known, the number of groups, for each set."""
+    found = {}
+    for name, samples in sets.items():
+        labels, counts = np.unique(samples.y, return_counts=True)
+        shown = [f"{n} {label}" for label, n in zip(labels[:8], counts[:8], strict=True)]
+        more = [f"{len(labels) - 8} more classes"] if len(labels) > 8 else []
+        groups = "" if samples.groups is None else f"; {len(np.unique(samples.groups))} groups"
+        found[f"{name} set"] = f"{len(samples)} samples ({', '.join([*shown, *more])}{groups})"
+    return found
+
+
+def _parameters(clf: Any) -> str:
+    """Parameters that are not the estimator's defaults."""
+    defaults = type(clf)().get_params(deep=False)
+    own = {
+        name: value
+        for name, value in clf.get_params(deep=False).items()
+        if name != "random_state"
+        and isinstance(value, bool | int | float | str)
+        and value != defaults[name]
+    }
+    return ", ".join(f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in own.items())
+
+
+def _chosen_by(method: str | None, select: str | None) -> str:
+    if select is not None:
+        return f"the label-free score {select} on halves of the held-out set"
+    if method is not None:
+        return "you"
+    return "the recipe auto, which looks at errors without group labels"
+
+
 def _some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
     """Inputs to verify on: real ones, where a set holds inputs rather than embeddings."""
     for samples in sets.values():
@@ -362,7 +412,12 @@ def _some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
 
 
 def _written(
-    draft: DebiasResult, original: FrozenModel, X: Any, device: str, force: bool
+    draft: DebiasResult,
+    original: FrozenModel,
+    X: Any,
+    device: str,
+    force: bool,
+    report: Callable[[DebiasResult], Report],
 ) -> DebiasResult:
     """Write and verify in a temporary folder; it takes its name when everything is in it."""
     parent = draft.path.absolute().parent if draft.path else None
@@ -374,9 +429,23 @@ def _written(
         )
         result = replace(draft, verification=check)
         if draft.path is not None:
+            result = _with_pages(result, report(result), original, folder)
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
             (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
             if force and draft.path.exists():
                 os.replace(draft.path, Path(temporary) / "replaced")
             os.replace(folder, draft.path)
+    return result
+
+
+def _with_pages(
+    result: DebiasResult, report: Report, original: FrozenModel, folder: Path
+) -> DebiasResult:
+    """Write the report and the model card."""
+    card = model_card(report, file=MODEL_FILE, inputs=original.describe()["inputs"])
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    try:
+        (folder / REPORT_FILE).write_text(report_html(report), encoding="utf-8")
+    except MissingDependencyError as error:
+        return replace(result, notes=(*result.notes, f"No {REPORT_FILE} was written. {error}"))
     return result

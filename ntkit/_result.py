@@ -14,10 +14,11 @@ from ntkit.export import Verification
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 
-__all__ = ["MODEL_FILE", "DebiasResult"]
+__all__ = ["MODEL_FILE", "REPORT_FILE", "DebiasResult"]
 
 Array = NDArray[Any]
 MODEL_FILE = "debiased.onnx"
+REPORT_FILE = "report.html"
 _SCORE_IN_WORDS = {
     "worst_class_cell_accuracy": "worst class + half the worst class × correctness cell"
 }

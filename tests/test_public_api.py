@@ -84,6 +84,13 @@ PUBLIC = {
         "verify",
         "write_onnx",
     ],
+    "ntkit.inspection": [
+        "GroupAccuracyDisplay",
+        "MaskStabilityDisplay",
+        "NeuronDisplay",
+        "SpuriousnessDisplay",
+        "ThresholdPathDisplay",
+    ],
     "ntkit.datasets": [
         "BenchmarkSamples",
         "IncompleteDataWarning",
@@ -127,7 +134,9 @@ def test_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["estimators", "frozen_model", "extraction", "metrics"])
+@pytest.mark.parametrize(
+    "module", ["estimators", "frozen_model", "extraction", "metrics", "inspection"]
+)
 def test_rooms_load_no_more_than_they_need(module):
     code = (
         f"import ntkit.{module}, sys; "

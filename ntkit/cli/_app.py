@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from ntkit._version import __version__
-from ntkit.cli import bench, debias, demo, doctor, embed, export, fit, inspect, merge, verify
+from ntkit.cli import (
+    bench,
+    debias,
+    demo,
+    doctor,
+    embed,
+    export,
+    fit,
+    inspect,
+    merge,
+    report,
+    verify,
+)
 
 __all__ = ["app", "main"]
 
@@ -22,7 +34,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (debias, demo, inspect, embed, merge, fit, export, verify, doctor):
+for verb in (debias, demo, inspect, embed, merge, fit, export, verify, report, doctor):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
 app.command(  # what follows the benchmark's name is left to it
     name="bench", context_settings={"allow_extra_args": True, "allow_interspersed_args": False}

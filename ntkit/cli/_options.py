@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import wraps
@@ -195,6 +197,12 @@ def named_like(model: FrozenModel, head: LinearHead) -> FrozenModel:
     if model.head is None or len(model.head.classes) != len(head.classes):
         return model
     return model.with_classes(head.classes)
+
+
+def command_line() -> str | None:
+    """How this process was started, if by the command ``ntkit``."""
+    program = Path(sys.argv[0]).name
+    return shlex.join(["ntkit", *sys.argv[1:]]) if program in ("ntkit", "__main__.py") else None
 
 
 def print_json(content: Any) -> None:

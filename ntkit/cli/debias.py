@@ -95,6 +95,7 @@ def command(
         random_state=seed,
         force=force,
         verbose=not quiet,
+        command=o.command_line(),
     )
     if json:
         o.print_json(result.as_dict())

@@ -362,3 +362,27 @@ def test_bench_says_where_the_benchmarks_are(capsys, monkeypatch, tmp_path):
     code, _, err = run(capsys, "bench")
     assert code == 2
     assert "checkout" in err
+
+
+def test_report_on_two_models(capsys, folder, tmp_path):
+    model = FrozenModel.load(folder / "model.onnx")
+    gains = np.ones(model.head.n_neurons)
+    gains[[3, 8]] = 0
+    debiased = tmp_path / "debiased.onnx"
+    model.with_head(model.head.scaled(gains)).save(debiased)
+    page = tmp_path / "report.html"
+    arguments = ["report", folder / "model.onnx", debiased, folder / "test.npz", "-o", page]
+    code, out, err = run(capsys, *arguments, "--quiet")
+    assert code == 0, err
+    assert str(page) in out
+    assert "data:image/webp" in page.read_text(encoding="utf-8")
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert "--force" in err
+    code, out, _ = run(capsys, *arguments, "--force", "--quiet", "--json")
+    assert json.loads(out) == {"report": str(page)}
+    code, _, err = run(
+        capsys, "report", folder / "model.onnx", debiased, tmp_path / "no", "-o", page
+    )
+    assert code == 2
+    assert "does not exist" in err or "exists" in err

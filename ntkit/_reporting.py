@@ -1,0 +1,341 @@
+"""The report and the model card of a job, or of two models and a labelled sample."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ntkit._comparison import Comparison
+from ntkit._result import DebiasResult
+from ntkit._version import __version__
+from ntkit.exceptions import InputError
+from ntkit.extraction import (
+    ImagePreprocessing,
+    OnnxEmbedder,
+    Samples,
+    TextPreprocessing,
+    read_samples,
+)
+from ntkit.extraction._store_samples import fingerprint
+from ntkit.frozen_model import FrozenModel
+from ntkit.head import LinearHead
+from ntkit.inspection._report import Report, Shown, report_html
+from ntkit.spuriousness import spuriousness_scores
+
+__all__ = ["as_samples", "report_of_job", "report_of_models", "write_report"]
+
+Array = NDArray[Any]
+_PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
+
+
+def report_of_job(
+    result: DebiasResult,
+    comparison: Comparison,
+    samples: Mapping[str, Samples],
+    *,
+    original: FrozenModel,
+    paper: Any,
+    heldout_pred: Array | None,
+    asked: Mapping[str, str],
+    device: str | None,
+    command: str | None,
+) -> Report:
+    """Put together what a reader of :func:`ntkit.debias`'s result should see.
+
+    Parameters
+    ----------
+    result : DebiasResult
+        What it did.
+    comparison : Comparison
+        The data, standardised, and the original head.
+    samples : mapping of str to Samples
+        "train", "held-out" and perhaps "test".
+    original : FrozenModel
+        The model given.
+    paper : NeuronTuneClassifier
+        The candidate whose scores are shown where the chosen one has none.
+    heldout_pred : ndarray, optional
+        Predictions of the chosen candidate on halves it has not seen; without a test set.
+    asked : mapping of str to str
+        What was asked for.
+    device : str, optional
+        Where embeddings were computed.
+    command : str, optional
+        How the job was started.
+
+    Returns
+    -------
+    Report
+    """
+    clf, held, original_head = result.estimator, comparison.heldout, comparison.original
+    shown = comparison.test if comparison.test is not None else held
+    seen = samples["test" if comparison.test is not None else "held-out"]
+    scored = clf if hasattr(clf, "spuriousness_scores_") else paper
+    silenced = np.zeros(held.Z.shape[1], dtype=bool)
+    silenced[result.suppressed] = True
+    after = clf.head_.predict(shown.Z) if heldout_pred is None else heldout_pred
+    return Report(
+        title=_name(original),
+        sentences=[result.verdict(), *result.notes],
+        asked=asked,
+        candidates=[asdict(c) for c in result.candidates],
+        evaluated_on=result.evaluated_on,
+        shown=Shown(shown.y, original_head.predict(shown.Z), after, shown.groups, seen.X, seen.ids),
+        Z=held.Z,
+        neurons_on=Shown(
+            held.y,
+            original_head.predict(held.Z),
+            clf.head_.predict(held.Z),
+            held.groups,
+            samples["held-out"].X,
+            samples["held-out"].ids,
+        ),
+        scores=scored.spuriousness_scores_,
+        scores_of="Scores are for the held-out set, in standard deviations of each neuron.",
+        classes=scored.classes_,
+        silenced=silenced,
+        threshold=scored.threshold if silenced.any() else None,
+        facts=_facts(original, result.model, samples, device),
+        commands=[command] if command else [],
+    )
+
+
+def report_of_models(
+    original: FrozenModel,
+    debiased: FrozenModel,
+    samples: Samples,
+    *,
+    embedder: OnnxEmbedder | None,
+    record: Mapping[str, Any] | None = None,
+    command: str | None = None,
+) -> Report:
+    """Compare two models on a labelled sample: the second one has another head.
+
+    Parameters
+    ----------
+    original, debiased : FrozenModel
+        The models; their embedding is the same.
+    samples : Samples
+        Labelled samples that trained neither.
+    embedder : OnnxEmbedder or None
+        Computes embeddings of the original model; None where the samples are embeddings.
+    record : mapping, optional
+        Content of a ``result.json``, for the candidates and the notes.
+    command : str, optional
+        How this was started.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    InputError
+        If a model has no head, or the heads do not fit each other or the labels.
+    """
+    before, after = _head(original, samples), _head(debiased, samples)
+    if before.n_neurons != after.n_neurons:
+        raise InputError(
+            f"The models' heads read {before.n_neurons} and {after.n_neurons} neurons; give a "
+            "model and the same model with another head."
+        )
+    Z = samples.X if embedder is None else embedder.transform(samples.X)
+    scale = Z.std(axis=0, dtype=np.float64)
+    predictions = before.predict(Z), after.predict(Z)
+    scores = spuriousness_scores(
+        Z, samples.y, predictions[0] != samples.y, before.classes, standardize=True
+    )
+    silenced = _silenced(before, after) & (scale > 0)
+    record = record or {}
+    shown = Shown(samples.y, *predictions, samples.groups, samples.X, samples.ids)
+    return Report(
+        title=_name(original),
+        sentences=[*filter(None, [record.get("verdict"), *record.get("notes", [])])],
+        asked=_provenance(debiased),
+        candidates=record.get("candidates", []),
+        evaluated_on="samples given",
+        shown=shown,
+        Z=Z,
+        neurons_on=shown,
+        scores=scores,
+        scores_of="Scores are for the samples given, in standard deviations of each neuron.",
+        classes=before.classes,
+        silenced=silenced,
+        threshold=None,
+        facts=_facts(
+            original, debiased, {"samples": samples}, embedder.device_ if embedder else None
+        ),
+        commands=[command] if command else [],
+    )
+
+
+def write_report(
+    original: FrozenModel | str | os.PathLike[str],
+    debiased: FrozenModel | str | os.PathLike[str],
+    data: Any,
+    out: str | os.PathLike[str],
+    *,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    device: str = "auto",
+    batch_size: int | str | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    command: str | None = None,
+) -> Path:
+    """Write a report on two models that differ in their head, on samples of your own.
+
+    :func:`ntkit.debias` writes one by itself. This is for other samples, later, or for models that
+    were made in another way. A ``result.json`` beside the second model adds the candidates that
+    were compared.
+
+    Parameters
+    ----------
+    original, debiased : FrozenModel or path-like
+        The models.
+    data : path-like, Samples, or (X, y) or (X, y, groups)
+        Labelled samples, which trained neither; groups are for the figures only.
+    out : path-like
+        HTML file to write: self-contained, without any external request.
+    preprocessing : ImagePreprocessing or TextPreprocessing, optional
+        As in :func:`ntkit.debias`.
+    device, batch_size
+        As in :class:`~ntkit.OnnxEmbedder`.
+    force : bool
+        Replace an existing file.
+    verbose : bool
+        Show a progress bar.
+    command : str, optional
+        How this was started, for the report.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If data and models do not fit together, or the file exists.
+    MissingDependencyError
+        If the package jinja2 is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, write_report
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> d = load_marked_digits()
+    >>> model = FrozenModel.load(marked_digits_model_path())
+    >>> Z = OnnxEmbedder(model, device="cpu").transform(d.X_train)
+    >>> clf = NeuronTuneClassifier(max_suppressed=0.3, standardize=True, head=model.head)
+    >>> debiased = model.with_head(clf.fit(Z, d.y_train).head_)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     data = (d.X_test, d.y_test, d.groups_test)
+    ...     page = write_report(model, debiased, data, Path(folder) / "report.html", device="cpu")
+    ...     page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    True
+    """
+    path = Path(out)
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
+    first, second = (
+        m if isinstance(m, FrozenModel) else FrozenModel.load(m) for m in (original, debiased)
+    )
+    preprocessing = (
+        preprocessing or ImagePreprocessing.for_model(first) or TextPreprocessing.for_model(first)
+    )
+    samples = as_samples(data, preprocessing)
+    embedder = None
+    if not samples.embedded:
+        embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)
+    report = report_of_models(
+        first, second, samples, embedder=embedder, record=_record(second), command=command
+    )
+    page = report_html(report)
+    temporary = path.with_name(f".{path.name}")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
+    return path
+
+
+def _record(model: FrozenModel) -> dict[str, Any]:
+    """The ``result.json`` beside a model, if it is about this model."""
+    if model.path is None:
+        return {}
+    try:
+        found = json.loads(model.path.with_name("result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    about_it = isinstance(found, dict) and Path(str(found.get("model"))).name == model.path.name
+    return found if about_it else {}
+
+
+def as_samples(data: Any, preprocessing: ImagePreprocessing | TextPreprocessing | None) -> Samples:
+    """Take a path, Samples, (X, y) or (X, y, groups) as samples."""
+    if isinstance(data, Samples):
+        return data
+    if isinstance(data, str | os.PathLike):
+        return read_samples(os.fspath(data), preprocessing=preprocessing)
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        X, y, groups = (*data, None)[:3]
+        return Samples(X, np.asarray(y), None if groups is None else np.asarray(groups))
+    raise InputError("Give each set as a path, Samples, (X, y) or (X, y, groups).")
+
+
+def _head(model: FrozenModel, samples: Samples) -> LinearHead:
+    head = model.matched_to(samples.y).head
+    if head is None:
+        raise InputError(f"{_name(model)} has no linear head; a report compares two heads.")
+    return head
+
+
+def _silenced(before: LinearHead, after: LinearHead) -> Array:
+    """Neurons that the first head uses and the second does not."""
+    return np.asarray((before.coef != 0).any(axis=0) & (after.coef == 0).all(axis=0))
+
+
+def _name(model: FrozenModel) -> str:
+    return model.path.name if model.path is not None else "a model in memory"
+
+
+def _provenance(model: FrozenModel) -> dict[str, str]:
+    """What ntkit wrote into a model about how its head was made."""
+    named = {"ntkit.method": "method", "ntkit.parameters": "parameters", "ntkit.version": "ntkit"}
+    found = {label: model.metadata[k] for k, label in named.items() if k in model.metadata}
+    return found or {"the second model": "was not written by ntkit"}
+
+
+def _facts(
+    original: FrozenModel,
+    debiased: FrozenModel,
+    samples: Mapping[str, Samples],
+    device: str | None,
+) -> dict[str, str]:
+    facts = {
+        "original model": f"{_name(original)}, sha256 {original.sha256()}",
+        "model written": f"sha256 {debiased.sha256()}",
+    }
+    for name, part in samples.items():
+        facts[f"{name} data"] = f"{len(part)} samples, fingerprint {fingerprint(part)}"
+    versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
+    versions.append(f"ONNX Runtime {onnxruntime.__version__}")
+    return facts | {
+        "embeddings computed on": device or "given as they are",
+        "versions": f"ntkit {__version__}, Python {platform.python_version()}, "
+        f"{', '.join(versions)}",
+    }

@@ -1,0 +1,51 @@
+"""ntkit report: what changed from one model to the other, as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntkit._reporting import write_report
+from ntkit.cli import _options as o
+from ntkit.frozen_model import FrozenModel
+
+
+@o.with_options
+def command(
+    original: o.Model,
+    debiased: Annotated[Path, typer.Argument(help="The same model with another head.")],
+    data: Annotated[Path, typer.Argument(help="DATA: labelled samples that trained neither.")],
+    out: o.Out,
+    *,
+    model_options: o.ModelOptions,
+    data_options: o.DataOptions,
+    device: o.Device = "auto",
+    batch_size: o.BatchSize = None,
+    force: o.Force = False,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+) -> None:
+    """Write a report on two models that differ in their head: who gained, who lost, which neurons.
+
+    ntkit debias writes one by itself; this is for other samples, or for models made otherwise.
+
+    Example: ntkit report classifier.onnx debiased.onnx images/test -o report.html
+    """
+    frozen = model_options.load(original)
+    page = write_report(
+        frozen,
+        FrozenModel.load(debiased),
+        data_options.read(data, frozen),
+        out,
+        device=device,
+        batch_size=o.batch_size_of(batch_size),
+        force=force,
+        verbose=not quiet,
+        command=o.command_line(),
+    )
+    if json:
+        o.print_json({"report": str(page)})
+    else:
+        typer.echo(f"Written: {page}")

@@ -1,0 +1,381 @@
+"""Picture of the accuracy of each group, before and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.utils.validation import check_is_fitted
+
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.inspection._fitted import check_samples
+from ntkit.inspection._matplotlib import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    axes_for,
+    font_size,
+    headroom,
+    label_axes,
+    percent,
+    require_matplotlib,
+    short,
+    show_legend,
+    width_of,
+)
+from ntkit.metrics import GroupReport, ReportRow, group_report
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["GroupAccuracyDisplay"]
+
+
+class GroupAccuracyDisplay:
+    """Accuracy of each group with its bootstrap interval, perhaps before and after.
+
+    A row for each group, with the number of its samples; the worst group is a diamond, before and
+    after for itself, since they may be two different groups. Of many groups the worst ones are
+    drawn, worst first.
+
+    Make it with :meth:`from_predictions` or :meth:`from_estimator`; the parameter is kept as an
+    attribute.
+
+    Parameters
+    ----------
+    report : GroupReport
+        From :func:`ntkit.metrics.group_report` with group labels.
+
+    Attributes
+    ----------
+    shown_ : list of ReportRow
+        The rows of the report that are drawn, from top to bottom.
+    ax_ : matplotlib Axes
+        Where it is drawn.
+    figure_ : matplotlib Figure
+        The figure of ``ax_``.
+    after_, before_ : matplotlib ErrorbarContainer
+        Accuracies and intervals, top to bottom; ``before_`` is None where nothing is compared.
+    worst_after_, worst_before_ : matplotlib Line2D
+        Marks of the worst group, where it is among the groups drawn; else None.
+
+    See Also
+    --------
+    ntkit.metrics.group_report : The same figures as a table, and how the intervals are found.
+
+    Examples
+    --------
+    >>> from ntkit.inspection import GroupAccuracyDisplay
+    >>> display = GroupAccuracyDisplay.from_predictions(
+    ...     [0, 0, 0, 1, 1, 1],
+    ...     [0, 0, 1, 1, 1, 1],
+    ...     groups=["0 on land", "0 at sea", "0 at sea", "1 on land", "1 at sea", "1 at sea"],
+    ...     y_pred_before=[0, 1, 1, 1, 1, 0],
+    ... )
+    >>> display.report.worst_group.which, display.report.worst_group.accuracy
+    ('0 at sea', 0.5)
+    """
+
+    def __init__(self, report: GroupReport) -> None:
+        self.report = report
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        groups: ArrayLike,
+        before: Any = "auto",
+        confidence: float = 0.95,
+        n_resamples: int = 1000,
+        random_state: Any = 0,
+        ax: Axes | None = None,
+        max_groups: int = 12,
+    ) -> GroupAccuracyDisplay:
+        """Draw the accuracies of a fitted classifier.
+
+        Parameters
+        ----------
+        estimator : estimator or LinearHead
+            Fitted classifier.
+        X : array-like of shape (N, D)
+            Embeddings of an evaluation set.
+        y : array-like of shape (N,)
+            Class labels.
+        groups : array-like of shape (N,)
+            Group labels; they are for evaluation.
+        before : "auto", LinearHead, estimator or None, default="auto"
+            What to compare with. "auto" is the original head ``erm_head_`` that the estimator
+            started from, where it has one; None compares with nothing.
+        confidence : float, default=0.95
+            Coverage of the intervals.
+        n_resamples : int, default=1000
+            Bootstrap resamples.
+        random_state : int, RandomState instance or None, default=0
+            Decides the resamples.
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+        max_groups : int, default=12
+            Most groups drawn; of more, the worst are.
+
+        Returns
+        -------
+        GroupAccuracyDisplay
+            Drawn.
+
+        Raises
+        ------
+        InputError
+            If there are no group labels, lengths differ, or something given cannot predict.
+        NotFittedError
+            If an estimator is not fitted.
+        MissingDependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkit import NeuronTuneClassifier
+        >>> from ntkit.inspection import GroupAccuracyDisplay
+        >>> rng = np.random.default_rng(0)
+        >>> y = rng.integers(0, 2, 400)
+        >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark
+        >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+        >>> clf = NeuronTuneClassifier(threshold=0.5, standardize=True, random_state=0).fit(X, y)
+        >>> display = GroupAccuracyDisplay.from_estimator(clf, X, y, groups=2 * y + mark)
+        >>> worst = display.report.worst_group
+        >>> worst.accuracy > worst.accuracy_before
+        True
+        """
+        caller = f"{cls.__name__}.from_estimator"
+        require_matplotlib(caller)
+        if isinstance(before, str):
+            if before != "auto":
+                raise InputError(
+                    f'before must be "auto", a head, an estimator or None; got {before!r}.'
+                )
+            _check_predicts(estimator, caller)
+            before = getattr(estimator, "erm_head_", None)
+        return cls.from_predictions(
+            y,
+            _predicted(estimator, X, y, caller),
+            groups=groups,
+            y_pred_before=None if before is None else _predicted(before, X, y, caller),
+            confidence=confidence,
+            n_resamples=n_resamples,
+            random_state=random_state,
+            ax=ax,
+            max_groups=max_groups,
+        )
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        groups: ArrayLike,
+        y_pred_before: ArrayLike | None = None,
+        confidence: float = 0.95,
+        n_resamples: int = 1000,
+        random_state: Any = 0,
+        ax: Axes | None = None,
+        max_groups: int = 12,
+    ) -> GroupAccuracyDisplay:
+        """Draw the accuracies of predictions.
+
+        Parameters
+        ----------
+        y_true, y_pred : array-like of shape (N,)
+            True and predicted classes.
+        groups : array-like of shape (N,)
+            Group labels.
+        y_pred_before : array-like of shape (N,), optional
+            Predictions to compare with, such as the original model's.
+        confidence : float, default=0.95
+            Coverage of the intervals.
+        n_resamples : int, default=1000
+            Bootstrap resamples.
+        random_state : int, RandomState instance or None, default=0
+            Decides the resamples.
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+        max_groups : int, default=12
+            Most groups drawn; of more, the worst are.
+
+        Returns
+        -------
+        GroupAccuracyDisplay
+            Drawn.
+
+        Raises
+        ------
+        InputError
+            If there are no group labels, lengths differ, labels are missing, or ``confidence``
+            or ``n_resamples`` is out of range.
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        require_matplotlib(f"{cls.__name__}.from_predictions")
+        if groups is None:
+            raise InputError(f"{cls.__name__} needs group labels; pass groups, one per sample.")
+        report = group_report(
+            y_true,
+            y_pred,
+            groups=groups,
+            y_pred_before=y_pred_before,
+            confidence=confidence,
+            n_resamples=n_resamples,
+            random_state=random_state,
+        )
+        return cls(report).plot(ax, max_groups=max_groups)
+
+    def plot(self, ax: Axes | None = None, *, max_groups: int = 12) -> GroupAccuracyDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+        max_groups : int, default=12
+            Most groups drawn; of more, the worst are.
+
+        Returns
+        -------
+        GroupAccuracyDisplay
+            Itself.
+
+        Raises
+        ------
+        InputError
+            If the report is without group labels.
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        if not self.report.grouped:
+            raise InputError("The report was made without group labels; pass it groups.")
+        self.ax_ = ax = axes_for(ax, f"{type(self).__name__}.plot")
+        self.figure_ = ax.figure
+        rows = [row for row in self.report.rows if row.kind == "group"]
+        self.shown_ = _worst(rows, max_groups)
+        compared = rows[0].accuracy_before is not None
+        self.before_ = self.worst_before_ = None
+        if compared:
+            self.before_ = _errorbar(ax, self.shown_, GREY, before=True)
+            self.worst_before_ = _diamond(ax, rows, self.shown_, before=True)
+        self.after_ = _errorbar(ax, self.shown_, BLUE, offset=0.16 if compared else 0.0)
+        self.worst_after_ = _diamond(ax, rows, self.shown_, offset=0.16 if compared else 0.0)
+        self._label(ax, len(rows))
+        return self
+
+    def _label(self, ax: Axes, n_groups: int) -> None:
+        from matplotlib.lines import Line2D
+        from matplotlib.ticker import MaxNLocator
+
+        n, worst = len(self.shown_), self.report.worst_group
+        title = f"worst group: {_percent(worst.accuracy)}"
+        if worst.accuracy_before is not None:
+            title = f"worst group: {_percent(worst.accuracy_before)} → {_percent(worst.accuracy)}"
+        if n < n_groups:
+            title += f" ({n} worst of {n_groups} groups)"
+        coverage = f"{100 * self.report.confidence:g} % interval"
+        label_axes(ax, xlabel=f"accuracy, {coverage}", title=title)
+        letters = int(np.clip(6 * width_of(ax), 16, 40))
+        ax.set_yticks(
+            range(n), [f"{short(row.label, letters)}  ({row.count})" for row in self.shown_]
+        )
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        ax.xaxis.set_major_formatter(percent)
+        ax.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
+        ax.set_axisbelow(True)
+        ax.tick_params(axis="y", length=0)
+        ax.set_ylim(n - 0.5, -0.5)
+        headroom(ax, 1)
+        entries = [("o", BLUE, BLUE, "accuracy"), ("D", VERMILLION, VERMILLION, "worst group")]
+        if self.before_ is not None:
+            entries[:1] = [("o", GREY, "white", "before"), ("o", BLUE, BLUE, "after")]
+        handles = [
+            Line2D(
+                [], [], linestyle="none", marker=m, color=color, markerfacecolor=face, label=text
+            )
+            for m, color, face, text in entries
+        ]
+        show_legend(ax, handles, "upper left", ncols=3)
+
+
+def _worst(rows: list[ReportRow], most: int) -> list[ReportRow]:
+    """All in their order, or those of the smallest accuracies, smallest first."""
+    if len(rows) <= most:
+        return rows
+    return sorted(rows, key=lambda row: row.accuracy)[: max(1, most)]
+
+
+def _figures(row: ReportRow, before: bool) -> tuple[float, float, float]:
+    """Accuracy and the ends of its interval."""
+    if before:
+        return row.accuracy_before, *row.interval_before  # type: ignore[misc]
+    return row.accuracy, *row.interval
+
+
+def _errorbar(
+    ax: Axes, rows: list[ReportRow], color: str, *, before: bool = False, offset: float = -0.16
+) -> Any:
+    accuracy, low, high = np.array([_figures(row, before) for row in rows]).T
+    return ax.errorbar(
+        accuracy,
+        np.arange(len(rows)) + offset,
+        # A percentile interval may end a rounding short of the observed value.
+        xerr=np.maximum(0, [accuracy - low, high - accuracy]),
+        fmt="o",
+        color=color,
+        markerfacecolor="white" if before else color,
+        markersize=font_size(ax) * 0.65,
+        elinewidth=1.4,
+        capsize=0,
+    )
+
+
+def _diamond(
+    ax: Axes,
+    rows: list[ReportRow],
+    shown: list[ReportRow],
+    *,
+    before: bool = False,
+    offset: float = -0.16,
+) -> Any:
+    """Mark the worst of all rows where it is shown."""
+    worst = min(rows, key=lambda row: _figures(row, before)[0])
+    if worst not in shown:
+        return None
+    (mark,) = ax.plot(
+        _figures(worst, before)[0],
+        shown.index(worst) + offset,
+        "D",
+        color=VERMILLION,
+        markerfacecolor="white" if before else VERMILLION,
+        markersize=font_size(ax) * 0.9,
+        zorder=4,
+    )
+    return mark
+
+
+def _check_predicts(model: Any, caller: str) -> None:
+    if not hasattr(model, "predict"):
+        raise InputError(f"{caller} needs classifiers or heads; got {type(model).__name__}.")
+    if not isinstance(model, LinearHead):
+        check_is_fitted(model)
+
+
+def _predicted(model: Any, X: ArrayLike, y: ArrayLike, caller: str) -> Any:
+    _check_predicts(model, caller)
+    if isinstance(model, LinearHead):
+        return model.predict(check_samples(X, y, model)[0])
+    return model.predict(X)
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"

@@ -1,0 +1,395 @@
+"""Picture of one neuron: its activations where the head was right and where it was wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ntkit.exceptions import InputError
+from ntkit.inspection._fitted import (
+    check_samples,
+    neuron_index,
+    neuron_names_of,
+    original_head_of,
+)
+from ntkit.inspection._matplotlib import (
+    BLACK,
+    BLUE,
+    GREY,
+    VERMILLION,
+    axes_for,
+    font_size,
+    headroom,
+    label_axes,
+    require_matplotlib,
+    short,
+    show_legend,
+)
+from ntkit.metrics._checks import check_predictions
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["NeuronDisplay"]
+
+Array = NDArray[Any]
+_HEIGHT = 0.42  # of the highest bar; rows are 1 apart
+
+
+@dataclass(frozen=True)
+class ClassActivations:
+    """Activations of a neuron over the samples of one class.
+
+    Attributes
+    ----------
+    label : object
+        The class.
+    correct, misclassified : ndarray of shape (n,)
+        Activations on the samples the head got right and wrong.
+    """
+
+    label: Any
+    correct: Array
+    misclassified: Array
+
+    @property
+    def medians(self) -> tuple[float, float]:
+        """Median of the correct and of the misclassified ones; NaN where there are none."""
+        sides = (self.correct, self.misclassified)
+        correct, wrong = (float(np.median(side)) if len(side) else np.nan for side in sides)
+        return correct, wrong
+
+    @property
+    def score(self) -> float:
+        """Spuriousness score: median of the misclassified minus median of the correct ones."""
+        correct, wrong = self.medians
+        return wrong - correct
+
+
+class NeuronDisplay:
+    r"""Activations of one neuron on correctly classified and on misclassified samples.
+
+    A row for each class: upwards the correctly classified samples, downwards the misclassified
+    ones, as histograms with the same bins and the same scale for all, so that areas are shares of
+    the samples of a side. The two medians are marked; the step from the first to the second is
+    the spuriousness score :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)`
+    (arXiv 2505.24048, Sec. 4), in units of the activation.
+
+    Make it with :meth:`from_estimator` or :meth:`from_predictions`; the parameters are kept as
+    attributes.
+
+    Parameters
+    ----------
+    activations : ndarray of shape (N,)
+        Activation of the neuron on each sample.
+    y_true, y_pred : ndarray of shape (N,)
+        True classes, and what the original head predicts.
+    name : str, default=""
+        Name of the neuron, for the title.
+
+    Attributes
+    ----------
+    by_class : list of ClassActivations
+        Each class's ``label``, activations ``correct`` and ``misclassified``, ``medians`` and
+        ``score``, in the order of the labels.
+    shown_ : list of ClassActivations
+        Those that are drawn, from top to bottom.
+    ax_ : matplotlib Axes
+        Where it is drawn.
+    figure_ : matplotlib Figure
+        The figure of ``ax_``.
+    histograms_ : list of (StepPatch or None, StepPatch or None)
+        Of the correct and the misclassified samples of each class shown.
+    medians_ : list of (Line2D or None, Line2D or None)
+        The marks of their medians.
+
+    See Also
+    --------
+    SpuriousnessDisplay : The scores of all neurons.
+
+    Examples
+    --------
+    >>> from ntkit.inspection import NeuronDisplay
+    >>> display = NeuronDisplay.from_predictions(
+    ...     [0.1, 0.3, 2.0, 0.2, 1.9, 2.1], ["cat"] * 3 + ["dog"] * 3,
+    ...     ["cat", "cat", "dog", "cat", "dog", "dog"], name="3",
+    ... )
+    >>> [(part.label, round(part.score, 2)) for part in display.by_class]
+    [('cat', 1.8), ('dog', -1.8)]
+    """
+
+    def __init__(self, activations: Array, y_true: Array, y_pred: Array, *, name: str = "") -> None:
+        self.activations = activations
+        self.y_true = y_true
+        self.y_pred = y_pred
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        *,
+        neuron: int | str,
+        ax: Axes | None = None,
+        max_classes: int = 4,
+        bins: int = 24,
+    ) -> NeuronDisplay:
+        """Draw a neuron, with outcomes by the head that a fitted estimator started from.
+
+        Parameters
+        ----------
+        estimator : estimator with ``erm_head_``
+            Fitted: a NeuronTuneClassifier, a search over it, or any other that starts from an
+            original head.
+        X : array-like of shape (N, D)
+            Embeddings, best those the original head was not fitted on. On the identification set
+            ``X_val`` that was passed to ``fit``, the steps are the estimator's own scores (with
+            its default statistic, in the first round).
+        y : array-like of shape (N,)
+            Class labels.
+        neuron : int or str
+            Column of the neuron, or its name where the estimator was fitted on named columns.
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+        max_classes : int, default=4
+            Most classes drawn; of more, those with the most misclassified samples are.
+        bins : int, default=24
+            Bins from the smallest to the largest activation shown.
+
+        Returns
+        -------
+        NeuronDisplay
+            Drawn.
+
+        Raises
+        ------
+        InputError
+            If there is no such neuron, the estimator keeps no original head, or the samples do
+            not fit it.
+        NotFittedError
+            If the estimator is not fitted.
+        MissingDependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkit import NeuronTuneClassifier
+        >>> from ntkit.inspection import NeuronDisplay
+        >>> rng = np.random.default_rng(0)
+        >>> y = rng.integers(0, 2, 400)
+        >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark
+        >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+        >>> clf = NeuronTuneClassifier(threshold=0.5, standardize=True, random_state=0)
+        >>> display = NeuronDisplay.from_estimator(clf.fit(X, y), X, y, neuron=1)
+        >>> [part.score for part in display.by_class]  # the mark makes class 0 look like class 1
+        [2.0, -2.0]
+        """
+        caller = f"{cls.__name__}.from_estimator"
+        require_matplotlib(caller)
+        head = original_head_of(estimator, caller)
+        Z, labels = check_samples(X, y, head)
+        names = neuron_names_of(estimator)
+        i = neuron_index(neuron, head.n_neurons, names)
+        lost = getattr(estimator, "suppressed_", None)
+        name = str(i) if names is None else names[i]
+        return cls(
+            Z[:, i],
+            labels,
+            head.predict(Z),
+            name=f"{name} (suppressed)" if lost is not None and lost[i] else name,
+        ).plot(ax, max_classes=max_classes, bins=bins)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        activations: ArrayLike,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        name: str = "",
+        ax: Axes | None = None,
+        max_classes: int = 4,
+        bins: int = 24,
+    ) -> NeuronDisplay:
+        """Draw a neuron from its activations and the predictions of the original head.
+
+        Parameters
+        ----------
+        activations : array-like of shape (N,)
+            Activation on each sample, such as one column of the embeddings.
+        y_true, y_pred : array-like of shape (N,)
+            True classes, and predictions, best from a head that was not fitted on these samples.
+        name : str, default=""
+            Name of the neuron, for the title.
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+        max_classes : int, default=4
+            Most classes drawn; of more, those with the most misclassified samples are.
+        bins : int, default=24
+            Bins from the smallest to the largest activation shown.
+
+        Returns
+        -------
+        NeuronDisplay
+            Drawn.
+
+        Raises
+        ------
+        InputError
+            If lengths differ, labels are missing or activations are not numbers.
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        require_matplotlib(f"{cls.__name__}.from_predictions")
+        y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
+        values = np.asarray(activations)
+        if values.shape != y_true.shape:
+            raise InputError(
+                f"activations must have shape ({len(y_true)},), one for each label of y_true; "
+                f"got {values.shape}."
+            )
+        if values.dtype.kind not in "fiub" or not np.isfinite(values).all():
+            raise InputError("activations must be finite numbers.")
+        return cls(values, y_true, y_pred, name=name).plot(ax, max_classes=max_classes, bins=bins)
+
+    @property
+    def by_class(self) -> list[ClassActivations]:
+        """Activations of each class, in the order of the labels."""
+        right = self.y_pred == self.y_true
+        own = [(label, self.y_true == label) for label in np.unique(self.y_true)]
+        return [
+            ClassActivations(
+                label.item(), self.activations[mine & right], self.activations[mine & ~right]
+            )
+            for label, mine in own
+        ]
+
+    def plot(
+        self, ax: Axes | None = None, *, max_classes: int = 4, bins: int = 24
+    ) -> NeuronDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+        max_classes : int, default=4
+            Most classes drawn; of more, those with the most misclassified samples are.
+        bins : int, default=24
+            Bins from the smallest to the largest activation shown.
+
+        Returns
+        -------
+        NeuronDisplay
+            Itself.
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        self.ax_ = ax = axes_for(ax, f"{type(self).__name__}.plot")
+        self.figure_ = ax.figure
+        parts = self.by_class
+        self.shown_ = _most_errors(parts, max_classes)
+        edges, shares = _histograms(self.shown_, bins)
+        scale = _HEIGHT / max(float(side.max()) for sides in shares for side in sides)
+        self.histograms_, self.medians_ = list[Any](), list[Any]()
+        for row, (part, sides) in enumerate(zip(self.shown_, shares, strict=True)):
+            self._draw_row(ax, row, part, edges, [scale * side for side in sides])
+        self._label(ax, len(parts))
+        return self
+
+    def _draw_row(
+        self, ax: Axes, row: int, part: ClassActivations, edges: Array, heights: list[Array]
+    ) -> None:
+        ax.axhline(row, color=GREY, linewidth=0.5, zorder=1)
+        patches, marks = list[Any](), list[Any]()
+        sides = (part.correct, part.misclassified)
+        for side, height, median, color, up in zip(
+            sides, heights, part.medians, (BLUE, VERMILLION), (-1, 1), strict=True
+        ):
+            if not len(side):  # the axis points down: rows are numbered from the top
+                patches.append(None)
+                marks.append(None)
+                continue
+            patches.append(
+                ax.stairs(row + up * height, edges, baseline=row, fill=True, color=color, alpha=0.6)
+            )
+            marks += ax.plot(
+                [median, median], [row, row + up * _HEIGHT], color=color, linewidth=2, zorder=3
+            )
+        self.histograms_.append(tuple(patches))
+        self.medians_.append(tuple(marks))
+        text = "no errors" if len(part.correct) else "none correct"
+        if all(map(len, sides)):
+            text = f"δ = {part.score:+.3g}".replace("-", "−") if part.score else "δ = 0"
+            ax.plot(
+                part.medians,
+                [row, row],
+                color=BLACK,
+                linewidth=1.6,
+                marker=">" if part.score >= 0 else "<",
+                markevery=[1],
+                markersize=5,
+                zorder=4,
+            )
+        ax.annotate(
+            text,
+            (1, row - 0.25),
+            xycoords=ax.get_yaxis_transform(),
+            ha="right",
+            va="center",
+            fontsize=font_size(ax),
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1},
+            zorder=5,
+        )
+
+    def _label(self, ax: Axes, n_classes: int) -> None:
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import Patch
+
+        n = len(self.shown_)
+        title = f"neuron {short(self.name, 36)}" if self.name else ""
+        if n < n_classes:
+            title += f"{': ' if title else ''}{n} of {n_classes} classes, most errors first"
+        label_axes(ax, xlabel="activation", title=title)
+        ax.set_yticks(
+            range(n),
+            [
+                f"{short(p.label, 18)}\n{len(p.correct)} right\n{len(p.misclassified)} wrong"
+                for p in self.shown_
+            ],
+        )
+        ax.tick_params(axis="y", length=0)
+        ax.spines["left"].set_visible(False)
+        ax.set_ylim(n - 0.5, -0.5)
+        headroom(ax, 1)
+        handles = [
+            Patch(color=BLUE, alpha=0.6, label="correct"),
+            Patch(color=VERMILLION, alpha=0.6, label="misclassified"),
+            Line2D([], [], color=BLACK, linewidth=1.6, label="medians, step δ"),
+        ]
+        show_legend(ax, handles, "upper right", ncols=3)
+
+
+def _most_errors(parts: list[ClassActivations], most: int) -> list[ClassActivations]:
+    """All in their order, or those with the most misclassified samples, most first."""
+    if len(parts) <= most:
+        return parts
+    return sorted(parts, key=lambda part: -len(part.misclassified))[: max(1, most)]
+
+
+def _histograms(parts: list[ClassActivations], bins: int) -> tuple[Array, list[list[Array]]]:
+    """Edges of the bins that all share, and the share of each side's samples in each bin."""
+    sides = [[part.correct, part.misclassified] for part in parts]
+    everything = np.concatenate([side for pair in sides for side in pair]).astype(float)
+    edges = np.histogram_bin_edges(everything, bins)
+    shares = [[np.histogram(side, edges)[0] / max(1, len(side)) for side in pair] for pair in sides]
+    return edges, shares

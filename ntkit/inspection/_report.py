@@ -1,0 +1,275 @@
+"""The report: one HTML file for a person who did not run the job."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.exceptions import InputError, MissingDependencyError
+from ntkit.inspection._neuron_cards import NeuronCard, neuron_cards, sample_cards
+from ntkit.inspection._pictures import Picture, picture_of
+from ntkit.metrics import GroupReport, group_report
+from ntkit.metrics._report import ReportRow
+from ntkit.spuriousness import live_neurons
+
+__all__ = ["Report", "Shown", "outcome", "report_html"]
+
+Array = NDArray[Any]
+_CURVE = 400  # points of a picture
+_SHOWN_CLASSES = 12
+_LOST = 12  # samples shown
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Samples with two predictions.
+
+    Parameters
+    ----------
+    y, before, after : ndarray of shape (N,)
+        True classes, and predictions of the original and of the new head.
+    groups : ndarray of shape (N,), optional
+        Group labels.
+    X : ImageFiles, Texts or array, optional
+        How they look: inputs of the model.
+    ids : sequence of str, optional
+        Names.
+    """
+
+    y: Array
+    before: Array
+    after: Array
+    groups: Array | None = None
+    X: Any = None
+    ids: Any = None
+
+    def __post_init__(self) -> None:
+        if not len(self.y) == len(self.before) == len(self.after):
+            raise InputError(
+                f"There are {len(self.y)} labels, {len(self.before)} predictions before and "
+                f"{len(self.after)} after; give one of each for every sample."
+            )
+
+    def figures(self) -> GroupReport:
+        """Accuracies before and after, with intervals."""
+        return group_report(self.y, self.after, groups=self.groups, y_pred_before=self.before)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a report shows.
+
+    Parameters
+    ----------
+    title : str
+        What it is about, such as the model's file name.
+    sentences : sequence of str
+        What else a reader should know.
+    asked : mapping of str to str
+        What was asked for: data, method, seed.
+    candidates : sequence of mapping
+        Rows of the table of candidates, as in ``result.json``; none where none were compared.
+    evaluated_on : str
+        The samples of all figures.
+    shown : Shown
+        They themselves.
+    Z : ndarray of shape (M, D)
+        Activations of the samples that the neurons are shown on.
+    neurons_on : Shown
+        Those M samples.
+    scores : ndarray of shape (C, D)
+        Spuriousness scores there; NaN rows for classes that are not scored.
+    scores_of : str
+        How the scores were found, for the heading.
+    classes : ndarray of shape (C,)
+        The classes.
+    silenced : ndarray of bool, shape (D,)
+        Neurons that the new head does not use.
+    threshold : float, optional
+        λ, in the units of the scores.
+    facts : mapping of str to str
+        Fingerprints and versions.
+    commands : sequence of str
+        How to get all of it again.
+    """
+
+    title: str
+    sentences: Sequence[str]
+    asked: Mapping[str, str]
+    candidates: Sequence[Mapping[str, Any]]
+    evaluated_on: str
+    shown: Shown
+    Z: Array
+    neurons_on: Shown
+    scores: Array
+    scores_of: str
+    classes: Array
+    silenced: Array
+    threshold: float | None
+    facts: Mapping[str, str]
+    commands: Sequence[str] = field(default_factory=tuple)
+
+
+def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> str:
+    """Write a report as one self-contained page.
+
+    It opens offline and asks for nothing from outside: pictures are inside, in light and dark,
+    and it prints.
+
+    Parameters
+    ----------
+    report : Report
+        What to show.
+    n_neurons, n_samples : int
+        Neurons shown with their strongest samples, and samples for each.
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Raises
+    ------
+    MissingDependencyError
+        If the package jinja2 is not installed.
+    """
+    try:
+        jinja2 = importlib.import_module("jinja2")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "A report needs the package jinja2; install it with: pip install 'ntkit[report]'"
+        ) from error
+    shown, figures = report.shown, report.shown.figures()
+    rows = {kind: [r for r in figures.rows if r.kind == kind] for kind in ("class", "group")}
+    was_right, is_right = shown.before == shown.y, shown.after == shown.y
+    lost, won = np.flatnonzero(was_right & ~is_right), np.flatnonzero(~was_right & is_right)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": _percent, "signed": _signed, "path": _svg_path}
+    template = environment.from_string(
+        Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
+    )
+    return str(
+        template.render(
+            report=report,
+            summary={row.label: row for row in figures.rows if row.kind == "summary"},
+            classes=sorted(rows["class"], key=_change),
+            groups=rows["group"],
+            shown_classes=_SHOWN_CLASSES,
+            worse=[r for r in rows["class"] + rows["group"] if _clearly_worse(r)],
+            verdict=outcome(figures),
+            n_lost=len(lost),
+            n_won=len(won),
+            lost=sample_cards(lost[:_LOST], shown.y, shown.before, shown.after, *_looks(shown)),
+            neurons=_neurons(report, n_neurons, n_samples),
+            curve=_curve(report),
+            n_silenced=int(report.silenced.sum()),
+            n_neurons=report.Z.shape[1],
+            n_live=int(live_neurons(report.Z).sum()),
+        )
+    )
+
+
+def outcome(figures: GroupReport) -> str:
+    """Say in one sentence what became of the worst group and of the average.
+
+    Parameters
+    ----------
+    figures : GroupReport
+        With predictions before.
+
+    Returns
+    -------
+    str
+        It says whether the change is clear: its 95 % interval lies on one side of 0.
+    """
+    worst, average = figures.worst_group, figures.summary("average")
+    low, high = worst.change_interval or (0.0, 0.0)
+    verb = "rises" if low > 0 else "falls" if high < 0 else "does not clearly change,"
+    name = str(worst.label).replace(" ", "-")
+    return (
+        f"{name.capitalize()} accuracy {verb} from {_percent(worst.accuracy_before)} to "
+        f"{_percent(worst.accuracy)}; the average goes from {_percent(average.accuracy_before)} to "
+        f"{_percent(average.accuracy)}."
+    )
+
+
+def _neurons(report: Report, n_neurons: int, n_samples: int) -> tuple[NeuronCard, ...]:
+    on = report.neurons_on
+    picture, ids = _looks(on)
+    return neuron_cards(
+        report.Z,
+        on.y,
+        on.before,
+        on.after,
+        scores=report.scores,
+        classes=report.classes,
+        silenced=report.silenced,
+        n_neurons=n_neurons,
+        n_samples=n_samples,
+        picture=picture,
+        ids=ids,
+    )
+
+
+def _looks(shown: Shown) -> tuple[Callable[[int], Picture], Any]:
+    return partial(picture_of, shown.X), shown.ids
+
+
+def _change(row: ReportRow) -> float:
+    return row.change if row.change is not None and row.count else np.inf
+
+
+def _clearly_worse(row: ReportRow) -> bool:
+    return row.change_interval is not None and row.change_interval[1] < 0
+
+
+def _curve(report: Report) -> dict[str, Any] | None:
+    """Largest score of every neuron, sorted, as points of a picture 100 wide and 40 high."""
+    if np.isnan(report.scores).all():
+        return None
+    severity = np.where(np.isnan(report.scores), -np.inf, report.scores).max(axis=0)
+    order = np.argsort(-severity, kind="stable")
+    values, silenced = severity[order], report.silenced[order]
+    low, high = float(min(values.min(), 0.0)), float(max(values.max(), 0.0))
+    span = (high - low) or 1.0
+
+    def y(value: float) -> float:
+        return 40 * (high - value) / span
+
+    picked = np.unique(np.linspace(0, len(values) - 1, _CURVE).astype(int))
+    x = 100 * (picked + 0.5) / len(values)
+    inside = report.threshold is not None and low <= report.threshold <= high
+    return {
+        "points": [(float(a), y(float(v))) for a, v in zip(x, values[picked], strict=True)],
+        "marks": [float(100 * (i + 0.5) / len(values)) for i in np.flatnonzero(silenced)],
+        "zero": y(0.0),
+        "threshold": y(float(report.threshold)) if inside else None,  # type: ignore[arg-type]
+        "low": low,
+        "high": high,
+    }
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or np.isnan(value) else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None or np.isnan(value) else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def _svg_path(heights: Sequence[float], width: float, height: float) -> str:
+    """An outline of bars, as the d of an SVG path that begins and ends on the ground."""
+    step = width / len(heights)
+    points = [(0.0, height)]
+    for i, value in enumerate(heights):
+        top = height * (1 - value)
+        points += [(i * step, top), ((i + 1) * step, top)]
+    points.append((width, height))
+    return "M" + " L".join(f"{x:.2f} {y:.2f}" for x, y in points)

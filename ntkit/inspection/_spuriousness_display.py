@@ -1,0 +1,415 @@
+"""Picture of the spuriousness scores of all neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ntkit.exceptions import InputError
+from ntkit.inspection._fitted import neuron_names_of, neurontune_of
+from ntkit.inspection._matplotlib import (
+    BLACK,
+    BLUE,
+    CLASS_COLORS,
+    CLASS_MARKERS,
+    PALE,
+    axes_for,
+    headroom,
+    label_axes,
+    legend_share,
+    name_neurons,
+    require_matplotlib,
+    runs,
+    short,
+    show_legend,
+    width_of,
+)
+from ntkit.spuriousness import Aggregation, suppressed_neurons
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["SpuriousnessDisplay"]
+
+Array = NDArray[Any]
+
+
+class SpuriousnessDisplay:
+    r"""Spuriousness scores of all neurons, the threshold, and what it suppresses.
+
+    Neurons stand in the order of the score that the rule compares with the threshold λ: the
+    largest over the classes, or the smallest with ``aggregation="intersection"``. Suppressed
+    neurons stand on grey ground. A few classes are drawn each in its colour; of many, the
+    smallest, the largest and the middle half of their scores are drawn.
+
+    Make it with :meth:`from_estimator` or :meth:`from_scores`; the parameters are kept as
+    attributes.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (C, D)
+        Spuriousness scores :math:`\delta_i^y` (arXiv 2505.24048, Sec. 4); a row of NaN for a
+        class that is not scored.
+    suppressed : ndarray of bool, shape (D,) or (C, D)
+        Suppressed neurons, or those suppressed in each class's weights.
+    threshold : float, default=0.0
+        λ, in the units of the scores.
+    aggregation : {"union", "intersection", "per_class"}, default="union"
+        How the rule combines the classes.
+    classes : array-like of shape (C,), optional
+        Class labels; by default numbers.
+    neuron_names : sequence of str, optional
+        Names of the neurons; by default the numbers of their columns.
+    unit : str, default=""
+        Unit of the scores, for the axis.
+
+    Attributes
+    ----------
+    order : ndarray of int, shape (D,)
+        Neurons from left to right.
+    ax_ : matplotlib Axes
+        Where it is drawn.
+    figure_ : matplotlib Figure
+        The figure of ``ax_``.
+    points_ : list of matplotlib Line2D
+        Scores of each scored class, left to right; with many classes one line of the scores that
+        the rule compares with λ.
+    bands_ : list of matplotlib artists
+        With many classes the smallest to largest score, and the middle half; else empty.
+    threshold_line_ : matplotlib Line2D
+        λ.
+    ground_ : matplotlib artist
+        The ground under the suppressed neurons.
+
+    See Also
+    --------
+    ntkit.spuriousness.spuriousness_scores : The scores.
+    NeuronDisplay : One neuron.
+    MaskStabilityDisplay : How far the mask depends on the samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.inspection import SpuriousnessDisplay
+    >>> scores = np.array([[0.5, -1.0, 0.2], [-0.1, -2.0, 0.3]])
+    >>> display = SpuriousnessDisplay.from_scores(scores, threshold=0.25, classes=["cat", "dog"])
+    >>> display.order
+    array([0, 2, 1])
+    >>> display.suppressed
+    array([ True, False,  True])
+    """
+
+    def __init__(
+        self,
+        scores: Array,
+        *,
+        suppressed: Array,
+        threshold: float = 0.0,
+        aggregation: str = "union",
+        classes: ArrayLike | None = None,
+        neuron_names: Sequence[str] | None = None,
+        unit: str = "",
+    ) -> None:
+        self.scores = scores
+        self.suppressed = suppressed
+        self.threshold = threshold
+        self.aggregation = aggregation
+        self.classes = classes
+        self.neuron_names = neuron_names
+        self.unit = unit
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, ax: Axes | None = None, max_classes: int = 6
+    ) -> SpuriousnessDisplay:
+        """Draw the scores that a fitted estimator found.
+
+        Parameters
+        ----------
+        estimator : NeuronTuneClassifier, NeuronTuneClassifierCV or SpuriousNeuronSelector
+            Fitted. Of a search, the choice that was refitted.
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+        max_classes : int, default=6
+            Most classes that are drawn one by one, up to 6.
+
+        Returns
+        -------
+        SpuriousnessDisplay
+            Drawn.
+
+        Raises
+        ------
+        InputError
+            If it is another kind of estimator.
+        NotFittedError
+            If it is not fitted.
+        MissingDependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkit import NeuronTuneClassifier
+        >>> from ntkit.inspection import SpuriousnessDisplay
+        >>> rng = np.random.default_rng(0)
+        >>> y = rng.integers(0, 2, 400)
+        >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark
+        >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+        >>> clf = NeuronTuneClassifier(threshold=0.5, standardize=True, random_state=0)
+        >>> display = SpuriousnessDisplay.from_estimator(clf.fit(X, y))
+        >>> display.suppressed
+        array([False,  True, False])
+        """
+        caller = f"{cls.__name__}.from_estimator"
+        require_matplotlib(caller)
+        clf = neurontune_of(estimator, caller)
+        aggregation, suppressed = clf.aggregation, clf.suppressed_
+        if aggregation == "per_class" and len(clf.classes_) == 2:
+            aggregation = "intersection"  # as the estimator reads it
+        elif aggregation == "per_class":
+            suppressed = clf.suppressed_per_class_
+        if clf.standardize:
+            unit = "standard deviations"
+        else:
+            unit = "logits" if clf.statistic == "contribution" else ""
+        return cls(
+            clf.spuriousness_scores_,
+            suppressed=suppressed,
+            threshold=clf.threshold,
+            aggregation=aggregation,
+            classes=clf.classes_,
+            neuron_names=neuron_names_of(clf),
+            unit=unit,
+        ).plot(ax, max_classes=max_classes)
+
+    @classmethod
+    def from_scores(
+        cls,
+        scores: ArrayLike,
+        *,
+        threshold: float = 0.0,
+        aggregation: Aggregation = "union",
+        suppressed: ArrayLike | None = None,
+        classes: ArrayLike | None = None,
+        neuron_names: Sequence[str] | None = None,
+        unit: str = "",
+        ax: Axes | None = None,
+        max_classes: int = 6,
+    ) -> SpuriousnessDisplay:
+        """Draw scores, and what a threshold does to them.
+
+        Parameters
+        ----------
+        scores : array-like of shape (C, D)
+            From :func:`ntkit.spuriousness.spuriousness_scores`.
+        threshold : float, default=0.0
+            λ, in the units of the scores.
+        aggregation : {"union", "intersection", "per_class"}, default="union"
+            How the classes are combined.
+        suppressed : array-like of bool, shape (D,) or (C, D), optional
+            Suppressed neurons; by default those that
+            :func:`ntkit.spuriousness.suppressed_neurons` finds.
+        classes : array-like of shape (C,), optional
+            Class labels.
+        neuron_names : sequence of str, optional
+            Names of the D neurons.
+        unit : str, default=""
+            Unit of the scores, for the axis.
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+        max_classes : int, default=6
+            Most classes that are drawn one by one, up to 6.
+
+        Returns
+        -------
+        SpuriousnessDisplay
+            Drawn.
+
+        Raises
+        ------
+        InputError
+            If shapes do not fit each other.
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        require_matplotlib(f"{cls.__name__}.from_scores")
+        scores = np.asarray(scores, dtype=float)
+        if scores.ndim != 2 or 0 in scores.shape:
+            raise InputError(
+                f"scores must have shape (C, D), a row for each class; got {scores.shape}."
+            )
+        n_classes, n_neurons = scores.shape
+        if suppressed is None:
+            mask = suppressed_neurons(scores, threshold=threshold, aggregation=aggregation)
+        else:
+            mask = np.asarray(suppressed, dtype=bool)
+        if mask.shape not in ((n_neurons,), scores.shape):
+            raise InputError(
+                f"suppressed must have shape ({n_neurons},) or {scores.shape}; got {mask.shape}."
+            )
+        for name, given, n in (
+            ("classes", classes, n_classes),
+            ("neuron_names", neuron_names, n_neurons),
+        ):
+            if given is not None and len(np.asarray(given)) != n:
+                raise InputError(f"{name} must hold {n} names; got {len(np.asarray(given))}.")
+        return cls(
+            scores,
+            suppressed=mask,
+            threshold=threshold,
+            aggregation=aggregation,
+            classes=classes,
+            neuron_names=neuron_names,
+            unit=unit,
+        ).plot(ax, max_classes=max_classes)
+
+    @property
+    def order(self) -> Array:
+        """Neurons by the score compared with λ, the highest first."""
+        return np.argsort(-_compared(self.scores, self.aggregation), kind="stable")
+
+    def plot(self, ax: Axes | None = None, *, max_classes: int = 6) -> SpuriousnessDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+        max_classes : int, default=6
+            Most classes that are drawn one by one, up to 6.
+
+        Returns
+        -------
+        SpuriousnessDisplay
+            Itself.
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        self.ax_ = ax = axes_for(ax, f"{type(self).__name__}.plot")
+        self.figure_ = ax.figure
+        order, n_neurons = self.order, self.scores.shape[1]
+        scored = np.flatnonzero(~np.isnan(self.scores).all(axis=1))
+        lost = np.atleast_2d(self.suppressed).any(axis=0)
+        by_any = "" if self.suppressed.ndim == 1 else " by a class"
+
+        self.ground_ = ax.broken_barh(
+            runs(np.asarray(lost)[order]),
+            (0, 1),
+            transform=ax.get_xaxis_transform(),
+            color=PALE,
+            linewidth=0,
+            zorder=0,
+            label=f"suppressed{by_any}: {lost.sum()} of {n_neurons}",
+        )
+        self.points_, self.bands_ = list[Any](), list[Any]()
+        if 0 < len(scored) <= min(max_classes, len(CLASS_COLORS)):
+            self._draw_each_class(ax, scored, order)
+        elif len(scored):
+            self._draw_all_classes(ax, scored, order)
+        self.threshold_line_ = ax.axhline(
+            self.threshold, color=BLACK, linestyle="--", linewidth=1, zorder=3
+        )
+        self.threshold_line_.set_label(f"threshold λ = {self.threshold:.3g}")
+        ax.set_xlim(-0.5, n_neurons - 0.5)
+        self._label(ax, order, len(scored))
+        handles = [*self.points_, *self.bands_, self.threshold_line_, self.ground_]
+        ncols = 1 if self._corner_is_free(ax, scored, len(handles)) else 2
+        if ncols == 2:
+            headroom(ax, -(-len(handles) // 2))
+        scale = max(1.0, 4 / _marker_size(ax, n_neurons))
+        show_legend(ax, handles, "upper right", ncols=ncols, markerscale=scale)
+        return self
+
+    def _corner_is_free(self, ax: Axes, scored: Array, n_lines: int) -> bool:
+        """Whether nothing is drawn where a legend of so many lines would be."""
+        low, high = ax.get_ylim()
+        right = self.scores[np.ix_(scored, self.order[len(self.order) // 3 :])]
+        top = max([self.threshold, *right.ravel()])
+        return bool(top < high - legend_share(ax, n_lines) * (high - low))
+
+    def _draw_each_class(self, ax: Axes, scored: Array, order: Array) -> None:
+        labels = range(len(self.scores)) if self.classes is None else np.asarray(self.classes)
+        size, letters = _marker_size(ax, len(order)), int(np.clip(3 * width_of(ax), 12, 24))
+        for row, color, marker in zip(scored, CLASS_COLORS, CLASS_MARKERS, strict=False):
+            (points,) = ax.plot(
+                self.scores[row, order],
+                marker,
+                color=color,
+                markersize=size,
+                markeredgewidth=0,
+                label=f"class {short(labels[row], letters)}",
+                zorder=2,
+            )
+            self.points_.append(points)
+            if self.suppressed.ndim == 2:  # a ring around what this class's weights lose
+                here = np.flatnonzero(self.suppressed[row, order])
+                ax.plot(
+                    here,
+                    self.scores[row, order][here],
+                    marker,
+                    markerfacecolor="none",
+                    markeredgecolor=BLACK,
+                    markersize=size + 1.5,
+                    markeredgewidth=0.7,
+                    zorder=2.1,
+                )
+
+    def _draw_all_classes(self, ax: Axes, scored: Array, order: Array) -> None:
+        values = self.scores[np.ix_(scored, order)]
+        x, n = np.arange(len(order)), len(scored)
+        self.bands_ = [
+            ax.fill_between(
+                x, low, high, step="mid", linewidth=0, color=BLUE, alpha=alpha, label=label
+            )
+            for low, high, alpha, label in (
+                (values.min(axis=0), values.max(axis=0), 0.22, f"all {n} scored classes"),
+                (*np.quantile(values, [0.25, 0.75], axis=0), 0.5, "middle half of them"),
+            )
+        ]
+        which = "smallest" if self.aggregation == "intersection" else "largest"
+        self.points_ = ax.plot(
+            _compared(self.scores, self.aggregation)[order],
+            color=BLUE,
+            linewidth=1.3,
+            drawstyle="steps-mid",
+            label=f"{which}, compared with λ",
+        )
+
+    def _label(self, ax: Axes, order: Array, n_scored: int) -> None:
+        label_axes(
+            ax,
+            xlabel="neurons, highest score first",
+            ylabel=f"spuriousness score δ [{self.unit}]" if self.unit else "spuriousness score δ",
+            title=_title(n_scored, len(self.scores)),
+        )
+        name_neurons(ax, order, self.neuron_names)
+
+
+def _compared(scores: Array, aggregation: str) -> Array:
+    """Score of each neuron that the rule compares with λ, (D,); -inf where nothing is scored."""
+    scored = scores[~np.isnan(scores).all(axis=1)]
+    if not len(scored):
+        return np.full(scores.shape[1], -np.inf)
+    combine = np.min if aggregation == "intersection" else np.max
+    return np.asarray(combine(scored, axis=0))
+
+
+def _marker_size(ax: Axes, n_neurons: int) -> float:
+    """In points: as large as neurons beside each other allow, roughly."""
+    width = width_of(ax)
+    return float(np.clip(32 * np.sqrt(width / n_neurons), 1.5, 4 + 0.25 * width))
+
+
+def _title(n_scored: int, n_classes: int) -> str:
+    if n_scored == n_classes:
+        return ""
+    if n_scored == 0:
+        return f"None of {n_classes} classes could be scored"
+    return f"{n_scored} of {n_classes} classes could be scored"

@@ -1,0 +1,401 @@
+"""Picture of what the threshold does to the accuracies, the score and the number of neurons."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import accuracy_score
+
+from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
+from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.inspection._fitted import lost_neurons, neurontune_of
+from ntkit.inspection._matplotlib import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILLION,
+    axes_for,
+    font_size,
+    headroom,
+    label_axes,
+    percent,
+    require_matplotlib,
+    short,
+    show_legend,
+    spread_out,
+)
+from ntkit.metrics import get_scorer, worst_class_accuracy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["ThresholdPathDisplay"]
+
+Array = NDArray[Any]
+_logger = logging.getLogger(__name__)
+_SHARED = [  # parameters of NeuronTuneClassifier that the path keeps
+    *("max_suppressed", "aggregation", "statistic", "standardize", "activation", "n_rounds"),
+    *("min_misclassified", "min_neurons", "identification", "head", "C", "class_weight", "tol"),
+    *("max_iter", "device", "random_state"),
+]
+
+
+class ThresholdPathDisplay:
+    """Accuracy, worst-class accuracy, a label-free score and the mask's size along thresholds.
+
+    Lines are means over folds, on the samples each fold left out; bands are one standard
+    deviation over the folds to either side. The score has the axis on the right, since its scale
+    may be another; the numbers of suppressed neurons, a mean over the folds as well, stand at the
+    top, above their thresholds.
+
+    Make it with :meth:`from_estimator`, or from figures of your own with :meth:`plot`; the
+    parameters are kept as attributes.
+
+    Parameters
+    ----------
+    thresholds : ndarray of shape (T,)
+        Values of λ, ascending.
+    accuracy, worst_class_accuracy, score : ndarray of shape (T, F)
+        Of each threshold and fold; accuracies in [0, 1].
+    n_suppressed : ndarray of int, shape (T, F)
+        Suppressed neurons; with ``aggregation="per_class"`` in any class's weights.
+    score_name : str, default="score"
+        Name of the score, for the axis.
+    chosen : float, optional
+        Threshold to mark.
+    unit : str, default=""
+        Unit of the thresholds, for the axis.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it is drawn.
+    score_ax_ : matplotlib Axes
+        The same place, with the axis of the score.
+    count_axis_ : matplotlib SecondaryAxis
+        The axis at the top.
+    figure_ : matplotlib Figure
+        The figure of ``ax_``.
+    accuracy_line_, worst_class_line_, score_line_ : matplotlib Line2D
+        Means over the folds.
+    chosen_line_ : matplotlib Line2D or None
+        The threshold that is marked.
+
+    See Also
+    --------
+    ntkit.NeuronTuneClassifierCV : Chooses the threshold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.inspection import ThresholdPathDisplay
+    >>> display = ThresholdPathDisplay(
+    ...     np.array([0.0, 0.5]),
+    ...     accuracy=np.array([[0.9, 0.8], [0.9, 1.0]]),
+    ...     worst_class_accuracy=np.array([[0.8, 0.7], [0.6, 0.7]]),
+    ...     score=np.array([[1.1, 1.2], [0.9, 1.0]]),
+    ...     n_suppressed=np.array([[20, 22], [3, 4]]),
+    ... ).plot()
+    >>> display.accuracy_line_.get_ydata()
+    array([0.85, 0.95])
+    """
+
+    def __init__(
+        self,
+        thresholds: Array,
+        *,
+        accuracy: Array,
+        worst_class_accuracy: Array,
+        score: Array,
+        n_suppressed: Array,
+        score_name: str = "score",
+        chosen: float | None = None,
+        unit: str = "",
+    ) -> None:
+        self.thresholds = thresholds
+        self.accuracy = accuracy
+        self.worst_class_accuracy = worst_class_accuracy
+        self.score = score
+        self.n_suppressed = n_suppressed
+        self.score_name = score_name
+        self.chosen = chosen
+        self.unit = unit
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        thresholds: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        cv: Any = None,
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        verbose: bool = False,
+        ax: Axes | None = None,
+    ) -> ThresholdPathDisplay:
+        """Cross-validate the path of an estimator's thresholds, and draw it.
+
+        Nothing that is drawn was fitted on the samples it is measured on: each fold fits on the
+        others, with the estimator's parameters, and is measured on what it left out. A fitted
+        ``NeuronTuneClassifierCV`` keeps its scores but none of the other figures, so its path is
+        fitted again, on the samples passed here; with the samples, the integer ``random_state``
+        and the ``cv`` of its ``fit`` it is the very path it chose from. The estimator itself is
+        not changed.
+
+        Parameters
+        ----------
+        estimator : NeuronTuneClassifier, NeuronTuneClassifierCV or SpuriousNeuronSelector
+            Fitted. Of a search, the choice is varied in its threshold alone.
+        X : array-like of shape (N, D)
+            Embeddings to fit and to measure on, in turns. Where the backbone was trained on some
+            samples, others tell more.
+        y : array-like of shape (N,)
+            Class labels.
+        sample_weight : array-like of shape (N,), optional
+            Weights for fitting.
+        thresholds : array-like of shape (T,), optional
+            Values of λ; by default those of a ``NeuronTuneClassifierCV``, else eleven from 0 to
+            the highest score the estimator found.
+        X_val, y_val, sample_weight_val : array-like, optional
+            Identification set for every fold, as in ``fit``.
+        cv : int, splitter or iterable, optional
+            Folds; by default those of a ``NeuronTuneClassifierCV``, else 5.
+        scoring : str or callable, optional
+            A name of :data:`ntkit.metrics.SCORERS`, one of scikit-learn's, or a scorer; by default
+            that of a ``NeuronTuneClassifierCV``, else "worst_class_cell_accuracy".
+        n_jobs : int, optional
+            Threads for the folds.
+        verbose : bool, default=False
+            Log each fit at level INFO rather than DEBUG.
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        ThresholdPathDisplay
+            Drawn.
+
+        Raises
+        ------
+        InputError
+            If it is another kind of estimator, a threshold is not a finite number, or the samples
+            cannot be fitted.
+        NotFittedError
+            If the estimator is not fitted.
+        MissingDependencyError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkit import NeuronTuneClassifierCV
+        >>> from ntkit.inspection import ThresholdPathDisplay
+        >>> rng = np.random.default_rng(0)
+        >>> y = rng.integers(0, 2, 400)
+        >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark
+        >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+        >>> clf = NeuronTuneClassifierCV(thresholds=[0.5, 2.5], random_state=0).fit(X, y)
+        >>> display = ThresholdPathDisplay.from_estimator(clf, X, y)
+        >>> bool((display.score == clf.scores_).all())
+        True
+        >>> display.n_suppressed.mean(axis=1)
+        array([1., 0.])
+        """
+        caller = f"{cls.__name__}.from_estimator"
+        require_matplotlib(caller)
+        clf = neurontune_of(estimator, caller)
+        is_cv = isinstance(estimator, NeuronTuneClassifierCV)
+        if thresholds is None:
+            thresholds = estimator.thresholds if is_cv else _default_thresholds(clf)
+        path = _checked(thresholds)
+        if scoring is None:
+            scoring = estimator.scoring if is_cv else "worst_class_cell_accuracy"
+        if cv is None:
+            cv = estimator.cv if is_cv else 5
+        recorder = _Recorder(get_scorer(scoring), verbose)
+        search = NeuronTuneClassifierCV(
+            path,
+            error_weights=[clf.error_weight],
+            suppressions=[clf.suppression],
+            cv=cv,
+            scoring=recorder,
+            n_jobs=n_jobs,
+            **{name: getattr(clf, name) for name in _SHARED},
+        )
+        with warnings.catch_warnings():
+            # Extreme thresholds of a path silence nearly all neurons, which is why one looks.
+            warnings.simplefilter("ignore", SuppressionWarning)
+            search.fit(
+                X, y, sample_weight, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val
+            )
+        accuracy, worst_class, n_suppressed = recorder.figures(path, search.scores_)
+        return cls(
+            path,
+            accuracy=accuracy,
+            worst_class_accuracy=worst_class,
+            score=search.scores_,
+            n_suppressed=n_suppressed,
+            score_name=_name_of(scoring),
+            chosen=clf.threshold,
+            unit="standard deviations" if clf.standardize else "",
+        ).plot(ax)
+
+    def plot(self, ax: Axes | None = None) -> ThresholdPathDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure. The axis of the score is added to it.
+
+        Returns
+        -------
+        ThresholdPathDisplay
+            Itself.
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        self.ax_ = ax = axes_for(ax, f"{type(self).__name__}.plot")
+        self.figure_ = ax.figure
+        self.score_ax_ = ax.twinx()
+        x = np.asarray(self.thresholds, dtype=float)
+        self.accuracy_line_ = _line(ax, x, self.accuracy, BLUE, "o", "-", "accuracy")
+        self.worst_class_line_ = _line(
+            ax, x, self.worst_class_accuracy, VERMILLION, "^", "-", "worst-class accuracy"
+        )
+        name = short(self.score_name.replace("_", " "), 32)
+        self.score_line_ = _line(
+            self.score_ax_, x, self.score, GREEN, "s", "--", "score, right axis"
+        )
+        handles = [self.accuracy_line_, self.worst_class_line_, self.score_line_]
+        self.chosen_line_ = None
+        if self.chosen is not None:
+            self.chosen_line_ = ax.axvline(self.chosen, color=BLACK, linestyle=":", linewidth=1.3)
+            self.chosen_line_.set_label(f"λ = {self.chosen:.3g}, as fitted")
+            handles.append(self.chosen_line_)
+        self._label(ax, x, name)
+        show_legend(self.score_ax_, handles, "upper center", ncols=2)
+        return self
+
+    def _label(self, ax: Axes, x: Array, score_name: str) -> None:
+        from matplotlib.ticker import FixedLocator
+
+        n_folds = self.score.shape[1]
+        size, right = font_size(ax), self.score_ax_
+        label_axes(
+            ax,
+            xlabel=f"threshold λ [{self.unit}]" if self.unit else "threshold λ",
+            ylabel=f"accuracy, {n_folds} folds",
+        )
+        right.set_ylabel(score_name, fontsize=size, color=GREEN)
+        right.tick_params(axis="y", labelsize=size, colors=GREEN)
+        right.spines["top"].set_visible(False)
+        for each in (ax, right):
+            ticks = each.get_yticks()
+            low, high = each.get_ylim()
+            headroom(each, 2)
+            high = min(high, 1 + 1e-9) if each is ax else high
+            each.yaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
+        ax.yaxis.set_major_formatter(percent)
+        ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
+        counts = [f"{count:.0f}" for count in self.n_suppressed.mean(axis=1)]
+        shown = spread_out(ax, x, counts)
+        top = self.count_axis_ = ax.secondary_xaxis("top")
+        top.set_xticks(x[shown], [counts[i] for i in shown])
+        top.set_xlabel("neurons suppressed", fontsize=size)
+        top.tick_params(labelsize=size)
+
+
+@dataclass
+class _Recorder:
+    """Scorer that also keeps the other figures of every fit it is shown."""
+
+    scorer: Any
+    verbose: bool
+    folds: list[dict[float, tuple[float, float, int, float]]] = field(default_factory=list)
+
+    def __call__(self, estimator: Any, X: Array, y: Array) -> float:
+        return float(self.for_samples(X, y)(estimator, X, y))
+
+    def for_samples(self, X: Array, y: Array) -> Any:
+        """Scorer of one fold."""
+        scorer = self.scorer
+        if hasattr(scorer, "for_samples"):
+            scorer = scorer.for_samples(X, y)
+        fold: dict[float, tuple[float, float, int, float]] = {}
+        self.folds.append(fold)
+
+        def score(clf: NeuronTuneClassifier, X: Array, y: Array) -> float:
+            predicted, value = clf.predict(X), float(scorer(clf, X, y))
+            found = (
+                float(accuracy_score(y, predicted)),
+                float(worst_class_accuracy(y, predicted)),
+                int(lost_neurons(clf).sum()),
+                value,
+            )
+            fold[clf.threshold] = found
+            _logger.log(
+                logging.INFO if self.verbose else logging.DEBUG,
+                "threshold %g: accuracy %.3f, worst class %.3f, %d neurons suppressed, score %.3g",
+                *(clf.threshold, *found),
+            )
+            return value
+
+        return score
+
+    def figures(self, thresholds: Array, scores: Array) -> list[Array]:
+        """Accuracy, worst-class accuracy and mask size (T, F), folds as in the scores (T, F)."""
+        table = np.array([[fold[t] for fold in self.folds] for t in thresholds.tolist()])
+        # Threads may begin the folds in another order than they return in.
+        left, order = list(range(len(self.folds))), list[int]()
+        for column in scores.T:
+            same = [i for i in left if np.array_equal(table[:, i, 3], column, equal_nan=True)]
+            order.append(same[0])
+            left.remove(same[0])
+        table = table[:, order]
+        return [table[..., 0], table[..., 1], table[..., 2].astype(int)]
+
+
+def _checked(thresholds: ArrayLike) -> Array:
+    path = np.unique(np.asarray(thresholds, dtype=float))
+    if not path.size or not np.isfinite(path).all():
+        raise InputError("thresholds must be at least one finite number.")
+    return path
+
+
+def _default_thresholds(clf: NeuronTuneClassifier) -> Array:
+    scores = clf.spuriousness_scores_
+    highest = 0.0 if np.isnan(scores).all() else float(np.nanmax(scores))
+    return np.linspace(0, max(highest, 1e-6), 11)
+
+
+def _name_of(scoring: Any) -> str:
+    if isinstance(scoring, str):
+        return scoring
+    return str(getattr(scoring, "score", getattr(scoring, "__name__", "score")))
+
+
+def _line(
+    ax: Axes, x: Array, values: Array, color: str, marker: str, style: str, label: str
+) -> Any:
+    mean, spread = values.mean(axis=1), values.std(axis=1)
+    ax.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.13, linewidth=0)
+    (line,) = ax.plot(
+        x, mean, color=color, marker=marker, linestyle=style, markersize=4, label=label
+    )
+    return line

@@ -347,7 +347,7 @@ def _is_masked(clf: Any) -> bool:
 
 
 def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
-    """Best label-free score among candidates whose rule did not flag every live neuron."""
+    """Best label-free score among candidates whose rule singled out some neurons."""
     sound = [name for name in rows if not is_degenerate(fitted[name])]
     return max(sound, key=lambda name: rows[name].score)
 

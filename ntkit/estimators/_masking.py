@@ -15,7 +15,8 @@ from ntkit.spuriousness import Aggregation, spare_neurons, suppressed_neurons
 __all__ = ["Mask", "make_mask", "warn_about"]
 
 Array = NDArray[Any]
-_MUCH = 0.7  # share of live neurons above which a mask no longer singles anything out
+_MUCH = 0.7  # share of live neurons above which a mask singles out little
+_NEARLY_ALL = 0.95  # and above which it singles out nothing: what it leaves is left by chance
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Mask:
     per_class : ndarray of bool, shape (C, D)
         What each class flags.
     spared : bool
-        Whether the rule would have suppressed every live neuron.
+        Whether the rule flagged too many, and some or all of them were spared.
     """
 
     columns: Array
@@ -68,8 +69,8 @@ def make_mask(
         flagged = flagged | before.columns
     if min_neurons is None:
         nothing = np.zeros_like(flagged) if before is None else before.columns
-        everything = flagged[..., live].all(axis=-1, keepdims=True)
-        columns = np.where(everything, nothing, flagged)
+        n_flagged = flagged[..., live].sum(axis=-1, keepdims=True)
+        columns = np.where(n_flagged > _NEARLY_ALL * live.sum(), nothing, flagged)
     else:
         columns = spare_neurons(
             flagged, scores, aggregation=aggregation, min_neurons=min_neurons, live=live
@@ -96,8 +97,8 @@ def warn_about(
         )
     elif mask.spared and min_neurons is None:
         message = (
-            f"The rule flags all {n_live} live neurons, which singles out none of them: no more "
-            f"are suppressed. To single out the strongest, {mend}."
+            f"The rule flags more than {100 * _NEARLY_ALL:.0f} % of the {n_live} live neurons, "
+            f"which singles out none: no more are suppressed. To single out the strongest, {mend}."
         )
     elif mask.spared:
         message = (

@@ -92,7 +92,8 @@ class NeuronTuneClassifier(LastLayerClassifier):
         A class with fewer misclassified identification samples is not scored.
     min_neurons : int, default=None
         Live neurons to keep: where the rule leaves fewer, those with the smallest scores are
-        spared. None: a rule that flags every live neuron singles out none, so it suppresses none.
+        spared. None: a rule that flags more than 95 % of them singles out none, so it suppresses
+        none.
     identification : int, splitter, float or "train", default=5
         Identification set when ``fit`` gets no ``X_val``: cross-fitted predictions on the
         training samples by so many stratified folds or by a splitter (a partition); a float holds
@@ -145,7 +146,7 @@ class NeuronTuneClassifier(LastLayerClassifier):
     live_ : ndarray of bool, shape (D,)
         Neurons that vary on the identification set.
     spared_ : bool
-        Whether the rule would have suppressed every live neuron.
+        Whether the rule flagged too many live neurons, and some or all of them were spared.
     erm_head_ : LinearHead
         The original head.
     n_errors_ : ndarray of shape (C,)

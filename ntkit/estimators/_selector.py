@@ -47,7 +47,7 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
         A class with fewer misclassified identification samples is not scored.
     min_neurons : int, default=None
         Live neurons to keep: where the rule leaves fewer, those with the smallest scores are
-        spared. None: a rule that flags every live neuron singles out none, so it drops none.
+        spared. None: a rule that flags more than 95 % of them singles out none, so it drops none.
     identification : int, splitter, float or "train", default=5
         Identification set when ``fit`` gets no ``X_val``, as in :class:`NeuronTuneClassifier`.
     head : LinearHead, default=None

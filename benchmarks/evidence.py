@@ -1,0 +1,360 @@
+"""Does it work, on what, and against what: every estimator and label-free rule on real embeddings.
+
+    make bench-data
+    OPENBLAS_NUM_THREADS=1 python benchmarks/evidence.py DATA_DIR [--checks] [--seeds 5]
+        [--json FILE] [--markdown FILE] [--plot FILE.svg]
+
+DATA_DIR is what ``make bench-data`` built. For every data set and seed one training set meets two
+held-out sets: one balanced over the groups, and one distributed as the training set. All candidates
+of :func:`ntkit.debias`, the other methods it knows, and the controls are fitted; every label-free
+score picks one of them by predictions on halves of the held-out set that a candidate has not seen.
+Group labels serve the test figures, the rows marked † and the rule marked †; nothing else sees
+them. ``--checks`` takes the data sets that no default was chosen on.
+
+BLAS threads are in the way here: ``OPENBLAS_NUM_THREADS=1`` is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.model_selection import StratifiedKFold
+
+from evidence_tables import ORACLE, ORIGINAL, Tables, table
+from ntkit._comparison import (
+    CANDIDATES,
+    OTHER_METHODS,
+    Comparison,
+    LabelledEmbeddings,
+    Setting,
+    is_degenerate,
+    n_suppressed,
+)
+from ntkit.estimators import (
+    BalancedClassifier,
+    DFRClassifier,
+    GroupDROClassifier,
+    NeuronTuneClassifier,
+    retrain_head,
+)
+from ntkit.estimators._auto import ALPHAS
+from ntkit.head import LinearHead
+from ntkit.metrics import (
+    LABEL_FREE_SCORES,
+    accuracy_by,
+    get_score,
+    label_free_score,
+    worst_group_accuracy,
+)
+from splits import CHECKS, DATA, SETTINGS, joined, splits_of
+
+Array = NDArray[Any]
+CONTROLS = {
+    "errors-times-20": Setting(
+        NeuronTuneClassifier(suppression=0.0, error_weight=20.0), rows="both"
+    ),
+}
+"""What ntkit.debias does not offer, and method.md asks to stand beside it."""
+READINGS = {
+    f"{aggregation}, {activation}": {"aggregation": aggregation, "activation": activation}
+    for activation in ("signed", "magnitude")
+    for aggregation in ("union", "intersection", "per_class")
+}
+SUPPRESSIONS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
+RIDGES = (0.001, 0.01, 0.1, 1.0, 10.0)
+
+
+# -- one run ----------------------------------------------------------------------------------
+
+
+def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
+    """Fit and rate everything once; what a rule may pick has scores."""
+    start = time.perf_counter()
+    splits = splits_of(name, folder, seed)
+    comparison = Comparison(
+        splits.train, splits.heldout[setting], splits.test, head=None, seed=seed
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rows = candidate_rows(comparison) | control_rows(comparison) | reference_rows(comparison)
+        sweeps = {
+            "reading": readings(comparison),
+            "suppression": suppressions(comparison),
+            "ridge": ridges(comparison),
+        }
+    return {
+        "data": name,
+        "setting": setting,
+        "seed": seed,
+        "groups": {
+            part: np.bincount(samples.groups, minlength=4).tolist()
+            for part, samples in (
+                ("train", comparison.train),
+                ("heldout", comparison.heldout),
+                ("test", comparison.test),
+            )
+        },
+        "rows": rows,
+        "sweeps": sweeps,
+        "warnings": Counter(f"{w.category.__name__}: {str(w.message)[:90]}" for w in caught),
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def candidate_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """What a rule may pick: the candidates of ntkit.debias, other methods, the original head."""
+    settings = dict(CANDIDATES)
+    tuned = BalancedClassifier(C=comparison.tuned_C())
+    settings["class-balanced-tuned-C"] = Setting(tuned, as_is=True)
+    settings |= {name: Setting(estimator) for name, estimator in OTHER_METHODS.items()}
+    rows = {}
+    for name, setting in settings.items():
+        clf, _ = comparison.fit(setting)
+        rows[name] = rated(comparison, clf.head_) | {
+            "scores": scores(comparison, comparison.heldout_predictions(setting)),
+            "n_suppressed": n_suppressed(clf),
+            "n_live": int(clf.live_.sum()) if hasattr(clf, "live_") else None,
+            "sound": not is_degenerate(clf),
+        }
+        if name == "auto":
+            rows[name] |= {"recipe": clf.recipe_, "alpha": clf.alpha_}
+        if name == "neurontune":
+            mask = comparison.random_mask_row(clf, 5)
+    original = comparison.original
+    rows[ORIGINAL] = rated(comparison, original) | {
+        "scores": scores(comparison, original.predict(comparison.heldout.Z)),
+        "n_suppressed": 0,
+        "sound": True,
+    }
+    control = {"worst_group": mask.worst_group, "average": mask.average}
+    return rows | {"random mask": control | {"n_suppressed": mask.n_suppressed}}
+
+
+def control_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """What must stand beside the candidates; "tuned-C" is chosen on the rows that are fitted."""
+    heads = {
+        "ERM-tuned-C": tuned(comparison.train, None, comparison.seed),
+        "class-balanced-heldout-tuned-C": tuned(comparison.heldout, "balanced", comparison.seed),
+        "class-balanced-both-tuned-C": tuned(
+            joined(comparison.train, comparison.heldout), "balanced", comparison.seed
+        ),
+    }
+    for name, setting in CONTROLS.items():
+        heads[name] = comparison.fit(setting)[0].head_
+    return {name: rated(comparison, head) | {"n_suppressed": 0} for name, head in heads.items()}
+
+
+def tuned(samples: LabelledEmbeddings, class_weight: str | None, seed: int) -> LinearHead:
+    """Retrain with the penalty of best five-fold accuracy, the mean over classes if balanced."""
+    Z, y = samples.Z, samples.y
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    score = balanced_accuracy_score if class_weight else accuracy_score
+
+    def fitted(alpha: float, rows: Array) -> LinearHead:
+        C = 1 / (alpha * len(rows))
+        return retrain_head(Z[rows], y[rows], class_weight=class_weight, C=C)
+
+    def accuracy(alpha: float) -> float:
+        pred = np.empty_like(y)
+        for fit, rest in folds.split(Z, y):
+            pred[rest] = fitted(alpha, fit).predict(Z[rest])
+        return float(score(y, pred))
+
+    return fitted(max(sorted(ALPHAS, reverse=True), key=accuracy), np.arange(len(y)))
+
+
+def reference_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
+    """Retraining with group labels, as an upper bound."""
+    held, both = comparison.heldout, joined(comparison.train, comparison.heldout)
+    dro = GroupDROClassifier(C=1 / len(both.y), eta=0.1)
+    dro.fit(both.Z, both.y, groups=both.groups)
+    heads = {
+        "DFR-heldout †": dfr(held, comparison.seed),
+        "DFR-both †": dfr(both, comparison.seed),
+        "GroupDRO-both †": dro,
+    }
+    return {
+        name: rated(comparison, clf.head_) | {"n_suppressed": 0, "C": clf.C}
+        for name, clf in heads.items()
+    }
+
+
+def dfr(samples: LabelledEmbeddings, seed: int) -> DFRClassifier:
+    """Group-weighted retraining; C by five-fold cross-validated worst-group accuracy."""
+    Z, y, groups = samples.Z, samples.y, samples.groups
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+
+    def fitted(alpha: float, rows: Array) -> DFRClassifier:
+        clf = DFRClassifier(variant="weighted", C=1 / (alpha * len(rows)))
+        return clf.fit(Z[rows], y[rows], groups=groups[rows])
+
+    def worst_group(alpha: float) -> float:
+        pred = np.empty_like(y)
+        for fit, rest in folds.split(Z, groups):
+            pred[rest] = fitted(alpha, fit).predict(Z[rest])
+        return worst_group_accuracy(y, pred, groups=groups)
+
+    return fitted(max(sorted(ALPHAS, reverse=True), key=worst_group), np.arange(len(y)))
+
+
+def rated(comparison: Comparison, head: Any) -> dict[str, Any]:
+    """Test figures, with the mean over groups, and over groups by their training shares."""
+    test = comparison.test
+    accuracy = accuracy_by(test.y, head.predict(test.Z), test.groups)
+    by_group = [float(accuracy[group]) for group in sorted(accuracy)]
+    shares = np.bincount(comparison.train.groups)
+    return {
+        "worst_group": min(by_group),
+        "average": float(np.mean(by_group)),
+        "adjusted": float(np.average(by_group, weights=shares)),
+        "by_group": by_group,
+    }
+
+
+def scores(comparison: Comparison, pred: Array) -> dict[str, float]:
+    """Every rule's score of held-out predictions, the oracle's too."""
+    held = comparison.heldout
+    given = {
+        "Z": held.Z,
+        "reference_pred": comparison.classes[comparison.reference_proba.argmax(axis=1)],
+        "reference_proba": comparison.reference_proba,
+        "classes": comparison.classes,
+    }
+    values = {name: label_free_score(name, held.y, pred, **given) for name in LABEL_FREE_SCORES}
+    oracle = get_score("worst_group_accuracy")(held.y, pred, groups=held.groups)
+    return {name: float(value) for name, value in (values | {ORACLE: oracle}).items()}
+
+
+# -- sweeps: worst-group accuracy of the published method, one thing changed at a time ----------
+
+
+def readings(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Union, intersection and one mask for each class, of activations and of their magnitudes."""
+    found = {}
+    for name, parameters in READINGS.items():
+        clf, _ = comparison.fit(Setting(NeuronTuneClassifier(**parameters)))
+        figures = rated(comparison, clf.head_)
+        flagged = clf.suppressed_per_class_
+        found[name] = {
+            "worst_group": figures["worst_group"],
+            "n_suppressed": int((clf.coef_ == 0).all(axis=0).sum()),
+            "n_flagged": float(flagged.sum(axis=1).mean()),
+        }
+    return found
+
+
+def suppressions(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Partial masks, with the weak penalty of alpha 0.001 and with the default one."""
+    n = len(comparison.train.y)
+    found = {}
+    for alpha in (0.001, 1.0):
+        for suppression in SUPPRESSIONS:
+            estimator = NeuronTuneClassifier(suppression=suppression, C=1 / (alpha * n))
+            clf, _ = comparison.fit(Setting(estimator, as_is=True))
+            figures = rated(comparison, clf.head_)
+            found[f"{alpha:g}, {suppression:g}"] = {"worst_group": figures["worst_group"]}
+    return found
+
+
+def ridges(comparison: Comparison) -> dict[str, dict[str, float]]:
+    """Silenced, a random mask of the same size and no mask, by penalty."""
+    n = len(comparison.train.y)
+    found = {}
+    for alpha in RIDGES:
+        C = 1 / (alpha * n)
+        plain, _ = comparison.fit(Setting(BalancedClassifier(C=C), as_is=True))
+        clf, _ = comparison.fit(Setting(NeuronTuneClassifier(C=C), as_is=True))
+        found[f"{alpha:g}"] = {
+            "class-balanced": rated(comparison, plain.head_)["worst_group"],
+            "neurontune": rated(comparison, clf.head_)["worst_group"],
+            "random mask": comparison.random_mask_row(clf, 5).worst_group,
+        }
+    return found
+
+
+# -- all of it -------------------------------------------------------------------------------
+
+
+def conditions(results: Sequence[dict[str, Any]], seconds: float, n_jobs: int) -> str:
+    """What was run, on what."""
+    sizes = []
+    for result in results:
+        if result["seed"] == results[0]["seed"]:
+            groups = result["groups"]
+            sizes.append(
+                [
+                    f"{result['data']}, {result['setting']}",
+                    *(" / ".join(map(str, groups[part])) for part in ("train", "heldout", "test")),
+                ]
+            )
+    packages = ("ntkit", "numpy", "scipy", "scikit-learn")
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
+    return (
+        f"{len({r['seed'] for r in results})} seeds; Python {platform.python_version()}, "
+        f"{versions}; {os.cpu_count()} cores, {n_jobs} processes with OPENBLAS_NUM_THREADS="
+        f"{threads}; {seconds / 60:.1f} minutes.\n\n"
+        + table(
+            ["samples of the groups (y, a) = 00 / 01 / 10 / 11", "train", "held-out", "test"], sizes
+        )
+    )
+
+
+def main() -> None:
+    """Run everything and print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--checks", action="store_true", help="data no default was chosen on")
+    parser.add_argument("--data", nargs="+", choices=[*DATA, *CHECKS], help="some data sets only")
+    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--json", type=Path, help="also write all figures here")
+    parser.add_argument("--markdown", type=Path, help="also write the tables here")
+    parser.add_argument(
+        "--plot", type=Path, help="also draw the worst groups here (needs matplotlib)"
+    )
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    jobs = [
+        (name, setting, seed)
+        for name in arguments.data or (CHECKS if arguments.checks else DATA)
+        for setting in SETTINGS
+        for seed in range(arguments.seeds)
+    ]
+    results = Parallel(n_jobs=arguments.n_jobs, verbose=5)(
+        delayed(run)(arguments.data_dir, *job) for job in jobs
+    )
+    seconds = time.perf_counter() - start
+    tables = Tables(results)
+    text = f"{conditions(results, seconds, arguments.n_jobs)}\n\n{tables}\n"
+    print(text)
+    for message, count in sum((r["warnings"] for r in results), Counter()).most_common(10):
+        print(f"warned {count} times: {message}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(tables.judged_results(), indent=1))
+    if arguments.markdown:
+        arguments.markdown.write_text(text, encoding="utf-8")
+    if arguments.plot:
+        from evidence_plot import plot
+
+        plot(tables.cells, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()

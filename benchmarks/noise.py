@@ -1,0 +1,85 @@
+"""What the noise gate of ``auto`` costs and saves: wrong labels, with and without a shortcut.
+
+    OPENBLAS_NUM_THREADS=1 python benchmarks/noise.py DATA_DIR [--seeds 5] [--markdown FILE]
+
+DATA_DIR is what ``make bench-data`` built. A share of the labels is turned at random, in a set that
+is biased (training set and a held-out set like it) and in one that is balanced over the groups. On
+each, ``AutoDebiasClassifier`` is fitted without a held-out set once with its gate shut
+(``max_error=0``: class-balanced retraining) and once with it open (``max_error=1``: cell-balanced).
+Test labels stay as they are. Its default, 0.1, shuts the gate where the share of errors says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+
+from evidence_tables import mean_std, table
+from ntkit.estimators import AutoDebiasClassifier
+from ntkit.metrics import accuracy_by
+from splits import CHECKS, DATA, joined, splits_of
+
+NOISE = (0.0, 0.1, 0.2)
+
+
+def run(folder: Path, name: str, biased: bool, noise: float, seed: int) -> dict[str, Any]:
+    """Fit both ways once; accuracies in percent."""
+    splits = splits_of(name, folder, seed)
+    samples = splits.heldout["balanced"]
+    if biased:
+        samples = joined(splits.train, splits.heldout["i.i.d."])
+    turned = np.random.default_rng(seed).random(len(samples.y)) < noise
+    y = np.where(turned, 1 - samples.y, samples.y)
+    found = {}
+    for way, max_error in (("class-balanced", 0.0), ("cell-balanced", 1.0)):
+        clf = AutoDebiasClassifier(max_error=max_error, random_state=seed).fit(samples.Z, y)
+        test = splits.test
+        by_group = list(accuracy_by(test.y, clf.predict(test.Z), test.groups).values())
+        found[way] = {"worst": 100 * min(by_group), "mean": 100 * float(np.mean(by_group))}
+    return found | {"errors": 100 * float(clf.class_errors_.mean())}
+
+
+def main() -> None:
+    """Run everything and print two tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--markdown", type=Path, help="also write the tables here")
+    arguments = parser.parse_args()
+    seeds = range(arguments.seeds)
+    cells = [(n, b, noise) for b in (True, False) for n in DATA | CHECKS for noise in NOISE]
+    results = Parallel(n_jobs=arguments.n_jobs)(
+        delayed(run)(arguments.data_dir, *cell, seed) for cell in cells for seed in seeds
+    )
+    parts = []
+    for biased in (True, False):
+        lines = []
+        for i, (name, is_biased, noise) in enumerate(cells):
+            if is_biased is biased:
+                runs = results[i * len(seeds) : (i + 1) * len(seeds)]
+                lines.append([f"{name}, {100 * noise:.0f} %", *_figures(runs)])
+        header = ["data, labels turned", "errors, %", "worst group: class-balanced"]
+        header += ["cell-balanced", "mean of groups: class-balanced", "cell-balanced"]
+        title = "With a shortcut" if biased else "Balanced over the groups: no shortcut"
+        parts.append(f"## {title}\n\n{table(header, lines)}")
+    text = "\n\n".join(parts) + "\n"
+    print(text)
+    if arguments.markdown:
+        arguments.markdown.write_text(text, encoding="utf-8")
+
+
+def _figures(runs: list[dict[str, Any]]) -> list[str]:
+    ways = ("class-balanced", "cell-balanced")
+    figures = [[run[way][what] for run in runs] for what in ("worst", "mean") for way in ways]
+    return [f"{np.mean([run['errors'] for run in runs]):.0f}", *map(mean_std, figures)]
+
+
+if __name__ == "__main__":
+    main()

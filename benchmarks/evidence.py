@@ -45,6 +45,7 @@ from ntkit._comparison import (
     n_suppressed,
 )
 from ntkit.estimators import (
+    AutoDebiasClassifier,
     BalancedClassifier,
     DFRClassifier,
     GroupDROClassifier,
@@ -67,8 +68,9 @@ CONTROLS = {
     "errors-times-20": Setting(
         NeuronTuneClassifier(suppression=0.0, error_weight=20.0), rows="both"
     ),
+    "auto-alphas-0.1-to-10": Setting(AutoDebiasClassifier(alphas=(0.1, 1.0, 10.0))),
 }
-"""What ntkit.debias does not offer, and method.md asks to stand beside it."""
+"""What ntkit.debias does not offer: plain error weights, and the grid auto had before."""
 READINGS = {
     f"{aggregation}, {activation}": {"aggregation": aggregation, "activation": activation}
     for activation in ("signed", "magnitude")
@@ -342,7 +344,7 @@ def main() -> None:
     )
     seconds = time.perf_counter() - start
     tables = Tables(results)
-    text = f"{conditions(results, seconds, arguments.n_jobs)}\n\n{tables}\n"
+    text = f"## What was run\n\n{conditions(results, seconds, arguments.n_jobs)}\n\n{tables}\n"
     print(text)
     for message, count in sum((r["warnings"] for r in results), Counter()).most_common(10):
         print(f"warned {count} times: {message}")

@@ -227,7 +227,7 @@ def debias(
     asked = {
         **_described(sets),
         "head written": f"{chosen}{'' if given else ' (the default)'}",
-        "its parameters": _parameters(clf),
+        "its parameters": _parameters(clf) or "the defaults",
         "chosen by": _chosen_by(method, select),
         "random_state": str(random_state),
     }

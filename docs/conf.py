@@ -1,12 +1,17 @@
 """Sphinx configuration: ``make docs`` builds the site, offline and without running a notebook."""
 
+import re
 import shutil
 from pathlib import Path
 
+import click
+import typer
 from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 
 from ntkit import __version__
+from ntkit.cli._app import app as cli
 
 HERE = Path(__file__).parent
 
@@ -18,12 +23,13 @@ version = release = __version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "myst_nb",
 ]
 root_doc = "index"
-exclude_patterns = ["_build", "_templates", "models_table.md"]  # the last is part of models.md
+exclude_patterns = [  # tables are parts of other pages
+    *("_build", "_templates", "models_table.md", "benchmarks/*_tables.md"),
+]
 templates_path = ["_templates"]
 default_role = "code"
 
@@ -44,6 +50,7 @@ html_theme = "pydata_sphinx_theme"
 html_title = "ntkit"
 html_static_path = ["_static"]
 html_css_files = ["ntkit.css"]
+html_math_renderer = "mathml"  # see render_math
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {
@@ -51,12 +58,17 @@ html_sidebars = {
     "main_job": [],
     "methods": [],
     "command_line": [],
+    "generated/cli_reference": [],
+    "notebooks": [],
+    "faq": [],
+    "security": [],
     "changelog": [],
     "notebooks/*": [],
 }
 html_theme_options = {
     "logo": {"text": "ntkit"},
     "navigation_with_keys": False,
+    "header_links_before_dropdown": 6,
     "show_nav_level": 2,
     "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
     "footer_start": ["copyright"],
@@ -73,6 +85,31 @@ def copy_notebooks(app: Sphinx) -> None:
         shutil.copy(notebook, target)
 
 
+def write_cli_reference(app: Sphinx) -> None:
+    """Write what ``ntkit VERB --help`` prints as one page, from the commands themselves."""
+    root = click.Context(typer.main.get_command(cli), info_name="ntkit", max_content_width=88)
+    root.help_option_names = ["-h", "--help"]
+    parts = ["# Help of every verb", "What `ntkit --help` and `ntkit VERB --help` print."]
+    for name in ("", *root.command.commands):
+        command = root.command.commands[name] if name else root.command
+        context = click.Context(command, info_name=name, parent=root) if name else root
+        context.terminal_width = 88
+        title = f"## ntkit {name}" if name else "## ntkit"
+        parts += [title, f"```text\n{command.get_help(context).rstrip()}\n```"]
+    page = HERE / "generated" / "cli_reference.md"
+    page.parent.mkdir(exist_ok=True)
+    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def render_math(translator: object, node: nodes.Element) -> None:
+    """Formulas as MathML, which browsers show by themselves: no script, no network."""
+    block = isinstance(node, nodes.math_block)
+    # docutils sets the index of a letter with an accent below it, as if it were a limit.
+    text = re.sub(r"(\\(?:hat|bar|tilde) ?\w)(?=[_^])", r"\1{}", node.astext())
+    translator.body.append(tex2mathml(text, as_block=block))
+    raise nodes.SkipNode
+
+
 def trim_code(app: Sphinx, tree: nodes.document) -> None:
     """Drop the empty line that ends a doctest in a Markdown page."""
     for block in tree.findall(nodes.literal_block):
@@ -82,6 +119,8 @@ def trim_code(app: Sphinx, tree: nodes.document) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    """Connect the two steps above."""
+    """Connect the steps above."""
     app.connect("builder-inited", copy_notebooks)
+    app.connect("builder-inited", write_cli_reference)
     app.connect("doctree-read", trim_code)
+    app.add_html_math_renderer("mathml", (render_math, None), (render_math, None))

@@ -5,13 +5,17 @@ import pkgutil
 import re
 import shlex
 import socket
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
 import ntkit
 import ntkit.estimators
+from ntkit import FrozenModel
 from ntkit._comparison import CANDIDATES, OTHER_METHODS
 from ntkit.cli._app import app
 from ntkit.estimators import LABEL_FREE
@@ -20,7 +24,18 @@ from ntkit.metrics import LABEL_FREE_SCORES
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 VERBS = typer.main.get_command(app).commands
-PAGES = [*sorted(DOCS.glob("*.md")), *sorted(ROOT.joinpath("notebooks").glob("*.ipynb"))]
+HOWTO = sorted(DOCS.glob("howto/*.md"))
+WRITTEN = [*sorted(DOCS.glob("*.md")), *HOWTO]
+PAGES = [*WRITTEN, *sorted(ROOT.joinpath("notebooks").glob("*.ipynb"))]
+NEEDS = {  # what a how-to page runs on, where it is not all among our own dependencies
+    "pytorch": ("torch", "onnxscript"),
+    "timm_torchvision": ("torch", "onnxscript", "timm"),
+    "transformers": ("torch", "onnxscript", "transformers"),
+    "keras": ("keras", "tensorflow", "tf2onnx"),
+    "tensorflow": ("tensorflow", "tf2onnx"),
+    "jax": ("flax", "jax2onnx"),
+    "embeddings": ("pyarrow",),
+}
 MODULES = ["ntkit"] + [
     f"ntkit.{module.name}"
     for module in pkgutil.iter_modules(ntkit.__path__)
@@ -47,7 +62,7 @@ def test_verb_is_on_the_command_line_page(verb):
     assert not missing
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
 def test_commands_on_pages_exist(page):
     """Every `ntkit` command in a shell block names a verb, and options that the verb has."""
     for block in re.findall(r"```bash\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL):
@@ -100,3 +115,28 @@ def test_no_machine_on_a_page(page):
         assert part not in text
     host = socket.gethostname()
     assert len(host) < 5 or host not in text
+
+
+@pytest.mark.parametrize("page", [p for p in HOWTO if p.stem != "index"], ids=lambda p: p.stem)
+def test_howto_runs(page, tmp_path, monkeypatch):
+    """Its Python runs from top to bottom; what a command would write lies there when it is read."""
+    for module in NEEDS.get(page.stem, ()):
+        pytest.importorskip(module)
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    blocks = re.findall(r"^```(python|bash)\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.M)
+    with warnings.catch_warnings():
+        if page.stem in NEEDS:  # exporters warn
+            warnings.simplefilter("ignore")
+        for language, block in blocks:
+            if language == "python":
+                exec(compile(block, str(page), "exec"), names)
+            elif "ntkit debias classifier.onnx" in block and Path("classifier.onnx").exists():
+                write_as_debias_would(Path("classifier.onnx"), Path("debiased/debiased.onnx"))
+
+
+def write_as_debias_would(source, target):
+    model, rng = FrozenModel.load(source), np.random.default_rng(0)
+    coef = rng.normal(size=model.head.coef.shape).astype(model.head.coef.dtype)
+    target.parent.mkdir(exist_ok=True)
+    model.with_head(replace(model.head, coef=coef)).save(target, force=True)

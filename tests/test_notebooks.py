@@ -1,6 +1,7 @@
 """Every notebook runs from top to bottom, and is committed with outputs fit to be shown."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nbclient
@@ -17,6 +18,8 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # whatever it writes, it writes there
+    for model in path.parent.glob("*.onnx"):
+        shutil.copy(model, tmp_path)
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(
         notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}

@@ -29,7 +29,7 @@ def plot(cells: Mapping[tuple[str, str], Sequence[dict[str, Any]]], path: Path) 
     mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same picture, the same file
     settings = list(dict.fromkeys(setting for _, setting in cells))
     data = list(dict.fromkeys(name for name, _ in cells))
-    size = (6.4, 1.1 + len(settings) * (0.5 + 0.42 * len(data)))
+    size = (4.8, 1.3 + len(settings) * (0.5 + 0.42 * len(data)))
     figure, axes = plt.subplots(len(settings), 1, figsize=size, sharex=True, squeeze=False)
     for ax, setting in zip(axes[:, 0], settings, strict=True):
         same = "both" if setting == "i.i.d." else "heldout"
@@ -58,8 +58,8 @@ def plot(cells: Mapping[tuple[str, str], Sequence[dict[str, Any]]], path: Path) 
             ax.axhline(line, color="0.85", linewidth=0.8)
     axes[-1, 0].set_xlabel("worst-group accuracy, %")
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", ncols=3, fontsize=8, frameon=False)
-    top = 1 - 0.55 / size[1]
+    figure.legend(handles, labels, loc="upper center", ncols=2, fontsize=9, frameon=False)
+    top = 1 - 0.75 / size[1]
     figure.tight_layout(rect=(0, 0, 1, top))
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
     plt.close(figure)

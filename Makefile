@@ -22,6 +22,7 @@ test: $(VENV)/.installed-dev
 # A model of every exporter we know: TensorFlow, JAX, PyTorch and more, 3 GB of them; minutes.
 test-zoo: $(VENV)-zoo/.installed
 	ZOO_TABLE=docs/models_table.md $(VENV)-zoo/bin/pytest tests/zoo
+	$(VENV)-zoo/bin/pytest tests/test_docs.py -k howto
 
 # Files nobody meant to write: thousands of mutants of sound models; minutes.
 test-fuzz: $(VENV)/.installed-dev

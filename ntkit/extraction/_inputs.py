@@ -159,7 +159,10 @@ def shown_shape(shape: Sequence[Any]) -> str:
 def _selected(X: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     missing = [name for name in names if name not in X]
     if missing:
-        raise InputError(f"The model also needs the input {missing[0]!r}; it has {names}.")
+        raise InputError(
+            f"The model also needs the input {missing[0]!r}; the samples give {[*X]}. (For texts, "
+            "TextPreprocessing.for_model(model) finds what a model needs.)"
+        )
     return {name: _array(X[name]) for name in names}
 
 

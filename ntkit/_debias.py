@@ -29,7 +29,7 @@ from ntkit._reporting import as_samples, report_of_job
 from ntkit._result import MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit._version import __version__
 from ntkit.estimators import BalancedClassifier
-from ntkit.exceptions import InputError, MissingDependencyError
+from ntkit.exceptions import InputError
 from ntkit.export import check_head, random_inputs, save_verified
 from ntkit.extraction import (
     ImagePreprocessing,
@@ -90,8 +90,8 @@ def debias(
         set must not have trained the model. The test set is for the table; without one, the
         held-out set serves, and the table says so.
     out : path-like, optional
-        Folder to write: ``debiased.onnx``, ``report.html`` for people (with the extra ``report``),
-        ``README.md`` (a model card), ``table.md``, ``result.json``.
+        Folder to write: ``debiased.onnx``, ``report.html`` for people, ``README.md`` (a model
+        card), ``table.md``, ``result.json``.
     method : str, optional
         Name of the candidate to write, as the table shows it ("neurontune" for the paper's
         method), or one of "afr", "jtt", "self", "evals", "leace".
@@ -429,23 +429,13 @@ def _written(
         )
         result = replace(draft, verification=check)
         if draft.path is not None:
-            result = _with_pages(result, report(result), original, folder)
+            shown = report(result)
+            card = model_card(shown, file=MODEL_FILE, inputs=original.describe()["inputs"])
+            (folder / "README.md").write_text(card, encoding="utf-8")
+            (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
             (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
             if force and draft.path.exists():
                 os.replace(draft.path, Path(temporary) / "replaced")
             os.replace(folder, draft.path)
-    return result
-
-
-def _with_pages(
-    result: DebiasResult, report: Report, original: FrozenModel, folder: Path
-) -> DebiasResult:
-    """Write the report and the model card."""
-    card = model_card(report, file=MODEL_FILE, inputs=original.describe()["inputs"])
-    (folder / "README.md").write_text(card, encoding="utf-8")
-    try:
-        (folder / REPORT_FILE).write_text(report_html(report), encoding="utf-8")
-    except MissingDependencyError as error:
-        return replace(result, notes=(*result.notes, f"No {REPORT_FILE} was written. {error}"))
     return result

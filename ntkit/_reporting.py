@@ -226,8 +226,6 @@ def write_report(
     ------
     InputError
         If data and models do not fit together, or the file exists.
-    MissingDependencyError
-        If the package jinja2 is not installed.
 
     Examples
     --------

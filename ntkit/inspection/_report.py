@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment
 from numpy.typing import NDArray
 
-from ntkit.exceptions import InputError, MissingDependencyError
+from ntkit.exceptions import InputError
 from ntkit.inspection._neuron_cards import NeuronCard, neuron_cards, sample_cards
 from ntkit.inspection._pictures import Picture, picture_of
 from ntkit.metrics import GroupReport, group_report
@@ -134,23 +134,12 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
     -------
     str
         HTML.
-
-    Raises
-    ------
-    MissingDependencyError
-        If the package jinja2 is not installed.
     """
-    try:
-        jinja2 = importlib.import_module("jinja2")
-    except ImportError as error:
-        raise MissingDependencyError(
-            "A report needs the package jinja2; install it with: pip install 'ntkit[report]'"
-        ) from error
     shown, figures = report.shown, report.shown.figures()
     rows = {kind: [r for r in figures.rows if r.kind == kind] for kind in ("class", "group")}
     was_right, is_right = shown.before == shown.y, shown.after == shown.y
     lost, won = np.flatnonzero(was_right & ~is_right), np.flatnonzero(~was_right & is_right)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": _percent, "signed": _signed, "path": _svg_path}
     template = environment.from_string(
         Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")

@@ -1,7 +1,6 @@
 """The report and the card: one page, nothing from outside, and its figures are true."""
 
 import re
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,9 +9,9 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, recall_score
 
-from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, debias, write_report
+from ntkit import FrozenModel, LinearHead, debias, write_report
 from ntkit.datasets import marked_digits_model_path
-from ntkit.exceptions import InputError, MissingDependencyError
+from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
 from ntkit.inspection._card import model_card
 from ntkit.inspection._neuron_cards import neuron_cards
@@ -239,18 +238,3 @@ def test_embeddings_and_unlike_labels(tmp_path):
     with pytest.raises(InputError):
         write_report(model, other, odd, tmp_path / "s.html")
     assert not (tmp_path / "s.html").exists()
-
-
-def test_without_jinja2_the_job_is_done_and_says_what_is_missing(job, tmp_path, monkeypatch):
-    _, _, sets = job
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'ntkit\[report\]'"):
-        report_html(example())
-    result = debias(
-        marked_digits_model_path(), sets["train"], sets["heldout"], out=tmp_path / "out",
-        estimator=NeuronTuneClassifier(), device="cpu",
-    )  # fmt: skip
-    assert (tmp_path / "out" / "README.md").exists()
-    assert not (tmp_path / "out" / "report.html").exists()
-    assert "ntkit[report]" in result.notes[-1]
-    assert "ntkit[report]" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")

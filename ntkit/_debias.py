@@ -374,9 +374,13 @@ def _described(sets: Mapping[str, Samples]) -> dict[str, str]:
         labels, counts = np.unique(samples.y, return_counts=True)
         shown = [f"{n} {label}" for label, n in zip(labels[:8], counts[:8], strict=True)]
         more = [f"{len(labels) - 8} more classes"] if len(labels) > 8 else []
-        groups = "" if samples.groups is None else f"; {len(np.unique(samples.groups))} groups"
+        groups = "" if samples.groups is None else f"; {_n_groups(samples.groups)} groups"
         found[f"{name} set"] = f"{len(samples)} samples ({', '.join([*shown, *more])}{groups})"
     return found
+
+
+def _n_groups(groups: Array) -> int:
+    return groups.shape[1] if groups.ndim == 2 else len(np.unique(groups))
 
 
 def _parameters(clf: Any) -> str:

@@ -35,8 +35,8 @@ class Shown:
     ----------
     y, before, after : ndarray of shape (N,)
         True classes, and predictions of the original and of the new head.
-    groups : ndarray of shape (N,), optional
-        Group labels.
+    groups : ndarray of shape (N,), or of bool and shape (N, G), optional
+        Group labels; groups that overlap are left out of the figures.
     X : ImageFiles, Texts or array, optional
         How they look: inputs of the model.
     ids : sequence of str, optional
@@ -59,7 +59,9 @@ class Shown:
 
     def figures(self) -> GroupReport:
         """Accuracies before and after, with intervals."""
-        return group_report(self.y, self.after, groups=self.groups, y_pred_before=self.before)
+        overlap = self.groups is not None and self.groups.ndim == 2
+        groups = None if overlap else self.groups
+        return group_report(self.y, self.after, groups=groups, y_pred_before=self.before)
 
 
 @dataclass(frozen=True)

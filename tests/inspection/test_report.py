@@ -238,3 +238,17 @@ def test_embeddings_and_unlike_labels(tmp_path):
     with pytest.raises(InputError):
         write_report(model, other, odd, tmp_path / "s.html")
     assert not (tmp_path / "s.html").exists()
+
+
+def test_groups_that_overlap_are_for_the_table_only(job, tmp_path):
+    _, _, sets = job
+    X, y, groups = sets["test"]
+    members = np.stack([groups == 0, groups > 0, groups == 3], axis=1)
+    result = debias(
+        marked_digits_model_path(), sets["train"], sets["heldout"], test=(X, y, members),
+        out=tmp_path / "out", device="cpu",
+    )  # fmt: skip
+    assert result.chosen.worst_group is not None
+    text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
+    assert "3 groups" in text
+    assert "worst class" in text

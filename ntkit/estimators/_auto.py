@@ -44,7 +44,8 @@ class AutoDebiasClassifier(LastLayerClassifier):
     1. Reference head: class-balanced, with a ridge of weight 1 on the mean loss, fitted on the
        training set T. Its errors are cross-fitted on T and plain on the held-out set H.
     2. Shift gate: if it errs more on H than on T, by a summed two-proportion z over the classes
-       above ``max_shift``, H is better balanced than T: class-balanced retraining on H.
+       (times √(2/C), to spread as with two) above ``max_shift``, H is better balanced than T:
+       class-balanced retraining on H.
     3. Noise gate: otherwise, if the mean class error on T is at least ``max_error``, errors are
        ordinary noise and no sign of bias: class-balanced retraining on T and H.
     4. Otherwise the class × correctness cells are balanced on T and H.
@@ -309,9 +310,12 @@ def _class_rates(rows: Rows, wrong: Array) -> Array:
 
 
 def _summed_z(train: Rows, wrong: Array, held: Rows, wrong_held: Array) -> float:
-    """Two-proportion z of held-out against training error rates, summed over the classes."""
-    total = 0.0
-    for k in range(int(train.y_index.max()) + 1):
+    """Two-proportion z of held-out against training error rates, summed over the classes.
+
+    Scaled to the spread that the sum has with two classes, however many there are.
+    """
+    total, n_classes = 0.0, int(train.y_index.max()) + 1
+    for k in range(n_classes):
         sides = [
             (rows.weight[rows.y_index == k].sum(), (rows.weight * errors)[rows.y_index == k].sum())
             for rows, errors in ((train, wrong), (held, wrong_held))
@@ -323,4 +327,4 @@ def _summed_z(train: Rows, wrong: Array, held: Rows, wrong_held: Array) -> float
         spread = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / n_held))
         if spread > 0:
             total += (bad_held / n_held - bad / n) / spread
-    return total
+    return float(total * np.sqrt(2 / n_classes))

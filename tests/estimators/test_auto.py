@@ -93,6 +93,20 @@ def test_labels_of_x_val_must_be_known():
         AutoDebiasClassifier().fit(X, y, X_val=X, y_val=y + 5)
 
 
+def test_many_classes_are_no_shift():
+    """The sum of many z spreads more than that of two; the gate takes that into account."""
+    shifts = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        y, centres = rng.integers(0, 40, 8000), rng.normal(size=(40, 8))
+        X = centres[y] + 0.5 * rng.normal(size=(8000, 8))
+        clf = AutoDebiasClassifier(alphas=(1.0,), random_state=0)
+        clf.fit(X[:6000], y[:6000], X_val=X[6000:], y_val=y[6000:])
+        shifts.append(clf.shift_)
+    assert np.max(shifts) < 4
+    assert np.std(shifts) < 2.2  # √2 where nothing else plays in, √40 if it were not scaled
+
+
 def test_mapped_embeddings_are_not_copied(tmp_path):
     """Both sets are read where they lie: the same head, within rounding, in less memory."""
     X, y, _ = groups(2, 30_000, width=40)

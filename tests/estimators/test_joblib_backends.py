@@ -26,7 +26,7 @@ def on_ray(ray):
 def on_dask():
     """Two worker processes of Dask on this machine."""
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-    with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=None):
+    with distributed.Client(n_workers=2, threads_per_worker=1, dashboard_address=":0"):
         yield {"backend": "dask"}
     with warnings.catch_warnings(action="ignore"):  # sockets that it leaves to the collector
         gc.collect()

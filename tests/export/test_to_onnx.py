@@ -247,7 +247,7 @@ def test_a_scaler_stays_a_node_where_folding_would_cost_accuracy(zoo, mean, stay
 
 def test_two_scalers_and_a_selector_stay_nodes_too(zoo):
     Z, y = data(["a", "b", "c"], n_samples=400, n_neurons=64)
-    Z = 5 * Z + np.float32(1e4)
+    Z = 5 * Z + np.float32(1e5)
     kept = VarianceThreshold().fit(Z)
     kept.variances_[::3] = 0  # it drops every third neuron
     pipeline = make_pipeline(StandardScaler(with_mean=False), kept, StandardScaler(), classifier())

@@ -422,10 +422,14 @@ def _neurons(Z: Array, samples: Array, columns: slice) -> Array:
 def _median_of_rows(rows: Array, weight: Array) -> Array:
     if not (weight == weight[0]).all():
         return _weighted_median_of_rows(rows, weight)
+    n, lowest = rows.shape[1], rows.min(axis=1)
+    median = lowest.astype(np.result_type(rows.dtype, np.float32))
+    # Behind a ReLU, many neurons are at their lowest for more than half of the samples.
+    rest = np.flatnonzero(np.count_nonzero(rows == lowest[:, None], axis=1) <= n // 2)
     # NumPy sorts contiguous rows with vector instructions, ten times faster than np.median.
-    ordered = np.sort(rows, axis=1)
-    n = rows.shape[1]
-    return np.asarray((ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2)
+    ordered = np.sort(rows[rest], axis=1)
+    median[rest] = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
+    return np.asarray(median)
 
 
 def _weighted_median_of_rows(rows: Array, weight: Array) -> Array:

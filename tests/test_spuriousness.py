@@ -116,12 +116,14 @@ def test_spare_neurons_keeps_the_smallest_scores(seed, min_neurons):
         assert severity[kept].max() <= severity[spared].min()
 
 
-@given(seeds)
-def test_weighted_median_of_even_weights_is_the_median(seed):
+@given(seeds, st.sampled_from([np.float32, np.float64, np.int16, np.int64]))
+def test_weighted_median_of_even_weights_is_the_median(seed, dtype):
     rng = np.random.default_rng(seed)
-    values = rng.normal(size=(rng.integers(1, 30), 70)).astype(np.float32)
+    shape = (rng.integers(1, 30), 70)
+    # From far apart to mostly tied at the lowest, as behind a ReLU.
+    values = np.maximum(rng.normal(rng.normal(size=70), 1, shape) * 9, 0).astype(dtype)
     medians = weighted_median(values, np.full(len(values), 0.7))
-    assert medians.dtype == np.float32
+    assert medians.dtype == np.result_type(dtype, np.float32)
     assert np.array_equal(medians, np.median(values, axis=0))
 
 

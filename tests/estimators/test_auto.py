@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.stats import fisher_exact, norm
 from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import AutoDebiasClassifier
+from ntkit.estimators._auto import _shift_pvalue
+from ntkit.estimators._identification import Rows
 from ntkit.estimators._stacked import stacked
 
 
@@ -33,7 +36,7 @@ def test_a_better_balanced_held_out_set_is_retrained_on():
     X_val, y_val, _ = groups(1, 600, bias=0.5)
     clf = AutoDebiasClassifier(random_state=0).fit(X, y, X_val=X_val, y_val=y_val)
     assert clf.recipe_ == "class-balanced on X_val"
-    assert clf.shift_ > 4
+    assert clf.shift_pvalue_ < 1e-9
     scaled = make_pipeline(
         StandardScaler().fit(X),
         LogisticRegression(
@@ -50,7 +53,7 @@ def test_few_errors_and_no_shift_balance_the_cells():
     X_test, y_test, g_test = groups(4, 2000, bias=0.5)
     clf = AutoDebiasClassifier(random_state=0).fit(X, y, X_val=X_val, y_val=y_val)
     assert clf.recipe_ == "cell-balanced"
-    assert abs(clf.shift_) < 4
+    assert clf.shift_pvalue_ > 0.01
     before = worst_group(clf.reference_head_, X_test, y_test, g_test)
     assert worst_group(clf, X_test, y_test, g_test) > before + 0.1
 
@@ -60,7 +63,7 @@ def test_many_errors_are_noise():
     clf = AutoDebiasClassifier(random_state=0).fit(X, y)
     assert clf.recipe_ == "class-balanced"
     assert "noise" in clf.reason_
-    assert np.isnan(clf.shift_)
+    assert np.isnan(clf.shift_pvalue_)
     assert clf.class_errors_.mean() > 0.1
 
 
@@ -68,7 +71,7 @@ def test_gates_are_parameters():
     X, y, _ = groups(6, 1000)
     assert AutoDebiasClassifier(max_error=0.0, random_state=0).fit(X, y).recipe_ == "class-balanced"
     X_val, y_val, _ = groups(7, 600, bias=0.5)
-    fixed = AutoDebiasClassifier(max_shift=1e9, random_state=0)
+    fixed = AutoDebiasClassifier(shift_level=0, random_state=0)
     assert fixed.fit(X, y, X_val=X_val, y_val=y_val).recipe_ == "cell-balanced"
 
 
@@ -93,18 +96,62 @@ def test_labels_of_x_val_must_be_known():
         AutoDebiasClassifier().fit(X, y, X_val=X, y_val=y + 5)
 
 
-def test_many_classes_are_no_shift():
-    """The sum of many z spreads more than that of two; the gate takes that into account."""
-    shifts = []
-    for seed in range(8):
-        rng = np.random.default_rng(seed)
-        y, centres = rng.integers(0, 40, 8000), rng.normal(size=(40, 8))
-        X = centres[y] + 0.5 * rng.normal(size=(8000, 8))
+@pytest.mark.parametrize(("n_classes", "n", "n_held"), [(2, 3000, 300), (40, 4000, 400)])
+def test_held_out_sets_like_the_training_set_pass_for_shifted_as_rarely_as_asked(
+    n_classes, n, n_held
+):
+    """Few errors, few held-out samples a class, many classes: the test keeps its level."""
+    pvalues = []
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        y, centres = rng.integers(0, n_classes, n), 1.5 * rng.normal(size=(n_classes, 8))
+        X = centres[y] + 0.5 * rng.normal(size=(n, 8))
         clf = AutoDebiasClassifier(alphas=(1.0,), random_state=0)
-        clf.fit(X[:6000], y[:6000], X_val=X[6000:], y_val=y[6000:])
-        shifts.append(clf.shift_)
-    assert np.max(shifts) < 4
-    assert np.std(shifts) < 2.2  # √2 where nothing else plays in, √40 if it were not scaled
+        clf.fit(X[n_held:], y[n_held:], X_val=X[:n_held], y_val=y[:n_held])
+        pvalues.append(clf.shift_pvalue_)
+    assert np.mean(np.array(pvalues) < 0.2) < 0.2 + 2 * np.sqrt(0.2 * 0.8 / 30)
+
+
+@given(
+    train=st.lists(st.tuples(st.integers(1, 200), st.floats(0, 1)), min_size=2, max_size=6),
+    held=st.lists(st.tuples(st.integers(0, 40), st.floats(0, 1)), min_size=6, max_size=6),
+)
+def test_the_shift_test_is_fishers_and_mantel_haenszels(train, held):
+    """Against SciPy's exact test in each class, and the textbook's sum over the tables."""
+    tables = np.array(
+        [
+            [[round(share * n), n - round(share * n)] for n, share in side]
+            for side in (held[: len(train)], train)
+        ]
+    )  # (held or train, class, wrong or right)
+    rows, errors = [], []
+    for side in tables:
+        rows.append(
+            Rows(
+                np.zeros((side.sum(), 0)),
+                np.repeat(np.arange(len(train)), side.sum(axis=1)),
+                np.ones(side.sum()),
+            )
+        )
+        errors.append(np.concatenate([np.arange(right + bad) < bad for bad, right in side]))
+    exact = min(fisher_exact(tables[:, k], "greater").pvalue for k in range(len(train)))
+    pvalue = _shift_pvalue(rows[1], errors[1], rows[0], errors[0])
+    n, n_held, bad = tables.sum(axis=(0, 2)), tables[0].sum(axis=1), tables[:, :, 0].sum(axis=0)
+    excess = (tables[0, :, 0] - n_held * bad / n).sum()
+    variance = (n_held * (n - n_held) * bad * (n - bad) / (n**2 * np.maximum(n - 1, 1))).sum()
+    together = norm.sf(excess / np.sqrt(variance)) if variance else 0.5
+    assert pvalue == pytest.approx(min(1, (len(train) + 1) * min(exact, together)), rel=1e-6)
+
+
+def test_errors_that_move_from_one_class_to_the_other_are_a_shift():
+    """As in a balanced set where the conflicting group was the largest of its class."""
+    side = np.repeat([0, 1], 400)
+    rows = Rows(np.zeros((800, 0)), side, np.ones(800))
+    wrong, wrong_held = (
+        np.concatenate([np.arange(400) < n for n in errors]) for errors in ((80, 40), (40, 80))
+    )
+    assert _shift_pvalue(rows, wrong, rows, wrong_held) < 1e-3
+    assert _shift_pvalue(rows, wrong, rows, wrong) > 0.5
 
 
 def test_mapped_embeddings_are_not_copied(tmp_path):

@@ -101,13 +101,20 @@ def report_of_job(
             samples["held-out"].ids,
         ),
         scores=scored.spuriousness_scores_,
-        scores_of="Scores are for the held-out set, in standard deviations of each neuron.",
+        scores_of=f"Scores are for the held-out set, in {_unit_of_scores(scored)}.",
         classes=scored.classes_,
         silenced=silenced,
         threshold=scored.threshold if silenced.any() else None,
         facts=_facts(original, result.model, samples, device),
         commands=[command] if command else [],
     )
+
+
+def _unit_of_scores(clf: Any) -> str:
+    """Of an estimator fitted on standardised embeddings."""
+    if getattr(clf, "statistic", None) != "contribution":
+        return "standard deviations of each neuron"
+    return "standard deviations of its contribution" if clf.standardize else "logits"
 
 
 def report_of_models(

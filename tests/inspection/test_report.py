@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, recall_score
 
-from ntkit import FrozenModel, LinearHead, debias, write_report
+from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, debias, write_report
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
@@ -207,6 +207,16 @@ def test_debias_writes_a_report_and_a_card(job):
     assert f"Neuron {result.suppressed[0]} " in page.text or len(result.suppressed) > 24
     card = (out / "README.md").read_text(encoding="utf-8")
     assert f"{len(result.suppressed)} of 64 neurons" in card
+
+
+def test_contributions_are_in_logits(job, tmp_path):
+    _, _, sets = job
+    debias(
+        marked_digits_model_path(), sets["train"], sets["heldout"], out=tmp_path / "out",
+        estimator=NeuronTuneClassifier(statistic="contribution"), device="cpu",
+    )  # fmt: skip
+    text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
+    assert "Scores are for the held-out set, in logits." in text
 
 
 def test_a_report_on_two_models_finds_what_was_silenced(job, tmp_path):

@@ -6,7 +6,7 @@ BENCH_DATA ?= benchmarks/out/data
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-zoo test-fuzz docs notebooks format bench-data bench-evidence bench-tuxscenes clean
+.PHONY: demo test test-zoo test-fuzz docs format bench-data bench-evidence bench-tuxscenes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ntkit demo

@@ -9,7 +9,7 @@ held-out sets: one balanced over the groups, and one distributed as the training
 of :func:`ntkit.debias`, the other methods it knows, and the controls are fitted; every label-free
 score picks one of them by predictions on halves of the held-out set that a candidate has not seen.
 Group labels serve the test figures, the rows marked † and the rule marked †; nothing else sees
-them. ``--checks`` takes the data sets that no default was chosen on.
+them. ``--checks`` takes the data sets that nothing was designed on.
 
 BLAS threads are in the way here: ``OPENBLAS_NUM_THREADS=1`` is faster.
 """
@@ -323,7 +323,7 @@ def main() -> None:
     )
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--checks", action="store_true", help="data no default was chosen on")
+    parser.add_argument("--checks", action="store_true", help="data nothing was designed on")
     parser.add_argument("--data", nargs="+", choices=[*DATA, *CHECKS], help="some data sets only")
     parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--json", type=Path, help="also write all figures here")

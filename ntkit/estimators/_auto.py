@@ -44,9 +44,9 @@ class AutoDebiasClassifier(LastLayerClassifier):
 
     1. Reference head: class-balanced, with a ridge of weight 1 on the mean loss, fitted on the
        training set T. Its errors are cross-fitted on T and plain on the held-out set H.
-    2. Shift gate: if it errs more on H than on T, in one class or in all together, H is better
-       balanced than T: class-balanced retraining on H. Each is tested given the errors of both sets
-       (exactly in a class: Fisher; by their sum: Mantel and Haenszel), corrected by Bonferroni.
+    2. Shift gate: if it errs more on H than on T, in one class (Fisher's exact test) or in all
+       together (Mantel and Haenszel's), with Bonferroni's correction, H is better balanced than T:
+       class-balanced retraining on H.
     3. Noise gate: otherwise, if the mean class error on T is at least ``max_error``, errors are
        ordinary noise and no sign of bias: class-balanced retraining on T and H.
     4. Otherwise the class × correctness cells are balanced on T and H.

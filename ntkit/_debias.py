@@ -37,6 +37,7 @@ from ntkit.extraction import (
     Samples,
     TextPreprocessing,
 )
+from ntkit.extraction._store_samples import fingerprint
 from ntkit.frozen_model import FrozenModel
 from ntkit.inspection._card import model_card
 from ntkit.inspection._report import Report, report_html
@@ -46,6 +47,11 @@ __all__ = ["debias"]
 Array = NDArray[Any]
 
 _VERIFY_ROWS = 256
+_SAME_SAMPLES = (
+    ("train", "held-out", "its errors say little about samples the model has not seen"),
+    ("train", "test", "the figures flatter the model"),
+    ("held-out", "test", "the figures flatter what was chosen on it"),
+)
 
 
 def debias(
@@ -166,6 +172,7 @@ def debias(
         for name, data in (("train", train), ("held-out", heldout), ("test", test))
         if data is not None
     }
+    sets = {name: samples.with_columns_as_in(sets["train"]) for name, samples in sets.items()}
     model, notes = _with_classes(model, sets, new_head)
     inputs = _some_inputs(model, sets)
     if not new_head:
@@ -309,6 +316,12 @@ def _reading_notes(sets: Mapping[str, Samples], embedder: OnnxEmbedder) -> list[
         for name, s in sets.items()
         if s.skipped
     ]
+    prints = {name: fingerprint(replace(samples, groups=None)) for name, samples in sets.items()}
+    notes += [
+        f"The {second} set and the {first} set are the same samples: {meaning}."
+        for first, second, meaning in _SAME_SAMPLES
+        if second in prints and prints[first] == prints[second]
+    ]
     if not all(samples.embedded for samples in sets.values()):
         notes.append(f"Embeddings were computed on: {embedder.device_}.")
     return notes
@@ -372,7 +385,7 @@ def _described(sets: Mapping[str, Samples]) -> dict[str, str]:
     found = {}
     for name, samples in sets.items():
         labels, counts = np.unique(samples.y, return_counts=True)
-        shown = [f"{n} {label}" for label, n in zip(labels[:8], counts[:8], strict=True)]
+        shown = [f"{label}: {n}" for label, n in zip(labels[:8], counts[:8], strict=True)]
         more = [f"{len(labels) - 8} more classes"] if len(labels) > 8 else []
         groups = "" if samples.groups is None else f"; {_n_groups(samples.groups)} groups"
         found[f"{name} set"] = f"{len(samples)} samples ({', '.join([*shown, *more])}{groups})"

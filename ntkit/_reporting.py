@@ -29,6 +29,7 @@ from ntkit.extraction import (
 from ntkit.extraction._store_samples import fingerprint
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
+from ntkit.inspection._pictures import TableRows
 from ntkit.inspection._report import Report, Shown, report_html
 from ntkit.spuriousness import spuriousness_scores
 
@@ -90,14 +91,17 @@ def report_of_job(
         asked=asked,
         candidates=[asdict(c) for c in result.candidates],
         evaluated_on=result.evaluated_on,
-        shown=Shown(shown.y, original_head.predict(shown.Z), after, shown.groups, seen.X, seen.ids),
+        candidates_on=result.evaluated_on,
+        shown=Shown(
+            shown.y, original_head.predict(shown.Z), after, shown.groups, _look(seen), seen.ids
+        ),
         Z=held.Z,
         neurons_on=Shown(
             held.y,
             original_head.predict(held.Z),
             clf.head_.predict(held.Z),
             held.groups,
-            samples["held-out"].X,
+            _look(samples["held-out"]),
             samples["held-out"].ids,
         ),
         scores=scored.spuriousness_scores_,
@@ -108,6 +112,10 @@ def report_of_job(
         facts=_facts(original, result.model, samples, device),
         commands=[command] if command else [],
     )
+
+
+def _look(samples: Samples) -> Any:
+    return TableRows(samples.X, samples.columns) if samples.columns else samples.X
 
 
 def _unit_of_scores(clf: Any) -> str:
@@ -164,13 +172,14 @@ def report_of_models(
     )
     silenced = _silenced(before, after) & (scale > 0)
     record = record or {}
-    shown = Shown(samples.y, *predictions, samples.groups, samples.X, samples.ids)
+    shown = Shown(samples.y, *predictions, samples.groups, _look(samples), samples.ids)
     return Report(
         title=_name(original),
         sentences=[*filter(None, [record.get("verdict"), *record.get("notes", [])])],
         asked=_provenance(debiased),
         candidates=record.get("candidates", []),
         evaluated_on="samples given",
+        candidates_on=str(record.get("evaluated_on", "test set")) + " of that job",
         shown=shown,
         Z=Z,
         neurons_on=shown,

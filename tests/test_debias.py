@@ -232,3 +232,11 @@ def test_a_failed_verification_leaves_nothing(sets, tmp_path, monkeypatch):
         debias(marked_digits_model_path(), train, heldout, device="cpu", out=out, force=True)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert (out / "old").read_text() == "old"
+
+
+def test_sets_of_the_same_samples_are_told(sets):
+    train, heldout, test = sets
+    said = " ".join(run(train, train, test=train).notes)
+    assert "The held-out set and the train set are the same samples" in said
+    assert "The test set and the train set are the same samples" in said
+    assert "same samples" not in " ".join(run(train, heldout, test=test).notes)

@@ -10,6 +10,7 @@ import typer
 from ntkit._debias import debias
 from ntkit.cli import _options as o
 from ntkit.estimators import NeuronTuneClassifier
+from ntkit.exceptions import InputError
 
 
 @o.with_options
@@ -77,6 +78,13 @@ def command(
         if path is not None
     }
     own = None
+    for option, value in (("--method", method), ("--select", select)):
+        if parameters and value is not None:
+            given = f"--{next(iter(parameters)).replace('_', '-')}"
+            raise InputError(
+                f"{given} makes NeuronTune the head that is written, and {option} {value} says "
+                "which one, too; drop one of them."
+            )
     if parameters:
         own = NeuronTuneClassifier(C=C or 1 / len(sets["train"]), random_state=seed, **parameters)
     result = debias(

@@ -46,7 +46,7 @@ def command(
         typer.echo(f"samples               {check.n_samples}")
         typer.echo(f"logits, ORT − NumPy   {check.logit_difference:.1e} (relative)")
         typer.echo(f"embeddings differ by  {check.embedding_difference:.1e}")
-        typer.echo(f"outputs decide alike  {100 * check.decision_agreement:.0f} %")
+        typer.echo(f"outputs follow head   {100 * check.decision_agreement:.0f} %")
         typer.echo(f"outputs differ by     {'–' if math.isnan(outputs) else f'{outputs:.1e}'}")
         typer.echo(f"same predictions      {same}")
         typer.echo(f"node list             {'un' if check.same_nodes else ''}changed")
@@ -56,6 +56,8 @@ def command(
             f"latency               {check.latency:.3g} ms, the original's "
             f"{check.original_latency:.3g} ms (ratio {check.latency_ratio:.2f})"
         )
+        if check.passed:
+            typer.echo("passed: it computes its head on the embeddings of the original")
     if not check.passed:
         raise VerificationError(
             f"{debiased} does not compute its head on the embeddings of {model}."

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -48,6 +48,8 @@ class Samples:
         Files left out because they cannot be decoded.
     ids : ndarray of str, shape (N,), or None
         Image files, relative to their folder.
+    columns : tuple of str
+        Names of the columns of X, where it comes from a table of numbers.
 
     Examples
     --------
@@ -65,9 +67,39 @@ class Samples:
     preprocessing: dict[str, Any] | None = None
     skipped: tuple[Path, ...] = ()
     ids: Array | None = None
+    columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def with_columns_as_in(self, other: Samples) -> Samples:
+        """Put the columns into the order they have in another table.
+
+        Parameters
+        ----------
+        other : Samples
+            Where either has no names of columns, nothing happens.
+
+        Returns
+        -------
+        Samples
+
+        Raises
+        ------
+        InputError
+            If the columns are not the same.
+        """
+        if not self.columns or not other.columns or self.columns == other.columns:
+            return self
+        for one, two, which in ((self, other, "lacks"), (other, self, "has in addition")):
+            foreign = [name for name in two.columns if name not in one.columns]
+            if foreign:
+                raise InputError(
+                    f"A table {which} the column {foreign[0]!r}, which another one "
+                    f"{'has' if which == 'lacks' else 'lacks'}; give all tables the same columns."
+                )
+        order = [self.columns.index(name) for name in other.columns]
+        return replace(self, X=self.X[:, order], columns=other.columns)
 
 
 def read_samples(
@@ -288,7 +320,8 @@ def _numbers(table: Table, label_column: str, group_column: str) -> Samples:
     names = [name for name in table.columns if name not in (label_column, group_column)]
     if not names:
         raise InputError(f"{table.path} has no columns besides {label_column!r}; add the inputs.")
-    return Samples(table.numbers(names), y, groups, preprocessing={"input": "as it is"})
+    X = table.numbers(names)
+    return Samples(X, y, groups, preprocessing={"input": "as it is"}, columns=tuple(names))
 
 
 def _texts(

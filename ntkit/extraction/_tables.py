@@ -55,7 +55,8 @@ class Table:
         if name not in self.columns:
             raise InputError(
                 f"{self.path} has no column {name!r}; its columns are {list(self.columns)}. Name "
-                f"it with {option}."
+                f"it with {option} (in Python: ntkit.extraction.read_samples(…, "
+                f"{option.strip('-').replace('-', '_')}=…))."
             )
         return self.columns[name]
 
@@ -87,7 +88,8 @@ class Table:
         if bad.any():
             i = int(np.argmax(bad))
             raise InputError(
-                f"{self.at(i)}: {_shown(values[i])} in column {name!r} is not a finite number."
+                f"{self.at(i)}: {_shown(values[i])} in column {name!r} is not a finite number; "
+                "leave the column out, or if it is the label, name it with --label-column."
             )
         return numbers
 

@@ -51,12 +51,16 @@ class NeuronCard:
         Its largest spuriousness score over the classes.
     of_class : object
         The class with that score.
+    n_wrong : int
+        Samples of that class that the original model gets wrong.
     silenced : bool
         Whether the head no longer uses it.
     samples : tuple of SampleCard
         Strongest activations first.
+    n_strongest : int
+        The 50 strongest samples, or all there are.
     mostly : object
-        The most frequent class among the 50 strongest.
+        The most frequent class among them.
     share_mostly, share_wrong : float
         Shares of that class, and of samples the original model gets wrong, among them.
     right, wrong : tuple of float
@@ -69,8 +73,10 @@ class NeuronCard:
     neuron: int
     score: float
     of_class: Any
+    n_wrong: int
     silenced: bool
     samples: tuple[SampleCard, ...]
+    n_strongest: int
     mostly: Any
     share_mostly: float
     share_wrong: float
@@ -187,8 +193,10 @@ def _card(
         neuron=neuron,
         score=score,
         of_class=of_class,
+        n_wrong=int(sides[1].sum()),
         silenced=silenced,
         samples=sample_cards(order[:n_samples], y, before, after, picture, ids),
+        n_strongest=len(strongest),
         mostly=labels[counts.argmax()],
         share_mostly=float(counts.max() / len(strongest)),
         share_wrong=float((before != y)[strongest].mean()),

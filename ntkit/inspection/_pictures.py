@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -16,10 +16,11 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, Texts
 from ntkit.extraction._images import decode
 
-__all__ = ["Picture", "picture_of"]
+__all__ = ["Picture", "TableRows", "picture_of"]
 
 _SIDE = 112  # pixels of a thumbnail
 _SNIPPET = 160  # characters
+_UNUSUAL = 3  # values of a row of a table
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,35 @@ class Picture:
     text: str | None = None
 
 
+class TableRows:
+    """Rows of a table of numbers, shown by what is unusual about them.
+
+    Parameters
+    ----------
+    X : ndarray of shape (N, columns)
+        The numbers.
+    columns : sequence of str
+        Names.
+    """
+
+    def __init__(self, X: NDArray[Any], columns: Sequence[str]) -> None:
+        self.X, self.columns = X, columns
+        self._mean, deviation = X.mean(axis=0, dtype=float), X.std(axis=0, dtype=float)
+        self._deviation = np.where(deviation > 0, deviation, np.inf)
+
+    def text(self, i: int) -> str:
+        """The values furthest from the mean, in standard deviations."""
+        distance = np.abs(self.X[i] - self._mean) / self._deviation
+        unusual = np.argsort(-distance, kind="stable")[:_UNUSUAL]
+        return ", ".join(f"{self.columns[j]} = {self.X[i, j]:.4g}" for j in unusual)
+
+
 def picture_of(X: Any, i: int) -> Picture:
     """Show one sample.
 
     Parameters
     ----------
-    X : ImageFiles, Texts, ndarray or mapping of these
+    X : ImageFiles, Texts, TableRows, ndarray or mapping of these
         Inputs: arrays of shape (N, channels, H, W), (N, H, W, channels) or (N, H, W) are images.
         Of several inputs the first that can be shown is.
     i : int
@@ -44,7 +68,7 @@ def picture_of(X: Any, i: int) -> Picture:
     Returns
     -------
     Picture
-        Empty for embeddings, numeric columns and files that are no longer there.
+        Empty for embeddings, columns without names and files that are no longer there.
     """
     if isinstance(X, Mapping):
         shown = (picture_of(array, i) for array in X.values())
@@ -53,6 +77,8 @@ def picture_of(X: Any, i: int) -> Picture:
         parts = [X.texts[i]] if isinstance(X.texts[i], str) else X.texts[i]  # a text, or a pair
         text = " / ".join(" ".join(part.split()) for part in parts)
         return Picture(text=text if len(text) <= _SNIPPET else f"{text[: _SNIPPET - 1]}…")
+    if isinstance(X, TableRows):
+        return Picture(text=X.text(i))
     if isinstance(X, ImageFiles):
         try:
             image = ImageOps.exif_transpose(decode(X.paths[i])).convert("RGB")

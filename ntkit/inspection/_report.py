@@ -25,6 +25,8 @@ Array = NDArray[Any]
 _CURVE = 400  # points of a picture
 _SHOWN_CLASSES = 12
 _LOST = 12  # samples shown
+_SUSPECTS = 6  # neurons shown where none was silenced
+_FEW_ERRORS = 10  # misclassified samples: their median is noise
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Shown:
         True classes, and predictions of the original and of the new head.
     groups : ndarray of shape (N,), or of bool and shape (N, G), optional
         Group labels; groups that overlap are left out of the figures.
-    X : ImageFiles, Texts or array, optional
+    X : ImageFiles, Texts, TableRows or array, optional
         How they look: inputs of the model.
     ids : sequence of str, optional
         Names.
@@ -79,7 +81,9 @@ class Report:
     candidates : sequence of mapping
         Rows of the table of candidates, as in ``result.json``; none where none were compared.
     evaluated_on : str
-        The samples of all figures.
+        The samples of all figures but the candidates'.
+    candidates_on : str
+        The samples of the candidates' figures.
     shown : Shown
         They themselves.
     Z : ndarray of shape (M, D)
@@ -107,6 +111,7 @@ class Report:
     asked: Mapping[str, str]
     candidates: Sequence[Mapping[str, Any]]
     evaluated_on: str
+    candidates_on: str
     shown: Shown
     Z: Array
     neurons_on: Shown
@@ -130,7 +135,8 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
     report : Report
         What to show.
     n_neurons, n_samples : int
-        Neurons shown with their strongest samples, and samples for each.
+        Neurons shown with their strongest samples (a few where none was silenced), and samples
+        for each.
 
     Returns
     -------
@@ -150,15 +156,24 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
         template.render(
             report=report,
             summary={row.label: row for row in figures.rows if row.kind == "summary"},
+            worst_before={
+                kind: min(some, key=lambda r: r.accuracy_before or 0.0).label
+                for kind, found in rows.items()
+                if (some := [row for row in found if row.count])
+            },
             classes=sorted(rows["class"], key=_change),
-            groups=rows["group"],
+            groups=sorted(rows["group"], key=_change),
             shown_classes=_SHOWN_CLASSES,
-            worse=[r for r in rows["class"] + rows["group"] if _clearly_worse(r)],
+            worse=sorted(filter(_clearly_worse, rows["group"] + rows["class"]), key=_change),
             verdict=outcome(figures),
+            beside=_beside(report.candidates),
             n_lost=len(lost),
             n_won=len(won),
             lost=sample_cards(lost[:_LOST], shown.y, shown.before, shown.after, *_looks(shown)),
-            neurons=_neurons(report, n_neurons, n_samples),
+            neurons=_neurons(
+                report, n_neurons if report.silenced.any() else min(n_neurons, _SUSPECTS), n_samples
+            ),
+            few_errors=_FEW_ERRORS,
             curve=_curve(report),
             n_silenced=int(report.silenced.sum()),
             n_neurons=report.Z.shape[1],
@@ -189,6 +204,24 @@ def outcome(figures: GroupReport) -> str:
         f"{_percent(worst.accuracy)}; the average goes from {_percent(average.accuracy_before)} to "
         f"{_percent(average.accuracy)}."
     )
+
+
+def _beside(candidates: Sequence[Mapping[str, Any]]) -> str:
+    """The written candidate among the controls, in one sentence; empty without candidates."""
+    written = [row for row in candidates if row["chosen"]]
+    if not written:
+        return ""
+    key = "worst_class" if written[0]["worst_group"] is None else "worst_group"
+    balanced = [r for r in candidates if str(r["name"]).startswith("class-balanced")]
+    random = [r for r in candidates if str(r["name"]).startswith("random mask")]
+    said = [f"the head written ({written[0]['name']}) {_percent(written[0][key])}"]
+    if balanced:
+        best = max(balanced, key=lambda row: float(row[key]))
+        said.append(
+            f"the best that only balances the classes ({best['name']}) {_percent(best[key])}"
+        )
+    said += [f"{row['name']} {_percent(row[key])}" for row in random]
+    return f"{key.replace('_', '-').capitalize()} accuracy beside its controls: {', '.join(said)}."
 
 
 def _neurons(report: Report, n_neurons: int, n_samples: int) -> tuple[NeuronCard, ...]:

@@ -449,3 +449,19 @@ def test_other_paths_are_refused(tmp_path):
     (tmp_path / "d.xlsx").write_text("")
     with pytest.raises(InputError, match=r"d\.xlsx is none of: an image folder.*\.parquet"):
         read_samples(tmp_path / "d.xlsx")
+
+
+def test_columns_go_by_their_names(tmp_path):
+    (tmp_path / "one.csv").write_text("a,b,label\n1,2,x\n3,4,y\n")
+    (tmp_path / "two.csv").write_text("b,label,a\n20,x,10\n40,y,30\n")
+    one, two = read_samples(tmp_path / "one.csv"), read_samples(tmp_path / "two.csv")
+    same = two.with_columns_as_in(one)
+    assert same.columns == one.columns == ("a", "b")
+    assert same.X.tolist() == [[10, 20], [30, 40]]
+    assert one.with_columns_as_in(Samples(np.zeros((2, 2)), one.y)) is one
+    (tmp_path / "three.csv").write_text("a,b,id,label\n1,2,7,x\n")
+    three = read_samples(tmp_path / "three.csv")
+    with pytest.raises(InputError, match="'id'"):
+        three.with_columns_as_in(one)
+    with pytest.raises(InputError, match="'id'"):
+        one.with_columns_as_in(three)

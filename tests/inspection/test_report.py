@@ -1,6 +1,7 @@
 """The report and the card: one page, nothing from outside, and its figures are true."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
 from ntkit.inspection._card import model_card
 from ntkit.inspection._neuron_cards import neuron_cards
-from ntkit.inspection._pictures import Picture, picture_of
+from ntkit.inspection._pictures import Picture, TableRows, picture_of
 from ntkit.inspection._report import Report, Shown, outcome, report_html
 
 VOID = ("meta", "img", "line", "path", "polyline")
@@ -62,6 +63,7 @@ def example(n=300, width=12, n_classes=3, seed=0, groups=True, silenced=2, X=Non
         asked={"train set": "10 samples"},
         candidates=[],
         evaluated_on="test set",
+        candidates_on="test set",
         shown=shown,
         Z=rng.normal(size=(n, width)),
         neurons_on=shown,
@@ -217,6 +219,44 @@ def test_contributions_are_in_logits(job, tmp_path):
     )  # fmt: skip
     text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
     assert "Scores are for the held-out set, in logits." in text
+
+
+def test_rows_of_a_table_are_shown_by_their_most_unusual_values():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 6)).astype(np.float32)
+    X[7, [1, 4]] = 40, -30
+    rows = TableRows(X, ["age", "scan", "a", "b", "mark", "c"])
+    text = picture_of(rows, 7).text
+    assert text.startswith("scan = 40, mark = -30, ")
+    assert text.count("=") == 3
+    assert picture_of(TableRows(np.ones((3, 2)), ["a", "b"]), 0).text == "a = 1, b = 1"
+
+
+def test_the_written_head_stands_beside_its_controls():
+    report = example()
+    row = {"worst_group": 0.5, "worst_class": 0.6, "average": 0.7, "score": 1.0, "n_suppressed": 0}
+    spread = {"spread": {"score": None, "average": None, "worst_class": None, "worst_group": None}}
+    row |= {"chosen": False} | spread
+    candidates = [
+        row | {"name": "class-balanced"},
+        row | {"name": "class-balanced-both", "worst_group": 0.55},
+        row | {"name": "random mask of 3", "worst_group": 0.25},
+        row | {"name": "auto", "worst_group": 0.75, "chosen": True},
+    ]
+    text = Page(report_html(replace(report, candidates=candidates))).text.replace("\u00a0", " ")
+    assert (
+        "Worst-group accuracy beside its controls: the head written (auto) 75.0 %, the best that "
+        "only balances the classes (class-balanced-both) 55.0 %, random mask of 3 25.0 %." in text
+    )
+
+
+def test_scores_from_few_errors_are_called_so():
+    report = example(n=60)
+    alike = replace(report.neurons_on, before=report.neurons_on.y.copy())
+    alike.before[0] = next(c for c in np.unique(alike.y) if c != alike.y[0])
+    text = Page(report_html(replace(report, neurons_on=alike))).text
+    assert re.search(r", [01] wrong: too few to tell", text)
+    assert "too few" not in Page(report_html(example(n=900))).text
 
 
 def test_a_report_on_two_models_finds_what_was_silenced(job, tmp_path):

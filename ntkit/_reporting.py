@@ -331,7 +331,20 @@ def _provenance(model: FrozenModel) -> dict[str, str]:
     """What ntkit wrote into a model about how its head was made."""
     named = {"ntkit.method": "method", "ntkit.parameters": "parameters", "ntkit.version": "ntkit"}
     found = {label: model.metadata[k] for k, label in named.items() if k in model.metadata}
+    if "parameters" in found:
+        found["parameters"] = _as_assignments(found["parameters"])
     return found or {"the second model": "was not written by ntkit"}
+
+
+def _as_assignments(parameters: str) -> str:
+    """JSON as in a call; anything else as it is."""
+    try:
+        values = json.loads(parameters)
+    except ValueError:
+        return parameters
+    if not isinstance(values, dict):
+        return parameters
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _facts(

@@ -63,6 +63,8 @@ class NeuronCard:
         The most frequent class among them.
     share_mostly, share_wrong : float
         Shares of that class, and of samples the original model gets wrong, among them.
+    in_common : str
+        In what they differ from the other samples, where that is known.
     right, wrong : tuple of float
         Densities of the activations of ``of_class``, over equal bins from ``low`` to ``high``;
         the highest is 1.
@@ -80,6 +82,7 @@ class NeuronCard:
     mostly: Any
     share_mostly: float
     share_wrong: float
+    in_common: str
     right: tuple[float, ...]
     wrong: tuple[float, ...]
     low: float
@@ -114,6 +117,7 @@ def neuron_cards(
     n_neurons: int,
     n_samples: int,
     picture: Callable[[int], Picture],
+    in_common: Callable[[Array], str] = lambda rows: "",
     ids: Any = None,
 ) -> tuple[NeuronCard, ...]:
     """Cards of the neurons with the highest scores, of the silenced ones where there are any.
@@ -134,6 +138,8 @@ def neuron_cards(
         Cards, and samples on each.
     picture : callable
         Shows a sample by its row.
+    in_common : callable, optional
+        Says in what some samples, by their rows, differ from the others.
     ids : sequence of str, optional
         Names of the samples.
 
@@ -159,6 +165,7 @@ def neuron_cards(
             bool(silenced[j]),
             n_samples,
             picture,
+            in_common,
             ids,
         )
         for j in chosen
@@ -177,6 +184,7 @@ def _card(
     silenced: bool,
     n_samples: int,
     picture: Callable[[int], Picture],
+    in_common: Callable[[Array], str],
     ids: Any,
 ) -> NeuronCard:
     order = np.argsort(-activation, kind="stable")
@@ -200,6 +208,7 @@ def _card(
         mostly=labels[counts.argmax()],
         share_mostly=float(counts.max() / len(strongest)),
         share_wrong=float((before != y)[strongest].mean()),
+        in_common=in_common(strongest),
         right=right,
         wrong=wrong,
         low=low,

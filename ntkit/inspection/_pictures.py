@@ -53,6 +53,12 @@ class TableRows:
         unusual = np.argsort(-distance, kind="stable")[:_UNUSUAL]
         return ", ".join(f"{self.columns[j]} = {self.X[i, j]:.4g}" for j in unusual)
 
+    def in_common(self, rows: NDArray[Any]) -> str:
+        """The columns in which the mean of some rows is furthest from that of all."""
+        distance = (self.X[rows].mean(axis=0, dtype=float) - self._mean) / self._deviation
+        furthest = np.argsort(-np.abs(distance), kind="stable")[:_UNUSUAL]
+        return ", ".join(f"{self.columns[j]} ({distance[j]:+.1f} sd)" for j in furthest)
+
 
 def picture_of(X: Any, i: int) -> Picture:
     """Show one sample.

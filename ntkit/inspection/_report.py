@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
 from ntkit.inspection._neuron_cards import NeuronCard, neuron_cards, sample_cards
-from ntkit.inspection._pictures import Picture, picture_of
+from ntkit.inspection._pictures import Picture, TableRows, picture_of
 from ntkit.metrics import GroupReport, group_report
 from ntkit.metrics._report import ReportRow
 from ntkit.spuriousness import live_neurons
@@ -238,6 +238,7 @@ def _neurons(report: Report, n_neurons: int, n_samples: int) -> tuple[NeuronCard
         n_neurons=n_neurons,
         n_samples=n_samples,
         picture=picture,
+        in_common=on.X.in_common if isinstance(on.X, TableRows) else lambda rows: "",
         ids=ids,
     )
 

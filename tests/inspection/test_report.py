@@ -232,6 +232,16 @@ def test_rows_of_a_table_are_shown_by_their_most_unusual_values():
     assert picture_of(TableRows(np.ones((3, 2)), ["a", "b"]), 0).text == "a = 1, b = 1"
 
 
+def test_what_the_strongest_rows_of_a_table_have_in_common_is_said():
+    report = example(n=400, width=5)
+    X = np.random.default_rng(1).normal(size=(400, 8))
+    X[:, 6] += 3 * (report.Z[:, 2] - report.Z[:, 2].mean()) / report.Z[:, 2].std()
+    on = replace(report.neurons_on, X=TableRows(X, list("abcdefgh")))
+    only = np.arange(5) == 2
+    page = report_html(replace(report, neurons_on=on, silenced=only))
+    assert re.search(r"They differ most from all samples in <b>g \(\+[12]\.\d sd\)", page)
+
+
 def test_the_written_head_stands_beside_its_controls():
     report = example()
     row = {"worst_group": 0.5, "worst_class": 0.6, "average": 0.7, "score": 1.0, "n_suppressed": 0}

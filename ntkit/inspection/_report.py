@@ -207,21 +207,20 @@ def outcome(figures: GroupReport) -> str:
 
 
 def _beside(candidates: Sequence[Mapping[str, Any]]) -> str:
-    """The written candidate among the controls, in one sentence; empty without candidates."""
+    """Say how the written candidate stands beside the controls; empty without candidates."""
     written = [row for row in candidates if row["chosen"]]
     if not written:
         return ""
     key = "worst_class" if written[0]["worst_group"] is None else "worst_group"
-    balanced = [r for r in candidates if str(r["name"]).startswith("class-balanced")]
-    random = [r for r in candidates if str(r["name"]).startswith("random mask")]
-    said = [f"the head written ({written[0]['name']}) {_percent(written[0][key])}"]
+    controls = {"The head written": written[0]}
+    balanced = [r for r in candidates if r["name"].startswith("class-balanced") and not r["chosen"]]
     if balanced:
         best = max(balanced, key=lambda row: float(row[key]))
-        said.append(
-            f"the best that only balances the classes ({best['name']}) {_percent(best[key])}"
-        )
-    said += [f"{row['name']} {_percent(row[key])}" for row in random]
-    return f"{key.replace('_', '-').capitalize()} accuracy beside its controls: {', '.join(said)}."
+        controls["the best that only balances the classes"] = best
+    said = [f"{what} ({row['name']}): {_percent(row[key])}" for what, row in controls.items()]
+    random = [row for row in candidates if row["name"].startswith("random mask")]
+    said += [f"{row['name']}: {_percent(row[key])}" for row in random]
+    return f"{key.replace('_', '-').capitalize()} accuracy beside its controls. {'; '.join(said)}."
 
 
 def _neurons(report: Report, n_neurons: int, n_samples: int) -> tuple[NeuronCard, ...]:

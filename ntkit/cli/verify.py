@@ -57,7 +57,7 @@ def command(
             f"{check.original_latency:.3g} ms (ratio {check.latency_ratio:.2f})"
         )
         if check.passed:
-            typer.echo("passed: it computes its head on the embeddings of the original")
+            typer.echo("check                 passed")
     if not check.passed:
         raise VerificationError(
             f"{debiased} does not compute its head on the embeddings of {model}."

@@ -42,6 +42,7 @@ def test_verify_reports_outputs_metadata_and_latency(capsys, files):
     rows = dict(line.split("  ", 1) for line in out.splitlines())
     assert float(rows["outputs differ by"]) < 1e-6
     assert rows["metadata"].strip() == "kept"
+    assert rows["check"].strip() == "passed"
     assert "ms, the original's" in rows["latency"]
     assert "(ratio " in rows["latency"]
     code, out, _ = run(capsys, "verify", *files, "--json")

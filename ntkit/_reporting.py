@@ -312,10 +312,17 @@ def as_samples(data: Any, preprocessing: ImagePreprocessing | TextPreprocessing 
 
 
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:
-    head = model.matched_to(samples.y).head
-    if head is None:
+    if model.head is None:
         raise InputError(f"{_name(model)} has no linear head; a report compares two heads.")
-    return head
+    classes = model.head.classes
+    try:
+        return model.matched_to(samples.y).head or model.head
+    except InputError as error:
+        shown = ", ".join(map(str, classes[:5])) + ", …" * (len(classes) > 5)
+        raise InputError(
+            f"The labels of the samples are not the classes of {_name(model)} ({shown}); give the "
+            "two models of one job, and samples of all their classes."
+        ) from error
 
 
 def _silenced(before: LinearHead, after: LinearHead) -> Array:

@@ -226,9 +226,10 @@ def label_free_score(
     >>> label_free_score("class_accuracy_gap", [0, 0, 1, 1], [0, 1, 1, 1])
     -0.5
     """
-    if name in SCORERS and name not in LABEL_FREE_SCORES:
+    if name not in LABEL_FREE_SCORES:
+        reason = "needs group labels" if name in SCORERS else "is not known"
         raise InputError(
-            f"The score {name!r} needs group labels; without them there are "
+            f"The score {name!r} {reason}; the ones without group labels are "
             f"{_listed(LABEL_FREE_SCORES)}."
         )
     return get_score(name)(

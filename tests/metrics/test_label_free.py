@@ -165,9 +165,14 @@ def test_names():
 
 
 def test_unknown_and_group_names():
-    with pytest.raises(InputError, match="Unknown score 'nope'; the known ones are worst_class_"):
+    with pytest.raises(
+        InputError,
+        match="The score 'nope' is not known; the ones without group labels are worst_class_",
+    ):
         label_free_score("nope", [0], [0])
-    with pytest.raises(InputError, match="needs group labels; without them there are worst_class_"):
+    with pytest.raises(
+        InputError, match="needs group labels; the ones without group labels are worst_class_"
+    ):
         label_free_score("worst_group_accuracy", [0], [0])
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ntkit._comparison import Comparison
+from ntkit._comparison import Candidate, Comparison
 from ntkit._result import DebiasResult
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
@@ -288,15 +288,36 @@ def write_report(
 
 
 def _record(model: FrozenModel) -> dict[str, Any]:
-    """The ``result.json`` beside a model, if it is about this model."""
+    """The ``result.json`` beside a model, if it is whole and about this model."""
     if model.path is None:
         return {}
     try:
         found = json.loads(model.path.with_name("result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    about_it = isinstance(found, dict) and Path(str(found.get("model"))).name == model.path.name
-    return found if about_it else {}
+    whole = (
+        isinstance(found, dict)
+        and Path(str(found.get("model"))).name == model.path.name
+        and isinstance(found.get("notes"), list)
+        and isinstance(found.get("candidates"), list)
+        and all(map(_is_candidate, found["candidates"]))
+        and len({row["worst_group"] is None for row in found["candidates"]}) < 2
+    )
+    return found if whole else {}
+
+
+def _is_candidate(row: Any) -> bool:
+    """Whether it is what a candidate becomes in ``result.json``."""
+    if not isinstance(row, dict) or not row.keys() >= {f.name for f in fields(Candidate)}:
+        return False
+    figures = [row[name] for name in ("n_suppressed", "score", "average", "worst_class")]
+    return (
+        isinstance(row["name"], str)
+        and isinstance(row["chosen"], bool)
+        and isinstance(row["spread"], dict)
+        and all(isinstance(value, int | float) for value in figures)
+        and isinstance(row["worst_group"], int | float | None)
+    )
 
 
 def as_samples(data: Any, preprocessing: ImagePreprocessing | TextPreprocessing | None) -> Samples:

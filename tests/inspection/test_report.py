@@ -1,9 +1,11 @@
 """The report and the card: one page, nothing from outside, and its figures are true."""
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -285,6 +287,32 @@ def test_a_report_on_two_models_finds_what_was_silenced(job, tmp_path):
             marked_digits_model_path(), out / "debiased.onnx", sets["test"],
             tmp_path / "no" / "r.html", device="cpu",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda record: record.update(candidates=3),
+        lambda record: record.update(candidates=[None]),
+        lambda record: record.update(notes="text"),
+        lambda record: record["candidates"][0].pop("chosen"),
+        lambda record: record["candidates"][1].update(score=None),
+        lambda record: record["candidates"][1].update(worst_group=None),
+        lambda record: record["candidates"][1].update(worst_class="0.5"),
+    ],
+)
+def test_a_damaged_record_is_left_out(job, tmp_path, harm):
+    out, _, sets = job
+    copytree(out, tmp_path / "out")
+    file = tmp_path / "out" / "result.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    harm(record)
+    file.write_text(json.dumps(record), encoding="utf-8")
+    page = write_report(
+        marked_digits_model_path(), file.with_name("debiased.onnx"), sets["test"],
+        tmp_path / "r.html", device="cpu",
+    )  # fmt: skip
+    assert "What was compared" not in Page(page.read_text(encoding="utf-8")).text
 
 
 def test_embeddings_and_unlike_labels(tmp_path):

@@ -19,7 +19,7 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     retrain_head,
 )
-from ntkit.estimators._auto import ALPHAS
+from ntkit.estimators._penalty import ALPHAS
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.metrics import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -10,30 +9,31 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import hypergeom, norm
 from sklearn.base import _fit_context
-from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._identification import (
     Rows,
     class_logits,
-    cross_fitted_logits,
-    folds_of,
 )
+from ntkit.estimators._learned import LEAST_ERRORS, Outcome, learned_share
 from ntkit.estimators._passes import rows_per_chunk
+from ntkit.estimators._penalty import ALPHAS, PenaltyPath, checked_alphas, penalty_path
 from ntkit.estimators._solver import Solution
 from ntkit.estimators._stacked import stacked
-from ntkit.estimators._weights import class_weighted, correctness_balanced
+from ntkit.estimators._weights import class_weighted, correctness_balanced, correctness_cells
+from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 
-__all__ = ["ALPHAS", "AutoDebiasClassifier"]
+__all__ = ["AutoDebiasClassifier"]
 
 Array = NDArray[Any]
-ALPHAS = (1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
-"""Wide: networks trained on the very data keep what they neglect in directions of little variance,
-which only a weak penalty lets a head use."""
+HELDOUT, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell-balanced"
+_AS_GOOD = 0.03
+_LEARNED = 0.12
+_LEARNED_HELDOUT = 0.25
 
 
 class AutoDebiasClassifier(LastLayerClassifier):
@@ -42,28 +42,42 @@ class AutoDebiasClassifier(LastLayerClassifier):
     Needs embeddings and class labels; no group labels. A held-out set (``X_val``) that is less
     biased than the training set is used where there is one.
 
-    1. Reference head: class-balanced, with a ridge of weight 1 on the mean loss, fitted on the
-       training set T. Its errors are cross-fitted on T and plain on the held-out set H.
-    2. Shift gate: if it errs more on H than on T, in one class (Fisher's exact test) or in all
-       together (Mantel and Haenszel's), with Bonferroni's correction, H is better balanced than T:
-       class-balanced retraining on H.
-    3. Noise gate: otherwise, if the mean class error on T is at least ``max_error``, errors are
-       ordinary noise and no sign of bias: class-balanced retraining on T and H.
-    4. Otherwise the class × correctness cells are balanced on T and H.
+    1. Reference head: class-balanced, with a ridge of weight 1 on the mean loss, or less where that
+       costs more than 3 points of mean class accuracy, fitted on the training set T. Its errors are
+       cross-fitted on T and plain on the held-out set H.
+    2. H is taken for better balanced if the reference head errs more on H than on T, in one class
+       (Fisher's exact test) or in all together (Mantel and Haenszel's), with Bonferroni's
+       correction, *and* retraining on H learns its errors: by the lower bound of the learned share
+       (below) at least a quarter of them, on samples of H it has not seen. A network that memorised
+       T errs more on H as well, but its errors cannot be learned so. Then: class-balanced
+       retraining on H.
+    3. Otherwise the class × correctness cells are balanced on T and H, if that learns the errors:
+       by the lower bound at least 12 % of those of the reference head, and any of those that
+       class-balanced retraining with a penalty of its own makes, on samples it has not seen.
+    4. Otherwise errors are no sign of bias: class-balanced retraining on T and H.
+
+    The *learned share* is the share of a class's errors that another head gets right, less the
+    share of correct samples, as far from the boundary, that it gives up for them; the mean over
+    the classes with at least 10 errors, of which there must be two, and half of all. Wrong labels and overlapping
+    classes have a learned share of about 0. What cannot be told from those is left alone: with few
+    errors, or much noise beside a shortcut, step 3 is not taken. ``recipe`` says what to do where
+    you know better.
 
     No neuron is suppressed. The penalty counts as on embeddings standardised on T, and is chosen
-    by cross-validated accuracy: the mean over the worse half of the classes (2, 3) or over the
-    cells (4). The gates, their constants and the width of the default ``alphas`` were chosen on a
-    handful of data sets: none of it is a guarantee. Step 3 spares average accuracy where there is
-    no bias, at the price of the worst group where there is bias and noise; ``max_error=1`` leaves
-    it out.
+    by cross-validated accuracy: the mean over the worse half of the classes (2, 4) or over the
+    cells (3). Constants were chosen on a handful of data sets: none of it is a guarantee.
 
     Parameters
     ----------
+    recipe : {"auto", "class-balanced on X_val", "class-balanced", "cell-balanced"}, default="auto"
+        What to do; "auto" decides as above.
+    heldout_balanced : bool, default=None
+        Whether H is better balanced over the groups than T, where you know it; None tests it.
+    frozen_backbone : bool, default=False
+        Whether the network that computes the embeddings was not trained on T, such as a public
+        one. It cannot have memorised T then, and step 2 needs its first condition alone.
     shift_level : float, default=0.01
-        Significance level of the shift gate; 0 shuts it.
-    max_error : float, default=0.1
-        Smallest mean class error that counts as noise.
+        Significance level of step 2; 0 shuts it.
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
         Ridge weights on the mean loss to choose from; scikit-learn's C is 1 / (N alpha). Of equally
         good ones the largest is taken.
@@ -85,13 +99,17 @@ class AutoDebiasClassifier(LastLayerClassifier):
     recipe_ : {"class-balanced on X_val", "class-balanced", "cell-balanced"}
         What was done.
     reason_ : str
-        Why, in one sentence.
+        Why, in one sentence or two.
     shift_pvalue_ : float
         Of step 2; NaN without ``X_val``.
+    heldout_learned_ : float
+        Lower bound of the learned share in step 2; NaN where it was not needed or not known.
+    learned_ : float
+        Lower bound of the learned share in step 3, likewise.
     class_errors_ : ndarray of shape (C,)
         Cross-fitted error rates of the reference head on T.
     alpha_ : float
-        Ridge weight chosen.
+        Ridge weight chosen, one of ``alphas``.
     reference_head_ : LinearHead
         The reference head on raw embeddings.
     classes_, coef_, intercept_, head_, n_iter_, n_features_in_, feature_names_in_
@@ -102,16 +120,20 @@ class AutoDebiasClassifier(LastLayerClassifier):
     >>> import numpy as np
     >>> from ntkit.estimators import AutoDebiasClassifier
     >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 600)
-    >>> mark = np.where(rng.random(600) < 0.95, y, 1 - y)
-    >>> X = np.column_stack([2 * y + rng.normal(0, 0.7, 600), 3 * mark, rng.normal(0, 1, 600)])
+    >>> y = rng.integers(0, 2, 1000)
+    >>> mark = np.where(rng.random(1000) < 0.95, y, 1 - y)
+    >>> X = np.column_stack([2 * y + rng.normal(0, 0.7, 1000), 3 * mark, rng.normal(0, 1, 1000)])
     >>> AutoDebiasClassifier(random_state=0).fit(X, y).recipe_
     'cell-balanced'
+    >>> AutoDebiasClassifier(random_state=0).fit(X[:, ::2], y).recipe_  # errors, but no shortcut
+    'class-balanced'
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+        "recipe": [StrOptions({"auto", HELDOUT, BALANCED, CELLS})],
+        "heldout_balanced": ["boolean", None],
+        "frozen_backbone": ["boolean"],
         "shift_level": [Interval(Real, 0, 1, closed="both")],
-        "max_error": [Interval(Real, 0, 1, closed="both")],
         "alphas": ["array-like"],
         "cv": [Interval(Integral, 2, None, closed="left")],
         **{
@@ -123,8 +145,10 @@ class AutoDebiasClassifier(LastLayerClassifier):
     def __init__(
         self,
         *,
+        recipe: str = "auto",
+        heldout_balanced: bool | None = None,
+        frozen_backbone: bool = False,
         shift_level: float = 0.01,
-        max_error: float = 0.1,
         alphas: Any = ALPHAS,
         cv: int = 5,
         tol: float = 1e-5,
@@ -133,8 +157,10 @@ class AutoDebiasClassifier(LastLayerClassifier):
         n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
+        self.recipe = recipe
+        self.heldout_balanced = heldout_balanced
+        self.frozen_backbone = frozen_backbone
         self.shift_level = shift_level
-        self.max_error = max_error
         self.alphas = alphas
         self.cv = cv
         self.tol = tol
@@ -163,7 +189,7 @@ class AutoDebiasClassifier(LastLayerClassifier):
         y : array-like of shape (N,)
             Class labels.
         sample_weight : array-like of shape (N,), optional
-            Weights.
+            Weights; their scale does not matter.
         X_val, y_val, sample_weight_val : array-like, optional
             Held-out set: samples the model was not trained on.
 
@@ -171,123 +197,175 @@ class AutoDebiasClassifier(LastLayerClassifier):
         -------
         AutoDebiasClassifier
             Itself, fitted.
+
+        Raises
+        ------
+        InputError
+            If ``alphas`` are not positive numbers, labels do not fit, or a recipe needs the
+            ``X_val`` that is not given.
         """
+        self._alphas = checked_alphas(self.alphas)
         train = self._rows(X, y, sample_weight)
         held = None
         if X_val is not None:
             held = self._heldout_rows(X_val, y_val, sample_weight_val, train.X.dtype)
+        if held is None and self._wants_heldout():
+            raise InputError(f"recipe={HELDOUT!r} needs X_val and y_val, which were not given.")
         # Standardising the embeddings only changes the units of the penalty.
         self._gains = 1 / _deviations(train)
         rng = check_random_state(self.random_state)
         self._seed = int(rng.randint(np.iinfo(np.int32).max))
 
-        reference = self._balanced_head(train)
-        wrong = self._unseen_errors(train)
-        wrong_held = None if held is None else _errors(reference, held)
-        self._decide(train, wrong, held, wrong_held)
-        rows, errors = train, wrong
-        if held is not None and wrong_held is not None:
-            if self.recipe_ == "class-balanced on X_val":
-                rows, errors = held, wrong_held
-            else:
-                rows = _joined(train, held)
-                errors = np.concatenate([wrong, wrong_held])
-        cells = rows.y_index * 2 + (errors if self.recipe_ == "cell-balanced" else 0)
-        weight = self._weight(rows, errors)
-        self.alpha_ = self._chosen_alpha(rows, weight, cells)
-        self._set_head(self._head_with(self.alpha_, rows, weight))
+        path = self._path(train)
+        alpha = path.strongest(train, most=1.0, within=_AS_GOOD)
+        reference = self._head_with(alpha, train, self._balanced(train))
         self.reference_head_ = LinearHead(reference.coef, reference.intercept, self.classes_)
+        unseen = path.outcomes.get(alpha)
+        if unseen is None:  # too few samples for folds
+            unseen = Outcome.of(class_logits(reference, train.X), train.y_index)
+        self.class_errors_ = _class_rates(train, unseen.wrong)
+        self.shift_pvalue_ = self.heldout_learned_ = self.learned_ = float("nan")
+        self._hint, rows = "", train
+        if held is not None:
+            unseen_held = Outcome.of(class_logits(reference, held.X), held.y_index)
+            if self._takes_heldout(train, unseen, held, unseen_held):
+                self._retrain(HELDOUT, held, self._balanced(held), self._path(held))
+                return self
+            rows, unseen = _joined(train, held), unseen.and_of(unseen_held)
+        self._retrain_on_all(rows, unseen)
         return self
 
     # -- the steps --------------------------------------------------------------------------
 
-    def _decide(
-        self, train: Rows, wrong: Array, held: Rows | None, wrong_held: Array | None
-    ) -> None:
-        self.class_errors_ = _class_rates(train, wrong)
-        mean_error = float(self.class_errors_.mean())
-        self.shift_pvalue_ = float("nan")
-        if held is not None and wrong_held is not None:
-            self.shift_pvalue_ = _shift_pvalue(train, wrong, held, wrong_held)
-        if self.shift_pvalue_ < self.shift_level:
-            self.recipe_ = "class-balanced on X_val"
+    def _wants_heldout(self) -> bool:
+        return self.recipe == HELDOUT
+
+    def _takes_heldout(
+        self, train: Rows, unseen: Outcome, held: Rows, unseen_held: Outcome
+    ) -> bool:
+        """Step 2: whether the held-out set is better balanced."""
+        self.shift_pvalue_ = _shift_pvalue(train, unseen.wrong, held, unseen_held.wrong)
+        errs_more = (
+            "The reference head errs more on the held-out set than on the training set (p = "
+            f"{self.shift_pvalue_:.0e}, below {self.shift_level:g})"
+        )
+        if self.recipe != "auto" or self.heldout_balanced is not None:
+            self.reason_ = "You said that the held-out set is better balanced"
+            return self._wants_heldout() or (self.recipe == "auto" and bool(self.heldout_balanced))
+        if not self.shift_pvalue_ < self.shift_level:
+            return False
+        if self.frozen_backbone:
+            self.reason_ = f"{errs_more}, which the network cannot have memorised"
+            return True
+        after = self._path(held).outcome
+        if after is not None:
+            learned = learned_share(held.y_index, unseen_held, after, held.weight)
+            self.heldout_learned_ = learned.low
+        if self.heldout_learned_ >= _LEARNED_HELDOUT:
             self.reason_ = (
-                "The reference head errs more on the held-out set than on the training set (p = "
-                f"{self.shift_pvalue_:.0e}, below {self.shift_level:g}), so the held-out set is "
-                "better balanced: class-balanced retraining on it."
+                f"{errs_more}, and retraining on the held-out set learns at least "
+                f"{100 * self.heldout_learned_:.0f} % of these errors on samples of it that it has "
+                "not seen, which memorising the training set does not explain: the held-out set is "
+                "better balanced"
             )
-        elif mean_error >= self.max_error:
-            self.recipe_ = "class-balanced"
-            self.reason_ = (
-                f"The reference head errs on {100 * mean_error:.0f} % of each class on average, at "
-                f"least {100 * self.max_error:g} %: errors are ordinary noise here, no sign of "
-                "bias; class-balanced retraining."
-            )
+            return True
+        self._hint = (
+            f" {errs_more}, as it does where the network memorised its training set; if you know "
+            "that the held-out set is better balanced, pass heldout_balanced=True."
+        )
+        return False
+
+    def _retrain_on_all(self, rows: Rows, unseen: Outcome) -> None:
+        """Steps 3 and 4, with what the reference head makes of rows it has not seen."""
+        balanced, wrong = self._balanced(rows), unseen.wrong
+        if self.recipe == BALANCED:
+            self.reason_ = "You asked for it"
+            self._retrain(BALANCED, rows, balanced, self._path(rows))
+            return
+        weight = correctness_balanced(balanced, rows.y_index, wrong)
+        cells = correctness_cells(rows.y_index, wrong, rows.weight)
+        path = self._path(rows, weight, cells)
+        if self.recipe == CELLS:
+            self.reason_ = "You asked for it"
+            self._retrain(CELLS, rows, weight, path)
+            return
+        plain = self._path(rows)
+        if self._learns(rows, unseen, plain.outcome, path.outcome):
+            self._retrain(CELLS, rows, weight, path)
         else:
-            self.recipe_ = "cell-balanced"
+            self._retrain(BALANCED, rows, balanced, plain)
+
+    def _learns(
+        self, rows: Rows, unseen: Outcome, plain: Outcome | None, cells: Outcome | None
+    ) -> bool:
+        """Step 3: whether balancing the cells learns the errors rather than noise."""
+        beside = float("nan")
+        if plain is not None and cells is not None:
+            self.learned_ = learned_share(rows.y_index, unseen, cells, rows.weight).low
+            beside = learned_share(rows.y_index, plain, cells, rows.weight, matched=False).low
+        rate = f"The reference head errs on {100 * self.class_errors_.mean():.1f} % of each class"
+        if np.isnan(self.learned_):
             self.reason_ = (
-                f"The reference head errs on {100 * mean_error:.1f} % of each class on average: "
-                "its errors point at what it has not learned; correct and misclassified samples "
-                "of each class are given equal weight."
+                f"{rate} on average, and fewer than two classes, or half of them, have {LEAST_ERRORS} "
+                "such samples: too few to tell bias from noise"
             )
-
-    def _balanced_head(self, rows: Rows) -> Solution:
-        weight = class_weighted(rows.weight, rows.y_index, self.classes_, "balanced")
-        return self._head_with(1.0, rows, weight)
-
-    def _unseen_errors(self, rows: Rows) -> Array:
-        folds = folds_of(self.cv, rows, self._seed)
-        if folds is None:
-            return _errors(self._balanced_head(rows), rows)
-        weight = class_weighted(rows.weight, rows.y_index, self.classes_, "balanced")
-        logits, _ = cross_fitted_logits(
-            rows, weight, folds, partial(self._head_with, 1.0), len(self.classes_), self.n_jobs
-        )
-        return np.asarray(logits.argmax(axis=1) != rows.y_index)
-
-    def _weight(self, rows: Rows, errors: Array) -> Array:
-        weight = class_weighted(rows.weight, rows.y_index, self.classes_, "balanced")
-        if self.recipe_ == "cell-balanced":
-            return correctness_balanced(weight, rows.y_index, errors)
-        return weight
-
-    def _chosen_alpha(self, rows: Rows, weight: Array, cells: Array) -> float:
-        """The alpha of best cross-validated accuracy over the cells, or the worse classes."""
-        alphas = sorted((float(alpha) for alpha in self.alphas), reverse=True)
-        present = np.bincount(cells)
-        n_splits = min(self.cv, int(present[present > 0].min()))
-        if len(alphas) == 1 or n_splits < 2:
-            return alphas[0] if len(alphas) == 1 else 1.0
-        folds = list(
-            StratifiedKFold(n_splits, shuffle=True, random_state=self._seed).split(cells, cells)
-        )
-
-        def accuracy(alpha: float) -> float:
-            logits, _ = cross_fitted_logits(
-                rows,
-                weight,
-                folds,
-                partial(self._head_with, alpha),
-                len(self.classes_),
-                self.n_jobs,
+            return False
+        share = f"{100 * max(0.0, self.learned_):.0f} %"
+        if self.learned_ < _LEARNED:
+            self.reason_ = (
+                f"{rate} on average, and balancing correct and misclassified samples learns "
+                f"{share} of these errors by its lower bound, less than {100 * _LEARNED:.0f} %: "
+                "they cannot be told from noise"
             )
-            right = (logits.argmax(axis=1) == rows.y_index) * rows.weight
-            mass = np.bincount(cells, weights=rows.weight)
-            hits = np.bincount(cells, weights=right)
-            found = np.sort(hits[mass > 0] / mass[mass > 0])
-            if self.recipe_ != "cell-balanced":
-                found = found[: max(1, len(found) // 2)]
-            return float(found.mean())
+            return False
+        if beside <= 0:
+            self.reason_ = (
+                f"{rate} on average, and its errors can be learned ({share}), but class-balanced "
+                "retraining with another penalty learns them as well"
+            )
+            return False
+        self.reason_ = (
+            f"{rate} on average, and balancing correct and misclassified samples learns at least "
+            f"{share} of these errors on samples it has not seen, which noise does not allow: they "
+            "point at what the head has not learned"
+        )
+        return True
 
-        return max(alphas, key=accuracy)
+    def _retrain(self, recipe: str, rows: Rows, weight: Array, path: PenaltyPath) -> None:
+        done = {
+            HELDOUT: "class-balanced retraining on the held-out set",
+            BALANCED: "class-balanced retraining",
+            CELLS: "correct and misclassified samples of each class are given equal weight",
+        }
+        self.recipe_, self.alpha_ = recipe, path.alpha
+        self.reason_ = f"{self.reason_}: {done[recipe]}.{self._hint}"
+        self._set_head(self._head_with(path.alpha, rows, weight))
+
+    # -- heads ------------------------------------------------------------------------------
+
+    def _balanced(self, rows: Rows) -> Array:
+        return class_weighted(rows.weight, rows.y_index, self.classes_, "balanced")
+
+    def _path(
+        self, rows: Rows, weight: Array | None = None, cells: Array | None = None
+    ) -> PenaltyPath:
+        """Penalties by the classes, with class-balanced weights, or by the cells given."""
+        return penalty_path(
+            self._head_with,
+            rows,
+            self._balanced(rows) if weight is None else weight,
+            2 * rows.y_index if cells is None else cells,
+            alphas=self._alphas,
+            worse_half=cells is None,
+            n_classes=len(self.classes_),
+            n_splits=self.cv,
+            seed=self._seed,
+            n_jobs=self.n_jobs,
+        )
 
     def _head_with(self, alpha: float, rows: Rows, weight: Array) -> Solution:
         C = 1 / (float(weight.sum()) * alpha)
         return self._fit_head(rows, weight, C=C, gains=self._gains)
-
-
-def _errors(head: Solution, rows: Rows) -> Array:
-    return np.asarray(class_logits(head, rows.X).argmax(axis=1) != rows.y_index)
 
 
 def _joined(first: Rows, second: Rows) -> Rows:
@@ -329,8 +407,12 @@ def _shift_pvalue(train: Rows, wrong: Array, held: Rows, wrong_held: Array) -> f
 
 
 def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
-    """How many rows and errors there are in each class: whole numbers, for an exact test."""
+    """How many rows and errors there are in each class: whole numbers, for an exact test.
+
+    Weights count relative to their mean: their scale says nothing.
+    """
+    relative = rows.weight / rows.weight[rows.weight > 0].mean()
     return [
         np.rint(np.bincount(rows.y_index, weights=weight, minlength=n_classes))
-        for weight in (rows.weight, rows.weight * wrong)
+        for weight in (relative, relative * wrong)
     ]

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.exceptions import ModelError
 from ntkit.export import check_head, random_inputs, save_verified
+from ntkit.extraction._origin import check_made_with, origin_of_head
 from ntkit.frozen_model import FrozenModel
 
 
@@ -32,6 +34,7 @@ def command(
 
     Example: ntkit export classifier.onnx head.onnx -o debiased.onnx
     """
+    check_file(out, inputs=[model, head, data, *data_options.files], force=force)
     original = model_options.load(model)
     source = FrozenModel.load(head)
     if source.head is None:
@@ -41,6 +44,7 @@ def command(
             f"{head} is a head with a scaler in front of it, which cannot be taken apart; fit "
             "without the scaler, or convert a pipeline that starts with an OnnxEmbedder."
         )
+    check_made_with(str(head), origin_of_head(source.metadata), original)
     facts = {k.removeprefix("ntkit."): v for k, v in source.metadata.items() if "ntkit." in k}
     facts |= {"source_sha256": original.sha256()}
     facts.pop("classes", None)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._disk import check_room, check_writable
+from ntkit._output import refuse_folder_of_inputs
 from ntkit.exceptions import InputError
 from ntkit.extraction._store_manifest import (
     IDENTITY,
     MANIFEST,
     difference,
+    kind_of_manifest,
     read_manifest,
     replace_file,
     write_manifest,
@@ -53,6 +57,12 @@ class Job:
         The rows of the whole that this store holds.
     batches : callable of (start, stop, settings) giving generator of arrays
         Embeddings of a range of rows of the whole.
+    contents : callable of (first_row, rows) giving str or None
+        What must match to go on, too: a sum over the contents of these samples.
+    inputs : sequence of path-like
+        What is read: the store may not be a folder that holds it.
+    neurons : int or None
+        Width of the embeddings, where it is known before.
     """
 
     identity: dict[str, Any]
@@ -61,6 +71,9 @@ class Job:
     settings: Callable[[], dict[str, Any]]
     row_range: Callable[[dict[str, Any]], tuple[int, int]]
     batches: Callable[[int, int, dict[str, Any]], Generator[Array, None, None]]
+    contents: Callable[[int, int], str | None] = lambda *_: None
+    inputs: Sequence[str | os.PathLike[str]] = ()
+    neurons: int | None = None
 
     @cached_property
     def started(self) -> dict[str, Any]:
@@ -68,7 +81,8 @@ class Job:
         run = self.settings()
         first, rows = self.row_range(run)
         position = {"first_row": first, "rows": rows, "finished_rows": 0}
-        return {**self.facts, **self.identity, "run": run, **position}
+        contents = {"contents": self.contents(first, rows)}
+        return {**self.facts, **self.identity, **contents, "run": run, **position}
 
 
 def fill_store(
@@ -77,8 +91,13 @@ def fill_store(
     """Start a store, or go on with an unfinished one, and finish it."""
     if checkpoint_rows < 1:
         raise InputError(f"checkpoint_rows must be at least 1; got {checkpoint_rows}.")
-    if _unfinished(path, job, force) is None:
-        _ = job.started  # refuse before anything is touched
+    # Refuse before anything is computed, or touched.
+    refuse_folder_of_inputs(path, job.inputs)
+    with _disk(path):
+        _refuse_other_files(path)
+        check_writable(path)
+    manifest = _unfinished(path, job, force)
+    _check_room(path, job, job.started if manifest is None else manifest)
     with _disk(path):
         path.mkdir(parents=True, exist_ok=True)
         rows = RowFile(path / EMBEDDINGS)
@@ -100,23 +119,65 @@ def _unfinished(path: Path, job: Job, force: bool) -> dict[str, Any] | None:
         manifest = None if force else read_manifest(path)
     if manifest is None:
         return None
-    different = difference(manifest, job.identity, IDENTITY)
+    finished = manifest["finished_rows"] == manifest["rows"]
+    if "contents" not in manifest and not finished:
+        raise InputError(
+            f"{path} was begun by an older ntkit, which did not record the contents of the "
+            "samples, and they may have changed; embed again with --force."
+        )
+    different = difference(manifest, job.identity, IDENTITY) if "contents" in manifest else None
     if different is not None:
         field, before, now = different
         raise InputError(
             f"{path} was made with another {field} ({before!r}, now {now!r}); choose another name "
             "or pass --force."
         )
-    if manifest["finished_rows"] == manifest["rows"]:
+    if finished:
         raise InputError(f"{path} is finished already; choose another name or pass --force.")
-    return manifest if manifest["finished_rows"] else None
+    if not manifest["finished_rows"]:
+        return None
+    _refuse_other_contents(path, manifest, job)
+    return manifest
+
+
+def _refuse_other_contents(path: Path, manifest: dict[str, Any], job: Job) -> None:
+    """Refuse to go on where files or arrays changed under the names they have."""
+    if job.contents(manifest["first_row"], manifest["rows"]) != manifest["contents"]:
+        raise InputError(
+            f"The contents of the samples changed since {path} was begun: its first "
+            f"{manifest['finished_rows']} rows would be of other data than the rest; choose "
+            "another name or pass --force."
+        )
+
+
+def _check_room(path: Path, job: Job, manifest: dict[str, Any]) -> None:
+    """Refuse a disk that cannot hold the embeddings; what is there is overwritten, or replaced."""
+    if job.neurons is None:
+        return
+    itemsize = np.dtype(manifest["dtype"] or np.float32).itemsize
+    file = path / EMBEDDINGS
+    with _disk(path):
+        there = file.stat().st_size if file.exists() else 0
+        blocks = getattr(file.stat(), "st_blocks", None) if there else None
+        there = there if blocks is None else min(there, 512 * blocks)
+        check_room(path, manifest["rows"] * job.neurons * itemsize - there)
 
 
 def _refuse_other_files(path: Path) -> None:
-    if not path.exists() or (path / MANIFEST).is_file():
+    if not path.exists():
         return
-    if not path.is_dir() or not all(_leftover(file) for file in path.iterdir()):
-        raise InputError(f"{path} exists and is not an embedding store; choose another name.")
+    stray = f"{path} exists and is not an embedding store; choose another name."
+    if not path.is_dir():
+        raise InputError(stray)
+    kind = kind_of_manifest(path)
+    if kind == "other" or not (kind == "store" or all(map(_leftover, path.iterdir()))):
+        damaged = kind == "damaged" and all(map(_belongs, path.iterdir()))
+        if not damaged:
+            raise InputError(stray)
+
+
+def _belongs(file: Path) -> bool:
+    return bool(_OWN.fullmatch(file.name)) or file.name in (MANIFEST, f".{MANIFEST}")
 
 
 def _leftover(file: Path) -> bool:

@@ -41,7 +41,7 @@ from ntkit.extraction import (
     TextPreprocessing,
 )
 from ntkit.extraction._digests import sample_digests, shared_samples
-from ntkit.extraction._origin import check_alike, check_made_with
+from ntkit.extraction._origin import check_alike, check_made_with, facts_of
 from ntkit.extraction._sources import input_paths
 from ntkit.frozen_model import FrozenModel
 from ntkit.inspection._card import model_card
@@ -212,7 +212,8 @@ def debias(
 
     head = comparison.on_raw_embeddings(clf.head_)
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
-    debiased = model.with_head(head, provenance=_provenance(chosen, clf, suppressed, model))
+    facts = _provenance(chosen, clf, suppressed, model, sets["train"])
+    debiased = model.with_head(head, provenance=facts)
     notes.append(f"auto: {fitted['auto'].reason_}")
     if new_head and model.head is not None:
         notes.append(
@@ -398,7 +399,13 @@ def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
     return max(sound, key=lambda name: rows[name].score)
 
 
-def _provenance(name: str, clf: Any, suppressed: Array, model: FrozenModel) -> dict[str, str]:
+def _provenance(
+    name: str, clf: Any, suppressed: Array, model: FrozenModel, train: Samples
+) -> dict[str, str]:
+    steps = (train.origin or {}).get("preprocessing", train.preprocessing)
+    made = facts_of(
+        {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
+    )
     plain = {
         k: v
         for k, v in clf.get_params().items()
@@ -409,7 +416,7 @@ def _provenance(name: str, clf: Any, suppressed: Array, model: FrozenModel) -> d
         "method": name,
         "parameters": json.dumps(plain, sort_keys=True),
         "suppressed_neurons": json.dumps(suppressed.tolist()),
-        "source_sha256": model.sha256(),
+        **{key.removeprefix("ntkit."): text for key, text in made.items()},
     }
 
 

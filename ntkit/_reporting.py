@@ -29,7 +29,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     read_samples,
 )
-from ntkit.extraction._origin import check_made_with
+from ntkit.extraction._origin import check_alike, check_made_with, origin_of_head
 from ntkit.extraction._sources import input_paths
 from ntkit.extraction._store_samples import fingerprint
 from ntkit.frozen_model import FrozenModel
@@ -281,8 +281,7 @@ def write_report(
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=_PAGE)
-    check_made_with(_called(samples), samples.origin, first)
-    check_made_with(_name(second), {"model": second.metadata.get("ntkit.source_sha256")}, first)
+    _check_origins(first, second, samples)
     embedder = None
     if not samples.embedded:
         embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)
@@ -364,8 +363,14 @@ def _silenced(before: LinearHead, after: LinearHead) -> Array:
     return np.asarray((before.coef != 0).any(axis=0) & (after.coef == 0).all(axis=0))
 
 
-def _called(samples: Samples) -> str:
-    return str(samples.sources[0]) if samples.sources else "The set of samples"
+def _check_origins(first: FrozenModel, second: FrozenModel, samples: Samples) -> None:
+    """Refuse a second model, or samples, that do not belong to the first."""
+    called = str(samples.sources[0]) if samples.sources else "The set of samples"
+    made = origin_of_head(second.metadata)
+    check_made_with(called, samples.origin, first)
+    check_made_with(_name(second), {"model": made["model"]}, first)
+    prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
+    check_alike((_name(second), called), {"preprocessing": made["preprocessing"]}, prepared)
 
 
 def _name(model: FrozenModel) -> str:

@@ -11,7 +11,7 @@ from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.exceptions import ModelError
 from ntkit.export import check_head, random_inputs, save_verified
-from ntkit.extraction._origin import check_made_with, origin_of_head
+from ntkit.extraction._origin import check_alike, check_made_with, origin_of_head
 from ntkit.frozen_model import FrozenModel
 
 
@@ -44,7 +44,8 @@ def command(
             f"{head} is a head with a scaler in front of it, which cannot be taken apart; fit "
             "without the scaler, or convert a pipeline that starts with an OnnxEmbedder."
         )
-    check_made_with(str(head), origin_of_head(source.metadata), original)
+    origin = origin_of_head(source.metadata)
+    check_made_with(str(head), origin, original)
     facts = {k.removeprefix("ntkit."): v for k, v in source.metadata.items() if "ntkit." in k}
     facts |= {"source_sha256": original.sha256()}
     facts.pop("classes", None)
@@ -53,7 +54,9 @@ def command(
         original = o.named_like(original, new)
     X = random_inputs(original)
     if data is not None:
-        X = data_options.read(data, original).X[:256]
+        samples = data_options.read(data, original)
+        check_alike((str(head), str(data)), origin, {"preprocessing": samples.preprocessing})
+        X = samples.X[:256]
     if original.head is not None:
         check_head(original, X, device=device)
     check = save_verified(

@@ -196,7 +196,7 @@ def _is_of(recorded: str, model: FrozenModel) -> bool:
 
 def _tensor(model: FrozenModel) -> str | None:
     """The embedding's name; a head alone says which it was in the model."""
-    if model.embedding.name == model.inputs[0].name:
+    if model.embedding.name in {tensor.name for tensor in model.inputs}:
         return model.metadata.get(_KEYS["tensor"])
     return model.embedding.name
 

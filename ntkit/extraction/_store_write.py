@@ -222,15 +222,22 @@ def _fill(
 ) -> None:
     first, window = manifest["first_row"], manifest["run"]["window"]
     done, stop = first + manifest["finished_rows"], first + manifest["rows"]
-    with closing(job.batches(done, stop, manifest["run"])) as batches:
-        for batch in batches:
-            _put(path, manifest, rows, done, _as_stored(batch, manifest["dtype"], done))
-            done += len(batch)
-            due = done - first - manifest["finished_rows"] >= checkpoint_rows
-            if done == stop or (due and done % window == 0):  # where a later run may start
-                _checkpoint(path, manifest, rows, done - first)
-            if progress is not None:
-                progress(done - first, manifest["rows"])
+    safe = manifest["finished_rows"]
+    try:
+        with closing(job.batches(done, stop, manifest["run"])) as batches:
+            for batch in batches:
+                _put(path, manifest, rows, done, _as_stored(batch, manifest["dtype"], done))
+                done += len(batch)
+                if done == stop or done % window == 0:  # where a later run may start
+                    safe = done - first
+                    if done == stop or safe - manifest["finished_rows"] >= checkpoint_rows:
+                        _checkpoint(path, manifest, rows, safe)
+                if progress is not None:
+                    progress(done - first, manifest["rows"])
+    except KeyboardInterrupt:
+        if safe > manifest["finished_rows"]:
+            _checkpoint(path, manifest, rows, safe)  # else up to checkpoint_rows would be lost
+        raise
     if done != stop:
         raise InputError(f"The embedder stopped at row {done} of {stop}; check the inputs.")
 

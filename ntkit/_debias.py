@@ -26,7 +26,7 @@ from ntkit._comparison import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit._disk import saying_what_failed
+from ntkit._disk import saying_what_failed, size_of
 from ntkit._output import check_folder, put_folder
 from ntkit._reporting import as_samples, report_of_job
 from ntkit._result import MODEL_FILE, REPORT_FILE, DebiasResult
@@ -274,9 +274,9 @@ def debias(
 
 def _check_output(out: Path, model: FrozenModel, sets: Mapping[str, Samples], force: bool) -> None:
     """Refuse, before the work, a folder that would take something's place or has no room."""
-    weights = sum(file.stat().st_size for file in model.files)
+    size = 2 * size_of(model.files) + _PAGES
     inputs = input_paths(model, *sets.values())
-    check_folder(out, inputs=inputs, force=force, size=2 * weights + _PAGES)
+    check_folder(out, inputs=inputs, force=force, size=size)
 
 
 def _with_classes(

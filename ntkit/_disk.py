@@ -6,13 +6,20 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ntkit.exceptions import InputError, NtkitError
 
-__all__ = ["StrPath", "check_place", "check_room", "check_writable", "saying_what_failed"]
+__all__ = [
+    "StrPath",
+    "check_place",
+    "check_room",
+    "check_writable",
+    "saying_what_failed",
+    "size_of",
+]
 
 StrPath = str | os.PathLike[str]
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -104,6 +111,11 @@ def check_room(path: StrPath, size: int) -> None:
             f"There is no room for {path}: it needs about {_bytes(size)}, and {_bytes(free)} are "
             "free; make room or choose another place."
         )
+
+
+def size_of(files: Iterable[StrPath]) -> int:
+    """Bytes of some files together."""
+    return sum(Path(file).stat().st_size for file in files)
 
 
 def _bytes(number: float) -> str:

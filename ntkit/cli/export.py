@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ntkit._disk import size_of
 from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.exceptions import ModelError
 from ntkit.export import check_head, random_inputs, save_verified
 from ntkit.extraction._origin import check_alike, check_made_with, origin_of_head
+from ntkit.extraction._sources import input_paths
 from ntkit.frozen_model import FrozenModel
 
 
@@ -36,6 +38,8 @@ def command(
     """
     check_file(out, inputs=[model, head, data, *data_options.files], force=force)
     original = model_options.load(model)
+    inputs, size = input_paths(original), size_of(original.files)
+    check_file(out, inputs=inputs, force=force, size=size)
     source = FrozenModel.load(head)
     if source.head is None:
         raise ModelError(f"{head} holds no linear head.")

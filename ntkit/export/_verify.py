@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._disk import size_of
 from ntkit._output import check_file
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export._decisions import decision_agreement
@@ -283,8 +284,8 @@ def save_verified(
     (True, True, True)
     """
     results: list[Verification] = []
-    weights = sum(file.stat().st_size for file in original.files)
-    check_file(path, inputs=[*original.files, *model.files], force=force, size=weights)
+    inputs, size = [*original.files, *model.files], size_of(original.files)
+    check_file(path, inputs=inputs, force=force, size=size)
 
     def check(temporary: Path) -> None:
         classes = model.head.classes if model.head is not None else None

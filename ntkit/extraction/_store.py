@@ -250,7 +250,7 @@ class EmbeddingStore:
             batches=batches,
             contents=contents,
             inputs=input_paths(model, samples),
-            neurons=_width(model),
+            row_bytes=_row_bytes(model, dtype),
         )
         path = Path(path)
         fill_store(path, job, checkpoint_rows=checkpoint_rows, force=force, progress=progress)
@@ -385,13 +385,15 @@ class EmbeddingStore:
         return cls.open(path)
 
 
-def _width(model: FrozenModel) -> int | None:
-    """Neurons of the embedding, where the model says so."""
-    if model.head is not None:
-        return model.head.n_neurons
+def _row_bytes(model: FrozenModel, dtype: str | None) -> int | None:
+    """Size of an embedding on disk, where the model says so."""
     shape = model.embedding.shape
-    width = shape[1] if shape is not None and len(shape) == 2 else None
-    return width if isinstance(width, int) else None
+    width: Any = shape[1] if shape is not None and len(shape) == 2 else None
+    if model.head is not None:
+        width = model.head.n_neurons
+    known = {"float16": 2, "float32": 4, "float64": 8}
+    itemsize = known.get(dtype or model.embedding.dtype or "")
+    return width * itemsize if isinstance(width, int) and itemsize is not None else None
 
 
 def _mapped(path: Path) -> Array:

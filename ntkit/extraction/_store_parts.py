@@ -97,7 +97,7 @@ def joined(stores: Sequence[Any]) -> Job:
         batches=lambda start, stop, run: _stream(parts, start, run["window"]),
         contents=lambda *_: contents,
         inputs=[part.path for part in parts],
-        neurons=parts[0].X.shape[1],
+        row_bytes=parts[0].X.strides[0],
     )
 
 

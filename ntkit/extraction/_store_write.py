@@ -61,8 +61,8 @@ class Job:
         What must match to go on, too: a sum over the contents of these samples.
     inputs : sequence of path-like
         What is read: the store may not be a folder that holds it.
-    neurons : int or None
-        Width of the embeddings, where it is known before.
+    row_bytes : int or None
+        Bytes of an embedding on disk, where they are known before.
     """
 
     identity: dict[str, Any]
@@ -73,7 +73,7 @@ class Job:
     batches: Callable[[int, int, dict[str, Any]], Generator[Array, None, None]]
     contents: Callable[[int, int], str | None] = lambda *_: None
     inputs: Sequence[str | os.PathLike[str]] = ()
-    neurons: int | None = None
+    row_bytes: int | None = None
 
     @cached_property
     def started(self) -> dict[str, Any]:
@@ -96,8 +96,9 @@ def fill_store(
     with _disk(path):
         _refuse_other_files(path)
         check_writable(path)
-    manifest = _unfinished(path, job, force)
-    _check_room(path, job, job.started if manifest is None else manifest)
+        _check_room(path, job)
+    if _unfinished(path, job, force) is None:
+        _ = job.started
     with _disk(path):
         path.mkdir(parents=True, exist_ok=True)
         rows = RowFile(path / EMBEDDINGS)
@@ -150,17 +151,17 @@ def _refuse_other_contents(path: Path, manifest: dict[str, Any], job: Job) -> No
         )
 
 
-def _check_room(path: Path, job: Job, manifest: dict[str, Any]) -> None:
+def _check_room(path: Path, job: Job) -> None:
     """Refuse a disk that cannot hold the embeddings; what is there is overwritten, or replaced."""
-    if job.neurons is None:
+    if job.row_bytes is None:
         return
-    itemsize = np.dtype(manifest["dtype"] or np.float32).itemsize
-    file = path / EMBEDDINGS
-    with _disk(path):
-        there = file.stat().st_size if file.exists() else 0
-        blocks = getattr(file.stat(), "st_blocks", None) if there else None
-        there = there if blocks is None else min(there, 512 * blocks)
-        check_room(path, manifest["rows"] * job.neurons * itemsize - there)
+    part, file = job.identity["part"], path / EMBEDDINGS
+    rows = job.identity["total_rows"] // (1 if part is None else max(1, part[1]))
+    there = 0
+    if file.exists():  # it has its size before it has its content
+        found = file.stat()
+        there = min(found.st_size, 512 * getattr(found, "st_blocks", found.st_size))
+    check_room(path, rows * job.row_bytes - there)
 
 
 def _refuse_other_files(path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from zipfile import BadZipFile
@@ -204,7 +203,8 @@ class EmbeddingStore:
         ------
         InputError
             If the folder holds something else: another model's store (the message says which
-            field differs), a finished store, or other files (these even with ``force``); if
+            field differs), a finished store, or other files or what is read here (these even with
+            ``force``); if samples whose embeddings are there already have other contents now; if
             another process is writing it; if the disk is full or read-only. Also if inputs and
             labels differ in number, a value is too large for ``dtype``, or the model cannot
             embed the samples.
@@ -235,7 +235,6 @@ class EmbeddingStore:
         def batches(start: int, stop: int, run: dict[str, Any]) -> Generator[Array, None, None]:
             yield from computing.iter_batches(samples.X, start=start, stop=stop, settings=run)
 
-        @cache
         def contents(first: int, rows: int) -> str:
             verbose = getattr(embedder, "verbose", False)
             digests = sample_digests(samples, first, first + rows, verbose=verbose)

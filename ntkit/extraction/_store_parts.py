@@ -95,7 +95,7 @@ def joined(stores: Sequence[Any]) -> Job:
         settings=lambda: dict(whole["run"]),
         row_range=lambda _: (0, whole["total_rows"]),
         batches=lambda start, stop, run: _stream(parts, start, run["window"]),
-        contents=lambda *_: contents,
+        contents=contents,
         inputs=[part.path for part in parts],
         row_bytes=parts[0].X.strides[0],
     )

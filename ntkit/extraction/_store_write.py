@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ntkit._disk import check_room, check_writable
 from ntkit._output import refuse_folder_of_inputs
 from ntkit.exceptions import InputError
+from ntkit.extraction._digests import combined
 from ntkit.extraction._store_manifest import (
     IDENTITY,
     MANIFEST,
@@ -57,8 +58,9 @@ class Job:
         The rows of the whole that this store holds.
     batches : callable of (start, stop, settings) giving generator of arrays
         Embeddings of a range of rows of the whole.
-    contents : callable of (first_row, rows) giving str or None
-        What must match to go on, too: a sum over the contents of these samples.
+    contents : callable of (first_row, rows) giving str, or str or None
+        What must match to go on, too: a sum over the contents of the samples whose embeddings
+        are there. Where it is no callable, it is that of the whole.
     inputs : sequence of path-like
         What is read: the store may not be a folder that holds it.
     row_bytes : int or None
@@ -71,7 +73,7 @@ class Job:
     settings: Callable[[], dict[str, Any]]
     row_range: Callable[[dict[str, Any]], tuple[int, int]]
     batches: Callable[[int, int, dict[str, Any]], Generator[Array, None, None]]
-    contents: Callable[[int, int], str | None] = lambda *_: None
+    contents: Callable[[int, int], str] | str | None = None
     inputs: Sequence[str | os.PathLike[str]] = ()
     row_bytes: int | None = None
 
@@ -81,8 +83,12 @@ class Job:
         run = self.settings()
         first, rows = self.row_range(run)
         position = {"first_row": first, "rows": rows, "finished_rows": 0}
-        contents = {"contents": self.contents(first, rows)}
+        contents = {"contents": self.contents_of(first, 0)}
         return {**self.facts, **self.identity, **contents, "run": run, **position}
+
+    def contents_of(self, first: int, finished: int) -> str | None:
+        """What the manifest says of the contents when that many rows are finished."""
+        return self.contents(first, finished) if callable(self.contents) else self.contents
 
 
 def fill_store(
@@ -143,11 +149,11 @@ def _unfinished(path: Path, job: Job, force: bool) -> dict[str, Any] | None:
 
 def _refuse_other_contents(path: Path, manifest: dict[str, Any], job: Job) -> None:
     """Refuse to go on where files or arrays changed under the names they have."""
-    if job.contents(manifest["first_row"], manifest["rows"]) != manifest["contents"]:
+    if job.contents_of(manifest["first_row"], manifest["finished_rows"]) != manifest["contents"]:
         raise InputError(
-            f"The contents of the samples changed since {path} was begun: its first "
-            f"{manifest['finished_rows']} rows would be of other data than the rest; choose "
-            "another name or pass --force."
+            f"Contents of the samples changed since {path} was begun: some of the "
+            f"{manifest['finished_rows']} rows that it holds are no longer theirs; choose another "
+            "name or pass --force."
         )
 
 
@@ -232,12 +238,12 @@ def _fill(
                 if done == stop or done % window == 0:  # where a later run may start
                     safe = done - first
                     if done == stop or safe - manifest["finished_rows"] >= checkpoint_rows:
-                        _checkpoint(path, manifest, rows, safe)
+                        _checkpoint(path, manifest, job, rows, safe)
                 if progress is not None:
                     progress(done - first, manifest["rows"])
     except KeyboardInterrupt:
         if safe > manifest["finished_rows"]:
-            _checkpoint(path, manifest, rows, safe)  # else up to checkpoint_rows would be lost
+            _checkpoint(path, manifest, job, rows, safe)  # else up to checkpoint_rows would be lost
         raise
     if done != stop:
         raise InputError(f"The embedder stopped at row {done} of {stop}; check the inputs.")
@@ -259,12 +265,19 @@ def _put(path: Path, manifest: dict[str, Any], rows: RowFile, row: int, batch: A
         rows.write(row - first, batch)
 
 
-def _checkpoint(path: Path, manifest: dict[str, Any], rows: RowFile, finished: int) -> None:
+def _checkpoint(
+    path: Path, manifest: dict[str, Any], job: Job, rows: RowFile, finished: int
+) -> None:
+    before, contents = manifest["finished_rows"], manifest["contents"]
+    if callable(job.contents):  # of what was just read, so the disk is hardly asked again
+        new = job.contents(manifest["first_row"] + before, finished - before)
+        contents = combined([contents, new])
     with _disk(path):
         rows.flush()
-        manifest["finished_rows"] = finished
-        manifest |= {"shape": [*(rows.shape or ())], "stored_dtype": str(rows.dtype)}
-        write_manifest(path, manifest)
+        now = {"finished_rows": finished, "contents": contents}
+        now |= {"shape": [*(rows.shape or ())], "stored_dtype": str(rows.dtype)}
+        write_manifest(path, manifest | now)
+    manifest |= now  # at the end, and at once: Ctrl-C may come at any moment
 
 
 def _as_stored(batch: Array, dtype: str | None, row: int) -> Array:

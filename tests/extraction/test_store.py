@@ -342,10 +342,10 @@ def test_other_samples_are_not_mixed_in(write, samples, unfinished, zoo):
     }.items():
         with pytest.raises(InputError, match=rf"with another {field.strip()} \(.*--force"):
             write(samples=other)
-    for row in (0, 7, N - 1):
+    for row in (0, 7, 19):
         X = samples.X.copy()
         X[row] += 1
-        with pytest.raises(InputError, match=r"contents of the samples changed .*first 20 rows"):
+        with pytest.raises(InputError, match=r"Contents of the samples changed .* the 20 rows"):
             write(samples=changed(samples, X=X))
     assert zoo.contents(unfinished) == before
     write()
@@ -376,6 +376,15 @@ def test_another_model_or_tensor_is_not_mixed_in(write, unfinished, zoo, tmp_pat
         write(embedder=Embedder(tensor))
 
 
+def test_samples_that_were_mended_before_their_turn_are_taken(write, samples, unfinished, zoo):
+    X = samples.X.copy()
+    X[[20, N - 1]] += 1
+    mended = changed(samples, X=X)
+    assert zoo.contents(write(samples=mended).path) == zoo.contents(
+        write("whole", samples=mended).path
+    )
+
+
 class Pixels(Embedder):
     """Embeddings that are the pixels."""
 
@@ -394,7 +403,7 @@ def test_image_files_that_changed_under_their_names_are_not_mixed_in(write, mode
         write(samples=fresh, embedder=dying(Pixels(model), 2))
     Image.new("L", (2, 2), 200).save(paths[3])
     before = zoo.contents(tmp_path / "store")
-    with pytest.raises(InputError, match="contents of the samples changed"):
+    with pytest.raises(InputError, match="Contents of the samples changed"):
         write(samples=fresh, embedder=Pixels(model))
     assert zoo.contents(tmp_path / "store") == before
     Image.new("L", (2, 2), 3).save(paths[3])
@@ -803,3 +812,55 @@ def test_the_manifest_is_plain_json_that_says_what_the_store_is(write):
         *("samples", "dtype", "device", "part", "contents", "run", "first_row", "rows"),
         *("finished_rows", "shape", "stored_dtype"),
     ]
+
+
+@pytest.mark.parametrize(("where", "name"), [(os, "replace"), (os, "fsync")])
+@pytest.mark.parametrize("after", [False, True])
+def test_ctrl_c_at_any_step_loses_no_row_that_a_later_run_could_start_from(
+    zoo, write, monkeypatch, tmp_path, where, name, after
+):
+    whole = zoo.contents(write("whole").path)
+
+    def pressing(function, at):
+        count = 0
+
+        def pressing(*args):
+            nonlocal count
+            count += 1
+            if count == at and not after:
+                raise KeyboardInterrupt
+            function(*args)
+            if count == at and after:
+                raise KeyboardInterrupt
+
+        return pressing
+
+    for step in range(1, 100):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, pressing(getattr(where, name), step))
+            try:
+                write(f"store{step}")
+            except KeyboardInterrupt:
+                pass
+            else:
+                break
+        manifest = tmp_path / f"store{step}" / "manifest.json"
+        if manifest.exists() and json.loads(manifest.read_text())["finished_rows"] == N:
+            assert zoo.contents(manifest.parent) == whole
+            continue
+        assert zoo.contents(write(f"store{step}").path) == whole
+    assert 5 < step < 30
+
+
+def test_ctrl_c_between_checkpoints_keeps_whole_windows(write, model, tmp_path):
+    def press(finished, rows):
+        if finished == 35:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(checkpoint_rows=8192, progress=press)
+    manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
+    assert manifest["finished_rows"] == 30
+    embedder = Embedder(model)
+    write(embedder=embedder)
+    assert embedder.started == [(30, 40)]

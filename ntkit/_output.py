@@ -207,6 +207,8 @@ def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> 
     >>> from ntkit._output import refuse_folder_of_inputs
     >>> refuse_folder_of_inputs("a folder that is not there", ["model.onnx", None])
     """
+    if not os.path.exists(path):
+        return
     for given in inputs:
         if given is None:
             continue

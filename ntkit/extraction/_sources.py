@@ -45,7 +45,7 @@ def input_paths(*read: FrozenModel | Samples | None) -> list[Path]:
         if isinstance(one, FrozenModel):
             paths += _of_model(one)
         elif one is not None:
-            paths += [*one.sources, *_of_array(one.X), *_of_array(one.y)]
+            paths += [*one.sources, *_of_array(one.X, one.sources), *_of_array(one.y)]
     return [*dict.fromkeys(paths)]
 
 
@@ -58,10 +58,11 @@ def _of_model(model: FrozenModel) -> list[Path]:
     return [*model.files, *(file for file in beside if file.exists())]
 
 
-def _of_array(X: Any) -> list[Path]:
+def _of_array(X: Any, known: tuple[Path, ...] = ()) -> list[Path]:
     if isinstance(X, Mapping):
-        return [path for array in X.values() for path in _of_array(array)]
+        return [path for array in X.values() for path in _of_array(array, known)]
     tokenizer = getattr(getattr(X, "preprocessing", None), "tokenizer", None)
     mapped = getattr(X, "filename", None)  # of a memory map
     files = [Path(file) for file in (tokenizer, mapped) if isinstance(file, str | Path)]
-    return [*files, *{Path(path).parent: None for path in getattr(X, "paths", ())}]
+    pictures = () if known else getattr(X, "paths", ())
+    return [*files, *{Path(path).parent: None for path in pictures}]

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from ntkit._comparison import (
     is_degenerate,
     n_suppressed,
 )
+from ntkit._disk import saying_what_failed, size_of
+from ntkit._output import check_folder, put_folder
 from ntkit._reporting import as_samples, report_of_job
 from ntkit._result import MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit._version import __version__
@@ -37,7 +40,9 @@ from ntkit.extraction import (
     Samples,
     TextPreprocessing,
 )
-from ntkit.extraction._store_samples import fingerprint
+from ntkit.extraction._digests import sample_digests, shared_samples
+from ntkit.extraction._origin import check_alike, check_made_with, facts_of
+from ntkit.extraction._sources import input_paths
 from ntkit.frozen_model import FrozenModel
 from ntkit.inspection._card import model_card
 from ntkit.inspection._report import Report, report_html
@@ -47,11 +52,12 @@ __all__ = ["debias"]
 Array = NDArray[Any]
 
 _VERIFY_ROWS = 256
-_SAME_SAMPLES = (
-    ("train", "held-out", "its errors say little about samples the model has not seen"),
-    ("train", "test", "the figures flatter the model"),
-    ("held-out", "test", "the figures flatter what was chosen on it"),
-)
+_PAGES = 16 << 20  # bytes, of the report and what else is written besides the model
+_MEANING_OF_SHARED = {
+    ("train", "held-out"): "its errors say little about samples the model has not seen",
+    ("train", "test"): "the figures flatter the model",
+    ("held-out", "test"): "the figures flatter what was chosen on it",
+}
 
 
 def debias(
@@ -125,7 +131,8 @@ def debias(
     random_state : int
         Seed of folds and random masks.
     force : bool
-        Replace an existing ``out``.
+        Replace an ``out`` that exists: files that ntkit wrote there and nobody changed since. A
+        folder that holds anything else, or what is read here, is refused.
     verbose : bool
         Show progress bars.
     command : str, optional
@@ -162,7 +169,7 @@ def debias(
     given = [name for name, value in asked.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"{given[0]} and {given[1]} both say which head to write; give one.")
-    folder = _free_folder(out, force)
+    folder = None if out is None else check_folder(out, force=force)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     preprocessing = (
         preprocessing or ImagePreprocessing.for_model(model) or TextPreprocessing.for_model(model)
@@ -173,13 +180,17 @@ def debias(
         if data is not None
     }
     sets = {name: samples.with_columns_as_in(sets["train"]) for name, samples in sets.items()}
+    if folder is not None:
+        _check_output(folder, model, sets, force)
+    _check_origins(model, sets)
     model, notes = _with_classes(model, sets, new_head)
     inputs = _some_inputs(model, sets)
     if not new_head:
         check_head(model, inputs, device=device)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     Z = {name: _embedded(samples, embedder) for name, samples in sets.items()}
-    notes += _reading_notes(sets, embedder)
+    digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
+    notes += _reading_notes(sets, embedder, digests)
 
     comparison = Comparison(
         Z["train"],
@@ -201,7 +212,8 @@ def debias(
 
     head = comparison.on_raw_embeddings(clf.head_)
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
-    debiased = model.with_head(head, provenance=_provenance(chosen, clf, suppressed, model))
+    facts = _provenance(chosen, clf, suppressed, model, sets["train"])
+    debiased = model.with_head(head, provenance=facts)
     notes.append(f"auto: {fitted['auto'].reason_}")
     if new_head and model.head is not None:
         notes.append(
@@ -251,6 +263,7 @@ def debias(
             asked=asked,
             device=embedder.device_ if not all(s.embedded for s in sets.values()) else None,
             command=command,
+            digests=digests,
         )
 
     return _written(draft, model, inputs, device, force, report)
@@ -259,15 +272,11 @@ def debias(
 # -- the steps --------------------------------------------------------------------------------
 
 
-def _free_folder(path: str | os.PathLike[str] | None, force: bool) -> Path | None:
-    if path is None:
-        return None
-    out = Path(path)
-    if out.exists() and not force:
-        raise InputError(f"{out} exists; choose another name or pass --force (force=True).")
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"The folder {out.absolute().parent} does not exist; make it first.")
-    return out
+def _check_output(out: Path, model: FrozenModel, sets: Mapping[str, Samples], force: bool) -> None:
+    """Refuse, before the work, a folder that would take something's place or has no room."""
+    size = 2 * size_of(model.files) + _PAGES
+    inputs = input_paths(model, *sets.values())
+    check_folder(out, inputs=inputs, force=force, size=size)
 
 
 def _with_classes(
@@ -309,22 +318,47 @@ def _embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:
     return LabelledEmbeddings(Z, samples.y, samples.groups)
 
 
-def _reading_notes(sets: Mapping[str, Samples], embedder: OnnxEmbedder) -> list[str]:
+def _check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
+    """Refuse embeddings of another model, and sets that were made in two ways."""
+    origins = {
+        _called(name, samples): samples.origin or {"preprocessing": samples.preprocessing}
+        for name, samples in sets.items()
+    }
+    for name, origin in origins.items():
+        check_made_with(name, origin, model)
+    for one, two in combinations(origins, 2):
+        check_alike((one, two), origins[one], origins[two])
+
+
+def _called(name: str, samples: Samples) -> str:
+    return f"{samples.sources[0]} ({name})" if samples.sources else f"The {name} set"
+
+
+def _reading_notes(
+    sets: Mapping[str, Samples], embedder: OnnxEmbedder, digests: Mapping[str, Array]
+) -> list[str]:
     notes = [
         f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
         f"{', '.join(str(p) for p in s.skipped[:5])}."
         for name, s in sets.items()
         if s.skipped
     ]
-    prints = {name: fingerprint(replace(samples, groups=None)) for name, samples in sets.items()}
-    notes += [
-        f"The {second} set and the {first} set are the same samples: {meaning}."
-        for first, second, meaning in _SAME_SAMPLES
-        if second in prints and prints[first] == prints[second]
-    ]
+    for (first, second), n in shared_samples(digests).items():
+        if n:
+            meaning = _MEANING_OF_SHARED[first, second]
+            notes.append(f"{_shared(n, sets[second], first, second)}: {meaning}.")
     if not all(samples.embedded for samples in sets.values()):
         notes.append(f"Embeddings were computed on: {embedder.device_}.")
     return notes
+
+
+def _shared(n: int, samples: Samples, first: str, second: str) -> str:
+    share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
+    other = "training" if first == "train" else first
+    return (
+        f"{n} of the {len(samples)} {second} samples ({share} %) {'is' if n == 1 else 'are'} in "
+        f"the {other} set as well, by {'embedding' if samples.embedded else 'content'}"
+    )
 
 
 def _fit_all(
@@ -365,7 +399,13 @@ def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
     return max(sound, key=lambda name: rows[name].score)
 
 
-def _provenance(name: str, clf: Any, suppressed: Array, model: FrozenModel) -> dict[str, str]:
+def _provenance(
+    name: str, clf: Any, suppressed: Array, model: FrozenModel, train: Samples
+) -> dict[str, str]:
+    steps = (train.origin or {}).get("preprocessing", train.preprocessing)
+    made = facts_of(
+        {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
+    )
     plain = {
         k: v
         for k, v in clf.get_params().items()
@@ -376,7 +416,7 @@ def _provenance(name: str, clf: Any, suppressed: Array, model: FrozenModel) -> d
         "method": name,
         "parameters": json.dumps(plain, sort_keys=True),
         "suppressed_neurons": json.dumps(suppressed.tolist()),
-        "source_sha256": model.sha256(),
+        **{key.removeprefix("ntkit."): text for key, text in made.items()},
     }
 
 
@@ -437,8 +477,13 @@ def _written(
     report: Callable[[DebiasResult], Report],
 ) -> DebiasResult:
     """Write and verify in a temporary folder; it takes its name when everything is in it."""
-    parent = draft.path.absolute().parent if draft.path else None
-    with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=parent) as temporary:
+    parent = Path(os.path.realpath(draft.path)).parent if draft.path else None
+    with (
+        saying_what_failed(draft.path or "the temporary folder"),
+        tempfile.TemporaryDirectory(
+            prefix=".ntkit-", dir=parent, ignore_cleanup_errors=True
+        ) as temporary,
+    ):
         folder = Path(temporary) / "out"
         folder.mkdir()
         check = save_verified(
@@ -452,7 +497,5 @@ def _written(
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
             (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
-            if force and draft.path.exists():
-                os.replace(draft.path, Path(temporary) / "replaced")
-            os.replace(folder, draft.path)
+            put_folder(folder, draft.path, force=force)
     return result

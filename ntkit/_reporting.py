@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from importlib import metadata
@@ -16,6 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ntkit._comparison import Candidate, Comparison
+from ntkit._disk import saying_what_failed
+from ntkit._output import check_file
 from ntkit._result import DebiasResult
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
@@ -26,6 +29,8 @@ from ntkit.extraction import (
     TextPreprocessing,
     read_samples,
 )
+from ntkit.extraction._origin import check_alike, check_made_with, origin_of_head
+from ntkit.extraction._sources import input_paths
 from ntkit.extraction._store_samples import fingerprint
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
@@ -36,6 +41,7 @@ from ntkit.spuriousness import spuriousness_scores
 __all__ = ["as_samples", "report_of_job", "report_of_models", "write_report"]
 
 Array = NDArray[Any]
+_PAGE = 4 << 20  # bytes, about
 _PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
 
 
@@ -50,6 +56,7 @@ def report_of_job(
     asked: Mapping[str, str],
     device: str | None,
     command: str | None,
+    digests: Mapping[str, Array] | None = None,
 ) -> Report:
     """Put together what a reader of :func:`ntkit.debias`'s result should see.
 
@@ -73,6 +80,8 @@ def report_of_job(
         Where embeddings were computed.
     command : str, optional
         How the job was started.
+    digests : mapping of str to ndarray, optional
+        Of the contents of ``samples``, where they are known.
 
     Returns
     -------
@@ -109,7 +118,7 @@ def report_of_job(
         classes=scored.classes_,
         silenced=silenced,
         threshold=scored.threshold if silenced.any() else None,
-        facts=_facts(original, result.model, samples, device),
+        facts=_facts(original, result.model, samples, device, digests),
         commands=[command] if command else [],
     )
 
@@ -241,7 +250,8 @@ def write_report(
     Raises
     ------
     InputError
-        If data and models do not fit together, or the file exists.
+        If data and models do not fit together, the file exists or is read here, or it cannot be
+        written.
 
     Examples
     --------
@@ -260,9 +270,7 @@ def write_report(
     ...     page.read_text(encoding="utf-8").startswith("<!doctype html>")
     True
     """
-    path = Path(out)
-    if path.exists() and not force:
-        raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
+    path = check_file(out, force=force)
     first, second = (
         m if isinstance(m, FrozenModel) else FrozenModel.load(m) for m in (original, debiased)
     )
@@ -270,6 +278,10 @@ def write_report(
         preprocessing or ImagePreprocessing.for_model(first) or TextPreprocessing.for_model(first)
     )
     samples = as_samples(data, preprocessing)
+    record = [] if second.path is None else [second.path.with_name("result.json")]
+    inputs = [*input_paths(first, second, samples), *record]
+    check_file(path, inputs=inputs, force=force, size=_PAGE)
+    _check_origins(first, second, samples)
     embedder = None
     if not samples.embedded:
         embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)
@@ -277,13 +289,13 @@ def write_report(
         first, second, samples, embedder=embedder, record=_record(second), command=command
     )
     page = report_html(report)
-    temporary = path.with_name(f".{path.name}")
-    try:
+    with (
+        saying_what_failed(path),
+        tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder,
+    ):
+        temporary = Path(folder) / path.name
         temporary.write_text(page, encoding="utf-8")
         os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written ({error.strerror or error}).") from error
     return path
 
 
@@ -351,6 +363,16 @@ def _silenced(before: LinearHead, after: LinearHead) -> Array:
     return np.asarray((before.coef != 0).any(axis=0) & (after.coef == 0).all(axis=0))
 
 
+def _check_origins(first: FrozenModel, second: FrozenModel, samples: Samples) -> None:
+    """Refuse a second model, or samples, that do not belong to the first."""
+    called = str(samples.sources[0]) if samples.sources else "The set of samples"
+    made = origin_of_head(second.metadata)
+    check_made_with(called, samples.origin, first)
+    check_made_with(_name(second), {"model": made["model"]}, first)
+    prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
+    check_alike((_name(second), called), {"preprocessing": made["preprocessing"]}, prepared)
+
+
 def _name(model: FrozenModel) -> str:
     return model.path.name if model.path is not None else "a model in memory"
 
@@ -380,13 +402,17 @@ def _facts(
     debiased: FrozenModel,
     samples: Mapping[str, Samples],
     device: str | None,
+    digests: Mapping[str, Array] | None = None,
 ) -> dict[str, str]:
+    digests = digests or {}
     facts = {
         "original model": f"{_name(original)}, sha256 {original.sha256()}",
         "model written": f"sha256 {debiased.sha256()}",
     }
     for name, part in samples.items():
-        facts[f"{name} data"] = f"{len(part)} samples, fingerprint {fingerprint(part)}"
+        facts[f"{name} data"] = (
+            f"{len(part)} samples, fingerprint {fingerprint(part, digests.get(name))}"
+        )
     versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
     versions.append(f"ONNX Runtime {onnxruntime.__version__}")
     return facts | {

@@ -1,10 +1,13 @@
 """The main job, end to end, on the embedded default."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime as ort
 import pytest
+from PIL import Image
 from sklearn.base import clone
 
 from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, debias
@@ -12,6 +15,7 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import Verification
 from ntkit.extraction import EmbeddingStore, Samples
+from tests import models
 
 
 def run(*sets, **options):
@@ -218,7 +222,7 @@ def test_an_existing_folder_is_kept(sets, tmp_path):
         debias(marked_digits_model_path(), train, heldout, out=tmp_path / "no" / "such")
 
 
-def test_a_failed_verification_leaves_nothing(sets, tmp_path, monkeypatch):
+def test_a_failed_verification_leaves_nothing(sets, written, tmp_path, monkeypatch):
     train, heldout, _ = sets
 
     def fail(*_, **__):
@@ -226,17 +230,109 @@ def test_a_failed_verification_leaves_nothing(sets, tmp_path, monkeypatch):
 
     monkeypatch.setattr("ntkit._debias.save_verified", fail)
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "old").write_text("old")
+    shutil.copytree(written.path, out)
+    before = models.contents(out)
     with pytest.raises(VerificationError):
         debias(marked_digits_model_path(), train, heldout, device="cpu", out=out, force=True)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
-    assert (out / "old").read_text() == "old"
+    assert models.contents(out) == before
 
 
-def test_sets_of_the_same_samples_are_told(sets):
+def test_force_replaces_what_ntkit_wrote_and_nothing_else(sets, written, tmp_path):
+    train, heldout, _ = sets
+    out = tmp_path / "out"
+    shutil.copytree(written.path, out)
+
+    def again():
+        few = ((X[:300], y[:300]) for X, y in (train, heldout))
+        return run(*few, out=out, force=True, method="class-balanced")
+
+    (out / "thesis.txt").write_text("precious")
+    before = models.contents(out)
+    with pytest.raises(InputError, match=r"out holds thesis\.txt, which ntkit has no record of"):
+        again()
+    assert models.contents(out) == before
+    (out / "thesis.txt").unlink()
+    (out / "README.md").write_text("My notes on this model")
+    with pytest.raises(InputError, match=r"README\.md, which ntkit wrote, but which was changed"):
+        again()
+    (out / "README.md").unlink()
+    assert again().chosen.name == "class-balanced"
+    assert json.loads((out / "result.json").read_text())["chosen"] == "class-balanced"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    again()
+
+
+def test_no_room_is_found_before_the_work(sets, tmp_path, monkeypatch):
+    train, heldout, _ = sets
+    monkeypatch.setattr(OnnxEmbedder, "transform", lambda *_: pytest.fail("it began to work"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(
+        InputError, match=r"no room for .*out: it needs about 16\.9 MB, and 1 kB are"
+    ):
+        run(train, heldout, out=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_holds_what_is_read_is_never_replaced(sets, written, tmp_path):
+    """The model that an earlier run wrote is ntkit's own file, and yet the only copy."""
+    train, heldout, _ = sets
+    out, link = tmp_path / "out", tmp_path / "link.onnx"
+    shutil.copytree(written.path, out)
+    link.symlink_to(out / "debiased.onnx")
+    before = models.contents(out)
+    for model in (out / "debiased.onnx", link):
+        with pytest.raises(InputError, match=r"out holds .*an input of this job"):
+            debias(model, train, heldout, device="cpu", out=out, force=True)
+    assert models.contents(out) == before
+
+
+def test_samples_in_two_sets_are_counted_one_by_one(sets):
     train, heldout, test = sets
-    said = " ".join(run(train, train, test=train).notes)
-    assert "The held-out set and the train set are the same samples" in said
-    assert "The test set and the train set are the same samples" in said
-    assert "same samples" not in " ".join(run(train, heldout, test=test).notes)
+    again = (np.concatenate([heldout[0], train[0][:12]]), np.append(heldout[1], train[1][:12]))
+    notes = " ".join(run(train, again, test=(train[0][:9], train[1][:9])).notes)
+    share = f"{1200 / len(again[1]):.1f}".removesuffix(".0")
+    assert (
+        f"12 of the {len(again[1])} held-out samples ({share} %) are in the training set as well, "
+        "by content: its errors say little about" in notes
+    )
+    assert "9 of the 9 test samples (100 %) are in the training set as well, by content" in notes
+    assert "9 of the 9 test samples (100 %) are in the held-out set as well, by content" in notes
+    assert "as well" not in " ".join(run(train, heldout, test=test).notes)
+
+
+def test_files_of_equal_names_and_labels_are_not_the_same_samples(sets, tmp_path):
+    """And copies under other names are."""
+
+    def folder(name, X, y, stem):
+        for i, (image, label) in enumerate(zip(X[:60], y[:60], strict=True)):
+            path = tmp_path / name / str(label) / f"{stem}{i:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(path)
+        return tmp_path / name
+
+    (X, y), (other, _), _ = sets
+    train = folder("train", X, y, "a")
+    namesakes = folder("namesakes", other, y, "a")
+    copies = folder("copies", X, y, "b")
+    notes = run(train, namesakes, test=copies).notes
+    said = [note for note in notes if "as well" in note]
+    assert len(said) == 1
+    assert said[0].startswith("60 of the 60 test samples (100 %) are in the training set as well")
+
+
+def test_stores_are_compared_by_embedding(sets, tmp_path):
+    train, heldout, _ = sets
+    embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
+    for name, (X, y) in {
+        "train": train,
+        "heldout": heldout,
+        "half": (train[0][:300], train[1][:300]),
+    }.items():
+        EmbeddingStore.write(tmp_path / name, embedder, Samples(X, y))
+    notes = run(tmp_path / "train", tmp_path / "heldout", test=tmp_path / "half").notes
+    assert [n for n in notes if "as well" in n] == [
+        "300 of the 300 test samples (100 %) are in the training set as well, by embedding: the "
+        "figures flatter the model."
+    ]
+    assert not any("as well" in n for n in run(tmp_path / "train", heldout).notes)  # two kinds

@@ -22,6 +22,7 @@ from ntkit.cli import (
     report,
     verify,
 )
+from ntkit.cli._interrupt import interruptible
 
 __all__ = ["app", "main"]
 
@@ -35,10 +36,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (debias, demo, inspect, embed, merge, fit, export, verify, report, doctor):
-    app.command(name=verb.__name__.rsplit(".", 1)[-1])(verb.command)
+    app.command(name=verb.__name__.rsplit(".", 1)[-1])(interruptible(verb.command))
 app.command(  # what follows the benchmark's name is left to it
     name="bench", context_settings={"allow_extra_args": True, "allow_interspersed_args": False}
-)(bench.command)
+)(interruptible(bench.command))
 
 
 def _version(value: bool) -> None:
@@ -58,7 +59,7 @@ def _options(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; an error is one sentence on stderr and exit code 2."""
+    """Run the command; an error is one sentence on stderr and exit code 2, Ctrl-C 130."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]

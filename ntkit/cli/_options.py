@@ -111,6 +111,11 @@ class DataOptions:
         bool, typer.Option("--skip-bad", help="Leave out images that do not decode.")
     ] = False
 
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """Files that these options name."""
+        return self.preprocessor, self.tokenizer
+
     def read(self, path: Path, model: FrozenModel) -> Samples:
         """Read samples for a model with these options."""
         return read_samples(

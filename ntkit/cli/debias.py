@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ntkit._debias import debias
+from ntkit._output import check_folder
 from ntkit.cli import _options as o
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
@@ -63,6 +64,7 @@ def command(
 
     Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
     """
+    check_folder(out, inputs=[model, train, heldout, test, *data_options.files], force=force)
     frozen = model_options.load(model)
     parameters = o.neurontune_parameters(
         threshold=threshold,

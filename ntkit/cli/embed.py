@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ntkit._output import refuse_folder_of_inputs
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, OnnxEmbedder
@@ -42,6 +43,7 @@ def command(
 
     Example: ntkit embed classifier.onnx images/train -o train.store
     """
+    refuse_folder_of_inputs(out, [model, data, *data_options.files])
     frozen = model_options.load(model)
     samples = data_options.read(data, frozen)
     embedder = OnnxEmbedder(

@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ntkit._disk import size_of
+from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.exceptions import ModelError
 from ntkit.export import check_head, random_inputs, save_verified
+from ntkit.extraction._origin import check_alike, check_made_with, origin_of_head
+from ntkit.extraction._sources import input_paths
 from ntkit.frozen_model import FrozenModel
 
 
@@ -32,7 +36,10 @@ def command(
 
     Example: ntkit export classifier.onnx head.onnx -o debiased.onnx
     """
+    check_file(out, inputs=[model, head, data, *data_options.files], force=force)
     original = model_options.load(model)
+    inputs, size = input_paths(original), size_of(original.files)
+    check_file(out, inputs=inputs, force=force, size=size)
     source = FrozenModel.load(head)
     if source.head is None:
         raise ModelError(f"{head} holds no linear head.")
@@ -41,6 +48,8 @@ def command(
             f"{head} is a head with a scaler in front of it, which cannot be taken apart; fit "
             "without the scaler, or convert a pipeline that starts with an OnnxEmbedder."
         )
+    origin = origin_of_head(source.metadata)
+    check_made_with(str(head), origin, original)
     facts = {k.removeprefix("ntkit."): v for k, v in source.metadata.items() if "ntkit." in k}
     facts |= {"source_sha256": original.sha256()}
     facts.pop("classes", None)
@@ -49,7 +58,9 @@ def command(
         original = o.named_like(original, new)
     X = random_inputs(original)
     if data is not None:
-        X = data_options.read(data, original).X[:256]
+        samples = data_options.read(data, original)
+        check_alike((str(head), str(data)), origin, {"preprocessing": samples.preprocessing})
+        X = samples.X[:256]
     if original.head is not None:
         check_head(original, X, device=device)
     check = save_verified(

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.estimators import LABEL_FREE
 from ntkit.exceptions import InputError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore
+from ntkit.extraction._origin import check_alike, facts_of, origin_of
 
 
 def command(
@@ -43,8 +45,7 @@ def command(
 
     Example: ntkit fit train.store --heldout heldout.store -o head.onnx
     """
-    if out.exists() and not force:
-        raise InputError(f"{out} exists; choose another name or pass --force.")
+    check_file(out, inputs=[store, heldout], force=force)
     train = EmbeddingStore.open(store)
     parameters = o.neurontune_parameters(
         threshold=threshold,
@@ -56,14 +57,19 @@ def command(
         C=C,
     )
     clf = _estimator(method, parameters, train.head, seed)
+    origin = origin_of(train.manifest)
     held = {}
     if heldout is not None:
         if "X_val" not in signature(clf.fit).parameters:
             raise InputError(f"--method {method} has no use for a held-out set; drop --heldout.")
         second = EmbeddingStore.open(heldout)
+        check_alike((str(store), str(heldout)), origin, origin_of(second.manifest))
         held = {"X_val": second.X, "y_val": second.y}
     clf.fit(train.X, train.y, **held)
-    write_onnx(to_onnx(clf), out, force=force)
+    head = to_onnx(clf)
+    for key, text in facts_of(origin).items():
+        head.metadata_props.add(key=key, value=text)
+    write_onnx(head, out, force=force)
     suppressed = getattr(clf, "suppressed_", np.zeros(train.X.shape[1], dtype=bool))
     if json:
         o.print_json({

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ntkit._output import check_file
 from ntkit._reporting import write_report
 from ntkit.cli import _options as o
 from ntkit.frozen_model import FrozenModel
@@ -33,6 +34,7 @@ def command(
 
     Example: ntkit report classifier.onnx debiased.onnx images/test -o report.html
     """
+    check_file(out, inputs=[original, debiased, data, *data_options.files], force=force)
     frozen = model_options.load(original)
     page = write_report(
         frozen,

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx.external_data_helper import load_external_data_for_model
 from onnx_ir import tape
 
+from ntkit._output import check_file
 from ntkit._version import __version__
 from ntkit.exceptions import InputError, ModelError
 from ntkit.export._composite import convert_composite, holds_ntkit_estimator
@@ -143,13 +144,7 @@ def write_onnx(
         ...     print(path.name, path.exists())
         head.onnx True
     """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; choose another name.")
-    if path.exists() and not force:
-        raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
-    if not path.parent.is_dir():
-        raise InputError(f"The folder {path.parent} does not exist; make it first.")
+    path = check_file(path, force=force, size=model.ByteSize())
     try:
         with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder:
             temporary = Path(folder) / path.name

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._disk import size_of
+from ntkit._output import check_file
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export._decisions import decision_agreement
 from ntkit.export._latency import timings
@@ -255,8 +257,8 @@ def save_verified(
         If logits, embeddings or outputs differ by more than the tolerance; nothing is written
         then.
     InputError
-        If the file exists and ``force`` is not given, it cannot be written, or the samples do not
-        fit the model.
+        If the file exists and ``force`` is not given, it is the original's, it cannot be written,
+        or the samples do not fit the model.
     ModelError
         If the model does not pass ONNX's checker.
 
@@ -282,6 +284,8 @@ def save_verified(
     (True, True, True)
     """
     results: list[Verification] = []
+    inputs, size = [*original.files, *model.files], size_of(original.files)
+    check_file(path, inputs=inputs, force=force, size=size)
 
     def check(temporary: Path) -> None:
         classes = model.head.classes if model.head is not None else None

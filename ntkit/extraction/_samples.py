@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
 from ntkit.extraction._images import ImageFiles, ImagePreprocessing, decode, image_extensions
+from ntkit.extraction._origin import origin_of
 from ntkit.extraction._store import EmbeddingStore
 from ntkit.extraction._tables import TABLES, Table, read_table
 from ntkit.extraction._text import Texts
@@ -50,6 +51,10 @@ class Samples:
         Image files, relative to their folder.
     columns : tuple of str
         Names of the columns of X, where it comes from a table of numbers.
+    sources : tuple of pathlib.Path
+        Files and folders that were read; nothing that is written may take their place.
+    origin : dict or None
+        Of embeddings in a store: what its manifest says of the model, tensor and preprocessing.
 
     Examples
     --------
@@ -68,6 +73,8 @@ class Samples:
     skipped: tuple[Path, ...] = ()
     ids: Array | None = None
     columns: tuple[str, ...] = ()
+    sources: tuple[Path, ...] = ()
+    origin: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -158,14 +165,36 @@ def read_samples(
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path} does not exist.")
-    if path.is_dir():
-        if EmbeddingStore.is_store(path):
-            store = EmbeddingStore.open(path)
-            ids = getattr(store, "ids", None)
-            return Samples(store.X, store.y, store.groups, embedded=True, ids=ids)
-        if (path / "X.npy").exists():
-            return _arrays(path / "X.npy")
-        return _image_folder(path, preprocessing, group_column, skip_bad)
+    if not path.is_dir():
+        samples = _file(path, preprocessing, text_column, label_column, group_column)
+    elif EmbeddingStore.is_store(path):
+        samples = _store(path)
+    elif (path / "X.npy").exists():
+        samples = _arrays(path / "X.npy")
+    else:
+        samples = _image_folder(path, preprocessing, group_column, skip_bad)
+    return replace(samples, sources=samples.sources or (path,))
+
+
+def _store(path: Path) -> Samples:
+    store = EmbeddingStore.open(path)
+    return Samples(
+        store.X,
+        store.y,
+        store.groups,
+        embedded=True,
+        ids=store.ids,
+        origin=origin_of(store.manifest),
+    )
+
+
+def _file(
+    path: Path,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+    text_column: str | None,
+    label_column: str,
+    group_column: str,
+) -> Samples:
     if path.suffix == ".npz":
         return _npz(path)
     if path.suffix == ".npy":
@@ -305,7 +334,8 @@ def _arrays(path: Path) -> Samples:
         y = np.array(np.lib.format.open_memmap(labels, mode="r"))
         found = groups
         given = np.array(np.lib.format.open_memmap(groups, mode="r")) if groups.exists() else None
-        return _checked(path, X, y, given)
+        samples = _checked(path, X, y, given)
+        return replace(samples, sources=(path, labels, *([] if given is None else [groups])))
     except InputError:
         raise
     except _UNREADABLE as error:

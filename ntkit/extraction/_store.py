@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
+from ntkit.extraction._digests import sample_digests, sum_of_digests
 from ntkit.extraction._ray import RayEmbedder
+from ntkit.extraction._sources import input_paths
 from ntkit.extraction._store_manifest import MANIFEST, read_manifest
 from ntkit.extraction._store_parquet import parquet_job
 from ntkit.extraction._store_parts import joined, row_range
 from ntkit.extraction._store_rows import array_header
 from ntkit.extraction._store_samples import (
     check_lengths,
-    fingerprint,
+    described,
     kept_files,
     skipped_names,
 )
@@ -30,6 +32,7 @@ from ntkit.head import LinearHead
 if TYPE_CHECKING:
     from ntkit.extraction._embedder import OnnxEmbedder
     from ntkit.extraction._samples import Samples
+    from ntkit.frozen_model import FrozenModel
 
 __all__ = ["EmbeddingStore"]
 
@@ -200,7 +203,8 @@ class EmbeddingStore:
         ------
         InputError
             If the folder holds something else: another model's store (the message says which
-            field differs), a finished store, or other files (these even with ``force``); if
+            field differs), a finished store, or other files or what is read here (these even with
+            ``force``); if samples whose embeddings are there already have other contents now; if
             another process is writing it; if the disk is full or read-only. Also if inputs and
             labels differ in number, a value is too large for ``dtype``, or the model cannot
             embed the samples.
@@ -222,7 +226,7 @@ class EmbeddingStore:
             "tensor": model.embedding.name,
             "preprocessing": json.loads(json.dumps(samples.preprocessing)),
             "total_rows": len(samples),
-            "samples": fingerprint(samples),
+            "samples": described(samples),
             "dtype": dtype,
             "device": computing.device_,
             "part": None if part is None else [int(i) for i in part],
@@ -231,6 +235,11 @@ class EmbeddingStore:
         def batches(start: int, stop: int, run: dict[str, Any]) -> Generator[Array, None, None]:
             yield from computing.iter_batches(samples.X, start=start, stop=stop, settings=run)
 
+        def contents(first: int, rows: int) -> str:
+            verbose = getattr(embedder, "verbose", False)
+            digests = sample_digests(samples, first, first + rows, verbose=verbose)
+            return sum_of_digests(digests, first)
+
         job = Job(
             identity=identity,
             facts={"ntkit": __version__, "skipped": skipped_names(samples)},
@@ -238,6 +247,9 @@ class EmbeddingStore:
             settings=lambda: json.loads(json.dumps(computing.settings(samples.X))),
             row_range=lambda run: row_range(len(samples), run["window"], part),
             batches=batches,
+            contents=contents,
+            inputs=input_paths(model, samples),
+            row_bytes=_row_bytes(model, dtype),
         )
         path = Path(path)
         fill_store(path, job, checkpoint_rows=checkpoint_rows, force=force, progress=progress)
@@ -370,6 +382,17 @@ class EmbeddingStore:
             raise InputError(f"{path} is one of the parts; choose another name.")
         fill_store(path, joined(stores), checkpoint_rows=8192, force=force, progress=progress)
         return cls.open(path)
+
+
+def _row_bytes(model: FrozenModel, dtype: str | None) -> int | None:
+    """Size of an embedding on disk, where the model says so."""
+    shape = model.embedding.shape
+    width: Any = shape[1] if shape is not None and len(shape) == 2 else None
+    if model.head is not None:
+        width = model.head.n_neurons
+    known = {"float16": 2, "float32": 4, "float64": 8}
+    itemsize = known.get(dtype or model.embedding.dtype or "")
+    return width * itemsize if isinstance(width, int) and itemsize is not None else None
 
 
 def _mapped(path: Path) -> Array:

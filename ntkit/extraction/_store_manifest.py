@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ntkit.exceptions import InputError
 
@@ -14,6 +14,7 @@ __all__ = [
     "IDENTITY",
     "MANIFEST",
     "difference",
+    "kind_of_manifest",
     "read_manifest",
     "replace_file",
     "write_manifest",
@@ -45,6 +46,21 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     if not _sound(manifest):
         raise damaged
     return manifest
+
+
+def kind_of_manifest(path: Path) -> Literal["store", "damaged", "other", "none"]:
+    """Tell a store's manifest, of any version, from a damaged one and from another program's."""
+    file = path / MANIFEST
+    if not file.is_file():
+        return "none"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return "damaged"
+    if not isinstance(content, dict) or not content:
+        return "damaged"
+    ours = content.keys() & {"total_rows", "finished_rows", "shards"}
+    return "store" if ours or type(content.get("format")) is int else "other"
 
 
 def _sound(manifest: dict[str, Any]) -> bool:

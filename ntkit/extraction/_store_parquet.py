@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import os
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from ntkit.extraction._tables import open_parquet, read_parquet
 __all__ = ["parquet_job"]
 
 Array = NDArray[Any]
-_FOOTER = 1 << 16  # bytes at the end, which describe every column of every row group
 _ROWS = 4096  # read at once
 
 
@@ -77,6 +75,7 @@ def parquet_job(
         settings=lambda: {"window": 1},
         row_range=lambda _: (0, len(table)),
         batches=batches,
+        inputs=[path],
     )
 
 
@@ -171,6 +170,5 @@ def _matrix(path: Path, batch: Any, dtype: np.dtype[Any], row: int) -> Array:
 
 def _fingerprint(path: Path, columns: Sequence[str]) -> str:
     with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _FOOTER))
-        return hashlib.sha256(repr((size, columns)).encode() + file.read()).hexdigest()
+        contents = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(repr((contents, columns)).encode()).hexdigest()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
+from ntkit.extraction._digests import combined
 from ntkit.extraction._store_manifest import IDENTITY, difference
 from ntkit.extraction._store_rows import read_rows
 from ntkit.extraction._store_write import EMBEDDINGS, Job
@@ -83,7 +84,9 @@ def joined(stores: Sequence[Any]) -> Job:
     """
     parts = sorted(_checked(stores), key=lambda store: store.manifest["first_row"])
     whole = {**parts[0].manifest, "part": None}
-    given = (*IDENTITY, "format", "run")
+    given = (*IDENTITY, "contents", "format", "run")
+    sums = [part.manifest.get("contents") for part in parts]
+    contents = None if None in sums else combined(sums)
     position = ("first_row", "rows", "finished_rows", "shape", "stored_dtype")
     return Job(
         identity={name: whole[name] for name in IDENTITY},
@@ -92,6 +95,9 @@ def joined(stores: Sequence[Any]) -> Job:
         settings=lambda: dict(whole["run"]),
         row_range=lambda _: (0, whole["total_rows"]),
         batches=lambda start, stop, run: _stream(parts, start, run["window"]),
+        contents=contents,
+        inputs=[part.path for part in parts],
+        row_bytes=parts[0].X.strides[0],
     )
 
 

@@ -11,17 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
+from ntkit.extraction._digests import sample_digests, sum_of_digests
 from ntkit.head import LinearHead
 
 if TYPE_CHECKING:
     from ntkit.extraction._samples import Samples
     from ntkit.frozen_model import FrozenModel
 
-__all__ = ["check_lengths", "fingerprint", "kept_files", "skipped_names"]
+__all__ = ["check_lengths", "described", "fingerprint", "kept_files", "skipped_names"]
 
 Array = NDArray[Any]
 _CHUNK = 4096
-_PROBES = 64
 
 
 def check_lengths(samples: Samples) -> None:
@@ -50,23 +50,30 @@ def kept_files(samples: Samples, model: FrozenModel, first: int, rows: int) -> d
     return files
 
 
-def fingerprint(samples: Samples) -> str:
-    """What tells these samples from others: labels, groups, ids, texts, some rows of arrays."""
+def described(samples: Samples) -> str:
+    """What tells these samples from others without a look at their contents.
+
+    Labels, groups, ids, and the kind of the inputs.
+    """
     digest = hashlib.sha256()
     for values in (samples.y, samples.groups, samples.ids):
         digest.update(b"none" if values is None else b"given")
         for chunk in _chunks(values):
             digest.update(repr(_plain(chunk).tolist()).encode())
     for array in _inputs(samples):
-        for file in getattr(array, "paths", ()) if samples.ids is None else ():
-            digest.update(f"{file.parent.name}/{file.name}\n".encode(errors="backslashreplace"))
-        if hasattr(array, "sha256"):  # texts
-            digest.update(array.sha256().encode())
         if isinstance(array, np.ndarray) and not array.dtype.hasobject:
-            probes = np.unique(np.linspace(0, len(array) - 1, _PROBES).astype(int))
             digest.update(f"{array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array[probes]).tobytes())
     return digest.hexdigest()
+
+
+def fingerprint(samples: Samples, digests: Any = None) -> str:
+    """What tells these samples from any others: labels, groups, ids and contents.
+
+    ``digests`` are those of :func:`~ntkit.extraction._digests.sample_digests`, where they are
+    known.
+    """
+    contents = sum_of_digests(sample_digests(samples) if digests is None else digests)
+    return hashlib.sha256(f"{described(samples)} {contents}".encode()).hexdigest()
 
 
 def skipped_names(samples: Samples) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._disk import check_room, check_writable
+from ntkit._output import refuse_folder_of_inputs
 from ntkit.exceptions import InputError
+from ntkit.extraction._digests import combined
 from ntkit.extraction._store_manifest import (
     IDENTITY,
     MANIFEST,
     difference,
+    kind_of_manifest,
     read_manifest,
     replace_file,
     write_manifest,
@@ -53,6 +58,13 @@ class Job:
         The rows of the whole that this store holds.
     batches : callable of (start, stop, settings) giving generator of arrays
         Embeddings of a range of rows of the whole.
+    contents : callable of (first_row, rows) giving str, or str or None
+        What must match to go on, too: a sum over the contents of the samples whose embeddings
+        are there. Where it is no callable, it is that of the whole.
+    inputs : sequence of path-like
+        What is read: the store may not be a folder that holds it.
+    row_bytes : int or None
+        Bytes of an embedding on disk, where they are known before.
     """
 
     identity: dict[str, Any]
@@ -61,6 +73,9 @@ class Job:
     settings: Callable[[], dict[str, Any]]
     row_range: Callable[[dict[str, Any]], tuple[int, int]]
     batches: Callable[[int, int, dict[str, Any]], Generator[Array, None, None]]
+    contents: Callable[[int, int], str] | str | None = None
+    inputs: Sequence[str | os.PathLike[str]] = ()
+    row_bytes: int | None = None
 
     @cached_property
     def started(self) -> dict[str, Any]:
@@ -68,7 +83,12 @@ class Job:
         run = self.settings()
         first, rows = self.row_range(run)
         position = {"first_row": first, "rows": rows, "finished_rows": 0}
-        return {**self.facts, **self.identity, "run": run, **position}
+        contents = {"contents": self.contents_of(first, 0)}
+        return {**self.facts, **self.identity, **contents, "run": run, **position}
+
+    def contents_of(self, first: int, finished: int) -> str | None:
+        """What the manifest says of the contents when that many rows are finished."""
+        return self.contents(first, finished) if callable(self.contents) else self.contents
 
 
 def fill_store(
@@ -77,8 +97,14 @@ def fill_store(
     """Start a store, or go on with an unfinished one, and finish it."""
     if checkpoint_rows < 1:
         raise InputError(f"checkpoint_rows must be at least 1; got {checkpoint_rows}.")
+    # Refuse before anything is computed, or touched.
+    refuse_folder_of_inputs(path, job.inputs)
+    with _disk(path):
+        _refuse_other_files(path)
+        check_writable(path)
+        _check_room(path, job)
     if _unfinished(path, job, force) is None:
-        _ = job.started  # refuse before anything is touched
+        _ = job.started
     with _disk(path):
         path.mkdir(parents=True, exist_ok=True)
         rows = RowFile(path / EMBEDDINGS)
@@ -100,23 +126,65 @@ def _unfinished(path: Path, job: Job, force: bool) -> dict[str, Any] | None:
         manifest = None if force else read_manifest(path)
     if manifest is None:
         return None
-    different = difference(manifest, job.identity, IDENTITY)
+    finished = manifest["finished_rows"] == manifest["rows"]
+    if "contents" not in manifest and not finished:
+        raise InputError(
+            f"{path} was begun by an older ntkit, which did not record the contents of the "
+            "samples, and they may have changed; embed again with --force."
+        )
+    different = difference(manifest, job.identity, IDENTITY) if "contents" in manifest else None
     if different is not None:
         field, before, now = different
         raise InputError(
             f"{path} was made with another {field} ({before!r}, now {now!r}); choose another name "
             "or pass --force."
         )
-    if manifest["finished_rows"] == manifest["rows"]:
+    if finished:
         raise InputError(f"{path} is finished already; choose another name or pass --force.")
-    return manifest if manifest["finished_rows"] else None
+    if not manifest["finished_rows"]:
+        return None
+    _refuse_other_contents(path, manifest, job)
+    return manifest
+
+
+def _refuse_other_contents(path: Path, manifest: dict[str, Any], job: Job) -> None:
+    """Refuse to go on where files or arrays changed under the names they have."""
+    if job.contents_of(manifest["first_row"], manifest["finished_rows"]) != manifest["contents"]:
+        raise InputError(
+            f"Contents of the samples changed since {path} was begun: some of the "
+            f"{manifest['finished_rows']} rows that it holds are no longer theirs; choose another "
+            "name or pass --force."
+        )
+
+
+def _check_room(path: Path, job: Job) -> None:
+    """Refuse a disk that cannot hold the embeddings; what is there is overwritten, or replaced."""
+    if job.row_bytes is None:
+        return
+    part, file = job.identity["part"], path / EMBEDDINGS
+    rows = job.identity["total_rows"] // (1 if part is None else max(1, part[1]))
+    there = 0
+    if file.exists():  # it has its size before it has its content
+        found = file.stat()
+        there = min(found.st_size, 512 * getattr(found, "st_blocks", found.st_size))
+    check_room(path, rows * job.row_bytes - there)
 
 
 def _refuse_other_files(path: Path) -> None:
-    if not path.exists() or (path / MANIFEST).is_file():
+    if not path.exists():
         return
-    if not path.is_dir() or not all(_leftover(file) for file in path.iterdir()):
-        raise InputError(f"{path} exists and is not an embedding store; choose another name.")
+    stray = f"{path} exists and is not an embedding store; choose another name."
+    if not path.is_dir():
+        raise InputError(stray)
+    kind = kind_of_manifest(path)
+    if kind == "other" or not (kind == "store" or all(map(_leftover, path.iterdir()))):
+        damaged = kind == "damaged" and all(map(_belongs, path.iterdir()))
+        if not damaged:
+            raise InputError(stray)
+
+
+def _belongs(file: Path) -> bool:
+    return bool(_OWN.fullmatch(file.name)) or file.name in (MANIFEST, f".{MANIFEST}")
 
 
 def _leftover(file: Path) -> bool:
@@ -161,15 +229,22 @@ def _fill(
 ) -> None:
     first, window = manifest["first_row"], manifest["run"]["window"]
     done, stop = first + manifest["finished_rows"], first + manifest["rows"]
-    with closing(job.batches(done, stop, manifest["run"])) as batches:
-        for batch in batches:
-            _put(path, manifest, rows, done, _as_stored(batch, manifest["dtype"], done))
-            done += len(batch)
-            due = done - first - manifest["finished_rows"] >= checkpoint_rows
-            if done == stop or (due and done % window == 0):  # where a later run may start
-                _checkpoint(path, manifest, rows, done - first)
-            if progress is not None:
-                progress(done - first, manifest["rows"])
+    safe = manifest["finished_rows"]
+    try:
+        with closing(job.batches(done, stop, manifest["run"])) as batches:
+            for batch in batches:
+                _put(path, manifest, rows, done, _as_stored(batch, manifest["dtype"], done))
+                done += len(batch)
+                if done == stop or done % window == 0:  # where a later run may start
+                    safe = done - first
+                    if done == stop or safe - manifest["finished_rows"] >= checkpoint_rows:
+                        _checkpoint(path, manifest, job, rows, safe)
+                if progress is not None:
+                    progress(done - first, manifest["rows"])
+    except KeyboardInterrupt:
+        if safe > manifest["finished_rows"]:
+            _checkpoint(path, manifest, job, rows, safe)  # else up to checkpoint_rows would be lost
+        raise
     if done != stop:
         raise InputError(f"The embedder stopped at row {done} of {stop}; check the inputs.")
 
@@ -190,12 +265,19 @@ def _put(path: Path, manifest: dict[str, Any], rows: RowFile, row: int, batch: A
         rows.write(row - first, batch)
 
 
-def _checkpoint(path: Path, manifest: dict[str, Any], rows: RowFile, finished: int) -> None:
+def _checkpoint(
+    path: Path, manifest: dict[str, Any], job: Job, rows: RowFile, finished: int
+) -> None:
+    before, contents = manifest["finished_rows"], manifest["contents"]
+    if callable(job.contents):  # of what was just read, so the disk is hardly asked again
+        new = job.contents(manifest["first_row"] + before, finished - before)
+        contents = combined([contents, new])
     with _disk(path):
         rows.flush()
-        manifest["finished_rows"] = finished
-        manifest |= {"shape": [*(rows.shape or ())], "stored_dtype": str(rows.dtype)}
-        write_manifest(path, manifest)
+        now = {"finished_rows": finished, "contents": contents}
+        now |= {"shape": [*(rows.shape or ())], "stored_dtype": str(rows.dtype)}
+        write_manifest(path, manifest | now)
+    manifest |= now  # at the end, and at once: Ctrl-C may come at any moment
 
 
 def _as_stored(batch: Array, dtype: str | None, row: int) -> Array:

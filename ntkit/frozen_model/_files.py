@@ -25,6 +25,7 @@ from ntkit.frozen_model._graph import is_sorted
 
 __all__ = [
     "deserialised",
+    "external_files",
     "fingerprint",
     "one_line",
     "read_model",
@@ -80,7 +81,7 @@ def read_model(path: Path) -> ir.Model:
         _check_texts(proto, path)
         model = deserialised(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
-        for file in _external_files(model):
+        for file in external_files(model):
             _check_external(file, path)
     return model
 
@@ -174,7 +175,7 @@ def write_model(
     External data get a name that is free, so that a model that is replaced is whole until the
     one rename that replaces it; the data it used go afterwards.
     """
-    sources = _external_files(model)
+    sources = external_files(model)
     with _saying_what_failed(path):
         if path.is_dir():
             raise InputError(f"{path} exists; choose another name.")
@@ -244,7 +245,7 @@ def fingerprint(model: ir.Model, path: Path | None) -> str:
         parts = [hashlib.sha256(proto)]
     else:
         parts = [_digest(path)]
-    parts += [_digest(file) for file in _external_files(model)]
+    parts += [_digest(file) for file in external_files(model)]
     if len(parts) == 1:
         return str(parts[0].hexdigest())
     return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()
@@ -272,7 +273,7 @@ def _saying_what_failed(path: Path) -> Iterator[None]:
         raise ModelError(f"{path} was not written: {one_line(error)}.") from error
 
 
-def _external_files(model: ir.Model) -> list[Path]:
+def external_files(model: ir.Model) -> list[Path]:
     """Files outside the model's own that hold some of its weights."""
     tensors = (v.const_value for graph in model.graphs() for v in graph.initializers.values())
     return sorted({Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)})

@@ -20,6 +20,7 @@ from ntkit.frozen_model._describe import description
 from ntkit.frozen_model._edit import append_head, replace_weights
 from ntkit.frozen_model._files import (
     deserialised,
+    external_files,
     fingerprint,
     read_model,
     serialised,
@@ -216,6 +217,12 @@ class FrozenModel:
     def nodes(self) -> tuple[tuple[str, str], ...]:
         """(name, operator) of every node, in order."""
         return tuple((node.name or "", node.op_type) for node in self._model.graph)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that the model is read from: its own, and those of its external data."""
+        own = () if self.path is None else (self.path,)
+        return (*own, *external_files(self._model))
 
     def sha256(self) -> str:
         """Fingerprint of the file the model was loaded from, or of the model in memory.

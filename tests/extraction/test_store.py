@@ -4,10 +4,12 @@ import errno
 import json
 import os
 import resource
+import shutil
 import sys
 import tracemalloc
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +27,6 @@ from ntkit.extraction import (
     Samples,
     _store_manifest,
     _store_rows,
-    _store_samples,
     read_samples,
 )
 
@@ -337,11 +338,15 @@ def test_other_samples_are_not_mixed_in(write, samples, unfinished, zoo):
         "preprocessing": changed(samples, preprocessing={"input": "y"}),
         "total_rows": changed(samples, X=samples.X[:30], y=samples.y[:30], groups=None),
         "samples": changed(samples, y=samples.y[::-1].copy()),
-        "samples ": changed(samples, X=samples.X + 1),
-        "samples  ": changed(samples, groups=None),
+        "samples ": changed(samples, groups=None),
     }.items():
         with pytest.raises(InputError, match=rf"with another {field.strip()} \(.*--force"):
             write(samples=other)
+    for row in (0, 7, 19):
+        X = samples.X.copy()
+        X[row] += 1
+        with pytest.raises(InputError, match=r"Contents of the samples changed .* the 20 rows"):
+            write(samples=changed(samples, X=X))
     assert zoo.contents(unfinished) == before
     write()
 
@@ -371,13 +376,61 @@ def test_another_model_or_tensor_is_not_mixed_in(write, unfinished, zoo, tmp_pat
         write(embedder=Embedder(tensor))
 
 
-def test_other_image_files_are_not_mixed_in(tmp_path):
-    def fingerprint(*names):
-        paths = [tmp_path / name for name in names]
-        return _store_samples.fingerprint(Samples(ImageFiles(paths, ImagePreprocessing()), [0, 1]))
+def test_samples_that_were_mended_before_their_turn_are_taken(write, samples, unfinished, zoo):
+    X = samples.X.copy()
+    X[[20, N - 1]] += 1
+    mended = changed(samples, X=X)
+    assert zoo.contents(write(samples=mended).path) == zoo.contents(
+        write("whole", samples=mended).path
+    )
 
-    assert fingerprint("a/1.png", "b/2.png") == fingerprint("a/1.png", "b/2.png")
-    assert fingerprint("a/1.png", "b/2.png") != fingerprint("a/1.png", "b/3.png")
+
+class Pixels(Embedder):
+    """Embeddings that are the pixels."""
+
+    def iter_batches(self, X, start=0, stop=None, settings=None):
+        for i in range(start, stop, 10):
+            yield X[i : i + 10].reshape(-1, 4)
+
+
+def test_image_files_that_changed_under_their_names_are_not_mixed_in(write, model, zoo, tmp_path):
+    paths = [tmp_path / f"{i}.png" for i in range(N)]
+    for i, path in enumerate(paths):
+        Image.new("L", (2, 2), i).save(path)
+    fresh = Samples(ImageFiles(paths, ImagePreprocessing(channels=1)), np.arange(N) % K)
+
+    with pytest.raises(Killed):
+        write(samples=fresh, embedder=dying(Pixels(model), 2))
+    Image.new("L", (2, 2), 200).save(paths[3])
+    before = zoo.contents(tmp_path / "store")
+    with pytest.raises(InputError, match="Contents of the samples changed"):
+        write(samples=fresh, embedder=Pixels(model))
+    assert zoo.contents(tmp_path / "store") == before
+    Image.new("L", (2, 2), 3).save(paths[3])
+    write(samples=fresh, embedder=Pixels(model))
+
+
+def test_a_store_that_was_begun_before_contents_were_recorded(write, unfinished, zoo):
+    manifest = json.loads((unfinished / "manifest.json").read_text())
+    del manifest["contents"]
+    (unfinished / "manifest.json").write_text(json.dumps(manifest))
+    before = zoo.contents(unfinished)
+    with pytest.raises(InputError, match=r"begun by an older ntkit, .*again with --force\.$"):
+        write()
+    assert zoo.contents(unfinished) == before
+    whole = zoo.contents(write("whole").path)
+    assert zoo.contents(write(force=True).path) == whole
+
+
+def test_a_finished_store_without_contents_opens(write, samples):
+    path = write().path
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["contents"]
+    manifest["samples"] = "as an older ntkit computed it"
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert_array_equal(read_samples(path).y, samples.y)
+    with pytest.raises(InputError, match="is finished already"):
+        write()
 
 
 def test_an_embedder_that_gives_other_rows_than_it_should(write, model):
@@ -526,6 +579,44 @@ def test_a_folder_with_other_files_is_never_touched(write, zoo, tmp_path, name, 
     assert zoo.contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("stray", ["thesis.txt", None])
+def test_the_manifest_of_another_program_makes_no_store(write, zoo, tmp_path, stray, force):
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "manifest.json").write_text('{"name": "a web page", "icons": []}')
+    np.save(store / "labels.npy", np.arange(3))
+    if stray:
+        (store / stray).write_text("precious")
+    before = zoo.contents(store)
+    with pytest.raises(InputError, match="exists and is not an embedding store"):
+        write(force=force)
+    assert zoo.contents(store) == before
+
+
+def test_with_force_a_damaged_store_is_replaced_only_if_nothing_else_is_in_it(write, zoo):
+    path = write().path
+    (path / "manifest.json").write_text("{")
+    (path / "thesis.txt").write_text("precious")
+    before = zoo.contents(path)
+    with pytest.raises(InputError, match="exists and is not an embedding store"):
+        write(force=True)
+    assert zoo.contents(path) == before
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_store_never_takes_the_place_of_what_is_read(write, samples, zoo, tmp_path, force):
+    store = write().path
+    for name, values in {"X": samples.X, "y": samples.y, "groups": samples.groups}.items():
+        np.save(store / f"{name}.npy", values)
+    before = zoo.contents(store)
+    (tmp_path / "link").symlink_to(store)
+    for name in ("store", "link"):
+        with pytest.raises(InputError, match=r"holds .*X\.npy, an input of this job"):
+            write(name, samples=read_samples(store / "X.npy"), force=force)
+    assert zoo.contents(store) == before
+
+
 def test_an_empty_folder_may_be_used(write, tmp_path):
     (tmp_path / "store").mkdir()
     write()
@@ -570,6 +661,16 @@ def test_a_limit_on_file_sizes_is_a_full_disk(write, zoo):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert zoo.contents(write().path) == whole
+
+
+def test_no_room_is_found_before_the_work(write, model, monkeypatch, tmp_path):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=N * 5 * 4 - 1))
+    embedder = Embedder(model)
+    with pytest.raises(InputError, match=r"no room for .*: it needs about 800 bytes, and 799 b"):
+        write(embedder=embedder)
+    assert not embedder.started
+    assert not (tmp_path / "store").exists()
+    write(dtype="float16", embedder=embedder)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
@@ -708,6 +809,58 @@ def test_the_manifest_is_plain_json_that_says_what_the_store_is(write):
     manifest = json.loads((write().path / _store_manifest.MANIFEST).read_text())
     assert list(manifest) == [
         *("format", "ntkit", "skipped", "model", "tensor", "preprocessing", "total_rows"),
-        *("samples", "dtype", "device", "part", "run", "first_row", "rows", "finished_rows"),
-        *("shape", "stored_dtype"),
+        *("samples", "dtype", "device", "part", "contents", "run", "first_row", "rows"),
+        *("finished_rows", "shape", "stored_dtype"),
     ]
+
+
+@pytest.mark.parametrize(("where", "name"), [(os, "replace"), (os, "fsync")])
+@pytest.mark.parametrize("after", [False, True])
+def test_ctrl_c_at_any_step_loses_no_row_that_a_later_run_could_start_from(
+    zoo, write, monkeypatch, tmp_path, where, name, after
+):
+    whole = zoo.contents(write("whole").path)
+
+    def pressing(function, at):
+        count = 0
+
+        def pressing(*args):
+            nonlocal count
+            count += 1
+            if count == at and not after:
+                raise KeyboardInterrupt
+            function(*args)
+            if count == at and after:
+                raise KeyboardInterrupt
+
+        return pressing
+
+    for step in range(1, 100):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, name, pressing(getattr(where, name), step))
+            try:
+                write(f"store{step}")
+            except KeyboardInterrupt:
+                pass
+            else:
+                break
+        manifest = tmp_path / f"store{step}" / "manifest.json"
+        if manifest.exists() and json.loads(manifest.read_text())["finished_rows"] == N:
+            assert zoo.contents(manifest.parent) == whole
+            continue
+        assert zoo.contents(write(f"store{step}").path) == whole
+    assert 5 < step < 30
+
+
+def test_ctrl_c_between_checkpoints_keeps_whole_windows(write, model, tmp_path):
+    def press(finished, rows):
+        if finished == 35:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(checkpoint_rows=8192, progress=press)
+    manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
+    assert manifest["finished_rows"] == 30
+    embedder = Embedder(model)
+    write(embedder=embedder)
+    assert embedder.started == [(30, 40)]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ntkit import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
+from ntkit.extraction._store_parquet import parquet_job
 
 pa = pytest.importorskip("pyarrow", reason="needs the extra text")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra text")
@@ -123,3 +124,15 @@ def test_another_file_does_not_finish_a_store(tmp_path):
     EmbeddingStore.from_parquet(tmp_path / "store", first)
     with pytest.raises(InputError, match="another samples"):
         EmbeddingStore.from_parquet(tmp_path / "store", second)
+
+
+def test_a_file_whose_early_bytes_changed_is_another_one(tmp_path, rng):
+    table = pa.table({"embedding": list(rng.normal(size=(5000, 8))), "label": [0, 1] * 2500})
+    path = tmp_path / "t.parquet"
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    pq.write_table(table, path, **options)
+    before = parquet_job(path, None, "label", None).identity
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1  # of a number; what describes the columns, at the end, stays
+    path.write_bytes(content)
+    assert parquet_job(path, None, "label", None).identity != before

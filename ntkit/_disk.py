@@ -1,0 +1,125 @@
+"""Whether a place can be written and has room, and a sentence where it turns out otherwise."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ntkit.exceptions import InputError, NtkitError
+
+__all__ = [
+    "StrPath",
+    "check_place",
+    "check_room",
+    "check_writable",
+    "saying_what_failed",
+    "size_of",
+]
+
+StrPath = str | os.PathLike[str]
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def saying_what_failed(path: StrPath) -> Iterator[None]:
+    """Turn what a disk can raise while something is written into a sentence."""
+    try:
+        yield
+    except NtkitError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        if error.errno in _FULL:
+            raise InputError(
+                f"There is no room for {path} ({reason}); make room or choose another place."
+            ) from error
+        raise InputError(f"{path} cannot be written ({reason}); choose another place.") from error
+    except ValueError as error:
+        if "null" not in str(error):  # a character that no name may hold
+            raise
+        raise InputError(f"{str(path)!r} is no name for a file ({error}).") from error
+
+
+def check_place(path: Path, real: Path, size: int) -> None:
+    """Write something of that name beside it, for trial: permissions alone tell too little."""
+    if not real.parent.exists():
+        raise InputError(f"The folder {real.parent} does not exist; make it first.")
+    if not real.parent.is_dir():
+        raise InputError(f"{real.parent} is a file, not a folder; choose another place.")
+    with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=real.parent) as trial:
+        (Path(trial) / real.name).mkdir()
+    check_room(path, size)
+
+
+def check_writable(path: StrPath) -> None:
+    """Try whether a folder can be made, or one that is there be written in.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder; the folders above it need not exist.
+
+    Raises
+    ------
+    OSError
+        If not.
+
+    Examples
+    --------
+    >>> from ntkit._disk import check_writable
+    >>> check_writable(".")
+    """
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return
+    above = next(parent for parent in path.parents if parent.exists())
+    with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=above) as trial:
+        (Path(trial) / path.name).mkdir()  # a name that this disk takes
+
+
+def check_room(path: StrPath, size: int) -> None:
+    """Refuse a place without room.
+
+    Parameters
+    ----------
+    path : path-like
+        What is to be written; its folder need not exist yet.
+    size : int
+        Bytes that it will need, about.
+
+    Raises
+    ------
+    InputError
+        If the disk has fewer bytes free.
+
+    Examples
+    --------
+    >>> from ntkit._disk import check_room
+    >>> check_room("report.html", 1000)
+    """
+    parents = Path(os.path.realpath(path)).parents
+    free = shutil.disk_usage(next(parent for parent in parents if parent.exists())).free
+    if size > free:
+        raise InputError(
+            f"There is no room for {path}: it needs about {_bytes(size)}, and {_bytes(free)} are "
+            "free; make room or choose another place."
+        )
+
+
+def size_of(files: Iterable[StrPath]) -> int:
+    """Bytes of some files together."""
+    return sum(Path(file).stat().st_size for file in files)
+
+
+def _bytes(number: float) -> str:
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    while number >= 1000 and len(units) > 1:
+        number, units = number / 1000, units[1:]
+    return f"{number:.3g} {units[0]}"

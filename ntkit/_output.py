@@ -1,0 +1,306 @@
+"""Where results go: what would lose something, or cannot be written, is refused before the work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ntkit._disk import StrPath, check_place, check_writable, saying_what_failed
+from ntkit._version import __version__
+from ntkit.exceptions import InputError
+
+__all__ = ["RECORD", "check_file", "check_folder", "put_folder", "refuse_folder_of_inputs"]
+
+RECORD = ".ntkit.json"
+"""File in a folder that ntkit wrote: the names of its files, and the SHA-256 of each."""
+
+
+def check_file(
+    path: StrPath, *, inputs: Iterable[StrPath | None] = (), force: bool = False, size: int = 0
+) -> Path:
+    """Refuse a name for a file that would overwrite an input, or that cannot be written.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+    inputs : iterable of path-like or None
+        Files and folders that are read; links to them count as well.
+    force : bool
+        Whether a file that exists may be replaced.
+    size : int
+        Bytes that it will need, about.
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+
+    Raises
+    ------
+    InputError
+        If the file is an input or in a folder of them, is a folder, exists (without ``force``),
+        or its place cannot be written or has no room.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit._output import check_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model = Path(folder) / "model.onnx"
+    ...     _ = model.write_bytes(b"weights")
+    ...     try:
+    ...         check_file(model, inputs=[model], force=True)
+    ...     except ValueError as error:
+    ...         print(str(error).replace(folder, "here"))
+    here/model.onnx is an input of this job; choose another name.
+    """
+    path = Path(path)
+    with saying_what_failed(path):
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; choose another name.")
+        if os.path.lexists(path):
+            _refuse_input(path, inputs)
+            if not force:
+                raise InputError(
+                    f"{path} exists; choose another name or pass --force (force=True)."
+                )
+        check_place(path, Path(os.path.abspath(path)), size)
+    return path
+
+
+def check_folder(
+    path: StrPath, *, inputs: Iterable[StrPath | None] = (), force: bool = False, size: int = 0
+) -> Path:
+    """Refuse a name for a folder of results that holds anything but what ntkit wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder to write, as a whole.
+    inputs : iterable of path-like or None
+        Files and folders that are read; none of them may be in the folder, whoever wrote it.
+    force : bool
+        Whether a folder that ntkit wrote (as its record says) may be replaced.
+    size : int
+        Bytes that it will need, about.
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+
+    Raises
+    ------
+    InputError
+        If the folder is or holds an input, is a file, exists (without ``force``), holds a file
+        that ntkit did not write or that was changed since, or its place cannot be written or has
+        no room.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit._output import check_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "thesis.txt").write_text("years of work")
+    ...     try:
+    ...         check_folder(folder, force=True)
+    ...     except ValueError as error:
+    ...         print(str(error).replace(folder, "results"))
+    results holds thesis.txt, which ntkit has no record of writing; move it away or choose another
+    name: --force replaces only what ntkit wrote.
+    """
+    path = Path(path)
+    with saying_what_failed(path):
+        real = Path(os.path.realpath(path))
+        if os.path.lexists(real):
+            if not real.is_dir():
+                raise InputError(f"{path} is a file, not a folder; choose another name.")
+            refuse_folder_of_inputs(path, inputs)
+            if not force:
+                raise InputError(
+                    f"{path} exists; choose another name or pass --force (force=True), which "
+                    "replaces only what ntkit wrote."
+                )
+            if os.path.ismount(real):
+                raise InputError(f"{path} is a mount point; choose a folder in it: {path}/NAME.")
+            _refuse_foreign(path, real)
+            check_writable(real)
+        check_place(path, real, size)
+    return path
+
+
+def put_folder(made: Path, path: StrPath, *, force: bool = False) -> None:
+    """Give a finished folder its name, whole; what ntkit wrote there before goes.
+
+    The old folder is moved beside the new one first, and comes back if anything fails.
+
+    Parameters
+    ----------
+    made : pathlib.Path
+        The folder as it should be, in a temporary folder on the same disk. It gets a record of
+        its files. The old folder is left beside it.
+    path : path-like
+        Its name, which :func:`check_folder` found to be free or replaceable.
+    force : bool
+        As there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be put there, or somebody put other files there meanwhile.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit._output import put_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = Path(folder) / "made"
+    ...     made.mkdir()
+    ...     _ = (made / "table.md").write_text("| candidate |")
+    ...     put_folder(made, Path(folder) / "results")
+    ...     sorted(file.name for file in (Path(folder) / "results").iterdir())
+    ['.ntkit.json', 'table.md']
+    """
+    real, aside = Path(os.path.realpath(path)), made.with_name(f"{made.name}-before")
+    with saying_what_failed(path):
+        _write_record(made)
+        if not os.path.lexists(real):
+            made.rename(real)
+            return
+        if not force:
+            raise InputError(f"{path} exists by now; choose another name or pass --force.")
+        try:
+            real.rename(aside)
+            _refuse_foreign(path, aside)
+            made.rename(real)
+        except BaseException:
+            if aside.exists() and not os.path.lexists(real):
+                aside.rename(real)
+            raise
+
+
+def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> None:
+    """Refuse a folder that is an input, or in which one lies, links followed.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder; it may be missing.
+    inputs : iterable of path-like or None
+        Files and folders that are read.
+
+    Raises
+    ------
+    InputError
+        If so.
+
+    Examples
+    --------
+    >>> from ntkit._output import refuse_folder_of_inputs
+    >>> refuse_folder_of_inputs("a folder that is not there", ["model.onnx", None])
+    """
+    if not os.path.exists(path):
+        return
+    for given in inputs:
+        if given is None:
+            continue
+        for form in (os.path.abspath(given), os.path.realpath(given)):
+            if _same(form, path):
+                raise InputError(f"{path} is an input of this job; choose another name.")
+            if any(_same(parent, path) for parent in Path(form).parents):
+                raise InputError(
+                    f"{path} holds {given}, an input of this job; choose another name."
+                )
+
+
+# -- what is there ------------------------------------------------------------------------------
+
+
+def _same(first: StrPath, second: StrPath) -> bool:
+    try:
+        return os.path.samefile(first, second)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _refuse_input(path: Path, inputs: Iterable[StrPath | None]) -> None:
+    """Refuse a file that is an input, or lies in a folder of them."""
+    for given in inputs:
+        if given is None:
+            continue
+        if _same(path, given):
+            raise InputError(f"{path} is an input of this job; choose another name.")
+        parents = {*Path(os.path.abspath(path)).parents, *Path(os.path.realpath(path)).parents}
+        if any(_same(parent, given) for parent in parents):
+            raise InputError(f"{path} is in {given}, an input of this job; choose another name.")
+
+
+def _refuse_foreign(path: StrPath, folder: Path) -> None:
+    """Refuse a folder that holds anything but files that its record lists, as they were."""
+    recorded = _read_record(folder)
+    odd = _unlisted(folder, recorded)
+    reason = "has no record of writing"
+    if odd is None:
+        odd = next((n for n, digest in recorded.items() if _changed(folder / n, digest)), None)
+        reason = "wrote, but which was changed since"
+    if odd is not None:
+        raise InputError(
+            f"{path} holds {odd}, which ntkit {reason}; move it away or choose another name: "
+            "--force replaces only what ntkit wrote."
+        )
+
+
+def _unlisted(folder: Path, recorded: dict[str, str]) -> str | None:
+    """The first thing in a folder that is no plain file of the record; None if there is none."""
+    for root, folders, names in os.walk(folder, onerror=_raise):
+        here = Path(root)
+        for name in sorted([*names, *folders]):
+            file = here / name
+            relative = file.relative_to(folder).as_posix()
+            known = name in folders and any(n.startswith(f"{relative}/") for n in recorded)
+            known |= relative in recorded or (relative == RECORD and bool(recorded))
+            if file.is_symlink() or not known:
+                return relative
+    return None
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _changed(file: Path, digest: str) -> bool:
+    return file.exists() and not (file.is_file() and _sha256(file) == digest)
+
+
+# -- the record ---------------------------------------------------------------------------------
+
+
+def _write_record(folder: Path) -> None:
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    digests = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+    digests.pop(RECORD, None)
+    content = {"ntkit": __version__, "files": digests}
+    (folder / RECORD).write_text(json.dumps(content, indent=2), encoding="utf-8")
+
+
+def _read_record(folder: Path) -> dict[str, str]:
+    """Names and digests; empty where there is no record, or one that cannot be read."""
+    try:
+        found: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        files = found["files"]
+        return {str(name): str(digest) for name, digest in files.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

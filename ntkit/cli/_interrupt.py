@@ -1,0 +1,90 @@
+"""Ctrl-C: one line that says what is left and how to go on, and exit code 130."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ntkit.exceptions import InputError
+from ntkit.extraction import EmbeddingStore
+from ntkit.extraction._store_manifest import MANIFEST, read_manifest
+
+__all__ = ["INTERRUPTED", "interruptible"]
+
+INTERRUPTED = 130
+"""Exit code of a command that Ctrl-C ended, as shells have it."""
+
+_EMBED_FIRST = (
+    " (ntkit embed can go on where it was stopped: embed the samples with it first, and give the "
+    "stores in their place)"
+)
+
+
+def interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """Let Ctrl-C end a verb with a line on standard error and exit code 130.
+
+    Parameters
+    ----------
+    command : callable
+        The verb; what it writes is its argument ``out``, a file, a folder or a store.
+
+    Returns
+    -------
+    callable
+        With the same options.
+    """
+
+    @wraps(command)
+    def guarded(**values: Any) -> None:
+        before = _stamp(values.get("out"))
+        try:
+            command(**values)
+        except KeyboardInterrupt:
+            typer.echo(f"Interrupted{_what_is_left(before, **values)}.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return guarded
+
+
+def _stamp(out: Path | None) -> tuple[int, int] | None:
+    """What tells an output that was replaced from the one before."""
+    if out is None:
+        return None
+    try:
+        found = (out / MANIFEST if (out / MANIFEST).is_file() else out).lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _what_is_left(
+    before: tuple[int, int] | None, out: Path | None = None, force: bool = False, **values: Any
+) -> str:
+    if out is None:
+        return ""
+    same = _stamp(out) == before
+    if EmbeddingStore.is_store(out) and not (same and force):
+        return _left_in_store(out, force)
+    if not same:
+        return f"; {out} was written"
+    sets = [values.get(name) for name in ("train", "heldout", "test")]
+    samples = [path for path in sets if "train" in values and path is not None]
+    raw = not all(map(EmbeddingStore.is_store, samples))
+    kept = f", and {out} is as it was" if before is not None else ""
+    return f": nothing was written{kept}{_EMBED_FIRST if raw else ''}"
+
+
+def _left_in_store(out: Path, force: bool) -> str:
+    try:
+        manifest = read_manifest(out) or {}
+        finished, rows = manifest["finished_rows"], manifest["rows"]
+    except (InputError, KeyError):
+        return ""
+    if finished == rows:
+        return f": {out} holds all of its {rows} rows"
+    again = "the same command, without --force," if force else "the same command"
+    return f": {out} keeps {finished} of {rows} rows; run {again} again to go on"

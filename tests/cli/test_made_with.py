@@ -1,0 +1,186 @@
+"""A store or a head of one model is not taken with another, whatever its width."""
+
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from ntkit import FrozenModel, OnnxEmbedder, debias, write_report
+from ntkit.cli import main
+from ntkit.datasets import marked_digits_model_path
+from ntkit.exceptions import InputError
+from ntkit.export import to_onnx, write_onnx
+from ntkit.extraction import EmbeddingStore, Samples, read_samples
+
+N = 400
+
+
+def run(capsys, *arguments):
+    code = 0
+    try:
+        main([str(a) for a in arguments])
+    except SystemExit as end:
+        code = end.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def done(*arguments):
+    with pytest.raises(SystemExit) as end:
+        main([str(a) for a in arguments])
+    assert not end.value.code
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, digits):
+    """Two models of one width, images, and stores of both models and two sizes."""
+    root = tmp_path_factory.mktemp("two")
+    shutil.copy(marked_digits_model_path(), root / "a.onnx")
+    other = onnx.load(root / "a.onnx")
+    conv = next(node for node in other.graph.node if node.op_type == "Conv")
+    weight = next(i for i in other.graph.initializer if i.name == conv.input[1])
+    changed = onnx.numpy_helper.to_array(weight) * np.float32(1.5)
+    weight.CopyFrom(onnx.numpy_helper.from_array(changed, weight.name))
+    onnx.save(other, root / "b.onnx")
+    for name in ("train", "heldout"):
+        X, y = digits[f"X_{name}"][:N], digits[f"y_{name}"][:N]
+        np.savez(root / f"{name}.npz", X=X, y=y)
+        for i, (image, label) in enumerate(zip(X, y, strict=True)):
+            path = root / name / str(label) / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(path)
+        for model in ("a", "b"):
+            done(
+                "embed",
+                root / f"{model}.onnx",
+                root / f"{name}.npz",
+                "--quiet",
+                "-o",
+                root / f"{name}-{model}.store",
+            )
+        done(
+            "embed",
+            root / "a.onnx",
+            root / name,
+            "--quiet",
+            "--scale",
+            "0.002",
+            "-o",
+            root / f"{name}-dark.store",
+        )
+    done("fit", root / "train-a.store", "--method", "jtt", "-o", root / "head-a.onnx")
+    done("fit", root / "train-dark.store", "--method", "jtt", "-o", root / "head-dark.onnx")
+    return root
+
+
+def refused(capsys, root, said, *arguments):
+    before = sorted(root.rglob("*"))
+    code, _, err = run(capsys, *arguments, "-o", root / "out")
+    assert code == 2, err
+    assert err.count("\n") == 1
+    for part in said:
+        assert part in err
+    assert sorted(root.rglob("*")) == before
+
+
+@pytest.mark.parametrize("which", ["train", "heldout"])
+def test_debias_refuses_stores_of_another_model(capsys, root, which):
+    sets = {"train": root / "train-a.store", "heldout": root / "heldout-a.store"}
+    sets[which] = root / f"{which}-b.store"
+    shas = [FrozenModel.load(root / f"{m}.onnx").sha256()[:12] for m in "ab"]
+    refused(
+        capsys, root, [f"{which}-b.store", "another model", "a.onnx", *shas, "give the model"],
+        "debias", root / "a.onnx", "--train", sets["train"], "--heldout", sets["heldout"],
+    )  # fmt: skip
+
+
+def test_debias_refuses_a_store_and_images_prepared_in_two_ways(capsys, root):
+    debias = ("debias", root / "a.onnx", "--heldout", root / "heldout", "--train")
+    said = ["train-dark.store", "heldout", "preprocessed in two ways (scale: 0.002 and"]
+    refused(capsys, root, said, *debias, root / "train-dark.store")
+    refused(capsys, root, said[2:], "debias", root / "a.onnx", "--train", root / "train-dark.store",
+            "--heldout", root / "heldout", "--scale", "0.004")  # fmt: skip
+    code, _, err = run(
+        capsys, *debias, root / "train-dark.store", "--scale", "0.002", "-o", root / "same",
+        "--method", "class-balanced",
+    )  # fmt: skip
+    assert code == 0, err
+    facts = FrozenModel.load(root / "same" / "debiased.onnx").metadata
+    assert '"scale": 0.002' in facts["ntkit.preprocessing"]
+    shutil.rmtree(root / "same")
+
+
+def test_debias_refuses_another_tensor_of_the_model(root, zoo, tmp_path):
+    model = zoo.save(zoo.classifier(3), tmp_path / "m.onnx")
+    first = FrozenModel.load(model)
+    X, y = zoo.inputs(60), np.arange(60) % 3
+    np.savez(tmp_path / "data.npz", X=X, y=y)
+    other = FrozenModel.load(model, embedding="h")
+    samples = read_samples(tmp_path / "data.npz")
+    EmbeddingStore.write(tmp_path / "h.store", OnnxEmbedder(other, device="cpu"), samples)
+    with pytest.raises(InputError, match=r"h\.store .* tensor 'h', but the embedding of m\.onnx"):
+        debias(first, tmp_path / "h.store", tmp_path / "h.store", device="cpu")
+
+
+def test_fit_refuses_stores_that_do_not_belong_together(capsys, root):
+    fit = ("fit", root / "train-a.store", "--heldout")
+    said = ["train-a.store and", "heldout-b.store were made with two models"]
+    refused(capsys, root, said, *fit, root / "heldout-b.store")
+    said = ["preprocessed in two ways (scale"]
+    train = root / "train-dark.store"
+    done("embed", root / "a.onnx", root / "heldout", "--quiet", "-o", root / "heldout-bright.store")
+    refused(capsys, root, said, "fit", train, "--heldout", root / "heldout-bright.store")
+
+
+def test_a_head_says_what_it_was_made_with_and_export_looks(capsys, root):
+    facts = FrozenModel.load(root / "head-dark.onnx").metadata
+    model = FrozenModel.load(root / "a.onnx")
+    assert facts["ntkit.source_sha256"] == model.sha256()
+    assert facts["ntkit.tensor"] == model.embedding.name
+    assert '"scale": 0.002' in facts["ntkit.preprocessing"]
+    said = ["head-a.onnx", "another model", "b.onnx"]
+    refused(capsys, root, said, "export", root / "b.onnx", root / "head-a.onnx")
+    said = ["head-dark.onnx and", "preprocessed in two ways (scale"]
+    head = root / "head-dark.onnx"
+    refused(capsys, root, said, "export", root / "a.onnx", head, "--data", root / "heldout")
+    code, _, err = run(capsys, "export", root / "a.onnx", head, "-o", root / "out.onnx")
+    assert code == 0, err
+    (root / "out.onnx").unlink()
+
+
+def test_a_head_made_by_hand_is_accepted(capsys, root):
+    head = FrozenModel.load(root / "a.onnx").head
+    write_onnx(to_onnx(head), root / "hand.onnx")
+    code, _, err = run(capsys, "export", root / "b.onnx", root / "hand.onnx", "-o", root / "o.onnx")
+    assert code == 0, err
+    for name in ("hand.onnx", "o.onnx"):
+        (root / name).unlink()
+
+
+def test_report_refuses_what_does_not_belong_to_the_model(capsys, root):
+    done("export", root / "a.onnx", root / "head-a.onnx", "-o", root / "new.onnx")
+    capsys.readouterr()
+    said = ["new.onnx was made with another model", "b.onnx"]
+    refused(capsys, root, said, "report", root / "b.onnx", root / "new.onnx", root / "heldout.npz")
+    said = ["heldout-b.store was made with another model", "a.onnx"]
+    store = root / "heldout-b.store"
+    refused(capsys, root, said, "report", root / "a.onnx", root / "new.onnx", store)
+    # What differs in its head only has the same embeddings.
+    for first in ("a.onnx", "new.onnx"):
+        page = write_report(
+            root / first, root / "new.onnx", root / "heldout-a.store", root / "page.html",
+            device="cpu", force=True,
+        )  # fmt: skip
+    for path in (page, root / "new.onnx"):
+        path.unlink()
+
+
+def test_what_has_no_record_is_accepted(root):
+    """Arrays of embeddings, and stores of embeddings from elsewhere."""
+    train, heldout = (
+        EmbeddingStore.open(root / f"{name}-b.store") for name in ("train", "heldout")
+    )
+    sets = [Samples(np.asarray(store.X), store.y, embedded=True) for store in (train, heldout)]
+    debias(root / "a.onnx", *sets, device="cpu", method="class-balanced")

@@ -1,0 +1,333 @@
+"""Nothing of the user's is lost: what may be replaced, and what is refused before the work."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ntkit import _output
+from ntkit._output import RECORD, check_file, check_folder, put_folder
+from ntkit.exceptions import InputError
+from tests.models import contents
+
+FILES = {"debiased.onnx": b"weights", "report.html": b"page", "pictures/1.png": b"picture"}
+
+
+def fill(folder, files):
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+def put(tmp_path, out, files=FILES, force=False):
+    made = fill(tmp_path / "work" / "made", files)
+    try:
+        put_folder(made, out, force=force)
+    finally:
+        shutil.rmtree(tmp_path / "work")
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A folder that ntkit wrote."""
+    put(tmp_path, tmp_path / "out")
+    return tmp_path / "out"
+
+
+# -- folders ----------------------------------------------------------------------------------
+
+
+def test_what_is_put_there_is_all_that_is_there(out):
+    files = contents(out)
+    assert json.loads(files.pop(Path(RECORD)))["files"].keys() == FILES.keys()
+    assert {path.as_posix(): content for path, content in files.items()} == FILES
+
+
+def test_without_force_nothing_is_replaced(out, tmp_path):
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=r"out exists; .*--force .* only what ntkit wrote\.$"):
+        check_folder(out)
+    with pytest.raises(InputError, match="exists by now"):
+        put(tmp_path, out)
+    assert contents(tmp_path) == before
+
+
+def test_with_force_what_ntkit_wrote_is_replaced(out, tmp_path):
+    (out / "report.html").unlink()  # a file less is nobody's loss
+    for files in ({"debiased.onnx": b"new"}, {"other": b"1"}):
+        assert check_folder(out, force=True) == out
+        put(tmp_path, out, files, force=True)
+        assert {p.as_posix() for p in contents(out)} == {RECORD, *files}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+STRAY = {
+    "thesis.txt": lambda p: p.write_text("precious"),
+    ".hidden": lambda p: p.write_text("precious"),
+    "deep/down/thesis.txt": lambda p: p.write_text("precious"),
+    "pictures/2.png": lambda p: p.write_text("precious"),
+    "empty": lambda p: p.mkdir(),
+    "link": lambda p: p.symlink_to(p.parent.parent / "elsewhere"),
+    "pictures/link": lambda p: p.symlink_to(p.parent),
+    "pipe": os.mkfifo,
+}
+CHANGED = {
+    "edited": lambda out: (out / "report.html").write_text("My notes"),
+    "now a folder": lambda out: ((out / "report.html").unlink(), (out / "report.html").mkdir()),
+}
+
+
+def refused(out, tmp_path, match):
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=match):
+        check_folder(out, force=True)
+    with pytest.raises(InputError, match=match):
+        put(tmp_path, out, {"new": b""}, force=True)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", STRAY)
+def test_a_folder_with_a_file_of_somebody_else_is_refused_by_its_name(out, tmp_path, name):
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
+    STRAY[name](out / name)
+    odd = "deep" if name.startswith("deep") else name
+    refused(out, tmp_path, rf"out holds {odd}, which ntkit has no record of writing; move it away")
+
+
+def test_a_file_that_became_a_link_is_refused(out, tmp_path):
+    (out / "report.html").rename(tmp_path / "moved.html")
+    (out / "report.html").symlink_to(tmp_path / "moved.html")  # the same bytes
+    refused(out, tmp_path, r"holds report\.html, which ntkit has no record of writing")
+
+
+@pytest.mark.parametrize("how", CHANGED)
+def test_a_file_that_somebody_changed_is_refused_by_its_name(out, tmp_path, how):
+    CHANGED[how](out)
+    refused(out, tmp_path, r"report\.html, which ntkit wrote, but which was changed since; move it")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"", b"{", b"[]", b"null", b"\xff", b'{"files": 3}', b"[" * 100_000, b'{"files": {}}'],
+)
+def test_a_damaged_record_vouches_for_nothing(out, tmp_path, record):
+    (out / RECORD).write_bytes(record)
+    refused(out, tmp_path, "has no record of writing")
+
+
+def test_a_folder_without_a_record_is_refused(out, tmp_path):
+    (out / RECORD).unlink()
+    refused(out, tmp_path, r"out holds debiased\.onnx, which ntkit has no record of writing")
+
+
+def test_an_empty_folder_and_a_free_name_may_be_used(tmp_path):
+    (tmp_path / "empty").mkdir()
+    check_folder(tmp_path / "empty", force=True)
+    put(tmp_path, tmp_path / "empty", force=True)
+    check_folder(tmp_path / "free")
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_that_is_or_holds_an_input_is_refused(out, tmp_path, force):
+    data, model = out / "pictures", out / "debiased.onnx"
+    (tmp_path / "link").symlink_to(model)
+    (tmp_path / "folder").symlink_to(out)
+    before = contents(tmp_path)
+    for inputs, said in [
+        ([None, model], r"out holds .*debiased\.onnx, an input of this job; choose another name"),
+        ([data], "holds .*pictures, an input"),
+        ([out], "out is an input of this job"),
+        ([tmp_path / "folder"], "out is an input of this job"),
+        ([tmp_path / "link"], "holds .*link, an input"),
+        ([tmp_path / "folder" / "debiased.onnx"], "holds .*, an input"),
+        ([os.path.relpath(model)], "holds .*, an input"),
+    ]:
+        for path in (out, tmp_path / "folder", os.path.relpath(out), f"{out}/pictures/.."):
+            with pytest.raises(InputError, match=said.replace("out ", r"\S+ ")):
+                check_folder(path, inputs=inputs, force=force)
+    assert contents(tmp_path) == before
+    check_folder(out, inputs=[tmp_path / "other", "nowhere"], force=True)
+
+
+def test_a_file_is_no_folder(out):
+    with pytest.raises(InputError, match=r"report\.html is a file, not a folder"):
+        check_folder(out / "report.html", force=True)
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_the_old_result_stays_if_the_new_one_fails(out, tmp_path, monkeypatch, step):
+    """Whatever rename is the last, by an error or by Ctrl-C."""
+    before, rename, done = contents(out), Path.rename, []
+
+    def failing(self, target):
+        done.append(self)
+        if len(done) == step + 1:
+            raise (KeyboardInterrupt if step % 2 else OSError)
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    if step < 2:
+        with pytest.raises((InputError, KeyboardInterrupt)):
+            put(tmp_path, out, {"new": b""}, force=True)
+        assert contents(out) == before
+    else:
+        put(tmp_path, out, {"new": b""}, force=True)
+
+
+def test_what_came_into_the_folder_during_the_work_stays(out, tmp_path, monkeypatch):
+    check_folder(out, force=True)
+    (out / "thesis.txt").write_text("precious")
+    refused(out, tmp_path, r"thesis\.txt")
+
+
+def test_a_mount_point_is_found_before_the_work(tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: True)
+    with pytest.raises(
+        InputError, match=r"out is a mount point; choose a folder in it: .*out/NAME"
+    ):
+        check_folder(tmp_path / "out", force=True)
+
+
+# -- files ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_no_file_takes_the_place_of_an_input(tmp_path, force):
+    model = fill(tmp_path, {"model.onnx": b"weights", "images/cat/1.png": b"cat"}) / "model.onnx"
+    (tmp_path / "symbolic.onnx").symlink_to(model)
+    (tmp_path / "hard.onnx").hardlink_to(model)
+    (tmp_path / "pictures").symlink_to(tmp_path / "images")
+    before = contents(tmp_path)
+    inputs = [None, model, tmp_path / "images"]
+    for name in ("model.onnx", "symbolic.onnx", "hard.onnx"):
+        with pytest.raises(InputError, match=rf"{name} is an input of this job; choose another"):
+            check_file(tmp_path / name, inputs=inputs, force=force)
+        with pytest.raises(InputError, match=r"model\.onnx is an input of this job"):
+            check_file(model, inputs=[tmp_path / name], force=force)
+    for name in ("images/cat/1.png", "pictures/cat/1.png"):
+        with pytest.raises(InputError, match=r"1\.png is in .*images, an input of this job"):
+            check_file(tmp_path / name, inputs=inputs, force=force)
+    for name in ("images", "pictures"):
+        with pytest.raises(InputError, match="is a folder; choose another name"):
+            check_file(tmp_path / name, inputs=inputs, force=force)
+    assert contents(tmp_path) == before
+    check_file(tmp_path / "images" / "report.html", inputs=inputs)
+
+
+def test_an_existing_file_needs_force(tmp_path):
+    fill(tmp_path, {"old": b"1"})
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    for name in ("old", "nowhere"):
+        with pytest.raises(InputError, match=rf"{name} exists; choose another name or pass --fo"):
+            check_file(tmp_path / name)
+        check_file(tmp_path / name, force=True)
+
+
+# -- places -----------------------------------------------------------------------------------
+
+CHECKS = [check_file, check_folder]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_places_that_are_none(tmp_path, check):
+    fill(tmp_path, {"file": b""})
+    for path, said in [
+        ("no/such/out", "The folder .*no/such does not exist; make it first"),
+        ("file/out", "file is a file, not a folder|cannot be written"),
+        ("n" * 300, "cannot be written .File name too long"),
+        ("a\0b", "is no name for a file|cannot be written"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            check(tmp_path / path)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_disk_without_room(tmp_path, check, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2.5e9))
+    check(tmp_path / "out", size=2_500_000_000)
+    with pytest.raises(
+        InputError, match=r"no room for .*out: it needs about 3 GB, and 2\.5 GB are free; make room"
+    ):
+        check(tmp_path / "out", size=3_000_000_000)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.EACCES, r"cannot be written \(Permission denied\); choose another place"),
+        (errno.EROFS, r"cannot be written \(Read-only file system\)"),
+        (errno.ENOSPC, r"no room for .* \(No space left on device\)"),
+    ],
+)
+def test_a_place_that_cannot_be_written(tmp_path, monkeypatch, check, code, said):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    with pytest.raises(InputError, match=said):
+        check(tmp_path / "out")
+
+
+def test_a_folder_that_cannot_be_written_is_not_replaced(out, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(InputError, match=r"out cannot be written \(Permission denied\)"):
+        check_folder(out, force=True)
+
+
+@contextmanager
+def mounted(folder, options):
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+    if os.geteuid() or not shutil.which("mount") or subprocess.run(command, check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_on_real_disks(tmp_path, check):
+    said = r"cannot be written \(Read-only file system\)"
+    with mounted(tmp_path / "ro", "ro") as disk, pytest.raises(InputError, match=said):
+        check(disk / "out")
+    with mounted(tmp_path / "small", "size=64k") as disk:
+        with pytest.raises(InputError, match=r"no room for .*out: it needs about 70 kB"):
+            check(disk / "out", size=70_000)
+        check(disk / "out", size=50_000)
+        with pytest.raises(InputError, match="small is a mount point; choose a folder in it"):
+            check_folder(disk, force=True)
+
+
+def test_a_disk_that_fills_up_meanwhile_keeps_the_old_result(out, tmp_path, monkeypatch):
+    before = contents(out)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match=r"no room for .*out \(No space left on device\)"):
+        put(tmp_path, out, force=True)
+    assert contents(out) == before
+
+
+def test_the_record_is_no_key_to_other_folders(out, tmp_path):
+    """Names in it are looked up, never opened."""
+    fill(tmp_path, {"thesis.txt": b"precious"})
+    record = json.loads((out / RECORD).read_text())
+    digest = _output._sha256(tmp_path / "thesis.txt")
+    record["files"] |= {"../thesis.txt": digest, str(tmp_path / "thesis.txt"): digest}
+    (out / RECORD).write_text(json.dumps(record))
+    put(tmp_path, out, {"new": b""}, force=True)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import hypergeom, norm
 from sklearn.base import _fit_context
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -18,9 +17,8 @@ from ntkit.estimators._identification import (
     Rows,
     class_logits,
 )
-from ntkit.estimators._learned import LEAST_ERRORS, Outcome, learned_share
-from ntkit.estimators._passes import rows_per_chunk
-from ntkit.estimators._penalty import ALPHAS, PenaltyPath, checked_alphas, penalty_path
+from ntkit.estimators._learned import LEARNED, LEAST_ERRORS, CellsTried, Outcome, learned_share
+from ntkit.estimators._penalty import ALPHAS, AS_GOOD, PenaltyPath, checked_alphas, penalty_path
 from ntkit.estimators._solver import Solution
 from ntkit.estimators._stacked import stacked
 from ntkit.estimators._weights import class_weighted, correctness_balanced, correctness_cells
@@ -31,8 +29,6 @@ __all__ = ["AutoDebiasClassifier"]
 
 Array = NDArray[Any]
 HELDOUT, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell-balanced"
-_AS_GOOD = 0.03
-_LEARNED = 0.12
 _LEARNED_HELDOUT = 0.25
 
 
@@ -43,7 +39,7 @@ class AutoDebiasClassifier(LastLayerClassifier):
     biased than the training set is used where there is one.
 
     1. Reference head: class-balanced, with a ridge of weight 1 on the mean loss, or less where that
-       costs more than 3 points of mean class accuracy, fitted on the training set T. Its errors are
+       costs more than 4 points of mean class accuracy, fitted on the training set T. Its errors are
        cross-fitted on T and plain on the held-out set H.
     2. H is taken for better balanced if the reference head errs more on H than on T, in one class
        (Fisher's exact test) or in all together (Mantel and Haenszel's), with Bonferroni's
@@ -58,10 +54,10 @@ class AutoDebiasClassifier(LastLayerClassifier):
 
     The *learned share* is the share of a class's errors that another head gets right, less the
     share of correct samples, as far from the boundary, that it gives up for them; the mean over
-    the classes with at least 10 errors, of which there must be two, and half of all. Wrong labels and overlapping
-    classes have a learned share of about 0. What cannot be told from those is left alone: with few
-    errors, or much noise beside a shortcut, step 3 is not taken. ``recipe`` says what to do where
-    you know better.
+    the classes with at least 10 errors, of which there must be two, and half of all. Wrong labels
+    and overlapping classes have a learned share of about 0. What cannot be told from those is left
+    alone: with few errors, or much noise beside a shortcut, step 3 is not taken. ``recipe`` says
+    what to do where you know better.
 
     No neuron is suppressed. The penalty counts as on embeddings standardised on T, and is chosen
     by cross-validated accuracy: the mean over the worse half of the classes (2, 4) or over the
@@ -212,12 +208,12 @@ class AutoDebiasClassifier(LastLayerClassifier):
         if held is None and self._wants_heldout():
             raise InputError(f"recipe={HELDOUT!r} needs X_val and y_val, which were not given.")
         # Standardising the embeddings only changes the units of the penalty.
-        self._gains = 1 / _deviations(train)
+        self._gains = 1 / train.deviations
         rng = check_random_state(self.random_state)
         self._seed = int(rng.randint(np.iinfo(np.int32).max))
 
         path = self._path(train)
-        alpha = path.strongest(train, most=1.0, within=_AS_GOOD)
+        alpha = path.strongest(train.y_index, train.weight, most=1.0, within=AS_GOOD)
         reference = self._head_with(alpha, train, self._balanced(train))
         self.reference_head_ = LinearHead(reference.coef, reference.intercept, self.classes_)
         unseen = path.outcomes.get(alpha)
@@ -299,26 +295,25 @@ class AutoDebiasClassifier(LastLayerClassifier):
         self, rows: Rows, unseen: Outcome, plain: Outcome | None, cells: Outcome | None
     ) -> bool:
         """Step 3: whether balancing the cells learns the errors rather than noise."""
-        beside = float("nan")
         if plain is not None and cells is not None:
-            self.learned_ = learned_share(rows.y_index, unseen, cells, rows.weight).low
-            beside = learned_share(rows.y_index, plain, cells, rows.weight, matched=False).low
+            tried = CellsTried.of(rows.y_index, rows.weight, unseen, plain, cells)
+            self.learned_ = tried.learned
         rate = f"The reference head errs on {100 * self.class_errors_.mean():.1f} % of each class"
         if np.isnan(self.learned_):
             self.reason_ = (
-                f"{rate} on average, and fewer than two classes, or half of them, have {LEAST_ERRORS} "
-                "such samples: too few to tell bias from noise"
+                f"{rate} on average, and fewer than two classes, or half of them, have "
+                f"{LEAST_ERRORS} such samples: too few to tell bias from noise"
             )
             return False
         share = f"{100 * max(0.0, self.learned_):.0f} %"
-        if self.learned_ < _LEARNED:
+        if self.learned_ < LEARNED:
             self.reason_ = (
                 f"{rate} on average, and balancing correct and misclassified samples learns "
-                f"{share} of these errors by its lower bound, less than {100 * _LEARNED:.0f} %: "
+                f"{share} of these errors by its lower bound, less than {100 * LEARNED:.0f} %: "
                 "they cannot be told from noise"
             )
             return False
-        if beside <= 0:
+        if not tried.worth_it:
             self.reason_ = (
                 f"{rate} on average, and its errors can be learned ({share}), but class-balanced "
                 "retraining with another penalty learns them as well"
@@ -374,17 +369,6 @@ def _joined(first: Rows, second: Rows) -> Rows:
         np.concatenate([first.y_index, second.y_index]),
         np.concatenate([first.weight, second.weight]),
     )
-
-
-def _deviations(rows: Rows) -> Array:
-    """Standard deviation of each neuron, (D,); 1 for a constant one."""
-    scaler = StandardScaler()
-    step = rows_per_chunk(rows.X, 1)
-    present = np.flatnonzero(rows.weight > 0)
-    for start in range(0, len(present), step):
-        chunk = present[start : start + step]
-        scaler.partial_fit(rows.X[chunk], sample_weight=rows.weight[chunk])
-    return np.asarray(scaler.scale_)
 
 
 def _class_rates(rows: Rows, wrong: Array) -> Array:

@@ -11,6 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from ntkit.estimators._passes import passes_over, rows_per_chunk
@@ -47,6 +48,16 @@ class Rows:
         weight = self.weight / self.weight.sum()
         data = passes_over(self.X, self.y_index, weight, kept=np.arange(self.X.shape[1]))
         return covariance_of(data, data.mean())
+
+    @cached_property
+    def deviations(self) -> Array:
+        """Weighted standard deviation of each neuron, (D,); 1 for a constant one."""
+        scaler, relative = StandardScaler(), self.weight / self.weight.mean()
+        step, present = rows_per_chunk(self.X, 1), np.flatnonzero(self.weight > 0)
+        for start in range(0, len(present), step):
+            chunk = present[start : start + step]
+            scaler.partial_fit(self.X[chunk], sample_weight=relative[chunk])
+        return np.asarray(scaler.scale_)
 
     def take(self, index: Array) -> Rows:
         """Return the rows with these indices."""

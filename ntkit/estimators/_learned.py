@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-__all__ = ["LEAST_ERRORS", "Learned", "Outcome", "learned_share"]
+__all__ = ["LEARNED", "LEAST_ERRORS", "CellsTried", "Learned", "Outcome", "learned_share"]
 
 Array = NDArray[Any]
 LEAST_ERRORS = 10
 """Errors of a class below which they say nothing about it."""
+LEARNED = 0.12
+"""Learned share, by its lower bound, that neither wrong labels nor overlapping classes reach."""
 _NEIGHBOURS = 10
 _CONFIDENCE = 0.95
 
@@ -61,6 +63,38 @@ class Learned:
 
     share: float
     low: float
+
+
+@dataclass(frozen=True)
+class CellsTried:
+    """What balancing the class × correctness cells learns of the errors of a reference head.
+
+    Attributes
+    ----------
+    learned : float
+        Learned share of those errors, its lower bound.
+    beside : float
+        Of the errors that class-balanced retraining with a penalty of its own makes; NaN where
+        these are too few.
+    """
+
+    learned: float
+    beside: float
+
+    @classmethod
+    def of(
+        cls, y_index: Array, weight: Array, reference: Outcome, plain: Outcome, cells: Outcome
+    ) -> CellsTried:
+        """Compare the outcomes of three heads on samples that none of them saw."""
+        return cls(
+            learned_share(y_index, reference, cells, weight).low,
+            learned_share(y_index, plain, cells, weight, matched=False).low,
+        )
+
+    @property
+    def worth_it(self) -> bool:
+        """Whether errors are a sign of bias rather than noise."""
+        return self.learned >= LEARNED and not self.beside <= 0
 
 
 def learned_share(

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from ntkit.exceptions import SuppressionWarning
 from ntkit.spuriousness import Aggregation, spare_neurons, suppressed_neurons
 
-__all__ = ["Mask", "make_mask", "warn_about"]
+__all__ = ["Mask", "make_mask", "warn_about", "warn_if_worse", "warn_of_cost"]
 
 Array = NDArray[Any]
 _MUCH = 0.7  # share of live neurons above which a mask singles out little
+_FAR_BELOW = 0.05  # of mean class accuracy
 _NEARLY_ALL = 0.95  # and above which it singles out nothing: what it leaves is left by chance
 
 
@@ -113,3 +114,25 @@ def warn_about(
     else:
         return
     warnings.warn(message, SuppressionWarning, stacklevel=4)
+
+
+def warn_of_cost(n_suppressed: int, cost: float, max_cost: float) -> None:
+    """Warn of a mask that is not applied because of what it costs."""
+    message = (
+        f"Suppressing the {n_suppressed} neurons that the rule flags would cost {100 * cost:.1f} "
+        f"points of cross-validated accuracy, more than max_cost={max_cost:g} allows, so none is "
+        "suppressed; max_cost=None applies every mask."
+    )
+    warnings.warn(message, SuppressionWarning, stacklevel=5)
+
+
+def warn_if_worse(errors_before: Array, errors_after: Array) -> None:
+    """Warn of a retrained head that ends far below the one it started from."""
+    before, after = 1 - errors_before.mean(), 1 - errors_after.mean()
+    if after < before - _FAR_BELOW:
+        message = (
+            f"The retrained head is right on {100 * after:.0f} % of the identification samples of "
+            f"a class on average, the original head on {100 * before:.0f} %; suppress less (raise "
+            "threshold, or set max_cost), or keep the original head."
+        )
+        warnings.warn(message, SuppressionWarning, stacklevel=4)

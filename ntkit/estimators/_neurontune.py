@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
@@ -23,9 +21,10 @@ from ntkit.estimators._identification import (
     folds_of,
     hold_out,
 )
-from ntkit.estimators._masking import Mask, make_mask, warn_about
+from ntkit.estimators._learned import LEAST_ERRORS
+from ntkit.estimators._masking import Mask, make_mask, warn_about, warn_if_worse
 from ntkit.estimators._solver import Solution
-from ntkit.estimators._weights import class_weighted, correctness_balanced
+from ntkit.estimators._tuned import Stage, TunedClassifier, Tuning, class_rates, wrong
 from ntkit.head import LinearHead
 from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, strongest_wrong
 
@@ -35,19 +34,7 @@ Array = NDArray[Any]
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Stage:
-    """What stage one found: sets, folds (where the two sets are one), original head, scores."""
-
-    tune: Rows
-    identify: Rows
-    folds: list[tuple[Array, Array]] | None
-    seed: int
-    original: Solution
-    scores: Array
-
-
-class NeuronTuneClassifier(LastLayerClassifier):
+class NeuronTuneClassifier(TunedClassifier):
     r"""Last-layer retraining on the neurons that are not spurious (NeuronTune).
 
     Needs embeddings and class labels; no group labels.
@@ -60,14 +47,16 @@ class NeuronTuneClassifier(LastLayerClassifier):
     4. A class-balanced linear head is retrained on the remaining neurons. Its weights on S are
        exact zeros, so it works on unmasked embeddings and exports as a plain linear layer.
 
-    The defaults are the paper's method. At λ = 0 it flags most neurons of most models;
-    ``standardize=True`` with a positive threshold, or a ``max_suppressed`` share, singles out the
-    strongest ones.
+    The defaults are what works on data at hand, biased or not: scores in standard deviations with
+    a positive threshold, few errors are not scored, the penalty is chosen by cross-validation,
+    errors are given more weight where a head is shown to learn them, and a mask that costs
+    accuracy is not applied. :meth:`as_published` gives the paper's method.
 
     Parameters
     ----------
-    threshold : float, default=0.0
-        λ; in standard deviations of the neuron with ``standardize=True``.
+    threshold : float, default=0.5
+        λ; in standard deviations of the neuron with ``standardize=True``. At 0, the paper's, it
+        flags most neurons of most models.
     max_suppressed : float in [0, 1], default=1.0
         Largest share of live (non-constant) neurons to suppress; the highest scores go first.
     aggregation : {"union", "intersection", "per_class"}, default="union"
@@ -78,7 +67,7 @@ class NeuronTuneClassifier(LastLayerClassifier):
         What is compared between misclassified and correct samples: the median or mean
         activation, or the median contribution (activation times its push toward the strongest
         wrong logit).
-    standardize : bool, default=False
+    standardize : bool, default=True
         Divide scores by the neuron's standard deviation over the identification set.
     activation : {"signed", "magnitude"}, default="signed"
         Compare activations as they are, or their absolute values.
@@ -88,7 +77,7 @@ class NeuronTuneClassifier(LastLayerClassifier):
         ``C`` alone; 0 is class-balanced retraining.
     n_rounds : int, default=1
         Rounds of identification; each starts from the head of the last, and masks accumulate.
-    min_misclassified : int, default=1
+    min_misclassified : int, default=10
         A class with fewer misclassified identification samples is not scored.
     min_neurons : int, default=None
         Live neurons to keep: where the rule leaves fewer, those with the smallest scores are
@@ -100,15 +89,24 @@ class NeuronTuneClassifier(LastLayerClassifier):
         out that share, stratified, from fitting and retraining; "train" takes in-sample
         predictions, which a memorising head makes useless. A given ``head`` predicts the
         training samples as it is. Classes with fewer than two samples fall back to "train".
-    error_weight : float or "balanced", default=1.0
+    error_weight : float, "balanced" or "auto", default="auto"
         Factor on the weight of training samples that the original head misclassifies
         (cross-fitted where the head is fitted here). "balanced" gives correct and misclassified
-        samples of each class equal weight, judged by a cross-fitted class-balanced head.
+        samples of each class equal weight, judged by a cross-fitted class-balanced head; a class
+        with fewer than 10 errors keeps its weights. "auto" does so where a head is shown to learn
+        the errors, by the learned share of :class:`AutoDebiasClassifier`, and else takes 1.
+    max_cost : float or None, default=0.02
+        Most of mean class accuracy (mean cell accuracy, where cells are balanced) that
+        suppression may cost on the training samples, cross-validated. A mask that costs more is
+        not applied, with a warning. None applies every mask.
     head : LinearHead, default=None
         The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
         samples.
-    C : float, default=1.0
-        Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``.
+    C : float or None, default=None
+        Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. None
+        chooses the penalty, on standardised neurons, by cross-validated accuracy over the worse
+        half of the classes (over the cells, where these are balanced), as
+        :class:`AutoDebiasClassifier` does; that takes some 60 fits.
     class_weight : "balanced", dict or None, default="balanced"
         As in scikit-learn's ``LogisticRegression``; the ERM head is fitted without it.
     tol : float, default=1e-5
@@ -138,11 +136,18 @@ class NeuronTuneClassifier(LastLayerClassifier):
     spuriousness_scores_ : ndarray of shape (C, D)
         Scores of the last round; NaN rows for classes that could not be scored.
     suppressed_ : ndarray of bool, shape (D,)
-        Neurons suppressed for every class.
+        Neurons whose weights are zero for every class because the rule says so.
+    attenuated_ : ndarray of bool, shape (D,)
+        Neurons scaled by ``1 - suppression``, where that is neither 0 nor 1.
     suppressed_per_class_ : ndarray of bool, shape (C, D)
         What each class flags (with "per_class": suppresses).
     gains_ : ndarray of shape (D,)
-        Factor on each neuron, ``1 - suppression`` on suppressed ones.
+        Factor on each neuron, ``1 - suppression`` on those the rule flags.
+    mask_cost_ : float
+        What suppression costs, as ``max_cost`` counts it; NaN where that is None, nothing is
+        flagged, or the samples are too few for folds.
+    alpha_ : float
+        Ridge weight on the mean loss chosen; NaN where ``C`` is given.
     live_ : ndarray of bool, shape (D,)
         Neurons that vary on the identification set.
     spared_ : bool
@@ -176,7 +181,7 @@ class NeuronTuneClassifier(LastLayerClassifier):
     >>> y = rng.integers(0, 2, 400)
     >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
     >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
-    >>> clf = NeuronTuneClassifier(threshold=0.5, standardize=True, random_state=0).fit(X, y)
+    >>> clf = NeuronTuneClassifier(max_cost=None, random_state=0).fit(X, y)
     >>> clf.suppressed_
     array([False,  True, False])
     >>> clf.head_
@@ -200,28 +205,34 @@ class NeuronTuneClassifier(LastLayerClassifier):
             StrOptions({"train"}),
             HasMethods(["split"]),
         ],
-        "error_weight": [Interval(Real, 0, None, closed="neither"), StrOptions({"balanced"})],
+        "error_weight": [
+            Interval(Real, 0, None, closed="neither"),
+            StrOptions({"balanced", "auto"}),
+        ],
+        "max_cost": [Interval(Real, 0, 1, closed="both"), None],
         "head": [LinearHead, None],
         **LastLayerClassifier._shared_constraints,
+        "C": [*LastLayerClassifier._shared_constraints["C"], None],
     }
 
     def __init__(
         self,
-        threshold: float = 0.0,
+        threshold: float = 0.5,
         *,
         max_suppressed: float = 1.0,
         aggregation: str = "union",
         statistic: str = "median",
-        standardize: bool = False,
+        standardize: bool = True,
         activation: str = "signed",
         suppression: float = 1.0,
         n_rounds: int = 1,
-        min_misclassified: int = 1,
+        min_misclassified: int = LEAST_ERRORS,
         min_neurons: int | None = None,
         identification: Any = 5,
-        error_weight: float | str = 1.0,
+        error_weight: float | str = "auto",
+        max_cost: float | None = 0.02,
         head: LinearHead | None = None,
-        C: float = 1.0,
+        C: float | None = None,
         class_weight: Any = "balanced",
         tol: float = 1e-5,
         max_iter: int = 1000,
@@ -242,8 +253,9 @@ class NeuronTuneClassifier(LastLayerClassifier):
         self.min_neurons = min_neurons
         self.identification = identification
         self.error_weight = error_weight
+        self.max_cost = max_cost
         self.head = head
-        self.C = C
+        self.C = C  # type: ignore[assignment]  # None is resolved for each fit
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
@@ -251,6 +263,37 @@ class NeuronTuneClassifier(LastLayerClassifier):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    @classmethod
+    def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
+        """The paper's method: λ = 0 on activations as they are, every class scored, no gate.
+
+        Parameters
+        ----------
+        **parameters
+            Over the paper's.
+
+        Returns
+        -------
+        NeuronTuneClassifier
+            With ``C=1`` where the paper stops stochastic gradient descent early.
+
+        Examples
+        --------
+        >>> from ntkit import NeuronTuneClassifier
+        >>> NeuronTuneClassifier.as_published(C=0.1)
+        NeuronTuneClassifier(C=0.1, error_weight=1.0, max_cost=None, min_misclassified=1,
+                             standardize=False, threshold=0.0)
+        """
+        paper: dict[str, Any] = {
+            "threshold": 0.0,
+            "standardize": False,
+            "min_misclassified": 1,
+            "error_weight": 1.0,
+            "max_cost": None,
+            "C": 1.0,
+        }
+        return cls(**(paper | parameters))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -292,33 +335,42 @@ class NeuronTuneClassifier(LastLayerClassifier):
             If ``device="cuda"`` and there is no GPU.
         """
         stage = self._identify(self._rows(X, y, sample_weight), X_val, y_val, sample_weight_val)
-        current = self._retrain(stage, self._tuning_weight(stage))
-        final = _wrong(class_logits(current, stage.identify.X), stage.identify)
+        current = self._retrain(stage, self._tuning(stage))
+        final = wrong(class_logits(current, stage.identify.X), stage.identify)
         self.sfit_ = sfit(self._scores_of(stage.identify, final))
+        warn_if_worse(self._erm_errors, class_rates(stage.identify, final))
         return self
 
-    def _identify(self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any) -> _Stage:
+    def _identify(self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any) -> Stage:
         """Stage one: the original head and its scores. Nothing here depends on the threshold."""
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         tune, identify, folds = self._sets(rows, X_val, y_val, weight_val, seed)
+        also, plain = (None if identify is tune else identify), None
+        if self.C is None:
+            self._units = 1 / tune.deviations
+            plain = self._path(tune, also, self._balanced(tune), seed)
+            self._alpha = plain.alpha
         original = self._original_head(tune)
         first_folds = None if self.head is not None else folds
         logits, identify = self._predictions(
             original, tune, tune.weight, identify, first_folds, self._fit_head
         )
+        self._erm_errors = class_rates(identify, wrong(logits, identify))
         self.n_errors_ = np.bincount(
-            identify.y_index[_wrong(logits, identify) & (identify.weight > 0)],
+            identify.y_index[wrong(logits, identify) & (identify.weight > 0)],
             minlength=len(self.classes_),
         )
         self.live_ = live_neurons(identify.X, identify.weight)
-        return _Stage(
-            tune, identify, folds, seed, original, self._score(identify, logits, original)
-        )
+        scores = self._score(identify, logits, original)
+        return Stage(tune, identify, folds, seed, also, plain, original, scores)
 
-    def _retrain(self, stage: _Stage, weight: Array, start: Solution | None = None) -> Solution:
+    def _retrain(self, stage: Stage, tuning: Tuning, start: Solution | None = None) -> Solution:
         """Stage two: masks, and the head retrained on what they leave."""
-        self.tuning_weight_ = weight
+        self.tuning_weight_ = weight = tuning.weight
+        self._alpha = tuning.alpha
+        self.alpha_ = float("nan") if self.C is not None else tuning.alpha
+        self.mask_cost_ = float("nan")
         scores, identify, mask = stage.scores, stage.identify, None
         current = stage.original
         for round_ in range(self.n_rounds):
@@ -330,7 +382,7 @@ class NeuronTuneClassifier(LastLayerClassifier):
             found = self._mask(scores, mask)
             if mask is not None and np.array_equal(found.columns, mask.columns):
                 break
-            mask = found
+            mask = self._worth_its_cost(found, stage, tuning)
             current = self._head_fitter(mask, start)(stage.tune, weight)
             self._log("round %d: %d neurons suppressed", round_ + 1, mask.everywhere.sum())
         self.spuriousness_scores_ = scores
@@ -340,14 +392,16 @@ class NeuronTuneClassifier(LastLayerClassifier):
 
     def _keep(self, mask: Mask | None) -> None:
         if mask is not None:
-            self.suppressed_ = mask.everywhere
+            nobody = np.zeros_like(mask.everywhere)
+            self.suppressed_ = mask.everywhere if self.suppression == 1 else nobody
+            self.attenuated_ = mask.everywhere if 0 < self.suppression < 1 else nobody
             self.suppressed_per_class_ = mask.per_class
             self.spared_ = mask.spared
-            self.gains_ = 1 - self.suppression * self.suppressed_
+            self.gains_ = 1 - self.suppression * mask.everywhere
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        # On data of two features the published rule suppresses a useful one.
+        # On data of two features a rule may suppress a useful one.
         tags.classifier_tags.poor_score = True
         return tags
 
@@ -368,12 +422,6 @@ class NeuronTuneClassifier(LastLayerClassifier):
 
     # -- heads and outcomes -----------------------------------------------------------------
 
-    def _head_fitter(
-        self, mask: Mask, start: Solution | None = None
-    ) -> Callable[[Rows, Array], Solution]:
-        """Return what fits a head on rows with given weights, on masked neurons."""
-        return partial(self._fit_head, gains=1 - self.suppression * mask.columns, start=start)
-
     def _predictions(
         self,
         head: Solution,
@@ -392,32 +440,6 @@ class NeuronTuneClassifier(LastLayerClassifier):
         if tested.all():
             return logits, identify
         return logits, Rows(identify.X, identify.y_index, np.where(tested, identify.weight, 0.0))
-
-    def _tuning_weight(self, stage: _Stage) -> Array:
-        """Sample weight times class weight times error weight, for each retraining sample."""
-        tune = stage.tune
-        balanced = class_weighted(tune.weight, tune.y_index, self.classes_, self.class_weight)
-        if self.error_weight == 1:
-            return balanced
-        if self.error_weight == "balanced":
-            reference = class_weighted(tune.weight, tune.y_index, self.classes_, "balanced")
-            wrong = _wrong(self._unseen_logits(stage, reference), tune)
-            return correctness_balanced(balanced, tune.y_index, wrong)
-        if self.head is not None:
-            logits = class_logits(stage.original, tune.X)
-        else:
-            logits = self._unseen_logits(stage, tune.weight)
-        return np.where(_wrong(logits, tune), self.error_weight, 1.0) * balanced
-
-    def _unseen_logits(self, stage: _Stage, weight: Array) -> Array:
-        """Logits of the retraining samples, each from a head that was fitted without it."""
-        folds = stage.folds or folds_of(5, stage.tune, stage.seed)
-        if folds is None:
-            return class_logits(self._fit_head(stage.tune, weight), stage.tune.X)
-        logits, _ = cross_fitted_logits(
-            stage.tune, weight, folds, self._fit_head, len(self.classes_), self.n_jobs
-        )
-        return logits
 
     # -- scores and mask --------------------------------------------------------------------
 
@@ -443,7 +465,7 @@ class NeuronTuneClassifier(LastLayerClassifier):
 
         return self._scores_of(
             identify,
-            _wrong(logits, identify),
+            wrong(logits, identify),
             statistic="mean" if self.statistic == "mean" else "median",
             standardize=self.standardize,
             transform=scored,
@@ -470,7 +492,3 @@ class NeuronTuneClassifier(LastLayerClassifier):
 
     def _log(self, message: str, *values: object) -> None:
         _logger.log(logging.INFO if self.verbose else logging.DEBUG, message, *values)
-
-
-def _wrong(logits: Array, rows: Rows) -> Array:
-    return np.asarray(logits.argmax(axis=1) != rows.y_index)

@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._identification import Rows
+from ntkit.estimators._learned import LEAST_ERRORS
 from ntkit.estimators._neurontune import NeuronTuneClassifier
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
@@ -48,19 +49,17 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     ----------
     thresholds : array-like, default=(0.0, 0.25, 0.5, 0.75, 1.0)
         Values of ``threshold`` to try; in standard deviations with ``standardize=True``.
-    error_weights : array-like, default=(1.0,)
-        Values of ``error_weight`` to try: numbers, or "balanced".
+    error_weights : array-like, default=("auto",)
+        Values of ``error_weight`` to try: numbers, "balanced" or "auto".
     suppressions : array-like, default=(1.0,)
         Values of ``suppression`` to try; 0 is retraining without suppression.
     cv : int, splitter or iterable, default=5
         Folds, as in scikit-learn's ``LogisticRegressionCV``.
     scoring : str or callable, default="worst_class_cell_accuracy"
         A name of :data:`ntkit.metrics.SCORERS`, one of scikit-learn's, or a scorer.
-    standardize : bool, default=True
-        As in :class:`NeuronTuneClassifier`, where the default is False.
-    max_suppressed, aggregation, statistic, activation, n_rounds, min_misclassified, min_neurons
+    max_suppressed, aggregation, statistic, standardize, activation, n_rounds, min_misclassified
         As in :class:`NeuronTuneClassifier`.
-    identification, head, C, class_weight, tol, max_iter, device, random_state
+    min_neurons, identification, head, C, class_weight, tol, max_iter, device, random_state
         As in :class:`NeuronTuneClassifier`.
     n_jobs : int, default=None
         Threads for the folds.
@@ -114,7 +113,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         self,
         thresholds: Any = (0.0, 0.25, 0.5, 0.75, 1.0),
         *,
-        error_weights: Any = (1.0,),
+        error_weights: Any = ("auto",),
         suppressions: Any = (1.0,),
         cv: Any = 5,
         scoring: Any = "worst_class_cell_accuracy",
@@ -124,11 +123,11 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         standardize: bool = True,
         activation: str = "signed",
         n_rounds: int = 1,
-        min_misclassified: int = 1,
+        min_misclassified: int = LEAST_ERRORS,
         min_neurons: int | None = None,
         identification: Any = 5,
         head: LinearHead | None = None,
-        C: float = 1.0,
+        C: float | None = None,
         class_weight: Any = "balanced",
         tol: float = 1e-5,
         max_iter: int = 1000,
@@ -152,7 +151,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         self.min_neurons = min_neurons
         self.identification = identification
         self.head = head
-        self.C = C
+        self.C = C  # type: ignore[assignment]  # None is resolved for each fit
         self.class_weight = class_weight
         self.tol = tol
         self.max_iter = max_iter
@@ -246,7 +245,9 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
     def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
         shared = {name: getattr(self, name) for name in _SHARED}
-        estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**shared, **parameters))
+        # What a mask costs is what the score is for.
+        own = shared | {"max_cost": None} | parameters
+        estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**own))
         return estimator
 
     def _fold_scores(
@@ -260,14 +261,14 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)
         scores = np.empty(len(self.candidates_))
-        weights: dict[Any, Array] = {}
+        tunings: dict[Any, Any] = {}
         current = None
         for i, candidate in enumerate(self.candidates_):
             clf.set_params(**candidate)
-            weight = weights.get(candidate["error_weight"])
-            if weight is None:
-                weight = weights[candidate["error_weight"]] = clf._tuning_weight(stage)
-            current = clf._retrain(stage, weight, start=current)
+            tuning = tunings.get(candidate["error_weight"])
+            if tuning is None:
+                tuning = tunings[candidate["error_weight"]] = clf._tuning(stage)
+            current = clf._retrain(stage, tuning, start=current)
             scores[i] = scorer(clf, X_test, y_test)
         return scores
 

@@ -10,17 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
-from ntkit.estimators._identification import Rows, cross_fitted_logits
+from ntkit.estimators._identification import Rows, class_logits, cross_fitted_logits
 from ntkit.estimators._learned import Outcome
 from ntkit.estimators._solver import Solution
 from ntkit.exceptions import InputError
 
-__all__ = ["ALPHAS", "PenaltyPath", "checked_alphas", "penalty_path"]
+__all__ = ["ALPHAS", "AS_GOOD", "PenaltyPath", "checked_alphas", "penalty_path"]
 
 Array = NDArray[Any]
 ALPHAS = (1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
 """Wide: networks trained on the very data keep what they neglect in directions of little variance,
 which only a weak penalty lets a head use."""
+AS_GOOD = 0.04
+"""A reference head has the strongest penalty whose mean class error is within this of the best: a
+stronger one makes errors that say nothing of the data, a weaker one learns shortcuts' exceptions by
+heart."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class PenaltyPath:
     alpha : float
         The one of best score, of equally good ones the largest.
     outcomes : dict of float to Outcome
-        What the cross-fitted heads of each make of the samples; empty where these were too few.
+        What the cross-fitted heads of each make of the samples (and then of those to judge by);
+        empty where there were too few.
     """
 
     alpha: float
@@ -43,13 +48,13 @@ class PenaltyPath:
         """Of the best."""
         return self.outcomes.get(self.alpha)
 
-    def strongest(self, rows: Rows, *, most: float, within: float) -> float:
+    def strongest(self, y_index: Array, weight: Array, *, most: float, within: float) -> float:
         """Largest penalty whose mean class error exceeds the smallest by no more than ``within``.
 
         Parameters
         ----------
-        rows : Rows
-            The samples of the path.
+        y_index, weight : ndarray
+            Classes and weights of the samples of the outcomes.
         most : float
             Penalties above are not considered, unless there are no others.
         within : float
@@ -57,11 +62,9 @@ class PenaltyPath:
         """
         if not self.outcomes:
             return self.alpha
-        mass = np.bincount(rows.y_index, weights=rows.weight)
+        mass = np.bincount(y_index, weights=weight)
         errors = {
-            alpha: float(
-                (np.bincount(rows.y_index, weights=rows.weight * outcome.wrong) / mass).mean()
-            )
+            alpha: float((np.bincount(y_index, weights=weight * outcome.wrong) / mass).mean())
             for alpha, outcome in self.outcomes.items()
         }
         limit = min(errors.values()) + within
@@ -92,6 +95,7 @@ def penalty_path(
     weight: Array,
     cells: Array,
     *,
+    also: Rows | None = None,
     alphas: Sequence[float] = ALPHAS,
     worse_half: bool,
     n_classes: int,
@@ -109,8 +113,10 @@ def penalty_path(
         Samples; those of weight 0 count as absent.
     weight : ndarray of shape (N,)
         Weights for fitting.
-    cells : ndarray of int, shape (N,)
+    cells : ndarray of int, shape (N,), or (N + M,) with ``also``
         The class of each sample, or its class × correctness cell; folds are stratified by it.
+    also : Rows, optional
+        M samples more, which no head is fitted on, to judge by.
     alphas : sequence of float
         Ridge weights on the mean loss.
     worse_half : bool
@@ -129,24 +135,32 @@ def penalty_path(
     PenaltyPath
     """
     alphas = checked_alphas(alphas)
-    sizes = np.bincount(cells[rows.weight > 0])
+    own = cells[: len(rows.weight)]
+    sizes = np.bincount(own[rows.weight > 0])
     n_splits = min(n_splits, int(sizes[sizes > 0].min()))
     if n_splits < 2:
         return PenaltyPath(min(alphas, key=lambda alpha: abs(np.log(alpha))), {})
     splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-    folds = list(splitter.split(cells, cells))
+    folds = list(splitter.split(own, own))
+
+    y_index, mass = rows.y_index, rows.weight
+    if also is not None:
+        y_index = np.concatenate([y_index, also.y_index])
+        mass = np.concatenate([mass, also.weight])
 
     def outcome_with(alpha: float) -> Outcome:
         def head(some: Rows, w: Array) -> Solution:
             return fit(alpha, some, w)
 
         logits, _ = cross_fitted_logits(rows, weight, folds, head, n_classes, n_jobs)
-        return Outcome.of(logits, rows.y_index)
+        if also is not None:
+            logits = np.concatenate([logits, class_logits(head(rows, weight), also.X)])
+        return Outcome.of(logits, y_index)
 
     def score(outcome: Outcome) -> float:
-        mass = np.bincount(cells, weights=rows.weight)
-        hits = np.bincount(cells, weights=rows.weight * ~outcome.wrong)
-        found = np.sort(hits[mass > 0] / mass[mass > 0])
+        total = np.bincount(cells, weights=mass)
+        hits = np.bincount(cells, weights=mass * ~outcome.wrong)
+        found = np.sort(hits[total > 0] / total[total > 0])
         return float(found[: max(1, len(found) // 2)].mean() if worse_half else found.mean())
 
     outcomes = {alpha: outcome_with(alpha) for alpha in alphas}

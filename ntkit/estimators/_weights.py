@@ -13,7 +13,7 @@ from ntkit.estimators._learned import LEAST_ERRORS
 __all__ = ["MOST_WEIGHT", "class_weighted", "correctness_balanced", "correctness_cells"]
 
 Array = NDArray[Any]
-MOST_WEIGHT = 30.0
+MOST_WEIGHT = 50.0
 
 
 def class_weighted(

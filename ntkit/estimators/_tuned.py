@@ -1,0 +1,209 @@
+"""How a masked head is retrained: weights of the samples, the penalty, and what the mask costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.estimators._base import LastLayerClassifier
+from ntkit.estimators._identification import Rows, class_logits, cross_fitted_logits, folds_of
+from ntkit.estimators._learned import CellsTried
+from ntkit.estimators._masking import Mask, warn_of_cost
+from ntkit.estimators._penalty import ALPHAS, AS_GOOD, PenaltyPath, penalty_path
+from ntkit.estimators._solver import Solution
+from ntkit.estimators._weights import class_weighted, correctness_balanced, correctness_cells
+
+__all__ = ["Stage", "TunedClassifier", "Tuning", "class_rates", "wrong"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What stage one found: sets, folds (where the two sets are one), original head, scores.
+
+    ``also`` are identification samples that are not for retraining, to judge penalties by, and
+    ``plain`` the penalties of class-balanced retraining, where one is to be chosen.
+    """
+
+    tune: Rows
+    identify: Rows
+    folds: list[tuple[Array, Array]] | None
+    seed: int
+    also: Rows | None
+    plain: PenaltyPath | None
+    original: Solution
+    scores: Array
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How the head is retrained: weights, the cells they balance, and the ridge weight."""
+
+    weight: Array
+    cells: Array
+    alpha: float
+
+
+class TunedClassifier(LastLayerClassifier):
+    """What stage two needs besides the rule that flags neurons.
+
+    A subclass has the parameters ``error_weight``, ``max_cost``, ``class_weight``, ``suppression``
+    and ``n_jobs``; its ``C`` may be None.
+    """
+
+    error_weight: float | str
+    max_cost: float | None
+    class_weight: Any
+    suppression: float
+    n_jobs: int | None
+    mask_cost_: float
+    _alpha: float
+    _units: Array
+
+    def _fit_head(self, rows: Rows, weight: Array, **options: Any) -> Solution:
+        """With ``C``, or with the ridge weight that was chosen, on standardised neurons."""
+        if self.C is None:
+            gains = options.get("gains")
+            options["gains"] = self._units if gains is None else self._units * gains
+            options["C"] = 1 / (float(weight.sum()) * self._alpha)
+        return super()._fit_head(rows, weight, **options)
+
+    def _head_fitter(
+        self, mask: Mask, start: Solution | None = None
+    ) -> Callable[[Rows, Array], Solution]:
+        """Return what fits a head on rows with given weights, on masked neurons."""
+        return partial(self._fit_head, gains=1 - self.suppression * mask.columns, start=start)
+
+    def _path(
+        self,
+        rows: Rows,
+        also: Rows | None,
+        weight: Array,
+        seed: int,
+        cells: Array | None = None,
+    ) -> PenaltyPath:
+        """Penalties to choose from, or the one that is given, by the classes or by cells."""
+
+        def fit(alpha: float, some: Rows, w: Array) -> Solution:
+            if self.C is not None:
+                return self._fit_head(some, w)
+            C = 1 / (float(w.sum()) * alpha)
+            return super(TunedClassifier, self)._fit_head(some, w, gains=self._units, C=C)
+
+        return penalty_path(
+            fit,
+            rows,
+            weight,
+            2 * _joined(rows, also)[0] if cells is None else cells,
+            also=also,
+            alphas=ALPHAS if self.C is None else (1.0,),
+            worse_half=cells is None,
+            n_classes=len(self.classes_),
+            seed=seed,
+            n_jobs=self.n_jobs,
+        )
+
+    def _balanced(self, rows: Rows, class_weight: Any = "balanced") -> Array:
+        return class_weighted(rows.weight, rows.y_index, self.classes_, class_weight)
+
+    def _tuning(self, stage: Stage) -> Tuning:
+        """Sample weight times class weight times error weight, and the penalty for them."""
+        tune = stage.tune
+        balanced, by_class = self._balanced(tune, self.class_weight), 2 * tune.y_index
+        if self.error_weight == 1:
+            alpha = 1.0 if stage.plain is None else stage.plain.alpha
+            if stage.plain is not None and self.class_weight != "balanced":
+                alpha = self._path(tune, stage.also, balanced, stage.seed).alpha
+            return Tuning(balanced, by_class, alpha)
+        if self.error_weight in ("balanced", "auto"):
+            return self._tuning_by_cells(stage, balanced)
+        if self.head is not None:
+            logits = class_logits(stage.original, tune.X)
+        else:
+            logits = self._unseen_logits(stage, tune.weight)
+        weight = np.where(wrong(logits, tune), self.error_weight, 1.0) * balanced
+        if stage.plain is None:
+            return Tuning(weight, by_class, 1.0)
+        return Tuning(weight, by_class, self._path(tune, stage.also, weight, stage.seed).alpha)
+
+    def _tuning_by_cells(self, stage: Stage, balanced: Array) -> Tuning:
+        """Balanced cells, with "auto" only where that learns the errors."""
+        tune, seed = stage.tune, stage.seed
+        plain = stage.plain or self._path(tune, stage.also, self._balanced(tune), seed)
+        y_index, mass = _joined(tune, stage.also)
+        alpha = plain.strongest(y_index, mass, most=1.0, within=AS_GOOD)
+        reference = plain.outcomes.get(alpha)
+        if reference is None:  # too few samples for folds
+            return Tuning(balanced, 2 * tune.y_index, plain.alpha)
+        weight = correctness_balanced(balanced, tune.y_index, reference.wrong[: len(balanced)])
+        cells = correctness_cells(y_index, reference.wrong, mass)
+        path = PenaltyPath(plain.alpha, {})
+        if self.C is None or self.error_weight == "auto":
+            path = self._path(tune, stage.also, weight, seed, cells)
+        if self.error_weight == "auto":
+            if plain.outcome is None or path.outcome is None:
+                return Tuning(balanced, 2 * tune.y_index, plain.alpha)
+            tried = CellsTried.of(y_index, mass, reference, plain.outcome, path.outcome)
+            if not tried.worth_it:
+                return Tuning(balanced, 2 * tune.y_index, plain.alpha)
+        return Tuning(weight, cells[: len(balanced)], path.alpha)
+
+    def _unseen_logits(self, stage: Stage, weight: Array) -> Array:
+        """Logits of the retraining samples, each from a head that was fitted without it."""
+        folds = stage.folds or folds_of(5, stage.tune, stage.seed)
+        if folds is None:
+            return class_logits(self._fit_head(stage.tune, weight), stage.tune.X)
+        logits, _ = cross_fitted_logits(
+            stage.tune, weight, folds, self._fit_head, len(self.classes_), self.n_jobs
+        )
+        return logits
+
+    def _worth_its_cost(self, mask: Mask, stage: Stage, tuning: Tuning) -> Mask:
+        """The mask, or none where it costs too much accuracy on samples a head has not seen."""
+        folds = folds_of(5, stage.tune, stage.seed)
+        if self.max_cost is None or not self.suppression or folds is None:
+            return mask
+        if not mask.columns.any():
+            return mask
+
+        def accuracy(fit: Callable[[Rows, Array], Solution]) -> float:
+            logits, _ = cross_fitted_logits(
+                stage.tune, tuning.weight, folds, fit, len(self.classes_), self.n_jobs
+            )
+            mass = np.bincount(tuning.cells, weights=stage.tune.weight)
+            right = stage.tune.weight * ~wrong(logits, stage.tune)
+            hits = np.bincount(tuning.cells, weights=right)
+            return float((hits[mass > 0] / mass[mass > 0]).mean())
+
+        self.mask_cost_ = accuracy(self._fit_head) - accuracy(self._head_fitter(mask))
+        if self.mask_cost_ <= self.max_cost:
+            return mask
+        warn_of_cost(int(mask.everywhere.sum()), self.mask_cost_, self.max_cost)
+        return replace(mask, columns=np.zeros_like(mask.columns), spared=True)
+
+
+def wrong(logits: Array, rows: Rows) -> Array:
+    return np.asarray(logits.argmax(axis=1) != rows.y_index)
+
+
+def class_rates(rows: Rows, wrong: Array) -> Array:
+    """Error rate of each class that has samples of positive weight."""
+    mass = np.bincount(rows.y_index, weights=rows.weight)
+    errors = np.bincount(rows.y_index, weights=rows.weight * wrong)
+    return np.asarray(errors[mass > 0] / mass[mass > 0])
+
+
+def _joined(rows: Rows, also: Rows | None) -> tuple[Array, Array]:
+    """Classes and weights of rows, and of others after them."""
+    if also is None:
+        return rows.y_index, rows.weight
+    return (
+        np.concatenate([rows.y_index, also.y_index]),
+        np.concatenate([rows.weight, also.weight]),
+    )

@@ -43,7 +43,7 @@ def command(
     Example: ntkit embed classifier.onnx images/train -o train.store
     """
     frozen = model_options.load(model)
-    samples = data_options.read(data, frozen)
+    samples = data_options.read(data, frozen, labels="optional")
     embedder = OnnxEmbedder(
         frozen,
         device=device,

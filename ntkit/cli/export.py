@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,7 +49,7 @@ def command(
         original = o.named_like(original, new)
     X = random_inputs(original)
     if data is not None:
-        X = data_options.read(data, original).X[:256]
+        X = _some(data_options.read(data, original, labels="optional").X)
     if original.head is not None:
         check_head(original, X, device=device)
     check = save_verified(
@@ -68,3 +68,8 @@ def command(
         f"{out}: verified on {check.n_samples} samples, largest relative difference of logits "
         f"{check.logit_difference:.1e}; node list {'un' if check.same_nodes else ''}changed."
     )
+
+
+def _some(X: Any, rows: int = 256) -> Any:
+    """The first samples, of each input where there are several."""
+    return {name: part[:rows] for name, part in X.items()} if isinstance(X, dict) else X[:rows]

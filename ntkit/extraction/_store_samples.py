@@ -34,7 +34,8 @@ def check_lengths(samples: Samples) -> None:
             raise InputError(f"There are {len(array)} samples, but {n} labels.")
     for name, values in (("groups", samples.groups), ("ids", samples.ids)):
         if values is not None and len(values) != n:
-            raise InputError(f"There are {len(values)} {name}, but {n} labels.")
+            what = "samples" if samples.y is None else "labels"
+            raise InputError(f"There are {len(values)} {name}, but {n} {what}.")
 
 
 def kept_files(samples: Samples, model: FrozenModel, first: int, rows: int) -> dict[str, Any]:
@@ -62,7 +63,10 @@ def fingerprint(samples: Samples) -> str:
             digest.update(f"{file.parent.name}/{file.name}\n".encode(errors="backslashreplace"))
         if hasattr(array, "sha256"):  # texts
             digest.update(array.sha256().encode())
-        if isinstance(array, np.ndarray) and not array.dtype.hasobject:
+        if isinstance(array, np.ndarray) and array.dtype.hasobject:  # a column of texts
+            for chunk in _chunks(array):
+                digest.update(repr(chunk.tolist()).encode("utf-8", "backslashreplace"))
+        elif isinstance(array, np.ndarray):
             probes = np.unique(np.linspace(0, len(array) - 1, _PROBES).astype(int))
             digest.update(f"{array.dtype} {array.shape}".encode())
             digest.update(np.ascontiguousarray(array[probes]).tobytes())
@@ -104,7 +108,9 @@ def _plain(labels: Any) -> Array:
     return np.asarray(labels, labels.dtype.newbyteorder("="))
 
 
-def _original_head(model: FrozenModel, y: Array) -> LinearHead | None:
+def _original_head(model: FrozenModel, y: Array | None) -> LinearHead | None:
+    if y is None:
+        return model.head
     try:
         return model.matched_to(y).head
     except InputError:

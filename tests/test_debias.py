@@ -191,8 +191,11 @@ def test_unnamed_classes_take_text_labels_in_sorted_order(sets):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t, h: ((t[0], t[1] + 3), (h[0], h[1] + 3)), r"\(3, 4\) has the class 3 .and 1 more., which the model's head \(0, 1\) lacks"),
-        (lambda t, h: ((t[0], t[1] * 0), (h[0], h[1] * 0)), "no sample of class 1"),
+        (
+            lambda t, h: ((t[0], t[1] + 3), (h[0], h[1] + 3)),
+            r"\(3, 4\) has the class 3 .and 1 more., which the model's head \(0, 1\) lacks",
+        ),
+        (lambda t, h: ((t[0], t[1] * 0), (h[0], h[1] * 0)), "one class only"),
         (lambda t, h: (t, (h[0], h[1] * 0)), "no sample of class 1 of the training set"),
         (lambda t, h: (t, (h[0][:, :, :5], h[1])), "has shape"),
         (lambda t, h: (t, (h[0][:-1], h[1])), "labels"),

@@ -16,7 +16,14 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, read_samples
+from ntkit.extraction import (
+    EmbeddingStore,
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    read_samples,
+)
+from ntkit.extraction._tables import TABLES
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 
@@ -68,6 +75,11 @@ class ModelOptions:
 
     def load(self, path: Path) -> FrozenModel:
         """Read a model with these options."""
+        if path.suffix.lower() in (".npz", ".npy", *TABLES) or EmbeddingStore.is_store(path):
+            raise InputError(
+                f"{path} holds samples, and a model (an ONNX file) is wanted there; the model "
+                "comes first, as in: ntkit embed MODEL DATA -o OUT."
+            )
         return FrozenModel.load(
             path, logits=self.logits, embedding=self.embedding, pooling=self.pooling
         )
@@ -158,6 +170,16 @@ class DataOptions(TableOptions):
             text_pair_column=self.text_pair_column,
             skip_bad=self.skip_bad,
         )
+
+    def read_inputs(self, path: Path, model: FrozenModel) -> Samples:
+        """Read samples that a model is to run on; they need no labels."""
+        samples = self.read(path, model, labels="optional")
+        if samples.embedded:
+            raise InputError(
+                f"{path} is an embedding store, and inputs of the model are wanted there: images, "
+                "texts or numbers."
+            )
+        return samples
 
     def preprocessing(self, model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | None:
         """How images or texts go into a model: what is found beside it, and the options over it."""

@@ -1,4 +1,4 @@
-"""ntkit embed: embeddings of labelled samples into a store."""
+"""ntkit embed: embeddings of samples into a store."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def command(
         bool, typer.Option("--json", help="Print progress and the result as lines of JSON.")
     ] = False,
 ) -> None:
-    """Compute the embeddings of labelled samples; run again to finish after an interruption.
+    """Compute the embeddings of samples, labelled or not; run again to finish after an interruption.
 
     Example: ntkit embed classifier.onnx images/train -o train.store
     """
     frozen = model_options.load(model)
-    samples = data_options.read(data, frozen, labels="optional")
+    samples = data_options.read_inputs(data, frozen)
     embedder = OnnxEmbedder(
         frozen,
         device=device,

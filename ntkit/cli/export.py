@@ -49,7 +49,7 @@ def command(
         original = o.named_like(original, new)
     X = random_inputs(original)
     if data is not None:
-        X = _some(data_options.read(data, original, labels="optional").X)
+        X = _some(data_options.read_inputs(data, original).X)
     if original.head is not None:
         check_head(original, X, device=device)
     check = save_verified(

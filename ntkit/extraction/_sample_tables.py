@@ -23,7 +23,8 @@ __all__ = ["DEFAULT_LABEL", "Columns", "samples_from_table"]
 
 Array = NDArray[Any]
 
-DEFAULT_LABEL = "label"
+DEFAULT_LABEL, DEFAULT_GROUP = "label", "group"
+_SOME_ROWS = 10  # in which more than half of the labels do not differ
 # What tables hold beside the inputs: row numbers, keys, earlier predictions, splits, targets.
 _ASIDE = re.compile(
     r"(?:.*[\W_])?ids?|index|idx|level_0|row|row_?(?:number|names?)|unnamed(?:: ?\d+)?|"
@@ -50,7 +51,7 @@ class Columns:
     """
 
     label: str = DEFAULT_LABEL
-    group: str = "group"
+    group: str = DEFAULT_GROUP
     text: str | None = None
     pair: str | None = None
     inputs: tuple[str, ...] | None = None
@@ -88,38 +89,52 @@ def samples_from_table(
     InputError
         If a column is missing, or holds something else.
     """
-    y, groups = _labels_of(table, columns)
+    groups = table.labels(columns.group, "group") if columns.group in table.columns else None
+    y, notes = _labels_of(table, columns)
+    notes = [*table.notes, *notes]
+    if groups is None and columns.group != DEFAULT_GROUP:
+        notes.append(f"{table.path} has no column {columns.group!r}: its samples have no groups.")
     X: Any
     asked_for_texts = columns.text is not None or columns.pair is not None
     if _by_name(inputs) and not isinstance(preprocessing, TextPreprocessing):
-        X, notes = _one_input_a_column(table, columns, inputs)
+        X, more = _one_input_a_column(table, columns, inputs)
         names: tuple[str, ...] = ()
     elif asked_for_texts or isinstance(preprocessing, TextPreprocessing):
         texts = _texts(table, columns, preprocessing)
         steps = texts.preprocessing.as_dict()
-        return Samples(texts, y, groups, preprocessing=steps, notes=table.notes)
+        return Samples(texts, y, groups, preprocessing=steps, notes=tuple(notes))
     else:
-        X, names, notes = _matrix(table, columns, inputs)
+        X, names, more = _matrix(table, columns, inputs)
     return Samples(
         X,
         y,
         groups,
         preprocessing={"input": "as it is"},
         columns=names,
-        notes=(*table.notes, *notes),
+        notes=(*notes, *more),
     )
 
 
 # -- labels -------------------------------------------------------------------------------------
 
 
-def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, Array | None]:
-    groups = table.labels(columns.group, "group") if columns.group in table.columns else None
-    may_lack = not columns.labels_required and columns.label == DEFAULT_LABEL
-    if may_lack and columns.label not in table.columns:
-        return None, groups
+def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
+    """Labels where there are any, and what is to be said where there are none."""
+    if not columns.labels_required:
+        if columns.label == DEFAULT_LABEL and columns.label not in table.columns:
+            return None, []
+        if table.is_empty(columns.label):
+            return None, [f"{table.path}: the column {columns.label!r} is empty: no labels."]
     table.column(columns.label, "--label-column")
-    return as_classes(_without_zeros(table.labels(columns.label, "label"))), groups
+    labels = table.labels(columns.label, "label")
+    n_classes = len(np.unique(labels))
+    if columns.labels_required and len(labels) >= _SOME_ROWS and n_classes > len(labels) / 2:
+        raise InputError(
+            f"{table.path}: the label column {columns.label!r} has {n_classes} different values in "
+            f"{len(labels)} rows, so it holds no classes; name the column that does with "
+            "--label-column."
+        )
+    return as_classes(_without_zeros(labels)), []
 
 
 def _without_zeros(labels: Array) -> Array:
@@ -308,12 +323,12 @@ def _check_width(
     have = sum(table.list_length(name) or 1 for name in names)
     if width is None or have == width:
         return
-    mend = "give it a table of these columns"
+    mend = "give a table of as many columns"
     if columns is not None and have > width:
         label = "" if columns.label in table.columns else ", and the label with --label-column"
-        mend = f"name those that it takes, in its order, with --columns{label}"
+        mend = f"name those to take, in the model's order, with --columns{label}"
     raise InputError(
-        f"The model takes {width} numbers of each sample, but {table.path} has {have}: "
+        f"{table.path} has {have} numbers for each sample, but {width} are taken: it has "
         f"{_quoted(names)}; {mend}."
     )
 

@@ -55,6 +55,12 @@ class Table:
 
     def column(self, name: str, option: str) -> Array:
         """Return a column that an option names."""
+        if name not in self.columns and len(self.columns) == 1 and self.delimiter is not None:
+            raise InputError(
+                f"{self.path} has no column {name!r}: with {self.delimiter!r} between cells its "
+                f"only column is {next(iter(self.columns))!r}; say what separates cells with "
+                f"--delimiter, or name the column with {option}."
+            )
         if name not in self.columns:
             meant = meant_instead(name, list(self.columns))
             raise InputError(
@@ -215,6 +221,11 @@ class Table:
             f"{self.at(i)}: the {what} {_shown(values[i])} in {name!r} is not {kind}; write all of "
             "them in one way."
         )
+
+    def is_empty(self, name: str) -> bool:
+        """Whether a column is there, and has nothing in it."""
+        values = self.columns.get(name)
+        return values is not None and values.ndim == 1 and all(map(_is_empty, values))
 
     def _refuse_missing(self, values: Array, name: str, what: str) -> None:
         if values.ndim > 1:

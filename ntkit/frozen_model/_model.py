@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
-from ntkit._labels import differing_classes, unknown_labels
+from ntkit._labels import differing_classes, listed, unknown_labels
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import description
@@ -452,6 +452,11 @@ class FrozenModel:
             return self
         if not self.has_class_names and len(labels) == len(classes) and labels.dtype.kind in "US":
             return self.with_classes(labels)
+        if len(labels) < 2:
+            raise InputError(
+                f"The data holds one class only ({listed(labels)}) of the model's head "
+                f"({listed(classes)}); add samples of the others, or name another label column."
+            )
         new_head = f"pass --new-head (new_head=True) for a head of these {len(labels)} classes."
         raise InputError(
             unknown_labels(

@@ -38,7 +38,7 @@ def command(
         bool, typer.Option("--json", help="Print progress and the result as lines of JSON.")
     ] = False,
 ) -> None:
-    """Compute the embeddings of samples, labelled or not; run again to finish after an interruption.
+    """Compute the embeddings of samples, labelled or not; run again to finish what was stopped.
 
     Example: ntkit embed classifier.onnx images/train -o train.store
     """

@@ -47,9 +47,7 @@ def command(
     new = source.head
     if not original.has_class_names:
         original = o.named_like(original, new)
-    X = random_inputs(original)
-    if data is not None:
-        X = _some(data_options.read_inputs(data, original).X)
+    X = random_inputs(original) if data is None else _first(data_options, data, original)
     if original.head is not None:
         check_head(original, X, device=device)
     check = save_verified(
@@ -70,6 +68,7 @@ def command(
     )
 
 
-def _some(X: Any, rows: int = 256) -> Any:
+def _first(options: o.DataOptions, path: Path, model: FrozenModel, rows: int = 256) -> Any:
     """The first samples, of each input where there are several."""
+    X = options.read_inputs(path, model).X
     return {name: part[:rows] for name, part in X.items()} if isinstance(X, dict) else X[:rows]

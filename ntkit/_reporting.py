@@ -325,16 +325,17 @@ def as_samples(
     data: Any, preprocessing: ImagePreprocessing | TextPreprocessing | None, model: FrozenModel
 ) -> Samples:
     """Take a path, Samples, (X, y) or (X, y, groups) as labelled samples."""
-    if isinstance(data, Samples):
-        if data.y is None:
-            raise InputError("The samples have no labels (y), which are needed here; add them.")
-        return data
     if isinstance(data, str | os.PathLike):
         return read_samples(os.fspath(data), preprocessing=preprocessing, inputs=model.inputs)
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
-        return Samples(X, np.asarray(y), None if groups is None else np.asarray(groups))
-    raise InputError("Give each set as a path, Samples, (X, y) or (X, y, groups).")
+        labels, groups = (None if v is None else np.asarray(v) for v in (y, groups))
+        data = Samples(X, labels, groups)
+    if not isinstance(data, Samples):
+        raise InputError("Give each set as a path, Samples, (X, y) or (X, y, groups).")
+    if data.y is None:
+        raise InputError("The samples have no labels (y), which are needed here; add them.")
+    return data
 
 
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:

@@ -9,8 +9,9 @@ from sklearn.base import clone
 
 from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, debias
 from ntkit.datasets import marked_digits_model_path
+from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.export import Verification
+from ntkit.export import Verification, to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, Samples
 
 
@@ -209,6 +210,28 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(sets, tmp_path, change, 
     with pytest.raises(InputError, match=message):
         debias(marked_digits_model_path(), train, heldout, device="cpu", out=tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_samples_without_labels_are_refused(sets):
+    train, heldout, _ = sets
+    for bare in (Samples(heldout[0]), (heldout[0], None)):
+        with pytest.raises(InputError, match="no labels"):
+            debias(marked_digits_model_path(), train, bare, device="cpu")
+
+
+def test_tables_of_embeddings_by_path(tmp_path):
+    """The model's inputs decide which columns of a table go into it, in Python as well."""
+    rng, paths = np.random.default_rng(0), []
+    for name in ("train", "heldout"):
+        y = rng.integers(0, 2, 300)
+        Z = (rng.normal(size=(300, 3)) + y[:, None]).astype(np.float32)
+        rows = (f"{i},{a},{b},{c},{k}" for i, ((a, b, c), k) in enumerate(zip(Z, y, strict=True)))
+        paths.append(tmp_path / f"{name}.csv")
+        paths[-1].write_text("\n".join(["row,a,b,c,label", *rows]))
+    write_onnx(to_onnx(BalancedClassifier().fit(Z, y)), tmp_path / "head.onnx")
+    result = debias(tmp_path / "head.onnx", *paths, device="cpu")
+    assert result.head.n_neurons == 3
+    assert sum("left out the column 'row'" in note for note in result.notes) == 2
 
 
 def test_an_existing_folder_is_kept(sets, tmp_path):

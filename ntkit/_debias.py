@@ -27,6 +27,7 @@ from ntkit._comparison import (
     n_suppressed,
 )
 from ntkit._disk import saying_what_failed, size_of
+from ntkit._labels import differing_classes
 from ntkit._output import check_folder, put_folder
 from ntkit._reporting import as_samples, report_of_job
 from ntkit._result import MODEL_FILE, REPORT_FILE, DebiasResult
@@ -175,7 +176,7 @@ def debias(
         preprocessing or ImagePreprocessing.for_model(model) or TextPreprocessing.for_model(model)
     )
     sets = {
-        name: as_samples(data, preprocessing)
+        name: as_samples(data, preprocessing, model)
         for name, data in (("train", train), ("held-out", heldout), ("test", test))
         if data is not None
     }
@@ -285,13 +286,15 @@ def _with_classes(
     """Match the labels with the head's classes; name unnamed classes after the labels."""
     labels = np.unique(sets["train"].y)
     for name, samples in sets.items():
-        other = np.unique(samples.y)
-        if not np.array_equal(other, labels):
-            odd = np.setxor1d(other, labels)[0]
-            raise InputError(
-                f"The {name} set and the training set do not hold the same classes: {odd} is in "
-                "one only. Every class needs samples in each set."
-            )
+        problem = differing_classes(
+            np.unique(samples.y),
+            labels,
+            what=f"The {name} set",
+            where="the training set",
+            mend="every class needs samples in each set.",
+        )
+        if problem is not None:
+            raise InputError(problem)
     if new_head:
         return model, []
     notes = []
@@ -337,7 +340,8 @@ def _called(name: str, samples: Samples) -> str:
 def _reading_notes(
     sets: Mapping[str, Samples], embedder: OnnxEmbedder, digests: Mapping[str, Array]
 ) -> list[str]:
-    notes = [
+    notes = [note for s in sets.values() for note in s.notes]
+    notes += [
         f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
         f"{', '.join(str(p) for p in s.skipped[:5])}."
         for name, s in sets.items()

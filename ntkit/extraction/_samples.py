@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
-from ntkit.extraction._images import ImageFiles, ImagePreprocessing, decode, image_extensions
+from ntkit.extraction._image_files import ImageFiles, decode, image_extensions
+from ntkit.extraction._image_preprocessing import ImagePreprocessing
 from ntkit.extraction._store import EmbeddingStore
 from ntkit.extraction._tables import TABLES, Table, read_table
 from ntkit.extraction._text import Texts

@@ -37,6 +37,11 @@ from ntkit.extraction import (
     Samples,
     TextPreprocessing,
 )
+from ntkit.extraction._found_preprocessing import (
+    image_note,
+    image_preprocessing,
+    preprocessing_for,
+)
 from ntkit.extraction._store_samples import fingerprint
 from ntkit.frozen_model import FrozenModel
 from ntkit.inspection._card import model_card
@@ -115,9 +120,10 @@ def debias(
         Inverse penalty on standardised embeddings, in scikit-learn's meaning. The default 1 / N
         is a ridge of weight 1 on the mean loss.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        For image folders and tables of texts; by default as a ``preprocessor_config.json`` or
-        ``tokenizer.json`` beside the model says. Without such a file images get the model's input
-        size, with pixels scaled to 0 … 1 (0 … 255 for an input of unsigned integers).
+        For image folders and tables of texts; by default as a ``preprocessor_config.json``,
+        timm's ``config.json`` or a ``tokenizer.json`` beside the model says. Without such a file
+        images get the model's input size, with pixels scaled to 0 … 1 (0 … 255 for an input of
+        unsigned integers); a note says what was taken.
     device, batch_size
         As in :class:`~ntkit.OnnxEmbedder`.
     n_random : int
@@ -164,9 +170,7 @@ def debias(
         raise InputError(f"{given[0]} and {given[1]} both say which head to write; give one.")
     folder = _free_folder(out, force)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
-    preprocessing = (
-        preprocessing or ImagePreprocessing.for_model(model) or TextPreprocessing.for_model(model)
-    )
+    preprocessing = preprocessing or preprocessing_for(model, (train, heldout, test))
     sets = {
         name: as_samples(data, preprocessing)
         for name, data in (("train", train), ("held-out", heldout), ("test", test))
@@ -201,7 +205,8 @@ def debias(
 
     head = comparison.on_raw_embeddings(clf.head_)
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
-    debiased = model.with_head(head, provenance=_provenance(chosen, clf, suppressed, model))
+    provenance = _provenance(chosen, clf, suppressed, model) | _of_images(sets["train"])
+    debiased = model.with_head(head, provenance=provenance)
     notes.append(f"auto: {fitted['auto'].reason_}")
     if new_head and model.head is not None:
         notes.append(
@@ -322,6 +327,7 @@ def _reading_notes(sets: Mapping[str, Samples], embedder: OnnxEmbedder) -> list[
         for first, second, meaning in _SAME_SAMPLES
         if second in prints and prints[first] == prints[second]
     ]
+    notes += image_note(sets.values())
     if not all(samples.embedded for samples in sets.values()):
         notes.append(f"Embeddings were computed on: {embedder.device_}.")
     return notes
@@ -363,6 +369,12 @@ def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
     """Best label-free score among candidates whose rule singled out some neurons."""
     sound = [name for name in rows if not is_degenerate(fitted[name])]
     return max(sound, key=lambda name: rows[name].score)
+
+
+def _of_images(samples: Samples) -> dict[str, str]:
+    """How images went in, for the next time: no file will lie beside the model that is written."""
+    steps = image_preprocessing(samples)
+    return {} if steps is None else {"preprocessing": json.dumps(steps.as_dict(), sort_keys=True)}
 
 
 def _provenance(name: str, clf: Any, suppressed: Array, model: FrozenModel) -> dict[str, str]:

@@ -26,6 +26,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     read_samples,
 )
+from ntkit.extraction._found_preprocessing import image_note, preprocessing_for
 from ntkit.extraction._store_samples import fingerprint
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
@@ -266,9 +267,7 @@ def write_report(
     first, second = (
         m if isinstance(m, FrozenModel) else FrozenModel.load(m) for m in (original, debiased)
     )
-    preprocessing = (
-        preprocessing or ImagePreprocessing.for_model(first) or TextPreprocessing.for_model(first)
-    )
+    preprocessing = preprocessing or preprocessing_for(first, [data])
     samples = as_samples(data, preprocessing)
     embedder = None
     if not samples.embedded:
@@ -387,6 +386,8 @@ def _facts(
     }
     for name, part in samples.items():
         facts[f"{name} data"] = f"{len(part)} samples, fingerprint {fingerprint(part)}"
+    if notes := image_note(samples.values()):
+        facts["images as inputs"] = " ".join(notes).removeprefix("Images: ")
     versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
     versions.append(f"ONNX Runtime {onnxruntime.__version__}")
     return facts | {

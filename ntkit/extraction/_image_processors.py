@@ -62,6 +62,7 @@ _PROCESSORS = {
     "mobilenetv1": _CLIP,
     "mobilenetv2": _CLIP,
     "levit": _CLIP,
+    "dinov3vit": _Processor(square=True),
     "convnext": _Processor(square=False, own=("crop_pct",)),
     "poolformer": _Processor(square=False, crops=True, own=("crop_pct",)),
     "efficientnet": _Processor(square=True, own=("include_top", "rescale_offset")),
@@ -134,6 +135,9 @@ def processor_steps(config: Config) -> dict[str, Any]:
     steps: dict[str, Any] = {"resize": resize, "crop": crop}
     if resize is not None and (name is not None or config.get("resample") is not None):
         steps["resample"] = resample_of(config.get("resample"), "resample")
+    if kind == "dinov3vit" and steps.get("resample", 2) != 2:
+        # It resizes numbers that are not whole: only without overshoot does that come to the same.
+        raise ValueError(f"a {name} resizes otherwise than Pillow if 'resample' is not bilinear")
     rescales = flag(config, "do_rescale", True)
     steps["scale"] = number(config, "rescale_factor", 1 / 255) if rescales else 1.0
     steps["mean"], steps["std"] = _mean_and_std(config, kind, rescales)

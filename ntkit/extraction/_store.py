@@ -23,6 +23,7 @@ from ntkit.extraction._store_samples import (
     fingerprint,
     kept_files,
     skipped_names,
+    source_of,
 )
 from ntkit.extraction._store_write import EMBEDDINGS, Job, Progress, fill_store
 from ntkit.head import LinearHead
@@ -233,7 +234,11 @@ class EmbeddingStore:
 
         job = Job(
             identity=identity,
-            facts={"ntkit": __version__, "skipped": skipped_names(samples)},
+            facts={
+                "ntkit": __version__,
+                "skipped": skipped_names(samples),
+                "preprocessing_source": source_of(samples),
+            },
             files=lambda first, rows: kept_files(samples, model, first, rows),
             settings=lambda: json.loads(json.dumps(computing.settings(samples.X))),
             row_range=lambda run: row_range(len(samples), run["window"], part),

@@ -1,6 +1,5 @@
-"""Image preprocessing against transformers' image processors and timm's transforms, pixel by pixel."""
+"""Image preprocessing against the processors of transformers and timm, pixel by pixel."""
 
-import inspect
 import json
 
 import numpy as np
@@ -68,7 +67,8 @@ RIGHT = {
     "MobileNetV2": new("MobileNetV2", size={"shortest_edge": 256}, crop_size=SQUARE, resample=2,
                        **HALF),
     "LeViT": new("Levit", size=SHORT, crop_size=SQUARE, resample=3, **IMAGENET),
-    "LeViT, old": old("Levit", size=224, crop_size=224, resample=3, do_center_crop=True, **IMAGENET),
+    "LeViT, old": old("Levit", size=224, crop_size=224, resample=3, do_center_crop=True,
+                      **IMAGENET),
     "LeViT, a square": new("Levit", size=SQUARE, crop_size=CROP, resample=3, **IMAGENET),
     "ConvNeXt": new("ConvNext", size=SHORT, crop_pct=0.875, resample=3, **IMAGENET),
     "ConvNeXt, old": old("ConvNext", size=224, crop_pct=0.95, resample=3, **IMAGENET),
@@ -103,9 +103,11 @@ REFUSED = {
     "a processor of detectors": (new("Detr", size=SQUARE, resample=2, **IMAGENET), "DetrImagePro"),
     "ImageGPT": (old("ImageGPT", size=32, resample=2), "ImageGPTFeatureExtractor"),
     "a longest edge": (
-        new("CLIP", size={"shortest_edge": 224, "longest_edge": 300}, resample=3, **CLIP),
+        new("CLIP", size={"shortest_edge": 224, "longest_edge": 300}, crop_size=CROP, resample=3,
+            **CLIP),
         "longest_edge",
     ),
+    "DINOv3, bicubic": (new("DINOv3ViT", size=SQUARE, resample=3, **IMAGENET), "bilinear"),
     "padding": (new("ViT", size=SQUARE, resample=2, do_pad=True, **HALF), "do_pad"),
     "a key of another processor": (
         new("ViT", size=SQUARE, resample=2, crop_pct=0.9, **HALF), "crop_pct",
@@ -149,24 +151,20 @@ def as_read(image):
 
 
 def oracle(folder, backend):
-    signature = inspect.signature(transformers.BaseImageProcessor.__init__)
-    assert signature is not None
     new_ones = int(transformers.__version__.split(".")[0]) >= 5
     chosen = {"backend": backend} if new_ones else {"use_fast": backend == "torchvision"}
     with quietly():
         return transformers.AutoImageProcessor.from_pretrained(folder, **chosen)
 
 
-def difference(processor, steps):
-    """Largest difference of a pixel over all pictures."""
-    found = []
+def differences(processor, steps):
+    """Differences of pixels, in steps of 1 of 255, for each picture."""
     for image in PICTURES.values():
         with quietly():
             wanted = np.asarray(processor(as_read(image), return_tensors="pt")["pixel_values"])[0]
         got = steps(image)
         assert got.shape == wanted.shape
-        found.append(float(np.abs(got - wanted).max()))
-    return max(found)
+        yield np.abs(got - wanted) * np.reshape(steps.std, (-1, 1, 1)) / steps.scale
 
 
 def saved(config, folder, name="preprocessor_config.json"):
@@ -177,18 +175,23 @@ def saved(config, folder, name="preprocessor_config.json"):
 @pytest.mark.parametrize("name", RIGHT)
 def test_pixels_are_those_of_transformers(name, tmp_path):
     steps = ImagePreprocessing.from_config(saved(RIGHT[name], tmp_path))
-    scale = max(1.0, steps.scale) / min(steps.std)
-    assert difference(oracle(tmp_path, "pil"), steps) < 1e-5 * scale
+    assert max(each.max() for each in differences(oracle(tmp_path, "pil"), steps)) < 1e-3
 
 
-@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("name", [*RIGHT, "DINOv3"])
 def test_the_tensors_of_torchvision_are_near(name, tmp_path):
-    """It resizes tensors of whole numbers: a pixel of 0 ... 255 may round another way."""
-    steps = ImagePreprocessing.from_config(saved(RIGHT[name], tmp_path))
+    """Another implementation of the same filters, which rounds otherwise between the two passes.
+
+    Bilinear filters differ by 1 of 255 at most; where a filter overshoots, a few pixels of noise
+    differ by more.
+    """
+    config = {**RIGHT, "DINOv3": new("DINOv3ViT", size=SQUARE, resample=2, **IMAGENET)}[name]
+    steps = ImagePreprocessing.from_config(saved(config, tmp_path))
     if steps.resample in (0, 4, 5):
-        pytest.skip("torchvision has another nearest, and no such filters")
-    processor = oracle(tmp_path, "torchvision")
-    assert difference(processor, steps) < 1.01 * steps.scale / min(steps.std) + 1e-5
+        pytest.skip("torchvision has another nearest, and no box or Hamming filter")
+    for each in differences(oracle(tmp_path, "torchvision"), steps):
+        assert each.mean() < 0.75
+        assert each.max() < (1.01 if steps.resample == 2 else 40)
 
 
 @pytest.mark.parametrize("name", RIGHT)
@@ -198,6 +201,29 @@ def test_what_transformers_saves_again_means_the_same(name, tmp_path):
     processor.save_pretrained(tmp_path / "again")
     again = ImagePreprocessing.from_config(tmp_path / "again" / "preprocessor_config.json")
     assert again == steps
+
+
+def test_every_processor_of_transformers_is_right_or_refused(tmp_path):
+    """As it saves itself when made without a word: a name that is read must mean its pixels."""
+    names = [
+        n for n in dir(transformers) if n.endswith(("ImageProcessorPil", "ImageProcessorFast"))
+    ]
+    read = []
+    for name in sorted(names):
+        image = PICTURES["landscape"]
+        try:
+            with quietly():
+                processor = getattr(transformers, name)()
+                processor.save_pretrained(tmp_path)
+            steps = ImagePreprocessing.from_config(tmp_path / "preprocessor_config.json")
+            got = steps(image)
+        except (InputError, ImportError, TypeError, ValueError):
+            continue  # refused, or of a package that is not here, or not made without arguments
+        with quietly():
+            wanted = np.asarray(processor(as_read(image), return_tensors="pt")["pixel_values"])[0]
+        np.testing.assert_allclose(got, wanted, atol=1e-3 if name.endswith("Pil") else 0.1)
+        read.append(name)
+    assert len(read) > 10
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -212,9 +238,10 @@ def test_what_would_be_another_picture_is_refused(name, tmp_path):
 MODELS = [
     "resnet18.a1_in1k", "resnet50.tv_in1k", "convnext_tiny.fb_in1k", "deit_small_patch16_224",
     "vit_base_patch16_224.augreg_in21k_ft_in1k", "swin_tiny_patch4_window7_224.ms_in1k",
-    "efficientnet_b0.ra_in1k", "tf_efficientnet_b3.ns_jft_in1k", "tf_efficientnetv2_s.in21k_ft_in1k",
+    "efficientnet_b0.ra_in1k", "tf_efficientnet_b3.ns_jft_in1k",
+    "tf_efficientnetv2_s.in21k_ft_in1k",
     "mobilenetv3_large_100.ra_in1k", "levit_128.fb_dist_in1k", "mobilevit_s.cvnets_in1k",
-    "inception_v3.tv_in1k", "vit_base_patch14_dinov2.lvd142m", "eva02_base_patch14_448.mim_in22k",
+    "inception_v3.tv_in1k", "vit_base_patch14_dinov2.lvd142m", "deit3_base_patch16_384.fb_in1k",
     "vit_base_patch16_siglip_224.webli", "maxvit_tiny_tf_384.in1k", "regnety_032.ra_in1k",
     "convnextv2_tiny.fcmae_ft_in22k_in1k_384", "mixer_b16_224.goog_in21k_ft_in1k",
 ]  # fmt: skip
@@ -254,7 +281,7 @@ def test_every_model_of_timm_is_right_or_refused(tmp_path):
             continue
         image = PICTURES["landscape"]
         np.testing.assert_allclose(steps(image), timm_pixels(config, image), atol=2e-6)
-    assert all("crop_mode" in reason for reason in reasons.values())
+    assert all("'crop_mode' 'border'" in r or "'crop_pct' is more" in r for r in reasons.values())
     assert len(reasons) < 0.05 * len(seen)
 
 

@@ -144,8 +144,7 @@ divided by 0.5, RGB, NCHW; as given.
             If the file is not one; if it holds a key, or is for an image processor, of which it
             is not known what they do to an image.
         """
-        said = read_image_config(path)
-        return cls(**said.steps, source=said.source)
+        return cls()._with(read_image_config(path), {})
 
     @classmethod
     def for_input(cls, shape: Sequence[Any] | None, dtype: str = "float32") -> ImagePreprocessing:
@@ -238,9 +237,9 @@ divided by 0.5, RGB, NCHW; as given.
             found = []
         first = guess._with(found[0] if found else None, given)
         for other in found[1:]:
-            source = guess._with(other, {}).source
             if _differ(guess._with(found[0], {}), guess._with(other, {})):
-                first = replace(first, source=f"{first.source}, not {source}, which differs")
+                differs = f"{first.source}, not {other.source}, which differs"
+                first = replace(first, source=differs)
         first._check_fits(guess.resize)
         return first
 
@@ -257,7 +256,11 @@ divided by 0.5, RGB, NCHW; as given.
             if given.get("channels", self.channels) == 1 and len(values) == 1:
                 steps[name] = tuple(values)  # of a grey image, from a file for three channels
         layout = {"layout": self.layout, "channels": self.channels}
-        return replace(self, **{**steps, **layout, **given}, source=source)
+        try:
+            return replace(self, **{**steps, **layout, **given}, source=source)
+        except (TypeError, ValueError) as error:
+            said_so = f"The image preprocessing, {source}, is not usable"
+            raise InputError(f"{said_so}: {error}") from error
 
     def _check_fits(self, size: int | tuple[int, int] | None) -> None:
         """Refuse steps that end in another size than the model's own."""

@@ -1,17 +1,22 @@
 """Image preprocessing against the processors of transformers and timm, pixel by pixel."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
-from building import quietly
 from PIL import Image, ImageOps
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing
+from tests.extraction import golden_pixels
+from tests.zoo.building import quietly
 
-transformers = pytest.importorskip("transformers")
-timm = pytest.importorskip("timm")
+with quietly():
+    transformers = pytest.importorskip("transformers")
+    timm = pytest.importorskip("timm")
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
@@ -301,3 +306,26 @@ def test_borders_are_refused(tmp_path):
     config = {"input_size": [3, 96, 96], "crop_mode": "border"}
     with pytest.raises(InputError, match=r"'crop_mode' 'border'.*--resize"):
         ImagePreprocessing.from_config(saved({"pretrained_cfg": config}, tmp_path, "config.json"))
+
+
+# -- the numbers that the other tests know ------------------------------------------------------
+
+
+def test_the_golden_numbers_are_theirs(tmp_path):
+    found = {}
+    for name, config in golden_pixels.TRANSFORMERS.items():
+        saved(config, tmp_path)
+        processor = oracle(tmp_path, "pil")
+        arrays = [processor(i, return_tensors="np")["pixel_values"] for i in golden_pixels.PICTURES]
+        found[name] = [golden_pixels.numbers(array) for array in arrays]
+    for name, config in golden_pixels.TIMM.items():
+        arrays = [timm_pixels(config, image) for image in golden_pixels.PICTURES]
+        found[name] = [golden_pixels.numbers(array) for array in arrays]
+    if "GOLDEN_PIXELS" in os.environ:
+        versions = {module.__name__: module.__version__ for module in (transformers, timm, PIL)}
+        content = {"written by": versions, "numbers": found}
+        Path(os.environ["GOLDEN_PIXELS"]).write_text(json.dumps(content, indent=1) + "\n")
+    known = golden_pixels.stored()["numbers"]
+    assert known.keys() == found.keys()
+    for name, values in found.items():
+        np.testing.assert_allclose(values, known[name], rtol=1e-4, atol=1e-5, err_msg=name)

@@ -240,7 +240,8 @@ divided by 0.5, RGB, NCHW; as given.
             if _differ(guess._with(found[0], {}), guess._with(other, {})):
                 differs = f"{first.source}, not {other.source}, which differs"
                 first = replace(first, source=differs)
-        first._check_fits(guess.resize)
+        by_file = found and not given.keys() & {"resize", "crop"}
+        first._check_fits(guess.resize, found[0].source if by_file else None)
         return first
 
     def _with(self, said: Said | None, given: dict[str, Any]) -> ImagePreprocessing:
@@ -262,13 +263,13 @@ divided by 0.5, RGB, NCHW; as given.
             said_so = f"The image preprocessing, {source}, is not usable"
             raise InputError(f"{said_so}: {error}") from error
 
-    def _check_fits(self, size: int | tuple[int, int] | None) -> None:
+    def _check_fits(self, size: int | tuple[int, int] | None, said: str | None) -> None:
         """Refuse steps that end in another size than the model's own."""
         mine = self.crop or self.resize
         if isinstance(mine, tuple) and isinstance(size, tuple) and mine != size:
             raise InputError(
-                f"Images would come to {mine[0]} x {mine[1]} pixels, {self.source}, but the model "
-                f"takes {size[0]} x {size[1]}; give --resize and --crop."
+                f"Images would come to {mine[0]} x {mine[1]} pixels{f', {said}' if said else ''}, "
+                f"but the model takes {size[0]} x {size[1]}; give --resize and --crop."
             )
 
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:

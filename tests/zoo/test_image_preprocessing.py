@@ -18,6 +18,8 @@ with quietly():
     transformers = pytest.importorskip("transformers")
     timm = pytest.importorskip("timm")
 
+BACKENDS = int(transformers.__version__.split(".")[0]) >= 5
+
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 CLIP = {
@@ -64,7 +66,7 @@ RIGHT = {
     "CLIP, old": old("CLIP", size=224, crop_size=224, do_center_crop=True, resample=3, **CLIP),
     "CLIP, a square": new("CLIP", size=SQUARE, do_center_crop=False, resample=3, **CLIP),
     "CLIP, no word of the crop": new("CLIP", size=SHORT, crop_size=CROP, resample=3, **CLIP),
-    "Chinese CLIP": new("ChineseCLIP", size=SHORT, crop_size=CROP, resample=3, **CLIP),
+    "Chinese CLIP": new("ChineseCLIP", size=SQUARE, crop_size=CROP, resample=3, **CLIP),
     "DINOv2": new("Bit", size={"shortest_edge": 256}, crop_size=SQUARE, do_center_crop=True,
                   resample=3, do_convert_rgb=True, **IMAGENET),
     "MobileNetV1": new("MobileNetV1", size={"shortest_edge": 256}, crop_size=SQUARE, resample=2,
@@ -156,8 +158,7 @@ def as_read(image):
 
 
 def oracle(folder, backend):
-    new_ones = int(transformers.__version__.split(".")[0]) >= 5
-    chosen = {"backend": backend} if new_ones else {"use_fast": backend == "torchvision"}
+    chosen = {"backend": backend} if BACKENDS else {"use_fast": backend == "torchvision"}
     with quietly():
         return transformers.AutoImageProcessor.from_pretrained(folder, **chosen)
 
@@ -192,6 +193,8 @@ def test_the_tensors_of_torchvision_are_near(name, tmp_path):
     """
     config = {**RIGHT, "DINOv3": new("DINOv3ViT", size=SQUARE, resample=2, **IMAGENET)}[name]
     steps = ImagePreprocessing.from_config(saved(config, tmp_path))
+    if name.startswith("ConvNeXt") and not BACKENDS:
+        pytest.skip("version 4 crops half a pixel elsewhere than with Pillow")
     if steps.resample in (0, 4, 5):
         pytest.skip("torchvision has another nearest, and no box or Hamming filter")
     for each in differences(oracle(tmp_path, "torchvision"), steps):

@@ -42,6 +42,7 @@ from ntkit.extraction import (
     TextPreprocessing,
 )
 from ntkit.extraction._digests import sample_digests, shared_samples
+from ntkit.extraction._found_preprocessing import image_note, preprocessing_for
 from ntkit.extraction._origin import check_alike, check_made_with, facts_of
 from ntkit.extraction._sources import input_paths
 from ntkit.frozen_model import FrozenModel
@@ -122,9 +123,10 @@ def debias(
         Inverse penalty on standardised embeddings, in scikit-learn's meaning. The default 1 / N
         is a ridge of weight 1 on the mean loss.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        For image folders and tables of texts; by default as a ``preprocessor_config.json`` or
-        ``tokenizer.json`` beside the model says. Without such a file images get the model's input
-        size, with pixels scaled to 0 … 1 (0 … 255 for an input of unsigned integers).
+        For image folders and tables of texts; by default as a ``preprocessor_config.json``,
+        timm's ``config.json`` or a ``tokenizer.json`` beside the model says. Without such a file
+        images get the model's input size, with pixels scaled to 0 … 1 (0 … 255 for an input of
+        unsigned integers); a note says what was taken.
     device, batch_size
         As in :class:`~ntkit.OnnxEmbedder`.
     n_random : int
@@ -172,9 +174,7 @@ def debias(
         raise InputError(f"{given[0]} and {given[1]} both say which head to write; give one.")
     folder = None if out is None else check_folder(out, force=force)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
-    preprocessing = (
-        preprocessing or ImagePreprocessing.for_model(model) or TextPreprocessing.for_model(model)
-    )
+    preprocessing = preprocessing or preprocessing_for(model, (train, heldout, test))
     sets = {
         name: as_samples(data, preprocessing, model)
         for name, data in (("train", train), ("held-out", heldout), ("test", test))
@@ -351,6 +351,7 @@ def _reading_notes(
         if n:
             meaning = _MEANING_OF_SHARED[first, second]
             notes.append(f"{_shared(n, sets[second], first, second)}: {meaning}.")
+    notes += image_note(sets.values())
     if not all(samples.embedded for samples in sets.values()):
         notes.append(f"Embeddings were computed on: {embedder.device_}.")
     return notes

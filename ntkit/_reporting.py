@@ -30,6 +30,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     read_samples,
 )
+from ntkit.extraction._found_preprocessing import image_note, preprocessing_for
 from ntkit.extraction._origin import check_alike, check_made_with, origin_of_head
 from ntkit.extraction._sources import input_paths
 from ntkit.extraction._store_samples import fingerprint
@@ -275,9 +276,7 @@ def write_report(
     first, second = (
         m if isinstance(m, FrozenModel) else FrozenModel.load(m) for m in (original, debiased)
     )
-    preprocessing = (
-        preprocessing or ImagePreprocessing.for_model(first) or TextPreprocessing.for_model(first)
-    )
+    preprocessing = preprocessing or preprocessing_for(first, [data])
     samples = as_samples(data, preprocessing, first)
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
@@ -423,6 +422,8 @@ def _facts(
         facts[f"{name} data"] = (
             f"{len(part)} samples, fingerprint {fingerprint(part, digests.get(name))}"
         )
+    if notes := image_note(samples.values()):
+        facts["images as inputs"] = " ".join(notes).removeprefix("Images: ")
     versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
     versions.append(f"ONNX Runtime {onnxruntime.__version__}")
     return facts | {

@@ -8,7 +8,7 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -23,6 +23,8 @@ from ntkit.extraction import (
     TextPreprocessing,
     read_samples,
 )
+from ntkit.extraction._found_preprocessing import image_note, is_image_folder
+from ntkit.extraction._pixels import FILTERS
 from ntkit.extraction._tables import TABLES
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
@@ -123,11 +125,16 @@ class DataOptions(TableOptions):
     preprocessor: Annotated[
         Path | None,
         typer.Option(
-            help="preprocessor_config.json; found by itself beside the model.", exists=True
+            help="preprocessor_config.json, or timm's config.json; found beside the model.",
+            exists=True,
         ),
     ] = None
     resize: Annotated[str | None, typer.Option(help="Shorter side, or HEIGHT,WIDTH.")] = None
     crop: Annotated[str | None, typer.Option(help="Centre crop: HEIGHT,WIDTH.")] = None
+    resample: Annotated[
+        str | None,
+        typer.Option(help="Filter: nearest, bilinear, bicubic, lanczos, box or hamming."),
+    ] = None
     scale: Annotated[
         float | None,
         typer.Option(help="Factor on pixels 0…255; default 1/255, or 1 for an integer input."),
@@ -164,17 +171,22 @@ class DataOptions(TableOptions):
         path: Path,
         model: FrozenModel,
         labels: Literal["required", "optional"] = "required",
+        *,
+        tell: bool = True,
     ) -> Samples:
-        """Read samples for a model with these options."""
-        return self.read_table(
+        """Read samples for a model with these options; tell what happens to images."""
+        samples = self.read_table(
             path,
-            preprocessing=self.preprocessing(model),
+            preprocessing=self.preprocessing(model, images=is_image_folder(path)),
             inputs=model.inputs,
             labels=labels,
             text_column=self.text_column,
             text_pair_column=self.text_pair_column,
             skip_bad=self.skip_bad,
         )
+        for note in image_note([samples]) if tell else ():
+            typer.echo(note, err=True)
+        return samples
 
     def read_inputs(self, path: Path, model: FrozenModel) -> Samples:
         """Read samples that a model is to run on; they need no labels."""
@@ -186,16 +198,24 @@ class DataOptions(TableOptions):
             )
         return samples
 
-    def preprocessing(self, model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | None:
+    def preprocessing(
+        self, model: FrozenModel, *, images: bool = True
+    ) -> ImagePreprocessing | TextPreprocessing | None:
         """How images or texts go into a model: what is found beside it, and the options over it."""
-        images = ImagePreprocessing.for_model(model, self.preprocessor)
-        if images is not None:
-            return replace(images, **self._changes())
+        steps = None
+        if images:
+            steps = ImagePreprocessing.for_model(model, self.preprocessor, **self._changes())
+        if steps is not None:
+            return steps
         return TextPreprocessing.for_model(model, self.tokenizer, self.max_length)
 
     def _changes(self) -> dict[str, Any]:
         """What the options say about images, over what a file or the model says."""
-        given: dict[str, Any] = {"scale": self.scale, "layout": self.layout}
+        given: dict[str, Any] = {
+            "scale": self.scale,
+            "layout": self.layout,
+            "resample": self.resample,
+        }
         if self.resize is not None:
             sides = tuple(int(v) for v in _numbers(self.resize, "--resize"))
             given["resize"] = sides[0] if len(sides) == 1 else sides
@@ -208,6 +228,8 @@ class DataOptions(TableOptions):
             given["std"] = _numbers(self.std, "--std")
         if self.layout not in (None, "NCHW", "NHWC"):
             raise InputError(f"--layout is NCHW or NHWC, not {self.layout!r}.")
+        if self.resample not in (None, *FILTERS):
+            raise InputError(f"--resample is one of {', '.join(FILTERS)}, not {self.resample!r}.")
         return {name: value for name, value in given.items() if value is not None}
 
 

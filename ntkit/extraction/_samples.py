@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
 from ntkit.extraction._delimited import named_delimiter
-from ntkit.extraction._images import ImageFiles, ImagePreprocessing, decode, image_extensions
+from ntkit.extraction._image_files import ImageFiles, decode, image_extensions
+from ntkit.extraction._image_preprocessing import ImagePreprocessing
 from ntkit.extraction._origin import origin_of
 from ntkit.extraction._sample_arrays import samples_from_npy, samples_from_npz
 from ntkit.extraction._sample_set import Samples, as_classes

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
-from ntkit.extraction._images import ImageFiles
+from ntkit.extraction._image_files import ImageFiles
 from ntkit.extraction._text import Texts
 
 __all__ = ["opened", "shipped"]

@@ -25,6 +25,7 @@ from ntkit.extraction._store_samples import (
     described,
     kept_files,
     skipped_names,
+    source_of,
 )
 from ntkit.extraction._store_write import EMBEDDINGS, Job, Progress, fill_store
 from ntkit.head import LinearHead
@@ -246,6 +247,7 @@ class EmbeddingStore:
             facts={
                 "ntkit": __version__,
                 "skipped": skipped_names(samples),
+                "preprocessing_source": source_of(samples),
                 **({"labels": False} if samples.y is None else {}),
             },
             files=lambda first, rows: kept_files(samples, model, first, rows),

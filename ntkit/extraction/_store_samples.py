@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from ntkit.extraction._sample_set import Samples
     from ntkit.frozen_model import FrozenModel
 
-__all__ = ["check_lengths", "described", "fingerprint", "kept_files", "skipped_names"]
+__all__ = [
+    "check_lengths",
+    "described",
+    "fingerprint",
+    "kept_files",
+    "skipped_names",
+    "source_of",
+]
 
 Array = NDArray[Any]
 _CHUNK = 4096
@@ -84,6 +91,11 @@ def skipped_names(samples: Samples) -> list[str]:
         (path.relative_to(root) if root and path.is_relative_to(root) else path).as_posix()
         for path in map(Path, samples.skipped)
     ]
+
+
+def source_of(samples: Samples) -> str | None:
+    """Where the preprocessing of images comes from: a file, the user, or a guess."""
+    return getattr(getattr(samples.X, "preprocessing", None), "source", None)
 
 
 def _root(samples: Samples) -> Path | None:

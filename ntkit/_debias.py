@@ -27,6 +27,7 @@ from ntkit._comparison import (
     n_suppressed,
 )
 from ntkit._disk import saying_what_failed, size_of
+from ntkit._labels import differing_classes
 from ntkit._output import check_folder, put_folder
 from ntkit._reporting import as_samples, report_of_job
 from ntkit._result import MODEL_FILE, REPORT_FILE, DebiasResult
@@ -41,6 +42,7 @@ from ntkit.extraction import (
     TextPreprocessing,
 )
 from ntkit.extraction._digests import sample_digests, shared_samples
+from ntkit.extraction._found_preprocessing import image_note, preprocessing_for
 from ntkit.extraction._origin import check_alike, check_made_with, facts_of
 from ntkit.extraction._sources import input_paths
 from ntkit.frozen_model import FrozenModel
@@ -121,9 +123,10 @@ def debias(
         Inverse penalty on standardised embeddings, in scikit-learn's meaning. The default 1 / N
         is a ridge of weight 1 on the mean loss.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        For image folders and tables of texts; by default as a ``preprocessor_config.json`` or
-        ``tokenizer.json`` beside the model says. Without such a file images get the model's input
-        size, with pixels scaled to 0 … 1 (0 … 255 for an input of unsigned integers).
+        For image folders and tables of texts; by default as a ``preprocessor_config.json``,
+        timm's ``config.json`` or a ``tokenizer.json`` beside the model says. Without such a file
+        images get the model's input size, with pixels scaled to 0 … 1 (0 … 255 for an input of
+        unsigned integers); a note says what was taken.
     device, batch_size
         As in :class:`~ntkit.OnnxEmbedder`.
     n_random : int
@@ -171,11 +174,9 @@ def debias(
         raise InputError(f"{given[0]} and {given[1]} both say which head to write; give one.")
     folder = None if out is None else check_folder(out, force=force)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
-    preprocessing = (
-        preprocessing or ImagePreprocessing.for_model(model) or TextPreprocessing.for_model(model)
-    )
+    preprocessing = preprocessing or preprocessing_for(model, (train, heldout, test))
     sets = {
-        name: as_samples(data, preprocessing)
+        name: as_samples(data, preprocessing, model)
         for name, data in (("train", train), ("held-out", heldout), ("test", test))
         if data is not None
     }
@@ -285,13 +286,15 @@ def _with_classes(
     """Match the labels with the head's classes; name unnamed classes after the labels."""
     labels = np.unique(sets["train"].y)
     for name, samples in sets.items():
-        other = np.unique(samples.y)
-        if not np.array_equal(other, labels):
-            odd = np.setxor1d(other, labels)[0]
-            raise InputError(
-                f"The {name} set and the training set do not hold the same classes: {odd} is in "
-                "one only. Every class needs samples in each set."
-            )
+        problem = differing_classes(
+            np.unique(samples.y),
+            labels,
+            what=f"The {name} set",
+            where="the training set",
+            mend="every class needs samples in each set.",
+        )
+        if problem is not None:
+            raise InputError(problem)
     if new_head:
         return model, []
     notes = []
@@ -337,7 +340,8 @@ def _called(name: str, samples: Samples) -> str:
 def _reading_notes(
     sets: Mapping[str, Samples], embedder: OnnxEmbedder, digests: Mapping[str, Array]
 ) -> list[str]:
-    notes = [
+    notes = [note for s in sets.values() for note in s.notes]
+    notes += [
         f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
         f"{', '.join(str(p) for p in s.skipped[:5])}."
         for name, s in sets.items()
@@ -347,6 +351,7 @@ def _reading_notes(
         if n:
             meaning = _MEANING_OF_SHARED[first, second]
             notes.append(f"{_shared(n, sets[second], first, second)}: {meaning}.")
+    notes += image_note(sets.values())
     if not all(samples.embedded for samples in sets.values()):
         notes.append(f"Embeddings were computed on: {embedder.device_}.")
     return notes

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ntkit._comparison import Candidate, Comparison
 from ntkit._disk import saying_what_failed
+from ntkit._labels import differing_classes
 from ntkit._output import check_file
 from ntkit._result import DebiasResult
 from ntkit._version import __version__
@@ -29,6 +30,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     read_samples,
 )
+from ntkit.extraction._found_preprocessing import image_note, preprocessing_for
 from ntkit.extraction._origin import check_alike, check_made_with, origin_of_head
 from ntkit.extraction._sources import input_paths
 from ntkit.extraction._store_samples import fingerprint
@@ -274,10 +276,8 @@ def write_report(
     first, second = (
         m if isinstance(m, FrozenModel) else FrozenModel.load(m) for m in (original, debiased)
     )
-    preprocessing = (
-        preprocessing or ImagePreprocessing.for_model(first) or TextPreprocessing.for_model(first)
-    )
-    samples = as_samples(data, preprocessing)
+    preprocessing = preprocessing or preprocessing_for(first, [data])
+    samples = as_samples(data, preprocessing, first)
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=_PAGE)
@@ -332,29 +332,38 @@ def _is_candidate(row: Any) -> bool:
     )
 
 
-def as_samples(data: Any, preprocessing: ImagePreprocessing | TextPreprocessing | None) -> Samples:
-    """Take a path, Samples, (X, y) or (X, y, groups) as samples."""
-    if isinstance(data, Samples):
-        return data
+def as_samples(
+    data: Any, preprocessing: ImagePreprocessing | TextPreprocessing | None, model: FrozenModel
+) -> Samples:
+    """Take a path, Samples, (X, y) or (X, y, groups) as labelled samples."""
     if isinstance(data, str | os.PathLike):
-        return read_samples(os.fspath(data), preprocessing=preprocessing)
+        return read_samples(os.fspath(data), preprocessing=preprocessing, inputs=model.inputs)
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
-        return Samples(X, np.asarray(y), None if groups is None else np.asarray(groups))
-    raise InputError("Give each set as a path, Samples, (X, y) or (X, y, groups).")
+        labels, groups = (None if v is None else np.asarray(v) for v in (y, groups))
+        data = Samples(X, labels, groups)
+    if not isinstance(data, Samples):
+        raise InputError("Give each set as a path, Samples, (X, y) or (X, y, groups).")
+    if data.y is None:
+        raise InputError("The samples have no labels (y), which are needed here; add them.")
+    return data
 
 
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:
     if model.head is None:
         raise InputError(f"{_name(model)} has no linear head; a report compares two heads.")
-    classes = model.head.classes
     try:
         return model.matched_to(samples.y).head or model.head
     except InputError as error:
-        shown = ", ".join(map(str, classes[:5])) + ", …" * (len(classes) > 5)
         raise InputError(
-            f"The labels of the samples are not the classes of {_name(model)} ({shown}); give the "
-            "two models of one job, and samples of all their classes."
+            differing_classes(
+                np.unique(samples.y),
+                model.head.classes,
+                what="The sample",
+                where=_name(model),
+                mend="give the two models of one job, and samples of all their classes.",
+            )
+            or str(error)
         ) from error
 
 
@@ -413,6 +422,8 @@ def _facts(
         facts[f"{name} data"] = (
             f"{len(part)} samples, fingerprint {fingerprint(part, digests.get(name))}"
         )
+    if notes := image_note(samples.values()):
+        facts["images as inputs"] = " ".join(notes).removeprefix("Images: ")
     versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
     versions.append(f"ONNX Runtime {onnxruntime.__version__}")
     return facts | {

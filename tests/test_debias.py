@@ -12,8 +12,9 @@ from sklearn.base import clone
 
 from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, debias
 from ntkit.datasets import marked_digits_model_path
+from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.export import Verification
+from ntkit.export import Verification, to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, Samples
 from tests import models
 
@@ -195,9 +196,12 @@ def test_unnamed_classes_take_text_labels_in_sorted_order(sets):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t, h: ((t[0], t[1] + 3), (h[0], h[1] + 3)), "not the 2 classes"),
-        (lambda t, h: ((t[0], t[1] * 0), (h[0], h[1] * 0)), "no sample of class 1"),
-        (lambda t, h: (t, (h[0], h[1] * 0)), "do not hold the same classes"),
+        (
+            lambda t, h: ((t[0], t[1] + 3), (h[0], h[1] + 3)),
+            r"\(3, 4\) has the class 3 .and 1 more., which the model's head \(0, 1\) lacks",
+        ),
+        (lambda t, h: ((t[0], t[1] * 0), (h[0], h[1] * 0)), "one class only"),
+        (lambda t, h: (t, (h[0], h[1] * 0)), "no sample of class 1 of the training set"),
         (lambda t, h: (t, (h[0][:, :, :5], h[1])), "has shape"),
         (lambda t, h: (t, (h[0][:-1], h[1])), "labels"),
         (lambda t, h: (t, (np.where(h[0] > 0.9, np.nan, h[0]), h[1])), "NaN or infinite"),
@@ -210,6 +214,28 @@ def test_bad_input_gets_one_sentence_and_writes_nothing(sets, tmp_path, change, 
     with pytest.raises(InputError, match=message):
         debias(marked_digits_model_path(), train, heldout, device="cpu", out=tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_samples_without_labels_are_refused(sets):
+    train, heldout, _ = sets
+    for bare in (Samples(heldout[0]), (heldout[0], None)):
+        with pytest.raises(InputError, match="no labels"):
+            debias(marked_digits_model_path(), train, bare, device="cpu")
+
+
+def test_tables_of_embeddings_by_path(tmp_path):
+    """The model's inputs decide which columns of a table go into it, in Python as well."""
+    rng, paths = np.random.default_rng(0), []
+    for name in ("train", "heldout"):
+        y = rng.integers(0, 2, 300)
+        Z = (rng.normal(size=(300, 3)) + y[:, None]).astype(np.float32)
+        rows = (f"{i},{a},{b},{c},{k}" for i, ((a, b, c), k) in enumerate(zip(Z, y, strict=True)))
+        paths.append(tmp_path / f"{name}.csv")
+        paths[-1].write_text("\n".join(["row,a,b,c,label", *rows]))
+    write_onnx(to_onnx(BalancedClassifier().fit(Z, y)), tmp_path / "head.onnx")
+    result = debias(tmp_path / "head.onnx", *paths, device="cpu")
+    assert result.head.n_neurons == 3
+    assert sum("left out the column 'row'" in note for note in result.notes) == 2
 
 
 def test_an_existing_folder_is_kept(sets, tmp_path):

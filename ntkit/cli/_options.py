@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import json
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, read_samples
+from ntkit.extraction import (
+    EmbeddingStore,
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    read_samples,
+)
+from ntkit.extraction._found_preprocessing import image_note, is_image_folder
+from ntkit.extraction._pixels import FILTERS
+from ntkit.extraction._tables import TABLES
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 
@@ -67,23 +77,64 @@ class ModelOptions:
 
     def load(self, path: Path) -> FrozenModel:
         """Read a model with these options."""
+        if path.suffix.lower() in (".npz", ".npy", *TABLES) or EmbeddingStore.is_store(path):
+            raise InputError(
+                f"{path} holds samples, and a model (an ONNX file) is wanted there; the model "
+                "comes first, as in: ntkit embed MODEL DATA -o OUT."
+            )
         return FrozenModel.load(
             path, logits=self.logits, embedding=self.embedding, pooling=self.pooling
         )
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class TableOptions:
+    """What the columns of a table are."""
+
+    label_column: Annotated[str, typer.Option(help="Label column of a table.")] = "label"
+    group_column: Annotated[str, typer.Option(help="Group column of a table or metadata.csv.")] = (
+        "group"
+    )
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Numeric columns that are the input, in its order: age,income,…"),
+    ] = None
+    delimiter: Annotated[
+        str | None, typer.Option(help="Between cells of a CSV, or tab; found from the header.")
+    ] = None
+
+    def read_table(self, path: Path, **options: Any) -> Samples:
+        """Read samples with these options; what was assumed is said on stderr."""
+        samples = read_samples(
+            path,
+            label_column=self.label_column,
+            group_column=self.group_column,
+            columns=_names(self.columns),
+            delimiter=self.delimiter,
+            **options,
+        )
+        for note in samples.notes:
+            typer.echo(f"Note: {note}", err=True)
+        return samples
+
+
+@dataclass(frozen=True)
+class DataOptions(TableOptions):
     """How labelled samples are read, and become inputs of a model."""
 
     preprocessor: Annotated[
         Path | None,
         typer.Option(
-            help="preprocessor_config.json; found by itself beside the model.", exists=True
+            help="preprocessor_config.json, or timm's config.json; found beside the model.",
+            exists=True,
         ),
     ] = None
     resize: Annotated[str | None, typer.Option(help="Shorter side, or HEIGHT,WIDTH.")] = None
     crop: Annotated[str | None, typer.Option(help="Centre crop: HEIGHT,WIDTH.")] = None
+    resample: Annotated[
+        str | None,
+        typer.Option(help="Filter: nearest, bilinear, bicubic, lanczos, box or hamming."),
+    ] = None
     scale: Annotated[
         float | None,
         typer.Option(help="Factor on pixels 0…255; default 1/255, or 1 for an integer input."),
@@ -103,10 +154,9 @@ class DataOptions:
     text_column: Annotated[
         str | None, typer.Option(help="Text column of a table; found if there is only one.")
     ] = None
-    label_column: Annotated[str, typer.Option(help="Label column of a table.")] = "label"
-    group_column: Annotated[str, typer.Option(help="Group column of a table or metadata.csv.")] = (
-        "group"
-    )
+    text_pair_column: Annotated[
+        str | None, typer.Option(help="Second text of each pair, such as the hypothesis.")
+    ] = None
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out images that do not decode.")
     ] = False
@@ -116,27 +166,56 @@ class DataOptions:
         """Files that these options name."""
         return self.preprocessor, self.tokenizer
 
-    def read(self, path: Path, model: FrozenModel) -> Samples:
-        """Read samples for a model with these options."""
-        return read_samples(
+    def read(
+        self,
+        path: Path,
+        model: FrozenModel,
+        labels: Literal["required", "optional"] = "required",
+        *,
+        tell: bool = True,
+    ) -> Samples:
+        """Read samples for a model with these options; tell what happens to images."""
+        samples = self.read_table(
             path,
-            preprocessing=self.preprocessing(model),
+            preprocessing=self.preprocessing(model, images=is_image_folder(path)),
+            inputs=model.inputs,
+            labels=labels,
             text_column=self.text_column,
-            label_column=self.label_column,
-            group_column=self.group_column,
+            text_pair_column=self.text_pair_column,
             skip_bad=self.skip_bad,
         )
+        for note in image_note([samples]) if tell else ():
+            typer.echo(note, err=True)
+        return samples
 
-    def preprocessing(self, model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | None:
+    def read_inputs(self, path: Path, model: FrozenModel) -> Samples:
+        """Read samples that a model is to run on; they need no labels."""
+        samples = self.read(path, model, labels="optional")
+        if samples.embedded:
+            raise InputError(
+                f"{path} is an embedding store, and inputs of the model are wanted there: images, "
+                "texts or numbers."
+            )
+        return samples
+
+    def preprocessing(
+        self, model: FrozenModel, *, images: bool = True
+    ) -> ImagePreprocessing | TextPreprocessing | None:
         """How images or texts go into a model: what is found beside it, and the options over it."""
-        images = ImagePreprocessing.for_model(model, self.preprocessor)
-        if images is not None:
-            return replace(images, **self._changes())
+        steps = None
+        if images:
+            steps = ImagePreprocessing.for_model(model, self.preprocessor, **self._changes())
+        if steps is not None:
+            return steps
         return TextPreprocessing.for_model(model, self.tokenizer, self.max_length)
 
     def _changes(self) -> dict[str, Any]:
         """What the options say about images, over what a file or the model says."""
-        given: dict[str, Any] = {"scale": self.scale, "layout": self.layout}
+        given: dict[str, Any] = {
+            "scale": self.scale,
+            "layout": self.layout,
+            "resample": self.resample,
+        }
         if self.resize is not None:
             sides = tuple(int(v) for v in _numbers(self.resize, "--resize"))
             given["resize"] = sides[0] if len(sides) == 1 else sides
@@ -149,6 +228,8 @@ class DataOptions:
             given["std"] = _numbers(self.std, "--std")
         if self.layout not in (None, "NCHW", "NHWC"):
             raise InputError(f"--layout is NCHW or NHWC, not {self.layout!r}.")
+        if self.resample not in (None, *FILTERS):
+            raise InputError(f"--resample is one of {', '.join(FILTERS)}, not {self.resample!r}.")
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -226,6 +307,11 @@ def _without_nan(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [_without_nan(value) for value in content]
     return None if isinstance(content, float) and content != content else content
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Names with commas between them; one that holds a comma stands in quotes."""
+    return None if text is None else next(csv.reader([text], skipinitialspace=True), [])
 
 
 def _numbers(text: str, option: str) -> tuple[float, ...]:

@@ -75,7 +75,7 @@ def command(
         error_weight=error_weight,
     )
     sets = {
-        name: data_options.read(path, frozen)
+        name: data_options.read(path, frozen, tell=False)
         for name, path in (("train", train), ("heldout", heldout), ("test", test))
         if path is not None
     }

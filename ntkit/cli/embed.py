@@ -1,4 +1,4 @@
-"""ntkit embed: embeddings of labelled samples into a store."""
+"""ntkit embed: embeddings of samples into a store."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def command(
         bool, typer.Option("--json", help="Print progress and the result as lines of JSON.")
     ] = False,
 ) -> None:
-    """Compute the embeddings of labelled samples; run again to finish after an interruption.
+    """Compute the embeddings of samples, labelled or not; run again to finish what was stopped.
 
     Example: ntkit embed classifier.onnx images/train -o train.store
     """
     refuse_folder_of_inputs(out, [model, data, *data_options.files])
     frozen = model_options.load(model)
-    samples = data_options.read(data, frozen)
+    samples = data_options.read_inputs(data, frozen)
     embedder = OnnxEmbedder(
         frozen,
         device=device,

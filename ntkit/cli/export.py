@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,11 +56,12 @@ def command(
     new = source.head
     if not original.has_class_names:
         original = o.named_like(original, new)
-    X = random_inputs(original)
-    if data is not None:
-        samples = data_options.read(data, original)
+    if data is None:
+        X = random_inputs(original)
+    else:
+        samples = data_options.read_inputs(data, original)
         check_alike((str(head), str(data)), origin, {"preprocessing": samples.preprocessing})
-        X = samples.X[:256]
+        X = _first(samples.X)
     if original.head is not None:
         check_head(original, X, device=device)
     check = save_verified(
@@ -79,3 +80,8 @@ def command(
         f"{out}: verified on {check.n_samples} samples, largest relative difference of logits "
         f"{check.logit_difference:.1e}; node list {'un' if check.same_nodes else ''}changed."
     )
+
+
+def _first(X: Any, rows: int = 256) -> Any:
+    """The first samples, of each input where there are several."""
+    return {name: part[:rows] for name, part in X.items()} if isinstance(X, dict) else X[:rows]

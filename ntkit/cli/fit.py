@@ -1,4 +1,4 @@
-"""ntkit fit: NeuronTune on an embedding store."""
+"""ntkit fit: NeuronTune on embeddings, of a store, a table or arrays."""
 
 from __future__ import annotations
 
@@ -14,15 +14,25 @@ from ntkit.cli import _options as o
 from ntkit.estimators import LABEL_FREE
 from ntkit.exceptions import InputError
 from ntkit.export import to_onnx, write_onnx
-from ntkit.extraction import EmbeddingStore
-from ntkit.extraction._origin import check_alike, facts_of, origin_of
+from ntkit.extraction import EmbeddingStore, Samples
+from ntkit.extraction._origin import check_alike, facts_of
+from ntkit.extraction._sources import input_paths
+from ntkit.frozen_model import TensorInfo
+from ntkit.head import LinearHead
 
 
+@o.with_options
 def command(
-    store: Annotated[Path, typer.Argument(help="Embedding store of the training set.")],
+    embeddings: Annotated[
+        Path,
+        typer.Argument(
+            help="Training set: an embedding store, .npz, X.npy or table of embeddings."
+        ),
+    ],
     out: o.Out,
+    *,
     heldout: Annotated[
-        Path | None, typer.Option(help="Embedding store of the identification set.")
+        Path | None, typer.Option(help="Identification set, in any of these forms.")
     ] = None,
     method: Annotated[
         str, typer.Option(help=f"Estimator: {', '.join(LABEL_FREE)}.")
@@ -35,18 +45,22 @@ def command(
     error_weight: o.ErrorWeight = None,
     C: o.InversePenalty = None,
     seed: o.Seed = 0,
+    table_options: o.TableOptions,
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
     """Find the spurious neurons in embeddings and retrain the head without them.
 
-    Starts from the original head in the store. NeuronTune works on the embeddings as they are;
-    other estimators are chosen with --method.
+    Starts from the original head, where a store carries it. NeuronTune works on the embeddings as
+    they are; other estimators are chosen with --method.
+
+    A table holds embeddings in a column of lists (.parquet, .jsonl) or in one column for each
+    neuron, beside the label column.
 
     Example: ntkit fit train.store --heldout heldout.store -o head.onnx
     """
-    check_file(out, inputs=[store, heldout], force=force)
-    train = EmbeddingStore.open(store)
+    check_file(out, inputs=[embeddings, heldout], force=force)
+    train, original = _embeddings(embeddings, table_options)
     parameters = o.neurontune_parameters(
         threshold=threshold,
         standardize=standardize,
@@ -56,15 +70,17 @@ def command(
         error_weight=error_weight,
         C=C,
     )
-    clf = _estimator(method, parameters, train.head, seed)
-    origin = origin_of(train.manifest)
-    held = {}
+    clf = _estimator(method, parameters, original, seed)
+    origin = train.origin or {}
+    held, read = {}, [train]
     if heldout is not None:
         if "X_val" not in signature(clf.fit).parameters:
             raise InputError(f"--method {method} has no use for a held-out set; drop --heldout.")
-        second = EmbeddingStore.open(heldout)
-        check_alike((str(store), str(heldout)), origin, origin_of(second.manifest))
-        held = {"X_val": second.X, "y_val": second.y}
+        second, _ = _embeddings(heldout, table_options, width=train.X.shape[1])
+        second = second.with_columns_as_in(train)
+        check_alike((str(embeddings), str(heldout)), origin, second.origin)
+        held, read = {"X_val": second.X, "y_val": second.y}, [train, second]
+    check_file(out, inputs=input_paths(*read), force=force)
     clf.fit(train.X, train.y, **held)
     head = to_onnx(clf)
     for key, text in facts_of(origin).items():
@@ -82,6 +98,30 @@ def command(
     typer.echo(f"{out}: {type(clf).__name__}, {suppressed.sum()} of {len(suppressed)} suppressed.")
     if hasattr(clf, "reason_"):
         typer.echo(clf.reason_)
+
+
+def _embeddings(
+    path: Path, options: o.TableOptions, width: int | None = None
+) -> tuple[Samples, LinearHead | None]:
+    """Labelled embeddings, and the original head where a store has it."""
+    if path.is_dir() and not EmbeddingStore.is_store(path) and not (path / "X.npy").is_file():
+        raise InputError(
+            f"{path} is not an embedding store, and fit takes embeddings; make one with: ntkit "
+            "embed MODEL DATA -o STORE."
+        )
+    shape = TensorInfo("embedding", ("N", width), "float32")
+    samples = options.read_table(path, inputs=() if width is None else (shape,))
+    if samples.X.ndim != 2:
+        raise InputError(
+            f"{path} holds arrays of shape {samples.X.shape}, but an embedding is one row of "
+            "numbers for each sample, (N, D); make embeddings with: ntkit embed."
+        )
+    if width is not None and samples.X.shape[1] != width:
+        raise InputError(
+            f"{path} holds embeddings of {samples.X.shape[1]} neurons, the training set of "
+            f"{width}; give two sets that one model made."
+        )
+    return samples, EmbeddingStore.open(path).head if samples.embedded else None
 
 
 def _estimator(method: str, parameters: dict[str, Any], head: Any, seed: int) -> Any:

@@ -31,7 +31,7 @@ def command(
     Example: ntkit verify classifier.onnx debiased.onnx images/test
     """
     original = model_options.load(model)
-    samples = data_options.read(data, original)
+    samples = data_options.read_inputs(data, original)
     second = model_options.load(debiased)
     if second.head is not None and not original.has_class_names:
         original = o.named_like(original, second.head)

@@ -17,9 +17,8 @@ from ntkit.datasets._benchmark import (
     check_split,
 )
 from ntkit.datasets._metadata import read_csv
-from ntkit.datasets._text_pairs import TextPairs
 from ntkit.exceptions import InputError
-from ntkit.extraction import TextPreprocessing
+from ntkit.extraction import TextPreprocessing, Texts
 
 __all__ = ["load_multinli"]
 
@@ -144,7 +143,7 @@ def load_multinli(
     if check:
         SOURCE.compare(split, np.bincount(groups, minlength=6).tolist())
     return BenchmarkSamples(
-        X=TextPairs((pairs[i] for i in rows), preprocessing),
+        X=Texts((pairs[i][0] for i in rows), preprocessing, (pairs[i][1] for i in rows)),
         y=y[rows],
         groups=groups,
         preprocessing=preprocessing.as_dict(),

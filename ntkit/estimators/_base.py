@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ntkit._labels import differing_classes, unknown_labels
 from ntkit.estimators._identification import Rows
 from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
 from ntkit.exceptions import InputError
@@ -141,11 +142,11 @@ class LastLayerClassifier(LinearHeadClassifier):
         if y is None:
             raise InputError("X_val needs its labels; pass y_val as well.")
         X, y = validate_data(self, X, y, dtype=kept_dtypes(X), reset=False)
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise InputError(
-                f"y_val holds labels that y does not: {unknown[:5].tolist()}; use the same labels."
-            )
+        problem = unknown_labels(
+            np.unique(y), self.classes_, what="y_val", where="y", mend="use the same labels."
+        )
+        if problem is not None:
+            raise InputError(problem)
         weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
         if (weight < 0).any():
             raise InputError("sample_weight_val holds negative values; weights must be >= 0.")
@@ -162,9 +163,15 @@ class LastLayerClassifier(LinearHeadClassifier):
                 f"The head reads {self.head.n_neurons} neurons, but X has {tune.X.shape[1]} "
                 "columns; pass the embeddings of the head's own model."
             )
-        missing = np.setdiff1d(self.head.classes, self.classes_)
-        if len(missing) and np.isin(self.classes_, self.head.classes).all():
-            raise InputError(f"y holds no sample of class {missing.tolist()[0]!r} of the head.")
+        problem = differing_classes(
+            self.classes_,
+            self.head.classes,
+            what="y",
+            where="the head",
+            mend="use the same labels, with samples of each.",
+        )
+        if problem is not None:
+            raise InputError(problem)
         self.erm_head_ = self.head.aligned_to(self.classes_)
         return Solution(
             self.erm_head_.coef.astype(tune.X.dtype),

@@ -2,7 +2,8 @@
 
 from ntkit.extraction._doctor import diagnosis
 from ntkit.extraction._embedder import OnnxEmbedder
-from ntkit.extraction._images import ImageFiles, ImagePreprocessing
+from ntkit.extraction._image_files import ImageFiles
+from ntkit.extraction._image_preprocessing import ImagePreprocessing
 from ntkit.extraction._runner import run_batches
 from ntkit.extraction._samples import Samples, read_samples
 from ntkit.extraction._session import available_cpus, device_of, make_session

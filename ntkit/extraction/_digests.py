@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ntkit.exceptions import InputError
 
 if TYPE_CHECKING:
-    from ntkit.extraction._samples import Samples
+    from ntkit.extraction._sample_set import Samples
 
 __all__ = ["combined", "sample_digests", "shared_samples", "sum_of_digests"]
 

@@ -23,6 +23,7 @@ _DTYPES = {
     "tensor(uint8)": np.uint8,
     "tensor(int8)": np.int8,
     "tensor(bool)": np.bool_,
+    "tensor(string)": np.object_,
 }
 
 
@@ -201,6 +202,8 @@ def _cast(spec: Any, values: Any) -> Array:
         raise InputError(
             f"The model's input {spec.name!r} is a {spec.type}, which is not supported."
         )
+    if spec.type == "tensor(string)":
+        return _as_strings(spec, array)
     if array.dtype.kind not in "fiub":
         raise InputError(f"The model's input {spec.name!r} is numeric; got {array.dtype} values.")
     dtype = np.dtype(_DTYPES[spec.type])
@@ -215,3 +218,11 @@ def _cast(spec: Any, values: Any) -> Array:
             "model expects."
         )
     return cast
+
+
+def _as_strings(spec: Any, array: Array) -> Array:
+    strings = np.ascontiguousarray(array, dtype=object)
+    odd = next((value for value in strings.ravel() if not isinstance(value, str)), None)
+    if odd is not None or array.dtype.kind not in "OUT":
+        raise InputError(f"The model's input {spec.name!r} takes texts; got {odd!r}.")
+    return strings

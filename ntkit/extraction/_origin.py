@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ntkit.exceptions import InputError
+from ntkit.extraction._image_preprocessing import with_defaults
 from ntkit.frozen_model import FrozenModel
 
 __all__ = ["Origin", "check_alike", "check_made_with", "facts_of", "origin_of", "origin_of_head"]
@@ -65,6 +66,8 @@ def facts_of(origin: Origin) -> dict[str, str]:
     {'resize': 20}
     """
     known = {name: value for name, value in origin.items() if value is not None}
+    if not _plain(known.get("preprocessing")):
+        known.pop("preprocessing", None)
     return {
         _KEYS[name]: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         for name, value in known.items()
@@ -206,7 +209,7 @@ def _plain(preprocessing: Any) -> dict[str, Any]:
     if not isinstance(preprocessing, Mapping) or "input" in preprocessing:
         return {}
     plain: dict[str, Any] = json.loads(json.dumps(preprocessing))
-    return plain
+    return with_defaults(plain) if "resize" in plain else plain
 
 
 def _name(model: FrozenModel) -> str:

@@ -198,7 +198,8 @@ class _Runner:
     def load(self, part: Part) -> Batch:
         """Read a part, and copy it to the GPU if the session runs there."""
         batch, size = self.inputs.load(part), self.size
-        if not self.on_gpu or len(part) > size:  # it is to run in pieces, after memory ran out
+        texts = any(array.dtype.hasobject for array in batch.feed.values())  # the session copies
+        if not self.on_gpu or texts or len(part) > size:  # to run in pieces, after memory ran out
             return batch
         sent = sent_to_gpu(self.session, _padded(batch.feed, size))
         return replace(batch, sent=sent, sent_rows=size)

@@ -1,124 +1,50 @@
-"""Labelled samples from what a user has: an image folder, arrays, a table, a store."""
+"""Samples from what a user has: an image folder, arrays, a table, a store."""
 
 from __future__ import annotations
 
 import os
-import re
 import unicodedata
-import zlib
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
-from ntkit.extraction._images import ImageFiles, ImagePreprocessing, decode, image_extensions
+from ntkit.extraction._delimited import named_delimiter
+from ntkit.extraction._image_files import ImageFiles, decode, image_extensions
+from ntkit.extraction._image_preprocessing import ImagePreprocessing
 from ntkit.extraction._origin import origin_of
+from ntkit.extraction._sample_arrays import samples_from_npy, samples_from_npz
+from ntkit.extraction._sample_set import Samples, as_classes
+from ntkit.extraction._sample_tables import DEFAULT_LABEL, Columns, samples_from_table
 from ntkit.extraction._store import EmbeddingStore
-from ntkit.extraction._tables import TABLES, Table, read_table
-from ntkit.extraction._text import Texts
+from ntkit.extraction._tables import TABLES, read_table
 from ntkit.extraction._text_preprocessing import TextPreprocessing
+from ntkit.frozen_model import TensorInfo
 
 __all__ = ["Samples", "read_samples"]
 
 Array = NDArray[Any]
-_UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error)
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Model inputs (or embeddings) with their labels.
-
-    Parameters
-    ----------
-    X : array, memory map or lazy sequence of length N, or mapping of str to these
-        What goes into the model, or embeddings where ``embedded`` is true. A mapping holds one
-        entry per input of a model with several.
-    y : ndarray of shape (N,)
-        Class labels.
-    groups : ndarray of shape (N,) or None
-        Group labels, for evaluation only.
-    embedded : bool
-        Whether X holds embeddings already.
-    preprocessing : dict or None
-        How X was made, for a store's manifest.
-    skipped : tuple of pathlib.Path
-        Files left out because they cannot be decoded.
-    ids : ndarray of str, shape (N,), or None
-        Image files, relative to their folder.
-    columns : tuple of str
-        Names of the columns of X, where it comes from a table of numbers.
-    sources : tuple of pathlib.Path
-        Files and folders that were read; nothing that is written may take their place.
-    origin : dict or None
-        Of embeddings in a store: what its manifest says of the model, tensor and preprocessing.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.extraction import Samples
-    >>> samples = Samples(np.zeros((3, 6)), np.array(["cat", "dog", "dog"]))
-    >>> len(samples), samples.embedded
-    (3, False)
-    """
-
-    X: Any
-    y: Array
-    groups: Array | None = None
-    embedded: bool = False
-    preprocessing: dict[str, Any] | None = None
-    skipped: tuple[Path, ...] = ()
-    ids: Array | None = None
-    columns: tuple[str, ...] = ()
-    sources: tuple[Path, ...] = ()
-    origin: dict[str, Any] | None = None
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def with_columns_as_in(self, other: Samples) -> Samples:
-        """Put the columns into the order they have in another table.
-
-        Parameters
-        ----------
-        other : Samples
-            Where either has no names of columns, nothing happens.
-
-        Returns
-        -------
-        Samples
-
-        Raises
-        ------
-        InputError
-            If the columns are not the same.
-        """
-        if not self.columns or not other.columns or self.columns == other.columns:
-            return self
-        for one, two, which in ((self, other, "lacks"), (other, self, "has in addition")):
-            foreign = [name for name in two.columns if name not in one.columns]
-            if foreign:
-                raise InputError(
-                    f"A table {which} the column {foreign[0]!r}, which another one "
-                    f"{'has' if which == 'lacks' else 'lacks'}; give all tables the same columns."
-                )
-        order = [self.columns.index(name) for name in other.columns]
-        return replace(self, X=self.X[:, order], columns=other.columns)
 
 
 def read_samples(
     path: str | Path,
     *,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    inputs: Sequence[TensorInfo] = (),
+    labels: Literal["required", "optional"] = "required",
+    columns: Sequence[str] | None = None,
     text_column: str | None = None,
-    label_column: str = "label",
+    text_pair_column: str | None = None,
+    label_column: str = DEFAULT_LABEL,
     group_column: str = "group",
+    delimiter: str | None = None,
     skip_bad: bool = False,
 ) -> Samples:
-    r"""Read labelled samples.
+    r"""Read labelled samples, or samples without labels.
 
     Parameters
     ----------
@@ -130,10 +56,26 @@ def read_samples(
         or an embedding store.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
         For images and texts; required there. With a TextPreprocessing a table holds texts.
+    inputs : sequence of TensorInfo
+        The inputs of the model that the samples are for. They decide what a table's columns
+        become: of several inputs, or of strings, each takes the column of its name; one input of
+        D numbers takes D columns. Without them, columns such as ``id``, ``prediction`` or
+        ``split`` are left out by their names.
+    labels : {"required", "optional"}
+        With "optional", an image folder with images but without class folders, an array without
+        ``y`` and a table without the label column are read, and ``y`` is None.
+    columns : sequence of str, optional
+        Columns of a table that go into the model, in its order, instead of those that are found.
     text_column : str, optional
         Column of a table that holds the texts; by default ``text``, or the only one that does.
+    text_pair_column : str, optional
+        Column of the second texts, where a sample is a pair of texts (premise and hypothesis).
     label_column, group_column : str
         Columns of a table, or of ``metadata.csv``.
+    delimiter : str, optional
+        What separates the cells of a ``.csv`` or ``.tsv`` file: one character, or "tab". By
+        default a tab in a ``.tsv`` file, and in a ``.csv`` file what its header says. Unless it
+        is a comma, numbers may have a decimal comma.
     skip_bad : bool
         Leave out images that cannot be decoded instead of stopping at the first.
 
@@ -141,7 +83,7 @@ def read_samples(
     -------
     Samples
         Images are decoded, and texts tokenised, as they are used; a ``.npy`` file or store is
-        mapped, not read.
+        mapped, not read. Its ``notes`` say what was assumed and left out.
 
     Raises
     ------
@@ -157,27 +99,42 @@ def read_samples(
     >>> from ntkit.extraction import read_samples
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "table.csv"
-    ...     _ = path.write_text("a,b,label\n1,2,cat\n3,4,dog\n")
+    ...     _ = path.write_text("a;id;b;label\n1,5;7;2;cat\n3;8;4;dog\n")
     ...     samples = read_samples(path)
-    >>> samples.y.tolist(), samples.X.shape
-    (['cat', 'dog'], (2, 2))
+    >>> samples.y.tolist(), samples.columns, samples.X.tolist()
+    (['cat', 'dog'], ('a', 'b'), [[1.5, 2.0], [3.0, 4.0]])
     """
-    path = Path(path)
+    if labels not in ("required", "optional"):
+        raise InputError(f'labels is "required" or "optional", not {labels!r}.')
+    asked = Columns(
+        label=label_column,
+        group=group_column,
+        text=text_column,
+        pair=text_pair_column,
+        inputs=None if columns is None else tuple(columns),
+        labels_required=labels == "required",
+    )
+    path, delimiter = Path(path), named_delimiter(delimiter)
     if not path.exists():
         raise InputError(f"{path} does not exist.")
     if not path.is_dir():
-        samples = _file(path, preprocessing, text_column, label_column, group_column)
+        samples = _file(path, preprocessing, inputs, asked, delimiter)
     elif EmbeddingStore.is_store(path):
-        samples = _store(path)
+        samples = _store(path, asked.labels_required)
     elif (path / "X.npy").exists():
-        samples = _arrays(path / "X.npy")
+        samples = samples_from_npy(path / "X.npy", asked.labels_required)
     else:
-        samples = _image_folder(path, preprocessing, group_column, skip_bad)
+        samples = _image_folder(path, preprocessing, asked, delimiter, skip_bad)
     return replace(samples, sources=samples.sources or (path,))
 
 
-def _store(path: Path) -> Samples:
+def _store(path: Path, labels_required: bool) -> Samples:
     store = EmbeddingStore.open(path)
+    if store.y is None and labels_required:
+        raise InputError(
+            f"The store {path} holds no labels, which are needed here; embed the samples again "
+            "with their labels."
+        )
     return Samples(
         store.X,
         store.y,
@@ -191,19 +148,23 @@ def _store(path: Path) -> Samples:
 def _file(
     path: Path,
     preprocessing: ImagePreprocessing | TextPreprocessing | None,
-    text_column: str | None,
-    label_column: str,
-    group_column: str,
+    inputs: Sequence[TensorInfo],
+    columns: Columns,
+    delimiter: str | None,
 ) -> Samples:
-    if path.suffix == ".npz":
-        return _npz(path)
-    if path.suffix == ".npy":
-        return _arrays(path)
-    if path.suffix.lower() in TABLES:
-        table = read_table(path)
-        if text_column is not None or isinstance(preprocessing, TextPreprocessing):
-            return _texts(table, preprocessing, text_column, label_column, group_column)
-        return _numbers(table, label_column, group_column)
+    kind = path.suffix.lower()
+    if kind == ".npz":
+        return samples_from_npz(path, columns.labels_required)
+    if kind == ".npy":
+        return samples_from_npy(path, columns.labels_required)
+    if kind in TABLES:
+        table = read_table(path, delimiter, columns.named)
+        return samples_from_table(table, columns, inputs, preprocessing)
+    if kind == ".onnx":
+        raise InputError(
+            f"{path} is a model, and samples are wanted there; the model comes first, as in: "
+            "ntkit embed MODEL DATA -o OUT."
+        )
     raise InputError(
         f"{path} is none of: an image folder, .npz, X.npy with y.npy, {', '.join(TABLES)}, an "
         "embedding store."
@@ -216,35 +177,59 @@ def _file(
 def _image_folder(
     path: Path,
     preprocessing: ImagePreprocessing | TextPreprocessing | None,
-    group_column: str,
+    columns: Columns,
+    delimiter: str | None,
     skip_bad: bool,
 ) -> Samples:
     if not isinstance(preprocessing, ImagePreprocessing):
         raise InputError(f"{path} is an image folder; say how images are preprocessed.")
-    files, labels = list[Path](), list[str]()
-    for folder in sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith(".")):
+    files, labels, notes = _images_and_classes(path, columns.labels_required)
+    skipped = tuple(f for f in files if not _decodes(f)) if skip_bad else ()
+    dropped = set(skipped)
+    kept = [i for i, f in enumerate(files) if f not in dropped]
+    if not kept:
+        raise InputError(f"None of the {len(files)} images in {path} can be decoded.")
+    names = [files[i].relative_to(path).as_posix() for i in kept]
+    classes = None if labels is None else np.asarray([_as_text(labels[i]) for i in kept])
+    return Samples(
+        ImageFiles([files[i] for i in kept], preprocessing),
+        None if classes is None else as_classes(classes),
+        _groups_of(path, names, columns.group, delimiter),
+        preprocessing=preprocessing.as_dict(),
+        skipped=skipped,
+        ids=np.asarray([_as_text(name) for name in names]),
+        notes=notes,
+    )
+
+
+def _images_and_classes(
+    path: Path, labels_required: bool
+) -> tuple[list[Path], list[str] | None, tuple[str, ...]]:
+    """Image files, the class of each by its folder (or no classes), and what to say about it."""
+    shown = [p for p in path.iterdir() if not p.name.startswith(".")]
+    folders = sorted(p for p in shown if p.is_dir())
+    loose = [p for p in shown if p.suffix.lower() in image_extensions() and not p.is_dir()]
+    if loose and not labels_required:
+        files = sorted(_images_in(path))
+        note = (
+            f"{path}: {len(loose)} image(s) lie in it and not in a subfolder, so that its "
+            "subfolders are not taken for classes: the samples have no labels."
+        )
+        return files, None, (note,) if len(files) > len(loose) else ()
+    files, labels = [], list[str]()
+    for folder in folders:
         images = sorted(_images_in(folder))
         if not images:
             raise InputError(f"The class folder {folder} holds no images; fill or remove it.")
         files += images
         labels += [folder.name] * len(images)
     if not files:
-        raise InputError(f"{path} has no subfolders with images; make one subfolder per class.")
-    skipped = tuple(f for f in files if not _decodes(f)) if skip_bad else ()
-    dropped = set(skipped)
-    kept = [i for i, f in enumerate(files) if f not in dropped]
-    files = [files[i] for i in kept]
-    if not files:
-        raise InputError(f"None of the {len(labels)} images in {path} can be decoded.")
-    names = [file.relative_to(path).as_posix() for file in files]
-    return Samples(
-        ImageFiles(files, preprocessing),
-        _as_classes(np.asarray([_as_text(labels[i]) for i in kept])),
-        _groups_of(path, names, group_column),
-        preprocessing=preprocessing.as_dict(),
-        skipped=skipped,
-        ids=np.asarray([_as_text(name) for name in names]),
-    )
+        found = f"{len(loose)} images, but no" if loose else "no"
+        raise InputError(
+            f"{path} has {found} subfolders with images; make one subfolder per class."
+        )
+    left = f"{path}: left out {len(loose)} image(s) that lie in no class folder."
+    return files, labels, (left,) if loose else ()
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -278,11 +263,13 @@ def _decodes(path: Path) -> bool:
     return True
 
 
-def _groups_of(path: Path, names: list[str], group_column: str) -> Array | None:
+def _groups_of(
+    path: Path, names: list[str], group_column: str, delimiter: str | None
+) -> Array | None:
     file = path / "metadata.csv"
     if not file.exists():
         return None
-    table = read_table(file)
+    table = read_table(file, delimiter, ("file_name", group_column))
     if group_column not in table.columns:
         return None
     if "file_name" not in table.columns:
@@ -300,121 +287,3 @@ def _groups_of(path: Path, names: list[str], group_column: str) -> Array | None:
 def _composed(name: str) -> str:
     """One spelling of letters with accents: file systems and spreadsheets differ."""
     return unicodedata.normalize("NFC", name)
-
-
-# -- arrays -------------------------------------------------------------------------------------
-
-
-def _npz(path: Path) -> Samples:
-    try:
-        # NumPy leaves a broken archive open if it opened the file itself.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            missing = [name for name in ("X", "y") if name not in arrays]
-            if missing:
-                raise InputError(
-                    f"{path} has no array {missing[0]!r}; it holds {sorted(arrays)}. Save it with "
-                    "np.savez(path, X=..., y=..., groups=...)."
-                )
-            groups = arrays.get("groups")
-            return _checked(path, arrays["X"], arrays["y"], groups)
-    except InputError:
-        raise
-    except _UNREADABLE as error:
-        raise InputError(f"{path} is not a readable .npz file: {error}.") from error
-
-
-def _arrays(path: Path) -> Samples:
-    labels, groups = path.with_name("y.npy"), path.with_name("groups.npy")
-    if not labels.exists():
-        raise InputError(f"{path} needs its labels in {labels}.")
-    try:
-        found = path
-        X = np.lib.format.open_memmap(path, mode="r")
-        found = labels
-        y = np.array(np.lib.format.open_memmap(labels, mode="r"))
-        found = groups
-        given = np.array(np.lib.format.open_memmap(groups, mode="r")) if groups.exists() else None
-        samples = _checked(path, X, y, given)
-        return replace(samples, sources=(path, labels, *([] if given is None else [groups])))
-    except InputError:
-        raise
-    except _UNREADABLE as error:
-        raise InputError(f"{found} is not a readable .npy file: {error}.") from error
-
-
-# -- tables -------------------------------------------------------------------------------------
-
-
-def _numbers(table: Table, label_column: str, group_column: str) -> Samples:
-    y, groups = _labels_of(table, label_column, group_column)
-    names = [name for name in table.columns if name not in (label_column, group_column)]
-    if not names:
-        raise InputError(f"{table.path} has no columns besides {label_column!r}; add the inputs.")
-    X = table.numbers(names)
-    return Samples(X, y, groups, preprocessing={"input": "as it is"}, columns=tuple(names))
-
-
-def _texts(
-    table: Table,
-    preprocessing: ImagePreprocessing | TextPreprocessing | None,
-    text_column: str | None,
-    label_column: str,
-    group_column: str,
-) -> Samples:
-    if not isinstance(preprocessing, TextPreprocessing):
-        raise InputError(
-            f"The texts in {table.path} need a tokenizer; put its tokenizer.json beside the model, "
-            "or name it with --tokenizer (a TextPreprocessing in Python)."
-        )
-    if text_column is None:
-        text_column = _text_column_of(table, (label_column, group_column))
-    table.column(text_column, "--text-column")
-    y, groups = _labels_of(table, label_column, group_column)
-    texts = Texts(table.texts(text_column), preprocessing)
-    return Samples(texts, y, groups, preprocessing=preprocessing.as_dict())
-
-
-def _text_column_of(table: Table, taken: tuple[str, str]) -> str:
-    """The column named "text", or the only one of texts."""
-    if "text" in table.columns and "text" not in taken:
-        return "text"
-    found = [name for name in table.text_columns() if name not in taken]
-    if len(found) == 1:
-        return found[0]
-    raise InputError(
-        f"{table.path} has {'several text columns' if found else 'no text column'}; its columns "
-        f"are {list(table.columns)}. Name the one to use with --text-column."
-    )
-
-
-def _labels_of(table: Table, label_column: str, group_column: str) -> tuple[Array, Array | None]:
-    table.column(label_column, "--label-column")
-    y = _as_classes(table.labels(label_column, "label"))
-    return y, table.labels(group_column, "group") if group_column in table.columns else None
-
-
-def _as_classes(labels: Array) -> Array:
-    """Labels read as text become integers where all of them are."""
-    if labels.dtype.kind != "U" or not all(
-        re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels
-    ):
-        return labels
-    numbers = labels.astype(np.int64)
-    # "1" and "01" are two classes.
-    return numbers if len(np.unique(numbers)) == len(np.unique(labels)) else labels
-
-
-def _checked(path: Path, X: Array, y: Array, groups: Array | None) -> Samples:
-    if X.ndim < 2 or y.ndim != 1:
-        raise InputError(
-            f"{path}: X has the shape {X.shape} and y {y.shape}; they are (N, ...) and (N,)."
-        )
-    if len(X) != len(y):
-        raise InputError(f"{path}: X has {len(X)} samples, but y has {len(y)} labels.")
-    if not len(y):
-        raise InputError(f"{path} holds no samples.")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise InputError(f"{path}: y holds NaN or infinite labels.")
-    if groups is not None and groups.shape != y.shape:
-        raise InputError(f"{path}: groups has shape {groups.shape}, but y has {y.shape}.")
-    return Samples(X, y, groups, preprocessing={"input": "as it is"})

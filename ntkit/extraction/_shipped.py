@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
-from ntkit.extraction._images import ImageFiles
+from ntkit.extraction._image_files import ImageFiles
 from ntkit.extraction._text import Texts
 
 __all__ = ["opened", "shipped"]
@@ -51,9 +51,10 @@ def shipped(X: Any) -> Any:
         files = map(os.path.abspath, X.paths)  # another process may stand in another folder
         return _changed(X, paths=_Packed(map(os.fsencode, files), len(X), _path))
     if isinstance(X, Texts):
-        texts = (text.encode("utf-8", "surrogatepass") for text in X.texts)
+        pack, unpack = (_pair_to_bytes, _pair) if X.paired else (_text_to_bytes, _text)
+        texts = map(pack, X.texts)
         steps = replace(X.preprocessing, tokenizer=Path(X.preprocessing.tokenizer).absolute())
-        return _changed(X, texts=_Packed(texts, len(X), _text), preprocessing=steps)
+        return _changed(X, texts=_Packed(texts, len(X), unpack), preprocessing=steps)
     if isinstance(X, np.memmap):
         return _MappedFile.of(X) if _is_whole_file(X) else np.asarray(X)
     return X
@@ -137,5 +138,19 @@ def _path(name: bytes) -> Path:
     return Path(os.fsdecode(name))
 
 
+def _text_to_bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
 def _text(text: bytes) -> str:
     return text.decode("utf-8", "surrogatepass")
+
+
+def _pair_to_bytes(pair: tuple[str, str]) -> bytes:
+    first, second = map(_text_to_bytes, pair)
+    return b"%d:" % len(first) + first + second
+
+
+def _pair(packed: bytes) -> tuple[str, str]:
+    length, _, both = packed.partition(b":")
+    return _text(both[: int(length)]), _text(both[int(length) :])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ntkit.frozen_model import FrozenModel
 
 if TYPE_CHECKING:
-    from ntkit.extraction._samples import Samples
+    from ntkit.extraction._sample_set import Samples
 
 __all__ = ["input_paths"]
 

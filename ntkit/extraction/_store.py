@@ -25,13 +25,14 @@ from ntkit.extraction._store_samples import (
     described,
     kept_files,
     skipped_names,
+    source_of,
 )
 from ntkit.extraction._store_write import EMBEDDINGS, Job, Progress, fill_store
 from ntkit.head import LinearHead
 
 if TYPE_CHECKING:
     from ntkit.extraction._embedder import OnnxEmbedder
-    from ntkit.extraction._samples import Samples
+    from ntkit.extraction._sample_set import Samples
     from ntkit.frozen_model import FrozenModel
 
 __all__ = ["EmbeddingStore"]
@@ -50,8 +51,8 @@ class EmbeddingStore:
     ----------
     X : memory map of shape (N, D)
         Embeddings, read-only; scikit-learn takes it as it is, whatever its size.
-    y : ndarray of shape (N,)
-        Class labels.
+    y : ndarray of shape (N,) or None
+        Class labels; None where the samples had none.
     groups : ndarray of shape (N,) or None
         Group labels, for evaluation only.
     ids : memory map of shape (N,) or None
@@ -87,7 +88,8 @@ class EmbeddingStore:
         try:
             array_header(path / EMBEDDINGS)
             self.X = _mapped(path / EMBEDDINGS)
-            self.y = np.array(_mapped(path / "labels.npy"))
+            labelled = manifest.get("labels", True)
+            self.y = np.array(_mapped(path / "labels.npy")) if labelled else None
             groups, ids, head = (path / name for name in ("groups.npy", "ids.npy", "head.npz"))
             self.groups = np.array(_mapped(groups)) if groups.exists() else None
             self.ids = _mapped(ids) if ids.exists() else None
@@ -175,7 +177,7 @@ class EmbeddingStore:
         embedder : OnnxEmbedder
             What computes the embeddings.
         samples : Samples
-            Inputs, labels and perhaps groups; all of them, also for a part.
+            Inputs, and perhaps labels and groups; all of them, also for a part.
         part : (int, int), optional
             Part i of n, counted from 1: embed these rows only, for :meth:`merge`.
         dtype : {"float16", "float32"}, optional
@@ -242,7 +244,12 @@ class EmbeddingStore:
 
         job = Job(
             identity=identity,
-            facts={"ntkit": __version__, "skipped": skipped_names(samples)},
+            facts={
+                "ntkit": __version__,
+                "skipped": skipped_names(samples),
+                "preprocessing_source": source_of(samples),
+                **({"labels": False} if samples.y is None else {}),
+            },
             files=lambda first, rows: kept_files(samples, model, first, rows),
             settings=lambda: json.loads(json.dumps(computing.settings(samples.X))),
             row_range=lambda run: row_range(len(samples), run["window"], part),

@@ -135,7 +135,7 @@ def _what_parts_share(store: Any) -> dict[str, Any]:
         "number of parts": store.manifest["part"][1],
         "number of neurons": store.X.shape[1],
         "precision": str(store.X.dtype),
-        "labels": str(store.y.dtype),
+        "labels": None if store.y is None else str(store.y.dtype),
         "groups": None if store.groups is None else str(store.groups.dtype),
         "ids": None if store.ids is None else str(store.ids.dtype),
     }
@@ -168,10 +168,10 @@ def _check_rows(stores: Sequence[Any]) -> None:
 
 
 def _files(parts: Sequence[Any]) -> dict[str, Any]:
-    files: dict[str, Any] = {"labels.npy": np.concatenate([part.y for part in parts])}
-    for name in ("groups", "ids"):
-        if getattr(parts[0], name) is not None:
-            files[f"{name}.npy"] = np.concatenate([getattr(part, name) for part in parts])
+    files: dict[str, Any] = {}
+    for name, attribute in (("labels", "y"), ("groups", "groups"), ("ids", "ids")):
+        if getattr(parts[0], attribute) is not None:
+            files[f"{name}.npy"] = np.concatenate([getattr(part, attribute) for part in parts])
     head = parts[0].head
     if head is not None:
         files["head.npz"] = {p: getattr(head, p) for p in ("coef", "intercept", "classes")}

@@ -15,10 +15,17 @@ from ntkit.extraction._digests import sample_digests, sum_of_digests
 from ntkit.head import LinearHead
 
 if TYPE_CHECKING:
-    from ntkit.extraction._samples import Samples
+    from ntkit.extraction._sample_set import Samples
     from ntkit.frozen_model import FrozenModel
 
-__all__ = ["check_lengths", "described", "fingerprint", "kept_files", "skipped_names"]
+__all__ = [
+    "check_lengths",
+    "described",
+    "fingerprint",
+    "kept_files",
+    "skipped_names",
+    "source_of",
+]
 
 Array = NDArray[Any]
 _CHUNK = 4096
@@ -34,7 +41,8 @@ def check_lengths(samples: Samples) -> None:
             raise InputError(f"There are {len(array)} samples, but {n} labels.")
     for name, values in (("groups", samples.groups), ("ids", samples.ids)):
         if values is not None and len(values) != n:
-            raise InputError(f"There are {len(values)} {name}, but {n} labels.")
+            what = "samples" if samples.y is None else "labels"
+            raise InputError(f"There are {len(values)} {name}, but {n} {what}.")
 
 
 def kept_files(samples: Samples, model: FrozenModel, first: int, rows: int) -> dict[str, Any]:
@@ -61,7 +69,7 @@ def described(samples: Samples) -> str:
         for chunk in _chunks(values):
             digest.update(repr(_plain(chunk).tolist()).encode())
     for array in _inputs(samples):
-        if isinstance(array, np.ndarray) and not array.dtype.hasobject:
+        if isinstance(array, np.ndarray):
             digest.update(f"{array.dtype} {array.shape}".encode())
     return digest.hexdigest()
 
@@ -83,6 +91,11 @@ def skipped_names(samples: Samples) -> list[str]:
         (path.relative_to(root) if root and path.is_relative_to(root) else path).as_posix()
         for path in map(Path, samples.skipped)
     ]
+
+
+def source_of(samples: Samples) -> str | None:
+    """Where the preprocessing of images comes from: a file, the user, or a guess."""
+    return getattr(getattr(samples.X, "preprocessing", None), "source", None)
 
 
 def _root(samples: Samples) -> Path | None:
@@ -111,7 +124,9 @@ def _plain(labels: Any) -> Array:
     return np.asarray(labels, labels.dtype.newbyteorder("="))
 
 
-def _original_head(model: FrozenModel, y: Array) -> LinearHead | None:
+def _original_head(model: FrozenModel, y: Array | None) -> LinearHead | None:
+    if y is None:
+        return model.head
     try:
         return model.matched_to(y).head
     except InputError:

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,21 @@ class Texts:
 
     Parameters
     ----------
-    texts : sequence of str
+    texts : iterable of str
         The texts, N of them.
     preprocessing : TextPreprocessing
         How they are tokenised.
+    pairs : iterable of str, optional
+        The second text of each sample, such as the hypothesis to a premise. The tokenizer joins a
+        pair in its own way (BERT: ``[CLS] first [SEP] second [SEP]``, with token types 0 and 1),
+        and takes tokens off the longer text where both are too long. The attribute ``texts`` then
+        holds pairs.
 
     Raises
     ------
     InputError
-        If one is not a text; on slicing, if the tokenizer cannot be read or used.
+        If one is not a text, or pairs are not as many; on slicing, if the tokenizer cannot be
+        read or used.
     MissingDependencyError
         On slicing, if the package tokenizers is not installed.
 
@@ -58,12 +65,24 @@ class Texts:
     ([[3, 0, 0], [1, 2, 3]], [[1, 0, 0], [1, 1, 1]])
     """
 
-    def __init__(self, texts: Iterable[str], preprocessing: TextPreprocessing) -> None:
-        self.texts = list(texts)
+    texts: Any
+
+    def __init__(
+        self,
+        texts: Iterable[str],
+        preprocessing: TextPreprocessing,
+        pairs: Iterable[str] | None = None,
+    ) -> None:
+        self.texts = _checked(texts)
         self.preprocessing = preprocessing
-        for i, text in enumerate(self.texts):
-            if not isinstance(text, str):
-                raise InputError(f"Sample {i} is {text!r}, not a text.")
+        self.paired = pairs is not None
+        if pairs is not None:
+            second = _checked(pairs)
+            if len(second) != len(self.texts):
+                raise InputError(
+                    f"There are {len(self.texts)} texts, but {len(second)} second texts of pairs."
+                )
+            self.texts = list(zip(self.texts, second, strict=True))
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -97,19 +116,20 @@ class Texts:
         """
         digest = hashlib.sha256()
         for text in self.texts:
-            content = text.encode("utf-8", "surrogatepass")
-            digest.update(b"%d:" % len(content) + content)
+            for part in text if self.paired else (text,):
+                content = part.encode("utf-8", "surrogatepass")
+                digest.update(b"%d:" % len(content) + content)
         return digest.hexdigest()
 
     @cached_property
     def _tokenizer(self) -> Any:
-        return _load_tokenizer(self.preprocessing)
+        return _load_tokenizer(self.preprocessing, self.paired)
 
     @cached_property
     def _pad_id(self) -> int:
         return _pad_id(self._tokenizer, self.preprocessing)
 
-    def _encoded(self, texts: Sequence[str]) -> TextWindow:
+    def _encoded(self, texts: Sequence[Any]) -> TextWindow:
         ids, types, lengths = list[Array](), list[Array](), list[int]()
         for start in range(0, len(texts), _AT_ONCE):
             for encoding in self._encodings(texts[start : start + _AT_ONCE]):
@@ -126,13 +146,16 @@ class Texts:
             self.preprocessing,
         )
 
-    def _encodings(self, texts: Sequence[str]) -> Any:
-        broken = next((text for text in texts if not _is_unicode(text)), None)
+    def _encodings(self, texts: Sequence[Any]) -> Any:
+        parts = chain.from_iterable(texts) if self.paired else iter(texts)
+        broken = next((text for text in parts if not _is_unicode(text)), None)
         if broken is not None:  # some versions of tokenizers would put another character there
             raise InputError(
                 f"The text {broken[:80]!a} holds half a character (a lone surrogate); mend or "
                 "remove it."
             )
+        if self.paired:  # the fast way gives both texts type 0 where there is no post-processor
+            return self._tokenizer.encode_batch(texts)
         return self._tokenizer.encode_batch_fast(texts)
 
 
@@ -189,10 +212,18 @@ class TextWindow:
         return batch
 
 
+def _checked(texts: Iterable[Any]) -> list[str]:
+    found = list(texts)
+    for i, text in enumerate(found):
+        if not isinstance(text, str):
+            raise InputError(f"Sample {i} is {text!r}, not a text.")
+    return found
+
+
 # -- the tokenizer ------------------------------------------------------------------------------
 
 
-def _load_tokenizer(steps: TextPreprocessing) -> Any:
+def _load_tokenizer(steps: TextPreprocessing, paired: bool) -> Any:
     try:
         tokenizers = importlib.import_module("tokenizers")
     except ImportError as error:
@@ -208,14 +239,17 @@ def _load_tokenizer(steps: TextPreprocessing) -> Any:
             f"{steps.tokenizer} is not a usable tokenizer.json: {error}; save it again with the "
             "installed version of tokenizers or an older one."
         ) from error
-    special = tokenizer.num_special_tokens_to_add(False)
+    special = tokenizer.num_special_tokens_to_add(paired)
     if steps.max_length <= special:
+        what = "a pair of texts" if paired else "a text"
         raise InputError(
-            f"max_length={steps.max_length} leaves no room for a text beside the tokenizer's "
+            f"max_length={steps.max_length} leaves no room for {what} beside the tokenizer's "
             f"{special} special tokens; give a larger one with --max-length."
         )
     tokenizer.no_padding()
-    tokenizer.enable_truncation(steps.max_length, direction=steps.truncation)
+    tokenizer.enable_truncation(
+        steps.max_length, strategy="longest_first", direction=steps.truncation
+    )
     return tokenizer
 
 

@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
+from ntkit._labels import differing_classes, listed, unknown_labels
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import description
@@ -458,17 +459,27 @@ class FrozenModel:
             return self
         if not self.has_class_names and len(labels) == len(classes) and labels.dtype.kind in "US":
             return self.with_classes(labels)
-        missing = [c for c in classes.tolist() if c not in set(labels.tolist())]
-        if set(labels.tolist()) < set(classes.tolist()):
+        if len(labels) < 2:
             raise InputError(
-                f"There is no sample of class {missing[0]!r} of the model's head ({len(missing)} "
-                f"of its {len(classes)} classes are missing); add samples, or pass --new-head "
-                f"(new_head=True) for a head of these {len(labels)} classes."
+                f"The data holds one class only ({listed(labels)}) of the model's head "
+                f"({listed(classes)}); add samples of the others, or name another label column."
             )
+        new_head = f"pass --new-head (new_head=True) for a head of these {len(labels)} classes."
         raise InputError(
-            f"The labels {labels[:5].tolist()} are not the {len(classes)} classes of the model's "
-            f"head ({', '.join(map(repr, classes[:5].tolist()))}{', …' * (len(classes) > 5)}); use "
-            "its labels, or pass --new-head (new_head=True) to give the model a head for yours."
+            unknown_labels(
+                labels,
+                classes,
+                what="The data",
+                where="the model's head",
+                mend=f"use its labels, or {new_head}",
+            )
+            or differing_classes(
+                labels,
+                classes,
+                what="The data",
+                where="the model's head",
+                mend=f"add samples, or {new_head}",
+            )
         )
 
     def _fitted_to_model(self, head: LinearHead) -> LinearHead:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from ntkit._labels import unknown_labels
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV, SpuriousNeuronSelector
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -102,9 +103,11 @@ def check_samples(X: ArrayLike, y: ArrayLike, head: LinearHead) -> tuple[Array, 
         raise InputError(
             f"X has {Z.shape[1]} columns, but the head reads {head.n_neurons} neurons."
         )
-    unknown = np.setdiff1d(labels, head.classes)
-    if len(unknown):
-        raise InputError(f"y holds labels that the head does not know: {unknown[:5].tolist()}.")
+    problem = unknown_labels(
+        np.unique(labels), head.classes, what="y", where="the head", mend="use its labels."
+    )
+    if problem is not None:
+        raise InputError(problem)
     return Z, labels
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, Texts
-from ntkit.extraction._images import decode
+from ntkit.extraction._image_files import decode
 
 __all__ = ["Picture", "TableRows", "picture_of"]
 

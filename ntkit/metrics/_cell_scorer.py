@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_memory
 
+from ntkit._labels import unknown_labels
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.metrics._by_name import PredictionScore, get_score
@@ -127,11 +128,15 @@ class CellScorer:
             return np.asarray(cross_fit(Z, y, self.n_folds, self.C, self.random_state)), np.unique(
                 y
             )
-        unknown = np.setdiff1d(y, self.reference.classes)
-        if len(unknown):
-            raise InputError(
-                f"y holds labels that the reference head lacks: {unknown[:5].tolist()}."
-            )
+        problem = unknown_labels(
+            np.unique(y),
+            self.reference.classes,
+            what="y",
+            where="the reference head",
+            mend="use its labels.",
+        )
+        if problem is not None:
+            raise InputError(problem)
         return self.reference.predict_proba(Z), self.reference.classes
 
 

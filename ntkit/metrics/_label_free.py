@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._labels import unknown_labels
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import accuracy_by
 from ntkit.metrics._checks import Array, check_embeddings, check_labels, check_predictions
@@ -215,9 +216,15 @@ def _probability_of_the_true_class(
             "reference_proba must hold probabilities, >= 0 and adding up to 1 in each row; "
             "pass predict_proba rather than logits."
         )
-    unknown = np.setdiff1d(y_true, classes)
-    if len(unknown):
-        raise InputError(f"y_true holds labels that classes lacks: {unknown[:5].tolist()}.")
+    problem = unknown_labels(
+        np.unique(y_true),
+        classes,
+        what="y_true",
+        where="classes",
+        mend="name the classes of all columns of reference_proba.",
+    )
+    if problem is not None:
+        raise InputError(problem)
     order = np.argsort(classes, kind="stable")
     column = order[np.searchsorted(classes, y_true, sorter=order)]
     return np.asarray(proba[np.arange(len(y_true)), column])

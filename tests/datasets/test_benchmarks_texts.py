@@ -15,9 +15,8 @@ from ntkit import OnnxEmbedder
 from ntkit.datasets import IncompleteDataWarning, load_civilcomments, load_multinli
 from ntkit.datasets import _civilcomments as civilcomments
 from ntkit.datasets import _multinli as multinli
-from ntkit.datasets._text_pairs import TextPairs
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, ImagePreprocessing, TextPreprocessing
+from ntkit.extraction import EmbeddingStore, ImagePreprocessing, TextPreprocessing, Texts
 from ntkit.metrics import accuracy_by, worst_group_accuracy
 from tests.texts import text_model, word_pieces
 
@@ -180,11 +179,15 @@ def test_multinli_published_numbers(tmp_path, steps, monkeypatch):
 # -- pairs of texts -------------------------------------------------------------------------------
 
 
+def paired(pairs, steps):
+    return Texts((a for a, _ in pairs), steps, pairs=(b for _, b in pairs))
+
+
 def test_pairs_are_joined_by_the_tokenizer(steps):
     steps = TextPreprocessing(steps.tokenizer, max_length=12, types="token_type_ids")
     tokenizer = word_pieces()
     pairs = [("the quick fox", "a dog"), ("fox", "")]
-    batch = TextPairs(pairs, steps)[:]
+    batch = paired(pairs, steps)[:]
     whole = tokenizer.encode(*pairs[0])
     assert batch["input_ids"][0].tolist() == whole.ids
     assert batch["token_type_ids"][0].tolist() == whole.type_ids == [0] * 5 + [1] * 3
@@ -193,24 +196,24 @@ def test_pairs_are_joined_by_the_tokenizer(steps):
 
 def test_the_longer_text_of_a_pair_is_cut(steps):
     short = TextPreprocessing(steps.tokenizer, max_length=7)
-    ids = TextPairs([("the quick brown fox jumps over", "dog")], short)[:]["input_ids"][0]
+    ids = paired([("the quick brown fox jumps over", "dog")], short)[:]["input_ids"][0]
     by_hand = word_pieces().encode("the quick brown", "dog").ids
     assert ids.tolist() == by_hand
     with pytest.raises(InputError, match="max_length=3 leaves no room for a pair"):
-        TextPairs([("a", "b")], TextPreprocessing(steps.tokenizer, max_length=3))[:]
+        paired([("a", "b")], TextPreprocessing(steps.tokenizer, max_length=3))[:]
 
 
 @given(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=5), st.data())
 def test_fingerprint_of_pairs(pairs, data):
     steps = TextPreprocessing("tokenizer.json")
     other = data.draw(st.permutations(pairs))
-    same = TextPairs(pairs, steps).sha256() == TextPairs(other, steps).sha256()
+    same = paired(pairs, steps).sha256() == paired(other, steps).sha256()
     assert same == (pairs == other)
 
 
 def test_a_pair_is_more_than_its_texts_one_after_the_other():
     steps = TextPreprocessing("tokenizer.json")
-    fingerprints = {TextPairs([pair], steps).sha256() for pair in [("ab", "c"), ("a", "bc")]}
+    fingerprints = {paired([pair], steps).sha256() for pair in [("ab", "c"), ("a", "bc")]}
     assert len(fingerprints) == 2
 
 

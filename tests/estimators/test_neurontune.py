@@ -395,7 +395,11 @@ def head_for(width=10, classes=(0, 1)):
         ({"head": head_for(classes=(0, 1, 2))}, {}, "no sample of class 2"),
         ({}, {"y": lambda X, y: np.zeros(len(y))}, "1 class"),
         ({}, {"X_val": lambda X, y: X}, "pass y_val"),
-        ({}, {"X_val": lambda X, y: X, "y_val": lambda X, y: y + 1}, r"does not: \[2\]"),
+        (
+            {},
+            {"X_val": lambda X, y: X, "y_val": lambda X, y: y + 1},
+            r"y_val \(1, 2\) has the class 2, which y \(0, 1\) lacks",
+        ),
         ({}, {"sample_weight": lambda X, y: -np.ones(len(y))}, "negative"),
         ({}, {"sample_weight": lambda X, y: (y == 1) * 1.0}, "class 0 has no sample"),
         ({"threshold": "low"}, {}, "threshold"),

@@ -174,7 +174,7 @@ def test_bad_input():
     X, y = data()
     with pytest.raises(InputError, match="early head reads 3"):
         SELFClassifier(early_head=random_head(1, width=3)).fit(X, y)
-    with pytest.raises(InputError, match="labels that y does not"):
+    with pytest.raises(InputError, match=r"y_val \(1, 2\) has the class 2, which y \(0, 1\) lacks"):
         SELFClassifier().fit(X, y, X_val=X, y_val=y + 1)
     with pytest.raises(ValueError, match="selection"):
         SELFClassifier(selection="random").fit(X, y)

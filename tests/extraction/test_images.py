@@ -1,7 +1,6 @@
 """Image preprocessing against the same steps written out with Pillow and NumPy."""
 
 import io
-import json
 import struct
 import zlib
 from dataclasses import replace
@@ -15,7 +14,7 @@ from PIL import Image
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing
-from ntkit.extraction._images import decode, image_extensions
+from ntkit.extraction._image_files import decode, image_extensions
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -263,106 +262,3 @@ def test_a_damaged_file_is_read_or_named(kind, changes, length, tmp_path, monkey
     else:
         assert "i.png" in said
         assert "\n" not in said
-
-
-# -- preprocessor_config.json -----------------------------------------------------------------
-
-COMMON = {"do_normalize": True, "image_mean": list(MEAN), "image_std": list(STD)}
-CONFIGS = {
-    "CLIP": (
-        {"size": {"shortest_edge": 16}, "do_center_crop": True,
-         "crop_size": {"height": 12, "width": 12}, "resample": 3},
-        ImagePreprocessing(16, (12, 12), mean=MEAN, std=STD, resample=3),
-    ),
-    "CLIP, written before sizes had names": (
-        {"size": 16, "do_center_crop": True, "crop_size": 12, "resample": 3},
-        ImagePreprocessing(16, (12, 12), mean=MEAN, std=STD, resample=3),
-    ),
-    "ViT": (
-        {"size": {"height": 16, "width": 18}, "do_resize": True, "resample": 2,
-         "do_rescale": True, "rescale_factor": 0.00392156862745098},
-        ImagePreprocessing((16, 18), scale=0.00392156862745098, mean=MEAN, std=STD),
-    ),
-    "ViT, written before sizes had names": (
-        {"size": 16, "do_resize": True},
-        ImagePreprocessing((16, 16), mean=MEAN, std=STD),
-    ),
-    "ResNet and ConvNeXt": (
-        {"size": {"shortest_edge": 224}, "crop_pct": 0.875, "resample": 3},
-        ImagePreprocessing(256, (224, 224), mean=MEAN, std=STD, resample=3),
-    ),
-    "ConvNeXt, large": (
-        {"size": {"shortest_edge": 384}, "crop_pct": 0.875},
-        ImagePreprocessing((384, 384), mean=MEAN, std=STD),
-    ),
-    "no resizing": ({"do_resize": False, "size": 16}, ImagePreprocessing(mean=MEAN, std=STD)),
-    "no normalising": ({"size": [16, 18], "do_normalize": False}, ImagePreprocessing((16, 18))),
-    "no rescaling": (
-        {"do_rescale": False, "rescale_factor": 0.1},
-        ImagePreprocessing(scale=1.0, mean=MEAN, std=STD),
-    ),
-    "no cropping": (
-        {"size": {"shortest_edge": 16}, "do_center_crop": False, "crop_size": 12},
-        ImagePreprocessing(16, mean=MEAN, std=STD),
-    ),
-    "one mean for all": (
-        {"image_mean": 0.5, "image_std": 0.5}, ImagePreprocessing(mean=(0.5,), std=(0.5,)),
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CONFIGS)
-def test_hugging_face_configurations(name, tmp_path):
-    config, wanted = CONFIGS[name]
-    path = tmp_path / "preprocessor_config.json"
-    path.write_text(json.dumps({**COMMON, **config, "feature_extractor_type": "any"}))
-    assert ImagePreprocessing.from_config(path) == wanted
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"no json", b"[]", b"3", b"{}", b"\xff\xfe", b'{"do_normalize": false, "size": {"x": 1}}',
-     b'{"do_normalize": false, "resample": 77}', b'{"image_mean": null, "image_std": null}',
-     b'{"image_mean": ["a"], "image_std": [1]}'],
-)  # fmt: skip
-def test_other_files_are_no_configuration(content, tmp_path):
-    path = tmp_path / "preprocessor_config.json"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"preprocessor_config\.json is not a usable"):
-        ImagePreprocessing.from_config(path)
-    with pytest.raises(InputError, match="is not a usable"):
-        ImagePreprocessing.from_config(tmp_path / "nothing.json")
-
-
-@pytest.mark.parametrize(
-    ("shape", "wanted"),
-    [
-        (("n", 3, 20, 30), ImagePreprocessing((20, 30))),
-        (("n", 20, 30, 3), ImagePreprocessing((20, 30), layout="NHWC")),
-        (("n", 1, 20, 30), ImagePreprocessing((20, 30), channels=1)),
-        (("n", "h", "w", 1), ImagePreprocessing(layout="NHWC", channels=1)),
-        (("n", 3, "h", "w"), ImagePreprocessing()),
-        ((None, "c", None, None), ImagePreprocessing()),
-    ],
-)
-def test_a_guess_from_the_models_input(shape, wanted):
-    assert ImagePreprocessing.for_input(shape) == wanted
-
-
-@pytest.mark.parametrize(
-    ("dtype", "scale"),
-    [("uint8", 1.0), ("uint16", 1.0), ("int8", 1 / 255), ("float16", 1 / 255), ("double", 1 / 255)],
-)
-@pytest.mark.parametrize("shape", [("n", 3, 20, 30), ("n", 20, 30, 3), ("n", 1, "h", "w")])
-def test_raw_pixels_for_an_input_of_unsigned_integers(shape, dtype, scale):
-    wanted = replace(ImagePreprocessing.for_input(shape), scale=scale)
-    assert ImagePreprocessing.for_input(shape, dtype) == wanted
-    pixels = np.asarray(picture().convert("L"), dtype=np.float32)
-    array = ImagePreprocessing.for_input(("n", 1, 20, 30), dtype)(picture())
-    assert_allclose(array[0], pixels * scale, rtol=1e-6)
-
-
-@pytest.mark.parametrize("shape", [None, ("n", 6), ("n", 3, 4)])
-def test_no_guess_for_what_is_no_image(shape):
-    with pytest.raises(InputError, match="four axes"):
-        ImagePreprocessing.for_input(shape)

@@ -243,7 +243,14 @@ def test_a_folder_with_arrays_is_read_without_loading_x(tmp_path):
         ({"X": X[:0], "y": Y[:0]}, "holds no samples"),
         ({"X": X, "y": Y, "groups": GROUPS[:3]}, r"groups has shape \(3,\)"),
         ({"X": X, "y": [0, 1, np.nan, 1]}, "y holds NaN"),
-        ({"X": X, "y": Y.astype(object)}, "readable .*(allow_pickle|Python objects)"),
+        ({"X": X, "y": Y.astype(object)}, "readable .*(allow_pickle|Python objects).*dtype=str"),
+        ({"X": X.astype(object), "y": Y}, "readable .*(allow_pickle|Python objects).*float32"),
+        ({"X": X, "y": [0.5, 1, 0, 1]}, "y holds 0.5, but labels are whole numbers"),
+        ({"X": X, "y": ["a", "", "b", " "]}, r"y holds .*empty values in 2 of 4 rows.* row 1 "),
+        (
+            {"X": X, "y": Y, "groups": [0, 1, np.nan, 1]},
+            "groups holds NaN.* in 1 of 4 rows.* row 2",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit(save, arrays, said, tmp_path):
@@ -318,7 +325,6 @@ def test_a_table_written_by_a_spreadsheet(tmp_path):
         ("label,f\na,1\0\n", "not a readable table|is not a finite number"),
         ("label,f\na,nan\n", "row 2: 'nan' in column 'f' is not a finite number"),
         ("label,f\n\na,1\n\n,2\n", "row 5 has no label in 'label'"),
-        (",label,f\n0,a,1\n", "a column without a name.*index=False"),
         ("label,f,group\na,1,x\nb,2,\n", "row 3 has no group in 'group'"),
     ],
 )
@@ -428,6 +434,98 @@ def test_an_image_folder_with_a_tokenizer_is_refused(images, steps):
         read_samples(images, preprocessing=steps)
 
 
+PAIRS = {"premise": ["bird sea", "sea"], "hypothesis": ["bird", "no bird sea"], "label": [1, 0]}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_table_of_pairs(kind, steps, tmp_path):
+    path = write_table(tmp_path / f"t.{kind}", PAIRS)
+    options = {"preprocessing": steps, "text_pair_column": "hypothesis"}
+    samples = read_samples(path, text_column="premise", **options)
+    assert samples.X.texts == [("bird sea", "bird"), ("sea", "no bird sea")]
+    assert samples.X[:]["input_ids"].tolist() == [[2, 3, 2, 0], [3, 1, 2, 3]]
+    assert read_samples(path, **options).X.texts == samples.X.texts  # only one column is left
+    with pytest.raises(InputError, match=r"several text columns.*--text-pair-column"):
+        read_samples(path, preprocessing=steps)
+    with pytest.raises(InputError, match=r"no column 'second'.*--text-pair-column"):
+        read_samples(path, preprocessing=steps, text_column="premise", text_pair_column="second")
+    with pytest.raises(InputError, match="cannot be both texts of a pair"):
+        read_samples(path, text_column="hypothesis", **options)
+
+
+# -- without labels ---------------------------------------------------------------------------
+
+
+def test_images_without_class_folders(tmp_path):
+    for name in ("b.png", "a.png", "more/c.png", "more/deep/d.png", ".hidden/e.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    samples = read_images(tmp_path, labels="optional")
+    assert samples.y is None
+    assert samples.ids.tolist() == ["a.png", "b.png", "more/c.png", "more/deep/d.png"]
+    assert len(samples) == len(samples.X) == 4
+    assert any("2 image(s) lie in it" in note for note in samples.notes)
+    labelled = read_images(tmp_path)
+    assert labelled.y.tolist() == ["more", "more"]
+    assert any("left out 2 image(s)" in note for note in labelled.notes)
+    for name in ("more/c.png", "more/deep/d.png"):
+        (tmp_path / name).unlink()
+    (tmp_path / "more" / "deep").rmdir()
+    (tmp_path / "more").rmdir()
+    flat = read_images(tmp_path, labels="optional")
+    assert (flat.y, flat.ids.tolist(), flat.notes) == (None, ["a.png", "b.png"], ())
+    with pytest.raises(InputError, match=r"2 images, but no subfolders.*one subfolder per class"):
+        read_images(tmp_path)
+
+
+def test_labels_are_read_where_there_are_any(images, save, tmp_path):
+    assert_array_equal(read_images(images, labels="optional").y, read_images(images).y)
+    assert_array_equal(read_samples(save(tmp_path, X=X, y=Y), labels="optional").y, Y)
+
+
+def test_arrays_and_tables_without_labels(save, steps, tmp_path):
+    samples = read_samples(save(tmp_path, X=X), labels="optional")
+    assert (samples.y, len(samples)) == (None, 4)
+    path = write_csv(tmp_path / "t.csv", [["a", "b"], [1, 2], [3, 4], [5, 6]])
+    samples = read_samples(path, labels="optional")
+    assert (samples.y, len(samples), samples.columns) == (None, 3, ("a", "b"))
+    path = write_csv(tmp_path / "t.csv", [["text"], ["bird"], ["sea"]])
+    samples = read_samples(path, preprocessing=steps, labels="optional")
+    assert (samples.y, len(samples)) == (None, 2)
+    with pytest.raises(InputError, match="no column 'verdict'"):  # asked for by name
+        read_samples(path, preprocessing=steps, labels="optional", label_column="verdict")
+    with pytest.raises(InputError, match="labels is"):
+        read_samples(path, labels="none")
+
+
+def test_a_store_without_labels(zoo, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(2), tmp_path / "m.onnx"))
+    embedder = OnnxEmbedder(model, device="cpu")
+    whole = EmbeddingStore.write(tmp_path / "s", embedder, Samples(zoo.inputs()))
+    assert whole.y is None
+    assert whole.head == model.head
+    parts = [tmp_path / f"p{i}" for i in (1, 2)]
+    for i, part in enumerate(parts, start=1):
+        EmbeddingStore.write(part, embedder, Samples(zoo.inputs()), part=(i, 2))
+    merged = EmbeddingStore.merge(parts, tmp_path / "merged")
+    assert merged.y is None
+    assert zoo.contents(tmp_path / "merged") == zoo.contents(tmp_path / "s")
+    samples = read_samples(tmp_path / "s", labels="optional")
+    assert samples.embedded
+    assert (samples.y, len(samples)) == (None, 40)
+    with pytest.raises(InputError, match="holds no labels, which are needed here; embed"):
+        read_samples(tmp_path / "s")
+
+
+def test_a_store_that_lost_its_labels_is_damaged(zoo, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(2), tmp_path / "m.onnx"))
+    samples = Samples(zoo.inputs(), np.arange(40) % 2)
+    EmbeddingStore.write(tmp_path / "s", OnnxEmbedder(model, device="cpu"), samples)
+    (tmp_path / "s" / "labels.npy").unlink()
+    with pytest.raises(InputError, match="is damaged"):
+        EmbeddingStore.open(tmp_path / "s")
+
+
 # -- stores and the rest ----------------------------------------------------------------------
 
 
@@ -441,6 +539,18 @@ def test_a_store_is_read_as_embeddings(zoo, tmp_path):
     assert_array_equal(samples.X, embedder.transform(zoo.inputs()))
     assert_array_equal(samples.y, y)
     assert_array_equal(samples.groups, groups)
+
+
+def test_a_model_is_no_data(tmp_path):
+    (tmp_path / "m.onnx").write_text("")
+    with pytest.raises(InputError, match=r"m\.onnx is a model, and samples are wanted there"):
+        read_samples(tmp_path / "m.onnx")
+
+
+def test_labels_are_no_samples(tmp_path):
+    save_npy(tmp_path, X=X, y=Y)
+    with pytest.raises(InputError, match=r"y\.npy holds labels.*X\.npy"):
+        read_samples(tmp_path / "y.npy")
 
 
 def test_other_paths_are_refused(tmp_path):
@@ -459,9 +569,9 @@ def test_columns_go_by_their_names(tmp_path):
     assert same.columns == one.columns == ("a", "b")
     assert same.X.tolist() == [[10, 20], [30, 40]]
     assert one.with_columns_as_in(Samples(np.zeros((2, 2)), one.y)) is one
-    (tmp_path / "three.csv").write_text("a,b,id,label\n1,2,7,x\n")
+    (tmp_path / "three.csv").write_text("a,b,c,label\n1,2,7,x\n")
     three = read_samples(tmp_path / "three.csv")
-    with pytest.raises(InputError, match="'id'"):
+    with pytest.raises(InputError, match="'c'"):
         three.with_columns_as_in(one)
-    with pytest.raises(InputError, match="'id'"):
+    with pytest.raises(InputError, match="'c'"):
         one.with_columns_as_in(three)

@@ -808,9 +808,9 @@ def test_nothing_to_embed(write, samples, tmp_path):
 def test_the_manifest_is_plain_json_that_says_what_the_store_is(write):
     manifest = json.loads((write().path / _store_manifest.MANIFEST).read_text())
     assert list(manifest) == [
-        *("format", "ntkit", "skipped", "model", "tensor", "preprocessing", "total_rows"),
-        *("samples", "dtype", "device", "part", "contents", "run", "first_row", "rows"),
-        *("finished_rows", "shape", "stored_dtype"),
+        *("format", "ntkit", "skipped", "preprocessing_source", "model", "tensor"),
+        *("preprocessing", "total_rows", "samples", "dtype", "device", "part", "contents", "run"),
+        *("first_row", "rows", "finished_rows", "shape", "stored_dtype"),
     ]
 
 

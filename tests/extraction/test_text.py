@@ -16,6 +16,8 @@ from onnx import TensorProto
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import InputError, MissingDependencyError
 from ntkit.extraction import TextPreprocessing, Texts, read_samples
+from ntkit.extraction._shipped import opened, shipped
+from ntkit.inspection._pictures import picture_of
 from tests.texts import WORDS, text_model, word_pieces, write_json
 
 TEXTS = ["The quick brown fox", "", "a dog, unable.", "runs running unrunable " * 5, "猫 é fox"]
@@ -132,6 +134,61 @@ def test_a_text_without_tokens_is_one_padding(tmp_path):
     assert Texts([], steps_in(tmp_path))[:]["input_ids"].shape == (0, 1)
 
 
+# -- pairs --------------------------------------------------------------------------------------
+
+PAIRS = [("the quick fox", "a dog"), ("fox", ""), ("the quick brown fox jumps over", "a lazy dog")]
+
+
+def paired(pairs, steps):
+    return Texts((first for first, _ in pairs), steps, pairs=(second for _, second in pairs))
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("length", [6, 8, 40])
+@pytest.mark.parametrize("make", [word_pieces, whole_words])
+def test_pairs_are_what_the_tokenizer_makes_of_them(make, side, length, folder):
+    make().save(str(folder / "tokenizer.json"))
+    steps = steps_in(folder, max_length=length, truncation=side, types="token_type_ids")
+    X = paired(PAIRS, steps)
+    tokenizer = make()
+    tokenizer.enable_truncation(length, strategy="longest_first", direction=side)
+    pad = "[PAD]" if make is word_pieces else "<pad>"
+    tokenizer.enable_padding(pad_id=tokenizer.token_to_id(pad), pad_token=pad)
+    wanted = tokenizer.encode_batch(PAIRS)
+    batch = X[:]
+    assert batch["input_ids"].tolist() == [one.ids for one in wanted]
+    assert batch["token_type_ids"].tolist() == [one.type_ids for one in wanted]
+    assert batch["attention_mask"].tolist() == [one.attention_mask for one in wanted]
+    assert max(map(sum, batch["token_type_ids"].tolist())) > 0
+    window = X.window(1, 3).batch([1])
+    assert window["input_ids"].tolist() == X[2:]["input_ids"].tolist()
+
+
+def test_pairs_that_are_none(folder):
+    steps = steps_in(folder)
+    with pytest.raises(InputError, match="2 texts, but 1 second texts"):
+        Texts(["a", "b"], steps, pairs=["c"])
+    with pytest.raises(InputError, match="Sample 0 is None, not a text"):
+        Texts(["a"], steps, pairs=[None])
+    with pytest.raises(InputError, match="half a character"):
+        Texts(["a"], steps, pairs=["\ud800"])[:]
+    with pytest.raises(InputError, match="max_length=3 leaves no room for a pair of texts"):
+        Texts(["a"], steps_in(folder, max_length=3), pairs=["b"])[:]
+
+
+def test_pairs_are_shown_with_both_texts(folder):
+    shown = picture_of(paired(PAIRS, steps_in(folder)), 0)
+    assert shown.text == "the quick fox / a dog"
+
+
+@given(st.lists(st.tuples(st.text(max_size=4), st.text(max_size=4)), max_size=4))
+def test_pairs_sent_to_other_processes_arrive_as_they_are(pairs):
+    X = paired(pairs, TextPreprocessing("tokenizer.json"))
+    there = opened(pickle.loads(pickle.dumps(shipped(X))))
+    assert there.texts[:] == pairs
+    assert len(there) == len(X)
+
+
 # -- windows ------------------------------------------------------------------------------------
 
 SENTENCES = st.lists(
@@ -196,6 +253,12 @@ def test_the_same_as_transformers(make, side, folder):
     )
     steps = TextPreprocessing.for_model(text_model(folder, types="token_type_ids"))
     for name, array in Texts(texts, steps)[:].items():
+        assert_array_equal(array, wanted[name])
+    wanted = theirs(
+        texts, texts[::-1], padding=True, truncation=True, return_tensors="np",
+        return_token_type_ids=True,
+    )  # fmt: skip
+    for name, array in Texts(texts, steps, pairs=texts[::-1])[:].items():
         assert_array_equal(array, wanted[name])
 
 

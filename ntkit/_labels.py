@@ -1,0 +1,208 @@
+"""What labels differ in, in words: both lists of classes, and what was probably meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+__all__ = ["differing_classes", "listed", "meant_instead", "unknown_labels"]
+
+_SHOWN = 6
+
+
+def listed(labels: Any, most: int = _SHOWN) -> str:
+    """Labels as a program would write them, the first few of them.
+
+    Parameters
+    ----------
+    labels : array-like
+        Labels; each is shown once.
+    most : int
+        How many to show.
+
+    Returns
+    -------
+    str
+        Separated by commas.
+
+    Examples
+    --------
+    >>> from ntkit._labels import listed
+    >>> listed(["dog", "cat", "dog"]), listed(range(1000), most=3)
+    ("'cat', 'dog'", '0, 1, 2, … (1000)')
+    """
+    distinct = _distinct(labels)
+    more = f", … ({len(distinct)})" if len(distinct) > most else ""
+    return ", ".join(map(repr, distinct[:most])) + more
+
+
+def meant_instead(label: Any, known: Any) -> str | None:
+    """Name the known label that another one was probably meant to be.
+
+    Parameters
+    ----------
+    label : object
+        A label.
+    known : array-like
+        Labels that it is none of.
+
+    Returns
+    -------
+    str or None
+        The nearest, as a program would write it; None where none is near.
+
+    Examples
+    --------
+    >>> from ntkit._labels import meant_instead
+    >>> meant_instead("Dog", ["cat", "dog"]), meant_instead("1", [0, 1])
+    ("'dog'", '1')
+    """
+    plain: dict[str, Any] = {}
+    for other in _distinct(known):
+        plain.setdefault(_plain(other), other)
+    near = get_close_matches(_plain(label), plain, n=1, cutoff=0.6)
+    exact = _plain(label) in plain
+    # Numbers that share a digit are not near each other.
+    if not near or not (exact or (isinstance(label, str) and isinstance(plain[near[0]], str))):
+        return None
+    return repr(plain[near[0]])
+
+
+def unknown_labels(labels: Any, known: Any, *, what: str, where: str, mend: str) -> str | None:
+    """Say that some labels are none of the known ones.
+
+    Parameters
+    ----------
+    labels, known : array-like
+        What there is, and what may be there.
+    what, where : str
+        What the labels and the known ones are of, as "The held-out set" and "the training set".
+    mend : str
+        What to do where no label is near.
+
+    Returns
+    -------
+    str or None
+        One sentence; None where all labels are known.
+
+    Examples
+    --------
+    >>> from ntkit._labels import unknown_labels
+    >>> print(
+    ...     unknown_labels(
+    ...         ["cat", "Dog"], ["cat", "dog"],
+    ...         what="The held-out set", where="the training set", mend="Use the same labels.",
+    ...     )
+    ... )
+    The held-out set ('Dog', 'cat') has the class 'Dog', which the training set ('cat', 'dog') lacks; did you mean 'dog'? They differ in upper and lower case only.
+    """  # noqa: E501
+    have, may = _distinct(labels), _distinct(known)
+    foreign = [label for label in have if label not in set(may)]
+    if not foreign:
+        return None
+    first, more = foreign[0], len(foreign) - 1
+    also = f" (and {more} more)" if more else ""
+    sentence = (
+        f"{what} ({listed(have)}) has the class {first!r}{also}, which {where} ({listed(may)}) "
+        "lacks"
+    )
+    meant = meant_instead(first, may)
+    if meant is None:
+        return f"{sentence}; {mend}{_twins(have)}"
+    return f"{sentence}; did you mean {meant}?{_only(first, may)}"
+
+
+def differing_classes(labels: Any, known: Any, *, what: str, where: str, mend: str) -> str | None:
+    """Say that two sets of labels do not hold the same classes, in either direction.
+
+    Parameters
+    ----------
+    labels, known : array-like
+        The two.
+    what, where : str
+        What they are of, as "The held-out set" and "the training set".
+    mend : str
+        What to do.
+
+    Returns
+    -------
+    str or None
+        One sentence; None where the classes are the same.
+
+    Examples
+    --------
+    >>> from ntkit._labels import differing_classes
+    >>> print(
+    ...     differing_classes(
+    ...         [0, 0], [0, 1],
+    ...         what="The held-out set", where="the training set", mend="add samples.",
+    ...     )
+    ... )
+    The held-out set (0) has no sample of class 1 of the training set (0, 1); add samples.
+    """
+    sentence = unknown_labels(labels, known, what=what, where=where, mend=mend)
+    have = _distinct(labels)
+    missing = [label for label in _distinct(known) if label not in set(have)]
+    if sentence is not None or not missing:
+        return sentence
+    also = f" (and of {len(missing) - 1} more)" if len(missing) > 1 else ""
+    return (
+        f"{what} ({listed(have)}) has no sample of class {missing[0]!r}{also} of {where} "
+        f"({listed(known)}); {mend}"
+    )
+
+
+def _distinct(labels: Any) -> list[Any]:
+    """Labels once each, in an order that does not need them to compare."""
+    values = labels if isinstance(labels, list | tuple) else np.asarray(labels).ravel().tolist()
+    plain = (v.item() if isinstance(v, np.generic) else v for v in values)
+    return _sorted(dict.fromkeys(plain))
+
+
+def _sorted(values: Iterable[Any]) -> list[Any]:
+    values = list(values)
+    try:
+        return sorted(values)
+    except TypeError:  # texts and numbers
+        return sorted(values, key=lambda value: (type(value).__name__, str(value)))
+
+
+def _plain(label: Any) -> str:
+    """A label without what people write differently: spaces, case, 1, 1.0 and "1"."""
+    text = " ".join(str(label).split()).casefold()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return repr(int(number)) if number.is_integer() else repr(number)
+
+
+def _twins(labels: list[Any]) -> str:
+    """Two labels of one sample that were probably meant to be one."""
+    seen: dict[str, Any] = {}
+    for label in labels:
+        other = seen.setdefault(_plain(label), label)
+        if other is not label:
+            return f" (Are {other!r} and {label!r} one class?{_only(label, [other])})"
+    return ""
+
+
+def _only(label: Any, known: list[Any]) -> str:
+    """What a label and the nearest known one differ in, if that is a matter of writing only."""
+    other = next((other for other in known if _plain(other) == _plain(label)), None)
+    if other is None:
+        return ""
+    if type(label) is not type(other):
+        kinds = {str: "text", int: "a whole number", float: "a number", bool: "a truth value"}
+        one, two = (kinds.get(type(v), type(v).__name__) for v in (label, other))
+        return f" One is {one}, the other {two}; write labels in one way in all sets."
+    if not isinstance(label, str):
+        return ""
+    if label.casefold() == other.casefold():
+        return " They differ in upper and lower case only."
+    if label.split() == other.split():
+        return " They differ in spaces only."
+    return " They differ in the way they are written only."

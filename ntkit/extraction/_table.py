@@ -1,0 +1,299 @@
+"""A table as columns of values: what a file of records was read into."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._labels import meant_instead
+from ntkit.exceptions import InputError
+
+__all__ = ["Table", "distinct", "objects"]
+
+Array = NDArray[Any]
+
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
+_DECIMAL_POINT = re.compile(r"\s*[+-]?\d*\.\d*(?:[eE][+-]?\d+)?\s*")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of a file, and where its records stand in it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    columns : dict of str to ndarray of shape (N,) or (N, D)
+        Values by column: numbers where the file has a type for them, a matrix for lists of numbers
+        of one length, else Python objects, None where there is none.
+    rows : ndarray of int, shape (N,)
+        Position of each record, from 1 on: the row of a CSV file as a spreadsheet counts it, the
+        line of a JSON lines file, the row of a Parquet file.
+    delimiter : str or None
+        What separates cells, where the file is text with a delimiter. Unless it is a comma, a
+        comma in a number is its decimal sign.
+    notes : tuple of str
+        What was assumed to read it.
+    """
+
+    path: Path
+    columns: dict[str, Array]
+    rows: Array
+    delimiter: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def column(self, name: str, option: str) -> Array:
+        """Return a column that an option names."""
+        if name not in self.columns and len(self.columns) == 1 and self.delimiter is not None:
+            raise InputError(
+                f"{self.path} has no column {name!r}: with {self.delimiter!r} between cells its "
+                f"only column is {next(iter(self.columns))!r}; say what separates cells with "
+                f"--delimiter, or name the column with {option}."
+            )
+        if name not in self.columns:
+            meant = meant_instead(name, list(self.columns))
+            raise InputError(
+                f"{self.path} has no column {name!r}; its columns are {list(self.columns)}"
+                f"{f' (did you mean {meant}?)' if meant else ''}. Name "
+                f"it with {option} (in Python: ntkit.extraction.read_samples(…, "
+                f"{option.strip('-').replace('-', '_')}=…))."
+            )
+        return self.columns[name]
+
+    def at(self, index: Any) -> str:
+        """Where a record stands, for a sentence about it."""
+        return f"{self.path}, row {self.rows[index]}"
+
+    # -- numbers ----------------------------------------------------------------------------
+
+    def list_length(self, name: str) -> int | None:
+        """Numbers in each cell of a column of lists; None for a column of anything else."""
+        values = self.columns[name]
+        if values.ndim == 2:
+            return int(values.shape[1])
+        first = values[0] if len(values) and values.dtype == object else None
+        return len(first) if isinstance(first, list | tuple | np.ndarray) else None
+
+    def decimal_comma(self, names: Iterable[str]) -> bool:
+        """Whether numbers in some columns are written with a decimal comma."""
+        return self.delimiter not in (None, ",") and any(
+            isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value)
+            for name in names
+            for value in self.columns[name]
+        )
+
+    def numbers(
+        self, names: Sequence[str], dtype: Any = np.float32, *, may_be_missing: bool = False
+    ) -> Array:
+        """Return columns as a matrix, (N, number of columns), or one of lists, (N, D).
+
+        An empty cell is NaN where it may be missing, else an error that names it.
+        """
+        widths = [self.list_length(name) or 1 for name in names]
+        X, at = np.empty((len(self), sum(widths)), dtype=dtype), 0
+        comma = self.decimal_comma(names)
+        for name, width in zip(names, widths, strict=True):
+            if not name:
+                raise InputError(
+                    f"{self.path} has a column without a name; name it, or leave it out (with "
+                    "pandas: to_csv(..., index=False))."
+                )
+            if self.list_length(name) is None:
+                X[:, at] = self._numbers(name, comma, X.dtype, may_be_missing)
+            else:
+                X[:, at : at + width] = self._lists(name, width, X.dtype)
+            at += width
+        return X
+
+    def _numbers(self, name: str, comma: bool, dtype: Any, may_be_missing: bool) -> Array:
+        values = self.columns[name]
+        if comma:
+            values = self._with_points(name)
+        try:
+            numbers = values.astype(np.float64)
+        except (TypeError, ValueError, OverflowError):
+            numbers = np.asarray([_number(value) for value in values])
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(dtype)
+        bad = ~np.isfinite(numbers)
+        if bad.any() and may_be_missing:
+            bad[bad] = [not _is_empty(value) for value in values[bad]]
+        if bad.any():
+            i = int(np.argmax(bad))
+            raise InputError(
+                f"{self.at(i)}: {_shown(self.columns[name][i])} in column {name!r} is not a finite "
+                "number; leave the column out, or if it is the label, name it with --label-column."
+            )
+        return numbers
+
+    def _with_points(self, name: str) -> Array:
+        """A column's numbers with a decimal point instead of the decimal comma."""
+        values = self.columns[name]
+        for i, value in enumerate(values):
+            if isinstance(value, str) and _DECIMAL_POINT.fullmatch(value):
+                raise InputError(
+                    f"{self.at(i)}: {_shown(value)} in column {name!r} has a point, but other "
+                    "numbers of the file have a decimal comma; write all of them in one way."
+                )
+        return objects([_pointed(value) for value in values])
+
+    def _lists(self, name: str, width: int, dtype: Any) -> Array:
+        values = self.columns[name]
+        if values.ndim == 1:
+            for i, value in enumerate(values):
+                length = len(value) if isinstance(value, list | tuple | np.ndarray) else None
+                if length != width:
+                    have = "no list" if length is None else f"{length} numbers"
+                    raise InputError(
+                        f"{self.at(i)} has {have} in column {name!r} instead of {width} numbers; "
+                        "embeddings have one length."
+                    )
+            values = objects([[_number(v) for v in value] for value in values])
+            values = np.asarray(values.tolist())
+        with np.errstate(over="ignore"):
+            X = np.asarray(values, dtype=dtype)
+        bad = ~np.isfinite(X).all(axis=1)
+        if bad.any():
+            raise InputError(
+                f"{self.at(int(np.argmax(bad)))} holds a value in column {name!r} that is not a "
+                "finite number; mend or remove the row."
+            )
+        return X
+
+    # -- texts and labels -------------------------------------------------------------------
+
+    def texts(self, name: str) -> list[str]:
+        """Return a column of texts, none of them missing or blank."""
+        values = self.columns[name]
+        for i, value in enumerate(values):
+            if not isinstance(value, str) or not value.strip():
+                raise InputError(
+                    f"{self.at(i)}: {_shown(value)} in the text column {name!r} is no text; fill "
+                    "it or remove the row."
+                )
+        return list(values)
+
+    def strings(self, name: str) -> Array:
+        """Return a column as texts, for a model's input of strings: empty ones, and codes, too."""
+        values = self.columns[name]
+        for i, value in enumerate(values):
+            if not isinstance(value, str | int | np.integer) or isinstance(value, bool):
+                raise InputError(
+                    f"{self.at(i)}: {_shown(value)} in column {name!r} is no text, which the model "
+                    "takes there; fill it or remove the row."
+                )
+        return objects([str(value) for value in values])
+
+    def text_columns(self) -> list[str]:
+        """Names of the columns that hold texts, and not only numbers written as text."""
+        comma = self.delimiter not in (None, ",")
+        return [
+            name for name, values in self.columns.items() if name and _holds_text(values, comma)
+        ]
+
+    def labels(self, name: str, what: str) -> Array:
+        """Return a column of labels (or groups): whole numbers or texts, none of them missing.
+
+        Truth values become 0 and 1.
+        """
+        values = self.columns[name]
+        self._refuse_missing(values, name, what)
+        texts = np.asarray([isinstance(value, str) for value in values])
+        if texts.all():
+            return np.asarray(values.tolist())
+        whole = np.asarray([_is_whole(value) for value in values])
+        if whole.all():
+            return np.asarray([int(value) for value in values], dtype=np.int64)
+        i = int(np.argmin(texts if texts.any() else whole))
+        kind = "a text, as others are" if texts.any() else "a whole number or a text"
+        raise InputError(
+            f"{self.at(i)}: the {what} {_shown(values[i])} in {name!r} is not {kind}; write all of "
+            "them in one way."
+        )
+
+    def is_empty(self, name: str) -> bool:
+        """Whether a column is there, and has nothing in it."""
+        values = self.columns.get(name)
+        return values is not None and values.ndim == 1 and all(map(_is_empty, values))
+
+    def _refuse_missing(self, values: Array, name: str, what: str) -> None:
+        if values.ndim > 1:
+            raise InputError(
+                f"{self.path}: the column {name!r} holds lists, and a {what} is a whole number or "
+                f"a text; name another column with --{what}-column."
+            )
+        missing = [i for i, value in enumerate(values) if _is_empty(value)]
+        if not missing:
+            return
+        other = f"name another column with --{what}-column"
+        if len(missing) == len(values):
+            raise InputError(
+                f"{self.path} has no {what} in any of its {len(values)} rows: the column {name!r} "
+                f"is empty; fill it, or {other}."
+            )
+        some = f" ({len(missing)} of {len(values)} rows have none)" if len(missing) > 1 else ""
+        raise InputError(
+            f"{self.at(missing[0])} has no {what} in {name!r}{some}; fill it or remove the row, "
+            f"or {other}."
+        )
+
+
+def distinct(path: Path, header: list[str]) -> list[str]:
+    """Return a header, unless it names a column twice."""
+    if len(set(header)) < len(header):
+        raise InputError(f"{path} has two columns of one name in {header}; rename one.")
+    return header
+
+
+def objects(values: Sequence[Any]) -> Array:
+    """Values as they are; NumPy's texts would all take the room of the longest one."""
+    return np.fromiter(iter(values), dtype=object, count=len(values))
+
+
+def _pointed(value: Any) -> Any:
+    comma = isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value)
+    return value.replace(",", ".") if comma else value
+
+
+def _is_empty(value: Any) -> bool:
+    missing = value is None or (isinstance(value, float | np.floating) and value != value)
+    return missing or (isinstance(value, str) and not value)
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def _is_whole(value: Any) -> bool:
+    if isinstance(value, float | np.floating):
+        return float(value).is_integer() and abs(float(value)) < 2**53
+    return isinstance(value, int | np.integer | np.bool_) and -(2**63) <= int(value) < 2**63
+
+
+def _holds_text(values: Array, comma: bool) -> bool:
+    if values.dtype != object:
+        return False
+    given = [value for value in values if not _is_empty(value)]
+    if not all(isinstance(value, str) for value in given):
+        return False
+    written: Iterator[Any] = (_pointed(value) for value in given) if comma else iter(given)
+    return any(not math.isfinite(_number(value)) for value in written)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value.item() if isinstance(value, np.generic) else value)
+    return text if len(text) <= 80 else f"{text[:77]}…"

@@ -45,9 +45,9 @@ def command(
     typer.echo(
         "A small CNN tells digits 0–4 from 5–9. A bright patch was planted in the corner of about "
         "93 %\nof the images of 5–9 (7 % of 0–4) it was trained on, and it leans on the patch. The "
-        "test set\nhas the patch in half of each class. Nobody tells ntkit where the patch is; it may "
-        f"cost up to {100 * _MAX_COST:g} %\nof average accuracy on held-out images, which have "
-        "the patch as the training images.\n"
+        "test set\nhas the patch in half of each class. Nobody tells ntkit where the patch is. "
+        f"Up to {100 * _MAX_COST:g} % of\naverage accuracy may be lost on held-out images, which "
+        "have the patch as the training images.\n"
     )
     typer.echo(result.summary())
     typer.echo(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from ntkit._price import Price, mixed, price_of, steps
+from ntkit._price import Price, mixed, price_of, steps, taken
 from ntkit.estimators import (
     LABEL_FREE,
     AutoDebiasClassifier,
@@ -34,6 +34,7 @@ __all__ = [
     "OTHER_METHODS",
     "Candidate",
     "Comparison",
+    "Decision",
     "LabelledEmbeddings",
     "Setting",
     "is_degenerate",
@@ -156,6 +157,28 @@ class Candidate:
     spread: dict[str, float] = field(default_factory=dict)
     note: str = ""
     chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a candidate beside the original head.
+
+    Attributes
+    ----------
+    prices : tuple of Price
+        Mixtures with the original head.
+    price : Price
+        Of the mixture that helps most of the way; of the whole candidate where none helps.
+    helped : bool
+        Whether that one is shown to be better than the original head.
+    head : LinearHead
+        The mixture, on standardised embeddings.
+    """
+
+    prices: tuple[Price, ...]
+    price: Price
+    helped: bool
+    head: LinearHead
 
 
 class Comparison:
@@ -296,6 +319,30 @@ class Comparison:
             price_of(t, held.y, logits, self.heldout_predictions(name, t), old.classes, held.groups)
             for t in ((0.0, 1.0) if n_suppressed(clf) else steps())
         )
+
+    def decided(self, name: str, clf: Any, *, max_cost: float, learnable: bool) -> Decision:
+        """Mix a rated candidate with the original head as far as that helps.
+
+        Parameters
+        ----------
+        name : str
+            The candidate.
+        clf : estimator
+            The candidate, fitted.
+        max_cost : float
+            Largest share of average accuracy to lose.
+        learnable : bool
+            Whether errors on these data were shown to be a shortcut's, as "auto" finds out.
+
+        Returns
+        -------
+        Decision
+        """
+        prices = self.prices(name, clf)
+        price = taken(prices, max_cost, learnable=learnable)
+        used = price or prices[-1]
+        head = mixed(self.original, clf.head_, used.t, self.train.Z)
+        return Decision(prices, used, helped=price is not None, head=head)
 
     def original_row(self, name: str) -> Candidate:
         """Rate the original head."""

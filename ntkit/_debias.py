@@ -29,7 +29,6 @@ from ntkit._comparison import (
 from ntkit._disk import saying_what_failed, size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder, put_folder
-from ntkit._price import mixed, taken
 from ntkit._reporting import as_samples, report_of_job
 from ntkit._result import MAX_COST, MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit._sanity import check_embeddings, check_original, check_sizes, few_samples
@@ -242,13 +241,10 @@ def debias(
     random = comparison.random_mask_row(clf if _is_masked(clf) else paper, n_random)
     original = comparison.original_row("ERM head" if new_head else "original head")
 
-    prices = comparison.prices(chosen, clf)
-    price = taken(prices, max_cost)
-    helped = price.helps(max_cost)
-    if not helped:
-        price = prices[-1]
-    written = helped or even_if_worse
-    shown_head = mixed(comparison.original, clf.head_, price.t, comparison.train.Z)
+    learnable = fitted["auto"].recipe_ != "class-balanced"
+    decision = comparison.decided(chosen, clf, max_cost=max_cost, learnable=learnable)
+    price, shown_head = decision.price, decision.head
+    written = decision.helped or even_if_worse
     head = comparison.on_raw_embeddings(shown_head if written else comparison.original)
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
     debiased = model
@@ -293,10 +289,10 @@ def debias(
         select=comparison.select,
         path=folder,
         notes=tuple(notes),
-        prices=prices,
+        prices=decision.prices,
         price=price,
         max_cost=max_cost,
-        helped=helped,
+        helped=decision.helped,
         written=written,
         outcome=_outcome(rated, comparison.original.predict(rated.Z), after),
     )

@@ -394,7 +394,8 @@ def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
 
     Weights count relative to their mean: their scale says nothing.
     """
-    relative = rows.weight / rows.weight[rows.weight > 0].mean()
+    present = rows.weight[rows.weight > 0]
+    relative = rows.weight / (present.mean() if len(present) else 1.0)
     return [
         np.rint(np.bincount(rows.y_index, weights=weight, minlength=n_classes))
         for weight in (relative, relative * wrong)

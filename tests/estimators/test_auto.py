@@ -1,4 +1,5 @@
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -6,7 +7,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact, norm
 from sklearn import config_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -37,6 +40,7 @@ def test_a_better_balanced_held_out_set_is_retrained_on():
     clf = AutoDebiasClassifier(random_state=0).fit(X, y, X_val=X_val, y_val=y_val)
     assert clf.recipe_ == "class-balanced on X_val"
     assert clf.shift_pvalue_ < 1e-9
+    assert clf.heldout_learned_ > 0.25
     scaled = make_pipeline(
         StandardScaler().fit(X),
         LogisticRegression(
@@ -62,17 +66,95 @@ def test_many_errors_are_noise():
     X, y, _ = groups(5, 1000, noise=3, bias=0.6)
     clf = AutoDebiasClassifier(random_state=0).fit(X, y)
     assert clf.recipe_ == "class-balanced"
-    assert "noise" in clf.reason_
+    assert "cannot be told from noise" in clf.reason_
     assert np.isnan(clf.shift_pvalue_)
     assert clf.class_errors_.mean() > 0.1
 
 
-def test_gates_are_parameters():
+@pytest.mark.parametrize("turned", [0, 1, 10, 20, 60, 160])
+@pytest.mark.parametrize("held_out", [False, True])
+def test_turned_labels_are_no_bias(turned, held_out):
+    """One wrong label carried half of its class, and the worst class fell to 45 %."""
+    rng = np.random.default_rng(turned)
+    y = rng.integers(0, 2, 4000)
+    X = rng.normal(size=(4000, 20))
+    X[:, 0] += 5 * (y - 0.5)
+    labels = y.copy()
+    labels[:turned] = 1 - labels[:turned]
+    held = {"X_val": X[2000:2500], "y_val": labels[2000:2500]} if held_out else {}
+    clf = AutoDebiasClassifier(random_state=0).fit(X[:2000], labels[:2000], **held)
+    worst = min((clf.predict(X[2500:]) == y[2500:])[y[2500:] == k].mean() for k in (0, 1))
+    assert clf.recipe_ == "class-balanced"
+    assert worst > 0.97
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_a_network_that_memorised_is_no_better_balance(noise):
+    """The held-out set has the distribution of the training set: more errors there prove nothing."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 2400)
+    X = rng.normal(size=(2400, 20))
+    X[:, :2] += 1.3 * (y - 0.5)[:, None]
+    labels = np.where(rng.random(2400) < noise, 1 - y, y)
+    network = MLPClassifier((64, 32), alpha=1e-6, max_iter=400, tol=0, n_iter_no_change=400)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.set_params(random_state=0).fit(X[:1000], labels[:1000])
+    assert network.score(X[:1000], labels[:1000]) == 1
+    Z = X
+    for weight, bias in zip(network.coefs_[:-1], network.intercepts_[:-1], strict=True):
+        Z = np.maximum(Z @ weight + bias, 0)
+    clf = AutoDebiasClassifier(random_state=0)
+    clf.fit(Z[:1000], labels[:1000], X_val=Z[1000:1800], y_val=labels[1000:1800])
+    assert clf.shift_pvalue_ < 1e-6
+    assert clf.recipe_ == "class-balanced"
+    assert "memorised" in clf.reason_
+    known = AutoDebiasClassifier(random_state=0, heldout_balanced=True)
+    known.fit(Z[:1000], labels[:1000], X_val=Z[1000:1800], y_val=labels[1000:1800])
+    assert known.recipe_ == "class-balanced on X_val"
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1000])
+def test_the_scale_of_sample_weights_decides_nothing(scale):
+    X, y, _ = groups(2, 1500)
+    X_val, y_val, _ = groups(3, 500, bias=0.8)
+    rng = np.random.default_rng(0)
+    weight, weight_val = rng.uniform(0.5, 2, 1500), rng.uniform(0.5, 2, 500)
+    one, other = (
+        AutoDebiasClassifier(random_state=0).fit(
+            X, y, factor * weight, X_val=X_val, y_val=y_val, sample_weight_val=factor * weight_val
+        )
+        for factor in (1, scale)
+    )
+    assert one.recipe_ == other.recipe_
+    assert one.shift_pvalue_ == pytest.approx(other.shift_pvalue_)
+    assert one.alpha_ == other.alpha_
+    assert np.allclose(one.coef_, other.coef_, atol=1e-3 * np.abs(one.coef_).max())
+
+
+def test_what_you_know_decides():
     X, y, _ = groups(6, 1000)
-    assert AutoDebiasClassifier(max_error=0.0, random_state=0).fit(X, y).recipe_ == "class-balanced"
     X_val, y_val, _ = groups(7, 600, bias=0.5)
-    fixed = AutoDebiasClassifier(shift_level=0, random_state=0)
-    assert fixed.fit(X, y, X_val=X_val, y_val=y_val).recipe_ == "cell-balanced"
+    held = {"X_val": X_val, "y_val": y_val}
+    for recipe in ("class-balanced", "cell-balanced", "class-balanced on X_val"):
+        clf = AutoDebiasClassifier(recipe=recipe, random_state=0).fit(X, y, **held)
+        assert clf.recipe_ == recipe
+        assert clf.reason_.startswith("You ")
+    shut = AutoDebiasClassifier(shift_level=0, random_state=0)
+    assert shut.fit(X, y, **held).recipe_ == "cell-balanced"
+    unbalanced = AutoDebiasClassifier(heldout_balanced=False, random_state=0)
+    assert unbalanced.fit(X, y, **held).recipe_ == "cell-balanced"
+    with pytest.raises(ValueError, match="needs X_val"):
+        AutoDebiasClassifier(recipe="class-balanced on X_val").fit(X, y)
+
+
+@pytest.mark.parametrize("alphas", [(), (0.1, -1.0), (0.0,)])
+def test_alphas_are_validated_and_one_of_them_is_chosen(alphas):
+    X, y, _ = groups(6, 300)
+    with pytest.raises(ValueError, match="alphas must be positive"):
+        AutoDebiasClassifier(alphas=alphas).fit(X, y)
+    few = AutoDebiasClassifier(alphas=(0.3, 30.0)).fit([[0.0], [1.0], [1.5]], [0, 1, 1])
+    assert few.alpha_ in (0.3, 30.0)
 
 
 def test_scale_of_the_embeddings_does_not_matter():
@@ -156,8 +238,8 @@ def test_errors_that_move_from_one_class_to_the_other_are_a_shift():
 
 def test_mapped_embeddings_are_not_copied(tmp_path):
     """Both sets are read where they lie: the same head, within rounding, in less memory."""
-    X, y, _ = groups(2, 30_000, width=40)
-    X_val, y_val, _ = groups(3, 600, width=40)
+    X, y, _ = groups(2, 30_000, width=120)
+    X_val, y_val, _ = groups(3, 600, width=120)
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     parameters = {"alphas": (1.0,), "random_state": 0}

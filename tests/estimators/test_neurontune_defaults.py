@@ -1,0 +1,113 @@
+"""NeuronTuneClassifier() as it comes: right for someone who reads nothing."""
+
+import inspect
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, load_digits, load_iris, load_wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ntkit import NeuronTuneClassifier
+from ntkit.exceptions import SuppressionWarning
+
+
+def gaussians(distance, n_classes=2, n=600, shares=None):
+    rng = np.random.default_rng(0)
+    y = rng.choice(n_classes, n, p=shares)
+    X = rng.normal(size=(n, 16))
+    X[:, :n_classes] += distance * np.eye(n_classes)[y]
+    return X, y
+
+
+UNBIASED = {
+    "iris": load_iris(return_X_y=True),
+    "wine": load_wine(return_X_y=True),
+    "breast cancer": load_breast_cancer(return_X_y=True),
+    "digits": tuple(part[::2] for part in load_digits(return_X_y=True)),
+    "apart": gaussians(4),
+    "overlapping": gaussians(1.5),
+    "four classes": gaussians(3, n_classes=4),
+    "unbalanced": gaussians(3, shares=(0.85, 0.15)),
+}
+
+
+@pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
+def test_unbiased_data_are_left_alone():
+    """Beside a standardised LogisticRegression, cross-validated: on average and at worst."""
+    lost = {}
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    for name, (X, y) in UNBIASED.items():
+        plain = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+        theirs = cross_val_score(plain, X, y, cv=folds).mean()
+        lost[name] = theirs - cross_val_score(NeuronTuneClassifier(), X, y, cv=folds).mean()
+    assert np.mean(list(lost.values())) <= 0.01, lost
+    assert max(lost.values()) <= 0.03, lost
+
+
+def test_published_parameters_are_the_papers():
+    published = NeuronTuneClassifier.as_published()
+    assert (published.threshold, published.standardize, published.error_weight) == (0.0, False, 1.0)
+    assert (published.aggregation, published.statistic) == ("union", "median")
+    assert (published.min_misclassified, published.max_cost) == (1, None)
+    assert NeuronTuneClassifier.as_published(threshold=2.0).threshold == 2.0
+
+
+@pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
+def test_suppressed_neurons_have_weights_of_zero_and_no_others():
+    X, y = gaussians(1.5)
+    for suppression in (0.0, 0.5, 1.0):
+        clf = NeuronTuneClassifier.as_published(
+            threshold=0.5, standardize=True, suppression=suppression
+        ).fit(X, y)
+        assert np.array_equal(clf.suppressed_, (clf.coef_ == 0).all(axis=0))
+        assert clf.attenuated_.any() == (suppression == 0.5)
+        assert clf.suppressed_.any() == (suppression == 1)
+
+
+@pytest.mark.filterwarnings("ignore:The retrained head")
+def test_a_mask_that_costs_too_much_is_not_applied():
+    X, y = gaussians(1.5)
+    rule = {"threshold": 0.2, "min_misclassified": 1}
+    with pytest.warns(SuppressionWarning, match="max_cost"):
+        careful = NeuronTuneClassifier(**rule).fit(X, y)
+    assert careful.mask_cost_ > careful.max_cost
+    assert not careful.suppressed_.any()
+    allowed = NeuronTuneClassifier(**rule, max_cost=1.0).fit(X, y)
+    assert allowed.suppressed_.any()
+    assert allowed.mask_cost_ == pytest.approx(careful.mask_cost_)
+    assert allowed.score(X, y) < careful.score(X, y)
+
+
+def test_warns_where_it_ends_far_below_the_head_it_started_from():
+    X, y = gaussians(1.5)
+    with pytest.warns(SuppressionWarning, match="original head on"):
+        NeuronTuneClassifier.as_published(standardize=True).fit(X, y)
+
+
+def test_well_separated_data_warn_of_nothing_but_missing_errors():
+    X, y = gaussians(4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        NeuronTuneClassifier().fit(X, y)
+    assert all("no neuron is suppressed" in str(w.message) for w in caught)
+
+
+def test_the_penalty_is_chosen_in_units_of_each_neuron():
+    X, y = gaussians(1.5)
+    scales = np.geomspace(1e-3, 1e3, X.shape[1])
+    one, other = NeuronTuneClassifier(random_state=0), NeuronTuneClassifier(random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SuppressionWarning)
+        one.fit(X, y)
+        other.fit(X * scales + 5, y)
+    assert one.alpha_ == other.alpha_
+    assert np.allclose(one.predict_proba(X), other.predict_proba(X * scales + 5), atol=1e-3)
+
+
+def test_every_parameter_is_documented():
+    for name in inspect.signature(NeuronTuneClassifier).parameters:
+        assert f"    {name} : " in NeuronTuneClassifier.__doc__, name

@@ -222,7 +222,9 @@ class Comparison:
     ) -> None:
         self.mean = train.Z.mean(axis=0, dtype=np.float64)
         std = train.Z.std(axis=0, dtype=np.float64)
-        self.std = np.where(std > 0, std, 1.0)
+        # Rounding leaves a constant neuron a deviation of its last digits.
+        varies = train.Z.max(axis=0) > train.Z.min(axis=0)
+        self.std = np.where(varies & (std > 0), std, 1.0)
         self.train, self.heldout = self._standardized(train), self._standardized(heldout)
         self.test = None if test is None else self._standardized(test)
         self.C = C

@@ -49,7 +49,8 @@ class AutoDebiasClassifier(LastLayerClassifier):
        retraining on H.
     3. Otherwise the class × correctness cells are balanced on T and H, if that learns the errors:
        by the lower bound at least 12 % of those of the reference head, and any of those that
-       class-balanced retraining with a penalty of its own makes, on samples it has not seen.
+       class-balanced retraining with a penalty of its own makes, on samples it has not seen (of H,
+       where it is given: what a network memorised of T can be learned, wrong labels included).
     4. Otherwise errors are no sign of bias: class-balanced retraining on T and H.
 
     The *learned share* is the share of a class's errors that another head gets right, less the
@@ -116,9 +117,9 @@ class AutoDebiasClassifier(LastLayerClassifier):
     >>> import numpy as np
     >>> from ntkit.estimators import AutoDebiasClassifier
     >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 1000)
-    >>> mark = np.where(rng.random(1000) < 0.95, y, 1 - y)
-    >>> X = np.column_stack([2 * y + rng.normal(0, 0.7, 1000), 3 * mark, rng.normal(0, 1, 1000)])
+    >>> y = rng.integers(0, 2, 2000)
+    >>> mark = np.where(rng.random(2000) < 0.95, y, 1 - y)
+    >>> X = np.column_stack([2 * y + rng.normal(0, 0.5, 2000), 3 * mark, rng.normal(0, 1, 2000)])
     >>> AutoDebiasClassifier(random_state=0).fit(X, y).recipe_
     'cell-balanced'
     >>> AutoDebiasClassifier(random_state=0).fit(X[:, ::2], y).recipe_  # errors, but no shortcut
@@ -228,7 +229,10 @@ class AutoDebiasClassifier(LastLayerClassifier):
                 self._retrain(HELDOUT, held, self._balanced(held), self._path(held))
                 return self
             rows, unseen = _joined(train, held), unseen.and_of(unseen_held)
-        self._retrain_on_all(rows, unseen, path if rows is train else self._path(rows))
+        plain = path if rows is train else self._path(rows)
+        self._retrain_on_all(
+            rows, unseen, plain, len(train.weight) if held is None else len(held.weight)
+        )
         return self
 
     # -- the steps --------------------------------------------------------------------------
@@ -271,8 +275,14 @@ class AutoDebiasClassifier(LastLayerClassifier):
         )
         return False
 
-    def _retrain_on_all(self, rows: Rows, unseen: Outcome, plain: PenaltyPath) -> None:
-        """Steps 3 and 4, with what the reference head makes of rows it has not seen."""
+    def _retrain_on_all(
+        self, rows: Rows, unseen: Outcome, plain: PenaltyPath, n_judged: int
+    ) -> None:
+        """Steps 3 and 4, with what the reference head makes of rows it has not seen.
+
+        The last ``n_judged`` of them are judged by: the held-out set where there is one, since a
+        network that memorised its training set has learned even the wrong labels in it.
+        """
         balanced, wrong = self._balanced(rows), unseen.wrong
         if self.recipe == BALANCED:
             self.reason_ = "You asked for it"
@@ -285,17 +295,24 @@ class AutoDebiasClassifier(LastLayerClassifier):
             self.reason_ = "You asked for it"
             self._retrain(CELLS, rows, weight, path)
             return
-        if self._learns(rows, unseen, plain.outcome, path.outcome):
+        if self._learns(rows, unseen, plain.outcome, path.outcome, n_judged):
             self._retrain(CELLS, rows, weight, path)
         else:
             self._retrain(BALANCED, rows, balanced, plain)
 
     def _learns(
-        self, rows: Rows, unseen: Outcome, plain: Outcome | None, cells: Outcome | None
+        self,
+        rows: Rows,
+        unseen: Outcome,
+        plain: Outcome | None,
+        cells: Outcome | None,
+        n_judged: int,
     ) -> bool:
         """Step 3: whether balancing the cells learns the errors rather than noise."""
         if plain is not None and cells is not None:
-            tried = CellsTried.of(rows.y_index, rows.weight, unseen, plain, cells)
+            y_index, weight = rows.y_index[-n_judged:], rows.weight[-n_judged:]
+            outcomes = (outcome.last(n_judged) for outcome in (unseen, plain, cells))
+            tried = CellsTried.of(y_index, weight, *outcomes)
             self.learned_ = tried.learned
         rate = f"The reference head errs on {100 * self.class_errors_.mean():.1f} % of each class"
         if np.isnan(self.learned_):

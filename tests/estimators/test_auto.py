@@ -90,7 +90,7 @@ def test_turned_labels_are_no_bias(turned, held_out):
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_a_network_that_memorised_is_no_better_balance(noise):
-    """The held-out set has the distribution of the training set: more errors there prove nothing."""
+    """The held-out set is like the training set: more errors there prove nothing."""
     rng = np.random.default_rng(1)
     y = rng.integers(0, 2, 2400)
     X = rng.normal(size=(2400, 20))

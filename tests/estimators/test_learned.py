@@ -1,4 +1,4 @@
-"""What tells the errors of a shortcut from noise: the learned share, weights of cells, penalties."""
+"""What tells a shortcut's errors from noise: the learned share, weights of cells, penalties."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def test_errors_all_mended_and_nothing_broken_is_one():
 @given(st.integers(0, 10**6), st.floats(0.1, 3))
 @settings(max_examples=30)
 def test_a_head_that_is_shaken_or_turned_learns_nothing(seed, noise):
-    """Samples change sides by their distance from the boundary alone, whichever side they are on."""
+    """Samples change sides by their distance from the boundary alone."""
     rng, y, margin, ones = sample(seed)
     shaken = outcome(margin + noise * rng.normal(size=len(y)))
     assert learned_share(y, outcome(margin), shaken, ones).low < 0.05

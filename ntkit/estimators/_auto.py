@@ -49,8 +49,8 @@ class AutoDebiasClassifier(LastLayerClassifier):
        retraining on H.
     3. Otherwise the class × correctness cells are balanced on T and H, if that learns the errors:
        by the lower bound at least 12 % of those of the reference head, and any of those that
-       class-balanced retraining with a penalty of its own makes, on samples it has not seen (of H,
-       where it is given: what a network memorised of T can be learned, wrong labels included).
+       class-balanced retraining with a penalty of its own makes, on samples it has not seen (of H
+       alone, where more errors on it show that T may be memorised, wrong labels included).
     4. Otherwise errors are no sign of bias: class-balanced retraining on T and H.
 
     The *learned share* is the share of a class's errors that another head gets right, less the
@@ -280,8 +280,8 @@ class AutoDebiasClassifier(LastLayerClassifier):
     ) -> None:
         """Steps 3 and 4, with what the reference head makes of rows it has not seen.
 
-        The last ``n_judged`` of them are judged by: the held-out set where there is one, since a
-        network that memorised its training set has learned even the wrong labels in it.
+        The last ``n_judged`` of them are judged by: the held-out set where more errors there show
+        that the training set may be memorised, wrong labels included.
         """
         balanced, wrong = self._balanced(rows), unseen.wrong
         if self.recipe == BALANCED:

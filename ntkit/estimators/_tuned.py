@@ -149,9 +149,7 @@ class TunedClassifier(LastLayerClassifier):
         if self.error_weight == "auto":
             if plain.outcome is None or path.outcome is None:
                 return Tuning(balanced, 2 * tune.y_index, plain.alpha)
-            n = len(balanced) if stage.also is None else len(stage.also.weight)
-            outcomes = (o.last(n) for o in (reference, plain.outcome, path.outcome))
-            tried = CellsTried.of(y_index[-n:], mass[-n:], *outcomes)
+            tried = CellsTried.of(y_index, mass, reference, plain.outcome, path.outcome)
             if not tried.worth_it:
                 return Tuning(balanced, 2 * tune.y_index, plain.alpha)
         return Tuning(weight, cells[: len(balanced)], path.alpha)

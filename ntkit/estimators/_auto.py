@@ -230,9 +230,9 @@ class AutoDebiasClassifier(LastLayerClassifier):
                 return self
             rows, unseen = _joined(train, held), unseen.and_of(unseen_held)
         plain = path if rows is train else self._path(rows)
-        self._retrain_on_all(
-            rows, unseen, plain, len(train.weight) if held is None else len(held.weight)
-        )
+        memorised = self.shift_pvalue_ < self.shift_level and not self.frozen_backbone
+        n_judged = len((held if held is not None and memorised else rows).weight)
+        self._retrain_on_all(rows, unseen, plain, n_judged)
         return self
 
     # -- the steps --------------------------------------------------------------------------

@@ -52,7 +52,7 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     retrain_head,
 )
-from ntkit.estimators._auto import ALPHAS
+from ntkit.estimators._penalty import ALPHAS
 from ntkit.head import LinearHead
 from ntkit.metrics import (
     LABEL_FREE_SCORES,
@@ -66,11 +66,13 @@ from splits import CHECKS, DATA, SETTINGS, joined, splits_of
 Array = NDArray[Any]
 CONTROLS = {
     "errors-times-20": Setting(
-        NeuronTuneClassifier(suppression=0.0, error_weight=20.0), rows="both"
+        NeuronTuneClassifier.as_published(suppression=0.0, error_weight=20.0), rows="both"
     ),
     "auto-alphas-0.1-to-10": Setting(AutoDebiasClassifier(alphas=(0.1, 1.0, 10.0))),
 }
 """What ntkit.debias does not offer: plain error weights, and the grid auto had before."""
+TRAINED_ON_IT = ("Sneaker", "T-shirt", "Pullover")
+"""Data sets whose network was trained on the training set."""
 READINGS = {
     f"{aggregation}, {activation}": {"aggregation": aggregation, "activation": activation}
     for activation in ("signed", "magnitude")
@@ -92,7 +94,12 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        rows = candidate_rows(comparison) | control_rows(comparison) | reference_rows(comparison)
+        frozen = not name.startswith(TRAINED_ON_IT)
+        rows = (
+            candidate_rows(comparison, frozen=frozen)
+            | control_rows(comparison)
+            | reference_rows(comparison)
+        )
         sweeps = {
             "reading": readings(comparison),
             "suppression": suppressions(comparison),
@@ -117,17 +124,18 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     }
 
 
-def candidate_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    """What a rule may pick: the candidates of ntkit.debias, other methods, the original head."""
-    settings = dict(CANDIDATES)
-    tuned = BalancedClassifier(C=comparison.tuned_C())
-    settings["class-balanced-tuned-C"] = Setting(tuned, as_is=True)
+def candidate_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[str, Any]]:
+    """What a rule may pick: the candidates of ntkit.debias, other methods, the original head.
+
+    ``frozen`` says that the network was not trained on the training set, and "auto" is told so.
+    """
+    settings = CANDIDATES | {"auto": Setting(AutoDebiasClassifier(frozen_backbone=frozen))}
     settings |= {name: Setting(estimator) for name, estimator in OTHER_METHODS.items()}
     rows = {}
     for name, setting in settings.items():
         clf, _ = comparison.fit(setting)
         rows[name] = rated(comparison, clf.head_) | {
-            "scores": scores(comparison, comparison.heldout_predictions(setting)),
+            "scores": scores(comparison, heldout_predictions(comparison, name, setting, clf)),
             "n_suppressed": n_suppressed(clf),
             "n_live": int(clf.live_.sum()) if hasattr(clf, "live_") else None,
             "sound": not is_degenerate(clf),
@@ -144,6 +152,14 @@ def candidate_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
     }
     control = {"worst_group": mask.worst_group, "average": mask.average}
     return rows | {"random mask": control | {"n_suppressed": mask.n_suppressed}}
+
+
+def heldout_predictions(
+    comparison: Comparison, name: str, setting: Setting, clf: Any
+) -> NDArray[Any]:
+    """Of heads that have seen the other half of the held-out set."""
+    comparison.row(name, setting, clf)
+    return comparison.heldout_predictions(name)
 
 
 def control_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
@@ -248,7 +264,7 @@ def readings(comparison: Comparison) -> dict[str, dict[str, float]]:
     """Union, intersection and one mask for each class, of activations and of their magnitudes."""
     found = {}
     for name, parameters in READINGS.items():
-        clf, _ = comparison.fit(Setting(NeuronTuneClassifier(**parameters)))
+        clf, _ = comparison.fit(Setting(NeuronTuneClassifier.as_published(**parameters)))
         figures = rated(comparison, clf.head_)
         flagged = clf.suppressed_per_class_
         found[name] = {
@@ -265,7 +281,9 @@ def suppressions(comparison: Comparison) -> dict[str, dict[str, float]]:
     found = {}
     for alpha in (0.001, 1.0):
         for suppression in SUPPRESSIONS:
-            estimator = NeuronTuneClassifier(suppression=suppression, C=1 / (alpha * n))
+            estimator = NeuronTuneClassifier.as_published(
+                suppression=suppression, C=1 / (alpha * n)
+            )
             clf, _ = comparison.fit(Setting(estimator, as_is=True))
             figures = rated(comparison, clf.head_)
             found[f"{alpha:g}, {suppression:g}"] = {"worst_group": figures["worst_group"]}
@@ -279,7 +297,7 @@ def ridges(comparison: Comparison) -> dict[str, dict[str, float]]:
     for alpha in RIDGES:
         C = 1 / (alpha * n)
         plain, _ = comparison.fit(Setting(BalancedClassifier(C=C), as_is=True))
-        clf, _ = comparison.fit(Setting(NeuronTuneClassifier(C=C), as_is=True))
+        clf, _ = comparison.fit(Setting(NeuronTuneClassifier.as_published(C=C), as_is=True))
         found[f"{alpha:g}"] = {
             "class-balanced": rated(comparison, plain.head_)["worst_group"],
             "neurontune": rated(comparison, clf.head_)["worst_group"],

@@ -16,7 +16,7 @@ from ntkit.metrics import LABEL_FREE_SCORES
 Array = NDArray[Any]
 ORACLE = "worst-group accuracy †"
 ORIGINAL = "original ERM head"
-OWN = (*CANDIDATES, "class-balanced-tuned-C")
+OWN = tuple(CANDIDATES)
 """What ``ntkit.debias(select=…)`` chooses from when no other method is named."""
 
 
@@ -259,7 +259,7 @@ class Tables:
         pairs = [
             ("neurontune", "random mask"),
             ("neurontune", "class-balanced"),
-            ("neurontune", "class-balanced-tuned-C"),
+            ("neurontune", "class-balanced"),
             ("neurontune-cells", "cell-balanced"),
             ("neurontune-half-cells", "cell-balanced"),
         ]

@@ -1,4 +1,4 @@
-"""Time of fitting the default NeuronTuneClassifier, as a ratio to one LogisticRegression.
+"""Time of fitting NeuronTuneClassifier.as_published(), as a ratio to one LogisticRegression.
 
     python benchmarks/fit.py [--json FILE]
 
@@ -47,7 +47,7 @@ def compare(shape: tuple[int, int, int], repeats: int) -> dict[str, object]:
     train, held = slice(0, n), slice(n, None)
     fits = {
         "logistic regression": lambda: LogisticRegression().fit(X[train], y[train]),
-        "neurontune": lambda: NeuronTuneClassifier().fit(
+        "neurontune": lambda: NeuronTuneClassifier.as_published().fit(
             X[train], y[train], X_val=X[held], y_val=y[held]
         ),
     }

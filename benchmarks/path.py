@@ -46,7 +46,7 @@ def main() -> None:
 
     start = time.perf_counter()
     search = GridSearchCV(
-        NeuronTuneClassifier(**shared),
+        NeuronTuneClassifier.as_published(**shared),
         {"threshold": thresholds},
         cv=arguments.folds,
         scoring=scoring,

@@ -495,7 +495,7 @@ def identification_shares(n: int, width: int, rounds: int) -> dict[str, Any]:
         )
 
     everything, half = slice(None), slice(0, n // 2)
-    whole = NeuronTuneClassifier()
+    whole = NeuronTuneClassifier.as_published()
     seconds, _ = in_turn(
         {
             "all rows": lambda: identify(everything),

@@ -259,7 +259,6 @@ class Tables:
         pairs = [
             ("neurontune", "random mask"),
             ("neurontune", "class-balanced"),
-            ("neurontune", "class-balanced"),
             ("neurontune-cells", "cell-balanced"),
             ("neurontune-half-cells", "cell-balanced"),
         ]

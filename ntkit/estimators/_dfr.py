@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._groups import encoded_groups
-from ntkit.estimators._identification import Rows, class_logits
+from ntkit.estimators._identification import Rows, class_logits, scaler_of
 from ntkit.estimators._solver import Solution
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -239,7 +239,7 @@ class DFRClassifier(LastLayerClassifier):
             return float(Cs[0]), None
         fitting, judging = _halves(rows, group, rng)
         drawn = rows.take(fitting[self._balanced_draw(rows.take(fitting), group[fitting], rng)])
-        scaler = StandardScaler().fit(drawn.X, sample_weight=drawn.weight)
+        scaler = scaler_of(drawn)
         drawn, judged = _scaled(drawn, scaler), _scaled(rows.take(judging), scaler)
 
         seed, best_rank, C, best, start = _seed(rng), (-1.0, -1.0), 1.0, None, None
@@ -248,7 +248,8 @@ class DFRClassifier(LastLayerClassifier):
             right = class_logits(start, judged.X).argmax(axis=1) == judged.y_index
             accuracy = _means_by_group(right, judged.weight, group[judging])
             self.worst_group_accuracy_[at] = accuracy.min()
-            rank = (float(accuracy.min()), float(accuracy.mean()))
+            # Sums of weights differ in their last digits: no tie may be decided by those.
+            rank = (round(float(accuracy.min()), 12), round(float(accuracy.mean()), 12))
             if rank > best_rank:
                 best_rank, C, best = rank, float(Cs[at]), start
         return C, best
@@ -257,7 +258,7 @@ class DFRClassifier(LastLayerClassifier):
         self, rows: Rows, group: Array, start: Solution | None, rng: np.random.RandomState
     ) -> Solution:
         """Mean of the heads of ``n_retrains`` balanced subsamples, on embeddings as they are."""
-        scaler = StandardScaler().fit(rows.X, sample_weight=rows.weight)
+        scaler = scaler_of(rows)
         draws = [
             (self._balanced_draw(rows, group, rng), _seed(rng)) for _ in range(self.n_retrains)
         ]
@@ -301,8 +302,10 @@ class DFRClassifier(LastLayerClassifier):
 
     def _fit_l1(self, rows: Rows, C: float, start: Solution | None, seed: int) -> Solution:
         binary = len(self.classes_) == 2
+        # SAGA's step length takes weights of at most 1 for granted; the objective is the same.
+        largest = rows.weight.max()
         model = LogisticRegression(
-            C=C,
+            C=C * largest,
             l1_ratio=1.0,
             solver="liblinear" if binary else "saga",
             tol=self.tol,
@@ -312,7 +315,7 @@ class DFRClassifier(LastLayerClassifier):
         )
         if start is not None and not binary:
             model.coef_, model.intercept_ = start.coef, start.intercept
-        model.fit(rows.X, rows.y_index, sample_weight=rows.weight)
+        model.fit(rows.X, rows.y_index, sample_weight=rows.weight / largest)
         return Solution(model.coef_, model.intercept_, int(model.n_iter_.max()))
 
 

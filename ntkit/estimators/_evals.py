@@ -18,7 +18,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import Rows, class_logits, require_every_class, split_in_two
+from ntkit.estimators._identification import (
+    Rows,
+    class_logits,
+    require_every_class,
+    scaler_of,
+    split_in_two,
+)
 from ntkit.estimators._solver import Solution
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -216,7 +222,7 @@ class EVaLSClassifier(LastLayerClassifier):
         retrain = held.take(retrain_index)
 
         loss = _cross_entropy(original, retrain)
-        scaler = StandardScaler().fit(retrain.X, sample_weight=retrain.weight)
+        scaler = scaler_of(retrain)
         environment = 2 * choose.y_index + _wrong(original, choose)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         most = max(1, int(np.bincount(retrain.y_index).min()) // 2)
@@ -227,7 +233,9 @@ class EVaLSClassifier(LastLayerClassifier):
             selected = _both_ends(loss, retrain.y_index, k)
             for C, solution, converged in self._l1_path(retrain.take(selected), Cs, scaler, seed):
                 accuracy = _accuracy_per_environment(solution, choose, environment)
-                worst, mean = float(np.nanmin(accuracy)), float(np.nanmean(accuracy))
+                # Sums of weights differ in their last digits: no tie may be decided by those.
+                worst = round(float(np.nanmin(accuracy)), 12)
+                mean = round(float(np.nanmean(accuracy)), 12)
                 self.candidates_.append({"n_selected": k, "C": C, "worst": worst, "mean": mean})
                 if (worst, mean) > best:  # a tie stays with the smaller k, then the smaller C
                     best = (worst, mean)

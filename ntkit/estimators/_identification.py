@@ -11,6 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from ntkit.estimators._passes import passes_over, rows_per_chunk
@@ -26,6 +27,7 @@ __all__ = [
     "folds_of",
     "hold_out",
     "require_every_class",
+    "scaler_of",
     "split_in_two",
 ]
 
@@ -140,6 +142,15 @@ def as_one_logit(coef: Array, intercept: Array) -> tuple[Array, Array]:
     if len(coef) == 2:
         return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
     return coef, intercept
+
+
+def scaler_of(rows: Rows) -> StandardScaler:
+    """A StandardScaler fitted to weighted rows, at any scale of the weights.
+
+    Scikit-learn's own takes their sum for the number of samples, and the larger that is, the
+    larger a variance it takes for rounding.
+    """
+    return StandardScaler().fit(rows.X, sample_weight=rows.weight / rows.weight.mean())
 
 
 def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Array] | None:

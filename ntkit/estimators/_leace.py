@@ -63,7 +63,8 @@ class LEACEClassifier(LastLayerClassifier):
         Share of the mean variance times I in the estimate of :math:`\Sigma_z`. 0 is the formula
         as it stands; "auto" is the optimal linear shrinkage of Bodnar et al., as in the paper's
         code. The concept is erased exactly with any; what changes is the direction it is erased
-        along, which needs more samples than neurons to be estimated without.
+        along, which needs more samples than neurons to be estimated without. Weights count by
+        their effective number of samples there, whatever their scale.
     identification : int, splitter, float or "train", default=5
         Where the original head's errors are taken when ``fit`` gets neither ``concepts`` nor
         ``X_val``: cross-fitted predictions on the training samples by so many stratified folds
@@ -201,7 +202,7 @@ class LEACEClassifier(LastLayerClassifier):
         y : array-like of shape (N,)
             Class labels.
         sample_weight : array-like of shape (N,), optional
-            Weights, which count as repetitions; 0 leaves a sample out.
+            Weights; 0 leaves a sample out.
         concepts : array-like of shape (N,), optional
             Concept of each sample, of any type, such as its spurious attribute.
         X_val, y_val : array-like of shape (M, D) and (M,), optional
@@ -307,7 +308,7 @@ class LEACEClassifier(LastLayerClassifier):
         self.eraser_mean_, covariance, cross = _moments(rows.X, one_hot, rows.weight)
         variances, axes = eigh(covariance)
         self.shrinkage_ = (
-            _optimal_shrinkage(variances, rows.weight.sum())
+            _optimal_shrinkage(variances, _effective_number(rows.weight))
             if self.shrinkage == "auto"
             else float(self.shrinkage)
         )
@@ -350,6 +351,12 @@ def _moments(X: Array, Z: Array, weight: Array) -> tuple[Array, Array, Array]:
         covariance += weighted.T @ centered
         cross += weighted.T @ targets[at]
     return np.asarray(mean), covariance, cross
+
+
+def _effective_number(weight: Array) -> float:
+    """Samples of equal weight that would say as much, at any scale of the weights (Kish)."""
+    share = weight / weight.sum()
+    return float(1 / (share**2).sum())
 
 
 def _optimal_shrinkage(variances: Array, n_samples: float) -> float:

@@ -175,7 +175,7 @@ class AutoDebiasClassifier(LastLayerClassifier):
         train = self._rows(X, y, sample_weight)
         held = None
         if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, train.X.dtype)
+            held = self._heldout_rows(X_val, y_val, sample_weight_val, train.X.dtype, train=train)
         # Standardising the embeddings only changes the units of the penalty.
         self._gains = 1 / _deviations(train)
         rng = check_random_state(self.random_state)

@@ -194,6 +194,8 @@ class EVaLSClassifier(LastLayerClassifier):
         X_val, y_val : array-like of shape (M, D) and (M,), optional
             Held-out set, which is split in two. Without it the training set is; a head that
             fits it well then has low losses and few errors to go by.
+            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
+            "From scikit-learn").
         sample_weight_val : array-like of shape (M,), optional
             Its weights.
 
@@ -214,7 +216,7 @@ class EVaLSClassifier(LastLayerClassifier):
         rows = self._rows(X, y, sample_weight)
         held = rows
         if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype)
+            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype, train=rows)
             require_every_class(held, self.classes_)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)

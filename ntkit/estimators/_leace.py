@@ -208,6 +208,8 @@ class LEACEClassifier(LastLayerClassifier):
         X_val, y_val : array-like of shape (M, D) and (M,), optional
             Identification set, in place of ``concepts``: the eraser is estimated on it, with the
             original head's errors as the concept.
+            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
+            "From scikit-learn").
         sample_weight_val : array-like of shape (M,), optional
             Its weights.
 
@@ -271,7 +273,7 @@ class LEACEClassifier(LastLayerClassifier):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         tune, identify, folds = rows, rows, None
         if X_val is not None:
-            identify = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype)
+            identify = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype, train=rows)
         elif isinstance(self.identification, Real) and not isinstance(
             self.identification, Integral
         ):

@@ -217,6 +217,8 @@ class SELFClassifier(LastLayerClassifier):
         X_val, y_val : array-like of shape (M, D) and (M,), optional
             Held-out set that samples are selected from. Without it they are selected from the
             training set, where a head that fits it well leaves little to select by.
+            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
+            "From scikit-learn").
         sample_weight_val : array-like of shape (M,), optional
             Its weights: how likely a selected sample is drawn within its class.
 
@@ -236,7 +238,7 @@ class SELFClassifier(LastLayerClassifier):
         rows = self._rows(X, y, sample_weight)
         held = rows
         if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype)
+            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype, train=rows)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
         self.early_head_ = (

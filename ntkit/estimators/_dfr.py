@@ -248,7 +248,7 @@ class DFRClassifier(LastLayerClassifier):
             right = class_logits(start, judged.X).argmax(axis=1) == judged.y_index
             accuracy = _means_by_group(right, judged.weight, group[judging])
             self.worst_group_accuracy_[at] = accuracy.min()
-            # Sums of weights differ in their last digits: no tie may be decided by those.
+            # No tie may be decided by the last digits of sums.
             rank = (round(float(accuracy.min()), 12), round(float(accuracy.mean()), 12))
             if rank > best_rank:
                 best_rank, C, best = rank, float(Cs[at]), start

@@ -121,8 +121,14 @@ class LastLayerClassifier(LinearHeadClassifier):
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         X, y = validate_data(self, X, y, dtype=kept_dtypes(X))
+        try:
+            self.classes_, y_index = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            raise InputError(
+                "y mixes labels of types that do not compare, or some are missing; use one type, "
+                "such as strings."
+            ) from error
         check_classification_targets(y)
-        self.classes_, y_index = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(
                 f"A classifier needs samples of at least 2 classes; y holds 1 class: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from numbers import Integral
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -20,6 +20,7 @@ from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._groups import encoded_groups
 from ntkit.estimators._identification import Rows, class_logits, scaler_of
 from ntkit.estimators._solver import Solution
+from ntkit.estimators._threads import alone_with_liblinear, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 
@@ -219,8 +220,7 @@ class DFRClassifier(LastLayerClassifier):
         if not present.all():
             rows, group = rows.take(present), group[present]
         rng = check_random_state(self.random_state)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with without_convergence_warnings():
             self.C_, start = self._tune(rows, group, Cs, rng)
             self._set_head(self._average(rows, group, start, rng))
         return self
@@ -266,8 +266,7 @@ class DFRClassifier(LastLayerClassifier):
         def one(index: Array, seed: int) -> Solution:
             return self._fit_l1(_scaled(rows.take(index), scaler), self.C_, start, seed)
 
-        # Threads, as the filter of the warnings holds for them; but liblinear's share one random
-        # generator, so they would not be reproducible.
+        # liblinear fits in one thread at a time.
         n_jobs = 1 if len(self.classes_) == 2 else self.n_jobs
         heads = Parallel(n_jobs=n_jobs, require="sharedmem")(
             delayed(one)(index, seed) for index, seed in draws
@@ -315,7 +314,8 @@ class DFRClassifier(LastLayerClassifier):
         )
         if start is not None and not binary:
             model.coef_, model.intercept_ = start.coef, start.intercept
-        model.fit(rows.X, rows.y_index, sample_weight=rows.weight / largest)
+        with alone_with_liblinear() if binary else nullcontext():
+            model.fit(rows.X, rows.y_index, sample_weight=rows.weight / largest)
         return Solution(model.coef_, model.intercept_, int(model.n_iter_.max()))
 
 

@@ -26,6 +26,7 @@ from ntkit.estimators._identification import (
     split_in_two,
 )
 from ntkit.estimators._solver import Solution
+from ntkit.estimators._threads import alone_with_liblinear, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 
@@ -279,10 +280,9 @@ class EVaLSClassifier(LastLayerClassifier):
             random_state=seed,
         )
         for C in sorted(Cs):
-            with warnings.catch_warnings():
-                # Of all candidates only the chosen one's convergence is the user's concern.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                lr.set_params(C=C * largest)
+            lr.set_params(C=C * largest)
+            # Of all candidates only the chosen one's convergence is the user's concern.
+            with without_convergence_warnings(), alone_with_liblinear():
                 lr.fit(Z, rows.y_index, sample_weight=rows.weight / largest)
             head = LinearHead(lr.coef_, lr.intercept_, self.classes_)
             head = head.scaled(1 / scaler.scale_, scaler.mean_)

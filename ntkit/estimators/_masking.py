@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +15,11 @@ from numpy.typing import NDArray
 from ntkit.exceptions import SuppressionWarning
 from ntkit.spuriousness import Aggregation, spare_neurons, suppressed_neurons
 
-__all__ = ["Mask", "make_mask", "warn_about"]
+__all__ = ["Mask", "make_mask", "warn_about", "without_words"]
 
 Array = NDArray[Any]
 _MUCH = 0.7  # share of live neurons above which a mask singles out little
+_SILENT = ContextVar("silent", default=False)
 _NEARLY_ALL = 0.95  # and above which it singles out nothing: what it leaves is left by chance
 
 
@@ -83,10 +87,25 @@ def make_mask(
     return Mask(columns, per_class, spared=bool((columns != flagged).any()))
 
 
+@contextmanager
+def without_words() -> Iterator[None]:
+    """Warn of no mask in this thread, as along a path of thresholds.
+
+    A filter of warnings would hold for all threads, and two that overlap leave one behind.
+    """
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
+
+
 def warn_about(
     mask: Mask, scores: Array, live: Array, *, min_misclassified: int, min_neurons: int | None
 ) -> None:
     """Warn of a mask that silences nothing for want of errors, or nearly everything."""
+    if _SILENT.get():
+        return
     n_live, n_suppressed = int(live.sum()), int(mask.everywhere.sum())
     mend = "raise threshold (with standardize=True in standard deviations) or lower max_suppressed"
     if np.isnan(scores).all():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from numbers import Integral
@@ -21,8 +20,9 @@ from sklearn.utils.validation import _check_method_params
 
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._identification import Rows
+from ntkit.estimators._masking import without_words
 from ntkit.estimators._neurontune import NeuronTuneClassifier
-from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.metrics import get_scorer
 
@@ -212,13 +212,10 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         splits = list(self._splits(rows, labels, to_split))
         scorer = get_scorer(self.scoring)
         fold_scores = partial(_with_config, get_config(), self._fold_scores)
-        with warnings.catch_warnings():
-            # Extreme thresholds of a path silence nearly all neurons, which is why one looks.
-            warnings.simplefilter("ignore", SuppressionWarning)
-            columns = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(fold_scores)(rows, labels, train, test, held, scorer, to_score)
-                for train, test in splits
-            )
+        columns = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(fold_scores)(rows, labels, train, test, held, scorer, to_score)
+            for train, test in splits
+        )
         self.scores_ = np.column_stack(columns)
         mean = self.scores_.mean(axis=1)
         best = int(np.argmax(mean))
@@ -332,7 +329,8 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
 def _with_config(config: dict[str, Any], function: Callable[..., Any], *args: Any) -> Any:
     """Call in another thread, where scikit-learn's configuration is not this one's."""
-    with config_context(**config):
+    # Extreme thresholds of a path silence nearly all neurons, which is why one looks.
+    with config_context(**config), without_words():
         return function(*args)
 
 

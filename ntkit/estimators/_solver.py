@@ -67,6 +67,7 @@ def fit_linear_head(
     covariance: Callable[[], Array] | None = None,
     fit_intercept: bool = True,
     device: str = "cpu",
+    must_converge: bool = True,
 ) -> Solution:
     """Fit a linear head to its optimum.
 
@@ -101,6 +102,8 @@ def fit_linear_head(
         Whether there is a (never penalised) bias; without one it is 0.
     device : {"cpu", "cuda", "ray"}
         Where a pass runs.
+    must_converge : bool
+        Whether to warn where it stops early.
 
     Returns
     -------
@@ -151,7 +154,7 @@ def fit_linear_head(
                 "maxcor": 20,
             },
         )
-    if result.nit >= max_iter and np.abs(result.jac).max() > tol:
+    if must_converge and result.nit >= max_iter and np.abs(result.jac).max() > tol:
         warnings.warn(
             f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
             "lower C, or standardise the embeddings.",

@@ -17,6 +17,7 @@ from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
     NeuronTuneClassifier,
+    head_of,
     retrain_head,
 )
 from ntkit.estimators._penalty import ALPHAS
@@ -255,7 +256,7 @@ class Comparison:
             name=name,
             n_suppressed=n_suppressed(clf),
             note=note,
-            **self._rated(clf.head_, self.heldout_predictions(setting)),
+            **self._rated(head_of(clf), self.heldout_predictions(setting)),
         )
 
     def heldout_predictions(self, setting: Setting) -> Array:

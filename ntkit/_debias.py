@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from inspect import signature
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from ntkit._output import check_folder, put_folder
 from ntkit._reporting import as_samples, report_of_job
 from ntkit._result import MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit._version import __version__
-from ntkit.estimators import BalancedClassifier
+from ntkit.estimators import BalancedClassifier, head_of
 from ntkit.exceptions import InputError
 from ntkit.export import check_head, random_inputs, save_verified
 from ntkit.extraction import (
@@ -113,9 +114,11 @@ def debias(
         Name of the label-free score that chooses among the candidates, and that the table shows.
         By default the candidate "auto" is written
         (:class:`~ntkit.estimators.AutoDebiasClassifier`).
-    estimator : estimator with ``head_``, optional
-        A candidate of your own to write. Its ``head``, if it has one, is set to the original
-        head; its ``C`` is for standardised embeddings.
+    estimator : classifier, optional
+        A candidate of your own to write: one of ntkit's, or any linear classifier that
+        :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``.
+        Its ``head``, if it has one, is set to the original head; its ``C`` is for standardised
+        embeddings.
     new_head : bool
         Give the model a new head for the labels at hand, where they are not its own classes.
         The original head is then an ERM head fitted on the training set.
@@ -211,7 +214,7 @@ def debias(
     random = comparison.random_mask_row(clf if _is_masked(clf) else paper, n_random)
     original = comparison.original_row("ERM head" if new_head else "original head")
 
-    head = comparison.on_raw_embeddings(clf.head_)
+    head = comparison.on_raw_embeddings(head_of(clf))
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
     facts = _provenance(chosen, clf, suppressed, model, sets["train"])
     debiased = model.with_head(head, provenance=facts)
@@ -443,13 +446,13 @@ def _n_groups(groups: Array) -> int:
 
 def _parameters(clf: Any) -> str:
     """Parameters that are not the estimator's defaults."""
-    defaults = type(clf)().get_params(deep=False)
+    defaults = signature(type(clf)).parameters
     own = {
         name: value
         for name, value in clf.get_params(deep=False).items()
         if name != "random_state"
         and isinstance(value, bool | int | float | str)
-        and value != defaults[name]
+        and value != defaults[name].default
     }
     return ", ".join(f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in own.items())
 

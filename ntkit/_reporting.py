@@ -22,6 +22,7 @@ from ntkit._labels import differing_classes
 from ntkit._output import check_file
 from ntkit._result import DebiasResult
 from ntkit._version import __version__
+from ntkit.estimators import head_of
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     ImagePreprocessing,
@@ -95,7 +96,7 @@ def report_of_job(
     scored = clf if hasattr(clf, "spuriousness_scores_") else paper
     silenced = np.zeros(held.Z.shape[1], dtype=bool)
     silenced[result.suppressed] = True
-    after = clf.head_.predict(shown.Z) if heldout_pred is None else heldout_pred
+    after = head_of(clf).predict(shown.Z) if heldout_pred is None else heldout_pred
     return Report(
         title=_name(original),
         sentences=[result.verdict(), *result.notes],
@@ -110,7 +111,7 @@ def report_of_job(
         neurons_on=Shown(
             held.y,
             original_head.predict(held.Z),
-            clf.head_.predict(held.Z),
+            head_of(clf).predict(held.Z),
             held.groups,
             _look(samples["held-out"]),
             samples["held-out"].ids,

@@ -33,6 +33,7 @@ PUBLIC = {
         "NeuronTuneClassifierCV",
         "SELFClassifier",
         "SpuriousNeuronSelector",
+        "head_of",
         "retrain_head",
     ],
     "ntkit.metrics": [

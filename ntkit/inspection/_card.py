@@ -52,7 +52,7 @@ def model_card(report: Report, *, file: str, inputs: Sequence[str]) -> str:
         "Inputs are prepared as for the original model.",
         "## Evaluation",
         _table(figures),
-        "Intervals are bootstrap intervals of 95 %.",
+        "Intervals are of 95 %: Wilson's of an accuracy, Bonett and Price's of a change.",
         "## Limits",
         _limits(figures),
         *report.sentences,

@@ -10,6 +10,7 @@ from ntkit._version import __version__
 if TYPE_CHECKING:
     from ntkit._comparison import Candidate
     from ntkit._debias import debias
+    from ntkit._price import Price
     from ntkit._reporting import write_report
     from ntkit._result import DebiasResult
     from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
@@ -25,6 +26,7 @@ __all__ = [
     "NeuronTuneClassifier",
     "NeuronTuneClassifierCV",
     "OnnxEmbedder",
+    "Price",
     "__version__",
     "debias",
     "write_report",
@@ -39,6 +41,7 @@ _HOME = {
     "NeuronTuneClassifier": "ntkit.estimators",
     "NeuronTuneClassifierCV": "ntkit.estimators",
     "OnnxEmbedder": "ntkit.extraction",
+    "Price": "ntkit._price",
     "debias": "ntkit._debias",
     "write_report": "ntkit._reporting",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
+from ntkit._price import Price, mixed, price_of, steps, taken
 from ntkit.estimators import (
     LABEL_FREE,
     AutoDebiasClassifier,
@@ -20,11 +21,9 @@ from ntkit.estimators import (
     head_of,
     retrain_head,
 )
-from ntkit.estimators._penalty import ALPHAS
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.metrics import (
-    accuracy_by,
     label_free_score,
     worst_class_accuracy,
     worst_group_accuracy,
@@ -36,6 +35,7 @@ __all__ = [
     "OTHER_METHODS",
     "Candidate",
     "Comparison",
+    "Decision",
     "LabelledEmbeddings",
     "Setting",
     "is_degenerate",
@@ -70,7 +70,8 @@ def default_settings() -> dict[str, Setting]:
     """Candidates of :func:`ntkit.debias` by name, in the order of the table.
 
     "cells" balances correct and misclassified samples within each class; "neurontune" is the
-    paper's method, and the others single out its highest scores.
+    paper's method (:meth:`~ntkit.NeuronTuneClassifier.as_published`), and the others single out its
+    highest scores.
     """
     cells: dict[str, Any] = {"error_weight": "balanced"}
     rules: dict[str, dict[str, Any]] = {
@@ -79,16 +80,16 @@ def default_settings() -> dict[str, Setting]:
         "-0.5sd": {"threshold": 0.5, "standardize": True},
         "-half": {"max_suppressed": 0.5, "standardize": True},
     }
+    published = NeuronTuneClassifier.as_published
     settings = {
         "class-balanced": Setting(BalancedClassifier()),
         "class-balanced-heldout": Setting(BalancedClassifier(), rows="heldout"),
         "class-balanced-both": Setting(BalancedClassifier(), rows="both"),
-        "cell-balanced": Setting(NeuronTuneClassifier(suppression=0.0, **cells)),
+        "cell-balanced": Setting(published(suppression=0.0, **cells)),
     }
     for suffix, extra in (("", {}), ("-cells", cells)):
         for rule, parameters in rules.items():
-            estimator = NeuronTuneClassifier(**parameters, **extra)
-            settings[f"neurontune{rule}{suffix}"] = Setting(estimator)
+            settings[f"neurontune{rule}{suffix}"] = Setting(published(**parameters, **extra))
     settings["auto"] = Setting(AutoDebiasClassifier())
     return settings
 
@@ -159,6 +160,28 @@ class Candidate:
     chosen: bool = False
 
 
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a candidate beside the original head.
+
+    Attributes
+    ----------
+    prices : tuple of Price
+        Mixtures with the original head.
+    price : Price
+        Of the mixture that helps most of the way; of the whole candidate where none helps.
+    helped : bool
+        Whether that one is shown to be better than the original head.
+    head : LinearHead
+        The mixture, on standardised embeddings.
+    """
+
+    prices: tuple[Price, ...]
+    price: Price
+    helped: bool
+    head: LinearHead
+
+
 class Comparison:
     """Fits candidates on the same data and rates them all alike.
 
@@ -178,7 +201,9 @@ class Comparison:
     head : LinearHead or None
         The original head on raw embeddings; None fits an ERM head on the training set.
     C : float or None
-        Inverse penalty; None for 1 / N, a ridge of weight 1 on the mean loss.
+        Inverse penalty of every candidate but "auto"; None chooses it, for each by the rule of
+        "auto": cross-validated on the rows it is fitted on (the training set, where cells or
+        neurons are found with the held-out set beside it).
     select : str
         Label-free score, a name that :func:`ntkit.metrics.label_free_score` knows.
     seed : int
@@ -204,12 +229,16 @@ class Comparison:
         self.C = C
         self.select = select
         self.seed = seed
-        C_train = self._C(len(self.train.y))
+        self._chosen_C: dict[tuple[str, bool], float] = {}
+        self._half_heads: dict[str, list[LinearHead]] = {}
+        n = len(self.train.y)
         if head is None:
-            self.original = retrain_head(self.train.Z, self.train.y, class_weight=None, C=C_train)
+            self.original = retrain_head(
+                self.train.Z, self.train.y, class_weight=None, C=self._C("train", cells=False)
+            )
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
-        reference = retrain_head(self.train.Z, self.train.y, C=C_train)
+        reference = retrain_head(self.train.Z, self.train.y, C=1 / n if C is None else C)
         self.reference_proba = reference.predict_proba(self.heldout.Z)
         self.classes = reference.classes
         self.halves = self._halves()
@@ -234,7 +263,10 @@ class Comparison:
         clf = clone(setting.estimator)
         own: dict[str, Any] = {"head": self.original}
         if not setting.as_is:
-            own |= {"random_state": self.seed, "C": self._C(len(y))}
+            by_cells = getattr(clf, "error_weight", 1) == "balanced"
+            own |= {"random_state": self.seed}
+            if "C" in clf.get_params(deep=False):
+                own |= {"C": self._C(setting.rows, cells=by_cells)}
         clf.set_params(**{k: v for k, v in own.items() if k in clf.get_params(deep=False)})
         held = {}
         if setting.rows == "train" and "X_val" in signature(clf.fit).parameters:
@@ -252,20 +284,66 @@ class Comparison:
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
         """Rate a fitted candidate; it is fitted twice more for its held-out score."""
+        self._half_heads[name] = self._heads_of_halves(setting, clf)
         return Candidate(
             name=name,
             n_suppressed=n_suppressed(clf),
             note=note,
-            **self._rated(head_of(clf), self.heldout_predictions(setting)),
+            **self._rated(head_of(clf), self.heldout_predictions(name)),
         )
 
-    def heldout_predictions(self, setting: Setting) -> Array:
-        """Predict each half of the held-out set by a fit that saw only the other half of it."""
+    def heldout_predictions(self, name: str, t: float = 1.0) -> Array:
+        """Predict each half of the held-out set by a fit that saw only the other half of it.
+
+        Parameters
+        ----------
+        name : str
+            A candidate that was rated.
+        t : float
+            Share of the candidate in a mixture with the original head.
+        """
         pred = np.empty_like(self.heldout.y)
-        for seen, scored in self.halves:
-            half, _ = self.fit(setting, seen)
-            pred[scored] = half.predict(self.heldout.Z[scored])
+        for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
+            head = mixed(self.original, half, t, self.train.Z)
+            pred[scored] = head.predict(self.heldout.Z[scored])
         return pred
+
+    def prices(self, name: str, clf: Any) -> tuple[Price, ...]:
+        """What a rated candidate costs, and the heads between the original one and it.
+
+        A mixture uses the neurons that a mask silences, so a masked candidate is taken whole or
+        not at all.
+        """
+        held, old = self.heldout, self.original.one_row_per_class()
+        logits = old.decision_function(held.Z)
+        return tuple(
+            price_of(t, held.y, logits, self.heldout_predictions(name, t), old.classes, held.groups)
+            for t in ((0.0, 1.0) if n_suppressed(clf) else steps())
+        )
+
+    def decided(self, name: str, clf: Any, *, max_cost: float, learnable: bool) -> Decision:
+        """Mix a rated candidate with the original head as far as that helps.
+
+        Parameters
+        ----------
+        name : str
+            The candidate.
+        clf : estimator
+            The candidate, fitted.
+        max_cost : float
+            Largest share of average accuracy to lose.
+        learnable : bool
+            Whether errors on these data were shown to be a shortcut's, as "auto" finds out.
+
+        Returns
+        -------
+        Decision
+        """
+        prices = self.prices(name, clf)
+        price = taken(prices, max_cost, learnable=learnable)
+        used = price or prices[-1]
+        head = mixed(self.original, head_of(clf), used.t, self.train.Z)
+        return Decision(prices, used, helped=price is not None, head=head)
 
     def original_row(self, name: str) -> Candidate:
         """Rate the original head."""
@@ -286,7 +364,7 @@ class Comparison:
                 sample_weight=clf.tuning_weight_,
                 class_weight=None,
                 suppressed=mask,
-                C=clf.C,
+                C=clf.C or 1 / (float(clf.tuning_weight_.sum()) * clf.alpha_),
             )
             rated = self._rated(head, head.predict(self.heldout.Z))
             draws.append({k: v for k, v in rated.items() if v is not None})
@@ -299,34 +377,29 @@ class Comparison:
             **({"worst_group": None} | mean),
         )
 
-    def tuned_C(self) -> float:
-        """The C of class-balanced retraining with the best cross-validated mean class accuracy.
-
-        A fixed penalty can make the control weak; this one is given its best chance, on the
-        training set, among the penalties that "auto" chooses from.
-        """
-        Z, y = self.train.Z, self.train.y
-        n_splits = min(5, int(np.unique(y, return_counts=True)[1].min()))
-        C = self._C(len(y))
-        if n_splits < 2:
-            return C
-        splitter = StratifiedKFold(n_splits, shuffle=True, random_state=self.seed)
-        folds = list(splitter.split(np.zeros(len(y)), y))
-
-        def mean_class_accuracy(C: float) -> float:
-            pred = np.empty_like(y)
-            for fit, scored in folds:
-                pred[scored] = retrain_head(Z[fit], y[fit], C=C).predict(Z[scored])
-            return float(np.mean(list(accuracy_by(y, pred, y).values())))
-
-        return max((C / alpha for alpha in sorted(ALPHAS, reverse=True)), key=mean_class_accuracy)
-
     def on_raw_embeddings(self, head: LinearHead) -> LinearHead:
         """Fold the standardisation into a head."""
         return head.scaled(1 / self.std, self.mean)
 
-    def _C(self, n_rows: int) -> float:
-        return 1 / n_rows if self.C is None else self.C
+    def _C(self, rows: str, *, cells: bool) -> float:
+        """The penalty given, or the one that "auto" would choose for these rows and weights."""
+        if self.C is not None:
+            return self.C
+        if (rows, cells) not in self._chosen_C:
+            parts = {"train": [self.train], "heldout": [self.heldout]}
+            parts["both"] = [self.train, self.heldout]
+            Z, y = (np.concatenate([getattr(part, n) for part in parts[rows]]) for n in ("Z", "y"))
+            recipe = "cell-balanced" if cells else "class-balanced"
+            clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit(Z, y)
+            self._chosen_C[rows, cells] = 1 / (clf.alpha_ * len(y))
+        return self._chosen_C[rows, cells]
+
+    def _heads_of_halves(self, setting: Setting, clf: Any) -> list[LinearHead]:
+        """The candidate fitted with either half; what "auto" decided stays decided."""
+        if isinstance(clf, AutoDebiasClassifier):
+            decided = clone(clf).set_params(recipe=clf.recipe_, alphas=(clf.alpha_,))
+            setting = replace(setting, estimator=decided)
+        return [head_of(self.fit(setting, seen)[0]) for seen, _ in self.halves]
 
     def _halves(self) -> list[tuple[Array, Array]]:
         """Two halves of the held-out set, stratified by class."""

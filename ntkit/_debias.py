@@ -31,9 +31,10 @@ from ntkit._disk import saying_what_failed, size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder, put_folder
 from ntkit._reporting import as_samples, report_of_job
-from ntkit._result import MODEL_FILE, REPORT_FILE, DebiasResult
+from ntkit._result import MAX_COST, MODEL_FILE, REPORT_FILE, DebiasResult
+from ntkit._sanity import check_embeddings, check_original, check_sizes, few_samples
 from ntkit._version import __version__
-from ntkit.estimators import BalancedClassifier, head_of
+from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
 from ntkit.export import check_head, random_inputs, save_verified
 from ntkit.extraction import (
@@ -48,7 +49,7 @@ from ntkit.extraction._origin import check_alike, check_made_with, facts_of
 from ntkit.extraction._sources import input_paths
 from ntkit.frozen_model import FrozenModel
 from ntkit.inspection._card import model_card
-from ntkit.inspection._report import Report, report_html
+from ntkit.inspection._report import Report, Shown, outcome, report_html
 
 __all__ = ["debias"]
 
@@ -74,6 +75,10 @@ def debias(
     select: str | None = None,
     estimator: Any = None,
     new_head: bool = False,
+    max_cost: float = MAX_COST,
+    heldout_balanced: bool | None = None,
+    even_if_worse: bool = False,
+    only_if_better: bool = False,
     C: float | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
@@ -91,6 +96,10 @@ def debias(
     in ONNX Runtime. Which one is decided without group labels: by the recipe "auto", or by a
     label-free score on halves of the held-out set that a candidate has not seen (``select``).
     Group labels are used for the table only.
+
+    The head chosen is priced beside the original one on held-out samples that neither has seen:
+    mixed with it so far that it costs at most ``max_cost`` of average accuracy, and written only
+    if it is shown to be better there (:class:`~ntkit.Price`). Otherwise the original model stays.
 
     Embeddings are standardised on the training set for fitting, and the scale is folded back
     into the head that is written. (``NeuronTuneClassifier`` on its own fits embeddings as they
@@ -122,9 +131,20 @@ def debias(
     new_head : bool
         Give the model a new head for the labels at hand, where they are not its own classes.
         The original head is then an ERM head fitted on the training set.
+    max_cost : float
+        Largest share of average accuracy on held-out samples that may be lost, by its upper 95 %
+        bound.
+    heldout_balanced : bool, optional
+        Whether the held-out set is better balanced over the groups than the training set, where
+        you know it; by default "auto" tests it.
+    even_if_worse : bool
+        Write the head chosen, whole, even if it is not shown to be better.
+    only_if_better : bool
+        Write nothing at all unless the head is shown to be better. By default a folder without a
+        model then holds the report and the figures.
     C : float, optional
-        Inverse penalty on standardised embeddings, in scikit-learn's meaning. The default 1 / N
-        is a ridge of weight 1 on the mean loss.
+        Inverse penalty of all candidates but "auto" on standardised embeddings, in scikit-learn's
+        meaning. By default each gets the penalty that "auto" would choose for it.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
         For image folders and tables of texts; by default as a ``preprocessor_config.json``,
         timm's ``config.json`` or a ``tokenizer.json`` beside the model says. Without such a file
@@ -175,6 +195,10 @@ def debias(
     given = [name for name, value in asked.items() if value is not None]
     if len(given) > 1:
         raise InputError(f"{given[0]} and {given[1]} both say which head to write; give one.")
+    if not 0 <= max_cost <= 1:
+        raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
+    if even_if_worse and only_if_better:
+        raise InputError("even_if_worse and only_if_better contradict each other; give one.")
     folder = None if out is None else check_folder(out, force=force)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     preprocessing = preprocessing or preprocessing_for(model, (train, heldout, test))
@@ -184,17 +208,22 @@ def debias(
         if data is not None
     }
     sets = {name: samples.with_columns_as_in(sets["train"]) for name, samples in sets.items()}
+    labels = {name: samples.y for name, samples in sets.items()}
     if folder is not None:
         _check_output(folder, model, sets, force)
     _check_origins(model, sets)
     model, notes = _with_classes(model, sets, new_head)
+    check_sizes(labels)
     inputs = _some_inputs(model, sets)
     if not new_head:
         check_head(model, inputs, device=device)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     Z = {name: _embedded(samples, embedder) for name, samples in sets.items()}
+    check_embeddings({name: samples.Z for name, samples in Z.items()})
+    if not new_head and model.head is not None:
+        check_original(model.head, Z["held-out"].Z, Z["held-out"].y)
     digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
-    notes += _reading_notes(sets, embedder, digests)
+    notes += [*_reading_notes(sets, embedder, digests), *few_samples(labels)]
 
     comparison = Comparison(
         Z["train"],
@@ -205,7 +234,8 @@ def debias(
         select=select or DEFAULT_SCORE,
         seed=random_state,
     )
-    settings = _settings(comparison, method, estimator)
+    auto = AutoDebiasClassifier(frozen_backbone=new_head, heldout_balanced=heldout_balanced)
+    settings = _settings(auto, method, estimator)
     method = "yours" if estimator is not None else method
     fitted, rows = _fit_all(comparison, settings, verbose)
     chosen = method or (_best(rows, fitted) if select else "auto")
@@ -214,21 +244,37 @@ def debias(
     random = comparison.random_mask_row(clf if _is_masked(clf) else paper, n_random)
     original = comparison.original_row("ERM head" if new_head else "original head")
 
-    head = comparison.on_raw_embeddings(head_of(clf))
+    learnable = fitted["auto"].recipe_ != "class-balanced"
+    decision = comparison.decided(chosen, clf, max_cost=max_cost, learnable=learnable)
+    price, shown_head = decision.price, decision.head
+    written = decision.helped or even_if_worse
+    head = comparison.on_raw_embeddings(shown_head if written else comparison.original)
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
-    facts = _provenance(chosen, clf, suppressed, model, sets["train"])
-    debiased = model.with_head(head, provenance=facts)
+    debiased = model
+    if written or new_head:
+        facts = _provenance(chosen, clf, suppressed, model, sets["train"], price.t)
+        debiased = model.with_head(head, provenance=facts if written else None)
     notes.append(f"auto: {fitted['auto'].reason_}")
     if new_head and model.head is not None:
         notes.append(
             f"The head is new: {len(model.head.classes)} classes before, {len(head.classes)} now."
         )
+    if new_head and not written:
+        notes.append(f"The head written is the {original.name}, fitted on the training set.")
     if test is None:
         notes.append(
             "No test set was given: the figures are for the held-out set, from heads that saw "
             "the other half of it."
         )
+    if not given:
+        notes += _better_ones(rows, fitted)
     first = [name for name in settings if not name.startswith(("neurontune", "auto", "yours"))]
+    rated = comparison.heldout if comparison.test is None else comparison.test
+    after = (
+        comparison.heldout_predictions(chosen, price.t)
+        if comparison.test is None
+        else shown_head.predict(rated.Z)
+    )
     draft = DebiasResult(
         model=debiased,
         head=head,
@@ -246,30 +292,39 @@ def debias(
         select=comparison.select,
         path=folder,
         notes=tuple(notes),
+        prices=decision.prices,
+        price=price,
+        max_cost=max_cost,
+        helped=decision.helped,
+        written=written,
+        outcome=_outcome(rated, comparison.original.predict(rated.Z), after),
     )
     asked = {
         **_described(sets),
-        "head written": f"{chosen}{'' if given else ' (the default)'}",
+        "head chosen": f"{chosen}{'' if given else ' (the default)'}",
         "its parameters": _parameters(clf) or "the defaults",
         "chosen by": _chosen_by(method, select),
+        "largest cost": f"{100 * max_cost:g} % of average accuracy",
         "random_state": str(random_state),
     }
 
     def report(result: DebiasResult) -> Report:
-        unseen = comparison.heldout_predictions(settings[chosen]) if test is None else None
         return report_of_job(
             result,
             comparison,
             sets,
             original=model,
             paper=paper,
-            heldout_pred=unseen,
+            head=shown_head,
+            after=after,
             asked=asked,
             device=embedder.device_ if not all(s.embedded for s in sets.values()) else None,
             command=command,
             digests=digests,
         )
 
+    if not written and (only_if_better or (folder is None and not new_head)):
+        return replace(draft, path=None)
     return _written(draft, model, inputs, device, force, report)
 
 
@@ -382,11 +437,9 @@ def _fit_all(
     return fitted, rows
 
 
-def _settings(comparison: Comparison, method: str | None, estimator: Any) -> dict[str, Setting]:
+def _settings(auto: Any, method: str | None, estimator: Any) -> dict[str, Setting]:
     """The candidates of the table, and the one asked for if it is none of them."""
-    settings = dict(CANDIDATES)
-    tuned = BalancedClassifier(C=comparison.tuned_C())
-    settings["class-balanced-tuned-C"] = Setting(tuned, as_is=True)
+    settings = CANDIDATES | {"auto": Setting(auto)}
     if estimator is not None:
         settings["yours"] = Setting(estimator, as_is=True)
     elif method in OTHER_METHODS:
@@ -395,6 +448,21 @@ def _settings(comparison: Comparison, method: str | None, estimator: Any) -> dic
         known = ", ".join([*settings, *OTHER_METHODS])
         raise InputError(f"There is no candidate {method!r}; choose from {known}.")
     return settings
+
+
+def _better_ones(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> list[str]:
+    """Name the candidate with the best held-out score, if it is not "auto", and how to get it."""
+    best = _best(rows, fitted)
+    if rows[best].score <= rows["auto"].score:
+        return []
+    return [
+        f"By the held-out score {best} ({rows[best].score:.3f}) is above auto "
+        f"({rows['auto'].score:.3f}); --method {best} (method={best!r}) takes it."
+    ]
+
+
+def _outcome(samples: LabelledEmbeddings, before: Array, after: Array) -> str:
+    return outcome(Shown(samples.y, before, after, samples.groups, None, None).figures())
 
 
 def _is_masked(clf: Any) -> bool:
@@ -408,7 +476,7 @@ def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
 
 
 def _provenance(
-    name: str, clf: Any, suppressed: Array, model: FrozenModel, train: Samples
+    name: str, clf: Any, suppressed: Array, model: FrozenModel, train: Samples, t: float
 ) -> dict[str, str]:
     steps = (train.origin or {}).get("preprocessing", train.preprocessing)
     made = facts_of(
@@ -424,6 +492,7 @@ def _provenance(
         "method": name,
         "parameters": json.dumps(plain, sort_keys=True),
         "suppressed_neurons": json.dumps(suppressed.tolist()),
+        "share_of_new_head": f"{t:g}",
         **{key.removeprefix("ntkit."): text for key, text in made.items()},
     }
 
@@ -494,14 +563,22 @@ def _written(
     ):
         folder = Path(temporary) / "out"
         folder.mkdir()
-        check = save_verified(
-            draft.model, folder / MODEL_FILE, original=original, X=X, head=draft.head, device=device
-        )
-        result = replace(draft, verification=check)
+        result = draft
+        if draft.model is not original:
+            check = save_verified(
+                draft.model,
+                folder / MODEL_FILE,
+                original=original,
+                X=X,
+                head=draft.head,
+                device=device,
+            )
+            result = replace(draft, verification=check)
         if draft.path is not None:
             shown = report(result)
-            card = model_card(shown, file=MODEL_FILE, inputs=original.describe()["inputs"])
-            (folder / "README.md").write_text(card, encoding="utf-8")
+            if result.verification is not None:
+                card = model_card(shown, file=MODEL_FILE, inputs=original.describe()["inputs"])
+                (folder / "README.md").write_text(card, encoding="utf-8")
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
             (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))

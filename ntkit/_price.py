@@ -38,6 +38,9 @@ class Price:
     learned : float
         Lower bound of the learned share of the original head's errors, as
         :class:`~ntkit.estimators.AutoDebiasClassifier` defines it; NaN where these are too few.
+    mended : float
+        Lower bound of the share of the original head's errors that are mended less the share of
+        correct samples that are broken, the mean over the classes; NaN likewise.
     n_mended, n_broken : int
         Samples that were wrong and are right, and the reverse.
     average, worst_class : float
@@ -48,7 +51,7 @@ class Price:
     Examples
     --------
     >>> from ntkit import Price
-    >>> price = Price(1.0, 0.01, 0.02, 0.05, 0.4, 30, 38, 0.92, 0.9, None)
+    >>> price = Price(1.0, 0.01, 0.02, 0.05, 0.4, 0.6, 30, 38, 0.92, 0.9, None)
     >>> price.helps(0.05), price.helps(0.01)
     (True, False)
     """
@@ -58,6 +61,7 @@ class Price:
     cost_high: float
     class_gain_low: float
     learned: float
+    mended: float
     n_mended: int
     n_broken: int
     average: float
@@ -78,21 +82,25 @@ class Price:
         """
         return self.cost <= _ROUNDING or self.cost_high <= max_cost
 
-    def helps(self, max_cost: float) -> bool:
+    def helps(self, max_cost: float, *, learnable: bool = False) -> bool:
         """Whether the head is shown to be better than the original one, and affordable.
 
         Parameters
         ----------
         max_cost : float
             In [0, 1].
+        learnable : bool
+            Whether errors on these data were shown to be a shortcut's rather than noise.
 
         Returns
         -------
         bool
-            Better is: more accurate on average over the classes, or it learns errors of the
-            original head that noise would not let it learn; by lower bounds.
+            Better is, by lower bounds: more accurate on average over the classes; or it learns
+            errors of the original head that noise would not let it learn; or, where errors are
+            ``learnable``, it mends more of them than it breaks of the rest.
         """
         better = self.class_gain_low > 0 or self.learned >= LEARNED
+        better = better or (learnable and self.mended >= LEARNED)
         return self.t > 0 and better and self.affordable(max_cost)
 
 
@@ -176,13 +184,15 @@ def price_of(
     of_class = [gain[y_index == k] for k in np.unique(y_index)]
     class_gain = float(np.mean([some.mean() for some in of_class]))
     class_error = float(np.sqrt(sum(_squared_error(some) for some in of_class))) / len(of_class)
+    ones = np.ones(len(y))
     after = Outcome(np.where(right, 1.0, -1.0), ~right)
     return Price(
         t=t,
         cost=-float(gain.mean()),
         cost_high=-float(gain.mean()) + z * float(np.sqrt(_squared_error(gain))),
         class_gain_low=class_gain - z * class_error,
-        learned=learned_share(y_index, before, after, np.ones(len(y))).low,
+        learned=learned_share(y_index, before, after, ones).low,
+        mended=learned_share(y_index, before, after, ones, matched=False).low,
         n_mended=int((right & ~right_before).sum()),
         n_broken=int((~right & right_before).sum()),
         average=float(right.mean()),
@@ -191,22 +201,25 @@ def price_of(
     )
 
 
-def taken(prices: Sequence[Price], max_cost: float) -> Price:
-    """Largest share of the new head that is affordable.
+def taken(prices: Sequence[Price], max_cost: float, *, learnable: bool) -> Price | None:
+    """Price with the largest share of the new head that helps.
 
     Parameters
     ----------
     prices : sequence of Price
-        One for each share, 0 among them.
+        One for each share.
     max_cost : float
         In [0, 1].
+    learnable : bool
+        As in :meth:`Price.helps`.
 
     Returns
     -------
-    Price
-        It need not help.
+    Price or None
+        None if none helps.
     """
-    return max((p for p in prices if p.affordable(max_cost)), key=lambda p: p.t)
+    good = (p for p in prices if p.helps(max_cost, learnable=learnable))
+    return max(good, key=lambda p: p.t, default=None)
 
 
 def _squared_error(gain: Array) -> float:

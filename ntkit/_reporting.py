@@ -22,7 +22,6 @@ from ntkit._labels import differing_classes
 from ntkit._output import check_file
 from ntkit._result import DebiasResult
 from ntkit._version import __version__
-from ntkit.estimators import head_of
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     ImagePreprocessing,
@@ -55,7 +54,8 @@ def report_of_job(
     *,
     original: FrozenModel,
     paper: Any,
-    heldout_pred: Array | None,
+    head: LinearHead,
+    after: Array,
     asked: Mapping[str, str],
     device: str | None,
     command: str | None,
@@ -75,8 +75,11 @@ def report_of_job(
         The model given.
     paper : NeuronTuneClassifier
         The candidate whose scores are shown where the chosen one has none.
-    heldout_pred : ndarray, optional
-        Predictions of the chosen candidate on halves it has not seen; without a test set.
+    head : LinearHead
+        The head that is shown beside the original one, on standardised embeddings.
+    after : ndarray
+        What it predicts on the samples of the figures (halves of the held-out set that it has not
+        seen, where there is no test set).
     asked : mapping of str to str
         What was asked for.
     device : str, optional
@@ -96,9 +99,11 @@ def report_of_job(
     scored = clf if hasattr(clf, "spuriousness_scores_") else paper
     silenced = np.zeros(held.Z.shape[1], dtype=bool)
     silenced[result.suppressed] = True
-    after = head_of(clf).predict(shown.Z) if heldout_pred is None else heldout_pred
     return Report(
         title=_name(original),
+        headline=result.headline(),
+        prices=[asdict(price) for price in result.prices],
+        price_taken=asdict(result.price),
         sentences=[result.verdict(), *result.notes],
         asked=asked,
         candidates=[asdict(c) for c in result.candidates],
@@ -111,7 +116,7 @@ def report_of_job(
         neurons_on=Shown(
             held.y,
             original_head.predict(held.Z),
-            head_of(clf).predict(held.Z),
+            head.predict(held.Z),
             held.groups,
             _look(samples["held-out"]),
             samples["held-out"].ids,

@@ -9,16 +9,19 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ntkit._comparison import Candidate
+from ntkit._price import Price
 from ntkit._version import __version__
 from ntkit.export import Verification
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 
-__all__ = ["MODEL_FILE", "REPORT_FILE", "DebiasResult"]
+__all__ = ["MAX_COST", "MODEL_FILE", "REPORT_FILE", "DebiasResult"]
 
 Array = NDArray[Any]
 MODEL_FILE = "debiased.onnx"
 REPORT_FILE = "report.html"
+MAX_COST = 0.05
+"""Largest share of average accuracy that a head may cost, unless the user says otherwise."""
 _SCORE_IN_WORDS = {
     "worst_class_cell_accuracy": "worst class + half the worst class × correctness cell"
 }
@@ -31,7 +34,7 @@ class DebiasResult:
     Attributes
     ----------
     model : FrozenModel
-        The debiased model.
+        The debiased model; the original one where no head was shown to be better.
     head : LinearHead
         Its head, on raw embeddings.
     estimator : estimator
@@ -52,6 +55,18 @@ class DebiasResult:
         The folder written.
     notes : tuple of str
         What a reader should know about this run.
+    prices : tuple of Price
+        The chosen candidate mixed with the original head, by the share of the candidate.
+    price : Price
+        Of the head that was written, or would have been.
+    max_cost : float
+        The largest cost that was allowed.
+    helped : bool
+        Whether the head is shown to be better than the original one on samples it has not seen.
+    written : bool
+        Whether ``model`` has it.
+    outcome : str
+        What becomes of the worst group (or class) and the average, with the head of ``price``.
 
     Examples
     --------
@@ -84,6 +99,21 @@ class DebiasResult:
     select: str
     path: Path | None
     notes: tuple[str, ...]
+    prices: tuple[Price, ...]
+    price: Price
+    max_cost: float
+    helped: bool
+    written: bool
+    outcome: str
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return (
+            f"DebiasResult(chosen={self.chosen.name!r}, helped={self.helped}, "
+            f"written={self.written}, path={str(self.path) if self.path else None!r})"
+        )
 
     @property
     def chosen(self) -> Candidate:
@@ -112,10 +142,53 @@ class DebiasResult:
             if groups:
                 cells.append(_with_spread(c.worst_group, c.spread.get("worst_group")))
             rows.append(cells)
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-        lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        return "\n".join(lines)
+        return _markdown(rows)
+
+    def headline(self) -> str:
+        """One or two sentences: better or not, what was written, what it costs.
+
+        Returns
+        -------
+        str
+            The first line of :meth:`summary`.
+        """
+        price = self.price
+        changed = (
+            f"{price.n_mended} held-out samples mended, {price.n_broken} broken, average accuracy "
+            f"{-100 * price.cost:+.1f} points there (at worst {-100 * price.cost_high:+.1f})"
+        )
+        if self.helped:
+            share = "" if price.t == 1 else f", {100 * price.t:.0f} % of it,"
+            return (
+                f"Better: {self.chosen.name}{share} in the place of the original head. {changed}."
+            )
+        if price.affordable(self.max_cost):
+            why = "it is not shown to be better on samples it has not seen"
+        else:
+            why = f"more than {100 * self.max_cost:g} % of average accuracy might be lost"
+        if self.written:
+            return (
+                f"Not shown to be better, and written as you asked: {self.chosen.name}. {changed}."
+            )
+        return f"The original head stays: {self.chosen.name} was tried, and {why}. {changed}."
+
+    def dial(self) -> str:
+        """The price of every mixture with the original head, as a Markdown table.
+
+        Returns
+        -------
+        str
+            Accuracies in percent on held-out samples that no head has seen; ← marks ``price``.
+        """
+        groups = any(p.worst_group is not None for p in self.prices)
+        header = ["share of the new head", "mended", "broken", "average", "worst class"]
+        rows = [header + (["worst group"] if groups else [])]
+        for p in self.prices:
+            mark = " ←" if p == self.price else ""
+            cells = [f"{100 * p.t:.0f} %{mark}", str(p.n_mended), str(p.n_broken)]
+            cells += [f"{100 * value:.1f}" for value in (p.average, p.worst_class)]
+            rows.append(cells + ([_with_spread(p.worst_group, None)] if groups else []))
+        return _markdown(rows)
 
     def verdict(self) -> str:
         """One sentence: did silencing neurons help, by the held-out score.
@@ -132,8 +205,7 @@ class DebiasResult:
         if original.score > max(map(_score, self.candidates[1:])):
             return (
                 f"By the held-out score no candidate beats the {original.name} "
-                f"({original.score:.3f}; the head written {chosen.score:.3f}): keep the original "
-                "model."
+                f"({original.score:.3f}; the head chosen {chosen.score:.3f})."
             )
         if not chosen.n_suppressed:
             masks = [c for c in others if c.n_suppressed and c is not random]
@@ -144,7 +216,7 @@ class DebiasResult:
             return (
                 f"Silencing neurons {outcome} here, by the held-out score: {masked.score:.3f} for "
                 f"the best with suppression ({masked.name}), {chosen.score:.3f} for the head "
-                f"written ({chosen.name}), which suppresses none."
+                f"chosen ({chosen.name}), which suppresses none."
             )
         helped = chosen.score > max(random.score, plain.score)
         return (
@@ -163,17 +235,22 @@ class DebiasResult:
             What ``ntkit debias`` prints and ``table.md`` holds.
         """
         lines = [
+            self.headline(),
+            f"On the {self.evaluated_on}: {self.outcome}",
+            "",
             self.table(),
             "",
-            f"Accuracies in % on the {self.evaluated_on}; ← marks the head that was written. The "
+            f"Accuracies in % on the {self.evaluated_on}; ← marks the candidate chosen. The "
             "held-out score needs no group labels: "
             f"{_SCORE_IN_WORDS.get(self.select, self.select)}.",
             self.verdict(),
             *([_checked(self.verification)] if self.verification else []),
             *self.notes,
+            *(["", "The dial, on held-out samples:", self.dial()] if len(self.prices) > 2 else []),
         ]
         if self.path is not None:
-            lines.append(f"Written: {self.path / MODEL_FILE}")
+            found = MODEL_FILE if self.verification is not None else REPORT_FILE
+            lines.append(f"Written: {self.path / found}")
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
@@ -187,6 +264,13 @@ class DebiasResult:
         return {
             "candidates": [asdict(c) for c in self.candidates],
             "chosen": self.chosen.name,
+            "helped": self.helped,
+            "written": self.written,
+            "headline": self.headline(),
+            "outcome": self.outcome,
+            "max_cost": self.max_cost,
+            "price": asdict(self.price),
+            "prices": [asdict(price) for price in self.prices],
             "parameters": {
                 k: v
                 for k, v in self.estimator.get_params().items()
@@ -199,9 +283,16 @@ class DebiasResult:
             "verdict": self.verdict(),
             "verification": asdict(self.verification) if self.verification else None,
             "notes": list(self.notes),
-            "model": str(self.path / MODEL_FILE) if self.path else None,
+            "model": str(self.path / MODEL_FILE) if self.path and self.verification else None,
             "version": __version__,
         }
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
 
 
 def _score(candidate: Candidate) -> float:

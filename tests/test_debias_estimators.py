@@ -34,7 +34,16 @@ def sets():
 def test_the_file_decides_as_the_estimator(own, sets, tmp_path):
     train, heldout = sets
     out = tmp_path / "out"
-    debias(marked_digits_model_path(), train, heldout, estimator=own, out=out, device="cpu")
+    debias(
+        marked_digits_model_path(),
+        train,
+        heldout,
+        estimator=own,
+        out=out,
+        device="cpu",
+        even_if_worse=True,
+        max_cost=1.0,
+    )
     model = FrozenModel.load(marked_digits_model_path())
     Z, Z_val = (OnnxEmbedder(model, device="cpu").transform(X) for X, _ in sets)
     mean, std = Z.mean(axis=0, dtype=float), Z.std(axis=0, dtype=float)

@@ -9,6 +9,7 @@ import typer
 
 from ntkit._debias import debias
 from ntkit._output import check_folder
+from ntkit._result import MAX_COST
 from ntkit.cli import _options as o
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
@@ -36,6 +37,22 @@ def command(
     new_head: Annotated[
         bool, typer.Option("--new-head", help="Give the model a head for the labels at hand.")
     ] = False,
+    max_cost: Annotated[
+        float, typer.Option(help="Largest share of average accuracy to lose.", min=0, max=1)
+    ] = MAX_COST,
+    heldout_balanced: Annotated[
+        bool | None,
+        typer.Option(
+            help="Is the held-out set better balanced than the training set? Else tested."
+        ),
+    ] = None,
+    even_if_worse: Annotated[
+        bool, typer.Option("--even-if-worse", help="Write a head that is not shown to be better.")
+    ] = False,
+    only_if_better: Annotated[
+        bool,
+        typer.Option("--only-if-better", help="Else write nothing at all, and exit with code 1."),
+    ] = False,
     threshold: o.Threshold = None,
     standardize: o.Standardize = None,
     max_suppressed: o.MaxSuppressed = None,
@@ -58,6 +75,10 @@ def command(
     and group), an .npz with X and y (and groups), X.npy beside y.npy, a .csv, .tsv, .jsonl or
     .parquet table of texts or of numeric columns, or an embedding store. Groups, where given, are
     for the table only.
+
+    A head is written only if it is shown to be better than the original one on held-out samples it
+    has not seen, and costs no more than --max-cost; otherwise the original model stays, and the
+    first line says so.
 
     Any of --threshold, --standardize, --max-suppressed, --aggregation, --statistic and
     --error-weight makes NeuronTune with these parameters the head that is written.
@@ -88,7 +109,7 @@ def command(
                 "which one, too; drop one of them."
             )
     if parameters:
-        own = NeuronTuneClassifier(C=C or 1 / len(sets["train"]), random_state=seed, **parameters)
+        own = NeuronTuneClassifier.as_published(C=C, random_state=seed, **parameters)
     result = debias(
         frozen,
         sets["train"],
@@ -99,6 +120,10 @@ def command(
         select=select,
         estimator=own,
         new_head=new_head,
+        max_cost=max_cost,
+        heldout_balanced=heldout_balanced,
+        even_if_worse=even_if_worse,
+        only_if_better=only_if_better,
         C=C,
         device=device,
         batch_size=o.batch_size_of(batch_size),
@@ -111,3 +136,5 @@ def command(
         o.print_json(result.as_dict())
     else:
         typer.echo(result.summary())
+    if only_if_better and not result.helped:
+        raise typer.Exit(1)

@@ -11,6 +11,8 @@ from ntkit._debias import debias
 from ntkit.cli import _options as o
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 
+_MAX_COST = 0.1  # the held-out set is as biased as the training set: balance costs accuracy there
+
 
 def command(
     out: Annotated[
@@ -30,6 +32,7 @@ def command(
         (digits.X_heldout, digits.y_heldout),
         test=(digits.X_test, digits.y_test, digits.groups_test),
         select="worst_class_cell_accuracy",
+        max_cost=_MAX_COST,
         device="cpu",
         out=out,
         force=force,
@@ -42,7 +45,9 @@ def command(
     typer.echo(
         "A small CNN tells digits 0–4 from 5–9. A bright patch was planted in the corner of about "
         "93 %\nof the images of 5–9 (7 % of 0–4) it was trained on, and it leans on the patch. The "
-        "test set\nhas the patch in half of each class. Nobody tells ntkit where the patch is.\n"
+        "test set\nhas the patch in half of each class. Nobody tells ntkit where the patch is. "
+        f"Up to {100 * _MAX_COST:g} % of\naverage accuracy may be lost on held-out images, which "
+        "have the patch as the training images.\n"
     )
     typer.echo(result.summary())
     typer.echo(

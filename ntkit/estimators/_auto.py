@@ -228,7 +228,7 @@ class AutoDebiasClassifier(LastLayerClassifier):
                 self._retrain(HELDOUT, held, self._balanced(held), self._path(held))
                 return self
             rows, unseen = _joined(train, held), unseen.and_of(unseen_held)
-        self._retrain_on_all(rows, unseen)
+        self._retrain_on_all(rows, unseen, path if rows is train else self._path(rows))
         return self
 
     # -- the steps --------------------------------------------------------------------------
@@ -271,12 +271,12 @@ class AutoDebiasClassifier(LastLayerClassifier):
         )
         return False
 
-    def _retrain_on_all(self, rows: Rows, unseen: Outcome) -> None:
+    def _retrain_on_all(self, rows: Rows, unseen: Outcome, plain: PenaltyPath) -> None:
         """Steps 3 and 4, with what the reference head makes of rows it has not seen."""
         balanced, wrong = self._balanced(rows), unseen.wrong
         if self.recipe == BALANCED:
             self.reason_ = "You asked for it"
-            self._retrain(BALANCED, rows, balanced, self._path(rows))
+            self._retrain(BALANCED, rows, balanced, plain)
             return
         weight = correctness_balanced(balanced, rows.y_index, wrong)
         cells = correctness_cells(rows.y_index, wrong, rows.weight)
@@ -285,7 +285,6 @@ class AutoDebiasClassifier(LastLayerClassifier):
             self.reason_ = "You asked for it"
             self._retrain(CELLS, rows, weight, path)
             return
-        plain = self._path(rows)
         if self._learns(rows, unseen, plain.outcome, path.outcome):
             self._retrain(CELLS, rows, weight, path)
         else:

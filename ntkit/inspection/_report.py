@@ -100,6 +100,12 @@ class Report:
         λ, in the units of the scores.
     facts : mapping of str to str
         Fingerprints and versions.
+    headline : str
+        What was decided; where nothing was, the figures are the headline.
+    prices : sequence of mapping
+        Mixtures of the original and the new head, as :class:`ntkit.Price` has them.
+    price_taken : mapping, optional
+        The one of them that the figures are for.
     commands : sequence of str
         How to get all of it again.
     """
@@ -119,6 +125,9 @@ class Report:
     silenced: Array
     threshold: float | None
     facts: Mapping[str, str]
+    headline: str = ""
+    prices: Sequence[Mapping[str, Any]] = ()
+    price_taken: Mapping[str, Any] | None = None
     commands: Sequence[str] = field(default_factory=tuple)
 
 

@@ -37,6 +37,7 @@ PUBLIC = {
     ],
     "ntkit.metrics": [
         "CellScorer",
+        "ClassOrder",
         "GroupReport",
         "LABEL_FREE_SCORES",
         "PredictionScore",
@@ -47,7 +48,9 @@ PUBLIC = {
         "adjusted_accuracy_scorer",
         "afr_weighted_accuracy",
         "cell_accuracy",
+        "check_class_order",
         "class_accuracy_gap",
+        "class_order",
         "get_score",
         "get_scorer",
         "group_report",

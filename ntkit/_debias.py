@@ -292,14 +292,7 @@ def _with_classes(
             "one class from the others: the largest score counts, not its value."
         )
     matched = model.matched_to(labels)
-    if matched is model or matched.head is None:
-        return model, notes
-    named = ", ".join(f"{i} = {c}" for i, c in enumerate(matched.head.classes[:10].tolist()))
-    return matched, [
-        *notes,
-        "The model does not name its classes; took the labels in sorted order: "
-        f"{named}{', …' * (len(labels) > 10)}.",
-    ]
+    return matched, [*notes, *filter(None, [matched.matched_by])]
 
 
 def _embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:

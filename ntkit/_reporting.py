@@ -19,6 +19,7 @@ from ntkit._comparison import Candidate, Comparison
 from ntkit._result import DebiasResult
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
+from ntkit.export import load_pair
 from ntkit.extraction import (
     ImagePreprocessing,
     OnnxEmbedder,
@@ -263,9 +264,7 @@ def write_report(
     path = Path(out)
     if path.exists() and not force:
         raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
-    first, second = (
-        m if isinstance(m, FrozenModel) else FrozenModel.load(m) for m in (original, debiased)
-    )
+    first, second = load_pair(original, debiased)
     preprocessing = (
         preprocessing or ImagePreprocessing.for_model(first) or TextPreprocessing.for_model(first)
     )

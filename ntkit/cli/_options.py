@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from ntkit.exceptions import InputError
+from ntkit.export import load_pair
 from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, read_samples
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
@@ -65,11 +67,40 @@ class ModelOptions:
         str | None, typer.Option(help="For an embedding per token: cls or mean.")
     ] = None
 
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Class labels in the order of the logits: a,b,c or a file with one per line; "
+            "found by itself where the model or a config.json beside it names them."
+        ),
+    ] = None
+
     def load(self, path: Path) -> FrozenModel:
         """Read a model with these options."""
-        return FrozenModel.load(
-            path, logits=self.logits, embedding=self.embedding, pooling=self.pooling
-        )
+        return FrozenModel.load(path, **self._places(), classes=self._classes())
+
+    def load_pair(self, original: Path, debiased: Path) -> tuple[FrozenModel, FrozenModel]:
+        """Read a model and the same model with another head; the options are the original's."""
+        return load_pair(original, debiased, **self._places(), classes=self._classes())
+
+    def _places(self) -> dict[str, str | None]:
+        return {"logits": self.logits, "embedding": self.embedding, "pooling": self.pooling}
+
+    def _classes(self) -> Any:
+        if self.classes is None:
+            return None
+        file = Path(self.classes)
+        try:
+            text = file.read_text(encoding="utf-8-sig") if file.is_file() else None
+        except (OSError, ValueError) as error:
+            raise InputError(f"--classes: {file} is not a readable text file: {error}.") from error
+        names = self.classes.split(",") if text is None else text.splitlines()
+        names = [name.strip() for name in names if name.strip() or text is None]
+        if not all(names):
+            raise InputError(f"--classes: a label in {self.classes!r} is empty; give a,b,c.")
+        # As labels are read from folders and tables.
+        whole = all(re.fullmatch(r"-?(?:0|[1-9][0-9]{0,17})", name) for name in names)
+        return [int(name) for name in names] if whole else names
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export._decisions import decision_agreement
 from ntkit.export._latency import timings
-from ntkit.export._outputs import difference, output_difference, run_whole
+from ntkit.export._outputs import difference, output_difference, run_whole, same_output
+from ntkit.export._pair import agreement, load_pair, names_agree, no_class_moved, notes_on
 from ntkit.export._tolerance import TOLERANCE, tolerance_of
 from ntkit.extraction import OnnxEmbedder, make_session, run_batches
 from ntkit.frozen_model import FrozenModel
@@ -55,6 +56,18 @@ class Verification:
     decision_agreement : float
         Smallest share of samples, over the outputs that show classes, on which the file decides
         as its head does; only samples whose logits leave no doubt count.
+    side_difference : float
+        Largest difference between the two models' outputs that are not computed from the logits,
+        relative to the output's largest value; NaN where there are none.
+    kept_outputs : bool
+        Whether the debiased model has all of the original's inputs and outputs, by name and
+        element type.
+    same_class_order : bool
+        Whether no class has moved: neither in the names that both files give, nor in what the
+        two models predict, where another order of the classes would explain the debiased model's
+        predictions far better (:func:`ntkit.metrics.class_order`).
+    notes : tuple of str
+        What could not be compared, and what a reader should know; they decide nothing.
     latency, original_latency : float
         Median milliseconds per run of the debiased model and of the original on the first 8
         samples, measured in turn; NaN if not measured. It decides nothing.
@@ -85,16 +98,15 @@ class Verification:
     decision_agreement: float = 1.0
     latency: float = float("nan")
     original_latency: float = float("nan")
+    side_difference: float = float("nan")
+    kept_outputs: bool = True
+    same_class_order: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether the file computes its head on the original's embeddings."""
-        # Not their maximum: a NaN must fail, and max() may lose it.
-        differences = (self.logit_difference, self.embedding_difference)
-        within = all(difference <= self.tolerance for difference in differences)
-        # Here a NaN says that there was nothing to compare.
-        within = within and not self.output_difference > self.tolerance
-        return within and self.decision_agreement == 1
+        """Whether the file computes its head on the original's embeddings, and keeps the rest."""
+        return not self.failures()
 
     def differences(self) -> str:
         """Return the differences in words.
@@ -112,7 +124,40 @@ class Verification:
         if self.decision_agreement < 1:
             share = 100 * (1 - self.decision_agreement)
             found += f", and an output decides otherwise than the head on {share:.0f} % of samples"
+        if not np.isnan(self.side_difference):
+            found += f", {self.side_difference:.1e} (other outputs)"
+        if not self.same_class_order:
+            found += ", and its classes are in another order than the original's"
+        if not self.kept_outputs:
+            found += ", and it lacks an input or output that the original has"
         return found
+
+    def failures(self) -> tuple[str, ...]:
+        """Return what makes it fail, in words.
+
+        Returns
+        -------
+        tuple of str
+            Of a file, without a subject; empty where it passed.
+        """
+        # A NaN must fail where it is a difference; of outputs it says that there were none.
+        within = self.tolerance
+        found = {
+            "does not compute its head on the original's embeddings": (
+                self.logit_difference <= within and self.embedding_difference <= within
+            ),
+            "has outputs that do not follow from its head": (
+                not self.output_difference > within and self.decision_agreement == 1
+            ),
+            "computes its other outputs otherwise than the original": (
+                not self.side_difference > within
+            ),
+            "has its classes in another order than the original": self.same_class_order,
+            "lacks an input or output of the original, or has another element type there": (
+                self.kept_outputs
+            ),
+        }
+        return tuple(failure for failure, passed in found.items() if not passed)
 
     @property
     def latency_ratio(self) -> float:
@@ -126,20 +171,30 @@ def verify(
     X: Any,
     *,
     head: LinearHead | None = None,
+    y: Any = None,
     device: str = "auto",
     tolerance: float | None = None,
     latency: bool = True,
 ) -> Verification:
     """Compare a debiased file with the original and with NumPy, on inputs.
 
+    Beside the logits it compares the embeddings, every output, the names and the order of the
+    classes: a file passes only if whoever reads the original's outputs reads the same classes at
+    the same places from it. Of a head for other classes it compares what can be compared, and
+    :attr:`Verification.notes` say what could not.
+
     Parameters
     ----------
     original, debiased : FrozenModel or path-like
-        The two models; the debiased one is run as the file it is.
+        The two models; the debiased one is run as the file it is. Of paths, the debiased file
+        says where the embedding is and how it is pooled (:func:`load_pair`).
     X : array-like, lazy sequence or mapping
         Model inputs.
     head : LinearHead, optional
         What the file should hold; by default the head read from it.
+    y : array-like of shape (N,), optional
+        Class labels of the samples: where another order of the debiased model's classes explains
+        them far better, a note says so.
     device : {"auto", "cpu", "cuda"}
         Where to run.
     tolerance : float, optional
@@ -172,14 +227,14 @@ def verify(
     >>> result.passed, result.agreement
     (True, 1.0)
     """
-    first, second = _loaded(original), _loaded(debiased)
+    first, second = load_pair(original, debiased)
     expected_head = head if head is not None else second.head
     if expected_head is None or second.logits is None:
         raise InputError("The debiased model has no head to verify.")
     Z = OnnxEmbedder(first, device=device).transform(X)
     if not len(Z):
         raise InputError("There are no samples to verify on.")
-    session = _session(second, device)
+    session, own_session = _session(second, device), _session(first, device)
     outputs = run_whole(session, X)
     embedding, logits = _inner(second, X, device)
     logits = outputs.get(second.logits.name, logits)
@@ -189,14 +244,13 @@ def verify(
     expected = _logits_like(logits, expected_head, Z, second.logit_scale)
     milliseconds = [float("nan")] * 2
     if latency:
-        milliseconds = np.median(timings([session, _session(first, device)], X), axis=0).tolist()
+        milliseconds = np.median(timings([session, own_session], X), axis=0).tolist()
+    computed = logits * second.logit_scale
     return Verification(
         n_samples=len(Z),
-        logit_difference=difference(
-            _as_decisions(logits * second.logit_scale), _decisions(expected_head, Z)
-        ),
+        logit_difference=difference(_as_decisions(computed), _decisions(expected_head, Z)),
         embedding_difference=difference(embedding, Z),
-        agreement=_agreement(first.head, expected_head, Z),
+        agreement=agreement(first.head, expected_head, Z),
         same_nodes=first.nodes == second.nodes,
         same_signature=_signature(first) == _signature(second),
         tolerance=tolerance,
@@ -207,11 +261,16 @@ def verify(
         decision_agreement=decision_agreement(
             _from_logits(second, outputs),
             second.head if second.head is not None else expected_head,
-            logits * second.logit_scale,
+            computed,
             tolerance,
         ),
         latency=milliseconds[0],
         original_latency=milliseconds[1],
+        side_difference=_side_difference(first, second, own_session, outputs, X),
+        kept_outputs=_keeps_signature(first, second),
+        same_class_order=names_agree(first, second)
+        and no_class_moved(first.head, expected_head, Z),
+        notes=notes_on(first, second, expected_head, Z, y),
     )
 
 
@@ -306,10 +365,6 @@ def _class_order(first: FrozenModel, second: FrozenModel) -> Array:
     return classes
 
 
-def _loaded(model: FrozenModel | str | os.PathLike[str]) -> FrozenModel:
-    return model if isinstance(model, FrozenModel) else FrozenModel.load(model)
-
-
 def _session(model: FrozenModel, device: Any) -> Any:
     """The model as it is: its file, or what is in memory."""
     if model.path is not None:
@@ -375,7 +430,21 @@ def _signature(model: FrozenModel) -> tuple[Any, ...]:
     return model.inputs, model.outputs, model.opset_imports, model.ir_version
 
 
-def _agreement(first: LinearHead | None, second: LinearHead, Z: Array) -> float:
-    if first is None or set(first.classes.tolist()) != set(second.classes.tolist()):
-        return float("nan")
-    return float((first.predict(Z) == second.predict(Z)).mean())
+def _keeps_signature(first: FrozenModel, second: FrozenModel) -> bool:
+    """Whether everything that can be asked of the original can be asked of the other."""
+    pairs = ((first.inputs, second.inputs), (first.outputs, second.outputs))
+    return all(
+        {(t.name, t.dtype) for t in before} <= {(t.name, t.dtype) for t in after}
+        for before, after in pairs
+    )
+
+
+def _side_difference(
+    first: FrozenModel, second: FrozenModel, session: Any, outputs: Mapping[str, Array], X: Any
+) -> float:
+    """Largest difference of the outputs that no head has a part in."""
+    beside = outputs.keys() - _from_logits(second, outputs).keys()
+    beside &= {tensor.name for tensor in first.outputs}
+    own = run_whole(session, X) if beside else {}
+    beside -= _from_logits(first, own).keys()
+    return max((same_output(outputs[name], own[name]) for name in beside), default=float("nan"))

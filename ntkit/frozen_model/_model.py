@@ -17,7 +17,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
-from ntkit.frozen_model._class_names import CLASSES, ClassNames, names_of, renamed
+from ntkit.frozen_model._class_names import CLASSES, ClassNames, names_in, names_of, renamed
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import description
 from ntkit.frozen_model._edit import append_head, replace_weights
@@ -243,6 +243,16 @@ class FrozenModel:
     def nodes(self) -> tuple[tuple[str, str], ...]:
         """(name, operator) of every node, in order."""
         return tuple((node.name or "", node.op_type) for node in self._model.graph)
+
+    def names_in_metadata(self) -> dict[str, tuple[Any, ...]]:
+        """Names of classes in the file's metadata, by key, other than ntkit's own.
+
+        Returns
+        -------
+        dict of str to tuple
+            In the order of the logits.
+        """
+        return names_in(self.metadata)
 
     def sha256(self) -> str:
         """Fingerprint of the file the model was loaded from, or of the model in memory.

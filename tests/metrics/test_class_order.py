@@ -38,7 +38,7 @@ def test_two_swapped_classes_among_ten_are_found(rng):
 def test_names_are_said_as_they_are(rng):
     names = np.asarray(["negative", "neutral", "positive"])
     y = rng.integers(0, 3, 300)
-    with pytest.raises(InputError, match="0: 'positive'.*--classes positive,negative,neutral"):
+    with pytest.raises(InputError, match=r"0: 'positive'.*--classes positive,negative,neutral"):
         check_class_order(names[predictions(y, [2, 0, 1], 0.9, rng, 3)], names[y], names)
 
 

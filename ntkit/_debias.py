@@ -201,7 +201,8 @@ def debias(
 
     head = comparison.on_raw_embeddings(clf.head_)
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
-    debiased = model.with_head(head, provenance=_provenance(chosen, clf, suppressed, model))
+    made = _provenance(chosen, clf, suppressed, model) | {"new_head": str(new_head).lower()}
+    debiased = model.with_head(head, provenance=made)
     notes.append(f"auto: {fitted['auto'].reason_}")
     if new_head and model.head is not None:
         notes.append(

@@ -81,6 +81,7 @@ PUBLIC = {
     "ntkit.export": [
         "Verification",
         "check_head",
+        "is_new_head",
         "load_pair",
         "random_inputs",
         "save_verified",

@@ -16,10 +16,11 @@ from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
 
-__all__ = ["agreement", "load_pair", "names_agree", "no_class_moved", "notes_on"]
+__all__ = ["agreement", "is_new_head", "load_pair", "names_agree", "no_class_moved", "notes_on"]
 
 Array = NDArray[Any]
 _FEWEST = 30  # samples whose scores' correlation means something
+_NEW_HEAD = "ntkit.new_head"
 _SOURCE = "ntkit.source_sha256"
 
 
@@ -75,10 +76,10 @@ def load_pair(
     else:
         places = places if given else {**second.located_by}
         first = FrozenModel.load(original, **places, classes=classes)
-    unnamed = first.head is not None and not first.has_class_names
-    if unnamed and second.head is not None and first.head is not None:
+    if first.head is not None and second.head is not None and not first.has_class_names:
         labels = second.head.classes
-        first = first.with_classes(labels) if len(labels) == len(first.head.classes) else first
+        if len(labels) == len(first.head.classes) and not is_new_head(first, second):
+            first = first.with_classes(labels)
     return first, second
 
 
@@ -88,6 +89,34 @@ def _twin(path: str | os.PathLike[str], places: Mapping[str, str | None]) -> Fro
         with suppress(HeadNotFoundError, InputError):
             return FrozenModel.load(path, **places)
     return FrozenModel.load(path)
+
+
+def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
+    """Whether the second model's head is for other classes than the first one's.
+
+    Parameters
+    ----------
+    original, debiased : FrozenModel
+        The two models.
+
+    Returns
+    -------
+    bool
+        True if the file says that it is (as ``new_head=True`` writes it), if the original has no
+        head, or one of other classes.
+
+    Examples
+    --------
+    >>> from ntkit import FrozenModel
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.export import is_new_head
+    >>> model = FrozenModel.load(marked_digits_model_path())
+    >>> is_new_head(model, model.with_head(model.head))
+    False
+    """
+    if original.head is None or debiased.metadata.get(_NEW_HEAD) == "true":
+        return True
+    return debiased.head is not None and not _same_classes(original.head, debiased.head)
 
 
 def names_agree(first: FrozenModel, second: FrozenModel) -> bool:
@@ -115,7 +144,7 @@ def _permuted(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
     return set(map(str, a)) == set(map(str, b)) and list(map(str, a)) != list(map(str, b))
 
 
-def no_class_moved(first: LinearHead | None, second: LinearHead, Z: Array) -> bool:
+def no_class_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
     """Whether two heads mean the same class by the same position, judged by what they compute.
 
     Another order is told where it explains the predictions far better
@@ -125,8 +154,8 @@ def no_class_moved(first: LinearHead | None, second: LinearHead, Z: Array) -> bo
 
     Parameters
     ----------
-    first, second : LinearHead or None
-        The original's head and the other one, in the order of their logits.
+    first, second : LinearHead
+        The original's head and the other one for the same classes, in the order of their logits.
     Z : ndarray of shape (N, D)
         Embeddings.
 
@@ -135,9 +164,7 @@ def no_class_moved(first: LinearHead | None, second: LinearHead, Z: Array) -> bo
     bool
         True where there is nothing to compare, or no order fits far better.
     """
-    if first is None or len(first.classes) != len(second.classes):
-        return True
-    if first.n_neurons != second.n_neurons or not _same_classes(first, second):
+    if first.n_neurons != second.n_neurons:
         return True
     positions = np.arange(len(first.classes))
     before, after = (_positions(head, Z) for head in (first, second))
@@ -167,12 +194,12 @@ def _standardised(head: LinearHead, Z: Array) -> Array:
     return np.asarray(scores / np.where(deviation > 0, deviation, 1))
 
 
-def agreement(first: LinearHead | None, second: LinearHead, Z: Array) -> float:
-    """Share of samples on which two heads predict the same class; NaN for other classes.
+def agreement(first: LinearHead, second: LinearHead, Z: Array) -> float:
+    """Share of samples on which two heads for the same classes predict the same one.
 
     Parameters
     ----------
-    first, second : LinearHead or None
+    first, second : LinearHead
         The two heads.
     Z : ndarray of shape (N, D)
         Embeddings.
@@ -180,10 +207,8 @@ def agreement(first: LinearHead | None, second: LinearHead, Z: Array) -> float:
     Returns
     -------
     float
-        In [0, 1], or NaN.
+        In [0, 1].
     """
-    if first is None or not _same_classes(first, second):
-        return float("nan")
     if set(first.classes.tolist()) == set(second.classes.tolist()):
         return float((first.predict(Z) == second.predict(Z)).mean())
     return float((_positions(first, Z) == _positions(second, Z)).mean())
@@ -213,7 +238,7 @@ def notes_on(
     notes = []
     if first.head is None:
         notes.append("The original has no head: its predictions cannot be compared.")
-    elif not _same_classes(first.head, head):
+    elif is_new_head(first, second):
         notes.append(
             f"The head is for other classes ({_quoted(head)}) than the original's "
             f"({_quoted(first.head)}): predictions of the two cannot be compared."

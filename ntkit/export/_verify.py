@@ -15,7 +15,14 @@ from ntkit.exceptions import InputError, VerificationError
 from ntkit.export._decisions import decision_agreement
 from ntkit.export._latency import timings
 from ntkit.export._outputs import difference, output_difference, run_whole, same_output
-from ntkit.export._pair import agreement, load_pair, names_agree, no_class_moved, notes_on
+from ntkit.export._pair import (
+    agreement,
+    is_new_head,
+    load_pair,
+    names_agree,
+    no_class_moved,
+    notes_on,
+)
 from ntkit.export._tolerance import TOLERANCE, tolerance_of
 from ntkit.extraction import OnnxEmbedder, make_session, run_batches
 from ntkit.frozen_model import FrozenModel
@@ -245,12 +252,13 @@ def verify(
     milliseconds = [float("nan")] * 2
     if latency:
         milliseconds = np.median(timings([session, own_session], X), axis=0).tolist()
+    own = None if is_new_head(first, second) else first.head
     computed = logits * second.logit_scale
     return Verification(
         n_samples=len(Z),
         logit_difference=difference(_as_decisions(computed), _decisions(expected_head, Z)),
         embedding_difference=difference(embedding, Z),
-        agreement=agreement(first.head, expected_head, Z),
+        agreement=float("nan") if own is None else agreement(own, expected_head, Z),
         same_nodes=first.nodes == second.nodes,
         same_signature=_signature(first) == _signature(second),
         tolerance=tolerance,
@@ -269,7 +277,7 @@ def verify(
         side_difference=_side_difference(first, second, own_session, outputs, X),
         kept_outputs=_keeps_signature(first, second),
         same_class_order=names_agree(first, second)
-        and no_class_moved(first.head, expected_head, Z),
+        and (own is None or no_class_moved(own, expected_head, Z)),
         notes=notes_on(first, second, expected_head, Z, y),
     )
 

@@ -38,6 +38,7 @@ from ntkit.head import LinearHead
 __all__ = ["FrozenModel", "TensorInfo"]
 
 _LOCATED_BY = "ntkit.located_by"
+_NEW_HEAD = "ntkit.new_head"
 _MOST_NODES = 1_000_000
 
 
@@ -418,6 +419,7 @@ class FrozenModel:
                 f"{found.after.logits.name!r}) is not the one put in; name the right one with "
                 "--logits NAME (logits= in Python)."
             )
+        model.metadata_props.pop(_NEW_HEAD, None)  # it was said of the head before this one
         for key, text in (provenance or {}).items():
             model.metadata_props[f"ntkit.{key}"] = text
         kept = self._keeps_names(head)

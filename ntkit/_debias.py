@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ntkit._comparison import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit._reporting import as_samples, report_of_job
+from ntkit._reporting import as_samples, report_of_job, write_card
 from ntkit._result import MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit._version import __version__
 from ntkit.estimators import BalancedClassifier
@@ -39,7 +40,6 @@ from ntkit.extraction import (
 )
 from ntkit.extraction._store_samples import fingerprint
 from ntkit.frozen_model import FrozenModel
-from ntkit.inspection._card import model_card
 from ntkit.inspection._report import Report, report_html
 
 __all__ = ["debias"]
@@ -254,7 +254,8 @@ def debias(
             command=command,
         )
 
-    return _written(draft, model, inputs, device, force, report)
+    card = partial(write_card, samples=sets, original=model, new_head=new_head)
+    return _written(draft, model, inputs, device, force, report, card)
 
 
 # -- the steps --------------------------------------------------------------------------------
@@ -429,6 +430,7 @@ def _written(
     device: str,
     force: bool,
     report: Callable[[DebiasResult], Report],
+    card: Callable[[Path, Report, DebiasResult], None],
 ) -> DebiasResult:
     """Write and verify in a temporary folder; it takes its name when everything is in it."""
     parent = draft.path.absolute().parent if draft.path else None
@@ -441,8 +443,7 @@ def _written(
         result = replace(draft, verification=check)
         if draft.path is not None:
             shown = report(result)
-            card = model_card(shown, file=MODEL_FILE, inputs=original.describe()["inputs"])
-            (folder / "README.md").write_text(card, encoding="utf-8")
+            card(folder, shown, result)
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
             (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))

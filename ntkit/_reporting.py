@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from ntkit._comparison import Candidate, Comparison
-from ntkit._result import DebiasResult
+from ntkit._result import MODEL_FILE, DebiasResult
 from ntkit._version import __version__
 from ntkit.estimators import retrain_head
 from ntkit.exceptions import InputError
@@ -32,12 +32,14 @@ from ntkit.extraction import (
 from ntkit.extraction._store_samples import fingerprint
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
+from ntkit.inspection._card import model_card
 from ntkit.inspection._pictures import TableRows
 from ntkit.inspection._report import Report, Shown, report_html
+from ntkit.inspection._usage import usage_of
 from ntkit.metrics import class_order
 from ntkit.spuriousness import spuriousness_scores
 
-__all__ = ["as_samples", "report_of_job", "report_of_models", "write_report"]
+__all__ = ["as_samples", "report_of_job", "report_of_models", "write_card", "write_report"]
 
 Array = NDArray[Any]
 _PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
@@ -116,6 +118,40 @@ def report_of_job(
         facts=_facts(original, result.model, samples, device),
         commands=[command] if command else [],
     )
+
+
+def write_card(
+    folder: Path,
+    report: Report,
+    result: DebiasResult,
+    samples: Mapping[str, Samples],
+    *,
+    original: FrozenModel,
+    new_head: bool,
+) -> None:
+    """Write the model card, and what its program needs beside it, into a job's folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the model is.
+    report : Report
+        What the job did.
+    result : DebiasResult
+        The same, with the model.
+    samples : mapping of str to Samples
+        "train", "held-out" and perhaps "test".
+    original : FrozenModel
+        The model given.
+    new_head : bool
+        Whether the head is for other classes than the original's.
+    """
+    parts = [samples[name] for name in ("test", "held-out", "train") if name in samples]
+    raw = next((part for part in parts if not part.embedded), parts[0])
+    usage = usage_of(result.model, raw, original=original, new_head=new_head, file=MODEL_FILE)
+    (folder / "README.md").write_text(model_card(report, usage), encoding="utf-8")
+    for name, content in usage.files.items():
+        (folder / name).write_bytes(content)
 
 
 def _look(samples: Samples) -> Any:

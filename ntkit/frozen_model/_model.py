@@ -231,6 +231,11 @@ class FrozenModel:
         return several and "Sigmoid" in found.after.post_processing  # type: ignore[union-attr]
 
     @property
+    def classes_from_graph(self) -> bool:
+        """Whether the graph itself maps its scores to the class labels."""
+        return self._found is not None and self._found.after.labels is not None
+
+    @property
     def opset_imports(self) -> dict[str, int]:
         """Operator set version of each domain."""
         return dict(self._model.opset_imports)

@@ -375,7 +375,8 @@ def _class_order(first: FrozenModel, second: FrozenModel) -> Array:
 
 def _session(model: FrozenModel, device: Any) -> Any:
     """The model as it is: its file, or what is in memory."""
-    if model.path is not None:
+    # Weights behind links: ONNX Runtime refuses them, or does not, by its version.
+    if model.path is not None and model.folder == model.path.parent.resolve():
         return make_session(str(model.path), device=device)
     proto = model.to_proto().SerializeToString()
     return make_session(proto, device=device, folder=model.folder)

@@ -21,6 +21,7 @@ from ntkit.frozen_model._class_names import CLASSES, ClassNames, names_in, names
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import description
 from ntkit.frozen_model._edit import append_head, replace_weights
+from ntkit.frozen_model._external_data import data_folder
 from ntkit.frozen_model._files import (
     deserialised,
     fingerprint,
@@ -109,7 +110,9 @@ class FrozenModel:
         self._found = found
         self._embedding = embedding
         self.path = path
-        self.folder = path.parent.resolve() if path is not None else folder
+        if folder is None and path is not None:
+            folder = path.parent.resolve()
+        self.folder = folder
         asked = {"logits": None, "embedding": None, "pooling": None}
         self.located_by: dict[str, str | None] = {**asked, **(located_by or {})}
         self.metadata = dict(model.metadata_props)
@@ -190,7 +193,15 @@ class FrozenModel:
         given = {"logits": logits, "embedding": embedding, "pooling": pooling}
         with sound(path):
             model, found, value, located_by = _in_sight(model, given)
-            loaded = cls(model, found, value, classes=classes, path=path, located_by=located_by)
+            loaded = cls(
+                model,
+                found,
+                value,
+                classes=classes,
+                path=path,
+                folder=data_folder(model),
+                located_by=located_by,
+            )
         for sentence in loaded._names.warnings if classes is None else ():
             warnings.warn(f"{path.name}: {sentence}", UserWarning, stacklevel=2)
         return loaded

@@ -1,6 +1,9 @@
 """`verify` and `report` read whatever `debias` writes, without being told where anything is."""
 
+import json
+
 import numpy as np
+import onnx
 import pytest
 
 from ntkit import FrozenModel, debias, write_report
@@ -125,3 +128,25 @@ def test_the_head_is_found_again_in_the_file_alone(job):
     again = FrozenModel.load(debiased, **read.located_by)
     assert read.head == again.head
     assert read.metadata["ntkit.new_head"] in ("true", "false")
+
+
+def test_names_in_a_config_json_decide_not_the_alphabet(zoo, tmp_path, capsys):
+    """{0: positive, 1: negative, 2: neutral}: in sorted order the model would be right on 5 %."""
+    names = ["positive", "negative", "neutral"]
+    path = zoo.save(plain(zoo), tmp_path / "m.onnx")
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": dict(enumerate(names))}))
+    head = FrozenModel.load(path).head
+    X = zoo.inputs(900)
+    z = zoo.embedding(onnx.load(path), X)
+    y = np.asarray(names)[(z @ head.coef.T - (z @ head.coef.T).mean(axis=0)).argmax(axis=1)]
+    for part, rows in (("train", slice(300)), ("heldout", slice(300, 600))):
+        np.savez(tmp_path / f"{part}.npz", X=X[rows], y=y[rows])
+    code, out, err = run(
+        capsys, "debias", path, "--train", tmp_path / "train.npz", "--heldout",
+        tmp_path / "heldout.npz", "-o", tmp_path / "out", "--quiet",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "sorted order" not in out
+    written = FrozenModel.load(tmp_path / "out" / "debiased.onnx")
+    assert written.head.classes.tolist() == names
+    assert (written.head.predict(zoo.embedding(onnx.load(path), X[600:])) == y[600:]).mean() > 0.9

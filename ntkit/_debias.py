@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from inspect import signature
 from itertools import combinations
 from pathlib import Path
@@ -30,7 +31,7 @@ from ntkit._comparison import (
 from ntkit._disk import saying_what_failed, size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder, put_folder
-from ntkit._reporting import as_samples, report_of_job
+from ntkit._reporting import as_samples, report_of_job, write_card
 from ntkit._result import MAX_COST, MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit._sanity import check_embeddings, check_original, check_sizes, few_samples
 from ntkit._version import __version__
@@ -48,8 +49,8 @@ from ntkit.extraction._found_preprocessing import image_note, preprocessing_for
 from ntkit.extraction._origin import check_alike, check_made_with, facts_of
 from ntkit.extraction._sources import input_paths
 from ntkit.frozen_model import FrozenModel
-from ntkit.inspection._card import model_card
 from ntkit.inspection._report import Report, Shown, outcome, report_html
+from ntkit.metrics import check_class_order
 
 __all__ = ["debias"]
 
@@ -221,6 +222,8 @@ def debias(
     Z = {name: _embedded(samples, embedder) for name, samples in sets.items()}
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
+        own = Z["train"]  # a shortcut may point the other way in any other set
+        check_class_order(model.head.predict(own.Z), own.y, model.head.classes)
         check_original(model.head, Z["held-out"].Z, Z["held-out"].y)
     digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
     notes += [*_reading_notes(sets, embedder, digests), *few_samples(labels)]
@@ -252,8 +255,10 @@ def debias(
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
     debiased = model
     if written or new_head:
-        facts = _provenance(chosen, clf, suppressed, model, sets["train"], price.t)
-        debiased = model.with_head(head, provenance=facts if written else None)
+        facts = {"new_head": str(new_head).lower()}
+        if written:
+            facts |= _provenance(chosen, clf, suppressed, model, sets["train"], price.t)
+        debiased = model.with_head(head, provenance=facts)
     notes.append(f"auto: {fitted['auto'].reason_}")
     if new_head and model.head is not None:
         notes.append(
@@ -325,7 +330,8 @@ def debias(
 
     if not written and (only_if_better or (folder is None and not new_head)):
         return replace(draft, path=None)
-    return _written(draft, model, inputs, device, force, report)
+    card = partial(write_card, samples=sets, original=model, new_head=new_head)
+    return _written(draft, model, inputs, device, force, report, card)
 
 
 # -- the steps --------------------------------------------------------------------------------
@@ -362,14 +368,7 @@ def _with_classes(
             "one class from the others: the largest score counts, not its value."
         )
     matched = model.matched_to(labels)
-    if matched is model or matched.head is None:
-        return model, notes
-    named = ", ".join(f"{i} = {c}" for i, c in enumerate(matched.head.classes[:10].tolist()))
-    return matched, [
-        *notes,
-        "The model does not name its classes; took the labels in sorted order: "
-        f"{named}{', …' * (len(labels) > 10)}.",
-    ]
+    return matched, [*notes, *filter(None, [matched.matched_by])]
 
 
 def _embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:
@@ -552,6 +551,7 @@ def _written(
     device: str,
     force: bool,
     report: Callable[[DebiasResult], Report],
+    card: Callable[[Path, Report, DebiasResult], None],
 ) -> DebiasResult:
     """Write and verify in a temporary folder; it takes its name when everything is in it."""
     parent = Path(os.path.realpath(draft.path)).parent if draft.path else None
@@ -577,8 +577,7 @@ def _written(
         if draft.path is not None:
             shown = report(result)
             if result.verification is not None:
-                card = model_card(shown, file=MODEL_FILE, inputs=original.describe()["inputs"])
-                (folder / "README.md").write_text(card, encoding="utf-8")
+                card(folder, shown, result)
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
             (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))

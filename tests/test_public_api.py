@@ -38,6 +38,7 @@ PUBLIC = {
     ],
     "ntkit.metrics": [
         "CellScorer",
+        "ClassOrder",
         "GroupReport",
         "LABEL_FREE_SCORES",
         "PredictionScore",
@@ -48,7 +49,9 @@ PUBLIC = {
         "adjusted_accuracy_scorer",
         "afr_weighted_accuracy",
         "cell_accuracy",
+        "check_class_order",
         "class_accuracy_gap",
+        "class_order",
         "get_score",
         "get_scorer",
         "group_report",
@@ -79,6 +82,8 @@ PUBLIC = {
     "ntkit.export": [
         "Verification",
         "check_head",
+        "is_new_head",
+        "load_pair",
         "random_inputs",
         "save_verified",
         "to_onnx",

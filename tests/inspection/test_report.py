@@ -20,6 +20,7 @@ from ntkit.inspection._card import model_card
 from ntkit.inspection._neuron_cards import neuron_cards
 from ntkit.inspection._pictures import Picture, TableRows, picture_of
 from ntkit.inspection._report import Report, Shown, outcome, report_html
+from ntkit.inspection._usage import Usage
 
 VOID = ("meta", "img", "line", "path", "polyline")
 
@@ -175,7 +176,7 @@ def test_labels_and_predictions_must_belong_together():
 
 def test_a_card_has_front_matter_and_the_same_figures():
     report = example(n_classes=100, n=3000)
-    card = model_card(report, file="debiased.onnx", inputs=["image (batch, 3)"])
+    card = model_card(report, Usage({"inputs": "image (batch, 3)"}, "print()"))
     assert card.startswith("---\nlibrary_name: onnx\n")
     assert outcome(report.shown.figures()) in card
     assert "classes with smaller losses are left out" in card

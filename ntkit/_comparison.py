@@ -18,6 +18,7 @@ from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
     NeuronTuneClassifier,
+    head_of,
     retrain_head,
 )
 from ntkit.exceptions import InputError, SuppressionWarning
@@ -290,7 +291,7 @@ class Comparison:
             name=name,
             n_suppressed=n_suppressed(clf),
             note=note,
-            **self._rated(clf.head_, self.heldout_predictions(name)),
+            **self._rated(head_of(clf), self.heldout_predictions(name)),
         )
 
     def heldout_predictions(self, name: str, t: float = 1.0) -> Array:
@@ -343,7 +344,7 @@ class Comparison:
         prices = self.prices(name, clf)
         price = taken(prices, max_cost, learnable=learnable)
         used = price or prices[-1]
-        head = mixed(self.original, clf.head_, used.t, self.train.Z)
+        head = mixed(self.original, head_of(clf), used.t, self.train.Z)
         return Decision(prices, used, helped=price is not None, head=head)
 
     def original_row(self, name: str) -> Candidate:
@@ -400,7 +401,7 @@ class Comparison:
         if isinstance(clf, AutoDebiasClassifier):
             decided = clone(clf).set_params(recipe=clf.recipe_, alphas=(clf.alpha_,))
             setting = replace(setting, estimator=decided)
-        return [self.fit(setting, seen)[0].head_ for seen, _ in self.halves]
+        return [head_of(self.fit(setting, seen)[0]) for seen, _ in self.halves]
 
     def _halves(self) -> list[tuple[Array, Array]]:
         """Two halves of the held-out set, stratified by class."""

@@ -7,6 +7,8 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from inspect import signature
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,7 @@ from ntkit._comparison import (
 from ntkit._disk import saying_what_failed, size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder, put_folder
-from ntkit._reporting import as_samples, report_of_job
+from ntkit._reporting import as_samples, report_of_job, write_card
 from ntkit._result import MAX_COST, MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit._sanity import check_embeddings, check_original, check_sizes, few_samples
 from ntkit._version import __version__
@@ -47,8 +49,8 @@ from ntkit.extraction._found_preprocessing import image_note, preprocessing_for
 from ntkit.extraction._origin import check_alike, check_made_with, facts_of
 from ntkit.extraction._sources import input_paths
 from ntkit.frozen_model import FrozenModel
-from ntkit.inspection._card import model_card
 from ntkit.inspection._report import Report, Shown, outcome, report_html
+from ntkit.metrics import check_class_order
 
 __all__ = ["debias"]
 
@@ -122,9 +124,11 @@ def debias(
         Name of the label-free score that chooses among the candidates, and that the table shows.
         By default the candidate "auto" is written
         (:class:`~ntkit.estimators.AutoDebiasClassifier`).
-    estimator : estimator with ``head_``, optional
-        A candidate of your own to write. Its ``head``, if it has one, is set to the original
-        head; its ``C`` is for standardised embeddings.
+    estimator : classifier, optional
+        A candidate of your own to write: one of ntkit's, or any linear classifier that
+        :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``.
+        Its ``head``, if it has one, is set to the original head; its ``C`` is for standardised
+        embeddings.
     new_head : bool
         Give the model a new head for the labels at hand, where they are not its own classes.
         The original head is then an ERM head fitted on the training set.
@@ -218,6 +222,8 @@ def debias(
     Z = {name: _embedded(samples, embedder) for name, samples in sets.items()}
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
+        own = Z["train"]  # a shortcut may point the other way in any other set
+        check_class_order(model.head.predict(own.Z), own.y, model.head.classes)
         check_original(model.head, Z["held-out"].Z, Z["held-out"].y)
     digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
     notes += [*_reading_notes(sets, embedder, digests), *few_samples(labels)]
@@ -249,8 +255,10 @@ def debias(
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
     debiased = model
     if written or new_head:
-        facts = _provenance(chosen, clf, suppressed, model, sets["train"], price.t)
-        debiased = model.with_head(head, provenance=facts if written else None)
+        facts = {"new_head": str(new_head).lower()}
+        if written:
+            facts |= _provenance(chosen, clf, suppressed, model, sets["train"], price.t)
+        debiased = model.with_head(head, provenance=facts)
     notes.append(f"auto: {fitted['auto'].reason_}")
     if new_head and model.head is not None:
         notes.append(
@@ -322,7 +330,8 @@ def debias(
 
     if not written and (only_if_better or (folder is None and not new_head)):
         return replace(draft, path=None)
-    return _written(draft, model, inputs, device, force, report)
+    card = partial(write_card, samples=sets, original=model, new_head=new_head)
+    return _written(draft, model, inputs, device, force, report, card)
 
 
 # -- the steps --------------------------------------------------------------------------------
@@ -359,14 +368,7 @@ def _with_classes(
             "one class from the others: the largest score counts, not its value."
         )
     matched = model.matched_to(labels)
-    if matched is model or matched.head is None:
-        return model, notes
-    named = ", ".join(f"{i} = {c}" for i, c in enumerate(matched.head.classes[:10].tolist()))
-    return matched, [
-        *notes,
-        "The model does not name its classes; took the labels in sorted order: "
-        f"{named}{', …' * (len(labels) > 10)}.",
-    ]
+    return matched, [*notes, *filter(None, [matched.matched_by])]
 
 
 def _embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:
@@ -512,13 +514,13 @@ def _n_groups(groups: Array) -> int:
 
 def _parameters(clf: Any) -> str:
     """Parameters that are not the estimator's defaults."""
-    defaults = type(clf)().get_params(deep=False)
+    defaults = signature(type(clf)).parameters
     own = {
         name: value
         for name, value in clf.get_params(deep=False).items()
         if name != "random_state"
         and isinstance(value, bool | int | float | str)
-        and value != defaults[name]
+        and value != defaults[name].default
     }
     return ", ".join(f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in own.items())
 
@@ -549,6 +551,7 @@ def _written(
     device: str,
     force: bool,
     report: Callable[[DebiasResult], Report],
+    card: Callable[[Path, Report, DebiasResult], None],
 ) -> DebiasResult:
     """Write and verify in a temporary folder; it takes its name when everything is in it."""
     parent = Path(os.path.realpath(draft.path)).parent if draft.path else None
@@ -574,8 +577,7 @@ def _written(
         if draft.path is not None:
             shown = report(result)
             if result.verification is not None:
-                card = model_card(shown, file=MODEL_FILE, inputs=original.describe()["inputs"])
-                (folder / "README.md").write_text(card, encoding="utf-8")
+                card(folder, shown, result)
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
             (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))

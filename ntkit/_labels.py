@@ -34,7 +34,10 @@ def listed(labels: Any, most: int = _SHOWN) -> str:
     >>> listed(["dog", "cat", "dog"]), listed(range(1000), most=3)
     ("'cat', 'dog'", '0, 1, 2, … (1000)')
     """
-    distinct = _distinct(labels)
+    return _shown(_distinct(labels), most)
+
+
+def _shown(distinct: list[Any], most: int = _SHOWN) -> str:
     more = f", … ({len(distinct)})" if len(distinct) > most else ""
     return ", ".join(map(repr, distinct[:most])) + more
 
@@ -77,7 +80,7 @@ def unknown_labels(labels: Any, known: Any, *, what: str, where: str, mend: str)
     Parameters
     ----------
     labels, known : array-like
-        What there is, and what may be there.
+        What there is, and what may be there, which is shown in its own order.
     what, where : str
         What the labels and the known ones are of, as "The held-out set" and "the training set".
     mend : str
@@ -99,14 +102,14 @@ def unknown_labels(labels: Any, known: Any, *, what: str, where: str, mend: str)
     ... )
     The held-out set ('Dog', 'cat') has the class 'Dog', which the training set ('cat', 'dog') lacks; did you mean 'dog'? They differ in upper and lower case only.
     """  # noqa: E501
-    have, may = _distinct(labels), _distinct(known)
+    have, may = _distinct(labels), _distinct(known, ordered=False)
     foreign = [label for label in have if label not in set(may)]
     if not foreign:
         return None
     first, more = foreign[0], len(foreign) - 1
     also = f" (and {more} more)" if more else ""
     sentence = (
-        f"{what} ({listed(have)}) has the class {first!r}{also}, which {where} ({listed(may)}) "
+        f"{what} ({listed(have)}) has the class {first!r}{also}, which {where} ({_shown(may)}) "
         "lacks"
     )
     meant = meant_instead(first, may)
@@ -145,21 +148,23 @@ def differing_classes(labels: Any, known: Any, *, what: str, where: str, mend: s
     """
     sentence = unknown_labels(labels, known, what=what, where=where, mend=mend)
     have = _distinct(labels)
-    missing = [label for label in _distinct(known) if label not in set(have)]
+    may = _distinct(known, ordered=False)
+    missing = [label for label in may if label not in set(have)]
     if sentence is not None or not missing:
         return sentence
     also = f" (and of {len(missing) - 1} more)" if len(missing) > 1 else ""
     return (
         f"{what} ({listed(have)}) has no sample of class {missing[0]!r}{also} of {where} "
-        f"({listed(known)}); {mend}"
+        f"({_shown(may)}); {mend}"
     )
 
 
-def _distinct(labels: Any) -> list[Any]:
-    """Labels once each, in an order that does not need them to compare."""
+def _distinct(labels: Any, *, ordered: bool = True) -> list[Any]:
+    """Labels once each, in their own order or in one that does not need them to compare."""
     values = labels if isinstance(labels, list | tuple) else np.asarray(labels).ravel().tolist()
     plain = (v.item() if isinstance(v, np.generic) else v for v in values)
-    return _sorted(dict.fromkeys(plain))
+    distinct = dict.fromkeys(plain)
+    return _sorted(distinct) if ordered else list(distinct)
 
 
 def _sorted(values: Iterable[Any]) -> list[Any]:

@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
 
 from ntkit._comparison import Candidate, Comparison
 from ntkit._disk import saying_what_failed
 from ntkit._labels import differing_classes
 from ntkit._output import check_file
-from ntkit._result import DebiasResult
+from ntkit._result import MODEL_FILE, DebiasResult
 from ntkit._version import __version__
+from ntkit.estimators import retrain_head
 from ntkit.exceptions import InputError
+from ntkit.export import is_new_head, load_pair
 from ntkit.extraction import (
     ImagePreprocessing,
     OnnxEmbedder,
@@ -36,11 +39,14 @@ from ntkit.extraction._sources import input_paths
 from ntkit.extraction._store_samples import fingerprint
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
+from ntkit.inspection._card import model_card
 from ntkit.inspection._pictures import TableRows
 from ntkit.inspection._report import Report, Shown, report_html
+from ntkit.inspection._usage import usage_of
+from ntkit.metrics import class_order
 from ntkit.spuriousness import spuriousness_scores
 
-__all__ = ["as_samples", "report_of_job", "report_of_models", "write_report"]
+__all__ = ["as_samples", "report_of_job", "report_of_models", "write_card", "write_report"]
 
 Array = NDArray[Any]
 _PAGE = 4 << 20  # bytes, about
@@ -131,6 +137,40 @@ def report_of_job(
     )
 
 
+def write_card(
+    folder: Path,
+    report: Report,
+    result: DebiasResult,
+    samples: Mapping[str, Samples],
+    *,
+    original: FrozenModel,
+    new_head: bool,
+) -> None:
+    """Write the model card, and what its program needs beside it, into a job's folder.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where the model is.
+    report : Report
+        What the job did.
+    result : DebiasResult
+        The same, with the model.
+    samples : mapping of str to Samples
+        "train", "held-out" and perhaps "test".
+    original : FrozenModel
+        The model given.
+    new_head : bool
+        Whether the head is for other classes than the original's.
+    """
+    parts = [samples[name] for name in ("test", "held-out", "train") if name in samples]
+    raw = next((part for part in parts if not part.embedded), parts[0])
+    usage = usage_of(result.model, raw, original=original, new_head=new_head, file=MODEL_FILE)
+    (folder / "README.md").write_text(model_card(report, usage), encoding="utf-8")
+    for name, content in usage.files.items():
+        (folder / name).write_bytes(content)
+
+
 def _look(samples: Samples) -> Any:
     return TableRows(samples.X, samples.columns) if samples.columns else samples.X
 
@@ -175,24 +215,37 @@ def report_of_models(
     InputError
         If a model has no head, or the heads do not fit each other or the labels.
     """
-    before, after = _head(original, samples), _head(debiased, samples)
-    if before.n_neurons != after.n_neurons:
-        raise InputError(
-            f"The models' heads read {before.n_neurons} and {after.n_neurons} neurons; give a "
-            "model and the same model with another head."
-        )
+    after = _head(debiased, samples)
+    before = None if is_new_head(original, debiased) else _head(original, samples)
+    used = before or original.head
+    for head in filter(None, [used]):
+        if head.n_neurons != after.n_neurons:
+            raise InputError(
+                f"The models' heads read {head.n_neurons} and {after.n_neurons} neurons; give a "
+                "model and the same model with another head."
+            )
     Z = samples.X if embedder is None else embedder.transform(samples.X)
+    notes = list[str]()
+    if before is None:
+        predicted = _erm_predictions(Z, samples.y)
+        notes.append(_on_new_head(original))
+    else:
+        predicted = before.predict(Z)
+        order = class_order(samples.y, predicted, before.classes)
+        notes += [f"Of the original: {order.sentence()}"] if order is not None else []
+    order = class_order(samples.y, after.predict(Z), after.classes)
+    notes += [f"Of the debiased model: {order.sentence()}"] if order is not None else []
     scale = Z.std(axis=0, dtype=np.float64)
-    predictions = before.predict(Z), after.predict(Z)
+    predictions = predicted, after.predict(Z)
     scores = spuriousness_scores(
-        Z, samples.y, predictions[0] != samples.y, before.classes, standardize=True
+        Z, samples.y, predicted != samples.y, after.classes, standardize=True
     )
-    silenced = _silenced(before, after) & (scale > 0)
+    silenced = _silenced(used, after) & (scale > 0)
     record = record or {}
     shown = Shown(samples.y, *predictions, samples.groups, _look(samples), samples.ids)
     return Report(
         title=_name(original),
-        sentences=[*filter(None, [record.get("verdict"), *record.get("notes", [])])],
+        sentences=[*notes, *filter(None, [record.get("verdict"), *record.get("notes", [])])],
         asked=_provenance(debiased),
         candidates=record.get("candidates", []),
         evaluated_on="samples given",
@@ -202,7 +255,7 @@ def report_of_models(
         neurons_on=shown,
         scores=scores,
         scores_of="Scores are for the samples given, in standard deviations of each neuron.",
-        classes=before.classes,
+        classes=after.classes,
         silenced=silenced,
         threshold=None,
         facts=_facts(
@@ -279,9 +332,7 @@ def write_report(
     True
     """
     path = check_file(out, force=force)
-    first, second = (
-        m if isinstance(m, FrozenModel) else FrozenModel.load(m) for m in (original, debiased)
-    )
+    first, second = load_pair(original, debiased)
     preprocessing = preprocessing or preprocessing_for(first, [data])
     samples = as_samples(data, preprocessing, first)
     record = [] if second.path is None else [second.path.with_name("result.json")]
@@ -373,9 +424,39 @@ def _head(model: FrozenModel, samples: Samples) -> LinearHead:
         ) from error
 
 
-def _silenced(before: LinearHead, after: LinearHead) -> Array:
-    """Neurons that the first head uses and the second does not."""
-    return np.asarray((before.coef != 0).any(axis=0) & (after.coef == 0).all(axis=0))
+def _silenced(before: LinearHead | None, after: LinearHead) -> Array:
+    """Neurons that the first head uses, if there is one, and the second does not."""
+    unused = (after.coef == 0).all(axis=0)
+    return np.asarray(unused if before is None else (before.coef != 0).any(axis=0) & unused)
+
+
+def _erm_predictions(Z: Array, y: Array, most_folds: int = 5) -> Array:
+    """Predictions of a plain head on the samples themselves, from folds it has not seen."""
+    n_folds = min(most_folds, int(np.unique(y, return_counts=True)[1].min()))
+    if n_folds < 2:
+        raise InputError(
+            "The original model has no head for these classes, and a plain one cannot be fitted "
+            "in its place: every class needs two samples or more."
+        )
+    scale = Z.std(axis=0, dtype=np.float64)
+    Z = (Z - Z.mean(axis=0, dtype=np.float64)) / np.where(scale > 0, scale, 1.0)
+    predicted = np.empty_like(y)
+    folds = StratifiedKFold(n_folds, shuffle=True, random_state=0)
+    for fit, rest in folds.split(Z, y):
+        head = retrain_head(Z[fit], y[fit], class_weight=None, C=1 / len(fit))
+        predicted[rest] = head.predict(Z[rest])
+    return predicted
+
+
+def _on_new_head(original: FrozenModel) -> str:
+    own = "has no head"
+    if original.head is not None:
+        few = ", ".join(map(repr, original.head.classes[:5].tolist()))
+        own = f"is for other classes ({few}{', …' * (len(original.head.classes) > 5)})"
+    return (
+        f"The original model {own}. What stands as before is a plain head (logistic regression on "
+        "the same embeddings), fitted on the samples given and rated on folds it has not seen."
+    )
 
 
 def _check_origins(first: FrozenModel, second: FrozenModel, samples: Samples) -> None:

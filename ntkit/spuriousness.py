@@ -34,6 +34,7 @@ _BLOCK_BYTES = 1 << 27  # of columns at a time
 _ROWS = 1024  # at a time
 _BLOCK = 64  # columns at a time
 _MUCH = 1 << 21  # activations
+_ROUNDING = 1e-13  # of a mean, relative
 
 
 def spuriousness_scores(
@@ -114,8 +115,11 @@ def spuriousness_scores(
 
     def fill(columns: slice) -> None:
         for row, wrong, right in sides:
-            scores[row, columns] = center(values(wrong, columns), weight[wrong])
-            scores[row, columns] -= center(values(right, columns), weight[right])
+            of_wrong = center(values(wrong, columns), weight[wrong]).astype(scores.dtype)
+            of_right = center(values(right, columns), weight[right]).astype(scores.dtype)
+            # Weighted means of equal values differ in their last digits; no neuron is flagged so.
+            equal = np.abs(of_wrong - of_right) <= _ROUNDING * np.abs(of_wrong)
+            scores[row, columns] = np.where(equal, 0, of_wrong - of_right)
         if standardize:
             scale = _std_of_rows(values(samples, columns), weight[samples])
             scaled = np.where(np.isnan(scores[:, columns]), np.nan, 0.0)

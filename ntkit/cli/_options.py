@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import json
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from ntkit.exceptions import InputError
+from ntkit.export import load_pair
 from ntkit.extraction import (
     EmbeddingStore,
     ImagePreprocessing,
@@ -75,16 +77,43 @@ class ModelOptions:
         str | None, typer.Option(help="For an embedding per token: cls or mean.")
     ] = None
 
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Class labels in the order of the logits: a,b,c or a file with one per line; "
+            "found by itself where the model or a config.json beside it names them."
+        ),
+    ] = None
+
     def load(self, path: Path) -> FrozenModel:
         """Read a model with these options."""
-        if path.suffix.lower() in (".npz", ".npy", *TABLES) or EmbeddingStore.is_store(path):
-            raise InputError(
-                f"{path} holds samples, and a model (an ONNX file) is wanted there; the model "
-                "comes first, as in: ntkit embed MODEL DATA -o OUT."
-            )
-        return FrozenModel.load(
-            path, logits=self.logits, embedding=self.embedding, pooling=self.pooling
-        )
+        _refuse_samples(path)
+        return FrozenModel.load(path, **self._places(), classes=self._classes())
+
+    def load_pair(self, original: Path, debiased: Path) -> tuple[FrozenModel, FrozenModel]:
+        """Read a model and the same model with another head; the options are the original's."""
+        _refuse_samples(original)
+        _refuse_samples(debiased)
+        return load_pair(original, debiased, **self._places(), classes=self._classes())
+
+    def _places(self) -> dict[str, str | None]:
+        return {"logits": self.logits, "embedding": self.embedding, "pooling": self.pooling}
+
+    def _classes(self) -> Any:
+        if self.classes is None:
+            return None
+        file = Path(self.classes)
+        try:
+            text = file.read_text(encoding="utf-8-sig") if file.is_file() else None
+        except (OSError, ValueError) as error:
+            raise InputError(f"--classes: {file} is not a readable text file: {error}.") from error
+        names = self.classes.split(",") if text is None else text.splitlines()
+        names = [name.strip() for name in names if name.strip() or text is None]
+        if not all(names):
+            raise InputError(f"--classes: a label in {self.classes!r} is empty; give a,b,c.")
+        # As labels are read from folders and tables.
+        whole = all(re.fullmatch(r"-?(?:0|[1-9][0-9]{0,17})", name) for name in names)
+        return [int(name) for name in names] if whole else names
 
 
 @dataclass(frozen=True)
@@ -307,6 +336,14 @@ def _without_nan(content: Any) -> Any:
     if isinstance(content, list | tuple):
         return [_without_nan(value) for value in content]
     return None if isinstance(content, float) and content != content else content
+
+
+def _refuse_samples(path: Path) -> None:
+    if path.suffix.lower() in (".npz", ".npy", *TABLES) or EmbeddingStore.is_store(path):
+        raise InputError(
+            f"{path} holds samples, and a model (an ONNX file) is wanted there; the model "
+            "comes first, as in: ntkit embed MODEL DATA -o OUT."
+        )
 
 
 def _names(text: str | None) -> list[str] | None:

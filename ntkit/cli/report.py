@@ -10,7 +10,6 @@ import typer
 from ntkit._output import check_file
 from ntkit._reporting import write_report
 from ntkit.cli import _options as o
-from ntkit.frozen_model import FrozenModel
 
 
 @o.with_options
@@ -35,10 +34,10 @@ def command(
     Example: ntkit report classifier.onnx debiased.onnx images/test -o report.html
     """
     check_file(out, inputs=[original, debiased, data, *data_options.files], force=force)
-    frozen = model_options.load(original)
+    frozen, second = model_options.load_pair(original, debiased)
     page = write_report(
         frozen,
-        FrozenModel.load(debiased),
+        second,
         data_options.read(data, frozen),
         out,
         device=device,

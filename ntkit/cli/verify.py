@@ -26,16 +26,14 @@ def command(
 ) -> None:
     """Check that a debiased model computes its head on the original's embeddings.
 
-    Exit code 2 if it does not.
+    Its classes must stand in the original's order, and all other outputs be the original's. Where
+    the embedding is, and how it is pooled, the debiased file says. Exit code 2 if it does not pass.
 
     Example: ntkit verify classifier.onnx debiased.onnx images/test
     """
-    original = model_options.load(model)
+    original, second = model_options.load_pair(model, debiased)
     samples = data_options.read_inputs(data, original)
-    second = model_options.load(debiased)
-    if second.head is not None and not original.has_class_names:
-        original = o.named_like(original, second.head)
-    check = verify(original, second, samples.X, device=device)
+    check = verify(original, second, samples.X, y=samples.y, device=device)
     if json:
         o.print_json(
             {**check.__dict__, "latency_ratio": check.latency_ratio, "passed": check.passed}
@@ -49,6 +47,9 @@ def command(
         typer.echo(f"outputs follow head   {100 * check.decision_agreement:.0f} %")
         typer.echo(f"outputs differ by     {'–' if math.isnan(outputs) else f'{outputs:.1e}'}")
         typer.echo(f"same predictions      {same}")
+        if not math.isnan(check.side_difference):
+            typer.echo(f"other outputs differ  {check.side_difference:.1e}")
+        typer.echo(f"order of classes      {'kept' if check.same_class_order else 'changed'}")
         typer.echo(f"node list             {'un' if check.same_nodes else ''}changed")
         typer.echo(f"signature             {'un' if check.same_signature else ''}changed")
         typer.echo(f"metadata              {'kept' if check.same_metadata else 'changed'}")
@@ -56,9 +57,9 @@ def command(
             f"latency               {check.latency:.3g} ms, the original's "
             f"{check.original_latency:.3g} ms (ratio {check.latency_ratio:.2f})"
         )
+        for note in check.notes:
+            typer.echo(note)
         if check.passed:
             typer.echo("check                 passed")
     if not check.passed:
-        raise VerificationError(
-            f"{debiased} does not compute its head on the embeddings of {model}."
-        )
+        raise VerificationError(f"{debiased} {'; it '.join(check.failures())} ({model}).")

@@ -6,6 +6,7 @@ from ntkit.estimators._balanced import BalancedClassifier
 from ntkit.estimators._dfr import DFRClassifier
 from ntkit.estimators._evals import EVaLSClassifier
 from ntkit.estimators._groupdro import GroupDROClassifier
+from ntkit.estimators._head_of import head_of
 from ntkit.estimators._jtt import JTTClassifier
 from ntkit.estimators._leace import LEACEClassifier
 from ntkit.estimators._neurontune import NeuronTuneClassifier
@@ -29,5 +30,6 @@ __all__ = [
     "NeuronTuneClassifierCV",
     "SELFClassifier",
     "SpuriousNeuronSelector",
+    "head_of",
     "retrain_head",
 ]

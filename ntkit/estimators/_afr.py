@@ -206,6 +206,8 @@ class AFRClassifier(LastLayerClassifier):
         X_val, y_val : array-like of shape (M, D) and (M,), optional
             Reweighting set; takes the place of ``reweighting``. The training set then only
             fits the ERM head; with a given ``head`` it only names the classes.
+            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
+            "From scikit-learn").
         sample_weight_val : array-like of shape (M,), optional
             Its weights.
 
@@ -253,7 +255,7 @@ class AFRClassifier(LastLayerClassifier):
         """Rows of the ERM head, rows to reweight, and where these are among the rows given."""
         everything = slice(None)
         if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype)
+            held = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype, train=rows)
             require_every_class(held, self.classes_)
             return rows, held, everything
         split = None

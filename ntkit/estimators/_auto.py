@@ -205,7 +205,7 @@ class AutoDebiasClassifier(LastLayerClassifier):
         train = self._rows(X, y, sample_weight)
         held = None
         if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, train.X.dtype)
+            held = self._heldout_rows(X_val, y_val, sample_weight_val, train.X.dtype, train=train)
         if held is None and self._wants_heldout():
             raise InputError(f"recipe={HELDOUT!r} needs X_val and y_val, which were not given.")
         # Standardising the embeddings only changes the units of the penalty.

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ntkit._labels import differing_classes, unknown_labels
 from ntkit.estimators._identification import Rows
+from ntkit.estimators._scales import warn_of_another_scale
 from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -121,8 +122,14 @@ class LastLayerClassifier(LinearHeadClassifier):
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         X, y = validate_data(self, X, y, dtype=kept_dtypes(X))
+        try:
+            self.classes_, y_index = np.unique(y, return_inverse=True)
+        except TypeError as error:
+            raise InputError(
+                "y mixes labels of types that do not compare, or some are missing; use one type, "
+                "such as strings."
+            ) from error
         check_classification_targets(y)
-        self.classes_, y_index = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(
                 f"A classifier needs samples of at least 2 classes; y holds 1 class: "
@@ -138,7 +145,10 @@ class LastLayerClassifier(LinearHeadClassifier):
             )
         return Rows(X, y_index, weight)
 
-    def _heldout_rows(self, X: Any, y: Any, sample_weight: Any, dtype: Any) -> Rows:
+    def _heldout_rows(
+        self, X: Any, y: Any, sample_weight: Any, dtype: Any, *, train: Rows | None = None
+    ) -> Rows:
+        """Check a held-out set, also that it is on the scale of the training rows."""
         if y is None:
             raise InputError("X_val needs its labels; pass y_val as well.")
         X, y = validate_data(self, X, y, dtype=kept_dtypes(X), reset=False)
@@ -150,7 +160,10 @@ class LastLayerClassifier(LinearHeadClassifier):
         weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
         if (weight < 0).any():
             raise InputError("sample_weight_val holds negative values; weights must be >= 0.")
-        return Rows(np.asarray(X, dtype=dtype), np.searchsorted(self.classes_, y), weight)
+        X = np.asarray(X, dtype=dtype)
+        if train is not None:
+            warn_of_another_scale(train.X, X)
+        return Rows(X, np.searchsorted(self.classes_, y), weight)
 
     def _original_head(self, tune: Rows) -> Solution:
         """The head given, in the order of ``classes_``, or an ERM head fitted on the rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from numbers import Integral
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -18,8 +18,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._groups import encoded_groups
-from ntkit.estimators._identification import Rows, class_logits
+from ntkit.estimators._identification import Rows, class_logits, scaler_of
 from ntkit.estimators._solver import Solution
+from ntkit.estimators._threads import alone_with_liblinear, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 
@@ -219,8 +220,7 @@ class DFRClassifier(LastLayerClassifier):
         if not present.all():
             rows, group = rows.take(present), group[present]
         rng = check_random_state(self.random_state)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        with without_convergence_warnings():
             self.C_, start = self._tune(rows, group, Cs, rng)
             self._set_head(self._average(rows, group, start, rng))
         return self
@@ -239,7 +239,7 @@ class DFRClassifier(LastLayerClassifier):
             return float(Cs[0]), None
         fitting, judging = _halves(rows, group, rng)
         drawn = rows.take(fitting[self._balanced_draw(rows.take(fitting), group[fitting], rng)])
-        scaler = StandardScaler().fit(drawn.X, sample_weight=drawn.weight)
+        scaler = scaler_of(drawn)
         drawn, judged = _scaled(drawn, scaler), _scaled(rows.take(judging), scaler)
 
         seed, best_rank, C, best, start = _seed(rng), (-1.0, -1.0), 1.0, None, None
@@ -248,7 +248,8 @@ class DFRClassifier(LastLayerClassifier):
             right = class_logits(start, judged.X).argmax(axis=1) == judged.y_index
             accuracy = _means_by_group(right, judged.weight, group[judging])
             self.worst_group_accuracy_[at] = accuracy.min()
-            rank = (float(accuracy.min()), float(accuracy.mean()))
+            # No tie may be decided by the last digits of sums.
+            rank = (round(float(accuracy.min()), 12), round(float(accuracy.mean()), 12))
             if rank > best_rank:
                 best_rank, C, best = rank, float(Cs[at]), start
         return C, best
@@ -257,7 +258,7 @@ class DFRClassifier(LastLayerClassifier):
         self, rows: Rows, group: Array, start: Solution | None, rng: np.random.RandomState
     ) -> Solution:
         """Mean of the heads of ``n_retrains`` balanced subsamples, on embeddings as they are."""
-        scaler = StandardScaler().fit(rows.X, sample_weight=rows.weight)
+        scaler = scaler_of(rows)
         draws = [
             (self._balanced_draw(rows, group, rng), _seed(rng)) for _ in range(self.n_retrains)
         ]
@@ -265,8 +266,7 @@ class DFRClassifier(LastLayerClassifier):
         def one(index: Array, seed: int) -> Solution:
             return self._fit_l1(_scaled(rows.take(index), scaler), self.C_, start, seed)
 
-        # Threads, as the filter of the warnings holds for them; but liblinear's share one random
-        # generator, so they would not be reproducible.
+        # liblinear fits in one thread at a time.
         n_jobs = 1 if len(self.classes_) == 2 else self.n_jobs
         heads = Parallel(n_jobs=n_jobs, require="sharedmem")(
             delayed(one)(index, seed) for index, seed in draws
@@ -301,8 +301,10 @@ class DFRClassifier(LastLayerClassifier):
 
     def _fit_l1(self, rows: Rows, C: float, start: Solution | None, seed: int) -> Solution:
         binary = len(self.classes_) == 2
+        # SAGA's step length takes weights of at most 1 for granted; the objective is the same.
+        largest = rows.weight.max()
         model = LogisticRegression(
-            C=C,
+            C=C * largest,
             l1_ratio=1.0,
             solver="liblinear" if binary else "saga",
             tol=self.tol,
@@ -312,7 +314,8 @@ class DFRClassifier(LastLayerClassifier):
         )
         if start is not None and not binary:
             model.coef_, model.intercept_ = start.coef, start.intercept
-        model.fit(rows.X, rows.y_index, sample_weight=rows.weight)
+        with alone_with_liblinear() if binary else nullcontext():
+            model.fit(rows.X, rows.y_index, sample_weight=rows.weight / largest)
         return Solution(model.coef_, model.intercept_, int(model.n_iter_.max()))
 
 

@@ -18,8 +18,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import Rows, class_logits, require_every_class, split_in_two
+from ntkit.estimators._identification import (
+    Rows,
+    class_logits,
+    require_every_class,
+    scaler_of,
+    split_in_two,
+)
 from ntkit.estimators._solver import Solution
+from ntkit.estimators._threads import alone_with_liblinear, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 
@@ -188,6 +195,8 @@ class EVaLSClassifier(LastLayerClassifier):
         X_val, y_val : array-like of shape (M, D) and (M,), optional
             Held-out set, which is split in two. Without it the training set is; a head that
             fits it well then has low losses and few errors to go by.
+            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
+            "From scikit-learn").
         sample_weight_val : array-like of shape (M,), optional
             Its weights.
 
@@ -208,7 +217,7 @@ class EVaLSClassifier(LastLayerClassifier):
         rows = self._rows(X, y, sample_weight)
         held = rows
         if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype)
+            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype, train=rows)
             require_every_class(held, self.classes_)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
@@ -216,7 +225,7 @@ class EVaLSClassifier(LastLayerClassifier):
         retrain = held.take(retrain_index)
 
         loss = _cross_entropy(original, retrain)
-        scaler = StandardScaler().fit(retrain.X, sample_weight=retrain.weight)
+        scaler = scaler_of(retrain)
         environment = 2 * choose.y_index + _wrong(original, choose)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         most = max(1, int(np.bincount(retrain.y_index).min()) // 2)
@@ -227,7 +236,9 @@ class EVaLSClassifier(LastLayerClassifier):
             selected = _both_ends(loss, retrain.y_index, k)
             for C, solution, converged in self._l1_path(retrain.take(selected), Cs, scaler, seed):
                 accuracy = _accuracy_per_environment(solution, choose, environment)
-                worst, mean = float(np.nanmin(accuracy)), float(np.nanmean(accuracy))
+                # Sums of weights differ in their last digits: no tie may be decided by those.
+                worst = round(float(np.nanmin(accuracy)), 12)
+                mean = round(float(np.nanmean(accuracy)), 12)
                 self.candidates_.append({"n_selected": k, "C": C, "worst": worst, "mean": mean})
                 if (worst, mean) > best:  # a tie stays with the smaller k, then the smaller C
                     best = (worst, mean)
@@ -269,10 +280,9 @@ class EVaLSClassifier(LastLayerClassifier):
             random_state=seed,
         )
         for C in sorted(Cs):
-            with warnings.catch_warnings():
-                # Of all candidates only the chosen one's convergence is the user's concern.
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                lr.set_params(C=C * largest)
+            lr.set_params(C=C * largest)
+            # Of all candidates only the chosen one's convergence is the user's concern.
+            with without_convergence_warnings(), alone_with_liblinear():
                 lr.fit(Z, rows.y_index, sample_weight=rows.weight / largest)
             head = LinearHead(lr.coef_, lr.intercept_, self.classes_)
             head = head.scaled(1 / scaler.scale_, scaler.mean_)

@@ -27,6 +27,7 @@ __all__ = [
     "folds_of",
     "hold_out",
     "require_every_class",
+    "scaler_of",
     "split_in_two",
 ]
 
@@ -52,12 +53,7 @@ class Rows:
     @cached_property
     def deviations(self) -> Array:
         """Weighted standard deviation of each neuron, (D,); 1 for a constant one."""
-        scaler, relative = StandardScaler(), self.weight / self.weight.mean()
-        step, present = rows_per_chunk(self.X, 1), np.flatnonzero(self.weight > 0)
-        for start in range(0, len(present), step):
-            chunk = present[start : start + step]
-            scaler.partial_fit(self.X[chunk], sample_weight=relative[chunk])
-        return np.asarray(scaler.scale_)
+        return np.asarray(scaler_of(self).scale_)
 
     def take(self, index: Array) -> Rows:
         """Return the rows with these indices."""
@@ -151,6 +147,20 @@ def as_one_logit(coef: Array, intercept: Array) -> tuple[Array, Array]:
     if len(coef) == 2:
         return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
     return coef, intercept
+
+
+def scaler_of(rows: Rows) -> StandardScaler:
+    """A StandardScaler fitted to weighted rows, some at a time, at any scale of the weights.
+
+    Scikit-learn's own takes their sum for the number of samples, and the larger that is, the
+    larger a variance it takes for rounding.
+    """
+    scaler, relative = StandardScaler(), rows.weight / rows.weight.mean()
+    step, present = rows_per_chunk(rows.X, 1), np.flatnonzero(rows.weight > 0)
+    for start in range(0, len(present), step):
+        chunk = present[start : start + step]
+        scaler.partial_fit(rows.X[chunk], sample_weight=relative[chunk])
+    return scaler
 
 
 def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Array] | None:

@@ -63,7 +63,8 @@ class LEACEClassifier(LastLayerClassifier):
         Share of the mean variance times I in the estimate of :math:`\Sigma_z`. 0 is the formula
         as it stands; "auto" is the optimal linear shrinkage of Bodnar et al., as in the paper's
         code. The concept is erased exactly with any; what changes is the direction it is erased
-        along, which needs more samples than neurons to be estimated without.
+        along, which needs more samples than neurons to be estimated without. Weights count by
+        their effective number of samples there, whatever their scale.
     identification : int, splitter, float or "train", default=5
         Where the original head's errors are taken when ``fit`` gets neither ``concepts`` nor
         ``X_val``: cross-fitted predictions on the training samples by so many stratified folds
@@ -201,12 +202,14 @@ class LEACEClassifier(LastLayerClassifier):
         y : array-like of shape (N,)
             Class labels.
         sample_weight : array-like of shape (N,), optional
-            Weights, which count as repetitions; 0 leaves a sample out.
+            Weights; 0 leaves a sample out.
         concepts : array-like of shape (N,), optional
             Concept of each sample, of any type, such as its spurious attribute.
         X_val, y_val : array-like of shape (M, D) and (M,), optional
             Identification set, in place of ``concepts``: the eraser is estimated on it, with the
             original head's errors as the concept.
+            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
+            "From scikit-learn").
         sample_weight_val : array-like of shape (M,), optional
             Its weights.
 
@@ -270,7 +273,7 @@ class LEACEClassifier(LastLayerClassifier):
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         tune, identify, folds = rows, rows, None
         if X_val is not None:
-            identify = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype)
+            identify = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype, train=rows)
         elif isinstance(self.identification, Real) and not isinstance(
             self.identification, Integral
         ):
@@ -307,7 +310,7 @@ class LEACEClassifier(LastLayerClassifier):
         self.eraser_mean_, covariance, cross = _moments(rows.X, one_hot, rows.weight)
         variances, axes = eigh(covariance)
         self.shrinkage_ = (
-            _optimal_shrinkage(variances, rows.weight.sum())
+            _optimal_shrinkage(variances, _effective_number(rows.weight))
             if self.shrinkage == "auto"
             else float(self.shrinkage)
         )
@@ -350,6 +353,12 @@ def _moments(X: Array, Z: Array, weight: Array) -> tuple[Array, Array, Array]:
         covariance += weighted.T @ centered
         cross += weighted.T @ targets[at]
     return np.asarray(mean), covariance, cross
+
+
+def _effective_number(weight: Array) -> float:
+    """Samples of equal weight that would say as much, at any scale of the weights (Kish)."""
+    share = weight / weight.sum()
+    return float(1 / (share**2).sum())
 
 
 def _optimal_shrinkage(variances: Array, n_samples: float) -> float:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +15,12 @@ from numpy.typing import NDArray
 from ntkit.exceptions import SuppressionWarning
 from ntkit.spuriousness import Aggregation, spare_neurons, suppressed_neurons
 
-__all__ = ["Mask", "make_mask", "warn_about", "warn_if_worse", "warn_of_cost"]
+__all__ = ["Mask", "make_mask", "warn_about", "warn_if_worse", "warn_of_cost", "without_words"]
 
 Array = NDArray[Any]
 _MUCH = 0.7  # share of live neurons above which a mask singles out little
 _FAR_BELOW = 0.05  # of mean class accuracy
+_SILENT = ContextVar("silent", default=False)
 _NEARLY_ALL = 0.95  # and above which it singles out nothing: what it leaves is left by chance
 
 
@@ -84,10 +88,25 @@ def make_mask(
     return Mask(columns, per_class, spared=bool((columns != flagged).any()))
 
 
+@contextmanager
+def without_words() -> Iterator[None]:
+    """Warn of no mask in this thread, as along a path of thresholds.
+
+    A filter of warnings would hold for all threads, and two that overlap leave one behind.
+    """
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
+
+
 def warn_about(
     mask: Mask, scores: Array, live: Array, *, min_misclassified: int, min_neurons: int | None
 ) -> None:
     """Warn of a mask that silences nothing for want of errors, or nearly everything."""
+    if _SILENT.get():
+        return
     n_live, n_suppressed = int(live.sum()), int(mask.everywhere.sum())
     mend = "raise threshold (with standardize=True in standard deviations) or lower max_suppressed"
     if np.isnan(scores).all():
@@ -118,6 +137,8 @@ def warn_about(
 
 def warn_of_cost(n_suppressed: int, cost: float, max_cost: float) -> None:
     """Warn of a mask that is not applied because of what it costs."""
+    if _SILENT.get():
+        return
     message = (
         f"Suppressing the {n_suppressed} neurons that the rule flags would cost {100 * cost:.1f} "
         f"points of cross-validated accuracy, more than max_cost={max_cost:g} allows, so none is "

@@ -318,6 +318,8 @@ class NeuronTuneClassifier(TunedClassifier):
             Weights; 0 leaves a sample out.
         X_val, y_val : array-like of shape (M, D) and (M,), optional
             Identification set; takes the place of ``identification``.
+            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
+            "From scikit-learn").
         sample_weight_val : array-like of shape (M,), optional
             Its weights.
 
@@ -412,7 +414,8 @@ class NeuronTuneClassifier(TunedClassifier):
     ) -> tuple[Rows, Rows, list[tuple[Array, Array]] | None]:
         """Tuning rows, identification rows, and the folds where the two are the same."""
         if X_val is not None:
-            return rows, self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype), None
+            held = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype, train=rows)
+            return rows, held, None
         if self.identification == "train":
             return rows, rows, None
         if isinstance(self.identification, Real) and not isinstance(self.identification, Integral):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
+from sklearn import config_context, get_config
 from sklearn.base import _fit_context, clone
 from sklearn.model_selection import ParameterGrid, check_cv
 from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.validation import _check_method_params
 
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._identification import Rows
 from ntkit.estimators._learned import LEAST_ERRORS
+from ntkit.estimators._masking import without_words
 from ntkit.estimators._neurontune import NeuronTuneClassifier
-from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.metrics import get_scorer
 
@@ -170,6 +174,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        **params: Any,
     ) -> NeuronTuneClassifierCV:
         """Score the path on every fold, choose, and refit the choice on all samples.
 
@@ -183,6 +188,9 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             Weights for fitting.
         X_val, y_val, sample_weight_val : array-like, optional
             Identification set, for every fold, as in :class:`NeuronTuneClassifier`.
+        **params : dict
+            What ``scoring`` and ``cv`` asked for by metadata routing, such as ``sensitive`` of
+            :func:`ntkit.metrics.worst_group_scorer`; one entry per sample is cut into the folds.
 
         Returns
         -------
@@ -192,21 +200,21 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         Raises
         ------
         InputError
-            If there is nothing to try, the score is not known, or a fold lacks a class.
+            If there is nothing to try, the score is not known, a fold lacks a class, or
+            ``params`` are given while metadata routing is off.
         """
         rows = self._rows(X, y, sample_weight)
         held = (X_val, y_val, sample_weight_val)
         self.candidates_ = self._candidates()
         labels = self.classes_[rows.y_index]
-        splits = list(self._splits(rows, labels))
+        to_split, to_score = self._routed(sample_weight, params)
+        splits = list(self._splits(rows, labels, to_split))
         scorer = get_scorer(self.scoring)
-        with warnings.catch_warnings():
-            # Extreme thresholds of a path silence nearly all neurons, which is why one looks.
-            warnings.simplefilter("ignore", SuppressionWarning)
-            columns = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(self._fold_scores)(rows, labels, train, test, held, scorer)
-                for train, test in splits
-            )
+        fold_scores = partial(_with_config, get_config(), self._fold_scores)
+        columns = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(fold_scores)(rows, labels, train, test, held, scorer, to_score)
+            for train, test in splits
+        )
         self.scores_ = np.column_stack(columns)
         mean = self.scores_.mean(axis=1)
         best = int(np.argmax(mean))
@@ -230,7 +238,32 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             raise InputError(f"There is no {empty[0]} to try; give at least one.")
         return list(ParameterGrid(grid))
 
-    def _splits(self, rows: Rows, labels: Array) -> Iterable[tuple[Array, Array]]:
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Say what the scorer and the splitter ask for, to scikit-learn's metadata routing."""
+        router = MetadataRouter(owner=self).add_self_request(self)
+        router.add(splitter=self.cv, method_mapping=_routes("split"))
+        return router.add(scorer=get_scorer(self.scoring), method_mapping=_routes("score"))
+
+    def _routed(
+        self, sample_weight: Any, params: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What goes to the splitter, and what to the scorer."""
+        if get_config()["enable_metadata_routing"]:
+            if sample_weight is not None:
+                params = {"sample_weight": sample_weight, **params}
+            routed = process_routing(self, "fit", **params)
+            return dict(routed.splitter.split), dict(routed.scorer.score)
+        if params:
+            raise InputError(
+                f"fit got {', '.join(params)}, which reach scoring and cv only by scikit-learn's "
+                "metadata routing; switch it on with "
+                "sklearn.set_config(enable_metadata_routing=True)."
+            )
+        return {}, {}
+
+    def _splits(
+        self, rows: Rows, labels: Array, params: dict[str, Any]
+    ) -> Iterable[tuple[Array, Array]]:
         smallest = int(np.bincount(rows.y_index).min())
         if isinstance(self.cv, int | np.integer) and smallest < self.cv:
             raise InputError(
@@ -238,7 +271,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
                 f"{smallest}; lower cv."
             )
         splitter = check_cv(self.cv, labels, classifier=True)
-        for train, test in splitter.split(rows.X, labels):
+        for train, test in splitter.split(rows.X, labels, **params):
             if len(np.unique(rows.y_index[train])) < len(self.classes_):
                 raise InputError("A training fold lacks a class; use stratified folds or lower cv.")
             yield train, test
@@ -251,7 +284,14 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         return estimator
 
     def _fold_scores(
-        self, rows: Rows, labels: Array, train: Array, test: Array, held: Any, scorer: Any
+        self,
+        rows: Rows,
+        labels: Array,
+        train: Array,
+        test: Array,
+        held: Any,
+        scorer: Any,
+        params: dict[str, Any],
     ) -> Array:
         """Scores of all candidates on one fold: stage one once, then the path."""
         clf = self._estimator()
@@ -260,6 +300,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         X_test, y_test = rows.X[test], labels[test]
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)
+        params = _check_method_params(rows.X, params, indices=test)
         scores = np.empty(len(self.candidates_))
         tunings: dict[Any, Any] = {}
         current = None
@@ -269,7 +310,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             if tuning is None:
                 tuning = tunings[candidate["error_weight"]] = clf._tuning(stage)
             current = clf._retrain(stage, tuning, start=current)
-            scores[i] = scorer(clf, X_test, y_test)
+            scores[i] = scorer(clf, X_test, y_test, **params)
         return scores
 
     def _refit(self, chosen: dict[str, Any], X: Any, y: Any, weight: Any, held: Any) -> None:
@@ -285,3 +326,14 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.poor_score = True  # as NeuronTuneClassifier, on two features
         return tags
+
+
+def _with_config(config: dict[str, Any], function: Callable[..., Any], *args: Any) -> Any:
+    """Call in another thread, where scikit-learn's configuration is not this one's."""
+    # Extreme thresholds of a path silence nearly all neurons, which is why one looks.
+    with config_context(**config), without_words():
+        return function(*args)
+
+
+def _routes(callee: str) -> MethodMapping:
+    return MethodMapping().add(caller="fit", callee=callee)

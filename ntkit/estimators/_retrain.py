@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.utils.validation import _check_sample_weight, check_X_y
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils._param_validation import validate_parameter_constraints
 
-from ntkit.estimators._base import kept_dtypes
+from ntkit.estimators._balanced import BalancedClassifier
 from ntkit.estimators._solver import fit_linear_head, resolve_device
 from ntkit.estimators._weights import class_weighted
 from ntkit.exceptions import InputError
@@ -64,8 +65,11 @@ def retrain_head(
     Raises
     ------
     ValueError
-        If X is not a finite 2-D array, X and y differ in length, there is one class only, or a
-        parameter is out of range.
+        If X is not a finite 2-D array, X, y and sample_weight differ in length, weights are
+        negative or NaN, there is one class only or one without positive weight, class_weight
+        names a class that y does not hold, or a parameter is out of range.
+    TypeError
+        If X is sparse.
     DeviceError
         If ``device="cuda"`` and there is no GPU.
     MissingDependencyError
@@ -83,26 +87,53 @@ def retrain_head(
     >>> retrain_head(X, y, suppressed=[False, True])
     LinearHead(n_neurons=2, 1 silent, classes=[0, 1], one sigmoid logit, float64)
     """
-    X, y = check_X_y(X, y, dtype=kept_dtypes(X))
-    if not C > 0:
-        raise InputError(f"C must be positive; got {C}.")
-    width = np.asarray(X).shape[1]
-    if suppressed is not None and np.shape(suppressed) != (width,):
-        raise InputError(
-            f"suppressed must have one entry per neuron, shape ({width},); "
-            f"got {np.shape(suppressed)}."
-        )
-    classes, y_index = np.unique(y, return_inverse=True)
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+    given = {"C": C, "class_weight": class_weight, "tol": tol, "max_iter": max_iter}
+    given["device"] = device
+    validate_parameter_constraints(BalancedClassifier._parameter_constraints, given, "retrain_head")
+    checked = BalancedClassifier()
+    rows = checked._rows(X, y, sample_weight)
+    _check_class_weight(class_weight, checked.classes_)
+    gains = None if suppressed is None else 1.0 - _mask(suppressed, rows.X.shape[1])
     solution = fit_linear_head(
-        np.asarray(X),
-        y_index,
-        class_weighted(weight, y_index, classes, class_weight),
-        n_classes=len(classes),
+        rows.X,
+        rows.y_index,
+        class_weighted(rows.weight, rows.y_index, checked.classes_, class_weight),
+        n_classes=len(checked.classes_),
         C=C,
-        gains=None if suppressed is None else 1.0 - np.asarray(suppressed, dtype=float),
+        gains=gains,
         tol=tol,
         max_iter=max_iter,
         device=resolve_device(device),
     )
-    return LinearHead(solution.coef, solution.intercept, classes)
+    return LinearHead(solution.coef, solution.intercept, checked.classes_)
+
+
+def _check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:
+    if not isinstance(class_weight, dict):
+        return
+    labels = classes.tolist()
+    unknown = [label for label in class_weight if label not in labels]
+    if unknown:
+        raise InputError(
+            f"class_weight names the class {unknown[0]!r}, which y does not hold; its classes are "
+            f"{labels[:5]}{' and more' if len(labels) > 5 else ''}."
+        )
+    for label, value in class_weight.items():
+        if not (isinstance(value, Real) and 0 < float(value) < np.inf):
+            raise InputError(
+                f"class_weight of class {label!r} must be a positive number; got {value!r}."
+            )
+
+
+def _mask(suppressed: ArrayLike, width: int) -> NDArray[Any]:
+    mask = np.asarray(suppressed)
+    if mask.shape != (width,):
+        raise InputError(
+            f"suppressed must have one entry per neuron, shape ({width},); got {mask.shape}."
+        )
+    if mask.dtype != bool:
+        raise InputError(
+            f"suppressed must hold True or False for each neuron; got {mask.dtype}. Turn indices "
+            "into a mask with np.isin(np.arange(n_neurons), indices)."
+        )
+    return mask.astype(float)

@@ -26,8 +26,8 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
     spuriousness score :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)`, the
     median activation on misclassified minus on correctly classified samples of class y
     (arXiv 2505.24048, Sec. 4), so that any scikit-learn classifier can follow in a pipeline.
-    With a class-balanced ``LogisticRegression`` it is :class:`NeuronTuneClassifier`, which
-    keeps the width of the embedding and is the one to export.
+    With a class-balanced ``LogisticRegression`` it is ``NeuronTuneClassifier.as_published()``,
+    which keeps the width of the embedding and is the one to export.
 
     Parameters
     ----------
@@ -179,14 +179,12 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
             If labels do not match the head's classes, or a class has no sample of positive
             weight.
         """
-        self.estimator_ = NeuronTuneClassifier(**self.get_params(deep=False)).fit(
-            X,
-            y,
-            sample_weight,
-            X_val=X_val,
-            y_val=y_val,
-            sample_weight_val=sample_weight_val,
-        )
+        # What its own head would cost, or be worth, says nothing of the classifier that follows.
+        rule = self.get_params(deep=False) | {"max_cost": None, "error_weight": 1.0}
+        clf = NeuronTuneClassifier(**rule)
+        stage = clf._identify(clf._rows(X, y, sample_weight), X_val, y_val, sample_weight_val)
+        clf._retrain(stage, clf._tuning(stage))
+        self.estimator_ = clf
         validate_data(self, X, skip_check_array=True)
         self.spuriousness_scores_ = self.estimator_.spuriousness_scores_
         self.suppressed_ = self.estimator_.suppressed_

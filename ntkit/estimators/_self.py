@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import _fit_context
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -217,6 +216,8 @@ class SELFClassifier(LastLayerClassifier):
         X_val, y_val : array-like of shape (M, D) and (M,), optional
             Held-out set that samples are selected from. Without it they are selected from the
             training set, where a head that fits it well leaves little to select by.
+            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
+            "From scikit-learn").
         sample_weight_val : array-like of shape (M,), optional
             Its weights: how likely a selected sample is drawn within its class.
 
@@ -236,7 +237,7 @@ class SELFClassifier(LastLayerClassifier):
         rows = self._rows(X, y, sample_weight)
         held = rows
         if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype)
+            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype, train=rows)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
         self.early_head_ = (
@@ -268,18 +269,17 @@ class SELFClassifier(LastLayerClassifier):
                     f"{rows.X.shape[1]} columns."
                 )
             return head
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # that it stops early is the point
-            early = fit_linear_head(
-                rows.X,
-                rows.y_index,
-                rows.weight,
-                n_classes=len(self.classes_),
-                C=self.C,
-                tol=self.tol,
-                max_iter=self.early_iter,
-                device=resolve_device(self.device),
-            )
+        early = fit_linear_head(
+            rows.X,
+            rows.y_index,
+            rows.weight,
+            n_classes=len(self.classes_),
+            C=self.C,
+            tol=self.tol,
+            max_iter=self.early_iter,
+            device=resolve_device(self.device),
+            must_converge=False,  # that it stops early is the point
+        )
         return LinearHead(early.coef, early.intercept, self.classes_)
 
     def _scores(self, rows: Rows, original: Solution, rng: np.random.RandomState) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ntkit.extraction import make_session, run_batches
 from ntkit.frozen_model import FrozenModel
 
-__all__ = ["difference", "output_difference", "run_whole"]
+__all__ = ["difference", "output_difference", "run_whole", "same_output"]
 
 Array = NDArray[Any]
 
@@ -91,6 +91,11 @@ def difference(found: Array, expected: Array) -> float:
         return 0.0
     found, expected = found.astype(np.float64), expected.astype(np.float64)
     return float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+
+
+def same_output(found: Array, expected: Array) -> float:
+    """Difference of an output that no logits go into; infinite where texts or numbers differ."""
+    return _of_one_output(found, expected, np.ones((len(expected), 1)), 0.0)
 
 
 def _of_one_output(found: Array, expected: Array, gaps: Array, tolerance: float) -> float:

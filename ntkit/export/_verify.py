@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,17 @@ from ntkit._output import check_file
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export._decisions import decision_agreement
 from ntkit.export._latency import timings
-from ntkit.export._outputs import difference, output_difference, run_whole
-from ntkit.export._tolerance import TOLERANCE, tolerance_of
+from ntkit.export._outputs import difference, output_difference, run_whole, same_output
+from ntkit.export._pair import (
+    agreement,
+    is_new_head,
+    load_pair,
+    names_agree,
+    no_class_moved,
+    notes_on,
+)
+from ntkit.export._tolerance import tolerance_of
+from ntkit.export._verification import Verification
 from ntkit.extraction import OnnxEmbedder, make_session, run_batches
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
@@ -27,121 +35,36 @@ __all__ = ["Verification", "save_verified", "verify"]
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Verification:
-    """What the comparison of two models found.
-
-    Attributes
-    ----------
-    n_samples : int
-        Inputs compared.
-    logit_difference : float
-        Largest difference between the debiased file's logits in ONNX Runtime and its head in
-        NumPy on the original's embeddings, relative to the largest logit.
-    embedding_difference : float
-        Largest difference between the two models' embeddings; 0 for an untouched body.
-    agreement : float
-        Share of inputs for which original and debiased model predict the same class; NaN if
-        their classes differ.
-    same_nodes, same_signature : bool
-        Whether node list, and inputs, outputs, opset and IR version, are the original's.
-    tolerance : float
-        Largest difference accepted, of logits, embeddings and outputs.
-    same_metadata : bool
-        Whether the file still has all of the original's metadata, other than ``ntkit.*``.
-    output_difference : float
-        Largest difference between the file's float outputs after the logits (probabilities)
-        and what the original's nodes make of NumPy's logits, relative to the output's largest
-        value; infinite if labels differ where the logits leave no doubt. NaN where the logits
-        are the only output, or what follows them reads more than them and the model's inputs.
-    decision_agreement : float
-        Smallest share of samples, over the outputs that show classes, on which the file decides
-        as its head does; only samples whose logits leave no doubt count.
-    latency, original_latency : float
-        Median milliseconds per run of the debiased model and of the original on the first 8
-        samples, measured in turn; NaN if not measured. It decides nothing.
-
-    Examples
-    --------
-    >>> from ntkit.export import Verification
-    >>> Verification(
-    ...     n_samples=8,
-    ...     logit_difference=2e-7,
-    ...     embedding_difference=0.0,
-    ...     agreement=1.0,
-    ...     same_nodes=True,
-    ...     same_signature=True,
-    ... ).passed
-    True
-    """
-
-    n_samples: int
-    logit_difference: float
-    embedding_difference: float
-    agreement: float
-    same_nodes: bool
-    same_signature: bool
-    tolerance: float = TOLERANCE
-    same_metadata: bool = True
-    output_difference: float = float("nan")
-    decision_agreement: float = 1.0
-    latency: float = float("nan")
-    original_latency: float = float("nan")
-
-    @property
-    def passed(self) -> bool:
-        """Whether the file computes its head on the original's embeddings."""
-        # Not their maximum: a NaN must fail, and max() may lose it.
-        differences = (self.logit_difference, self.embedding_difference)
-        within = all(difference <= self.tolerance for difference in differences)
-        # Here a NaN says that there was nothing to compare.
-        within = within and not self.output_difference > self.tolerance
-        return within and self.decision_agreement == 1
-
-    def differences(self) -> str:
-        """Return the differences in words.
-
-        Returns
-        -------
-        str
-            Of logits and embeddings, and of outputs where they were compared.
-        """
-        found = (
-            f"{self.logit_difference:.1e} (logits), {self.embedding_difference:.1e} (embeddings)"
-        )
-        if not np.isnan(self.output_difference):
-            found = f"{found}, {self.output_difference:.1e} (outputs)"
-        if self.decision_agreement < 1:
-            share = 100 * (1 - self.decision_agreement)
-            found += f", and an output decides otherwise than the head on {share:.0f} % of samples"
-        return found
-
-    @property
-    def latency_ratio(self) -> float:
-        """Latency of the debiased model as a multiple of the original's."""
-        return self.latency / self.original_latency
-
-
 def verify(
     original: FrozenModel | str | os.PathLike[str],
     debiased: FrozenModel | str | os.PathLike[str],
     X: Any,
     *,
     head: LinearHead | None = None,
+    y: Any = None,
     device: str = "auto",
     tolerance: float | None = None,
     latency: bool = True,
 ) -> Verification:
     """Compare a debiased file with the original and with NumPy, on inputs.
 
+    Beside the logits it compares the embeddings, every output, the names and the order of the
+    classes: a file passes only if whoever reads the original's outputs reads the same classes at
+    the same places from it. Of a head for other classes it compares what can be compared, and
+    :attr:`Verification.notes` say what could not.
+
     Parameters
     ----------
     original, debiased : FrozenModel or path-like
-        The two models; the debiased one is run as the file it is.
+        The two models; the debiased one is run as the file it is. Of paths, the debiased file
+        says where the embedding is and how it is pooled (:func:`load_pair`).
     X : array-like, lazy sequence or mapping
         Model inputs.
     head : LinearHead, optional
         What the file should hold; by default the head read from it.
+    y : array-like of shape (N,), optional
+        Class labels of the samples: where another order of the debiased model's classes explains
+        them far better, a note says so.
     device : {"auto", "cpu", "cuda"}
         Where to run.
     tolerance : float, optional
@@ -174,7 +97,7 @@ def verify(
     >>> result.passed, result.agreement
     (True, 1.0)
     """
-    first, second = _loaded(original), _loaded(debiased)
+    first, second = load_pair(original, debiased)
     expected_head = head if head is not None else second.head
     if expected_head is None or second.logits is None:
         raise InputError("The debiased model has no head to verify.")
@@ -192,13 +115,13 @@ def verify(
     milliseconds = [float("nan")] * 2
     if latency:
         milliseconds = np.median(timings([session, _session(first, device)], X), axis=0).tolist()
+    own = None if is_new_head(first, second) else first.head
+    computed = logits * second.logit_scale
     return Verification(
         n_samples=len(Z),
-        logit_difference=difference(
-            _as_decisions(logits * second.logit_scale), _decisions(expected_head, Z)
-        ),
+        logit_difference=difference(_as_decisions(computed), _decisions(expected_head, Z)),
         embedding_difference=difference(embedding, Z),
-        agreement=_agreement(first.head, expected_head, Z),
+        agreement=float("nan") if own is None else agreement(own, expected_head, Z),
         same_nodes=first.nodes == second.nodes,
         same_signature=_signature(first) == _signature(second),
         tolerance=tolerance,
@@ -209,11 +132,16 @@ def verify(
         decision_agreement=decision_agreement(
             _from_logits(second, outputs),
             second.head if second.head is not None else expected_head,
-            logits * second.logit_scale,
+            computed,
             tolerance,
         ),
         latency=milliseconds[0],
         original_latency=milliseconds[1],
+        side_difference=_side_difference(first, second, outputs, X, device),
+        kept_outputs=_keeps_signature(first, second),
+        same_class_order=names_agree(first, second)
+        and (own is None or no_class_moved(own, expected_head, Z)),
+        notes=notes_on(first, second, expected_head, Z, y),
     )
 
 
@@ -310,13 +238,10 @@ def _class_order(first: FrozenModel, second: FrozenModel) -> Array:
     return classes
 
 
-def _loaded(model: FrozenModel | str | os.PathLike[str]) -> FrozenModel:
-    return model if isinstance(model, FrozenModel) else FrozenModel.load(model)
-
-
 def _session(model: FrozenModel, device: Any) -> Any:
     """The model as it is: its file, or what is in memory."""
-    if model.path is not None:
+    # Weights behind links: ONNX Runtime refuses them, or does not, by its version.
+    if model.path is not None and model.folder == model.path.parent.resolve():
         return make_session(str(model.path), device=device)
     proto = model.to_proto().SerializeToString()
     return make_session(proto, device=device, folder=model.folder)
@@ -379,7 +304,21 @@ def _signature(model: FrozenModel) -> tuple[Any, ...]:
     return model.inputs, model.outputs, model.opset_imports, model.ir_version
 
 
-def _agreement(first: LinearHead | None, second: LinearHead, Z: Array) -> float:
-    if first is None or set(first.classes.tolist()) != set(second.classes.tolist()):
-        return float("nan")
-    return float((first.predict(Z) == second.predict(Z)).mean())
+def _keeps_signature(first: FrozenModel, second: FrozenModel) -> bool:
+    """Whether everything that can be asked of the original can be asked of the other."""
+    pairs = ((first.inputs, second.inputs), (first.outputs, second.outputs))
+    return all(
+        {(t.name, t.dtype) for t in before} <= {(t.name, t.dtype) for t in after}
+        for before, after in pairs
+    )
+
+
+def _side_difference(
+    first: FrozenModel, second: FrozenModel, outputs: Mapping[str, Array], X: Any, device: Any
+) -> float:
+    """Largest difference of the outputs that no head has a part in."""
+    beside = outputs.keys() - _from_logits(second, outputs).keys()
+    beside &= {tensor.name for tensor in first.outputs}
+    own = run_whole(_session(first, device), X) if beside else {}
+    beside -= _from_logits(first, own).keys()
+    return max((same_output(outputs[name], own[name]) for name in beside), default=float("nan"))

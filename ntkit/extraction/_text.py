@@ -121,6 +121,16 @@ class Texts:
                 digest.update(b"%d:" % len(content) + content)
         return digest.hexdigest()
 
+    def pad_token(self) -> tuple[int, str]:
+        """Return what shorter texts are filled up with.
+
+        Returns
+        -------
+        (int, str)
+            Its token id, and the token itself.
+        """
+        return self._pad_id, str(self._tokenizer.id_to_token(self._pad_id))
+
     @cached_property
     def _tokenizer(self) -> Any:
         return _load_tokenizer(self.preprocessing, self.paired)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import logging
 import os
 import re
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
@@ -21,7 +19,9 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
 from ntkit.exceptions import InputError, ModelError, NtkitError
+from ntkit.frozen_model._external_data import data_folder, drop_unknown_keys, follow_links
 from ntkit.frozen_model._graph import is_sorted
+from ntkit.frozen_model._quiet import without_log
 
 __all__ = [
     "deserialised",
@@ -70,7 +70,10 @@ def _type_maps(proto: onnx.ModelProto) -> bool:
 
 
 def read_model(path: Path) -> ir.Model:
-    """Read an ONNX file; external data are mapped, and must lie in the file's own folder."""
+    """Read an ONNX file; external data are mapped, and must lie in the file's own folder.
+
+    A file that is a link, as in Hugging Face's cache, may have its data where the link leads to.
+    """
     with sound(path):
         if not path.is_file():
             raise ModelError(f"{path} is not a file; give the path of an ONNX model.")
@@ -79,10 +82,14 @@ def read_model(path: Path) -> ir.Model:
         except DecodeError as error:
             raise ModelError(f"{path} is not an ONNX model (not a valid protobuf file).") from error
         _check_texts(proto, path)
+        drop_unknown_keys(proto)
         model = deserialised(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
+        if path.is_symlink():
+            follow_links(model, path)
+        folder = data_folder(model) or path.parent.resolve()
         for file in external_files(model):
-            _check_external(file, path)
+            _check_external(file, path, folder)
     return model
 
 
@@ -110,10 +117,10 @@ def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
         raise ModelError(f"{path} holds names that are not UTF-8 text; export it again.")
 
 
-def _check_external(file: Path, path: Path) -> None:
+def _check_external(file: Path, path: Path, folder: Path) -> None:
     if not file.is_file():
         raise ModelError(f"{path} keeps weights in {file}, which is missing; copy it there.")
-    if not file.resolve().is_relative_to(path.parent.resolve()):
+    if not file.resolve().is_relative_to(folder):
         raise ModelError(
             f"{path} keeps weights in {file.resolve()}, outside its own folder, which ONNX "
             "does not allow; copy both files into one folder."
@@ -126,7 +133,7 @@ def _check_external(file: Path, path: Path) -> None:
 def sound(path: Path | None) -> Iterator[None]:
     """Turn what a broken file makes onnx-ir, protobuf and NumPy raise, which is anything."""
     try:
-        with _without_collector(), _without_log():
+        with _without_collector(), without_log():
             yield
     except NtkitError:
         raise
@@ -136,20 +143,6 @@ def sound(path: Path | None) -> Iterator[None]:
         raise ModelError(
             f"{path or 'The model'} is not a sound ONNX model: {one_line(error)}."
         ) from error
-
-
-@contextmanager
-def _without_log() -> Iterator[None]:
-    """Keep onnx and onnx-ir from saying what is answered in a sentence, or is of no matter."""
-    logger = logging.getLogger("onnx_ir")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Ignoring unknown external data key", UserWarning)
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 @contextmanager
@@ -192,7 +185,7 @@ def write_model(
         work = tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent)
     with work as folder:
         temporary = Path(folder) / path.name
-        with _saying_what_failed(path), _without_collector(), _without_log():
+        with _saying_what_failed(path), _without_collector(), without_log():
             ir.save(model, temporary, external_data=data.name if data else None)
             if any(value.type is None for value in model.graph.outputs):
                 _restore_maps(temporary)

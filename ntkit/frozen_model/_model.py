@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,12 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
-from ntkit._labels import differing_classes, listed, unknown_labels
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
+from ntkit.frozen_model._class_names import CLASSES, ClassNames, names_in, names_of, renamed
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import description
 from ntkit.frozen_model._edit import append_head, replace_weights
+from ntkit.frozen_model._external_data import data_folder
 from ntkit.frozen_model._files import (
     deserialised,
     external_files,
@@ -30,12 +33,14 @@ from ntkit.frozen_model._files import (
 )
 from ntkit.frozen_model._find_head import Head, find_head, head_at
 from ntkit.frozen_model._graph import TensorInfo, info_of, inlined_size, value_named
+from ntkit.frozen_model._match_labels import are_positions, matched, same_name
 from ntkit.frozen_model._pooling import pooled
 from ntkit.head import LinearHead
 
 __all__ = ["FrozenModel", "TensorInfo"]
 
-_CLASSES = "ntkit.classes"
+_LOCATED_BY = "ntkit.located_by"
+_NEW_HEAD = "ntkit.new_head"
 _MOST_NODES = 1_000_000
 
 
@@ -61,7 +66,16 @@ class FrozenModel:
     metadata : dict of str to str
         The file's ``metadata_props``.
     has_class_names : bool
-        Whether the class labels come from the model rather than from the positions 0 … C-1.
+        Whether the class labels come from the model, or were given, rather than being the
+        positions 0 … C-1.
+    class_names : tuple or None
+        What the model itself calls its classes, in the order of the logits; None where it does
+        not. :attr:`head` may hold other labels, as by :meth:`matched_to`.
+    classes_source : str
+        Where the head's classes come from: "given", a place such as "config.json (id2label)", or
+        "positions".
+    matched_by : str or None
+        How :meth:`matched_to` matched labels with the classes, where they were not the same.
     path : pathlib.Path or None
         The file it was loaded from; None for a model made in memory, as by :meth:`with_head`.
     folder : pathlib.Path or None
@@ -87,6 +101,8 @@ class FrozenModel:
         embedding: ir.Value,
         *,
         classes: Any = None,
+        names: ClassNames | None = None,
+        matched_by: str | None = None,
         path: Path | None = None,
         folder: Path | None = None,
         located_by: Mapping[str, str | None] | None = None,
@@ -95,7 +111,9 @@ class FrozenModel:
         self._found = found
         self._embedding = embedding
         self.path = path
-        self.folder = path.parent.resolve() if path is not None else folder
+        if folder is None and path is not None:
+            folder = path.parent.resolve()
+        self.folder = folder
         asked = {"logits": None, "embedding": None, "pooling": None}
         self.located_by: dict[str, str | None] = {**asked, **(located_by or {})}
         self.metadata = dict(model.metadata_props)
@@ -106,7 +124,11 @@ class FrozenModel:
         self.logit_scale = found.after.logit_scale if found else 1.0
         self.inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
-        self.has_class_names = False
+        self._names = names if names is not None else self._known_names()
+        self.class_names = self._names.names
+        self.has_class_names = classes is not None or self.class_names is not None
+        self.classes_source = "given" if classes is not None else self._names.source
+        self.matched_by = matched_by
         self.head = self._read_head(classes) if found else None
 
     @classmethod
@@ -135,8 +157,16 @@ class FrozenModel:
             (or the one input with "mask" in its name; all tokens where there is none), and the
             embedding is what they compute. A head that the model has on the tokens themselves is
             left alone and not shown: a pooled backbone asks for a new head.
+
+            A file that ntkit wrote holds these three names; without any given, they are used.
         classes : array-like of shape (C,), optional
-            Class labels in the order of the logits. By default those in the file, else 0 … C-1.
+            Class labels in the order of the logits. By default what the model calls them, else
+            0 … C-1. Names are looked for in this order: labels that the graph maps its scores to;
+            the file's metadata ``ntkit.classes``, ``names`` (as Ultralytics writes them),
+            ``id2label``, ``class_names``, ``classes`` or ``labels``; beside the file (and above a
+            folder ``onnx``) ``id2label`` (Hugging Face) or ``label_names`` (timm) in a
+            ``config.json``; a ``labels.txt`` or ``classes.txt`` with a name per line.
+            ``LABEL_0``, ``LABEL_1``, … are not names. :attr:`classes_source` says which it was.
 
         Returns
         -------
@@ -152,13 +182,30 @@ class FrozenModel:
             If no linear last layer is found, or more than one, or no tensor has the name given.
         InputError
             If ``classes`` are not as many as the head's, or there is nothing to pool.
+
+        Warns
+        -----
+        UserWarning
+            If names of classes are found that are not as many as the head's classes, not all
+            different, or in another order than those used.
         """
         path = Path(path).absolute()
         model = read_model(path)
-        located_by = {"logits": logits, "embedding": embedding, "pooling": pooling}
+        given = {"logits": logits, "embedding": embedding, "pooling": pooling}
         with sound(path):
-            model, found, value = _in_sight(model, located_by)
-            return cls(model, found, value, classes=classes, path=path, located_by=located_by)
+            model, found, value, located_by = _in_sight(model, given)
+            loaded = cls(
+                model,
+                found,
+                value,
+                classes=classes,
+                path=path,
+                folder=data_folder(model),
+                located_by=located_by,
+            )
+        for sentence in loaded._names.warnings if classes is None else ():
+            warnings.warn(f"{path.name}: {sentence}", UserWarning, stacklevel=2)
+        return loaded
 
     # -- reading ----------------------------------------------------------------------------
 
@@ -172,11 +219,9 @@ class FrozenModel:
                 f"{found.after.logits.name!r}) has NaN or infinite weights; export the model again."
             )
         n_classes = max(2, len(found.weight))
-        known = self._known_classes(found, n_classes)
-        self.has_class_names = classes is not None or known is not None
-        labels = np.arange(n_classes) if known is None else np.asarray(known)
-        if classes is not None:
-            labels = np.asarray(classes)
+        if classes is None:
+            classes = np.arange(n_classes) if self.class_names is None else self.class_names
+        labels = np.asarray(classes)
         if labels.shape != (n_classes,):
             raise InputError(
                 f"The model's head tells {n_classes} classes apart, but {labels.size} class "
@@ -184,18 +229,11 @@ class FrozenModel:
             )
         return LinearHead(found.weight, found.bias, labels)
 
-    def _known_classes(self, found: Head, n_classes: int) -> Any:
-        if found.after.labels is not None:
-            return found.after.labels
-        try:
-            known = json.loads(self.metadata.get(_CLASSES, "null"))
-        except json.JSONDecodeError:
-            return None
-        plain = isinstance(known, list) and any(
-            all(isinstance(label, kind) for label in known) for kind in (str, int | float)
-        )
-        distinct = plain and len({label for label in known if label == label}) == len(known)
-        return known if distinct and len(known) == n_classes else None
+    def _known_names(self) -> ClassNames:
+        if self._found is None:
+            return ClassNames()
+        n_classes = max(2, len(self._found.weight))
+        return names_of(n_classes, self.metadata, self.path, self._found.after.labels)
 
     @property
     def scores_each_class_alone(self) -> bool:
@@ -203,6 +241,11 @@ class FrozenModel:
         found = self._found
         several = found is not None and len(found.weight) > 1
         return several and "Sigmoid" in found.after.post_processing  # type: ignore[union-attr]
+
+    @property
+    def classes_from_graph(self) -> bool:
+        """Whether the graph itself maps its scores to the class labels."""
+        return self._found is not None and self._found.after.labels is not None
 
     @property
     def opset_imports(self) -> dict[str, int]:
@@ -224,6 +267,16 @@ class FrozenModel:
         """Files that the model is read from: its own, and those of its external data."""
         own = () if self.path is None else (self.path,)
         return (*own, *external_files(self._model))
+
+    def names_in_metadata(self) -> dict[str, tuple[Any, ...]]:
+        """Names of classes in the file's metadata, by key, other than ntkit's own.
+
+        Returns
+        -------
+        dict of str to tuple
+            In the order of the logits.
+        """
+        return names_in(self.metadata)
 
     def sha256(self) -> str:
         """Fingerprint of the file the model was loaded from, or of the model in memory.
@@ -260,6 +313,7 @@ class FrozenModel:
             "positions": [node.op_type for node in found.after.choosing] if found else [],
             "post_processing": list(found.after.post_processing) if found else [],
             "classes": head.classes.tolist() if head else None,
+            "classes_from": self.classes_source if head else None,
             "metadata": {k: v for k, v in self.metadata.items() if not k.startswith("ntkit.")},
             "ntkit": {k: v for k, v in self.metadata.items() if k.startswith("ntkit.")},
         }
@@ -272,9 +326,10 @@ class FrozenModel:
         return self  # a value: scikit-learn's clone may share it
 
     def __reduce__(self) -> tuple[Any, ...]:
-        classes = self.head.classes if self.head is not None and self.has_class_names else None
+        classes = self.head.classes if self.head is not None else None
         proto = self.to_proto().SerializeToString()
-        return _restored, (proto, self.located_by, classes, self.path, self.folder)
+        named = (classes if self.classes_source == "given" else None, self._names, self.matched_by)
+        return _restored, (proto, self.located_by, named, self.path, self.folder)
 
     # -- cutting ----------------------------------------------------------------------------
 
@@ -387,17 +442,36 @@ class FrozenModel:
                 f"{found.after.logits.name!r}) is not the one put in; name the right one with "
                 "--logits NAME (logits= in Python)."
             )
-        model.metadata_props[_CLASSES] = json.dumps(head.classes.tolist())
+        model.metadata_props.pop(_NEW_HEAD, None)  # it was said of the head before this one
         for key, text in (provenance or {}).items():
             model.metadata_props[f"ntkit.{key}"] = text
+        kept = self._keeps_names(head)
+        named = self.class_names if kept and are_positions(head.classes.tolist()) else None
+        model.metadata_props[CLASSES] = json.dumps(list(named or head.classes.tolist()))
+        if not kept:
+            model.metadata_props.update(renamed(self.metadata, head.classes.tolist()))
+        model.metadata_props.pop(_LOCATED_BY, None)
+        if any(self.located_by.values()):
+            model.metadata_props[_LOCATED_BY] = json.dumps(self.located_by)
         return FrozenModel(
             model,
             found,
             value,
             classes=head.classes,
+            names=self._names if kept else ClassNames(),
             folder=self.folder,
             located_by=self.located_by,
         )
+
+    def _keeps_names(self, head: LinearHead) -> bool:
+        """Whether the model's own names stay true of a head's classes, position by position."""
+        labels, own = head.classes.tolist(), self.class_names or ()
+        if self.head is not None and len(labels) != len(self.head.classes):
+            return False
+        if self.head is not None and set(labels) == set(self.head.classes.tolist()):
+            return True
+        same = len(own) == len(labels) and all(map(same_name, own, labels))
+        return same or (self.head is not None and are_positions(labels))
 
     def with_classes(self, classes: Any) -> FrozenModel:
         """Return the same model with its classes named, in the order of the logits.
@@ -417,11 +491,16 @@ class FrozenModel:
         InputError
             If the labels are not as many as the head's classes, or one is repeated.
         """
+        return self._with_classes(classes, None)
+
+    def _with_classes(self, classes: Any, matched_by: str | None) -> FrozenModel:
         return FrozenModel(
             self._model,
             self._found,
             self._embedding,
             classes=classes,
+            names=self._names,
+            matched_by=matched_by,
             path=self.path,
             folder=self.folder,
             located_by=self.located_by,
@@ -430,8 +509,10 @@ class FrozenModel:
     def matched_to(self, y: Any) -> FrozenModel:
         """Return the model with classes that are the labels of a sample.
 
-        A model that does not name its classes takes text labels in sorted order, as image
-        folders are read everywhere.
+        Labels 0 … C-1 of a model that names its classes are their positions. Names match if they
+        differ in case, blanks and underscores only. A model that does not name its classes takes
+        text labels in sorted order, as image folders are read everywhere. Each of these is said
+        in :attr:`matched_by`.
 
         Parameters
         ----------
@@ -454,33 +535,8 @@ class FrozenModel:
             raise InputError(
                 "The model has no head; pass --new-head (new_head=True) to give it one."
             )
-        classes = self.head.classes
-        if set(labels.tolist()) == set(classes.tolist()):
-            return self
-        if not self.has_class_names and len(labels) == len(classes) and labels.dtype.kind in "US":
-            return self.with_classes(labels)
-        if len(labels) < 2:
-            raise InputError(
-                f"The data holds one class only ({listed(labels)}) of the model's head "
-                f"({listed(classes)}); add samples of the others, or name another label column."
-            )
-        new_head = f"pass --new-head (new_head=True) for a head of these {len(labels)} classes."
-        raise InputError(
-            unknown_labels(
-                labels,
-                classes,
-                what="The data",
-                where="the model's head",
-                mend=f"use its labels, or {new_head}",
-            )
-            or differing_classes(
-                labels,
-                classes,
-                what="The data",
-                where="the model's head",
-                mend=f"add samples, or {new_head}",
-            )
-        )
+        found = matched(labels, self.head.classes, named=self.has_class_names)
+        return self if found is None else self._with_classes(*found)
 
     def _fitted_to_model(self, head: LinearHead) -> LinearHead:
         """Rows in the model's order, and one or two logits as the model has them."""
@@ -547,10 +603,14 @@ class FrozenModel:
 
 def _in_sight(
     model: ir.Model, located_by: Mapping[str, str | None]
-) -> tuple[ir.Model, Head | None, ir.Value]:
+) -> tuple[ir.Model, Head | None, ir.Value, Mapping[str, str | None]]:
     """The model with its head; functions of its own are taken apart if the head is inside one."""
+    written = _written_names(model) if not any(located_by.values()) else None
+    if written is not None:
+        with suppress(HeadNotFoundError, InputError):  # edited since
+            return (model, *_located(model, **written), written)
     try:
-        return (model, *_located(model, **located_by))
+        return (model, *_located(model, **located_by), located_by)
     except HeadNotFoundError:
         if not model.functions:
             raise
@@ -560,7 +620,19 @@ def _in_sight(
             f"{_MOST_NODES} nodes; export it without functions."
         )
     inlined = InlinePass()(model).model
-    return (inlined, *_located(inlined, **located_by))
+    return (inlined, *_located(inlined, **located_by), located_by)
+
+
+def _written_names(model: ir.Model) -> dict[str, str | None] | None:
+    """Names of logits, embedding and pooling that ntkit wrote into a file."""
+    try:
+        found = json.loads(model.metadata_props.get(_LOCATED_BY, "null"))
+    except (ValueError, RecursionError, TypeError):
+        return None
+    names = ("logits", "embedding", "pooling")
+    whole = isinstance(found, dict) and found.keys() == set(names)
+    whole = whole and all(value is None or isinstance(value, str) for value in found.values())
+    return {name: found[name] for name in names} if whole else None
 
 
 def _located(
@@ -596,7 +668,7 @@ def _embedding_info(embedding: ir.Value, found: Head | None) -> TensorInfo:
 def _restored(
     proto: bytes,
     located_by: dict[str, str | None],
-    classes: Any,
+    named: tuple[Any, ClassNames, str | None],
     path: Path | None,
     folder: Path | None,
 ) -> FrozenModel:
@@ -604,6 +676,15 @@ def _restored(
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
     found, value = _located(model, **located_by)
+    classes, names, matched_by = named
     return FrozenModel(
-        model, found, value, classes=classes, path=path, folder=folder, located_by=located_by
+        model,
+        found,
+        value,
+        classes=classes,
+        names=names,
+        matched_by=matched_by,
+        path=path,
+        folder=folder,
+        located_by=located_by,
     )

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ntkit.inspection._report import Report, outcome
+from ntkit.inspection._usage import Usage
 from ntkit.metrics import GroupReport
 
 __all__ = ["model_card"]
 
 
-def model_card(report: Report, *, file: str, inputs: Sequence[str]) -> str:
+def model_card(report: Report, usage: Usage) -> str:
     """Write a model card in Markdown, with the front matter of the Hugging Face Hub.
 
     Parameters
     ----------
     report : Report
         What the job did.
-    file : str
-        Name of the model file beside the card.
-    inputs : sequence of str
-        The model's inputs, each as ``name: type[shape]``.
+    usage : Usage
+        What the model is, takes and gives.
 
     Returns
     -------
@@ -44,15 +42,17 @@ def model_card(report: Report, *, file: str, inputs: Sequence[str]) -> str:
             if n_silenced
             else "the layer is retrained, no neuron is silenced."
         )
-        + " Everything before it, inputs, outputs and their names are those of the original.",
+        + f" {usage.change}",
+        "## What goes in and comes out",
+        _list(usage.facts),
         "## How to use it",
-        "```python\nimport onnxruntime\n\n"
-        f'session = onnxruntime.InferenceSession("{file}")\n'
-        f"# inputs: {', '.join(inputs)}\n```",
-        "Inputs are prepared as for the original model.",
+        "This program predicts the class of the files or texts that follow its name on the "
+        "command line; run it beside the model.",
+        f"```python\n{usage.snippet}\n```",
         "## Evaluation",
+        *([usage.before] if usage.before else []),
         _table(figures),
-        "Intervals are bootstrap intervals of 95 %.",
+        "Intervals are of 95 %: Wilson's of an accuracy, Bonett and Price's of a change.",
         "## Limits",
         _limits(figures),
         *report.sentences,

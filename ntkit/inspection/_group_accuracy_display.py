@@ -34,7 +34,7 @@ __all__ = ["GroupAccuracyDisplay"]
 
 
 class GroupAccuracyDisplay:
-    """Accuracy of each group with its bootstrap interval, perhaps before and after.
+    """Accuracy of each group with its confidence interval, perhaps before and after.
 
     A row for each group, with the number of its samples; the worst group is a diamond, before and
     after for itself, since they may be two different groups. Of many groups the worst ones are
@@ -91,8 +91,6 @@ class GroupAccuracyDisplay:
         groups: ArrayLike,
         before: Any = "auto",
         confidence: float = 0.95,
-        n_resamples: int = 1000,
-        random_state: Any = 0,
         ax: Axes | None = None,
         max_groups: int = 12,
     ) -> GroupAccuracyDisplay:
@@ -106,17 +104,13 @@ class GroupAccuracyDisplay:
             Embeddings of an evaluation set.
         y : array-like of shape (N,)
             Class labels.
-        groups : array-like of shape (N,)
+        groups : array-like of shape (N,), or of bool and shape (N, G)
             Group labels; they are for evaluation.
         before : "auto", LinearHead, estimator or None, default="auto"
             What to compare with. "auto" is the original head ``erm_head_`` that the estimator
             started from, where it has one; None compares with nothing.
         confidence : float, default=0.95
             Coverage of the intervals.
-        n_resamples : int, default=1000
-            Bootstrap resamples.
-        random_state : int, RandomState instance or None, default=0
-            Decides the resamples.
         ax : matplotlib Axes, optional
             Where to draw; by default in a new figure.
         max_groups : int, default=12
@@ -166,8 +160,6 @@ class GroupAccuracyDisplay:
             groups=groups,
             y_pred_before=None if before is None else _predicted(before, X, y, caller),
             confidence=confidence,
-            n_resamples=n_resamples,
-            random_state=random_state,
             ax=ax,
             max_groups=max_groups,
         )
@@ -181,8 +173,6 @@ class GroupAccuracyDisplay:
         groups: ArrayLike,
         y_pred_before: ArrayLike | None = None,
         confidence: float = 0.95,
-        n_resamples: int = 1000,
-        random_state: Any = 0,
         ax: Axes | None = None,
         max_groups: int = 12,
     ) -> GroupAccuracyDisplay:
@@ -192,16 +182,12 @@ class GroupAccuracyDisplay:
         ----------
         y_true, y_pred : array-like of shape (N,)
             True and predicted classes.
-        groups : array-like of shape (N,)
+        groups : array-like of shape (N,), or of bool and shape (N, G)
             Group labels.
         y_pred_before : array-like of shape (N,), optional
             Predictions to compare with, such as the original model's.
         confidence : float, default=0.95
             Coverage of the intervals.
-        n_resamples : int, default=1000
-            Bootstrap resamples.
-        random_state : int, RandomState instance or None, default=0
-            Decides the resamples.
         ax : matplotlib Axes, optional
             Where to draw; by default in a new figure.
         max_groups : int, default=12
@@ -216,7 +202,7 @@ class GroupAccuracyDisplay:
         ------
         InputError
             If there are no group labels, lengths differ, labels are missing, or ``confidence``
-            or ``n_resamples`` is out of range.
+            is out of range.
         MissingDependencyError
             If matplotlib is not installed.
         """
@@ -229,8 +215,6 @@ class GroupAccuracyDisplay:
             groups=groups,
             y_pred_before=y_pred_before,
             confidence=confidence,
-            n_resamples=n_resamples,
-            random_state=random_state,
         )
         return cls(report).plot(ax, max_groups=max_groups)
 
@@ -328,7 +312,7 @@ def _errorbar(
     return ax.errorbar(
         accuracy,
         np.arange(len(rows)) + offset,
-        # A percentile interval may end a rounding short of the observed value.
+        # Rounding may end an interval short of the observed value.
         xerr=np.maximum(0, [accuracy - low, high - accuracy]),
         fmt="o",
         color=color,

@@ -38,7 +38,7 @@ class Shown:
     y, before, after : ndarray of shape (N,)
         True classes, and predictions of the original and of the new head.
     groups : ndarray of shape (N,), or of bool and shape (N, G), optional
-        Group labels; groups that overlap are left out of the figures.
+        Group labels, or which samples are in which group where groups overlap.
     X : ImageFiles, Texts, TableRows or array, optional
         How they look: inputs of the model.
     ids : sequence of str, optional
@@ -61,9 +61,7 @@ class Shown:
 
     def figures(self) -> GroupReport:
         """Accuracies before and after, with intervals."""
-        overlap = self.groups is not None and self.groups.ndim == 2
-        groups = None if overlap else self.groups
-        return group_report(self.y, self.after, groups=groups, y_pred_before=self.before)
+        return group_report(self.y, self.after, groups=self.groups, y_pred_before=self.before)
 
 
 @dataclass(frozen=True)

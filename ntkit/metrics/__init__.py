@@ -6,7 +6,6 @@ from ntkit.metrics._accuracy import (
     worst_class_cell_accuracy,
     worst_group_accuracy,
 )
-from ntkit.metrics._bootstrap import group_report
 from ntkit.metrics._by_name import (
     LABEL_FREE_SCORES,
     SCORERS,
@@ -15,6 +14,8 @@ from ntkit.metrics._by_name import (
     label_free_score,
 )
 from ntkit.metrics._cell_scorer import CellScorer
+from ntkit.metrics._class_order import ClassOrder, check_class_order, class_order
+from ntkit.metrics._group_report import group_report
 from ntkit.metrics._groups import adjusted_accuracy, weighted_average_accuracy
 from ntkit.metrics._label_free import (
     afr_weighted_accuracy,
@@ -33,6 +34,7 @@ __all__ = [
     "LABEL_FREE_SCORES",
     "SCORERS",
     "CellScorer",
+    "ClassOrder",
     "GroupReport",
     "PredictionScore",
     "ReportRow",
@@ -41,7 +43,9 @@ __all__ = [
     "adjusted_accuracy_scorer",
     "afr_weighted_accuracy",
     "cell_accuracy",
+    "check_class_order",
     "class_accuracy_gap",
+    "class_order",
     "get_score",
     "get_scorer",
     "group_report",

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.utils.validation import check_consistent_length, column_or_1d
+
+from ntkit.exceptions import InputError
+from ntkit.metrics._checks import Array, check_predictions, check_weight
+from ntkit.metrics._memberships import memberships
 
 __all__ = [
     "accuracy_by",
@@ -16,26 +19,35 @@ __all__ = [
 ]
 
 
-def accuracy_by(y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike) -> dict[Any, float]:
+def accuracy_by(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    groups: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> dict[Any, float]:
     """Accuracy of each group.
 
     Parameters
     ----------
     y_true, y_pred : array-like of shape (N,)
         True and predicted classes.
-    groups : array-like of shape (N,), or of bool and shape (N, G)
-        Any labels to group by; or, where groups overlap, which samples are in which group.
+    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
+        Any labels to group by; or, where groups overlap, which samples are in which group. The
+        columns of a DataFrame name the groups.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
 
     Returns
     -------
     dict
-        Group label to accuracy in [0, 1], in sorted order. Of a matrix, the labels are the
-        numbers of the columns that hold any sample.
+        Group label to accuracy in [0, 1], in sorted order; groups without samples are left out.
+        Of a matrix, the labels are the numbers of its columns.
 
     Raises
     ------
-    ValueError
-        If the arrays differ in length, or one has more columns than it may.
+    InputError
+        If lengths or types of labels differ, labels are missing, or no sample is in any group.
 
     Examples
     --------
@@ -49,27 +61,34 @@ def accuracy_by(y_true: ArrayLike, y_pred: ArrayLike, groups: ArrayLike) -> dict
     >>> accuracy_by([0, 0, 1, 1], [0, 1, 1, 1], members)
     {0: 0.5, 1: 0.5}
     """
-    y_true, y_pred = column_or_1d(y_true), column_or_1d(y_pred)
-    members = np.asarray(groups)
-    overlapping = members.ndim == 2 and members.dtype == bool
-    groups = members if overlapping else column_or_1d(groups)
-    check_consistent_length(y_true, y_pred, groups)
-    correct = np.asarray(y_true == y_pred)
-    if overlapping:
-        return {g: float(correct[m].mean()) for g, m in enumerate(members.T) if m.any()}
-    return {g: float(correct[groups == g].mean()) for g in np.unique(groups).tolist()}
+    y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
+    found = memberships(groups, len(y_true))
+    weight = check_weight(sample_weight, len(y_true))
+    accuracies = found.means(y_true == y_pred, weight).tolist()
+    by = {g: a for g, a in zip(found.labels, accuracies, strict=True) if not np.isnan(a)}
+    if not by:
+        raise InputError("No sample of positive weight is in any group; check groups.")
+    return by
 
 
-def worst_group_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayLike) -> float:
+def worst_group_accuracy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    groups: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Smallest accuracy of any group; groups without samples do not count.
 
     Parameters
     ----------
     y_true, y_pred : array-like of shape (N,)
         True and predicted classes.
-    groups : array-like of shape (N,), or of bool and shape (N, G)
+    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
         Group labels, for evaluation; or, where groups overlap (as those of CivilComments in the
         WILDS benchmark do), which samples are in which group.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
 
     Returns
     -------
@@ -78,8 +97,8 @@ def worst_group_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayL
 
     Raises
     ------
-    ValueError
-        If the arrays differ in length, or are empty, or no sample is in any group.
+    InputError
+        If lengths or types of labels differ, labels are missing, or no sample is in any group.
 
     Examples
     --------
@@ -87,16 +106,20 @@ def worst_group_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayL
     >>> worst_group_accuracy([0, 0, 1, 1], [0, 1, 1, 1], groups=["a", "a", "b", "b"])
     0.5
     """
-    return min(accuracy_by(y_true, y_pred, groups).values())
+    return min(accuracy_by(y_true, y_pred, groups, sample_weight=sample_weight).values())
 
 
-def worst_class_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+def worst_class_accuracy(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Smallest accuracy (recall) of any class; needs no group labels.
 
     Parameters
     ----------
     y_true, y_pred : array-like of shape (N,)
         True and predicted classes; a class without samples does not count.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
 
     Returns
     -------
@@ -105,8 +128,8 @@ def worst_class_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     Raises
     ------
-    ValueError
-        If the arrays differ in length, or are empty.
+    InputError
+        If lengths or types of labels differ, or labels are missing.
 
     Examples
     --------
@@ -114,11 +137,15 @@ def worst_class_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     >>> worst_class_accuracy([0, 0, 1, 1], [0, 1, 1, 1])
     0.5
     """
-    return min(accuracy_by(y_true, y_pred, y_true).values())
+    return min(accuracy_by(y_true, y_pred, y_true, sample_weight=sample_weight).values())
 
 
 def worst_class_cell_accuracy(
-    y_true: ArrayLike, y_pred: ArrayLike, *, reference_pred: ArrayLike
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    reference_pred: ArrayLike,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Worst class accuracy plus half the worst cell accuracy: a label-free selection score.
 
@@ -131,6 +158,8 @@ def worst_class_cell_accuracy(
         True classes, and predictions of the head to score.
     reference_pred : array-like of shape (N,)
         Predictions of a head that was not fitted on these samples.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
 
     Returns
     -------
@@ -139,8 +168,8 @@ def worst_class_cell_accuracy(
 
     Raises
     ------
-    ValueError
-        If the arrays differ in length, or are empty.
+    InputError
+        If lengths or types of labels differ, or labels are missing.
 
     Examples
     --------
@@ -148,10 +177,16 @@ def worst_class_cell_accuracy(
     >>> worst_class_cell_accuracy([0, 0, 1, 1], [0, 0, 1, 0], reference_pred=[0, 1, 1, 1])
     0.75
     """
-    y_true, reference_pred = column_or_1d(y_true), column_or_1d(reference_pred)
-    check_consistent_length(y_true, reference_pred)
-    _, class_index = np.unique(y_true, return_inverse=True)
-    cells = 2 * class_index + (reference_pred != y_true)
-    return worst_class_accuracy(y_true, y_pred) + 0.5 * min(
-        accuracy_by(y_true, y_pred, cells).values()
+    y_true, y_pred, reference_pred = check_predictions(
+        y_true, y_pred=y_pred, reference_pred=reference_pred
     )
+    cells = correctness_cells(y_true, reference_pred)
+    return worst_class_accuracy(y_true, y_pred, sample_weight=sample_weight) + 0.5 * min(
+        accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values()
+    )
+
+
+def correctness_cells(y_true: Array, reference_pred: Array) -> Array:
+    """The class × correctness cell of each sample, as a number."""
+    _, class_index = np.unique(y_true, return_inverse=True)
+    return np.asarray(2 * class_index + (reference_pred != y_true))

@@ -15,7 +15,6 @@ from ntkit.metrics._accuracy import (
     worst_class_cell_accuracy,
     worst_group_accuracy,
 )
-from ntkit.metrics._checks import check_labels, check_predictions
 from ntkit.metrics._groups import adjusted_accuracy
 from ntkit.metrics._label_free import (
     afr_weighted_accuracy,
@@ -27,12 +26,16 @@ from ntkit.metrics._label_free import (
 __all__ = ["LABEL_FREE_SCORES", "SCORERS", "PredictionScore", "get_score", "label_free_score"]
 
 
-def _negated_gap(y_true: ArrayLike, y_pred: ArrayLike) -> float:
-    return -class_accuracy_gap(y_true, y_pred)
+def _negated_gap(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
+    return -class_accuracy_gap(y_true, y_pred, sample_weight=sample_weight)
 
 
-def _sfit(y_true: ArrayLike, y_pred: ArrayLike, *, Z: ArrayLike) -> float:
-    return sfit_score(Z, y_true, y_pred)
+def _sfit(
+    y_true: ArrayLike, y_pred: ArrayLike, *, Z: ArrayLike, sample_weight: ArrayLike | None = None
+) -> float:
+    return sfit_score(Z, y_true, y_pred, sample_weight=sample_weight)
 
 
 # Name to the function and the keywords it takes.
@@ -103,6 +106,7 @@ class PredictionScore:
         classes: ArrayLike | None = None,
         Z: ArrayLike | None = None,
         groups: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> float:
         """Score predictions; larger is better.
 
@@ -118,8 +122,10 @@ class PredictionScore:
             Class labels in the order of the columns.
         Z : array-like of shape (N, D), optional
             Embeddings.
-        groups : array-like of shape (N,), optional
-            Group labels.
+        groups : array-like of shape (N,), or of bool and shape (N, G), optional
+            Group labels, or which samples are in which group.
+        sample_weight : array-like of shape (N,), optional
+            Weights; a sample of weight 0 counts as absent.
 
         Returns
         -------
@@ -141,21 +147,16 @@ class PredictionScore:
         for need in needs:
             if given[need] is None:
                 raise InputError(f"The score {self.name!r} needs {need}: {_WHAT[need]}.")
-        y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
-        if "groups" in needs:
-            _, given["groups"] = check_labels(y_true=y_true, groups=given["groups"])
-        if "reference_pred" in needs:
-            _, given["reference_pred"] = check_predictions(
-                y_true, reference_pred=given["reference_pred"]
-            )
-        return function(y_true, y_pred, **{need: given[need] for need in needs})
+        keywords = {need: given[need] for need in needs}
+        return function(y_true, y_pred, **keywords, sample_weight=sample_weight)
 
 
 def get_score(name: str) -> PredictionScore:
     """Return the score of that name as a function of predictions; larger is better.
 
     All scores share one signature, ``score(y_true, y_pred, *, reference_pred=None,
-    reference_proba=None, classes=None, Z=None, groups=None)``, and take from it what they need.
+    reference_proba=None, classes=None, Z=None, groups=None, sample_weight=None)``, and take from it
+    what they need.
 
     Parameters
     ----------
@@ -192,6 +193,7 @@ def label_free_score(
     reference_pred: ArrayLike | None = None,
     reference_proba: ArrayLike | None = None,
     classes: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Score predictions by a score's name, without group labels; larger is better.
 
@@ -209,6 +211,8 @@ def label_free_score(
         Its class probabilities, for "afr_weighted_accuracy".
     classes : array-like of shape (C,), optional
         Class labels in the order of the columns of ``reference_proba``.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
 
     Returns
     -------
@@ -239,6 +243,7 @@ def label_free_score(
         reference_pred=reference_pred,
         reference_proba=reference_proba,
         classes=classes,
+        sample_weight=sample_weight,
     )
 
 

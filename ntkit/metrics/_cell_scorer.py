@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_memory
 
@@ -19,7 +18,7 @@ from ntkit._labels import unknown_labels
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.metrics._by_name import PredictionScore, get_score
-from ntkit.metrics._checks import Array, check_embeddings, check_labels
+from ntkit.metrics._checks import Array, check_embeddings, check_labels, check_weight
 
 __all__ = ["CellScorer", "Scorer"]
 
@@ -98,11 +97,15 @@ class CellScorer:
         if self.n_folds < 2:
             raise InputError(f"n_folds must be at least 2; got {self.n_folds}.")
 
-    def __call__(self, estimator: Any, X: ArrayLike, y: ArrayLike) -> float:
+    def __call__(
+        self, estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Score a fitted estimator on the rows X (N, D) with class labels y (N,)."""
-        return self.for_samples(X, y)(estimator, X, y)
+        return self.for_samples(X, y, sample_weight)(estimator, X, y)
 
-    def for_samples(self, X: ArrayLike, y: ArrayLike) -> Scorer:
+    def for_samples(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Scorer:
         """Return the scorer for these rows alone, with its reference found once.
 
         Parameters
@@ -111,6 +114,8 @@ class CellScorer:
             Embeddings that are to be scored.
         y : array-like of shape (N,)
             Their class labels.
+        sample_weight : array-like of shape (N,), optional
+            Their weights, for the reference and the score.
 
         Returns
         -------
@@ -118,16 +123,18 @@ class CellScorer:
             Called as ``scorer(estimator, X, y)`` with the same rows.
         """
         (labels,) = check_labels(y=y)
-        proba, classes = self._reference_proba(check_embeddings(X, len(labels)), labels)
-        return partial(_score_beside, get_score(self.score), proba, classes)
+        weight = None if sample_weight is None else check_weight(sample_weight, len(labels))
+        proba, classes = self._reference_proba(check_embeddings(X, len(labels)), labels, weight)
+        return partial(_score_beside, get_score(self.score), proba, classes, weight)
 
-    def _reference_proba(self, Z: Array, y: Array) -> tuple[Array, Array]:
+    def _reference_proba(
+        self, Z: Array, y: Array, weight: Array | None = None
+    ) -> tuple[Array, Array]:
         """Probabilities (N, C) by the reference head, and the classes of the columns."""
         if self.reference is None:
             cross_fit = check_memory(self.memory).cache(cross_fitted_proba)
-            return np.asarray(cross_fit(Z, y, self.n_folds, self.C, self.random_state)), np.unique(
-                y
-            )
+            proba = cross_fit(Z, y, self.n_folds, self.C, self.random_state, weight)
+            return np.asarray(proba), np.unique(y)
         problem = unknown_labels(
             np.unique(y),
             self.reference.classes,
@@ -141,7 +148,12 @@ class CellScorer:
 
 
 def cross_fitted_proba(
-    Z: Array, y: Array, n_folds: int, C: float | None, random_state: int
+    Z: Array,
+    y: Array,
+    n_folds: int,
+    C: float | None,
+    random_state: int,
+    weight: Array | None = None,
 ) -> Array:
     """Probabilities of each row, (N, C), from a class-balanced head fitted on the other folds.
 
@@ -153,20 +165,23 @@ def cross_fitted_proba(
     judged = counts >= 2
     if judged.sum() < 2:
         return proba
-    rows = judged[class_index]
+    rows = np.flatnonzero(judged[class_index])
+    weight = np.ones(len(y)) if weight is None else weight
     n_folds = min(n_folds, int(counts[judged].min()))
-    n_fitted = rows.sum() * (n_folds - 1) / n_folds
-    head = LogisticRegression(
-        C=1 / n_fitted if C is None else C, class_weight="balanced", max_iter=1000
-    )
-    proba[rows] = 0.0
-    proba[np.ix_(rows, judged)] = cross_val_predict(
-        make_pipeline(StandardScaler(), head),
-        Z[rows],
-        y[rows],
-        cv=StratifiedKFold(n_folds, shuffle=True, random_state=random_state),
-        method="predict_proba",
-    )
+    mass = weight[rows].sum() * (n_folds - 1) / n_folds
+    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
+    # Not cross_val_predict: it sets filters of warnings, which threads leave behind.
+    for train, test in splitter.split(rows, y[rows]):
+        fitted, left_out = rows[train], rows[test]
+        fitted = fitted[weight[fitted] > 0]
+        if len(np.unique(y[fitted])) < judged.sum():
+            continue  # a class without any weight: nothing to judge by
+        scaler = StandardScaler().fit(Z[fitted], sample_weight=weight[fitted] / weight.mean())
+        head = LogisticRegression(
+            C=1 / mass if C is None else C, class_weight="balanced", max_iter=1000
+        ).fit(scaler.transform(Z[fitted]), y[fitted], sample_weight=weight[fitted])
+        proba[left_out] = 0.0
+        proba[np.ix_(left_out, judged)] = head.predict_proba(scaler.transform(Z[left_out]))
     return proba
 
 
@@ -174,6 +189,7 @@ def _score_beside(
     score: PredictionScore,
     proba: Array,
     classes: Array,
+    weight: Array | None,
     estimator: Any,
     X: ArrayLike,
     y: ArrayLike,
@@ -185,4 +201,5 @@ def _score_beside(
         reference_pred=classes[proba.argmax(axis=1)],
         reference_proba=proba,
         classes=classes,
+        sample_weight=weight,
     )

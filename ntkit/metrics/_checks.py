@@ -1,7 +1,8 @@
-"""Label columns that the metrics can use: one-dimensional, complete, of equal length."""
+"""Label columns that the metrics can use: one-dimensional, complete, of one type and length."""
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkit.exceptions import InputError
 
-__all__ = ["check_embeddings", "check_labels", "check_predictions"]
+__all__ = ["check_embeddings", "check_labels", "check_predictions", "check_weight"]
 
 Array = NDArray[Any]
+_KINDS = {"U": "text", "S": "bytes", "M": "dates", "m": "dates"} | dict.fromkeys("biufc", "numbers")
 
 
 def check_labels(**columns: ArrayLike) -> list[Array]:
@@ -20,8 +22,8 @@ def check_labels(**columns: ArrayLike) -> list[Array]:
     Raises
     ------
     InputError
-        If a column is empty, two-dimensional or longer than another, or an entry is missing
-        (None, NaN).
+        If a column is empty, two-dimensional or longer than another, an entry is missing
+        (None, NaN), or some entries are text and others are not.
     """
     arrays = {name: _column(name, values) for name, values in columns.items()}
     first = next(iter(arrays))
@@ -38,11 +40,36 @@ def check_predictions(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
     """As :func:`check_labels`, for columns of class labels: ``y_true`` and predictions of it."""
     truth, *rest = check_labels(y_true=y_true, **columns)
     for name, array in zip(columns, rest, strict=True):
-        if _is_text(array) != _is_text(truth):
+        if _kind(array) != _kind(truth):
             raise InputError(
-                f"One of y_true and {name} holds text and the other does not; use the same labels."
+                f"y_true holds {_kind(truth)} and {name} holds {_kind(array)}, so no label would "
+                "equal another; give labels of one type, such as 1 rather than '1'."
             )
     return [truth, *rest]
+
+
+def check_weight(sample_weight: ArrayLike | None, n: int) -> Array:
+    """Weights of shape (n,), ones where there are none given.
+
+    Raises
+    ------
+    InputError
+        If they are not n finite numbers >= 0, or all of them are 0.
+    """
+    if sample_weight is None:
+        return np.ones(n)
+    weight = np.asarray(sample_weight)
+    if weight.shape != (n,) or weight.dtype.kind not in "fiub":
+        raise InputError(
+            f"sample_weight must hold {n} numbers, one per sample; got {weight.dtype} of shape "
+            f"{weight.shape}."
+        )
+    weight = weight.astype(np.float64)
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise InputError("sample_weight holds negative, infinite or NaN values; give weights >= 0.")
+    if not weight.any():
+        raise InputError("sample_weight is 0 for every sample; give some a positive weight.")
+    return np.asarray(weight)
 
 
 def check_embeddings(Z: ArrayLike, n: int) -> Array:
@@ -65,13 +92,15 @@ def _column(name: str, values: ArrayLike) -> Array:
         raise InputError(f"{name} must have shape (N,), one label per sample; got {array.shape}.")
     if len(array) == 0:
         raise InputError(f"{name} is empty.")
-    missing = (
-        any(map(_is_missing, array))
-        if array.dtype == object
-        else array.dtype.kind == "f" and np.isnan(array).any()
-    )
-    if missing:
-        raise InputError(f"{name} contains NaN or missing entries; give every sample a label.")
+    given = values if isinstance(values, list | tuple) else array
+    by_entry = given is not array or array.dtype == object
+    if any(map(_is_missing, given)) if by_entry else _has_nan(array):
+        raise InputError(
+            f"{name} contains NaN or missing entries; give every sample a label, or leave those "
+            "samples out."
+        )
+    if by_entry and len(kinds := {_kind_of(type(label)) for label in given}) > 1:
+        raise InputError(f"{name} mixes {' and '.join(sorted(kinds))}; give labels of one type.")
     if array.dtype == object:  # as pandas hands out text and nullable integers
         plain = np.array(array.tolist())
         return plain if plain.ndim == 1 else array
@@ -80,8 +109,21 @@ def _column(name: str, values: ArrayLike) -> Array:
 
 def _is_missing(label: object) -> bool:
     # pandas.NA == pandas.NA is neither true nor false; NaN and NaT differ from themselves.
-    return label is None or (label == label) is not True
+    same = label == label
+    return label is None or not (isinstance(same, bool | np.bool_) and same)
 
 
-def _is_text(array: Array) -> bool:
-    return array.dtype.kind in "US"
+def _has_nan(array: Array) -> bool:
+    return array.dtype.kind in "fcmM" and bool((array != array).any())
+
+
+def _kind(array: Array) -> str:
+    return _KINDS.get(array.dtype.kind, "objects")
+
+
+def _kind_of(cls: type) -> str:
+    if issubclass(cls, str):
+        return "text"
+    if issubclass(cls, bytes):
+        return "bytes"
+    return "numbers" if issubclass(cls, Number | np.bool_) else "objects"

@@ -7,12 +7,19 @@ from numpy.typing import ArrayLike
 
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import accuracy_by
-from ntkit.metrics._checks import check_labels, check_predictions
+from ntkit.metrics._checks import check_weight
+from ntkit.metrics._memberships import memberships
 
 __all__ = ["adjusted_accuracy", "weighted_average_accuracy"]
 
 
-def adjusted_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayLike) -> float:
+def adjusted_accuracy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    groups: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     """Unweighted mean of the group accuracies.
 
     "Adjusted accuracy" of SubpopBench (arXiv 2302.12254). With the classes as groups it is
@@ -22,8 +29,11 @@ def adjusted_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayLike
     ----------
     y_true, y_pred : array-like of shape (N,)
         True and predicted classes.
-    groups : array-like of shape (N,)
-        Group labels, for evaluation. Groups without samples do not count.
+    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
+        Group labels, for evaluation; or, where groups overlap, which samples are in which group.
+        Groups without samples do not count.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
 
     Returns
     -------
@@ -41,13 +51,18 @@ def adjusted_accuracy(y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayLike
     >>> adjusted_accuracy([0, 0, 0, 1], [0, 0, 1, 0], groups=["a", "a", "a", "b"])
     0.3333333333333333
     """
-    y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
-    _, groups = check_labels(y_true=y_true, groups=groups)
-    return float(np.mean(list(accuracy_by(y_true, y_pred, groups).values())))
+    by = accuracy_by(y_true, y_pred, groups, sample_weight=sample_weight)
+    return float(np.mean(list(by.values())))
 
 
 def weighted_average_accuracy(
-    y_true: ArrayLike, y_pred: ArrayLike, *, groups: ArrayLike, train_groups: ArrayLike
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    groups: ArrayLike,
+    train_groups: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    train_sample_weight: ArrayLike | None = None,
 ) -> float:
     r"""Mean of the group accuracies, weighted by the groups' shares of the *training* set.
 
@@ -61,10 +76,14 @@ def weighted_average_accuracy(
     ----------
     y_true, y_pred : array-like of shape (N,)
         True and predicted classes of the evaluation set.
-    groups : array-like of shape (N,)
-        Group labels of the evaluation set. A group that the training set lacks has weight 0.
-    train_groups : array-like of shape (M,)
-        Group labels of the training set.
+    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
+        Group labels of the evaluation set, or where groups overlap, which samples are in which
+        group. A group that the training set lacks has weight 0.
+    train_groups : array-like of shape (M,), or of shape (M, G)
+        The same of the training set. Of groups that overlap, the shares are those of all
+        memberships.
+    sample_weight, train_sample_weight : array-like of shape (N,) and (M,), optional
+        Weights of the samples of each set; a sample of weight 0 counts as absent.
 
     Returns
     -------
@@ -88,15 +107,15 @@ def weighted_average_accuracy(
     ... )
     0.95
     """
-    y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
-    _, groups = check_labels(y_true=y_true, groups=groups)
-    (train_groups,) = check_labels(train_groups=train_groups)
-    accuracy = accuracy_by(y_true, y_pred, groups)
-    labels, counts = np.unique(train_groups, return_counts=True)
-    unseen = [label for label in labels.tolist() if label not in accuracy]
+    accuracy = accuracy_by(y_true, y_pred, groups, sample_weight=sample_weight)
+    n_train = len(np.asarray(train_groups))
+    train = memberships(train_groups, n_train, "train_groups")
+    mass = train.sums(check_weight(train_sample_weight, n_train))
+    share = {g: m for g, m in zip(train.labels, mass.tolist(), strict=True) if m > 0}
+    unseen = [label for label in share if label not in accuracy]
     if unseen:
         raise InputError(
             f"The training group {unseen[0]!r} has no evaluation sample, so its accuracy is "
             "unknown; evaluate on samples of every training group, or use adjusted_accuracy."
         )
-    return float(np.average([accuracy[label] for label in labels.tolist()], weights=counts))
+    return float(np.average([accuracy[label] for label in share], weights=list(share.values())))

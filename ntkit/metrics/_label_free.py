@@ -9,14 +9,22 @@ from numpy.typing import ArrayLike
 
 from ntkit._labels import unknown_labels
 from ntkit.exceptions import InputError
-from ntkit.metrics._accuracy import accuracy_by
-from ntkit.metrics._checks import Array, check_embeddings, check_labels, check_predictions
+from ntkit.metrics._accuracy import accuracy_by, correctness_cells
+from ntkit.metrics._checks import (
+    Array,
+    check_embeddings,
+    check_labels,
+    check_predictions,
+    check_weight,
+)
 from ntkit.spuriousness import sfit, spuriousness_scores
 
 __all__ = ["afr_weighted_accuracy", "cell_accuracy", "class_accuracy_gap", "sfit_score"]
 
 
-def class_accuracy_gap(y_true: ArrayLike, y_pred: ArrayLike) -> float:
+def class_accuracy_gap(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Mean absolute difference between the accuracies of two classes; smaller is better.
 
     The selection rule of ShortcutProbe (arXiv 2505.13910). It cannot tell a head that is equally
@@ -26,6 +34,8 @@ def class_accuracy_gap(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     ----------
     y_true, y_pred : array-like of shape (N,)
         True and predicted classes.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
 
     Returns
     -------
@@ -44,7 +54,9 @@ def class_accuracy_gap(y_true: ArrayLike, y_pred: ArrayLike) -> float:
     0.5
     """
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
-    accuracies = np.array(list(accuracy_by(y_true, y_pred, y_true).values()))
+    accuracies = np.array(
+        list(accuracy_by(y_true, y_pred, y_true, sample_weight=sample_weight).values())
+    )
     n_pairs = len(accuracies) * (len(accuracies) - 1)
     return float(np.abs(accuracies[:, None] - accuracies).sum() / max(1, n_pairs))
 
@@ -55,6 +67,7 @@ def cell_accuracy(
     *,
     reference_pred: ArrayLike,
     average: Literal["mean", "worst"] = "mean",
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     """Mean or smallest accuracy of the class × correctness cells.
 
@@ -72,6 +85,8 @@ def cell_accuracy(
         Predictions of a head that was not fitted on these samples, best a class-balanced one.
     average : {"mean", "worst"}, default="mean"
         Unweighted mean over the cells, or their minimum. Empty cells do not count.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
 
     Returns
     -------
@@ -97,9 +112,8 @@ def cell_accuracy(
     y_true, y_pred, reference_pred = check_predictions(
         y_true, y_pred=y_pred, reference_pred=reference_pred
     )
-    _, class_index = np.unique(y_true, return_inverse=True)
-    cells = 2 * class_index + (reference_pred != y_true)
-    accuracies = list(accuracy_by(y_true, y_pred, cells).values())
+    cells = correctness_cells(y_true, reference_pred)
+    accuracies = list(accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values())
     return float(np.mean(accuracies)) if average == "mean" else min(accuracies)
 
 
@@ -110,6 +124,7 @@ def afr_weighted_accuracy(
     reference_proba: ArrayLike,
     classes: ArrayLike,
     gamma: float = 4.0,
+    sample_weight: ArrayLike | None = None,
 ) -> float:
     r"""Accuracy under the sample weights of AFR, which a reference head's confidence decides.
 
@@ -131,6 +146,8 @@ def afr_weighted_accuracy(
     gamma : float, default=4.0
         The γ >= 0: how much more a sample weighs that the reference head gets wrong. The paper's
         grids are 4 to 20 (Waterbirds) and 1 to 3 (CelebA).
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
 
     Returns
     -------
@@ -157,13 +174,22 @@ def afr_weighted_accuracy(
         raise InputError(f"gamma must be a number >= 0; got {gamma!r}.")
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
     confidence = _probability_of_the_true_class(y_true, reference_proba, classes)
-    _, class_index, counts = np.unique(y_true, return_inverse=True, return_counts=True)
+    given = check_weight(sample_weight, len(y_true))
+    _, class_index = np.unique(y_true, return_inverse=True)
+    mass = np.bincount(class_index, weights=given)
     # The smallest confidence is taken out of the exponent, so that a large γ leaves a weight.
-    weight = np.exp(-gamma * (confidence - confidence.min())) / counts[class_index]
+    above = np.maximum(0, confidence - confidence[given > 0].min())
+    weight = given / np.where(mass > 0, mass, 1)[class_index] * np.exp(-gamma * above)
     return float(np.average(y_true == y_pred, weights=weight))
 
 
-def sfit_score(Z: ArrayLike, y_true: ArrayLike, y_pred: ArrayLike) -> float:
+def sfit_score(
+    Z: ArrayLike,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
     r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|`, from embeddings and predictions.
 
     NeuronTune's own label-free score (arXiv 2505.24048): the sum of absolute spuriousness scores
@@ -177,6 +203,8 @@ def sfit_score(Z: ArrayLike, y_true: ArrayLike, y_pred: ArrayLike) -> float:
         Embeddings, the same for every head that is compared.
     y_true, y_pred : array-like of shape (N,)
         True and predicted classes.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
 
     Returns
     -------
@@ -197,7 +225,10 @@ def sfit_score(Z: ArrayLike, y_true: ArrayLike, y_pred: ArrayLike) -> float:
     """
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
     Z = check_embeddings(Z, len(y_true))
-    return sfit(spuriousness_scores(Z, y_true, y_true != y_pred, np.unique(y_true)))
+    weight = check_weight(sample_weight, len(y_true))
+    return sfit(
+        spuriousness_scores(Z, y_true, y_true != y_pred, np.unique(y_true), sample_weight=weight)
+    )
 
 
 def _probability_of_the_true_class(

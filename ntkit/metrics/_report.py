@@ -28,7 +28,7 @@ class ReportRow:
     count : int
         Samples.
     accuracy, interval : float, (float, float)
-        Accuracy and its bootstrap interval.
+        Accuracy and its confidence interval.
     accuracy_before, interval_before : float, (float, float) or None
         The same of the predictions before.
     change_interval : (float, float) or None

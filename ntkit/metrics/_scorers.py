@@ -153,9 +153,11 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
     )
 
 
-def sfit_scorer(estimator: Any, X: ArrayLike, y: ArrayLike) -> float:
+def sfit_scorer(
+    estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+) -> float:
     """SFit of a fitted estimator, on the rows X (N, D) as embeddings."""
-    return get_score("sfit_score")(y, estimator.predict(X), Z=X)
+    return get_score("sfit_score")(y, estimator.predict(X), Z=X, sample_weight=sample_weight)
 
 
 def _group_scorer(score: Scorer, name: str) -> Scorer:
@@ -168,12 +170,28 @@ def _group_scorer(score: Scorer, name: str) -> Scorer:
     return scorer
 
 
-def _worst_group(y_true: Array, y_pred: Array, *, sensitive: ArrayLike | None = None) -> float:
-    return get_score("worst_group_accuracy")(y_true, y_pred, groups=_passed(sensitive))
+def _worst_group(
+    y_true: Array,
+    y_pred: Array,
+    *,
+    sensitive: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    return get_score("worst_group_accuracy")(
+        y_true, y_pred, groups=_passed(sensitive), sample_weight=sample_weight
+    )
 
 
-def _adjusted(y_true: Array, y_pred: Array, *, sensitive: ArrayLike | None = None) -> float:
-    return get_score("adjusted_accuracy")(y_true, y_pred, groups=_passed(sensitive))
+def _adjusted(
+    y_true: Array,
+    y_pred: Array,
+    *,
+    sensitive: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    return get_score("adjusted_accuracy")(
+        y_true, y_pred, groups=_passed(sensitive), sample_weight=sample_weight
+    )
 
 
 def _passed(sensitive: ArrayLike | None) -> ArrayLike:

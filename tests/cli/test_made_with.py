@@ -104,7 +104,7 @@ def test_debias_refuses_a_store_and_images_prepared_in_two_ways(capsys, root):
             "--heldout", root / "heldout", "--scale", "0.004")  # fmt: skip
     code, _, err = run(
         capsys, *debias, root / "train-dark.store", "--scale", "0.002", "-o", root / "same",
-        "--method", "class-balanced",
+        "--method", "class-balanced", "--even-if-worse",
     )  # fmt: skip
     assert code == 0, err
     facts = FrozenModel.load(root / "same" / "debiased.onnx").metadata

@@ -141,7 +141,7 @@ def test_weights_are_repetitions():
     X, y, concepts = data(8, n=200)
     weight = np.random.default_rng(8).integers(0, 3, 200)
     times = np.repeat(np.arange(200), weight)
-    clf = LEACEClassifier(tol=1e-9)
+    clf = LEACEClassifier(shrinkage=0.1, tol=1e-9)  # "auto" takes no scale of weights for a number
     weighted = clone(clf).fit(X, y, weight, concepts=concepts)
     repeated = clone(clf).fit(X[times], y[times], concepts=concepts[times])
     assert np.allclose(weighted.eraser_, repeated.eraser_, atol=1e-10)

@@ -4,11 +4,12 @@ import logging
 
 import numpy as np
 import pytest
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+import sklearn
+from sklearn.model_selection import GridSearchCV, GroupKFold, StratifiedKFold, cross_validate
 
 from ntkit import LinearHead, NeuronTuneClassifier, NeuronTuneClassifierCV
 from ntkit.exceptions import InputError
-from ntkit.metrics import get_scorer
+from ntkit.metrics import get_scorer, worst_group_scorer
 
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 
@@ -106,3 +107,67 @@ def test_bad_input_gets_one_sentence(parameters, message):
     order = np.argsort(y, kind="stable")
     with pytest.raises(InputError, match=message):
         NeuronTuneClassifierCV(**parameters).fit(X[order], y[order])
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("named", [False, True])
+def test_group_labels_reach_the_scorer(named, n_jobs):
+    """The scores are those of a search over the same folds, which routes them itself."""
+    X, y = data(5, n=400)
+    groups = 2 * y + (X[:, 0] > np.median(X[:, 0]))
+    thresholds = [0.0, 0.5, 2.0]
+    with sklearn.config_context(enable_metadata_routing=True):
+        scoring = "worst_group_accuracy" if named else worst_group_scorer()
+        clf = NeuronTuneClassifierCV(
+            thresholds, scoring=scoring, cv=3, random_state=0, tol=1e-8, n_jobs=n_jobs
+        )
+        clf.fit(X, y, sensitive=groups)
+        search = GridSearchCV(
+            NeuronTuneClassifier(standardize=True, random_state=0, tol=1e-8),
+            {"threshold": thresholds},
+            scoring=worst_group_scorer(),
+            cv=3,
+            error_score="raise",
+        ).fit(X, y, sensitive=groups)
+    assert clf.scores_.mean(axis=1) == pytest.approx(search.cv_results_["mean_test_score"])
+    assert clf.threshold_ == search.best_params_["threshold"]
+
+
+def test_weights_and_groups_for_scorer_and_splitter():
+    X, y = data(6, n=300)
+    groups, sensitive = np.arange(300) % 5, 2 * y + (X[:, 0] > 0)
+    weight = np.random.default_rng(0).integers(1, 4, 300)
+    with sklearn.config_context(enable_metadata_routing=True):
+        scoring = worst_group_scorer().set_score_request(sensitive=True, sample_weight=True)
+        clf = NeuronTuneClassifierCV([0.0, 1.0], scoring=scoring, cv=GroupKFold(5), random_state=0)
+        clf.fit(X, y, weight, groups=groups, sensitive=sensitive)
+        fold = groups == groups[next(GroupKFold(5).split(X, y, groups))[1][0]]
+        once = NeuronTuneClassifier(standardize=True, random_state=0)
+        once.fit(X[~fold], y[~fold], weight[~fold])
+        score = scoring(once, X[fold], y[fold], sensitive=sensitive[fold],
+                        sample_weight=weight[fold])  # fmt: skip
+    assert clf.scores_[0, 0] == pytest.approx(score)
+
+
+def test_inside_a_search_that_routes():
+    X, y = data(7, n=300)
+    sensitive = 2 * y + (X[:, 0] > 0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        inner = NeuronTuneClassifierCV([0.0, 1.0], scoring=worst_group_scorer(), cv=2,
+                                       random_state=0)  # fmt: skip
+        found = cross_validate(inner, X, y, cv=2, scoring=worst_group_scorer(),
+                               params={"sensitive": sensitive}, error_score="raise")  # fmt: skip
+    assert ((found["test_score"] >= 0) & (found["test_score"] <= 1)).all()
+
+
+def test_what_is_not_routed_is_refused():
+    X, y = data(8, n=200)
+    with pytest.raises(InputError, match=r"sensitive, which reach .*set_config") as error:
+        NeuronTuneClassifierCV([0.5], cv=2).fit(X, y, sensitive=y)
+    assert "\n" not in str(error.value)
+    with sklearn.config_context(enable_metadata_routing=True):
+        with pytest.raises(TypeError, match="unexpected argument"):
+            NeuronTuneClassifierCV([0.5], cv=2).fit(X, y, sensitive=y)
+        clf = NeuronTuneClassifierCV([0.5], cv=2, scoring=worst_group_scorer())
+        with pytest.raises(InputError, match="No group labels reached the scorer"):
+            clf.fit(X, y)

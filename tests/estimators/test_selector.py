@@ -1,4 +1,4 @@
-"""SpuriousNeuronSelector: the same neurons as NeuronTuneClassifier, dropped."""
+"""SpuriousNeuronSelector: the same neurons as the published method, dropped."""
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ def test_a_balanced_logistic_regression_behind_it_is_neurontune(seed, n_classes,
     lr = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=5000)
     pipeline = make_pipeline(SpuriousNeuronSelector(random_state=1, tol=1e-8, **rule), lr)
     pipeline.fit(X, y)
-    clf = NeuronTuneClassifier(random_state=1, tol=1e-8, **rule).fit(X, y)
+    clf = NeuronTuneClassifier.as_published(random_state=1, tol=1e-8, **rule).fit(X, y)
     assert np.array_equal(pipeline[0].get_support(), ~clf.suppressed_)
     assert np.array_equal(pipeline[0].spuriousness_scores_, clf.spuriousness_scores_, True)
     assert np.allclose(pipeline.predict_proba(X), clf.predict_proba(X), atol=1e-4)
@@ -59,7 +59,7 @@ def test_an_identification_set_and_a_head_are_passed_on():
     head = LinearHead(np.eye(1, 8), [-0.5], [0, 1])
     for given_head in (None, head):
         selector = SpuriousNeuronSelector(head=given_head).fit(X, y, X_val=X_val, y_val=y_val)
-        clf = NeuronTuneClassifier(head=given_head).fit(X, y, X_val=X_val, y_val=y_val)
+        clf = NeuronTuneClassifier.as_published(head=given_head).fit(X, y, X_val=X_val, y_val=y_val)
         assert np.array_equal(selector.suppressed_, clf.suppressed_)
         assert np.array_equal(selector.n_errors_, clf.n_errors_)
     weight = np.where(np.arange(300) % 5, 1.0, 0.0)

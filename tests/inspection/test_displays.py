@@ -35,7 +35,7 @@ def few(data, rng):
         "spuriousness": lambda ax=None: SpuriousnessDisplay.from_estimator(data.clf, ax=ax),
         "neuron": lambda ax=None: NeuronDisplay.from_estimator(data.clf, Z, y, neuron=2, ax=ax),
         "group": lambda ax=None: GroupAccuracyDisplay.from_estimator(
-            data.clf, Z, y, groups=y, n_resamples=20, ax=ax
+            data.clf, Z, y, groups=y, ax=ax
         ),
         "path": path(rng),
         "stability": lambda ax=None: MaskStabilityDisplay.from_estimator(

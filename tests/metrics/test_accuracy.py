@@ -1,11 +1,21 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, recall_score
 
+from ntkit.exceptions import InputError
 from ntkit.metrics import (
     accuracy_by,
+    adjusted_accuracy,
+    afr_weighted_accuracy,
+    cell_accuracy,
+    class_accuracy_gap,
+    get_score,
+    group_report,
+    label_free_score,
+    sfit_score,
+    weighted_average_accuracy,
     worst_class_accuracy,
     worst_class_cell_accuracy,
     worst_group_accuracy,
@@ -45,7 +55,7 @@ def test_a_faultless_reference_leaves_the_worst_class():
 
 
 def test_lengths_must_match():
-    with pytest.raises(ValueError, match="inconsistent"):
+    with pytest.raises(ValueError, match="groups holds 1 labels but y_true holds 2"):
         worst_group_accuracy([0, 1], [0, 1], groups=["a"])
 
 
@@ -63,9 +73,96 @@ def test_overlapping_groups():
     members = [[True, True], [True, False], [False, True], [False, False]]
     assert accuracy_by(y, pred, members) == {0: 0.5, 1: 1.0}
     assert worst_group_accuracy(y, pred, groups=members) == 0.5
-    with pytest.raises(ValueError, match="inconsistent"):
+    assert accuracy_by(y, pred, np.asarray(members, dtype=int)) == {0: 0.5, 1: 1.0}
+    assert adjusted_accuracy(y, pred, groups=members) == 0.75
+    with pytest.raises(InputError, match="groups holds 3 labels but y_true holds 4"):
         accuracy_by(y, pred, members[:3])
-    with pytest.raises(ValueError, match="1d"):
-        accuracy_by(y, pred, np.asarray(members, dtype=int))
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(InputError, match="hold True and False"):
+        accuracy_by(y, pred, 2 * np.asarray(members, dtype=int))
+    with pytest.raises(InputError, match="hold True and False"):
+        accuracy_by(y, pred, np.where(members, 1.0, np.nan))
+    with pytest.raises(InputError, match="No sample of positive weight is in any group"):
         worst_group_accuracy(y, pred, groups=np.zeros((4, 2), dtype=bool))
+
+
+def test_names_of_overlapping_groups():
+    pd = pytest.importorskip("pandas")
+    members = pd.DataFrame({"male": [True, True, False], "muslim": [0, 1, 1], "none": [0, 0, 0]})
+    assert accuracy_by([0, 0, 1], [0, 1, 1], members) == {"male": 0.5, "muslim": 0.5}
+    report = group_report([0, 0, 1], [0, 1, 1], groups=members)
+    assert [row.label for row in report.rows if row.kind == "group"] == ["male", "muslim", "none"]
+    assert report.worst_group.which in ("male", "muslim")
+
+
+METRICS = [
+    lambda y, pred, groups, **w: tuple(accuracy_by(y, pred, groups, **w).items()),
+    lambda y, pred, groups, **w: worst_group_accuracy(y, pred, groups=groups, **w),
+    lambda y, pred, groups, **w: adjusted_accuracy(y, pred, groups=groups, **w),
+    lambda y, pred, groups, **w: weighted_average_accuracy(
+        y, pred, groups=groups, train_groups=[0, 1, 1], **w
+    ),
+    lambda y, pred, groups, **w: worst_class_accuracy(y, pred, **w),
+    lambda y, pred, groups, **w: worst_class_cell_accuracy(y, pred, reference_pred=1 - y, **w),
+    lambda y, pred, groups, **w: cell_accuracy(y, pred, reference_pred=groups % 2, **w),
+    lambda y, pred, groups, **w: class_accuracy_gap(y, pred, **w),
+    lambda y, pred, groups, **w: afr_weighted_accuracy(
+        y, pred, reference_proba=np.stack([groups / 3, 1 - groups / 3], 1), classes=[0, 1], **w
+    ),
+    lambda y, pred, groups, **w: sfit_score(
+        np.stack([groups, groups**2 % 5 + pred], 1), y, pred, **w
+    ),
+    lambda y, pred, groups, **w: label_free_score("class_accuracy_gap", y, pred, **w),
+    lambda y, pred, groups, **w: get_score("adjusted_accuracy")(y, pred, groups=groups, **w),
+    lambda y, pred, groups, **w: (
+        group_report(y, pred, groups=groups, y_pred_before=1 - pred, **w).worst_group.change
+    ),
+]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_weights_are_repetitions_at_any_scale(metric, seed):
+    rng = np.random.default_rng(seed)
+    y, pred = rng.integers(0, 2, (2, 24))
+    weight, groups = rng.integers(0, 3, 24), rng.integers(0, 4, 24)
+    y[:2], weight[:2] = (0, 1), 1
+    again = np.repeat(np.arange(24), weight)
+    try:
+        expected = metric(y[again], pred[again], groups[again])
+    except InputError:  # all weight in one sample, or a group of training rows without others
+        return
+    # A sample of weight 0 may change neither the groups that count nor their figures.
+    for scale in (1, 1000, 0.001):
+        found = metric(y, pred, groups, sample_weight=scale * weight)
+        assert np.ravel(found) == pytest.approx(np.ravel(expected))
+
+
+@pytest.mark.parametrize("weight", [[1, -1], [1, np.nan], [0, 0], [1], [[1, 1]], ["a", "b"]])
+def test_weights_that_are_none(weight):
+    with pytest.raises(InputError, match="sample_weight"):
+        worst_class_accuracy([0, 1], [0, 1], sample_weight=weight)
+
+
+@pytest.mark.parametrize(
+    ("y", "pred"),
+    [
+        ([1, 0], ["1", "0"]),
+        (["1", "0"], [1, 0]),
+        (np.array([1, 0], dtype=object), ["1", "0"]),
+        ([b"1", b"0"], ["1", "0"]),
+        ([1, "0"], ["1", "0"]),
+    ],
+)
+def test_labels_of_another_type(y, pred):
+    for score in (worst_class_accuracy, class_accuracy_gap, lambda a, b: accuracy_by(a, b, [0, 1])):
+        with pytest.raises(InputError, match="labels of one type"):
+            score(y, pred)
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+@pytest.mark.parametrize("groups", [[0.0, np.nan, 1.0], ["a", None, "b"], ["a", np.nan, "b"]])
+def test_no_group_is_missing(groups, order):
+    for score in (worst_group_accuracy, adjusted_accuracy):
+        with pytest.raises(InputError, match="groups contains NaN or missing entries; give every"):
+            score([0, 1, 1], [0, 1, 0], groups=groups[order])

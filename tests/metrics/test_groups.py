@@ -69,7 +69,7 @@ def test_a_group_unknown_to_the_training_set_has_no_weight():
         ([0, 1], [0, 1], [0, np.nan], "groups contains NaN"),
         ([0, 1], [0, 1], ["a", None], "groups contains NaN or missing"),
         ([0, 1], [0, np.nan], [0, 1], "y_pred contains NaN"),
-        ([0, 1], ["0", "1"], [0, 1], "holds text and the other does not"),
+        ([0, 1], ["0", "1"], [0, 1], "y_true holds numbers and y_pred holds text"),
         ([], [], [], "y_true is empty"),
         ([[0, 1]], [0, 1], [0, 1], r"y_true must have shape \(N,\)"),
     ],

@@ -142,7 +142,7 @@ def test_memory_fits_the_reference_once(pipe, data, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr("ntkit.metrics._cell_scorer.cross_val_predict", fail)
+    monkeypatch.setattr("ntkit.metrics._cell_scorer.LogisticRegression", fail)
     assert scorer(pipe, X, y) == value
 
 
@@ -291,3 +291,19 @@ def test_forgotten_group_labels(pipe, data):
         warnings.simplefilter("always")
         search.set_params(error_score=np.nan).fit(X, y)
     assert any("No group labels reached the scorer" in str(w.message) for w in caught)
+
+
+def test_weights_of_a_cell_score(pipe, data):
+    X, y, _ = data
+    pipe.fit(X, y)
+    weight = np.random.default_rng(0).integers(1, 5, len(y))
+    scorer = CellScorer()
+    plain = scorer(pipe, X, y)
+    assert scorer(pipe, X, y, sample_weight=np.full(len(y), 1000.0)) == pytest.approx(plain)
+    weighted = scorer(pipe, X, y, sample_weight=weight)
+    assert weighted == pytest.approx(scorer(pipe, X, y, sample_weight=1000 * weight))
+    assert weighted != plain
+    reference = LinearHead([[0.0, 1.0]], [-1.5], classes=[0, 1])
+    given = CellScorer(reference=reference)(pipe, X, y, sample_weight=weight)
+    again = np.repeat(np.arange(len(y)), weight)
+    assert given == pytest.approx(CellScorer(reference=reference)(pipe, X[again], y[again]))

@@ -1,0 +1,274 @@
+"""Names of a model's classes, from where exporters put them; literal data only, never run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CLASSES", "POSITIONS", "ClassNames", "names_in", "names_of", "renamed"]
+
+CLASSES = "ntkit.classes"
+POSITIONS = "positions"
+_METADATA = ("names", "id2label", "class_names", "classes", "labels")
+_CONFIG = "config.json"
+_IN_CONFIG = ("id2label", "label_names")
+_LISTS = ("labels.txt", "classes.txt")
+_MOST_BYTES = 4 * 2**20  # 20 000 classes of ImageNet take one tenth of it
+_PLACEHOLDER = re.compile(r"LABEL_(\d+)")
+# What repr() writes of {int: str}, [str] and (str,): nothing else is given to the parser. The
+# quantifiers give nothing back, so that the time is linear whatever the text.
+_STRING = r"""(?:'(?:[^'\\\n]|\\[\\'"nrtxuUN])*+'|"(?:[^"\\\n]|\\[\\'"nrtxuUN])*+")\s*+"""
+_PAIR = rf"\d{{1,9}}\s*+:\s*+{_STRING}"
+_LITERAL = re.compile(
+    rf"\{{\s*+(?:{_PAIR}(?:,\s*+|(?=\}})))*+\}}"
+    rf"|\[\s*+(?:{_STRING}(?:,\s*+|(?=\])))*+\]|\(\s*+(?:{_STRING}(?:,\s*+|(?=\))))*+\)"
+)
+_NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;]\s*|\s+)(.+)")
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """What a model calls its classes.
+
+    Attributes
+    ----------
+    names : tuple or None
+        In the order of the logits; None where nobody names them.
+    source : str
+        Where they come from; "positions" where nobody names them.
+    warnings : tuple of str
+        Names that were found and not used, one sentence each.
+    """
+
+    names: tuple[Any, ...] | None = None
+    source: str = POSITIONS
+    warnings: tuple[str, ...] = ()
+
+
+def names_of(
+    n_classes: int,
+    metadata: Mapping[str, str],
+    path: Path | None,
+    labels: tuple[Any, ...] | None = None,
+) -> ClassNames:
+    """Find the names of a model's classes.
+
+    The first of these that has as many names as there are classes is taken: the labels that the
+    graph maps its scores to; the file's metadata ``ntkit.classes``, ``names`` (Ultralytics),
+    ``id2label``, ``class_names``, ``classes``, ``labels``; ``id2label`` (Hugging Face) or
+    ``label_names`` (timm) of a ``config.json``, then ``labels.txt`` or ``classes.txt`` with a name
+    per line, beside the file as its path was given, or in the folder above one named ``onnx``.
+    ``LABEL_0``, ``LABEL_1``, … are positions, not names.
+
+    Parameters
+    ----------
+    n_classes : int
+        Classes of the head.
+    metadata : mapping of str to str
+        The file's ``metadata_props``.
+    path : pathlib.Path or None
+        The file.
+    labels : tuple, optional
+        Labels that the graph maps indices to.
+
+    Returns
+    -------
+    ClassNames
+    """
+    if labels is not None:
+        return ClassNames(tuple(labels), "the model's graph")
+    found, warnings = ClassNames(), list[str]()
+    for names, source in _candidates(n_classes, metadata, path):
+        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if _are_positions(names):
+            continue
+        if len(names) != n_classes:
+            told = (
+                f"names {len(names)} classes ({_quoted(names)}), but the model's head tells "
+                f"{n_classes} apart"
+            )
+        elif twice is not None:
+            told = f"names two classes {twice!r}"
+        if len(names) != n_classes or twice is not None:
+            if len(names) == n_classes or twice is None:  # else it is a list of something else
+                warnings.append(f"{source} {told}; these names are not used.")
+        elif found.names is None:
+            found = ClassNames(names, source)
+        elif names != found.names and sorted(map(str, names)) == sorted(map(str, found.names)):
+            warnings.append(
+                f"The classes are in another order in {source} ({_quoted(names)}) than in "
+                f"{found.source} ({_quoted(found.names)}), which is used; say which is right with "
+                "--classes (classes= in Python)."
+            )
+    return ClassNames(found.names, found.source, tuple(warnings))
+
+
+def names_in(metadata: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:
+    """Names of classes that a file's metadata hold, by key, other than ntkit's own.
+
+    Parameters
+    ----------
+    metadata : mapping of str to str
+        The file's ``metadata_props``.
+
+    Returns
+    -------
+    dict of str to tuple
+        In the order of the logits.
+    """
+    found = {key: _read(metadata.get(key, "")) for key in _METADATA}
+    return {key: names for key, names in found.items() if names is not None}
+
+
+def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
+    """Metadata that name classes, with other names in the form that they had.
+
+    Parameters
+    ----------
+    metadata : mapping of str to str
+        The file's ``metadata_props``.
+    classes : list
+        The new class labels, in the order of the logits.
+
+    Returns
+    -------
+    dict of str to str
+        The entries to replace.
+    """
+    names = list(map(str, classes))
+    new = {}
+    for key in names_in(metadata):
+        text = metadata[key].lstrip()
+        if text[0] == "{":
+            by_position = dict(enumerate(names))
+            new[key] = json.dumps(by_position) if _is_json(text) else repr(by_position)
+        elif text[0] in "[(":
+            new[key] = json.dumps(names) if _is_json(text) else repr(names)
+        else:
+            new[key] = ("\n" if "\n" in text else ",").join(names)
+    return new
+
+
+def _candidates(
+    n_classes: int, metadata: Mapping[str, str], path: Path | None
+) -> Iterator[tuple[tuple[Any, ...], str]]:
+    own = _own(metadata.get(CLASSES))
+    if own is not None and len(own) == n_classes:
+        yield own, f"metadata {CLASSES!r}"
+    for key, names in names_in(metadata).items():
+        if len(names) == n_classes or metadata[key].lstrip()[0] in "{[(":
+            yield names, f"metadata {key!r}"
+    for folder in _folders(path):
+        config = _json(_text_of(folder / _CONFIG))
+        for key in _IN_CONFIG if isinstance(config, dict) else ():
+            listed = _in_order(config.get(key))
+            if listed is not None:
+                yield listed, f"{_CONFIG} ({key})"
+        for name in _LISTS:
+            lines = _lines(_text_of(folder / name))
+            if lines is not None:
+                yield lines, name
+
+
+def _folders(path: Path | None) -> list[Path]:
+    """Beside the path as it was given: a link in a cache has its configuration beside the link."""
+    if path is None:
+        return []
+    folder = path.parent
+    return [folder, folder.parent] if folder.name == "onnx" else [folder]
+
+
+def _own(text: str | None) -> tuple[Any, ...] | None:
+    """What ntkit wrote: labels of any type, in a list."""
+    known = _json(text or "")
+    plain = isinstance(known, list) and any(
+        all(isinstance(label, kind) for label in known) for kind in (str, int | float)
+    )
+    distinct = plain and len({label for label in known if label == label}) == len(known)
+    return tuple(known) if distinct and known else None
+
+
+def _read(text: str) -> tuple[Any, ...] | None:
+    """Names in a metadata entry: JSON, a Python literal, or a list with commas or lines."""
+    if not text.strip() or len(text) > _MOST_BYTES:
+        return None
+    if text.lstrip()[0] not in "{[(":
+        lines = [name.strip() for name in re.split(r"\n" if "\n" in text.strip() else ",", text)]
+        return _in_order([name for name in lines if name]) if len(lines) > 1 else None
+    content = _json(text)
+    if content is None and _LITERAL.fullmatch(text.strip()):
+        try:
+            content = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    return _in_order(content)
+
+
+def _in_order(content: Any) -> tuple[Any, ...] | None:
+    """Names by position, from a list, {position: name} or {name: position}."""
+    if isinstance(content, dict):
+        if content and all(type(value) is int for value in content.values()):
+            content = {position: name for name, position in content.items()}
+        try:
+            by_position = {int(key): name for key, name in content.items()}
+        except (TypeError, ValueError):
+            return None
+        if sorted(by_position) != list(range(len(content))):
+            return None
+        content = [by_position[i] for i in range(len(content))]
+    if not isinstance(content, list | tuple) or len(content) < 2:
+        return None
+    names = [str(name) if type(name) is int else name for name in content]
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        return None
+    names = [name.strip() for name in names]
+    # Labels read from folders and tables are whole numbers where all of them are.
+    if all(re.fullmatch(r"-?(?:0|[1-9][0-9]{0,17})", name) for name in names):
+        return tuple(map(int, names))
+    return tuple(names)
+
+
+def _lines(text: str) -> tuple[Any, ...] | None:
+    """One name per line, each perhaps behind its position."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    if lines and all(numbered):
+        pairs = [(int(match[1]), match[2]) for match in numbered if match]
+        if sorted(i for i, _ in pairs) == list(range(len(pairs))):
+            return _in_order(dict(pairs))
+    return _in_order(lines)
+
+
+def _are_positions(names: tuple[Any, ...]) -> bool:
+    matches = [_PLACEHOLDER.fullmatch(str(name)) for name in names]
+    return all(match and int(match[1]) == i for i, match in enumerate(matches))
+
+
+def _text_of(path: Path) -> str:
+    """A small text file's content; nothing where there is none, or it is no text."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return ""
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError):
+        return ""
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_json(text: str) -> bool:
+    return _json(text) is not None
+
+
+def _quoted(names: tuple[Any, ...], most: int = 6) -> str:
+    return ", ".join(map(repr, names[:most])) + ", …" * (len(names) > most)

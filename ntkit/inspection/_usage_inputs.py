@@ -1,0 +1,216 @@
+"""Programs that turn files and texts into a model's inputs, as a job's samples were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
+from ntkit.frozen_model import FrozenModel, TensorInfo
+
+__all__ = ["Kind", "samples_kind"]
+
+SHOWN = 20  # columns, as of classes
+_NUMPY = {"double": "float64", "float": "float32"}
+_STEPS = frozenset(
+    {"resize", "crop", "scale", "mean", "std", "layout", "channels", "resample"}
+    | {"channel_order", "crop_rounding", "source"}
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Parts of the program that depend on the kind of samples."""
+
+    imports: str
+    helpers: str
+    main: str
+    standard: str = ""
+
+
+def samples_kind(
+    model: FrozenModel, samples: Samples
+) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
+    """Parts of the program for samples of this kind, facts about them, and files it needs."""
+    if samples.embedded:
+        said = "the job was given embeddings; prepare inputs as for the original model"
+        return _arrays(model), {"preparation": said}, {}
+    if isinstance(samples.X, ImageFiles):
+        steps = samples.X.preprocessing
+        return _images(model, steps), {"images": _words(steps)}, {}
+    if isinstance(samples.X, Texts):
+        return _texts(samples.X)
+    if samples.columns and len(model.inputs) == 1:
+        few = ", ".join(f"`{name}`" for name in samples.columns[:SHOWN])
+        more = f", … ({len(samples.columns)} in all)" * (len(samples.columns) > SHOWN)
+        said = f"{few}{more}, as numbers in this order"
+        return _table(model, samples.columns), {"columns": said}, {}
+    return _arrays(model), {"preparation": "arrays go in as they are"}, {}
+
+
+def _words(steps: ImagePreprocessing) -> str:
+    values = ", ".join(f"{name} {value}" for name, value in steps.as_dict().items())
+    return f"{values}; `scale` is a factor on pixels 0 … 255, `mean` and `std` come after it"
+
+
+def _images(model: FrozenModel, steps: ImagePreprocessing) -> Kind:
+    single = _one_at_a_time(model.inputs[0], "prepared(path)[None]")
+    main = f"for path in sys.argv[1:]:\n    print(path, {single}[0])"
+    values = {**vars(steps)}
+    if not values.keys() <= _STEPS:  # a step that is not known here
+        given = ", ".join(f"{name}={value!r}" for name, value in steps.as_dict().items())
+        return Kind(
+            "import numpy as np\nimport onnxruntime\nfrom PIL import Image\n\n"
+            "from ntkit.extraction import ImagePreprocessing",
+            f"steps = ImagePreprocessing({given})\n\n\ndef prepared(path):\n"
+            f'    return steps(Image.open(path)).astype("{_dtype(model.inputs[0])}")\n',
+            main,
+        )
+    return Kind(
+        "import numpy as np\nimport onnxruntime\nfrom PIL import Image, ImageOps",
+        _prepared(values, _dtype(model.inputs[0])),
+        main,
+    )
+
+
+def _prepared(steps: Mapping[str, Any], dtype: str) -> str:
+    """A function that does to an 8-bit image what the steps do."""
+    mode = "L" if steps["channels"] == 1 else "RGB"
+    lines = [
+        "def prepared(path):",
+        f'    image = ImageOps.exif_transpose(Image.open(path)).convert("{mode}")',
+    ]
+    resize, crop, resample = steps["resize"], steps["crop"], int(steps["resample"])
+    if isinstance(resize, int):
+        size = f"tuple({resize} * side // min(image.size) for side in image.size)"
+        lines.append(f"    size = {size}  # the shorter side becomes {resize}")
+        lines.append(f"    image = image.resize(size, Image.Resampling({resample}))")
+    elif resize is not None:
+        size = f"({resize[1]}, {resize[0]})"
+        lines.append(
+            f"    image = image.resize({size}, Image.Resampling({resample}))  # width first"
+        )
+    if crop is not None:
+        over = f"image.width - {crop[1]}", f"image.height - {crop[0]}"
+        even = steps.get("crop_rounding") == "even"
+        left, top = (f"round(({n}) / 2)" if even else f"({n}) // 2" for n in over)
+        lines.append(f"    left, top = {left}, {top}")
+        lines.append(f"    image = image.crop((left, top, left + {crop[1]}, top + {crop[0]}))")
+    lines.append(
+        "    pixels = np.asarray(image, np.float32).reshape(image.height, image.width, -1)"
+    )
+    if steps.get("channel_order") == "BGR":
+        lines.append("    pixels = pixels[:, :, ::-1]")
+    mean, std = (f"np.array({list(steps[name])}, np.float32)" for name in ("mean", "std"))
+    lines.append(f"    pixels = (pixels * np.float32({steps['scale']!r}) - {mean}) / {std}")
+    turned = "pixels.transpose(2, 0, 1)" if steps["layout"] == "NCHW" else "pixels"
+    lines.append(f'    return {turned}.astype("{dtype}")')
+    return "\n".join(lines) + "\n"
+
+
+def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
+    steps = texts.preprocessing
+    content = Path(steps.tokenizer).read_bytes()
+    pad = texts.pad_token()
+    length = "" if steps.fixed_length is None else f", length={steps.fixed_length}"
+    feeds = {steps.ids: "ids", steps.mask: "attention_mask", steps.types: "type_ids"}
+    feed = ",\n".join(
+        f'        "{name}": np.array([e.{what} for e in encodings], "{steps.dtype}")'
+        for name, what in feeds.items()
+        if name is not None
+    )
+    helpers = (
+        'tokenizer = Tokenizer.from_file("tokenizer.json")\n'
+        f'tokenizer.enable_truncation({steps.max_length}, direction="{steps.truncation}")\n'
+        f'tokenizer.enable_padding(direction="{steps.padding}", pad_id={pad[0]}, '
+        f"pad_token={pad[1]!r}{length})\n\n\n"
+        "def encoded(texts):\n"
+        "    encodings = tokenizer.encode_batch(texts)\n"
+        f"    return {{\n{feed},\n    }}\n"
+    )
+    kind = Kind(
+        "import numpy as np\nimport onnxruntime\nfrom tokenizers import Tokenizer",
+        helpers,
+        "for text in sys.argv[1:]:\n    print(predict(encoded([text]))[0])",
+    )
+    said = (
+        f"`tokenizer.json` beside this card (sha256 {steps.as_dict()['tokenizer_sha256']}); at "
+        f"most {steps.max_length} tokens, cut off on the {steps.truncation}, filled up on the "
+        f"{steps.padding} with token {pad[0]}"
+        + (f" to {steps.fixed_length} tokens" if steps.fixed_length is not None else "")
+    )
+    settings: dict[str, Any] = {
+        "model_max_length": steps.max_length,
+        "truncation_side": steps.truncation,
+        "padding_side": steps.padding,
+        "pad_token": steps.pad_token,
+    }
+    settings = {name: value for name, value in settings.items() if value is not None}
+    files = {
+        "tokenizer.json": content,
+        "tokenizer_config.json": json.dumps(settings, indent=2).encode(),
+    }
+    return kind, {"tokenizer": said}, files
+
+
+def _table(model: FrozenModel, columns: tuple[str, ...]) -> Kind:
+    info = model.inputs[0]
+    rows = f'np.array([[float(row[name]) for name in columns] for row in rows], "{_dtype(info)}")'
+    return Kind(
+        "import numpy as np\nimport onnxruntime",
+        f"columns = {json.dumps(list(columns), ensure_ascii=False)}\n",
+        "for path in sys.argv[1:]:  # CSV files\n"
+        '    with open(path, encoding="utf-8-sig", newline="") as file:\n'
+        "        rows = list(csv.DictReader(file))\n"
+        f"    X = {rows}\n"
+        f"    print(*{_all_rows(info)}, sep='\\n')",
+        "import csv\n",
+    )
+
+
+def _arrays(model: FrozenModel) -> Kind:
+    imports = "import numpy as np\nimport onnxruntime"
+    if len(model.inputs) == 1:
+        info = model.inputs[0]
+        return Kind(
+            imports,
+            "",
+            "for path in sys.argv[1:]:  # .npy files\n"
+            f'    X = np.load(path).astype("{_dtype(info)}")\n'
+            f"    print(*{_all_rows(info)}, sep='\\n')",
+        )
+    names = ", ".join(f'"{tensor.name}"' for tensor in model.inputs)
+    return Kind(
+        imports,
+        "",
+        f"for path in sys.argv[1:]:  # .npz files that hold {names.replace(chr(34), '')}\n"
+        "    with np.load(path) as arrays:\n"
+        f"        print(*predict({{name: arrays[name] for name in ({names})}}), sep='\\n')",
+    )
+
+
+def _one_at_a_time(info: TensorInfo, value: str) -> str:
+    """A call for one sample, repeated where the model takes a fixed number of them."""
+    batch = info.shape[0] if info.shape else None
+    if isinstance(batch, int) and batch > 1:
+        value = f"np.repeat({value}, {batch}, axis=0)"
+    return f'predict({{"{info.name}": {value}}})'
+
+
+def _all_rows(info: TensorInfo) -> str:
+    if info.shape and isinstance(info.shape[0], int):
+        return f"[{_one_at_a_time(info, 'X[i : i + 1]')}[0] for i in range(len(X))]"
+    return f'predict({{"{info.name}": X}})'
+
+
+def _dtype(info: TensorInfo) -> str:
+    name = _NUMPY.get(info.dtype, info.dtype)
+    try:
+        return np.dtype(name).name
+    except TypeError:
+        return "float32"

@@ -1,0 +1,212 @@
+"""Are the classes of a model in another order than the labels? Asked of its predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import binomtest
+
+from ntkit.exceptions import InputError
+
+__all__ = ["ClassOrder", "check_class_order", "class_order"]
+
+Array = NDArray[Any]
+
+# A permutation is told only where it leaves no doubt; a bad or a biased model is not one.
+_LEAST_GAIN = 0.4  # of the accuracy on the classes that move
+_LEAST_RATIO = 2.0
+_MOST_P = 1e-6
+_MOVED_AND_BETTER = 0.9  # share of the classes that move which the permutation explains better
+
+
+@dataclass(frozen=True)
+class ClassOrder:
+    """Another order of a model's classes that explains the labels far better.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (C,)
+        The class labels in the order that explains them.
+    moved : tuple of int
+        Positions of the classes that differ from the order given.
+    accuracy, permuted_accuracy : float
+        Share of samples that are right in the order given, and in this one.
+    n_samples : int
+        Samples that it was found on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.metrics import class_order
+    >>> y = np.tile(["no", "yes"], 100)
+    >>> found = class_order(y, y[::-1], ["no", "yes"])
+    >>> found.classes.tolist(), found.accuracy, found.permuted_accuracy
+    (['yes', 'no'], 0.0, 1.0)
+    """
+
+    classes: Array
+    moved: tuple[int, ...]
+    accuracy: float
+    permuted_accuracy: float
+    n_samples: int
+
+    def sentence(self) -> str:
+        """Say what was found and how to mend it.
+
+        Returns
+        -------
+        str
+            With the order of the classes that move.
+        """
+        order = {i: self.classes[i].item() for i in self.moved[:8]}
+        shown = f"{str(order)[:-1]}{', …' * (len(self.moved) > 8)}}}"
+        few = len(self.classes) <= 8
+        named = f" {','.join(map(str, self.classes.tolist()))}" if few else " FILE"
+        return (
+            "The model's classes seem to be in another order than the labels: as matched it is "
+            f"right on {100 * self.accuracy:.0f} % of {self.n_samples} samples, with {shown} on "
+            f"{100 * self.permuted_accuracy:.0f} %. Name the classes in the order of the model's "
+            f"logits with --classes{named} (classes= in Python)."
+        )
+
+
+def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrder | None:
+    """Find an order of the classes that explains the labels far better than the one given.
+
+    The order is found on one half of each class (the assignment that makes most samples right)
+    and tried on the other half, so that the choice among all orders cannot make it look good. It
+    counts only if, on the classes that it moves, at most half as many samples are right as given,
+    the gain is 40 points or more, McNemar's exact test gives p < 1e-6, and nine of ten of the
+    moved classes gain. So few samples, a weak model, or one that is right on 40 % of two classes
+    are never taken for it. A model whose shortcut points the other way in a sample can be: ask on
+    samples like those it was trained on.
+
+    Parameters
+    ----------
+    y : array-like of shape (N,)
+        Class labels.
+    y_pred : array-like of shape (N,)
+        Predictions of the model's own head.
+    classes : array-like of shape (C,)
+        The classes, in the order that the model's logits were taken to have.
+
+    Returns
+    -------
+    ClassOrder or None
+        None if there is no such order.
+
+    Raises
+    ------
+    InputError
+        If there are not as many labels as predictions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.metrics import class_order
+    >>> y = np.tile([0, 1, 2], 50)
+    >>> class_order(y, (y + 1) % 3, [0, 1, 2]).classes
+    array([2, 0, 1])
+    >>> class_order(y, np.where(np.arange(150) % 5 < 2, y, 2 - y), [0, 1, 2]) is None
+    True
+    """
+    y, y_pred, classes = (np.atleast_1d(np.asarray(a)) for a in (y, y_pred, classes))
+    if y.shape != y_pred.shape:
+        raise InputError(f"There are {len(y)} labels, but {len(y_pred)} predictions.")
+    true, given = _positions(y, classes), _positions(y_pred, classes)
+    known = (true >= 0) & (given >= 0)
+    true, given, n_classes = true[known], given[known], len(classes)
+    first = _every_other(true)
+    order = _best_order(true[first], given[first], n_classes)
+    moved = np.flatnonzero(order != np.arange(n_classes))
+    if not len(moved) or not _is_far_better(true[~first], given[~first], order, moved):
+        return None
+    return ClassOrder(
+        classes[order],
+        tuple(moved.tolist()),
+        float((given == true).mean()),
+        float((order[given] == true).mean()),
+        len(true),
+    )
+
+
+def check_class_order(y_pred: ArrayLike, y: ArrayLike, classes: ArrayLike) -> None:
+    """Refuse a model whose classes are evidently in another order than the labels.
+
+    Parameters
+    ----------
+    y_pred : array-like of shape (N,)
+        Predictions of the model's own head, on samples like those it was trained on.
+    y : array-like of shape (N,)
+        Class labels.
+    classes : array-like of shape (C,)
+        The classes in the order that the model's logits were taken to have.
+
+    Raises
+    ------
+    InputError
+        If another order explains the labels far better, as :func:`class_order` says.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.metrics import check_class_order
+    >>> y = np.tile([0, 1], 100)
+    >>> check_class_order(y, y, [0, 1])
+    >>> check_class_order(1 - y, y, [0, 1])
+    Traceback (most recent call last):
+    ...
+    ntkit.exceptions.InputError: The model's classes seem to be in another order ...
+    """
+    found = class_order(y, y_pred, classes)
+    if found is not None:
+        raise InputError(found.sentence())
+
+
+def _positions(labels: Array, classes: Array) -> Array:
+    """Index of each label among the classes; −1 where it is none of them."""
+    index = {label: i for i, label in enumerate(classes.tolist())}
+    return np.asarray([index.get(label, -1) for label in _listed(labels)], dtype=np.intp)
+
+
+def _listed(labels: Array) -> Iterable[Any]:
+    found: list[Any] = labels.tolist()
+    return found
+
+
+def _every_other(true: Array) -> Array:
+    """Every other sample of each class."""
+    rank = np.empty(len(true), dtype=np.intp)
+    order = np.argsort(true, kind="stable")
+    starts = np.searchsorted(true[order], true[order], side="left")
+    rank[order] = np.arange(len(true)) - starts
+    return np.asarray(rank % 2 == 0)
+
+
+def _best_order(true: Array, given: Array, n_classes: int) -> Array:
+    """Class of each position such that most samples are right; where it is the same, as given."""
+    counts = np.zeros((n_classes, n_classes))
+    np.add.at(counts, (given, true), 1)
+    counts[np.diag_indices(n_classes)] += 0.5
+    return np.asarray(linear_sum_assignment(counts, maximize=True)[1])
+
+
+def _is_far_better(true: Array, given: Array, order: Array, moved: Array) -> bool:
+    inside = np.isin(true, moved)
+    true, before, after = true[inside], given[inside], order[given[inside]]
+    if not len(true):
+        return False
+    right, right_after = before == true, after == true
+    accuracy, permuted = right.mean(), right_after.mean()
+    if permuted < _LEAST_RATIO * accuracy or permuted - accuracy < _LEAST_GAIN:
+        return False
+    gains = [right_after[true == c].sum() > right[true == c].sum() for c in moved]
+    if np.mean(gains) < _MOVED_AND_BETTER:  # a class without samples gains nothing
+        return False
+    won, lost = int((right_after & ~right).sum()), int((right & ~right_after).sum())
+    return bool(binomtest(won, won + lost, alternative="greater").pvalue < _MOST_P)

@@ -1,0 +1,252 @@
+"""Accuracy per class and per group, before and after, with confidence intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ntkit.exceptions import InputError
+from ntkit.metrics._checks import Array, check_labels, check_predictions, check_weight
+from ntkit.metrics._intervals import (
+    Bounds,
+    change_of_one,
+    change_of_worst,
+    of_mean,
+    of_worst,
+    wilson,
+)
+from ntkit.metrics._memberships import Memberships, memberships, of_labels
+from ntkit.metrics._report import GroupReport, Interval, ReportRow
+
+__all__ = ["group_report"]
+
+
+def group_report(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    attribute: ArrayLike | None = None,
+    y_pred_before: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    confidence: float = 0.95,
+) -> GroupReport:
+    """Accuracy per class and per group with confidence intervals, perhaps before and after.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (N,)
+        True and predicted classes.
+    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G), optional
+        Group labels, for evaluation; or, where groups overlap, which samples are in which group.
+        The columns of a DataFrame name the groups.
+    attribute : array-like of shape (N,), optional
+        Instead of ``groups``: the spurious attribute. Groups are then class × attribute, and a
+        combination without samples is listed as empty.
+    y_pred_before : array-like of shape (N,), optional
+        Predictions to compare with, such as the original model's.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent. Samples are counted, not weighed.
+    confidence : float, default=0.95
+        Coverage of the intervals.
+
+    Returns
+    -------
+    GroupReport
+        With ``rows``, ``worst_group``, ``as_dict()`` and ``table()``. Without groups the worst
+        group is the worst class, and the report says so. Empty groups do not count toward the
+        minimum or the mean.
+
+    Raises
+    ------
+    InputError
+        If lengths or types of labels differ, labels are missing, both ``groups`` and
+        ``attribute`` are given, or ``confidence`` is out of range.
+
+    Notes
+    -----
+    The interval of an accuracy is Wilson's, that of a change Bonett and Price's, which is paired:
+    the same samples before and after. Neither is ever of width 0, so 20 of 20 right is [83.9, 100].
+    A mean of groups combines the limits of the groups (MOVER). A worst-of summary has the lowest
+    of the groups' limits, whichever group it is that is truly worst, so one tiny group makes it
+    wide. Its change is between the two minima, which may be of two groups. Weights count by their
+    effective number of samples, the square of their sum over the sum of their squares.
+
+    Examples
+    --------
+    >>> from ntkit.metrics import group_report
+    >>> report = group_report(
+    ...     y_true=[0, 0, 0, 1, 1, 1],
+    ...     y_pred=[0, 0, 1, 1, 1, 1],
+    ...     y_pred_before=[0, 1, 1, 1, 1, 0],
+    ...     attribute=["land", "sea", "sea", "land", "sea", "sea"],
+    ... )
+    >>> report.worst_group.accuracy
+    0.5
+    >>> report
+    GroupReport(6 samples: average 0.833, was 0.500; worst class (0) 0.667, was 0.333;
+    worst group (0 × sea) 0.500, was 0.000; mean of groups 0.875, was 0.625)
+    >>> print(group_report([0, 0, 1], [0, 0, 1]).table())
+    |  | samples | accuracy | 95 % interval |
+    | --- | ---: | ---: | ---: |
+    | class 0 | 2 | 100.0 | [34.2, 100.0] |
+    | class 1 | 1 | 100.0 | [20.7, 100.0] |
+    | average | 3 | 100.0 | [43.9, 100.0] |
+    | worst class (0) | 2 | 100.0 | [20.7, 100.0] |
+    <BLANKLINE>
+    No group labels were given: the worst group is the worst class.
+    """
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")
+    before = y_pred if y_pred_before is None else y_pred_before
+    y_true, y_pred, before = check_predictions(y_true, y_pred=y_pred, y_pred_before=before)
+    figures = _Figures(
+        right=(before == y_true, y_pred == y_true),
+        weight=check_weight(sample_weight, len(y_true)),
+        confidence=confidence,
+        compared=y_pred_before is not None,
+    )
+    everything = figures.parts(Memberships(["average"], index=np.zeros(len(y_true), dtype=int)))
+    summaries = figures.rows("summary", everything)
+    by_class = figures.parts(of_labels(y_true))
+    rows = figures.rows("class", by_class)
+    summaries.append(figures.worst("worst class", by_class))
+    found = _groups_of(y_true, groups, attribute)
+    if found is not None:
+        by_group = figures.parts(found)
+        if not len(by_group.filled):
+            raise InputError("No sample of positive weight is in any group; check groups.")
+        rows += figures.rows("group", by_group)
+        summaries.append(figures.worst("worst group", by_group))
+        summaries.append(figures.mean("mean of groups", by_group))
+    return GroupReport((*rows, *summaries), confidence, grouped=found is not None)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Classes or groups, P of them, and what became of their samples.
+
+    Attributes
+    ----------
+    of : Memberships
+        Their samples.
+    counts, n : ndarray of shape (P,)
+        Samples of positive weight, and their effective number.
+    accuracies : ndarray of shape (2, P)
+        Before and after; NaN for an empty part.
+    gained, lost : ndarray of shape (P,)
+        Shares of samples that became right, and wrong.
+    """
+
+    of: Memberships
+    counts: Array
+    n: Array
+    accuracies: Array
+    gained: Array
+    lost: Array
+
+    @property
+    def filled(self) -> Array:
+        """Parts that hold any sample."""
+        return np.flatnonzero(self.counts)
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """Which samples are right, before and after, and how rows are made of that."""
+
+    right: tuple[Array, Array]
+    weight: Array
+    confidence: float
+    compared: bool
+
+    def parts(self, of: Memberships) -> _Parts:
+        before, after = self.right
+        squares = of.sums(self.weight**2)
+        nothing = np.full(len(squares), np.nan)
+        return _Parts(
+            of,
+            counts=of.sums(self.weight > 0).astype(int),
+            n=np.divide(of.sums(self.weight) ** 2, squares, out=nothing, where=squares > 0),
+            accuracies=np.array([of.means(right, self.weight) for right in self.right]),
+            gained=of.means(after & ~before, self.weight),
+            lost=of.means(before & ~after, self.weight),
+        )
+
+    def rows(self, kind: Literal["class", "group", "summary"], parts: _Parts) -> list[ReportRow]:
+        limits = [wilson(accuracy, parts.n, self.confidence) for accuracy in parts.accuracies]
+        changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
+        return [
+            self.row(
+                ReportRow(kind, label, int(parts.counts[i]), 0.0, (0.0, 0.0)),
+                parts.accuracies[:, i],
+                [_at(limit, i) for limit in limits],
+                _at(changes, i),
+            )
+            for i, label in enumerate(parts.of.labels)
+        ]
+
+    def worst(self, label: str, parts: _Parts) -> ReportRow:
+        before, after = parts.accuracies[:, parts.filled]
+        n, at = parts.n[parts.filled], parts.filled[after.argmin()]
+        changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
+        paired = (changes[0][parts.filled], changes[1][parts.filled])
+        return self.row(
+            ReportRow(
+                "summary", label, int(parts.counts[at]), 0.0, (0, 0), which=parts.of.labels[at]
+            ),
+            np.array([before.min(), after.min()]),
+            [of_worst(accuracy, n, self.confidence) for accuracy in (before, after)],
+            change_of_worst(before, after, paired, n, self.confidence),
+        )
+
+    def mean(self, label: str, parts: _Parts) -> ReportRow:
+        filled = parts.filled
+        shared = parts.of.correlations(self.weight)[np.ix_(filled, filled)]
+
+        def interval(figures: Array, limits: Bounds) -> Interval:
+            return of_mean(figures[filled], (limits[0][filled], limits[1][filled]), shared)
+
+        changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
+        return self.row(
+            ReportRow("summary", label, int((self.weight > 0).sum()), 0.0, (0.0, 0.0)),
+            parts.accuracies[:, filled].mean(axis=1),
+            [interval(a, wilson(a, parts.n, self.confidence)) for a in parts.accuracies],
+            interval(parts.gained - parts.lost, changes),
+        )
+
+    def row(
+        self, empty: ReportRow, accuracies: Array, limits: list[Interval], change: Interval
+    ) -> ReportRow:
+        """Fill in the figures, those of before and of the change where there are any."""
+        before, after = map(float, accuracies)
+        row = replace(empty, accuracy=after, interval=limits[1])
+        if not self.compared:
+            return row
+        return replace(
+            row, accuracy_before=before, interval_before=limits[0], change_interval=change
+        )
+
+
+def _at(limits: Bounds, i: int) -> Interval:
+    return float(limits[0][i]), float(limits[1][i])
+
+
+def _groups_of(
+    y_true: Array, groups: ArrayLike | None, attribute: ArrayLike | None
+) -> Memberships | None:
+    """The groups, some of which may be empty; None where none are given."""
+    if groups is not None and attribute is not None:
+        raise InputError("Pass groups or attribute, not both.")
+    if groups is not None:
+        return memberships(groups, len(y_true))
+    if attribute is None:
+        return None
+    _, attribute = check_labels(y_true=y_true, attribute=attribute)
+    classes, class_of = np.unique(y_true, return_inverse=True)
+    values, value_of = np.unique(attribute, return_inverse=True)
+    names = [f"{label} × {value}" for label in classes.tolist() for value in values.tolist()]
+    return Memberships(names, index=class_of * len(values) + value_of)

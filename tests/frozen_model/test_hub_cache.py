@@ -1,0 +1,117 @@
+"""Hugging Face's cache: names are links into a folder of files named by their hashes."""
+
+import hashlib
+import json
+import pickle
+
+import numpy as np
+import onnx
+import pytest
+
+from ntkit import FrozenModel, LinearHead, OnnxEmbedder
+from ntkit.exceptions import ModelError
+from ntkit.export import save_verified, verify
+from ntkit.extraction import TextPreprocessing
+from tests.texts import text_model, word_pieces
+
+NAMES = {0: "cow", 1: "ant", 2: "bee"}
+
+
+def cached(source, root, subfolder=""):
+    """Move a folder's files into a cache; the folder of links."""
+    blobs, snapshot = root / "blobs", root / "snapshots" / "0123abcd" / subfolder
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    up = "../" * (3 if subfolder else 2)
+    for file in source.iterdir():
+        name = hashlib.sha256(file.read_bytes()).hexdigest()
+        file.rename(blobs / name)
+        (snapshot / file.name).symlink_to(f"{up}blobs/{name}")
+    return snapshot
+
+
+@pytest.fixture(params=["plain", "external"])
+def source(request, zoo, tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    save = zoo.save if request.param == "plain" else zoo.save_external
+    save(zoo.classifier(3), folder / "model.onnx")
+    (folder / "config.json").write_text(json.dumps({"id2label": NAMES}))
+    return folder
+
+
+@pytest.mark.parametrize("subfolder", ["", "onnx"])
+def test_a_cached_model_is_read_run_and_written(zoo, source, tmp_path, subfolder):
+    X = zoo.inputs()
+    before = FrozenModel.load(source / "model.onnx")
+    digest = before.sha256()
+    Z = OnnxEmbedder(before, device="cpu").transform(X)
+    snapshot = cached(source, tmp_path / "models--someone--classifier", subfolder)
+    model = FrozenModel.load(snapshot / "model.onnx")
+    assert model.path == snapshot / "model.onnx"
+    assert model.head.classes.tolist() == ["cow", "ant", "bee"]  # beside the link
+    assert model.sha256() == digest
+    for copy in (model, pickle.loads(pickle.dumps(model)), model.with_classes(["a", "b", "c"])):
+        np.testing.assert_array_equal(OnnxEmbedder(copy, device="cpu").transform(X), Z)
+    head = LinearHead(*zoo.weights(3, seed=4), ["ant", "bee", "cow"])
+    new = tmp_path / "new.onnx"
+    assert save_verified(model.with_head(head), new, original=model, X=X, device="cpu").passed
+    assert verify(snapshot / "model.onnx", new, X, device="cpu").passed
+    onnx.checker.check_model(str(new))
+    assert np.array_equal(OnnxEmbedder(new, device="cpu").transform(X), Z)
+
+
+def test_a_link_to_a_model_whose_weights_lie_beside_it(zoo, tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    path = zoo.save_external(zoo.classifier(3), real / "model.onnx")
+    (tmp_path / "link.onnx").symlink_to(path)
+    X = zoo.inputs()
+    Z = OnnxEmbedder(path, device="cpu").transform(X)
+    np.testing.assert_array_equal(
+        OnnxEmbedder(tmp_path / "link.onnx", device="cpu").transform(X), Z
+    )
+    assert verify(tmp_path / "link.onnx", path, X, device="cpu").passed
+
+
+@pytest.mark.parametrize("location", ["../../blobs/secret", "{blobs}/secret", "elsewhere"])
+def test_only_links_into_the_models_own_folder_are_followed(zoo, tmp_path, location):
+    source = tmp_path / "source"
+    source.mkdir()
+    path = zoo.save_external(zoo.classifier(3), source / "model.onnx")
+    weights = path.with_name("model.onnx.data").read_bytes()
+    proto = onnx.load(path, load_external_data=False)
+    root = tmp_path / "cache"
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location.format(blobs=root / "blobs")
+    path.write_bytes(proto.SerializeToString())
+    snapshot = cached(source, root)
+    (root / "blobs" / "secret").write_bytes(weights)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "secret").write_bytes(weights)
+    (snapshot / "elsewhere").symlink_to(tmp_path / "other" / "secret")
+    with pytest.raises(ModelError, match=r"outside its own folder|not a sound|missing"):
+        FrozenModel.load(snapshot / "model.onnx")
+
+
+def test_missing_data_are_named(zoo, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    zoo.save_external(zoo.classifier(3), source / "model.onnx")
+    snapshot = cached(source, tmp_path / "cache")
+    (snapshot / "model.onnx.data").resolve().unlink()
+    with pytest.raises(ModelError, match=r"model\.onnx\.data, which is missing"):
+        FrozenModel.load(snapshot / "model.onnx")
+
+
+def test_the_tokenizer_beside_the_link_is_found(tmp_path):
+    text_model(tmp_path / "source")
+    word_pieces().save(str(tmp_path / "source" / "tokenizer.json"))
+    (tmp_path / "source" / "tokenizer_config.json").write_text('{"model_max_length": 9}')
+    snapshot = cached(tmp_path / "source", tmp_path / "cache")
+    model = FrozenModel.load(snapshot / "model.onnx", embedding="hidden", pooling="mean")
+    steps = TextPreprocessing.for_model(model)
+    assert steps.tokenizer == snapshot / "tokenizer.json"
+    assert steps.max_length == 9

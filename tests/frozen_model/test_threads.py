@@ -1,0 +1,66 @@
+"""Models are read in many threads, and nothing of the process is left otherwise than before."""
+
+import gc
+import logging
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import onnx
+import pytest
+
+from ntkit import FrozenModel, LinearHead
+
+
+@pytest.fixture
+def hasty():
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def state():
+    """Filters of warnings, levels and filters of all loggers, the collector."""
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    levels = {
+        logger.name: (logger.level, tuple(logger.filters), logger.disabled)
+        for logger in loggers
+        if isinstance(logger, logging.Logger)
+    }
+    return list(warnings.filters), warnings.showwarning, levels, gc.isenabled()
+
+
+def test_nothing_is_left_behind(zoo, tmp_path, hasty):
+    path = zoo.save_external(zoo.classifier(3), tmp_path / "m.onnx")
+    proto = onnx.load(path, load_external_data=False)
+    for tensor in proto.graph.initializer:
+        tensor.external_data.add(key="unknown", value="to ONNX")  # of which it would warn
+    path.write_bytes(proto.SerializeToString())
+    FrozenModel.load(path)
+    before = state()
+
+    def work(number):
+        model = FrozenModel.load(path)
+        model.body()
+        model.with_head(LinearHead(*zoo.weights(3, seed=number), range(3)))
+        return model.head
+
+    with ThreadPoolExecutor(16) as threads:
+        heads = list(threads.map(work, range(160)))
+    assert state() == before
+    assert all(head == heads[0] for head in heads)
+
+
+def test_a_level_of_the_users_own_comes_back(zoo, tmp_path, hasty):
+    path = zoo.save(zoo.classifier(3), tmp_path / "m.onnx")
+    logger = logging.getLogger("onnx_ir")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    try:
+        with ThreadPoolExecutor(16) as threads:
+            list(threads.map(lambda _: FrozenModel.load(path), range(64)))
+        assert logger.level == logging.INFO
+    finally:
+        logger.setLevel(before)

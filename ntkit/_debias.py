@@ -8,8 +8,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from inspect import signature
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +26,30 @@ from ntkit._comparison import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit._disk import saying_what_failed, size_of
-from ntkit._labels import differing_classes
+from ntkit._disk import saying_what_failed
+from ntkit._job_inputs import (
+    check_origins,
+    check_output,
+    embedded,
+    reading_notes,
+    some_inputs,
+    with_classes,
+)
+from ntkit._job_record import chosen_by, described, parameters, provenance
 from ntkit._output import check_folder, put_folder
 from ntkit._reporting import as_samples, report_of_job, write_card
 from ntkit._result import MAX_COST, MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit._sanity import check_embeddings, check_original, check_sizes, few_samples
-from ntkit._version import __version__
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
-from ntkit.export import check_head, random_inputs, save_verified
+from ntkit.export import check_head, save_verified
 from ntkit.extraction import (
     ImagePreprocessing,
     OnnxEmbedder,
-    Samples,
     TextPreprocessing,
 )
-from ntkit.extraction._digests import sample_digests, shared_samples
-from ntkit.extraction._found_preprocessing import image_note, preprocessing_for
-from ntkit.extraction._origin import check_alike, check_made_with, facts_of
-from ntkit.extraction._sources import input_paths
+from ntkit.extraction._digests import sample_digests
+from ntkit.extraction._found_preprocessing import preprocessing_for
 from ntkit.frozen_model import FrozenModel
 from ntkit.inspection._report import Report, Shown, outcome, report_html
 from ntkit.metrics import check_class_order
@@ -55,14 +57,6 @@ from ntkit.metrics import check_class_order
 __all__ = ["debias"]
 
 Array = NDArray[Any]
-
-_VERIFY_ROWS = 256
-_PAGES = 16 << 20  # bytes, of the report and what else is written besides the model
-_MEANING_OF_SHARED = {
-    ("train", "held-out"): "its errors say little about samples the model has not seen",
-    ("train", "test"): "the figures flatter the model",
-    ("held-out", "test"): "the figures flatter what was chosen on it",
-}
 
 
 def debias(
@@ -211,22 +205,22 @@ def debias(
     sets = {name: samples.with_columns_as_in(sets["train"]) for name, samples in sets.items()}
     labels = {name: samples.y for name, samples in sets.items()}
     if folder is not None:
-        _check_output(folder, model, sets, force)
-    _check_origins(model, sets)
-    model, notes = _with_classes(model, sets, new_head)
+        check_output(folder, model, sets, force)
+    check_origins(model, sets)
+    model, notes = with_classes(model, sets, new_head)
     check_sizes(labels)
-    inputs = _some_inputs(model, sets)
+    inputs = some_inputs(model, sets)
     if not new_head:
         check_head(model, inputs, device=device)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
-    Z = {name: _embedded(samples, embedder) for name, samples in sets.items()}
+    Z = {name: embedded(samples, embedder) for name, samples in sets.items()}
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
         own = Z["train"]  # a shortcut may point the other way in any other set
         check_class_order(model.head.predict(own.Z), own.y, model.head.classes)
         check_original(model.head, Z["held-out"].Z, Z["held-out"].y)
     digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
-    notes += [*_reading_notes(sets, embedder, digests), *few_samples(labels)]
+    notes += [*reading_notes(sets, embedder, digests), *few_samples(labels)]
 
     comparison = Comparison(
         Z["train"],
@@ -257,7 +251,7 @@ def debias(
     if written or new_head:
         facts = {"new_head": str(new_head).lower()}
         if written:
-            facts |= _provenance(chosen, clf, suppressed, model, sets["train"], price.t)
+            facts |= provenance(chosen, clf, suppressed, model, sets["train"], price.t)
         debiased = model.with_head(head, provenance=facts)
     notes.append(f"auto: {fitted['auto'].reason_}")
     if new_head and model.head is not None:
@@ -305,10 +299,10 @@ def debias(
         outcome=_outcome(rated, comparison.original.predict(rated.Z), after),
     )
     asked = {
-        **_described(sets),
+        **described(sets),
         "head chosen": f"{chosen}{'' if given else ' (the default)'}",
-        "its parameters": _parameters(clf) or "the defaults",
-        "chosen by": _chosen_by(method, select),
+        "its parameters": parameters(clf) or "the defaults",
+        "chosen by": chosen_by(method, select),
         "largest cost": f"{100 * max_cost:g} % of average accuracy",
         "random_state": str(random_state),
     }
@@ -335,92 +329,6 @@ def debias(
 
 
 # -- the steps --------------------------------------------------------------------------------
-
-
-def _check_output(out: Path, model: FrozenModel, sets: Mapping[str, Samples], force: bool) -> None:
-    """Refuse, before the work, a folder that would take something's place or has no room."""
-    size = 2 * size_of(model.files) + _PAGES
-    inputs = input_paths(model, *sets.values())
-    check_folder(out, inputs=inputs, force=force, size=size)
-
-
-def _with_classes(
-    model: FrozenModel, sets: Mapping[str, Samples], new_head: bool
-) -> tuple[FrozenModel, list[str]]:
-    """Match the labels with the head's classes; name unnamed classes after the labels."""
-    labels = np.unique(sets["train"].y)
-    for name, samples in sets.items():
-        problem = differing_classes(
-            np.unique(samples.y),
-            labels,
-            what=f"The {name} set",
-            where="the training set",
-            mend="every class needs samples in each set.",
-        )
-        if problem is not None:
-            raise InputError(problem)
-    if new_head:
-        return model, []
-    notes = []
-    if model.head is not None and model.scores_each_class_alone:
-        notes.append(
-            "The model scores each class on its own (Sigmoid); the new head is trained to tell "
-            "one class from the others: the largest score counts, not its value."
-        )
-    matched = model.matched_to(labels)
-    return matched, [*notes, *filter(None, [matched.matched_by])]
-
-
-def _embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:
-    Z = samples.X if samples.embedded else embedder.transform(samples.X)
-    if len(Z) != len(samples.y):
-        raise InputError(f"There are {len(Z)} samples, but {len(samples.y)} labels.")
-    return LabelledEmbeddings(Z, samples.y, samples.groups)
-
-
-def _check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
-    """Refuse embeddings of another model, and sets that were made in two ways."""
-    origins = {
-        _called(name, samples): samples.origin or {"preprocessing": samples.preprocessing}
-        for name, samples in sets.items()
-    }
-    for name, origin in origins.items():
-        check_made_with(name, origin, model)
-    for one, two in combinations(origins, 2):
-        check_alike((one, two), origins[one], origins[two])
-
-
-def _called(name: str, samples: Samples) -> str:
-    return f"{samples.sources[0]} ({name})" if samples.sources else f"The {name} set"
-
-
-def _reading_notes(
-    sets: Mapping[str, Samples], embedder: OnnxEmbedder, digests: Mapping[str, Array]
-) -> list[str]:
-    notes = [note for s in sets.values() for note in s.notes]
-    notes += [
-        f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
-        f"{', '.join(str(p) for p in s.skipped[:5])}."
-        for name, s in sets.items()
-        if s.skipped
-    ]
-    for (first, second), n in shared_samples(digests).items():
-        if n:
-            meaning = _MEANING_OF_SHARED[first, second]
-            notes.append(f"{_shared(n, sets[second], first, second)}: {meaning}.")
-    notes += image_note(sets.values())
-    if not all(samples.embedded for samples in sets.values()):
-        notes.append(f"Embeddings were computed on: {embedder.device_}.")
-    return notes
-
-
-def _shared(n: int, samples: Samples, first: str, second: str) -> str:
-    share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
-    other = "training" if first == "train" else first
-    return (
-        f"{n} of the {len(samples)} {second} samples ({share} %) {'is' if n == 1 else 'are'} in "
-        f"the {other} set as well, by {'embedding' if samples.embedded else 'content'}"
-    )
 
 
 def _fit_all(
@@ -472,76 +380,6 @@ def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
     """Best label-free score among candidates whose rule singled out some neurons."""
     sound = [name for name in rows if not is_degenerate(fitted[name])]
     return max(sound, key=lambda name: rows[name].score)
-
-
-def _provenance(
-    name: str, clf: Any, suppressed: Array, model: FrozenModel, train: Samples, t: float
-) -> dict[str, str]:
-    steps = (train.origin or {}).get("preprocessing", train.preprocessing)
-    made = facts_of(
-        {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
-    )
-    plain = {
-        k: v
-        for k, v in clf.get_params().items()
-        if v is not None and isinstance(v, bool | int | float | str)
-    }
-    return {
-        "version": __version__,
-        "method": name,
-        "parameters": json.dumps(plain, sort_keys=True),
-        "suppressed_neurons": json.dumps(suppressed.tolist()),
-        "share_of_new_head": f"{t:g}",
-        **{key.removeprefix("ntkit."): text for key, text in made.items()},
-    }
-
-
-def _described(sets: Mapping[str, Samples]) -> dict[str, str]:
-    """Samples by class and, where known, the number of groups, for each set."""
-    found = {}
-    for name, samples in sets.items():
-        labels, counts = np.unique(samples.y, return_counts=True)
-        shown = [f"{label}: {n}" for label, n in zip(labels[:8], counts[:8], strict=True)]
-        more = [f"{len(labels) - 8} more classes"] if len(labels) > 8 else []
-        groups = "" if samples.groups is None else f"; {_n_groups(samples.groups)} groups"
-        found[f"{name} set"] = f"{len(samples)} samples ({', '.join([*shown, *more])}{groups})"
-    return found
-
-
-def _n_groups(groups: Array) -> int:
-    return groups.shape[1] if groups.ndim == 2 else len(np.unique(groups))
-
-
-def _parameters(clf: Any) -> str:
-    """Parameters that are not the estimator's defaults."""
-    defaults = signature(type(clf)).parameters
-    own = {
-        name: value
-        for name, value in clf.get_params(deep=False).items()
-        if name != "random_state"
-        and isinstance(value, bool | int | float | str)
-        and value != defaults[name].default
-    }
-    return ", ".join(f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in own.items())
-
-
-def _chosen_by(method: str | None, select: str | None) -> str:
-    if select is not None:
-        return f"the label-free score {select} on halves of the held-out set"
-    if method is not None:
-        return "you"
-    return "the recipe auto, which looks at errors without group labels"
-
-
-def _some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
-    """Inputs to verify on: real ones, where a set holds inputs rather than embeddings."""
-    for samples in sets.values():
-        if not samples.embedded:
-            X = samples.X
-            if isinstance(X, Mapping):
-                return {name: array[:_VERIFY_ROWS] for name, array in X.items()}
-            return X[:_VERIFY_ROWS]
-    return random_inputs(model)
 
 
 def _written(

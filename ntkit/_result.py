@@ -278,7 +278,7 @@ class DebiasResult:
             },
             "suppressed_neurons": self.suppressed.tolist(),
             "n_live": self.n_live,
-            "classes": self.head.classes.tolist(),
+            "classes": (self.model.head or self.head).classes.tolist(),
             "evaluated_on": self.evaluated_on,
             "verdict": self.verdict(),
             "verification": asdict(self.verification) if self.verification else None,

@@ -43,19 +43,21 @@ class GroupDROByClass(GroupDROClassifier):
         return super().fit(X, y, sample_weight, groups=y)
 
 
+published = NeuronTuneClassifier.as_published
 EXACT = {"identification": "train", "tol": 1e-10}
 CONFIGURATIONS = {
     # every documented mode -> does an internal split, draw or count go by rows, not by weight?
     NeuronTuneClassifier(): True,
-    NeuronTuneClassifier(identification=0.5): True,
-    NeuronTuneClassifier(identification=KFold(3)): True,
-    NeuronTuneClassifier(threshold=0.5, standardize=True, error_weight="balanced"): True,
-    NeuronTuneClassifier(error_weight=20.0, n_rounds=3, max_suppressed=0.3): True,
-    NeuronTuneClassifier(**EXACT): False,
-    NeuronTuneClassifier(**EXACT, activation="magnitude", statistic="mean", suppression=0.5): False,
-    NeuronTuneClassifier(**EXACT, statistic="contribution", aggregation="intersection"): False,
-    NeuronTuneClassifier(**EXACT, aggregation="per_class", class_weight=None, n_rounds=2): False,
-    NeuronTuneClassifierCV(thresholds=(0.0, 0.5), cv=2): True,
+    published(): True,
+    published(identification=0.5): True,
+    published(identification=KFold(3)): True,
+    published(threshold=0.5, standardize=True, error_weight="balanced"): True,
+    published(error_weight=20.0, n_rounds=3, max_suppressed=0.3): True,
+    published(**EXACT): False,
+    published(**EXACT, activation="magnitude", statistic="mean", suppression=0.5): False,
+    published(**EXACT, statistic="contribution", aggregation="intersection"): False,
+    published(**EXACT, aggregation="per_class", class_weight=None, n_rounds=2): False,
+    NeuronTuneClassifierCV(thresholds=(0.0, 0.5), cv=2, C=1.0): True,
     BalancedClassifier(tol=1e-10): False,
     BalancedClassifier(class_weight=None, tol=1e-10): False,
     AutoDebiasClassifier(): True,

@@ -59,7 +59,7 @@ def fit(estimator, data, **parameters):
 
 def search(**options):
     grid = {"max_suppressed": [0.05, 0.2], "error_weight": [1.0, "balanced"]}
-    classifier = NeuronTuneClassifier(random_state=0)
+    classifier = NeuronTuneClassifier.as_published(random_state=0)
     return GridSearchCV(classifier, grid, scoring="balanced_accuracy", cv=3, **options)
 
 
@@ -84,8 +84,8 @@ def test_a_memory_mapped_store(backend, data, tmp_path):
 
 
 def test_a_classifier_that_searches_by_itself(backend, data):
-    one = fit(NeuronTuneClassifierCV(random_state=0), data, backend="sequential")
-    several = fit(NeuronTuneClassifierCV(random_state=0, n_jobs=2), data, **backend)
+    one = fit(NeuronTuneClassifierCV(C=1.0, random_state=0), data, backend="sequential")
+    several = fit(NeuronTuneClassifierCV(C=1.0, random_state=0, n_jobs=2), data, **backend)
     assert several.head_ == one.head_
     assert several.threshold_ == one.threshold_
 

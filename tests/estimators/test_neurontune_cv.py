@@ -34,9 +34,9 @@ def test_same_choice_and_head_as_grid_search(scoring, n_classes):
         "error_weight": [1.0, 5.0],
         "suppression": [0.0, 1.0],
     }
-    shared = {"standardize": True, "random_state": 0, "tol": 1e-8}
+    shared = {"standardize": True, "random_state": 0, "tol": 1e-8, "C": 1.0}
     search = GridSearchCV(
-        NeuronTuneClassifier(**shared), grid, cv=3, scoring=get_scorer(scoring)
+        NeuronTuneClassifier(**shared, max_cost=None), grid, cv=3, scoring=get_scorer(scoring)
     ).fit(X, y)
     clf = NeuronTuneClassifierCV(
         grid["threshold"],

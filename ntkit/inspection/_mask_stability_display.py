@@ -122,7 +122,8 @@ class MaskStabilityDisplay:
         The original head stays as it is (``erm_head_``): what is drawn again are the samples it
         is judged on, all of them at once, so that a class may lose its errors, as it might have.
         A neuron counts as suppressed where the first round of the rule finds it; with
-        ``aggregation="per_class"``, where any class's weights lose it.
+        ``aggregation="per_class"``, where any class's weights lose it. What a mask costs
+        (``max_cost``) is not asked: that is not a matter of these samples.
 
         Parameters
         ----------

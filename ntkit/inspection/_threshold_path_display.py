@@ -148,7 +148,8 @@ class ThresholdPathDisplay:
         """Cross-validate the path of an estimator's thresholds, and draw it.
 
         Nothing that is drawn was fitted on the samples it is measured on: each fold fits on the
-        others, with the estimator's parameters, and is measured on what it left out. A fitted
+        others, with the estimator's parameters, and is measured on what it left out; only
+        ``max_cost`` is not kept, since the path shows what each mask costs. A fitted
         ``NeuronTuneClassifierCV`` keeps its scores but none of the other figures, so its path is
         fitted again, on the samples passed here; with the samples, the integer ``random_state``
         and the ``cv`` of its ``fit`` it is the very path it chose from. The estimator itself is

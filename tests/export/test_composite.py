@@ -23,7 +23,7 @@ from ntkit.export import to_onnx
 
 
 def classifier(C=1.0):
-    return NeuronTuneClassifier(identification="train", max_suppressed=0.4, C=C)
+    return NeuronTuneClassifier.as_published(identification="train", max_suppressed=0.4, C=C)
 
 
 def scaled():

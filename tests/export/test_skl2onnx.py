@@ -37,7 +37,7 @@ def data(classes, dtype=np.float32):
 
 
 def classifier(C=1.0):
-    return NeuronTuneClassifier(identification="train", max_suppressed=0.4, C=C)
+    return NeuronTuneClassifier.as_published(identification="train", max_suppressed=0.4, C=C)
 
 
 BUILD = {

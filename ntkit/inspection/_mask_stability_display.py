@@ -166,9 +166,9 @@ class MaskStabilityDisplay:
         >>> from ntkit.inspection import MaskStabilityDisplay
         >>> rng = np.random.default_rng(0)
         >>> y = rng.integers(0, 2, 800)
-        >>> mark = np.where(rng.random(800) < 0.9, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([y + rng.normal(0, 1, 800), 2 * mark, rng.normal(0, 1, 800)])
-        >>> clf = NeuronTuneClassifier(threshold=0.5, standardize=True)
+        >>> mark = np.where(rng.random(800) < 0.8, y, 1 - y)  # a spurious mark
+        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 800), 2 * mark, rng.normal(0, 1, 800)])
+        >>> clf = NeuronTuneClassifier(threshold=1, max_cost=None, random_state=0)
         >>> clf = clf.fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
         >>> display = MaskStabilityDisplay.from_estimator(clf, X[400:], y[400:], n_draws=50)
         >>> display.suppressed, display.frequency.argmax()

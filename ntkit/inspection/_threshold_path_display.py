@@ -205,9 +205,9 @@ class ThresholdPathDisplay:
         >>> from ntkit.inspection import ThresholdPathDisplay
         >>> rng = np.random.default_rng(0)
         >>> y = rng.integers(0, 2, 400)
-        >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
-        >>> clf = NeuronTuneClassifierCV(thresholds=[0.5, 2.5], random_state=0).fit(X, y)
+        >>> mark = np.where(rng.random(400) < 0.8, y, 1 - y)  # a spurious mark
+        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+        >>> clf = NeuronTuneClassifierCV(thresholds=[1, 2.5], random_state=0).fit(X, y)
         >>> display = ThresholdPathDisplay.from_estimator(clf, X, y)
         >>> bool((display.score == clf.scores_).all())
         True

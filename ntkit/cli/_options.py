@@ -53,7 +53,7 @@ MaxSuppressed = Annotated[
 Aggregation = Annotated[str | None, typer.Option(help="union, intersection or per_class.")]
 Statistic = Annotated[str | None, typer.Option(help="median, mean or contribution.")]
 ErrorWeight = Annotated[
-    str | None, typer.Option(help="Factor on misclassified training samples, or balanced.")
+    str | None, typer.Option(help="Factor on misclassified training samples, balanced or auto.")
 ]
 InversePenalty = Annotated[float | None, typer.Option("--C", help="Inverse of the L2 penalty.")]
 
@@ -62,7 +62,7 @@ def neurontune_parameters(**options: Any) -> dict[str, Any]:
     """Parameters of NeuronTuneClassifier that were given."""
     given = {name: value for name, value in options.items() if value is not None}
     weight = given.get("error_weight")
-    if weight is not None and weight != "balanced":
+    if weight is not None and weight not in ("balanced", "auto"):
         given["error_weight"] = _number(weight, "--error-weight")
     return given
 

@@ -51,8 +51,9 @@ def command(
 ) -> None:
     """Find the spurious neurons in embeddings and retrain the head without them.
 
-    Starts from the original head, where a store carries it. NeuronTune works on the embeddings as
-    they are; other estimators are chosen with --method.
+    Starts from the original head, where a store carries it. NeuronTune scores neurons in standard
+    deviations, chooses its penalty by cross-validation and suppresses none where that costs
+    accuracy, unless options say otherwise; other estimators are chosen with --method.
 
     A table holds embeddings in a column of lists (.parquet, .jsonl) or in one column for each
     neuron, beside the label column.

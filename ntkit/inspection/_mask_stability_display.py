@@ -122,7 +122,8 @@ class MaskStabilityDisplay:
         The original head stays as it is (``erm_head_``): what is drawn again are the samples it
         is judged on, all of them at once, so that a class may lose its errors, as it might have.
         A neuron counts as suppressed where the first round of the rule finds it; with
-        ``aggregation="per_class"``, where any class's weights lose it.
+        ``aggregation="per_class"``, where any class's weights lose it. What a mask costs
+        (``max_cost``) is not asked: that is not a matter of these samples.
 
         Parameters
         ----------
@@ -165,9 +166,9 @@ class MaskStabilityDisplay:
         >>> from ntkit.inspection import MaskStabilityDisplay
         >>> rng = np.random.default_rng(0)
         >>> y = rng.integers(0, 2, 800)
-        >>> mark = np.where(rng.random(800) < 0.9, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([y + rng.normal(0, 1, 800), 2 * mark, rng.normal(0, 1, 800)])
-        >>> clf = NeuronTuneClassifier(threshold=0.5, standardize=True)
+        >>> mark = np.where(rng.random(800) < 0.8, y, 1 - y)  # a spurious mark
+        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 800), 2 * mark, rng.normal(0, 1, 800)])
+        >>> clf = NeuronTuneClassifier(threshold=1, max_cost=None, random_state=0)
         >>> clf = clf.fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
         >>> display = MaskStabilityDisplay.from_estimator(clf, X[400:], y[400:], n_draws=50)
         >>> display.suppressed, display.frequency.argmax()

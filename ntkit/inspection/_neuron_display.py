@@ -149,7 +149,8 @@ class NeuronDisplay:
         X : array-like of shape (N, D)
             Embeddings, best those the original head was not fitted on. On the identification set
             ``X_val`` that was passed to ``fit``, the steps are the estimator's own scores (with
-            its default statistic, in the first round).
+            its default statistic, in the first round), times the neuron's standard deviation
+            where it has ``standardize=True``.
         y : array-like of shape (N,)
             Class labels.
         neuron : int or str
@@ -183,9 +184,9 @@ class NeuronDisplay:
         >>> from ntkit.inspection import NeuronDisplay
         >>> rng = np.random.default_rng(0)
         >>> y = rng.integers(0, 2, 400)
-        >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
-        >>> clf = NeuronTuneClassifier(threshold=0.5, standardize=True, random_state=0)
+        >>> mark = np.where(rng.random(400) < 0.8, y, 1 - y)  # a spurious mark
+        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+        >>> clf = NeuronTuneClassifier(threshold=1, random_state=0)
         >>> display = NeuronDisplay.from_estimator(clf.fit(X, y), X, y, neuron=1)
         >>> [part.score for part in display.by_class]  # the mark makes class 0 look like class 1
         [2.0, -2.0]

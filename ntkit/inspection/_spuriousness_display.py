@@ -157,9 +157,9 @@ class SpuriousnessDisplay:
         >>> from ntkit.inspection import SpuriousnessDisplay
         >>> rng = np.random.default_rng(0)
         >>> y = rng.integers(0, 2, 400)
-        >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
-        >>> clf = NeuronTuneClassifier(threshold=0.5, standardize=True, random_state=0)
+        >>> mark = np.where(rng.random(400) < 0.8, y, 1 - y)  # a spurious mark
+        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+        >>> clf = NeuronTuneClassifier(threshold=1, random_state=0)
         >>> display = SpuriousnessDisplay.from_estimator(clf.fit(X, y))
         >>> display.suppressed
         array([False,  True, False])

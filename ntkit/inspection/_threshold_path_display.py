@@ -148,7 +148,8 @@ class ThresholdPathDisplay:
         """Cross-validate the path of an estimator's thresholds, and draw it.
 
         Nothing that is drawn was fitted on the samples it is measured on: each fold fits on the
-        others, with the estimator's parameters, and is measured on what it left out. A fitted
+        others, with the estimator's parameters, and is measured on what it left out; only
+        ``max_cost`` is not kept, since the path shows what each mask costs. A fitted
         ``NeuronTuneClassifierCV`` keeps its scores but none of the other figures, so its path is
         fitted again, on the samples passed here; with the samples, the integer ``random_state``
         and the ``cv`` of its ``fit`` it is the very path it chose from. The estimator itself is
@@ -204,9 +205,9 @@ class ThresholdPathDisplay:
         >>> from ntkit.inspection import ThresholdPathDisplay
         >>> rng = np.random.default_rng(0)
         >>> y = rng.integers(0, 2, 400)
-        >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
-        >>> clf = NeuronTuneClassifierCV(thresholds=[0.5, 2.5], random_state=0).fit(X, y)
+        >>> mark = np.where(rng.random(400) < 0.8, y, 1 - y)  # a spurious mark
+        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+        >>> clf = NeuronTuneClassifierCV(thresholds=[1, 2.5], random_state=0).fit(X, y)
         >>> display = ThresholdPathDisplay.from_estimator(clf, X, y)
         >>> bool((display.score == clf.scores_).all())
         True

@@ -18,6 +18,9 @@ from ntkit import NeuronTuneClassifier
 from ntkit.estimators import SpuriousNeuronSelector
 from ntkit.export._skl2onnx import register_converters
 
+# A mask on noise costs accuracy; here it is there to be exported.
+pytestmark = pytest.mark.filterwarnings("ignore:The retrained head")
+
 LABELS = {
     "int": [5, -2, 9],
     "text": ["ant", "bée", "cow"],
@@ -37,7 +40,7 @@ def data(classes, dtype=np.float32):
 
 
 def classifier(C=1.0):
-    return NeuronTuneClassifier(identification="train", max_suppressed=0.4, C=C)
+    return NeuronTuneClassifier.as_published(identification="train", max_suppressed=0.4, C=C)
 
 
 BUILD = {

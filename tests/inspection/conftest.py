@@ -36,13 +36,15 @@ def two():
         val=val,
         test=test,
         clf=fitted(
-            NeuronTuneClassifier(0.3, standardize=True, max_suppressed=0.5, random_state=0),
+            NeuronTuneClassifier(
+                0.3, max_suppressed=0.5, min_misclassified=1, max_cost=None, random_state=0
+            ),
             Z[train],
             y[train],
             **held,
         ),
         cv=fitted(
-            NeuronTuneClassifierCV([0.1, 0.5, 1.0], cv=3, random_state=0),
+            NeuronTuneClassifierCV([0.1, 0.5, 1.0], cv=3, min_misclassified=1, random_state=0),
             Z[train],
             y[train],
             **held,
@@ -56,6 +58,8 @@ def hundred():
     names = [f"{i:02d} a class with a name of some length" for i in range(100)]
     Z, y, _ = spurious_samples(3000, 64, names)
     train, val = slice(0, 1500), slice(1500, 3000)
-    clf = NeuronTuneClassifier(0.5, standardize=True, random_state=0, tol=1e-2)
+    clf = NeuronTuneClassifier.as_published(
+        threshold=0.5, standardize=True, random_state=0, tol=1e-2
+    )
     fitted(clf, Z[train], y[train], X_val=Z[val], y_val=y[val])
     return SimpleNamespace(Z=Z, y=y, train=train, val=val, clf=clf)

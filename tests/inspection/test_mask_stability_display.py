@@ -42,10 +42,22 @@ def refitted_frequency(clf, Z, y, n_draws, seed):
 @pytest.mark.parametrize("labels", [["a", "b"], [0, 1, 2]])
 def test_frequency_is_that_of_fits_on_the_draws(parameters, labels):
     Z, y, _ = spurious_samples(200, 7, labels)
-    clf = fitted(NeuronTuneClassifier(random_state=0, **parameters), Z, y, X_val=Z, y_val=y)
+    clf = NeuronTuneClassifier.as_published(random_state=0, **parameters)
+    clf = fitted(clf, Z, y, X_val=Z, y_val=y)
     display = MaskStabilityDisplay.from_estimator(clf, Z, y, n_draws=12, random_state=5)
     assert display.frequency == pytest.approx(refitted_frequency(clf, Z, y, 12, 5))
+    assert display.frequency.any() or clf.spared_  # not for want of scores
     assert display.frequency[-2] == 0  # it is dead
+
+
+def test_what_a_mask_costs_is_not_asked(two):
+    data = two.Z[two.val], two.y[two.val]
+    careful = clone(two.clf).set_params(max_cost=0.0, head=two.clf.erm_head_)
+    fitted(careful, two.Z[two.train], two.y[two.train], X_val=data[0], y_val=data[1])
+    drawn = MaskStabilityDisplay.from_estimator(careful, *data, n_draws=10)
+    assert drawn.frequency.any()
+    again = MaskStabilityDisplay.from_estimator(two.clf, *data, n_draws=10)
+    assert np.array_equal(drawn.frequency, again.frequency)
 
 
 def test_bars_marks_and_counts(two):

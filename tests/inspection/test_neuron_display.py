@@ -17,8 +17,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWar
 
 
 def test_step_of_the_medians_is_the_score_of_the_estimator(two):
-    clf = NeuronTuneClassifier(random_state=0, max_suppressed=0.5)
+    clf = NeuronTuneClassifier.as_published(random_state=0, max_suppressed=0.5)
     clf.fit(two.Z[two.train], two.y[two.train], X_val=two.Z[two.val], y_val=two.y[two.val])
+    assert 0 < clf.suppressed_.sum() < 8
     for neuron in range(8):
         display = NeuronDisplay.from_estimator(clf, two.Z[two.val], two.y[two.val], neuron=neuron)
         drawn = [
@@ -29,6 +30,16 @@ def test_step_of_the_medians_is_the_score_of_the_estimator(two):
         marked = "(suppressed)" in display.ax_.get_title(loc="left")
         assert marked == clf.suppressed_[neuron]
         display.figure_.clear()
+
+
+def test_step_in_deviations_of_the_neuron_is_the_score_of_the_defaults(two):
+    Z, y = two.Z[two.val], two.y[two.val]
+    scores = two.clf.spuriousness_scores_
+    assert not np.isnan(scores).any()
+    for neuron in (0, 7):
+        display = NeuronDisplay.from_estimator(two.clf, Z, y, neuron=neuron)
+        steps = [part.score / Z[:, neuron].std() for part in display.by_class]
+        assert steps == pytest.approx(scores[:, neuron])
 
 
 def test_sides_are_the_outcomes_of_the_original_head(two):

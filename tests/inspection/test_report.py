@@ -196,7 +196,7 @@ def job(tmp_path_factory, digits):
     }
     result = debias(
         marked_digits_model_path(), sets["train"], sets["heldout"], test=sets["test"], out=out,
-        method="neurontune-half-cells", device="cpu", command="ntkit debias …",
+        method="neurontune-half-cells", even_if_worse=True, device="cpu", command="ntkit debias …",
     )  # fmt: skip
     return out, result, sets
 
@@ -214,14 +214,16 @@ def test_debias_writes_a_report_and_a_card(job):
     assert f"{len(result.suppressed)} of 64 neurons" in card
 
 
-def test_contributions_are_in_logits(job, tmp_path):
+@pytest.mark.parametrize("unit", ["logits", "standard deviations of its contribution"])
+def test_the_unit_of_contributions_is_said(job, tmp_path, unit):
     _, _, sets = job
     debias(
         marked_digits_model_path(), sets["train"], sets["heldout"], out=tmp_path / "out",
-        estimator=NeuronTuneClassifier(statistic="contribution"), device="cpu",
+        estimator=NeuronTuneClassifier(statistic="contribution", standardize=unit != "logits"),
+        device="cpu",
     )  # fmt: skip
     text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
-    assert "Scores are for the held-out set, in logits." in text
+    assert f"Scores are for the held-out set, in {unit}." in text
 
 
 def test_rows_of_a_table_are_shown_by_their_most_unusual_values():

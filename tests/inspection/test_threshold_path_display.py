@@ -70,6 +70,19 @@ def test_figures_are_those_of_plain_fits(two, held, n_jobs):
     assert counts == [f"{n:.0f}" for n in display.n_suppressed.mean(axis=1)]
 
 
+def test_masks_that_cost_more_than_the_estimator_allows_are_shown(two, held):
+    data = two.Z[two.train], two.y[two.train]
+    careful = clone(two.clf).set_params(max_cost=0.0).fit(*data, **held)
+    counts = [
+        ThresholdPathDisplay.from_estimator(
+            clf, *data, thresholds=[0.2], cv=2, scoring="accuracy", **held
+        ).n_suppressed.tolist()
+        for clf in (careful, two.clf)
+    ]
+    assert counts[0] == counts[1]
+    assert min(counts[0][0]) > 0
+
+
 def test_default_thresholds_end_where_nothing_is_suppressed(two):
     display = ThresholdPathDisplay.from_estimator(
         two.clf, two.Z[two.train], two.y[two.train], cv=2, scoring="accuracy"

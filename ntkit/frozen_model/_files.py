@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
 import re
@@ -21,7 +20,7 @@ from onnx import TensorProto, helper
 from ntkit.exceptions import InputError, ModelError, NtkitError
 from ntkit.frozen_model._external_data import data_folder, drop_unknown_keys, follow_links
 from ntkit.frozen_model._graph import is_sorted
-from ntkit.frozen_model._quiet import without_log
+from ntkit.frozen_model._quiet import without_collector, without_log
 
 __all__ = [
     "deserialised",
@@ -133,7 +132,7 @@ def _check_external(file: Path, path: Path, folder: Path) -> None:
 def sound(path: Path | None) -> Iterator[None]:
     """Turn what a broken file makes onnx-ir, protobuf and NumPy raise, which is anything."""
     try:
-        with _without_collector(), without_log():
+        with without_collector(), without_log():
             yield
     except NtkitError:
         raise
@@ -143,21 +142,6 @@ def sound(path: Path | None) -> Iterator[None]:
         raise ModelError(
             f"{path or 'The model'} is not a sound ONNX model: {one_line(error)}."
         ) from error
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Let Python's garbage collector wait while the nodes of a large graph are made or written.
-
-    It would go through all of them again and again, which takes longer than making them.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def write_model(
@@ -185,7 +169,7 @@ def write_model(
         work = tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent)
     with work as folder:
         temporary = Path(folder) / path.name
-        with _saying_what_failed(path), _without_collector(), without_log():
+        with _saying_what_failed(path), without_collector(), without_log():
             ir.save(model, temporary, external_data=data.name if data else None)
             if any(value.type is None for value in model.graph.outputs):
                 _restore_maps(temporary)

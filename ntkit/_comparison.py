@@ -132,7 +132,7 @@ class Candidate:
     note : str
         What the estimator warned of.
     chosen : bool
-        Whether this is the head that was written.
+        Whether this is the head that was chosen to be written, if it is shown to be better.
 
     Examples
     --------

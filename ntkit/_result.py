@@ -117,7 +117,7 @@ class DebiasResult:
 
     @property
     def chosen(self) -> Candidate:
-        """Candidate: the row of the head that was written."""
+        """Candidate: the row of the head that was chosen, whether it is written or not."""
         return next(c for c in self.candidates if c.chosen)
 
     def table(self) -> str:
@@ -236,7 +236,8 @@ class DebiasResult:
         """
         lines = [
             self.headline(),
-            f"On the {self.evaluated_on}: {self.outcome}",
+            f"On the {self.evaluated_on}{'' if self.written else ', with the head that was tried'}: "
+            f"{self.outcome}",
             "",
             self.table(),
             "",

@@ -236,8 +236,7 @@ class DebiasResult:
         """
         lines = [
             self.headline(),
-            f"On the {self.evaluated_on}{'' if self.written else ', with the head that was tried'}: "
-            f"{self.outcome}",
+            f"{self._where()}: {self.outcome}",
             "",
             self.table(),
             "",
@@ -253,6 +252,9 @@ class DebiasResult:
             found = MODEL_FILE if self.verification is not None else REPORT_FILE
             lines.append(f"Written: {self.path / found}")
         return "\n".join(lines)
+
+    def _where(self) -> str:
+        return f"On the {self.evaluated_on}{'' if self.written else ', with the head tried'}"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON.

@@ -491,7 +491,10 @@ def test_into_debias(tmp_path, digits):
     train, val, test = (
         load_waterbirds(folder, split, STEPS, check=False) for split in ("train", "val", "test")
     )
-    result = debias(marked_digits_model_path(), train, val, test=test, device="cpu", n_random=1)
+    result = debias(
+        marked_digits_model_path(), train, val, test=test, device="cpu", n_random=1,
+        even_if_worse=True,
+    )  # fmt: skip
     Z = OnnxEmbedder(marked_digits_model_path(), device="cpu").transform(test.X)
     pred = result.head.predict(Z)
     assert result.chosen.worst_group == worst_group_accuracy(test.y, pred, groups=test.groups)

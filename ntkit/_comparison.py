@@ -21,6 +21,7 @@ from ntkit.estimators import (
     head_of,
     retrain_head,
 )
+from ntkit.estimators._neurontune import ERM_ALPHA
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.metrics import (
@@ -235,9 +236,10 @@ class Comparison:
         self._half_heads: dict[str, list[LinearHead]] = {}
         n = len(self.train.y)
         if head is None:
-            self.original = retrain_head(
-                self.train.Z, self.train.y, class_weight=None, C=self._C("train", cells=False)
-            )
+            # Without class weights a strong penalty leaves a head the larger class.
+            chosen = self._C("train", cells=False)
+            own = chosen if C is not None else max(chosen, 1 / (ERM_ALPHA * n))
+            self.original = retrain_head(self.train.Z, self.train.y, class_weight=None, C=own)
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
         reference = retrain_head(self.train.Z, self.train.y, C=1 / n if C is None else C)

@@ -31,6 +31,8 @@ from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, stronges
 __all__ = ["NeuronTuneClassifier"]
 
 Array = NDArray[Any]
+ERM_ALPHA = 0.1
+"""Strongest penalty of an ERM head fitted here, a ridge weight on the mean loss."""
 _logger = logging.getLogger(__name__)
 
 
@@ -352,7 +354,8 @@ class NeuronTuneClassifier(TunedClassifier):
         if self.C is None:
             self._units = 1 / tune.deviations
             plain = self._path(tune, also, self._balanced(tune), seed)
-            self._alpha = plain.alpha
+            # Without class weights a strong penalty leaves a head the larger class.
+            self._alpha = min(plain.alpha, ERM_ALPHA)
         original = self._original_head(tune)
         first_folds = None if self.head is not None else folds
         logits, identify = self._predictions(

@@ -15,6 +15,7 @@ PUBLIC = {
         "NeuronTuneClassifier",
         "NeuronTuneClassifierCV",
         "OnnxEmbedder",
+        "Price",
         "__version__",
         "debias",
         "write_report",

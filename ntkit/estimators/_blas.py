@@ -1,9 +1,9 @@
-"""SciPy's own BLAS kept to one thread while heads are fitted, whatever fits run at a time."""
+"""Threads of BLAS while heads are fitted: one for SciPy's own, and one where more gain nothing."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -13,22 +13,35 @@ from typing import Any
 import scipy
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
-__all__ = ["one_scipy_thread", "paths_of_scipy"]
+__all__ = ["SMALL", "one_scipy_thread", "paths_of_scipy"]
+
+SMALL = 4_000_000
+"""Elements of the embeddings up to which a pass gains nothing from threads: they wait instead.
+
+Beside other work on two cores, 2 000 x 256 took 16 times as long with two threads as with one."""
 
 
 @contextmanager
-def one_scipy_thread() -> Iterator[None]:
+def one_scipy_thread(size: int = SMALL + 1) -> Iterator[None]:
     """Keep SciPy's own BLAS to one thread while NumPy's does the passes.
 
     The optimiser's vectors are short, and two thread pools that take turns wait for each other:
     a fit of 1600 x 1280 takes many times longer with both. Fits in several threads share one
     limit: the first one sets it, and the last one puts back what it found.
+
+    Parameters
+    ----------
+    size : int
+        Elements of the embeddings; up to ``SMALL`` NumPy's BLAS is kept to one thread as well.
     """
-    _LIMIT.enter()
+    limits = [_LIMIT] if size > SMALL else [_LIMIT, _LIMIT_OF_ALL]
+    for limit in limits:
+        limit.enter()
     try:
         yield
     finally:
-        _LIMIT.leave()
+        for limit in reversed(limits):
+            limit.leave()
 
 
 def paths_of_scipy(libraries: Iterable[str]) -> list[str]:
@@ -70,7 +83,8 @@ class _SharedLimit:
 
     limiter: Any
 
-    def __init__(self) -> None:
+    def __init__(self, controller: Callable[[], ThreadpoolController]) -> None:
+        self.controller = controller
         self.forget()
 
     def forget(self) -> None:
@@ -80,7 +94,7 @@ class _SharedLimit:
         with self.lock:
             if self.fits == 0:
                 with _in_control():
-                    self.limiter = _blas_of_scipy().limit(limits=1)
+                    self.limiter = self.controller().limit(limits=1)
             self.fits += 1
 
     def leave(self) -> None:
@@ -114,13 +128,8 @@ def _in_control() -> Iterator[None]:
         clear(force=True)
 
 
-_LIMIT = _SharedLimit()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_LIMIT.after_fork)
-
-
 @cache
-def _blas_of_scipy() -> ThreadpoolController:
+def _blas() -> ThreadpoolController:
     blas = ThreadpoolController().select(user_api="blas")
     # With OpenMP a limit belongs to the thread that sets it, and the last fit could not lift it.
     paths = [
@@ -128,4 +137,16 @@ def _blas_of_scipy() -> ThreadpoolController:
         for lib in blas.lib_controllers
         if getattr(lib, "threading_layer", "") != "openmp"
     ]
-    return blas.select(filepath=paths_of_scipy(paths))
+    return blas.select(filepath=paths)
+
+
+@cache
+def _blas_of_scipy() -> ThreadpoolController:
+    paths = paths_of_scipy(lib.filepath for lib in _blas().lib_controllers)
+    return _blas().select(filepath=paths)
+
+
+_LIMIT, _LIMIT_OF_ALL = _SharedLimit(_blas_of_scipy), _SharedLimit(_blas)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_LIMIT_OF_ALL.after_fork)
+    os.register_at_fork(after_in_child=_LIMIT.after_fork)

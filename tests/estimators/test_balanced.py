@@ -26,5 +26,5 @@ def test_is_neurontune_without_suppression():
     rng = np.random.default_rng(1)
     y = rng.integers(0, 3, 200)
     X = rng.normal(size=(200, 5)) + y[:, None]
-    tuned = NeuronTuneClassifier(suppression=0.0, random_state=0).fit(X, y)
+    tuned = NeuronTuneClassifier.as_published(suppression=0.0, random_state=0).fit(X, y)
     assert np.allclose(BalancedClassifier().fit(X, y).coef_, tuned.coef_, atol=1e-4)

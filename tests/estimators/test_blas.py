@@ -72,7 +72,11 @@ def test_the_folders_of_other_systems():
     assert paths_of_scipy(map(str, mac)) == [str(mac[0])]
 
 
-def test_a_fit_limits_scipy_alone(several, scipys, monkeypatch):
+@pytest.mark.parametrize("small", [False, True])
+def test_a_fit_limits_scipy_and_numpy_only_where_threads_gain_nothing(
+    several, scipys, monkeypatch, small
+):
+    from ntkit.estimators import _blas
     from ntkit.estimators._passes import NumpyPasses
 
     seen = []
@@ -83,11 +87,14 @@ def test_a_fit_limits_scipy_alone(several, scipys, monkeypatch):
         return plain(self, W, b)
 
     monkeypatch.setattr(NumpyPasses, "loss", loss)
+    monkeypatch.setattr(_blas, "SMALL", 10**9 if small else 1)
     retrain_head(*data())
     assert seen
     for counts in seen:
         assert all(counts[path] == 1 for path in scipys)
-        assert all(counts[path] == several[path] for path in set(several) - set(scipys))
+        blas = {lib["filepath"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+        others = blas - set(scipys)
+        assert all(counts[path] == (1 if small else several[path]) for path in others)
     assert threads() == several
 
 

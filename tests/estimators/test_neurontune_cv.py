@@ -79,7 +79,7 @@ def test_identification_set_and_given_head():
     head = LinearHead(np.random.default_rng(0).normal(size=(1, 12)), [0.0], [0, 1])
     clf = NeuronTuneClassifierCV([0.0, 0.3, 0.6], head=head, random_state=0)
     clf.fit(X, y, X_val=X_val, y_val=y_val)
-    again = NeuronTuneClassifier(clf.threshold_, standardize=True, head=head, random_state=0).fit(
+    again = NeuronTuneClassifier(clf.threshold_, max_cost=None, head=head, random_state=0).fit(
         X, y, X_val=X_val, y_val=y_val
     )
     assert np.array_equal(clf.coef_, again.coef_)

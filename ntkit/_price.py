@@ -97,10 +97,11 @@ class Price:
         bool
             Better is, by lower bounds: more accurate on average over the classes; or it learns
             errors of the original head that noise would not let it learn; or, where errors are
-            ``learnable``, it mends more of them than it breaks of the rest.
+            ``learnable``, it mends a larger share of them than it breaks of the rest (or they are
+            too few to tell).
         """
         better = self.class_gain_low > 0 or self.learned >= LEARNED
-        better = better or (learnable and self.mended >= LEARNED)
+        better = better or (learnable and not self.mended < LEARNED)
         return self.t > 0 and better and self.affordable(max_cost)
 
 

@@ -200,6 +200,10 @@ def test_noise_does_not_help_and_a_learned_shortcut_does():
     shaken = np.where(rng.random(2000) < 0.1, ~before, before)
     assert not price(before, shaken, y).helps(1.0)
     assert not price(before, before, y).helps(1.0)
+    assert not price(before, shaken, y).helps(1.0, learnable=True)
+    few = np.arange(2000) >= 6  # six errors tell nothing: what the data showed counts
+    assert price(few, few, y).helps(0.05, learnable=True)
+    assert not price(few, few, y).helps(0.05)
     learned = before | (rng.random(2000) < 0.7)
     assert price(before, learned, y).helps(0.0)
     costly = learned & (rng.random(2000) < 0.85)

@@ -48,7 +48,7 @@ from ntkit.extraction import (
     OnnxEmbedder,
     TextPreprocessing,
 )
-from ntkit.extraction._digests import sample_digests
+from ntkit.extraction._digests import sample_digests, shared_samples
 from ntkit.extraction._found_preprocessing import preprocessing_for
 from ntkit.frozen_model import FrozenModel
 from ntkit.inspection._report import Report, Shown, outcome, report_html
@@ -57,6 +57,7 @@ from ntkit.metrics import check_class_order
 __all__ = ["debias"]
 
 Array = NDArray[Any]
+_MOST_SHARED = 0.5  # of the held-out samples: beyond, nothing is shown on unseen ones
 
 
 def debias(
@@ -244,7 +245,9 @@ def debias(
     learnable = fitted["auto"].recipe_ != "class-balanced"
     decision = comparison.decided(chosen, clf, max_cost=max_cost, learnable=learnable)
     price, shown_head = decision.price, decision.head
-    written = decision.helped or even_if_worse
+    shared = shared_samples(digests).get(("train", "held-out"), 0) / len(sets["held-out"])
+    helped = decision.helped and shared <= _MOST_SHARED
+    written = helped or even_if_worse
     head = comparison.on_raw_embeddings(shown_head if written else comparison.original)
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
     debiased = model
@@ -294,7 +297,8 @@ def debias(
         prices=decision.prices,
         price=price,
         max_cost=max_cost,
-        helped=decision.helped,
+        helped=helped,
+        shared=shared,
         written=written,
         outcome=_outcome(rated, comparison.original.predict(rated.Z), after),
     )

@@ -63,6 +63,8 @@ class DebiasResult:
         The largest cost that was allowed.
     helped : bool
         Whether the head is shown to be better than the original one on samples it has not seen.
+    shared : float
+        Share of the held-out samples that are in the training set as well.
     written : bool
         Whether ``model`` has it.
     outcome : str
@@ -103,6 +105,7 @@ class DebiasResult:
     price: Price
     max_cost: float
     helped: bool
+    shared: float
     written: bool
     outcome: str
 
@@ -162,7 +165,9 @@ class DebiasResult:
             return (
                 f"Better: {self.chosen.name}{share} in the place of the original head. {changed}."
             )
-        if price.affordable(self.max_cost):
+        if self.shared > 0.5:
+            why = f"{100 * self.shared:.0f} % of the held-out samples are in the training set"
+        elif price.affordable(self.max_cost):
             why = "it is not shown to be better on samples it has not seen"
         else:
             why = f"more than {100 * self.max_cost:g} % of average accuracy might be lost"

@@ -131,6 +131,14 @@ def test_broken_input_is_stopped_with_one_sentence(train, heldout, tmp_path, cha
     assert not out.exists()
 
 
+def test_nothing_is_shown_on_samples_that_trained_the_head(train, tmp_path):
+    out = tmp_path / "out"
+    result = debias(marked_digits_model_path(), train, train, out=out, device="cpu")
+    assert not result.helped
+    assert "100 % of the held-out samples are in the training set" in result.headline()
+    assert not (out / "debiased.onnx").exists()
+
+
 def test_a_candidate_above_auto_is_named_with_what_writes_it(train, heldout):
     result = debias(marked_digits_model_path(), train, heldout, device="cpu")
     rivals = [c for c in result.candidates[1:] if not c.name.startswith("random")]

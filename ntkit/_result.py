@@ -162,9 +162,10 @@ class DebiasResult:
         )
         if self.helped:
             share = "" if price.t == 1 else f", {100 * price.t:.0f} % of it,"
-            return (
-                f"Better: {self.chosen.name}{share} in the place of the original head. {changed}."
-            )
+            place = f"{self.chosen.name}{share} in the place of the original head. {changed}"
+            if price.class_gain_low > 0:
+                return f"Better: {place}."
+            return f"A trade: {place}, for errors that look like a shortcut's."
         if self.shared > 0.5:
             why = f"{100 * self.shared:.0f} % of the held-out samples are in the training set"
         elif price.affordable(self.max_cost):

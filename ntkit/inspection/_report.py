@@ -182,6 +182,7 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
             ),
             few_errors=_FEW_ERRORS,
             curve=_curve(report),
+            dial_low=_floor(report.prices),
             n_silenced=int(report.silenced.sum()),
             n_neurons=report.Z.shape[1],
             n_live=int(live_neurons(report.Z).sum()),
@@ -259,6 +260,12 @@ def _change(row: ReportRow) -> float:
 
 def _clearly_worse(row: ReportRow) -> bool:
     return row.change_interval is not None and row.change_interval[1] < 0
+
+
+def _floor(prices: Sequence[Mapping[str, Any]]) -> float:
+    """Lowest accuracy of the dial, rounded down to a tenth; below 1."""
+    shown = [p[key] for p in prices for key in ("average", "worst_class", "worst_group")]
+    return min([0.9, *(float(np.floor(10 * a) / 10) for a in shown if a is not None)])
 
 
 def _curve(report: Report) -> dict[str, Any] | None:

@@ -140,7 +140,7 @@ def fit_linear_head(
     if start is not None:
         W0 = start.coef[:, kept].astype(np.float64)
         x0 = np.column_stack([basis.variables(W0), np.sqrt(inner) * (start.intercept + W0 @ mean)])
-    with one_scipy_thread(X.size):
+    with one_scipy_thread(X.shape[0] * X.shape[1]):
         result = minimize(
             objective,
             x0.ravel(),

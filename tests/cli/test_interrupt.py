@@ -120,6 +120,8 @@ def test_debias_writes_nothing_and_says_how_to_resume(capsys, data, tmp_path, mo
 def test_a_real_signal(data, tmp_path):
     store, root = tmp_path / "store", Path(__file__).parents[2]
     code = (
+        # A process started in the background is deaf to Ctrl-C, and so is what it starts.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import time; from ntkit import OnnxEmbedder; batches = OnnxEmbedder.iter_batches\n"
         "def slow(*args, **kwargs):\n"
         "    for batch in batches(*args, **kwargs):\n"

@@ -71,7 +71,7 @@ def test_suppressed_neurons_have_weights_of_zero_and_no_others():
 @pytest.mark.filterwarnings("ignore:The retrained head")
 def test_a_mask_that_costs_too_much_is_not_applied():
     X, y = gaussians(1.5)
-    rule = {"threshold": 0.2, "min_misclassified": 1}
+    rule = {"threshold": 0.2, "min_misclassified": 1, "random_state": 0}
     with pytest.warns(SuppressionWarning, match="max_cost"):
         careful = NeuronTuneClassifier(**rule).fit(X, y)
     assert careful.mask_cost_ > careful.max_cost

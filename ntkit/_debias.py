@@ -38,7 +38,7 @@ from ntkit._job_inputs import (
 from ntkit._job_record import chosen_by, described, parameters, provenance
 from ntkit._output import check_folder, put_folder
 from ntkit._reporting import as_samples, report_of_job, write_card
-from ntkit._result import MAX_COST, MODEL_FILE, REPORT_FILE, DebiasResult
+from ntkit._result import MAX_COST, MODEL_FILE, MOST_SHARED, REPORT_FILE, DebiasResult
 from ntkit._sanity import check_embeddings, check_original, check_sizes, few_samples
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
@@ -57,7 +57,6 @@ from ntkit.metrics import check_class_order
 __all__ = ["debias"]
 
 Array = NDArray[Any]
-_MOST_SHARED = 0.5  # of the held-out samples: beyond, nothing is shown on unseen ones
 
 
 def debias(
@@ -246,7 +245,7 @@ def debias(
     decision = comparison.decided(chosen, clf, max_cost=max_cost, learnable=learnable)
     price, shown_head = decision.price, decision.head
     shared = shared_samples(digests).get(("train", "held-out"), 0) / len(sets["held-out"])
-    helped = decision.helped and shared <= _MOST_SHARED
+    helped = decision.helped and shared <= MOST_SHARED
     written = helped or even_if_worse
     head = comparison.on_raw_embeddings(shown_head if written else comparison.original)
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)

@@ -15,13 +15,15 @@ from ntkit.export import Verification
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 
-__all__ = ["MAX_COST", "MODEL_FILE", "REPORT_FILE", "DebiasResult"]
+__all__ = ["MAX_COST", "MODEL_FILE", "MOST_SHARED", "REPORT_FILE", "DebiasResult"]
 
 Array = NDArray[Any]
 MODEL_FILE = "debiased.onnx"
 REPORT_FILE = "report.html"
 MAX_COST = 0.05
 """Largest share of average accuracy that a head may cost, unless the user says otherwise."""
+MOST_SHARED = 0.5
+"""Of the held-out samples, in the training set as well: beyond, nothing is shown on unseen ones."""
 _SCORE_IN_WORDS = {
     "worst_class_cell_accuracy": "worst class + half the worst class × correctness cell"
 }
@@ -166,7 +168,7 @@ class DebiasResult:
             if price.class_gain_low > 0:
                 return f"Better: {place}."
             return f"A trade: {place}, for errors that look like a shortcut's."
-        if self.shared > 0.5:
+        if self.shared > MOST_SHARED:
             why = f"{100 * self.shared:.0f} % of the held-out samples are in the training set"
         elif price.affordable(self.max_cost):
             why = "it is not shown to be better on samples it has not seen"

@@ -215,12 +215,12 @@ def outcome(figures: GroupReport) -> str:
 
 
 def _beside(candidates: Sequence[Mapping[str, Any]]) -> str:
-    """Say how the written candidate stands beside the controls; empty without candidates."""
+    """Say how the chosen candidate stands beside the controls; empty without candidates."""
     written = [row for row in candidates if row["chosen"]]
     if not written:
         return ""
     key = "worst_class" if written[0]["worst_group"] is None else "worst_group"
-    controls = {"The head written": written[0]}
+    controls = {"The head chosen": written[0]}
     balanced = [r for r in candidates if r["name"].startswith("class-balanced") and not r["chosen"]]
     if balanced:
         best = max(balanced, key=lambda row: float(row[key]))

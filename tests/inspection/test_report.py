@@ -260,7 +260,7 @@ def test_the_written_head_stands_beside_its_controls():
     ]
     text = Page(report_html(replace(report, candidates=candidates))).text.replace("\u00a0", " ")
     assert (
-        "Worst-group accuracy beside its controls. The head written (auto): 75.0 %; the best that "
+        "Worst-group accuracy beside its controls. The head chosen (auto): 75.0 %; the best that "
         "only balances the classes (class-balanced-both): 55.0 %; random mask of 3: 25.0 %." in text
     )
 

@@ -44,6 +44,10 @@ def command(
     statistic: o.Statistic = None,
     error_weight: o.ErrorWeight = None,
     C: o.InversePenalty = None,
+    max_cost: Annotated[
+        float | None,
+        typer.Option(help="Largest share of accuracy that a mask may cost; 1 allows any."),
+    ] = None,
     seed: o.Seed = 0,
     table_options: o.TableOptions,
     force: o.Force = False,
@@ -70,6 +74,7 @@ def command(
         statistic=statistic,
         error_weight=error_weight,
         C=C,
+        max_cost=max_cost,
     )
     clf = _estimator(method, parameters, original, seed)
     origin = train.origin or {}

@@ -161,7 +161,8 @@ def penalty_path(
         total = np.bincount(cells, weights=mass)
         hits = np.bincount(cells, weights=mass * ~outcome.wrong)
         found = np.sort(hits[total > 0] / total[total > 0])
-        return float(found[: max(1, len(found) // 2)].mean() if worse_half else found.mean())
+        mean = found[: max(1, len(found) // 2)].mean() if worse_half else found.mean()
+        return round(float(mean), 12)  # a tie is a tie, whatever the order of the sum
 
     outcomes = {alpha: outcome_with(alpha) for alpha in alphas}
     return PenaltyPath(max(alphas, key=lambda alpha: score(outcomes[alpha])), outcomes)

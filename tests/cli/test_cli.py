@@ -173,6 +173,8 @@ def test_fit_takes_the_defaults_of_the_estimator_unless_told(capsys, tmp_path, r
         ("--C", "0.1", "--no-standardize", "--threshold", "1", "--error-weight", "2"): (
             NeuronTuneClassifier(1.0, C=0.1, standardize=False, error_weight=2.0, random_state=0)
         ),
+        ("--max-cost", "0"): NeuronTuneClassifier(max_cost=0.0, random_state=0),
+        ("--max-cost", "1"): NeuronTuneClassifier(max_cost=1.0, random_state=0),
     }
     for i, (options, clf) in enumerate(asked.items()):
         head = tmp_path / f"{i}.onnx"
@@ -180,6 +182,8 @@ def test_fit_takes_the_defaults_of_the_estimator_unless_told(capsys, tmp_path, r
         assert code == 0, err
         wanted = clf.fit(X, y).head_.one_row_per_class()
         assert np.array_equal(FrozenModel.load(head).head.coef, wanted.coef), options
+    none, any_mask = (asked["--max-cost", cost] for cost in ("0", "1"))
+    assert any_mask.suppressed_.sum() > none.suppressed_.sum()
 
 
 def test_verify_fails_for_another_body(capsys, folder, tmp_path):

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
-from evidence_tables import ORACLE, ORIGINAL, Tables, table
+from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
 from ntkit._comparison import (
     CANDIDATES,
     OTHER_METHODS,
@@ -44,6 +44,7 @@ from ntkit._comparison import (
     is_degenerate,
     n_suppressed,
 )
+from ntkit._result import MAX_COST
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
@@ -64,13 +65,6 @@ from ntkit.metrics import (
 from splits import CHECKS, DATA, SETTINGS, joined, splits_of
 
 Array = NDArray[Any]
-CONTROLS = {
-    "errors-times-20": Setting(
-        NeuronTuneClassifier.as_published(suppression=0.0, error_weight=20.0), rows="both"
-    ),
-    "auto-alphas-0.1-to-10": Setting(AutoDebiasClassifier(alphas=(0.1, 1.0, 10.0))),
-}
-"""What ntkit.debias does not offer: plain error weights, and the grid auto had before."""
 TRAINED_ON_IT = ("Sneaker", "T-shirt", "Pullover")
 """Data sets whose network was trained on the training set."""
 READINGS = {
@@ -97,7 +91,7 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
         frozen = not name.startswith(TRAINED_ON_IT)
         rows = (
             candidate_rows(comparison, frozen=frozen)
-            | control_rows(comparison)
+            | control_rows(comparison, frozen=frozen)
             | reference_rows(comparison)
         )
         sweeps = {
@@ -142,6 +136,7 @@ def candidate_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[st
         }
         if name == "auto":
             rows[name] |= {"recipe": clf.recipe_, "alpha": clf.alpha_}
+            written = written_row(comparison, clf)
         if name == "neurontune":
             mask = comparison.random_mask_row(clf, 5)
     original = comparison.original
@@ -151,7 +146,16 @@ def candidate_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[st
         "sound": True,
     }
     control = {"worst_group": mask.worst_group, "average": mask.average}
-    return rows | {"random mask": control | {"n_suppressed": mask.n_suppressed}}
+    return rows | {WRITTEN: written, "random mask": control | {"n_suppressed": mask.n_suppressed}}
+
+
+def written_row(comparison: Comparison, auto: AutoDebiasClassifier) -> dict[str, Any]:
+    """What ntkit.debias would leave in the model: mixed as far as it helps, or the original."""
+    decision = comparison.decided(
+        "auto", auto, max_cost=MAX_COST, learnable=auto.recipe_ != "class-balanced"
+    )
+    head = decision.head if decision.helped else comparison.original
+    return rated(comparison, head) | {"n_suppressed": 0, "helped": decision.helped}
 
 
 def heldout_predictions(
@@ -162,8 +166,11 @@ def heldout_predictions(
     return comparison.heldout_predictions(name)
 
 
-def control_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
-    """What must stand beside the candidates; "tuned-C" is chosen on the rows that are fitted."""
+def control_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[str, Any]]:
+    """What must stand beside the candidates; "tuned-C" is chosen on the rows that are fitted.
+
+    Plain error weights, and the grid that "auto" had before, are what ntkit.debias does not offer.
+    """
     heads = {
         "ERM-tuned-C": tuned(comparison.train, None, comparison.seed),
         "class-balanced-heldout-tuned-C": tuned(comparison.heldout, "balanced", comparison.seed),
@@ -171,7 +178,12 @@ def control_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
             joined(comparison.train, comparison.heldout), "balanced", comparison.seed
         ),
     }
-    for name, setting in CONTROLS.items():
+    weighted = NeuronTuneClassifier.as_published(suppression=0.0, error_weight=20.0)
+    narrow = AutoDebiasClassifier(alphas=(0.1, 1.0, 10.0), frozen_backbone=frozen)
+    for name, setting in {
+        "errors-times-20": Setting(weighted, rows="both"),
+        "auto-alphas-0.1-to-10": Setting(narrow),
+    }.items():
         heads[name] = comparison.fit(setting)[0].head_
     return {name: rated(comparison, head) | {"n_suppressed": 0} for name, head in heads.items()}
 

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from ntkit._comparison import CANDIDATES, DEFAULT_SCORE
+from ntkit._result import MAX_COST
 from ntkit.metrics import LABEL_FREE_SCORES
 
 Array = NDArray[Any]
 ORACLE = "worst-group accuracy †"
 ORIGINAL = "original ERM head"
+WRITTEN = "what debias writes"
 OWN = tuple(CANDIDATES)
 """What ``ntkit.debias(select=…)`` chooses from when no other method is named."""
 
@@ -98,6 +100,7 @@ class Tables:
             ("Neurons suppressed", self.suppressed()),
             ("`auto` and class-balanced retraining against the references, points", self.auto()),
             ("What `auto` did", self.recipes()),
+            ("The price: average accuracy lost on the training distribution, points", self.price()),
         ]
         return "\n\n".join(f"## {title}\n\n{table}" for title, table in parts)
 
@@ -126,9 +129,17 @@ class Tables:
         everywhere = np.ones(len(iid), dtype=bool)
         erm, mask = self._means(ORIGINAL), self._means("random mask")
         balanced = self._means("class-balanced")
-        yield line("neurontune − ERM at its penalty", "≥ 20 (TuxScenes)", neurontune - erm,
-                   everywhere, largest=False)  # fmt: skip
-        yield line("neurontune − random mask", "≥ 25 (TuxScenes)", neurontune - mask, everywhere,
+        yield line("neurontune − original ERM head", "", neurontune - erm, everywhere,
+                   largest=False)  # fmt: skip
+        yield line("neurontune − random mask", "", neurontune - mask, everywhere,
+                   largest=False)  # fmt: skip
+        strong = {what: self._swept_means("ridge", "1", what) for what in
+                  ("neurontune", "class-balanced", "random mask")}  # fmt: skip
+        yield line("neurontune − class-balanced, ridge weight 1", "≥ 20 (TuxScenes)",
+                   strong["neurontune"] - strong["class-balanced"], everywhere,
+                   largest=False)  # fmt: skip
+        yield line("neurontune − random mask, ridge weight 1", "≥ 25 (TuxScenes)",
+                   strong["neurontune"] - strong["random mask"], everywhere,
                    largest=False)  # fmt: skip
         yield line("neurontune − class-balanced on the same rows", "≥ −2 where degenerate",
                    neurontune - balanced, everywhere, largest=False)  # fmt: skip
@@ -169,6 +180,14 @@ class Tables:
         names = next(iter(self.cells.values()))[0]["sweeps"][kind]
         lines = [[name, *self._swept(kind, name, what)] for name in names]
         return table([header, *self.columns], lines)
+
+    def _swept_means(self, kind: str, name: str, what: str) -> Array:
+        return np.array(
+            [
+                100 * np.mean([run["sweeps"][kind][name][what] for run in runs])
+                for runs in self.cells.values()
+            ]
+        )
 
     def _swept(self, kind: str, name: str, what: str) -> list[str]:
         counted = what.startswith("n_")
@@ -292,6 +311,22 @@ class Tables:
                 ("class-balanced-both", "DFR-both †"),
             ]
         )
+
+    def price(self) -> str:
+        """Average accuracy lost to the original head, groups by their training shares."""
+        lines = []
+        for name in (WRITTEN, "auto", "class-balanced-both-tuned-C", "DFR-heldout †", "DFR-both †"):
+            costs = [
+                [100 * (r["rows"][ORIGINAL]["adjusted"] - r["rows"][name]["adjusted"]) for r in c]
+                for c in self.cells.values()
+            ]
+            lines += [[name, *map(mean_std, costs)]]
+            lines += [["the largest", *(f"{max(values):.1f}" for values in costs)]]
+            if name == WRITTEN:
+                within = [sum(cost <= 100 * MAX_COST for cost in values) for values in costs]
+                lines += [["draws within max_cost", *map(str, within)]]
+        helped = [sum(r["rows"][WRITTEN]["helped"] for r in c) for c in self.cells.values()]
+        return table(["head", *self.columns], [*lines, ["*heads written*", *map(str, helped)]])
 
     def _mean(self, runs: Sequence[dict[str, Any]], name: str, key: str) -> float:
         return float(np.mean([run["rows"][name][key] for run in runs]))

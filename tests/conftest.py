@@ -36,6 +36,8 @@ def ray():
     with pytest.MonkeyPatch.context() as environment:
         # Else Ray would write one into the user's home.
         environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        # Else they get what other processes leave, and nothing while tests run side by side.
+        environment.setenv("RAY_worker_niceness", "0")
         with warnings.catch_warnings(action="ignore"):  # tips about its next version
             ray.init(
                 num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error"

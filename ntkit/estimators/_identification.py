@@ -132,7 +132,8 @@ def cross_fitted_logits(
         return np.concatenate([class_logits(head, rows.X[chunk]) for chunk in chunks])
 
     folds = list(folds)
-    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
+    # Threads of this process whatever joblib's back end: starting workers takes longer than a fit.
+    parts = Parallel(n_jobs=n_jobs, require="sharedmem")(
         delayed(one)(test, train) for train, test in folds
     )
     logits = np.zeros((len(rows.X), n_classes))

@@ -35,7 +35,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
 from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
-from ntkit._comparison import (
+from ntkit.debiasing._comparison import (
     CANDIDATES,
     OTHER_METHODS,
     Comparison,
@@ -44,7 +44,7 @@ from ntkit._comparison import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit._result import MAX_COST
+from ntkit.debiasing._result import MAX_COST
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
@@ -53,7 +53,7 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     retrain_head,
 )
-from ntkit.estimators._penalty import ALPHAS
+from ntkit.study._penalty_path import ALPHAS
 from ntkit.head import LinearHead
 from ntkit.metrics import (
     LABEL_FREE_SCORES,

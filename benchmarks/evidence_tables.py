@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from ntkit._comparison import CANDIDATES, DEFAULT_SCORE
-from ntkit._result import MAX_COST
+from ntkit.debiasing._comparison import CANDIDATES, DEFAULT_SCORE
+from ntkit.debiasing._result import MAX_COST
 from ntkit.metrics import LABEL_FREE_SCORES
 
 Array = NDArray[Any]

@@ -63,7 +63,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 from fit import embeddings
 from ntkit import LinearHead, NeuronTuneClassifier
 from ntkit.estimators import AFRClassifier, DFRClassifier
-from ntkit.estimators._solver import Solution, fit_linear_head
+from ntkit.solver._fit_head import Solution, fit_linear_head
 from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, suppressed_neurons
 
 Array = np.ndarray

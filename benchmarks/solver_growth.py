@@ -43,8 +43,8 @@ from threadpoolctl import threadpool_limits
 
 from fit import embeddings
 from ntkit import NeuronTuneClassifierCV
-from ntkit.estimators._passes import NumpyPasses
-from ntkit.estimators._solver import fit_linear_head
+from ntkit.solver._loss import NumpyPasses
+from ntkit.solver._fit_head import fit_linear_head
 from solver import balanced, in_turn, machine
 
 WIDTH = 768

@@ -16,7 +16,7 @@ import typer
 import ntkit
 import ntkit.estimators
 from ntkit import FrozenModel
-from ntkit._comparison import CANDIDATES, OTHER_METHODS
+from ntkit.debiasing._comparison import CANDIDATES, OTHER_METHODS
 from ntkit.cli._app import app
 from ntkit.estimators import LABEL_FREE
 from ntkit.metrics import LABEL_FREE_SCORES

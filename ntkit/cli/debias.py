@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ntkit._debias import debias
 from ntkit._output import check_folder
-from ntkit._result import MAX_COST
 from ntkit.cli import _options as o
+from ntkit.debiasing import MAX_COST, debias
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 

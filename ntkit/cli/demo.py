@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ntkit._debias import debias
 from ntkit.cli import _options as o
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
+from ntkit.debiasing import debias
 
 _MAX_COST = 0.1  # the held-out set is as biased as the training set: balance costs accuracy there
 

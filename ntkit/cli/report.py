@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ntkit._output import check_file
-from ntkit._reporting import write_report
 from ntkit.cli import _options as o
+from ntkit.report import write_report
 
 
 @o.with_options

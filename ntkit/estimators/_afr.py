@@ -12,17 +12,17 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import (
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.solver import Solution, fit_linear_head, resolve_device
+from ntkit.study import (
     Rows,
     as_one_logit,
     class_logits,
+    class_weighted,
     require_every_class,
     split_in_two,
 )
-from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
-from ntkit.estimators._weights import class_weighted
-from ntkit.exceptions import InputError
-from ntkit.head import LinearHead
 
 __all__ = ["AFRClassifier"]
 

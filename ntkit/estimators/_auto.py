@@ -13,17 +13,26 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import (
-    Rows,
-    class_logits,
-)
-from ntkit.estimators._learned import LEARNED, LEAST_ERRORS, CellsTried, Outcome, learned_share
-from ntkit.estimators._penalty import ALPHAS, AS_GOOD, PenaltyPath, checked_alphas, penalty_path
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._stacked import stacked
-from ntkit.estimators._weights import class_weighted, correctness_balanced, correctness_cells
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import Solution, stacked
+from ntkit.study import (
+    ALPHAS,
+    AS_GOOD,
+    LEARNED,
+    LEAST_ERRORS,
+    CellsTried,
+    Outcome,
+    PenaltyPath,
+    Rows,
+    checked_alphas,
+    class_logits,
+    class_weighted,
+    correctness_balanced,
+    correctness_cells,
+    learned_share,
+    penalty_path,
+)
 
 __all__ = ["AutoDebiasClassifier"]
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._weights import class_weighted
+from ntkit.study import class_weighted
 
 __all__ = ["BalancedClassifier"]
 

@@ -13,11 +13,10 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ntkit._labels import differing_classes, unknown_labels
-from ntkit.estimators._identification import Rows
-from ntkit.estimators._scales import warn_of_another_scale
-from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import Solution, fit_linear_head, resolve_device
+from ntkit.study import Rows, warn_of_another_scale
 
 __all__ = ["LastLayerClassifier", "LinearHeadClassifier", "kept_dtypes"]
 

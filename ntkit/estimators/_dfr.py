@@ -17,12 +17,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._groups import encoded_groups
-from ntkit.estimators._identification import Rows, class_logits, scaler_of
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._threads import alone_with_liblinear, without_convergence_warnings
+from ntkit.estimators._shared_between_threads import (
+    alone_with_liblinear,
+    without_convergence_warnings,
+)
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import Solution
+from ntkit.study import Rows, class_logits, encoded_groups, scaler_of
 
 __all__ = ["DFRClassifier"]
 

@@ -18,17 +18,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import (
+from ntkit.estimators._shared_between_threads import (
+    alone_with_liblinear,
+    without_convergence_warnings,
+)
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.solver import Solution
+from ntkit.study import (
     Rows,
     class_logits,
     require_every_class,
     scaler_of,
     split_in_two,
 )
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._threads import alone_with_liblinear, without_convergence_warnings
-from ntkit.exceptions import InputError
-from ntkit.head import LinearHead
 
 __all__ = ["EVaLSClassifier"]
 

@@ -16,10 +16,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._groups import encoded_groups
-from ntkit.estimators._identification import Rows
-from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
 from ntkit.head import LinearHead
+from ntkit.solver import Solution, fit_linear_head, resolve_device
+from ntkit.study import Rows, encoded_groups
 
 __all__ = ["GroupDROClassifier"]
 

@@ -14,10 +14,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from ntkit.estimators._identification import class_logits
-from ntkit.estimators._solver import Solution
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import Solution
+from ntkit.study import class_logits
 
 __all__ = ["fitted_classifier", "head_of"]
 

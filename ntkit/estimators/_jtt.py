@@ -13,11 +13,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import Rows, class_logits, cross_fitted_logits, folds_of
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._weights import class_weighted
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import Solution
+from ntkit.study import Rows, class_logits, class_weighted, cross_fitted_logits, folds_of
 
 __all__ = ["JTTClassifier"]
 

@@ -14,18 +14,18 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._groups import encoded_labels
-from ntkit.estimators._identification import (
+from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.head import LinearHead
+from ntkit.solver import Solution
+from ntkit.study import (
     Rows,
     class_logits,
+    class_weighted,
     cross_fitted_logits,
+    encoded_labels,
     folds_of,
     hold_out,
 )
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._weights import class_weighted
-from ntkit.exceptions import InputError, SuppressionWarning
-from ntkit.head import LinearHead
 
 __all__ = ["LEACEClassifier"]
 

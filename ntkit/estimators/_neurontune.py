@@ -14,25 +14,27 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import (
+from ntkit.estimators._tuned import Stage, TunedClassifier, Tuning, class_rates, wrong
+from ntkit.head import LinearHead
+from ntkit.solver import Solution
+from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, strongest_wrong
+from ntkit.study import (
+    ERM_ALPHA,
+    LEAST_ERRORS,
+    Mask,
     Rows,
     class_logits,
     cross_fitted_logits,
     folds_of,
     hold_out,
+    make_mask,
+    warn_about,
+    warn_if_worse,
 )
-from ntkit.estimators._learned import LEAST_ERRORS
-from ntkit.estimators._masking import Mask, make_mask, warn_about, warn_if_worse
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._tuned import Stage, TunedClassifier, Tuning, class_rates, wrong
-from ntkit.head import LinearHead
-from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, strongest_wrong
 
 __all__ = ["NeuronTuneClassifier"]
 
 Array = NDArray[Any]
-ERM_ALPHA = 0.1
-"""Strongest penalty of an ERM head fitted here, a ridge weight on the mean loss."""
 _logger = logging.getLogger(__name__)
 
 

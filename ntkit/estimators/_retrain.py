@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from ntkit.estimators._balanced import BalancedClassifier
-from ntkit.estimators._solver import fit_linear_head, resolve_device
-from ntkit.estimators._weights import class_weighted
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import fit_linear_head, resolve_device
+from ntkit.study import class_weighted
 
 __all__ = ["retrain_head"]
 

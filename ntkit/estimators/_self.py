@@ -14,10 +14,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import Rows, as_one_logit, class_logits
-from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import Solution, fit_linear_head, resolve_device
+from ntkit.study import Rows, as_one_logit, class_logits
 
 __all__ = ["SELFClassifier"]
 

@@ -11,12 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import Rows, class_logits, cross_fitted_logits, folds_of
-from ntkit.estimators._learned import CellsTried
-from ntkit.estimators._masking import Mask, warn_of_cost
-from ntkit.estimators._penalty import ALPHAS, AS_GOOD, PenaltyPath, penalty_path
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._weights import class_weighted, correctness_balanced, correctness_cells
+from ntkit.solver import Solution
+from ntkit.study import (
+    ALPHAS,
+    AS_GOOD,
+    CellsTried,
+    Mask,
+    PenaltyPath,
+    Rows,
+    class_logits,
+    class_weighted,
+    correctness_balanced,
+    correctness_cells,
+    cross_fitted_logits,
+    folds_of,
+    penalty_path,
+    warn_of_cost,
+)
 
 __all__ = ["Stage", "TunedClassifier", "Tuning", "class_rates", "wrong"]
 

@@ -11,9 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ntkit.estimators import NeuronTuneClassifier
-from ntkit.estimators._identification import Rows, class_logits
-from ntkit.estimators._masking import make_mask
-from ntkit.estimators._solver import Solution
 from ntkit.exceptions import InputError
 from ntkit.inspection._fitted import check_samples, lost_neurons, neuron_names_of, neurontune_of
 from ntkit.inspection._matplotlib import (
@@ -29,7 +26,9 @@ from ntkit.inspection._matplotlib import (
     require_matplotlib,
     show_legend,
 )
+from ntkit.solver import Solution
 from ntkit.spuriousness import live_neurons
+from ntkit.study import Rows, class_logits, make_mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

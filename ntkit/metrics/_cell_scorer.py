@@ -14,11 +14,11 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_memory
 
+from ntkit._checks import Array, check_embeddings, check_labels, check_weight
 from ntkit._labels import unknown_labels
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.metrics._by_name import PredictionScore, get_score
-from ntkit.metrics._checks import Array, check_embeddings, check_labels, check_weight
 
 __all__ = ["CellScorer", "Scorer"]
 

@@ -10,11 +10,11 @@ from sklearn import get_config
 from sklearn.metrics import get_scorer as sklearn_scorer
 from sklearn.metrics import get_scorer_names, make_scorer
 
+from ntkit._checks import Array
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import worst_class_accuracy
 from ntkit.metrics._by_name import SCORERS, get_score
 from ntkit.metrics._cell_scorer import CellScorer, Scorer
-from ntkit.metrics._checks import Array
 from ntkit.metrics._label_free import class_accuracy_gap
 
 __all__ = ["adjusted_accuracy_scorer", "get_scorer", "worst_group_scorer"]

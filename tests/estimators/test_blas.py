@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from ntkit.estimators import LABEL_FREE, retrain_head
-from ntkit.estimators._blas import one_scipy_thread, paths_of_scipy
+from ntkit.solver._blas_threads import one_scipy_thread, paths_of_scipy
 from ntkit.exceptions import SuppressionWarning
 
 SITE = Path(scipy.__file__).resolve().parent.parent
@@ -77,7 +77,7 @@ def test_a_fit_limits_scipy_and_numpy_only_where_threads_gain_nothing(
     several, scipys, monkeypatch, small
 ):
     from ntkit.estimators import _blas
-    from ntkit.estimators._passes import NumpyPasses
+    from ntkit.solver._loss import NumpyPasses
 
     seen = []
     plain = NumpyPasses.loss

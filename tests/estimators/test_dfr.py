@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import retrain_head
 from ntkit.estimators._dfr import DFRClassifier
-from ntkit.estimators._groups import encoded_labels
-from ntkit.estimators._identification import Rows
+from ntkit.study._group_labels import encoded_labels
+from ntkit.study._cross_fit import Rows
 from ntkit.exceptions import InputError
 
 

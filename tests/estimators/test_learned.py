@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkit.estimators._learned import LEAST_ERRORS, CellsTried, Outcome, learned_share
-from ntkit.estimators._penalty import checked_alphas
-from ntkit.estimators._weights import MOST_WEIGHT, correctness_balanced, correctness_cells
+from ntkit.study._learned_share import LEAST_ERRORS, CellsTried, Outcome, learned_share
+from ntkit.study._penalty_path import checked_alphas
+from ntkit.study._weights import MOST_WEIGHT, correctness_balanced, correctness_cells
 
 
 def outcome(margin):

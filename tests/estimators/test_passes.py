@@ -11,9 +11,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
 
 from ntkit import NeuronTuneClassifier
-from ntkit.estimators._passes import NumpyPasses, TorchPasses, is_mapped
-from ntkit.estimators._ray_passes import RayPasses, _file_of
-from ntkit.estimators._solver import fit_linear_head
+from ntkit.solver._loss import NumpyPasses, TorchPasses, is_mapped
+from ntkit.solver._loss_on_ray import RayPasses, _file_of
+from ntkit.solver._fit_head import fit_linear_head
 from ntkit.exceptions import MissingDependencyError
 
 
@@ -108,7 +108,7 @@ def test_a_mapped_file_is_never_in_memory(n_silent, tmp_path):
 def test_torch_computes_the_same(n_logits, dtype, resident, monkeypatch):
     pytest.importorskip("torch", reason="needs the extra torch")
     if not resident:
-        monkeypatch.setattr("ntkit.estimators._passes._free_memory", lambda torch, device: 0)
+        monkeypatch.setattr("ntkit.solver._loss._free_memory", lambda torch, device: 0)
     X, y, weight, W, b = problem(n_logits=n_logits, dtype=dtype)
     offset = np.random.default_rng(1).normal(size=(len(X), n_logits))
     for kept in (np.arange(7), np.array([1, 6])):

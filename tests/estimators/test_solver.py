@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
+from ntkit.solver._fit_head import Solution, fit_linear_head, resolve_device
 from ntkit.exceptions import DeviceError, MissingDependencyError
 
 

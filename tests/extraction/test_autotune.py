@@ -8,7 +8,7 @@ from sklearn.base import clone
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
 from ntkit.extraction import _autotune, _embedder
-from ntkit.extraction._autotune import BATCH_SIZES, fastest
+from ntkit.extraction._batch_size import BATCH_SIZES, fastest
 
 
 class Machine:

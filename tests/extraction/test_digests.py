@@ -10,9 +10,9 @@ from PIL import Image
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts, _digests
-from ntkit.extraction._digests import combined, sample_digests, shared_samples, sum_of_digests
-from ntkit.extraction._store_samples import fingerprint
-from ntkit.extraction._text_preprocessing import TextPreprocessing
+from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
+from ntkit.store._kept_samples import fingerprint
+from ntkit.preprocessing._text_preprocessing import TextPreprocessing
 
 N = 30
 

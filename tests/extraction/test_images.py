@@ -14,7 +14,7 @@ from PIL import Image
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing
-from ntkit.extraction._image_files import decode, image_extensions
+from ntkit.preprocessing._image_files import decode, image_extensions
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

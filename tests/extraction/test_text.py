@@ -16,8 +16,8 @@ from onnx import TensorProto
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import InputError, MissingDependencyError
 from ntkit.extraction import TextPreprocessing, Texts, read_samples
-from ntkit.extraction._shipped import opened, shipped
-from ntkit.inspection._pictures import picture_of
+from ntkit.extraction._packed_for_ray import opened, shipped
+from ntkit.report._sample_pictures import picture_of
 from tests.texts import WORDS, text_model, word_pieces, write_json
 
 TEXTS = ["The quick brown fox", "", "a dog, unable.", "runs running unrunable " * 5, "猫 é fox"]

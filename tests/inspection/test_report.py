@@ -16,11 +16,11 @@ from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, debias, write_r
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
-from ntkit.inspection._card import model_card
-from ntkit.inspection._neuron_cards import neuron_cards
-from ntkit.inspection._pictures import Picture, TableRows, picture_of
-from ntkit.inspection._report import Report, Shown, outcome, report_html
-from ntkit.inspection._usage import Usage
+from ntkit.report._model_card import model_card
+from ntkit.report._neuron_cards import neuron_cards
+from ntkit.report._sample_pictures import Picture, TableRows, picture_of
+from ntkit.report._page import Report, Shown, outcome, report_html
+from ntkit.report._usage import Usage
 
 VOID = ("meta", "img", "line", "path", "polyline")
 

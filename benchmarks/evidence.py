@@ -53,7 +53,6 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     retrain_head,
 )
-from ntkit.study._penalty_path import ALPHAS
 from ntkit.head import LinearHead
 from ntkit.metrics import (
     LABEL_FREE_SCORES,
@@ -62,6 +61,7 @@ from ntkit.metrics import (
     label_free_score,
     worst_group_accuracy,
 )
+from ntkit.study._penalty_path import ALPHAS
 from splits import CHECKS, DATA, SETTINGS, joined, splits_of
 
 Array = NDArray[Any]

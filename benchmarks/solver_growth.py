@@ -43,8 +43,8 @@ from threadpoolctl import threadpool_limits
 
 from fit import embeddings
 from ntkit import NeuronTuneClassifierCV
-from ntkit.solver._loss import NumpyPasses
 from ntkit.solver._fit_head import fit_linear_head
+from ntkit.solver._loss import NumpyPasses
 from solver import balanced, in_turn, machine
 
 WIDTH = 768

@@ -15,8 +15,8 @@ from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.estimators._auto import _shift_pvalue
-from ntkit.study._cross_fit import Rows
 from ntkit.solver._joined_rows import stacked
+from ntkit.study._cross_fit import Rows
 
 
 def groups(seed, n, bias=0.95, noise=0.5, width=6):

@@ -27,6 +27,7 @@ from ntkit.extraction import (
     Texts,
     read_samples,
 )
+from ntkit.extraction._packed_for_ray import opened, shipped
 from ntkit.extraction._ray_embedder import (
     Pool,
     _outcome,
@@ -35,7 +36,6 @@ from ntkit.extraction._ray_embedder import (
     pool_for,
     task_ranges,
 )
-from ntkit.extraction._packed_for_ray import opened, shipped
 from tests.models import Graph
 
 ONE_GPU = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]

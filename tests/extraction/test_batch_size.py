@@ -7,7 +7,7 @@ from sklearn.base import clone
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
-from ntkit.extraction import _autotune, _embedder
+from ntkit.extraction import _batch_size, _embedder
 from ntkit.extraction._batch_size import BATCH_SIZES, fastest
 
 
@@ -115,7 +115,7 @@ def test_no_larger_batch_than_there_are_samples_is_timed(zoo, model, tried):
 
 
 def test_no_larger_batch_than_memory_bears_is_timed(zoo, model, tried, monkeypatch):
-    monkeypatch.setattr(_autotune, "_MEMORY", 100 * zoo.inputs(1).nbytes)
+    monkeypatch.setattr(_batch_size, "_MEMORY", 100 * zoo.inputs(1).nbytes)
     OnnxEmbedder(model, device="cpu", batch_size="auto").transform(zoo.inputs(300))
     assert tried[0] == [1, 2, 4, 8, 16, 32, 64]
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ntkit import FrozenModel, LinearHead, Price, debias
-from ntkit.debiasing._price import mixed, price_of, steps, taken
 from ntkit.cli._app import app
 from ntkit.datasets import marked_digits_model_path
+from ntkit.debiasing._price import mixed, price_of, steps, taken
 from ntkit.exceptions import InputError
 
 

@@ -18,8 +18,8 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
 from ntkit.report._model_card import model_card
 from ntkit.report._neuron_cards import neuron_cards
-from ntkit.report._sample_pictures import Picture, TableRows, picture_of
 from ntkit.report._page import Report, Shown, outcome, report_html
+from ntkit.report._sample_pictures import Picture, TableRows, picture_of
 from ntkit.report._usage import Usage
 
 VOID = ("meta", "img", "line", "path", "polyline")

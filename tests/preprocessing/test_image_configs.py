@@ -17,7 +17,7 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing
 from ntkit.extraction._found_preprocessing import preprocessing_for
-from tests.extraction import golden_pixels as golden
+from tests.preprocessing import golden_pixels as golden
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -25,10 +25,9 @@ from ntkit.extraction import (
     ImageFiles,
     ImagePreprocessing,
     Samples,
-    _store_manifest,
-    _store_rows,
     read_samples,
 )
+from ntkit.store import _manifest, _rows_file
 
 N, K, CHECKPOINT = 40, 3, 10
 
@@ -269,7 +268,7 @@ def killing(function, at, after):
     return killing
 
 
-@pytest.mark.parametrize(("where", "name"), [(os, "replace"), (_store_rows.RowFile, "_write")])
+@pytest.mark.parametrize(("where", "name"), [(os, "replace"), (_rows_file.RowFile, "_write")])
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_step_it_resumes_and_ends_bit_identical(
     zoo, write, monkeypatch, tmp_path, where, name, after
@@ -485,7 +484,7 @@ def test_a_second_writer_is_refused_and_disturbs_nothing(write, model, zoo, forc
 
 def test_a_file_replaced_before_it_was_locked_is_opened_again(write, zoo, tmp_path, monkeypatch):
     whole = zoo.contents(write("whole").path)
-    lock, replaced = _store_rows._lock, []
+    lock, replaced = _rows_file._lock, []
 
     def late(file):
         if not replaced:
@@ -493,7 +492,7 @@ def test_a_file_replaced_before_it_was_locked_is_opened_again(write, zoo, tmp_pa
             (tmp_path / "store" / "embeddings.npy").unlink()
         lock(file)
 
-    monkeypatch.setattr(_store_rows, "_lock", late)
+    monkeypatch.setattr(_rows_file, "_lock", late)
     assert zoo.contents(write().path) == whole
 
 
@@ -501,7 +500,7 @@ def test_a_writer_that_was_quicker_while_the_old_file_was_replaced_has_the_store
     write, monkeypatch
 ):
     write()
-    lock, calls = _store_rows._lock, []
+    lock, calls = _rows_file._lock, []
 
     def second_is_late(file):
         calls.append(file)
@@ -509,7 +508,7 @@ def test_a_writer_that_was_quicker_while_the_old_file_was_replaced_has_the_store
             raise InputError("Another process is writing.")
         lock(file)
 
-    monkeypatch.setattr(_store_rows, "_lock", second_is_late)
+    monkeypatch.setattr(_rows_file, "_lock", second_is_late)
     with pytest.raises(InputError, match="Another process is writing"):
         write(force=True)
     write(force=True)
@@ -628,7 +627,7 @@ def test_an_empty_folder_may_be_used(write, tmp_path):
 
 def test_a_full_disk_is_one_sentence_and_the_store_can_be_finished(write, zoo, monkeypatch):
     whole = zoo.contents(write("whole").path)
-    put, count = _store_rows.RowFile._write, 0
+    put, count = _rows_file.RowFile._write, 0
 
     def full(self, offset, content):
         nonlocal count
@@ -638,7 +637,7 @@ def test_a_full_disk_is_one_sentence_and_the_store_can_be_finished(write, zoo, m
         put(self, offset, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_store_rows.RowFile, "_write", full)
+        patch.setattr(_rows_file.RowFile, "_write", full)
         with pytest.raises(InputError, match=r"no room for .*store \(No space.*again") as error:
             write()
     assert error.value.__cause__.errno == errno.ENOSPC
@@ -806,7 +805,7 @@ def test_nothing_to_embed(write, samples, tmp_path):
 
 
 def test_the_manifest_is_plain_json_that_says_what_the_store_is(write):
-    manifest = json.loads((write().path / _store_manifest.MANIFEST).read_text())
+    manifest = json.loads((write().path / _manifest.MANIFEST).read_text())
     assert list(manifest) == [
         *("format", "ntkit", "skipped", "preprocessing_source", "model", "tensor"),
         *("preprocessing", "total_rows", "samples", "dtype", "device", "part", "contents", "run"),

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
-from ntkit.samples._table_files import read_table
 from ntkit.frozen_model import TensorInfo
+from ntkit.samples._table_files import read_table
 
 FAST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from ntkit.solver._fit_head import Solution, fit_linear_head, resolve_device
 from ntkit.exceptions import DeviceError, MissingDependencyError
+from ntkit.solver._fit_head import Solution, fit_linear_head, resolve_device
 
 
 def problem(seed=0, n=300, width=12, n_classes=2, relu=False, dtype=np.float64):

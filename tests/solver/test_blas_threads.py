@@ -14,8 +14,8 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from ntkit.estimators import LABEL_FREE, retrain_head
-from ntkit.solver._blas_threads import one_scipy_thread, paths_of_scipy
 from ntkit.exceptions import SuppressionWarning
+from ntkit.solver._blas_threads import one_scipy_thread, paths_of_scipy
 
 SITE = Path(scipy.__file__).resolve().parent.parent
 NUMPYS = SITE / "numpy.libs" / "libscipy_openblas64_-32a4b2a6.so"
@@ -76,7 +76,7 @@ def test_the_folders_of_other_systems():
 def test_a_fit_limits_scipy_and_numpy_only_where_threads_gain_nothing(
     several, scipys, monkeypatch, small
 ):
-    from ntkit.estimators import _blas
+    from ntkit.solver import _blas_threads
     from ntkit.solver._loss import NumpyPasses
 
     seen = []
@@ -87,7 +87,7 @@ def test_a_fit_limits_scipy_and_numpy_only_where_threads_gain_nothing(
         return plain(self, W, b)
 
     monkeypatch.setattr(NumpyPasses, "loss", loss)
-    monkeypatch.setattr(_blas, "SMALL", 10**9 if small else 1)
+    monkeypatch.setattr(_blas_threads, "SMALL", 10**9 if small else 1)
     retrain_head(*data())
     assert seen
     for counts in seen:

@@ -318,8 +318,8 @@ class Comparison:
         A mixture uses the neurons that a mask silences, so a masked candidate is taken whole or
         not at all.
         """
-        held, old = self.heldout, self.original.one_row_per_class()
-        logits = old.decision_function(held.Z)
+        held, old = self.heldout, self.original
+        logits = old.logits(held.Z)
         return tuple(
             price_of(t, held.y, logits, self.heldout_predictions(name, t), old.classes, held.groups)
             for t in ((0.0, 1.0) if n_suppressed(clf) else steps())

@@ -143,7 +143,8 @@ def mixed(old: LinearHead, new: LinearHead, t: float, Z: Array) -> LinearHead:
         return new if t else old
     old = old.aligned_to(new.classes)
     if old.n_logits != new.n_logits:
-        old, new = old.one_row_per_class(), new.one_row_per_class()
+        n_logits = len(new.classes)
+        old, new = old.with_logits(n_logits), new.with_logits(n_logits)
     unit = _spread(new, Z) / max(_spread(old, Z), np.finfo(float).tiny)
     return LinearHead(
         ((1 - t) * unit * old.coef + t * new.coef).astype(new.coef.dtype),
@@ -231,5 +232,5 @@ def _squared_error(gain: Array) -> float:
 
 
 def _spread(head: LinearHead, Z: Array) -> float:
-    logits = np.asarray(head.one_row_per_class().decision_function(Z), dtype=np.float64)
+    logits = np.asarray(head.logits(Z), dtype=np.float64)
     return float((logits - logits.mean(axis=1, keepdims=True)).std())

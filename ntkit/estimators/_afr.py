@@ -14,11 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import Solution, fit_linear_head, resolve_device
+from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
 from ntkit.study import (
     Rows,
-    as_one_logit,
-    class_logits,
     class_weighted,
     require_every_class,
     split_in_two,
@@ -233,7 +231,7 @@ class AFRClassifier(LastLayerClassifier):
         erm, reweight, chosen = self._sets(rows, X_val, y_val, sample_weight_val)
         original = self._original_head(erm)
 
-        doubt = softmax(class_logits(original, reweight.X).astype(np.float64), axis=1)
+        doubt = softmax(original.logits(reweight.X).astype(np.float64), axis=1)
         p_true = doubt[np.arange(len(doubt)), reweight.y_index]
         prior = class_weighted(reweight.weight, reweight.y_index, self.classes_, "balanced")
         with np.errstate(divide="ignore"):  # in logarithms, so that no γ underflows every weight
@@ -268,35 +266,37 @@ class AFRClassifier(LastLayerClassifier):
         weight[held_index] = 0  # absent, without a copy of the embeddings
         return Rows(rows.X, rows.y_index, weight), rows.take(held_index), held_index
 
-    def _optimum(self, rows: Rows, mu: Array) -> Solution:
+    def _optimum(self, rows: Rows, mu: Array) -> FittedHead:
         """Solve for the difference to the original head, whose logits are fixed."""
-        head = self.erm_head_.one_row_per_class()
-        coef, intercept = as_one_logit(head.coef, head.intercept)
-        penalty = self.reg_coeff / 2 if len(coef) == 1 else self.reg_coeff
+        head = self.erm_head_
+        if len(head.classes) == 2:
+            head = head.with_logits(1)
+        penalty = self.reg_coeff / 2 if head.n_logits == 1 else self.reg_coeff
         # A constant neuron is a bias that the solver penalises.
         with_bias = np.column_stack([rows.X, np.ones(len(rows.X), dtype=rows.X.dtype)])
         change = fit_linear_head(
             with_bias,
             rows.y_index,
             mu,
-            n_classes=len(self.classes_),
+            classes=self.classes_,
             C=1 / (2 * penalty),
-            offset=rows.X @ coef.T + intercept,
+            offset=rows.X @ head.coef.T + head.intercept,
             fit_intercept=False,
             tol=self.tol,
             max_iter=self.max_iter,
             device=resolve_device(self.device),
         )
         dtype = rows.X.dtype
-        return Solution(
-            (coef + change.coef[:, :-1]).astype(dtype),
-            (intercept + change.coef[:, -1]).astype(dtype),
+        return FittedHead(
+            (head.coef + change.coef[:, :-1]).astype(dtype),
+            (head.intercept + change.coef[:, -1]).astype(dtype),
+            self.classes_,
             change.n_iter,
         )
 
-    def _descent(self, rows: Rows, mu: Array) -> Solution:
+    def _descent(self, rows: Rows, mu: Array) -> FittedHead:
         """Take the published gradient steps, on one row of weights per class."""
-        start = self.erm_head_.one_row_per_class()
+        start = self.erm_head_.with_logits(len(self.classes_))
         W0, b0 = start.coef.astype(np.float64), start.intercept.astype(np.float64)
         W, b = W0.copy(), b0.copy()
         one_hot = np.eye(len(self.classes_))[rows.y_index]
@@ -312,5 +312,4 @@ class AFRClassifier(LastLayerClassifier):
                 rate *= min(1.0, self.max_grad_norm / max(norm, np.finfo(float).tiny))
             W -= rate * slope_W
             b -= rate * slope_b
-        coef, intercept = as_one_logit(W, b)
-        return Solution(coef.astype(dtype), intercept.astype(dtype), self.n_steps)
+        return stepped_head(W, b, self.classes_, dtype, self.n_steps)

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import Solution, stacked
+from ntkit.solver import FittedHead, stacked
 from ntkit.study import (
     ALPHAS,
     AS_GOOD,
@@ -26,7 +26,6 @@ from ntkit.study import (
     PenaltyPath,
     Rows,
     checked_alphas,
-    class_logits,
     class_weighted,
     correctness_balanced,
     correctness_cells,
@@ -228,12 +227,12 @@ class AutoDebiasClassifier(LastLayerClassifier):
         self.reference_head_ = LinearHead(reference.coef, reference.intercept, self.classes_)
         unseen = path.outcomes.get(alpha)
         if unseen is None:  # too few samples for folds
-            unseen = Outcome.of(class_logits(reference, train.X), train.y_index)
+            unseen = Outcome.of(reference.logits(train.X), train.y_index)
         self.class_errors_ = _class_rates(train, unseen.wrong)
         self.shift_pvalue_ = self.heldout_learned_ = self.learned_ = float("nan")
         self._hint, rows = "", train
         if held is not None:
-            unseen_held = Outcome.of(class_logits(reference, held.X), held.y_index)
+            unseen_held = Outcome.of(reference.logits(held.X), held.y_index)
             if self._takes_heldout(train, unseen, held, unseen_held):
                 self._retrain(HELDOUT, held, self._balanced(held), self._path(held))
                 return self
@@ -383,7 +382,7 @@ class AutoDebiasClassifier(LastLayerClassifier):
             n_jobs=self.n_jobs,
         )
 
-    def _head_with(self, alpha: float, rows: Rows, weight: Array) -> Solution:
+    def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:
         C = 1 / (float(weight.sum()) * alpha)
         return self._fit_head(rows, weight, C=C, gains=self._gains)
 

@@ -15,7 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from ntkit._labels import differing_classes, unknown_labels
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import Solution, fit_linear_head, resolve_device
+from ntkit.solver import FittedHead, fit_linear_head, resolve_device
 from ntkit.study import Rows, warn_of_another_scale
 
 __all__ = ["LastLayerClassifier", "LinearHeadClassifier", "kept_dtypes"]
@@ -97,15 +97,15 @@ class LastLayerClassifier(LinearHeadClassifier):
         weight: Array,
         *,
         gains: Array | None = None,
-        start: Solution | None = None,
+        start: LinearHead | None = None,
         C: float | None = None,
-    ) -> Solution:
+    ) -> FittedHead:
         """Fit a head on rows with weights, to the optimum of scikit-learn's objective."""
         return fit_linear_head(
             rows.X,
             rows.y_index,
             weight,
-            n_classes=len(self.classes_),
+            classes=self.classes_,
             C=self.C if C is None else C,
             gains=gains,
             tol=self.tol,
@@ -115,9 +115,9 @@ class LastLayerClassifier(LinearHeadClassifier):
             device=resolve_device(self.device),
         )
 
-    def _set_head(self, solution: Solution) -> None:
-        self.coef_, self.intercept_ = solution.coef, solution.intercept
-        self.n_iter_ = np.array([max(1, solution.n_iter)])
+    def _set_head(self, head: FittedHead) -> None:
+        self.coef_, self.intercept_ = np.array(head.coef), np.array(head.intercept)
+        self.n_iter_ = np.array([max(1, head.n_iter)])
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         X, y = validate_data(self, X, y, dtype=kept_dtypes(X))
@@ -164,12 +164,12 @@ class LastLayerClassifier(LinearHeadClassifier):
             warn_of_another_scale(train.X, X)
         return Rows(X, np.searchsorted(self.classes_, y), weight)
 
-    def _original_head(self, tune: Rows) -> Solution:
+    def _original_head(self, tune: Rows) -> LinearHead:
         """The head given, in the order of ``classes_``, or an ERM head fitted on the rows."""
         if self.head is None:
-            solution = self._fit_head(tune, tune.weight)
-            self.erm_head_ = LinearHead(solution.coef, solution.intercept, self.classes_)
-            return solution
+            fitted = self._fit_head(tune, tune.weight)
+            self.erm_head_ = LinearHead(fitted.coef, fitted.intercept, self.classes_)
+            return fitted
         if self.head.n_neurons != tune.X.shape[1]:
             raise InputError(
                 f"The head reads {self.head.n_neurons} neurons, but X has {tune.X.shape[1]} "
@@ -185,8 +185,4 @@ class LastLayerClassifier(LinearHeadClassifier):
         if problem is not None:
             raise InputError(problem)
         self.erm_head_ = self.head.aligned_to(self.classes_)
-        return Solution(
-            self.erm_head_.coef.astype(tune.X.dtype),
-            self.erm_head_.intercept.astype(tune.X.dtype),
-            0,
-        )
+        return self.erm_head_.astype(tune.X.dtype)

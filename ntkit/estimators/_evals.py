@@ -24,10 +24,9 @@ from ntkit.estimators._shared_between_threads import (
 )
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import Solution
+from ntkit.solver import FittedHead
 from ntkit.study import (
     Rows,
-    class_logits,
     require_every_class,
     scaler_of,
     split_in_two,
@@ -269,7 +268,7 @@ class EVaLSClassifier(LastLayerClassifier):
 
     def _l1_path(
         self, rows: Rows, Cs: list[float], scaler: StandardScaler, seed: int
-    ) -> Iterator[tuple[float, Solution, bool]]:
+    ) -> Iterator[tuple[float, FittedHead, bool]]:
         """Fit one L1 head per C, the strongest penalty first, and say whether it converged."""
         Z, dtype = scaler.transform(rows.X), rows.X.dtype
         # SAGA's step length takes weights of at most 1 for granted; the objective is the same.
@@ -290,8 +289,10 @@ class EVaLSClassifier(LastLayerClassifier):
             head = LinearHead(lr.coef_, lr.intercept_, self.classes_)
             head = head.scaled(1 / scaler.scale_, scaler.mean_)
             n_iter = int(np.max(lr.n_iter_))
-            solution = Solution(head.coef.astype(dtype), head.intercept.astype(dtype), n_iter)
-            yield C, solution, n_iter < self.max_iter
+            fitted = FittedHead(
+                head.coef.astype(dtype), head.intercept.astype(dtype), self.classes_, n_iter
+            )
+            yield C, fitted, n_iter < self.max_iter
 
 
 def _both_ends(loss: Array, y_index: Array, k: int) -> Array:
@@ -304,16 +305,16 @@ def _both_ends(loss: Array, y_index: Array, k: int) -> Array:
     return np.concatenate(chosen)
 
 
-def _cross_entropy(head: Solution, rows: Rows) -> Array:
-    log_p = log_softmax(class_logits(head, rows.X).astype(np.float64), axis=1)
+def _cross_entropy(head: LinearHead, rows: Rows) -> Array:
+    log_p = log_softmax(head.logits(rows.X).astype(np.float64), axis=1)
     return np.asarray(-log_p[np.arange(len(log_p)), rows.y_index])
 
 
-def _wrong(head: Solution, rows: Rows) -> Array:
-    return np.asarray(class_logits(head, rows.X).argmax(axis=1) != rows.y_index)
+def _wrong(head: LinearHead, rows: Rows) -> Array:
+    return np.asarray(head.logits(rows.X).argmax(axis=1) != rows.y_index)
 
 
-def _accuracy_per_environment(head: Solution, rows: Rows, environment: Array) -> Array:
+def _accuracy_per_environment(head: LinearHead, rows: Rows, environment: Array) -> Array:
     """Weighted accuracy over each class × correctness cell; NaN where it is empty."""
     n_cells = 2 * (int(rows.y_index.max()) + 1)
     right = rows.weight * ~_wrong(head, rows)

@@ -15,8 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import Solution
-from ntkit.study import Rows, class_logits, class_weighted, cross_fitted_logits, folds_of
+from ntkit.study import Rows, class_weighted, cross_fitted_logits, folds_of
 
 __all__ = ["JTTClassifier"]
 
@@ -199,13 +198,13 @@ class JTTClassifier(LastLayerClassifier):
         self._set_head(self._fit_head(rows, np.where(self.error_set_, self.up_weight, 1) * weight))
         return self
 
-    def _errors(self, rows: Rows, original: Solution) -> Array:
+    def _errors(self, rows: Rows, original: LinearHead) -> Array:
         folds = None
         if self.head is None and self.identification != "train":
             seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             folds = folds_of(self.identification, rows, int(seed))
         if folds is None:
-            logits, judged = class_logits(original, rows.X), np.ones(len(rows.X), dtype=bool)
+            logits, judged = original.logits(rows.X), np.ones(len(rows.X), dtype=bool)
         else:
             logits, judged = cross_fitted_logits(
                 rows, rows.weight, folds, self._fit_head, len(self.classes_), self.n_jobs

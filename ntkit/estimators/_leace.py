@@ -16,10 +16,9 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
-from ntkit.solver import Solution
+from ntkit.solver import FittedHead
 from ntkit.study import (
     Rows,
-    class_logits,
     class_weighted,
     cross_fitted_logits,
     encoded_labels,
@@ -283,7 +282,7 @@ class LEACEClassifier(LastLayerClassifier):
 
         original = self._original_head(tune)
         if folds is None:
-            logits = class_logits(original, identify.X)
+            logits = original.logits(identify.X)
         else:
             logits, tested = cross_fitted_logits(
                 tune, tune.weight, folds, self._fit_head, len(self.classes_), self.n_jobs
@@ -328,13 +327,14 @@ class LEACEClassifier(LastLayerClassifier):
         along = (X - self.eraser_mean_.astype(dtype)) @ right.T.astype(dtype)
         return np.asarray(X - along @ left.T.astype(dtype))
 
-    def _folded(self, solution: Solution, left: Array, right: Array) -> Solution:
+    def _folded(self, solution: FittedHead, left: Array, right: Array) -> FittedHead:
         """Fold the eraser in front of a head into the head."""
         dtype = solution.coef.dtype
         removed = (solution.coef.astype(np.float64) @ left) @ right
-        return Solution(
+        return FittedHead(
             (solution.coef - removed).astype(dtype),
             (solution.intercept + removed @ self.eraser_mean_).astype(dtype),
+            solution.classes,
             solution.n_iter,
         )
 

@@ -16,14 +16,13 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._tuned import Stage, TunedClassifier, Tuning, class_rates, wrong
 from ntkit.head import LinearHead
-from ntkit.solver import Solution
+from ntkit.solver import FittedHead
 from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, strongest_wrong
 from ntkit.study import (
     ERM_ALPHA,
     LEAST_ERRORS,
     Mask,
     Rows,
-    class_logits,
     cross_fitted_logits,
     folds_of,
     hold_out,
@@ -347,7 +346,7 @@ class NeuronTuneClassifier(TunedClassifier):
         """
         stage = self._identify(self._rows(X, y, sample_weight), X_val, y_val, sample_weight_val)
         current = self._retrain(stage, self._tuning(stage))
-        final = wrong(class_logits(current, stage.identify.X), stage.identify)
+        final = wrong(current.logits(stage.identify.X), stage.identify)
         self.sfit_ = sfit(self._scores_of(stage.identify, final))
         warn_if_worse(self._erm_errors, class_rates(stage.identify, final))
         return self
@@ -377,14 +376,14 @@ class NeuronTuneClassifier(TunedClassifier):
         scores = self._score(identify, logits, original)
         return Stage(tune, identify, folds, seed, also, plain, original, scores)
 
-    def _retrain(self, stage: Stage, tuning: Tuning, start: Solution | None = None) -> Solution:
+    def _retrain(self, stage: Stage, tuning: Tuning, start: LinearHead | None = None) -> FittedHead:
         """Stage two: masks, and the head retrained on what they leave."""
         self.tuning_weight_ = weight = tuning.weight
         self._alpha = tuning.alpha
         self.alpha_ = float("nan") if self.C is not None else tuning.alpha
         self.mask_cost_ = float("nan")
         scores, identify, mask = stage.scores, stage.identify, None
-        current = stage.original
+        current: LinearHead = stage.original
         for round_ in range(self.n_rounds):
             if mask is not None:
                 logits, identify = self._predictions(
@@ -395,12 +394,12 @@ class NeuronTuneClassifier(TunedClassifier):
             if mask is not None and np.array_equal(found.columns, mask.columns):
                 break
             mask = self._worth_its_cost(found, stage, tuning)
-            current = self._head_fitter(mask, start)(stage.tune, weight)
+            current = fitted = self._head_fitter(mask, start)(stage.tune, weight)
             self._log("round %d: %d neurons suppressed", round_ + 1, mask.everywhere.sum())
         self.spuriousness_scores_ = scores
         self._keep(mask)
-        self._set_head(current)
-        return current
+        self._set_head(fitted)
+        return fitted
 
     def _keep(self, mask: Mask | None) -> None:
         if mask is not None:
@@ -437,16 +436,16 @@ class NeuronTuneClassifier(TunedClassifier):
 
     def _predictions(
         self,
-        head: Solution,
+        head: LinearHead,
         tune: Rows,
         weight: Array,
         identify: Rows,
         folds: list[tuple[Array, Array]] | None,
-        fit: Callable[[Rows, Array], Solution],
+        fit: Callable[[Rows, Array], LinearHead],
     ) -> tuple[Array, Rows]:
         """Logits on the identification rows, by ``head`` or cross-fitted over ``folds``."""
         if folds is None:
-            return class_logits(head, identify.X), identify
+            return head.logits(identify.X), identify
         logits, tested = cross_fitted_logits(
             tune, weight, folds, fit, len(self.classes_), self.n_jobs
         )
@@ -467,7 +466,7 @@ class NeuronTuneClassifier(TunedClassifier):
             **options,
         )
 
-    def _score(self, identify: Rows, logits: Array, head: Solution) -> Array:
+    def _score(self, identify: Rows, logits: Array, head: LinearHead) -> Array:
         coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
         own, rival = identify.y_index, strongest_wrong(logits, identify.y_index)
 

@@ -16,8 +16,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import Solution, fit_linear_head, resolve_device
-from ntkit.study import Rows, as_one_logit, class_logits
+from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
+from ntkit.study import Rows
 
 __all__ = ["SELFClassifier"]
 
@@ -273,7 +273,7 @@ class SELFClassifier(LastLayerClassifier):
             rows.X,
             rows.y_index,
             rows.weight,
-            n_classes=len(self.classes_),
+            classes=self.classes_,
             C=self.C,
             tol=self.tol,
             max_iter=self.early_iter,
@@ -282,32 +282,31 @@ class SELFClassifier(LastLayerClassifier):
         )
         return LinearHead(early.coef, early.intercept, self.classes_)
 
-    def _scores(self, rows: Rows, original: Solution, rng: np.random.RandomState) -> Array:
-        final = log_softmax(class_logits(original, rows.X).astype(np.float64), axis=1)
+    def _scores(self, rows: Rows, original: LinearHead, rng: np.random.RandomState) -> Array:
+        final = log_softmax(original.logits(rows.X).astype(np.float64), axis=1)
         if self.selection == "misclassification":
             return np.asarray(-final[np.arange(len(final)), rows.y_index])
         if self.selection == "dropout_disagreement":
             other = log_softmax(self._logits_with_dropout(original, rows.X, rng), axis=1)
         else:
             assert self.early_head_ is not None
-            early = Solution(self.early_head_.coef, self.early_head_.intercept, 0)
-            other = log_softmax(class_logits(early, rows.X).astype(np.float64), axis=1)
+            other = log_softmax(self.early_head_.logits(rows.X).astype(np.float64), axis=1)
         if self.selection == "early_stop_misclassification":
             return np.asarray(-other[np.arange(len(other)), rows.y_index])
         return np.asarray((np.exp(other) * (other - final)).sum(axis=1))
 
-    def _logits_with_dropout(self, head: Solution, X: Array, rng: np.random.RandomState) -> Array:
+    def _logits_with_dropout(self, head: LinearHead, X: Array, rng: np.random.RandomState) -> Array:
         keep = 1 - self.dropout
         parts = []
         for start in range(0, len(X), _BLOCK):
             block = X[start : start + _BLOCK]
             kept = rng.random_sample(block.shape) < keep
-            parts.append(class_logits(head, block * kept / X.dtype.type(keep)))
+            parts.append(head.logits(block * kept / X.dtype.type(keep)))
         return np.concatenate(parts).astype(np.float64)
 
-    def _fine_tuned(self, rows: Rows, rng: np.random.RandomState) -> Solution:
+    def _fine_tuned(self, rows: Rows, rng: np.random.RandomState) -> FittedHead:
         """Take SGD steps from the original head, on one row of weights per class."""
-        start = self.erm_head_.one_row_per_class()
+        start = self.erm_head_.with_logits(len(self.classes_))
         W, b = start.coef.astype(np.float64), start.intercept.astype(np.float64)
         mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(self.classes_))
         share = (
@@ -324,5 +323,4 @@ class SELFClassifier(LastLayerClassifier):
             residual *= weight[:, None]
             W -= self.learning_rate * residual.T @ Z[batch]
             b -= self.learning_rate * residual.sum(axis=0)
-        coef, intercept = as_one_logit(W, b)
-        return Solution(coef.astype(rows.X.dtype), intercept.astype(rows.X.dtype), self.n_steps)
+        return stepped_head(W, b, self.classes_, rows.X.dtype, self.n_steps)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.solver import Solution
+from ntkit.head import LinearHead
+from ntkit.solver import FittedHead
 from ntkit.study import (
     ALPHAS,
     AS_GOOD,
@@ -19,7 +20,6 @@ from ntkit.study import (
     Mask,
     PenaltyPath,
     Rows,
-    class_logits,
     class_weighted,
     correctness_balanced,
     correctness_cells,
@@ -48,7 +48,7 @@ class Stage:
     seed: int
     also: Rows | None
     plain: PenaltyPath | None
-    original: Solution
+    original: LinearHead
     scores: Array
 
 
@@ -77,7 +77,7 @@ class TunedClassifier(LastLayerClassifier):
     _alpha: float
     _units: Array
 
-    def _fit_head(self, rows: Rows, weight: Array, **options: Any) -> Solution:
+    def _fit_head(self, rows: Rows, weight: Array, **options: Any) -> FittedHead:
         """With ``C``, or with the ridge weight that was chosen, on standardised neurons."""
         if self.C is None:
             gains = options.get("gains")
@@ -86,8 +86,8 @@ class TunedClassifier(LastLayerClassifier):
         return super()._fit_head(rows, weight, **options)
 
     def _head_fitter(
-        self, mask: Mask, start: Solution | None = None
-    ) -> Callable[[Rows, Array], Solution]:
+        self, mask: Mask, start: LinearHead | None = None
+    ) -> Callable[[Rows, Array], FittedHead]:
         """Return what fits a head on rows with given weights, on masked neurons."""
         return partial(self._fit_head, gains=1 - self.suppression * mask.columns, start=start)
 
@@ -101,7 +101,7 @@ class TunedClassifier(LastLayerClassifier):
     ) -> PenaltyPath:
         """Penalties to choose from, or the one that is given, by the classes or by cells."""
 
-        def fit(alpha: float, some: Rows, w: Array) -> Solution:
+        def fit(alpha: float, some: Rows, w: Array) -> LinearHead:
             if self.C is not None:
                 return self._fit_head(some, w)
             C = 1 / (float(w.sum()) * alpha)
@@ -135,7 +135,7 @@ class TunedClassifier(LastLayerClassifier):
         if self.error_weight in ("balanced", "auto"):
             return self._tuning_by_cells(stage, balanced)
         if self.head is not None:
-            logits = class_logits(stage.original, tune.X)
+            logits = stage.original.logits(tune.X)
         else:
             logits = self._unseen_logits(stage, tune.weight)
         weight = np.where(wrong(logits, tune), self.error_weight, 1.0) * balanced
@@ -169,7 +169,7 @@ class TunedClassifier(LastLayerClassifier):
         """Logits of the retraining samples, each from a head that was fitted without it."""
         folds = stage.folds or folds_of(5, stage.tune, stage.seed)
         if folds is None:
-            return class_logits(self._fit_head(stage.tune, weight), stage.tune.X)
+            return self._fit_head(stage.tune, weight).logits(stage.tune.X)
         logits, _ = cross_fitted_logits(
             stage.tune, weight, folds, self._fit_head, len(self.classes_), self.n_jobs
         )
@@ -183,7 +183,7 @@ class TunedClassifier(LastLayerClassifier):
         if not mask.columns.any():
             return mask
 
-        def accuracy(fit: Callable[[Rows, Array], Solution]) -> float:
+        def accuracy(fit: Callable[[Rows, Array], LinearHead]) -> float:
             logits, _ = cross_fitted_logits(
                 stage.tune, tuning.weight, folds, fit, len(self.classes_), self.n_jobs
             )

@@ -26,9 +26,8 @@ from ntkit.inspection._matplotlib import (
     require_matplotlib,
     show_legend,
 )
-from ntkit.solver import Solution
 from ntkit.spuriousness import live_neurons
-from ntkit.study import Rows, class_logits, make_mask
+from ntkit.study import Rows, make_mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -277,9 +276,8 @@ def _frequency(
     verbose: bool,
 ) -> Array:
     """Share of the draws in which each neuron is suppressed, (D,)."""
-    head = clf.erm_head_
-    original = Solution(head.coef.astype(Z.dtype), head.intercept.astype(Z.dtype), 0)
-    logits, y_index = class_logits(original, Z), np.searchsorted(clf.classes_, labels)
+    original = clf.erm_head_.astype(Z.dtype)
+    logits, y_index = original.logits(Z), np.searchsorted(clf.classes_, labels)
     wrong = logits.argmax(axis=1) != y_index
     random, n = check_random_state(random_state), len(Z)
     times = np.zeros(Z.shape[1], dtype=int)

@@ -24,32 +24,45 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ntkit._need_ray import import_ray
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
+from ntkit.head import LinearHead
 from ntkit.solver._blas_threads import one_scipy_thread
 from ntkit.solver._passes import passes_over
 from ntkit.solver._preconditioner import preconditioner
 
-__all__ = ["Solution", "fit_linear_head", "resolve_device"]
+__all__ = ["FittedHead", "fit_linear_head", "resolve_device", "stepped_head"]
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Solution:
-    """Optimum found: ``coef`` (K, D), ``intercept`` (K,), and how many iterations it took."""
+class FittedHead(LinearHead):
+    """A head, and how many iterations it took to find it."""
 
-    coef: Array
-    intercept: Array
     n_iter: int
+
+    def __init__(
+        self, coef: ArrayLike, intercept: ArrayLike, classes: ArrayLike, n_iter: int
+    ) -> None:
+        super().__init__(coef, intercept, classes)  # type: ignore[arg-type]
+        object.__setattr__(self, "n_iter", n_iter)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.coef, self.intercept, self.classes, self.n_iter)
+
+
+def stepped_head(W: Array, b: Array, classes: Array, dtype: Any, n_iter: int) -> FittedHead:
+    """Head of one row per class, as gradient steps leave it; two classes get one logit."""
+    head = LinearHead(W.astype(np.float64), b, classes)
+    head = head.with_logits(1 if len(classes) == 2 else len(classes)).astype(dtype)
+    return FittedHead(head.coef, head.intercept, classes, n_iter)
 
 
 def fit_linear_head(
@@ -57,18 +70,18 @@ def fit_linear_head(
     y_index: Array,
     sample_weight: Array,
     *,
-    n_classes: int,
+    classes: Array,
     C: float = 1.0,
     gains: Array | None = None,
     tol: float = 1e-5,
     max_iter: int = 1000,
-    start: Solution | None = None,
+    start: LinearHead | None = None,
     offset: Array | None = None,
     covariance: Callable[[], Array] | None = None,
     fit_intercept: bool = True,
     device: str = "cpu",
     must_converge: bool = True,
-) -> Solution:
+) -> FittedHead:
     """Fit a linear head to its optimum.
 
     Parameters
@@ -80,19 +93,19 @@ def fit_linear_head(
         Class index of each row.
     sample_weight : ndarray of shape (N,)
         Non-negative weights.
-    n_classes : int
-        Number of classes; 2 gives one logit.
+    classes : ndarray of shape (C,)
+        Class labels by index; two of them give one logit.
     C : float
         Inverse strength of the penalty; ``inf`` for none.
-    gains : ndarray of shape (D,) or (n_classes, D), optional
+    gains : ndarray of shape (D,) or (C, D), optional
         Factor on each neuron before the head; 0 silences it. One row per class is possible for
         three classes or more.
     tol : float
         Stop when no entry of the preconditioned gradient of f is larger.
     max_iter : int
         Most iterations; a ConvergenceWarning when they do not suffice.
-    start : Solution, optional
-        Where to start from.
+    start : LinearHead, optional
+        Where to start from; of as many logits.
     offset : ndarray of shape (N, K), optional
         Fixed logits that the head's are added to.
     covariance : callable, optional
@@ -107,9 +120,9 @@ def fit_linear_head(
 
     Returns
     -------
-    Solution
+    FittedHead
     """
-    n_logits = 1 if n_classes == 2 else n_classes
+    n_logits = 1 if len(classes) == 2 else len(classes)
     gains = np.ones(X.shape[1]) if gains is None else np.asarray(gains, dtype=float)
     kept = np.flatnonzero(gains if gains.ndim == 1 else gains.any(axis=0))
     weight = np.asarray(sample_weight, dtype=np.float64)
@@ -166,7 +179,7 @@ def fit_linear_head(
     coef = np.zeros((n_logits, X.shape[1]), dtype=X.dtype)
     coef[:, kept] = W
     intercept = final[:, -1] / np.sqrt(inner) - W @ mean
-    return Solution(coef, intercept.astype(X.dtype), int(result.nit))
+    return FittedHead(coef, intercept.astype(X.dtype), classes, int(result.nit))
 
 
 def _past_rounding(objective: Callable[[Array], Any], result: Any, tol: float) -> Array:

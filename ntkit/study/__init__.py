@@ -2,8 +2,6 @@
 
 from ntkit.study._cross_fit import (
     Rows,
-    as_one_logit,
-    class_logits,
     cross_fitted_logits,
     folds_of,
     hold_out,
@@ -43,9 +41,7 @@ __all__ = [
     "Outcome",
     "PenaltyPath",
     "Rows",
-    "as_one_logit",
     "checked_alphas",
-    "class_logits",
     "class_weighted",
     "correctness_balanced",
     "correctness_cells",

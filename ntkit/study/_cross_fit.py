@@ -15,12 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from ntkit.exceptions import InputError
-from ntkit.solver import Solution, covariance_of, passes_over, rows_per_chunk
+from ntkit.head import LinearHead
+from ntkit.solver import covariance_of, passes_over, rows_per_chunk
 
 __all__ = [
     "Rows",
-    "as_one_logit",
-    "class_logits",
     "cross_fitted_logits",
     "folds_of",
     "hold_out",
@@ -56,12 +55,6 @@ class Rows:
     def take(self, index: Array) -> Rows:
         """Return the rows with these indices."""
         return Rows(self.X[index], self.y_index[index], self.weight[index])
-
-
-def class_logits(solution: Solution, X: Array) -> Array:
-    """Logits with one column per class, (N, C); a single logit z becomes [0, z]."""
-    logits = X @ solution.coef.T + solution.intercept
-    return np.hstack([np.zeros_like(logits), logits]) if logits.shape[1] == 1 else logits
 
 
 def folds_of(identification: Any, rows: Rows, random_state: Any) -> list[Fold] | None:
@@ -108,7 +101,7 @@ def cross_fitted_logits(
     rows: Rows,
     weight: Array,
     folds: Iterable[Fold],
-    fit: Callable[[Rows, Array], Solution],
+    fit: Callable[[Rows, Array], LinearHead],
     n_classes: int,
     n_jobs: int | None,
 ) -> tuple[Array, Array]:
@@ -127,7 +120,7 @@ def cross_fitted_logits(
         head = fit(rows, fold_weight)
         step = rows_per_chunk(rows.X, n_classes)
         chunks = [test[start : start + step] for start in range(0, len(test), step)]
-        return np.concatenate([class_logits(head, rows.X[chunk]) for chunk in chunks])
+        return np.concatenate([head.logits(rows.X[chunk]) for chunk in chunks])
 
     folds = list(folds)
     # Threads of this process whatever joblib's back end: starting workers takes longer than a fit.
@@ -139,13 +132,6 @@ def cross_fitted_logits(
     for (_, test), part in zip(folds, parts, strict=True):
         logits[test], tested[test] = part, True
     return logits, tested
-
-
-def as_one_logit(coef: Array, intercept: Array) -> tuple[Array, Array]:
-    """Turn one row per class into scikit-learn's shape: one row for two classes."""
-    if len(coef) == 2:
-        return coef[1:] - coef[:1], intercept[1:] - intercept[:1]
-    return coef, intercept
 
 
 def scaler_of(rows: Rows) -> StandardScaler:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from ntkit.exceptions import InputError
-from ntkit.solver import Solution
-from ntkit.study._cross_fit import Rows, class_logits, cross_fitted_logits
+from ntkit.head import LinearHead
+from ntkit.study._cross_fit import Rows, cross_fitted_logits
 from ntkit.study._learned_share import Outcome
 
 __all__ = ["ALPHAS", "AS_GOOD", "ERM_ALPHA", "PenaltyPath", "checked_alphas", "penalty_path"]
@@ -92,7 +92,7 @@ def checked_alphas(alphas: Any) -> list[float]:
 
 
 def penalty_path(
-    fit: Callable[[float, Rows, Array], Solution],
+    fit: Callable[[float, Rows, Array], LinearHead],
     rows: Rows,
     weight: Array,
     cells: Array,
@@ -151,12 +151,12 @@ def penalty_path(
         mass = np.concatenate([mass, also.weight])
 
     def outcome_with(alpha: float) -> Outcome:
-        def head(some: Rows, w: Array) -> Solution:
+        def head(some: Rows, w: Array) -> LinearHead:
             return fit(alpha, some, w)
 
         logits, _ = cross_fitted_logits(rows, weight, folds, head, n_classes, n_jobs)
         if also is not None:
-            logits = np.concatenate([logits, class_logits(head(rows, weight), also.X)])
+            logits = np.concatenate([logits, head(rows, weight).logits(also.X)])
         return Outcome.of(logits, y_index)
 
     def score(outcome: Outcome) -> float:

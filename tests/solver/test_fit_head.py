@@ -10,7 +10,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from ntkit.exceptions import DeviceError, MissingDependencyError
-from ntkit.solver._fit_head import Solution, fit_linear_head, resolve_device
+from ntkit.head import LinearHead
+from ntkit.solver._fit_head import fit_linear_head, resolve_device
 
 
 def problem(seed=0, n=300, width=12, n_classes=2, relu=False, dtype=np.float64):
@@ -37,7 +38,9 @@ def objective(X, y, weight, C, W, b):
 @pytest.mark.parametrize("shape", [(300, 12), (60, 80)])
 def test_reaches_scikit_learns_optimum(n_classes, C, shape):
     X, y, weight = problem(n=shape[0], width=shape[1], n_classes=n_classes)
-    found = fit_linear_head(X, y, weight, n_classes=n_classes, C=C, tol=1e-9, max_iter=5000)
+    found = fit_linear_head(
+        X, y, weight, classes=np.arange(n_classes), C=C, tol=1e-9, max_iter=5000
+    )
     theirs = LogisticRegression(C=C, tol=1e-9, max_iter=10_000).fit(X, y, sample_weight=weight)
     ours, reference = (
         objective(X, y, weight, C, W, b)
@@ -50,7 +53,7 @@ def test_reaches_scikit_learns_optimum(n_classes, C, shape):
 @pytest.mark.parametrize("n_classes", [2, 5])
 def test_float32_stays_float32_and_near_the_optimum(n_classes):
     X, y, weight = problem(n=2000, width=40, n_classes=n_classes, relu=True, dtype=np.float32)
-    found = fit_linear_head(X, y, weight, n_classes=n_classes)
+    found = fit_linear_head(X, y, weight, classes=np.arange(n_classes))
     assert found.coef.dtype == np.float32
     theirs = LogisticRegression(tol=1e-10, max_iter=10_000).fit(
         X.astype(float), y, sample_weight=weight
@@ -65,8 +68,8 @@ def test_a_gain_is_the_same_as_a_scaled_column(seed):
     X, y, weight = problem(seed, n=120, width=6, n_classes=3)
     gains = np.random.default_rng(seed).choice([0.0, 0.3, 1.0, 2.0], 6)
     gains[0] = 1.0
-    found = fit_linear_head(X, y, weight, n_classes=3, gains=gains, tol=1e-9)
-    scaled = fit_linear_head(X * gains, y, weight, n_classes=3, tol=1e-9)
+    found = fit_linear_head(X, y, weight, classes=np.arange(3), gains=gains, tol=1e-9)
+    scaled = fit_linear_head(X * gains, y, weight, classes=np.arange(3), tol=1e-9)
     assert np.allclose(found.coef, scaled.coef * gains, atol=1e-4)
     assert np.allclose(found.intercept, scaled.intercept, atol=1e-4)
     assert (found.coef[:, gains == 0] == 0).all()
@@ -76,7 +79,9 @@ def test_gains_of_their_own_for_each_class():
     X, y, weight = problem(n_classes=3, width=8)
     gains = np.ones((3, 8))
     gains[0, :3], gains[2, 5] = 0, 0
-    found = fit_linear_head(X, y, weight, n_classes=3, gains=gains, tol=1e-8, max_iter=5000)
+    found = fit_linear_head(
+        X, y, weight, classes=np.arange(3), gains=gains, tol=1e-8, max_iter=5000
+    )
     assert (found.coef[gains == 0] == 0).all()
     base = objective(X, y, weight, 1, found.coef, found.intercept)
     rng = np.random.default_rng(1)
@@ -89,30 +94,32 @@ def test_weight_zero_is_absence():
     X, y, weight = problem()
     weight[::3] = 0
     kept = weight > 0
-    all_rows = fit_linear_head(X, y, weight, n_classes=2, tol=1e-10)
-    fewer = fit_linear_head(X[kept], y[kept], weight[kept], n_classes=2, tol=1e-10)
+    all_rows = fit_linear_head(X, y, weight, classes=np.arange(2), tol=1e-10)
+    fewer = fit_linear_head(X[kept], y[kept], weight[kept], classes=np.arange(2), tol=1e-10)
     assert np.allclose(all_rows.coef, fewer.coef, atol=1e-6)
 
 
 def test_a_warm_start_at_the_optimum_has_nothing_left_to_do():
     X, y, weight = problem(n=1000, n_classes=3)
-    cold = fit_linear_head(X, y, weight, n_classes=3, tol=1e-6)
-    warm = fit_linear_head(X, y, weight, n_classes=3, tol=1e-5, start=cold)
+    cold = fit_linear_head(X, y, weight, classes=np.arange(3), tol=1e-6)
+    warm = fit_linear_head(X, y, weight, classes=np.arange(3), tol=1e-5, start=cold)
     assert warm.n_iter <= 1
-    far = Solution(cold.coef + 1, cold.intercept - 1, 0)
-    again = fit_linear_head(X, y, weight, n_classes=3, tol=1e-8, start=far)
+    far = LinearHead(cold.coef + 1, cold.intercept - 1, cold.classes)
+    again = fit_linear_head(X, y, weight, classes=np.arange(3), tol=1e-8, start=far)
     assert np.allclose(again.coef, cold.coef, atol=1e-4)
 
 
 def test_says_when_it_did_not_converge():
     X, y, weight = problem(n=60, width=80)
     with pytest.warns(ConvergenceWarning, match="max_iter=2"):
-        fit_linear_head(X, y, weight, n_classes=2, max_iter=2)
+        fit_linear_head(X, y, weight, classes=np.arange(2), max_iter=2)
 
 
 def test_every_neuron_silenced_leaves_the_class_prior():
     X, y, weight = problem()
-    found = fit_linear_head(X, y, weight, n_classes=2, gains=np.zeros(X.shape[1]), tol=1e-10)
+    found = fit_linear_head(
+        X, y, weight, classes=np.arange(2), gains=np.zeros(X.shape[1]), tol=1e-10
+    )
     share = weight[y == 1].sum() / weight.sum()
     assert (found.coef == 0).all()
     assert found.intercept[0] == pytest.approx(np.log(share / (1 - share)), abs=1e-6)
@@ -153,6 +160,6 @@ def test_cuda_agrees_with_the_cpu():
     if not torch.cuda.is_available():
         pytest.skip("needs an NVIDIA GPU")
     X, y, weight = problem(n=3000, width=64, n_classes=3, dtype=np.float32)
-    cpu = fit_linear_head(X, y, weight, n_classes=3)
-    gpu = fit_linear_head(X, y, weight, n_classes=3, device="cuda")
+    cpu = fit_linear_head(X, y, weight, classes=np.arange(3))
+    gpu = fit_linear_head(X, y, weight, classes=np.arange(3), device="cuda")
     assert np.allclose(cpu.coef, gpu.coef, atol=1e-4)

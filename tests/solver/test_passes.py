@@ -95,11 +95,11 @@ def test_a_mapped_file_is_never_in_memory(n_silent, tmp_path):
     gains = np.arange(64) >= n_silent
     tracemalloc.start()
     with config_context(working_memory=1):
-        found = fit_linear_head(mapped, y, np.ones(len(y)), n_classes=3, gains=gains)
+        found = fit_linear_head(mapped, y, np.ones(len(y)), classes=np.arange(3), gains=gains)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < X.nbytes / 2
-    whole = fit_linear_head(X, y, np.ones(len(y)), n_classes=3, gains=gains)
+    whole = fit_linear_head(X, y, np.ones(len(y)), classes=np.arange(3), gains=gains)
     assert_allclose(found.coef, whole.coef, atol=1e-4)
 
 

@@ -35,12 +35,23 @@ from ntkit._need_ray import import_ray
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 from ntkit.head import LinearHead
 from ntkit.solver._blas_threads import one_scipy_thread
+from ntkit.solver._loss import Passes
 from ntkit.solver._passes import passes_over
-from ntkit.solver._preconditioner import preconditioner
+from ntkit.solver._preconditioner import Dense, Diagonal, preconditioner
 
-__all__ = ["FittedHead", "fit_linear_head", "resolve_device", "stepped_head"]
+__all__ = [
+    "CORRECTIONS",
+    "FittedHead",
+    "Problem",
+    "fit_linear_head",
+    "kept_neurons",
+    "resolve_device",
+    "stepped_head",
+]
 
 Array = NDArray[Any]
+CORRECTIONS = 20
+"""Steps that L-BFGS remembers."""
 
 
 class FittedHead(LinearHead):
@@ -122,38 +133,112 @@ def fit_linear_head(
     -------
     FittedHead
     """
-    n_logits = 1 if len(classes) == 2 else len(classes)
-    gains = np.ones(X.shape[1]) if gains is None else np.asarray(gains, dtype=float)
-    kept = np.flatnonzero(gains if gains.ndim == 1 else gains.any(axis=0))
     weight = np.asarray(sample_weight, dtype=np.float64)
-    total = weight.sum()
-    weight = weight / total
-
-    data = passes_over(X, y_index, weight, kept=kept, offset=offset, device=device)
-    mean = data.mean() if fit_intercept else np.zeros(len(kept))
-    inner = 0.25 if n_logits == 1 else 1 / n_logits
-    gains = np.atleast_2d(gains[..., kept])
-    silenced = np.full_like(gains, np.inf)
-    penalty = np.divide(1 / (C * total), gains**2, out=silenced, where=gains != 0)
-    known = None if covariance is None else lambda: covariance()[np.ix_(kept, kept)]
-    basis = preconditioner(data, mean, inner, penalty, gains, known)
-    penalty = np.where(gains != 0, penalty, 0.0)
-
-    def objective(flat: Array) -> tuple[float, Array]:
-        U = flat.reshape(n_logits, -1)
-        W = basis.weights(U[:, :-1])
-        value, slope, gradient = data.loss(W, U[:, -1] / np.sqrt(inner) - W @ mean)
-        if not fit_intercept:
-            slope = np.zeros(n_logits)
-        gradient = gradient - slope[:, None] * mean + penalty * W
-        value += 0.5 * float((penalty * W**2).sum())
-        return value, np.column_stack([basis.gradient(gradient), slope / np.sqrt(inner)]).ravel()
-
-    x0 = np.zeros((n_logits, len(kept) + 1))
-    if start is not None:
-        W0 = start.coef[:, kept].astype(np.float64)
-        x0 = np.column_stack([basis.variables(W0), np.sqrt(inner) * (start.intercept + W0 @ mean)])
+    total = float(weight.sum())
+    gains, kept = kept_neurons(gains, X.shape[1])
+    data = passes_over(X, y_index, weight / total, kept=kept, offset=offset, device=device)
+    problem = Problem(
+        data,
+        classes,
+        kept,
+        X.shape[1],
+        mean=data.mean() if fit_intercept else np.zeros(len(kept)),
+        alpha=1 / (C * total),
+        gains=gains,
+        covariance=covariance,
+        fit_intercept=fit_intercept,
+    )
     with one_scipy_thread(X.shape[0] * X.shape[1]):
+        return problem.solved(
+            data.loss, tol=tol, max_iter=max_iter, start=start, must_converge=must_converge
+        )
+
+
+def kept_neurons(gains: Array | None, width: int) -> tuple[Array, Array]:
+    """Gains of the neurons that any logit may use, and which these are."""
+    gains = np.ones(width) if gains is None else np.asarray(gains, dtype=float)
+    kept = np.flatnonzero(gains if gains.ndim == 1 else gains.any(axis=0))
+    return np.atleast_2d(gains[..., kept]), kept
+
+
+class Problem:
+    """The objective in well-conditioned variables, and the way back from them to a head.
+
+    Parameters
+    ----------
+    data : Passes
+        The rows, of the kept neurons.
+    classes : ndarray of shape (C,)
+        Class labels.
+    kept : ndarray of int
+        Neurons that are used.
+    width : int
+        All neurons.
+    mean : ndarray of shape (len(kept),)
+        Weighted mean of the rows.
+    alpha : float
+        Weight of the penalty on the mean loss.
+    gains : ndarray of shape (1, len(kept)) or (K, len(kept))
+        Factors on the kept neurons.
+    covariance : callable or None
+        As in :func:`fit_linear_head`.
+    fit_intercept : bool
+        Likewise.
+    basis : Dense or Diagonal, optional
+        The variables, where they are known from another problem.
+    """
+
+    def __init__(
+        self,
+        data: Passes,
+        classes: Array,
+        kept: Array,
+        width: int,
+        *,
+        mean: Array,
+        alpha: float,
+        gains: Array,
+        covariance: Callable[[], Array] | None = None,
+        fit_intercept: bool = True,
+        basis: Dense | Diagonal | None = None,
+    ) -> None:
+        self.classes, self.kept, self.width, self.mean = classes, kept, width, mean
+        self.dtype, self.fit_intercept = data.dtype, fit_intercept
+        self.n_logits = 1 if len(classes) == 2 else len(classes)
+        self.inner = 0.25 if self.n_logits == 1 else 1 / self.n_logits
+        penalty = np.divide(alpha, gains**2, out=np.full_like(gains, np.inf), where=gains != 0)
+        if basis is None:
+            known = None if covariance is None else lambda: covariance()[np.ix_(kept, kept)]
+            basis = preconditioner(data, mean, self.inner, penalty, gains, known)
+        self.basis = basis
+        self.penalty = np.where(gains != 0, penalty, 0.0)
+
+    def solved(
+        self,
+        loss: Callable[[Array, Array], tuple[float, Array, Array]],
+        *,
+        tol: float,
+        max_iter: int,
+        start: LinearHead | None = None,
+        must_converge: bool = True,
+    ) -> FittedHead:
+        """Minimise, with what gives the loss of weights and bias and its derivatives."""
+
+        def objective(flat: Array) -> tuple[float, Array]:
+            W, b = self._head_of(flat)
+            value, slope, gradient = loss(W, b)
+            if not self.fit_intercept:
+                slope = np.zeros(self.n_logits)
+            gradient = gradient - slope[:, None] * self.mean + self.penalty * W
+            value += 0.5 * float((self.penalty * W**2).sum())
+            slope = slope / np.sqrt(self.inner)
+            return value, np.column_stack([self.basis.gradient(gradient), slope]).ravel()
+
+        x0 = np.zeros((self.n_logits, len(self.kept) + 1))
+        if start is not None:
+            W0 = start.coef[:, self.kept].astype(np.float64)
+            b0 = np.sqrt(self.inner) * (start.intercept + W0 @ self.mean)
+            x0 = np.column_stack([self.basis.variables(W0), b0])
         result = minimize(
             objective,
             x0.ravel(),
@@ -163,23 +248,27 @@ def fit_linear_head(
                 "maxiter": max_iter,
                 "maxfun": 20 * max_iter,
                 "gtol": tol,
-                "ftol": 1e-3 * np.finfo(X.dtype).eps,  # the rounding of the products ends it
-                "maxcor": 20,
+                "ftol": 1e-3 * np.finfo(self.dtype).eps,  # the rounding of the products ends it
+                "maxcor": CORRECTIONS,
             },
         )
-    if must_converge and result.nit >= max_iter and np.abs(result.jac).max() > tol:
-        warnings.warn(
-            f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
-            "lower C, or standardise the embeddings.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
-    final = _past_rounding(objective, result, tol).reshape(n_logits, -1)
-    W = basis.weights(final[:, :-1])
-    coef = np.zeros((n_logits, X.shape[1]), dtype=X.dtype)
-    coef[:, kept] = W
-    intercept = final[:, -1] / np.sqrt(inner) - W @ mean
-    return FittedHead(coef, intercept.astype(X.dtype), classes, int(result.nit))
+        if must_converge and result.nit >= max_iter and np.abs(result.jac).max() > tol:
+            warnings.warn(
+                f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
+                "lower C, or standardise the embeddings.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        W, b = self._head_of(_past_rounding(objective, result, tol))
+        coef = np.zeros((self.n_logits, self.width), dtype=self.dtype)
+        coef[:, self.kept] = W
+        return FittedHead(coef, b.astype(self.dtype), self.classes, int(result.nit))
+
+    def _head_of(self, flat: Array) -> tuple[Array, Array]:
+        """Weights of the kept neurons and bias, from the variables."""
+        U = flat.reshape(self.n_logits, -1)
+        W = self.basis.weights(U[:, :-1])
+        return W, U[:, -1] / np.sqrt(self.inner) - W @ self.mean
 
 
 def _past_rounding(objective: Callable[[Array], Any], result: Any, tol: float) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from mmap import mmap
 from typing import Any, Protocol
 
@@ -91,6 +92,58 @@ class NumpyPasses:
             slope += residual.sum(axis=0)
             gradient += (chunk.T @ residual.astype(self.dtype)).T
         return value, slope, gradient if self.columns is None else gradient[:, self.columns]
+
+    def with_weight(self, weight: Array) -> NumpyPasses:
+        """The same rows with other weights, of sum 1."""
+        other = copy(self)
+        other.weight = weight
+        return other
+
+    def means(self, weights: Array) -> Array:
+        """Mean of the rows for each row of weights, shape (B, width), in one pass."""
+        total = np.zeros((len(weights), self.X.shape[1]))
+        for rows in self._chunks(len(weights)):
+            total += weights[:, rows].astype(self.dtype) @ self.X[rows]
+        return total if self.columns is None else total[:, self.columns]
+
+    def losses(self, weights: Array, W: Array, b: Array) -> tuple[Array, Array, Array]:
+        """What ``loss`` gives for B heads with weights of their own, in one pass.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (B, N)
+            Of the rows, for each head.
+        W, b : ndarray of shape (B, K, width) and (B, K)
+            The heads.
+
+        Returns
+        -------
+        values, slopes, gradients : ndarray of shape (B,), (B, K) and (B, K, width)
+        """
+        n_heads, n_logits = b.shape
+        flat = self._over_all_columns(W.reshape(n_heads * n_logits, -1))
+        operand = np.ascontiguousarray(flat.T, dtype=self.dtype)
+        values, slopes = np.zeros(n_heads), np.zeros((n_heads, n_logits))
+        gradients = np.zeros((n_heads * n_logits, self.X.shape[1]))
+        for rows in self._chunks(n_heads * n_logits):
+            chunk, labels = self.X[rows], self.y_index[rows]
+            logits = (chunk @ operand).astype(np.float64) + b.ravel()
+            own = weights[:, rows]
+            if n_logits == 1:
+                sign = np.where(labels == 1, 1.0, -1.0)[:, None]
+                values -= np.einsum("bn,nb->b", own, log_expit(sign * logits))
+                residuals = own.T * -sign * expit(-sign * logits)
+            else:
+                residuals = np.empty_like(logits)
+                for i in range(n_heads):
+                    block = slice(i * n_logits, (i + 1) * n_logits)
+                    value, residuals[:, block] = _softmax_loss(logits[:, block], labels, own[i])
+                    values[i] += value
+            slopes += residuals.sum(axis=0).reshape(slopes.shape)
+            gradients += (chunk.T @ residuals.astype(self.dtype)).T
+        if self.columns is not None:
+            gradients = gradients[:, self.columns]
+        return values, slopes, gradients.reshape(W.shape)
 
     def _over_all_columns(self, W: Array) -> Array:
         if self.columns is None:

@@ -18,6 +18,7 @@ from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
     NeuronTuneClassifier,
+    StudyClassifier,
     head_of,
     retrain_head,
 )
@@ -28,7 +29,7 @@ from ntkit.metrics import (
     worst_class_accuracy,
     worst_group_accuracy,
 )
-from ntkit.study import ERM_ALPHA
+from ntkit.study import ERM_ALPHA, Rows, Study, digest
 
 __all__ = [
     "CANDIDATES",
@@ -229,11 +230,21 @@ class Comparison:
         self.std = np.where(varies & (std > 0), std, 1.0)
         self.train, self.heldout = self._standardized(train), self._standardized(heldout)
         self.test = None if test is None else self._standardized(test)
+        classes, y_index = np.unique(self.train.y, return_inverse=True)
+        rows = (
+            Rows(part.Z, index, np.ones(len(index)))
+            for part, index in (
+                (self.train, y_index),
+                (self.heldout, np.searchsorted(classes, self.heldout.y)),
+            )
+        )
+        self.study = Study(classes, *rows)
         self.C = C
         self.select = select
         self.seed = seed
         self._chosen_C: dict[tuple[str, bool], float] = {}
         self._half_heads: dict[str, list[LinearHead]] = {}
+        self._of_halves: dict[Any, Study] = {}
         n = len(self.train.y)
         if head is None:
             # Without class weights a strong penalty leaves a head the larger class.
@@ -257,13 +268,6 @@ class Comparison:
         heldout : ndarray of int, optional
             Rows of the held-out set that it may see; all of them by default.
         """
-        rows = np.arange(len(self.heldout.y)) if heldout is None else heldout
-        X_val, y_val = self.heldout.Z[rows], self.heldout.y[rows]
-        X, y = self.train.Z, self.train.y
-        if setting.rows == "heldout":
-            X, y = X_val, y_val
-        elif setting.rows == "both":
-            X, y = np.concatenate([X, X_val]), np.concatenate([y, y_val])
         clf = clone(setting.estimator)
         own: dict[str, Any] = {"head": self.original}
         if not setting.as_is:
@@ -272,12 +276,16 @@ class Comparison:
             if "C" in clf.get_params(deep=False):
                 own |= {"C": self._C(setting.rows, cells=by_cells)}
         clf.set_params(**{k: v for k, v in own.items() if k in clf.get_params(deep=False)})
-        held = {}
-        if setting.rows == "train" and "X_val" in signature(clf.fit).parameters:
-            held = {"X_val": X_val, "y_val": y_val}
+        study = self._study_with(heldout).on(setting.rows)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
-            clf.fit(X, y, **held)
+            if isinstance(clf, StudyClassifier):
+                clf.fit_study(study)
+            else:
+                held = {}
+                if study.held is not None and "X_val" in signature(clf.fit).parameters:
+                    held = {"X_val": study.held.X, "y_val": study.classes[study.held.y_index]}
+                clf.fit(study.train.X, study.classes[study.train.y_index], **held)
         for warning in caught:
             if not issubclass(warning.category, SuppressionWarning):
                 warnings.warn_explicit(
@@ -285,6 +293,17 @@ class Comparison:
                 )
         own_words = [str(w.message) for w in caught if issubclass(w.category, SuppressionWarning)]
         return clf, " ".join(own_words) if n_suppressed(clf) or is_degenerate(clf) else ""
+
+    def _study_with(self, heldout: Array | None) -> Study:
+        """The study, or the one that sees some rows of the held-out set only."""
+        if heldout is None:
+            return self.study
+        key = digest(heldout)
+        if key not in self._of_halves:
+            held = self.study.held
+            assert held is not None
+            self._of_halves[key] = replace(self.study, held=held.take(heldout))
+        return self._of_halves[key]
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
         """Rate a fitted candidate; it is fitted twice more for its held-out score."""
@@ -390,12 +409,13 @@ class Comparison:
         if self.C is not None:
             return self.C
         if (rows, cells) not in self._chosen_C:
-            parts = {"train": [self.train], "heldout": [self.heldout]}
-            parts["both"] = [self.train, self.heldout]
-            Z, y = (np.concatenate([getattr(part, n) for part in parts[rows]]) for n in ("Z", "y"))
             recipe = "cell-balanced" if cells else "class-balanced"
-            clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit(Z, y)
-            self._chosen_C[rows, cells] = 1 / (clf.alpha_ * len(y))
+            study = self.study.on(rows)
+            if rows == "train":  # without the held-out set
+                study = replace(study, held=None)
+            clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit_study(study)
+            n = len(study.train.weight)
+            self._chosen_C[rows, cells] = 1 / (clf.alpha_ * n)
         return self._chosen_C[rows, cells]
 
     def _heads_of_halves(self, setting: Setting, clf: Any) -> list[LinearHead]:

@@ -11,12 +11,13 @@ from scipy.special import softmax
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._base import LastLayerClassifier
+from ntkit.estimators._base import StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
 from ntkit.study import (
     Rows,
+    Study,
     class_weighted,
     require_every_class,
     split_in_two,
@@ -27,7 +28,7 @@ __all__ = ["AFRClassifier"]
 Array = NDArray[Any]
 
 
-class AFRClassifier(LastLayerClassifier):
+class AFRClassifier(StudyClassifier):
     r"""Last-layer retraining on samples weighted by the original head's doubt (AFR).
 
     Needs embeddings and class labels; no group labels.
@@ -143,7 +144,7 @@ class AFRClassifier(LastLayerClassifier):
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "head": [LinearHead, None],
         **{
-            name: LastLayerClassifier._shared_constraints[name]
+            name: StudyClassifier._shared_constraints[name]
             for name in ("C", "tol", "max_iter", "device", "random_state")
         },
     }
@@ -227,8 +228,12 @@ class AFRClassifier(LastLayerClassifier):
                 "With reg_coeff=0 the optimum that solver='lbfgs' looks for need not exist; use "
                 "reg_coeff > 0, or solver='gd', which stops after n_steps."
             )
-        rows = self._rows(X, y, sample_weight)
-        erm, reweight, chosen = self._sets(rows, X_val, y_val, sample_weight_val)
+        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        return self
+
+    def _learn(self, study: Study) -> None:
+        rows, held = study.train, study.held
+        erm, reweight, chosen = self._sets(study)
         original = self._original_head(erm)
 
         doubt = softmax(original.logits(reweight.X).astype(np.float64), axis=1)
@@ -237,7 +242,7 @@ class AFRClassifier(LastLayerClassifier):
         with np.errstate(divide="ignore"):  # in logarithms, so that no γ underflows every weight
             mu = softmax(np.log(prior) - self.gamma * p_true)
 
-        self.weights_ = np.zeros(len(rows.X) if X_val is None else len(reweight.X))
+        self.weights_ = np.zeros(len(rows.X) if held is None else len(reweight.X))
         self.weights_[chosen] = mu
         self.effective_sample_size_ = float(1 / (mu**2).sum())
         self.weight_per_class_ = np.bincount(
@@ -245,17 +250,13 @@ class AFRClassifier(LastLayerClassifier):
         )
         retrain = self._optimum if self.solver == "lbfgs" else self._descent
         self._set_head(retrain(reweight, mu))
-        return self
 
-    def _sets(
-        self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any
-    ) -> tuple[Rows, Rows, Array | slice]:
+    def _sets(self, study: Study) -> tuple[Rows, Rows, Array | slice]:
         """Rows of the ERM head, rows to reweight, and where these are among the rows given."""
-        everything = slice(None)
-        if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype, train=rows)
-            require_every_class(held, self.classes_)
-            return rows, held, everything
+        everything, rows = slice(None), study.train
+        if study.held is not None:
+            require_every_class(study.held, self.classes_)
+            return rows, study.held, everything
         split = None
         if self.head is None and self.reweighting != "train":
             split = split_in_two(float(self.reweighting), rows, self.random_state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,10 +13,10 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._base import LastLayerClassifier
+from ntkit.estimators._base import StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, stacked
+from ntkit.solver import FittedHead
 from ntkit.study import (
     ALPHAS,
     AS_GOOD,
@@ -25,6 +26,7 @@ from ntkit.study import (
     Outcome,
     PenaltyPath,
     Rows,
+    Study,
     checked_alphas,
     class_weighted,
     correctness_balanced,
@@ -40,7 +42,7 @@ HELDOUT, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell-ba
 _LEARNED_HELDOUT = 0.25
 
 
-class AutoDebiasClassifier(LastLayerClassifier):
+class AutoDebiasClassifier(StudyClassifier):
     r"""Choose the last-layer retraining the data call for.
 
     Needs embeddings and class labels; no group labels. A held-out set (``X_val``) that is less
@@ -94,8 +96,6 @@ class AutoDebiasClassifier(LastLayerClassifier):
         Most iterations of the head solver.
     device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where heads are fitted.
-    n_jobs : int, default=None
-        Threads for the folds.
     random_state : int, RandomState instance or None, default=None
         Decides the folds.
 
@@ -142,8 +142,8 @@ class AutoDebiasClassifier(LastLayerClassifier):
         "alphas": ["array-like"],
         "cv": [Interval(Integral, 2, None, closed="left")],
         **{
-            name: LastLayerClassifier._shared_constraints[name]
-            for name in ("tol", "max_iter", "device", "n_jobs", "random_state")
+            name: StudyClassifier._shared_constraints[name]
+            for name in ("tol", "max_iter", "device", "random_state")
         },
     }
 
@@ -159,7 +159,6 @@ class AutoDebiasClassifier(LastLayerClassifier):
         tol: float = 1e-5,
         max_iter: int = 1000,
         device: str = "cpu",
-        n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.recipe = recipe
@@ -171,7 +170,6 @@ class AutoDebiasClassifier(LastLayerClassifier):
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
-        self.n_jobs = n_jobs
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -209,11 +207,12 @@ class AutoDebiasClassifier(LastLayerClassifier):
             If ``alphas`` are not positive numbers, labels do not fit, or a recipe needs the
             ``X_val`` that is not given.
         """
+        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        return self
+
+    def _learn(self, study: Study) -> None:
         self._alphas = checked_alphas(self.alphas)
-        train = self._rows(X, y, sample_weight)
-        held = None
-        if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, train.X.dtype, train=train)
+        train, held = study.train, study.held
         if held is None and self._wants_heldout():
             raise InputError(f"recipe={HELDOUT!r} needs X_val and y_val, which were not given.")
         # Standardising the embeddings only changes the units of the penalty.
@@ -235,13 +234,12 @@ class AutoDebiasClassifier(LastLayerClassifier):
             unseen_held = Outcome.of(reference.logits(held.X), held.y_index)
             if self._takes_heldout(train, unseen, held, unseen_held):
                 self._retrain(HELDOUT, held, self._balanced(held), self._path(held))
-                return self
-            rows, unseen = _joined(train, held), unseen.and_of(unseen_held)
+                return
+            rows, unseen = study.both, unseen.and_of(unseen_held)
         plain = path if rows is train else self._path(rows)
         memorised = self.shift_pvalue_ < self.shift_level and not self.frozen_backbone
         n_judged = len((held if held is not None and memorised else rows).weight)
         self._retrain_on_all(rows, unseen, plain, n_judged)
-        return self
 
     # -- the steps --------------------------------------------------------------------------
 
@@ -370,29 +368,24 @@ class AutoDebiasClassifier(LastLayerClassifier):
     ) -> PenaltyPath:
         """Penalties by the classes, with class-balanced weights, or by the cells given."""
         return penalty_path(
-            self._head_with,
+            self._heads_with,
             rows,
             self._balanced(rows) if weight is None else weight,
             2 * rows.y_index if cells is None else cells,
             alphas=self._alphas,
             worse_half=cells is None,
-            n_classes=len(self.classes_),
             n_splits=self.cv,
             seed=self._seed,
-            n_jobs=self.n_jobs,
         )
 
     def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:
-        C = 1 / (float(weight.sum()) * alpha)
-        return self._fit_head(rows, weight, C=C, gains=self._gains)
+        return self._heads_with(rows, [weight], [alpha])[0]
 
-
-def _joined(first: Rows, second: Rows) -> Rows:
-    return Rows(
-        stacked(first.X, second.X),
-        np.concatenate([first.y_index, second.y_index]),
-        np.concatenate([first.weight, second.weight]),
-    )
+    def _heads_with(
+        self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
+    ) -> list[FittedHead]:
+        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
+        return self._fit_heads(rows, weights, gains=self._gains, Cs=Cs)
 
 
 def _class_rates(rows: Rows, wrong: Array) -> Array:

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from ntkit.estimators._base import LastLayerClassifier
+from ntkit.estimators._base import StudyClassifier
 from ntkit.estimators._shared_between_threads import (
     alone_with_liblinear,
     without_convergence_warnings,
@@ -27,6 +27,7 @@ from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import (
     Rows,
+    Study,
     require_every_class,
     scaler_of,
     split_in_two,
@@ -37,7 +38,7 @@ __all__ = ["EVaLSClassifier"]
 Array = NDArray[Any]
 
 
-class EVaLSClassifier(LastLayerClassifier):
+class EVaLSClassifier(StudyClassifier):
     r"""Last-layer retraining on the highest and lowest losses of each class (EVaLS).
 
     Needs embeddings and class labels; no group labels.
@@ -145,7 +146,7 @@ class EVaLSClassifier(LastLayerClassifier):
         "selection_size": [Interval(Real, 0, 1, closed="neither")],
         "head": [LinearHead, None],
         **{
-            name: LastLayerClassifier._shared_constraints[name]
+            name: StudyClassifier._shared_constraints[name]
             for name in ("C", "tol", "max_iter", "device", "random_state")
         },
     }
@@ -215,11 +216,13 @@ class EVaLSClassifier(LastLayerClassifier):
         DeviceError
             If ``device="cuda"`` and there is no GPU.
         """
+        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        return self
+
+    def _learn(self, study: Study) -> None:
         ks, Cs = _grid("n_selected", self.n_selected, int), _grid("Cs", self.Cs, float)
-        rows = self._rows(X, y, sample_weight)
-        held = rows
-        if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype, train=rows)
+        rows, held = study.train, study.held or study.train
+        if study.held is not None:
             require_every_class(held, self.classes_)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
@@ -253,10 +256,9 @@ class EVaLSClassifier(LastLayerClassifier):
                 f"The chosen head (C={self.C_}) did not converge in max_iter={self.max_iter} "
                 "iterations; raise max_iter.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         self._set_head(kept)
-        return self
 
     def _halves(self, held: Rows, rng: np.random.RandomState) -> tuple[Array, Rows]:
         """Indices of the samples for retraining, and the rows for model selection."""

@@ -298,8 +298,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     ) -> Array:
         """Scores of all candidates on one fold: stage one once, then the path."""
         clf = self._estimator()
-        fold = clf._rows(rows.X[train], labels[train], rows.weight[train])
-        stage = clf._identify(fold, *held)
+        stage = clf._identify(clf._study(rows.X[train], labels[train], rows.weight[train], *held))
         X_test, y_test = rows.X[test], labels[test]
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)

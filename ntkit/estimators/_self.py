@@ -13,11 +13,11 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._base import LastLayerClassifier
+from ntkit.estimators._base import StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
-from ntkit.study import Rows
+from ntkit.study import Rows, Study
 
 __all__ = ["SELFClassifier"]
 
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 _BLOCK = 4096  # rows whose dropout mask is drawn at a time
 
 
-class SELFClassifier(LastLayerClassifier):
+class SELFClassifier(StudyClassifier):
     r"""Short class-balanced fine-tuning on selected samples (SELF).
 
     Needs embeddings and class labels; no group labels.
@@ -153,7 +153,7 @@ class SELFClassifier(LastLayerClassifier):
         "early_iter": [Interval(Integral, 1, None, closed="left")],
         "head": [LinearHead, None],
         **{
-            name: LastLayerClassifier._shared_constraints[name]
+            name: StudyClassifier._shared_constraints[name]
             for name in ("C", "tol", "max_iter", "device", "random_state")
         },
     }
@@ -234,10 +234,11 @@ class SELFClassifier(LastLayerClassifier):
         DeviceError
             If ``device="cuda"`` and there is no GPU.
         """
-        rows = self._rows(X, y, sample_weight)
-        held = rows
-        if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype, train=rows)
+        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        return self
+
+    def _learn(self, study: Study) -> None:
+        rows, held = study.train, study.held or study.train
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
         self.early_head_ = (
@@ -255,10 +256,9 @@ class SELFClassifier(LastLayerClassifier):
                 f"{self.classes_.tolist()[selected.y_index[0]]!r}; fine-tuning can only favour it. "
                 "Raise n_selected.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         self._set_head(self._fine_tuned(selected, rng))
-        return self
 
     def _early_head(self, rows: Rows) -> LinearHead:
         if self.early_head is not None:

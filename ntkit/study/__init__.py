@@ -1,12 +1,10 @@
 """What all methods look at: rows, folds, cross-fitted predictions, errors, penalties, masks."""
 
 from ntkit.study._cross_fit import (
-    Rows,
     cross_fitted_logits,
     folds_of,
     hold_out,
     require_every_class,
-    scaler_of,
     split_in_two,
 )
 from ntkit.study._group_labels import encoded_groups, encoded_labels
@@ -27,7 +25,9 @@ from ntkit.study._penalty_path import (
     checked_alphas,
     penalty_path,
 )
+from ntkit.study._rows import Rows, digest, scaler_of
 from ntkit.study._scale_check import warn_of_another_scale
+from ntkit.study._study import Study
 from ntkit.study._weights import class_weighted, correctness_balanced, correctness_cells
 
 __all__ = [
@@ -41,11 +41,13 @@ __all__ = [
     "Outcome",
     "PenaltyPath",
     "Rows",
+    "Study",
     "checked_alphas",
     "class_weighted",
     "correctness_balanced",
     "correctness_cells",
     "cross_fitted_logits",
+    "digest",
     "encoded_groups",
     "encoded_labels",
     "folds_of",

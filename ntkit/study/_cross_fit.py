@@ -2,59 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import covariance_of, passes_over, rows_per_chunk
+from ntkit.solver import rows_per_chunk
+from ntkit.study._rows import Rows
 
 __all__ = [
-    "Rows",
     "cross_fitted_logits",
     "folds_of",
     "hold_out",
+    "logits_of_folds",
     "require_every_class",
-    "scaler_of",
     "split_in_two",
+    "without",
 ]
 
 Array = NDArray[Any]
 Fold = tuple[Array, Array]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Labelled embeddings: X (N, D), class index (N,), weight (N,)."""
-
-    X: Array
-    y_index: Array
-    weight: Array
-
-    @cached_property
-    def covariance(self) -> Array:
-        """Weighted covariance (D, D), from a sample: all fits to these rows start from it."""
-        weight = self.weight / self.weight.sum()
-        data = passes_over(self.X, self.y_index, weight, kept=np.arange(self.X.shape[1]))
-        return covariance_of(data, data.mean())
-
-    @cached_property
-    def deviations(self) -> Array:
-        """Weighted standard deviation of each neuron, (D,); 1 for a constant one."""
-        return np.asarray(scaler_of(self).scale_)
-
-    def take(self, index: Array) -> Rows:
-        """Return the rows with these indices."""
-        return Rows(self.X[index], self.y_index[index], self.weight[index])
 
 
 def folds_of(identification: Any, rows: Rows, random_state: Any) -> list[Fold] | None:
@@ -101,51 +73,53 @@ def cross_fitted_logits(
     rows: Rows,
     weight: Array,
     folds: Iterable[Fold],
-    fit: Callable[[Rows, Array], LinearHead],
-    n_classes: int,
-    n_jobs: int | None,
+    fit: Callable[[Rows, Sequence[Array]], Sequence[LinearHead]],
 ) -> tuple[Array, Array]:
     """Logits of every tested row from a head that gave that row weight 0.
 
+    Parameters
+    ----------
+    rows : Rows
+        Samples.
+    weight : ndarray of shape (N,)
+        Weights for fitting.
+    folds : iterable of (train, test)
+        Row numbers.
+    fit : callable
+        Fits a head for each of several weights: ``fit(rows, weights)``.
+
     Returns
     -------
-    logits : ndarray of shape (N, n_classes)
+    logits : ndarray of shape (N, C)
     tested : ndarray of bool, shape (N,)
         Rows that some fold tests; the others have no logits.
     """
-
-    def one(test: Array, train: Array) -> Array:
-        fold_weight = np.zeros_like(weight)
-        fold_weight[train] = weight[train]
-        head = fit(rows, fold_weight)
-        step = rows_per_chunk(rows.X, n_classes)
-        chunks = [test[start : start + step] for start in range(0, len(test), step)]
-        return np.concatenate([head.logits(rows.X[chunk]) for chunk in chunks])
-
     folds = list(folds)
-    # Threads of this process whatever joblib's back end: starting workers takes longer than a fit.
-    parts = Parallel(n_jobs=n_jobs, require="sharedmem")(
-        delayed(one)(test, train) for train, test in folds
-    )
+    heads = fit(rows, [without(weight, train) for train, _ in folds])
+    return logits_of_folds(rows, folds, heads)
+
+
+def without(weight: Array, train: Array) -> Array:
+    """Weights of the rows of a fold's training part; the others are 0."""
+    fold_weight = np.zeros_like(weight)
+    fold_weight[train] = weight[train]
+    return fold_weight
+
+
+def logits_of_folds(
+    rows: Rows, folds: Sequence[Fold], heads: Sequence[LinearHead]
+) -> tuple[Array, Array]:
+    """Logits of the rows each fold tests by its head, and which rows are tested by any."""
+    n_classes = len(heads[0].classes)
     logits = np.zeros((len(rows.X), n_classes))
     tested = np.zeros(len(rows.X), dtype=bool)
-    for (_, test), part in zip(folds, parts, strict=True):
-        logits[test], tested[test] = part, True
+    step = rows_per_chunk(rows.X, n_classes)
+    for (_, test), head in zip(folds, heads, strict=True):
+        for start in range(0, len(test), step):
+            chunk = test[start : start + step]
+            logits[chunk] = head.logits(rows.X[chunk])
+        tested[test] = True
     return logits, tested
-
-
-def scaler_of(rows: Rows) -> StandardScaler:
-    """A StandardScaler fitted to weighted rows, some at a time, at any scale of the weights.
-
-    Scikit-learn's own takes their sum for the number of samples, and the larger that is, the
-    larger a variance it takes for rounding.
-    """
-    scaler, relative = StandardScaler(), rows.weight / rows.weight.mean()
-    step, present = rows_per_chunk(rows.X, 1), np.flatnonzero(rows.weight > 0)
-    for start in range(0, len(present), step):
-        chunk = present[start : start + step]
-        scaler.partial_fit(rows.X[chunk], sample_weight=relative[chunk])
-    return scaler
 
 
 def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Array] | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
-from ntkit.study._cross_fit import Rows
+from ntkit.study._rows import Rows
 
 __all__ = ["encoded_groups", "encoded_labels"]
 

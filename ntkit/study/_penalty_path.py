@@ -12,8 +12,9 @@ from sklearn.model_selection import StratifiedKFold
 
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.study._cross_fit import Rows, cross_fitted_logits
+from ntkit.study._cross_fit import logits_of_folds, without
 from ntkit.study._learned_share import Outcome
+from ntkit.study._rows import Rows
 
 __all__ = ["ALPHAS", "AS_GOOD", "ERM_ALPHA", "PenaltyPath", "checked_alphas", "penalty_path"]
 
@@ -92,7 +93,7 @@ def checked_alphas(alphas: Any) -> list[float]:
 
 
 def penalty_path(
-    fit: Callable[[float, Rows, Array], LinearHead],
+    fit: Callable[[Rows, Sequence[Array], Sequence[float]], Sequence[LinearHead]],
     rows: Rows,
     weight: Array,
     cells: Array,
@@ -100,17 +101,15 @@ def penalty_path(
     also: Rows | None = None,
     alphas: Sequence[float] = ALPHAS,
     worse_half: bool,
-    n_classes: int,
     n_splits: int = 5,
     seed: int = 0,
-    n_jobs: int | None = None,
 ) -> PenaltyPath:
     """Choose the ridge weight of best cross-validated accuracy over cells.
 
     Parameters
     ----------
     fit : callable
-        Fits a head: ``fit(alpha, rows, weight)``.
+        Fits heads, each with weights and a ridge weight: ``fit(rows, weights, alphas)``.
     rows : Rows
         Samples; those of weight 0 count as absent.
     weight : ndarray of shape (N,)
@@ -123,14 +122,10 @@ def penalty_path(
         Ridge weights on the mean loss.
     worse_half : bool
         Score by the mean over the worse half of the cells rather than over all.
-    n_classes : int
-        Number of classes.
     n_splits : int
         Folds; fewer where a cell has fewer samples.
     seed : int
         Decides the folds.
-    n_jobs : int, optional
-        Threads.
 
     Returns
     -------
@@ -150,13 +145,16 @@ def penalty_path(
         y_index = np.concatenate([y_index, also.y_index])
         mass = np.concatenate([mass, also.weight])
 
-    def outcome_with(alpha: float) -> Outcome:
-        def head(some: Rows, w: Array) -> LinearHead:
-            return fit(alpha, some, w)
+    tried = [without(weight, train) for train, _ in folds]
+    tried += [weight] if also is not None else []  # the head of all rows judges the others
+    heads = fit(
+        rows, [w for _ in alphas for w in tried], [alpha for alpha in alphas for _ in tried]
+    )
 
-        logits, _ = cross_fitted_logits(rows, weight, folds, head, n_classes, n_jobs)
+    def outcome_of(own: Sequence[LinearHead]) -> Outcome:
+        logits, _ = logits_of_folds(rows, folds, own[: len(folds)])
         if also is not None:
-            logits = np.concatenate([logits, head(rows, weight).logits(also.X)])
+            logits = np.concatenate([logits, own[-1].logits(also.X)])
         return Outcome.of(logits, y_index)
 
     def score(outcome: Outcome) -> float:
@@ -166,5 +164,8 @@ def penalty_path(
         mean = found[: max(1, len(found) // 2)].mean() if worse_half else found.mean()
         return round(float(mean), 12)  # a tie is a tie, whatever the order of the sum
 
-    outcomes = {alpha: outcome_with(alpha) for alpha in alphas}
+    outcomes = {
+        alpha: outcome_of(heads[i * len(tried) : (i + 1) * len(tried)])
+        for i, alpha in enumerate(alphas)
+    }
     return PenaltyPath(max(alphas, key=lambda alpha: score(outcomes[alpha])), outcomes)

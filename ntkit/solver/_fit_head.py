@@ -184,6 +184,8 @@ class Problem:
         As in :func:`fit_linear_head`.
     fit_intercept : bool
         Likewise.
+    variance : ndarray, optional
+        Of the kept neurons, where it is known.
     basis : Dense or Diagonal, optional
         The variables, where they are known from another problem.
     """
@@ -200,6 +202,7 @@ class Problem:
         gains: Array,
         covariance: Callable[[], Array] | None = None,
         fit_intercept: bool = True,
+        variance: Array | None = None,
         basis: Dense | Diagonal | None = None,
     ) -> None:
         self.classes, self.kept, self.width, self.mean = classes, kept, width, mean
@@ -209,7 +212,7 @@ class Problem:
         penalty = np.divide(alpha, gains**2, out=np.full_like(gains, np.inf), where=gains != 0)
         if basis is None:
             known = None if covariance is None else lambda: covariance()[np.ix_(kept, kept)]
-            basis = preconditioner(data, mean, self.inner, penalty, gains, known)
+            basis = preconditioner(data, mean, self.inner, penalty, gains, known, variance)
         self.basis = basis
         self.penalty = np.where(gains != 0, penalty, 0.0)
 

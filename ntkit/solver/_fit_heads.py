@@ -19,7 +19,7 @@ from ntkit.solver._fit_head import (
     kept_neurons,
 )
 from ntkit.solver._loss import NumpyPasses
-from ntkit.solver._preconditioner import Dense
+from ntkit.solver._preconditioner import Dense, factored
 
 __all__ = ["fit_linear_heads"]
 
@@ -65,7 +65,7 @@ def fit_linear_heads(
     n_logits = 1 if len(classes) == 2 else len(classes)
     bytes_each = 2 * CORRECTIONS * 8 * n_logits * X.shape[1]
     at_once = min(_MOST, _MEMORY // bytes_each)
-    if device != "cpu" or at_once < 2:
+    if device != "cpu" or min(at_once, len(weights)) < 2:
         return [
             fit_linear_head(X, y_index, weight, C=C, **options)
             for weight, C in zip(weights, Cs, strict=True)
@@ -95,10 +95,14 @@ def _together(
     shares /= totals[:, None]
     gains, kept = kept_neurons(gains, X.shape[1])
     data = NumpyPasses(X, y_index, shares[0], kept)
+    means = data.means(shares)
+    variances: Any = [None] * len(shares)
+    if not factored(data, gains):
+        variances = data.variances(shares, means)
     bases: dict[float, Dense] = {}
     problems = []
-    for share, mean, alpha in zip(
-        shares, data.means(shares), 1 / (np.asarray(Cs) * totals), strict=True
+    for share, mean, variance, alpha in zip(
+        shares, means, variances, 1 / (np.asarray(Cs) * totals), strict=True
     ):
         alpha = float(alpha)
         near = next((a for a in bases if abs(a / alpha - 1) < 1e-9), alpha)
@@ -111,6 +115,7 @@ def _together(
             alpha=alpha,
             gains=gains,
             covariance=covariance,
+            variance=variance,
             basis=bases.get(near),
         )
         if covariance is not None and isinstance(problem.basis, Dense):

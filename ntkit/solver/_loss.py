@@ -106,6 +106,16 @@ class NumpyPasses:
             total += weights[:, rows].astype(self.dtype) @ self.X[rows]
         return total if self.columns is None else total[:, self.columns]
 
+    def variances(self, weights: Array, means: Array) -> Array:
+        """Variance of each column for each row of weights, shape (B, width), in one pass."""
+        total = np.zeros((len(weights), self.X.shape[1]))
+        center = means.mean(axis=0) if self.columns is None else 0.0
+        for rows in self._chunks(len(weights)):
+            total += weights[:, rows] @ (self.X[rows].astype(np.float64) - center) ** 2
+        if self.columns is not None:
+            total = total[:, self.columns]
+        return np.maximum(total - (means - center) ** 2, 0.0)
+
     def losses(self, weights: Array, W: Array, b: Array) -> tuple[Array, Array, Array]:
         """What ``loss`` gives for B heads with weights of their own, in one pass.
 

@@ -11,7 +11,7 @@ from scipy.linalg import cholesky, solve_triangular
 
 from ntkit.solver._loss import Passes
 
-__all__ = ["Dense", "Diagonal", "covariance_of", "preconditioner"]
+__all__ = ["Dense", "Diagonal", "covariance_of", "factored", "preconditioner"]
 
 Array = NDArray[Any]
 _ROWS_PER_NEURON = 2  # fewer, and the Hessian at W = 0 is no guide
@@ -63,6 +63,7 @@ def preconditioner(
     penalty: Array,
     gains: Array,
     covariance: Callable[[], Array] | None = None,
+    variance: Array | None = None,
 ) -> Dense | Diagonal:
     """The Hessian at W = 0, factored where that pays.
 
@@ -85,15 +86,18 @@ def preconditioner(
     covariance : callable, optional
         Gives the rows' covariance (D, D) if it is known, perhaps with other weights: that slows
         the optimiser down, and does not move the optimum.
+    variance : ndarray of shape (D,), optional
+        Of the rows, where it is known and no covariance is needed.
 
     Returns
     -------
     Dense or Diagonal
     """
     rounding = 10 * np.finfo(data.dtype).eps
-    if len(penalty) > 1 or data.n_rows < _ROWS_PER_NEURON * data.width:
-        centered = _centered(data, mean)
-        variance = np.einsum("ij,ij->j", centered, centered, dtype=np.float64)
+    if not factored(data, gains):
+        if variance is None:
+            centered = _centered(data, mean)
+            variance = np.einsum("ij,ij->j", centered, centered, dtype=np.float64)
         average = (variance * gains**2).sum(axis=1, keepdims=True) / max(1, data.width)
         with np.errstate(divide="ignore"):
             return Diagonal(penalty + np.maximum(inner * average, rounding) / gains**2)
@@ -101,6 +105,11 @@ def preconditioner(
     diagonal = np.einsum("ii->i", hessian)
     diagonal += penalty[0] + rounding * max(diagonal.sum(), 1e-30)
     return Dense(hessian)
+
+
+def factored(data: Passes, gains: Array) -> bool:
+    """Whether the Hessian is worth a factorisation: rows enough, and one for all logits."""
+    return len(gains) == 1 and data.n_rows >= _ROWS_PER_NEURON * data.width
 
 
 def covariance_of(data: Passes, mean: Array) -> Array:

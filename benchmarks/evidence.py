@@ -57,8 +57,7 @@ from ntkit.head import LinearHead
 from ntkit.metrics import (
     LABEL_FREE_SCORES,
     accuracy_by,
-    get_score,
-    label_free_score,
+    named_score,
     worst_group_accuracy,
 )
 from ntkit.study._penalty_path import ALPHAS
@@ -264,8 +263,8 @@ def scores(comparison: Comparison, pred: Array) -> dict[str, float]:
         "reference_proba": comparison.reference_proba,
         "classes": comparison.classes,
     }
-    values = {name: label_free_score(name, held.y, pred, **given) for name in LABEL_FREE_SCORES}
-    oracle = get_score("worst_group_accuracy")(held.y, pred, groups=held.groups)
+    values = {name: named_score(name, held.y, pred, **given) for name in LABEL_FREE_SCORES}
+    oracle = named_score("worst_group_accuracy", held.y, pred, groups=held.groups)
     return {name: float(value) for name, value in (values | {ORACLE: oracle}).items()}
 
 

@@ -19,7 +19,7 @@ ORACLE = "worst-group accuracy †"
 ORIGINAL = "original ERM head"
 WRITTEN = "what debias writes"
 OWN = tuple(CANDIDATES)
-"""What ``ntkit.debias(select=…)`` chooses from when no other method is named."""
+"""What ``ntkit.debias(method=…)`` chooses from when no other method is named."""
 
 
 # -- what the rules make of it ----------------------------------------------------------------

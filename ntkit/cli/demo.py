@@ -31,7 +31,7 @@ def command(
         (digits.X_train, digits.y_train),
         (digits.X_heldout, digits.y_heldout),
         test=(digits.X_test, digits.y_test, digits.groups_test),
-        select="worst_class_cell_accuracy",
+        method="worst_class_cell_accuracy",
         max_cost=_MAX_COST,
         device="cpu",
         out=out,

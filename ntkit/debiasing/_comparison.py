@@ -25,7 +25,7 @@ from ntkit.estimators import (
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.metrics import (
-    label_free_score,
+    named_score,
     worst_class_accuracy,
     worst_group_accuracy,
 )
@@ -207,7 +207,7 @@ class Comparison:
         "auto": cross-validated on the rows it is fitted on (the training set, where cells or
         neurons are found with the held-out set beside it).
     select : str
-        Label-free score, a name that :func:`ntkit.metrics.label_free_score` knows.
+        One of :data:`ntkit.metrics.LABEL_FREE_SCORES`.
     seed : int
         Decides folds, halves and random masks.
     """
@@ -442,7 +442,7 @@ class Comparison:
         return LabelledEmbeddings(Z, samples.y, samples.groups)
 
     def _score(self, pred: Array) -> float:
-        return label_free_score(
+        return named_score(
             self.select,
             self.heldout.y,
             pred,

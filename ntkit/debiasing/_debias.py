@@ -50,7 +50,7 @@ from ntkit.extraction import (
     preprocessing_for,
 )
 from ntkit.frozen_model import FrozenModel
-from ntkit.metrics import check_class_order
+from ntkit.metrics import LABEL_FREE_SCORES, check_class_order
 from ntkit.report import Report, Shown, as_samples, outcome, report_html
 from ntkit.samples import sample_digests, shared_samples
 
@@ -66,9 +66,7 @@ def debias(
     *,
     test: Any = None,
     out: str | os.PathLike[str] | None = None,
-    method: str | None = None,
-    select: str | None = None,
-    estimator: Any = None,
+    method: Any = "auto",
     new_head: bool = False,
     max_cost: float = MAX_COST,
     heldout_balanced: bool | None = None,
@@ -82,14 +80,13 @@ def debias(
     random_state: int = 0,
     force: bool = False,
     verbose: bool = False,
-    command: str | None = None,
 ) -> DebiasResult:
     """Debias a frozen classifier.
 
     Candidates are fitted on the training set, with the held-out set to find neurons (outcomes of
     the original head on it) or to retrain on; one of them is written into the model and verified
     in ONNX Runtime. Which one is decided without group labels: by the recipe "auto", or by a
-    label-free score on halves of the held-out set that a candidate has not seen (``select``).
+    label-free score on halves of the held-out set that a candidate has not seen (``method``).
     Group labels are used for the table only.
 
     The head chosen is priced beside the original one on held-out samples that neither has seen:
@@ -111,18 +108,14 @@ def debias(
     out : path-like, optional
         Folder to write: ``debiased.onnx``, ``report.html`` for people, ``README.md`` (a model
         card), ``table.md``, ``result.json``.
-    method : str, optional
-        Name of the candidate to write, as the table shows it ("neurontune" for the paper's
-        method), or one of "afr", "jtt", "self", "evals", "leace".
-    select : str, optional
-        Name of the label-free score that chooses among the candidates, and that the table shows.
-        By default the candidate "auto" is written
-        (:class:`~ntkit.estimators.AutoDebiasClassifier`).
-    estimator : classifier, optional
-        A candidate of your own to write: one of ntkit's, or any linear classifier that
-        :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``.
-        Its ``head``, if it has one, is set to the original head; its ``C`` is for standardised
-        embeddings.
+    method : str or classifier, default="auto"
+        Which head is written: the name of a candidate, as the table shows it ("auto" is
+        :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's method), or one
+        of "afr", "jtt", "self", "evals", "leace"; or the name of a label-free score
+        (:data:`~ntkit.metrics.LABEL_FREE_SCORES`), which chooses among the candidates and is shown
+        in the table; or a classifier of your own, one of ntkit's or any linear one that
+        :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``. Its ``head``, if
+        it has one, is set to the original head; its ``C`` is for standardised embeddings.
     new_head : bool
         Give the model a new head for the labels at hand, where they are not its own classes.
         The original head is then an ERM head fitted on the training set.
@@ -156,8 +149,6 @@ def debias(
         folder that holds anything else, or what is read here, is refused.
     verbose : bool
         Show progress bars.
-    command : str, optional
-        How this was started, for the report.
 
     Returns
     -------
@@ -186,10 +177,9 @@ def debias(
     >>> result.chosen.worst_group > result.candidates[0].worst_group + 0.2
     True
     """
-    asked = {"method": method, "select": select, "estimator": estimator}
-    given = [name for name, value in asked.items() if value is not None]
-    if len(given) > 1:
-        raise InputError(f"{given[0]} and {given[1]} both say which head to write; give one.")
+    auto = AutoDebiasClassifier(frozen_backbone=new_head, heldout_balanced=heldout_balanced)
+    settings, chosen = _settings(auto, method)
+    by_score = isinstance(method, str) and method in LABEL_FREE_SCORES
     if not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
     if even_if_worse and only_if_better:
@@ -228,14 +218,11 @@ def debias(
         Z.get("test"),
         head=None if new_head else model.head,
         C=C,
-        select=select or DEFAULT_SCORE,
+        select=method if by_score else DEFAULT_SCORE,
         seed=random_state,
     )
-    auto = AutoDebiasClassifier(frozen_backbone=new_head, heldout_balanced=heldout_balanced)
-    settings = _settings(auto, method, estimator)
-    method = "yours" if estimator is not None else method
     fitted, rows = _fit_all(comparison, settings, verbose)
-    chosen = method or (_best(rows, fitted) if select else "auto")
+    chosen = _best(rows, fitted) if by_score else chosen
     rows[chosen] = replace(rows[chosen], chosen=True)
     clf, paper = fitted[chosen], fitted["neurontune"]
     random = comparison.random_mask_row(clf if _is_masked(clf) else paper, n_random)
@@ -267,7 +254,7 @@ def debias(
             "No test set was given: the figures are for the held-out set, from heads that saw "
             "the other half of it."
         )
-    if not given:
+    if method == "auto":
         notes += _better_ones(rows, fitted)
     first = [name for name in settings if not name.startswith(("neurontune", "auto", "yours"))]
     rated = comparison.heldout if comparison.test is None else comparison.test
@@ -303,9 +290,9 @@ def debias(
     )
     asked = {
         **described(sets),
-        "head chosen": f"{chosen}{'' if given else ' (the default)'}",
+        "head chosen": "auto (the default)" if method == "auto" else chosen,
         "its parameters": parameters(clf) or "the defaults",
-        "chosen by": chosen_by(method, select),
+        "chosen by": chosen_by(method, by_score=by_score),
         "largest cost": f"{100 * max_cost:g} % of average accuracy",
         "random_state": str(random_state),
     }
@@ -321,7 +308,6 @@ def debias(
             after=after,
             asked=asked,
             device=embedder.device_ if not all(s.embedded for s in sets.values()) else None,
-            command=command,
             digests=digests,
         )
 
@@ -347,17 +333,20 @@ def _fit_all(
     return fitted, rows
 
 
-def _settings(auto: Any, method: str | None, estimator: Any) -> dict[str, Setting]:
-    """The candidates of the table, and the one asked for if it is none of them."""
+def _settings(auto: Any, method: Any) -> tuple[dict[str, Setting], str]:
+    """The candidates of the table, the one asked for among them, and its name."""
     settings = CANDIDATES | {"auto": Setting(auto)}
-    if estimator is not None:
-        settings["yours"] = Setting(estimator, as_is=True)
-    elif method in OTHER_METHODS:
-        settings[method] = Setting(OTHER_METHODS[method])
-    elif method is not None and method not in settings:
+    if not isinstance(method, str):
+        return settings | {"yours": Setting(method, as_is=True)}, "yours"
+    if method in OTHER_METHODS:
+        return settings | {method: Setting(OTHER_METHODS[method])}, method
+    if method not in settings and method not in LABEL_FREE_SCORES:
         known = ", ".join([*settings, *OTHER_METHODS])
-        raise InputError(f"There is no candidate {method!r}; choose from {known}.")
-    return settings
+        raise InputError(
+            f"There is no candidate {method!r}; choose from {known}, or a score that chooses: "
+            f"{', '.join(LABEL_FREE_SCORES)}."
+        )
+    return settings, method
 
 
 def _better_ones(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> list[str]:

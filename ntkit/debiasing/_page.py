@@ -15,7 +15,16 @@ from ntkit.debiasing._result import MODEL_FILE, DebiasResult
 from ntkit.extraction import Samples
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
-from ntkit.report import Report, Shown, facts_of_job, look_of, model_card, name_of, usage_of
+from ntkit.report import (
+    Report,
+    Shown,
+    commands,
+    facts_of_job,
+    look_of,
+    model_card,
+    name_of,
+    usage_of,
+)
 
 __all__ = ["report_of_job", "write_card"]
 
@@ -33,7 +42,6 @@ def report_of_job(
     after: Array,
     asked: Mapping[str, str],
     device: str | None,
-    command: str | None,
     digests: Mapping[str, Array] | None = None,
 ) -> Report:
     """Put together what a reader of :func:`ntkit.debias`'s result should see.
@@ -59,8 +67,6 @@ def report_of_job(
         What was asked for.
     device : str, optional
         Where embeddings were computed.
-    command : str, optional
-        How the job was started.
     digests : mapping of str to ndarray, optional
         Of the contents of ``samples``, where they are known.
 
@@ -102,7 +108,7 @@ def report_of_job(
         silenced=silenced,
         threshold=scored.threshold if silenced.any() else None,
         facts=facts_of_job(original, result.model, samples, device, digests),
-        commands=[command] if command else [],
+        commands=commands(),
     )
 
 

@@ -71,9 +71,9 @@ def parameters(clf: Any) -> str:
     return ", ".join(f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in own.items())
 
 
-def chosen_by(method: str | None, select: str | None) -> str:
-    if select is not None:
-        return f"the label-free score {select} on halves of the held-out set"
-    if method is not None:
+def chosen_by(method: Any, *, by_score: bool) -> str:
+    if by_score:
+        return f"the label-free score {method} on halves of the held-out set"
+    if method != "auto":
         return "you"
     return "the recipe auto, which looks at errors without group labels"

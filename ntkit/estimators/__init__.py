@@ -3,7 +3,7 @@
 from ntkit.estimators._afr import AFRClassifier
 from ntkit.estimators._auto import AutoDebiasClassifier
 from ntkit.estimators._balanced import BalancedClassifier
-from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._base import StudyClassifier as StudyClassifier  # for other rooms
 from ntkit.estimators._by_name import LABEL_FREE
 from ntkit.estimators._dfr import DFRClassifier
 from ntkit.estimators._evals import EVaLSClassifier
@@ -31,7 +31,6 @@ __all__ = [
     "NeuronTuneClassifierCV",
     "SELFClassifier",
     "SpuriousNeuronSelector",
-    "StudyClassifier",
     "head_of",
     "retrain_head",
 ]

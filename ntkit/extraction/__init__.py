@@ -2,11 +2,9 @@
 
 from ntkit.extraction._doctor import diagnosis
 from ntkit.extraction._embedder import OnnxEmbedder
-from ntkit.extraction._found_preprocessing import (
-    image_note,
-    is_image_folder,
-    preprocessing_for,
-)
+from ntkit.extraction._found_preprocessing import image_note as image_note  # for other rooms
+from ntkit.extraction._found_preprocessing import is_image_folder as is_image_folder
+from ntkit.extraction._found_preprocessing import preprocessing_for as preprocessing_for
 from ntkit.extraction._read_samples import read_samples
 from ntkit.extraction._runner import run_batches
 from ntkit.extraction._session import available_cpus, device_of, make_session
@@ -25,10 +23,7 @@ __all__ = [
     "available_cpus",
     "device_of",
     "diagnosis",
-    "image_note",
-    "is_image_folder",
     "make_session",
-    "preprocessing_for",
     "read_samples",
     "run_batches",
 ]

@@ -1,5 +1,6 @@
 """Pages and cards for people: what was done to a model, and how it is used."""
 
+from ntkit.report._command import commands, started_by
 from ntkit.report._facts import facts_of_job, look_of, name_of
 from ntkit.report._model_card import model_card
 from ntkit.report._page import Report, Shown, outcome, report_html
@@ -10,6 +11,7 @@ __all__ = [
     "Report",
     "Shown",
     "as_samples",
+    "commands",
     "facts_of_job",
     "look_of",
     "model_card",
@@ -17,6 +19,7 @@ __all__ = [
     "outcome",
     "report_html",
     "report_of_job",
+    "started_by",
     "usage_of",
     "write_card",
     "write_report",

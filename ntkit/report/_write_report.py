@@ -30,6 +30,7 @@ from ntkit.extraction import (
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
+from ntkit.report._command import commands
 from ntkit.report._facts import facts_of_job, look_of, name_of
 from ntkit.report._page import Report, Shown, report_html
 from ntkit.samples import input_paths
@@ -51,7 +52,6 @@ def report_of_models(
     *,
     embedder: OnnxEmbedder | None,
     record: Mapping[str, Any] | None = None,
-    command: str | None = None,
 ) -> Report:
     """Compare two models on a labelled sample: the second one has another head.
 
@@ -65,8 +65,6 @@ def report_of_models(
         Computes embeddings of the original model; None where the samples are embeddings.
     record : mapping, optional
         Content of a ``result.json``, for the candidates and the notes.
-    command : str, optional
-        How this was started.
 
     Returns
     -------
@@ -123,7 +121,7 @@ def report_of_models(
         facts=facts_of_job(
             original, debiased, {"samples": samples}, embedder.device_ if embedder else None
         ),
-        commands=[command] if command else [],
+        commands=commands(),
     )
 
 
@@ -138,7 +136,6 @@ def write_report(
     batch_size: int | str | None = None,
     force: bool = False,
     verbose: bool = False,
-    command: str | None = None,
 ) -> Path:
     """Write a report on two models that differ in their head, on samples of your own.
 
@@ -162,8 +159,6 @@ def write_report(
         Replace an existing file.
     verbose : bool
         Show a progress bar.
-    command : str, optional
-        How this was started, for the report.
 
     Returns
     -------
@@ -204,9 +199,7 @@ def write_report(
     embedder = None
     if not samples.embedded:
         embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)
-    report = report_of_models(
-        first, second, samples, embedder=embedder, record=_record(second), command=command
-    )
+    report = report_of_models(first, second, samples, embedder=embedder, record=_record(second))
     page = report_html(report)
     with (
         saying_what_failed(path),

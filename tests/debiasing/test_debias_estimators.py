@@ -38,7 +38,7 @@ def test_the_file_decides_as_the_estimator(own, sets, tmp_path):
         marked_digits_model_path(),
         train,
         heldout,
-        estimator=own,
+        method=own,
         out=out,
         device="cpu",
         even_if_worse=True,
@@ -61,5 +61,5 @@ def test_what_is_not_linear_is_refused(sets, tmp_path):
     train, heldout = sets
     out = tmp_path / "out"
     with pytest.raises(InputError, match="GaussianNB is not one linear layer; use one that"):
-        debias(marked_digits_model_path(), train, heldout, estimator=GaussianNB(), out=out)
+        debias(marked_digits_model_path(), train, heldout, method=GaussianNB(), out=out)
     assert not out.exists()

@@ -16,6 +16,7 @@ from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, debias, write_r
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
+from ntkit.report import started_by
 from ntkit.report._model_card import model_card
 from ntkit.report._neuron_cards import neuron_cards
 from ntkit.report._page import Report, Shown, outcome, report_html
@@ -194,10 +195,11 @@ def job(tmp_path_factory, digits):
         name: (digits[f"X_{name}"][rows], digits[f"y_{name}"][rows], digits[f"groups_{name}"][rows])
         for name in ("train", "heldout", "test")
     }
-    result = debias(
-        marked_digits_model_path(), sets["train"], sets["heldout"], test=sets["test"], out=out,
-        method="neurontune-half-cells", even_if_worse=True, device="cpu", command="ntkit debias …",
-    )  # fmt: skip
+    with started_by("ntkit debias …"):
+        result = debias(
+            marked_digits_model_path(), sets["train"], sets["heldout"], test=sets["test"], out=out,
+            method="neurontune-half-cells", even_if_worse=True, device="cpu",
+        )  # fmt: skip
     return out, result, sets
 
 

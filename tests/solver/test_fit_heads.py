@@ -87,8 +87,9 @@ def test_an_error_in_a_pass_ends_all(monkeypatch):
 
 def test_one_that_does_not_converge_is_warned_of():
     X, y, rng = problem(3, 100, 30, 2)
-    with pytest.warns(ConvergenceWarning, match="max_iter=2 "), warnings.catch_warnings():
-        warnings.simplefilter("default", ConvergenceWarning)
-        fit_linear_heads(
-            X, y, [rng.random(100)] * 3, classes=np.arange(2), Cs=[1e3] * 3, max_iter=2
-        )
+    options = {"classes": np.arange(2), "Cs": [1e3] * 3, "max_iter": 2}
+    with (
+        warnings.catch_warnings(action="default", category=ConvergenceWarning),
+        pytest.warns(ConvergenceWarning, match="max_iter=2 "),
+    ):
+        fit_linear_heads(X, y, [rng.random(100)] * 3, **options)

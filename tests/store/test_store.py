@@ -43,6 +43,11 @@ class Embedder:
         self.scale, self.dtype = scale, dtype
         self.started = []
 
+    def on(self, engine):
+        if engine not in ("local", "ray"):
+            raise InputError(f"engine is local or ray, not {engine!r}.")
+        return self
+
     def settings(self, X):
         return dict(self.run)
 

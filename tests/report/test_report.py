@@ -221,7 +221,7 @@ def test_the_unit_of_contributions_is_said(job, tmp_path, unit):
     _, _, sets = job
     debias(
         marked_digits_model_path(), sets["train"], sets["heldout"], out=tmp_path / "out",
-        estimator=NeuronTuneClassifier(statistic="contribution", standardize=unit != "logits"),
+        method=NeuronTuneClassifier(statistic="contribution", standardize=unit != "logits"),
         device="cpu",
     )  # fmt: skip
     text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text

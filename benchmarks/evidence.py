@@ -35,15 +35,15 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
 from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
-from ntkit.debiasing._comparison import (
+from ntkit.debiasing._candidates import (
     CANDIDATES,
     OTHER_METHODS,
-    Comparison,
     LabelledEmbeddings,
     Setting,
     is_degenerate,
     n_suppressed,
 )
+from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing._result import MAX_COST
 from ntkit.estimators import (
     AutoDebiasClassifier,

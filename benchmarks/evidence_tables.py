@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from ntkit.debiasing._comparison import CANDIDATES, DEFAULT_SCORE
+from ntkit.debiasing._candidates import CANDIDATES, DEFAULT_SCORE
 from ntkit.debiasing._result import MAX_COST
 from ntkit.metrics import LABEL_FREE_SCORES
 

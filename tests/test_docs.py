@@ -17,7 +17,7 @@ import ntkit
 import ntkit.estimators
 from ntkit import FrozenModel
 from ntkit.cli._app import app
-from ntkit.debiasing._comparison import CANDIDATES, OTHER_METHODS
+from ntkit.debiasing._candidates import CANDIDATES, OTHER_METHODS
 from ntkit.estimators import LABEL_FREE
 from ntkit.metrics import LABEL_FREE_SCORES
 

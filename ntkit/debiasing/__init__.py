@@ -1,6 +1,6 @@
 """The main job: candidates compared, priced, and one of them written."""
 
-from ntkit.debiasing._comparison import Candidate
+from ntkit.debiasing._candidates import Candidate
 from ntkit.debiasing._debias import debias
 from ntkit.debiasing._price import Price
 from ntkit.debiasing._result import MAX_COST, DebiasResult

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ntkit._disk import saying_what_failed
-from ntkit._output import check_folder, put_folder
-from ntkit.debiasing._comparison import (
-    CANDIDATES,
+from ntkit._output import check_folder
+from ntkit.debiasing._candidates import (
     DEFAULT_SCORE,
-    OTHER_METHODS,
     Candidate,
-    Comparison,
     LabelledEmbeddings,
     Setting,
+    asked_for,
     is_degenerate,
     n_suppressed,
 )
+from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing._inputs import (
     check_origins,
     check_output,
@@ -38,11 +33,12 @@ from ntkit.debiasing._inputs import (
 )
 from ntkit.debiasing._page import report_of_job, write_card
 from ntkit.debiasing._record import chosen_by, described, parameters, provenance
-from ntkit.debiasing._result import MAX_COST, MODEL_FILE, MOST_SHARED, REPORT_FILE, DebiasResult
+from ntkit.debiasing._result import MAX_COST, MOST_SHARED, DebiasResult
 from ntkit.debiasing._sanity import check_embeddings, check_original, check_sizes, few_samples
+from ntkit.debiasing._write import write_job
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
-from ntkit.export import check_head, save_verified
+from ntkit.export import check_head
 from ntkit.extraction import (
     ImagePreprocessing,
     OnnxEmbedder,
@@ -51,7 +47,7 @@ from ntkit.extraction import (
 )
 from ntkit.frozen_model import FrozenModel
 from ntkit.metrics import LABEL_FREE_SCORES, check_class_order
-from ntkit.report import Report, Shown, as_samples, outcome, report_html
+from ntkit.report import Report, Shown, as_samples, outcome
 from ntkit.samples import sample_digests, shared_samples
 
 __all__ = ["debias"]
@@ -178,7 +174,7 @@ def debias(
     True
     """
     auto = AutoDebiasClassifier(frozen_backbone=new_head, heldout_balanced=heldout_balanced)
-    settings, chosen = _settings(auto, method)
+    settings, chosen = asked_for(auto, method)
     by_score = isinstance(method, str) and method in LABEL_FREE_SCORES
     if not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
@@ -314,7 +310,7 @@ def debias(
     if not written and (only_if_better or (folder is None and not new_head)):
         return replace(draft, path=None)
     card = partial(write_card, samples=sets, original=model, new_head=new_head)
-    return _written(draft, model, inputs, device, force, report, card)
+    return write_job(draft, model, inputs, device, force, report, card)
 
 
 # -- the steps --------------------------------------------------------------------------------
@@ -331,22 +327,6 @@ def _fit_all(
         fitted[name], note = comparison.fit(settings[name])
         rows[name] = comparison.row(name, settings[name], fitted[name], note)
     return fitted, rows
-
-
-def _settings(auto: Any, method: Any) -> tuple[dict[str, Setting], str]:
-    """The candidates of the table, the one asked for among them, and its name."""
-    settings = CANDIDATES | {"auto": Setting(auto)}
-    if not isinstance(method, str):
-        return settings | {"yours": Setting(method, as_is=True)}, "yours"
-    if method in OTHER_METHODS:
-        return settings | {method: Setting(OTHER_METHODS[method])}, method
-    if method not in settings and method not in LABEL_FREE_SCORES:
-        known = ", ".join([*settings, *OTHER_METHODS])
-        raise InputError(
-            f"There is no candidate {method!r}; choose from {known}, or a score that chooses: "
-            f"{', '.join(LABEL_FREE_SCORES)}."
-        )
-    return settings, method
 
 
 def _better_ones(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> list[str]:
@@ -372,44 +352,3 @@ def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
     """Best label-free score among candidates whose rule singled out some neurons."""
     sound = [name for name in rows if not is_degenerate(fitted[name])]
     return max(sound, key=lambda name: rows[name].score)
-
-
-def _written(
-    draft: DebiasResult,
-    original: FrozenModel,
-    X: Any,
-    device: str,
-    force: bool,
-    report: Callable[[DebiasResult], Report],
-    card: Callable[[Path, Report, DebiasResult], None],
-) -> DebiasResult:
-    """Write and verify in a temporary folder; it takes its name when everything is in it."""
-    parent = Path(os.path.realpath(draft.path)).parent if draft.path else None
-    with (
-        saying_what_failed(draft.path or "the temporary folder"),
-        tempfile.TemporaryDirectory(
-            prefix=".ntkit-", dir=parent, ignore_cleanup_errors=True
-        ) as temporary,
-    ):
-        folder = Path(temporary) / "out"
-        folder.mkdir()
-        result = draft
-        if draft.model is not original:
-            check = save_verified(
-                draft.model,
-                folder / MODEL_FILE,
-                original=original,
-                X=X,
-                head=draft.head,
-                device=device,
-            )
-            result = replace(draft, verification=check)
-        if draft.path is not None:
-            shown = report(result)
-            if result.verification is not None:
-                card(folder, shown, result)
-            (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
-            (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
-            (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
-            put_folder(folder, draft.path, force=force)
-    return result

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ntkit._disk import size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder
-from ntkit.debiasing._comparison import LabelledEmbeddings
+from ntkit.debiasing._candidates import LabelledEmbeddings
 from ntkit.exceptions import InputError
 from ntkit.export import random_inputs
 from ntkit.extraction import OnnxEmbedder, Samples, image_note

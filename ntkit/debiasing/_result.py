@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ntkit._version import __version__
-from ntkit.debiasing._comparison import Candidate
+from ntkit.debiasing._candidates import Candidate
 from ntkit.debiasing._price import Price
 from ntkit.export import Verification
 from ntkit.frozen_model import FrozenModel

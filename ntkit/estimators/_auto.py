@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import hypergeom, norm
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -33,6 +32,7 @@ from ntkit.study import (
     correctness_cells,
     learned_share,
     penalty_path,
+    shift_pvalue,
 )
 
 __all__ = ["AutoDebiasClassifier"]
@@ -250,7 +250,7 @@ class AutoDebiasClassifier(StudyClassifier):
         self, train: Rows, unseen: Outcome, held: Rows, unseen_held: Outcome
     ) -> bool:
         """Step 2: whether the held-out set is better balanced."""
-        self.shift_pvalue_ = _shift_pvalue(train, unseen.wrong, held, unseen_held.wrong)
+        self.shift_pvalue_ = shift_pvalue(train, unseen.wrong, held, unseen_held.wrong)
         errs_more = (
             "The reference head errs more on the held-out set than on the training set (p = "
             f"{self.shift_pvalue_:.0e}, below {self.shift_level:g})"
@@ -391,30 +391,3 @@ class AutoDebiasClassifier(StudyClassifier):
 def _class_rates(rows: Rows, wrong: Array) -> Array:
     mass = np.bincount(rows.y_index, weights=rows.weight)
     return np.asarray(np.bincount(rows.y_index, weights=rows.weight * wrong) / mass)
-
-
-def _shift_pvalue(train: Rows, wrong: Array, held: Rows, wrong_held: Array) -> float:
-    """How likely so many errors on the held-out set are, in a class or in all, without a shift."""
-    n_classes = int(train.y_index.max()) + 1
-    n_train, bad_train = _rows_and_errors(train, wrong, n_classes)
-    n_held, bad_held = _rows_and_errors(held, wrong_held, n_classes)
-    n, bad = np.maximum(n_train + n_held, 1), bad_train + bad_held
-    in_a_class = hypergeom.sf(bad_held - 1, n, bad, n_held)
-    expected = bad * n_held / n
-    variance = expected * (1 - bad / n) * (n - n_held) / np.maximum(n - 1, 1)
-    spread = np.sqrt(variance.sum())
-    excess = (bad_held - expected).sum() / spread if spread > 0 else 0.0
-    return float(min(1.0, (n_classes + 1) * min(in_a_class.min(), norm.sf(excess))))
-
-
-def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
-    """How many rows and errors there are in each class: whole numbers, for an exact test.
-
-    Weights count relative to their mean: their scale says nothing.
-    """
-    present = rows.weight[rows.weight > 0]
-    relative = rows.weight / (present.mean() if len(present) else 1.0)
-    return [
-        np.rint(np.bincount(rows.y_index, weights=weight, minlength=n_classes))
-        for weight in (relative, relative * wrong)
-    ]

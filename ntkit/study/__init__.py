@@ -27,6 +27,7 @@ from ntkit.study._penalty_path import (
 )
 from ntkit.study._rows import Rows, digest, scaler_of
 from ntkit.study._scale_check import warn_of_another_scale
+from ntkit.study._shift import shift_pvalue
 from ntkit.study._study import Study
 from ntkit.study._weights import class_weighted, correctness_balanced, correctness_cells
 
@@ -57,6 +58,7 @@ __all__ = [
     "penalty_path",
     "require_every_class",
     "scaler_of",
+    "shift_pvalue",
     "split_in_two",
     "warn_about",
     "warn_if_worse",

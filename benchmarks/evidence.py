@@ -35,16 +35,16 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
 from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
-from ntkit._comparison import (
+from ntkit.debiasing._candidates import (
     CANDIDATES,
     OTHER_METHODS,
-    Comparison,
     LabelledEmbeddings,
     Setting,
     is_degenerate,
     n_suppressed,
 )
-from ntkit._result import MAX_COST
+from ntkit.debiasing._comparison import Comparison
+from ntkit.debiasing._result import MAX_COST
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
@@ -53,15 +53,14 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     retrain_head,
 )
-from ntkit.estimators._penalty import ALPHAS
 from ntkit.head import LinearHead
 from ntkit.metrics import (
     LABEL_FREE_SCORES,
     accuracy_by,
-    get_score,
-    label_free_score,
+    named_score,
     worst_group_accuracy,
 )
+from ntkit.study._penalty_path import ALPHAS
 from splits import CHECKS, DATA, SETTINGS, joined, splits_of
 
 Array = NDArray[Any]
@@ -264,8 +263,8 @@ def scores(comparison: Comparison, pred: Array) -> dict[str, float]:
         "reference_proba": comparison.reference_proba,
         "classes": comparison.classes,
     }
-    values = {name: label_free_score(name, held.y, pred, **given) for name in LABEL_FREE_SCORES}
-    oracle = get_score("worst_group_accuracy")(held.y, pred, groups=held.groups)
+    values = {name: named_score(name, held.y, pred, **given) for name in LABEL_FREE_SCORES}
+    oracle = named_score("worst_group_accuracy", held.y, pred, groups=held.groups)
     return {name: float(value) for name, value in (values | {ORACLE: oracle}).items()}
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from ntkit._comparison import CANDIDATES, DEFAULT_SCORE
-from ntkit._result import MAX_COST
+from ntkit.debiasing._candidates import CANDIDATES, DEFAULT_SCORE
+from ntkit.debiasing._result import MAX_COST
 from ntkit.metrics import LABEL_FREE_SCORES
 
 Array = NDArray[Any]
@@ -19,7 +19,7 @@ ORACLE = "worst-group accuracy †"
 ORIGINAL = "original ERM head"
 WRITTEN = "what debias writes"
 OWN = tuple(CANDIDATES)
-"""What ``ntkit.debias(select=…)`` chooses from when no other method is named."""
+"""What ``ntkit.debias(method=…)`` chooses from when no other method is named."""
 
 
 # -- what the rules make of it ----------------------------------------------------------------

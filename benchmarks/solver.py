@@ -63,7 +63,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 from fit import embeddings
 from ntkit import LinearHead, NeuronTuneClassifier
 from ntkit.estimators import AFRClassifier, DFRClassifier
-from ntkit.estimators._solver import Solution, fit_linear_head
+from ntkit.solver._fit_head import FittedHead, fit_linear_head
 from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, suppressed_neurons
 
 Array = np.ndarray
@@ -144,9 +144,9 @@ def predicted(head: Any, X: Array) -> Array:
     return (logits[:, 0] > 0).astype(int) if logits.shape[1] == 1 else logits.argmax(axis=1)
 
 
-def solution_of(model: Any) -> Solution:
+def solution_of(model: Any) -> FittedHead:
     """The head of a fitted estimator."""
-    return Solution(model.coef_, model.intercept_, int(np.max(model.n_iter_)))
+    return FittedHead(model.coef_, model.intercept_, model.classes_, int(np.max(model.n_iter_)))
 
 
 def named(shape: tuple[int, ...]) -> str:
@@ -162,11 +162,11 @@ def compare_heads(shape: Shape, rounds: int, as_is: bool) -> list[dict[str, Any]
     X, y = embeddings(*shape)
     weight = balanced(y)
 
-    def sklearn(tol: float) -> Solution:
+    def sklearn(tol: float) -> FittedHead:
         return solution_of(LogisticRegression(tol=tol, max_iter=20_000).fit(X, y, weight))
 
-    works: dict[str, Callable[[], Solution]] = {
-        "ours": lambda: fit_linear_head(X, y, weight, n_classes=shape[2]),
+    works: dict[str, Callable[[], FittedHead]] = {
+        "ours": lambda: fit_linear_head(X, y, weight, classes=np.arange(shape[2])),
         "1e-4": lambda: sklearn(1e-4),
         "1e-6": lambda: sklearn(1e-6),
     }
@@ -178,7 +178,7 @@ def compare_heads(shape: Shape, rounds: int, as_is: bool) -> list[dict[str, Any]
         pairs["1e-4 as is"] = (again["ours"], again["1e-4"])
         heads["1e-4 as is"] = heads["1e-4"]
     values = {name: objective(head, X, y, weight, C=1.0) for name, head in heads.items()}
-    tight = fit_linear_head(X.astype(np.float64), y, weight, n_classes=shape[2], tol=1e-9)
+    tight = fit_linear_head(X.astype(np.float64), y, weight, classes=np.arange(shape[2]), tol=1e-9)
     optimum = min(objective(tight, X, y, weight, C=1.0), *values.values())
     rows = []
     for theirs, timed in pairs.items():
@@ -242,7 +242,7 @@ class Case:
 def case_of(name: str, original: Any, retrain: Any, test: Any) -> Case:
     """Fit the original head on (X, y) and keep the other two (X, y, spurious attribute)."""
     X, y = original
-    head = fit_linear_head(X, y, np.ones(len(y)), n_classes=2)
+    head = fit_linear_head(X, y, np.ones(len(y)), classes=np.arange(2))
     parts = [(X, y, 2 * y + a) for X, y, a in (retrain, test)]
     return Case(name, *parts[0], LinearHead(head.coef, head.intercept, np.arange(2)), *parts[1])
 
@@ -279,8 +279,7 @@ def afr(case: Case, rounds: int) -> list[dict[str, Any]]:
         "ours": lambda: AFRClassifier(**shared).fit(case.X, case.y),
     }
     seconds, models = in_turn(works, rounds)
-    start = case.original.one_row_per_class()
-    origin = Solution(np.diff(start.coef, axis=0), np.diff(start.intercept), 0)
+    origin = case.original.with_logits(1)
 
     def value(model: Any) -> float:
         head = solution_of(model)
@@ -292,7 +291,7 @@ def afr(case: Case, rounds: int) -> list[dict[str, Any]]:
     return [procedure("AFR, 1000 steps", "objective", seconds, models, value)]
 
 
-def minibatch_sgd(X: Array, y: Array, decay: float) -> Solution:
+def minibatch_sgd(X: Array, y: Array, decay: float) -> FittedHead:
     """The paper's retraining loop in NumPy: float32, one row of weights per class."""
     rng = np.random.default_rng(0)
     members = [np.flatnonzero(y == k) for k in range(2)]
@@ -308,10 +307,10 @@ def minibatch_sgd(X: Array, y: Array, decay: float) -> Solution:
         velocity_b = 0.9 * velocity_b + residual.sum(axis=0)
         W -= 1e-3 * velocity_W
         b -= 1e-3 * velocity_b
-    return Solution(np.diff(W, axis=0), np.diff(b), 50 * 200)
+    return FittedHead(np.diff(W, axis=0), np.diff(b), np.arange(2), 50 * 200)
 
 
-def torch_sgd(X: Array, y: Array, decay: float) -> Solution:
+def torch_sgd(X: Array, y: Array, decay: float) -> FittedHead:
     """The same loop in PyTorch, as published code has it."""
     import torch
 
@@ -325,7 +324,7 @@ def torch_sgd(X: Array, y: Array, decay: float) -> Solution:
         torch.nn.functional.cross_entropy(layer(rows[batch]), labels[batch]).backward()
         optimizer.step()
     W, b = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-    return Solution(np.diff(W, axis=0), np.diff(b), 50 * 200)
+    return FittedHead(np.diff(W, axis=0), np.diff(b), np.arange(2), 50 * 200)
 
 
 def sgd(case: Case, rounds: int) -> list[dict[str, Any]]:
@@ -339,7 +338,7 @@ def sgd(case: Case, rounds: int) -> list[dict[str, Any]]:
     for name, loop in loops.items():
         works = {
             "published": partial(loop, case.X, case.y, decay),
-            "ours": lambda: fit_linear_head(case.X, case.y, weight, n_classes=2, C=C),
+            "ours": lambda: fit_linear_head(case.X, case.y, weight, classes=np.arange(2), C=C),
         }
         seconds, found = in_turn(works, rounds)
         rows.append(
@@ -349,7 +348,7 @@ def sgd(case: Case, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def published_dfr(case: Case) -> Solution:
+def published_dfr(case: Case) -> FittedHead:
     """Seven L1 fits on a half to choose C by the other half, twenty to average."""
     rng = np.random.default_rng(0)
 
@@ -377,7 +376,7 @@ def published_dfr(case: Case) -> Solution:
     models = [fit(draw(np.arange(len(case.X))), scaler, C) for _ in range(20)]
     coef = np.mean([model.coef_ for model in models], axis=0) / scaler.scale_
     intercept = np.mean([model.intercept_ for model in models], axis=0) - coef @ scaler.mean_
-    return Solution(coef, intercept, 27)
+    return FittedHead(coef, intercept, np.arange(2), 27)
 
 
 def worst_group(right: Array, group: Array) -> float:
@@ -388,7 +387,7 @@ def worst_group(right: Array, group: Array) -> float:
 def dfr(case: Case, rounds: int) -> list[dict[str, Any]]:
     """The published loop against both variants of the estimator."""
 
-    def estimator(variant: str) -> Solution:
+    def estimator(variant: str) -> FittedHead:
         model = DFRClassifier(variant=variant, random_state=0)
         return solution_of(model.fit(case.X, case.y, groups=case.group))
 
@@ -480,8 +479,8 @@ def identification_shares(n: int, width: int, rounds: int) -> dict[str, Any]:
     X, y = embeddings(n, width, 2)
     weight, classes = balanced(y), np.arange(2)
 
-    def fit() -> Solution:
-        return fit_linear_head(X, y, weight, n_classes=2)
+    def fit() -> FittedHead:
+        return fit_linear_head(X, y, weight, classes=np.arange(2))
 
     head = fit()
     wrong = predicted(head, X) != y

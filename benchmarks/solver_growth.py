@@ -15,7 +15,7 @@ make a memory group (cgroup v2, root), that is all its memory, cached pages of t
 then every pass reads the disk. Elsewhere it is anonymous memory alone (RLIMIT_DATA, which also
 counts what is reserved and never used), whose peak (RssAnon) is shown, and a file smaller than free
 memory stays cached. A pass is one evaluation of
-the objective, counted and timed at NumpyPasses.loss; iterations (Solution.n_iter) stand beside.
+the objective, counted and timed at NumpyPasses.loss; iterations (FittedHead.n_iter) stand beside.
 Seconds per pass, a median, are compared with reading the rows fitted once in blocks of 8 MB in
 the same process: the mean of the whole file's time before and after the fit, times the share of
 rows. Goal: seconds per row and pass do not depend on the number of rows.
@@ -43,8 +43,8 @@ from threadpoolctl import threadpool_limits
 
 from fit import embeddings
 from ntkit import NeuronTuneClassifierCV
-from ntkit.estimators._passes import NumpyPasses
-from ntkit.estimators._solver import fit_linear_head
+from ntkit.solver._fit_head import fit_linear_head
+from ntkit.solver._loss import NumpyPasses
 from solver import balanced, in_turn, machine
 
 WIDTH = 768
@@ -79,7 +79,7 @@ def work_at(axis: str, value: int, divisor: int) -> Callable[[], int]:
     }[axis]
     X, y = embeddings(*shape)
     weight = balanced(y)
-    return lambda: fit_linear_head(X, y, weight, n_classes=shape[2]).n_iter
+    return lambda: fit_linear_head(X, y, weight, classes=np.arange(shape[2])).n_iter
 
 
 def slope(values: list[int], seconds: list[float]) -> float:
@@ -268,7 +268,7 @@ def child(folder: Path, limit_mb: int | None) -> None:
         weight, start = balanced(y), anonymous_mb()
         with peak_of_anonymous() as peak, timed_passes() as passes:
             begin = time.perf_counter()
-            n_iter = fit_linear_head(X[:n], y, weight, n_classes=2).n_iter
+            n_iter = fit_linear_head(X[:n], y, weight, classes=np.arange(2)).n_iter
             seconds = time.perf_counter() - begin
         read_after = read_seconds(path)
         found = {

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 from ntkit._version import __version__
 
 if TYPE_CHECKING:
-    from ntkit._comparison import Candidate
-    from ntkit._debias import debias
-    from ntkit._price import Price
-    from ntkit._reporting import write_report
-    from ntkit._result import DebiasResult
+    from ntkit.debiasing import Candidate, DebiasResult, Price, debias
     from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
     from ntkit.extraction import OnnxEmbedder
     from ntkit.frozen_model import FrozenModel
     from ntkit.head import LinearHead
+    from ntkit.report import write_report
 
 __all__ = [
     "Candidate",
@@ -34,16 +31,16 @@ __all__ = [
 
 # Imported on first use, so that `import ntkit` stays light.
 _HOME = {
-    "Candidate": "ntkit._comparison",
-    "DebiasResult": "ntkit._result",
+    "Candidate": "ntkit.debiasing._comparison",
+    "DebiasResult": "ntkit.debiasing._result",
     "FrozenModel": "ntkit.frozen_model",
     "LinearHead": "ntkit.head",
     "NeuronTuneClassifier": "ntkit.estimators",
     "NeuronTuneClassifierCV": "ntkit.estimators",
     "OnnxEmbedder": "ntkit.extraction",
-    "Price": "ntkit._price",
-    "debias": "ntkit._debias",
-    "write_report": "ntkit._reporting",
+    "Price": "ntkit.debiasing._price",
+    "debias": "ntkit.debiasing._debias",
+    "write_report": "ntkit.report._write_report",
 }
 
 

@@ -14,9 +14,12 @@ __all__ = ["LinearHead"]
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    array = np.array(array)  # a copy: a value must not change under its holder
-    array.setflags(write=False)
-    return array
+    """Copy that nobody can write into: a value must not change under its holder."""
+    if array.dtype.hasobject:
+        array = array.copy()
+        array.setflags(write=False)
+        return array[...]
+    return np.frombuffer(array.tobytes(), dtype=array.dtype).reshape(array.shape)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -93,8 +96,35 @@ class LinearHead:
         """Number K of logits: one per class, or 1 for a single sigmoid unit."""
         return int(self.coef.shape[0])
 
+    def logits(self, Z: ArrayLike) -> NDArray[Any]:
+        """Logits with one column per class; a single logit z becomes [0, z].
+
+        Parameters
+        ----------
+        Z : array-like of shape (N, D)
+            Embeddings.
+
+        Returns
+        -------
+        ndarray of shape (N, C)
+            Columns in the order of ``classes``.
+
+        Raises
+        ------
+        InputError
+            If the embeddings do not have the head's width.
+
+        Examples
+        --------
+        >>> from ntkit import LinearHead
+        >>> LinearHead([[1.0, -1.0]], [0.5], ["cat", "dog"]).logits([[2.0, 1.0]])
+        array([[0. , 1.5]])
+        """
+        logits = self.decision_function(Z)
+        return np.stack([np.zeros_like(logits), logits], axis=1) if logits.ndim == 1 else logits
+
     def decision_function(self, Z: ArrayLike) -> NDArray[Any]:
-        """Logits of embeddings.
+        """Logits of embeddings, as scikit-learn shapes them.
 
         Parameters
         ----------
@@ -137,9 +167,7 @@ class LinearHead:
         InputError
             If the embeddings do not have the head's width.
         """
-        logits = self.decision_function(Z)
-        if self.n_logits == 1:
-            logits = np.stack([np.zeros_like(logits), logits], axis=1)
+        logits = self.logits(Z)
         logits = logits - logits.max(axis=1, keepdims=True)
         odds = np.exp(logits)
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))
@@ -229,23 +257,69 @@ class LinearHead:
         order = [int(np.flatnonzero(self.classes == c)[0]) for c in classes]
         return LinearHead(self.coef[order], self.intercept[order], classes)
 
-    def one_row_per_class(self) -> LinearHead:
-        """Return a head with one logit per class and the same probabilities.
+    def with_logits(self, n_logits: int) -> LinearHead:
+        """Return a head of so many logits and the same probabilities.
 
-        A single sigmoid unit ``z`` becomes the two logits ``[0, z]``; any other head is
-        returned as it is.
+        Two classes have one logit z or two, [0, z]; more classes have one each.
+
+        Parameters
+        ----------
+        n_logits : int
+            Rows wanted: C, or 1 where there are two classes.
 
         Returns
         -------
         LinearHead
-            With ``K = C``.
+            With ``K = n_logits``.
+
+        Raises
+        ------
+        InputError
+            If a head of these classes has no such number of logits.
+
+        Examples
+        --------
+        >>> from ntkit import LinearHead
+        >>> head = LinearHead([[1.0, 2.0]], [3.0], [0, 1])
+        >>> head.with_logits(2).coef
+        array([[0., 0.],
+               [1., 2.]])
+        >>> head.with_logits(2).with_logits(1) == head
+        True
         """
-        if self.n_logits > 1:
+        if n_logits == self.n_logits:
             return self
-        coef = np.concatenate([np.zeros_like(self.coef), self.coef])
-        return LinearHead(
-            coef, np.append(self.intercept.dtype.type(0), self.intercept), self.classes
-        )
+        if len(self.classes) != 2 or n_logits not in (1, 2):
+            raise InputError(
+                f"A head of {len(self.classes)} classes has no {n_logits} logits; two classes have "
+                "1 or 2, others one each."
+            )
+        if n_logits == 1:
+            coef, intercept = np.diff(self.coef, axis=0), np.diff(self.intercept)
+        else:
+            coef = np.concatenate([np.zeros_like(self.coef), self.coef])
+            intercept = np.append(self.intercept.dtype.type(0), self.intercept)
+        return LinearHead(coef, intercept, self.classes)
+
+    def astype(self, dtype: Any) -> LinearHead:
+        """Return the same head in float32 or float64.
+
+        Parameters
+        ----------
+        dtype : dtype-like
+            Element type of weights and bias.
+
+        Returns
+        -------
+        LinearHead
+        """
+        if self.coef.dtype == dtype:
+            return self
+        return LinearHead(self.coef.astype(dtype), self.intercept.astype(dtype), self.classes)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copied and unpickled arrays could be written into; made anew they cannot.
+        return type(self), (self.coef, self.intercept, self.classes)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LinearHead):
@@ -257,7 +331,9 @@ class LinearHead:
         )
 
     def __hash__(self) -> int:
-        return hash((self.coef.tobytes(), self.intercept.tobytes(), str(self.classes.tolist())))
+        # Equal numbers hash alike, whatever their precision and the sign of a zero.
+        weights = [(a.astype(np.float64) + 0.0).tobytes() for a in (self.coef, self.intercept)]
+        return hash((self.coef.shape, *weights, tuple(self.classes.tolist())))
 
     def __repr__(self) -> str:
         logits = ", one sigmoid logit" if self.n_logits == 1 else ""

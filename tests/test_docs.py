@@ -16,8 +16,8 @@ import typer
 import ntkit
 import ntkit.estimators
 from ntkit import FrozenModel
-from ntkit._comparison import CANDIDATES, OTHER_METHODS
 from ntkit.cli._app import app
+from ntkit.debiasing._candidates import CANDIDATES, OTHER_METHODS
 from ntkit.estimators import LABEL_FREE
 from ntkit.metrics import LABEL_FREE_SCORES
 
@@ -36,10 +36,11 @@ NEEDS = {  # what a how-to page runs on, where it is not all among our own depen
     "jax": ("flax", "jax2onnx"),
     "embeddings": ("pyarrow",),
 }
+INSIDE = {"cli", "debiasing", "preprocessing", "report", "samples", "solver", "store", "study"}
 MODULES = ["ntkit"] + [
     f"ntkit.{module.name}"
     for module in pkgutil.iter_modules(ntkit.__path__)
-    if not module.name.startswith("_") and module.name != "cli"
+    if not module.name.startswith("_") and module.name not in INSIDE
 ]
 
 

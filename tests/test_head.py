@@ -1,12 +1,16 @@
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from ntkit import LinearHead
+from ntkit import LinearHead, NeuronTuneClassifier
 from ntkit.exceptions import InputError
 
 FLOATS = st.floats(-50, 50, width=32)
@@ -29,7 +33,7 @@ def embeddings_for(head, n=7, seed=0):
 @given(heads())
 def test_probabilities_are_the_softmax_of_the_logits(head):
     Z = embeddings_for(head)
-    logits = head.one_row_per_class().decision_function(Z)
+    logits = head.logits(Z)
     assert np.allclose(head.predict_proba(Z), softmax(logits, axis=1), atol=1e-12)
     assert np.allclose(head.predict_proba(Z).sum(axis=1), 1)
 
@@ -68,11 +72,23 @@ def test_aligned_to_keeps_predictions(head, random):
 
 
 @given(heads())
-def test_one_row_per_class_keeps_probabilities(head):
+def test_one_logit_or_two_keep_probabilities(head):
     Z = embeddings_for(head)
-    wide = head.one_row_per_class()
+    wide = head.with_logits(len(head.classes))
     assert wide.n_logits == len(head.classes)
     assert np.allclose(wide.predict_proba(Z), head.predict_proba(Z))
+    assert np.allclose(wide.logits(Z), wide.decision_function(Z))
+    assert np.allclose(head.logits(Z), wide.logits(Z))
+    if len(head.classes) == 2:
+        narrow = wide.with_logits(1)
+        assert narrow.n_logits == 1
+        assert np.allclose(narrow.predict_proba(Z), head.predict_proba(Z))
+    with pytest.raises(InputError, match="has no 7 logits"):
+        head.with_logits(7)
+
+
+def pickled(head):
+    return pickle.loads(pickle.dumps(head))
 
 
 def test_is_a_value():
@@ -88,6 +104,35 @@ def test_is_a_value():
     assert hash(head) == hash(twin)
     assert head != LinearHead(np.zeros((2, 3)), [0, 1], ["a", "b"])
     assert head != "a head"
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [0, 1], np.array(["a", "b"], dtype=object)])
+@pytest.mark.parametrize("copied", [clone, copy.deepcopy, copy.copy, pickled, lambda head: head])
+def test_nobody_writes_into_a_head(labels, copied):
+    head = LinearHead(np.ones((2, 3)), [0, 1], labels)
+    holder = copied(NeuronTuneClassifier(head=head)) if copied is clone else None
+    other = holder.head if holder is not None else copied(head)
+    assert other == head
+    for array in (other.coef, other.intercept, other.classes):
+        with pytest.raises(ValueError, match="read-only"):
+            array[...] = array
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.setflags(write=True)
+
+
+@pytest.mark.parametrize(
+    "twin",
+    [
+        LinearHead(np.zeros((1, 2), dtype=np.float32), [1], [0, 1]),
+        LinearHead([[-0.0, 0.0]], [1], [0, 1]),
+        LinearHead([[0, 0]], [1], [0.0, 1.0]),
+        LinearHead([[0, 0]], [1], [False, True]),
+    ],
+)
+def test_equal_heads_hash_equal(twin):
+    head = LinearHead(np.zeros((1, 2)), [1.0], [0, 1])
+    assert head == twin
+    assert hash(head) == hash(twin)
 
 
 @pytest.mark.parametrize(

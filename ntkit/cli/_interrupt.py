@@ -11,7 +11,7 @@ import typer
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
-from ntkit.extraction._store_manifest import MANIFEST, read_manifest
+from ntkit.store import MANIFEST, read_manifest
 
 __all__ = ["INTERRUPTED", "interruptible"]
 

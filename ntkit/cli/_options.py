@@ -23,13 +23,14 @@ from ntkit.extraction import (
     ImagePreprocessing,
     Samples,
     TextPreprocessing,
+    image_note,
+    is_image_folder,
     read_samples,
 )
-from ntkit.extraction._found_preprocessing import image_note, is_image_folder
-from ntkit.extraction._pixels import FILTERS
-from ntkit.extraction._tables import TABLES
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
+from ntkit.preprocessing import FILTERS
+from ntkit.samples import TABLES
 
 Model = Annotated[Path, typer.Argument(help="ONNX classifier.", show_default=False)]
 Out = Annotated[Path, typer.Option("-o", "--out", help="What to write.", show_default=False)]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ntkit._debias import debias
 from ntkit._output import check_folder
-from ntkit._result import MAX_COST
 from ntkit.cli import _options as o
+from ntkit.debiasing import MAX_COST, debias
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
+from ntkit.report import started_by
 
 
 @o.with_options
@@ -29,10 +29,8 @@ def command(
     *,
     test: Annotated[Path | None, typer.Option(help="DATA: samples for the table only.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="Candidate to write, such as neurontune; else auto.")
-    ] = None,
-    select: Annotated[
-        str | None, typer.Option(help="Label-free score that chooses among the candidates.")
+        str | None,
+        typer.Option(help="Candidate to write, such as neurontune, or score that chooses one."),
     ] = None,
     new_head: Annotated[
         bool, typer.Option("--new-head", help="Give the model a head for the labels at hand.")
@@ -100,38 +98,35 @@ def command(
         for name, path in (("train", train), ("heldout", heldout), ("test", test))
         if path is not None
     }
-    own = None
-    for option, value in (("--method", method), ("--select", select)):
-        if parameters and value is not None:
+    chosen: Any = method or "auto"
+    if parameters:
+        if method is not None:
             given = f"--{next(iter(parameters)).replace('_', '-')}"
             raise InputError(
-                f"{given} makes NeuronTune the head that is written, and {option} {value} says "
+                f"{given} makes NeuronTune the head that is written, and --method {method} says "
                 "which one, too; drop one of them."
             )
-    if parameters:
-        own = NeuronTuneClassifier.as_published(C=C, random_state=seed, **parameters)
-    result = debias(
-        frozen,
-        sets["train"],
-        sets["heldout"],
-        test=sets.get("test"),
-        out=out,
-        method=method,
-        select=select,
-        estimator=own,
-        new_head=new_head,
-        max_cost=max_cost,
-        heldout_balanced=heldout_balanced,
-        even_if_worse=even_if_worse,
-        only_if_better=only_if_better,
-        C=C,
-        device=device,
-        batch_size=o.batch_size_of(batch_size),
-        random_state=seed,
-        force=force,
-        verbose=not quiet,
-        command=o.command_line(),
-    )
+        chosen = NeuronTuneClassifier.as_published(C=C, random_state=seed, **parameters)
+    with started_by(o.command_line()):
+        result = debias(
+            frozen,
+            sets["train"],
+            sets["heldout"],
+            test=sets.get("test"),
+            out=out,
+            method=chosen,
+            new_head=new_head,
+            max_cost=max_cost,
+            heldout_balanced=heldout_balanced,
+            even_if_worse=even_if_worse,
+            only_if_better=only_if_better,
+            C=C,
+            device=device,
+            batch_size=o.batch_size_of(batch_size),
+            random_state=seed,
+            force=force,
+            verbose=not quiet,
+        )
     if json:
         o.print_json(result.as_dict())
     else:

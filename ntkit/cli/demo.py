@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ntkit._debias import debias
 from ntkit.cli import _options as o
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
+from ntkit.debiasing import debias
 
 _MAX_COST = 0.1  # the held-out set is as biased as the training set: balance costs accuracy there
 
@@ -31,7 +31,7 @@ def command(
         (digits.X_train, digits.y_train),
         (digits.X_heldout, digits.y_heldout),
         test=(digits.X_test, digits.y_test, digits.groups_test),
-        select="worst_class_cell_accuracy",
+        method="worst_class_cell_accuracy",
         max_cost=_MAX_COST,
         device="cpu",
         out=out,

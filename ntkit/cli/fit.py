@@ -15,10 +15,10 @@ from ntkit.estimators import LABEL_FREE
 from ntkit.exceptions import InputError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, Samples
-from ntkit.extraction._origin import check_alike, facts_of
-from ntkit.extraction._sources import input_paths
 from ntkit.frozen_model import TensorInfo
 from ntkit.head import LinearHead
+from ntkit.samples import input_paths
+from ntkit.store import check_alike, facts_of
 
 
 @o.with_options

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ntkit._output import check_file
-from ntkit._reporting import write_report
 from ntkit.cli import _options as o
+from ntkit.report import started_by, write_report
 
 
 @o.with_options
@@ -35,17 +35,17 @@ def command(
     """
     check_file(out, inputs=[original, debiased, data, *data_options.files], force=force)
     frozen, second = model_options.load_pair(original, debiased)
-    page = write_report(
-        frozen,
-        second,
-        data_options.read(data, frozen),
-        out,
-        device=device,
-        batch_size=o.batch_size_of(batch_size),
-        force=force,
-        verbose=not quiet,
-        command=o.command_line(),
-    )
+    with started_by(o.command_line()):
+        page = write_report(
+            frozen,
+            second,
+            data_options.read(data, frozen),
+            out,
+            device=device,
+            batch_size=o.batch_size_of(batch_size),
+            force=force,
+            verbose=not quiet,
+        )
     if json:
         o.print_json({"report": str(page)})
     else:

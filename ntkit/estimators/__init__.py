@@ -3,6 +3,8 @@
 from ntkit.estimators._afr import AFRClassifier
 from ntkit.estimators._auto import AutoDebiasClassifier
 from ntkit.estimators._balanced import BalancedClassifier
+from ntkit.estimators._base import StudyClassifier as StudyClassifier  # for other rooms
+from ntkit.estimators._by_name import LABEL_FREE
 from ntkit.estimators._dfr import DFRClassifier
 from ntkit.estimators._evals import EVaLSClassifier
 from ntkit.estimators._groupdro import GroupDROClassifier
@@ -11,7 +13,6 @@ from ntkit.estimators._jtt import JTTClassifier
 from ntkit.estimators._leace import LEACEClassifier
 from ntkit.estimators._neurontune import NeuronTuneClassifier
 from ntkit.estimators._neurontune_cv import NeuronTuneClassifierCV
-from ntkit.estimators._registry import LABEL_FREE
 from ntkit.estimators._retrain import retrain_head
 from ntkit.estimators._selector import SpuriousNeuronSelector
 from ntkit.estimators._self import SELFClassifier

@@ -11,25 +11,24 @@ from scipy.special import softmax
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import (
+from ntkit.estimators._base import StudyClassifier
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
+from ntkit.study import (
     Rows,
-    as_one_logit,
-    class_logits,
+    Study,
+    class_weighted,
     require_every_class,
     split_in_two,
 )
-from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
-from ntkit.estimators._weights import class_weighted
-from ntkit.exceptions import InputError
-from ntkit.head import LinearHead
 
 __all__ = ["AFRClassifier"]
 
 Array = NDArray[Any]
 
 
-class AFRClassifier(LastLayerClassifier):
+class AFRClassifier(StudyClassifier):
     r"""Last-layer retraining on samples weighted by the original head's doubt (AFR).
 
     Needs embeddings and class labels; no group labels.
@@ -145,7 +144,7 @@ class AFRClassifier(LastLayerClassifier):
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "head": [LinearHead, None],
         **{
-            name: LastLayerClassifier._shared_constraints[name]
+            name: StudyClassifier._shared_constraints[name]
             for name in ("C", "tol", "max_iter", "device", "random_state")
         },
     }
@@ -229,17 +228,21 @@ class AFRClassifier(LastLayerClassifier):
                 "With reg_coeff=0 the optimum that solver='lbfgs' looks for need not exist; use "
                 "reg_coeff > 0, or solver='gd', which stops after n_steps."
             )
-        rows = self._rows(X, y, sample_weight)
-        erm, reweight, chosen = self._sets(rows, X_val, y_val, sample_weight_val)
+        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        return self
+
+    def _learn(self, study: Study) -> None:
+        rows, held = study.train, study.held
+        erm, reweight, chosen = self._sets(study)
         original = self._original_head(erm)
 
-        doubt = softmax(class_logits(original, reweight.X).astype(np.float64), axis=1)
+        doubt = softmax(original.logits(reweight.X).astype(np.float64), axis=1)
         p_true = doubt[np.arange(len(doubt)), reweight.y_index]
         prior = class_weighted(reweight.weight, reweight.y_index, self.classes_, "balanced")
         with np.errstate(divide="ignore"):  # in logarithms, so that no γ underflows every weight
             mu = softmax(np.log(prior) - self.gamma * p_true)
 
-        self.weights_ = np.zeros(len(rows.X) if X_val is None else len(reweight.X))
+        self.weights_ = np.zeros(len(rows.X) if held is None else len(reweight.X))
         self.weights_[chosen] = mu
         self.effective_sample_size_ = float(1 / (mu**2).sum())
         self.weight_per_class_ = np.bincount(
@@ -247,17 +250,13 @@ class AFRClassifier(LastLayerClassifier):
         )
         retrain = self._optimum if self.solver == "lbfgs" else self._descent
         self._set_head(retrain(reweight, mu))
-        return self
 
-    def _sets(
-        self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any
-    ) -> tuple[Rows, Rows, Array | slice]:
+    def _sets(self, study: Study) -> tuple[Rows, Rows, Array | slice]:
         """Rows of the ERM head, rows to reweight, and where these are among the rows given."""
-        everything = slice(None)
-        if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype, train=rows)
-            require_every_class(held, self.classes_)
-            return rows, held, everything
+        everything, rows = slice(None), study.train
+        if study.held is not None:
+            require_every_class(study.held, self.classes_)
+            return rows, study.held, everything
         split = None
         if self.head is None and self.reweighting != "train":
             split = split_in_two(float(self.reweighting), rows, self.random_state)
@@ -268,35 +267,37 @@ class AFRClassifier(LastLayerClassifier):
         weight[held_index] = 0  # absent, without a copy of the embeddings
         return Rows(rows.X, rows.y_index, weight), rows.take(held_index), held_index
 
-    def _optimum(self, rows: Rows, mu: Array) -> Solution:
+    def _optimum(self, rows: Rows, mu: Array) -> FittedHead:
         """Solve for the difference to the original head, whose logits are fixed."""
-        head = self.erm_head_.one_row_per_class()
-        coef, intercept = as_one_logit(head.coef, head.intercept)
-        penalty = self.reg_coeff / 2 if len(coef) == 1 else self.reg_coeff
+        head = self.erm_head_
+        if len(head.classes) == 2:
+            head = head.with_logits(1)
+        penalty = self.reg_coeff / 2 if head.n_logits == 1 else self.reg_coeff
         # A constant neuron is a bias that the solver penalises.
         with_bias = np.column_stack([rows.X, np.ones(len(rows.X), dtype=rows.X.dtype)])
         change = fit_linear_head(
             with_bias,
             rows.y_index,
             mu,
-            n_classes=len(self.classes_),
+            classes=self.classes_,
             C=1 / (2 * penalty),
-            offset=rows.X @ coef.T + intercept,
+            offset=rows.X @ head.coef.T + head.intercept,
             fit_intercept=False,
             tol=self.tol,
             max_iter=self.max_iter,
             device=resolve_device(self.device),
         )
         dtype = rows.X.dtype
-        return Solution(
-            (coef + change.coef[:, :-1]).astype(dtype),
-            (intercept + change.coef[:, -1]).astype(dtype),
+        return FittedHead(
+            (head.coef + change.coef[:, :-1]).astype(dtype),
+            (head.intercept + change.coef[:, -1]).astype(dtype),
+            self.classes_,
             change.n_iter,
         )
 
-    def _descent(self, rows: Rows, mu: Array) -> Solution:
+    def _descent(self, rows: Rows, mu: Array) -> FittedHead:
         """Take the published gradient steps, on one row of weights per class."""
-        start = self.erm_head_.one_row_per_class()
+        start = self.erm_head_.with_logits(len(self.classes_))
         W0, b0 = start.coef.astype(np.float64), start.intercept.astype(np.float64)
         W, b = W0.copy(), b0.copy()
         one_hot = np.eye(len(self.classes_))[rows.y_index]
@@ -312,5 +313,4 @@ class AFRClassifier(LastLayerClassifier):
                 rate *= min(1.0, self.max_grad_norm / max(norm, np.finfo(float).tiny))
             W -= rate * slope_W
             b -= rate * slope_b
-        coef, intercept = as_one_logit(W, b)
-        return Solution(coef.astype(dtype), intercept.astype(dtype), self.n_steps)
+        return stepped_head(W, b, self.classes_, dtype, self.n_steps)

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import hypergeom, norm
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import (
-    Rows,
-    class_logits,
-)
-from ntkit.estimators._learned import LEARNED, LEAST_ERRORS, CellsTried, Outcome, learned_share
-from ntkit.estimators._penalty import ALPHAS, AS_GOOD, PenaltyPath, checked_alphas, penalty_path
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._stacked import stacked
-from ntkit.estimators._weights import class_weighted, correctness_balanced, correctness_cells
+from ntkit.estimators._base import StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import FittedHead
+from ntkit.study import (
+    ALPHAS,
+    AS_GOOD,
+    LEARNED,
+    LEAST_ERRORS,
+    CellsTried,
+    Outcome,
+    PenaltyPath,
+    Rows,
+    Study,
+    checked_alphas,
+    class_weighted,
+    correctness_balanced,
+    correctness_cells,
+    learned_share,
+    penalty_path,
+    shift_pvalue,
+)
 
 __all__ = ["AutoDebiasClassifier"]
 
@@ -32,7 +42,7 @@ HELDOUT, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell-ba
 _LEARNED_HELDOUT = 0.25
 
 
-class AutoDebiasClassifier(LastLayerClassifier):
+class AutoDebiasClassifier(StudyClassifier):
     r"""Choose the last-layer retraining the data call for.
 
     Needs embeddings and class labels; no group labels. A held-out set (``X_val``) that is less
@@ -86,8 +96,6 @@ class AutoDebiasClassifier(LastLayerClassifier):
         Most iterations of the head solver.
     device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where heads are fitted.
-    n_jobs : int, default=None
-        Threads for the folds.
     random_state : int, RandomState instance or None, default=None
         Decides the folds.
 
@@ -134,8 +142,8 @@ class AutoDebiasClassifier(LastLayerClassifier):
         "alphas": ["array-like"],
         "cv": [Interval(Integral, 2, None, closed="left")],
         **{
-            name: LastLayerClassifier._shared_constraints[name]
-            for name in ("tol", "max_iter", "device", "n_jobs", "random_state")
+            name: StudyClassifier._shared_constraints[name]
+            for name in ("tol", "max_iter", "device", "random_state")
         },
     }
 
@@ -151,7 +159,6 @@ class AutoDebiasClassifier(LastLayerClassifier):
         tol: float = 1e-5,
         max_iter: int = 1000,
         device: str = "cpu",
-        n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.recipe = recipe
@@ -163,7 +170,6 @@ class AutoDebiasClassifier(LastLayerClassifier):
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
-        self.n_jobs = n_jobs
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -201,11 +207,12 @@ class AutoDebiasClassifier(LastLayerClassifier):
             If ``alphas`` are not positive numbers, labels do not fit, or a recipe needs the
             ``X_val`` that is not given.
         """
+        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        return self
+
+    def _learn(self, study: Study) -> None:
         self._alphas = checked_alphas(self.alphas)
-        train = self._rows(X, y, sample_weight)
-        held = None
-        if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, train.X.dtype, train=train)
+        train, held = study.train, study.held
         if held is None and self._wants_heldout():
             raise InputError(f"recipe={HELDOUT!r} needs X_val and y_val, which were not given.")
         # Standardising the embeddings only changes the units of the penalty.
@@ -219,21 +226,20 @@ class AutoDebiasClassifier(LastLayerClassifier):
         self.reference_head_ = LinearHead(reference.coef, reference.intercept, self.classes_)
         unseen = path.outcomes.get(alpha)
         if unseen is None:  # too few samples for folds
-            unseen = Outcome.of(class_logits(reference, train.X), train.y_index)
+            unseen = Outcome.of(reference.logits(train.X), train.y_index)
         self.class_errors_ = _class_rates(train, unseen.wrong)
         self.shift_pvalue_ = self.heldout_learned_ = self.learned_ = float("nan")
         self._hint, rows = "", train
         if held is not None:
-            unseen_held = Outcome.of(class_logits(reference, held.X), held.y_index)
+            unseen_held = Outcome.of(reference.logits(held.X), held.y_index)
             if self._takes_heldout(train, unseen, held, unseen_held):
                 self._retrain(HELDOUT, held, self._balanced(held), self._path(held))
-                return self
-            rows, unseen = _joined(train, held), unseen.and_of(unseen_held)
+                return
+            rows, unseen = study.both, unseen.and_of(unseen_held)
         plain = path if rows is train else self._path(rows)
         memorised = self.shift_pvalue_ < self.shift_level and not self.frozen_backbone
         n_judged = len((held if held is not None and memorised else rows).weight)
         self._retrain_on_all(rows, unseen, plain, n_judged)
-        return self
 
     # -- the steps --------------------------------------------------------------------------
 
@@ -244,7 +250,7 @@ class AutoDebiasClassifier(LastLayerClassifier):
         self, train: Rows, unseen: Outcome, held: Rows, unseen_held: Outcome
     ) -> bool:
         """Step 2: whether the held-out set is better balanced."""
-        self.shift_pvalue_ = _shift_pvalue(train, unseen.wrong, held, unseen_held.wrong)
+        self.shift_pvalue_ = shift_pvalue(train, unseen.wrong, held, unseen_held.wrong)
         errs_more = (
             "The reference head errs more on the held-out set than on the training set (p = "
             f"{self.shift_pvalue_:.0e}, below {self.shift_level:g})"
@@ -362,58 +368,26 @@ class AutoDebiasClassifier(LastLayerClassifier):
     ) -> PenaltyPath:
         """Penalties by the classes, with class-balanced weights, or by the cells given."""
         return penalty_path(
-            self._head_with,
+            self._heads_with,
             rows,
             self._balanced(rows) if weight is None else weight,
             2 * rows.y_index if cells is None else cells,
             alphas=self._alphas,
             worse_half=cells is None,
-            n_classes=len(self.classes_),
             n_splits=self.cv,
             seed=self._seed,
-            n_jobs=self.n_jobs,
         )
 
-    def _head_with(self, alpha: float, rows: Rows, weight: Array) -> Solution:
-        C = 1 / (float(weight.sum()) * alpha)
-        return self._fit_head(rows, weight, C=C, gains=self._gains)
+    def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:
+        return self._heads_with(rows, [weight], [alpha])[0]
 
-
-def _joined(first: Rows, second: Rows) -> Rows:
-    return Rows(
-        stacked(first.X, second.X),
-        np.concatenate([first.y_index, second.y_index]),
-        np.concatenate([first.weight, second.weight]),
-    )
+    def _heads_with(
+        self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
+    ) -> list[FittedHead]:
+        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
+        return self._fit_heads(rows, weights, gains=self._gains, Cs=Cs)
 
 
 def _class_rates(rows: Rows, wrong: Array) -> Array:
     mass = np.bincount(rows.y_index, weights=rows.weight)
     return np.asarray(np.bincount(rows.y_index, weights=rows.weight * wrong) / mass)
-
-
-def _shift_pvalue(train: Rows, wrong: Array, held: Rows, wrong_held: Array) -> float:
-    """How likely so many errors on the held-out set are, in a class or in all, without a shift."""
-    n_classes = int(train.y_index.max()) + 1
-    n_train, bad_train = _rows_and_errors(train, wrong, n_classes)
-    n_held, bad_held = _rows_and_errors(held, wrong_held, n_classes)
-    n, bad = np.maximum(n_train + n_held, 1), bad_train + bad_held
-    in_a_class = hypergeom.sf(bad_held - 1, n, bad, n_held)
-    expected = bad * n_held / n
-    variance = expected * (1 - bad / n) * (n - n_held) / np.maximum(n - 1, 1)
-    spread = np.sqrt(variance.sum())
-    excess = (bad_held - expected).sum() / spread if spread > 0 else 0.0
-    return float(min(1.0, (n_classes + 1) * min(in_a_class.min(), norm.sf(excess))))
-
-
-def _rows_and_errors(rows: Rows, wrong: Array, n_classes: int) -> list[Array]:
-    """How many rows and errors there are in each class: whole numbers, for an exact test.
-
-    Weights count relative to their mean: their scale says nothing.
-    """
-    present = rows.weight[rows.weight > 0]
-    relative = rows.weight / (present.mean() if len(present) else 1.0)
-    return [
-        np.rint(np.bincount(rows.y_index, weights=weight, minlength=n_classes))
-        for weight in (relative, relative * wrong)
-    ]

@@ -7,13 +7,13 @@ from typing import Any
 from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 
-from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._weights import class_weighted
+from ntkit.estimators._base import StudyClassifier
+from ntkit.study import Study, class_weighted
 
 __all__ = ["BalancedClassifier"]
 
 
-class BalancedClassifier(LastLayerClassifier):
+class BalancedClassifier(StudyClassifier):
     r"""Class-balanced last-layer retraining.
 
     Needs embeddings and class labels; no group labels.
@@ -68,7 +68,7 @@ class BalancedClassifier(LastLayerClassifier):
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
-        name: LastLayerClassifier._shared_constraints[name]
+        name: StudyClassifier._shared_constraints[name]
         for name in ("C", "class_weight", "tol", "max_iter", "device")
     }
 
@@ -107,7 +107,10 @@ class BalancedClassifier(LastLayerClassifier):
         BalancedClassifier
             Itself, fitted.
         """
-        rows = self._rows(X, y, sample_weight)
+        self._learn(self._study(X, y, sample_weight))
+        return self
+
+    def _learn(self, study: Study) -> None:
+        rows = study.train
         weight = class_weighted(rows.weight, rows.y_index, self.classes_, self.class_weight)
         self._set_head(self._fit_head(rows, weight))
-        return self

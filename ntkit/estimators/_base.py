@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -13,13 +14,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ntkit._labels import differing_classes, unknown_labels
-from ntkit.estimators._identification import Rows
-from ntkit.estimators._scales import warn_of_another_scale
-from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import FittedHead, fit_linear_head, resolve_device
+from ntkit.study import Rows, Study, warn_of_another_scale
 
-__all__ = ["LastLayerClassifier", "LinearHeadClassifier", "kept_dtypes"]
+__all__ = ["LastLayerClassifier", "LinearHeadClassifier", "StudyClassifier", "kept_dtypes"]
 
 Array = NDArray[Any]
 
@@ -98,27 +98,49 @@ class LastLayerClassifier(LinearHeadClassifier):
         weight: Array,
         *,
         gains: Array | None = None,
-        start: Solution | None = None,
+        start: LinearHead | None = None,
         C: float | None = None,
-    ) -> Solution:
+    ) -> FittedHead:
         """Fit a head on rows with weights, to the optimum of scikit-learn's objective."""
+        C = self.C if C is None else C
+        if start is None:
+            return self._fit_heads(rows, [weight], gains=gains, Cs=[C])[0]
         return fit_linear_head(
             rows.X,
             rows.y_index,
             weight,
-            n_classes=len(self.classes_),
-            C=self.C if C is None else C,
+            classes=self.classes_,
+            C=C,
             gains=gains,
-            tol=self.tol,
-            max_iter=self.max_iter,
             start=start,
             covariance=lambda: rows.covariance,
-            device=resolve_device(self.device),
+            **self._solver_options(),
         )
 
-    def _set_head(self, solution: Solution) -> None:
-        self.coef_, self.intercept_ = solution.coef, solution.intercept
-        self.n_iter_ = np.array([max(1, solution.n_iter)])
+    def _fit_heads(
+        self,
+        rows: Rows,
+        weights: Sequence[Array],
+        *,
+        gains: Array | None = None,
+        Cs: Sequence[float] | None = None,
+    ) -> list[FittedHead]:
+        """Fit a head for each of several weights of the same rows, all at once."""
+        return rows.heads(
+            weights,
+            classes=self.classes_,
+            Cs=[self.C] * len(weights) if Cs is None else Cs,
+            gains=gains,
+            **self._solver_options(),
+        )
+
+    def _solver_options(self) -> dict[str, Any]:
+        device = resolve_device(self.device)
+        return {"tol": self.tol, "max_iter": self.max_iter, "device": device}
+
+    def _set_head(self, head: FittedHead) -> None:
+        self.coef_, self.intercept_ = np.array(head.coef), np.array(head.intercept)
+        self.n_iter_ = np.array([max(1, head.n_iter)])
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         X, y = validate_data(self, X, y, dtype=kept_dtypes(X))
@@ -165,12 +187,12 @@ class LastLayerClassifier(LinearHeadClassifier):
             warn_of_another_scale(train.X, X)
         return Rows(X, np.searchsorted(self.classes_, y), weight)
 
-    def _original_head(self, tune: Rows) -> Solution:
+    def _original_head(self, tune: Rows) -> LinearHead:
         """The head given, in the order of ``classes_``, or an ERM head fitted on the rows."""
         if self.head is None:
-            solution = self._fit_head(tune, tune.weight)
-            self.erm_head_ = LinearHead(solution.coef, solution.intercept, self.classes_)
-            return solution
+            fitted = self._fit_head(tune, tune.weight)
+            self.erm_head_ = LinearHead(fitted.coef, fitted.intercept, self.classes_)
+            return fitted
         if self.head.n_neurons != tune.X.shape[1]:
             raise InputError(
                 f"The head reads {self.head.n_neurons} neurons, but X has {tune.X.shape[1]} "
@@ -186,8 +208,45 @@ class LastLayerClassifier(LinearHeadClassifier):
         if problem is not None:
             raise InputError(problem)
         self.erm_head_ = self.head.aligned_to(self.classes_)
-        return Solution(
-            self.erm_head_.coef.astype(tune.X.dtype),
-            self.erm_head_.intercept.astype(tune.X.dtype),
-            0,
-        )
+        return self.erm_head_.astype(tune.X.dtype)
+
+
+class StudyClassifier(LastLayerClassifier):
+    """Base of the estimators that learn from a study alone, which others may share."""
+
+    def _study(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Study:
+        """Check what ``fit`` was given, and make a study of it."""
+        train, held = self._rows(X, y, sample_weight), None
+        if X_val is not None:
+            held = self._heldout_rows(X_val, y_val, sample_weight_val, train.X.dtype, train=train)
+        return Study(self.classes_, train, held)
+
+    def _learn(self, study: Study) -> None:
+        """Fit on a study; ``fit`` does no more than make one."""
+        raise NotImplementedError(type(self).__name__)
+
+    def fit_study(self, study: Study) -> Any:
+        """Fit on a study that other estimators share, with what they computed on it.
+
+        Parameters
+        ----------
+        study : Study
+            Its rows are of the same classes and neurons.
+
+        Returns
+        -------
+        object
+            Itself, fitted.
+        """
+        self._validate_params()
+        self.classes_, self.n_features_in_ = study.classes, study.train.X.shape[1]
+        self._learn(study)
+        return self

@@ -17,12 +17,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._groups import encoded_groups
-from ntkit.estimators._identification import Rows, class_logits, scaler_of
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._threads import alone_with_liblinear, without_convergence_warnings
+from ntkit.estimators._shared_between_threads import (
+    alone_with_liblinear,
+    without_convergence_warnings,
+)
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import FittedHead
+from ntkit.study import Rows, encoded_groups, scaler_of
 
 __all__ = ["DFRClassifier"]
 
@@ -233,7 +235,7 @@ class DFRClassifier(LastLayerClassifier):
 
     def _tune(
         self, rows: Rows, group: Array, Cs: Array, rng: np.random.RandomState
-    ) -> tuple[float, Solution | None]:
+    ) -> tuple[float, FittedHead | None]:
         """C of the best worst-group accuracy on the other half, and its head to start from."""
         if len(Cs) == 1:
             return float(Cs[0]), None
@@ -245,7 +247,7 @@ class DFRClassifier(LastLayerClassifier):
         seed, best_rank, C, best, start = _seed(rng), (-1.0, -1.0), 1.0, None, None
         for at in np.argsort(Cs, kind="stable"):  # the sparsest head first: a path of warm starts
             start = self._fit_l1(drawn, Cs[at], start, seed)
-            right = class_logits(start, judged.X).argmax(axis=1) == judged.y_index
+            right = start.logits(judged.X).argmax(axis=1) == judged.y_index
             accuracy = _means_by_group(right, judged.weight, group[judging])
             self.worst_group_accuracy_[at] = accuracy.min()
             # No tie may be decided by the last digits of sums.
@@ -255,15 +257,15 @@ class DFRClassifier(LastLayerClassifier):
         return C, best
 
     def _average(
-        self, rows: Rows, group: Array, start: Solution | None, rng: np.random.RandomState
-    ) -> Solution:
+        self, rows: Rows, group: Array, start: LinearHead | None, rng: np.random.RandomState
+    ) -> FittedHead:
         """Mean of the heads of ``n_retrains`` balanced subsamples, on embeddings as they are."""
         scaler = scaler_of(rows)
         draws = [
             (self._balanced_draw(rows, group, rng), _seed(rng)) for _ in range(self.n_retrains)
         ]
 
-        def one(index: Array, seed: int) -> Solution:
+        def one(index: Array, seed: int) -> FittedHead:
             return self._fit_l1(_scaled(rows.take(index), scaler), self.C_, start, seed)
 
         # liblinear fits in one thread at a time.
@@ -277,9 +279,10 @@ class DFRClassifier(LastLayerClassifier):
             self.classes_,
         ).scaled(1 / scaler.scale_, scaler.mean_)
         dtype = rows.X.dtype
-        return Solution(
+        return FittedHead(
             head.coef.astype(dtype),
             head.intercept.astype(dtype),
+            self.classes_,
             max(head.n_iter for head in heads),
         )
 
@@ -299,7 +302,7 @@ class DFRClassifier(LastLayerClassifier):
             "or use variant='weighted'."
         )
 
-    def _fit_l1(self, rows: Rows, C: float, start: Solution | None, seed: int) -> Solution:
+    def _fit_l1(self, rows: Rows, C: float, start: LinearHead | None, seed: int) -> FittedHead:
         binary = len(self.classes_) == 2
         # SAGA's step length takes weights of at most 1 for granted; the objective is the same.
         largest = rows.weight.max()
@@ -313,10 +316,11 @@ class DFRClassifier(LastLayerClassifier):
             random_state=seed,
         )
         if start is not None and not binary:
-            model.coef_, model.intercept_ = start.coef, start.intercept
+            model.coef_, model.intercept_ = np.array(start.coef), np.array(start.intercept)
         with alone_with_liblinear() if binary else nullcontext():
             model.fit(rows.X, rows.y_index, sample_weight=rows.weight / largest)
-        return Solution(model.coef_, model.intercept_, int(model.n_iter_.max()))
+        n_iter = int(model.n_iter_.max())
+        return FittedHead(model.coef_, model.intercept_, self.classes_, n_iter)
 
 
 def _halves(rows: Rows, group: Array, rng: np.random.RandomState) -> tuple[Array, Array]:

@@ -17,25 +17,28 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import (
+from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._shared_between_threads import (
+    alone_with_liblinear,
+    without_convergence_warnings,
+)
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.solver import FittedHead
+from ntkit.study import (
     Rows,
-    class_logits,
+    Study,
     require_every_class,
     scaler_of,
     split_in_two,
 )
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._threads import alone_with_liblinear, without_convergence_warnings
-from ntkit.exceptions import InputError
-from ntkit.head import LinearHead
 
 __all__ = ["EVaLSClassifier"]
 
 Array = NDArray[Any]
 
 
-class EVaLSClassifier(LastLayerClassifier):
+class EVaLSClassifier(StudyClassifier):
     r"""Last-layer retraining on the highest and lowest losses of each class (EVaLS).
 
     Needs embeddings and class labels; no group labels.
@@ -143,7 +146,7 @@ class EVaLSClassifier(LastLayerClassifier):
         "selection_size": [Interval(Real, 0, 1, closed="neither")],
         "head": [LinearHead, None],
         **{
-            name: LastLayerClassifier._shared_constraints[name]
+            name: StudyClassifier._shared_constraints[name]
             for name in ("C", "tol", "max_iter", "device", "random_state")
         },
     }
@@ -213,11 +216,13 @@ class EVaLSClassifier(LastLayerClassifier):
         DeviceError
             If ``device="cuda"`` and there is no GPU.
         """
+        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        return self
+
+    def _learn(self, study: Study) -> None:
         ks, Cs = _grid("n_selected", self.n_selected, int), _grid("Cs", self.Cs, float)
-        rows = self._rows(X, y, sample_weight)
-        held = rows
-        if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype, train=rows)
+        rows, held = study.train, study.held or study.train
+        if study.held is not None:
             require_every_class(held, self.classes_)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
@@ -251,10 +256,9 @@ class EVaLSClassifier(LastLayerClassifier):
                 f"The chosen head (C={self.C_}) did not converge in max_iter={self.max_iter} "
                 "iterations; raise max_iter.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         self._set_head(kept)
-        return self
 
     def _halves(self, held: Rows, rng: np.random.RandomState) -> tuple[Array, Rows]:
         """Indices of the samples for retraining, and the rows for model selection."""
@@ -266,7 +270,7 @@ class EVaLSClassifier(LastLayerClassifier):
 
     def _l1_path(
         self, rows: Rows, Cs: list[float], scaler: StandardScaler, seed: int
-    ) -> Iterator[tuple[float, Solution, bool]]:
+    ) -> Iterator[tuple[float, FittedHead, bool]]:
         """Fit one L1 head per C, the strongest penalty first, and say whether it converged."""
         Z, dtype = scaler.transform(rows.X), rows.X.dtype
         # SAGA's step length takes weights of at most 1 for granted; the objective is the same.
@@ -287,8 +291,10 @@ class EVaLSClassifier(LastLayerClassifier):
             head = LinearHead(lr.coef_, lr.intercept_, self.classes_)
             head = head.scaled(1 / scaler.scale_, scaler.mean_)
             n_iter = int(np.max(lr.n_iter_))
-            solution = Solution(head.coef.astype(dtype), head.intercept.astype(dtype), n_iter)
-            yield C, solution, n_iter < self.max_iter
+            fitted = FittedHead(
+                head.coef.astype(dtype), head.intercept.astype(dtype), self.classes_, n_iter
+            )
+            yield C, fitted, n_iter < self.max_iter
 
 
 def _both_ends(loss: Array, y_index: Array, k: int) -> Array:
@@ -301,16 +307,16 @@ def _both_ends(loss: Array, y_index: Array, k: int) -> Array:
     return np.concatenate(chosen)
 
 
-def _cross_entropy(head: Solution, rows: Rows) -> Array:
-    log_p = log_softmax(class_logits(head, rows.X).astype(np.float64), axis=1)
+def _cross_entropy(head: LinearHead, rows: Rows) -> Array:
+    log_p = log_softmax(head.logits(rows.X).astype(np.float64), axis=1)
     return np.asarray(-log_p[np.arange(len(log_p)), rows.y_index])
 
 
-def _wrong(head: Solution, rows: Rows) -> Array:
-    return np.asarray(class_logits(head, rows.X).argmax(axis=1) != rows.y_index)
+def _wrong(head: LinearHead, rows: Rows) -> Array:
+    return np.asarray(head.logits(rows.X).argmax(axis=1) != rows.y_index)
 
 
-def _accuracy_per_environment(head: Solution, rows: Rows, environment: Array) -> Array:
+def _accuracy_per_environment(head: LinearHead, rows: Rows, environment: Array) -> Array:
     """Weighted accuracy over each class × correctness cell; NaN where it is empty."""
     n_cells = 2 * (int(rows.y_index.max()) + 1)
     right = rows.weight * ~_wrong(head, rows)

@@ -16,10 +16,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._groups import encoded_groups
-from ntkit.estimators._identification import Rows
-from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
 from ntkit.head import LinearHead
+from ntkit.solver import FittedHead, fit_linear_head, resolve_device
+from ntkit.study import Rows, encoded_groups
 
 __all__ = ["GroupDROClassifier"]
 
@@ -190,22 +189,26 @@ class GroupDROClassifier(LastLayerClassifier):
             )
         self.group_weights_, self.group_losses_ = best.q, best.losses
         dtype = rows.X.dtype
-        self._set_head(Solution(best.W.astype(dtype), best.b.astype(dtype), n_iter))
+        self._set_head(
+            FittedHead(best.W.astype(dtype), best.b.astype(dtype), self.classes_, n_iter)
+        )
         return self
 
-    def _erm_head(self, rows: Rows) -> Solution:
+    def _erm_head(self, rows: Rows) -> LinearHead:
         return fit_linear_head(
             rows.X,
             rows.y_index,
             rows.weight,
-            n_classes=len(self.classes_),
+            classes=self.classes_,
             C=self.C,
             tol=min(self.tol, _ERM_TOL),
             max_iter=self.max_iter,
             device=resolve_device(self.device),
         )
 
-    def _mirror_ascent(self, rows: Rows, group: Array, start: Solution) -> tuple[_Point, int, bool]:
+    def _mirror_ascent(
+        self, rows: Rows, group: Array, start: LinearHead
+    ) -> tuple[_Point, int, bool]:
         """Alternate the two steps; return the best point, the steps taken, and whether it ended."""
         mass = np.bincount(group, weights=rows.weight)
         n_groups, share = len(mass), rows.weight / mass[group]

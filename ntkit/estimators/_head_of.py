@@ -14,8 +14,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from ntkit.estimators._identification import class_logits
-from ntkit.estimators._solver import Solution
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 
@@ -153,7 +151,7 @@ def _check_decides_alike(head: LinearHead, estimator: Any) -> None:
     expected = head.decision_function(probes)
     if np.shape(found) == expected.shape and np.shape(labels) == (_PROBES,):
         slack = 1e-3 * (np.abs(probes) @ np.abs(head.coef).T + np.abs(head.intercept)).max(axis=1)
-        logits = class_logits(Solution(head.coef, head.intercept, 0), probes)
+        logits = head.logits(probes)
         close = logits.max(axis=1) - logits[np.arange(_PROBES), _index(labels, head)] <= 2 * slack
         apart = np.abs(found - expected).reshape(_PROBES, -1).max(axis=1) <= slack + 1e-300
         if close.all() and apart.all():

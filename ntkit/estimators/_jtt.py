@@ -12,19 +12,17 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import Rows, class_logits, cross_fitted_logits, folds_of
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._weights import class_weighted
+from ntkit.estimators._base import StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.study import Rows, Study, class_weighted, cross_fitted_logits, folds_of
 
 __all__ = ["JTTClassifier"]
 
 Array = NDArray[Any]
 
 
-class JTTClassifier(LastLayerClassifier):
+class JTTClassifier(StudyClassifier):
     r"""Last-layer retraining with more weight on misclassified samples (Just Train Twice, JTT).
 
     Needs embeddings and class labels; no group labels.
@@ -72,8 +70,6 @@ class JTTClassifier(LastLayerClassifier):
     device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU; "ray"
         spreads the rows over a Ray cluster (extra ``ray``).
-    n_jobs : int, default=None
-        Threads for the cross-fitting folds.
     random_state : int, RandomState instance or None, default=None
         Decides the folds.
 
@@ -129,7 +125,7 @@ class JTTClassifier(LastLayerClassifier):
         "head": [LinearHead, None],
         **{
             name: constraint
-            for name, constraint in LastLayerClassifier._shared_constraints.items()
+            for name, constraint in StudyClassifier._shared_constraints.items()
             if name != "verbose"
         },
     }
@@ -146,7 +142,6 @@ class JTTClassifier(LastLayerClassifier):
         tol: float = 1e-5,
         max_iter: int = 1000,
         device: str = "cpu",
-        n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.up_weight = up_weight
@@ -158,7 +153,6 @@ class JTTClassifier(LastLayerClassifier):
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
-        self.n_jobs = n_jobs
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -190,7 +184,11 @@ class JTTClassifier(LastLayerClassifier):
         DeviceError
             If ``device="cuda"`` and there is no GPU.
         """
-        rows = self._rows(X, y, sample_weight)
+        self._learn(self._study(X, y, sample_weight))
+        return self
+
+    def _learn(self, study: Study) -> None:
+        rows = study.train
         original = self._original_head(rows)
         self.error_set_ = self._errors(rows, original)
         self.n_errors_ = np.bincount(rows.y_index[self.error_set_], minlength=len(self.classes_))
@@ -198,19 +196,16 @@ class JTTClassifier(LastLayerClassifier):
             self._report_no_errors()
         weight = class_weighted(rows.weight, rows.y_index, self.classes_, self.class_weight)
         self._set_head(self._fit_head(rows, np.where(self.error_set_, self.up_weight, 1) * weight))
-        return self
 
-    def _errors(self, rows: Rows, original: Solution) -> Array:
+    def _errors(self, rows: Rows, original: LinearHead) -> Array:
         folds = None
         if self.head is None and self.identification != "train":
             seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             folds = folds_of(self.identification, rows, int(seed))
         if folds is None:
-            logits, judged = class_logits(original, rows.X), np.ones(len(rows.X), dtype=bool)
+            logits, judged = original.logits(rows.X), np.ones(len(rows.X), dtype=bool)
         else:
-            logits, judged = cross_fitted_logits(
-                rows, rows.weight, folds, self._fit_head, len(self.classes_), self.n_jobs
-            )
+            logits, judged = cross_fitted_logits(rows, rows.weight, folds, self._fit_heads)
         wrong = logits.argmax(axis=1) != rows.y_index
         return np.asarray(judged & (rows.weight > 0) & wrong)
 
@@ -229,4 +224,4 @@ class JTTClassifier(LastLayerClassifier):
         )
         if self.on_no_errors == "raise":
             raise InputError(message)
-        warnings.warn(f"{message} The result is the ERM head.", UserWarning, stacklevel=3)
+        warnings.warn(f"{message} The result is the ERM head.", UserWarning, stacklevel=4)

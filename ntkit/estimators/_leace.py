@@ -13,19 +13,19 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._groups import encoded_labels
-from ntkit.estimators._identification import (
+from ntkit.estimators._base import StudyClassifier
+from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.head import LinearHead
+from ntkit.solver import FittedHead
+from ntkit.study import (
     Rows,
-    class_logits,
+    Study,
+    class_weighted,
     cross_fitted_logits,
+    encoded_labels,
     folds_of,
     hold_out,
 )
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._weights import class_weighted
-from ntkit.exceptions import InputError, SuppressionWarning
-from ntkit.head import LinearHead
 
 __all__ = ["LEACEClassifier"]
 
@@ -34,7 +34,7 @@ _BATCH = 4096  # rows that are in float64 at a time
 _NO_CORRELATION = 1e-8  # rounding of a correlation of embedding and concept
 
 
-class LEACEClassifier(LastLayerClassifier):
+class LEACEClassifier(StudyClassifier):
     r"""Last-layer retraining on embeddings without a concept (least-squares concept erasure).
 
     Needs embeddings, class labels and the concept to erase: concept labels in ``fit``. Without
@@ -85,8 +85,6 @@ class LEACEClassifier(LastLayerClassifier):
     device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU; "ray"
         spreads the rows over a Ray cluster (extra ``ray``).
-    n_jobs : int, default=None
-        Threads for the cross-fitting folds.
     random_state : int, RandomState instance or None, default=None
         Decides the folds and splits.
 
@@ -153,7 +151,7 @@ class LEACEClassifier(LastLayerClassifier):
             HasMethods(["split"]),
         ],
         "head": [LinearHead, None],
-        **LastLayerClassifier._shared_constraints,
+        **StudyClassifier._shared_constraints,
     }
 
     def __init__(
@@ -167,7 +165,6 @@ class LEACEClassifier(LastLayerClassifier):
         tol: float = 1e-5,
         max_iter: int = 1000,
         device: str = "cpu",
-        n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.shrinkage = shrinkage
@@ -178,7 +175,6 @@ class LEACEClassifier(LastLayerClassifier):
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
-        self.n_jobs = n_jobs
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -230,10 +226,15 @@ class LEACEClassifier(LastLayerClassifier):
             If concepts are not given and all identification samples are classified correctly, so
             nothing is erased.
         """
-        rows = self._rows(X, y, sample_weight)
+        study = self._study(X, y, sample_weight, X_val, y_val, sample_weight_val)
+        self._learn(study, concepts)
+        return self
+
+    def _learn(self, study: Study, concepts: ArrayLike | None = None) -> None:
+        rows = study.train
         if concepts is None:
-            tune, known, concept = self._errors(rows, X_val, y_val, sample_weight_val)
-        elif X_val is not None:
+            tune, known, concept = self._errors(study)
+        elif study.held is not None:
             raise InputError("concepts label the samples of X: pass either concepts or X_val.")
         else:
             tune, known = rows, rows
@@ -250,7 +251,6 @@ class LEACEClassifier(LastLayerClassifier):
         weight = class_weighted(tune.weight, tune.y_index, self.classes_, self.class_weight)
         erased = Rows(self._erased(tune.X, left, right), tune.y_index, tune.weight)
         self._set_head(self._folded(self._fit_head(erased, weight), left, right))
-        return self
 
     def erase(self, X: ArrayLike) -> NDArray[Any]:
         """Return the embeddings without the concept, shape (N, D)."""
@@ -266,14 +266,13 @@ class LEACEClassifier(LastLayerClassifier):
 
     # -- the concept ------------------------------------------------------------------------
 
-    def _errors(
-        self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any
-    ) -> tuple[Rows, Rows, Array]:
+    def _errors(self, study: Study) -> tuple[Rows, Rows, Array]:
         """Rows to retrain on, rows whose concept is known, and that: misclassified or not."""
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        rows = study.train
         tune, identify, folds = rows, rows, None
-        if X_val is not None:
-            identify = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype, train=rows)
+        if study.held is not None:
+            identify = study.held
         elif isinstance(self.identification, Real) and not isinstance(
             self.identification, Integral
         ):
@@ -283,11 +282,9 @@ class LEACEClassifier(LastLayerClassifier):
 
         original = self._original_head(tune)
         if folds is None:
-            logits = class_logits(original, identify.X)
+            logits = original.logits(identify.X)
         else:
-            logits, tested = cross_fitted_logits(
-                tune, tune.weight, folds, self._fit_head, len(self.classes_), self.n_jobs
-            )
+            logits, tested = cross_fitted_logits(tune, tune.weight, folds, self._fit_heads)
             identify = Rows(tune.X, tune.y_index, np.where(tested, tune.weight, 0.0))
         wrong = logits.argmax(axis=1) != identify.y_index
         counted = wrong & (identify.weight > 0)
@@ -298,7 +295,7 @@ class LEACEClassifier(LastLayerClassifier):
                 "No identification sample is misclassified, so nothing is erased; pass concepts, "
                 "or an X_val the head was not fitted on.",
                 SuppressionWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return tune, identify, wrong.astype(int)
 
@@ -328,13 +325,14 @@ class LEACEClassifier(LastLayerClassifier):
         along = (X - self.eraser_mean_.astype(dtype)) @ right.T.astype(dtype)
         return np.asarray(X - along @ left.T.astype(dtype))
 
-    def _folded(self, solution: Solution, left: Array, right: Array) -> Solution:
+    def _folded(self, solution: FittedHead, left: Array, right: Array) -> FittedHead:
         """Fold the eraser in front of a head into the head."""
         dtype = solution.coef.dtype
         removed = (solution.coef.astype(np.float64) @ left) @ right
-        return Solution(
+        return FittedHead(
             (solution.coef - removed).astype(dtype),
             (solution.intercept + removed @ self.eraser_mean_).astype(dtype),
+            solution.classes,
             solution.n_iter,
         )
 

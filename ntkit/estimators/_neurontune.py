@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,25 +14,27 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import (
+from ntkit.estimators._tuned import Stage, TunedClassifier, Tuning, class_rates, wrong
+from ntkit.head import LinearHead
+from ntkit.solver import FittedHead
+from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, strongest_wrong
+from ntkit.study import (
+    ERM_ALPHA,
+    LEAST_ERRORS,
+    Mask,
     Rows,
-    class_logits,
+    Study,
     cross_fitted_logits,
     folds_of,
     hold_out,
+    make_mask,
+    warn_about,
+    warn_if_worse,
 )
-from ntkit.estimators._learned import LEAST_ERRORS
-from ntkit.estimators._masking import Mask, make_mask, warn_about, warn_if_worse
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._tuned import Stage, TunedClassifier, Tuning, class_rates, wrong
-from ntkit.head import LinearHead
-from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, strongest_wrong
 
 __all__ = ["NeuronTuneClassifier"]
 
 Array = NDArray[Any]
-ERM_ALPHA = 0.1
-"""Strongest penalty of an ERM head fitted here, a ridge weight on the mean loss."""
 _logger = logging.getLogger(__name__)
 
 
@@ -118,8 +120,6 @@ class NeuronTuneClassifier(TunedClassifier):
     device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU; "ray"
         spreads the rows over a Ray cluster (extra ``ray``).
-    n_jobs : int, default=None
-        Threads for the cross-fitting folds.
     random_state : int, RandomState instance or None, default=None
         Decides the folds and splits.
     verbose : bool, default=False
@@ -244,7 +244,6 @@ class NeuronTuneClassifier(TunedClassifier):
         tol: float = 1e-5,
         max_iter: int = 1000,
         device: str = "cpu",
-        n_jobs: int | None = None,
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
@@ -267,7 +266,6 @@ class NeuronTuneClassifier(TunedClassifier):
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
-        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -343,18 +341,21 @@ class NeuronTuneClassifier(TunedClassifier):
         DeviceError
             If ``device="cuda"`` and there is no GPU.
         """
-        stage = self._identify(self._rows(X, y, sample_weight), X_val, y_val, sample_weight_val)
-        current = self._retrain(stage, self._tuning(stage))
-        final = wrong(class_logits(current, stage.identify.X), stage.identify)
-        self.sfit_ = sfit(self._scores_of(stage.identify, final))
-        warn_if_worse(self._erm_errors, class_rates(stage.identify, final))
+        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
         return self
 
-    def _identify(self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any) -> Stage:
+    def _learn(self, study: Study) -> None:
+        stage = self._identify(study)
+        current = self._retrain(stage, self._tuning(stage))
+        final = wrong(current.logits(stage.identify.X), stage.identify)
+        self.sfit_ = sfit(self._scores_of(stage.identify, final))
+        warn_if_worse(self._erm_errors, class_rates(stage.identify, final))
+
+    def _identify(self, study: Study) -> Stage:
         """Stage one: the original head and its scores. Nothing here depends on the threshold."""
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        tune, identify, folds = self._sets(rows, X_val, y_val, weight_val, seed)
+        tune, identify, folds = self._sets(study, seed)
         also, plain = (None if identify is tune else identify), None
         if self.C is None:
             self._units = 1 / tune.deviations
@@ -364,7 +365,7 @@ class NeuronTuneClassifier(TunedClassifier):
         original = self._original_head(tune)
         first_folds = None if self.head is not None else folds
         logits, identify = self._predictions(
-            original, tune, tune.weight, identify, first_folds, self._fit_head
+            original, tune, tune.weight, identify, first_folds, self._fit_heads
         )
         self._erm_errors = class_rates(identify, wrong(logits, identify))
         self.n_errors_ = np.bincount(
@@ -375,30 +376,32 @@ class NeuronTuneClassifier(TunedClassifier):
         scores = self._score(identify, logits, original)
         return Stage(tune, identify, folds, seed, also, plain, original, scores)
 
-    def _retrain(self, stage: Stage, tuning: Tuning, start: Solution | None = None) -> Solution:
+    def _retrain(self, stage: Stage, tuning: Tuning, start: LinearHead | None = None) -> FittedHead:
         """Stage two: masks, and the head retrained on what they leave."""
         self.tuning_weight_ = weight = tuning.weight
         self._alpha = tuning.alpha
         self.alpha_ = float("nan") if self.C is not None else tuning.alpha
         self.mask_cost_ = float("nan")
         scores, identify, mask = stage.scores, stage.identify, None
-        current = stage.original
+        current: LinearHead = stage.original
         for round_ in range(self.n_rounds):
             if mask is not None:
                 logits, identify = self._predictions(
-                    current, stage.tune, weight, identify, stage.folds, self._head_fitter(mask)
+                    current, stage.tune, weight, identify, stage.folds, self._fits_on(mask)
                 )
                 scores = self._score(identify, logits, current)
             found = self._mask(scores, mask)
             if mask is not None and np.array_equal(found.columns, mask.columns):
                 break
             mask = self._worth_its_cost(found, stage, tuning)
-            current = self._head_fitter(mask, start)(stage.tune, weight)
+            current = fitted = self._fit_head(
+                stage.tune, weight, gains=self._gains_of(mask), start=start
+            )
             self._log("round %d: %d neurons suppressed", round_ + 1, mask.everywhere.sum())
         self.spuriousness_scores_ = scores
         self._keep(mask)
-        self._set_head(current)
-        return current
+        self._set_head(fitted)
+        return fitted
 
     def _keep(self, mask: Mask | None) -> None:
         if mask is not None:
@@ -417,13 +420,11 @@ class NeuronTuneClassifier(TunedClassifier):
 
     # -- the sets ---------------------------------------------------------------------------
 
-    def _sets(
-        self, rows: Rows, X_val: Any, y_val: Any, weight_val: Any, seed: int
-    ) -> tuple[Rows, Rows, list[tuple[Array, Array]] | None]:
+    def _sets(self, study: Study, seed: int) -> tuple[Rows, Rows, list[tuple[Array, Array]] | None]:
         """Tuning rows, identification rows, and the folds where the two are the same."""
-        if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, weight_val, rows.X.dtype, train=rows)
-            return rows, held, None
+        rows = study.train
+        if study.held is not None:
+            return rows, study.held, None
         if self.identification == "train":
             return rows, rows, None
         if isinstance(self.identification, Real) and not isinstance(self.identification, Integral):
@@ -435,19 +436,17 @@ class NeuronTuneClassifier(TunedClassifier):
 
     def _predictions(
         self,
-        head: Solution,
+        head: LinearHead,
         tune: Rows,
         weight: Array,
         identify: Rows,
         folds: list[tuple[Array, Array]] | None,
-        fit: Callable[[Rows, Array], Solution],
+        fit: Callable[[Rows, Sequence[Array]], list[FittedHead]],
     ) -> tuple[Array, Rows]:
         """Logits on the identification rows, by ``head`` or cross-fitted over ``folds``."""
         if folds is None:
-            return class_logits(head, identify.X), identify
-        logits, tested = cross_fitted_logits(
-            tune, weight, folds, fit, len(self.classes_), self.n_jobs
-        )
+            return head.logits(identify.X), identify
+        logits, tested = cross_fitted_logits(tune, weight, folds, fit)
         if tested.all():
             return logits, identify
         return logits, Rows(identify.X, identify.y_index, np.where(tested, identify.weight, 0.0))
@@ -465,7 +464,7 @@ class NeuronTuneClassifier(TunedClassifier):
             **options,
         )
 
-    def _score(self, identify: Rows, logits: Array, head: Solution) -> Array:
+    def _score(self, identify: Rows, logits: Array, head: LinearHead) -> Array:
         coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
         own, rival = identify.y_index, strongest_wrong(logits, identify.y_index)
 

@@ -19,13 +19,11 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import _check_method_params
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import Rows
-from ntkit.estimators._learned import LEAST_ERRORS
-from ntkit.estimators._masking import without_words
 from ntkit.estimators._neurontune import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.metrics import get_scorer
+from ntkit.study import LEAST_ERRORS, Rows, without_words
 
 __all__ = ["NeuronTuneClassifierCV"]
 
@@ -300,8 +298,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     ) -> Array:
         """Scores of all candidates on one fold: stage one once, then the path."""
         clf = self._estimator()
-        fold = clf._rows(rows.X[train], labels[train], rows.weight[train])
-        stage = clf._identify(fold, *held)
+        stage = clf._identify(clf._study(rows.X[train], labels[train], rows.weight[train], *held))
         X_test, y_test = rows.X[test], labels[test]
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)

@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import validate_parameter_constraints
 
 from ntkit.estimators._balanced import BalancedClassifier
-from ntkit.estimators._solver import fit_linear_head, resolve_device
-from ntkit.estimators._weights import class_weighted
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import fit_linear_head, resolve_device
+from ntkit.study import class_weighted
 
 __all__ = ["retrain_head"]
 
@@ -94,18 +94,18 @@ def retrain_head(
     rows = checked._rows(X, y, sample_weight)
     _check_class_weight(class_weight, checked.classes_)
     gains = None if suppressed is None else 1.0 - _mask(suppressed, rows.X.shape[1])
-    solution = fit_linear_head(
+    fitted = fit_linear_head(
         rows.X,
         rows.y_index,
         class_weighted(rows.weight, rows.y_index, checked.classes_, class_weight),
-        n_classes=len(checked.classes_),
+        classes=checked.classes_,
         C=C,
         gains=gains,
         tol=tol,
         max_iter=max_iter,
         device=resolve_device(device),
     )
-    return LinearHead(solution.coef, solution.intercept, checked.classes_)
+    return LinearHead(fitted.coef, fitted.intercept, checked.classes_)
 
 
 def _check_class_weight(class_weight: Any, classes: NDArray[Any]) -> None:

@@ -59,8 +59,6 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
         Tolerance of the head solver.
     max_iter : int, default=1000
         Most iterations of the head solver.
-    n_jobs : int, default=None
-        Threads for the cross-fitting folds.
     random_state : int, RandomState instance or None, default=None
         Decides the folds and splits.
 
@@ -123,7 +121,6 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
         C: float = 1.0,
         tol: float = 1e-5,
         max_iter: int = 1000,
-        n_jobs: int | None = None,
         random_state: Any = None,
     ) -> None:
         self.threshold = threshold
@@ -139,7 +136,6 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
         self.C = C
         self.tol = tol
         self.max_iter = max_iter
-        self.n_jobs = n_jobs
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -182,7 +178,7 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
         # What its own head would cost, or be worth, says nothing of the classifier that follows.
         rule = self.get_params(deep=False) | {"max_cost": None, "error_weight": 1.0}
         clf = NeuronTuneClassifier(**rule)
-        stage = clf._identify(clf._rows(X, y, sample_weight), X_val, y_val, sample_weight_val)
+        stage = clf._identify(clf._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
         clf._retrain(stage, clf._tuning(stage))
         self.estimator_ = clf
         validate_data(self, X, skip_check_array=True)

@@ -13,11 +13,11 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import Rows, as_one_logit, class_logits
-from ntkit.estimators._solver import Solution, fit_linear_head, resolve_device
+from ntkit.estimators._base import StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
+from ntkit.study import Rows, Study
 
 __all__ = ["SELFClassifier"]
 
@@ -25,7 +25,7 @@ Array = NDArray[Any]
 _BLOCK = 4096  # rows whose dropout mask is drawn at a time
 
 
-class SELFClassifier(LastLayerClassifier):
+class SELFClassifier(StudyClassifier):
     r"""Short class-balanced fine-tuning on selected samples (SELF).
 
     Needs embeddings and class labels; no group labels.
@@ -153,7 +153,7 @@ class SELFClassifier(LastLayerClassifier):
         "early_iter": [Interval(Integral, 1, None, closed="left")],
         "head": [LinearHead, None],
         **{
-            name: LastLayerClassifier._shared_constraints[name]
+            name: StudyClassifier._shared_constraints[name]
             for name in ("C", "tol", "max_iter", "device", "random_state")
         },
     }
@@ -234,10 +234,11 @@ class SELFClassifier(LastLayerClassifier):
         DeviceError
             If ``device="cuda"`` and there is no GPU.
         """
-        rows = self._rows(X, y, sample_weight)
-        held = rows
-        if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, rows.X.dtype, train=rows)
+        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        return self
+
+    def _learn(self, study: Study) -> None:
+        rows, held = study.train, study.held or study.train
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
         self.early_head_ = (
@@ -255,10 +256,9 @@ class SELFClassifier(LastLayerClassifier):
                 f"{self.classes_.tolist()[selected.y_index[0]]!r}; fine-tuning can only favour it. "
                 "Raise n_selected.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         self._set_head(self._fine_tuned(selected, rng))
-        return self
 
     def _early_head(self, rows: Rows) -> LinearHead:
         if self.early_head is not None:
@@ -273,7 +273,7 @@ class SELFClassifier(LastLayerClassifier):
             rows.X,
             rows.y_index,
             rows.weight,
-            n_classes=len(self.classes_),
+            classes=self.classes_,
             C=self.C,
             tol=self.tol,
             max_iter=self.early_iter,
@@ -282,32 +282,31 @@ class SELFClassifier(LastLayerClassifier):
         )
         return LinearHead(early.coef, early.intercept, self.classes_)
 
-    def _scores(self, rows: Rows, original: Solution, rng: np.random.RandomState) -> Array:
-        final = log_softmax(class_logits(original, rows.X).astype(np.float64), axis=1)
+    def _scores(self, rows: Rows, original: LinearHead, rng: np.random.RandomState) -> Array:
+        final = log_softmax(original.logits(rows.X).astype(np.float64), axis=1)
         if self.selection == "misclassification":
             return np.asarray(-final[np.arange(len(final)), rows.y_index])
         if self.selection == "dropout_disagreement":
             other = log_softmax(self._logits_with_dropout(original, rows.X, rng), axis=1)
         else:
             assert self.early_head_ is not None
-            early = Solution(self.early_head_.coef, self.early_head_.intercept, 0)
-            other = log_softmax(class_logits(early, rows.X).astype(np.float64), axis=1)
+            other = log_softmax(self.early_head_.logits(rows.X).astype(np.float64), axis=1)
         if self.selection == "early_stop_misclassification":
             return np.asarray(-other[np.arange(len(other)), rows.y_index])
         return np.asarray((np.exp(other) * (other - final)).sum(axis=1))
 
-    def _logits_with_dropout(self, head: Solution, X: Array, rng: np.random.RandomState) -> Array:
+    def _logits_with_dropout(self, head: LinearHead, X: Array, rng: np.random.RandomState) -> Array:
         keep = 1 - self.dropout
         parts = []
         for start in range(0, len(X), _BLOCK):
             block = X[start : start + _BLOCK]
             kept = rng.random_sample(block.shape) < keep
-            parts.append(class_logits(head, block * kept / X.dtype.type(keep)))
+            parts.append(head.logits(block * kept / X.dtype.type(keep)))
         return np.concatenate(parts).astype(np.float64)
 
-    def _fine_tuned(self, rows: Rows, rng: np.random.RandomState) -> Solution:
+    def _fine_tuned(self, rows: Rows, rng: np.random.RandomState) -> FittedHead:
         """Take SGD steps from the original head, on one row of weights per class."""
-        start = self.erm_head_.one_row_per_class()
+        start = self.erm_head_.with_logits(len(self.classes_))
         W, b = start.coef.astype(np.float64), start.intercept.astype(np.float64)
         mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(self.classes_))
         share = (
@@ -324,5 +323,4 @@ class SELFClassifier(LastLayerClassifier):
             residual *= weight[:, None]
             W -= self.learning_rate * residual.T @ Z[batch]
             b -= self.learning_rate * residual.sum(axis=0)
-        coef, intercept = as_one_logit(W, b)
-        return Solution(coef.astype(rows.X.dtype), intercept.astype(rows.X.dtype), self.n_steps)
+        return stepped_head(W, b, self.classes_, rows.X.dtype, self.n_steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,13 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import Rows, class_logits, cross_fitted_logits, folds_of
-from ntkit.estimators._learned import CellsTried
-from ntkit.estimators._masking import Mask, warn_of_cost
-from ntkit.estimators._penalty import ALPHAS, AS_GOOD, PenaltyPath, penalty_path
-from ntkit.estimators._solver import Solution
-from ntkit.estimators._weights import class_weighted, correctness_balanced, correctness_cells
+from ntkit.estimators._base import StudyClassifier
+from ntkit.head import LinearHead
+from ntkit.solver import FittedHead
+from ntkit.study import (
+    ALPHAS,
+    AS_GOOD,
+    CellsTried,
+    Mask,
+    PenaltyPath,
+    Rows,
+    class_weighted,
+    correctness_balanced,
+    correctness_cells,
+    cross_fitted_logits,
+    folds_of,
+    penalty_path,
+    warn_of_cost,
+)
 
 __all__ = ["Stage", "TunedClassifier", "Tuning", "class_rates", "wrong"]
 
@@ -37,7 +48,7 @@ class Stage:
     seed: int
     also: Rows | None
     plain: PenaltyPath | None
-    original: Solution
+    original: LinearHead
     scores: Array
 
 
@@ -50,35 +61,50 @@ class Tuning:
     alpha: float
 
 
-class TunedClassifier(LastLayerClassifier):
+class TunedClassifier(StudyClassifier):
     """What stage two needs besides the rule that flags neurons.
 
-    A subclass has the parameters ``error_weight``, ``max_cost``, ``class_weight``, ``suppression``
-    and ``n_jobs``; its ``C`` may be None.
+    A subclass has the parameters ``error_weight``, ``max_cost``, ``class_weight`` and
+    ``suppression``; its ``C`` may be None.
     """
 
     error_weight: float | str
     max_cost: float | None
     class_weight: Any
     suppression: float
-    n_jobs: int | None
     mask_cost_: float
     _alpha: float
     _units: Array
 
-    def _fit_head(self, rows: Rows, weight: Array, **options: Any) -> Solution:
+    def _fit_head(self, rows: Rows, weight: Array, **options: Any) -> FittedHead:
         """With ``C``, or with the ridge weight that was chosen, on standardised neurons."""
-        if self.C is None:
-            gains = options.get("gains")
-            options["gains"] = self._units if gains is None else self._units * gains
+        if self.C is None and options.get("start") is not None:
+            options["gains"] = self._in_units(options.get("gains"))
             options["C"] = 1 / (float(weight.sum()) * self._alpha)
         return super()._fit_head(rows, weight, **options)
 
-    def _head_fitter(
-        self, mask: Mask, start: Solution | None = None
-    ) -> Callable[[Rows, Array], Solution]:
-        """Return what fits a head on rows with given weights, on masked neurons."""
-        return partial(self._fit_head, gains=1 - self.suppression * mask.columns, start=start)
+    def _fit_heads(
+        self,
+        rows: Rows,
+        weights: Sequence[Array],
+        *,
+        gains: Array | None = None,
+        Cs: Sequence[float] | None = None,
+    ) -> list[FittedHead]:
+        if self.C is None:
+            gains = self._in_units(gains)
+            Cs = [1 / (float(weight.sum()) * self._alpha) for weight in weights]
+        return super()._fit_heads(rows, weights, gains=gains, Cs=Cs)
+
+    def _in_units(self, gains: Array | None) -> Array:
+        return self._units if gains is None else self._units * gains
+
+    def _gains_of(self, mask: Mask) -> Array:
+        return np.asarray(1 - self.suppression * mask.columns)
+
+    def _fits_on(self, mask: Mask) -> Callable[[Rows, Sequence[Array]], list[FittedHead]]:
+        """Return what fits heads on rows with given weights, on masked neurons."""
+        return partial(self._fit_heads, gains=self._gains_of(mask))
 
     def _path(
         self,
@@ -90,11 +116,11 @@ class TunedClassifier(LastLayerClassifier):
     ) -> PenaltyPath:
         """Penalties to choose from, or the one that is given, by the classes or by cells."""
 
-        def fit(alpha: float, some: Rows, w: Array) -> Solution:
+        def fit(some: Rows, weights: Sequence[Array], alphas: Sequence[float]) -> list[FittedHead]:
             if self.C is not None:
-                return self._fit_head(some, w)
-            C = 1 / (float(w.sum()) * alpha)
-            return super(TunedClassifier, self)._fit_head(some, w, gains=self._units, C=C)
+                return self._fit_heads(some, weights)
+            Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
+            return super(TunedClassifier, self)._fit_heads(some, weights, gains=self._units, Cs=Cs)
 
         return penalty_path(
             fit,
@@ -104,9 +130,7 @@ class TunedClassifier(LastLayerClassifier):
             also=also,
             alphas=ALPHAS if self.C is None else (1.0,),
             worse_half=cells is None,
-            n_classes=len(self.classes_),
             seed=seed,
-            n_jobs=self.n_jobs,
         )
 
     def _balanced(self, rows: Rows, class_weight: Any = "balanced") -> Array:
@@ -124,7 +148,7 @@ class TunedClassifier(LastLayerClassifier):
         if self.error_weight in ("balanced", "auto"):
             return self._tuning_by_cells(stage, balanced)
         if self.head is not None:
-            logits = class_logits(stage.original, tune.X)
+            logits = stage.original.logits(tune.X)
         else:
             logits = self._unseen_logits(stage, tune.weight)
         weight = np.where(wrong(logits, tune), self.error_weight, 1.0) * balanced
@@ -158,11 +182,8 @@ class TunedClassifier(LastLayerClassifier):
         """Logits of the retraining samples, each from a head that was fitted without it."""
         folds = stage.folds or folds_of(5, stage.tune, stage.seed)
         if folds is None:
-            return class_logits(self._fit_head(stage.tune, weight), stage.tune.X)
-        logits, _ = cross_fitted_logits(
-            stage.tune, weight, folds, self._fit_head, len(self.classes_), self.n_jobs
-        )
-        return logits
+            return self._fit_head(stage.tune, weight).logits(stage.tune.X)
+        return cross_fitted_logits(stage.tune, weight, folds, self._fit_heads)[0]
 
     def _worth_its_cost(self, mask: Mask, stage: Stage, tuning: Tuning) -> Mask:
         """The mask, or none where it costs too much accuracy on samples a head has not seen."""
@@ -172,16 +193,14 @@ class TunedClassifier(LastLayerClassifier):
         if not mask.columns.any():
             return mask
 
-        def accuracy(fit: Callable[[Rows, Array], Solution]) -> float:
-            logits, _ = cross_fitted_logits(
-                stage.tune, tuning.weight, folds, fit, len(self.classes_), self.n_jobs
-            )
+        def accuracy(fit: Callable[[Rows, Sequence[Array]], list[FittedHead]]) -> float:
+            logits, _ = cross_fitted_logits(stage.tune, tuning.weight, folds, fit)
             mass = np.bincount(tuning.cells, weights=stage.tune.weight)
             right = stage.tune.weight * ~wrong(logits, stage.tune)
             hits = np.bincount(tuning.cells, weights=right)
             return float((hits[mass > 0] / mass[mass > 0]).mean())
 
-        self.mask_cost_ = accuracy(self._fit_head) - accuracy(self._head_fitter(mask))
+        self.mask_cost_ = accuracy(self._fit_heads) - accuracy(self._fits_on(mask))
         if self.mask_cost_ <= self.max_cost:
             return mask
         warn_of_cost(int(mask.everywhere.sum()), self.mask_cost_, self.max_cost)

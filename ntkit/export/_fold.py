@@ -167,7 +167,7 @@ def folding_errors(scaled: ScaledHead, X: Any, precision: str = "float32") -> tu
         Largest difference from float64, relative to the largest logit.
     """
     Z = _stored(_rows(scaled, X), precision)
-    head = scaled.head.one_row_per_class()
+    head = scaled.head.with_logits(len(scaled.head.classes))
     exact = ((Z.astype(np.float64) - scaled.shift) * scaled.gains) @ head.coef.T.astype(np.float64)
     exact = exact + head.intercept
     shift, rest = scaled.rounded_shift()
@@ -179,7 +179,7 @@ def folding_errors(scaled: ScaledHead, X: Any, precision: str = "float32") -> tu
 
 
 def _logits(head: LinearHead, Z: Array, precision: str) -> Array:
-    head = head.one_row_per_class()
+    head = head.with_logits(len(head.classes))
     return Z @ _stored(head.coef, precision).T + _stored(head.intercept, precision)
 
 

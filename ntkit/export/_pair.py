@@ -187,7 +187,7 @@ def _scores_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
 
 def _standardised(head: LinearHead, Z: Array) -> Array:
     """Scores of each class beside those of the others, with mean 0 and deviation 1."""
-    scores = head.one_row_per_class().decision_function(np.asarray(Z, np.float64))
+    scores = head.logits(np.asarray(Z, np.float64))
     scores = scores - scores.mean(axis=1, keepdims=True)
     scores -= scores.mean(axis=0)
     deviation = scores.std(axis=0)

@@ -86,7 +86,7 @@ def _convert_linear_head(scope: Any, operator: Any, container: Any) -> None:
     is_scaled = isinstance(estimator, ScaledHeadClassifier)
     scaled = estimator.scaled if is_scaled else ScaledHead.of(estimator.head_)
     shift, head = scaled.rounded_shift()
-    head = head.one_row_per_class()
+    head = head.with_logits(len(head.classes))
     raw = container.get_options(estimator, {"raw_scores": False})["raw_scores"]
     opset = container.target_opset
     proto = guess_proto_type(operator.inputs[0].type)

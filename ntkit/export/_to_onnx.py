@@ -219,7 +219,7 @@ def _by_skl2onnx(estimator: Any, X: Any, reason: NotFoldableError) -> onnx.Model
 
 def _standalone(scaled: ScaledHead, provenance: dict[str, str]) -> onnx.ModelProto:
     shift, head = scaled.rounded_shift()
-    head = head.one_row_per_class()
+    head = head.with_logits(len(head.classes))
     embedding = ir.val("embedding", ir.DataType.FLOAT, ["N", head.n_neurons])
     nodes = tape.Tape()
     weight = nodes.initializer(ir.tensor(head.coef.astype(np.float32), name="head.weight"))

@@ -259,7 +259,7 @@ def _logits_like(found: Array, head: LinearHead, Z: Array, scale: float) -> Arra
     """NumPy's logits, shaped as the graph holds them: with one or two for two classes."""
     width = int(np.prod(found.shape[1:]))
     if width > 1:
-        head = head.one_row_per_class()
+        head = head.with_logits(len(head.classes))
     logits = head.decision_function(Z).reshape(len(Z), -1)
     if width == 1 and logits.shape[1] == 2:
         logits = logits[:, 1:] - logits[:, :1]

@@ -1,15 +1,16 @@
-"""From inputs to embeddings: samples, ONNX Runtime sessions, the embedder, the store."""
+"""From samples to embeddings: ONNX Runtime sessions, the embedder, its engines."""
 
 from ntkit.extraction._doctor import diagnosis
 from ntkit.extraction._embedder import OnnxEmbedder
-from ntkit.extraction._image_files import ImageFiles
-from ntkit.extraction._image_preprocessing import ImagePreprocessing
+from ntkit.extraction._found_preprocessing import image_note as image_note  # for other rooms
+from ntkit.extraction._found_preprocessing import is_image_folder as is_image_folder
+from ntkit.extraction._found_preprocessing import preprocessing_for as preprocessing_for
+from ntkit.extraction._read_samples import read_samples
 from ntkit.extraction._runner import run_batches
-from ntkit.extraction._samples import Samples, read_samples
 from ntkit.extraction._session import available_cpus, device_of, make_session
-from ntkit.extraction._store import EmbeddingStore
-from ntkit.extraction._text import Texts
-from ntkit.extraction._text_preprocessing import TextPreprocessing
+from ntkit.preprocessing import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
+from ntkit.samples import Samples
+from ntkit.store import EmbeddingStore
 
 __all__ = [
     "EmbeddingStore",

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ntkit.exceptions import InputError
-from ntkit.extraction._autotune import fastest, few_samples, repeated
-from ntkit.extraction._inputs import Inputs, shown_shape
+from ntkit.extraction._batch_size import fastest, few_samples, repeated
+from ntkit.extraction._batches import Inputs, shown_shape
+from ntkit.extraction._ray_embedder import RayEmbedder
 from ntkit.extraction._runner import BATCHES_PER_WINDOW, run_batches
 from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
 from ntkit.frozen_model import FrozenModel
@@ -214,6 +215,32 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             for (embedding,) in batches:
                 yield _checked(embedding, done)
                 done += len(embedding)
+
+    def on(self, engine: str) -> Any:
+        """What computes the embeddings: this object, or Ray's actors with copies of it.
+
+        Parameters
+        ----------
+        engine : {"local", "ray"}
+            As in :meth:`EmbeddingStore.write`.
+
+        Returns
+        -------
+        OnnxEmbedder or RayEmbedder
+            Both have ``settings``, ``iter_batches`` and ``device_``.
+
+        Raises
+        ------
+        InputError
+            If there is no such engine.
+        MissingDependencyError
+            If Ray is not installed.
+        DeviceError
+            If a GPU is asked for and the cluster has none.
+        """
+        if engine not in ("local", "ray"):
+            raise InputError(f"engine is local or ray, not {engine!r}.")
+        return self if engine == "local" else RayEmbedder(self)
 
     @property
     def frozen_model(self) -> FrozenModel:

@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ntkit.extraction._image_files import ImageFiles
-from ntkit.extraction._image_preprocessing import ImagePreprocessing
-from ntkit.extraction._store import EmbeddingStore
-from ntkit.extraction._text_preprocessing import TextPreprocessing
 from ntkit.frozen_model import FrozenModel
+from ntkit.preprocessing import ImageFiles, ImagePreprocessing, TextPreprocessing
+from ntkit.store import EmbeddingStore
 
 if TYPE_CHECKING:
-    from ntkit.extraction._sample_set import Samples
+    from ntkit.samples import Samples
 
 __all__ = ["image_note", "image_preprocessing", "is_image_folder", "preprocessing_for"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ntkit.exceptions import DeviceError, InputError
-from ntkit.extraction._inputs import Batch, Inputs, Part
+from ntkit.extraction._batches import Batch, Inputs, Part
 from ntkit.extraction._prefetch import prefetched
 from ntkit.extraction._session import available_cpus, sent_to_gpu
 

@@ -542,7 +542,7 @@ class FrozenModel:
         """Rows in the model's order, and one or two logits as the model has them."""
         own = self.head
         if own is None:
-            return head.one_row_per_class()
+            return head.with_logits(len(head.classes))
         same = set(head.classes.tolist()) == set(own.classes.tolist())
         if not same and self._found is not None and self._found.after.labels is not None:
             raise InputError(
@@ -558,7 +558,7 @@ class FrozenModel:
                 return head
             rows, bias = head.coef, head.intercept
             return LinearHead(rows[1:] - rows[:1], bias[1:] - bias[:1], head.classes)
-        return head.one_row_per_class()
+        return head.with_logits(len(head.classes))
 
     def _embedding_width(self) -> int | None:
         width = self.embedding.shape[-1] if self.embedding.shape else None

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from ntkit._checks import check_embeddings, check_labels
 from ntkit._labels import unknown_labels
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV, SpuriousNeuronSelector
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.metrics._checks import check_embeddings, check_labels
 
 __all__ = [
     "check_samples",

@@ -11,9 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 
 from ntkit.estimators import NeuronTuneClassifier
-from ntkit.estimators._identification import Rows, class_logits
-from ntkit.estimators._masking import make_mask
-from ntkit.estimators._solver import Solution
 from ntkit.exceptions import InputError
 from ntkit.inspection._fitted import check_samples, lost_neurons, neuron_names_of, neurontune_of
 from ntkit.inspection._matplotlib import (
@@ -30,6 +27,7 @@ from ntkit.inspection._matplotlib import (
     show_legend,
 )
 from ntkit.spuriousness import live_neurons
+from ntkit.study import Rows, make_mask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -278,9 +276,8 @@ def _frequency(
     verbose: bool,
 ) -> Array:
     """Share of the draws in which each neuron is suppressed, (D,)."""
-    head = clf.erm_head_
-    original = Solution(head.coef.astype(Z.dtype), head.intercept.astype(Z.dtype), 0)
-    logits, y_index = class_logits(original, Z), np.searchsorted(clf.classes_, labels)
+    original = clf.erm_head_.astype(Z.dtype)
+    logits, y_index = original.logits(Z), np.searchsorted(clf.classes_, labels)
     wrong = logits.argmax(axis=1) != y_index
     random, n = check_random_state(random_state), len(Z)
     times = np.zeros(Z.shape[1], dtype=int)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ntkit._checks import check_predictions
 from ntkit.exceptions import InputError
 from ntkit.inspection._fitted import (
     check_samples,
@@ -28,7 +29,6 @@ from ntkit.inspection._matplotlib import (
     short,
     show_legend,
 )
-from ntkit.metrics._checks import check_predictions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

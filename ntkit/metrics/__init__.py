@@ -6,13 +6,8 @@ from ntkit.metrics._accuracy import (
     worst_class_cell_accuracy,
     worst_group_accuracy,
 )
-from ntkit.metrics._by_name import (
-    LABEL_FREE_SCORES,
-    SCORERS,
-    PredictionScore,
-    get_score,
-    label_free_score,
-)
+from ntkit.metrics._by_name import LABEL_FREE_SCORES, SCORERS
+from ntkit.metrics._by_name import named_score as named_score  # for other rooms
 from ntkit.metrics._cell_scorer import CellScorer
 from ntkit.metrics._class_order import ClassOrder, check_class_order, class_order
 from ntkit.metrics._group_report import group_report
@@ -36,7 +31,6 @@ __all__ = [
     "CellScorer",
     "ClassOrder",
     "GroupReport",
-    "PredictionScore",
     "ReportRow",
     "accuracy_by",
     "adjusted_accuracy",
@@ -46,10 +40,8 @@ __all__ = [
     "check_class_order",
     "class_accuracy_gap",
     "class_order",
-    "get_score",
     "get_scorer",
     "group_report",
-    "label_free_score",
     "sfit_score",
     "weighted_average_accuracy",
     "worst_class_accuracy",

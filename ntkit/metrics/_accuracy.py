@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._checks import Array, check_predictions, check_weight
 from ntkit.exceptions import InputError
-from ntkit.metrics._checks import Array, check_predictions, check_weight
 from ntkit.metrics._memberships import memberships
 
 __all__ = [

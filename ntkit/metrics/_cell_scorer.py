@@ -14,11 +14,11 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_memory
 
+from ntkit._checks import Array, check_embeddings, check_labels, check_weight
 from ntkit._labels import unknown_labels
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.metrics._by_name import PredictionScore, get_score
-from ntkit.metrics._checks import Array, check_embeddings, check_labels, check_weight
+from ntkit.metrics._by_name import named_score, needs_of
 
 __all__ = ["CellScorer", "Scorer"]
 
@@ -84,7 +84,7 @@ class CellScorer:
     memory: Any = None
 
     def __post_init__(self) -> None:
-        needs = get_score(self.score).needs
+        needs = needs_of(self.score)
         if not {"reference_pred", "reference_proba"} & set(needs):
             raise InputError(
                 f"The score {self.score!r} takes no reference head; use get_scorer({self.score!r})."
@@ -125,7 +125,7 @@ class CellScorer:
         (labels,) = check_labels(y=y)
         weight = None if sample_weight is None else check_weight(sample_weight, len(labels))
         proba, classes = self._reference_proba(check_embeddings(X, len(labels)), labels, weight)
-        return partial(_score_beside, get_score(self.score), proba, classes, weight)
+        return partial(_score_beside, self.score, proba, classes, weight)
 
     def _reference_proba(
         self, Z: Array, y: Array, weight: Array | None = None
@@ -186,7 +186,7 @@ def cross_fitted_proba(
 
 
 def _score_beside(
-    score: PredictionScore,
+    score: str,
     proba: Array,
     classes: Array,
     weight: Array | None,
@@ -195,7 +195,8 @@ def _score_beside(
     y: ArrayLike,
 ) -> float:
     """Score an estimator beside the reference head's probabilities on the same rows."""
-    return score(
+    return named_score(
+        score,
         y,
         estimator.predict(X),
         reference_pred=classes[proba.argmax(axis=1)],

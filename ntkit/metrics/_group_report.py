@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._checks import Array, check_labels, check_predictions, check_weight
 from ntkit.exceptions import InputError
-from ntkit.metrics._checks import Array, check_labels, check_predictions, check_weight
 from ntkit.metrics._intervals import (
     Bounds,
     change_of_one,

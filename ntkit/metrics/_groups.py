@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._checks import check_weight
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import accuracy_by
-from ntkit.metrics._checks import check_weight
 from ntkit.metrics._memberships import memberships
 
 __all__ = ["adjusted_accuracy", "weighted_average_accuracy"]

@@ -7,16 +7,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._labels import unknown_labels
-from ntkit.exceptions import InputError
-from ntkit.metrics._accuracy import accuracy_by, correctness_cells
-from ntkit.metrics._checks import (
+from ntkit._checks import (
     Array,
     check_embeddings,
     check_labels,
     check_predictions,
     check_weight,
 )
+from ntkit._labels import unknown_labels
+from ntkit.exceptions import InputError
+from ntkit.metrics._accuracy import accuracy_by, correctness_cells
 from ntkit.spuriousness import sfit, spuriousness_scores
 
 __all__ = ["afr_weighted_accuracy", "cell_accuracy", "class_accuracy_gap", "sfit_score"]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._checks import Array, check_labels
 from ntkit.exceptions import InputError
-from ntkit.metrics._checks import Array, check_labels
 
 __all__ = ["Memberships", "memberships", "of_labels"]
 

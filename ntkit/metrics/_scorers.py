@@ -10,11 +10,11 @@ from sklearn import get_config
 from sklearn.metrics import get_scorer as sklearn_scorer
 from sklearn.metrics import get_scorer_names, make_scorer
 
+from ntkit._checks import Array
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import worst_class_accuracy
-from ntkit.metrics._by_name import SCORERS, get_score
+from ntkit.metrics._by_name import SCORERS, named_score
 from ntkit.metrics._cell_scorer import CellScorer, Scorer
-from ntkit.metrics._checks import Array
 from ntkit.metrics._label_free import class_accuracy_gap
 
 __all__ = ["adjusted_accuracy_scorer", "get_scorer", "worst_group_scorer"]
@@ -157,7 +157,7 @@ def sfit_scorer(
     estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
 ) -> float:
     """SFit of a fitted estimator, on the rows X (N, D) as embeddings."""
-    return get_score("sfit_score")(y, estimator.predict(X), Z=X, sample_weight=sample_weight)
+    return named_score("sfit_score", y, estimator.predict(X), Z=X, sample_weight=sample_weight)
 
 
 def _group_scorer(score: Scorer, name: str) -> Scorer:
@@ -177,8 +177,12 @@ def _worst_group(
     sensitive: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    return get_score("worst_group_accuracy")(
-        y_true, y_pred, groups=_passed(sensitive), sample_weight=sample_weight
+    return named_score(
+        "worst_group_accuracy",
+        y_true,
+        y_pred,
+        groups=_passed(sensitive),
+        sample_weight=sample_weight,
     )
 
 
@@ -189,8 +193,12 @@ def _adjusted(
     sensitive: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    return get_score("adjusted_accuracy")(
-        y_true, y_pred, groups=_passed(sensitive), sample_weight=sample_weight
+    return named_score(
+        "adjusted_accuracy",
+        y_true,
+        y_pred,
+        groups=_passed(sensitive),
+        sample_weight=sample_weight,
     )
 
 

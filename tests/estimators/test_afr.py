@@ -35,7 +35,7 @@ def published_weights(head, X, y, gamma):
 
 def published_optimum(head, X, y, mu, reg):
     """Minimise Σ μ CE + λ(‖W−W0‖² + ‖b−b0‖²) over one row per class, with SciPy."""
-    start = head.one_row_per_class()
+    start = head.with_logits(len(head.classes))
     theta0 = np.column_stack([start.coef, start.intercept])
     X1 = np.column_stack([X, np.ones(len(X))])
 
@@ -70,7 +70,7 @@ def test_gd_takes_the_published_steps(n_logits):
     head = random_head(n_logits)
     clf = AFRClassifier(head=head, solver="gd", gamma=2.0, reg_coeff=0.1, n_steps=20).fit(X, y)
 
-    start = head.one_row_per_class()
+    start = head.with_logits(len(head.classes))
     theta0 = np.column_stack([start.coef, start.intercept])
     X1 = np.column_stack([X, np.ones(len(X))])
     mu, theta, clipped = published_weights(head, X, y, 2.0), theta0.copy(), 0

@@ -14,9 +14,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import AutoDebiasClassifier
-from ntkit.estimators._auto import _shift_pvalue
-from ntkit.estimators._identification import Rows
-from ntkit.estimators._stacked import stacked
+from ntkit.solver._joined_rows import stacked
+from ntkit.study import shift_pvalue
+from ntkit.study._cross_fit import Rows
 
 
 def groups(seed, n, bias=0.95, noise=0.5, width=6):
@@ -217,7 +217,7 @@ def test_the_shift_test_is_fishers_and_mantel_haenszels(train, held):
         )
         errors.append(np.concatenate([np.arange(right + bad) < bad for bad, right in side]))
     exact = min(fisher_exact(tables[:, k], "greater").pvalue for k in range(len(train)))
-    pvalue = _shift_pvalue(rows[1], errors[1], rows[0], errors[0])
+    pvalue = shift_pvalue(rows[1], errors[1], rows[0], errors[0])
     n, n_held, bad = tables.sum(axis=(0, 2)), tables[0].sum(axis=1), tables[:, :, 0].sum(axis=0)
     excess = (tables[0, :, 0] - n_held * bad / n).sum()
     variance = (n_held * (n - n_held) * bad * (n - bad) / (n**2 * np.maximum(n - 1, 1))).sum()
@@ -232,8 +232,8 @@ def test_errors_that_move_from_one_class_to_the_other_are_a_shift():
     wrong, wrong_held = (
         np.concatenate([np.arange(400) < n for n in errors]) for errors in ((80, 40), (40, 80))
     )
-    assert _shift_pvalue(rows, wrong, rows, wrong_held) < 1e-3
-    assert _shift_pvalue(rows, wrong, rows, wrong) > 0.5
+    assert shift_pvalue(rows, wrong, rows, wrong_held) < 1e-3
+    assert shift_pvalue(rows, wrong, rows, wrong) > 0.5
 
 
 def test_mapped_embeddings_are_not_copied(tmp_path):

@@ -14,9 +14,9 @@ from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import retrain_head
 from ntkit.estimators._dfr import DFRClassifier
-from ntkit.estimators._groups import encoded_labels
-from ntkit.estimators._identification import Rows
 from ntkit.exceptions import InputError
+from ntkit.study._cross_fit import Rows
+from ntkit.study._group_labels import encoded_labels
 
 
 def data(seed=0, n=600, width=8, n_classes=2, share=0.85, dtype=np.float64):

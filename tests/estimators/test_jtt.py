@@ -105,7 +105,7 @@ def test_random_state_labels_and_float32():
     X, y = data(dtype=np.float32)
     names = np.array(["no", "yes"])[y]
     a = JTTClassifier(random_state=3).fit(X, names)
-    b = JTTClassifier(random_state=3, n_jobs=2).fit(X, y)
+    b = JTTClassifier(random_state=3).fit(X, y)
     assert a.coef_.dtype == np.float32
     assert np.array_equal(a.coef_, b.coef_)
     assert set(a.predict(X)) == {"no", "yes"}

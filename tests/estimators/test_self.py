@@ -73,7 +73,7 @@ def test_full_batches_are_class_balanced_gradient_steps(n_logits):
     ).fit(X, y)
 
     Z, labels = X[clf.selected_], y[clf.selected_]
-    start = head.one_row_per_class()
+    start = head.with_logits(len(head.classes))
     theta = np.column_stack([start.coef, start.intercept])
     Z1 = np.column_stack([Z, np.ones(len(Z))])
     one_hot = np.eye(len(theta))[labels]

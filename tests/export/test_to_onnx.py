@@ -98,7 +98,7 @@ def test_any_head(zoo, data):
     assert_allclose(out["probabilities"], head.predict_proba(Z), atol=2e-2)
     assert_allclose(
         out["logits"],
-        head.one_row_per_class().decision_function(Z.astype(float)),
+        head.logits(Z.astype(float)),
         rtol=1e-4,
         atol=0.1,
     )
@@ -137,7 +137,7 @@ def test_a_written_head_is_read_back(tmp_path):
     for classes in (["a", "b", "c"], [4, 5]):
         clf = fitted(classes)[1]
         path = write_onnx(to_onnx(clf), tmp_path / "head.onnx", force=True)
-        assert FrozenModel.load(path).head == clf.head_.one_row_per_class()
+        assert FrozenModel.load(path).head == clf.head_.with_logits(len(clf.head_.classes))
 
 
 # -- pipelines --------------------------------------------------------------------------------

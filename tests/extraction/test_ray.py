@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit._ray import start_ray
+from ntkit._need_ray import start_ray
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
 from ntkit.extraction import (
     EmbeddingStore,
@@ -27,7 +27,8 @@ from ntkit.extraction import (
     Texts,
     read_samples,
 )
-from ntkit.extraction._ray import (
+from ntkit.extraction._packed_for_ray import opened, shipped
+from ntkit.extraction._ray_embedder import (
     Pool,
     _outcome,
     _takes_gpu,
@@ -35,7 +36,6 @@ from ntkit.extraction._ray import (
     pool_for,
     task_ranges,
 )
-from ntkit.extraction._shipped import opened, shipped
 from tests.models import Graph
 
 ONE_GPU = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]

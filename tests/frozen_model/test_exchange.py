@@ -67,7 +67,7 @@ def test_any_head_of_the_models_width_comes_back_out_of_the_file(zoo, model, tmp
         ),
     )  # fmt: skip
     read = FrozenModel.load(model.with_head(head).save(tmp_path / "new.onnx", force=True)).head
-    wanted = head.one_row_per_class().aligned_to(read.classes)
+    wanted = head.with_logits(len(head.classes)).aligned_to(read.classes)
     assert read.classes.tolist() == wanted.classes.tolist()
     assert read == wanted
 
@@ -283,7 +283,7 @@ def test_a_backbone_gets_a_head(zoo, dtype, n_logits, tmp_path):
     onnx.checker.check_model(path, full_check=True)
     out = zoo.run(path, X)
     assert_array_equal(out["z"], zoo.run(proto, X)["z"])
-    logits = head.one_row_per_class().decision_function(out["z"].astype(float))
+    logits = head.logits(out["z"].astype(float))
     tolerance = 2e-2 if dtype == np.float16 else 1e-5
     assert_allclose(out["logits"], logits, rtol=tolerance, atol=tolerance)
     assert new.with_head(head).head == new.head

@@ -11,9 +11,8 @@ from ntkit.metrics import (
     afr_weighted_accuracy,
     cell_accuracy,
     class_accuracy_gap,
-    get_score,
     group_report,
-    label_free_score,
+    named_score,
     sfit_score,
     weighted_average_accuracy,
     worst_class_accuracy,
@@ -111,8 +110,8 @@ METRICS = [
     lambda y, pred, groups, **w: sfit_score(
         np.stack([groups, groups**2 % 5 + pred], 1), y, pred, **w
     ),
-    lambda y, pred, groups, **w: label_free_score("class_accuracy_gap", y, pred, **w),
-    lambda y, pred, groups, **w: get_score("adjusted_accuracy")(y, pred, groups=groups, **w),
+    lambda y, pred, groups, **w: named_score("class_accuracy_gap", y, pred, **w),
+    lambda y, pred, groups, **w: named_score("adjusted_accuracy", y, pred, groups=groups, **w),
     lambda y, pred, groups, **w: (
         group_report(y, pred, groups=groups, y_pred_before=1 - pred, **w).worst_group.change
     ),

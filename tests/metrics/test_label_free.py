@@ -1,5 +1,4 @@
 import itertools
-import pickle
 
 import numpy as np
 import pytest
@@ -16,12 +15,12 @@ from ntkit.metrics import (
     afr_weighted_accuracy,
     cell_accuracy,
     class_accuracy_gap,
-    get_score,
-    label_free_score,
+    named_score,
     sfit_score,
     worst_class_accuracy,
     worst_class_cell_accuracy,
 )
+from ntkit.metrics._by_name import needs_of
 
 SEEDS = st.integers(0, 2**32 - 1)
 CLASSES = np.array([0, 1, 2])
@@ -140,11 +139,11 @@ def test_scores_by_name_are_bounded_and_need_no_order(seed):
         "sfit_score": (0, np.inf),
     }
     for name in LABEL_FREE_SCORES:
-        value = label_free_score(name, y, pred, **given_)
+        value = named_score(name, y, pred, **given_)
         low, high = bounds.get(name, (0, 1))
         assert low <= value <= high
         assert isinstance(value, float)
-        assert label_free_score(name, y[order], pred[order], **shuffled) == pytest.approx(value)
+        assert named_score(name, y[order], pred[order], **shuffled) == pytest.approx(value)
 
 
 @given(SEEDS)
@@ -152,38 +151,25 @@ def test_a_faultless_head_is_best(seed):
     rng, y, pred, proba = draw(seed)
     given_ = everything(y, proba, rng)
     for name in set(SCORERS) - {"sfit_score"}:
-        score = get_score(name)
-        groups = rng.integers(0, 2, len(y))
-        assert score(y, y, groups=groups, **given_) >= score(y, pred, groups=groups, **given_)
+        given_["groups"] = rng.integers(0, 2, len(y))
+        assert named_score(name, y, y, **given_) >= named_score(name, y, pred, **given_)
 
 
 def test_names():
     assert set(SCORERS) - set(LABEL_FREE_SCORES) == {"worst_group_accuracy", "adjusted_accuracy"}
     assert SCORERS[0] == "worst_class_cell_accuracy"
-    score = get_score("mean_cell_accuracy")
-    assert pickle.loads(pickle.dumps(score)) == score
-
-
-def test_unknown_and_group_names():
-    with pytest.raises(
-        InputError,
-        match="The score 'nope' is not known; the ones without group labels are worst_class_",
-    ):
-        label_free_score("nope", [0], [0])
-    with pytest.raises(
-        InputError, match="needs group labels; the ones without group labels are worst_class_"
-    ):
-        label_free_score("worst_group_accuracy", [0], [0])
+    with pytest.raises(InputError, match="Unknown score 'nope'; the known ones are worst_class_"):
+        named_score("nope", [0], [0])
 
 
 @pytest.mark.parametrize("name", SCORERS)
 def test_what_a_score_needs_must_be_given(name):
-    score = get_score(name)
-    if not score.needs:
-        assert isinstance(score([0, 1], [0, 1]), float)
+    needs = needs_of(name)
+    if not needs:
+        assert isinstance(named_score(name, [0, 1], [0, 1]), float)
         return
-    with pytest.raises(InputError, match=f"'{name}' needs {score.needs[0]}: ") as error:
-        score([0, 1], [0, 1])
+    with pytest.raises(InputError, match=f"'{name}' needs {needs[0]}: ") as error:
+        named_score(name, [0, 1], [0, 1])
     assert "\n" not in str(error.value)
 
 
@@ -205,7 +191,7 @@ def test_unusable_labels(name, y, pred, message):
         "groups": [0, 1],
     }
     with pytest.raises(InputError, match=message):
-        get_score(name)(y, pred, **given_)
+        named_score(name, y, pred, **given_)
 
 
 PROBA = [[0.5, 0.5], [0.5, 0.5]]

@@ -28,7 +28,7 @@ from ntkit.metrics import (
     adjusted_accuracy,
     adjusted_accuracy_scorer,
     get_scorer,
-    label_free_score,
+    named_score,
     sfit_score,
     worst_group_accuracy,
     worst_group_scorer,
@@ -118,7 +118,7 @@ def test_a_given_reference(name, pipe, data):
     X, y, _ = data
     reference = LinearHead([[0.0, 1.0]], [-1.5], classes=[0, 1])
     pred = pipe.fit(X, y).predict(X)
-    expected = label_free_score(
+    expected = named_score(
         name,
         y,
         pred,

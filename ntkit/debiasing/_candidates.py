@@ -1,0 +1,188 @@
+"""The candidates of the main job: what they are, and a row of the table for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.estimators import (
+    LABEL_FREE,
+    AutoDebiasClassifier,
+    BalancedClassifier,
+    NeuronTuneClassifier,
+)
+from ntkit.exceptions import InputError
+from ntkit.metrics import LABEL_FREE_SCORES
+
+__all__ = [
+    "CANDIDATES",
+    "DEFAULT_SCORE",
+    "OTHER_METHODS",
+    "Candidate",
+    "LabelledEmbeddings",
+    "Setting",
+    "asked_for",
+    "is_degenerate",
+    "n_suppressed",
+]
+
+Array = NDArray[Any]
+DEFAULT_SCORE = "worst_class_cell_accuracy"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A candidate before it is fitted.
+
+    Attributes
+    ----------
+    estimator : estimator
+        What is fitted, on standardised embeddings.
+    rows : {"train", "heldout", "both"}
+        What it is fitted on. Estimators that take ``X_val`` get the held-out set there when
+        fitted on "train".
+    as_is : bool
+        Whether its ``C`` and ``random_state`` are its own rather than the comparison's.
+    """
+
+    estimator: Any
+    rows: str = "train"
+    as_is: bool = False
+
+
+def default_settings() -> dict[str, Setting]:
+    """Candidates of :func:`ntkit.debias` by name, in the order of the table.
+
+    "cells" balances correct and misclassified samples within each class; "neurontune" is the
+    paper's method (:meth:`~ntkit.NeuronTuneClassifier.as_published`), and the others single out its
+    highest scores.
+    """
+    cells: dict[str, Any] = {"error_weight": "balanced"}
+    rules: dict[str, dict[str, Any]] = {
+        "": {},
+        "-0.25sd": {"threshold": 0.25, "standardize": True},
+        "-0.5sd": {"threshold": 0.5, "standardize": True},
+        "-half": {"max_suppressed": 0.5, "standardize": True},
+    }
+    published = NeuronTuneClassifier.as_published
+    settings = {
+        "class-balanced": Setting(BalancedClassifier()),
+        "class-balanced-heldout": Setting(BalancedClassifier(), rows="heldout"),
+        "class-balanced-both": Setting(BalancedClassifier(), rows="both"),
+        "cell-balanced": Setting(published(suppression=0.0, **cells)),
+    }
+    for suffix, extra in (("", {}), ("-cells", cells)):
+        for rule, parameters in rules.items():
+            settings[f"neurontune{rule}{suffix}"] = Setting(published(**parameters, **extra))
+    settings["auto"] = Setting(AutoDebiasClassifier())
+    return settings
+
+
+CANDIDATES = default_settings()
+"""Candidates of :func:`ntkit.debias` by name; the table of every run holds them all."""
+
+OTHER_METHODS = {name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "evals", "leace")}
+"""Estimators that join the table when they are asked for by name."""
+
+
+@dataclass(frozen=True)
+class LabelledEmbeddings:
+    """Embeddings (N, D), class labels (N,) and perhaps group labels (N,)."""
+
+    Z: Array
+    y: Array
+    groups: Array | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    score : float
+        Label-free score on the held-out set, larger is better; by default worst class + half
+        the worst class × correctness cell (:func:`ntkit.metrics.worst_class_cell_accuracy`).
+    average, worst_class : float
+        Accuracies on the evaluation set, in [0, 1].
+    worst_group : float or None
+        Accuracy of the worst group there, where group labels are given.
+    n_suppressed : int
+        Suppressed neurons.
+    spread : dict of str to float
+        Standard deviation of the figures over draws (random masks).
+    note : str
+        What the estimator warned of.
+    chosen : bool
+        Whether this is the head that was chosen to be written, if it is shown to be better.
+
+    Examples
+    --------
+    >>> from ntkit import Candidate
+    >>> row = Candidate(
+    ...     "class-balanced",
+    ...     score=1.2,
+    ...     average=0.9,
+    ...     worst_class=0.8,
+    ...     worst_group=None,
+    ...     n_suppressed=0,
+    ... )
+    >>> row.name, row.average, row.chosen
+    ('class-balanced', 0.9, False)
+    """
+
+    name: str
+    score: float
+    average: float
+    worst_class: float
+    worst_group: float | None
+    n_suppressed: int
+    spread: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+    chosen: bool = False
+
+
+def asked_for(auto: Any, method: Any) -> tuple[dict[str, Setting], str]:
+    """The candidates of the table, the one asked for among them, and its name.
+
+    Parameters
+    ----------
+    auto : AutoDebiasClassifier
+        The candidate "auto" of this job.
+    method : str or classifier
+        As in :func:`ntkit.debias`.
+
+    Raises
+    ------
+    InputError
+        If there is no such candidate or score.
+    """
+    settings = CANDIDATES | {"auto": Setting(auto)}
+    if not isinstance(method, str):
+        return settings | {"yours": Setting(method, as_is=True)}, "yours"
+    if method in OTHER_METHODS:
+        return settings | {method: Setting(OTHER_METHODS[method])}, method
+    if method not in settings and method not in LABEL_FREE_SCORES:
+        known = ", ".join([*settings, *OTHER_METHODS])
+        raise InputError(
+            f"There is no candidate {method!r}; choose from {known}, or a score that chooses: "
+            f"{', '.join(LABEL_FREE_SCORES)}."
+        )
+    return settings, method
+
+
+def is_degenerate(clf: Any) -> bool:
+    """Whether the rule of a fitted estimator flagged too much to mean anything."""
+    return bool(getattr(clf, "suppression", 0.0) and clf.spared_)
+
+
+def n_suppressed(clf: Any) -> int:
+    """Neurons a fitted estimator suppresses."""
+    if not getattr(clf, "suppression", 1.0):
+        return 0
+    return int(np.sum(getattr(clf, "suppressed_", 0)))

@@ -1,0 +1,137 @@
+"""What the main job is given: classes matched, embedded, checked, and what to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._disk import size_of
+from ntkit._labels import differing_classes
+from ntkit._output import check_folder
+from ntkit.debiasing._candidates import LabelledEmbeddings
+from ntkit.exceptions import InputError
+from ntkit.export import random_inputs
+from ntkit.extraction import OnnxEmbedder, Samples, image_note
+from ntkit.frozen_model import FrozenModel
+from ntkit.samples import input_paths, shared_samples
+from ntkit.store import check_alike, check_made_with
+
+__all__ = [
+    "check_origins",
+    "check_output",
+    "embedded",
+    "reading_notes",
+    "some_inputs",
+    "with_classes",
+]
+
+Array = NDArray[Any]
+_VERIFY_ROWS = 256
+_PAGES = 16 << 20  # bytes, of the report and what else is written besides the model
+_MEANING_OF_SHARED = {
+    ("train", "held-out"): "its errors say little about samples the model has not seen",
+    ("train", "test"): "the figures flatter the model",
+    ("held-out", "test"): "the figures flatter what was chosen on it",
+}
+
+
+def check_output(out: Path, model: FrozenModel, sets: Mapping[str, Samples], force: bool) -> None:
+    """Refuse, before the work, a folder that would take something's place or has no room."""
+    size = 2 * size_of(model.files) + _PAGES
+    inputs = input_paths(model, *sets.values())
+    check_folder(out, inputs=inputs, force=force, size=size)
+
+
+def with_classes(
+    model: FrozenModel, sets: Mapping[str, Samples], new_head: bool
+) -> tuple[FrozenModel, list[str]]:
+    """Match the labels with the head's classes; name unnamed classes after the labels."""
+    labels = np.unique(sets["train"].y)
+    for name, samples in sets.items():
+        problem = differing_classes(
+            np.unique(samples.y),
+            labels,
+            what=f"The {name} set",
+            where="the training set",
+            mend="every class needs samples in each set.",
+        )
+        if problem is not None:
+            raise InputError(problem)
+    if new_head:
+        return model, []
+    notes = []
+    if model.head is not None and model.scores_each_class_alone:
+        notes.append(
+            "The model scores each class on its own (Sigmoid); the new head is trained to tell "
+            "one class from the others: the largest score counts, not its value."
+        )
+    matched = model.matched_to(labels)
+    return matched, [*notes, *filter(None, [matched.matched_by])]
+
+
+def embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:
+    Z = samples.X if samples.embedded else embedder.transform(samples.X)
+    if len(Z) != len(samples.y):
+        raise InputError(f"There are {len(Z)} samples, but {len(samples.y)} labels.")
+    return LabelledEmbeddings(Z, samples.y, samples.groups)
+
+
+def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
+    """Refuse embeddings of another model, and sets that were made in two ways."""
+    origins = {
+        _called(name, samples): samples.origin or {"preprocessing": samples.preprocessing}
+        for name, samples in sets.items()
+    }
+    for name, origin in origins.items():
+        check_made_with(name, origin, model)
+    for one, two in combinations(origins, 2):
+        check_alike((one, two), origins[one], origins[two])
+
+
+def _called(name: str, samples: Samples) -> str:
+    return f"{samples.sources[0]} ({name})" if samples.sources else f"The {name} set"
+
+
+def reading_notes(
+    sets: Mapping[str, Samples], embedder: OnnxEmbedder, digests: Mapping[str, Array]
+) -> list[str]:
+    notes = [note for s in sets.values() for note in s.notes]
+    notes += [
+        f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
+        f"{', '.join(str(p) for p in s.skipped[:5])}."
+        for name, s in sets.items()
+        if s.skipped
+    ]
+    for (first, second), n in shared_samples(digests).items():
+        if n:
+            meaning = _MEANING_OF_SHARED[first, second]
+            notes.append(f"{_shared(n, sets[second], first, second)}: {meaning}.")
+    notes += image_note(sets.values())
+    if not all(samples.embedded for samples in sets.values()):
+        notes.append(f"Embeddings were computed on: {embedder.device_}.")
+    return notes
+
+
+def _shared(n: int, samples: Samples, first: str, second: str) -> str:
+    share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
+    other = "training" if first == "train" else first
+    return (
+        f"{n} of the {len(samples)} {second} samples ({share} %) {'is' if n == 1 else 'are'} in "
+        f"the {other} set as well, by {'embedding' if samples.embedded else 'content'}"
+    )
+
+
+def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
+    """Inputs to verify on: real ones, where a set holds inputs rather than embeddings."""
+    for samples in sets.values():
+        if not samples.embedded:
+            X = samples.X
+            if isinstance(X, Mapping):
+                return {name: array[:_VERIFY_ROWS] for name, array in X.items()}
+            return X[:_VERIFY_ROWS]
+    return random_inputs(model)

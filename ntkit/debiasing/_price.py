@@ -1,0 +1,236 @@
+"""What a new head costs beside the old one, on samples neither has seen; and heads in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from ntkit.head import LinearHead
+from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
+from ntkit.study import LEARNED, Outcome, learned_share
+
+__all__ = ["Price", "mixed", "price_of", "steps", "taken"]
+
+Array = NDArray[Any]
+_CONFIDENCE = 0.95
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a head mends and breaks beside the original one, on held-out samples it has not seen.
+
+    Attributes
+    ----------
+    t : float
+        Share of the new head in the mixture: 0 is the original head, 1 the new one.
+    cost : float
+        Average accuracy lost; negative where it is gained.
+    cost_high : float
+        Upper 95 % bound of it.
+    class_gain_low : float
+        Lower 95 % bound of the mean class accuracy gained.
+    learned : float
+        Lower bound of the learned share of the original head's errors, as
+        :class:`~ntkit.estimators.AutoDebiasClassifier` defines it; NaN where these are too few.
+    mended : float
+        Lower bound of the share of the original head's errors that are mended less the share of
+        correct samples that are broken, the mean over the classes; NaN likewise.
+    n_mended, n_broken : int
+        Samples that were wrong and are right, and the reverse.
+    average, worst_class : float
+        Accuracies.
+    worst_group : float or None
+        Where there are group labels.
+
+    Examples
+    --------
+    >>> from ntkit import Price
+    >>> price = Price(1.0, 0.01, 0.02, 0.05, 0.4, 0.6, 30, 38, 0.92, 0.9, None)
+    >>> price.helps(0.05), price.helps(0.01)
+    (True, False)
+    """
+
+    t: float
+    cost: float
+    cost_high: float
+    class_gain_low: float
+    learned: float
+    mended: float
+    n_mended: int
+    n_broken: int
+    average: float
+    worst_class: float
+    worst_group: float | None
+
+    def affordable(self, max_cost: float) -> bool:
+        """Whether at most this share of average accuracy is lost, by the upper bound.
+
+        Parameters
+        ----------
+        max_cost : float
+            In [0, 1].
+
+        Returns
+        -------
+        bool
+        """
+        return self.cost <= _ROUNDING or self.cost_high <= max_cost
+
+    def helps(self, max_cost: float, *, learnable: bool = False) -> bool:
+        """Whether the head is shown to be better than the original one, and affordable.
+
+        Parameters
+        ----------
+        max_cost : float
+            In [0, 1].
+        learnable : bool
+            Whether errors on these data were shown to be a shortcut's rather than noise.
+
+        Returns
+        -------
+        bool
+            Better is, by lower bounds: more accurate on average over the classes; or it learns
+            errors of the original head that noise would not let it learn; or, where errors are
+            ``learnable``, it mends a larger share of them than it breaks of the rest (or they are
+            too few to tell).
+        """
+        better = self.class_gain_low > 0 or self.learned >= LEARNED
+        better = better or (learnable and not self.mended < LEARNED)
+        return self.t > 0 and better and self.affordable(max_cost)
+
+
+def steps(n: int = 10) -> tuple[float, ...]:
+    """Shares of the new head that are tried, from 0 to 1."""
+    return tuple(i / n for i in range(n + 1))
+
+
+def mixed(old: LinearHead, new: LinearHead, t: float, Z: Array) -> LinearHead:
+    """Head between two: ``(1 - t)`` of the old one's logits and ``t`` of the new one's.
+
+    The logits of both count in units of their spread on ``Z``, so that a head of large weights is
+    not the whole mixture. 0 gives the old head and 1 the new one, as they are.
+
+    Parameters
+    ----------
+    old, new : LinearHead
+        Of the same classes, in whatever order.
+    t : float
+        In [0, 1].
+    Z : ndarray of shape (N, D)
+        Embeddings.
+
+    Returns
+    -------
+    LinearHead
+        With the classes in the new head's order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit import LinearHead
+    >>> from ntkit.debiasing._price import mixed
+    >>> old, new = LinearHead([[8.0, 0.0]], [0.0], [0, 1]), LinearHead([[0.0, 1.0]], [0.0], [0, 1])
+    >>> mixed(old, new, 0.5, np.eye(2)).coef
+    array([[0.5, 0.5]])
+    """
+    if t in (0, 1):
+        return new if t else old
+    old = old.aligned_to(new.classes)
+    if old.n_logits != new.n_logits:
+        n_logits = len(new.classes)
+        old, new = old.with_logits(n_logits), new.with_logits(n_logits)
+    unit = _spread(new, Z) / max(_spread(old, Z), np.finfo(float).tiny)
+    return LinearHead(
+        ((1 - t) * unit * old.coef + t * new.coef).astype(new.coef.dtype),
+        ((1 - t) * unit * old.intercept + t * new.intercept).astype(new.coef.dtype),
+        new.classes,
+    )
+
+
+def price_of(
+    t: float, y: Array, old_logits: Array, pred: Array, classes: Array, groups: Array | None
+) -> Price:
+    """Price of predictions beside the logits of the original head, one column per class.
+
+    Parameters
+    ----------
+    t : float
+        Share of the new head.
+    y : ndarray of shape (N,)
+        Classes of held-out samples.
+    old_logits : ndarray of shape (N, C)
+        By the original head.
+    pred : ndarray of shape (N,)
+        Predictions of a head that was fitted without these samples.
+    classes : ndarray of shape (C,)
+        Classes in the order of the columns.
+    groups : ndarray or None
+        Group labels, for :attr:`Price.worst_group` only.
+
+    Returns
+    -------
+    Price
+    """
+    order = np.argsort(classes)
+    y_index = order[np.searchsorted(classes, y, sorter=order)]
+    before = Outcome.of(old_logits, y_index)
+    right_before, right = ~before.wrong, pred == y
+    gain = right.astype(float) - right_before
+    z = float(norm.ppf(_CONFIDENCE))
+    of_class = [gain[y_index == k] for k in np.unique(y_index)]
+    class_gain = float(np.mean([some.mean() for some in of_class]))
+    class_error = float(np.sqrt(sum(_squared_error(some) for some in of_class))) / len(of_class)
+    ones = np.ones(len(y))
+    after = Outcome(np.where(right, 1.0, -1.0), ~right)
+    return Price(
+        t=t,
+        cost=-float(gain.mean()),
+        cost_high=-float(gain.mean()) + z * float(np.sqrt(_squared_error(gain))),
+        class_gain_low=class_gain - z * class_error,
+        learned=learned_share(y_index, before, after, ones).low,
+        mended=learned_share(y_index, before, after, ones, matched=False).low,
+        n_mended=int((right & ~right_before).sum()),
+        n_broken=int((~right & right_before).sum()),
+        average=float(right.mean()),
+        worst_class=worst_class_accuracy(y, pred),
+        worst_group=None if groups is None else worst_group_accuracy(y, pred, groups=groups),
+    )
+
+
+def taken(prices: Sequence[Price], max_cost: float, *, learnable: bool) -> Price | None:
+    """Price with the largest share of the new head that helps.
+
+    Parameters
+    ----------
+    prices : sequence of Price
+        One for each share.
+    max_cost : float
+        In [0, 1].
+    learnable : bool
+        As in :meth:`Price.helps`.
+
+    Returns
+    -------
+    Price or None
+        None if none helps.
+    """
+    good = (p for p in prices if p.helps(max_cost, learnable=learnable))
+    return max(good, key=lambda p: p.t, default=None)
+
+
+def _squared_error(gain: Array) -> float:
+    """Squared standard error of a mean of -1, 0 and 1; one change each way is added to none."""
+    n = len(gain)
+    square = (np.sum(gain**2) + 2) / (n + 2)
+    return float(max(square - (gain.sum() / (n + 2)) ** 2, 0.0) / n)
+
+
+def _spread(head: LinearHead, Z: Array) -> float:
+    logits = np.asarray(head.logits(Z), dtype=np.float64)
+    return float((logits - logits.mean(axis=1, keepdims=True)).std())

@@ -1,0 +1,328 @@
+"""What the main job did, as a value: table, verdict, summary."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ntkit._version import __version__
+from ntkit.debiasing._candidates import Candidate
+from ntkit.debiasing._price import Price
+from ntkit.export import Verification
+from ntkit.frozen_model import FrozenModel
+from ntkit.head import LinearHead
+
+__all__ = ["MAX_COST", "MODEL_FILE", "MOST_SHARED", "REPORT_FILE", "DebiasResult"]
+
+Array = NDArray[Any]
+MODEL_FILE = "debiased.onnx"
+REPORT_FILE = "report.html"
+MAX_COST = 0.05
+"""Largest share of average accuracy that a head may cost, unless the user says otherwise."""
+MOST_SHARED = 0.5
+"""Of the held-out samples, in the training set as well: beyond, nothing is shown on unseen ones."""
+_SCORE_IN_WORDS = {
+    "worst_class_cell_accuracy": "worst class + half the worst class × correctness cell"
+}
+
+
+@dataclass(frozen=True)
+class DebiasResult:
+    """What :func:`ntkit.debias` did.
+
+    Attributes
+    ----------
+    model : FrozenModel
+        The debiased model; the original one where no head was shown to be better.
+    head : LinearHead
+        Its head, on raw embeddings.
+    estimator : estimator
+        The chosen candidate, fitted on standardised embeddings.
+    candidates : tuple of Candidate
+        All rows, the original head first.
+    suppressed : ndarray of int, shape (n_suppressed,)
+        Indices of the suppressed neurons.
+    n_live : int
+        Neurons that vary on the held-out set.
+    verification : Verification
+        What ONNX Runtime computes against NumPy.
+    evaluated_on : str
+        "test set", or "held-out set" where no test set was given.
+    select : str
+        Name of the held-out score.
+    path : pathlib.Path or None
+        The folder written.
+    notes : tuple of str
+        What a reader should know about this run.
+    prices : tuple of Price
+        The chosen candidate mixed with the original head, by the share of the candidate.
+    price : Price
+        Of the head that was written, or would have been.
+    max_cost : float
+        The largest cost that was allowed.
+    helped : bool
+        Whether the head is shown to be better than the original one on samples it has not seen.
+    shared : float
+        Share of the held-out samples that are in the training set as well.
+    written : bool
+        Whether ``model`` has it.
+    outcome : str
+        What becomes of the worst group (or class) and the average, with the head of ``price``.
+
+    Examples
+    --------
+    >>> from ntkit import debias
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> d = load_marked_digits()
+    >>> result = debias(
+    ...     marked_digits_model_path(),
+    ...     (d.X_train[:300], d.y_train[:300]),
+    ...     (d.X_heldout[:300], d.y_heldout[:300]),
+    ...     method="neurontune",
+    ...     device="cpu",
+    ... )
+    >>> result.chosen.name
+    'neurontune'
+    >>> len(result.suppressed) == result.chosen.n_suppressed
+    True
+    >>> result.table().startswith("| candidate ")
+    True
+    """
+
+    model: FrozenModel
+    head: LinearHead
+    estimator: Any
+    candidates: tuple[Candidate, ...]
+    suppressed: Array
+    n_live: int
+    verification: Verification | None
+    evaluated_on: str
+    select: str
+    path: Path | None
+    notes: tuple[str, ...]
+    prices: tuple[Price, ...]
+    price: Price
+    max_cost: float
+    helped: bool
+    shared: float
+    written: bool
+    outcome: str
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return (
+            f"DebiasResult(chosen={self.chosen.name!r}, helped={self.helped}, "
+            f"written={self.written}, path={str(self.path) if self.path else None!r})"
+        )
+
+    @property
+    def chosen(self) -> Candidate:
+        """Candidate: the row of the head that was chosen, whether it is written or not."""
+        return next(c for c in self.candidates if c.chosen)
+
+    def table(self) -> str:
+        """All candidates as a Markdown table; accuracies in percent.
+
+        Returns
+        -------
+        str
+            A header and one line per candidate; ← marks the chosen one.
+        """
+        groups = any(c.worst_group is not None for c in self.candidates)
+        header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
+        rows = [header + (["worst group"] if groups else [])]
+        for c in self.candidates:
+            cells = [
+                f"{c.name}{' ←' if c.chosen else ''}",
+                str(c.n_suppressed),
+                _with_spread(c.score, c.spread.get("score"), digits=3, factor=1),
+                _with_spread(c.average, c.spread.get("average")),
+                _with_spread(c.worst_class, c.spread.get("worst_class")),
+            ]
+            if groups:
+                cells.append(_with_spread(c.worst_group, c.spread.get("worst_group")))
+            rows.append(cells)
+        return _markdown(rows)
+
+    def headline(self) -> str:
+        """One or two sentences: better or not, what was written, what it costs.
+
+        Returns
+        -------
+        str
+            The first line of :meth:`summary`.
+        """
+        price = self.price
+        changed = (
+            f"{price.n_mended} held-out samples mended, {price.n_broken} broken, average accuracy "
+            f"{-100 * price.cost:+.1f} points there (at worst {-100 * price.cost_high:+.1f})"
+        )
+        if self.helped:
+            share = "" if price.t == 1 else f", {100 * price.t:.0f} % of it,"
+            place = f"{self.chosen.name}{share} in the place of the original head. {changed}"
+            if price.class_gain_low > 0:
+                return f"Better: {place}."
+            return f"A trade: {place}, for errors that look like a shortcut's."
+        if self.shared > MOST_SHARED:
+            why = f"{100 * self.shared:.0f} % of the held-out samples are in the training set"
+        elif price.affordable(self.max_cost):
+            why = "it is not shown to be better on samples it has not seen"
+        else:
+            why = f"more than {100 * self.max_cost:g} % of average accuracy might be lost"
+        if self.written:
+            return (
+                f"Not shown to be better, and written as you asked: {self.chosen.name}. {changed}."
+            )
+        return f"The original head stays: {self.chosen.name} was tried, and {why}. {changed}."
+
+    def dial(self) -> str:
+        """The price of every mixture with the original head, as a Markdown table.
+
+        Returns
+        -------
+        str
+            Accuracies in percent on held-out samples that no head has seen; ← marks ``price``.
+        """
+        groups = any(p.worst_group is not None for p in self.prices)
+        header = ["share of the new head", "mended", "broken", "average", "worst class"]
+        rows = [header + (["worst group"] if groups else [])]
+        for p in self.prices:
+            mark = " ←" if p == self.price else ""
+            cells = [f"{100 * p.t:.0f} %{mark}", str(p.n_mended), str(p.n_broken)]
+            cells += [f"{100 * value:.1f}" for value in (p.average, p.worst_class)]
+            rows.append(cells + ([_with_spread(p.worst_group, None)] if groups else []))
+        return _markdown(rows)
+
+    def verdict(self) -> str:
+        """One sentence: did silencing neurons help, by the held-out score.
+
+        Returns
+        -------
+        str
+            It names the scores compared.
+        """
+        chosen, original = self.chosen, self.candidates[0]
+        others = [c for c in self.candidates if c is not chosen]
+        random = next(c for c in others if c.name.startswith("random mask"))
+        plain = max((c for c in others if not c.n_suppressed and c is not original), key=_score)
+        if original.score > max(map(_score, self.candidates[1:])):
+            return (
+                f"By the held-out score no candidate beats the {original.name} "
+                f"({original.score:.3f}; the head chosen {chosen.score:.3f})."
+            )
+        if not chosen.n_suppressed:
+            masks = [c for c in others if c.n_suppressed and c is not random]
+            if not masks:
+                return "No rule found a neuron to silence here."
+            masked = max(masks, key=_score)
+            outcome = "would have helped" if masked.score > chosen.score else "did not help"
+            return (
+                f"Silencing neurons {outcome} here, by the held-out score: {masked.score:.3f} for "
+                f"the best with suppression ({masked.name}), {chosen.score:.3f} for the head "
+                f"chosen ({chosen.name}), which suppresses none."
+            )
+        helped = chosen.score > max(random.score, plain.score)
+        return (
+            f"Silencing {chosen.n_suppressed} of {self.n_live} live neurons "
+            f"{'helped' if helped else 'did not help'}, by the held-out score: "
+            f"{chosen.score:.3f}, against {plain.score:.3f} for the best retraining without "
+            f"suppression ({plain.name}) and {random.score:.3f} for random masks of the same size."
+        )
+
+    def summary(self) -> str:
+        """The table and what to know about it, as text.
+
+        Returns
+        -------
+        str
+            What ``ntkit debias`` prints and ``table.md`` holds.
+        """
+        lines = [
+            self.headline(),
+            f"{self._where()}: {self.outcome}",
+            "",
+            self.table(),
+            "",
+            f"Accuracies in % on the {self.evaluated_on}; ← marks the candidate chosen. The "
+            "held-out score needs no group labels: "
+            f"{_SCORE_IN_WORDS.get(self.select, self.select)}.",
+            self.verdict(),
+            *([_checked(self.verification)] if self.verification else []),
+            *self.notes,
+            *(["", "The dial, on held-out samples:", self.dial()] if len(self.prices) > 2 else []),
+        ]
+        if self.path is not None:
+            found = MODEL_FILE if self.verification is not None else REPORT_FILE
+            lines.append(f"Written: {self.path / found}")
+        return "\n".join(lines)
+
+    def _where(self) -> str:
+        return f"On the {self.evaluated_on}{'' if self.written else ', with the head tried'}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON.
+
+        Returns
+        -------
+        dict
+            The content of ``result.json``; accuracies in [0, 1].
+        """
+        return {
+            "candidates": [asdict(c) for c in self.candidates],
+            "chosen": self.chosen.name,
+            "helped": self.helped,
+            "written": self.written,
+            "headline": self.headline(),
+            "outcome": self.outcome,
+            "max_cost": self.max_cost,
+            "price": asdict(self.price),
+            "prices": [asdict(price) for price in self.prices],
+            "parameters": {
+                k: v
+                for k, v in self.estimator.get_params().items()
+                if v is None or isinstance(v, bool | int | float | str)
+            },
+            "suppressed_neurons": self.suppressed.tolist(),
+            "n_live": self.n_live,
+            "classes": (self.model.head or self.head).classes.tolist(),
+            "evaluated_on": self.evaluated_on,
+            "verdict": self.verdict(),
+            "verification": asdict(self.verification) if self.verification else None,
+            "notes": list(self.notes),
+            "model": str(self.path / MODEL_FILE) if self.path and self.verification else None,
+            "version": __version__,
+        }
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def _score(candidate: Candidate) -> float:
+    return candidate.score
+
+
+def _checked(check: Verification) -> str:
+    return (
+        f"ONNX Runtime against NumPy: largest relative difference of logits "
+        f"{check.logit_difference:.1e} on {check.n_samples} samples; node list "
+        f"{'unchanged' if check.same_nodes else 'changed'}, inputs and outputs "
+        f"{'unchanged' if check.same_signature else 'changed'}."
+    )
+
+
+def _with_spread(
+    value: float | None, spread: float | None, digits: int = 1, factor: float = 100
+) -> str:
+    if value is None:
+        return "–"
+    text = f"{factor * value:.{digits}f}"
+    return text if spread is None else f"{text} ± {factor * spread:.{digits}f}"

@@ -1,0 +1,79 @@
+"""Write a job's folder: all of it, verified, or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ntkit._disk import saying_what_failed
+from ntkit._output import put_folder
+from ntkit.debiasing._result import MODEL_FILE, REPORT_FILE, DebiasResult
+from ntkit.export import save_verified
+from ntkit.frozen_model import FrozenModel
+from ntkit.report import Report, report_html
+
+__all__ = ["write_job"]
+
+
+def write_job(
+    draft: DebiasResult,
+    original: FrozenModel,
+    X: Any,
+    device: str,
+    force: bool,
+    report: Callable[[DebiasResult], Report],
+    card: Callable[[Path, Report, DebiasResult], None],
+) -> DebiasResult:
+    """Write and verify in a temporary folder; it takes its name when everything is in it.
+
+    Parameters
+    ----------
+    draft : DebiasResult
+        What the job did, before it was verified.
+    original : FrozenModel
+        The model given; where it stays, no model is written.
+    X : array-like
+        Inputs to verify on.
+    device : str
+        Where to verify.
+    force : bool
+        Replace what ntkit wrote there.
+    report : callable
+        Makes the report of a result.
+    card : callable
+        Writes the model card into a folder.
+    """
+    parent = Path(os.path.realpath(draft.path)).parent if draft.path else None
+    with (
+        saying_what_failed(draft.path or "the temporary folder"),
+        tempfile.TemporaryDirectory(
+            prefix=".ntkit-", dir=parent, ignore_cleanup_errors=True
+        ) as temporary,
+    ):
+        folder = Path(temporary) / "out"
+        folder.mkdir()
+        result = draft
+        if draft.model is not original:
+            check = save_verified(
+                draft.model,
+                folder / MODEL_FILE,
+                original=original,
+                X=X,
+                head=draft.head,
+                device=device,
+            )
+            result = replace(draft, verification=check)
+        if draft.path is not None:
+            shown = report(result)
+            if result.verification is not None:
+                card(folder, shown, result)
+            (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
+            (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
+            (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
+            put_folder(folder, draft.path, force=force)
+    return result

@@ -1,0 +1,18 @@
+"""How images and texts become model inputs."""
+
+from ntkit.preprocessing._image_files import ImageFiles, decode, image_extensions
+from ntkit.preprocessing._image_preprocessing import ImagePreprocessing, with_defaults
+from ntkit.preprocessing._pixels import FILTERS
+from ntkit.preprocessing._text_preprocessing import TextPreprocessing
+from ntkit.preprocessing._texts import Texts
+
+__all__ = [
+    "FILTERS",
+    "ImageFiles",
+    "ImagePreprocessing",
+    "TextPreprocessing",
+    "Texts",
+    "decode",
+    "image_extensions",
+    "with_defaults",
+]

@@ -1,0 +1,29 @@
+"""What a user has: image folders, tables, arrays, as samples with labels."""
+
+from ntkit.samples._arrays import samples_from_npy
+from ntkit.samples._columns import DEFAULT_LABEL, Columns
+from ntkit.samples._delimited_text import named_delimiter
+from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
+from ntkit.samples._files import samples_from_file
+from ntkit.samples._files_read import input_paths
+from ntkit.samples._image_folder import samples_from_image_folder
+from ntkit.samples._samples import Samples
+from ntkit.samples._table_files import TABLES, open_parquet, read_parquet
+
+__all__ = [
+    "DEFAULT_LABEL",
+    "TABLES",
+    "Columns",
+    "Samples",
+    "combined",
+    "input_paths",
+    "named_delimiter",
+    "open_parquet",
+    "read_parquet",
+    "sample_digests",
+    "samples_from_file",
+    "samples_from_image_folder",
+    "samples_from_npy",
+    "shared_samples",
+    "sum_of_digests",
+]

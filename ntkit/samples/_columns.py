@@ -1,0 +1,349 @@
+"""Samples from a table: which columns are texts, a model's inputs, labels, or none of these."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._labels import meant_instead
+from ntkit.exceptions import InputError
+from ntkit.frozen_model import TensorInfo
+from ntkit.preprocessing import TextPreprocessing, Texts
+from ntkit.samples._samples import Samples, as_classes
+from ntkit.samples._table import Table
+
+__all__ = ["DEFAULT_LABEL", "Columns", "samples_from_table"]
+
+Array = NDArray[Any]
+
+DEFAULT_LABEL, DEFAULT_GROUP = "label", "group"
+_SOME_ROWS = 10  # in which more than half of the labels do not differ
+# What tables hold beside the inputs: row numbers, keys, earlier predictions, splits, targets.
+_ASIDE = re.compile(
+    r"(?:.*[\W_])?ids?|index|idx|level_0|row|row_?(?:number|names?)|unnamed(?:: ?\d+)?|"
+    r"(?:y_?)?pred(?:s|icted|ictions?)?(?:[\W_].*)?|split|fold|labels?|target|class|file_?name|path",
+    re.IGNORECASE,
+)
+_CAMEL_ID = re.compile(r".*[a-z]I[dD]")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table are.
+
+    Parameters
+    ----------
+    label, group : str
+        Columns of labels and groups; without a group column there are no groups.
+    text, pair : str or None
+        Columns of texts, and of the second text of each pair.
+    inputs : tuple of str or None
+        Columns of numbers that go into the model, in its order; None finds them.
+    labels_required : bool
+        Whether a table without the label column is refused.
+    """
+
+    label: str = DEFAULT_LABEL
+    group: str = DEFAULT_GROUP
+    text: str | None = None
+    pair: str | None = None
+    inputs: tuple[str, ...] | None = None
+    labels_required: bool = True
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Names that a header may hold."""
+        given = (self.label, self.group, self.text, self.pair, *(self.inputs or ()))
+        return tuple(name for name in given if name is not None)
+
+
+def samples_from_table(
+    table: Table, columns: Columns, inputs: Sequence[TensorInfo], preprocessing: Any
+) -> Samples:
+    """Make samples of a table.
+
+    Parameters
+    ----------
+    table : Table
+        What was read.
+    columns : Columns
+        What its columns are.
+    inputs : sequence of TensorInfo
+        The model's inputs, where they are known.
+    preprocessing : object
+        A TextPreprocessing makes it a table of texts.
+
+    Returns
+    -------
+    Samples
+
+    Raises
+    ------
+    InputError
+        If a column is missing, or holds something else.
+    """
+    groups = table.labels(columns.group, "group") if columns.group in table.columns else None
+    y, notes = _labels_of(table, columns)
+    notes = [*table.notes, *notes]
+    if groups is None and columns.group != DEFAULT_GROUP:
+        notes.append(f"{table.path} has no column {columns.group!r}: its samples have no groups.")
+    X: Any
+    asked_for_texts = columns.text is not None or columns.pair is not None
+    if _by_name(inputs) and not isinstance(preprocessing, TextPreprocessing):
+        X, more = _one_input_a_column(table, columns, inputs)
+        names: tuple[str, ...] = ()
+    elif asked_for_texts or isinstance(preprocessing, TextPreprocessing):
+        texts = _texts(table, columns, preprocessing)
+        steps = texts.preprocessing.as_dict()
+        return Samples(texts, y, groups, preprocessing=steps, notes=tuple(notes))
+    else:
+        X, names, more = _matrix(table, columns, inputs)
+    return Samples(
+        X,
+        y,
+        groups,
+        preprocessing={"input": "as it is"},
+        columns=names,
+        notes=(*notes, *more),
+    )
+
+
+# -- labels -------------------------------------------------------------------------------------
+
+
+def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
+    """Labels where there are any, and what is to be said where there are none."""
+    if not columns.labels_required:
+        if columns.label == DEFAULT_LABEL and columns.label not in table.columns:
+            return None, []
+        if table.is_empty(columns.label):
+            return None, [f"{table.path}: the column {columns.label!r} is empty: no labels."]
+    table.column(columns.label, "--label-column")
+    labels = table.labels(columns.label, "label")
+    n_classes = len(np.unique(labels))
+    if columns.labels_required and len(labels) >= _SOME_ROWS and n_classes > len(labels) / 2:
+        raise InputError(
+            f"{table.path}: the label column {columns.label!r} has {n_classes} different values in "
+            f"{len(labels)} rows, so it holds no classes; name the column that does with "
+            "--label-column."
+        )
+    return as_classes(_without_zeros(labels)), []
+
+
+def _without_zeros(labels: Array) -> Array:
+    """Whole numbers that a program wrote as 0.0 and 1.0, in a file without types."""
+    if labels.dtype.kind != "U" or not all(re.fullmatch(r"-?\d{1,15}\.0+", t) for t in labels):
+        return labels
+    return np.asarray([label.split(".")[0] for label in labels])
+
+
+# -- texts --------------------------------------------------------------------------------------
+
+
+def _texts(table: Table, columns: Columns, preprocessing: Any) -> Texts:
+    if not isinstance(preprocessing, TextPreprocessing):
+        raise InputError(
+            f"The texts in {table.path} need a tokenizer; put its tokenizer.json beside the model, "
+            "or name it with --tokenizer (a TextPreprocessing in Python)."
+        )
+    first = columns.text if columns.text is not None else _text_column_of(table, columns)
+    table.column(first, "--text-column")
+    if columns.pair is None:
+        return Texts(table.texts(first), preprocessing)
+    table.column(columns.pair, "--text-pair-column")
+    if columns.pair == first:
+        raise InputError(
+            f"The column {first!r} of {table.path} cannot be both texts of a pair; name two with "
+            "--text-column and --text-pair-column."
+        )
+    return Texts(table.texts(first), preprocessing, pairs=table.texts(columns.pair))
+
+
+def _text_column_of(table: Table, columns: Columns) -> str:
+    """The column named "text", or the only one of texts."""
+    taken = (columns.label, columns.group, columns.pair)
+    if "text" in table.columns and "text" not in taken:
+        return "text"
+    found = [name for name in table.text_columns() if name not in taken]
+    if len(found) == 1:
+        return found[0]
+    pairs = " (of pairs, the second one with --text-pair-column)" if found else ""
+    raise InputError(
+        f"{table.path} has {'several text columns' if found else 'no text column'}; its columns "
+        f"are {list(table.columns)}. Name the one to use with --text-column{pairs}."
+    )
+
+
+# -- one input for each column ------------------------------------------------------------------
+
+
+def _by_name(inputs: Sequence[TensorInfo]) -> bool:
+    """Whether a model takes a table by the names of its columns: several inputs, or strings."""
+    several = len(inputs) > 1 or any(info.dtype == "string" for info in inputs)
+    return several and all(map(_is_of_columns, inputs))
+
+
+def _is_of_columns(info: TensorInfo) -> bool:
+    """One number or text of each sample, or as many numbers as it says; token ids are neither."""
+    if info.shape is None or len(info.shape) not in (1, 2):
+        return False
+    width = info.shape[1] if len(info.shape) == 2 else 1
+    token_ids = info.dtype in ("int32", "int64") and width != 1
+    return isinstance(width, int) and not token_ids
+
+
+def _one_input_a_column(
+    table: Table, columns: Columns, inputs: Sequence[TensorInfo]
+) -> tuple[dict[str, Array], list[str]]:
+    found = {info.name: _column_of(table, columns, info, len(inputs)) for info in inputs}
+    X = {info.name: _values(table, found[info.name], info) for info in inputs}
+    used = {*found.values(), columns.label, columns.group}
+    left = [name for name in table.columns if name not in used]
+    notes = (
+        [f"{table.path}: left out {_quoted(left)}; the model has no such input."] if left else []
+    )
+    numeric = [found[i.name] for i in inputs if i.dtype != "string"]
+    return X, [*notes, *_decimal_note(table, numeric)]
+
+
+def _column_of(table: Table, columns: Columns, info: TensorInfo, n_inputs: int) -> str:
+    """The column with an input's name, as it is or as an exporter spells it."""
+    if n_inputs == 1 and columns.text is not None:
+        table.column(columns.text, "--text-column")
+        return columns.text
+    if info.name in table.columns:
+        return info.name
+    alike = [name for name in table.columns if name and _spelt(name) == _spelt(info.name)]
+    if len(alike) == 1:
+        return alike[0]
+    meant = meant_instead(info.name, list(table.columns))
+    raise InputError(
+        f"{table.path} has no column {info.name!r}, which the model takes as an input; its columns "
+        f"are {list(table.columns)}{f' (is it {meant}?)' if meant else ''}. Name them as the "
+        "model's inputs are named."
+    )
+
+
+def _spelt(name: str) -> str:
+    return re.sub(r"\W", "_", name.strip().casefold())
+
+
+def _values(table: Table, name: str, info: TensorInfo) -> Array:
+    if info.dtype == "string":
+        values = table.strings(name)[:, None]
+    else:
+        floats = info.dtype in ("float32", "float16")
+        exact = np.float32 if floats else np.float64  # whole numbers need the digits
+        missing = info.dtype in ("float32", "float16", "double")  # the model may fill them in
+        values = table.numbers([name], exact, may_be_missing=missing)
+    width = info.shape[1] if info.shape is not None and len(info.shape) == 2 else 1
+    if isinstance(width, int) and width != values.shape[1]:
+        raise InputError(
+            f"The model's input {info} takes {width} numbers of each sample, but the column "
+            f"{name!r} of {table.path} holds {values.shape[1]}."
+        )
+    return values if info.shape is None or len(info.shape) == 2 else values[:, 0]
+
+
+# -- numbers in one matrix ----------------------------------------------------------------------
+
+
+def _matrix(
+    table: Table, columns: Columns, inputs: Sequence[TensorInfo]
+) -> tuple[Array, tuple[str, ...], list[str]]:
+    width = _width(inputs)
+    if columns.inputs is not None:
+        for name in columns.inputs:
+            table.column(name, "--columns")
+        names = list(columns.inputs)
+        _check_width(table, names, width)
+    else:
+        names = _chosen(table, columns, width)
+    free = [name for name in table.columns if name not in (columns.label, columns.group)]
+    left = [name for name in free if name not in names]
+    notes = list[str]()
+    if columns.inputs is None:
+        kept = [name for name in names if _is_aside(name)]
+        if left:
+            what = f"{table.path}: left out {_quoted(left)}"
+            notes.append(f"{what}; if that is an input, name all inputs with --columns.")
+        if kept:
+            what = f"{table.path}: {_quoted(kept)} went in as an input"
+            notes.append(f"{what}, since the model takes {width} columns.")
+    X = table.numbers(names)
+    lists = any(table.list_length(name) is not None for name in names)
+    return X, () if lists else tuple(names), [*notes, *_decimal_note(table, names)]
+
+
+def _width(inputs: Sequence[TensorInfo]) -> int | None:
+    """Numbers of a sample that a model takes, where it has one input that says so."""
+    if len(inputs) != 1 or inputs[0].shape is None or len(inputs[0].shape) < 2:
+        return None
+    sides = inputs[0].shape[1:]
+    return prod(sides) if all(isinstance(side, int) for side in sides) else None  # type: ignore[arg-type]
+
+
+def _chosen(table: Table, columns: Columns, width: int | None) -> list[str]:
+    """Columns that are the input: a list, all numbers, or those that are not named otherwise."""
+    names = [name for name in table.columns if name not in (columns.label, columns.group)]
+    lists = [name for name in names if table.list_length(name) is not None]
+    if len(lists) > 1 and width is not None:
+        lists = [name for name in lists if table.list_length(name) == width] or lists
+    if len(lists) > 1:
+        raise InputError(
+            f"{table.path} has several columns of lists, {lists}; name the one to take with "
+            "--columns."
+        )
+    if lists:
+        _check_width(table, lists, width)
+        return lists
+    if width is not None and len(names) == width:
+        return names
+    rest = [name for name in names if not _is_aside(name)]
+    if not rest:
+        others = f" but {_quoted(names)}" if names else ""
+        raise InputError(
+            f"{table.path} has no columns besides {columns.label!r}{others}; add the inputs, or "
+            "name them with --columns."
+        )
+    _check_width(table, rest, width, columns)
+    return rest
+
+
+def _check_width(
+    table: Table, names: Sequence[str], width: int | None, columns: Columns | None = None
+) -> None:
+    have = sum(table.list_length(name) or 1 for name in names)
+    if width is None or have == width:
+        return
+    mend = "give a table of as many columns"
+    if columns is not None and have > width:
+        label = "" if columns.label in table.columns else ", and the label with --label-column"
+        mend = f"name those to take, in the model's order, with --columns{label}"
+    raise InputError(
+        f"{table.path} has {have} numbers for each sample, but {width} are taken: it has "
+        f"{_quoted(names)}; {mend}."
+    )
+
+
+def _is_aside(name: str) -> bool:
+    plain = name.strip()
+    return not plain or bool(_ASIDE.fullmatch(plain) or _CAMEL_ID.fullmatch(plain))
+
+
+def _decimal_note(table: Table, names: Sequence[str]) -> list[str]:
+    comma = table.decimal_comma(names)
+    return [f"{table.path}: commas in numbers are decimal signs."] if comma else []
+
+
+def _quoted(names: Sequence[str], most: int = 12) -> str:
+    more = f", … ({len(names)} columns)" if len(names) > most else ""
+    return f"{'the columns ' if len(names) > 1 else 'the column '}" + (
+        ", ".join(repr(name) for name in names[:most]) + more
+    )

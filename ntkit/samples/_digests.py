@@ -1,0 +1,255 @@
+"""A digest of each sample's contents: what a fingerprint covers, and what two sets share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ntkit.exceptions import InputError
+
+if TYPE_CHECKING:
+    from ntkit.samples._samples import Samples
+
+__all__ = ["combined", "sample_digests", "shared_samples", "sum_of_digests"]
+
+Array = NDArray[Any]
+Digests = NDArray[np.bytes_]
+
+_LENGTH = 16  # bytes of a digest
+_CHUNK = 8 << 20  # bytes of rows looked at once
+_LAZY_ROWS = 64
+_READERS = 8  # files read at once; hashing and reading let other threads run
+_MODULUS = 1 << 256
+
+
+def sample_digests(
+    samples: Samples, start: int = 0, stop: int | None = None, *, verbose: bool = False
+) -> Digests:
+    """Compute a digest of the contents of each sample, its label aside.
+
+    Parameters
+    ----------
+    samples : Samples
+        Image files count by their bytes, whatever their names; arrays and embeddings by their
+        rows, a chunk at a time; texts by their letters; several inputs together.
+    start, stop : int
+        Range of rows; by default all.
+    verbose : bool
+        Whether to show a progress bar where this takes long.
+
+    Returns
+    -------
+    ndarray of bytes, shape (stop - start,)
+        Equal where contents and their kind are, and for all practical purposes only there.
+
+    Raises
+    ------
+    InputError
+        If an image file cannot be read.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.extraction import Samples
+    >>> from ntkit.samples._digests import sample_digests
+    >>> digests = sample_digests(Samples(np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]), [0, 1, 1]))
+    >>> bool(digests[0] == digests[2]), bool(digests[0] == digests[1])
+    (True, False)
+    """
+    stop = len(samples) if stop is None else stop
+    found = tqdm(
+        _digests_of(samples.X, start, stop),
+        desc="contents",
+        total=stop - start,
+        delay=1,
+        disable=None if verbose else True,
+        leave=False,
+    )
+    return np.fromiter(found, dtype=f"S{_LENGTH}", count=stop - start)
+
+
+def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]:
+    """Count the samples that two sets share, for all pairs of sets.
+
+    Parameters
+    ----------
+    digests : mapping of str to ndarray of bytes
+        Those of :func:`sample_digests`, by set.
+
+    Returns
+    -------
+    dict of (str, str) to int
+        How many samples of the second set are in the first as well; pairs in the order of the
+        mapping. Sets of two kinds (images and embeddings, say) share nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.extraction import Samples
+    >>> from ntkit.samples._digests import sample_digests, shared_samples
+    >>> X = np.arange(12.0).reshape(6, 2)
+    >>> sets = {"train": Samples(X[:4], range(4)), "held-out": Samples(X[3:], range(3))}
+    >>> shared_samples({name: sample_digests(samples) for name, samples in sets.items()})
+    {('train', 'held-out'): 1}
+    """
+    return {
+        (one, two): int(np.isin(digests[two], digests[one]).sum())
+        for one, two in combinations(digests, 2)
+    }
+
+
+def sum_of_digests(digests: Digests, first: int = 0) -> str:
+    """Sum up digests, each with its position: what :func:`combined` can put together again.
+
+    Parameters
+    ----------
+    digests : ndarray of bytes, shape (n,)
+        Of consecutive samples.
+    first : int
+        Position of the first.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.samples._digests import combined, sum_of_digests
+    >>> digests = np.array([b"a", b"b", b"c"])
+    >>> whole = sum_of_digests(digests)
+    >>> whole == combined([sum_of_digests(digests[:2]), sum_of_digests(digests[2:], 2)])
+    True
+    >>> whole == sum_of_digests(digests[::-1])
+    False
+    """
+    total = 0
+    for position, digest in enumerate(digests.tolist(), start=first):
+        placed = hashlib.sha256(b"%d:" % position + digest).digest()
+        total += int.from_bytes(placed, "big")
+    return f"{total % _MODULUS:064x}"
+
+
+def combined(sums: Iterable[str]) -> str:
+    """Put the sums of parts together to that of the whole.
+
+    Parameters
+    ----------
+    sums : iterable of str
+        Those of :func:`sum_of_digests`, in any order.
+
+    Returns
+    -------
+    str
+        What it gives for all the samples.
+    """
+    return f"{sum(int(text, 16) for text in sums) % _MODULUS:064x}"
+
+
+# -- kinds of inputs ----------------------------------------------------------------------------
+
+
+def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
+    if isinstance(X, Mapping):
+        return _of_several(X, start, stop)
+    if hasattr(X, "paths"):
+        return _of_files(X.paths[start:stop])
+    if hasattr(X, "texts"):
+        return (_of_text(text) for text in X.texts[start:stop])
+    if hasattr(X, "to_numpy"):  # a DataFrame
+        X = X.to_numpy()
+    if isinstance(X, list | tuple):
+        X = np.asarray(X)
+    if isinstance(X, np.ndarray):
+        return _of_array(X, start, stop)
+    return _of_sequence(X, start, stop)
+
+
+def _of_several(X: Mapping[str, Any], start: int, stop: int) -> Iterator[bytes]:
+    names = sorted(X)
+    columns = [_digests_of(X[name], start, stop) for name in names]
+    for row in zip(*columns, strict=True):
+        yield _hashed(b"inputs", *map(str.encode, names), *row)
+
+
+def _of_files(paths: Iterable[Path]) -> Iterator[bytes]:
+    """Read some files ahead, in threads."""
+    waiting, rest = list[Any](), iter(paths)
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="ntkit-digests") as pool:
+        while True:
+            more = islice(rest, 4 * _READERS - len(waiting))
+            waiting += [pool.submit(_of_file, Path(path)) for path in more]
+            if not waiting:
+                return
+            yield waiting.pop(0).result()
+
+
+def _of_file(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise OSError("it is no file")  # a pipe would be waited for
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, _blake).digest()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror or error}); remove it or pass --skip-bad."
+        ) from error
+
+
+def _of_text(text: Any) -> bytes:
+    """A text, or a pair of texts."""
+    parts = [text] if isinstance(text, str) else text
+    return _hashed(b"text", *(part.encode("utf-8", "surrogatepass") for part in parts))
+
+
+def _of_array(X: Array, start: int, stop: int) -> Iterator[bytes]:
+    row_bytes = max(1, X.itemsize * int(np.prod(X.shape[1:])))
+    step = max(1, _CHUNK // row_bytes)
+    for begin in range(start, stop, step):
+        yield from _of_rows(X[begin : min(begin + step, stop)])
+
+
+def _of_rows(rows: Array) -> Iterator[bytes]:
+    if rows.dtype.kind not in "biufc":
+        yield from (
+            _hashed(b"object", repr(row).encode(errors="surrogatepass")) for row in rows.tolist()
+        )
+        return
+    rows = np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
+    kind = f"{rows.dtype.name}{rows.shape[1:]}".encode()
+    for row in rows:
+        yield _hashed(kind, row.tobytes())
+
+
+def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:
+    """Of anything that gives arrays for slices; where it gives several, they may be padded."""
+    step = _LAZY_ROWS
+    while start < stop:
+        values = X[start : min(start + step, stop)]
+        if isinstance(values, Mapping) and step > 1:
+            step = 1  # padded to the longest of the batch, which is none of the sample's contents
+            continue
+        n = min(step, stop - start)
+        yield from _digests_of(values if isinstance(values, Mapping) else np.asarray(values), 0, n)
+        start += n
+
+
+def _blake() -> Any:
+    return hashlib.blake2b(digest_size=_LENGTH)
+
+
+def _hashed(*parts: bytes) -> bytes:
+    digest = _blake()
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return bytes(digest.digest())

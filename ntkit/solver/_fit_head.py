@@ -1,0 +1,323 @@
+r"""The one optimiser: weighted logistic regression with an L2 penalty, to its optimum.
+
+With the mean loss over weights :math:`s_n`, :math:`S = \sum_n s_n`, it minimises
+
+.. math::
+
+    f(W, b) = \frac1S \sum_n s_n\, \ell(W z_n + b,\, y_n)
+              + \frac{1}{2 C S} \sum_{k,i} \frac{W_{ki}^2}{g_i^2}
+
+which is scikit-learn's ``LogisticRegression`` objective divided by :math:`C S`, on embeddings
+whose neuron i was multiplied by the gain :math:`g_i` (0 removes it), in terms of the folded
+weights. Two classes have one logit, as in scikit-learn.
+
+Embeddings are ill-conditioned, so plain L-BFGS needs hundreds of passes. Here it runs on
+:math:`U = L^\top W`, where
+:math:`L L^\top = \alpha\, \mathrm{Cov}(z) + \mathrm{diag}(g^{-2}) / (C S)` is the Hessian of f
+at W = 0 (:math:`\alpha = 1/4` for one logit, 1/K for K). The data are never transformed: W and
+its gradient are, and centring is folded into the bias. Where that Hessian is no guide (few rows
+per neuron), its average diagonal takes its place. The covariance comes from a sample of the rows;
+fits to the same rows (folds, thresholds, rounds, penalties, error weights) share it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
+
+from ntkit._need_ray import import_ray
+from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
+from ntkit.head import LinearHead
+from ntkit.solver._blas_threads import one_scipy_thread
+from ntkit.solver._loss import Passes
+from ntkit.solver._passes import passes_over
+from ntkit.solver._preconditioner import Dense, Diagonal, preconditioner
+
+__all__ = [
+    "CORRECTIONS",
+    "FittedHead",
+    "Problem",
+    "fit_linear_head",
+    "kept_neurons",
+    "resolve_device",
+    "stepped_head",
+]
+
+Array = NDArray[Any]
+CORRECTIONS = 20
+"""Steps that L-BFGS remembers."""
+
+
+class FittedHead(LinearHead):
+    """A head, and how many iterations it took to find it."""
+
+    n_iter: int
+
+    def __init__(
+        self, coef: ArrayLike, intercept: ArrayLike, classes: ArrayLike, n_iter: int
+    ) -> None:
+        super().__init__(coef, intercept, classes)  # type: ignore[arg-type]
+        object.__setattr__(self, "n_iter", n_iter)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.coef, self.intercept, self.classes, self.n_iter)
+
+
+def stepped_head(W: Array, b: Array, classes: Array, dtype: Any, n_iter: int) -> FittedHead:
+    """Head of one row per class, as gradient steps leave it; two classes get one logit."""
+    head = LinearHead(W.astype(np.float64), b, classes)
+    head = head.with_logits(1 if len(classes) == 2 else len(classes)).astype(dtype)
+    return FittedHead(head.coef, head.intercept, classes, n_iter)
+
+
+def fit_linear_head(
+    X: Array,
+    y_index: Array,
+    sample_weight: Array,
+    *,
+    classes: Array,
+    C: float = 1.0,
+    gains: Array | None = None,
+    tol: float = 1e-5,
+    max_iter: int = 1000,
+    start: LinearHead | None = None,
+    offset: Array | None = None,
+    covariance: Callable[[], Array] | None = None,
+    fit_intercept: bool = True,
+    device: str = "cpu",
+    must_converge: bool = True,
+) -> FittedHead:
+    """Fit a linear head to its optimum.
+
+    Parameters
+    ----------
+    X : ndarray or memory map of float32 or float64, shape (N, D)
+        Embeddings; products run in this precision. What is mapped is read once per pass, a chunk
+        at a time, and never copied as a whole.
+    y_index : ndarray of int, shape (N,)
+        Class index of each row.
+    sample_weight : ndarray of shape (N,)
+        Non-negative weights.
+    classes : ndarray of shape (C,)
+        Class labels by index; two of them give one logit.
+    C : float
+        Inverse strength of the penalty; ``inf`` for none.
+    gains : ndarray of shape (D,) or (C, D), optional
+        Factor on each neuron before the head; 0 silences it. One row per class is possible for
+        three classes or more.
+    tol : float
+        Stop when no entry of the preconditioned gradient of f is larger.
+    max_iter : int
+        Most iterations; a ConvergenceWarning when they do not suffice.
+    start : LinearHead, optional
+        Where to start from; of as many logits.
+    offset : ndarray of shape (N, K), optional
+        Fixed logits that the head's are added to.
+    covariance : callable, optional
+        Gives the covariance (D, D) of the embeddings, where it is known from another fit to the
+        same rows; its weights may differ.
+    fit_intercept : bool
+        Whether there is a (never penalised) bias; without one it is 0.
+    device : {"cpu", "cuda", "ray"}
+        Where a pass runs.
+    must_converge : bool
+        Whether to warn where it stops early.
+
+    Returns
+    -------
+    FittedHead
+    """
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    total = float(weight.sum())
+    gains, kept = kept_neurons(gains, X.shape[1])
+    data = passes_over(X, y_index, weight / total, kept=kept, offset=offset, device=device)
+    problem = Problem(
+        data,
+        classes,
+        kept,
+        X.shape[1],
+        mean=data.mean() if fit_intercept else np.zeros(len(kept)),
+        alpha=1 / (C * total),
+        gains=gains,
+        covariance=covariance,
+        fit_intercept=fit_intercept,
+    )
+    with one_scipy_thread(X.shape[0] * X.shape[1]):
+        return problem.solved(
+            data.loss, tol=tol, max_iter=max_iter, start=start, must_converge=must_converge
+        )
+
+
+def kept_neurons(gains: Array | None, width: int) -> tuple[Array, Array]:
+    """Gains of the neurons that any logit may use, and which these are."""
+    gains = np.ones(width) if gains is None else np.asarray(gains, dtype=float)
+    kept = np.flatnonzero(gains if gains.ndim == 1 else gains.any(axis=0))
+    return np.atleast_2d(gains[..., kept]), kept
+
+
+class Problem:
+    """The objective in well-conditioned variables, and the way back from them to a head.
+
+    Parameters
+    ----------
+    data : Passes
+        The rows, of the kept neurons.
+    classes : ndarray of shape (C,)
+        Class labels.
+    kept : ndarray of int
+        Neurons that are used.
+    width : int
+        All neurons.
+    mean : ndarray of shape (len(kept),)
+        Weighted mean of the rows.
+    alpha : float
+        Weight of the penalty on the mean loss.
+    gains : ndarray of shape (1, len(kept)) or (K, len(kept))
+        Factors on the kept neurons.
+    covariance : callable or None
+        As in :func:`fit_linear_head`.
+    fit_intercept : bool
+        Likewise.
+    variance : ndarray, optional
+        Of the kept neurons, where it is known.
+    basis : Dense or Diagonal, optional
+        The variables, where they are known from another problem.
+    """
+
+    def __init__(
+        self,
+        data: Passes,
+        classes: Array,
+        kept: Array,
+        width: int,
+        *,
+        mean: Array,
+        alpha: float,
+        gains: Array,
+        covariance: Callable[[], Array] | None = None,
+        fit_intercept: bool = True,
+        variance: Array | None = None,
+        basis: Dense | Diagonal | None = None,
+    ) -> None:
+        self.classes, self.kept, self.width, self.mean = classes, kept, width, mean
+        self.dtype, self.fit_intercept = data.dtype, fit_intercept
+        self.n_logits = 1 if len(classes) == 2 else len(classes)
+        self.inner = 0.25 if self.n_logits == 1 else 1 / self.n_logits
+        penalty = np.divide(alpha, gains**2, out=np.full_like(gains, np.inf), where=gains != 0)
+        if basis is None:
+            known = None if covariance is None else lambda: covariance()[np.ix_(kept, kept)]
+            basis = preconditioner(data, mean, self.inner, penalty, gains, known, variance)
+        self.basis = basis
+        self.penalty = np.where(gains != 0, penalty, 0.0)
+
+    def solved(
+        self,
+        loss: Callable[[Array, Array], tuple[float, Array, Array]],
+        *,
+        tol: float,
+        max_iter: int,
+        start: LinearHead | None = None,
+        must_converge: bool = True,
+    ) -> FittedHead:
+        """Minimise, with what gives the loss of weights and bias and its derivatives."""
+
+        def objective(flat: Array) -> tuple[float, Array]:
+            W, b = self._head_of(flat)
+            value, slope, gradient = loss(W, b)
+            if not self.fit_intercept:
+                slope = np.zeros(self.n_logits)
+            gradient = gradient - slope[:, None] * self.mean + self.penalty * W
+            value += 0.5 * float((self.penalty * W**2).sum())
+            slope = slope / np.sqrt(self.inner)
+            return value, np.column_stack([self.basis.gradient(gradient), slope]).ravel()
+
+        x0 = np.zeros((self.n_logits, len(self.kept) + 1))
+        if start is not None:
+            W0 = start.coef[:, self.kept].astype(np.float64)
+            b0 = np.sqrt(self.inner) * (start.intercept + W0 @ self.mean)
+            x0 = np.column_stack([self.basis.variables(W0), b0])
+        result = minimize(
+            objective,
+            x0.ravel(),
+            jac=True,
+            method="L-BFGS-B",
+            options={
+                "maxiter": max_iter,
+                "maxfun": 20 * max_iter,
+                "gtol": tol,
+                "ftol": 1e-3 * np.finfo(self.dtype).eps,  # the rounding of the products ends it
+                "maxcor": CORRECTIONS,
+            },
+        )
+        if must_converge and result.nit >= max_iter and np.abs(result.jac).max() > tol:
+            warnings.warn(
+                f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
+                "lower C, or standardise the embeddings.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        W, b = self._head_of(_past_rounding(objective, result, tol))
+        coef = np.zeros((self.n_logits, self.width), dtype=self.dtype)
+        coef[:, self.kept] = W
+        return FittedHead(coef, b.astype(self.dtype), self.classes, int(result.nit))
+
+    def _head_of(self, flat: Array) -> tuple[Array, Array]:
+        """Weights of the kept neurons and bias, from the variables."""
+        U = flat.reshape(self.n_logits, -1)
+        W = self.basis.weights(U[:, :-1])
+        return W, U[:, -1] / np.sqrt(self.inner) - W @ self.mean
+
+
+def _past_rounding(objective: Callable[[Array], Any], result: Any, tol: float) -> Array:
+    """Go on by the gradient alone where the objective no longer shows which point is lower."""
+    x, gradient = result.x, result.jac
+    for _ in range(5):
+        if not result.success or np.abs(gradient).max() <= tol:
+            break
+        step = x - result.hess_inv.matvec(gradient)
+        new = objective(step)[1]
+        if np.abs(new).max() > np.abs(gradient).max() / 2:
+            break
+        x, gradient = step, new
+    return np.asarray(x)
+
+
+def resolve_device(device: str) -> str:
+    """Turn "auto" into the device there is; refuse "cuda" and "ray" where they are not.
+
+    Raises
+    ------
+    InputError
+        If the name is none of these.
+    MissingDependencyError
+        If "cuda" is asked for and torch is not installed, or "ray" and Ray is not.
+    DeviceError
+        If torch sees no CUDA device.
+    """
+    if device not in ("cpu", "cuda", "auto", "ray"):
+        raise InputError(f"device is one of auto, cpu, cuda, ray; got {device!r}.")
+    if device == "ray":
+        import_ray("device='ray'")
+    if device in ("cpu", "ray"):
+        return device
+    try:
+        import torch
+    except ImportError as error:
+        if device == "auto":
+            return "cpu"
+        raise MissingDependencyError(
+            "device='cuda' needs PyTorch; install it with: pip install 'ntkit[torch]'"
+        ) from error
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "auto":
+        return "cpu"
+    raise DeviceError(
+        "device='cuda' was asked for, but PyTorch sees no CUDA device; use device='cpu' or 'auto'."
+    )

@@ -1,0 +1,175 @@
+"""Many heads on the same rows at once: each pass over the rows serves them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.solver._blas_threads import one_scipy_thread
+from ntkit.solver._fit_head import (
+    CORRECTIONS,
+    FittedHead,
+    Problem,
+    fit_linear_head,
+    kept_neurons,
+)
+from ntkit.solver._loss import NumpyPasses
+from ntkit.solver._preconditioner import Dense, factored
+
+__all__ = ["fit_linear_heads"]
+
+Array = NDArray[Any]
+_MOST = 32  # threads, that mostly wait
+_MEMORY = 256 << 20  # bytes of steps remembered
+
+
+def fit_linear_heads(
+    X: Array,
+    y_index: Array,
+    weights: Sequence[Array],
+    *,
+    classes: Array,
+    Cs: Sequence[float],
+    gains: Array | None = None,
+    tol: float = 1e-5,
+    max_iter: int = 1000,
+    covariance: Callable[[], Array] | None = None,
+    device: str = "cpu",
+) -> list[FittedHead]:
+    """Fit a head for each row of weights, as :func:`fit_linear_head` fits one.
+
+    The heads of folds and penalties differ in weights and penalty only. Their optimisers run side
+    by side and wait for each other at every step, so that one product of the rows with all heads
+    takes the place of one product each.
+
+    Parameters
+    ----------
+    X, y_index, classes, gains, tol, max_iter, covariance, device
+        As in :func:`fit_linear_head`.
+    weights : sequence of ndarray of shape (N,)
+        Weights of the rows, for each head.
+    Cs : sequence of float
+        Inverse strength of the penalty, for each head.
+
+    Returns
+    -------
+    list of FittedHead
+    """
+    options: dict[str, Any] = {"classes": classes, "gains": gains, "tol": tol}
+    options |= {"max_iter": max_iter, "covariance": covariance, "device": device}
+    n_logits = 1 if len(classes) == 2 else len(classes)
+    bytes_each = 2 * CORRECTIONS * 8 * n_logits * X.shape[1]
+    at_once = min(_MOST, _MEMORY // bytes_each)
+    if device != "cpu" or min(at_once, len(weights)) < 2:
+        return [
+            fit_linear_head(X, y_index, weight, C=C, **options)
+            for weight, C in zip(weights, Cs, strict=True)
+        ]
+    heads: list[FittedHead] = []
+    for first in range(0, len(weights), at_once):
+        some = slice(first, first + at_once)
+        heads += _together(X, y_index, weights[some], Cs[some], **options)
+    return heads
+
+
+def _together(
+    X: Array,
+    y_index: Array,
+    weights: Sequence[Array],
+    Cs: Sequence[float],
+    *,
+    classes: Array,
+    gains: Array | None,
+    tol: float,
+    max_iter: int,
+    covariance: Callable[[], Array] | None,
+    device: str,
+) -> list[FittedHead]:
+    shares = np.stack([np.asarray(weight, dtype=np.float64) for weight in weights])
+    totals = shares.sum(axis=1)
+    shares /= totals[:, None]
+    gains, kept = kept_neurons(gains, X.shape[1])
+    data = NumpyPasses(X, y_index, shares[0], kept)
+    means = data.means(shares)
+    variances: Any = [None] * len(shares)
+    if not factored(data, gains):
+        variances = data.variances(shares, means)
+    bases: dict[float, Dense] = {}
+    problems = []
+    for share, mean, variance, alpha in zip(
+        shares, means, variances, 1 / (np.asarray(Cs) * totals), strict=True
+    ):
+        alpha = float(alpha)
+        near = next((a for a in bases if abs(a / alpha - 1) < 1e-9), alpha)
+        problem = Problem(
+            data.with_weight(share),
+            classes,
+            kept,
+            X.shape[1],
+            mean=mean,
+            alpha=alpha,
+            gains=gains,
+            covariance=covariance,
+            variance=variance,
+            basis=bases.get(near),
+        )
+        if covariance is not None and isinstance(problem.basis, Dense):
+            bases[near] = problem.basis  # made of the covariance and the penalty alone
+        problems.append(problem)
+    requests: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+    answers: list[SimpleQueue[Any]] = [SimpleQueue() for _ in problems]
+
+    def solved(i: int) -> FittedHead:
+        def loss(W: Array, b: Array) -> Any:
+            requests.put((i, (W, b)))
+            answer = answers[i].get()
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        try:
+            return problems[i].solved(loss, tol=tol, max_iter=max_iter)
+        finally:
+            requests.put((i, None))
+
+    with (
+        one_scipy_thread(X.shape[0] * X.shape[1] * len(problems)),
+        ThreadPoolExecutor(len(problems)) as pool,
+    ):
+        heads = [pool.submit(solved, i) for i in range(len(problems))]
+        try:
+            _answer(requests, answers, data, shares)
+        except BaseException as error:
+            for answer in answers:
+                answer.put(error)
+            raise
+        return [head.result() for head in heads]
+
+
+def _answer(
+    requests: SimpleQueue[tuple[int, Any]],
+    answers: list[SimpleQueue[Any]],
+    data: NumpyPasses,
+    shares: Array,
+) -> None:
+    """Compute the losses asked for when all optimisers that still run have asked."""
+    running, asked = len(answers), dict[int, tuple[Array, Array]]()
+    while running:
+        i, heads = requests.get()
+        if heads is None:
+            running -= 1
+        else:
+            asked[i] = heads
+        if not asked or len(asked) < running:
+            continue
+        order = sorted(asked)
+        own = shares if len(order) == len(shares) else shares[order]
+        W, b = (np.stack([asked[i][part] for i in order]) for part in (0, 1))
+        asked.clear()
+        for i, value, slope, gradient in zip(order, *data.losses(own, W, b), strict=True):
+            answers[i].put((float(value), slope, gradient))

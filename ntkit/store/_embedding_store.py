@@ -1,0 +1,407 @@
+"""EmbeddingStore: embeddings on disk, mapped as one array, resumed after an interruption."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._version import __version__
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.samples import input_paths, sample_digests, sum_of_digests
+from ntkit.store._fill import EMBEDDINGS, Job, Progress, fill_store
+from ntkit.store._from_parquet import parquet_job
+from ntkit.store._kept_samples import (
+    check_lengths,
+    described,
+    kept_files,
+    skipped_names,
+    source_of,
+)
+from ntkit.store._manifest import MANIFEST, read_manifest
+from ntkit.store._parts import joined, row_range
+from ntkit.store._rows_file import array_header
+
+if TYPE_CHECKING:
+    from ntkit.extraction import OnnxEmbedder
+    from ntkit.frozen_model import FrozenModel
+    from ntkit.samples import Samples
+
+__all__ = ["EmbeddingStore"]
+
+Array = NDArray[Any]
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, BadZipFile)
+
+
+class EmbeddingStore:
+    """A folder with ``embeddings.npy``, what belongs to its rows, and a ``manifest.json``.
+
+    Make one with :meth:`write` (or, from parts made on many machines, :meth:`merge`, or from
+    embeddings in a Parquet file, :meth:`from_parquet`), read one with :meth:`open`.
+
+    Attributes
+    ----------
+    X : memory map of shape (N, D)
+        Embeddings, read-only; scikit-learn takes it as it is, whatever its size.
+    y : ndarray of shape (N,) or None
+        Class labels; None where the samples had none.
+    groups : ndarray of shape (N,) or None
+        Group labels, for evaluation only.
+    ids : memory map of shape (N,) or None
+        Names of the samples: for images, file names relative to their folder.
+    head : LinearHead or None
+        The head of the model that made the embeddings, where it knows the labels' classes.
+    manifest : dict
+        What the embeddings are: model fingerprint, tensor, preprocessing, run settings, device,
+        finished rows, samples left out.
+    path : pathlib.Path
+        The folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from ntkit import OnnxEmbedder
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.extraction import EmbeddingStore, Samples
+    >>> samples = Samples(np.zeros((5, 1, 20, 20)), np.array([0, 1, 0, 1, 1]))
+    >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = EmbeddingStore.write(Path(folder) / "store", embedder, samples)
+    ...     store = EmbeddingStore.open(Path(folder) / "store")
+    ...     print(type(store.X).__name__, store.X.shape, store.y, store.groups)
+    memmap (5, 64) [0 1 0 1 1] None
+    """
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        try:
+            array_header(path / EMBEDDINGS)
+            self.X = _mapped(path / EMBEDDINGS)
+            labelled = manifest.get("labels", True)
+            self.y = np.array(_mapped(path / "labels.npy")) if labelled else None
+            groups, ids, head = (path / name for name in ("groups.npy", "ids.npy", "head.npz"))
+            self.groups = np.array(_mapped(groups)) if groups.exists() else None
+            self.ids = _mapped(ids) if ids.exists() else None
+            self.head = _read_head(head) if head.exists() else None
+        except _UNREADABLE as error:
+            raise InputError(f"{path} is damaged ({error}); embed again with --force.") from error
+        arrays = {"embeddings": self.X, "labels": self.y, "groups": self.groups, "ids": self.ids}
+        lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+        if {*lengths.values()} != {manifest["rows"]}:
+            counts = ", ".join(f"{length} {name}" for name, length in lengths.items())
+            raise InputError(
+                f"{path} is damaged ({counts}, {manifest['rows']} rows announced); embed again "
+                "with --force."
+            )
+
+    @staticmethod
+    def is_store(path: str | Path) -> bool:
+        """Whether a folder is an embedding store, finished or not.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder; it need not exist.
+
+        Returns
+        -------
+        bool
+            True if it holds a manifest.
+        """
+        return (Path(path) / MANIFEST).is_file()
+
+    @classmethod
+    def open(cls, path: str | Path) -> EmbeddingStore:
+        """Open a finished store, or a finished part of one.
+
+        Parameters
+        ----------
+        path : path-like
+            Folder of the store.
+
+        Returns
+        -------
+        EmbeddingStore
+            The store.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it is not finished, damaged, or made by an older ntkit.
+        """
+        path = Path(path)
+        manifest = read_manifest(path)
+        if manifest is None:
+            raise InputError(f"{path} is not an embedding store; make one with: ntkit embed.")
+        if manifest["finished_rows"] < manifest["rows"]:
+            raise InputError(
+                f"{path} holds {manifest['finished_rows']} of {manifest['rows']} rows; run the "
+                "same ntkit command again to finish it."
+            )
+        return cls(path, manifest)
+
+    @classmethod
+    def write(
+        cls,
+        path: str | Path,
+        embedder: OnnxEmbedder,
+        samples: Samples,
+        *,
+        part: tuple[int, int] | None = None,
+        dtype: Literal["float16", "float32"] | None = None,
+        engine: Literal["local", "ray"] = "local",
+        checkpoint_rows: int = 8192,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> EmbeddingStore:
+        """Embed samples into a store, or finish one that was interrupted.
+
+        Killed at any moment and called again, it ends with the same bytes as if nothing had
+        happened: it goes on with the batch size that it began with.
+
+        Parameters
+        ----------
+        path : path-like
+            Folder of the store.
+        embedder : OnnxEmbedder
+            What computes the embeddings.
+        samples : Samples
+            Inputs, and perhaps labels and groups; all of them, also for a part.
+        part : (int, int), optional
+            Part i of n, counted from 1: embed these rows only, for :meth:`merge`.
+        dtype : {"float16", "float32"}, optional
+            Precision on disk; as computed if not given.
+        engine : {"local", "ray"}
+            "ray" computes the embeddings in Ray actors, one for each GPU of the cluster, or for
+            as many cores as the embedder has threads (without a number, one for each machine);
+            this process alone writes. Files must lie where all machines find them by the same
+            path. Ray is started unless it runs, and left running. Either engine finishes what the
+            other began.
+        checkpoint_rows : int
+            Rows between checkpoints; an interruption loses these and at most one batch more, or
+            with "ray" what the actors are at.
+        force : bool
+            Start anew where a finished or a different store exists.
+        progress : callable of (finished_rows, rows), optional
+            Called after each batch.
+
+        Returns
+        -------
+        EmbeddingStore
+            The finished store.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else: another model's store (the message says which
+            field differs), a finished store, or other files or what is read here (these even with
+            ``force``); if samples whose embeddings are there already have other contents now; if
+            another process is writing it; if the disk is full or read-only. Also if inputs and
+            labels differ in number, a value is too large for ``dtype``, or the model cannot
+            embed the samples.
+        DeviceError
+            If the device asked for is not there, memory does not suffice, or Ray loses its
+            actors.
+        MissingDependencyError
+            If ``engine="ray"`` and the package ray is not installed.
+        """
+        check_lengths(samples)
+        if dtype not in (None, "float16", "float32"):
+            raise InputError(f"dtype is float16 or float32, not {dtype!r}.")
+        model, computing = embedder.frozen_model, embedder.on(engine)
+        identity = {
+            "model": model.sha256(),
+            "tensor": model.embedding.name,
+            "preprocessing": json.loads(json.dumps(samples.preprocessing)),
+            "total_rows": len(samples),
+            "samples": described(samples),
+            "dtype": dtype,
+            "device": computing.device_,
+            "part": None if part is None else [int(i) for i in part],
+        }
+
+        def batches(start: int, stop: int, run: dict[str, Any]) -> Generator[Array, None, None]:
+            yield from computing.iter_batches(samples.X, start=start, stop=stop, settings=run)
+
+        def contents(first: int, rows: int) -> str:
+            verbose = getattr(embedder, "verbose", False)
+            digests = sample_digests(samples, first, first + rows, verbose=verbose)
+            return sum_of_digests(digests, first)
+
+        job = Job(
+            identity=identity,
+            facts={
+                "ntkit": __version__,
+                "skipped": skipped_names(samples),
+                "preprocessing_source": source_of(samples),
+                **({"labels": False} if samples.y is None else {}),
+            },
+            files=lambda first, rows: kept_files(samples, model, first, rows),
+            settings=lambda: json.loads(json.dumps(computing.settings(samples.X))),
+            row_range=lambda run: row_range(len(samples), run["window"], part),
+            batches=batches,
+            contents=contents,
+            inputs=input_paths(model, samples),
+            row_bytes=_row_bytes(model, dtype),
+        )
+        path = Path(path)
+        fill_store(path, job, checkpoint_rows=checkpoint_rows, force=force, progress=progress)
+        return cls.open(path)
+
+    @classmethod
+    def from_parquet(
+        cls,
+        path: str | Path,
+        table: str | Path,
+        *,
+        embedding: str | Sequence[str] | None = None,
+        label: str = "label",
+        group: str | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> EmbeddingStore:
+        """Make a store of embeddings that are already in a Parquet file, of any framework.
+
+        A few rows at a time, so the file may be larger than memory; what is fitted to the store
+        decodes nothing again. Killed at any moment and called again, it goes on.
+
+        Parameters
+        ----------
+        path : path-like
+            Folder of the store.
+        table : path-like
+            The file.
+        embedding : str or sequence of str, optional
+            A column of lists, or columns of numbers. By default the only column of lists, or
+            else all columns of numbers but label and group.
+        label : str
+            Column of class labels.
+        group : str, optional
+            Column of group labels, for evaluation only.
+        force : bool
+            Start anew where a finished or a different store exists.
+        progress : callable of (finished_rows, rows), optional
+            Called after each batch.
+
+        Returns
+        -------
+        EmbeddingStore
+            The finished store; it knows no head.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read, a column is not there or holds something else, embeddings
+            differ in length or hold a value that is not finite; or ``path`` cannot be written.
+        MissingDependencyError
+            If the package pyarrow is missing.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import pyarrow as pa
+        >>> import pyarrow.parquet as pq
+        >>> from ntkit.extraction import EmbeddingStore
+        >>> rows = pa.table({"embedding": [[0.0, 1.0], [2.0, 3.0]], "label": ["cat", "dog"]})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     pq.write_table(rows, Path(folder) / "train.parquet")
+        ...     store = EmbeddingStore.from_parquet(
+        ...         Path(folder) / "store", Path(folder) / "train.parquet"
+        ...     )
+        ...     print(store.X.shape, store.y)
+        (2, 2) ['cat' 'dog']
+        """
+        path = Path(path)
+        job = parquet_job(Path(table), embedding, label, group)
+        fill_store(path, job, checkpoint_rows=8192, force=force, progress=progress)
+        return cls.open(path)
+
+    @classmethod
+    def merge(
+        cls,
+        paths: Sequence[str | Path],
+        out: str | Path,
+        *,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> EmbeddingStore:
+        """Join the parts of a store, as if it had been written in one go.
+
+        Parameters
+        ----------
+        paths : sequence of path-like
+            Folders of all the parts, in any order.
+        out : path-like
+            Folder of the whole store.
+        force : bool
+            Start anew where a finished or a different store exists.
+        progress : callable of (finished_rows, rows), optional
+            Called after each batch.
+
+        Returns
+        -------
+        EmbeddingStore
+            The whole store.
+
+        Raises
+        ------
+        InputError
+            If a part is missing, unfinished or there twice, if the parts were not made alike (the
+            message says what differs), or ``out`` cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from ntkit import OnnxEmbedder
+        >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+        >>> from ntkit.extraction import EmbeddingStore, Samples
+        >>> d = load_marked_digits()
+        >>> samples = Samples(d.X_test, d.y_test)
+        >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     parts = [Path(folder) / f"part{i}" for i in (1, 2)]
+        ...     for i, path in enumerate(parts, start=1):
+        ...         _ = EmbeddingStore.write(path, embedder, samples, part=(i, 2))
+        ...     store = EmbeddingStore.merge(parts, Path(folder) / "whole")
+        ...     bool((store.X == embedder.transform(d.X_test)).all())
+        True
+        """
+        path = Path(out)
+        stores = [cls.open(part) for part in paths]
+        if any(path.exists() and path.samefile(store.path) for store in stores):
+            raise InputError(f"{path} is one of the parts; choose another name.")
+        fill_store(path, joined(stores), checkpoint_rows=8192, force=force, progress=progress)
+        return cls.open(path)
+
+
+def _row_bytes(model: FrozenModel, dtype: str | None) -> int | None:
+    """Size of an embedding on disk, where the model says so."""
+    shape = model.embedding.shape
+    width: Any = shape[1] if shape is not None and len(shape) == 2 else None
+    if model.head is not None:
+        width = model.head.n_neurons
+    known = {"float16": 2, "float32": 4, "float64": 8}
+    itemsize = known.get(dtype or model.embedding.dtype or "")
+    return width * itemsize if isinstance(width, int) and itemsize is not None else None
+
+
+def _mapped(path: Path) -> Array:
+    return np.lib.format.open_memmap(path, mode="r")
+
+
+def _read_head(path: Path) -> LinearHead:
+    # NumPy leaves a broken archive open if it opened the file itself.
+    with path.open("rb") as file, np.load(file) as parts:
+        return LinearHead(**parts)

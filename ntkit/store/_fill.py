@@ -1,0 +1,310 @@
+"""Fill a store: start it or go on with it, row range by row range."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._disk import check_room, check_writable
+from ntkit._output import refuse_folder_of_inputs
+from ntkit.exceptions import InputError
+from ntkit.samples import combined
+from ntkit.store._manifest import (
+    IDENTITY,
+    MANIFEST,
+    difference,
+    kind_of_manifest,
+    read_manifest,
+    replace_file,
+    write_manifest,
+)
+from ntkit.store._rows_file import RowFile
+
+__all__ = ["EMBEDDINGS", "Job", "Progress", "fill_store"]
+
+Array = NDArray[Any]
+Progress = Callable[[int, int], object]
+EMBEDDINGS = "embeddings.npy"
+_OWN = re.compile(r"\.?(embeddings(-\d{5,})?|labels|groups|ids)\.npy|\.?head\.npz")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a store is to hold.
+
+    Parameters
+    ----------
+    identity : dict
+        What must match to go on with an unfinished store.
+    facts : dict
+        What the manifest says besides.
+    files : callable of (first_row, rows) giving dict of str to (array or dict of arrays)
+        Labels and the like, by file name, for a range of rows.
+    settings : callable giving dict
+        Run settings, asked for when a store is started; a resumed one keeps its own.
+    row_range : callable of (settings) giving (first_row, rows)
+        The rows of the whole that this store holds.
+    batches : callable of (start, stop, settings) giving generator of arrays
+        Embeddings of a range of rows of the whole.
+    contents : callable of (first_row, rows) giving str, or str or None
+        What must match to go on, too: a sum over the contents of the samples whose embeddings
+        are there. Where it is no callable, it is that of the whole.
+    inputs : sequence of path-like
+        What is read: the store may not be a folder that holds it.
+    row_bytes : int or None
+        Bytes of an embedding on disk, where they are known before.
+    """
+
+    identity: dict[str, Any]
+    facts: dict[str, Any]
+    files: Callable[[int, int], dict[str, Any]]
+    settings: Callable[[], dict[str, Any]]
+    row_range: Callable[[dict[str, Any]], tuple[int, int]]
+    batches: Callable[[int, int, dict[str, Any]], Generator[Array, None, None]]
+    contents: Callable[[int, int], str] | str | None = None
+    inputs: Sequence[str | os.PathLike[str]] = ()
+    row_bytes: int | None = None
+
+    @cached_property
+    def started(self) -> dict[str, Any]:
+        """The manifest of a store that is just started."""
+        run = self.settings()
+        first, rows = self.row_range(run)
+        position = {"first_row": first, "rows": rows, "finished_rows": 0}
+        contents = {"contents": self.contents_of(first, 0)}
+        return {**self.facts, **self.identity, **contents, "run": run, **position}
+
+    def contents_of(self, first: int, finished: int) -> str | None:
+        """What the manifest says of the contents when that many rows are finished."""
+        return self.contents(first, finished) if callable(self.contents) else self.contents
+
+
+def fill_store(
+    path: Path, job: Job, *, checkpoint_rows: int, force: bool, progress: Progress | None
+) -> None:
+    """Start a store, or go on with an unfinished one, and finish it."""
+    if checkpoint_rows < 1:
+        raise InputError(f"checkpoint_rows must be at least 1; got {checkpoint_rows}.")
+    # Refuse before anything is computed, or touched.
+    refuse_folder_of_inputs(path, job.inputs)
+    with _disk(path):
+        _refuse_other_files(path)
+        check_writable(path)
+        _check_room(path, job)
+    if _unfinished(path, job, force) is None:
+        _ = job.started
+    with _disk(path):
+        path.mkdir(parents=True, exist_ok=True)
+        rows = RowFile(path / EMBEDDINGS)
+    with rows:
+        manifest = _unfinished(path, job, force)  # again: now nobody else writes
+        if manifest is None:
+            manifest = dict(job.started)
+            with _disk(path):
+                _begin(path, manifest, job, rows)
+        else:
+            _take_up(path, manifest, rows)
+        _fill(path, manifest, job, rows, checkpoint_rows, progress)
+
+
+def _unfinished(path: Path, job: Job, force: bool) -> dict[str, Any] | None:
+    """Return the manifest to go on with; None to start anew."""
+    with _disk(path):
+        _refuse_other_files(path)
+        manifest = None if force else read_manifest(path)
+    if manifest is None:
+        return None
+    finished = manifest["finished_rows"] == manifest["rows"]
+    if "contents" not in manifest and not finished:
+        raise InputError(
+            f"{path} was begun by an older ntkit, which did not record the contents of the "
+            "samples, and they may have changed; embed again with --force."
+        )
+    different = difference(manifest, job.identity, IDENTITY) if "contents" in manifest else None
+    if different is not None:
+        field, before, now = different
+        raise InputError(
+            f"{path} was made with another {field} ({before!r}, now {now!r}); choose another name "
+            "or pass --force."
+        )
+    if finished:
+        raise InputError(f"{path} is finished already; choose another name or pass --force.")
+    if not manifest["finished_rows"]:
+        return None
+    _refuse_other_contents(path, manifest, job)
+    return manifest
+
+
+def _refuse_other_contents(path: Path, manifest: dict[str, Any], job: Job) -> None:
+    """Refuse to go on where files or arrays changed under the names they have."""
+    if job.contents_of(manifest["first_row"], manifest["finished_rows"]) != manifest["contents"]:
+        raise InputError(
+            f"Contents of the samples changed since {path} was begun: some of the "
+            f"{manifest['finished_rows']} rows that it holds are no longer theirs; choose another "
+            "name or pass --force."
+        )
+
+
+def _check_room(path: Path, job: Job) -> None:
+    """Refuse a disk that cannot hold the embeddings; what is there is overwritten, or replaced."""
+    if job.row_bytes is None:
+        return
+    part, file = job.identity["part"], path / EMBEDDINGS
+    rows = job.identity["total_rows"] // (1 if part is None else max(1, part[1]))
+    there = 0
+    if file.exists():  # it has its size before it has its content
+        found = file.stat()
+        there = min(found.st_size, 512 * getattr(found, "st_blocks", found.st_size))
+    check_room(path, rows * job.row_bytes - there)
+
+
+def _refuse_other_files(path: Path) -> None:
+    if not path.exists():
+        return
+    stray = f"{path} exists and is not an embedding store; choose another name."
+    if not path.is_dir():
+        raise InputError(stray)
+    kind = kind_of_manifest(path)
+    if kind == "other" or not (kind == "store" or all(map(_leftover, path.iterdir()))):
+        damaged = kind == "damaged" and all(map(_belongs, path.iterdir()))
+        if not damaged:
+            raise InputError(stray)
+
+
+def _belongs(file: Path) -> bool:
+    return bool(_OWN.fullmatch(file.name)) or file.name in (MANIFEST, f".{MANIFEST}")
+
+
+def _leftover(file: Path) -> bool:
+    """Whether this is what an extraction leaves that was killed before it had a manifest."""
+    if file.name == EMBEDDINGS:
+        return file.is_file() and not file.stat().st_size
+    return file.name == f".{MANIFEST}"
+
+
+def _begin(path: Path, manifest: dict[str, Any], job: Job, rows: RowFile) -> None:
+    """Write everything but the embeddings; nothing of a store that was there before survives."""
+    write_manifest(path, manifest)  # first: from now on the folder is an unfinished store
+    for file in list(path.iterdir()):
+        if _OWN.fullmatch(file.name) and file.name != EMBEDDINGS:
+            file.unlink()
+    rows.renew()
+    for name, content in job.files(manifest["first_row"], manifest["rows"]).items():
+        written = BytesIO()
+        if isinstance(content, dict):
+            np.savez(written, **content)
+        else:
+            np.save(written, content)
+        replace_file(path / name, written.getbuffer())
+
+
+def _take_up(path: Path, manifest: dict[str, Any], rows: RowFile) -> None:
+    try:
+        rows.resume()
+        if [*(rows.shape or ())] != manifest.get("shape"):
+            raise ValueError(f"{EMBEDDINGS} has the shape {rows.shape}")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); embed again with --force.") from error
+
+
+def _fill(
+    path: Path,
+    manifest: dict[str, Any],
+    job: Job,
+    rows: RowFile,
+    checkpoint_rows: int,
+    progress: Progress | None,
+) -> None:
+    first, window = manifest["first_row"], manifest["run"]["window"]
+    done, stop = first + manifest["finished_rows"], first + manifest["rows"]
+    safe = manifest["finished_rows"]
+    try:
+        with closing(job.batches(done, stop, manifest["run"])) as batches:
+            for batch in batches:
+                _put(path, manifest, rows, done, _as_stored(batch, manifest["dtype"], done))
+                done += len(batch)
+                if done == stop or done % window == 0:  # where a later run may start
+                    safe = done - first
+                    if done == stop or safe - manifest["finished_rows"] >= checkpoint_rows:
+                        _checkpoint(path, manifest, job, rows, safe)
+                if progress is not None:
+                    progress(done - first, manifest["rows"])
+    except KeyboardInterrupt:
+        if safe > manifest["finished_rows"]:
+            _checkpoint(path, manifest, job, rows, safe)  # else up to checkpoint_rows would be lost
+        raise
+    if done != stop:
+        raise InputError(f"The embedder stopped at row {done} of {stop}; check the inputs.")
+
+
+def _put(path: Path, manifest: dict[str, Any], rows: RowFile, row: int, batch: Array) -> None:
+    first, stop = manifest["first_row"], manifest["first_row"] + manifest["rows"]
+    if row + len(batch) > stop:
+        raise InputError(f"The embedder gave more than {stop} rows; check the inputs.")
+    with _disk(path):
+        if rows.shape is None:
+            rows.create((manifest["rows"], batch.shape[1]), batch.dtype)
+        shape = rows.shape or (0, 0)
+        if (batch.shape[1], batch.dtype) != (shape[1], rows.dtype):
+            raise InputError(
+                f"From row {row} on, there are {batch.shape[1]} neurons in {batch.dtype} instead "
+                f"of {shape[1]} in {rows.dtype}; embed again with --force."
+            )
+        rows.write(row - first, batch)
+
+
+def _checkpoint(
+    path: Path, manifest: dict[str, Any], job: Job, rows: RowFile, finished: int
+) -> None:
+    before, contents = manifest["finished_rows"], manifest["contents"]
+    if callable(job.contents):  # of what was just read, so the disk is hardly asked again
+        new = job.contents(manifest["first_row"] + before, finished - before)
+        contents = combined([contents, new])
+    with _disk(path):
+        rows.flush()
+        now = {"finished_rows": finished, "contents": contents}
+        now |= {"shape": [*(rows.shape or ())], "stored_dtype": str(rows.dtype)}
+        write_manifest(path, manifest | now)
+    manifest |= now  # at the end, and at once: Ctrl-C may come at any moment
+
+
+def _as_stored(batch: Array, dtype: str | None, row: int) -> Array:
+    if dtype is None or batch.dtype == dtype:
+        return batch
+    with np.errstate(over="ignore"):
+        stored = batch.astype(dtype)
+    bad = np.flatnonzero(~np.isfinite(stored).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"Row {row + bad[0]} holds {np.abs(batch[bad[0]]).max():.6g}, more than the "
+            f"{np.finfo(stored.dtype).max:.6g} that {dtype} can hold; "
+            f"{'pass --dtype float32' if dtype == 'float16' else 'leave out --dtype'} (dtype=)."
+        )
+    return stored
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """Turn what a disk can raise into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        if error.errno in _FULL:
+            raise InputError(
+                f"There is no room for {path} ({reason}); make room and run the same command "
+                "again, which goes on where this one stopped."
+            ) from error
+        raise InputError(f"{path} cannot be written ({reason}); choose another place.") from error

@@ -1,0 +1,68 @@
+"""What all methods look at: rows, folds, cross-fitted predictions, errors, penalties, masks."""
+
+from ntkit.study._cross_fit import (
+    cross_fitted_logits,
+    folds_of,
+    hold_out,
+    require_every_class,
+    split_in_two,
+)
+from ntkit.study._group_labels import encoded_groups, encoded_labels
+from ntkit.study._learned_share import LEARNED, LEAST_ERRORS, CellsTried, Outcome, learned_share
+from ntkit.study._mask import (
+    Mask,
+    make_mask,
+    warn_about,
+    warn_if_worse,
+    warn_of_cost,
+    without_words,
+)
+from ntkit.study._penalty_path import (
+    ALPHAS,
+    AS_GOOD,
+    ERM_ALPHA,
+    PenaltyPath,
+    checked_alphas,
+    penalty_path,
+)
+from ntkit.study._rows import Rows, digest, scaler_of
+from ntkit.study._scale_check import warn_of_another_scale
+from ntkit.study._shift import shift_pvalue
+from ntkit.study._study import Study
+from ntkit.study._weights import class_weighted, correctness_balanced, correctness_cells
+
+__all__ = [
+    "ALPHAS",
+    "AS_GOOD",
+    "ERM_ALPHA",
+    "LEARNED",
+    "LEAST_ERRORS",
+    "CellsTried",
+    "Mask",
+    "Outcome",
+    "PenaltyPath",
+    "Rows",
+    "Study",
+    "checked_alphas",
+    "class_weighted",
+    "correctness_balanced",
+    "correctness_cells",
+    "cross_fitted_logits",
+    "digest",
+    "encoded_groups",
+    "encoded_labels",
+    "folds_of",
+    "hold_out",
+    "learned_share",
+    "make_mask",
+    "penalty_path",
+    "require_every_class",
+    "scaler_of",
+    "shift_pvalue",
+    "split_in_two",
+    "warn_about",
+    "warn_if_worse",
+    "warn_of_another_scale",
+    "warn_of_cost",
+    "without_words",
+]

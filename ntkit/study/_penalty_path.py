@@ -1,0 +1,171 @@
+"""Which penalty: the one of best cross-validated accuracy, the same rule for every method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.study._cross_fit import logits_of_folds, without
+from ntkit.study._learned_share import Outcome
+from ntkit.study._rows import Rows
+
+__all__ = ["ALPHAS", "AS_GOOD", "ERM_ALPHA", "PenaltyPath", "checked_alphas", "penalty_path"]
+
+Array = NDArray[Any]
+ALPHAS = (1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
+"""Wide: networks trained on the very data keep what they neglect in directions of little variance,
+which only a weak penalty lets a head use."""
+ERM_ALPHA = 0.1
+"""Without class weights a stronger penalty leaves a head the larger class."""
+AS_GOOD = 0.04
+"""A reference head has the strongest penalty whose mean class error is within this of the best: a
+stronger one makes errors that say nothing of the data, a weaker one learns shortcuts' exceptions by
+heart."""
+
+
+@dataclass(frozen=True)
+class PenaltyPath:
+    """Some penalties, and the best of them.
+
+    Attributes
+    ----------
+    alpha : float
+        The one of best score, of equally good ones the largest.
+    outcomes : dict of float to Outcome
+        What the cross-fitted heads of each make of the samples (and then of those to judge by);
+        empty where there were too few.
+    """
+
+    alpha: float
+    outcomes: dict[float, Outcome]
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Of the best."""
+        return self.outcomes.get(self.alpha)
+
+    def strongest(self, y_index: Array, weight: Array, *, most: float, within: float) -> float:
+        """Largest penalty whose mean class error exceeds the smallest by no more than ``within``.
+
+        Parameters
+        ----------
+        y_index, weight : ndarray
+            Classes and weights of the samples of the outcomes.
+        most : float
+            Penalties above are not considered, unless there are no others.
+        within : float
+            Difference of error rates.
+        """
+        if not self.outcomes:
+            return self.alpha
+        mass = np.bincount(y_index, weights=weight)
+        errors = {
+            alpha: float((np.bincount(y_index, weights=weight * outcome.wrong) / mass).mean())
+            for alpha, outcome in self.outcomes.items()
+        }
+        limit = min(errors.values()) + within
+        good = [alpha for alpha, error in errors.items() if error <= limit]
+        return max((alpha for alpha in good if alpha <= most), default=min(good))
+
+
+def checked_alphas(alphas: Any) -> list[float]:
+    """Ridge weights, the largest first.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one is not a positive number.
+    """
+    try:
+        values = np.asarray(alphas, dtype=float).ravel()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"alphas must be positive numbers; got {alphas!r}.") from error
+    if not values.size or not (np.isfinite(values) & (values > 0)).all():
+        raise InputError(f"alphas must be positive numbers, at least one; got {alphas!r}.")
+    return sorted(values.tolist(), reverse=True)
+
+
+def penalty_path(
+    fit: Callable[[Rows, Sequence[Array], Sequence[float]], Sequence[LinearHead]],
+    rows: Rows,
+    weight: Array,
+    cells: Array,
+    *,
+    also: Rows | None = None,
+    alphas: Sequence[float] = ALPHAS,
+    worse_half: bool,
+    n_splits: int = 5,
+    seed: int = 0,
+) -> PenaltyPath:
+    """Choose the ridge weight of best cross-validated accuracy over cells.
+
+    Parameters
+    ----------
+    fit : callable
+        Fits heads, each with weights and a ridge weight: ``fit(rows, weights, alphas)``.
+    rows : Rows
+        Samples; those of weight 0 count as absent.
+    weight : ndarray of shape (N,)
+        Weights for fitting.
+    cells : ndarray of int, shape (N,), or (N + M,) with ``also``
+        The class of each sample, or its class × correctness cell; folds are stratified by it.
+    also : Rows, optional
+        M samples more, which no head is fitted on, to judge by.
+    alphas : sequence of float
+        Ridge weights on the mean loss.
+    worse_half : bool
+        Score by the mean over the worse half of the cells rather than over all.
+    n_splits : int
+        Folds; fewer where a cell has fewer samples.
+    seed : int
+        Decides the folds.
+
+    Returns
+    -------
+    PenaltyPath
+    """
+    alphas = checked_alphas(alphas)
+    own = cells[: len(rows.weight)]
+    sizes = np.bincount(own[rows.weight > 0])
+    n_splits = min(n_splits, int(sizes[sizes > 0].min()))
+    if n_splits < 2:
+        return PenaltyPath(min(alphas, key=lambda alpha: abs(np.log(alpha))), {})
+    splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+    folds = list(splitter.split(own, own))
+
+    y_index, mass = rows.y_index, rows.weight
+    if also is not None:
+        y_index = np.concatenate([y_index, also.y_index])
+        mass = np.concatenate([mass, also.weight])
+
+    tried = [without(weight, train) for train, _ in folds]
+    tried += [weight] if also is not None else []  # the head of all rows judges the others
+    heads = fit(
+        rows, [w for _ in alphas for w in tried], [alpha for alpha in alphas for _ in tried]
+    )
+
+    def outcome_of(own: Sequence[LinearHead]) -> Outcome:
+        logits, _ = logits_of_folds(rows, folds, own[: len(folds)])
+        if also is not None:
+            logits = np.concatenate([logits, own[-1].logits(also.X)])
+        return Outcome.of(logits, y_index)
+
+    def score(outcome: Outcome) -> float:
+        total = np.bincount(cells, weights=mass)
+        hits = np.bincount(cells, weights=mass * ~outcome.wrong)
+        found = np.sort(hits[total > 0] / total[total > 0])
+        mean = found[: max(1, len(found) // 2)].mean() if worse_half else found.mean()
+        return round(float(mean), 12)  # a tie is a tie, whatever the order of the sum
+
+    outcomes = {
+        alpha: outcome_of(heads[i * len(tried) : (i + 1) * len(tried)])
+        for i, alpha in enumerate(alphas)
+    }
+    return PenaltyPath(max(alphas, key=lambda alpha: score(outcomes[alpha])), outcomes)

@@ -1,0 +1,230 @@
+"""debias writes a head only where it is shown to be better, and never costs more than allowed."""
+
+import json
+from html import unescape
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from ntkit import FrozenModel, LinearHead, Price, debias
+from ntkit.cli._app import app
+from ntkit.datasets import marked_digits_model_path
+from ntkit.debiasing._price import mixed, price_of, steps, taken
+from ntkit.exceptions import InputError
+
+
+@pytest.fixture(scope="module")
+def train(digits):
+    return digits.X_train, digits.y_train
+
+
+@pytest.fixture(scope="module")
+def heldout(digits):
+    return digits.X_heldout, digits.y_heldout
+
+
+@pytest.fixture(scope="module")
+def test_set(digits):
+    return digits.X_test, digits.y_test, digits.groups_test
+
+
+def logits_of(right, y):
+    return np.eye(2)[np.where(right, y, 1 - y)]
+
+
+def price(right_before, right_after, y, t=1.0):
+    pred = np.where(right_after, y, 1 - y)
+    return price_of(t, y, logits_of(right_before, y), pred, np.array([0, 1]), None)
+
+
+def test_a_biased_model_is_mended(train, heldout, test_set, tmp_path):
+    out = tmp_path / "out"
+    result = debias(
+        marked_digits_model_path(), train, heldout, test=test_set, out=out, device="cpu"
+    )
+    assert result.helped
+    assert result.written
+    better = result.price.class_gain_low > 0
+    assert result.summary().startswith(f"{'Better' if better else 'A trade'}: auto")
+    record = json.loads((out / "result.json").read_text())
+    assert record["helped"] is True
+    assert record["headline"] == result.headline() == str(result).splitlines()[0]
+    assert result.price.cost_high <= result.max_cost
+    assert result.headline() in unescape((out / "report.html").read_text())
+    Z = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
+    written = FrozenModel.load(out / "debiased.onnx").head
+    assert np.allclose(written.decision_function(Z), result.model.head.decision_function(Z))
+
+
+@pytest.mark.parametrize("turned", [0.0, 0.05])
+def test_a_good_model_stays_as_it_is(test_set, tmp_path, turned):
+    """The debiased model, given again with samples that have no bias."""
+    X, y, _ = test_set
+    rng = np.random.default_rng(0)
+    labels = np.where(rng.random(len(y)) < turned, 1 - y, y)
+    good = debias(
+        marked_digits_model_path(), (X[::3], y[::3]), (X[1::3], y[1::3]),
+        heldout_balanced=True, device="cpu",
+    ).model  # fmt: skip
+    out = tmp_path / "out"
+    result = debias(good, (X[::3], labels[::3]), (X[1::3], labels[1::3]), out=out, device="cpu")
+    assert not result.helped
+    assert result.summary().startswith("The original head stays")
+    assert result.model.head == good.matched_to(y).head
+    assert sorted(p.name for p in out.iterdir() if p.suffix == ".onnx") == []
+    assert json.loads((out / "result.json").read_text())["helped"] is False
+    assert not (out / "README.md").exists()  # there is no model to describe
+
+
+def test_what_is_not_better_is_written_when_asked_for(test_set, tmp_path):
+    X, y, _ = test_set
+    sets = (X[::3], y[::3]), (X[1::3], y[1::3])
+    good = debias(marked_digits_model_path(), *sets, heldout_balanced=True, device="cpu").model
+    out = tmp_path / "forced"
+    forced = debias(good, *sets, out=out, even_if_worse=True, device="cpu")
+    assert forced.written
+    assert not forced.helped
+    assert forced.summary().startswith("Not shown to be better, and written as you asked")
+    assert (out / "debiased.onnx").exists()
+    nothing = tmp_path / "nothing"
+    quiet = debias(good, *sets, out=nothing, only_if_better=True, device="cpu")
+    assert not nothing.exists()
+    assert quiet.path is None
+    with pytest.raises(InputError, match="contradict"):
+        debias(good, *sets, even_if_worse=True, only_if_better=True, device="cpu")
+    with pytest.raises(InputError, match="from 0 to 1"):
+        debias(good, *sets, max_cost=3, device="cpu")
+
+
+def test_scripts_are_told_by_an_exit_code(train, heldout, test_set, tmp_path):
+    def sets_at(name, X, y):
+        np.savez(tmp_path / f"{name}.npz", X=X, y=y)
+        return str(tmp_path / f"{name}.npz")
+
+    arguments = ["debias", str(marked_digits_model_path()), "--device", "cpu", "--quiet"]
+    arguments += ["--only-if-better", "--train", sets_at("train", *train)]
+    arguments += ["--heldout", sets_at("heldout", *heldout)]
+    free = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "free")])
+    assert free.exit_code == 0, free.output
+    assert (tmp_path / "free" / "debiased.onnx").exists()
+    strict = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "strict"), "--max-cost", "0",
+                                      "--method", "cell-balanced"])  # fmt: skip
+    assert strict.exit_code in (0, 1), strict.output
+    assert (tmp_path / "strict").exists() == (strict.exit_code == 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: (np.zeros_like(X), y), "are the same"),
+        (lambda X, y: (X, 1 - y), "order|below|guessing"),
+        (lambda X, y: (X[:1].repeat(3, axis=0), np.array([0, 1, 1])), "1 sample of class 0"),
+        (lambda X, y: (np.full_like(X, np.nan), y), "NaN"),
+    ],
+    ids=["zeros", "turned labels", "three rows", "NaN"],
+)
+def test_broken_input_is_stopped_with_one_sentence(train, heldout, tmp_path, change, message):
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=message):
+        debias(marked_digits_model_path(), change(*train), change(*heldout), out=out, device="cpu")
+    assert not out.exists()
+
+
+def test_nothing_is_shown_on_samples_that_trained_the_head(train, tmp_path):
+    out = tmp_path / "out"
+    result = debias(marked_digits_model_path(), train, train, out=out, device="cpu")
+    assert not result.helped
+    assert "100 % of the held-out samples are in the training set" in result.headline()
+    assert not (out / "debiased.onnx").exists()
+
+
+def test_a_candidate_above_auto_is_named_with_what_writes_it(train, heldout):
+    result = debias(marked_digits_model_path(), train, heldout, device="cpu")
+    rivals = [c for c in result.candidates[1:] if not c.name.startswith("random")]
+    best = max(rivals, key=lambda c: c.score)
+    named = [note for note in result.notes if "--method" in note]
+    assert bool(named) == (best.name != "auto")
+    assert all(f"--method {best.name}" in note for note in named)
+
+
+# -- the price ----------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6), st.floats(0.0, 1.0))
+@settings(max_examples=25)
+def test_a_mixture_is_one_linear_head_between_the_two(seed, t):
+    rng = np.random.default_rng(seed)
+    Z = rng.normal(size=(40, 5))
+    old, new = (LinearHead(rng.normal(size=(3, 5)), rng.normal(size=3), [0, 1, 2]) for _ in "ab")
+    head = mixed(old, new, t, Z)
+
+    def centred(h):
+        logits = h.decision_function(Z)
+        return logits - logits.mean(axis=1, keepdims=True)
+
+    unit = centred(new).std() / centred(old).std()
+    if 0 < t < 1:
+        assert np.allclose(centred(head), (1 - t) * unit * centred(old) + t * centred(new))
+    assert mixed(old, new, 0, Z) is old
+    assert mixed(old, new, 1, Z) is new
+
+
+def test_mixtures_of_one_and_two_logits_and_of_another_order():
+    Z = np.random.default_rng(0).normal(size=(20, 2))
+    one, two = LinearHead([[1.0, 0.0]], [0.0], [0, 1]), LinearHead(np.eye(2), [0.0, 0.0], [1, 0])
+    head = mixed(one, two, 0.5, Z)
+    assert head.classes.tolist() == [1, 0]
+    assert set(head.predict(Z)) <= {0, 1}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.booleans(), st.booleans()), min_size=4, max_size=80)
+)
+def test_the_price_counts_what_it_says(rows):
+    y, before, after = (np.array(column) for column in zip(*rows, strict=True))
+    found = price(before, after, y)
+    assert found.n_mended == (after & ~before).sum()
+    assert found.n_broken == (before & ~after).sum()
+    assert found.cost == pytest.approx(before.mean() - after.mean())
+    assert found.average == pytest.approx(after.mean())
+    assert found.cost_high >= found.cost
+
+
+def test_the_bound_holds_what_it_promises():
+    """The true loss is above the upper bound in about one draw of twenty."""
+    rng, above = np.random.default_rng(0), 0
+    for _ in range(400):
+        y = rng.integers(0, 2, 500)
+        before, broken = rng.random(500) < 0.9, rng.random(500) < 0.06
+        above += price(before, before & ~broken, y).cost_high < 0.9 * 0.06
+    assert above / 400 < 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
+
+
+def test_noise_does_not_help_and_a_learned_shortcut_does():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 2000)
+    before = rng.random(2000) < 0.9
+    shaken = np.where(rng.random(2000) < 0.1, ~before, before)
+    assert not price(before, shaken, y).helps(1.0)
+    assert not price(before, before, y).helps(1.0)
+    assert not price(before, shaken, y).helps(1.0, learnable=True)
+    few = np.arange(2000) >= 6  # six errors tell nothing: what the data showed counts
+    assert price(few, few, y).helps(0.05, learnable=True)
+    assert not price(few, few, y).helps(0.05)
+    learned = before | (rng.random(2000) < 0.7)
+    assert price(before, learned, y).helps(0.0)
+    costly = learned & (rng.random(2000) < 0.85)
+    assert price(before, costly, y).cost > 0.05
+    assert not price(before, costly, y).helps(0.05)
+
+
+def test_the_largest_share_that_helps_is_taken():
+    rows = {"class_gain_low": 0.1, "learned": 0.5, "mended": 0.5, "n_mended": 5, "n_broken": 1}
+    rows |= {"average": 0.9, "worst_class": 0.9, "worst_group": None}
+    prices = [Price(t, cost=0.1 * t, cost_high=0.1 * t + 0.01, **rows) for t in steps()]
+    assert taken(prices, 0.055, learnable=False).t == pytest.approx(0.4)
+    assert taken(prices, 1.0, learnable=False).t == 1
+    assert taken(prices, 0.0, learnable=False) is None

@@ -1,0 +1,167 @@
+"""Samples are told apart by what they hold: one by one, whatever they are called."""
+
+import tracemalloc
+from itertools import combinations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from PIL import Image
+
+from ntkit.exceptions import InputError
+from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
+from ntkit.preprocessing._text_preprocessing import TextPreprocessing
+from ntkit.samples import _digests
+from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
+from ntkit.store._kept_samples import fingerprint
+
+N = 30
+
+
+def digests(X, **options):
+    return sample_digests(Samples(X, np.arange(len(X))), **options)
+
+
+def pictures(folder, values, names="{}.png"):
+    folder.mkdir()
+    paths = [folder / names.format(i) for i in range(len(values))]
+    for path, value in zip(paths, values, strict=True):
+        Image.new("L", (2, 2), int(value)).save(path)
+    return ImageFiles(paths, ImagePreprocessing(channels=1))
+
+
+class Lazy:
+    """Arrays for slices, and nothing else."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, index):
+        assert isinstance(index, slice)
+        return self.values[index]
+
+
+class Padded(Lazy):
+    """Lists of numbers, padded to the longest of a slice."""
+
+    def __getitem__(self, index):
+        rows = self.values[index]
+        width = max(map(len, rows))
+        return {"ids": np.asarray([[*row, *[0] * (width - len(row))] for row in rows])}
+
+
+STEPS = TextPreprocessing("tokenizer.json")
+KINDS = {
+    "floats": lambda v: v[:, None, None] * np.ones((1, 2, 3), np.float32),
+    "bytes": lambda v: v.astype(np.uint8).reshape(-1, 1),
+    "scalars": lambda v: v,
+    "swapped": lambda v: v.astype(">f8")[:, None],
+    "fortran": lambda v: np.asfortranarray(v[:, None] * np.ones((1, 4))),
+    "objects": lambda v: np.asarray([[f"{x}"] for x in v], dtype=object),
+    "letters": lambda v: np.asarray([f"{x}" for x in v]),
+    "list": lambda v: [[float(x), 1.0] for x in v],
+    "texts": lambda v: Texts([f"number {x}" for x in v], STEPS),
+    "lazy": lambda v: Lazy(v[:, None]),
+    "padded": lambda v: Padded([[1] * int(x + 1) for x in v]),
+    "several": lambda v: {"a": np.ones((len(v), 2)), "b": v[:, None]},
+    "mixed": lambda v: {"a": Texts(["same"] * len(v), STEPS), "b": Lazy(v[:, None])},
+}
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 8 << 20])
+@pytest.mark.parametrize("kind", KINDS)
+def test_digests_are_equal_where_contents_are(kind, chunk, monkeypatch):
+    monkeypatch.setattr(_digests, "_CHUNK", chunk)
+    values = np.arange(N) % 20  # ten of them twice
+    found = sample_digests(Samples(KINDS[kind](values), values))
+    assert_array_equal(found[:, None] == found, values[:, None] == values)
+    again = sample_digests(Samples(KINDS[kind](values), values[::-1]), 7, 25)
+    assert_array_equal(again, found[7:25])
+
+
+def test_every_value_of_every_row_counts(rng):
+    X = rng.normal(size=(5, 3, 2)).astype(np.float32)
+    for index in np.ndindex(X.shape):
+        other = X.copy()
+        other[index] = np.nextafter(other[index], np.float32(9))
+        assert_array_equal(digests(other) != digests(X), np.arange(5) == index[0])
+
+
+def test_shape_type_and_kind_count(tmp_path):
+    zeros = [
+        np.zeros((1, 4), np.float32), np.zeros((1, 2, 2), np.float32), np.zeros((1, 2)),
+        np.zeros((1, 4), np.int32), Texts(["\0" * 16], STEPS), pictures(tmp_path / "p", [0]),
+    ]  # fmt: skip
+    for one, two in combinations(zeros, 2):
+        assert digests(one) != digests(two)
+
+
+def test_texts_and_pairs_are_no_concatenations():
+    pairs = [[("ab", "c")], [("a", "bc")], ["abc"]]
+    found = set()
+    for pair in pairs:
+        texts = Texts([], STEPS)
+        texts.texts = pair
+        found |= set(digests(texts).tolist())
+    assert len(found) == 3
+    digests(Texts(["\ud800"], STEPS))
+
+
+def test_pictures_count_by_their_bytes_not_their_names(tmp_path):
+    one = digests(pictures(tmp_path / "one", range(N)))
+    same_names = digests(pictures(tmp_path / "two", range(N, 2 * N)))
+    other_names = digests(pictures(tmp_path / "three", range(N)[::-1], names="copy-{}.png"))
+    assert not set(one) & set(same_names)
+    assert_array_equal(other_names[::-1], one)
+
+
+def test_a_picture_that_cannot_be_read(tmp_path):
+    files = pictures(tmp_path / "one", range(3))
+    files.paths[1].unlink()
+    with pytest.raises(InputError, match=r"one/1\.png cannot be read .*--skip-bad"):
+        digests(files)
+
+
+def test_memory_stays_flat(tmp_path):
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, (2000, 16_000))  # 128 MB
+    X[::7] = 1
+    tracemalloc.start()
+    found = digests(X)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10e6
+    assert len(set(found)) == 2
+
+
+def test_shared_samples_are_counted_for_all_pairs():
+    sets = {name: digests(np.asarray(rows, float)[:, None]) for name, rows in
+            {"train": [1, 2, 3, 3], "held-out": [3, 4, 3, 9], "test": [9, 5]}.items()}  # fmt: skip
+    assert shared_samples(sets) == {
+        ("train", "held-out"): 2, ("train", "test"): 0, ("held-out", "test"): 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("cuts", [[], [10], [1, 2, 29]])
+def test_sums_of_parts_make_that_of_the_whole(cuts, rng):
+    whole = digests(rng.normal(size=(N, 2)))
+    parts = zip([0, *cuts], [*cuts, N], strict=True)
+    assert combined([sum_of_digests(whole[a:b], a) for a, b in parts]) == sum_of_digests(whole)
+    assert sum_of_digests(whole[::-1]) != sum_of_digests(whole)
+    assert sum_of_digests(whole[:-1]) != sum_of_digests(whole)
+
+
+def test_the_fingerprint_covers_labels_groups_names_and_contents(rng):
+    X, y = rng.normal(size=(100, 2)), np.arange(100) % 2
+    samples = Samples(X, y)
+    changed = X.copy()
+    changed[1, 0] += 1  # no row that a look at a few of them would meet
+    others = [
+        Samples(changed, y), Samples(X, 1 - y), Samples(X, y, groups=y),
+        Samples(X, y, ids=np.arange(100).astype(str)), Samples(X[::-1], y),
+    ]  # fmt: skip
+    assert fingerprint(samples) == fingerprint(Samples(X.copy(), y.copy()))
+    assert fingerprint(samples) == fingerprint(samples, sample_digests(samples))
+    assert len({fingerprint(s) for s in [samples, *others]}) == 6

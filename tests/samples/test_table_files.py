@@ -1,0 +1,278 @@
+"""Tables give back what was written into them, or name the row that they cannot read."""
+
+import csv
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from ntkit.exceptions import InputError, MissingDependencyError
+from ntkit.samples._table_files import read_table
+
+FAST = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+# No surrogates, which no file holds; no NUL.
+CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+NAMES = st.lists(CELLS.filter(str.strip), min_size=1, max_size=4, unique=True)
+
+
+@st.composite
+def tables(draw, cells=CELLS):
+    names = draw(NAMES)
+    rows = draw(st.lists(st.tuples(*[cells] * len(names)), min_size=1, max_size=6))
+    return names, rows
+
+
+def columns_of(names, rows):
+    return {name: [row[j] for row in rows] for j, name in enumerate(names)}
+
+
+def read_columns(path):
+    return {name: list(values) for name, values in read_table(path).columns.items()}
+
+
+@pytest.fixture
+def parquet():
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    writer = pytest.importorskip("pyarrow.parquet")
+
+    def write(path, columns):
+        writer.write_table(arrow.table(columns), path)
+        return path
+
+    return write
+
+
+# -- round trips --------------------------------------------------------------------------------
+
+
+@FAST
+@given(table=tables(), bom=st.booleans(), kind=st.sampled_from(["csv", "tsv"]))
+def test_delimited_cells_come_back(table, bom, kind, tmp_path):
+    names, rows = table
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter="," if kind == "csv" else "\t", quoting=csv.QUOTE_ALL)
+    writer.writerows([names, *rows])
+    path = tmp_path / f"t.{kind}"
+    path.write_bytes(file.getvalue().encode("utf-8-sig" if bom else "utf-8"))
+    if names[0].startswith("\ufeff") and not bom:
+        return  # which is how a file says that it is UTF-8
+    assert read_columns(path) == columns_of(names, rows)
+    assert read_table(path).rows.tolist() == list(range(2, len(rows) + 2))
+
+
+VALUES = st.one_of(CELLS, st.integers(-(2**60), 2**60), st.booleans(), st.none(), st.floats(-9, 9))
+
+
+@FAST
+@given(table=tables(VALUES), blank=st.booleans())
+def test_lines_of_json_come_back(table, blank, tmp_path):
+    names, rows = table
+    lines = [json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=blank) for row in rows]
+    (tmp_path / "t.jsonl").write_bytes(("\n\n" if blank else "\n").join(lines).encode())
+    assert read_columns(tmp_path / "t.jsonl") == columns_of(names, rows)
+    first_rows = range(1, (2 if blank else 1) * len(rows) + 1, 2 if blank else 1)
+    assert read_table(tmp_path / "t.jsonl").rows.tolist() == list(first_rows)
+
+
+@FAST
+@given(
+    texts=st.lists(st.none() | CELLS, min_size=3, max_size=3),
+    whole=st.lists(st.none() | st.integers(-(2**62), 2**62), min_size=3, max_size=3),
+)
+def test_parquet_values_come_back(texts, whole, parquet, tmp_path):
+    columns = {
+        "text": texts,
+        "whole": whole,
+        "float": [0.5, -1.0, 2.0],
+        "bool": [True, False, True],
+    }
+    assert read_columns(parquet(tmp_path / "t.parquet", columns)) == columns
+
+
+def test_what_pandas_writes(parquet, tmp_path):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    frame = pandas.DataFrame(
+        {"text": ["a, b", 'say "c"', "two\nlines"], "x": [1.5, 2, -3], "kind": ["u", "v", "u"]}
+    )
+    wanted = {name: list(frame[name]) for name in frame}
+    frame["kind"] = frame["kind"].astype("category")
+    frame.index = [5, 7, 9]  # an index that pandas writes as a column
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert read_columns(tmp_path / "t.parquet") == wanted
+    frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    assert read_columns(tmp_path / "t.jsonl") == wanted
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    table = read_table(tmp_path / "t.csv")
+    assert list(table.columns["text"]) == wanted["text"]
+    assert_array_equal(table.numbers(["x"])[:, 0], np.float32(wanted["x"]))
+
+
+def test_one_parquet_file_is_read_whatever_its_folder_is_called(parquet, tmp_path):
+    folder = tmp_path / "label=3"
+    folder.mkdir()
+    assert read_columns(parquet(folder / "t.PQ", {"f": [1, 2]})) == {"f": [1, 2]}
+
+
+def test_a_text_longer_than_the_csv_modules_limit(tmp_path):
+    limit = csv.field_size_limit()
+    long = "word " * limit
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["text"], [long]])
+    assert read_columns(tmp_path / "t.csv") == {"text": [long]}
+    assert csv.field_size_limit() == limit
+
+
+# -- rows are counted as they stand in the file -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("t.csv", 'a\n1\n"2\n2"\n3\n', [2, 3, 4]),  # a spreadsheet shows one row
+        ("t.csv", "\n\na\n\n1\n\n2\n", [5, 7]),
+        ("t.tsv", "a\tb\r\n1\t2\r\n", [2]),
+        ("t.jsonl", '\n{"a": 1}\n\n{"a": 2}\n', [2, 4]),
+        ("t.ndjson", '{"a": 1}', [1]),
+    ],
+)
+def test_rows_are_counted_as_the_user_sees_them(name, content, rows, tmp_path):
+    (tmp_path / name).write_text(content, newline="")
+    assert read_table(tmp_path / name).rows.tolist() == rows
+
+
+# -- what cannot be read ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", b"", "has no rows"),
+        ("t.csv", b"a,b\n", "has no rows"),
+        ("t.csv", b"a,a\n1,2\n", "two columns of one name"),
+        ("t.csv", b"a,b\n1,2\n\n1\n", r"row 4 has 1 cells, but there are 2 columns"),
+        ("t.csv", b"a,b\n1,2,3\n", "row 2 has more cells than the 2 columns"),
+        ("t.csv", b"a\nx\n\xff\n", "line 3 is not UTF-8"),
+        ("t.csv", "a\nx\n".encode("utf-16"), "line 1 is not UTF-8"),
+        ("t.csv", b'a,b\n1,"2\n', r"not a readable table: unexpected end of data \(line 2\)"),
+        ("t.csv", b'a,b\n"1"2,3\n', r"expected after '\"' \(line 2\).*doubled"),
+        ("t.jsonl", b"", "has no rows"),
+        ("t.jsonl", b'{"a": 1}\n{"a": \n', "row 2 is not a line of JSON like"),
+        ("t.jsonl", b'{"a": 1}\n[1]\n', "row 2 is not .*: it is no object"),
+        ("t.jsonl", b'{"a": 1}\n{"a": "\xff"}\n', "row 2 is not a line of JSON"),
+        ("t.jsonl", b"[" * 100_000, "row 1 is not a line of JSON"),
+        ("t.parquet", b"", "not a readable Parquet file"),
+        ("t.parquet", b"PAR1 but not really PAR1", "not a readable Parquet file"),
+    ],
+)
+def test_files_that_are_no_table(name, content, said, tmp_path):
+    if name == "t.parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=said) as error:
+        read_table(tmp_path / name)
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@FAST
+@given(content=st.binary(max_size=60), name=st.sampled_from(["t.csv", "t.tsv", "t.jsonl"]))
+def test_any_bytes_are_a_table_or_an_error(content, name, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    try:
+        table = read_table(tmp_path / name)
+    except InputError:
+        return
+    assert all(len(values) == len(table) for values in table.columns.values())
+
+
+def test_parquet_files_with_a_part_missing(parquet, tmp_path):
+    path = parquet(tmp_path / "t.parquet", {"f": list(range(1000))})
+    whole = path.read_bytes()
+    for length in (4, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"t\.parquet is not a readable Parquet file"):
+            read_table(path)
+
+
+def test_a_folder_with_the_name_of_a_table(tmp_path):
+    for name in ("t.csv", "t.jsonl"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match="not a readable table"):
+            read_table(tmp_path / name)
+
+
+def test_parquet_without_pyarrow(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    (tmp_path / "t.parquet").write_bytes(b"")
+    with pytest.raises(MissingDependencyError, match=r"pip install 'ntkit\[text\]'"):
+        read_table(tmp_path / "t.parquet")
+
+
+# -- numbers, texts, labels ---------------------------------------------------------------------
+
+
+def table_of(tmp_path, *values):
+    lines = (json.dumps({"c": value}) for value in values)
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    return read_table(tmp_path / "t.jsonl")
+
+
+@pytest.mark.parametrize(
+    "bad", [None, float("nan"), float("inf"), "x", "", "1e60", 10**400, [1], {"a": 1}]
+)
+def test_a_cell_that_is_no_number_is_named(bad, tmp_path):
+    table = table_of(tmp_path, 1, bad, 2)
+    with pytest.raises(InputError, match=r"row 2: .* in column 'c' is not a finite number"):
+        table.numbers(["c"])
+
+
+def test_numbers_of_any_spelling(tmp_path):
+    numbers = table_of(tmp_path, 1, " 2.5 ", True, -1e-3).numbers(["c"])
+    assert numbers.dtype == np.float32
+    assert_array_equal(numbers[:, 0], np.float32([1, 2.5, 1, -1e-3]))
+
+
+@pytest.mark.parametrize("bad", [None, float("nan"), "", " \t", 3, ["a"]])
+def test_a_cell_that_is_no_text_is_named(bad, tmp_path):
+    with pytest.raises(InputError, match=r"row 2: .* in the text column 'c' is no text"):
+        table_of(tmp_path, "a", bad).texts("c")
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ([1, 0, 2], [1, 0, 2]),
+        ([1.0, 0.0, -2.0], [1, 0, -2]),
+        ([True, False, True], [1, 0, 1]),
+        (["b", "a", "é"], ["b", "a", "é"]),
+    ],
+)
+def test_labels_are_whole_numbers_or_texts(given, wanted, tmp_path):
+    labels = table_of(tmp_path, *given).labels("c", "label")
+    assert labels.tolist() == wanted
+    assert labels.dtype.kind == ("U" if isinstance(wanted[0], str) else "i")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([1, None], "row 2 has no label in 'c'"),
+        ([1.0, float("nan")], "row 2 has no label in 'c'"),
+        (["a", ""], "row 2 has no label in 'c'"),
+        ([1, 0.5], "row 2: the label 0.5 in 'c' is not a whole number or a text"),
+        (["a", 1], "row 2: the label 1 in 'c' is not a text, as others are"),
+        ([1, "a"], "row 1: the label 1 in 'c' is not a text, as others are"),
+        ([0, [1]], r"row 2: the label \[1\] in 'c' is not a whole number"),
+        ([0, 2**70], "row 2: .* is not a whole number"),
+    ],
+)
+def test_labels_that_are_neither_are_named(given, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        table_of(tmp_path, *given).labels("c", "label")

@@ -1,0 +1,165 @@
+"""The solver against scikit-learn's optimum of the same objective."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+
+from ntkit.exceptions import DeviceError, MissingDependencyError
+from ntkit.head import LinearHead
+from ntkit.solver._fit_head import fit_linear_head, resolve_device
+
+
+def problem(seed=0, n=300, width=12, n_classes=2, relu=False, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, width)) @ rng.normal(size=(width, width)) + rng.normal(size=width)
+    logits = 0.3 * X[:, :n_classes] + rng.gumbel(size=(n, n_classes))
+    X = np.maximum(X, 0) if relu else X
+    return X.astype(dtype), logits.argmax(axis=1), rng.random(n) + 0.1
+
+
+def objective(X, y, weight, C, W, b):
+    """scikit-learn's: C Σ s ℓ + ½ ‖W‖²."""
+    logits = X.astype(float) @ W.T.astype(float) + b
+    if len(W) == 1:
+        logits = np.hstack([np.zeros_like(logits), logits])
+    top = logits.max(axis=1, keepdims=True)
+    log_z = (top + np.log(np.exp(logits - top).sum(axis=1, keepdims=True)))[:, 0]
+    loss = log_z - logits[np.arange(len(y)), y]
+    return C * (weight @ loss) + 0.5 * (W.astype(float) ** 2).sum()
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+@pytest.mark.parametrize("shape", [(300, 12), (60, 80)])
+def test_reaches_scikit_learns_optimum(n_classes, C, shape):
+    X, y, weight = problem(n=shape[0], width=shape[1], n_classes=n_classes)
+    found = fit_linear_head(
+        X, y, weight, classes=np.arange(n_classes), C=C, tol=1e-9, max_iter=5000
+    )
+    theirs = LogisticRegression(C=C, tol=1e-9, max_iter=10_000).fit(X, y, sample_weight=weight)
+    ours, reference = (
+        objective(X, y, weight, C, W, b)
+        for W, b in ((found.coef, found.intercept), (theirs.coef_, theirs.intercept_))
+    )
+    assert ours <= reference * (1 + 1e-6)
+    assert np.allclose(found.coef, theirs.coef_, rtol=1e-2, atol=1e-3 * np.abs(found.coef).max())
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_float32_stays_float32_and_near_the_optimum(n_classes):
+    X, y, weight = problem(n=2000, width=40, n_classes=n_classes, relu=True, dtype=np.float32)
+    found = fit_linear_head(X, y, weight, classes=np.arange(n_classes))
+    assert found.coef.dtype == np.float32
+    theirs = LogisticRegression(tol=1e-10, max_iter=10_000).fit(
+        X.astype(float), y, sample_weight=weight
+    )
+    reference = objective(X, y, weight, 1, theirs.coef_, theirs.intercept_)
+    assert objective(X, y, weight, 1, found.coef, found.intercept) <= reference * (1 + 1e-5)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=20, deadline=None)
+def test_a_gain_is_the_same_as_a_scaled_column(seed):
+    X, y, weight = problem(seed, n=120, width=6, n_classes=3)
+    gains = np.random.default_rng(seed).choice([0.0, 0.3, 1.0, 2.0], 6)
+    gains[0] = 1.0
+    found = fit_linear_head(X, y, weight, classes=np.arange(3), gains=gains, tol=1e-9)
+    scaled = fit_linear_head(X * gains, y, weight, classes=np.arange(3), tol=1e-9)
+    assert np.allclose(found.coef, scaled.coef * gains, atol=1e-4)
+    assert np.allclose(found.intercept, scaled.intercept, atol=1e-4)
+    assert (found.coef[:, gains == 0] == 0).all()
+
+
+def test_gains_of_their_own_for_each_class():
+    X, y, weight = problem(n_classes=3, width=8)
+    gains = np.ones((3, 8))
+    gains[0, :3], gains[2, 5] = 0, 0
+    found = fit_linear_head(
+        X, y, weight, classes=np.arange(3), gains=gains, tol=1e-8, max_iter=5000
+    )
+    assert (found.coef[gains == 0] == 0).all()
+    base = objective(X, y, weight, 1, found.coef, found.intercept)
+    rng = np.random.default_rng(1)
+    for _ in range(30):  # the objective is convex: no feasible step may lower it
+        step = 1e-3 * rng.normal(size=gains.shape) * (gains > 0)
+        assert objective(X, y, weight, 1, found.coef + step, found.intercept) >= base - 1e-9
+
+
+def test_weight_zero_is_absence():
+    X, y, weight = problem()
+    weight[::3] = 0
+    kept = weight > 0
+    all_rows = fit_linear_head(X, y, weight, classes=np.arange(2), tol=1e-10)
+    fewer = fit_linear_head(X[kept], y[kept], weight[kept], classes=np.arange(2), tol=1e-10)
+    assert np.allclose(all_rows.coef, fewer.coef, atol=1e-6)
+
+
+def test_a_warm_start_at_the_optimum_has_nothing_left_to_do():
+    X, y, weight = problem(n=1000, n_classes=3)
+    cold = fit_linear_head(X, y, weight, classes=np.arange(3), tol=1e-6)
+    warm = fit_linear_head(X, y, weight, classes=np.arange(3), tol=1e-5, start=cold)
+    assert warm.n_iter <= 1
+    far = LinearHead(cold.coef + 1, cold.intercept - 1, cold.classes)
+    again = fit_linear_head(X, y, weight, classes=np.arange(3), tol=1e-8, start=far)
+    assert np.allclose(again.coef, cold.coef, atol=1e-4)
+
+
+def test_says_when_it_did_not_converge():
+    X, y, weight = problem(n=60, width=80)
+    with pytest.warns(ConvergenceWarning, match="max_iter=2"):
+        fit_linear_head(X, y, weight, classes=np.arange(2), max_iter=2)
+
+
+def test_every_neuron_silenced_leaves_the_class_prior():
+    X, y, weight = problem()
+    found = fit_linear_head(
+        X, y, weight, classes=np.arange(2), gains=np.zeros(X.shape[1]), tol=1e-10
+    )
+    share = weight[y == 1].sum() / weight.sum()
+    assert (found.coef == 0).all()
+    assert found.intercept[0] == pytest.approx(np.log(share / (1 - share)), abs=1e-6)
+
+
+class _NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'")
+
+
+def test_devices(monkeypatch):
+    assert resolve_device("cpu") == "cpu"
+    monkeypatch.setattr(sys, "meta_path", [_NoTorch(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(MissingDependencyError, match=r"ntkit\[torch\]"):
+        resolve_device("cuda")
+
+
+def test_cuda_without_a_gpu_is_an_error(monkeypatch):
+    class Cuda:
+        @staticmethod
+        def is_available():
+            return False
+
+    fake = type(sys)("torch")
+    fake.cuda = Cuda
+    monkeypatch.setitem(sys.modules, "torch", fake)
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(DeviceError, match="no CUDA device"):
+        resolve_device("cuda")
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu():
+    torch = pytest.importorskip("torch", reason="needs the extra torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs an NVIDIA GPU")
+    X, y, weight = problem(n=3000, width=64, n_classes=3, dtype=np.float32)
+    cpu = fit_linear_head(X, y, weight, classes=np.arange(3))
+    gpu = fit_linear_head(X, y, weight, classes=np.arange(3), device="cuda")
+    assert np.allclose(cpu.coef, gpu.coef, atol=1e-4)

@@ -1,0 +1,278 @@
+"""Stores in parts: made anywhere, in any order, interrupted or not, they merge into one run's."""
+
+import json
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.cli import main
+from ntkit.exceptions import InputError
+from ntkit.extraction import EmbeddingStore, Samples
+from ntkit.store import _parts
+from tests import models
+from tests.store.test_store import Embedder, Killed, dying
+
+K, N = 3, 40
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "m.onnx"
+    return FrozenModel.load(models.save(models.classifier(K), path))
+
+
+def samples(n=N, **fields):
+    y = np.asarray(["cat", "dog", "bird"])[np.arange(n) % K]
+    ids = np.asarray([f"{i}.png" for i in range(n)])
+    made = {"X": models.inputs(n), "y": y, "groups": np.arange(n) % 2, "ids": ids}
+    return Samples(**{**made, **fields})
+
+
+@pytest.fixture
+def part(model, tmp_path):
+    def part(i, of, name=None, embedder=None, **fields):
+        path = tmp_path / (name or f"part{i}of{of}")
+        embedder = embedder or Embedder(model)
+        return EmbeddingStore.write(path, embedder, samples(**fields), part=(i, of))
+
+    return part
+
+
+# -- any sizes --------------------------------------------------------------------------------
+
+
+@st.composite
+def plans(draw):
+    """Rows, batch size, window, rows per checkpoint, parts, and where the runs are killed."""
+    n, batch = draw(st.integers(1, 60)), draw(st.integers(1, 12))
+    window = batch * draw(st.integers(1, 4))
+    parts = draw(st.integers(1, min(4, -(-n // window))))
+    kills = draw(st.lists(st.integers(0, 12), max_size=3))
+    return n, batch, window, draw(st.integers(1, 80)), parts, kills
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=plans(), dtype=st.sampled_from([None, "float16"]), seed=st.integers(0, 99))
+def test_parts_of_any_size_merge_into_the_bytes_of_one_run(model, plan, dtype, seed):
+    n, batch, window, checkpoint_rows, n_parts, kills = plan
+    options = {"dtype": dtype, "checkpoint_rows": checkpoint_rows}
+    rows = samples(n)
+
+    def write(path, **more):
+        for kill in kills:
+            broken = dying(Embedder(model, batch, window), kill)
+            try:
+                return EmbeddingStore.write(path, broken, rows, **options, **more)
+            except Killed:
+                pass
+        return EmbeddingStore.write(path, Embedder(model, batch, window), rows, **options, **more)
+
+    # What flushing does shows after a power failure only.
+    with tempfile.TemporaryDirectory() as folder, mock.patch("os.fsync"):
+        root = Path(folder)
+        fresh = Embedder(model, batch, window)
+        whole = EmbeddingStore.write(root / "whole", fresh, rows, dtype=dtype)
+        assert_array_equal(whole.X, fresh.transform(rows.X).astype(whole.X.dtype))
+        assert models.contents(write(root / "killed").path) == models.contents(whole.path)
+        order = np.random.default_rng(seed).permutation(n_parts) + 1
+        parts = [write(root / str(i), part=(int(i), n_parts)).path for i in order]
+        with mock.patch.object(_parts, "_CHUNK", seed * 7):
+            merged = EmbeddingStore.merge(parts, root / "merged")
+        assert models.contents(merged.path) == models.contents(whole.path)
+
+
+@given(total=st.integers(1, 10**7), window=st.integers(1, 10**5), n=st.integers(1, 50))
+def test_parts_are_whole_windows_of_about_the_same_size(total, window, n):
+    windows = -(-total // window)
+    if n > windows:
+        with pytest.raises(InputError, match=f"make at most {windows} parts, not {n}; take fewer"):
+            _parts.row_range(total, window, (1, n))
+        return
+    done, sizes = 0, set()
+    for i in range(1, n + 1):
+        first, rows = _parts.row_range(total, window, (i, n))
+        assert (first, first % window) == (done, 0)
+        assert rows > 0
+        done += rows
+        sizes.add(-(-rows // window))
+    assert done == total
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_parts_of_a_real_model_merge_into_one_run(model, tmp_path):
+    rows = samples(1000)
+    embedder = OnnxEmbedder(model, device="cpu", batch_size=7)
+    whole = EmbeddingStore.write(tmp_path / "whole", embedder, rows)
+    paths = [tmp_path / str(i) for i in (1, 2, 3)]
+    for i, path in enumerate(paths, start=1):
+        EmbeddingStore.write(path, embedder, rows, part=(i, 3), checkpoint_rows=50)
+    merged = EmbeddingStore.merge(paths, tmp_path / "merged")
+    assert models.contents(merged.path) == models.contents(whole.path)
+
+
+# -- a part -----------------------------------------------------------------------------------
+
+
+def test_a_part_is_a_store_of_its_rows(part, model):
+    rows = samples()
+    second = part(2, 3)
+    assert (second.manifest["part"], second.manifest["first_row"]) == ([2, 3], 10)
+    assert (second.manifest["rows"], second.manifest["total_rows"]) == (10, N)
+    assert_array_equal(second.X, Embedder(model).transform(rows.X)[10:20])
+    assert_array_equal(second.y, rows.y[10:20])
+    assert_array_equal(second.groups, rows.groups[10:20])
+    assert_array_equal(second.ids, rows.ids[10:20])
+    assert second.head.classes.tolist() == ["bird", "cat", "dog"]
+
+
+@pytest.mark.parametrize("i", [0, 4, -1])
+def test_there_are_parts_1_to_n(part, tmp_path, i):
+    with pytest.raises(InputError, match=f"no part {i} of 3; parts are 1 of n to n of n"):
+        part(i, 3)
+    assert not list(tmp_path.iterdir())
+
+
+# -- what does not belong together ------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(tmp_path, part):
+    def refused(said, *stores, **options):
+        with pytest.raises(InputError, match=said) as error:
+            EmbeddingStore.merge([store.path for store in stores], tmp_path / "out", **options)
+        assert len(str(error.value).splitlines()) == 1
+        assert not (tmp_path / "out").exists()
+
+    return refused
+
+
+def test_missing_and_repeated_parts_are_named(part, refused):
+    one, two, four = part(1, 4), part(2, 4), part(4, 4)
+    refused(r"Of 4 parts, 1 are missing: 3; embed them", one, two, four)
+    refused(r"Of 4 parts, 3 are missing: 1, 3, 4;", two)
+    refused(r"part1of4 and .*copy are both part 1 of 4; leave one", one, two, part(1, 4, "copy"))
+    refused("no parts to merge")
+
+
+def test_parts_that_were_not_made_alike_are_refused(part, refused, model, zoo, tmp_path):
+    one = part(1, 2)
+    graph = zoo.classifier(K, metadata={"another": "model"})
+    other = FrozenModel.load(zoo.save(graph, tmp_path / "o.onnx"))
+    gpu = Embedder(model)
+    gpu.device_ = "cuda"
+    for name, options in {
+        r"model \('[0-9a-f]{64}' and '": {"embedder": Embedder(other)},
+        r"device \('cpu' and 'cuda'\)": {"embedder": gpu},
+        r"run \(.*'batch_size': 5.* and .*'batch_size': 2": {"embedder": Embedder(model, 2, 10)},
+        r"preprocessing \(None and {'a': 1}\)": {"preprocessing": {"a": 1}},
+        r"total_rows \(40 and 41\)": {"n": 41},
+        r"samples \(": {"groups": None},
+        r"precision \('float32' and 'float64'\)": {"embedder": Embedder(model, dtype=float)},
+    }.items():
+        two = part(2, 2, name=f"{len(name)}", **options)
+        refused(rf"part1of2 and .* are no parts of one store, they differ in {name}", one, two)
+    refused(r"differ in number of parts \(2 and 3\)", one, part(2, 3))
+
+
+def test_a_whole_store_is_no_part(part, refused, model, tmp_path):
+    whole = EmbeddingStore.write(tmp_path / "whole", Embedder(model), samples())
+    refused(r"whole is a whole store, not a part of one; leave it out", part(1, 2), whole)
+
+
+def test_ranges_that_do_not_join_are_refused(part, refused):
+    one, two = part(1, 2), part(2, 2)
+    for store, change in ((two, {"first_row": 10}), (one, {"total_rows": 50})):
+        content = json.dumps({**store.manifest, **change})
+        (store.path / "manifest.json").write_text(content)
+    two_too = json.dumps({**two.manifest, "first_row": 10, "total_rows": 50})
+    (two.path / "manifest.json").write_text(two_too)
+    refused("part2of2 begins at row 10 instead of 20", one, two)
+    (two.path / "manifest.json").write_text(json.dumps({**two.manifest, "total_rows": 50}))
+    refused("The parts hold 40 of 50 rows", one, two)
+
+
+def test_an_unfinished_part_is_named(part, model, tmp_path):
+    with pytest.raises(Killed):
+        part(1, 2, embedder=dying(Embedder(model), 2))
+    with pytest.raises(InputError, match="part1of2 holds 0 of 20 rows"):
+        EmbeddingStore.merge([tmp_path / "part1of2", part(2, 2).path], tmp_path / "out")
+
+
+def test_the_parts_are_not_overwritten(part):
+    one, two = part(1, 2), part(2, 2)
+    with pytest.raises(InputError, match="part1of2 is one of the parts; choose another name"):
+        EmbeddingStore.merge([one.path, two.path], one.path, force=True)
+    assert EmbeddingStore.open(one.path).manifest["part"] == [1, 2]
+
+
+def test_a_store_that_is_there_is_replaced_with_force_only(part, model, tmp_path):
+    one, two = part(1, 2), part(2, 2)
+    whole = EmbeddingStore.merge([one.path, two.path], tmp_path / "out")
+    with pytest.raises(InputError, match="out is finished already"):
+        EmbeddingStore.merge([one.path, two.path], whole.path)
+    EmbeddingStore.merge([one.path, two.path], whole.path, force=True)
+
+
+def test_a_merge_that_was_killed_goes_on(part, model, tmp_path, monkeypatch):
+    parts = [part(i, 3).path for i in (1, 2, 3)]
+    whole = models.contents(EmbeddingStore.merge(parts, tmp_path / "whole").path)
+    monkeypatch.setattr(_parts, "_CHUNK", 1)
+    read, count = _parts.read_rows, 0
+
+    def failing(*args):
+        nonlocal count
+        count += 1
+        if count == 25:
+            raise Killed
+        return read(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_parts, "read_rows", failing)
+        with pytest.raises(Killed):
+            EmbeddingStore.merge(parts, tmp_path / "out")
+    assert models.contents(EmbeddingStore.merge(parts, tmp_path / "out").path) == whole
+
+
+def test_a_part_that_changes_while_it_is_merged_is_noticed(part, tmp_path, monkeypatch):
+    parts = [part(i, 2).path for i in (1, 2)]
+    monkeypatch.setattr(_parts, "_CHUNK", 1)
+    read = _parts.read_rows
+
+    def changing(path, start, stop):
+        if start == 15:
+            path.write_bytes(path.read_bytes()[:-1])
+        return read(path, start, stop)
+
+    monkeypatch.setattr(_parts, "read_rows", changing)
+    with pytest.raises(InputError, match=r"part1of2 was changed while it was being merged \("):
+        EmbeddingStore.merge(parts, tmp_path / "out")
+
+
+# -- the verb ---------------------------------------------------------------------------------
+
+
+def test_the_verb_merges(part, tmp_path, capsys):
+    parts, out = [str(part(i, 3).path) for i in (3, 1, 2)], tmp_path / "out"
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(["merge", *arguments, "-o", str(out)])
+        return end.value.code, *capsys.readouterr()
+
+    code, said, _ = run(*parts)
+    assert (code, said) == (0, f"{out}: 40 embeddings of 5 neurons, from 3 parts.\n")
+    code, said, _ = run(*parts, "--force", "--json")
+    assert (code, json.loads(said)) == (
+        0,
+        {"store": str(out), "rows": 40, "neurons": 5, "parts": 3},
+    )
+    for arguments, error in [(parts, "--force"), ([*parts[1:], "--force"], "missing: 3")]:
+        code, _, said = run(*arguments)
+        assert (code, error in said, said.count("\n")) == (2, True, 1)

@@ -106,8 +106,9 @@ class Candidate:
     name : str
         What it is.
     score : float
-        Label-free score on the held-out set, larger is better; by default worst class + half
-        the worst class × correctness cell (:func:`ntkit.metrics.worst_class_cell_accuracy`).
+        Label-free score on the held-out set, larger is better; by default two thirds the accuracy
+        of the worst class and one that of the worst class × correctness cell
+        (:func:`ntkit.metrics.worst_class_cell_accuracy`).
     average, worst_class : float
         Accuracies on the evaluation set, in [0, 1].
     worst_group : float or None

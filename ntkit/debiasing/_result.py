@@ -25,7 +25,7 @@ MAX_COST = 0.05
 MOST_SHARED = 0.5
 """Of the held-out samples, in the training set as well: beyond, nothing is shown on unseen ones."""
 _SCORE_IN_WORDS = {
-    "worst_class_cell_accuracy": "worst class + half the worst class × correctness cell"
+    "worst_class_cell_accuracy": "⅔ the worst class + ⅓ the worst class × correctness cell"
 }
 
 

@@ -147,7 +147,7 @@ def worst_class_cell_accuracy(
     reference_pred: ArrayLike,
     sample_weight: ArrayLike | None = None,
 ) -> float:
-    """Worst class accuracy plus half the worst cell accuracy: a label-free selection score.
+    """Accuracy of the worst class (two thirds) and of the worst cell: a label-free score.
 
     A cell is a class and whether a reference head errs on the sample. The samples a plain
     class-balanced head gets wrong stand in for the minority groups nobody labelled.
@@ -164,7 +164,7 @@ def worst_class_cell_accuracy(
     Returns
     -------
     float
-        In [0, 1.5], larger is better.
+        In [0, 1], larger is better.
 
     Raises
     ------
@@ -175,15 +175,16 @@ def worst_class_cell_accuracy(
     --------
     >>> from ntkit.metrics import worst_class_cell_accuracy
     >>> worst_class_cell_accuracy([0, 0, 1, 1], [0, 0, 1, 0], reference_pred=[0, 1, 1, 1])
-    0.75
+    0.5
     """
     y_true, y_pred, reference_pred = check_predictions(
         y_true, y_pred=y_pred, reference_pred=reference_pred
     )
     cells = correctness_cells(y_true, reference_pred)
-    return worst_class_accuracy(y_true, y_pred, sample_weight=sample_weight) + 0.5 * min(
-        accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values()
-    )
+    worst_class = worst_class_accuracy(y_true, y_pred, sample_weight=sample_weight)
+    worst_cell = min(accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values())
+    # The class counts twice: its samples are many, those of the worst cell may be few.
+    return (2 * worst_class + worst_cell) / 3
 
 
 def correctness_cells(y_true: Array, reference_pred: Array) -> Array:

@@ -43,14 +43,14 @@ def test_worst_cell_is_the_worst_class_and_correctness_cell(seed):
         for right in (True, False)
         if ((y == c) & ((reference == y) == right)).any()
     ]
-    expected = worst_class_accuracy(y, pred) + 0.5 * min(cells)
+    expected = (2 * worst_class_accuracy(y, pred) + min(cells)) / 3
     found = worst_class_cell_accuracy(y, pred, reference_pred=reference)
     assert found == pytest.approx(expected)
 
 
 def test_a_faultless_reference_leaves_the_worst_class():
     y, pred = [0, 0, 1, 1], [0, 1, 1, 1]
-    assert worst_class_cell_accuracy(y, pred, reference_pred=y) == 0.75
+    assert worst_class_cell_accuracy(y, pred, reference_pred=y) == 0.5
 
 
 def test_lengths_must_match():

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from ntkit.exceptions import InputError
 
 __all__ = [
-    "contributions",
     "live_neurons",
     "sfit",
     "spare_neurons",
@@ -128,43 +127,6 @@ def spuriousness_scores(
 
     _for_each_block(fill, Z)
     return scores
-
-
-def contributions(Z: Array, y_index: Array, coef: Array, logits: Array) -> Array:
-    r"""Push of each neuron toward the strongest wrong logit: gradient times activation.
-
-    For a linear head the gradient of (wrong logit - true logit) with respect to the embedding is
-    a difference of weight rows, so neuron i of sample n contributes
-    :math:`z_{ni} (w_{r_n i} - w_{y_n i})`, with :math:`r_n` the largest logit other than
-    :math:`y_n`. Unlike the plain activation its sign means the same for every class: positive
-    is toward the error.
-
-    Parameters
-    ----------
-    Z : ndarray of shape (N, D)
-        Embeddings.
-    y_index : ndarray of int, shape (N,)
-        Row of the true class in ``coef``.
-    coef : ndarray of shape (C, D)
-        Weights, one row per class.
-    logits : ndarray of shape (N, C)
-        Logits of the same head.
-
-    Returns
-    -------
-    ndarray of shape (N, D)
-        In units of the logits.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.spuriousness import contributions
-    >>> Z, coef = np.array([[1.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> contributions(Z, np.array([0]), coef, Z @ coef.T)
-    array([[-1.,  2.]])
-    """
-    rival = strongest_wrong(logits, y_index)
-    return np.asarray(Z * (coef[rival] - coef[y_index]))
 
 
 def strongest_wrong(logits: Array, y_index: Array) -> Array:

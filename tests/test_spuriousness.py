@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from ntkit.exceptions import InputError
 from ntkit.spuriousness import (
-    contributions,
     live_neurons,
     sfit,
     spare_neurons,
@@ -138,7 +137,8 @@ def test_contribution_sums_to_the_margin_of_the_strongest_wrong_logit(seed):
     rng = np.random.default_rng(seed)
     Z, W = rng.normal(size=(15, 6)), rng.normal(size=(4, 6))
     y, logits = rng.integers(0, 4, 15), Z @ W.T
-    push = contributions(Z, y, W, logits)
+    rival = strongest_wrong(logits, y)
+    push = Z * (W[rival] - W[y])  # what statistic="contribution" scores
     others = logits.copy()
     others[np.arange(15), y] = -np.inf
     assert np.allclose(push.sum(axis=1), others.max(axis=1) - logits[np.arange(15), y])

@@ -11,6 +11,7 @@ from ntkit.spuriousness import (
     sfit,
     spare_neurons,
     spuriousness_scores,
+    strongest_wrong,
     suppressed_neurons,
     weighted_median,
 )

@@ -3,56 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ntkit._output import check_folder
-from ntkit.debiasing._candidates import (
-    DEFAULT_SCORE,
-    Candidate,
-    LabelledEmbeddings,
-    Setting,
-    asked_for,
-    is_degenerate,
-    n_suppressed,
-)
+from ntkit.debiasing._candidates import DEFAULT_SCORE, asked_for, n_suppressed
+from ntkit.debiasing._choice import Choice, chosen_among
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing._inputs import (
-    check_origins,
-    check_output,
-    embedded,
-    reading_notes,
-    some_inputs,
-    with_classes,
-)
+from ntkit.debiasing._inputs import Prepared, prepared
 from ntkit.debiasing._page import report_of_job, write_card
 from ntkit.debiasing._record import chosen_by, described, parameters, provenance
 from ntkit.debiasing._result import MAX_COST, MOST_SHARED, DebiasResult
-from ntkit.debiasing._sanity import check_embeddings, check_original, check_sizes, few_samples
 from ntkit.debiasing._write import write_job
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
-from ntkit.export import check_head
-from ntkit.extraction import (
-    ImagePreprocessing,
-    OnnxEmbedder,
-    TextPreprocessing,
-    preprocessing_for,
-)
+from ntkit.extraction import ImagePreprocessing, TextPreprocessing
 from ntkit.frozen_model import FrozenModel
-from ntkit.metrics import LABEL_FREE_SCORES, check_class_order
-from ntkit.report import Report, Shown, as_samples, outcome
-from ntkit.samples import sample_digests, shared_samples
+from ntkit.metrics import LABEL_FREE_SCORES
 
 __all__ = ["debias"]
-
-Array = NDArray[Any]
 
 
 def debias(
@@ -174,181 +147,113 @@ def debias(
     True
     """
     auto = AutoDebiasClassifier(frozen_backbone=new_head, heldout_balanced=heldout_balanced)
-    settings, chosen = asked_for(auto, method)
+    settings, name = asked_for(auto, method)
     by_score = isinstance(method, str) and method in LABEL_FREE_SCORES
     if not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
     if even_if_worse and only_if_better:
         raise InputError("even_if_worse and only_if_better contradict each other; give one.")
     folder = None if out is None else check_folder(out, force=force)
-    model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
-    preprocessing = preprocessing or preprocessing_for(model, (train, heldout, test))
-    sets = {
-        name: as_samples(data, preprocessing, model)
-        for name, data in (("train", train), ("held-out", heldout), ("test", test))
-        if data is not None
-    }
-    sets = {name: samples.with_columns_as_in(sets["train"]) for name, samples in sets.items()}
-    labels = {name: samples.y for name, samples in sets.items()}
-    if folder is not None:
-        check_output(folder, model, sets, force)
-    check_origins(model, sets)
-    model, notes = with_classes(model, sets, new_head)
-    check_sizes(labels)
-    inputs = some_inputs(model, sets)
-    if not new_head:
-        check_head(model, inputs, device=device)
-    embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
-    Z = {name: embedded(samples, embedder) for name, samples in sets.items()}
-    check_embeddings({name: samples.Z for name, samples in Z.items()})
-    if not new_head and model.head is not None:
-        own = Z["train"]  # a shortcut may point the other way in any other set
-        check_class_order(model.head.predict(own.Z), own.y, model.head.classes)
-        check_original(model.head, Z["held-out"].Z, Z["held-out"].y)
-    digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
-    notes += [*reading_notes(sets, embedder, digests), *few_samples(labels)]
-
+    given = prepared(
+        model if isinstance(model, FrozenModel) else FrozenModel.load(model),
+        {"train": train, "held-out": heldout} | ({} if test is None else {"test": test}),
+        folder=folder,
+        new_head=new_head,
+        preprocessing=preprocessing,
+        device=device,
+        batch_size=batch_size,
+        force=force,
+        verbose=verbose,
+    )
     comparison = Comparison(
-        Z["train"],
-        Z["held-out"],
-        Z.get("test"),
-        head=None if new_head else model.head,
+        given.Z["train"],
+        given.Z["held-out"],
+        given.Z.get("test"),
+        head=None if new_head else given.model.head,
         C=C,
         select=method if by_score else DEFAULT_SCORE,
         seed=random_state,
     )
-    fitted, rows = _fit_all(comparison, settings, verbose)
-    chosen = _best(rows, fitted) if by_score else chosen
-    rows[chosen] = replace(rows[chosen], chosen=True)
-    clf, paper = fitted[chosen], fitted["neurontune"]
-    random = comparison.random_mask_row(clf if _is_masked(clf) else paper, n_random)
-    original = comparison.original_row("ERM head" if new_head else "original head")
-
-    learnable = fitted["auto"].recipe_ != "class-balanced"
-    decision = comparison.decided(chosen, clf, max_cost=max_cost, learnable=learnable)
-    price, shown_head = decision.price, decision.head
-    shared = shared_samples(digests).get(("train", "held-out"), 0) / len(sets["held-out"])
-    helped = decision.helped and shared <= MOST_SHARED
-    written = helped or even_if_worse
-    head = comparison.on_raw_embeddings(shown_head if written else comparison.original)
-    suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
-    debiased = model
-    if written or new_head:
-        facts = {"new_head": str(new_head).lower()}
-        if written:
-            facts |= provenance(chosen, clf, suppressed, model, sets["train"], price.t)
-        debiased = model.with_head(head, provenance=facts)
-    notes.append(f"auto: {fitted['auto'].reason_}")
-    if new_head and model.head is not None:
-        notes.append(
-            f"The head is new: {len(model.head.classes)} classes before, {len(head.classes)} now."
-        )
-    if new_head and not written:
-        notes.append(f"The head written is the {original.name}, fitted on the training set.")
-    if test is None:
-        notes.append(
-            "No test set was given: the figures are for the held-out set, from heads that saw "
-            "the other half of it."
-        )
-    if method == "auto":
-        notes += _better_ones(rows, fitted)
-    first = [name for name in settings if not name.startswith(("neurontune", "auto", "yours"))]
-    rated = comparison.heldout if comparison.test is None else comparison.test
-    after = (
-        comparison.heldout_predictions(chosen, price.t)
-        if comparison.test is None
-        else shown_head.predict(rated.Z)
+    choice = chosen_among(
+        comparison, settings, None if by_score else name, max_cost, n_random, verbose
     )
-    draft = DebiasResult(
-        model=debiased,
-        head=head,
-        estimator=clf,
-        candidates=(
-            original,
-            *(rows[name] for name in first),
-            random,
-            *(row for name, row in rows.items() if name not in first),
-        ),
-        suppressed=suppressed,
-        n_live=int(paper.live_.sum()),
-        verification=None,
-        evaluated_on="test set" if test is not None else "held-out set",
-        select=comparison.select,
-        path=folder,
-        notes=tuple(notes),
-        prices=decision.prices,
-        price=price,
+    helped = choice.decision.helped and given.shared <= MOST_SHARED
+    written = helped or even_if_worse
+    draft = draft_of(
+        given,
+        choice,
+        new_head=new_head,
         max_cost=max_cost,
         helped=helped,
-        shared=shared,
         written=written,
-        outcome=_outcome(rated, comparison.original.predict(rated.Z), after),
+        better=choice.better_ones() if method == "auto" else [],
+        path=folder,
     )
+    if not written and (only_if_better or (folder is None and not new_head)):
+        return replace(draft, path=None)
     asked = {
-        **described(sets),
-        "head chosen": "auto (the default)" if method == "auto" else chosen,
-        "its parameters": parameters(clf) or "the defaults",
+        **described(given.sets),
+        "head chosen": "auto (the default)" if method == "auto" else choice.name,
+        "its parameters": parameters(choice.clf) or "the defaults",
         "chosen by": chosen_by(method, by_score=by_score),
         "largest cost": f"{100 * max_cost:g} % of average accuracy",
         "random_state": str(random_state),
     }
+    report = partial(report_of_job, given=given, choice=choice, asked=asked)
+    card = partial(write_card, samples=given.sets, original=given.model, new_head=new_head)
+    return write_job(draft, given.model, given.inputs, device, force, report, card)
 
-    def report(result: DebiasResult) -> Report:
-        return report_of_job(
-            result,
-            comparison,
-            sets,
-            original=model,
-            paper=paper,
-            head=shown_head,
-            after=after,
-            asked=asked,
-            device=embedder.device_ if not all(s.embedded for s in sets.values()) else None,
-            digests=digests,
+
+def draft_of(
+    given: Prepared,
+    choice: Choice,
+    *,
+    new_head: bool,
+    max_cost: float,
+    helped: bool,
+    written: bool,
+    better: list[str],
+    path: Path | None,
+) -> DebiasResult:
+    """What the job did, before anything is written or verified."""
+    comparison, clf, decision = choice.comparison, choice.clf, choice.decision
+    head = comparison.on_raw_embeddings(decision.head if written else comparison.original)
+    suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
+    debiased = given.model
+    if written or new_head:
+        facts = {"new_head": str(new_head).lower()}
+        if written:
+            t = decision.price.t
+            facts |= provenance(choice.name, clf, suppressed, given.model, given.sets["train"], t)
+        debiased = given.model.with_head(head, provenance=facts)
+    notes = [*given.notes, f"auto: {choice.fitted['auto'].reason_}"]
+    if new_head and given.model.head is not None:
+        before, now = len(given.model.head.classes), len(head.classes)
+        notes.append(f"The head is new: {before} classes before, {now} now.")
+    if new_head and not written:
+        notes.append("The head written is the ERM head, fitted on the training set.")
+    if comparison.test is None:
+        notes.append(
+            "No test set was given: the figures are for the held-out set, from heads that saw "
+            "the other half of it."
         )
-
-    if not written and (only_if_better or (folder is None and not new_head)):
-        return replace(draft, path=None)
-    card = partial(write_card, samples=sets, original=model, new_head=new_head)
-    return write_job(draft, model, inputs, device, force, report, card)
-
-
-# -- the steps --------------------------------------------------------------------------------
-
-
-def _fit_all(
-    comparison: Comparison, settings: Mapping[str, Setting], verbose: bool
-) -> tuple[dict[str, Any], dict[str, Candidate]]:
-    """Every candidate fitted, and its row of the table."""
-    fitted, rows = {}, {}
-    for name in tqdm(
-        settings, desc="candidates", delay=1, disable=None if verbose else True, leave=False
-    ):
-        fitted[name], note = comparison.fit(settings[name])
-        rows[name] = comparison.row(name, settings[name], fitted[name], note)
-    return fitted, rows
-
-
-def _better_ones(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> list[str]:
-    """Name the candidate with the best held-out score, if it is not "auto", and how to get it."""
-    best = _best(rows, fitted)
-    if rows[best].score <= rows["auto"].score:
-        return []
-    return [
-        f"By the held-out score {best} ({rows[best].score:.3f}) is above auto "
-        f"({rows['auto'].score:.3f}); --method {best} (method={best!r}) takes it."
-    ]
-
-
-def _outcome(samples: LabelledEmbeddings, before: Array, after: Array) -> str:
-    return outcome(Shown(samples.y, before, after, samples.groups, None, None).figures())
-
-
-def _is_masked(clf: Any) -> bool:
-    return n_suppressed(clf) > 0 and hasattr(clf, "tuning_weight_")
-
-
-def _best(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
-    """Best label-free score among candidates whose rule singled out some neurons."""
-    sound = [name for name in rows if not is_degenerate(fitted[name])]
-    return max(sound, key=lambda name: rows[name].score)
+    return DebiasResult(
+        model=debiased,
+        head=head,
+        estimator=clf,
+        candidates=choice.table("ERM head" if new_head else "original head"),
+        suppressed=suppressed,
+        n_live=int(choice.paper.live_.sum()),
+        verification=None,
+        evaluated_on="held-out set" if comparison.test is None else "test set",
+        select=comparison.select,
+        path=path,
+        notes=(*notes, *better),
+        prices=decision.prices,
+        price=decision.price,
+        max_cost=max_cost,
+        helped=helped,
+        shared=given.shared,
+        written=written,
+        outcome=choice.outcome(),
+    )

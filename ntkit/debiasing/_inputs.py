@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,21 +15,24 @@ from ntkit._disk import size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder
 from ntkit.debiasing._candidates import LabelledEmbeddings
+from ntkit.debiasing._sanity import check_embeddings, check_original, check_sizes, few_samples
 from ntkit.exceptions import InputError
-from ntkit.export import random_inputs
-from ntkit.extraction import OnnxEmbedder, Samples, image_note
+from ntkit.export import check_head, random_inputs
+from ntkit.extraction import (
+    ImagePreprocessing,
+    OnnxEmbedder,
+    Samples,
+    TextPreprocessing,
+    image_note,
+    preprocessing_for,
+)
 from ntkit.frozen_model import FrozenModel
-from ntkit.samples import input_paths, shared_samples
+from ntkit.metrics import check_class_order
+from ntkit.report import as_samples
+from ntkit.samples import input_paths, sample_digests, shared_samples
 from ntkit.store import check_alike, check_made_with
 
-__all__ = [
-    "check_origins",
-    "check_output",
-    "embedded",
-    "reading_notes",
-    "some_inputs",
-    "with_classes",
-]
+__all__ = ["Prepared", "prepared"]
 
 Array = NDArray[Any]
 _VERIFY_ROWS = 256
@@ -38,6 +42,106 @@ _MEANING_OF_SHARED = {
     ("train", "test"): "the figures flatter the model",
     ("held-out", "test"): "the figures flatter what was chosen on it",
 }
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a job starts from, checked and embedded.
+
+    Attributes
+    ----------
+    model : FrozenModel
+        The model given, with the classes of the labels.
+    sets : mapping of str to Samples
+        "train", "held-out" and perhaps "test".
+    Z : mapping of str to LabelledEmbeddings
+        Their embeddings.
+    digests : mapping of str to ndarray
+        Of their contents.
+    inputs : array-like
+        Some inputs, to verify on.
+    device : str or None
+        Where embeddings were computed; None if all were given.
+    notes : tuple of str
+        What to say about all that.
+    """
+
+    model: FrozenModel
+    sets: Mapping[str, Samples]
+    Z: Mapping[str, LabelledEmbeddings]
+    digests: Mapping[str, Array]
+    inputs: Any
+    device: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def shared(self) -> float:
+        """Share of the held-out samples that are in the training set."""
+        found = shared_samples(self.digests).get(("train", "held-out"), 0)
+        return found / len(self.sets["held-out"])
+
+
+def prepared(
+    model: FrozenModel,
+    data: Mapping[str, Any],
+    *,
+    folder: Path | None,
+    new_head: bool,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+    device: str,
+    batch_size: int | str | None,
+    force: bool,
+    verbose: bool,
+) -> Prepared:
+    """Read and check what a job is given, and embed it.
+
+    Parameters
+    ----------
+    model : FrozenModel
+        The model.
+    data : mapping of str to path-like, Samples or tuple
+        "train", "held-out" and perhaps "test".
+    folder : pathlib.Path or None
+        What is to be written.
+    new_head, preprocessing, device, batch_size, force, verbose
+        As in :func:`ntkit.debias`.
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    InputError
+        If data, labels and model do not fit together, or too little can be concluded from them.
+    VerificationError
+        If the head found is not what the model computes with.
+    """
+    preprocessing = preprocessing or preprocessing_for(model, data.values())
+    sets = {name: as_samples(each, preprocessing, model) for name, each in data.items()}
+    sets = {name: samples.with_columns_as_in(sets["train"]) for name, samples in sets.items()}
+    labels = {name: samples.y for name, samples in sets.items()}
+    if folder is not None:
+        check_output(folder, model, sets, force)
+    check_origins(model, sets)
+    model, notes = with_classes(model, sets, new_head)
+    check_sizes(labels)
+    inputs = some_inputs(model, sets)
+    if not new_head:
+        check_head(model, inputs, device=device)
+    embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
+    Z = {name: embedded(samples, embedder) for name, samples in sets.items()}
+    check_embeddings({name: samples.Z for name, samples in Z.items()})
+    if not new_head and model.head is not None:
+        own = Z["train"]  # a shortcut may point the other way in any other set
+        check_class_order(model.head.predict(own.Z), own.y, model.head.classes)
+        check_original(model.head, Z["held-out"].Z, Z["held-out"].y)
+    digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
+    notes += [*reading_notes(sets, embedder, digests), *few_samples(labels)]
+    computed = not all(samples.embedded for samples in sets.values())
+    return Prepared(
+        model, sets, Z, digests, inputs, embedder.device_ if computed else None, tuple(notes)
+    )
 
 
 def check_output(out: Path, model: FrozenModel, sets: Mapping[str, Samples], force: bool) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit.debiasing._comparison import Comparison
+from ntkit.debiasing._choice import Choice
+from ntkit.debiasing._inputs import Prepared
 from ntkit.debiasing._result import MODEL_FILE, DebiasResult
 from ntkit.extraction import Samples
 from ntkit.frozen_model import FrozenModel
-from ntkit.head import LinearHead
 from ntkit.report import (
     Report,
     Shown,
@@ -32,17 +32,7 @@ Array = NDArray[Any]
 
 
 def report_of_job(
-    result: DebiasResult,
-    comparison: Comparison,
-    samples: Mapping[str, Samples],
-    *,
-    original: FrozenModel,
-    paper: Any,
-    head: LinearHead,
-    after: Array,
-    asked: Mapping[str, str],
-    device: str | None,
-    digests: Mapping[str, Array] | None = None,
+    result: DebiasResult, *, given: Prepared, choice: Choice, asked: Mapping[str, str]
 ) -> Report:
     """Put together what a reader of :func:`ntkit.debias`'s result should see.
 
@@ -50,38 +40,25 @@ def report_of_job(
     ----------
     result : DebiasResult
         What it did.
-    comparison : Comparison
-        The data, standardised, and the original head.
-    samples : mapping of str to Samples
-        "train", "held-out" and perhaps "test".
-    original : FrozenModel
-        The model given.
-    paper : NeuronTuneClassifier
-        The candidate whose scores are shown where the chosen one has none.
-    head : LinearHead
-        The head that is shown beside the original one, on standardised embeddings.
-    after : ndarray
-        What it predicts on the samples of the figures (halves of the held-out set that it has not
-        seen, where there is no test set).
+    given : Prepared
+        What it started from.
+    choice : Choice
+        The candidates, and the head that is shown beside the original one.
     asked : mapping of str to str
         What was asked for.
-    device : str, optional
-        Where embeddings were computed.
-    digests : mapping of str to ndarray, optional
-        Of the contents of ``samples``, where they are known.
 
     Returns
     -------
     Report
     """
-    clf, held, original_head = result.estimator, comparison.heldout, comparison.original
-    shown = comparison.test if comparison.test is not None else held
-    seen = samples["test" if comparison.test is not None else "held-out"]
-    scored = clf if hasattr(clf, "spuriousness_scores_") else paper
+    held, original_head = choice.comparison.heldout, choice.comparison.original
+    shown, head = choice.rated, choice.decision.head
+    seen = given.sets["held-out" if choice.comparison.test is None else "test"]
+    scored = choice.clf if hasattr(choice.clf, "spuriousness_scores_") else choice.paper
     silenced = np.zeros(held.Z.shape[1], dtype=bool)
     silenced[result.suppressed] = True
     return Report(
-        title=name_of(original),
+        title=name_of(given.model),
         headline=result.headline(),
         prices=[asdict(price) for price in result.prices],
         price_taken=asdict(result.price),
@@ -91,7 +68,12 @@ def report_of_job(
         evaluated_on=result.evaluated_on,
         candidates_on=result.evaluated_on,
         shown=Shown(
-            shown.y, original_head.predict(shown.Z), after, shown.groups, look_of(seen), seen.ids
+            shown.y,
+            original_head.predict(shown.Z),
+            choice.after,
+            shown.groups,
+            look_of(seen),
+            seen.ids,
         ),
         Z=held.Z,
         neurons_on=Shown(
@@ -99,15 +81,15 @@ def report_of_job(
             original_head.predict(held.Z),
             head.predict(held.Z),
             held.groups,
-            look_of(samples["held-out"]),
-            samples["held-out"].ids,
+            look_of(given.sets["held-out"]),
+            given.sets["held-out"].ids,
         ),
         scores=scored.spuriousness_scores_,
         scores_of=f"Scores are for the held-out set, in {_unit_of_scores(scored)}.",
         classes=scored.classes_,
         silenced=silenced,
         threshold=scored.threshold if silenced.any() else None,
-        facts=facts_of_job(original, result.model, samples, device, digests),
+        facts=facts_of_job(given.model, result.model, given.sets, given.device, given.digests),
         commands=commands(),
     )
 

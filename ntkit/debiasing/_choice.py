@@ -1,0 +1,152 @@
+"""Which head: all candidates fitted, one of them chosen and priced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ntkit.debiasing._candidates import (
+    Candidate,
+    LabelledEmbeddings,
+    Setting,
+    is_degenerate,
+    n_suppressed,
+)
+from ntkit.debiasing._comparison import Comparison, Decision
+from ntkit.report import Shown, outcome
+
+__all__ = ["Choice", "chosen_among"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidates of a job, and the one chosen.
+
+    Attributes
+    ----------
+    comparison : Comparison
+        Where they were fitted.
+    fitted : mapping of str to estimator
+        All of them.
+    rows : mapping of str to Candidate
+        Their rows of the table.
+    random : Candidate
+        Row of the random masks.
+    name : str
+        The one chosen.
+    decision : Decision
+        What becomes of it beside the original head.
+    """
+
+    comparison: Comparison
+    fitted: Mapping[str, Any]
+    rows: Mapping[str, Candidate]
+    random: Candidate
+    name: str
+    decision: Decision
+
+    @property
+    def clf(self) -> Any:
+        """The estimator chosen."""
+        return self.fitted[self.name]
+
+    @property
+    def paper(self) -> Any:
+        """The paper's method, whose scores are shown where the chosen one has none."""
+        return self.fitted["neurontune"]
+
+    @property
+    def rated(self) -> LabelledEmbeddings:
+        """The samples of the figures."""
+        return self.comparison.test or self.comparison.heldout
+
+    @cached_property
+    def after(self) -> Array:
+        """What the head predicts on them; halves of the held-out set that it has not seen."""
+        if self.comparison.test is None:
+            return self.comparison.heldout_predictions(self.name, self.decision.price.t)
+        return self.decision.head.predict(self.rated.Z)
+
+    def outcome(self) -> str:
+        """What becomes of the worst group or class, in a sentence."""
+        rated, before = self.rated, self.comparison.original.predict(self.rated.Z)
+        return outcome(Shown(rated.y, before, self.after, rated.groups, None, None).figures())
+
+    def table(self, original: str) -> tuple[Candidate, ...]:
+        """All rows: the original head by its name, controls, random masks, then the methods."""
+        rows = self.rows
+        first = [name for name in rows if not name.startswith(("neurontune", "auto", "yours"))]
+        return (
+            self.comparison.original_row(original),
+            *(rows[name] for name in first),
+            self.random,
+            *(row for name, row in rows.items() if name not in first),
+        )
+
+    def better_ones(self) -> list[str]:
+        """Name the candidate with the best held-out score, if it is not "auto"; how to get it."""
+        best, rows = best_of(self.rows, self.fitted), self.rows
+        if rows[best].score <= rows["auto"].score:
+            return []
+        return [
+            f"By the held-out score {best} ({rows[best].score:.3f}) is above auto "
+            f"({rows['auto'].score:.3f}); --method {best} (method={best!r}) takes it."
+        ]
+
+
+def chosen_among(
+    comparison: Comparison,
+    settings: Mapping[str, Setting],
+    name: str | None,
+    max_cost: float,
+    n_random: int,
+    verbose: bool,
+) -> Choice:
+    """Fit every candidate, and price one.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        The data.
+    settings : mapping of str to Setting
+        The candidates.
+    name : str or None
+        The one to price; None for the best by the held-out score.
+    max_cost : float
+        Largest share of average accuracy to lose.
+    n_random : int
+        Draws of the random mask of the same size.
+    verbose : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Choice
+    """
+    fitted, rows = {}, {}
+    for each in tqdm(
+        settings, desc="candidates", delay=1, disable=None if verbose else True, leave=False
+    ):
+        fitted[each], note = comparison.fit(settings[each])
+        rows[each] = comparison.row(each, settings[each], fitted[each], note)
+    name = best_of(rows, fitted) if name is None else name
+    rows[name] = replace(rows[name], chosen=True)
+    clf = fitted[name]
+    masked = n_suppressed(clf) > 0 and hasattr(clf, "tuning_weight_")
+    random = comparison.random_mask_row(clf if masked else fitted["neurontune"], n_random)
+    learnable = fitted["auto"].recipe_ != "class-balanced"
+    decision = comparison.decided(name, clf, max_cost=max_cost, learnable=learnable)
+    return Choice(comparison, fitted, rows, random, name, decision)
+
+
+def best_of(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:
+    """Best label-free score among candidates whose rule singled out some neurons."""
+    sound = [name for name in rows if not is_degenerate(fitted[name])]
+    return max(sound, key=lambda name: rows[name].score)

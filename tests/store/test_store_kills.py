@@ -87,7 +87,7 @@ class Server:
         root = Path(__file__).parents[2]
         threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # quick to fork
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.extraction.test_store_kills"],
+            [sys.executable, "-m", "tests.store.test_store_kills"],
             cwd=root,
             env={**os.environ, **threads, "PYTHONPATH": str(root)},
             stdin=subprocess.PIPE,

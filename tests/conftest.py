@@ -2,6 +2,8 @@
 
 import gc
 import secrets
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -43,6 +45,13 @@ def ray():
                 num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error"
             )
         yield ray
+        # Threads of Ray Data that outlive their dataset would ask Ray when it is gone, and it
+        # then ends this process.
+        end = time.monotonic() + 30
+        while time.monotonic() < end and any(
+            thread.name == "iter_threaded" for thread in threading.enumerate()
+        ):
+            time.sleep(0.1)
         with warnings.catch_warnings(action="ignore"):  # it does not wait for its processes' end
             ray.shutdown()
             gc.collect()

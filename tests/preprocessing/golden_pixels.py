@@ -3,7 +3,8 @@
 ``golden_pixels.json`` holds them, with the versions that wrote it. ``tests/zoo`` computes them
 again where both libraries are installed::
 
-    GOLDEN_PIXELS=tests/preprocessing/golden_pixels.json pytest tests/zoo/test_image_preprocessing.py
+    GOLDEN_PIXELS=tests/preprocessing/golden_pixels.json \\
+        pytest tests/zoo/test_image_preprocessing.py
 
 writes the file.
 """

@@ -233,13 +233,13 @@ class AutoDebiasClassifier(StudyClassifier):
         if held is not None:
             unseen_held = Outcome.of(reference.logits(held.X), held.y_index)
             if self._takes_heldout(train, unseen, held, unseen_held):
-                self._retrain(HELDOUT, held, self._balanced(held), self._path(held))
+                path = self._path(held, outcomes=False)
+                self._retrain(HELDOUT, held, self._balanced(held), path)
                 return
             rows, unseen = study.both, unseen.and_of(unseen_held)
-        plain = path if rows is train else self._path(rows)
         memorised = self.shift_pvalue_ < self.shift_level and not self.frozen_backbone
         n_judged = len((held if held is not None and memorised else rows).weight)
-        self._retrain_on_all(rows, unseen, plain, n_judged)
+        self._retrain_on_all(rows, unseen, n_judged)
 
     # -- the steps --------------------------------------------------------------------------
 
@@ -281,26 +281,25 @@ class AutoDebiasClassifier(StudyClassifier):
         )
         return False
 
-    def _retrain_on_all(
-        self, rows: Rows, unseen: Outcome, plain: PenaltyPath, n_judged: int
-    ) -> None:
+    def _retrain_on_all(self, rows: Rows, unseen: Outcome, n_judged: int) -> None:
         """Steps 3 and 4, with what the reference head makes of rows it has not seen.
 
         The last ``n_judged`` of them are judged by: the held-out set where more errors there show
         that the training set may be memorised, wrong labels included.
         """
-        balanced, wrong = self._balanced(rows), unseen.wrong
+        balanced, wrong, asked = self._balanced(rows), unseen.wrong, self.recipe != "auto"
         if self.recipe == BALANCED:
             self.reason_ = "You asked for it"
-            self._retrain(BALANCED, rows, balanced, plain)
+            self._retrain(BALANCED, rows, balanced, self._path(rows, outcomes=False))
             return
         weight = correctness_balanced(balanced, rows.y_index, wrong)
         cells = correctness_cells(rows.y_index, wrong, rows.weight)
-        path = self._path(rows, weight, cells)
+        path = self._path(rows, weight, cells, outcomes=not asked)
         if self.recipe == CELLS:
             self.reason_ = "You asked for it"
             self._retrain(CELLS, rows, weight, path)
             return
+        plain = self._path(rows)
         if self._learns(rows, unseen, plain.outcome, path.outcome, n_judged):
             self._retrain(CELLS, rows, weight, path)
         else:
@@ -364,7 +363,12 @@ class AutoDebiasClassifier(StudyClassifier):
         return class_weighted(rows.weight, rows.y_index, self.classes_, "balanced")
 
     def _path(
-        self, rows: Rows, weight: Array | None = None, cells: Array | None = None
+        self,
+        rows: Rows,
+        weight: Array | None = None,
+        cells: Array | None = None,
+        *,
+        outcomes: bool = True,
     ) -> PenaltyPath:
         """Penalties by the classes, with class-balanced weights, or by the cells given."""
         return penalty_path(
@@ -376,6 +380,7 @@ class AutoDebiasClassifier(StudyClassifier):
             worse_half=cells is None,
             n_splits=self.cv,
             seed=self._seed,
+            outcomes=outcomes,
         )
 
     def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:

@@ -25,7 +25,7 @@ __all__ = ["fit_linear_heads"]
 
 Array = NDArray[Any]
 _MOST = 32  # threads, that mostly wait
-_MEMORY = 256 << 20  # bytes of steps remembered
+_MEMORY = 256 << 20  # bytes of steps remembered, or of weights
 
 
 def fit_linear_heads(
@@ -63,7 +63,7 @@ def fit_linear_heads(
     options: dict[str, Any] = {"classes": classes, "gains": gains, "tol": tol}
     options |= {"max_iter": max_iter, "covariance": covariance, "device": device}
     n_logits = 1 if len(classes) == 2 else len(classes)
-    bytes_each = 2 * CORRECTIONS * 8 * n_logits * X.shape[1]
+    bytes_each = 8 * max(2 * CORRECTIONS * n_logits * X.shape[1], len(X))
     at_once = min(_MOST, _MEMORY // bytes_each)
     if device != "cpu" or min(at_once, len(weights)) < 2:
         return [

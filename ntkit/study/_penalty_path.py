@@ -103,6 +103,7 @@ def penalty_path(
     worse_half: bool,
     n_splits: int = 5,
     seed: int = 0,
+    outcomes: bool = True,
 ) -> PenaltyPath:
     """Choose the ridge weight of best cross-validated accuracy over cells.
 
@@ -126,6 +127,8 @@ def penalty_path(
         Folds; fewer where a cell has fewer samples.
     seed : int
         Decides the folds.
+    outcomes : bool
+        Whether outcomes are wanted even where there is one ridge weight, and nothing to choose.
 
     Returns
     -------
@@ -135,7 +138,7 @@ def penalty_path(
     own = cells[: len(rows.weight)]
     sizes = np.bincount(own[rows.weight > 0])
     n_splits = min(n_splits, int(sizes[sizes > 0].min()))
-    if n_splits < 2:
+    if n_splits < 2 or (len(alphas) == 1 and not outcomes):
         return PenaltyPath(min(alphas, key=lambda alpha: abs(np.log(alpha))), {})
     splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
     folds = list(splitter.split(own, own))
@@ -160,12 +163,12 @@ def penalty_path(
     def score(outcome: Outcome) -> float:
         total = np.bincount(cells, weights=mass)
         hits = np.bincount(cells, weights=mass * ~outcome.wrong)
-        found = np.sort(hits[total > 0] / total[total > 0])
-        mean = found[: max(1, len(found) // 2)].mean() if worse_half else found.mean()
+        shares = np.sort(hits[total > 0] / total[total > 0])
+        mean = shares[: max(1, len(shares) // 2)].mean() if worse_half else shares.mean()
         return round(float(mean), 12)  # a tie is a tie, whatever the order of the sum
 
-    outcomes = {
+    found = {
         alpha: outcome_of(heads[i * len(tried) : (i + 1) * len(tried)])
         for i, alpha in enumerate(alphas)
     }
-    return PenaltyPath(max(alphas, key=lambda alpha: score(outcomes[alpha])), outcomes)
+    return PenaltyPath(max(alphas, key=lambda alpha: score(found[alpha])), found)

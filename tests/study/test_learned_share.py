@@ -68,8 +68,8 @@ def test_the_scale_of_weights_does_not_matter(seed, scale):
     after = outcome(margin + rng.normal(size=600))
     one = learned_share(y, outcome(margin), after, weight)
     other = learned_share(y, outcome(margin), after, scale * weight)
-    assert one.share == pytest.approx(other.share)
-    assert one.low == pytest.approx(other.low)
+    assert one.share == pytest.approx(other.share, nan_ok=True)
+    assert one.low == pytest.approx(other.low, nan_ok=True)
 
 
 @given(

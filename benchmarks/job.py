@@ -1,0 +1,152 @@
+"""How long the main job takes after embedding, against another version of ntkit.
+
+    python benchmarks/job.py --against CHECKOUT [--data EMBEDDINGS.npz] [--rounds 3] [--json FILE]
+
+``ntkit.debias`` with all its candidates, scores and controls, on embeddings that a model passes
+through as they are: 20 000 × 768 random ones, and those of --data (an .npz as ``make bench-data``
+builds them, with Z, y, a and part). CHECKOUT is a folder with another version, such as one that
+``git worktree add`` made; the two run in turn, each in a process of its own. Printed are seconds,
+the ratio of the medians, and the peak of memory above what the arrays take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Sets = dict[str, tuple[Array, Array, Array]]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def random_sets() -> Sets:
+    """A class, and an attribute that goes with it in 95 % of the samples."""
+    rng = np.random.default_rng(0)
+
+    def draw(n: int) -> tuple[Array, Array, Array]:
+        y = rng.integers(0, 2, n)
+        a = np.where(rng.random(n) < 0.95, y, 1 - y)
+        Z = rng.normal(size=(n, 768)).astype(np.float32)
+        Z[:, :20] += 0.6 * y[:, None]
+        Z[:, 20:40] += a[:, None]
+        return Z, y, 2 * y + a
+
+    return {"train": draw(20_000), "heldout": draw(5_000), "test": draw(5_000)}
+
+
+def stored_sets(path: Path) -> Sets:
+    """A training set, a held-out set like it, and a balanced test set."""
+    with np.load(path) as data:
+        Z, y, part = data["Z"].astype(np.float32), data["y"].astype(int), data["part"]
+        groups = 2 * y + data["a"].astype(int)
+    names = {"train": "train", "heldout": "heldout_biased", "test": "test"}
+    return {
+        name: (Z[part == own], y[part == own], groups[part == own]) for name, own in names.items()
+    }
+
+
+def write_model(sets: Sets, path: Path) -> None:
+    """A model that passes embeddings through to a head fitted on the training set."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+    from sklearn.linear_model import LogisticRegression
+
+    Z, y, _ = sets["train"]
+    found = LogisticRegression(C=1e-3, max_iter=300).fit(Z, y)
+    coef = np.vstack([-found.coef_, found.coef_]).astype(np.float32) / 2
+    bias = np.array([-found.intercept_[0], found.intercept_[0]], dtype=np.float32) / 2
+    nodes = [
+        helper.make_node("Relu", ["x"], ["above"]),
+        helper.make_node("Neg", ["x"], ["negative"]),
+        helper.make_node("Relu", ["negative"], ["below"]),
+        helper.make_node("Sub", ["above", "below"], ["z"]),
+        helper.make_node("Gemm", ["z", "W", "b"], ["logits"], transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "through",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", Z.shape[1]])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(coef, "W"), numpy_helper.from_array(bias, "b")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+
+
+def one(data: Path | None) -> None:
+    """Run the job once, with the ntkit that is found first, and print what it took."""
+    from ntkit import debias
+
+    sets = random_sets() if data is None else stored_sets(data)
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.onnx"
+        write_model(sets, model)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        debias(model, **sets, out=Path(folder) / "out", device="cpu")
+        seconds = time.perf_counter() - start
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    size = sum(Z.nbytes for Z, _, _ in sets.values())
+    print(json.dumps({"seconds": seconds, "memory": grown / size}))
+
+
+def timed(checkout: Path, data: Path | None) -> dict[str, float]:
+    """The same in a process of its own, with the ntkit of a checkout."""
+    command = [sys.executable, "-W", "ignore", __file__, "--one"]
+    command += [] if data is None else ["--data", str(data)]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Run both versions in turn and print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--against", type=Path, help="folder of another version")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="also write all figures here")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        warnings.simplefilter("ignore")
+        one(arguments.data)
+        return
+    if arguments.against is None:
+        parser.error("name the other version with --against.")
+    results = {}
+    for name, data in {"20 000 × 768": None, "--data": arguments.data}.items():
+        if name == "--data" and data is None:
+            continue
+        runs: dict[str, list[dict[str, float]]] = {"here": [], "there": []}
+        for _ in range(arguments.rounds):
+            runs["there"].append(timed(arguments.against.resolve(), data))
+            runs["here"].append(timed(ROOT, data))
+        seconds = {who: [run["seconds"] for run in found] for who, found in runs.items()}
+        memory = {who: np.median([r["memory"] for r in found]) for who, found in runs.items()}
+        here, there = np.median(seconds["here"]), np.median(seconds["there"])
+        print(f"{name if data is None else data.stem}: {here:.1f} s against {there:.1f} s, ratio "
+              f"{here / there:.2f}; memory {memory['here']:.1f} and {memory['there']:.1f} times "
+              "the arrays")  # fmt: skip
+        results[name] = runs
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
@@ -34,6 +35,7 @@ from ntkit.metrics import (
     worst_class_accuracy,
     worst_group_accuracy,
 )
+from ntkit.solver import rows_per_chunk
 from ntkit.study import ERM_ALPHA, Rows, Study, digest
 
 __all__ = ["Comparison", "Decision"]
@@ -103,7 +105,9 @@ class Comparison:
         seed: int = 0,
     ) -> None:
         self.mean = train.Z.mean(axis=0, dtype=np.float64)
-        std = train.Z.std(axis=0, dtype=np.float64)
+        std = np.sqrt(
+            sum(((Z - self.mean) ** 2).sum(axis=0) for Z in _parts(train.Z)) / len(train.Z)
+        )
         # Rounding leaves a constant neuron a deviation of its last digits.
         varies = train.Z.max(axis=0) > train.Z.min(axis=0)
         self.std = np.where(varies & (std > 0), std, 1.0)
@@ -317,7 +321,9 @@ class Comparison:
         return [(seen, scored) for seen, scored in splitter.split(np.zeros(len(y)), y)]
 
     def _standardized(self, samples: LabelledEmbeddings) -> LabelledEmbeddings:
-        Z = np.asarray((samples.Z - self.mean) / self.std, dtype=samples.Z.dtype)
+        Z = np.empty_like(samples.Z)
+        for part, own in zip(_parts(Z), _parts(samples.Z), strict=True):
+            part[:] = (own - self.mean) / self.std
         return LabelledEmbeddings(Z, samples.y, samples.groups)
 
     def _score(self, pred: Array) -> float:
@@ -341,3 +347,10 @@ class Comparison:
             "worst_class": worst_class_accuracy(y, pred),
             "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
         }
+
+
+def _parts(Z: Array) -> Iterator[Array]:
+    """Views of some rows at a time: what is computed on them is small."""
+    step = max(1, rows_per_chunk(Z, 0) // 8)
+    for start in range(0, len(Z), step):
+        yield Z[start : start + step]

@@ -143,7 +143,8 @@ def scaler_of(rows: Rows) -> StandardScaler:
     larger a variance it takes for rounding.
     """
     scaler, relative = StandardScaler(), rows.weight / rows.weight.mean()
-    step, present = rows_per_chunk(rows.X, 1), np.flatnonzero(rows.weight > 0)
+    present = np.flatnonzero(rows.weight > 0)
+    step = max(1, rows_per_chunk(rows.X, 1) // 8)  # each part becomes several in float64
     for start in range(0, len(present), step):
         chunk = present[start : start + step]
         scaler.partial_fit(rows.X[chunk], sample_weight=relative[chunk])

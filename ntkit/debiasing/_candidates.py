@@ -165,6 +165,11 @@ def asked_for(auto: Any, method: Any) -> tuple[dict[str, Setting], str]:
     """
     settings = CANDIDATES | {"auto": Setting(auto)}
     if not isinstance(method, str):
+        if isinstance(method, type) or not hasattr(method, "get_params"):
+            raise InputError(
+                f"method is the name of a candidate or score, or a classifier; got {method!r}. "
+                'The default is "auto".'
+            )
         return settings | {"yours": Setting(method, as_is=True)}, "yours"
     if method in OTHER_METHODS:
         return settings | {method: Setting(OTHER_METHODS[method])}, method

@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, debias
 from ntkit.datasets import marked_digits_model_path
-from ntkit.estimators import BalancedClassifier
+from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import Verification, to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, Samples
@@ -125,6 +125,13 @@ def test_method_forces_a_candidate(sets):
         assert forced.verdict()
     with pytest.raises(InputError, match="no candidate 'magic'"):
         debias(marked_digits_model_path(), train, heldout, method="magic", device="cpu")
+
+
+@pytest.mark.parametrize("method", [None, 7, AutoDebiasClassifier])
+def test_what_is_no_method_is_refused_before_the_work(method, monkeypatch):
+    monkeypatch.setattr(FrozenModel, "load", lambda *_: pytest.fail("it began to work"))
+    with pytest.raises(InputError, match=r'or a classifier; got .*The default is "auto"'):
+        debias(marked_digits_model_path(), None, None, method=method)
 
 
 @pytest.mark.filterwarnings("ignore:The retrained head")

@@ -25,7 +25,7 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 
 from ntkit.datasets import make_spurious_classification, make_spurious_regression
-from ntkit.spuriousness import contributions, spuriousness_scores, suppressed_neurons
+from ntkit.spuriousness import spuriousness_scores, suppressed_neurons
 
 CLASSES = np.array([-1, 1])
 N_CORE = 5
@@ -103,8 +103,7 @@ def against(predicted: Any, row: Any) -> list[float]:
 def by_activation(sample: Draw) -> dict[str, list[float]]:
     """The columns of the first table, for every kind of neuron."""
     found = {name: sample.scores(activate(sample.Z)) for name, activate in ACTIVATIONS.items()}
-    coef = np.array([-sample.coef, sample.coef])
-    pushes = contributions(sample.Z, (sample.y > 0).astype(int), coef, sample.Z @ coef.T)
+    pushes = sample.Z * (-2 * sample.y[:, None] * sample.coef)  # towards the other class
     found["contribution"] = sample.scores(pushes)
     rows = {}
     for name, scores in found.items():

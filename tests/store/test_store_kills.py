@@ -142,7 +142,11 @@ def test_a_hundred_kills_at_random_moments_end_in_the_bytes_of_one_run(paths, tm
             assert server.code() == -signal.SIGKILL
             seen.add(finished(out))
             child = server.start(model, out, 0.002, 6)
-            assert not server.ended(rng.uniform(0.0, horizon)), "done before it could be killed"
+            if server.ended(rng.uniform(0.0, horizon)):  # on a busy machine: all over again
+                assert server.code() == 0
+                assert models.contents(Path(out)) == whole
+                shutil.rmtree(out)
+                child = server.start(model, out, 0.002, 6)
         os.kill(child, signal.SIGKILL)
         assert server.code() == -signal.SIGKILL
         server.start(model, out)

@@ -40,7 +40,8 @@ class Price:
         :class:`~ntkit.estimators.AutoDebiasClassifier` defines it; NaN where these are too few.
     mended : float
         Lower bound of the share of the original head's errors that are mended less the share of
-        correct samples that are broken, the mean over the classes; NaN likewise.
+        correct samples that are broken, the mean over the classes, or over all samples where the
+        errors of a class are too few; NaN where they are so all together.
     n_mended, n_broken : int
         Samples that were wrong and are right, and the reverse.
     average, worst_class : float

@@ -19,6 +19,7 @@ from ntkit.solver import FittedHead
 from ntkit.study import (
     ALPHAS,
     AS_GOOD,
+    BESIDE,
     LEARNED,
     LEAST_ERRORS,
     CellsTried,
@@ -58,7 +59,7 @@ class AutoDebiasClassifier(StudyClassifier):
        T errs more on H as well, but its errors cannot be learned so. Then: class-balanced
        retraining on H.
     3. Otherwise the class × correctness cells are balanced on T and H, if that learns the errors:
-       by the lower bound at least 12 % of those of the reference head, and any of those that
+       by the lower bound at least 8 % of those of the reference head, and 12 % of those that
        class-balanced retraining with a penalty of its own makes, on samples it has not seen (of H
        alone, where more errors on it show that T may be memorised, wrong labels included).
     4. Otherwise errors are no sign of bias: class-balanced retraining on T and H.
@@ -335,9 +336,12 @@ class AutoDebiasClassifier(StudyClassifier):
             )
             return False
         if not tried.worth_it:
+            left = f"not {100 * BESIDE:.0f} % by the lower bound: they cannot be told from noise"
+            if np.isnan(tried.beside):
+                left = f"there are not {LEAST_ERRORS}: too few to tell"
             self.reason_ = (
-                f"{rate} on average, and its errors can be learned ({share}), but class-balanced "
-                "retraining with another penalty learns them as well"
+                f"{rate} on average, and its errors can be learned ({share}), but of those that "
+                f"class-balanced retraining with another penalty leaves {left}"
             )
             return False
         self.reason_ = (

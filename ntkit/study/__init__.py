@@ -8,7 +8,14 @@ from ntkit.study._cross_fit import (
     split_in_two,
 )
 from ntkit.study._group_labels import encoded_groups, encoded_labels
-from ntkit.study._learned_share import LEARNED, LEAST_ERRORS, CellsTried, Outcome, learned_share
+from ntkit.study._learned_share import (
+    BESIDE,
+    LEARNED,
+    LEAST_ERRORS,
+    CellsTried,
+    Outcome,
+    learned_share,
+)
 from ntkit.study._mask import (
     Mask,
     make_mask,
@@ -35,6 +42,7 @@ __all__ = [
     "ALPHAS",
     "AS_GOOD",
     "ERM_ALPHA",
+    "BESIDE",
     "LEARNED",
     "LEAST_ERRORS",
     "CellsTried",

@@ -13,15 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-__all__ = ["LEARNED", "LEAST_ERRORS", "CellsTried", "Learned", "Outcome", "learned_share"]
+__all__ = [
+    "BESIDE",
+    "LEARNED",
+    "LEAST_ERRORS",
+    "CellsTried",
+    "Learned",
+    "Outcome",
+    "learned_share",
+]
 
 Array = NDArray[Any]
 LEAST_ERRORS = 10
 """Errors of a class below which they say nothing about it."""
-LEARNED = 0.12
+LEARNED = 0.08
 """Learned share, by its lower bound, that neither wrong labels nor overlapping classes reach."""
+BESIDE = 0.12
+"""The same of the errors that a well-tuned head makes, which moving the boundary learns as well."""
 _NEIGHBOURS = 10
-_CONFIDENCE = 0.95
+_CONFIDENCE = 0.99
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Learned:
-    """Share of the errors of one head that another learns, and a 95 % lower bound of it.
+    """Share of the errors of one head that another learns, and a 99 % lower bound of it.
 
     Both are NaN where too few classes have enough errors.
     """
@@ -79,7 +89,7 @@ class CellsTried:
         Learned share of those errors, its lower bound.
     beside : float
         Of the errors that class-balanced retraining with a penalty of its own makes; NaN where
-        these are too few.
+        these are too few, all classes together.
     """
 
     learned: float
@@ -98,7 +108,7 @@ class CellsTried:
     @property
     def worth_it(self) -> bool:
         """Whether errors are a sign of bias rather than noise."""
-        return self.learned >= LEARNED and not self.beside <= 0
+        return self.learned >= LEARNED and self.beside >= BESIDE
 
 
 def learned_share(
@@ -114,7 +124,8 @@ def learned_share(
     samples of R that it gets wrong: of those as far from the first head's boundary as n is
     (``matched``), or of all of R. A head that only moves the boundary, or shakes it, changes
     samples near it alike on both sides: matched, that counts as nothing. The mean over the classes
-    with at least ``LEAST_ERRORS`` errors is taken; there must be two of them, and half of all.
+    with at least ``LEAST_ERRORS`` errors is taken; there must be two of them, and half of all, or
+    else, not matched, all samples count as one class.
 
     Parameters
     ----------
@@ -144,7 +155,7 @@ def learned_share(
     >>> learned_share(y, before, turned, np.ones(200)).share
     0.0
     """
-    shares, variances = [], []
+    shares, variances = list[float](), list[float]()
     n_classes = int(y_index.max()) + 1
     for label in range(n_classes):
         of_class = (y_index == label) & (weight > 0)
@@ -166,7 +177,9 @@ def learned_share(
         n_lost = min(n_wrong, n_right) if matched else n_right
         shares.append(mended - given_up)
         variances.append(_variance(mended, n_wrong) + _variance(given_up, n_lost))
-    if len(shares) < max(2, n_classes / 2):
+    if len(shares) < max(min(2, n_classes), n_classes / 2):
+        if not matched and n_classes > 1:
+            return learned_share(np.zeros_like(y_index), before, after, weight, matched=False)
         return Learned(float("nan"), float("nan"))
     deviation = float(np.sqrt(np.sum(variances)) / len(shares))
     share = float(np.mean(shares))

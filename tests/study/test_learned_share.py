@@ -49,6 +49,17 @@ def test_unmatched_counts_all_that_was_right():
     assert learned.share == pytest.approx(1 - given_up)
 
 
+def test_unmatched_many_classes_of_few_errors_are_looked_at_together():
+    y = np.arange(2000) % 20
+    margin = np.where(np.arange(2000) < 100, -1.0, 1.0)  # five errors of each class
+    half = np.where(np.arange(2000) < 50, 1.0, margin)
+    assert np.isnan(learned_share(y, outcome(margin), outcome(half), np.ones(2000)).share)
+    learned = learned_share(y, outcome(margin), outcome(half), np.ones(2000), matched=False)
+    assert learned.share == pytest.approx(0.5)
+    none = learned_share(y, outcome(half + 3), outcome(half), np.ones(2000), matched=False)
+    assert np.isnan(none.share)
+
+
 def test_too_few_errors_say_nothing():
     margin = np.ones(1000)
     y = np.arange(1000) % 2
@@ -58,6 +69,7 @@ def test_too_few_errors_say_nothing():
     assert np.isnan(learned.share)
     assert np.isnan(learned.low)
     assert not CellsTried(learned.low, learned.low).worth_it
+    assert not CellsTried(0.5, learned.low).worth_it
 
 
 @given(st.integers(0, 10**6), st.floats(1e-6, 1e6))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -14,19 +13,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
+from ntkit.estimators._identification import predicted, scores_by, scores_of_errors, sets_of
 from ntkit.estimators._tuned import Stage, TunedClassifier, Tuning, class_rates, wrong
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, strongest_wrong
+from ntkit.spuriousness import live_neurons, sfit
 from ntkit.study import (
     ERM_ALPHA,
     LEAST_ERRORS,
     Mask,
     Rows,
     Study,
-    cross_fitted_logits,
-    folds_of,
-    hold_out,
     make_mask,
     warn_about,
     warn_if_worse,
@@ -348,14 +345,15 @@ class NeuronTuneClassifier(TunedClassifier):
         stage = self._identify(study)
         current = self._retrain(stage, self._tuning(stage))
         final = wrong(current.logits(stage.identify.X), stage.identify)
-        self.sfit_ = sfit(self._scores_of(stage.identify, final))
+        n_classes, least = len(self.classes_), self.min_misclassified
+        self.sfit_ = sfit(scores_of_errors(stage.identify, final, n_classes, least))
         warn_if_worse(self._erm_errors, class_rates(stage.identify, final))
 
     def _identify(self, study: Study) -> Stage:
         """Stage one: the original head and its scores. Nothing here depends on the threshold."""
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(np.iinfo(np.int32).max))
-        tune, identify, folds = self._sets(study, seed)
+        tune, identify, folds = sets_of(study, self.identification, seed)
         also, plain = (None if identify is tune else identify), None
         if self.C is None:
             self._units = 1 / tune.deviations
@@ -364,7 +362,7 @@ class NeuronTuneClassifier(TunedClassifier):
             self._alpha = min(plain.alpha, ERM_ALPHA)
         original = self._original_head(tune)
         first_folds = None if self.head is not None else folds
-        logits, identify = self._predictions(
+        logits, identify = predicted(
             original, tune, tune.weight, identify, first_folds, self._fit_heads
         )
         self._erm_errors = class_rates(identify, wrong(logits, identify))
@@ -386,7 +384,7 @@ class NeuronTuneClassifier(TunedClassifier):
         current: LinearHead = stage.original
         for round_ in range(self.n_rounds):
             if mask is not None:
-                logits, identify = self._predictions(
+                logits, identify = predicted(
                     current, stage.tune, weight, identify, stage.folds, self._fits_on(mask)
                 )
                 scores = self._score(identify, logits, current)
@@ -418,67 +416,15 @@ class NeuronTuneClassifier(TunedClassifier):
         tags.classifier_tags.poor_score = True
         return tags
 
-    # -- the sets ---------------------------------------------------------------------------
-
-    def _sets(self, study: Study, seed: int) -> tuple[Rows, Rows, list[tuple[Array, Array]] | None]:
-        """Tuning rows, identification rows, and the folds where the two are the same."""
-        rows = study.train
-        if study.held is not None:
-            return rows, study.held, None
-        if self.identification == "train":
-            return rows, rows, None
-        if isinstance(self.identification, Real) and not isinstance(self.identification, Integral):
-            split = hold_out(float(self.identification), rows, seed)
-            return (*split, None) if split else (rows, rows, None)
-        return rows, rows, folds_of(self.identification, rows, seed)
-
-    # -- heads and outcomes -----------------------------------------------------------------
-
-    def _predictions(
-        self,
-        head: LinearHead,
-        tune: Rows,
-        weight: Array,
-        identify: Rows,
-        folds: list[tuple[Array, Array]] | None,
-        fit: Callable[[Rows, Sequence[Array]], list[FittedHead]],
-    ) -> tuple[Array, Rows]:
-        """Logits on the identification rows, by ``head`` or cross-fitted over ``folds``."""
-        if folds is None:
-            return head.logits(identify.X), identify
-        logits, tested = cross_fitted_logits(tune, weight, folds, fit)
-        if tested.all():
-            return logits, identify
-        return logits, Rows(identify.X, identify.y_index, np.where(tested, identify.weight, 0.0))
-
-    # -- scores and mask --------------------------------------------------------------------
-
-    def _scores_of(self, identify: Rows, wrong: Array, **options: Any) -> Array:
-        return spuriousness_scores(
-            identify.X,
-            identify.y_index,
-            wrong,
-            np.arange(len(self.classes_)),
-            sample_weight=identify.weight,
-            min_misclassified=self.min_misclassified,
-            **options,
-        )
-
     def _score(self, identify: Rows, logits: Array, head: LinearHead) -> Array:
-        coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
-        own, rival = identify.y_index, strongest_wrong(logits, identify.y_index)
-
-        def scored(values: Array, rows: Array, neurons: slice) -> Array:
-            if self.statistic == "contribution":
-                values = values * (coef[rival[rows], neurons] - coef[own[rows], neurons]).T
-            return np.abs(values) if self.activation == "magnitude" else values
-
-        return self._scores_of(
+        return scores_by(
             identify,
-            wrong(logits, identify),
-            statistic="mean" if self.statistic == "mean" else "median",
+            logits,
+            head,
+            statistic=self.statistic,
+            activation=self.activation,
             standardize=self.standardize,
-            transform=scored,
+            min_misclassified=self.min_misclassified,
         )
 
     def _mask(self, scores: Array, before: Mask | None) -> Mask:

@@ -41,8 +41,8 @@ from ntkit.study._weights import class_weighted, correctness_balanced, correctne
 __all__ = [
     "ALPHAS",
     "AS_GOOD",
-    "ERM_ALPHA",
     "BESIDE",
+    "ERM_ALPHA",
     "LEARNED",
     "LEAST_ERRORS",
     "CellsTried",

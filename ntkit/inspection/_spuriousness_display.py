@@ -27,7 +27,7 @@ from ntkit.inspection._matplotlib import (
     show_legend,
     width_of,
 )
-from ntkit.spuriousness import Aggregation, suppressed_neurons
+from ntkit.spuriousness import Aggregation, severity, suppressed_neurons
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -270,7 +270,12 @@ class SpuriousnessDisplay:
     @property
     def order(self) -> Array:
         """Neurons by the score compared with λ, the highest first."""
-        return np.argsort(-_compared(self.scores, self.aggregation), kind="stable")
+        return np.argsort(-self._compared, kind="stable")
+
+    @property
+    def _compared(self) -> Array:
+        one = "intersection" if self.aggregation == "intersection" else "union"
+        return severity(self.scores, one)
 
     def plot(self, ax: Axes | None = None, *, max_classes: int = 6) -> SpuriousnessDisplay:
         """Draw.
@@ -375,7 +380,7 @@ class SpuriousnessDisplay:
         ]
         which = "smallest" if self.aggregation == "intersection" else "largest"
         self.points_ = ax.plot(
-            _compared(self.scores, self.aggregation)[order],
+            self._compared[order],
             color=BLUE,
             linewidth=1.3,
             drawstyle="steps-mid",
@@ -390,15 +395,6 @@ class SpuriousnessDisplay:
             title=_title(n_scored, len(self.scores)),
         )
         name_neurons(ax, order, self.neuron_names)
-
-
-def _compared(scores: Array, aggregation: str) -> Array:
-    """Score of each neuron that the rule compares with λ, (D,); -inf where nothing is scored."""
-    scored = scores[~np.isnan(scores).all(axis=1)]
-    if not len(scored):
-        return np.full(scores.shape[1], -np.inf)
-    combine = np.min if aggregation == "intersection" else np.max
-    return np.asarray(combine(scored, axis=0))
 
 
 def _marker_size(ax: Axes, n_neurons: int) -> float:

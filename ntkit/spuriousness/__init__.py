@@ -8,6 +8,7 @@ is biased.
 from ntkit.spuriousness._columns import live_neurons, weighted_median
 from ntkit.spuriousness._scores import sfit, spuriousness_scores, strongest_wrong
 from ntkit.spuriousness._suppressed import Aggregation as Aggregation
+from ntkit.spuriousness._suppressed import severity as severity
 from ntkit.spuriousness._suppressed import spare_neurons, suppressed_neurons
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Aggregation", "spare_neurons", "suppressed_neurons"]
+__all__ = ["Aggregation", "severity", "spare_neurons", "suppressed_neurons"]
 
 Aggregation = Literal["union", "intersection", "per_class"]
 Array = NDArray[Any]
@@ -58,11 +58,11 @@ def suppressed_neurons(
     array([ True, False, False])
     """
     live = np.ones(scores.shape[1], dtype=bool) if live is None else live
-    severity = _severity(scores, aggregation)
-    flagged = (severity > threshold) & live
+    compared = severity(scores, aggregation)
+    flagged = (compared > threshold) & live
     if max_suppressed < 1:
         most = int(max_suppressed * live.sum())
-        ranked = np.argsort(np.where(flagged, -severity, np.inf), axis=-1, kind="stable")
+        ranked = np.argsort(np.where(flagged, -compared, np.inf), axis=-1, kind="stable")
         top = np.zeros_like(flagged)
         np.put_along_axis(top, ranked[..., :most], True, axis=-1)
         flagged &= top
@@ -107,9 +107,9 @@ def spare_neurons(
     array([ True, False,  True])
     """
     live = np.ones(scores.shape[1], dtype=bool) if live is None else live
-    severity = np.broadcast_to(_severity(scores, aggregation), suppressed.shape)
+    compared = np.broadcast_to(severity(scores, aggregation), suppressed.shape)
     spared = np.atleast_2d(suppressed.copy())
-    for row, rank in zip(spared, np.atleast_2d(severity), strict=True):
+    for row, rank in zip(spared, np.atleast_2d(compared), strict=True):
         missing = min(min_neurons, int(live.sum())) - int((live & ~row).sum())
         if missing > 0:
             candidates = np.flatnonzero(row & live)
@@ -117,12 +117,12 @@ def spare_neurons(
     return spared.reshape(suppressed.shape)
 
 
-def _severity(scores: Array, aggregation: Aggregation) -> Array:
+def severity(scores: Array, aggregation: str) -> Array:
     """Score that is compared with λ: (D,), or (C, D) per class; -inf where nothing is scored."""
     scored = np.asarray(~np.isnan(scores).all(axis=1))
     if aggregation == "per_class":
         return np.where(scored[:, None], scores, -np.inf)
     if not scored.any():
         return np.full(scores.shape[1], -np.inf)
-    combine = {"union": np.max, "intersection": np.min}[aggregation]
+    combine = np.min if aggregation == "intersection" else np.max
     return np.asarray(combine(scores[scored], axis=0))

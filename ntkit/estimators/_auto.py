@@ -60,8 +60,9 @@ class AutoDebiasClassifier(StudyClassifier):
        retraining on H.
     3. Otherwise the class × correctness cells are balanced on T and H, if that learns the errors:
        by the lower bound at least 8 % of those of the reference head, and 12 % of those that
-       class-balanced retraining with a penalty of its own makes, on samples it has not seen (of H
-       alone, where more errors on it show that T may be memorised, wrong labels included).
+       class-balanced retraining with a penalty of its own makes, on samples it has not seen. (H
+       alone is looked at, and its cells balanced, where more errors on it show that T may be
+       memorised, wrong labels included.)
     4. Otherwise errors are no sign of bias: class-balanced retraining on T and H.
 
     The *learned share* is the share of a class's errors that another head gets right, less the
@@ -230,17 +231,18 @@ class AutoDebiasClassifier(StudyClassifier):
             unseen = Outcome.of(reference.logits(train.X), train.y_index)
         self.class_errors_ = _class_rates(train, unseen.wrong)
         self.shift_pvalue_ = self.heldout_learned_ = self.learned_ = float("nan")
-        self._hint, rows = "", train
-        if held is not None:
-            unseen_held = Outcome.of(reference.logits(held.X), held.y_index)
-            if self._takes_heldout(train, unseen, held, unseen_held):
-                path = self._path(held, outcomes=False)
-                self._retrain(HELDOUT, held, self._balanced(held), path)
-                return
-            rows, unseen = study.both, unseen.and_of(unseen_held)
-        memorised = self.shift_pvalue_ < self.shift_level and not self.frozen_backbone
-        n_judged = len((held if held is not None and memorised else rows).weight)
-        self._retrain_on_all(rows, unseen, n_judged)
+        self._hint = ""
+        if held is None:
+            self._decide(train, unseen, train)
+            return
+        unseen_held = Outcome.of(reference.logits(held.X), held.y_index)
+        if self._takes_heldout(train, unseen, held, unseen_held):
+            path = self._path(held, outcomes=False)
+            self._retrain(HELDOUT, held, self._balanced(held), path)
+        elif self.shift_pvalue_ < self.shift_level and not self.frozen_backbone:
+            self._decide(held, self._unseen(held, unseen_held), study.both)
+        else:
+            self._decide(study.both, unseen.and_of(unseen_held), study.both)
 
     # -- the steps --------------------------------------------------------------------------
 
@@ -282,16 +284,26 @@ class AutoDebiasClassifier(StudyClassifier):
         )
         return False
 
-    def _retrain_on_all(self, rows: Rows, unseen: Outcome, n_judged: int) -> None:
-        """Steps 3 and 4, with what the reference head makes of rows it has not seen.
+    def _unseen(self, held: Rows, otherwise: Outcome) -> Outcome:
+        """What a reference head of the held-out set makes of it, cross-fitted.
 
-        The last ``n_judged`` of them are judged by: the held-out set where more errors there show
-        that the training set may be memorised, wrong labels included.
+        That of the training set errs on what is new wherever that was memorised.
+        """
+        path = self._path(held)
+        alpha = path.strongest(held.y_index, held.weight, most=1.0, within=AS_GOOD)
+        return path.outcomes.get(alpha, otherwise)
+
+    def _decide(self, rows: Rows, unseen: Outcome, every: Rows) -> None:
+        """Steps 3 and 4: balance the cells of ``rows``, or else the classes of ``every`` row.
+
+        ``rows`` are the held-out set alone where more errors there show that the training set may
+        be memorised, wrong labels included; ``unseen`` is what a reference head makes of them.
         """
         balanced, wrong, asked = self._balanced(rows), unseen.wrong, self.recipe != "auto"
         if self.recipe == BALANCED:
             self.reason_ = "You asked for it"
-            self._retrain(BALANCED, rows, balanced, self._path(rows, outcomes=False))
+            path = self._path(every, outcomes=False)
+            self._retrain(BALANCED, every, self._balanced(every), path)
             return
         weight = correctness_balanced(balanced, rows.y_index, wrong)
         cells = correctness_cells(rows.y_index, wrong, rows.weight)
@@ -301,10 +313,12 @@ class AutoDebiasClassifier(StudyClassifier):
             self._retrain(CELLS, rows, weight, path)
             return
         plain = self._path(rows)
-        if self._learns(rows, unseen, plain.outcome, path.outcome, n_judged):
+        if self._learns(rows, unseen, plain.outcome, path.outcome):
             self._retrain(CELLS, rows, weight, path)
-        else:
-            self._retrain(BALANCED, rows, balanced, plain)
+            return
+        if every is not rows:
+            plain = self._path(every, outcomes=False)
+        self._retrain(BALANCED, every, self._balanced(every), plain)
 
     def _learns(
         self,
@@ -312,15 +326,13 @@ class AutoDebiasClassifier(StudyClassifier):
         unseen: Outcome,
         plain: Outcome | None,
         cells: Outcome | None,
-        n_judged: int,
     ) -> bool:
         """Step 3: whether balancing the cells learns the errors rather than noise."""
         if plain is not None and cells is not None:
-            y_index, weight = rows.y_index[-n_judged:], rows.weight[-n_judged:]
-            outcomes = (outcome.last(n_judged) for outcome in (unseen, plain, cells))
-            tried = CellsTried.of(y_index, weight, *outcomes)
+            tried = CellsTried.of(rows.y_index, rows.weight, unseen, plain, cells)
             self.learned_ = tried.learned
-        rate = f"The reference head errs on {100 * self.class_errors_.mean():.1f} % of each class"
+        errors = _class_rates(rows, unseen.wrong)
+        rate = f"The reference head errs on {100 * errors.mean():.1f} % of each class"
         if np.isnan(self.learned_):
             self.reason_ = (
                 f"{rate} on average, and fewer than two classes, or half of them, have "

@@ -57,10 +57,6 @@ class Outcome:
         margin = np.asarray(logits[rows, y_index] - others.max(axis=1))
         return cls(margin, np.asarray(logits.argmax(axis=1) != y_index))
 
-    def last(self, n: int) -> Outcome:
-        """Outcome of the last n samples."""
-        return Outcome(self.margin[-n:], self.wrong[-n:])
-
     def and_of(self, other: Outcome) -> Outcome:
         """Outcome of these samples, then of others."""
         return Outcome(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
+from ntkit._disk import check_room, saying_what_failed
 from ntkit.debiasing._candidates import (
     DEFAULT_SCORE,
     Candidate,
@@ -35,7 +38,7 @@ from ntkit.metrics import (
     worst_class_accuracy,
     worst_group_accuracy,
 )
-from ntkit.solver import rows_per_chunk
+from ntkit.solver import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, Rows, Study, digest
 
 __all__ = ["Comparison", "Decision"]
@@ -321,7 +324,7 @@ class Comparison:
         return [(seen, scored) for seen, scored in splitter.split(np.zeros(len(y)), y)]
 
     def _standardized(self, samples: LabelledEmbeddings) -> LabelledEmbeddings:
-        Z = np.empty_like(samples.Z)
+        Z = _scratch(samples.Z) if is_mapped(samples.Z) else np.empty_like(samples.Z)
         for part, own in zip(_parts(Z), _parts(samples.Z), strict=True):
             part[:] = (own - self.mean) / self.std
         return LabelledEmbeddings(Z, samples.y, samples.groups)
@@ -347,6 +350,14 @@ class Comparison:
             "worst_class": worst_class_accuracy(y, pred),
             "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
         }
+
+
+def _scratch(Z: Array) -> Array:
+    """Room for as much, in a file that nobody sees and that goes when the array goes."""
+    with saying_what_failed(Path(tempfile.gettempdir())):
+        check_room(Path(tempfile.gettempdir()), Z.nbytes)
+        with tempfile.TemporaryFile(prefix="ntkit-") as file:
+            return np.memmap(file, dtype=Z.dtype, shape=Z.shape, mode="w+")
 
 
 def _parts(Z: Array) -> Iterator[Array]:

@@ -45,7 +45,7 @@ def command(
         ),
     ] = None,
     even_if_worse: Annotated[
-        bool, typer.Option("--even-if-worse", help="Write a head that is not shown to be better.")
+        bool, typer.Option("--even-if-worse", help="Write a head that is not found to be better.")
     ] = False,
     only_if_better: Annotated[
         bool,
@@ -74,7 +74,7 @@ def command(
     .parquet table of texts or of numeric columns, or an embedding store. Groups, where given, are
     for the table only.
 
-    A head is written only if it is shown to be better than the original one on held-out samples it
+    A head is written only if it is found to be better than the original one on held-out samples it
     has not seen, and costs no more than --max-cost; otherwise the original model stays, and the
     first line says so.
 

@@ -120,7 +120,7 @@ class Candidate:
     note : str
         What the estimator warned of.
     chosen : bool
-        Whether this is the head that was chosen to be written, if it is shown to be better.
+        Whether this is the head that was chosen to be written, if it is found to be better.
 
     Examples
     --------

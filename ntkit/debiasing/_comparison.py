@@ -57,7 +57,7 @@ class Decision:
     price : Price
         Of the mixture that helps most of the way; of the whole candidate where none helps.
     helped : bool
-        Whether that one is shown to be better than the original head.
+        Whether that one is found to be better than the original head.
     head : LinearHead
         The mixture, on standardised embeddings.
     """

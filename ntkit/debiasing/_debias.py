@@ -60,7 +60,7 @@ def debias(
 
     The head chosen is priced beside the original one on held-out samples that neither has seen:
     mixed with it so far that it costs at most ``max_cost`` of average accuracy, and written only
-    if it is shown to be better there (:class:`~ntkit.Price`). Otherwise the original model stays.
+    if it is found to be better there (:class:`~ntkit.Price`). Otherwise the original model stays.
 
     Embeddings are standardised on the training set for fitting, and the scale is folded back
     into the head that is written. (``NeuronTuneClassifier`` on its own fits embeddings as they
@@ -95,9 +95,9 @@ def debias(
         Whether the held-out set is better balanced over the groups than the training set, where
         you know it; by default "auto" tests it.
     even_if_worse : bool
-        Write the head chosen, whole, even if it is not shown to be better.
+        Write the head chosen, whole, even if it is not found to be better.
     only_if_better : bool
-        Write nothing at all unless the head is shown to be better. By default a folder without a
+        Write nothing at all unless the head is found to be better. By default a folder without a
         model then holds the report and the figures.
     C : float, optional
         Inverse penalty of all candidates but "auto" on standardised embeddings, in scikit-learn's

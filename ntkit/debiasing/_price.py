@@ -18,6 +18,7 @@ __all__ = ["Price", "mixed", "price_of", "steps", "taken"]
 
 Array = NDArray[Any]
 _CONFIDENCE = 0.95
+_LIKELY = 0.7
 _ROUNDING = 1e-12
 
 
@@ -33,8 +34,10 @@ class Price:
         Average accuracy lost; negative where it is gained.
     cost_high : float
         Upper 95 % bound of it.
+    class_gain : float
+        Mean class accuracy gained.
     class_gain_low : float
-        Lower 95 % bound of the mean class accuracy gained.
+        Lower 95 % bound of it.
     learned : float
         Lower bound of the learned share of the original head's errors, as
         :class:`~ntkit.estimators.AutoDebiasClassifier` defines it; NaN where these are too few.
@@ -52,7 +55,7 @@ class Price:
     Examples
     --------
     >>> from ntkit import Price
-    >>> price = Price(1.0, 0.01, 0.02, 0.05, 0.4, 0.6, 30, 38, 0.92, 0.9, None)
+    >>> price = Price(1.0, 0.01, 0.02, 0.07, 0.05, 0.4, 0.6, 30, 38, 0.92, 0.9, None)
     >>> price.helps(0.05), price.helps(0.01)
     (True, False)
     """
@@ -60,6 +63,7 @@ class Price:
     t: float
     cost: float
     cost_high: float
+    class_gain: float
     class_gain_low: float
     learned: float
     mended: float
@@ -84,7 +88,7 @@ class Price:
         return self.cost <= _ROUNDING or self.cost_high <= max_cost
 
     def helps(self, max_cost: float, *, learnable: bool = False) -> bool:
-        """Whether the head is shown to be better than the original one, and affordable.
+        """Whether the head is found to be better than the original one, and affordable.
 
         Parameters
         ----------
@@ -96,14 +100,20 @@ class Price:
         Returns
         -------
         bool
-            Better is, by lower bounds: more accurate on average over the classes; or it learns
+            Better is: more accurate on average over the classes, by a lower 70 % bound (few
+            samples can show no more, and a head that is about as good does no harm); or it learns
             errors of the original head that noise would not let it learn; or, where errors are
             ``learnable``, it mends a larger share of them than it breaks of the rest (or they are
             too few to tell).
         """
-        better = self.class_gain_low > 0 or self.learned >= LEARNED
+        better = self._likely_better or self.learned >= LEARNED
         better = better or (learnable and not self.mended < LEARNED)
         return self.t > 0 and better and self.affordable(max_cost)
+
+    @property
+    def _likely_better(self) -> bool:
+        error = (self.class_gain - self.class_gain_low) / float(norm.ppf(_CONFIDENCE))
+        return self.class_gain > float(norm.ppf(_LIKELY)) * error
 
 
 def steps(n: int = 10) -> tuple[float, ...]:
@@ -193,6 +203,7 @@ def price_of(
         t=t,
         cost=-float(gain.mean()),
         cost_high=-float(gain.mean()) + z * float(np.sqrt(_squared_error(gain))),
+        class_gain=class_gain,
         class_gain_low=class_gain - z * class_error,
         learned=learned_share(y_index, before, after, ones).low,
         mended=learned_share(y_index, before, after, ones, matched=False).low,

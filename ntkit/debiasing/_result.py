@@ -36,7 +36,7 @@ class DebiasResult:
     Attributes
     ----------
     model : FrozenModel
-        The debiased model; the original one where no head was shown to be better.
+        The debiased model; the original one where no head was found to be better.
     head : LinearHead
         Its head, on raw embeddings.
     estimator : estimator
@@ -64,7 +64,7 @@ class DebiasResult:
     max_cost : float
         The largest cost that was allowed.
     helped : bool
-        Whether the head is shown to be better than the original one on samples it has not seen.
+        Whether the head is found to be better than the original one on samples it has not seen.
     shared : float
         Share of the held-out samples that are in the training set as well.
     written : bool
@@ -167,16 +167,18 @@ class DebiasResult:
             place = f"{self.chosen.name}{share} in the place of the original head. {changed}"
             if price.class_gain_low > 0:
                 return f"Better: {place}."
+            if price.class_gain > 0:
+                return f"Better, by a margin that chance may explain: {place}."
             return f"A trade: {place}, for errors that look like a shortcut's."
         if self.shared > MOST_SHARED:
             why = f"{100 * self.shared:.0f} % of the held-out samples are in the training set"
         elif price.affordable(self.max_cost):
-            why = "it is not shown to be better on samples it has not seen"
+            why = "it is not found to be better on samples it has not seen"
         else:
             why = f"more than {100 * self.max_cost:g} % of average accuracy might be lost"
         if self.written:
             return (
-                f"Not shown to be better, and written as you asked: {self.chosen.name}. {changed}."
+                f"Not found to be better, and written as you asked: {self.chosen.name}. {changed}."
             )
         return f"The original head stays: {self.chosen.name} was tried, and {why}. {changed}."
 

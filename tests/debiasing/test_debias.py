@@ -21,7 +21,7 @@ from tests import models
 
 def run(*sets, **options):
     options.setdefault("method", "worst_class_cell_accuracy")
-    options.setdefault("even_if_worse", True)  # what is shown to be better has tests of its own
+    options.setdefault("even_if_worse", True)  # what is found to be better has tests of its own
     return debias(marked_digits_model_path(), *sets, device="cpu", **options)
 
 

@@ -307,7 +307,9 @@ class Comparison:
     def _heads_of_halves(self, setting: Setting, clf: Any) -> list[LinearHead]:
         """The candidate fitted with either half; what "auto" decided stays decided."""
         if isinstance(clf, AutoDebiasClassifier):
-            decided = clone(clf).set_params(recipe=clf.recipe_, alphas=(clf.alpha_,))
+            decided = clone(clf).set_params(
+                recipe=clf.recipe_, alphas=(clf.alpha_,), reference_alpha=clf.reference_alpha_
+            )
             setting = replace(setting, estimator=decided)
         return [head_of(self.fit(setting, seen)[0]) for seen, _ in self.halves]
 

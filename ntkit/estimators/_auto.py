@@ -40,6 +40,7 @@ __all__ = ["AutoDebiasClassifier"]
 
 Array = NDArray[Any]
 HELDOUT, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell-balanced"
+HELDOUT_CELLS = "cell-balanced on X_val"
 _LEARNED_HELDOUT = 0.25
 
 
@@ -67,7 +68,7 @@ class AutoDebiasClassifier(StudyClassifier):
 
     The *learned share* is the share of a class's errors that another head gets right, less the
     share of correct samples, as far from the boundary, that it gives up for them; the mean over
-    the classes with at least 10 errors, of which there must be two, and half of all. Wrong labels
+    the classes with at least 10 errors, of which there must be two, and half of all (20 errors where H is alone: it is halved for a price). Wrong labels
     and overlapping classes have a learned share of about 0. What cannot be told from those is left
     alone: with few errors, or much noise beside a shortcut, step 3 is not taken. ``recipe`` says
     what to do where you know better.
@@ -78,7 +79,8 @@ class AutoDebiasClassifier(StudyClassifier):
 
     Parameters
     ----------
-    recipe : {"auto", "class-balanced on X_val", "class-balanced", "cell-balanced"}, default="auto"
+    recipe : {"auto", "class-balanced on X_val", "class-balanced", "cell-balanced", \
+            "cell-balanced on X_val"}, default="auto"
         What to do; "auto" decides as above.
     heldout_balanced : bool, default=None
         Whether H is better balanced over the groups than T, where you know it; None tests it.
@@ -90,6 +92,8 @@ class AutoDebiasClassifier(StudyClassifier):
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
         Ridge weights on the mean loss to choose from; scikit-learn's C is 1 / (N alpha). Of equally
         good ones the largest is taken.
+    reference_alpha : float, default=None
+        Ridge weight of the reference head; None chooses it, as in step 1.
     cv : int, default=5
         Folds for errors and for the penalty.
     tol : float, default=1e-5
@@ -103,7 +107,8 @@ class AutoDebiasClassifier(StudyClassifier):
 
     Attributes
     ----------
-    recipe_ : {"class-balanced on X_val", "class-balanced", "cell-balanced"}
+    recipe_ : {"class-balanced on X_val", "class-balanced", "cell-balanced", \
+            "cell-balanced on X_val"}
         What was done.
     reason_ : str
         Why, in one sentence or two.
@@ -119,6 +124,8 @@ class AutoDebiasClassifier(StudyClassifier):
         Ridge weight chosen, one of ``alphas``.
     reference_head_ : LinearHead
         The reference head on raw embeddings.
+    reference_alpha_ : float
+        Its ridge weight.
     classes_, coef_, intercept_, head_, n_iter_, n_features_in_, feature_names_in_
         As in :class:`BalancedClassifier`.
 
@@ -137,11 +144,12 @@ class AutoDebiasClassifier(StudyClassifier):
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
-        "recipe": [StrOptions({"auto", HELDOUT, BALANCED, CELLS})],
+        "recipe": [StrOptions({"auto", HELDOUT, BALANCED, CELLS, HELDOUT_CELLS})],
         "heldout_balanced": ["boolean", None],
         "frozen_backbone": ["boolean"],
         "shift_level": [Interval(Real, 0, 1, closed="both")],
         "alphas": ["array-like"],
+        "reference_alpha": [Interval(Real, 0, None, closed="neither"), None],
         "cv": [Interval(Integral, 2, None, closed="left")],
         **{
             name: StudyClassifier._shared_constraints[name]
@@ -157,6 +165,7 @@ class AutoDebiasClassifier(StudyClassifier):
         frozen_backbone: bool = False,
         shift_level: float = 0.01,
         alphas: Any = ALPHAS,
+        reference_alpha: float | None = None,
         cv: int = 5,
         tol: float = 1e-5,
         max_iter: int = 1000,
@@ -168,6 +177,7 @@ class AutoDebiasClassifier(StudyClassifier):
         self.frozen_backbone = frozen_backbone
         self.shift_level = shift_level
         self.alphas = alphas
+        self.reference_alpha = reference_alpha
         self.cv = cv
         self.tol = tol
         self.max_iter = max_iter
@@ -216,17 +226,16 @@ class AutoDebiasClassifier(StudyClassifier):
         self._alphas = checked_alphas(self.alphas)
         train, held = study.train, study.held
         if held is None and self._wants_heldout():
-            raise InputError(f"recipe={HELDOUT!r} needs X_val and y_val, which were not given.")
+            raise InputError(f"recipe={self.recipe!r} needs X_val and y_val, which were not given.")
         # Standardising the embeddings only changes the units of the penalty.
         self._gains = 1 / train.deviations
         rng = check_random_state(self.random_state)
         self._seed = int(rng.randint(np.iinfo(np.int32).max))
 
-        path = self._path(train)
-        alpha = path.strongest(train.y_index, train.weight, most=1.0, within=AS_GOOD)
+        alpha, unseen = self._reference(train)
         reference = self._head_with(alpha, train, self._balanced(train))
         self.reference_head_ = LinearHead(reference.coef, reference.intercept, self.classes_)
-        unseen = path.outcomes.get(alpha)
+        self.reference_alpha_ = alpha
         if unseen is None:  # too few samples for folds
             unseen = Outcome.of(reference.logits(train.X), train.y_index)
         self.class_errors_ = _class_rates(train, unseen.wrong)
@@ -239,7 +248,7 @@ class AutoDebiasClassifier(StudyClassifier):
         if self._takes_heldout(train, unseen, held, unseen_held):
             path = self._path(held, outcomes=False)
             self._retrain(HELDOUT, held, self._balanced(held), path)
-        elif self.shift_pvalue_ < self.shift_level and not self.frozen_backbone:
+        elif self._held_alone():
             self._decide(held, self._unseen(held, unseen_held), study.both)
         else:
             self._decide(study.both, unseen.and_of(unseen_held), study.both)
@@ -247,7 +256,12 @@ class AutoDebiasClassifier(StudyClassifier):
     # -- the steps --------------------------------------------------------------------------
 
     def _wants_heldout(self) -> bool:
-        return self.recipe == HELDOUT
+        return self.recipe in (HELDOUT, HELDOUT_CELLS)
+
+    def _held_alone(self) -> bool:
+        """Whether step 3 leaves the training set aside, which may be memorised."""
+        memorised = self.shift_pvalue_ < self.shift_level and not self.frozen_backbone
+        return self.recipe == HELDOUT_CELLS or (self.recipe == "auto" and memorised)
 
     def _takes_heldout(
         self, train: Rows, unseen: Outcome, held: Rows, unseen_held: Outcome
@@ -260,7 +274,7 @@ class AutoDebiasClassifier(StudyClassifier):
         )
         if self.recipe != "auto" or self.heldout_balanced is not None:
             self.reason_ = "You said that the held-out set is better balanced"
-            return self._wants_heldout() or (self.recipe == "auto" and bool(self.heldout_balanced))
+            return self.recipe == HELDOUT or (self.recipe == "auto" and bool(self.heldout_balanced))
         if not self.shift_pvalue_ < self.shift_level:
             return False
         if self.frozen_backbone:
@@ -284,14 +298,21 @@ class AutoDebiasClassifier(StudyClassifier):
         )
         return False
 
+    def _reference(self, rows: Rows) -> tuple[float, Outcome | None]:
+        """Penalty of a reference head of these rows, and what it makes of them, cross-fitted."""
+        if self.reference_alpha is not None:
+            alpha = float(self.reference_alpha)
+            return alpha, self._path(rows, alphas=[alpha]).outcome
+        path = self._path(rows)
+        alpha = path.strongest(rows.y_index, rows.weight, most=1.0, within=AS_GOOD)
+        return alpha, path.outcomes.get(alpha)
+
     def _unseen(self, held: Rows, otherwise: Outcome) -> Outcome:
         """What a reference head of the held-out set makes of it, cross-fitted.
 
         That of the training set errs on what is new wherever that was memorised.
         """
-        path = self._path(held)
-        alpha = path.strongest(held.y_index, held.weight, most=1.0, within=AS_GOOD)
-        return path.outcomes.get(alpha, otherwise)
+        return self._reference(held)[1] or otherwise
 
     def _decide(self, rows: Rows, unseen: Outcome, every: Rows) -> None:
         """Steps 3 and 4: balance the cells of ``rows``, or else the classes of ``every`` row.
@@ -308,13 +329,16 @@ class AutoDebiasClassifier(StudyClassifier):
         weight = correctness_balanced(balanced, rows.y_index, wrong)
         cells = correctness_cells(rows.y_index, wrong, rows.weight)
         path = self._path(rows, weight, cells, outcomes=not asked)
-        if self.recipe == CELLS:
+        by_cells = CELLS if rows is every else HELDOUT_CELLS
+        if asked:
             self.reason_ = "You asked for it"
-            self._retrain(CELLS, rows, weight, path)
+            self._retrain(by_cells, rows, weight, path)
             return
         plain = self._path(rows)
-        if self._learns(rows, unseen, plain.outcome, path.outcome):
-            self._retrain(CELLS, rows, weight, path)
+        # Halves of a held-out set, which tell the price, must have enough errors as well.
+        least = LEAST_ERRORS if rows is every else 2 * LEAST_ERRORS
+        if self._learns(rows, unseen, plain.outcome, path.outcome, least):
+            self._retrain(by_cells, rows, weight, path)
             return
         if every is not rows:
             plain = self._path(every, outcomes=False)
@@ -326,9 +350,12 @@ class AutoDebiasClassifier(StudyClassifier):
         unseen: Outcome,
         plain: Outcome | None,
         cells: Outcome | None,
+        least: int,
     ) -> bool:
         """Step 3: whether balancing the cells learns the errors rather than noise."""
-        if plain is not None and cells is not None:
+        n_errors = np.bincount(rows.y_index[unseen.wrong & (rows.weight > 0)])
+        enough = int((n_errors >= least).sum()) >= max(2, len(self.classes_) / 2)
+        if enough and plain is not None and cells is not None:
             tried = CellsTried.of(rows.y_index, rows.weight, unseen, plain, cells)
             self.learned_ = tried.learned
         errors = _class_rates(rows, unseen.wrong)
@@ -336,7 +363,7 @@ class AutoDebiasClassifier(StudyClassifier):
         if np.isnan(self.learned_):
             self.reason_ = (
                 f"{rate} on average, and fewer than two classes, or half of them, have "
-                f"{LEAST_ERRORS} such samples: too few to tell bias from noise"
+                f"{least} such samples: too few to tell bias from noise"
             )
             return False
         share = f"{100 * max(0.0, self.learned_):.0f} %"
@@ -368,6 +395,7 @@ class AutoDebiasClassifier(StudyClassifier):
             HELDOUT: "class-balanced retraining on the held-out set",
             BALANCED: "class-balanced retraining",
             CELLS: "correct and misclassified samples of each class are given equal weight",
+            HELDOUT_CELLS: "those of the held-out set, alone, are given equal weight in each class",
         }
         self.recipe_, self.alpha_ = recipe, path.alpha
         self.reason_ = f"{self.reason_}: {done[recipe]}.{self._hint}"
@@ -385,6 +413,7 @@ class AutoDebiasClassifier(StudyClassifier):
         cells: Array | None = None,
         *,
         outcomes: bool = True,
+        alphas: Sequence[float] | None = None,
     ) -> PenaltyPath:
         """Penalties by the classes, with class-balanced weights, or by the cells given."""
         return penalty_path(
@@ -392,7 +421,7 @@ class AutoDebiasClassifier(StudyClassifier):
             rows,
             self._balanced(rows) if weight is None else weight,
             2 * rows.y_index if cells is None else cells,
-            alphas=self._alphas,
+            alphas=self._alphas if alphas is None else alphas,
             worse_half=cells is None,
             n_splits=self.cv,
             seed=self._seed,

@@ -232,7 +232,14 @@ def test_noise_does_not_help_and_a_learned_shortcut_does():
 
 
 def test_the_largest_share_that_helps_is_taken():
-    rows = {"class_gain": 0.2, "class_gain_low": 0.1, "learned": 0.5, "mended": 0.5, "n_mended": 5, "n_broken": 1}
+    rows = {
+        "class_gain": 0.2,
+        "class_gain_low": 0.1,
+        "learned": 0.5,
+        "mended": 0.5,
+        "n_mended": 5,
+        "n_broken": 1,
+    }
     rows |= {"average": 0.9, "worst_class": 0.9, "worst_group": None}
     prices = [Price(t, cost=0.1 * t, cost_high=0.1 * t + 0.01, **rows) for t in steps()]
     assert taken(prices, 0.055, learnable=False).t == pytest.approx(0.4)

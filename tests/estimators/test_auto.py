@@ -115,10 +115,13 @@ def test_where_the_training_set_is_memorised_the_held_out_set_alone_is_looked_at
     clf = AutoDebiasClassifier(heldout_balanced=False, random_state=0)
     clf.fit(X, y, X_val=X_val, y_val=y_val)
     assert clf.shift_pvalue_ < 1e-6
-    assert clf.recipe_ == "cell-balanced"
+    assert clf.recipe_ == "cell-balanced on X_val"
     alone = AutoDebiasClassifier(recipe="cell-balanced", alphas=(clf.alpha_,), random_state=0)
     scale = X.std(axis=0)  # the units of the penalty
     alone.fit(X_val / scale, y_val)
+    asked = AutoDebiasClassifier(recipe=clf.recipe_, alphas=(clf.alpha_,), random_state=0)
+    asked.fit(X, y, X_val=X_val[::2], y_val=y_val[::2])
+    assert asked.recipe_ == clf.recipe_  # however few samples show it
     margins = clf.decision_function(X_val), alone.decision_function(X_val / scale)
     assert np.corrcoef(*margins)[0, 1] > 0.99
 
@@ -171,7 +174,12 @@ def test_what_you_know_decides():
     X, y, _ = groups(6, 1000)
     X_val, y_val, _ = groups(7, 600, bias=0.5)
     held = {"X_val": X_val, "y_val": y_val}
-    for recipe in ("class-balanced", "cell-balanced", "class-balanced on X_val"):
+    for recipe in (
+        "class-balanced",
+        "cell-balanced",
+        "class-balanced on X_val",
+        "cell-balanced on X_val",
+    ):
         clf = AutoDebiasClassifier(recipe=recipe, random_state=0).fit(X, y, **held)
         assert clf.recipe_ == recipe
         assert clf.reason_.startswith("You ")

@@ -48,7 +48,7 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     """
     given = columns_of(table)
     if ids is None:
-        return columns(given, kind="metadata")
+        return columns(given, kind="metadata", alone=True)
     if key not in given:
         raise InputError(
             f"The metadata has no column {key!r} to match samples by; its columns are "
@@ -68,7 +68,7 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     matched = {
         name: [values[row] if row >= 0 else None for row in rows] for name, values in given.items()
     }
-    return columns(matched, kind="metadata")
+    return columns(matched, kind="metadata", alone=True)
 
 
 def _composed(name: Any) -> str:

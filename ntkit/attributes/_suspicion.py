@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["CLEAR_SCORE", "CLEAR_STRENGTH", "Cell", "Suspicion"]
-
-CLEAR_SCORE = 8.0
-"""Least score of a suspicion that is acted on without asking."""
-CLEAR_STRENGTH = 0.12
-"""Least score of it for each root of a sample: the score alone grows with the samples, for words
-that rightly go with a class as well."""
+__all__ = ["Cell", "Suspicion"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +66,9 @@ class Suspicion:
         The smaller of the two.
     p_value : float
         Of both being so large by chance, after Holm's correction for all attributes looked at.
+    clear : bool
+        Whether it is so strong that one may act on it without asking: a word or metadata, with a
+        score of at least 8, and of at least 0.12 for each root of a sample.
     same, opposed : tuple of str
         Attributes that say the same; and that belong to it, but go with another class.
     cells : tuple of Cell
@@ -94,16 +91,11 @@ class Suspicion:
     error_contrast: float
     score: float
     p_value: float
+    clear: bool
     same: tuple[str, ...]
     opposed: tuple[str, ...]
     cells: tuple[Cell, ...]
     examples: dict[str, tuple[int, ...]]
-
-    @property
-    def clear(self) -> bool:
-        """Whether it is exact, and so strong that one may act on it without asking."""
-        strength = self.score / max(1, self.n_known) ** 0.5
-        return self.exact and self.score >= CLEAR_SCORE and strength >= CLEAR_STRENGTH
 
     @property
     def worst(self) -> Cell:
@@ -117,7 +109,7 @@ class Suspicion:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as values that JSON can hold; NaN becomes None."""
-        return {name: _plain(value) for name, value in asdict(self).items()} | {"clear": self.clear}
+        return {name: _plain(value) for name, value in asdict(self).items()}
 
     def __str__(self) -> str:
         worst = self.worst

@@ -69,6 +69,9 @@ class View:
         N.
     make : callable
         Gives the blocks, each time it is called.
+    alone : bool, default=False
+        Whether one attribute of this kind is too little to decide a class by, so that a model that
+        strongly depends on it is wrong to: a word, a site, but not a column that it takes in.
 
     Examples
     --------
@@ -84,6 +87,7 @@ class View:
     exact: bool
     n_samples: int
     make: Callable[[], Iterator[Block]]
+    alone: bool = False
 
     def blocks(self) -> Iterator[Block]:
         """Give all attributes, some at a time."""

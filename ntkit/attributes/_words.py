@@ -72,7 +72,7 @@ def words(
             part = slice(start, start + _BLOCK)
             yield Block(tuple(f"{kind}:{word}" for word in found[part]), X[:, part])
 
-    return View(kind, True, len(texts), blocks)
+    return View(kind, True, len(texts), blocks, alone=True)
 
 
 def _counted(texts: list[str], longest: int, most: int) -> tuple[tuple[str, ...], Any]:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntkit.attributes._cuts import at_least, cuts_of
-from ntkit.attributes._view import Block, View
+from ntkit.attributes._view import Block, View, common_enough
 from ntkit.exceptions import InputError
 
 __all__ = ["array", "high_and_low"]
 
 Array = NDArray[Any]
 _BYTES = 32 << 20  # of a block
+_WHAT = ("low", "above the median", "high")
 
 
 def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = None) -> View:
@@ -74,18 +74,25 @@ def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:
     step = max(1, _BYTES // max(1, 8 * len(X)))
     for start in range(0, X.shape[1], step):
         part = np.asarray(X[:, start : start + step], dtype=np.float64)
-        for column, name in zip(part.T, names[start : start + step], strict=True):
-            yield from _of_column(column, name)
+        known = ~np.isnan(part)
+        whole = np.flatnonzero(known.all(axis=0)).tolist()
+        own = list(names[start : start + step])
+        yield from _quarters(part[:, whole], [own[j] for j in whole])
+        for j in np.flatnonzero(~known.all(axis=0) & known.any(axis=0)).tolist():
+            yield from _quarters(part[:, [j]], [own[j]], known[:, j])
 
 
-def _of_column(column: Array, name: str) -> Iterator[Block]:
-    known = ~np.isnan(column)
-    found = dict[str, Array]()
-    for what, quantile in (("low", 0.25), ("above the median", 0.5), ("high", 0.75)):
-        cuts = cuts_of(column, (quantile,))
-        if len(cuts):
-            reached = at_least(column, cuts)[:, 0]
-            found[f"{name} {what}"] = known & ~reached if what == "low" else reached
-    if found:
-        values = np.stack(list(found.values()), axis=1)
-        yield Block(tuple(found), values, None if known.all() else known, (name,) * len(found))
+def _quarters(part: Array, names: Sequence[str], known: Array | None = None) -> Iterator[Block]:
+    """The three attributes of each column; a block, if any is common enough."""
+    if not names:
+        return
+    there = part if known is None else part[known]
+    quartiles = np.quantile(there, (0.25, 0.5, 0.75), axis=0, method="higher")
+    reached = part[:, None, :] >= quartiles
+    reached[:, 0] = part < quartiles[0]
+    values = reached.transpose(0, 2, 1).reshape(len(part), -1)
+    kept = np.flatnonzero(common_enough(values.sum(axis=0), len(there)))
+    if len(kept):
+        shown = [f"{name} {what}" for name in names for what in _WHAT]
+        origins = tuple(names[i // len(_WHAT)] for i in kept)
+        yield Block(tuple(shown[i] for i in kept), values[:, kept], known, origins)

@@ -21,6 +21,7 @@ __all__ = ["Contrast", "contrast", "excess"]
 
 Array = NDArray[Any]
 _SMALL = 5.0  # expected count below which the normal distribution is no approximation
+_LIKELY = 5  # classes of an attribute, of which one is chosen by exact distributions
 _NEAR = 1.0  # z below which either says the same: nothing
 _TINY = 1e-300
 
@@ -81,19 +82,28 @@ def contrast(t: Tallies) -> Contrast:
     -------
     Contrast
     """
-    association = _association(t)
-    direction = np.where(association < 0, -1.0, 1.0)
-    own = excess(t.wrong, t.having, t.confusion.sum(axis=1), t.size)
-    others = _of_other_classes(t)
-    errors = direction * (others - own) / np.sqrt(2)
-    score = np.minimum(np.abs(association), errors)
+    likely = np.ones(t.having.shape, dtype=bool)
+    if len(t.size) > _LIKELY:  # exact distributions of a million pairs would take minutes
+        rough = _statistics(t, ~likely)[2]
+        likely = rough >= np.partition(rough, -_LIKELY, axis=1)[:, [-_LIKELY]]
+    association, errors, score = _statistics(t, likely)
+    score = np.where(likely, score, -np.inf)
     # Two classes say the same: the one that having it goes with is taken.
     best = np.argmax(association if len(t.size) == 2 else score, axis=1)
     at = np.arange(len(best)), best
     return Contrast(best, association[at], errors[at])
 
 
-def _association(t: Tallies) -> Array:
+def _statistics(t: Tallies, exact: Array) -> tuple[Array, Array, Array]:
+    """Association, errors and score, of shape (B, C); where said, from exact distributions."""
+    association = _association(t, exact)
+    direction = np.where(association < 0, -1.0, 1.0)
+    own = excess(t.wrong, t.having, t.confusion.sum(axis=1), t.size, exact)
+    errors = direction * (_of_other_classes(t, exact) - own) / np.sqrt(2)
+    return association, errors, np.minimum(np.abs(association), errors)
+
+
+def _association(t: Tallies, exact: Array) -> Array:
     """Of shape (B, C): the class's share against the others', at their effective numbers."""
     mass, weighed = t.size * t.unit, t.having * t.unit  # weights, and those of samples having it
     square = t.size * t.unit**2
@@ -106,28 +116,30 @@ def _association(t: Tallies) -> Array:
         where=np.broadcast_to(rest > 0, weighed.shape),
     )
     having = t.having + rest_having * rest_size
-    return excess(t.having, having, t.size, t.size + rest_size)
+    return excess(t.having, having, t.size, t.size + rest_size, exact)
 
 
-def _of_other_classes(t: Tallies) -> Array:
+def _of_other_classes(t: Tallies, exact: Array) -> Array:
     """Of shape (B, C): are others that have it taken for the class more often? Within classes."""
     if len(t.size) == 2:
         flip = [1, 0]
-        return excess(t.taken_for, t.having[:, flip], t.confusion[flip, [0, 1]], t.size[flip])
+        return excess(
+            t.taken_for, t.having[:, flip], t.confusion[flip, [0, 1]], t.size[flip], exact
+        )
     size = np.maximum(t.size, 1)[:, None]
     share = t.confusion / size
     expected = t.having @ share
     spread = t.having * (1 - t.having / size[:, 0])
     variance = spread @ (share * (1 - share) * size / np.maximum(size - 1, 1))
     z = _normal(t.taken_for, expected, variance)
-    small = (expected < _SMALL) & (z >= _NEAR)
+    small = exact & (expected < _SMALL) & (z >= _NEAR)
     # A sum of hypergeometric counts is less spread than Poisson's: on the safe side above the mean.
     o, e = np.rint(t.taken_for[small]), expected[small]
     z[small] = _from_tails(poisson.sf(o, e), poisson.cdf(o - 1, e), poisson.pmf(o, e), z[small])
     return np.asarray(z)
 
 
-def excess(both: Array, having: Array, marked: Array, size: Array) -> Array:
+def excess(both: Any, having: Any, marked: Any, size: Any, exact: Any = True) -> Array:
     """Excess of samples that have an attribute and are marked over their expected number, as z.
 
     Where an expected count of the four is below 5, from the exact distribution (Fisher's test,
@@ -137,6 +149,8 @@ def excess(both: Array, having: Array, marked: Array, size: Array) -> Array:
     ----------
     both, having, marked, size : array-like of one shape, or that broadcast
         o, a, m and n as above; real numbers, which the exact distribution rounds.
+    exact : array-like of bool
+        Where the exact distribution may be taken.
 
     Returns
     -------
@@ -155,7 +169,7 @@ def excess(both: Array, having: Array, marked: Array, size: Array) -> Array:
     variance = expected * (1 - having / n) * (size - marked) / np.maximum(n - 1, 1)
     z = _normal(both, expected, variance)
     least = np.minimum(having, size - having) * np.minimum(marked, size - marked) / n
-    small = (least < _SMALL) & (np.abs(z) >= _NEAR)
+    small = exact & (least < _SMALL) & (np.abs(z) >= _NEAR)
     o, a, m, n = (np.rint(v[small]) for v in (both, having, marked, size))
     tails = hypergeom(n, np.minimum(a, n), np.minimum(m, n))
     z[small] = _from_tails(tails.sf(o), tails.cdf(o - 1), tails.pmf(o), z[small])

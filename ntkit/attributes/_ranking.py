@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ntkit.attributes._contrast import contrast
 from ntkit.attributes._predictions import Predictions
-from ntkit.attributes._tallies import tallies
+from ntkit.attributes._tallies import Marks, tallies
 from ntkit.attributes._view import View
 
 __all__ = ["Ranking", "holm", "ranking_of"]
@@ -66,9 +66,11 @@ def ranking_of(views: Iterable[View], predictions: Predictions) -> Ranking:
     """
     names, origins = list[str](), list[str]()
     columns: list[list[Array]] = [[] for _ in range(5)]
+    of_all = Marks.of(predictions)
     for number, view in enumerate(views):
         for block in view.blocks():
-            found = contrast(tallies(block, predictions))
+            marks = of_all if block.known is None else Marks.of(predictions, block.known)
+            found = contrast(tallies(block, marks))
             names += block.names
             origins += [block.origin(i) for i in range(len(block.names))]
             view_number = np.full(len(block.names), number)

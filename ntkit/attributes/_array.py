@@ -94,5 +94,5 @@ def _quarters(part: Array, names: Sequence[str], known: Array | None = None) -> 
     kept = np.flatnonzero(common_enough(values.sum(axis=0), len(there)))
     if len(kept):
         shown = [f"{name} {what}" for name in names for what in _WHAT]
-        origins = tuple(names[i // len(_WHAT)] for i in kept)
+        origins = tuple(names[int(i) // len(_WHAT)] for i in kept)
         yield Block(tuple(shown[i] for i in kept), values[:, kept], known, origins)

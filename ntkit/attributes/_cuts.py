@@ -9,21 +9,19 @@ from numpy.typing import NDArray
 
 from ntkit.attributes._view import common_enough
 
-__all__ = ["QUANTILES", "at_least", "cuts_of"]
+__all__ = ["at_least", "cuts_of"]
 
 Array = NDArray[Any]
-QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+_QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
-def cuts_of(values: Array, quantiles: tuple[float, ...] = QUANTILES) -> Array:
+def cuts_of(values: Array) -> Array:
     """Thresholds at quantiles of the values that are there; each once, smallest first.
 
     Parameters
     ----------
     values : ndarray of float, shape (N,)
         NaN is left out.
-    quantiles : tuple of float
-        Shares of the samples below.
 
     Returns
     -------
@@ -33,7 +31,7 @@ def cuts_of(values: Array, quantiles: tuple[float, ...] = QUANTILES) -> Array:
     there = values[~np.isnan(values)]
     if not len(there):
         return np.empty(0)
-    found = np.unique(np.quantile(there, quantiles, method="higher"))
+    found = np.unique(np.quantile(there, _QUANTILES, method="higher"))
     counts = (there[:, None] >= found).sum(axis=0)
     return np.asarray(found[common_enough(counts, len(there))])
 

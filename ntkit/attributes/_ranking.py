@@ -65,7 +65,7 @@ def ranking_of(views: Iterable[View], predictions: Predictions) -> Ranking:
         Attributes of equal score keep the order of the views.
     """
     names, origins = list[str](), list[str]()
-    columns: list[list[Array]] = [[] for _ in range(5)]
+    columns: list[list[Array]] = [[] for _ in range(6)]
     of_all = Marks.of(predictions)
     for number, view in enumerate(views):
         for block in view.blocks():
@@ -74,13 +74,19 @@ def ranking_of(views: Iterable[View], predictions: Predictions) -> Ranking:
             names += block.names
             origins += [block.origin(i) for i in range(len(block.names))]
             view_number = np.full(len(block.names), number)
-            parts = (view_number, found.goes_with, found.association, found.errors, found.p_value)
+            parts = (
+                view_number,
+                found.goes_with,
+                found.association,
+                found.errors,
+                found.score,
+                found.p_value,
+            )
             for column, part in zip(columns, parts, strict=True):
                 column.append(part)
-    which, goes_with, association, errors, p = (
+    which, goes_with, association, errors, score, p = (
         np.concatenate([*column, np.empty(0, dtype=int)]) for column in columns
     )
-    score = np.minimum(np.abs(association), errors)
     C = len(predictions.classes)
     corrected = holm(p, len(p) * (1 if C == 2 else C))
     order = np.argsort(-score.round(9), kind="stable")  # opposites tie, whatever the rounding

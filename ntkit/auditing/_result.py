@@ -143,11 +143,11 @@ class Audit:
             worst = suspicion.worst
             cells = [
                 str(i),
-                _readable(_named(suspicion)),
-                _readable(str(suspicion.goes_with)),
+                _code(_named(suspicion)),
+                _plain(str(suspicion.goes_with)),
                 f"{suspicion.score:.1f}",
                 f"{suspicion.p_value:.0e}" if suspicion.p_value > 0 else "< 1e-300",
-                _readable(f"{worst.label}, {'with' if worst.having else 'without'}"),
+                _plain(f"{worst.label}, {'with' if worst.having else 'without'}"),
                 _right(worst),
                 _right(suspicion.beside(worst)),
             ]
@@ -220,6 +220,16 @@ def _readable(text: str, most: int = 80) -> str:
     shown = text if len(text) <= most else f"{text[: most - 1]}…"
     plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
     return plain.replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    """Text as a code span: a name may hold mark-up, which no page is to run."""
+    shown = _readable(text).replace("`", "'")
+    return f"`{shown}`"
+
+
+def _plain(text: str) -> str:
+    return _readable(text).replace("<", "\\<").replace("`", "\\`")
 
 
 def _line(cells: list[str]) -> str:

@@ -128,6 +128,9 @@ def test_a_name_cannot_break_the_table_or_the_terminal():
     assert "\x1b" not in str(found)
     row = next(line for line in str(found).splitlines() if "<script>" in line)
     assert len(re.split(r"(?<!\\)\|", row)) == 10
+    assert row.count("`") == 2  # a page shows mark-up as code, and does not run it
+    labels = np.array(["<b>", "`"])
+    assert "\\<b>" in str(ntkit.audit(labels[Y], labels[PRED], table={"film": FILM}))
 
 
 def test_rows_in_another_order():

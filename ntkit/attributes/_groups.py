@@ -47,14 +47,12 @@ def groups_from(y: ArrayLike, attributes: Mapping[str, ArrayLike]) -> Array:
     names = [f"attribute {name!r}" for name in attributes]
     given = dict(zip(names, attributes.values(), strict=True))
     columns = check_labels(y=y, **given)
-    parts = [np.unique(column, return_inverse=True) for column in columns]
-    index = np.ravel_multi_index([at for _, at in parts], [len(labels) for labels, _ in parts])
-    present, group = np.unique(index, return_inverse=True)
-    places = np.unravel_index(present, [len(labels) for labels, _ in parts])
-    shown = [
-        " × ".join(str(labels[i]) for (labels, _), i in zip(parts, at, strict=True))
-        for at in zip(*places, strict=True)
-    ]
+    index = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        labels, at = np.unique(column, return_inverse=True)
+        index = np.unique(index * len(labels) + at, return_inverse=True)[1]
+    first = np.unique(index, return_index=True)[1]
+    shown = [" × ".join(str(column[row]) for column in columns) for row in first]
     if len(set(shown)) < len(shown):
         raise InputError("Two groups would have one name; write labels without ' × '.")
-    return np.asarray(shown)[group]
+    return np.asarray(shown)[index]

@@ -21,6 +21,13 @@ def test_same_group_means_same_labels(rows):
             assert (groups[i] == groups[j]) == (row == other)
 
 
+def test_many_attributes():
+    rng = np.random.default_rng(0)
+    sides = rng.integers(0, 10, (40, 50))
+    groups = groups_from(rng.integers(0, 2, 50), {str(i): s for i, s in enumerate(sides)})
+    assert len(np.unique(groups)) == 50
+
+
 def test_dfr_takes_them():
     rng = np.random.default_rng(0)
     y, a = rng.integers(0, 2, (2, 200))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ntkit._version import __version__
 
 if TYPE_CHECKING:
+    from ntkit.attributes import Suspicion
+    from ntkit.auditing import Audit, audit
     from ntkit.debiasing import Candidate, DebiasResult, Price, debias
     from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
     from ntkit.extraction import OnnxEmbedder
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from ntkit.report import write_report
 
 __all__ = [
+    "Audit",
     "Candidate",
     "DebiasResult",
     "FrozenModel",
@@ -24,13 +27,16 @@ __all__ = [
     "NeuronTuneClassifierCV",
     "OnnxEmbedder",
     "Price",
+    "Suspicion",
     "__version__",
+    "audit",
     "debias",
     "write_report",
 ]
 
 # Imported on first use, so that `import ntkit` stays light.
 _HOME = {
+    "Audit": "ntkit.auditing",
     "Candidate": "ntkit.debiasing._comparison",
     "DebiasResult": "ntkit.debiasing._result",
     "FrozenModel": "ntkit.frozen_model",
@@ -39,6 +45,8 @@ _HOME = {
     "NeuronTuneClassifierCV": "ntkit.estimators",
     "OnnxEmbedder": "ntkit.extraction",
     "Price": "ntkit.debiasing._price",
+    "Suspicion": "ntkit.attributes",
+    "audit": "ntkit.auditing",
     "debias": "ntkit.debiasing._debias",
     "write_report": "ntkit.report._write_report",
 }

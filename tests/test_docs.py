@@ -36,7 +36,17 @@ NEEDS = {  # what a how-to page runs on, where it is not all among our own depen
     "jax": ("flax", "jax2onnx"),
     "embeddings": ("pyarrow",),
 }
-INSIDE = {"cli", "debiasing", "preprocessing", "report", "samples", "solver", "store", "study"}
+INSIDE = {
+    "auditing",
+    "cli",
+    "debiasing",
+    "preprocessing",
+    "report",
+    "samples",
+    "solver",
+    "store",
+    "study",
+}
 MODULES = ["ntkit"] + [
     f"ntkit.{module.name}"
     for module in pkgutil.iter_modules(ntkit.__path__)

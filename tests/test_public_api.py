@@ -8,6 +8,7 @@ import pytest
 
 PUBLIC = {
     "ntkit": [
+        "Audit",
         "Candidate",
         "DebiasResult",
         "FrozenModel",
@@ -16,9 +17,23 @@ PUBLIC = {
         "NeuronTuneClassifierCV",
         "OnnxEmbedder",
         "Price",
+        "Suspicion",
         "__version__",
+        "audit",
         "debias",
         "write_report",
+    ],
+    "ntkit.attributes": [
+        "Block",
+        "Cell",
+        "Suspicion",
+        "View",
+        "array",
+        "columns",
+        "groups_from",
+        "metadata",
+        "pictures",
+        "words",
     ],
     "ntkit.estimators": [
         "AFRClassifier",
@@ -139,7 +154,7 @@ def test_import_is_light():
 
 
 @pytest.mark.parametrize(
-    "module", ["estimators", "frozen_model", "extraction", "metrics", "inspection"]
+    "module", ["attributes", "estimators", "frozen_model", "extraction", "metrics", "inspection"]
 )
 def test_rooms_load_no_more_than_they_need(module):
     code = (

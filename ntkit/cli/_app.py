@@ -10,6 +10,7 @@ import typer
 
 from ntkit._version import __version__
 from ntkit.cli import (
+    audit,
     bench,
     debias,
     demo,
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (debias, demo, inspect, embed, merge, fit, export, verify, report, doctor):
+for verb in (debias, audit, demo, inspect, embed, merge, fit, export, verify, report, doctor):
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(interruptible(verb.command))
 app.command(  # what follows the benchmark's name is left to it
     name="bench", context_settings={"allow_extra_args": True, "allow_interspersed_args": False}

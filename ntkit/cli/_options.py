@@ -139,7 +139,7 @@ class TableOptions:
             path,
             label_column=self.label_column,
             group_column=self.group_column,
-            columns=_names(self.columns),
+            columns=names(self.columns),
             delimiter=self.delimiter,
             **options,
         )
@@ -347,7 +347,7 @@ def _refuse_samples(path: Path) -> None:
         )
 
 
-def _names(text: str | None) -> list[str] | None:
+def names(text: str | None) -> list[str] | None:
     """Names with commas between them; one that holds a comma stands in quotes."""
     return None if text is None else next(csv.reader([text], skipinitialspace=True), [])
 

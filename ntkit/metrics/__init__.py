@@ -12,6 +12,7 @@ from ntkit.metrics._cell_scorer import CellScorer
 from ntkit.metrics._class_order import ClassOrder, check_class_order, class_order
 from ntkit.metrics._group_report import group_report
 from ntkit.metrics._groups import adjusted_accuracy, weighted_average_accuracy
+from ntkit.metrics._intervals import wilson as wilson  # for other rooms
 from ntkit.metrics._label_free import (
     afr_weighted_accuracy,
     cell_accuracy,

@@ -8,7 +8,9 @@ from ntkit.samples._files import samples_from_file
 from ntkit.samples._files_read import input_paths
 from ntkit.samples._image_folder import samples_from_image_folder
 from ntkit.samples._samples import Samples
-from ntkit.samples._table_files import TABLES, open_parquet, read_parquet
+from ntkit.samples._samples import as_classes as as_classes
+from ntkit.samples._table import Table as Table
+from ntkit.samples._table_files import TABLES, open_parquet, read_parquet, read_table
 
 __all__ = [
     "DEFAULT_LABEL",
@@ -20,6 +22,7 @@ __all__ = [
     "named_delimiter",
     "open_parquet",
     "read_parquet",
+    "read_table",
     "sample_digests",
     "samples_from_file",
     "samples_from_image_folder",

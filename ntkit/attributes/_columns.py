@@ -1,0 +1,178 @@
+"""Columns of a table: categories, numbers cut at quantiles, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.attributes._cuts import at_least, cuts_of
+from ntkit.attributes._view import Block, View, common_enough
+from ntkit.exceptions import InputError
+
+__all__ = ["columns", "columns_of"]
+
+Array = NDArray[Any]
+_FEW = 10  # different numbers, which are as good as categories
+_LONGEST = 60  # characters of a category that a name shows
+
+
+def columns(table: Any, *, kind: str = "column", alone: bool = False) -> View:
+    """View of the columns of a table.
+
+    A column of texts gives one attribute for each category that at least 1 % of the samples have,
+    ``column:sex=Female``; a column of numbers one for each of some quantiles, ``column:age>=37``,
+    or for each number where there are ten at most. Where a column has no value the sample counts
+    for none of these, and has the attribute ``column:age missing``.
+
+    Parameters
+    ----------
+    table : DataFrame or mapping of str to array-like of shape (N,)
+        Values by column. Missing are None, NaN and empty texts.
+    kind : str, default="column"
+        What they are called.
+    alone : bool, default=False
+        As in :class:`View`; the model is taken to have these columns for inputs.
+
+    Returns
+    -------
+    View
+
+    Raises
+    ------
+    InputError
+        If columns differ in length, or are not one-dimensional.
+
+    Examples
+    --------
+    >>> from ntkit.attributes import columns
+    >>> view = columns({"site": ["A", "B", "A", ""] * 5, "age": range(20)})
+    >>> [name for block in view.blocks() for name in block.names]
+    ['column:site=A', 'column:site=B', 'column:site missing', 'column:age>=5', 'column:age>=10',
+     'column:age>=15']
+    >>> view.values("column:site=B").tolist()[:4]
+    [0, 1, 0, -1]
+    """
+    given = columns_of(table)
+    n_samples = len(next(iter(given.values()), ()))
+
+    def blocks() -> Iterator[Block]:
+        for name, values in given.items():
+            yield from _blocks_of(f"{kind}:{_shown(name)}", values)
+
+    return View(kind, True, n_samples, blocks, alone)
+
+
+def columns_of(table: Any) -> dict[str, Array]:
+    """Columns of a DataFrame or a mapping as arrays of one length.
+
+    Raises
+    ------
+    InputError
+        If they are not.
+    """
+    if not isinstance(table, Mapping) and not hasattr(table, "items"):
+        raise InputError(
+            f"A table is a DataFrame or a mapping of columns; got {type(table).__name__}; pass "
+            "arrays as arrays={'name': X}."
+        )
+    found = {str(name): _array(values) for name, values in table.items()}
+    sizes = {len(values) if values.ndim == 1 else -1 for values in found.values()}
+    if len(sizes) > 1 or -1 in sizes:
+        shapes = ", ".join(f"{name!r} {values.shape}" for name, values in list(found.items())[:6])
+        raise InputError(f"The columns of a table need one shape, (N,); got {shapes}.")
+    return found
+
+
+def _array(values: Any) -> Array:
+    """Values as an array; texts stay objects, for NumPy's take the room of the longest."""
+    if isinstance(values, list | tuple):
+        return np.fromiter(values, dtype=object, count=len(values))
+    return np.asarray(values)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column as codes of its categories, or as numbers."""
+
+    known: Array
+    codes: Array | None  # −1 where nothing is known
+    labels: list[str]
+    numbers: Array | None
+
+
+def _blocks_of(name: str, values: Array) -> Iterator[Block]:
+    column = _read(values)
+    n = int(column.known.sum())
+    known = None if n == len(values) else column.known
+    if column.codes is not None:
+        counts = np.bincount(column.codes[column.known], minlength=len(column.labels))
+        kept = np.flatnonzero(common_enough(counts, n))
+        names = _distinct([f"{name}={_shown(column.labels[i])}" for i in kept])
+        if names:
+            yield Block(names, column.codes[:, None] == kept, known, (name,) * len(names))
+    elif column.numbers is not None:
+        cuts = cuts_of(column.numbers)
+        names = _distinct([f"{name}>={_number(cut)}" for cut in cuts])
+        if names:
+            yield Block(names, at_least(column.numbers, cuts), known, (name,) * len(names))
+    if common_enough(np.asarray(len(values) - n), len(values)):
+        yield Block((f"{name} missing",), ~column.known[:, None])
+
+
+def _read(values: Array) -> _Column:
+    if values.dtype.kind in "fiu":
+        return _of_numbers(values.astype(np.float64))
+    if values.dtype.kind == "b":
+        return _of_categories([str(value) for value in values])
+    cells = [None if _is_missing(value) else str(value).strip() for value in values.tolist()]
+    try:
+        numbers = np.asarray([np.nan if cell is None else float(cell) for cell in cells])
+    except ValueError:
+        return _of_categories(cells)
+    return _of_numbers(numbers)
+
+
+def _of_numbers(numbers: Array) -> _Column:
+    known = ~np.isnan(numbers)
+    distinct = np.unique(numbers[known])
+    if len(distinct) > _FEW:
+        return _Column(known, None, [], numbers)
+    codes = np.where(known, np.searchsorted(distinct, numbers), -1)
+    return _Column(known, codes, [_number(value) for value in distinct], None)
+
+
+def _of_categories(cells: list[str | None]) -> _Column:
+    labels = sorted({cell for cell in cells if cell is not None})
+    number: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
+    codes = np.asarray([number.get(cell, -1) for cell in cells], dtype=np.int64)
+    return _Column(codes >= 0, codes, labels, None)
+
+
+def _is_missing(value: object) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    same = value == value
+    return value is None or not (isinstance(same, bool | np.bool_) and bool(same))
+
+
+def _number(value: float) -> str:
+    whole = np.isfinite(value) and float(value).is_integer() and abs(value) < 2**53
+    return str(int(value)) if whole else f"{value:.6g}"
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def _distinct(names: list[str]) -> tuple[str, ...]:
+    """Names that were cut to the same beginning get a number."""
+    seen: dict[str, int] = {}
+    found = list[str]()
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(found)

@@ -1,0 +1,139 @@
+"""What can be measured of a picture without knowing what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.attributes._array import high_and_low
+from ntkit.attributes._view import Block, View
+from ntkit.exceptions import InputError
+
+__all__ = ["STATISTICS", "picture_statistics", "pictures"]
+
+Array = NDArray[Any]
+STATISTICS = (
+    "brightness",
+    "contrast",
+    "colourfulness",
+    "redness",
+    "blueness",
+    "sharpness",
+    "size",
+    "aspect ratio",
+    "border brightness",
+    "border evenness",
+)
+"""Names of the statistics, in the order of :func:`picture_statistics`."""
+
+
+def pictures(images: Iterable[Any], n_samples: int) -> View:
+    """View of statistics of pictures: brightness, contrast, colour, sharpness, size, border.
+
+    Each statistic gives three attributes, as ``picture:brightness high``; see :func:`array`.
+
+    Parameters
+    ----------
+    images : iterable of ndarray of shape (H, W) or (H, W, 3 or 4)
+        Decoded pictures, of any size; 0 … 255 where they are whole numbers, else 0 … 1. Gone
+        through once, when the view is first looked at.
+    n_samples : int
+        How many there are.
+
+    Returns
+    -------
+    View
+
+    Raises
+    ------
+    InputError
+        On looking, if there are fewer or more of them, or one is no picture.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.attributes import pictures
+    >>> grey = (np.full((8, 8), 10 * i, dtype=np.uint8) for i in range(20))
+    >>> view = pictures(grey, 20)
+    >>> view.values("picture:brightness high").sum()
+    np.int64(5)
+    """
+
+    @cache
+    def measured() -> Array:
+        found = [picture_statistics(image) for image in islice(images, n_samples + 1)]
+        if len(found) != n_samples:
+            raise InputError(
+                f"There are {'more' if len(found) > n_samples else len(found)} pictures for "
+                f"{n_samples} samples; give one for each."
+            )
+        return np.asarray(found)
+
+    def blocks() -> Iterator[Block]:
+        return high_and_low(measured(), [f"picture:{name}" for name in STATISTICS])
+
+    return View("picture", False, n_samples, blocks)
+
+
+def picture_statistics(image: Any) -> Array:
+    """The statistics of one picture, in the order of ``STATISTICS``.
+
+    Brightness and contrast are the mean and deviation of the grey values; colourfulness is Hasler
+    and Süsstrunk's (2003); redness and blueness are how far these channels exceed the mean of all;
+    sharpness is the deviation of the Laplacian; evenness of the border is minus its deviation.
+
+    Parameters
+    ----------
+    image : array-like of shape (H, W) or (H, W, 3 or 4)
+        A fourth channel (transparency) is left out.
+
+    Returns
+    -------
+    ndarray of float, shape (10,)
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
+        raise InputError(
+            f"A picture has the shape (height, width) or (height, width, 3); got {pixels.shape}."
+        )
+    scale = 255.0 if pixels.dtype.kind in "iu" else 1.0
+    rgb = np.broadcast_to(pixels[:, :, :3], (*pixels.shape[:2], 3)).astype(np.float64) / scale
+    red, green, blue = rgb.transpose(2, 0, 1)
+    grey = rgb.mean(axis=2)
+    height, width = grey.shape
+    border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
+    return np.asarray(
+        [
+            grey.mean(),
+            grey.std(),
+            _colourfulness(red, green, blue),
+            (red - grey).mean(),
+            (blue - grey).mean(),
+            _sharpness(grey),
+            height * width,
+            width / height,
+            border.mean(),
+            -border.std(),
+        ]
+    )
+
+
+def _colourfulness(red: Array, green: Array, blue: Array) -> float:
+    one, two = red - green, (red + green) / 2 - blue
+    spread, shift = np.hypot(one.std(), two.std()), np.hypot(one.mean(), two.mean())
+    return float(spread + 0.3 * shift)
+
+
+def _sharpness(grey: Array) -> float:
+    if min(grey.shape) < 3:
+        return 0.0
+    middle = grey[1:-1, 1:-1]
+    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return float((around - 4 * middle).std())

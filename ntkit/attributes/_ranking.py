@@ -1,0 +1,125 @@
+"""All attributes of all views, tested, corrected for their number, and ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.attributes._contrast import contrast
+from ntkit.attributes._predictions import Predictions
+from ntkit.attributes._tallies import Marks, tallies
+from ntkit.attributes._view import View
+
+__all__ = ["Ranking", "holm", "ranking_of"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """A attributes, the highest score first.
+
+    Attributes
+    ----------
+    names, origins : list of str
+        Of each attribute, and what it is read from.
+    view : ndarray of int, shape (A,)
+        Number of its view.
+    goes_with : ndarray of int, shape (A,)
+        Index of the class that it goes with.
+    association, errors, score, p_value : ndarray of shape (A,)
+        As :class:`Contrast` has them; the p-value after Holm's correction for all attributes, and
+        for the classes where these are more than two.
+    """
+
+    names: list[str]
+    origins: list[str]
+    view: Array
+    goes_with: Array
+    association: Array
+    errors: Array
+    score: Array
+    p_value: Array
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def ranking_of(views: Iterable[View], predictions: Predictions) -> Ranking:
+    """Test every attribute of every view, a block at a time.
+
+    Parameters
+    ----------
+    views : iterable of View
+        Where attributes are read from.
+    predictions : Predictions
+        Of the same samples.
+
+    Returns
+    -------
+    Ranking
+        Attributes of equal score keep the order of the views.
+    """
+    names, origins = list[str](), list[str]()
+    columns: list[list[Array]] = [[] for _ in range(6)]
+    of_all = Marks.of(predictions)
+    for number, view in enumerate(views):
+        for block in view.blocks():
+            marks = of_all if block.known is None else Marks.of(predictions, block.known)
+            found = contrast(tallies(block, marks))
+            names += block.names
+            origins += [block.origin(i) for i in range(len(block.names))]
+            view_number = np.full(len(block.names), number)
+            parts = (
+                view_number,
+                found.goes_with,
+                found.association,
+                found.errors,
+                found.score,
+                found.p_value,
+            )
+            for column, part in zip(columns, parts, strict=True):
+                column.append(part)
+    which, goes_with, association, errors, score, p = (
+        np.concatenate([*column, np.empty(0, dtype=int)]) for column in columns
+    )
+    C = len(predictions.classes)
+    corrected = holm(p, len(p) * (1 if C == 2 else C))
+    order = np.argsort(-score.round(9), kind="stable")  # opposites tie, whatever the rounding
+    return Ranking(
+        [names[i] for i in order],
+        [origins[i] for i in order],
+        *(column[order] for column in (which, goes_with, association, errors, score, corrected)),
+    )
+
+
+def holm(p: Array, n_tests: int) -> Array:
+    """Holm's correction of the smallest p-values of some number of tests.
+
+    Parameters
+    ----------
+    p : ndarray of shape (A,)
+        p-values.
+    n_tests : int
+        How many tests there were, A or more.
+
+    Returns
+    -------
+    ndarray of shape (A,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.attributes._ranking import holm
+    >>> holm(np.array([0.04, 0.01, 0.03]), 3).round(3).tolist()
+    [0.06, 0.03, 0.06]
+    """
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * (n_tests - np.arange(len(p))))
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(steps, 1.0)
+    return corrected

@@ -1,0 +1,194 @@
+"""From a ranking to suspicions: what is surely more than chance, one of each family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.attributes._families import Family, families, sides, within_class_correlation
+from ntkit.attributes._predictions import Predictions
+from ntkit.attributes._ranking import Ranking, ranking_of
+from ntkit.attributes._suspicion import Cell, Suspicion
+from ntkit.attributes._view import View
+from ntkit.metrics import wilson
+
+__all__ = ["Found", "find_suspicions"]
+
+Array = NDArray[Any]
+_MOST = 300  # attributes that are made families of
+_EXAMPLES = 6
+_CONFIDENCE = 0.95
+_CLEAR_SCORE = 8.0
+_CLEAR_STRENGTH = 0.12  # the score alone grows with the samples, of what is legitimate as well
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Suspicions, and what each sample has of them.
+
+    Attributes
+    ----------
+    suspicions : tuple of Suspicion
+        The highest score first.
+    n_looked_at : dict of str to int
+        Attributes by kind of view.
+    n_passed : int
+        Those of them that are surely more than chance.
+    sides : ndarray of int, shape (N, S)
+        For each suspicion's family, the side that each sample is on, from 1 on: 1 with the
+        suspicion itself; 0 neither; −1 unknown.
+    side_names : tuple of tuple of str
+        For each family, the attribute that each side is called after, from 1 on.
+    """
+
+    suspicions: tuple[Suspicion, ...]
+    n_looked_at: dict[str, int]
+    n_passed: int
+    sides: Array
+    side_names: tuple[tuple[str, ...], ...]
+
+
+def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: float) -> Found:
+    """Look at all attributes of all views.
+
+    Parameters
+    ----------
+    views : sequence of View
+        Where attributes are read from.
+    predictions : Predictions
+        Of the same samples.
+    alpha : float
+        Largest p-value, after correction, of a suspicion.
+
+    Returns
+    -------
+    Found
+    """
+    ranking = ranking_of(views, predictions)
+    passed = np.flatnonzero((ranking.p_value <= alpha) & (ranking.score > 0))
+    top = passed[:_MOST]
+    values = _values_of(views, ranking, top, len(predictions.y_index))
+    correlation = within_class_correlation(values, predictions.y_index, predictions.weight)
+    side = np.where(ranking.association > 0, ranking.goes_with, -1 - ranking.goes_with)[top]
+    origins = [ranking.origins[i] for i in top]
+    groups = families(correlation, side, origins)
+    found = tuple(
+        _suspicion(group, ranking, top, side, values, views, predictions) for group in groups
+    )
+    on = [
+        sides(values[:, m], side[m], correlation[np.ix_(m, m)]) for m in (g.members for g in groups)
+    ]
+    side_names = tuple(
+        tuple(ranking.names[top[group.members[i]]] for i in first)
+        for group, (_, first) in zip(groups, on, strict=True)
+    )
+    counts = np.bincount(ranking.view, minlength=len(views)).tolist()
+    looked_at = dict[str, int]()
+    for view, count in zip(views, counts, strict=True):
+        looked_at[view.kind] = looked_at.get(view.kind, 0) + count
+    of_sample = [of_sample[:, None] for of_sample, _ in on]
+    on_side = np.concatenate([np.empty((len(values), 0), dtype=int), *of_sample], axis=1)
+    return Found(found, looked_at, len(passed), on_side, side_names)
+
+
+def _values_of(views: Sequence[View], ranking: Ranking, top: Array, n_samples: int) -> Array:
+    """The attributes at the top of a ranking, of every sample: int8, (N, T)."""
+    values = np.empty((n_samples, len(top)), dtype=np.int8)
+    for number, view in enumerate(views):
+        place = {ranking.names[i]: at for at, i in enumerate(top) if ranking.view[i] == number}
+        for block in view.blocks() if place else ():
+            for j, name in enumerate(block.names):
+                if name in place:
+                    values[:, place[name]] = block.column(j)
+    return values
+
+
+def _suspicion(
+    family: Family,
+    ranking: Ranking,
+    top: Array,
+    side: Array,
+    values: Array,
+    views: Sequence[View],
+    predictions: Predictions,
+) -> Suspicion:
+    at = int(top[family.leader])
+    view, goes_with = views[ranking.view[at]], int(ranking.goes_with[at])
+    present = bool(ranking.association[at] > 0)
+    column = values[:, family.leader]
+    known = (column >= 0) & (predictions.weight > 0)
+    of_class = predictions.y_index == goes_with
+    agrees = ((column == 1) == of_class) if present else ((column == 0) == of_class)
+    label, others = predictions.classes[goes_with], family.members[1:]
+    return Suspicion(
+        name=ranking.names[at],
+        view=view.kind,
+        exact=view.exact,
+        goes_with=label.item() if hasattr(label, "item") else label,
+        present=present,
+        n=int(((column == 1) & known).sum()),
+        n_known=int(known.sum()),
+        share=_share(column, known & of_class, predictions.weight),
+        share_elsewhere=_share(column, known & ~of_class, predictions.weight),
+        association=float(ranking.association[at]),
+        error_contrast=float(ranking.errors[at]),
+        score=float(ranking.score[at]),
+        p_value=float(ranking.p_value[at]),
+        clear=_is_clear(view, float(ranking.score[at]), int(known.sum())),
+        same=tuple(ranking.names[top[i]] for i in others if side[i] == side[family.leader]),
+        opposed=tuple(ranking.names[top[i]] for i in others if side[i] != side[family.leader]),
+        cells=_cells(column, known, goes_with, present, predictions),
+        examples=_examples(agrees, predictions.wrong, known),
+    )
+
+
+def _is_clear(view: View, score: float, n: int) -> bool:
+    return view.alone and score >= max(_CLEAR_SCORE, _CLEAR_STRENGTH * n**0.5)
+
+
+def _share(column: Array, rows: Array, weight: Array) -> float:
+    mass = float(weight[rows].sum())
+    return float(weight[rows & (column == 1)].sum()) / mass if mass else float("nan")
+
+
+def _cells(
+    column: Array, known: Array, goes_with: int, present: bool, predictions: Predictions
+) -> tuple[Cell, ...]:
+    """Accuracies by class, of those that have the attribute and those that have not."""
+    C = len(predictions.classes)
+    index = 2 * predictions.y_index[known] + (column[known] == 1)
+    weight, right = predictions.weight[known], ~predictions.wrong[known]
+    count, mass, square, hits = (
+        np.bincount(index, weights=w, minlength=2 * C)
+        for w in (np.ones(len(index)), weight, weight**2, weight * right)
+    )
+    some = count > 0
+    accuracy = np.divide(hits, mass, out=np.full(2 * C, np.nan), where=some)
+    low, high = np.full((2, 2 * C), np.nan)
+    effective = np.divide(mass**2, square, out=np.zeros(2 * C), where=some)
+    low[some], high[some] = wilson(np.minimum(accuracy[some], 1), effective[some], _CONFIDENCE)
+    return tuple(
+        Cell(
+            label.item() if hasattr(label, "item") else label,
+            having=having,
+            agrees=(having == present) == (c == goes_with),
+            count=int(count[2 * c + having]),
+            accuracy=float(accuracy[2 * c + having]),
+            interval=(float(low[2 * c + having]), float(high[2 * c + having])),
+        )
+        for c, label in enumerate(predictions.classes)
+        for having in (True, False)
+        if some[2 * c] or some[2 * c + 1]
+    )
+
+
+def _examples(agrees: Array, wrong: Array, known: Array) -> dict[str, tuple[int, ...]]:
+    return {
+        f"{how}, {what}": tuple(np.flatnonzero(known & rows & outcome)[:_EXAMPLES].tolist())
+        for how, rows in (("conflicting", ~agrees), ("agreeing", agrees))
+        for what, outcome in (("wrong", wrong), ("right", ~wrong))
+    }

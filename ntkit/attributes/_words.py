@@ -1,0 +1,103 @@
+"""Words of texts: which are there, mark-up tags as ``<html``, and runs of words if asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from sklearn.feature_extraction.text import CountVectorizer
+
+from ntkit.attributes._view import SUPPORT, Block, View, common_enough
+from ntkit.exceptions import InputError
+
+__all__ = ["words"]
+
+_TOKEN = re.compile(r"</[a-z]\w*|<[a-z][a-z0-9]{0,39}|\w{2,40}")
+_BLOCK = 4096  # words
+
+
+def words(
+    texts: Sequence[str], *, longest: int = 1, most: int = 20_000, kind: str = "word"
+) -> View:
+    """View of the words that texts hold.
+
+    Letters are taken in lower case. An opening tag of mark-up is a word of its own, ``<html``. A
+    word that fewer than 1 % of the texts hold, or more than 99 %, is left out.
+
+    Parameters
+    ----------
+    texts : sequence of str, length N
+        One for each sample; an empty one holds no word.
+    longest : int, default=1
+        Words in a run: 2 adds the pairs of words that stand beside each other.
+    most : int, default=20000
+        Words to look at, the commonest first.
+    kind : str, default="word"
+        What they are called.
+
+    Returns
+    -------
+    View
+
+    Raises
+    ------
+    InputError
+        If an entry is not a text.
+
+    Examples
+    --------
+    >>> from ntkit.attributes import words
+    >>> view = words(["A <b>film</b>", "a movie"] * 5)
+    >>> [name for block in view.blocks() for name in block.names]
+    ['word:<b', 'word:film', 'word:movie']
+    """
+    texts = list(texts)
+    wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise InputError(
+            f"texts holds {texts[wrong]!r} at {wrong} (counted from 0), which is no text; fill it, "
+            "if only with ''."
+        )
+
+    @cache
+    def counted() -> tuple[tuple[str, ...], Any]:
+        return _counted(texts, longest, most)
+
+    def blocks() -> Iterator[Block]:
+        found, X = counted()
+        for start in range(0, len(found), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            yield Block(tuple(f"{kind}:{word}" for word in found[part]), X[:, part])
+
+    return View(kind, True, len(texts), blocks, alone=True)
+
+
+def _counted(texts: list[str], longest: int, most: int) -> tuple[tuple[str, ...], Any]:
+    """Words that are common enough, and who holds them: a sparse matrix by column, (N, words)."""
+    vectorizer = CountVectorizer(
+        analyzer=lambda text: _words_of(text, longest),
+        binary=True,
+        dtype=np.float32,
+        min_df=SUPPORT,
+        max_features=most,
+    )
+    try:
+        X = vectorizer.fit_transform(texts).tocsc()
+    except ValueError:  # no text holds any word, or all words are rare
+        return (), None
+    kept = common_enough(np.diff(X.indptr), len(texts))
+    names = vectorizer.get_feature_names_out()[kept]
+    return tuple(names.tolist()), X[:, np.flatnonzero(kept)]
+
+
+def _words_of(text: str, longest: int) -> dict[str, None]:
+    """Distinct words of a text, and runs of them."""
+    found = [word for word in _TOKEN.findall(text.lower()) if not word.startswith("</")]
+    distinct = dict.fromkeys(found)
+    for length in range(2, longest + 1):
+        runs = zip(*(found[i:] for i in range(length)), strict=False)
+        distinct.update(dict.fromkeys(map(" ".join, runs)))
+    return distinct

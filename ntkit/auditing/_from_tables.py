@@ -1,0 +1,219 @@
+"""An audit of files: a table of predictions, and tables of what the samples are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.attributes import View, array, columns, metadata, words
+from ntkit.auditing._audit import audit
+from ntkit.auditing._result import Audit
+from ntkit.exceptions import InputError
+from ntkit.samples import TABLES, Table, as_classes, named_delimiter, read_table
+
+__all__ = ["Asked", "audit_tables"]
+
+Array = NDArray[Any]
+_PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
+_OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
+_PROSE = 3  # words of an entry, on average, from which on a column is texts and no categories
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of the columns of the tables.
+
+    Parameters
+    ----------
+    label : str
+        Column of class labels, in either table.
+    prediction : str or None
+        Column of predicted classes; found by its name.
+    scores : sequence of str
+        Columns of logits or probabilities instead, in the order of the classes.
+    text : str or None
+        Column of texts; ``text``, or the only one that holds prose.
+    columns : sequence of str or None
+        Columns to look at; None for all others.
+    group : str
+        Column of group labels, which is not looked at: they are made of the class.
+    key : str or None
+        Column that names the samples in every table; None where they agree row by row.
+    delimiter : str or None
+        What separates the cells of a CSV.
+    """
+
+    label: str = "label"
+    prediction: str | None = None
+    scores: Sequence[str] = ()
+    text: str | None = None
+    columns: Sequence[str] | None = None
+    group: str = "group"
+    key: str | None = None
+    delimiter: str | None = None
+
+
+def audit_tables(
+    predictions: Path,
+    data: Path,
+    asked: Asked,
+    *,
+    metadata_file: Path | None = None,
+    alpha: float = 0.05,
+) -> tuple[Audit, list[str]]:
+    """Audit what a model predicted, by the tables that its inputs are in.
+
+    Parameters
+    ----------
+    predictions : pathlib.Path
+        Table with a column of predictions or scores.
+    data : pathlib.Path
+        Table of the inputs; it may be the same.
+    asked : Asked
+        What the columns are.
+    metadata_file : pathlib.Path, optional
+        Another table, of what is known beside the inputs; it may lack samples.
+    alpha : float
+        As in :func:`ntkit.audit`.
+
+    Returns
+    -------
+    audit : Audit
+    notes : list of str
+        What was assumed, one sentence each.
+    """
+    first = _read(predictions, asked)
+    one_file = data.resolve() == predictions.resolve()
+    second = first if one_file else _matched(_read(data, asked), first, asked)
+    y, found = _outcome(first, first if asked.label in first.columns else second, asked)
+    views, notes = _views(second, asked, one_file)
+    if metadata_file is not None:
+        table = _read(metadata_file, asked)
+        ids = None if asked.key is None else [str(name) for name in _keys(first, asked.key)]
+        views.append(metadata(table.columns, ids, key=asked.key or ""))
+    return audit(y, **found, views=views, alpha=alpha), [*first.notes, *notes]
+
+
+def _read(path: Path, asked: Asked) -> Table:
+    if path.suffix.lower() not in TABLES:
+        raise InputError(f"{path} is no table; with predictions, give one of {', '.join(TABLES)}.")
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    return read_table(path, named_delimiter(asked.delimiter), (asked.label, *_PREDICTIONS))
+
+
+def _keys(table: Table, key: str) -> Array:
+    return table.column(key, "--id-column")
+
+
+def _matched(table: Table, first: Table, asked: Asked) -> Table:
+    """A table's rows in the order of the predictions."""
+    if asked.key is None:
+        if len(table) != len(first):
+            raise InputError(
+                f"{table.path} has {len(table)} rows and {first.path} has {len(first)}; give the "
+                "same samples in the same order, or name the column that tells them apart with "
+                "--id-column."
+            )
+        return table
+    names = [str(name) for name in _keys(table, asked.key)]
+    row_of = {name: row for row, name in enumerate(names)}
+    wanted = [str(name) for name in _keys(first, asked.key)]
+    for own, path in ((names, table.path), (wanted, first.path)):
+        if len(set(own)) < len(own):
+            raise InputError(f"{path} names a sample twice in {asked.key!r}; leave one row each.")
+    missing = next((name for name in wanted if name not in row_of), None)
+    if missing is not None:
+        raise InputError(
+            f"{table.path} has no row for the sample {missing!r} of {first.path}; add it, or leave "
+            "its prediction out."
+        )
+    rows = np.asarray([row_of[name] for name in wanted], dtype=np.int64)
+    chosen = {name: values[rows] for name, values in table.columns.items()}
+    return Table(table.path, chosen, table.rows[rows], table.delimiter, table.notes)
+
+
+# -- labels and predictions ---------------------------------------------------------------------
+
+
+def _outcome(table: Table, labelled: Table, asked: Asked) -> tuple[Array, dict[str, Any]]:
+    """Labels, and predictions or scores as arguments of an audit."""
+    labelled.column(asked.label, "--label-column")
+    y = labelled.labels(asked.label, "label")
+    if asked.scores:
+        for column in asked.scores:
+            table.column(column, "--score-columns")
+        return as_classes(y), {"scores": table.numbers(list(asked.scores), np.float64)}
+    name = asked.prediction or next((n for n in _PREDICTIONS if n in table.columns), None)
+    if name is None:
+        raise InputError(
+            f"{table.path} has no column of predictions; its columns are {list(table.columns)}. "
+            "Name one with --prediction-column, or scores with --score-columns."
+        )
+    table.column(name, "--prediction-column")
+    pred = table.labels(name, "prediction")
+    both = as_classes(y), as_classes(pred)
+    return (both[0], {"pred": both[1]}) if _same_kind(*both) else (y, {"pred": pred})
+
+
+def _same_kind(first: Array, second: Array) -> bool:
+    return (first.dtype.kind == "U") == (second.dtype.kind == "U")
+
+
+# -- what is looked at --------------------------------------------------------------------------
+
+
+def _views(table: Table, asked: Asked, one_file: bool) -> tuple[list[View], list[str]]:
+    views, notes = list[View](), list[str]()
+    taken: set[str | None] = {asked.label, asked.group, asked.prediction, asked.key, *asked.scores}
+    left = [name for name in table.columns if name not in taken]
+    if one_file and asked.columns is None:
+        guessed = [n for n in left if _OF_A_MODEL.match(n)]
+        left = [n for n in left if n not in guessed]
+        guessed = [n for n in guessed if n not in _PREDICTIONS]
+        if guessed:
+            shown = ", ".join(map(repr, guessed[:6]))
+            notes.append(
+                f"{table.path}: left out {shown}, by their names a model's; if they are inputs, "
+                "name all columns to look at with --columns."
+            )
+    text = _text_column(table, left, asked)
+    if text is not None:
+        views.append(words([_as_text(value) for value in table.columns[text]]))
+    for asked_for in asked.columns or ():
+        table.column(asked_for, "--columns")
+    chosen = [name for name in (asked.columns or left) if name != text]
+    plain = {name: table.columns[name] for name in chosen if table.list_length(name) is None}
+    if plain:
+        views.append(columns(plain))
+    lists = [name for name in chosen if name not in plain]
+    views += [array(table.numbers([name]), kind=name) for name in lists]
+    return views, [*table.notes, *notes] if not one_file else notes
+
+
+def _text_column(table: Table, names: Sequence[str], asked: Asked) -> str | None:
+    """The column named, or "text", or the only one of prose."""
+    if asked.text is not None:
+        table.column(asked.text, "--text-column")
+        return asked.text
+    of_texts = [name for name in table.text_columns() if name in names]
+    if "text" in of_texts:
+        return "text"
+    prose = [name for name in of_texts if _is_prose(table.columns[name])]
+    return prose[0] if len(prose) == 1 else None
+
+
+def _is_prose(values: Array) -> bool:
+    some = [value for value in values[:1000] if isinstance(value, str)]
+    enough = sum(len(value[:1000].split()) for value in some) >= _PROSE * len(some)
+    return bool(some) and enough and len(set(some)) > len(some) / 2
+
+
+def _as_text(value: Any) -> str:
+    return "" if value is None or value != value else str(value)

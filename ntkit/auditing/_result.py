@@ -1,0 +1,236 @@
+"""What an audit found: suspicions, ranked, as values, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._version import __version__
+from ntkit.attributes import Cell, Found, Predictions, Suspicion, View, groups_from, values_of
+from ntkit.exceptions import InputError
+
+__all__ = ["Audit"]
+
+Array = NDArray[Any]
+_SHOWN = 10  # rows of a table
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Suspicions about a model: attributes that go with a class, and on which its errors depend.
+
+    :func:`ntkit.audit` makes it.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        True and predicted classes.
+    views : tuple of View
+        What was looked at.
+    found : Found
+        What was found there.
+    alpha : float
+        Largest p-value of a suspicion, after correction.
+    cross_fitted : bool
+        Whether the predictions are those of heads that were fitted for it.
+
+    Examples
+    --------
+    >>> import ntkit
+    >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
+    >>> texts = [f"a {'film' if f else 'movie'}" for f in film]
+    >>> found = ntkit.audit(y, film, texts=texts)
+    >>> [suspicion.name for suspicion in found.suspicions]
+    ['word:film']
+    >>> found.suspicions[0].opposed
+    ('word:movie',)
+    >>> found.values("word:film")[:5].tolist()
+    [0, 1, 0, 1, 0]
+    >>> found.groups("word:film")[:2].tolist()
+    ['0 × word:movie', '1 × word:film']
+    """
+
+    predictions: Predictions
+    views: tuple[View, ...]
+    found: Found
+    alpha: float
+    cross_fitted: bool
+
+    @property
+    def suspicions(self) -> tuple[Suspicion, ...]:
+        """The highest score first, one for each family of attributes."""
+        return self.found.suspicions
+
+    @property
+    def n_looked_at(self) -> dict[str, int]:
+        """Number of attributes that were looked at, by kind of view."""
+        return dict(self.found.n_looked_at)
+
+    def values(self, name: str) -> Array:
+        """One attribute of every sample: 1, 0, or −1 where it is not known; int8, (N,).
+
+        Raises
+        ------
+        InputError
+            If no attribute has that name.
+        """
+        return values_of(self.views, name)
+
+    def groups(self, *names: str) -> Array:
+        """Group labels of all samples: class × the side that they are on of each attribute.
+
+        Parameters
+        ----------
+        *names : str
+            Attributes. One of a suspicion's family stands for the family: its sides are called
+            after the first attribute of each, the rest ``other``. Any other attribute has two.
+
+        Returns
+        -------
+        ndarray of str, shape (N,)
+            To retrain with, as by :class:`ntkit.estimators.DFRClassifier`.
+
+        Raises
+        ------
+        InputError
+            If no attribute has that name.
+        """
+        if not names:
+            raise InputError("Groups are class × attribute; name at least one attribute.")
+        y = self.predictions.classes[self.predictions.y_index]
+        return groups_from(y, {name: self._sides(name) for name in names})
+
+    def _sides(self, name: str) -> Array:
+        for i, suspicion in enumerate(self.suspicions):
+            if name in (suspicion.name, *suspicion.same, *suspicion.opposed):
+                of_side = self.found.side_names[i]
+                rest = "other" if len(of_side) > 1 else f"not {of_side[0]}"
+                return np.asarray([rest, *of_side, "unknown"])[self.found.sides[:, i]]
+        return np.asarray([f"not {name}", name, "unknown"])[self.values(name)]
+
+    # -- for people and programs ------------------------------------------------------------
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as values that JSON can hold."""
+        wrong, weight = self.predictions.wrong, self.predictions.weight
+        return {
+            "version": __version__,
+            "samples": int((weight > 0).sum()),
+            "errors": int((wrong & (weight > 0)).sum()),
+            "accuracy": float(np.average(~wrong, weights=weight)),
+            "classes": self.predictions.classes.tolist(),
+            "cross_fitted": self.cross_fitted,
+            "alpha": self.alpha,
+            "correction": "Holm",
+            "looked_at": self.n_looked_at,
+            "passed": self.found.n_passed,
+            "suspicions": [suspicion.as_dict() for suspicion in self.suspicions],
+        }
+
+    def to_json(self) -> str:
+        """Everything as JSON."""
+        return json.dumps(self.as_dict(), indent=2, allow_nan=False, default=str)
+
+    def table(self, most: int = _SHOWN) -> str:
+        """The first suspicions as a Markdown table, accuracies in percent."""
+        header = ["", "attribute", "goes with", "score", "p", "worst group", "right", "otherwise"]
+        lines = [_line(header), _line(["---:", "---", "---", "---:", "---:", "---", "---", "---"])]
+        for i, suspicion in enumerate(self.suspicions[:most], start=1):
+            worst = suspicion.worst
+            cells = [
+                str(i),
+                _code(_named(suspicion)),
+                _plain(str(suspicion.goes_with)),
+                f"{suspicion.score:.1f}",
+                f"{suspicion.p_value:.0e}" if suspicion.p_value > 0 else "< 1e-300",
+                _plain(f"{worst.label}, {'with' if worst.having else 'without'}"),
+                _right(worst),
+                _right(suspicion.beside(worst)),
+            ]
+            lines.append(_line(cells))
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        parts = [self._first_line()]
+        if self.suspicions:
+            more = len(self.suspicions) - _SHOWN
+            parts += [self.table(), _READ]
+            parts += [f"{more} more are not shown."] * (more > 0)
+        return "\n\n".join(parts)
+
+    def __repr__(self) -> str:
+        names = ", ".join(suspicion.name for suspicion in self.suspicions[:3])
+        return f"Audit({len(self.suspicions)} suspicions{': ' if names else ''}{names})"
+
+    def _first_line(self) -> str:
+        facts = self.as_dict()
+        looked_at = ", ".join(f"{count} of {kind}" for kind, count in self.n_looked_at.items())
+        whose = "Cross-fitted heads are" if self.cross_fitted else "The model is"
+        sentences = [
+            f"{whose} right on {100 * facts['accuracy']:.1f} % of {facts['samples']} samples.",
+            f"Attributes looked at: {looked_at}.",
+        ]
+        passed = f"p ≤ {self.alpha:g} after Holm's correction"
+        if not facts["errors"]:
+            sentences.append("Where nothing is wrong, errors say nothing.")
+        elif not sum(self.n_looked_at.values()):
+            sentences.append("None is shared by at least 1 % of the samples and not by all.")
+        elif not self.suspicions:
+            sentences.append(
+                f"None of them goes with a class and with its errors beyond chance ({passed})."
+            )
+        else:
+            sentences.append(
+                f"{self.found.n_passed} go with a class and with its errors beyond chance "
+                f"({passed}), in {len(self.suspicions)} "
+                f"{'families' if len(self.suspicions) > 1 else 'family'}."
+            )
+        return " ".join(sentences)
+
+
+_READ = (
+    "worst group: of the samples that conflict with what the attribute goes with, those that are "
+    "surely wrong most often, with the share that is right in % and its 95 % interval; otherwise: "
+    "the other samples of that class. A suspicion is no verdict: only a person can tell whether a "
+    "right answer may depend on it."
+)
+
+
+def _named(suspicion: Suspicion) -> str:
+    others = len(suspicion.same) - 1
+    same = f" (and {suspicion.same[0]}" if suspicion.same else ""
+    same += f", {others} more)" if others > 0 else ")" if same else ""
+    against = f" against {suspicion.opposed[0]}" if suspicion.opposed else ""
+    return f"{'' if suspicion.present else 'not '}{suspicion.name}{same}{against}"
+
+
+def _right(cell: Cell) -> str:
+    if not cell.count:
+        return "–"
+    low, high = (100 * limit for limit in cell.interval)
+    return f"{100 * cell.accuracy:.1f} [{low:.1f}, {high:.1f}] of {cell.count}"
+
+
+def _readable(text: str, most: int = 80) -> str:
+    """Text that a terminal shows and does not obey, and that leaves a table whole."""
+    shown = text if len(text) <= most else f"{text[: most - 1]}…"
+    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+    return plain.replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    """Text as a code span: a name may hold mark-up, which no page is to run."""
+    shown = _readable(text).replace("`", "'")
+    return f"`{shown}`"
+
+
+def _plain(text: str) -> str:
+    return _readable(text).replace("<", "\\<").replace("`", "\\`")
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

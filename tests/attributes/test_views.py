@@ -1,0 +1,248 @@
+"""What views read: names, values, support, and hostile input."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ntkit.attributes import Block, View, array, columns, metadata, pictures, words
+from ntkit.attributes._pictures import STATISTICS, picture_statistics
+from ntkit.exceptions import InputError
+
+
+def names_of(view):
+    return [name for block in view.blocks() for name in block.names]
+
+
+def test_values_are_those_of_the_blocks():
+    view = columns({"a": list("xyxy") * 5, "b": [None, "z", "w", "w"] * 5})
+    for block in view.blocks():
+        for i, name in enumerate(block.names):
+            assert view.values(name).tolist() == block.column(i).tolist()
+    assert view.values("column:b=w").tolist()[:4] == [-1, 0, 1, 1]
+    with pytest.raises(InputError, match="did you mean 'column:b=w'"):
+        view.values("column:b=W")
+
+
+# -- words ------------------------------------------------------------------------------------
+
+
+def test_words_against_a_search():
+    rng = np.random.default_rng(0)
+    texts = [
+        " ".join(rng.choice(["Film", "movie", "bad", "<html>", "</td>"], 3)) for _ in range(60)
+    ]
+    view = words(texts)
+    assert set(names_of(view)) == {"word:film", "word:movie", "word:bad", "word:<html"}
+    for word in ("film", "movie", "bad", "<html"):
+        expected = [word in text.lower() for text in texts]
+        assert view.values(f"word:{word}").astype(bool).tolist() == expected
+
+
+def test_runs_of_words():
+    view = words(["not good", "good not"] * 10, longest=2)
+    assert view.values("word:not good").tolist() == [1, 0] * 10
+
+
+def test_rare_and_common_words_are_left_out():
+    texts = ["the rare film"] * 5 + ["the film"] * 495 + ["the movie"] * 500
+    assert names_of(words(texts)) == ["word:film", "word:movie"]
+    texts = ["the odd film"] * 10 + ["the film"] * 490 + ["the movie"] * 500
+    assert "word:odd" in names_of(words(texts))
+
+
+def test_texts_without_words():
+    assert names_of(words([""] * 20)) == []
+    assert names_of(words(["a", "!"] * 20)) == []
+    with pytest.raises(InputError, match="holds None at 1"):
+        words(["a text", None])
+
+
+def test_a_word_that_is_a_script_is_a_name_and_no_more():
+    view = words(["<script>alert(1)</script>", "plain"] * 10)
+    assert "word:<script" in names_of(view)
+
+
+def test_long_texts():
+    long = "x" * 5_000_000 + " film " + "word " * 1_000_000
+    view = words([long, "movie"] * 5)
+    assert view.values("word:film").sum() == 5
+    assert max(map(len, names_of(view))) < 50
+
+
+# -- columns ----------------------------------------------------------------------------------
+
+
+def test_numbers_are_cut_at_quantiles_of_their_own_values():
+    age = np.random.default_rng(0).integers(17, 90, 1000)
+    view = columns({"age": age})
+    for name in names_of(view):
+        cut = int(name.removeprefix("column:age>="))
+        assert cut in age
+        assert (view.values(name) == (age >= cut)).all()
+    assert len(names_of(view)) == 5
+
+
+def test_numbers_written_as_text_are_numbers():
+    typed, written = columns({"a": np.arange(50)}), columns({"a": [str(i) for i in range(50)]})
+    assert names_of(typed) == names_of(written)
+
+
+def test_missing_is_not_no():
+    view = columns({"a": [np.nan] * 10 + [1.5, 2.5] * 10, "b": [""] * 10 + ["x", "y"] * 10})
+    for name in ("column:a=1.5", "column:b=x"):
+        assert view.values(name).tolist() == [-1] * 10 + [1, 0] * 10
+    for name in ("column:a missing", "column:b missing"):
+        assert view.values(name).tolist() == [1] * 10 + [0] * 20
+
+
+def test_constant_empty_and_odd_columns():
+    n = 40
+    table = {
+        "constant": ["a"] * n,
+        "empty": [None] * n,
+        "nan": np.full(n, np.nan),
+        "infinite": [np.inf, -np.inf] * (n // 2),
+        "flags": np.tile([True, False], n // 2),
+        "mixed": [1, "a"] * (n // 2),
+    }
+    assert names_of(columns(table)) == [
+        "column:infinite=-inf",
+        "column:infinite=inf",
+        "column:flags=False",
+        "column:flags=True",
+        "column:mixed=1",
+        "column:mixed=a",
+    ]
+
+
+def test_a_million_distinct_values():
+    n = 1_000_000
+    tracemalloc.start()
+    assert names_of(columns({"id": [f"id{i}" for i in range(n)]})) == []
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 30
+
+
+def test_long_categories_keep_apart():
+    one, two = "x" * 5000 + "1", "x" * 5000 + "2"
+    view = columns({"a": [one, two] * 10})
+    first, second = names_of(view)
+    assert first != second
+    assert len(second) < 100
+    assert (view.values(first) + view.values(second) == 1).all()
+
+
+def test_data_frames():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"sex": ["f", "m", None, "f"] * 10, "n": pd.array([1, None] * 20)})
+    frame["kind"] = frame["sex"].astype("category")
+    view = columns(frame)
+    assert view.values("column:sex=f").tolist()[:4] == [1, 0, -1, 1]
+    assert view.values("column:kind=f").tolist()[:4] == [1, 0, -1, 1]
+    assert view.values("column:n missing").tolist()[:2] == [0, 1]
+
+
+def test_tables_that_are_none():
+    with pytest.raises(InputError, match="one shape"):
+        columns({"a": [1, 2], "b": [1]})
+    with pytest.raises(InputError, match="one shape"):
+        columns({"a": np.ones((2, 2))})
+    with pytest.raises(InputError, match="DataFrame or a mapping"):
+        columns(np.ones((2, 2)))
+
+
+# -- metadata ---------------------------------------------------------------------------------
+
+
+def test_metadata_of_half_of_the_samples():
+    ids = [f"pictures/{i}.png" for i in range(100)]
+    table = {"file_name": ids[50:], "site": ["A", "B"] * 25, "date": list(range(50))}
+    view = metadata(table, ids)
+    site = view.values("metadata:site=A")
+    assert (site[:50] == -1).all()
+    assert site[50:].tolist() == [1, 0] * 25
+    assert view.values("metadata:site missing").tolist() == [1] * 50 + [0] * 50
+
+
+def test_names_are_matched_whatever_their_accents_are_made_of():
+    ids = ["caf\u00e9.png", "b.png"] * 1
+    table = {"file_name": ["cafe\u0301.png", "b.png"], "site": ["A", "B"]}
+    rows = metadata(table, ids)
+    assert rows.n_samples == 2
+
+
+def test_metadata_that_cannot_be_matched():
+    with pytest.raises(InputError, match="no column 'file_name'"):
+        metadata({"name": ["a"]}, ["a"])
+    with pytest.raises(InputError, match="twice"):
+        metadata({"file_name": ["a", "a"], "site": [1, 2]}, ["a"])
+    with pytest.raises(InputError, match="None of the 1 samples"):
+        metadata({"file_name": ["a"], "site": [1]}, ["b"])
+
+
+# -- arrays and pictures ----------------------------------------------------------------------
+
+
+def test_quarters_of_an_array():
+    X = np.random.default_rng(0).normal(size=(400, 3))
+    view = array(X, kind="embedding")
+    assert len(names_of(view)) == 9
+    assert not view.exact
+    assert view.values("embedding #2 low").sum() == pytest.approx(100, abs=2)
+    assert (view.values("embedding #1 high") == (X[:, 1] >= np.sort(X[:, 1])[300])).all()
+
+
+def test_arrays_with_holes_and_constants():
+    X = np.ones((100, 2))
+    X[:50, 1] = np.nan
+    assert names_of(array(X)) == []
+    X[50:, 1] = np.arange(50)
+    assert (array(X).values("array #1 high")[:50] == -1).all()
+    with pytest.raises(InputError, match="matrix of numbers"):
+        array([["a"]])
+    with pytest.raises(InputError, match="2 columns and 1 names"):
+        array(X, names=["a"])
+
+
+def test_picture_statistics_mean_what_they_say():
+    def statistic(name, image):
+        return picture_statistics(image)[STATISTICS.index(name)]
+
+    grey = np.full((8, 12), 128, dtype=np.uint8)
+    red = np.zeros((8, 12, 3), dtype=np.uint8)
+    red[:, :, 0] = 255
+    checks = np.indices((8, 12)).sum(0) % 2 * 255
+    framed = grey.copy()
+    framed[[0, -1]] = framed[:, [0, -1]] = 255
+    assert statistic("brightness", grey) == pytest.approx(128 / 255)
+    assert statistic("contrast", grey) == statistic("sharpness", grey) == 0
+    assert statistic("sharpness", checks) > statistic("contrast", checks) > 0
+    assert statistic("colourfulness", red) > statistic("colourfulness", grey)
+    assert statistic("redness", red) > 0 > statistic("blueness", red)
+    assert statistic("border brightness", framed) > statistic("brightness", framed)
+    assert statistic("size", grey) == 96
+    assert statistic("aspect ratio", grey) == 1.5
+    np.testing.assert_allclose(
+        picture_statistics(red), picture_statistics(red.astype(np.float32) / 255), rtol=1e-6
+    )
+    transparent = np.asarray(Image.new("RGBA", (5, 4), (10, 20, 30, 0)))
+    assert np.isfinite(picture_statistics(transparent)).all()
+    assert np.isfinite(picture_statistics(np.ones((1, 1)))).all()
+
+
+def test_as_many_pictures_as_samples():
+    images = [np.full((4, 4), i) for i in range(10)]
+    with pytest.raises(InputError, match="10 pictures for 11"):
+        names_of(pictures(images, 11))
+    with pytest.raises(InputError, match="more pictures for 9"):
+        names_of(pictures(images, 9))
+    with pytest.raises(InputError, match="shape"):
+        names_of(pictures([np.ones(3)], 1))
+
+
+def test_a_view_of_ones_own():
+    view = View("odd", True, 4, lambda: iter([Block(("odd:yes",), np.eye(4)[:, :1])]))
+    assert view.values("odd:yes").tolist() == [1, 0, 0, 0]

@@ -1,0 +1,174 @@
+"""ntkit audit on files: predictions and inputs in one table or several, and what is refused."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from ntkit.cli import main
+
+N = 400
+RNG = np.random.default_rng(0)
+Y = RNG.integers(0, 2, N)
+FILM = np.where(RNG.random(N) < 0.9, Y, 1 - Y)
+PRED = np.where(RNG.random(N) < 0.5, FILM, Y)
+TEXTS = [f"a {['movie', 'film'][f]}, number {i}" for i, f in enumerate(FILM)]
+SITE = np.array(["A", "B"])[RNG.integers(0, 2, N)]
+
+
+def run(capsys, *arguments):
+    code = 0
+    try:
+        main(["audit", *map(str, arguments)])
+    except SystemExit as end:
+        code = end.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def write(path, **columns):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+@pytest.fixture
+def one(tmp_path):
+    """Everything in one file."""
+    return write(
+        tmp_path / "all.csv",
+        id=range(N),
+        label=Y,
+        prediction=PRED,
+        prob_1=PRED * 0.8 + 0.1,
+        text=TEXTS,
+        site=SITE,
+    )
+
+
+def suspicions(path):
+    return [s["name"] for s in json.loads((path / "audit.json").read_text())["suspicions"]]
+
+
+def test_one_file(one, tmp_path, capsys):
+    code, out, err = run(capsys, "--predictions", one, one, "-o", tmp_path / "out")
+    assert code == 0
+    assert suspicions(tmp_path / "out") == ["word:film"]
+    assert "word:film against word:movie" in out
+    assert "left out 'prob_1'" in err
+    assert (tmp_path / "out" / "table.md").read_text() in out + "\n"
+
+
+def test_json(one, tmp_path, capsys):
+    code, out, _ = run(capsys, "--predictions", one, one, "-o", tmp_path / "out", "--json")
+    assert code == 0
+    assert json.loads(out) == json.loads((tmp_path / "out" / "audit.json").read_text())
+
+
+def test_scores(one, tmp_path, capsys):
+    run(capsys, "--predictions", one, one, "-o", tmp_path / "a", "--score-columns", "prob_1")
+    run(capsys, "--predictions", one, one, "-o", tmp_path / "b")
+    assert (tmp_path / "a" / "audit.json").read_text() == (
+        tmp_path / "b" / "audit.json"
+    ).read_text()
+
+
+def test_several_files_by_name(tmp_path, capsys):
+    order, some = RNG.permutation(N), np.arange(0, N, 2)
+    preds = write(tmp_path / "p.csv", key=range(N), label=Y, pred=PRED)
+    data = write(tmp_path / "d.csv", key=order, text=[TEXTS[i] for i in order])
+    site = np.array(["A", "B"])[FILM]
+    meta = write(tmp_path / "m.csv", key=some, site=site[some])
+    out = tmp_path / "out"
+    code, _, err = run(
+        capsys, "--predictions", preds, data, "-o", out, "--id-column", "key", "--metadata", meta
+    )
+    assert (code, err) == (0, "")
+    found = json.loads((out / "audit.json").read_text())
+    names = {s["name"]: s for s in found["suspicions"]}
+    assert names["word:film"]["n_known"] == N
+    assert found["looked_at"] == {"word": 2, "metadata": 3}
+
+
+def test_labels_and_prediction_may_be_in_either(tmp_path, capsys):
+    preds = write(tmp_path / "p.csv", y_pred=PRED)
+    data = write(tmp_path / "d.csv", label=Y, text=TEXTS)
+    assert run(capsys, "--predictions", preds, data, "-o", tmp_path / "out")[0] == 0
+    assert suspicions(tmp_path / "out") == ["word:film"]
+
+
+def test_parquet_with_embeddings(tmp_path, capsys):
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    vectors = np.column_stack([FILM + 0.1 * RNG.normal(size=N), RNG.normal(size=N)])
+    table = pa.table({"label": Y, "pred": PRED, "embedding": list(vectors), "site": SITE})
+    pq.write_table(table, tmp_path / "all.parquet")
+    path = tmp_path / "all.parquet"
+    assert run(capsys, "--predictions", path, path, "-o", tmp_path / "out")[0] == 0
+    assert suspicions(tmp_path / "out")[0].startswith("embedding #0")
+
+
+def test_only_the_columns_named(one, tmp_path, capsys):
+    run(capsys, "--predictions", one, one, "-o", tmp_path / "out", "--columns", "site")
+    looked_at = json.loads((tmp_path / "out" / "audit.json").read_text())["looked_at"]
+    assert looked_at["column"] == 2
+
+
+def test_nothing_of_others_is_replaced(one, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    for more in ((), ("--force",)):
+        code, _, err = run(capsys, "--predictions", one, one, "-o", out, *more)
+        assert code == 2
+        assert "Error: " in err
+    assert (out / "thesis.txt").read_text() == "years of work"
+    (out / "thesis.txt").unlink()
+    out.rmdir()
+    assert run(capsys, "--predictions", one, one, "-o", out)[0] == 0
+    assert run(capsys, "--predictions", one, one, "-o", out)[0] == 2
+    assert run(capsys, "--predictions", one, one, "-o", out, "--force")[0] == 0
+    code, _, err = run(capsys, "--predictions", one, one, "-o", tmp_path, "--force")
+    assert code == 2
+    assert "input of this job" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--label-column", "lable"), "did you mean 'label'"),
+        (("--prediction-column", "nope"), "no column 'nope'"),
+        (("--score-columns", "nope"), "no column 'nope'"),
+        (("--text-column", "nope"), "no column 'nope'"),
+        (("--columns", "nope"), "no column 'nope'"),
+        (("--id-column", "nope", "--metadata", "ONE"), "no column 'nope'"),
+        (("--score-columns", "site"), "not a finite number"),
+    ],
+)
+def test_columns_that_are_not_there(one, tmp_path, capsys, arguments, message):
+    arguments = [str(one) if a == "ONE" else a for a in arguments]
+    code, _, err = run(capsys, "--predictions", one, one, "-o", tmp_path / "out", *arguments)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_that_do_not_fit(one, tmp_path, capsys):
+    short = write(tmp_path / "short.csv", id=range(3), text=["a b c"] * 3)
+    plain = write(tmp_path / "plain.csv", label=Y, text=TEXTS)
+    twice = write(tmp_path / "twice.csv", id=[1] * N, text=TEXTS)
+    (tmp_path / "model.onnx").write_bytes(b"weights")
+    for preds, data, more, message in (
+        (one, short, (), "same order"),
+        (one, short, ("--id-column", "id"), "no row for the sample '3'"),
+        (one, twice, ("--id-column", "id"), "twice"),
+        (plain, plain, (), "no column of predictions"),
+        (tmp_path / "model.onnx", one, (), "is no table"),
+        (tmp_path / "missing.csv", one, (), "does not exist"),
+    ):
+        code, _, err = run(capsys, "--predictions", preds, data, "-o", tmp_path / "out", *more)
+        assert code == 2
+        assert message in err

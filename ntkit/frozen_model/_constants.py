@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ntkit.frozen_model._graph import is_standard
 
-__all__ = ["axes_of", "constant_of", "dtype_of"]
+__all__ = ["axes_of", "constant_of", "dtype_of", "float_type", "is_constant"]
 
 Array = NDArray[Any]
 
@@ -72,6 +72,13 @@ def constant_of(value: ir.Value | None) -> Array | None:
     return known[id(value)]
 
 
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether a tensor does not depend on the model's inputs, without computing it."""
+    if value is None:
+        return False
+    return _stored(value) is not None or _constant_nodes(value) is not None
+
+
 def dtype_of(value: ir.Value | None) -> ir.DataType | None:
     """Element type of a tensor, read off the constant behind it where the graph does not say."""
     for _ in range(_MOST_NODES):
@@ -94,6 +101,26 @@ def dtype_of(value: ir.Value | None) -> ir.DataType | None:
         else:
             return None
     return None
+
+
+def float_type(value: ir.Value | None) -> ir.DataType:
+    """Type of floats in a tensor, read off what it is computed from where the graph does not say.
+
+    Where nothing says, it is float32, as nearly everywhere.
+    """
+    for _ in range(_MOST_NODES):
+        dtype = dtype_of(value)
+        if dtype is not None and dtype.is_floating_point():
+            return dtype
+        node = value.producer() if value is not None else None
+        if node is None:
+            break
+        known = (dtype_of(v) for v in node.inputs if is_constant(v))
+        floats = [d for d in known if d is not None and d.is_floating_point()]
+        if floats:
+            return floats[0]
+        value = next((v for v in node.inputs if v is not None and not is_constant(v)), None)
+    return ir.DataType.FLOAT
 
 
 def axes_of(node: ir.Node) -> tuple[int, ...] | None:

@@ -11,9 +11,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
-from ntkit.frozen_model._constants import constant_of, dtype_of
+from ntkit.frozen_model._affine_region import Region
+from ntkit.frozen_model._constants import constant_of, dtype_of, float_type
+from ntkit.frozen_model._embedding import Nodes, side_by_side
 from ntkit.frozen_model._find_head import Head
+from ntkit.frozen_model._graph import Shapes
 from ntkit.frozen_model._linear_layer import LinearLayer
+from ntkit.frozen_model._run_node import Runner
 
 __all__ = ["append_head", "replace_weights"]
 
@@ -31,24 +35,26 @@ _FITTING = _ELEMENTWISE | {"ArgMax"}
 _SAME_VALUES = frozenset(["Reshape", "Squeeze", "Unsqueeze", "Flatten"])
 
 
-def replace_weights(graph: ir.Graph, head: Head, coef: Array, intercept: Array) -> None:
+def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) -> None:
     """Write ``coef`` (K, D) and ``intercept`` (K,) into the head's layer, in place.
 
-    The node list stays the same, unless a bias has to be added to a bare MatMul or the head is
-    quantised: then float weights take the place of the quantised ones, and what quantised the
-    old logits goes. With another number of classes the shapes of everything downstream follow.
+    The node list stays the same, unless a bias has to be added to a bare MatMul, the head is an
+    affine region of more than one layer, which becomes one Gemm, or it is quantised: then float
+    weights take the place of the quantised ones, and what quantised the old logits goes. With another number of classes the shapes of everything downstream follow.
 
     Raises
     ------
     InputError
         If what follows the layer is made for the old number of classes.
     """
-    layer, before, after = head.layer, len(head.layer.weight), len(coef)
+    graph, layer, before, after = model.graph, head.layer, len(head.layer.weight), len(coef)
     if before != after:
         _refuse_fixed_width(head, before, after)
     coef = coef.astype(np.float64) / head.after.scale
     intercept = intercept.astype(np.float64) / head.after.scale
-    if layer.quantised:
+    if layer.region is not None:
+        layer = _collapsed(graph, layer.region, coef, Runner(Shapes(model)))
+    elif layer.quantised:
         layer = _in_float(graph, layer)
     _set_weight(graph, layer, coef)
     logits = _set_bias(graph, layer, intercept)
@@ -95,6 +101,40 @@ def _shaped_like(old: ir.Value | None, layer: LinearLayer, intercept: Array) -> 
     trailing = 0 if layer.class_axis == -1 else (layer.rank or 2) - 2
     leading = max(0, (0 if known is None else known.ndim) - trailing - 1)
     return intercept.reshape([1] * leading + [-1] + [1] * trailing)
+
+
+def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> LinearLayer:
+    """Put one Gemm in the place of an affine region."""
+    last = region.end.producer()
+    if last is None:
+        raise InputError(f"Nothing computes the logits {region.end.name!r}.")
+    new = list[ir.Node]()
+    nodes = Nodes(new.append, lambda value: value)
+    embedding = side_by_side(nodes, region.sources, len(region.weight), runner)
+    before, after = (float_type(value) for value in (region.sources[0].value, region.end))
+    weight, bias = (
+        _new_initializer(graph, f"ntkit.head.{name}", array, embedding, dtype=before)
+        for name, array in (("weight", coef), ("bias", np.zeros(len(coef))))
+    )
+    gemm = ir.node("Gemm", [embedding, weight, bias], {"transB": 1}, name="ntkit/head/Gemm")
+    new.append(gemm)
+    scores = gemm.outputs[0]
+    if before != after:
+        scores = nodes.node("Cast", [scores], {"to": int(after)})
+    if region.rank != 2 or region.class_axis != 1:
+        sides = [1] * region.rank
+        sides[region.class_axis] = len(coef)
+        sides[0] = -1
+        scores = nodes.node("Reshape", [scores, nodes.constant(np.asarray(sides, np.int64))])
+    for node in new:
+        for value in node.outputs:
+            value.name = _free_name(graph, value.name or f"{node.name}.output")
+    graph.insert_before(last, new)
+    output = _takes_place_of(graph, new[-1], region.end)
+    _remove_unused(graph, last)
+    return LinearLayer(
+        "Gemm", embedding, output, (gemm, 1), (gemm, 2), coef, np.zeros(len(coef)), rank=2
+    )
 
 
 def _in_float(graph: ir.Graph, layer: LinearLayer) -> LinearLayer:
@@ -254,11 +294,17 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
     return True
 
 
-def _new_initializer(graph: ir.Graph, name: str, array: Array, *like: ir.Value | None) -> ir.Value:
+def _new_initializer(
+    graph: ir.Graph,
+    name: str,
+    array: Array,
+    *like: ir.Value | None,
+    dtype: ir.DataType | None = None,
+) -> ir.Value:
     """A constant of the float type that the first of some tensors has."""
     name = _free_name(graph, name)
-    dtypes = (dtype for dtype in map(dtype_of, like) if dtype and dtype.is_floating_point())
-    dtype = next(dtypes, ir.DataType.FLOAT)
+    dtypes = (known for known in map(dtype_of, like) if known and known.is_floating_point())
+    dtype = dtype or next(dtypes, ir.DataType.FLOAT)
     value = ir.val(name, const_value=_tensor(array, dtype, name))
     # Files of IR version 3 declare every initialiser as an input too.
     as_input = graph.initializers and all(v.is_graph_input() for v in graph.initializers.values())

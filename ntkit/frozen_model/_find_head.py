@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from ntkit.exceptions import HeadNotFoundError
 from ntkit.frozen_model._after_head import PROBABILITIES, AfterHead, Unclear, data_input, follow
+from ntkit.frozen_model._affine_ops import NotAffine, carriers
+from ntkit.frozen_model._affine_region import SeveralPositions, Source, read_region
 from ntkit.frozen_model._constants import constant_of
 from ntkit.frozen_model._graph import Shapes
-from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, LinearLayer, read_layer
+from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, LinearLayer, as_layer, read_layer
 
 __all__ = ["Head", "find_head", "head_at"]
 
@@ -47,6 +49,16 @@ class Head:
     @property
     def bias(self) -> NDArray[Any]:
         return _times(self.layer.bias, self.after.scale)
+
+    @property
+    def sources(self) -> tuple[Source, ...] | None:
+        """What the embedding is made of; None where it is the tensor that the layer reads."""
+        if self.layer.region is not None:
+            return self.layer.region.sources
+        if self.layer.rank == 2:
+            return None
+        shape = (1, self.layer.weight.shape[1], *[1] * ((self.layer.rank or 2) - 2))
+        return (Source(self.layer.source, shape, 1, self.after.choosing),)
 
 
 def _times(array: NDArray[Any], scale: float) -> NDArray[Any]:
@@ -135,7 +147,7 @@ def _refuse_ambiguous(found: list[Head | _Blocked]) -> None:
     """Refuse a model whose outputs contradict each other about its head."""
     signs: dict[int, bool] = {}
     for one in found:
-        if isinstance(one, Head) and signs.setdefault(id(_product(one)), one.after.scale > 0) != (
+        if isinstance(one, Head) and signs.setdefault(_identity(one), one.after.scale > 0) != (
             one.after.scale > 0
         ):
             raise HeadNotFoundError(
@@ -164,17 +176,27 @@ def _only(heads: list[Head]) -> Head:
 
 
 def _distinct(found: Iterable[Head | _Blocked]) -> list[Head]:
-    return list({id(_product(f)): f for f in found if isinstance(f, Head)}.values())
+    return list({_identity(f): f for f in found if isinstance(f, Head)}.values())
 
 
-def _product(head: Head) -> ir.Node:
-    return head.layer.weight_at[0]
+def _identity(head: Head) -> int:
+    """What two findings of the same layer have in common."""
+    region = head.layer.region
+    return id(head.layer.weight_at[0] if region is None else region.end)
 
 
 def _reads(head: Head, embedding: str) -> bool:
     """Whether a head reads a tensor, perhaps cast or with axes of length one removed."""
-    value: ir.Value | None = head.layer.source
-    while value is not None and value.name != embedding:
+    return any(_leads_to(value, embedding) for value in _read_by(head))
+
+
+def _read_by(head: Head) -> list[ir.Value]:
+    region = head.layer.region
+    return [head.layer.source] if region is None else [s.value for s in region.sources]
+
+
+def _leads_to(value: ir.Value | None, name: str) -> bool:
+    while value is not None and value.name != name:
         node = value.producer()
         passes = node is not None and node.op_type in NO_OPS | _RESHAPING
         value = node.inputs[0] if node is not None and passes else None
@@ -202,30 +224,60 @@ def _walk_back(start: ir.Value, shape_of: Shapes) -> Head | _Blocked:
     name = start.name or ""
     while (node := value.producer()) is not None:
         layer = read_layer(value, node)
-        if isinstance(layer, str):
+        if isinstance(layer, Ambiguous):
             return _Blocked(name, layer)
+        if isinstance(layer, str):
+            return _before(name, value, path, shape_of, layer)
         if layer is not None:
             try:
                 layer = _with_rank(layer, shape_of)
                 return Head(layer, follow(layer, path[::-1], shape_of))
             except Unclear as reason:
+                if layer.rank == 2 and any(n.op_type in ("Gather", "Slice") for n, _ in path):
+                    return _before(name, value, path, shape_of, str(reason))
                 return _Blocked(name, str(reason), after_a_layer=True)
         if len(path) > _MOST_STEPS:
             return _Blocked(name, f"comes from more than {_MOST_STEPS} operators after any layer")
         path.append((node, value))
         before = data_input(node)
         if before is None:
-            return _Blocked(name, _not_linear(node))
+            return _before(name, value, path[:-1], shape_of)
         value = before
     return _Blocked(name, "is an input or a constant")
 
 
-def _not_linear(node: ir.Node) -> str:
-    """Name the operator a walk ended at."""
-    computed = [v for v in node.inputs if v is not None and constant_of(v) is None]
-    if node.op_type in ("Add", "Sum", "Sub") and len(computed) > 1:
-        return f"comes from {node.op_type} (node {node.name!r}) of two computed tensors, not linear"
-    return f"comes from {node.op_type} (node {node.name!r}), not linear"
+def _before(
+    name: str,
+    value: ir.Value,
+    path: list[tuple[ir.Node, ir.Value]],
+    shape_of: Shapes,
+    known: str | None = None,
+) -> Head | _Blocked:
+    """The affine region that ends where the walk back could not go on, or further on.
+
+    ``path`` is what comes after ``value``, last first; ``known`` says why there is no plain layer.
+    """
+    rest, unclear = path[::-1], ""
+    while True:
+        try:
+            layer = as_layer(read_region(value, shape_of))
+            return Head(layer, follow(layer, rest, shape_of))
+        except SeveralPositions as reason:  # the operators after it may choose one
+            unclear = unclear or str(reason)
+        except Unclear as reason:  # or move the classes
+            unclear = str(reason)
+        except NotAffine as reason:
+            return _Blocked(name, unclear or known or str(reason), after_a_layer=bool(unclear))
+        if not rest or not _is_affine(*rest[0]):
+            return _Blocked(name, unclear, after_a_layer=True)
+        value, rest = rest[0][1], rest[1:]
+
+
+def _is_affine(node: ir.Node, output: ir.Value) -> bool:
+    try:
+        return bool(carriers(output, node))
+    except NotAffine:
+        return False
 
 
 def _with_rank(layer: LinearLayer, shape_of: Shapes) -> LinearLayer:
@@ -243,13 +295,13 @@ def _with_rank(layer: LinearLayer, shape_of: Shapes) -> LinearLayer:
 def _last(heads: list[Head]) -> list[Head]:
     """Leave out heads that another one is computed from."""
     seen = set[int]()
-    waiting = [head.layer.source for head in heads]
+    waiting = [value for head in heads for value in _read_by(head)]
     while waiting:
         node = waiting.pop().producer()
         if node is not None and id(node) not in seen:
             seen.add(id(node))
             waiting += [value for value in node.inputs if value is not None]
-    return [head for head in heads if id(_product(head)) not in seen]
+    return [head for head in heads if id(head.layer.output.producer()) not in seen]
 
 
 def _as_the_outputs_show_it(head: Head, found: Iterable[Head | _Blocked]) -> Head:
@@ -258,7 +310,7 @@ def _as_the_outputs_show_it(head: Head, found: Iterable[Head | _Blocked]) -> Hea
     Where several do, one with probabilities tells which scale they see.
     """
     n_classes = max(2, len(head.layer.weight))
-    paths = [f for f in found if isinstance(f, Head) and _product(f) is _product(head)]
+    paths = [f for f in found if isinstance(f, Head) and _identity(f) == _identity(head)]
     best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])
     tables = (path.after.labels for path in paths if path.after.labels is not None)
     labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)

@@ -9,10 +9,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._constants import constant_of
+from ntkit.frozen_model._affine_region import Region
+from ntkit.frozen_model._constants import constant_of, float_type
 from ntkit.frozen_model._graph import is_standard
 
-__all__ = ["NO_OPS", "Ambiguous", "LinearLayer", "read_layer"]
+__all__ = ["NO_OPS", "Ambiguous", "LinearLayer", "as_layer", "read_layer"]
 
 Array = NDArray[Any]
 
@@ -54,6 +55,8 @@ class LinearLayer:
         Number of axes of ``output``; None where the kind of layer does not settle it.
     quantised : bool
         Whether other weights need another kind of node.
+    region : Region or None
+        The affine region that amounts to this layer, where it is more than a plain one.
     """
 
     kind: str
@@ -66,6 +69,26 @@ class LinearLayer:
     class_axis: int = -1
     rank: int | None = None
     quantised: bool = False
+    region: Region | None = None
+
+
+def as_layer(region: Region) -> LinearLayer:
+    """A region as the one layer that it amounts to."""
+    first = region.sources[0].value
+    dtype = np.float64 if float_type(first) == ir.DataType.DOUBLE else np.float32
+    kinds = list(dict.fromkeys(node.op_type for node in region.nodes))
+    return LinearLayer(
+        f"affine region ({', '.join(kinds)})",
+        first,
+        region.end,
+        (region.nodes[-1], 0),
+        None,
+        region.weight.astype(dtype),
+        region.bias.astype(dtype),
+        region.class_axis,
+        region.rank,
+        region=region,
+    )
 
 
 def read_layer(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:

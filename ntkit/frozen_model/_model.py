@@ -21,6 +21,7 @@ from ntkit.frozen_model._class_names import CLASSES, ClassNames, names_in, names
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import description
 from ntkit.frozen_model._edit import append_head, replace_weights
+from ntkit.frozen_model._embedding import EMBEDDING
 from ntkit.frozen_model._external_data import data_folder
 from ntkit.frozen_model._files import (
     deserialised,
@@ -423,7 +424,7 @@ class FrozenModel:
         if found is None:
             append_head(model.graph, value, head.coef, head.intercept)
         else:
-            replace_weights(model.graph, found, head.coef, head.intercept)
+            replace_weights(model, found, head.coef, head.intercept)
         return self._exchanged(model, head, provenance)
 
     def _exchanged(
@@ -659,10 +660,13 @@ def _holds(found: Head, head: LinearHead) -> bool:
 def _embedding_info(embedding: ir.Value, found: Head | None) -> TensorInfo:
     """The embedding as the head sees it: one row of neurons per sample."""
     info = info_of(embedding)
-    if found is None or found.layer.rank == 2:
+    sources = None if found is None else found.sources
+    if found is None or sources is None:
         return info
     batch = info.shape[0] if info.shape else None
-    return replace(info, shape=(batch, found.layer.weight.shape[1]))
+    plain = found.layer.region is None or (len(sources) == 1 and len(sources[0].shape) == 2)
+    name = info.name if plain else EMBEDDING
+    return replace(info, name=name, shape=(batch, found.layer.weight.shape[1]))
 
 
 def _restored(

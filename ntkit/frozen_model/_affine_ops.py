@@ -1,0 +1,243 @@
+"""Operators that are affine in their data: which inputs may carry it, and what makes a product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+
+from ntkit.frozen_model._constants import constant_of, is_constant
+from ntkit.frozen_model._graph import Shape, is_standard
+
+__all__ = ["QUANTISED_PRODUCTS", "NotAffine", "Product", "called", "carriers", "fixed", "product"]
+
+_SUMS = frozenset(["Add", "Sub", "Sum", "Mean", "Concat"])
+# Affine in the first input, with the others constant.
+_FIRST = frozenset(
+    {
+        *("Neg", "Identity", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split"),
+        *("ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool", "DequantizeLinear"),
+        *("QuantizeLinear", "DynamicQuantizeLinear", "BatchNormalization", "Cast", "Dropout"),
+        "Div",
+    }
+)
+# Their other inputs may be computed: sizes, or positions that are found for each sample.
+_SIZED = frozenset(["Reshape", "Expand"])
+_CHOOSING = frozenset(["Gather", "GatherND", "GatherElements"])
+QUANTISED_PRODUCTS = frozenset(["QGemm", "QLinearMatMul", "MatMulInteger", "MatMulNBits"])
+_PRODUCTS = frozenset(["Gemm", "MatMul", "Conv", "Einsum"]) | QUANTISED_PRODUCTS
+_WEIGHTS = {"QGemm": 3, "QLinearMatMul": 3}  # which input holds them; else the second
+_MOST_SCALES, _MOST_INPUTS = 8, 300
+_MAY_BE_FOREIGN = frozenset(["QGemm", "MatMulNBits"])
+
+
+class NotAffine(Exception):
+    """An operator is not affine in its data; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product of data with constant weights.
+
+    Attributes
+    ----------
+    data : onnx_ir.Value
+        The input that carries the data.
+    sizes : dict of int to int
+        Sizes of some axes of ``data`` that the weights settle; negative axes count from the end.
+    axis : int or None
+        The one axis of ``data`` that is summed over, every position alike; None where the weights
+        differ between positions.
+    """
+
+    data: ir.Value
+    sizes: dict[int, int]
+    axis: int | None
+
+
+def called(node: ir.Node) -> str:
+    """An operator as a message names it; by what it computes where it has no name."""
+    if node.name:
+        return f"{node.op_type} (node {node.name!r})"
+    outputs = [value.name for value in node.outputs if value.name]
+    return f"{node.op_type} (which computes {outputs[0]!r})" if outputs else node.op_type
+
+
+def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
+    """The inputs that may carry data: in these together the operator is affine.
+
+    Raises
+    ------
+    NotAffine
+        If it is not affine in what is computed from the model's inputs.
+    """
+    op = node.op_type
+    known = _SUMS | _FIRST | _SIZED | _CHOOSING | _PRODUCTS | {"Mul"}
+    if op not in known or not (is_standard(node) or op in _MAY_BE_FOREIGN):
+        raise NotAffine(f"comes from {called(node)}, not linear")
+    if value is not node.outputs[0] and op != "Split":
+        raise NotAffine(f"is the second output of {called(node)}")
+    if len(node.inputs) > _MOST_INPUTS:
+        raise NotAffine(f"comes from {called(node)} of {len(node.inputs)} tensors")
+    computed = [i for i, v in enumerate(node.inputs) if v is not None and not fixed(v)]
+    if op in _PRODUCTS:
+        return [v for i, v in enumerate(node.inputs) if i in _of_product(node, computed) and v]
+    if op == "Mul" and len(computed) != 1:
+        raise NotAffine(f"comes from {called(node)} of two computed tensors, not linear")
+    others = [i for i in computed if i and op not in _SUMS | {"Mul"}]
+    if others and op not in _SIZED | _CHOOSING:
+        raise NotAffine(f"comes from {called(node)} of two computed tensors, not linear")
+    if not computed or (0 not in computed and op in _FIRST | _SIZED | _CHOOSING):
+        raise NotAffine(f"comes from {called(node)} of constants, not linear in anything")
+    if op in _CONDITIONS and (why := _CONDITIONS[op](node)):
+        raise NotAffine(f"comes from {called(node)} {why}, not linear")
+    carry = computed if op in _SUMS | {"Mul"} else [0]
+    return [v for i, v in enumerate(node.inputs) if i in carry and v is not None]
+
+
+def fixed(value: ir.Value) -> bool:
+    """Whether a tensor is constant, or a scale that dynamic quantisation takes out again."""
+    waiting, seen = [value], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen or is_constant(value):
+            continue
+        seen.add(id(value))
+        node = value.producer()
+        if node is None or len(seen) > _MOST_SCALES:
+            return False
+        if node.op_type == "DynamicQuantizeLinear" and value is not node.outputs[0]:
+            continue
+        if node.op_type not in ("Mul", "Cast"):
+            return False
+        waiting += [v for v in node.inputs if v is not None]
+    return True
+
+
+def _casts(node: ir.Node) -> str:
+    to = ir.DataType(node.attributes["to"].as_int())
+    return "" if to.is_floating_point() or to == ir.DataType.INT32 else "to whole numbers"
+
+
+def _normalises(node: ir.Node) -> str:
+    training = "training_mode" in node.attributes and node.attributes["training_mode"].as_int()
+    outputs = sum(bool(value.name) for value in node.outputs)
+    return "in training mode" if training or outputs > 1 else ""
+
+
+def _drops(node: ir.Node) -> str:
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    training = constant_of(given)
+    return "in training mode" if given is not None and (training is None or training.any()) else ""
+
+
+_CONDITIONS: dict[str, Callable[[ir.Node], str]] = {
+    "Cast": _casts,
+    "BatchNormalization": _normalises,
+    "Dropout": _drops,
+}
+
+
+def _of_product(node: ir.Node, computed: list[int]) -> list[int]:
+    """Which inputs of a product carry data."""
+    op = node.op_type
+    if op == "Einsum":
+        if len(computed) != 1:
+            raise NotAffine(f"comes from {called(node)} of two computed tensors, not linear")
+        return computed
+    added = [2] if op == "Gemm" and 2 in computed else []  # C may be another branch
+    if set(computed) - {0, *added} or 0 not in computed:
+        raise NotAffine(f"comes from {called(node)} whose weights are not constant")
+    if op == "Gemm" and _attribute(node, "transA", 0):
+        raise NotAffine(f"comes from {called(node)} with its samples along the second axis")
+    return [0, *added]
+
+
+def product(node: ir.Node, shape_of: Callable[[ir.Value], Shape]) -> Product | None:
+    """How an operator multiplies its data with constant weights; None if it does not.
+
+    Raises
+    ------
+    NotAffine
+        If it is a convolution that looks around, or its weights cannot be read.
+    """
+    op = node.op_type
+    if op not in _PRODUCTS or (op == "Einsum" and len(node.inputs) < 2):
+        return None
+    if op == "Einsum":
+        return _einsum(node)
+    data = node.inputs[0]
+    if op == "MatMulNBits":
+        return Product(_present(data), {-1: node.attributes["K"].as_int()}, -1)
+    weight = constant_of(node.inputs[_WEIGHTS.get(op, 1)])
+    if weight is None:
+        raise NotAffine(f"comes from {called(node)} whose weights are not constant")
+    if op == "Conv":
+        return _convolution(node, weight, shape_of)
+    if op in ("Gemm", "QGemm"):
+        return Product(_present(data), {-1: weight.shape[int(_attribute(node, "transB", 0))]}, -1)
+    batch = weight.shape[:-2]
+    sizes = {-1: weight.shape[-2] if weight.ndim > 1 else len(weight)}
+    sizes.update({i - len(batch) - 2: n for i, n in enumerate(batch) if n > 1})
+    return Product(_present(data), sizes, -1 if all(n == 1 for n in batch) else None)
+
+
+def _convolution(
+    node: ir.Node, weight: Any, shape_of: Callable[[ir.Value], Shape]
+) -> Product | None:
+    data, kernel = _present(node.inputs[0]), weight.shape[2:]
+    channels = weight.shape[1] * int(_attribute(node, "group", 1))
+    plain = not any(_attribute(node, "pads", ())) and _attribute(node, "auto_pad", "") in (
+        *("", "NOTSET", "VALID"),
+    )
+    plain = plain and all(n == 1 for n in _attribute(node, "dilations", ()))
+    strides = all(n == 1 for n in _attribute(node, "strides", ()))
+    if plain and strides and all(n == 1 for n in kernel) and channels == weight.shape[1]:
+        return Product(data, {1: channels}, 1)
+    before, after = shape_of(data), shape_of(node.outputs[0])
+    if plain and before is not None and tuple(before[2:]) == tuple(kernel):
+        return Product(data, {1: channels, **dict(enumerate(kernel, start=2))}, None)
+    known = before is not None and all(isinstance(n, int) for n in before[2:])
+    if known and after is not None and all(n == 1 for n in after[2:]):
+        return Product(data, {1: channels}, None)
+    raise NotAffine(
+        f"comes from {called(node)} with a kernel of {kernel}, which mixes positions or keeps "
+        "channels apart; a convolution is one linear layer if it is 1×1, or as large as what it "
+        "reads"
+    )
+
+
+def _einsum(node: ir.Node) -> Product:
+    terms, _, result = _attribute(node, "equation", "").replace(" ", "").partition("->")
+    letters = terms.split(",")
+    sizes: dict[str, int] = {}
+    data, own = None, ""
+    for value, term in zip(node.inputs, letters, strict=False):
+        weight = constant_of(value)
+        if weight is None:
+            data, own = value, term
+        elif "..." not in term and len(term) == weight.ndim:
+            sizes.update(zip(term, weight.shape, strict=True))
+    if data is None or len(set(own)) != len(own):
+        raise NotAffine(f"comes from {called(node)} with an equation that cannot be read")
+    before = own.split("...")[0] if "..." in own else ""
+    axes = {c: own.index(c) if c in before else own.index(c) - len(own) for c in own if c != "."}
+    if "..." not in own:
+        axes = {c: i for i, c in enumerate(own)}
+    summed = [axis for letter, axis in axes.items() if letter not in result]
+    apart = [c for c in own if c in result and any(c in term for term in letters if term != own)]
+    alike = result and len(summed) == 1 and not apart
+    settled = {axes[c]: n for c, n in sizes.items() if c in axes}
+    return Product(data, settled, summed[0] if alike else None)
+
+
+def _attribute(node: ir.Node, name: str, default: Any) -> Any:
+    return node.attributes[name].value if name in node.attributes else default
+
+
+def _present(value: ir.Value | None) -> ir.Value:
+    if value is None:
+        raise NotAffine("comes from a product of nothing")
+    return value

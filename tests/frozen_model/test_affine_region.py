@@ -1,0 +1,433 @@
+"""A head is any affine map before the scores: read, exchanged, and refused where it is none.
+
+Body: input ``x`` (N, 6) → Gemm ``h`` → Relu ``z`` (N, 5); for positions ``x`` (N, 5, 4, 3) or
+(N, 7, 5) → Relu ``z``. Each form adds ``logits`` to a graph and returns its W, b and embedding.
+"""
+
+import numpy as np
+import onnx
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from onnx import TensorProto, helper
+
+from ntkit import FrozenModel, LinearHead, OnnxEmbedder
+from ntkit.exceptions import HeadNotFoundError
+
+K, D = 3, 5
+RNG = np.random.default_rng(4)
+W1, W2 = RNG.normal(size=(2, K, D))
+B1, B2 = RNG.normal(size=(2, K))
+FACTOR, SHIFT = RNG.uniform(0.5, 2, size=K), RNG.normal(size=K)
+
+
+def ints(g, name, *values):
+    return g.constant(name, values, np.int64)
+
+
+def gemm(g, source, W, b, output, number=1):
+    w, c = g.constant(f"w{number}", W), g.constant(f"b{number}", b)
+    return g.add("Gemm", [source, w, c], output, transB=1)
+
+
+def normalised(g, source, output, **attributes):
+    mean, var = RNG.normal(size=K), RNG.uniform(0.5, 2, size=K)
+    given = {"gain": FACTOR, "shift": SHIFT, "mean": mean, "var": var}
+    names = [g.constant(f"{output}.{name}", array) for name, array in given.items()]
+    g.add("BatchNormalization", [source, *names], output, epsilon=1e-3, **attributes)
+    gain = FACTOR / np.sqrt(var + 1e-3)
+    return gain, SHIFT - gain * mean
+
+
+# -- one row of neurons per sample ----------------------------------------------------------------
+
+
+def batch_norm(g):
+    gemm(g, "z", W1, B1, "raw")
+    gain, shift = normalised(g, "raw", "logits")
+    return gain[:, None] * W1, gain * B1 + shift
+
+
+def factor_per_class(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Mul", ["raw", g.constant("factor", FACTOR)], "logits")
+    return FACTOR[:, None] * W1, FACTOR * B1
+
+
+def divisor_per_class(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Div", ["raw", g.constant("divisor", FACTOR[None])], "logits")
+    return W1 / FACTOR[:, None], B1 / FACTOR
+
+
+def scale_and_bias(g):
+    g.add("MatMul", ["z", g.constant("w", W1.T)], "raw")
+    g.add("Mul", ["raw", g.constant("scale", 4.6)], "scaled")
+    g.add("Add", ["scaled", g.constant("bias", -10.0)], "logits")
+    return 4.6 * W1, np.full(K, -10.0)
+
+
+def prior_subtracted(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Sub", ["raw", g.constant("prior", SHIFT)], "logits")
+    return W1, B1 - SHIFT
+
+
+def subtracted_from_a_constant(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Sub", [g.constant("prior", SHIFT), "raw"], "logits")
+    return -W1, SHIFT - B1
+
+
+def negated(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Neg", ["raw"], "logits")
+    return -W1, -B1
+
+
+def einsum(g):
+    g.add("Einsum", ["z", g.constant("w", W1)], "raw", equation="nd,kd->nk")
+    g.add("Add", ["raw", g.constant("b", B1)], "logits")
+    return W1, B1
+
+
+def einsum_weights_first(g):
+    g.add("Einsum", [g.constant("w", W1), "z"], "logits", equation="kd,nd->nk")
+    return W1, np.zeros(K)
+
+
+def three_axes_of_weights(g):
+    g.add("Unsqueeze", ["z", ints(g, "one", 1)], "row")
+    g.add("MatMul", ["row", g.constant("w", W1.T[None])], "product")
+    g.add("Squeeze", ["product", ints(g, "also one", 1)], "raw")
+    g.add("Add", ["raw", g.constant("b", B1)], "logits")
+    return W1, B1
+
+
+def samples_on_the_second_axis(g):
+    g.add("MatMul", ["z", g.constant("w", W1.T[None])], "product")
+    g.add("Squeeze", ["product", ints(g, "none", 0)], "logits")
+    return W1, np.zeros(K)
+
+
+def groups_of_neurons(g):
+    g.add("Gather", ["z", ints(g, "kept", 0, 1, 2, 3)], "four", axis=1)
+    g.add("Reshape", ["four", ints(g, "groups", -1, 2, 1, 2)], "z2")
+    g.add("Identity", ["z2"], "grouped")
+    w = RNG.normal(size=(2, 2, K))
+    g.add("MatMul", ["grouped", g.constant("w", w)], "product")
+    g.add("ReduceSum", ["product", ints(g, "axes", 1, 2)], "logits", keepdims=0)
+    return w.reshape(4, K).T, np.zeros(K)
+
+
+def twice(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Add", ["raw", "raw"], "logits")
+    return 2 * W1, 2 * B1
+
+
+def two_layers_on_one(g):
+    gemm(g, "z", W1, B1, "one")
+    gemm(g, "z", W2, B2, "other", 2)
+    g.add("Sum", ["one", "other"], "logits")
+    return W1 + W2, B1 + B2
+
+
+def lora(g):
+    a, b = RNG.normal(size=(D, 2)), RNG.normal(size=(2, K))
+    g.add("MatMul", ["z", g.constant("w", W1.T)], "base")
+    g.add("Dropout", ["z"], "dropped")
+    g.add("MatMul", ["dropped", g.constant("A", a)], "low")
+    g.add("MatMul", ["low", g.constant("B", b)], "high")
+    g.add("Mul", ["high", g.constant("alpha", 0.5)], "scaled")
+    g.add("Add", ["base", g.constant("b", B1)], "biased")
+    g.add("Add", ["biased", "scaled"], "logits")
+    return W1 + 0.5 * (a @ b).T, B1
+
+
+def lora_in_a_gemm(g):
+    a, b = RNG.normal(size=(D, 2)), RNG.normal(size=(2, K))
+    gemm(g, "z", W1, B1, "base")
+    g.add("MatMul", ["z", g.constant("A", a)], "low")
+    g.add("Gemm", ["low", g.constant("B", b), "base"], "logits", alpha=0.5)
+    return W1 + 0.5 * (a @ b).T, B1
+
+
+def skip_connection(g):
+    square = RNG.normal(size=(D, D))
+    g.add("MatMul", ["z", g.constant("w", square.T)], "product")
+    g.add("Add", ["product", "z"], "five")
+    g.add("Slice", ["five", ints(g, "from", 0), ints(g, "to", K), ints(g, "axis", 1)], "logits")
+    return (square + np.eye(D))[:K], np.zeros(K)
+
+
+def classes_side_by_side(g):
+    gemm(g, "z", W1[:1], B1[:1], "first")
+    gemm(g, "z", W1[1:], B1[1:], "rest", 2)
+    g.add("Concat", ["first", "rest"], "logits", axis=1)
+    return W1, B1
+
+
+def axes_of_length_one(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Reshape", ["raw", ints(g, "more", -1, 1, K, 1)], "wide")
+    g.add("Mul", ["wide", g.constant("factor", FACTOR[:, None])], "scaled")
+    g.add("Reshape", ["scaled", ints(g, "fewer", -1, K)], "logits")
+    return FACTOR[:, None] * W1, FACTOR * B1
+
+
+def cast_between(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Cast", ["raw"], "precise", to=TensorProto.DOUBLE)
+    g.add("Mul", ["precise", g.constant("factor", FACTOR, np.float64)], "scaled")
+    g.add("Cast", ["scaled"], "logits", to=TensorProto.FLOAT)
+    return FACTOR[:, None] * W1, FACTOR * B1
+
+
+def cast_at_the_end(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Mul", ["raw", g.constant("factor", FACTOR)], "scaled")
+    g.add("Cast", ["scaled"], "precise", to=TensorProto.DOUBLE)
+    g.add("Add", ["precise", g.constant("shift", SHIFT, np.float64)], "exact")
+    g.add("Cast", ["exact"], "logits", to=TensorProto.FLOAT)
+    return FACTOR[:, None] * W1, FACTOR * B1 + SHIFT
+
+
+FLAT = [
+    batch_norm, factor_per_class, divisor_per_class, scale_and_bias, prior_subtracted,
+    subtracted_from_a_constant, negated, einsum, einsum_weights_first, three_axes_of_weights,
+    samples_on_the_second_axis, twice, two_layers_on_one, lora, lora_in_a_gemm, skip_connection,
+    classes_side_by_side, axes_of_length_one, cast_between, cast_at_the_end,
+]  # fmt: skip
+
+
+# -- several tensors --------------------------------------------------------------------------------
+
+
+def mean_of_two_heads(g):
+    gemm(g, "z", W1, B1, "one")
+    gemm(g, "h", W2, B2, "other", 2)
+    g.add("Mean", ["one", "other"], "logits")
+    return np.hstack([W1, W2]) / 2, (B1 + B2) / 2
+
+
+def half_of_two_heads(g):
+    gemm(g, "z", W1, B1, "one")
+    gemm(g, "h", W2, B2, "other", 2)
+    g.add("Add", ["one", "other"], "sum")
+    g.add("Div", ["sum", g.constant("two", 2)], "logits")
+    return np.hstack([W1, W2]) / 2, (B1 + B2) / 2
+
+
+def difference_of_normalised_heads(g):
+    gemm(g, "z", W1, B1, "one")
+    gemm(g, "h", W2, B2, "other", 2)
+    gain, shift = normalised(g, "one", "normal")
+    g.add("Sub", ["normal", "other"], "logits")
+    return np.hstack([gain[:, None] * W1, -W2]), gain * B1 + shift - B2
+
+
+SEVERAL = [mean_of_two_heads, half_of_two_heads, difference_of_normalised_heads]
+
+
+# -- positions --------------------------------------------------------------------------------------
+
+
+def whole_convolution(g):
+    w = RNG.normal(size=(K, D, 4, 3))
+    g.add("Conv", ["z", g.constant("w", w), g.constant("b", B1)], "map")
+    g.add("Flatten", ["map"], "logits")
+    return w.reshape(K, -1), B1, lambda z: z.reshape(len(z), -1)
+
+
+def whole_einsum(g):
+    w = RNG.normal(size=(K, D, 4, 3))
+    g.add("Einsum", ["z", g.constant("w", w)], "logits", equation="nchw,kchw->nk")
+    return w.reshape(K, -1), np.zeros(K), lambda z: z.reshape(len(z), -1)
+
+
+def normalised_map(g):
+    w = g.constant("w", W1.reshape(K, D, 1, 1))
+    g.add("Conv", ["z", w, g.constant("b", B1)], "map")
+    gain, shift = normalised(g, "map", "normal")
+    g.add("GlobalAveragePool", ["normal"], "pooled")
+    g.add("Flatten", ["pooled"], "logits")
+    return gain[:, None] * W1, gain * B1 + shift, lambda z: z.mean(axis=(2, 3))
+
+
+def summed_positions(g):
+    g.add("Conv", ["z", g.constant("w", W1.reshape(K, D, 1, 1)), g.constant("b", B1)], "map")
+    g.add("ReduceSum", ["map", ints(g, "axes", 2, 3)], "logits", keepdims=0)
+    return W1, 12 * B1, lambda z: z.sum(axis=(2, 3))
+
+
+def token_of_scaled_scores(g):
+    g.add("MatMul", ["z", g.constant("w", W1.T)], "product")
+    g.add("Mul", ["product", g.constant("factor", FACTOR)], "scaled")
+    g.add("Gather", ["scaled", g.constant("first", 2, np.int64)], "logits", axis=1)
+    return FACTOR[:, None] * W1, np.zeros(K), lambda z: z[:, 2]
+
+
+def two_tokens_two_heads(g):
+    for i in range(2):
+        g.add("Gather", ["z", g.constant(f"at{i}", i, np.int64)], f"token{i}", axis=1)
+        gemm(g, f"token{i}", (W1, W2)[i], (B1, B2)[i], f"head{i}", i)
+    g.add("Add", ["head0", "head1"], "sum")
+    g.add("Div", ["sum", g.constant("two", 2)], "logits")
+    weight = np.hstack([W1, W2]) / 2
+    return weight, (B1 + B2) / 2, lambda z: np.hstack([z[:, 0], z[:, 1]])
+
+
+def tokens_scored_then_chosen(g):
+    for i in range(2):
+        g.add("MatMul", ["z", g.constant(f"w{i}", (W1, W2)[i].T)], f"scores{i}")
+        g.add("Gather", [f"scores{i}", g.constant(f"at{i}", i + 3, np.int64)], f"s{i}", axis=1)
+    g.add("Add", ["s0", "s1"], "logits")
+    weight = np.zeros((K, 7, D))  # one tensor, read at two positions
+    weight[:, 3], weight[:, 4] = W1, W2
+    return weight.reshape(K, -1), np.zeros(K), lambda z: z.reshape(len(z), -1)
+
+
+def positions_weighed(g):
+    share = np.linspace(0.1, 1, 7).reshape(1, 7, 1)
+    g.add("MatMul", ["z", g.constant("w", W1.T)], "scores")
+    g.add("Mul", ["scores", g.constant("share", share)], "weighed")
+    g.add("ReduceSum", ["weighed", ints(g, "axes", 1)], "logits", keepdims=0)
+    weight = (W1[:, None] * share[0]).reshape(K, -1)
+    return weight, np.zeros(K), lambda z: z.reshape(len(z), -1)
+
+
+def last_token(g):
+    """The largest position whose first channel is positive, as language models find theirs."""
+    g.add("ReduceSum", ["x", ints(g, "channels", 2)], "sums", keepdims=0)
+    g.add("ArgMax", ["sums"], "where", axis=1, keepdims=1)
+    g.add("MatMul", ["z", g.constant("w", W1.T)], "product")
+    g.add("Mul", ["product", g.constant("factor", FACTOR)], "scores")
+    return FACTOR[:, None] * W1, np.zeros(K), found_token
+
+
+def found_token(z):
+    return z[np.arange(len(z)), tokens().sum(axis=2).argmax(axis=1)]
+
+
+def gather_nd_batched(g):
+    known = last_token(g)
+    g.add("GatherND", ["scores", "where"], "logits", batch_dims=1)
+    return known
+
+
+def gather_elements(g):
+    known = last_token(g)
+    g.add("Unsqueeze", ["where", ints(g, "last", 2)], "at")
+    g.add("Expand", ["at", ints(g, "wide", 1, 1, K)], "everywhere")
+    g.add("GatherElements", ["scores", "everywhere"], "chosen", axis=1)
+    g.add("Squeeze", ["chosen", ints(g, "gone", 1)], "logits")
+    return known
+
+
+def flattened_gather(g):
+    known = last_token(g)
+    g.add("Shape", ["where"], "size", end=1)
+    g.add("Squeeze", ["size"], "n")
+    zero, one = g.constant("zero", 0, np.int64), g.constant("one", 1, np.int64)
+    g.add("Range", [zero, "n", one], "samples")
+    g.add("Mul", ["samples", g.constant("seven", 7, np.int64)], "starts")
+    g.add("Reshape", ["where", ints(g, "flat", -1)], "offsets")
+    g.add("Add", ["starts", "offsets"], "rows")
+    g.add("Reshape", ["scores", ints(g, "all", -1, K)], "every")
+    g.add("Gather", ["every", "rows"], "logits", axis=0)
+    return known
+
+
+POSITIONS = [
+    whole_convolution, whole_einsum, normalised_map, summed_positions, token_of_scaled_scores,
+    two_tokens_two_heads, tokens_scored_then_chosen, positions_weighed, gather_nd_batched,
+    gather_elements, flattened_gather,
+]  # fmt: skip
+MAPS = (whole_convolution, whole_einsum, normalised_map, summed_positions)
+
+
+def images(n_samples=12):
+    return np.random.default_rng(3).normal(size=(n_samples, D, 4, 3)).astype(np.float32)
+
+
+def tokens(n_samples=12):
+    return np.random.default_rng(3).normal(size=(n_samples, 7, D)).astype(np.float32)
+
+
+@pytest.fixture(params=[*FLAT, *SEVERAL, *POSITIONS], ids=lambda form: form.__name__)
+def form(request):
+    return request.param
+
+
+@pytest.fixture
+def formed(form, zoo):
+    """A model with logits and probabilities, samples, their embedding, W and b."""
+    if form not in POSITIONS:
+        graph, X = zoo.body(), zoo.inputs()
+        W, b = form(graph)
+        names = ("z", "h") if form in SEVERAL else ("z",)
+        finish(graph)
+        proto = graph.model()
+        out = zoo.run(zoo.with_outputs(proto, *names), X)
+        return proto, X, np.hstack([out[name] for name in names]), W, b
+    X = images() if form in MAPS else tokens()
+    graph = zoo.Graph()
+    graph.add("Relu", ["x"], "z")
+    W, b, chosen = form(graph)
+    finish(graph)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", *X.shape[1:]])
+    return graph.model(inputs=[x]), X, chosen(np.maximum(X, 0)), W, b
+
+
+def finish(graph):
+    graph.add("Softmax", ["logits"], "p", axis=-1)
+    graph.output("logits", ["batch", K])
+    graph.output("p", ["batch", K])
+
+
+def softmax(scores):
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def close(got, expected, tolerance=1e-6):
+    scale = 1 + np.abs(expected).max()
+    assert_allclose(got, expected, rtol=0, atol=tolerance * scale)
+
+
+def test_head_and_embedding_are_what_onnx_runtime_computes(zoo, formed, tmp_path):
+    proto, X, Z, W, b = formed
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    close(model.head.coef, W)
+    close(model.head.intercept, b)
+    embedding = OnnxEmbedder(model, device="cpu").transform(X)
+    close(embedding, Z)
+    assert model.embedding.shape[1] == W.shape[1]
+    close(model.head.decision_function(embedding), zoo.run(proto, X)["logits"], 1e-5)
+
+
+def test_a_new_head_goes_through_the_rest_of_the_graph(zoo, formed, tmp_path):
+    proto, X, Z, W, _ = formed
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    rng = np.random.default_rng(9)
+    head = LinearHead(rng.normal(size=W.shape), rng.normal(size=K), range(K))
+    new = model.with_head(head).save(tmp_path / "new.onnx")
+    out = zoo.run(new, X)
+    close(out["logits"], head.decision_function(Z), 1e-5)
+    close(out["p"], softmax(head.decision_function(Z)), 1e-5)
+    again = FrozenModel.load(new)
+    close(again.head.coef, head.coef)
+    assert (again.inputs, again.outputs) == (model.inputs, model.outputs)
+    assert again.metadata.items() >= {"author": "someone", "trained": "2024"}.items()
+    kept = [node for node in again.nodes if not node[0].startswith("ntkit")]
+    assert kept == [node for node in model.nodes if node in again.nodes]
+    close(OnnxEmbedder(again, device="cpu").transform(X), Z)
+    onnx.checker.check_model(onnx.load(new))
+
+
+def test_the_models_own_head_written_back_is_bit_equal(zoo, formed, tmp_path):
+    proto, X, *_ = formed
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    same = model.with_head(model.head).save(tmp_path / "same.onnx")
+    for name, array in zoo.run(proto, X).items():
+        assert_array_equal(zoo.run(same, X)[name], array)

@@ -13,7 +13,7 @@ from ntkit.frozen_model._graph import Shape, is_standard
 
 __all__ = ["QUANTISED_PRODUCTS", "NotAffine", "Product", "called", "carriers", "fixed", "product"]
 
-_SUMS = frozenset(["Add", "Sub", "Sum", "Mean", "Concat"])
+_SUMS = frozenset(["Add", "Sub", "Sum", "Mean", "Concat", "QLinearAdd"])
 # Affine in the first input, with the others constant.
 _FIRST = frozenset(
     {
@@ -30,7 +30,7 @@ QUANTISED_PRODUCTS = frozenset(["QGemm", "QLinearMatMul", "MatMulInteger", "MatM
 _PRODUCTS = frozenset(["Gemm", "MatMul", "Conv", "Einsum"]) | QUANTISED_PRODUCTS
 _WEIGHTS = {"QGemm": 3, "QLinearMatMul": 3}  # which input holds them; else the second
 _MOST_SCALES, _MOST_INPUTS = 8, 300
-_MAY_BE_FOREIGN = frozenset(["QGemm", "MatMulNBits"])
+_MAY_BE_FOREIGN = frozenset(["QGemm", "MatMulNBits", "QLinearAdd"])
 
 
 class NotAffine(Exception):
@@ -50,11 +50,14 @@ class Product:
     axis : int or None
         The one axis of ``data`` that is summed over, every position alike; None where the weights
         differ between positions.
+    n_scores : int
+        Numbers it makes of that axis; 0 where that is not told.
     """
 
     data: ir.Value
     sizes: dict[int, int]
     axis: int | None
+    n_scores: int = 0
 
 
 def called(node: ir.Node) -> str:
@@ -170,18 +173,22 @@ def product(node: ir.Node, shape_of: Callable[[ir.Value], Shape]) -> Product | N
         return _einsum(node)
     data = node.inputs[0]
     if op == "MatMulNBits":
-        return Product(_present(data), {-1: node.attributes["K"].as_int()}, -1)
+        sizes = {-1: node.attributes["K"].as_int()}
+        return Product(_present(data), sizes, -1, node.attributes["N"].as_int())
     weight = constant_of(node.inputs[_WEIGHTS.get(op, 1)])
     if weight is None:
         raise NotAffine(f"comes from {called(node)} whose weights are not constant")
     if op == "Conv":
         return _convolution(node, weight, shape_of)
     if op in ("Gemm", "QGemm"):
-        return Product(_present(data), {-1: weight.shape[int(_attribute(node, "transB", 0))]}, -1)
+        turned = int(_attribute(node, "transB", 0))
+        sizes = {-1: weight.shape[turned]}
+        return Product(_present(data), sizes, -1, weight.shape[1 - turned])
     batch = weight.shape[:-2]
     sizes = {-1: weight.shape[-2] if weight.ndim > 1 else len(weight)}
     sizes.update({i - len(batch) - 2: n for i, n in enumerate(batch) if n > 1})
-    return Product(_present(data), sizes, -1 if all(n == 1 for n in batch) else None)
+    n_scores = weight.shape[-1] if weight.ndim > 1 else 1
+    return Product(_present(data), sizes, -1 if all(n == 1 for n in batch) else None, n_scores)
 
 
 def _convolution(
@@ -195,7 +202,7 @@ def _convolution(
     plain = plain and all(n == 1 for n in _attribute(node, "dilations", ()))
     strides = all(n == 1 for n in _attribute(node, "strides", ()))
     if plain and strides and all(n == 1 for n in kernel) and channels == weight.shape[1]:
-        return Product(data, {1: channels}, 1)
+        return Product(data, {1: channels}, 1, weight.shape[0])
     before, after = shape_of(data), shape_of(node.outputs[0])
     if plain and before is not None and tuple(before[2:]) == tuple(kernel):
         return Product(data, {1: channels, **dict(enumerate(kernel, start=2))}, None)

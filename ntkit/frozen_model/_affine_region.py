@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._affine_ops import NotAffine, Product, called, carriers, fixed, product
+from ntkit.frozen_model._affine_cut import Cut, shared, unquantised
+from ntkit.frozen_model._affine_ops import NotAffine, called
 from ntkit.frozen_model._constants import constant_of
 from ntkit.frozen_model._graph import Shapes
 from ntkit.frozen_model._run_node import Runner
@@ -27,8 +27,10 @@ _MOVABLE = frozenset(
         *("GatherElements", "Slice", "Squeeze", "Unsqueeze", "Transpose", "Reshape", "Flatten"),
     }
 )
+_QUANTISING = frozenset(["QuantizeLinear", "QLinearMatMul", "QLinearAdd"])
+_SCALE_OF_QGEMM = 7
 _INDEXED = frozenset(["Gather", "Slice"])
-_MOST_NODES = 300
+_MOST_WEIGHTS = 100_000_000
 _CHUNK = 4_000_000  # elements of the rows that run at a time
 _TOLERANCE = 1e-8  # float64 all along, but stored scales have seven digits at best
 
@@ -52,12 +54,20 @@ class Source:
     chain : tuple of onnx_ir.Node
         Operators after the product that choose positions, or average them: the embedding is what
         they make of the tensor.
+    scale : tuple of onnx_ir.Value
+        Scale and zero point of a tensor of quantised numbers; empty for one of floats.
     """
 
     value: ir.Value
     shape: tuple[int, ...]
     axis: int | None
     chain: tuple[ir.Node, ...] = ()
+    scale: tuple[ir.Value, ...] = ()
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether the tensor, as it is, holds one row of neurons per sample."""
+        return len(self.shape) == 2 and not self.chain and not self.scale
 
     @property
     def width(self) -> int:
@@ -110,151 +120,28 @@ def read_region(end: ir.Value, shape_of: Shapes) -> Region:
     SeveralPositions
         If it is not one number per sample and class.
     """
-    cut = _Cut(end, [], shape_of)
+    cut = Cut(end, [], shape_of)
+    if cut.last.op_type in _QUANTISING or (
+        cut.last.op_type == "QGemm" and len(cut.last.inputs) > 7
+    ):
+        raise SeveralPositions(f"comes from {called(cut.last)}, which are quantised scores")
     if not cut.products:
         raise NotAffine(cut.problem)
     ways = [cut.sources]
-    shared = _shared(cut.sources, shape_of)
-    if shared != cut.sources:
-        ways.insert(0, shared)
+    fewer = shared(cut.sources, shape_of)
+    if fewer != cut.sources:
+        ways.insert(0, fewer)
     problem = NotAffine("is not linear")
     for number, stops in enumerate(ways):
         try:
-            return _read(_Cut(end, stops, shape_of), shape_of)
+            return _read(Cut(end, stops, shape_of), shape_of)
         except NotAffine as error:
             if not number or len(ways) == 1:
                 problem = error
     raise problem
 
 
-class _Cut:
-    """The operators between some tensors and an end, in order.
-
-    Without ``stops`` the walk back goes on to the input of the first product on each branch.
-    """
-
-    def __init__(self, end: ir.Value, stops: list[ir.Value], shape_of: Shapes) -> None:
-        self.end = end
-        self.stops = {id(value): value for value in stops}
-        self.sources: list[ir.Value] = []
-        self.products: list[tuple[ir.Node, Product]] = []
-        self.nodes: list[ir.Node] = []
-        self.reader: dict[int, ir.Node] = {}  # on the way from a tensor to the end
-        self.problem = ""
-        self._shape_of = shape_of
-        self._seen = set[int]()
-        node = end.producer()
-        if node is None:
-            raise NotAffine("is an input or a constant")
-        self.last = node
-        self._visit(end)
-
-    def _visit(self, start: ir.Value) -> None:
-        waiting = [(start, False)]
-        while waiting:
-            value, done = waiting.pop()
-            node = value.producer()
-            if done and node is not None:
-                self.nodes += [node] * all(node is not n for n in self.nodes)
-                continue
-            if id(value) in self._seen:
-                continue
-            self._seen.add(id(value))
-            if len(self._seen) > _MOST_NODES:
-                raise NotAffine(f"comes from more than {_MOST_NODES} operators after any layer")
-            if id(value) in self.stops:
-                self._found(value)
-            elif node is None:
-                self._ends(value, "is an input that no linear layer reads")
-            else:
-                waiting.append((value, True))
-                waiting += [(data, False) for data in self._before(value, node)[::-1]]
-
-    def _before(self, value: ir.Value, node: ir.Node) -> list[ir.Value]:
-        try:
-            inputs = carriers(value, node)
-        except NotAffine as error:
-            if value is self.end or self.stops:
-                raise
-            self._ends(value, str(error))
-            return []
-        for data in inputs:
-            self.reader.setdefault(id(data), node)
-        layer = product(node, self._shape_of)
-        if layer is None:
-            return inputs
-        self.products.append((node, layer))
-        if self.stops:
-            return inputs
-        self._found(_unquantised(layer.data))
-        return [data for data in inputs if data is not layer.data]
-
-    def _found(self, value: ir.Value) -> None:
-        if all(value is not known for known in self.sources):
-            self.sources.append(value)
-
-    def _ends(self, value: ir.Value, why: str) -> None:
-        """A branch without a product is fine where it starts from what another one reads."""
-        if self.stops or value is self.end:
-            raise NotAffine(why)
-        self.problem = self.problem or why
-
-
-def _unquantised(value: ir.Value) -> ir.Value:
-    """What was quantised for an integer product."""
-    node = value.producer()
-    if node is not None and node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
-        return node.inputs[0] or value
-    return value
-
-
-def _shared(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Value]:
-    """Sources with those left out that other ones lead to by linear layers alone (LoRA).
-
-    Where two lead to a third tensor, it takes their place.
-    """
-    for _ in range(8):
-        deeper = {}
-        for source in sources if len(sources) > 1 else ():
-            others = [s for s in sources if s is not source]
-            with suppress(NotAffine):
-                found = _Cut(source, [], shape_of).sources
-                inner = _closed(source, others, shape_of) or _closed(source, found, shape_of)
-                deeper[id(source)] = inner
-        known = {id(s) for s in sources}
-        for source in sources:
-            inner = deeper.get(id(source), [])
-            if inner and all(id(s) in known for s in inner):
-                sources = [s for s in sources if s is not source]
-                break
-        else:
-            pair = _same(deeper, sources)
-            if pair is None:
-                return sources
-            sources = pair
-    return sources
-
-
-def _closed(end: ir.Value, stops: list[ir.Value], shape_of: Shapes) -> list[ir.Value]:
-    """Those of ``stops`` that ``end`` is affine in; none if it needs another tensor besides."""
-    try:
-        return _Cut(end, stops, shape_of).sources if stops else []
-    except NotAffine:
-        return []
-
-
-def _same(deeper: dict[int, list[ir.Value]], sources: list[ir.Value]) -> list[ir.Value] | None:
-    for first in sources:
-        for second in sources:
-            inner = deeper.get(id(first), [])
-            other = deeper.get(id(second), [])
-            if first is not second and inner and set(map(id, inner)) == set(map(id, other)):
-                kept = [s for s in sources if s is not first and s is not second]
-                return [*kept, *[s for s in inner if all(s is not k for k in kept)]]
-    return None
-
-
-def _read(cut: _Cut, shape_of: Shapes) -> Region:
+def _read(cut: Cut, shape_of: Shapes) -> Region:
     unused = [s for s in cut.stops.values() if all(s is not found for found in cut.sources)]
     if unused:
         raise NotAffine(f"does not come from {unused[0].name!r} alone")
@@ -262,7 +149,7 @@ def _read(cut: _Cut, shape_of: Shapes) -> Region:
     for whole in (False, True):
         sources = [_source(value, cut, shape_of, whole=whole) for value in cut.sources]
         try:
-            return _Reader(cut, sources, shape_of).region()
+            return _Reader(cut, sources, shape_of, whole=whole).region()
         except NotAffine as error:
             problem = problem or error
             if isinstance(error, SeveralPositions) or all(len(s.shape) == 2 for s in sources):
@@ -270,9 +157,9 @@ def _read(cut: _Cut, shape_of: Shapes) -> Region:
     raise problem if problem is not None else NotAffine("is not linear")
 
 
-def _source(value: ir.Value, cut: _Cut, shape_of: Shapes, *, whole: bool) -> Source:
+def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool) -> Source:
     """The tensor with a size for each axis, and which one holds the neurons."""
-    layers = [p for p in cut.products if _unquantised(p[1].data) is value or p[1].data is value]
+    layers = [p for p in cut.products if unquantised(p[1].data) is value or p[1].data is value]
     shape = shape_of(value)
     node, layer = layers[0] if layers else (None, None)
     rank = len(shape) if shape is not None else 2
@@ -289,16 +176,27 @@ def _source(value: ir.Value, cut: _Cut, shape_of: Shapes, *, whole: bool) -> Sou
     if rank == 2 and sizes[1] is None:
         raise NotAffine(f"comes from {value.name!r}, whose width is not known")
     open_size = _open_size(cut.nodes)
-    if axis_found is None or whole or rank == 2:
+    filled = tuple(n or open_size for n in sizes)
+    scale = _scale(value, node)
+    if node is None or axis_found is None or whole or rank == 2:
         if any(n is None for n in sizes[1:]):
             raise NotAffine(f"comes from {value.name!r} of shape {shape}, whose sizes are open")
-        filled = tuple(n or open_size for n in sizes)
-        return Source(value, filled, None)
-    filled = tuple(n or open_size for n in sizes)
+        return Source(value, filled, None, (), scale)
     axis = axis_found % rank
     if all(n == 1 for i, n in enumerate(filled) if i not in (0, axis)):
-        return Source(value, filled, None)
-    return Source(value, filled, axis, tuple(_chain(node, cut)))  # type: ignore[arg-type]
+        return Source(value, filled, None, (), scale)
+    return Source(value, filled, axis, tuple(_chain(node, cut)), scale)
+
+
+def _scale(value: ir.Value, node: ir.Node | None) -> tuple[ir.Value, ...]:
+    """Scale and zero point of quantised numbers that a product reads as they are."""
+    if (
+        node is None
+        or node.op_type not in ("QGemm", "QLinearMatMul")
+        or node.inputs[0] is not value
+    ):
+        return ()
+    return tuple(v for v in node.inputs[1:3] if v is not None)
 
 
 def _open_size(nodes: Iterable[ir.Node]) -> int:
@@ -308,7 +206,7 @@ def _open_size(nodes: Iterable[ir.Node]) -> int:
     return min(largest, 4096) + 3
 
 
-def _chain(node: ir.Node, cut: _Cut) -> Iterator[ir.Node]:
+def _chain(node: ir.Node, cut: Cut) -> Iterator[ir.Node]:
     """Operators after a product that move or choose positions."""
     value = node.outputs[0]
     while value is not cut.end:
@@ -331,7 +229,8 @@ def moved_shape(target: Array, source: Source, n_scores: int) -> list[int]:
 class _Reader:
     """Reads the weights of a region by running it."""
 
-    def __init__(self, cut: _Cut, sources: list[Source], shape_of: Shapes) -> None:
+    def __init__(self, cut: Cut, sources: list[Source], shape_of: Shapes, *, whole: bool) -> None:
+        self._whole = whole
         self._cut, self._sources = cut, sources
         self._runner = Runner(shape_of)
         batches = {
@@ -350,6 +249,12 @@ class _Reader:
         n = self._batch or 2
         first = self._run(np.zeros((n, self._width)), native=True)
         axis, rank = self._class_axis(first, n), first.ndim
+        if self._width * self._n_scores > _MOST_WEIGHTS:
+            raise NotAffine(
+                f"comes from {self._width} numbers by {self._n_scores} scores, too many for a head"
+            )
+        if self._whole and not self._scores_classes():
+            raise SeveralPositions("scores every position of a sample, not the sample")
         gains = self._gains()
         bias = self._scores(first, n)[0]
         weight = np.concatenate(list(self._columns(bias))).T / gains
@@ -371,6 +276,11 @@ class _Reader:
             raise SeveralPositions("scores every position of a sample, not the sample")
         self._n_scores = scores.size // n
         return wide[0] if wide else min(1, scores.ndim - 1)
+
+    def _scores_classes(self) -> bool:
+        """Whether there are as many scores as a product has, not one for each position too."""
+        widths = [layer.n_scores for _, layer in self._cut.products if layer.axis is not None]
+        return not widths or self._n_scores in widths
 
     def _scores(self, output: Array, n: int) -> Array:
         if output.size != n * self._n_scores:
@@ -407,7 +317,7 @@ class _Reader:
             if node.op_type == "Reshape":
                 target = moved_shape(self._runner.target(node), source, self._n_scores)
                 current = current.reshape(
-                    [current.shape[i] if not n else n for i, n in enumerate(target)]
+                    [n if n else current.shape[i] for i, n in enumerate(target)]
                 )
             else:
                 self._runner.run([node], values, native=True)
@@ -421,9 +331,19 @@ class _Reader:
         values: dict[int, Array] = {}
         start, self._runner.samples, self._runner.alike = 0, len(rows), True
         for source in self._sources:
-            values[id(source.value)] = source.filled(rows[:, start : start + source.width])
+            real = source.filled(rows[:, start : start + source.width])
+            values[id(source.value)] = self._stored(source, real)
             start += source.width
         return self._through(values, native)
+
+    def _stored(self, source: Source, real: Array) -> Array:
+        """A tensor as the graph holds it: quantised, but not rounded."""
+        if not source.scale:
+            return real
+        scale, *zero = (self._runner.constant(v) for v in source.scale)
+        if scale is None or scale.size > 1:
+            raise NotAffine(f"reads {source.value.name!r}, whose scale is not one number")
+        return real / scale + (zero[0] if zero and zero[0] is not None else 0.0)
 
     def _through(self, values: dict[int, Array], native: bool) -> Array:
         self._runner.run(self._cut.nodes, values, native=native)
@@ -436,11 +356,14 @@ class _Reader:
         if not np.isfinite(scale) or not region.weight.any():
             raise NotAffine("is linear with weights that are all 0, or not finite")
         for n in (self._batch,) if self._batch else (2, 3):
-            values = {id(s.value): rng.normal(size=(n, *s.shape[1:])) for s in self._sources}
             self._runner.samples, self._runner.alike = n, False
-            parts = [self._embedding(s, values[id(s.value)]) for s in self._sources]
+            values, parts = {}, []
+            for source in self._sources:
+                real = rng.normal(size=(n, *source.shape[1:]))
+                values[id(source.value)] = self._stored(source, real)
+                parts.append(self._embedding(source, real))
             expected = np.concatenate(parts, axis=1) @ region.weight.T + region.bias
-            got = self._through(dict(values), True)
+            got = self._through(values, True)
             if len(got) != n or got.size != expected.size:
                 raise NotAffine("mixes samples")
             error = np.abs(got.reshape(expected.shape) - expected).max()

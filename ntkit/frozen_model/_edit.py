@@ -18,6 +18,7 @@ from ntkit.frozen_model._find_head import Head
 from ntkit.frozen_model._graph import Shapes
 from ntkit.frozen_model._linear_layer import LinearLayer
 from ntkit.frozen_model._run_node import Runner
+from ntkit.frozen_model._written_out import written_out
 
 __all__ = ["append_head", "replace_weights"]
 
@@ -38,9 +39,10 @@ _SAME_VALUES = frozenset(["Reshape", "Squeeze", "Unsqueeze", "Flatten"])
 def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) -> None:
     """Write ``coef`` (K, D) and ``intercept`` (K,) into the head's layer, in place.
 
-    The node list stays the same, unless a bias has to be added to a bare MatMul, the head is an
-    affine region of more than one layer, which becomes one Gemm, or it is quantised: then float
-    weights take the place of the quantised ones, and what quantised the old logits goes. With another number of classes the shapes of everything downstream follow.
+    The node list stays the same, unless a bias has to be added to a bare MatMul, or the head is
+    an affine region of more than a plain layer, which becomes one Gemm, or it is quantised: then
+    float weights take the place of the quantised ones, and what quantised the old logits goes.
+    With another number of classes the shapes of everything downstream follow.
 
     Raises
     ------
@@ -340,12 +342,23 @@ def _add_bias(graph: ir.Graph, logits: ir.Value, intercept: Array) -> ir.Value:
 def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
     """Tensors that hold a column per class, from the logits on, and what reads them."""
     found, readers = list({id(value): value for value in starts}.values()), list[ir.Node]()
+    softmax = _softmax_nodes(starts)
     for value in found:
         for use in value.uses():
-            readers.append(use.node)
-            if use.node.op_type in _ELEMENTWISE or _keeps_last_axis(use.node):
+            if id(use.node) not in softmax:
+                readers.append(use.node)
+            of_softmax = softmax.get(id(use.node), "") in ("Sub", "Exp", "Div")
+            if use.node.op_type in _ELEMENTWISE or of_softmax or _keeps_last_axis(use.node):
                 found += [out for out in use.node.outputs if not any(out is v for v in found)]
     return found, readers
+
+
+def _softmax_nodes(starts: list[ir.Value]) -> dict[int, str]:
+    """Operators of each Softmax that is written out, but not for one number of classes."""
+    graph = next((v.producer().graph for v in starts if v.producer() is not None), None)  # type: ignore[union-attr]
+    ends = (written_out(node) for node in graph or () if node.op_type in ("Div", "Sub"))
+    nodes = [node for end in ends if end is not None for node in end.nodes]
+    return {id(n): n.op_type for n in nodes if n.op_type not in ("Reshape", "Expand")}
 
 
 def _keeps_last_axis(node: ir.Node) -> bool:

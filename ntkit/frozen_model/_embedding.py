@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ntkit.frozen_model._affine_region import Source, moved_shape
-from ntkit.frozen_model._constants import constant_of, dtype_of
+from ntkit.frozen_model._constants import constant_of, dtype_of, float_type
 from ntkit.frozen_model._run_node import Runner, spread_of
 
 __all__ = ["EMBEDDING", "Nodes", "found_by_the_model", "side_by_side"]
@@ -62,8 +62,9 @@ def side_by_side(
     """One row of neurons per sample, (N, D): the sources, flat, one after the other."""
     parts = [_row(nodes, source, n_scores, runner) for source in sources]
     result = parts[0] if len(parts) == 1 else nodes.node("Concat", parts, {"axis": 1})
-    if len(parts) > 1 or result is not nodes.in_graph(sources[0].value):
-        result.name, result.type = EMBEDDING, sources[0].value.type
+    if len(parts) > 1 or not sources[0].is_embedding:
+        result.name = EMBEDDING
+        result.type = ir.TensorType(float_type(sources[0].value))
         width = sum(source.width for source in sources)
         result.shape = ir.Shape([ir.SymbolicDim(None), width])
     return result
@@ -82,10 +83,12 @@ def found_by_the_model(chain: Sequence[ir.Node]) -> list[ir.Value]:
 
 def _row(nodes: Nodes, source: Source, n_scores: int, runner: Runner) -> ir.Value:
     value = nodes.in_graph(source.value)
+    if source.scale:
+        value = nodes.node("DequantizeLinear", [value, *map(nodes.known, source.scale)])
     for node in source.chain:
         value = _moved(nodes, value, node, source, n_scores, runner)
     if len(source.shape) == 2 and not source.chain:
-        return value
+        return value  # of a row per sample already
     return nodes.node("Flatten", [value], {"axis": 1})
 
 

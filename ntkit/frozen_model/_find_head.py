@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,9 +12,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.frozen_model._after_head import PROBABILITIES, AfterHead, Unclear, data_input, follow
-from ntkit.frozen_model._affine_ops import NotAffine, carriers
+from ntkit.frozen_model._affine_ops import NotAffine, called, carriers
 from ntkit.frozen_model._affine_region import SeveralPositions, Source, read_region
+from ntkit.frozen_model._after_head import PROBABILITIES, AfterHead, Unclear, data_input, follow
 from ntkit.frozen_model._constants import constant_of
 from ntkit.frozen_model._graph import Shapes
 from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, LinearLayer, as_layer, read_layer
@@ -21,6 +22,14 @@ from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, LinearLayer, as_
 __all__ = ["Head", "find_head", "head_at"]
 
 _RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])
+_CLIPPING = frozenset(["Relu"])
+# What reads a hidden layer, and no scores; and how outputs that are embeddings are called.
+_ACTIVATIONS = frozenset(
+    ["Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Tanh", "HardSwish", "Mish", "Softplus"]
+)
+_EMBEDDING = re.compile(
+    "emb|feat|proj|hidden|pool|repr|state|latent|vector|bottleneck|penultimate|encod|token", re.I
+)
 _MOST_STEPS = 200
 _MOST_NAMED = 8
 
@@ -86,14 +95,31 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
     shape_of = Shapes(model)
     found = [_walk_back(output, shape_of) for output in model.graph.outputs]
     _refuse_ambiguous(found)
-    starts = found
-    if logits is not None:
-        starts = [_walk_back(_named(model.graph, logits), shape_of)]
-        found = found + starts
-    heads = _last(_distinct(starts))
-    if not heads:
-        raise HeadNotFoundError(_no_head(starts))
-    return _as_the_outputs_show_it(_only(heads), found)
+    if logits is None:
+        heads = _candidates(found, [output.name or "" for output in model.graph.outputs])
+        if not heads:
+            raise HeadNotFoundError(_no_head(found))
+        return _as_the_outputs_show_it(_only(heads), found)
+    named = _walk_back(_named(model.graph, logits), shape_of)
+    if isinstance(named, _Blocked):
+        raise HeadNotFoundError(_no_head([named]))
+    head = _as_the_outputs_show_it(named, [*found, named])
+    shown = any(isinstance(one, Head) and _identity(one) == _identity(head) for one in found)
+    return head if shown else _as_its_readers_show_it(head)
+
+
+def _as_its_readers_show_it(head: Head) -> Head:
+    """Take post-processing from what reads the logits, where no output comes from them plainly."""
+    readers = [use.node for use in head.after.logits.uses()]
+    clipping = [node for node in readers if node.op_type in _CLIPPING]
+    if clipping and len(clipping) == len(readers):
+        raise HeadNotFoundError(
+            f"The logits {head.after.logits.name!r} go through {called(clipping[0])}, which cuts "
+            "off all scores below 0; export the model without it."
+        )
+    names = dict.fromkeys(node.op_type for node in readers)
+    after = (*head.after.post_processing, *list(names)[:_MOST_NAMED])
+    return replace(head, after=replace(head.after, post_processing=after))
 
 
 def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head | None:
@@ -292,8 +318,13 @@ def _with_rank(layer: LinearLayer, shape_of: Shapes) -> LinearLayer:
     return replace(layer, rank=rank)
 
 
-def _last(heads: list[Head]) -> list[Head]:
-    """Leave out heads that another one is computed from."""
+def _candidates(found: list[Head | _Blocked], outputs: list[str]) -> list[Head]:
+    """Heads that the outputs come from, without embeddings that another head is computed from.
+
+    Scores that another head is computed from are candidates too: a confidence from the logits, or
+    coarse classes from the probabilities of fine ones.
+    """
+    heads = _distinct(found)
     seen = set[int]()
     waiting = [value for head in heads for value in _read_by(head)]
     while waiting:
@@ -301,7 +332,20 @@ def _last(heads: list[Head]) -> list[Head]:
         if node is not None and id(node) not in seen:
             seen.add(id(node))
             waiting += [value for value in node.inputs if value is not None]
-    return [head for head in heads if id(head.layer.output.producer()) not in seen]
+
+    def is_embedding(head: Head) -> bool:
+        same = [
+            (f, name)
+            for f, name in zip(found, outputs, strict=True)
+            if isinstance(f, Head) and _identity(f) == _identity(head)
+        ]
+        names = [name for _, name in same] + [head.layer.output.name or ""]
+        bent = any(use.node.op_type in _ACTIVATIONS for use in head.layer.output.uses())
+        raw = not any(f.after.post_processing for f, _ in same)
+        return raw and (bent or any(map(_EMBEDDING.search, names)))
+
+    earlier = [head for head in heads if id(head.layer.output.producer()) in seen]
+    return [h for h in heads if all(h is not e for e in earlier) or not is_embedding(h)]
 
 
 def _as_the_outputs_show_it(head: Head, found: Iterable[Head | _Blocked]) -> Head:

@@ -664,9 +664,10 @@ def _embedding_info(embedding: ir.Value, found: Head | None) -> TensorInfo:
     if found is None or sources is None:
         return info
     batch = info.shape[0] if info.shape else None
-    plain = found.layer.region is None or (len(sources) == 1 and len(sources[0].shape) == 2)
+    plain = found.layer.region is None or (len(sources) == 1 and sources[0].is_embedding)
     name = info.name if plain else EMBEDDING
-    return replace(info, name=name, shape=(batch, found.layer.weight.shape[1]))
+    dtype = "float32" if sources[0].scale else info.dtype
+    return replace(info, name=name, dtype=dtype, shape=(batch, found.layer.weight.shape[1]))
 
 
 def _restored(

@@ -20,6 +20,8 @@ Array = NDArray[Any]
 _MOST_ELEMENTS = 16_000_000
 _CHOOSING = frozenset(["Gather", "GatherND", "GatherElements"])
 _DEFAULT_OPSET = 17
+# batch_dims of a GatherND, and the width of its indices, that choose one position of each sample.
+_OF_EACH_SAMPLE = ((0, 2), (1, 1))
 
 
 class Runner:
@@ -144,11 +146,12 @@ class Runner:
         data, target = self._get(node.inputs[0], values), self.target(node)
         if node.op_type == "Expand":
             target = np.maximum(target, 1)
-            return np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(target)))
+            expanded: Array = np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(target)))
+            return expanded
         sides = [data.shape[i] if n == 0 else int(n) for i, n in enumerate(target.tolist())]
         if not native and id(node) in self._native:
             sides = [-1, *self._native[id(node)][1:]]
-        result = data.reshape(sides)
+        result: Array = data.reshape(sides)
         if native:
             self._native[id(node)] = result.shape
         return result
@@ -177,24 +180,29 @@ class Runner:
         shape = self._shape_of(node.inputs[1])  # type: ignore[arg-type]
         axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
         batched = node.attributes["batch_dims"].as_int() if "batch_dims" in node.attributes else 0
-        op, n_axes = node.op_type, -1 if shape is None else len(shape)
-        one_each = data.ndim > 2 and (
-            (op == "GatherND" and n_axes == 2 and (batched, shape[1]) in ((0, 2), (1, 1)))  # type: ignore[index]
-            or (op == "GatherElements" and data.ndim == 3 and axis == 1 and spread_of(node))
-        )
-        flat = op == "Gather" and n_axes == 1 and axis == 0 and data.ndim == 2
+        op, sides = node.op_type, () if shape is None else shape
+        of_sample = op == "GatherND" and (batched, *sides[1:]) in _OF_EACH_SAMPLE
+        of_sample |= op == "GatherElements" and axis == 1 and self._one_for_all(node, sides)
+        one_each = data.ndim > 2 and of_sample
+        flat = op == "Gather" and len(sides) == 1 and axis == 0 and data.ndim == 2
         if flat and self.samples < len(data) and len(data) % self.samples == 0:
             data, one_each = data.reshape(self.samples, -1, data.shape[1]), True
         if one_each:
             self._same_at_all(node, data, 1)
             chosen: Array = data[np.arange(len(data)), self._drawn(node, len(data), data.shape[1])]
             return chosen[:, None] if op == "GatherElements" else chosen
-        if op == "Gather" and 0 <= n_axes < 2 and 0 < axis % data.ndim:
+        if op == "Gather" and shape in ((), (1,)) and axis % data.ndim > 0:
             self._same_at_all(node, data, axis)
             at = self._drawn(node, 1, data.shape[axis])
-            chosen = np.take(data, at if n_axes else at.item(), axis)
+            chosen = np.take(data, at if sides else at.item(), axis)
             return chosen
         raise NotAffine(f"comes from {called(node)} with computed indices, not linear")
+
+    def _one_for_all(self, node: ir.Node, sides: tuple[int | str | None, ...]) -> bool:
+        """Whether the indices of a GatherElements choose one position, for all channels alike."""
+        spread = spread_of(node)
+        before = self._shape_of(spread) if spread is not None else None
+        return before is not None and before[1:] == (1, 1) and sides[1:2] == (1,)
 
     def _drawn(self, node: ir.Node, n: int, n_positions: int) -> Array:
         key = (id(node), n, n_positions)
@@ -279,6 +287,12 @@ def _qmatmul(_: dict[str, Any], a: Any, sa: Any, za: Any, b: Any, sb: Any, zb: A
     return _quantised({}, real * _along(sb, real, -1), sy, zy)
 
 
+def _qadd(_: dict[str, Any], a: Any, sa: Any, za: Any, b: Any, sb: Any, zb: Any,
+          sy: Any, zy: Any = None) -> Any:  # fmt: skip
+    real = _dequantised({}, a, sa, za) + _dequantised({}, b, sb, zb)
+    return _quantised({}, real, sy, zy)
+
+
 def _of_few_bits(attribute: dict[str, Any], a: Any, packed: Any, scales: Any, zeros: Any = None,
                  groups: Any = None, bias: Any = None) -> Any:  # fmt: skip
     """MatMulNBits: rows of blocks of 2, 4 or 8 bits, each with a scale and a zero point."""
@@ -310,5 +324,6 @@ _QUANTISED: dict[str, Any] = {
     "MatMulInteger": _of_integers,
     "QGemm": _qgemm,
     "QLinearMatMul": _qmatmul,
+    "QLinearAdd": _qadd,
     "MatMulNBits": _of_few_bits,
 }

@@ -38,7 +38,7 @@ def normalised(g, source, output, **attributes):
     return gain, SHIFT - gain * mean
 
 
-# -- one row of neurons per sample ----------------------------------------------------------------
+# -- one row of neurons per sample -------------------------------------------------------------
 
 
 def batch_norm(g):
@@ -200,7 +200,7 @@ FLAT = [
 ]  # fmt: skip
 
 
-# -- several tensors --------------------------------------------------------------------------------
+# -- several tensors ---------------------------------------------------------------------------
 
 
 def mean_of_two_heads(g):
@@ -229,7 +229,7 @@ def difference_of_normalised_heads(g):
 SEVERAL = [mean_of_two_heads, half_of_two_heads, difference_of_normalised_heads]
 
 
-# -- positions --------------------------------------------------------------------------------------
+# -- positions ---------------------------------------------------------------------------------
 
 
 def whole_convolution(g):
@@ -431,3 +431,247 @@ def test_the_models_own_head_written_back_is_bit_equal(zoo, formed, tmp_path):
     same = model.with_head(model.head).save(tmp_path / "same.onnx")
     for name, array in zoo.run(proto, X).items():
         assert_array_equal(zoo.run(same, X)[name], array)
+
+
+# -- near misses -------------------------------------------------------------------------------
+
+
+def relu_between(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Relu", ["raw"], "cut")
+    g.add("Mul", ["cut", g.constant("factor", FACTOR)], "logits")
+
+
+def product_of_two(g):
+    gemm(g, "z", W1, B1, "one")
+    gemm(g, "h", W2, B2, "other", 2)
+    g.add("Mul", ["one", "other"], "logits")
+
+
+def quotient_of_two(g):
+    gemm(g, "z", W1, B1, "one")
+    g.add("Abs", ["one"], "size")
+    g.add("Div", ["one", "size"], "logits")
+
+
+def gated(g):
+    gemm(g, "z", W1, B1, "one")
+    g.add("Sigmoid", ["one"], "gate")
+    g.add("Mul", ["one", "gate"], "gated")
+    g.add("Add", ["gated", g.constant("shift", SHIFT)], "logits")
+
+
+def softmax_inside(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Softmax", ["raw"], "shares", axis=1)
+    g.add("Sub", ["shares", g.constant("prior", SHIFT)], "logits")
+
+
+def computed_bias(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Tanh", ["h"], "bent")
+    g.add("Slice", ["bent", ints(g, "from", 0), ints(g, "to", K), ints(g, "axis", 1)], "prior")
+    g.add("Add", ["raw", "prior"], "logits")
+
+
+def computed_classes(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("ArgMax", ["x"], "found", axis=0, keepdims=0)
+    g.add("Slice", ["found", ints(g, "from", 0), ints(g, "to", K)], "three")
+    g.add("Mod", ["three", ints(g, "K", K)], "order")
+    g.add("Gather", ["raw", "order"], "logits", axis=1)
+
+
+def own_classes(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("TopK", ["raw", ints(g, "k", K)], ["sorted", "order"], axis=1)
+    g.add("GatherElements", ["raw", "order"], "logits", axis=1)
+
+
+def in_training_mode(g):
+    gemm(g, "z", W1, B1, "raw")
+    given = [g.constant(name, np.ones(K)) for name in ("gain", "shift", "mean", "var")]
+    g.add("BatchNormalization", ["raw", *given], ["logits", "m", "v"], training_mode=1)
+
+
+def largest_subtracted(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("ReduceMax", ["raw"], "largest", axes=[1])
+    g.add("Sub", ["raw", "largest"], "logits")
+
+
+def normalised_by_its_length(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("ReduceL2", ["raw"], "length", axes=[1])
+    g.add("Div", ["raw", "length"], "logits")
+
+
+def computed_weights(g):
+    g.add("Einsum", ["z", "z", g.constant("w3", RNG.normal(size=(K, D, D)))], "logits",
+          equation="na,nb,kab->nk")  # fmt: skip
+
+
+def rounded(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Round", ["raw"], "whole")
+    g.add("Mul", ["whole", g.constant("factor", FACTOR)], "logits")
+
+
+def cast_to_integers(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Cast", ["raw"], "whole", to=TensorProto.INT64)
+    g.add("Cast", ["whole"], "real", to=TensorProto.FLOAT)
+    g.add("Mul", ["real", g.constant("factor", FACTOR)], "logits")
+
+
+def a_row_per_sample(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Mul", ["raw", g.constant("factors", RNG.uniform(1, 2, size=(40, K)))], "logits")
+
+
+def mean_over_samples(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("ReduceMean", ["raw"], "mean", axes=[0])
+    g.add("Sub", ["raw", "mean"], "logits")
+
+
+NEAR_MISSES = {
+    relu_between: "Relu",
+    product_of_two: "Mul .*two computed tensors",
+    quotient_of_two: "Div .*two computed tensors",
+    gated: "Mul .*two computed tensors",
+    softmax_inside: "Softmax|Gemm",
+    computed_bias: "Tanh",
+    computed_classes: "Gather over the classes",
+    own_classes: "GatherElements",
+    in_training_mode: "BatchNormalization .*training mode",
+    largest_subtracted: "ReduceMax",
+    normalised_by_its_length: "Div .*two computed tensors",
+    computed_weights: "Einsum .*two computed tensors",
+    rounded: "Round",
+    cast_to_integers: "Cast .*whole numbers",
+    a_row_per_sample: "Mul",
+    mean_over_samples: "Sub",
+}
+
+
+@pytest.mark.parametrize("build", NEAR_MISSES, ids=lambda build: build.__name__)
+def test_what_is_not_affine_is_refused_by_name(zoo, build, tmp_path):
+    graph = zoo.body()
+    build(graph)
+    finish(graph)
+    path = zoo.save(graph.model(), tmp_path / "m.onnx")
+    zoo.run(path, zoo.inputs())  # the file is sound
+    with pytest.raises(HeadNotFoundError, match=NEAR_MISSES[build]) as error:
+        FrozenModel.load(path)
+    assert "''" not in str(error.value)
+
+
+# -- several scores ----------------------------------------------------------------------------
+
+
+def confidence(g):
+    gemm(g, "logits", RNG.normal(size=(1, K)), RNG.normal(size=1), "raw", 2)
+    g.add("Sigmoid", ["raw"], "other")
+    return 1
+
+
+def linear_confidence(g):
+    gemm(g, "logits", RNG.normal(size=(1, K)), RNG.normal(size=1), "other", 2)
+    return 1
+
+
+def coarse(g):
+    g.add("Softmax", ["logits"], "fine", axis=1)
+    g.add("MatMul", ["fine", g.constant("M", np.eye(K)[:, :2])], "other")
+    g.output("fine", ["batch", K])
+    return 2
+
+
+def calibrated(g):
+    g.add("Mul", ["logits", g.constant("factor", FACTOR)], "scaled")
+    g.add("Softmax", ["scaled"], "other", axis=1)
+    return K
+
+
+@pytest.mark.parametrize("build", [confidence, linear_confidence, coarse, calibrated])
+def test_scores_from_another_heads_scores_are_both_named(zoo, build, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    width = build(graph)
+    graph.output("logits", ["batch", K])
+    graph.output("other", ["batch", width])
+    proto, X = graph.model(), zoo.inputs()
+    path = zoo.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(HeadNotFoundError, match=r"'logits' .*--logits") as error:
+        FrozenModel.load(path)
+    assert any(f"{name!r} (" in str(error.value) for name in ("raw", "other", "scaled"))
+    model = FrozenModel.load(path, logits="logits")
+    head = LinearHead(*zoo.weights(K, seed=9), range(K))
+    out = zoo.run(model.with_head(head).save(tmp_path / "new.onnx"), X)
+    close(out["logits"], head.decision_function(zoo.embedding(proto, X)), 1e-5)
+    assert np.abs(out["other"] - zoo.run(proto, X)["other"]).max() > 1e-3
+
+
+def test_logits_that_are_cut_off_afterwards_are_no_scores(zoo, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.add("Relu", ["logits"], "out")
+    graph.output("out", ["batch", K])
+    path = zoo.save(graph.model(), tmp_path / "m.onnx")
+    with pytest.raises(HeadNotFoundError, match=r"'logits' go through Relu .*below 0"):
+        FrozenModel.load(path, logits="logits")
+
+
+# -- Softmax written out -----------------------------------------------------------------------
+
+
+def jax_softmax(g):
+    g.add("ReduceMax", ["logits"], "largest", axes=[1], keepdims=0)
+    g.add("Unsqueeze", ["largest", ints(g, "axis", 1)], "column")
+    g.add("Identity", ["column"], "stopped")
+    g.add("Sub", ["logits", "stopped"], "shifted")
+    g.add("Exp", ["shifted"], "powers")
+    g.add("ReduceSum", ["powers", ints(g, "sum axis", 1)], "total", keepdims=1)
+    g.add("Div", ["powers", "total"], "p")
+
+
+def bare_softmax(g):
+    g.add("Exp", ["logits"], "powers")
+    g.add("ReduceSum", ["powers", ints(g, "sum axis", -1)], "total", keepdims=1)
+    g.add("Div", ["powers", "total"], "p")
+
+
+def jax_log_softmax(g):
+    g.add("ReduceMax", ["logits"], "largest", axes=[1])
+    g.add("Sub", ["logits", "largest"], "shifted")
+    g.add("Exp", ["shifted"], "powers")
+    g.add("ReduceSum", ["powers", ints(g, "sum axis", 1)], "total", keepdims=1)
+    g.add("Log", ["total"], "length")
+    g.add("Sub", ["shifted", "length"], "logs")
+    g.add("Exp", ["logs"], "p")
+
+
+@pytest.mark.parametrize("build", [jax_softmax, bare_softmax, jax_log_softmax])
+@pytest.mark.parametrize("n_classes", [K, K + 2])
+def test_a_softmax_written_out_is_post_processing(zoo, build, n_classes, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    build(graph)
+    graph.output("p", ["batch", K])
+    proto, X = graph.model(), zoo.inputs()
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    assert model.describe()["post_processing"][0].endswith("Softmax")
+    assert model.logits.name == "logits"
+    Z = zoo.embedding(proto, X)
+    close(model.head.predict_proba(Z), zoo.run(proto, X)["p"], 1e-5)
+    head = LinearHead(*zoo.weights(n_classes, seed=9), range(n_classes))
+    out = zoo.run(model.with_head(head).save(tmp_path / "new.onnx"), X)
+    close(out["p"], head.predict_proba(Z), 1e-5)
+
+
+def test_a_softmax_written_out_over_samples_is_refused(zoo, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.add("Exp", ["logits"], "powers")
+    graph.add("ReduceSum", ["powers", ints(graph, "sum axis", 0)], "total", keepdims=1)
+    graph.add("Div", ["powers", "total"], "p")
+    graph.output("p", ["batch", K])
+    with pytest.raises(HeadNotFoundError, match="another axis"):
+        FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))

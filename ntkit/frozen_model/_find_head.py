@@ -259,9 +259,9 @@ def _walk_back(start: ir.Value, shape_of: Shapes) -> Head | _Blocked:
                 layer = _with_rank(layer, shape_of)
                 return Head(layer, follow(layer, path[::-1], shape_of))
             except Unclear as reason:
-                if layer.rank == 2 and any(n.op_type in ("Gather", "Slice") for n, _ in path):
-                    return _before(name, value, path, shape_of, str(reason))
-                return _Blocked(name, str(reason), after_a_layer=True)
+                longer = _before(name, value, path, shape_of)
+                blocked = _Blocked(name, str(reason), after_a_layer=True)
+                return longer if isinstance(longer, Head) else blocked
         if len(path) > _MOST_STEPS:
             return _Blocked(name, f"comes from more than {_MOST_STEPS} operators after any layer")
         path.append((node, value))

@@ -7,6 +7,8 @@ Body: input ``x`` (N, 6) → Gemm ``h`` → Relu ``z`` (N, 5); for positions ``x
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper
 
@@ -260,6 +262,13 @@ def summed_positions(g):
     return W1, 12 * B1, lambda z: z.sum(axis=(2, 3))
 
 
+def padded_mean(g):
+    g.add("Conv", ["z", g.constant("w", W1.reshape(K, D, 1, 1)), g.constant("b", B1)], "map")
+    g.add("AveragePool", ["map"], "p6", kernel_shape=[6, 5], pads=[1, 1, 1, 1], count_include_pad=1)
+    g.add("Flatten", ["p6"], "logits")
+    return W1, 12 / 30 * B1, lambda z: z.sum(axis=(2, 3)) / 30
+
+
 def token_of_scaled_scores(g):
     g.add("MatMul", ["z", g.constant("w", W1.T)], "product")
     g.add("Mul", ["product", g.constant("factor", FACTOR)], "scaled")
@@ -339,11 +348,11 @@ def flattened_gather(g):
 
 
 POSITIONS = [
-    whole_convolution, whole_einsum, normalised_map, summed_positions, token_of_scaled_scores,
+    whole_convolution, whole_einsum, normalised_map, summed_positions, padded_mean, token_of_scaled_scores,
     two_tokens_two_heads, tokens_scored_then_chosen, positions_weighed, gather_nd_batched,
     gather_elements, flattened_gather,
 ]  # fmt: skip
-MAPS = (whole_convolution, whole_einsum, normalised_map, summed_positions)
+MAPS = (whole_convolution, whole_einsum, normalised_map, summed_positions, padded_mean)
 
 
 def images(n_samples=12):
@@ -675,3 +684,125 @@ def test_a_softmax_written_out_over_samples_is_refused(zoo, tmp_path):
     graph.output("p", ["batch", K])
     with pytest.raises(HeadNotFoundError, match="another axis"):
         FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+
+
+# -- any composition ---------------------------------------------------------------------------
+
+
+class Composed:
+    """An affine map under construction: a tensor, and what it is of the embedding."""
+
+    def __init__(self, graph, seed):
+        self.g, self.rng, self.count = graph, np.random.default_rng(seed), 0
+        self.name, self.W, self.b = self.layer()
+
+    def new(self, op, inputs, **attributes):
+        self.count += 1
+        return self.g.add(op, inputs, f"t{self.count}", **attributes)
+
+    def constant(self, array, dtype=None):
+        self.count += 1
+        return self.g.constant(f"c{self.count}", array, dtype)
+
+    def layer(self, n_scores=K):
+        W, b = self.rng.normal(size=(n_scores, D)), self.rng.normal(size=n_scores)
+        name = self.new("Gemm", ["z", self.constant(W), self.constant(b)], transB=1)
+        return name, W, b
+
+    def times(self):
+        factor = self.rng.uniform(0.5, 2, size=K) * self.rng.choice([-1, 1], size=K)
+        self.name = self.new("Mul", [self.constant(factor), self.name])
+        self.W, self.b = factor[:, None] * self.W, factor * self.b
+
+    def divided(self):
+        self.name = self.new("Div", [self.name, self.constant([2.5])])
+        self.W, self.b = self.W / 2.5, self.b / 2.5
+
+    def plus(self):
+        shift = self.rng.normal(size=(1, K))
+        self.name = self.new("Add", [self.name, self.constant(shift)])
+        self.b = self.b + shift[0]
+
+    def minus(self):
+        self.name = self.new("Sub", [self.constant(1.5), self.name])
+        self.W, self.b = -self.W, 1.5 - self.b
+
+    def negated(self):
+        self.name, self.W, self.b = self.new("Neg", [self.name]), -self.W, -self.b
+
+    def normalised(self):
+        gain, shift = normalised(self.g, self.name, f"normal{self.count}")
+        self.name = f"normal{self.count}"
+        self.count += 1
+        self.W, self.b = gain[:, None] * self.W, gain * self.b + shift
+
+    def with_another_layer(self):
+        other, W, b = self.layer()
+        self.name = self.new("Mean", [other, self.name])
+        self.W, self.b = (self.W + W) / 2, (self.b + b) / 2
+
+    def low_rank(self):
+        a, b = self.rng.normal(size=(D, 2)), self.rng.normal(size=(2, K))
+        low = self.new("MatMul", ["z", self.constant(a)])
+        self.name = self.new("Add", [self.name, self.new("MatMul", [low, self.constant(b)])])
+        self.W = self.W + (a @ b).T
+
+    def turned_and_back(self):
+        turned = self.new("Transpose", [self.name], perm=[1, 0])
+        self.name = self.new("Transpose", [turned], perm=[1, 0])
+
+    def reshaped(self):
+        wide = self.new("Reshape", [self.name, self.constant([0, 1, K, 1], np.int64)])
+        self.name = self.new("Reshape", [wide, self.constant([-1, K], np.int64)])
+
+    def classes_moved(self):
+        order = self.rng.permutation(K)
+        self.name = self.new("Gather", [self.name, self.constant(order, np.int64)], axis=1)
+        self.W, self.b = self.W[order], self.b[order]
+
+    def split_and_joined(self):
+        first = self.new("Slice", [self.name, *self.range(0, 1)])
+        rest = self.new("Slice", [self.name, *self.range(1, K)])
+        self.name = self.new("Concat", [rest, first], axis=1)
+        self.W, self.b = np.roll(self.W, -1, axis=0), np.roll(self.b, -1)
+
+    def range(self, start, stop):
+        return [self.constant([i], np.int64) for i in (start, stop, 1)]
+
+    def cast(self):
+        precise = self.new("Cast", [self.name], to=TensorProto.DOUBLE)
+        self.name = self.new("Cast", [precise], to=TensorProto.FLOAT)
+
+
+STEPS = [
+    "times", "divided", "plus", "minus", "negated", "normalised", "with_another_layer", "low_rank",
+    "turned_and_back", "reshaped", "classes_moved", "split_and_joined", "cast",
+]  # fmt: skip
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=7), seed=st.integers(0, 99))
+def test_any_composition_of_affine_operators_is_read_and_exchanged(zoo, steps, seed, tmp_path):
+    graph = zoo.body()
+    composed = Composed(graph, seed)
+    for step in steps:
+        getattr(composed, step)()
+    graph.add("Softmax", [composed.name], "p", axis=1)
+    graph.output("p", ["batch", K])
+    proto, X = graph.model(), zoo.inputs()
+    try:
+        model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    except HeadNotFoundError as error:
+        raise AssertionError(str(error)) from None
+    Z = zoo.embedding(proto, X)
+    close(model.head.coef, composed.W, 1e-5)
+    close(model.head.intercept, composed.b, 1e-5)
+    close(softmax(model.head.decision_function(Z)), zoo.run(proto, X)["p"], 1e-5)
+    head = LinearHead(*zoo.weights(K, seed=9), range(K))
+    new = model.with_head(head).save(tmp_path / "new.onnx", force=True)
+    close(zoo.run(new, X)["p"], softmax(head.decision_function(Z)), 1e-5)

@@ -17,7 +17,14 @@ from ntkit.frozen_model._affine_region import SeveralPositions, Source, read_reg
 from ntkit.frozen_model._after_head import PROBABILITIES, AfterHead, Unclear, data_input, follow
 from ntkit.frozen_model._constants import constant_of
 from ntkit.frozen_model._graph import Shapes
-from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, LinearLayer, as_layer, read_layer
+from ntkit.frozen_model._linear_layer import (
+    NO_OPS,
+    Ambiguous,
+    Final,
+    LinearLayer,
+    as_layer,
+    read_layer,
+)
 
 __all__ = ["Head", "find_head", "head_at"]
 
@@ -152,12 +159,15 @@ def _no_head(blocked: list[Head | _Blocked]) -> str:
     outputs: dict[str, list[str]] = {}
     for one in blocked:
         if isinstance(one, _Blocked):
-            outputs.setdefault(one.reason, []).append(repr(one.output))
+            name = repr(one.output) if one.output else "an output without a name"
+            outputs.setdefault(one.reason, []).append(name)
     told = [
         f"{', '.join(names[:_MOST_NAMED])} {reason}"
         for reason, names in list(outputs.items())[:_MOST_NAMED]
     ]
     reasons = "; ".join(told) + "; …" * (len(outputs) > _MOST_NAMED)
+    if all(isinstance(one, _Blocked) and isinstance(one.reason, Final) for one in blocked):
+        return f"No linear last layer was found: {reasons}."
     if all(isinstance(one, _Blocked) and one.after_a_layer for one in blocked):
         return (
             f"No linear last layer was found: {reasons}. Export the model without what comes "
@@ -250,7 +260,7 @@ def _walk_back(start: ir.Value, shape_of: Shapes) -> Head | _Blocked:
     name = start.name or ""
     while (node := value.producer()) is not None:
         layer = read_layer(value, node)
-        if isinstance(layer, Ambiguous):
+        if isinstance(layer, Ambiguous | Final):
             return _Blocked(name, layer)
         if isinstance(layer, str):
             return _before(name, value, path, shape_of, layer)

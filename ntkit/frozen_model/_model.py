@@ -34,6 +34,7 @@ from ntkit.frozen_model._files import (
 )
 from ntkit.frozen_model._find_head import Head, find_head, head_at
 from ntkit.frozen_model._graph import TensorInfo, info_of, inlined_size, value_named
+from ntkit.frozen_model._linear_classifier import taken_apart
 from ntkit.frozen_model._match_labels import are_positions, matched, same_name
 from ntkit.frozen_model._pooling import pooled
 from ntkit.head import LinearHead
@@ -613,6 +614,9 @@ def _in_sight(
     try:
         return (model, *_located(model, **located_by), located_by)
     except HeadNotFoundError:
+        apart = taken_apart(model)
+        if apart is not None:
+            return (apart, *_located(apart, **located_by), located_by)
         if not model.functions:
             raise
     if inlined_size(model) > _MOST_NODES:

@@ -348,9 +348,9 @@ def flattened_gather(g):
 
 
 POSITIONS = [
-    whole_convolution, whole_einsum, normalised_map, summed_positions, padded_mean, token_of_scaled_scores,
-    two_tokens_two_heads, tokens_scored_then_chosen, positions_weighed, gather_nd_batched,
-    gather_elements, flattened_gather,
+    whole_convolution, whole_einsum, normalised_map, summed_positions, padded_mean,
+    token_of_scaled_scores, two_tokens_two_heads, tokens_scored_then_chosen, positions_weighed,
+    gather_nd_batched, gather_elements, flattened_gather,
 ]  # fmt: skip
 MAPS = (whole_convolution, whole_einsum, normalised_map, summed_positions, padded_mean)
 
@@ -440,6 +440,89 @@ def test_the_models_own_head_written_back_is_bit_equal(zoo, formed, tmp_path):
     same = model.with_head(model.head).save(tmp_path / "same.onnx")
     for name, array in zoo.run(proto, X).items():
         assert_array_equal(zoo.run(same, X)[name], array)
+
+
+# -- quantised ----------------------------------------------------------------------------------
+
+WHOLE = RNG.integers(-7, 8, size=(K, D))  # weights of four bits
+
+
+def quantised(g):
+    scale, zero = g.constant("z.scale", 0.02), g.constant("z.zero", 3, np.uint8)
+    return [g.add("QuantizeLinear", ["z", scale, zero], "zq"), scale, zero]
+
+
+def q_gemm(g, *scores):
+    weight = [g.constant("w", WHOLE, np.int8), g.constant("w.scale", FACTOR / 9),
+              g.constant("w.zero", np.zeros(K), np.int8)]  # fmt: skip
+    unit = 0.02 * FACTOR / 9
+    bias = g.constant("b", np.round(B1 / unit), np.int32)
+    given = [*quantised(g), *weight, bias, *scores]
+    out = "quantised" if scores else "logits"
+    g.add("QGemm", given, out, transB=1, domain="com.microsoft")
+    return WHOLE * FACTOR[:, None] / 9, np.round(B1 / unit) * unit
+
+
+def q_gemm_requantised(g):
+    ends = [g.constant("y.scale", 0.05), g.constant("y.zero", 128, np.uint8)]
+    known = q_gemm(g, *ends)
+    g.add("DequantizeLinear", ["quantised", *ends], "logits")
+    return known
+
+
+def integers_added(g):
+    one, other = quantised(g), [g.constant("y.scale", 0.05), g.constant("y.zero", 128, np.uint8)]
+    weight = [g.constant("w", WHOLE.T, np.int8), g.constant("w.scale", 0.1),
+              g.constant("w.zero", 0, np.int8)]  # fmt: skip
+    bias = np.round(B1 / 0.02)
+    given = [g.constant("b", bias, np.int8), g.constant("b.scale", 0.02),
+             g.constant("b.zero", 0, np.int8)]  # fmt: skip
+    g.add("QLinearMatMul", [*one, *weight, *other], "product")
+    g.add("DequantizeLinear", ["product", *other], "real")
+    g.add("DequantizeLinear", given, "bias")
+    g.add("Add", ["real", "bias"], "logits")
+    return WHOLE / 10, bias * 0.02
+
+
+def static_integers(g):
+    zq, _, zero = quantised(g)
+    g.add("MatMulInteger", [zq, g.constant("w", WHOLE.T, np.int8), zero], "whole")
+    g.add("Cast", ["whole"], "real", to=TensorProto.FLOAT)
+    g.add("Mul", ["real", g.constant("unit", 0.02 * FACTOR / 9)], "scaled")
+    g.add("Add", ["scaled", g.constant("b", B1)], "logits")
+    return WHOLE * FACTOR[:, None] / 9, B1
+
+
+def few_bits(g):
+    codes = np.zeros((K, 16), np.uint8)
+    codes[:, :D] = WHOLE + 8
+    packed = codes[:, ::2] | (codes[:, 1::2] << 4)
+    given = [g.constant("w", packed.reshape(K, 1, 8), np.uint8), g.constant("scales", FACTOR / 9)]
+    attributes = {"K": D, "N": K, "bits": 4, "block_size": 16}
+    g.add("MatMulNBits", ["z", *given], "raw", domain="com.microsoft", **attributes)
+    g.add("Add", ["raw", g.constant("b", B1)], "logits")
+    return WHOLE * FACTOR[:, None] / 9, B1
+
+
+QUANTISED = [q_gemm, q_gemm_requantised, integers_added, static_integers, few_bits]
+
+
+@pytest.mark.parametrize("build", QUANTISED, ids=lambda build: build.__name__)
+def test_a_quantised_head_is_read_and_replaced_by_one_of_floats(zoo, build, tmp_path):
+    graph = zoo.body()
+    W, b = build(graph)
+    finish(graph)
+    proto, X = graph.model(), zoo.inputs()
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    close(model.head.coef, W)
+    close(model.head.intercept, b)
+    Z = OnnxEmbedder(model, device="cpu").transform(X)
+    logits = zoo.run(proto, X)["logits"]
+    assert_allclose(model.head.decision_function(Z), logits, atol=0.1)
+    head = LinearHead(*zoo.weights(K, seed=9), range(K))
+    new = model.with_head(head).save(tmp_path / "new.onnx")
+    close(zoo.run(new, X)["logits"], head.decision_function(Z), 1e-5)
 
 
 # -- near misses -------------------------------------------------------------------------------
@@ -574,6 +657,70 @@ def test_what_is_not_affine_is_refused_by_name(zoo, build, tmp_path):
     with pytest.raises(HeadNotFoundError, match=NEAR_MISSES[build]) as error:
         FrozenModel.load(path)
     assert "''" not in str(error.value)
+
+
+# -- a classifier of its own kind on the embedding ----------------------------------------------
+
+
+@pytest.mark.parametrize("transform", ["NONE", "SOFTMAX"])
+@pytest.mark.parametrize(
+    "names", [{"classlabels_strings": ANIMALS}, {"classlabels_ints": [4, 2, 7]}]
+)
+def test_a_linear_classifier_on_a_networks_embedding_is_a_head(zoo, transform, names, tmp_path):
+    graph = zoo.body()
+    graph.add("LinearClassifier", ["z"], ["label", "scores"], domain="ai.onnx.ml",
+              coefficients=W1.ravel(), intercepts=B1, post_transform=transform,
+              **names)  # fmt: skip
+    text = "classlabels_strings" in names
+    graph.output("label", ["batch"], TensorProto.STRING if text else TensorProto.INT64)
+    graph.output("scores", ["batch", K])
+    proto, X = graph.model(), zoo.inputs()
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    close(model.head.coef, W1)
+    close(model.head.intercept, B1)
+    labels = next(iter(names.values()))
+    assert model.head.classes.tolist() == labels
+    Z = zoo.embedding(proto, X)
+    head = LinearHead(*zoo.weights(K, seed=9), labels)
+    out = zoo.run(model.with_head(head).save(tmp_path / "new.onnx"), X)
+    assert_array_equal(out["label"], head.predict(Z))
+    logits = head.decision_function(Z)
+    close(out["scores"], logits if transform == "NONE" else softmax(logits), 1e-5)
+
+
+def test_a_linear_classifier_of_two_mirrored_rows_is_one_unit(zoo, tmp_path):
+    graph = zoo.body()
+    graph.add("LinearClassifier", ["z"], ["label", "scores"], domain="ai.onnx.ml",
+              coefficients=np.vstack([-W1[:1], W1[:1]]).ravel(), intercepts=[-B1[0], B1[0]],
+              post_transform="LOGISTIC", classlabels_ints=[0, 1])  # fmt: skip
+    graph.output("label", ["batch"], TensorProto.INT64)
+    graph.output("scores", ["batch", 2])
+    proto, X = graph.model(), zoo.inputs()
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    Z = zoo.embedding(proto, X)
+    assert model.head.n_logits == 1
+    close(model.head.predict_proba(Z), zoo.run(proto, X)["scores"], 1e-5)
+    head = LinearHead(*zoo.weights(1, seed=9), [0, 1])
+    out = zoo.run(model.with_head(head).save(tmp_path / "new.onnx"), X)
+    close(out["scores"], head.predict_proba(Z), 1e-5)
+    assert_array_equal(out["label"], head.predict(Z))
+
+
+@pytest.mark.parametrize(
+    ("op", "said"),
+    [("LinearClassifier", "inputs themselves"), ("LinearRegressor", "regression")],
+)
+def test_a_linear_model_on_raw_inputs_and_a_regression_get_no_advice(zoo, op, said, tmp_path):
+    graph = zoo.body() if op == "LinearRegressor" else zoo.Graph()
+    one = op == "LinearClassifier"
+    options = {"classlabels_ints": [0, 1, 2]} if one else {"targets": K}
+    graph.add(op, ["x" if one else "z"], ["label", "scores"] if one else "scores",
+              domain="ai.onnx.ml", intercepts=B1,
+              coefficients=RNG.normal(size=K * (6 if one else D)), **options)  # fmt: skip
+    graph.output("scores", ["batch", K])
+    with pytest.raises(HeadNotFoundError, match=said) as error:
+        FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+    assert "--logits" not in str(error.value)
 
 
 # -- several scores ----------------------------------------------------------------------------

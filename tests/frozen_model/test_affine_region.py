@@ -664,7 +664,7 @@ def test_what_is_not_affine_is_refused_by_name(zoo, build, tmp_path):
 
 @pytest.mark.parametrize("transform", ["NONE", "SOFTMAX"])
 @pytest.mark.parametrize(
-    "names", [{"classlabels_strings": ANIMALS}, {"classlabels_ints": [4, 2, 7]}]
+    "names", [{"classlabels_strings": ["ant", "bee", "cow"]}, {"classlabels_ints": [4, 2, 7]}]
 )
 def test_a_linear_classifier_on_a_networks_embedding_is_a_head(zoo, transform, names, tmp_path):
     graph = zoo.body()

@@ -114,6 +114,8 @@ class Runner:
             given = [self._get(v, values) for v in node.inputs]
             attributes = {name: a.value for name, a in node.attributes.items()}
             return [np.asarray(_QUANTISED[op](attributes, *given))]
+        if op == "BatchNormalization":
+            return [_normalised(node, *(self._get(v, values) for v in node.inputs))]
         if op in _CHOOSING and self._found(node, values):
             return [self._chosen(node, values)]
         if op in ("Reshape", "Expand"):
@@ -246,6 +248,14 @@ def _reference(node: ir.Node) -> Any:
     opset = opset_of(node.graph) if node.graph is not None else _DEFAULT_OPSET
     imports = [onnx.helper.make_opsetid("", opset)]
     return ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports))
+
+
+def _normalised(node: ir.Node, data: Any, gain: Any, shift: Any, mean: Any, var: Any) -> Any:
+    """BatchNormalization; the reference of old operator sets learns."""
+    epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
+    factor = gain / np.sqrt(var + epsilon)
+    sides = [-1] + [1] * (data.ndim - 2)
+    return data * factor.reshape(sides) + (shift - factor * mean).reshape(sides)
 
 
 # -- quantised operators, as what they stand for -------------------------------------------------

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ntkit.frozen_model._affine_region import Source, moved_shape
 from ntkit.frozen_model._constants import constant_of, dtype_of, float_type
+from ntkit.frozen_model._region import Source, moved_shape
 from ntkit.frozen_model._run_node import Runner, spread_of
 
 __all__ = ["EMBEDDING", "Nodes", "found_by_the_model", "side_by_side"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ntkit.exceptions import HeadNotFoundError
 from ntkit.frozen_model._affine_ops import NotAffine, called, carriers
-from ntkit.frozen_model._affine_region import SeveralPositions, Source, read_region
+from ntkit.frozen_model._affine_region import read_region
 from ntkit.frozen_model._after_head import PROBABILITIES, AfterHead, Unclear, data_input, follow
 from ntkit.frozen_model._constants import constant_of
 from ntkit.frozen_model._graph import Shapes
@@ -25,6 +25,7 @@ from ntkit.frozen_model._linear_layer import (
     as_layer,
     read_layer,
 )
+from ntkit.frozen_model._region import SeveralPositions, Source
 
 __all__ = ["Head", "find_head", "head_at"]
 

@@ -10,9 +10,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ntkit.frozen_model._affine_ops import called
-from ntkit.frozen_model._affine_region import Region
 from ntkit.frozen_model._constants import constant_of, float_type
 from ntkit.frozen_model._graph import is_standard
+from ntkit.frozen_model._region import Region
 
 __all__ = ["NO_OPS", "Ambiguous", "Final", "LinearLayer", "as_layer", "read_layer"]
 

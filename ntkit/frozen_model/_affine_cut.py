@@ -9,7 +9,7 @@ import onnx_ir as ir
 from ntkit.frozen_model._affine_ops import NotAffine, Product, carriers, product
 from ntkit.frozen_model._graph import Shapes
 
-__all__ = ["Cut", "shared", "unquantised"]
+__all__ = ["Cut", "shared"]
 
 _MOST_NODES = 300
 _MOST_SHARED = 8
@@ -74,7 +74,7 @@ class Cut:
         self.products.append((node, layer))
         if self.stops:
             return inputs
-        self._found(unquantised(layer.data))
+        self._found(layer.source)
         return [data for data in inputs if data is not layer.data]
 
     def _found(self, value: ir.Value) -> None:
@@ -86,14 +86,6 @@ class Cut:
         if self.stops or value is self.end:
             raise NotAffine(why)
         self.problem = self.problem or why
-
-
-def unquantised(value: ir.Value) -> ir.Value:
-    """What was quantised for an integer product."""
-    node = value.producer()
-    if node is not None and node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
-        return node.inputs[0] or value
-    return value
 
 
 def shared(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Value]:

@@ -20,7 +20,7 @@ _FIRST = frozenset(
         *("Neg", "Identity", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split"),
         *("ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool", "DequantizeLinear"),
         *("QuantizeLinear", "DynamicQuantizeLinear", "BatchNormalization", "Cast", "Dropout"),
-        "Div",
+        *("Div", "Pad"),
     }
 )
 # Their other inputs may be computed: sizes, or positions that are found for each sample.
@@ -52,12 +52,24 @@ class Product:
         differ between positions.
     n_scores : int
         Numbers it makes of that axis; 0 where that is not told.
+    turned : bool
+        Whether the data are transposed first.
     """
 
     data: ir.Value
     sizes: dict[int, int]
     axis: int | None
     n_scores: int = 0
+    turned: bool = False
+
+    @property
+    def source(self) -> ir.Value:
+        """What was quantised for an integer product, or transposed for one of weights first."""
+        node = self.data.producer()
+        before = node is not None and node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear")
+        if node is not None and (before or self.turned):
+            return node.inputs[0] or self.data
+        return self.data
 
 
 def called(node: ir.Node) -> str:
@@ -77,7 +89,7 @@ def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
         If it is not affine in what is computed from the model's inputs.
     """
     op = node.op_type
-    known = _SUMS | _FIRST | _SIZED | _CHOOSING | _PRODUCTS | {"Mul"}
+    known = _SUMS | _FIRST | _SIZED | _CHOOSING | _PRODUCTS | {"Mul", "Where"}
     if op not in known or not (is_standard(node) or op in _MAY_BE_FOREIGN):
         raise NotAffine(f"comes from {called(node)}, not linear")
     if value is not node.outputs[0] and op != "Split":
@@ -89,14 +101,18 @@ def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
         return [v for i, v in enumerate(node.inputs) if i in _of_product(node, computed) and v]
     if op == "Mul" and len(computed) != 1:
         raise NotAffine(f"comes from {called(node)} of two computed tensors, not linear")
-    others = [i for i in computed if i and op not in _SUMS | {"Mul"}]
+    if op == "Where" and 0 in computed:
+        raise NotAffine(f"comes from {called(node)} by a computed condition, not linear")
+    if op == "Div" and computed == [1]:
+        raise NotAffine(f"comes from {called(node)} by a computed tensor, not linear")
+    others = [i for i in computed if i and op not in _SUMS | {"Mul", "Where"}]
     if others and op not in _SIZED | _CHOOSING:
         raise NotAffine(f"comes from {called(node)} of two computed tensors, not linear")
     if not computed or (0 not in computed and op in _FIRST | _SIZED | _CHOOSING):
         raise NotAffine(f"comes from {called(node)} of constants, not linear in anything")
     if op in _CONDITIONS and (why := _CONDITIONS[op](node)):
         raise NotAffine(f"comes from {called(node)} {why}, not linear")
-    carry = computed if op in _SUMS | {"Mul"} else [0]
+    carry = computed if op in _SUMS | {"Mul", "Where"} else [0]
     return [v for i, v in enumerate(node.inputs) if i in carry and v is not None]
 
 
@@ -130,6 +146,11 @@ def _normalises(node: ir.Node) -> str:
     return "in training mode" if training or outputs > 1 else ""
 
 
+def _pads(node: ir.Node) -> str:
+    mode = _attribute(node, "mode", "constant")
+    return "" if mode == "constant" else f"of mode {mode!r}"
+
+
 def _drops(node: ir.Node) -> str:
     given = node.inputs[2] if len(node.inputs) > 2 else None
     training = constant_of(given)
@@ -140,6 +161,7 @@ _CONDITIONS: dict[str, Callable[[ir.Node], str]] = {
     "Cast": _casts,
     "BatchNormalization": _normalises,
     "Dropout": _drops,
+    "Pad": _pads,
 }
 
 
@@ -150,12 +172,21 @@ def _of_product(node: ir.Node, computed: list[int]) -> list[int]:
         if len(computed) != 1:
             raise NotAffine(f"comes from {called(node)} of two computed tensors, not linear")
         return computed
+    if op == "MatMul" and computed == [1] and _turned(node.inputs[1]):
+        return computed
     added = [2] if op == "Gemm" and 2 in computed else []  # C may be another branch
     if set(computed) - {0, *added} or 0 not in computed:
         raise NotAffine(f"comes from {called(node)} whose weights are not constant")
     if op == "Gemm" and _attribute(node, "transA", 0):
         raise NotAffine(f"comes from {called(node)} with its samples along the second axis")
     return [0, *added]
+
+
+def _turned(value: ir.Value | None) -> bool:
+    """Whether a matrix is one of a row per sample, transposed."""
+    node = value.producer() if value is not None else None
+    turns = node is not None and node.op_type == "Transpose" and "perm" in node.attributes
+    return node is not None and turns and list(node.attributes["perm"].as_ints()) == [1, 0]
 
 
 def product(node: ir.Node, shape_of: Callable[[ir.Value], Shape]) -> Product | None:
@@ -175,6 +206,8 @@ def product(node: ir.Node, shape_of: Callable[[ir.Value], Shape]) -> Product | N
     if op == "MatMulNBits":
         sizes = {-1: node.attributes["K"].as_int()}
         return Product(_present(data), sizes, -1, node.attributes["N"].as_int())
+    if op == "MatMul" and (left := constant_of(data)) is not None and left.ndim == 2:
+        return Product(_present(node.inputs[1]), {-1: left.shape[1]}, -1, left.shape[0], True)
     weight = constant_of(node.inputs[_WEIGHTS.get(op, 1)])
     if weight is None:
         raise NotAffine(f"comes from {called(node)} whose weights are not constant")

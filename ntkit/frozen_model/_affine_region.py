@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import onnx_ir as ir
 
-from ntkit.frozen_model._affine_cut import Cut, shared, unquantised
+from ntkit.frozen_model._affine_cut import Cut, shared
 from ntkit.frozen_model._affine_ops import NotAffine, called
 from ntkit.frozen_model._affine_weights import Reader
 from ntkit.frozen_model._constants import constant_of
@@ -77,7 +77,7 @@ def _read(cut: Cut, shape_of: Shapes) -> Region:
 
 def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool) -> Source:
     """The tensor with a size for each axis, and which one holds the neurons."""
-    layers = [p for p in cut.products if unquantised(p[1].data) is value or p[1].data is value]
+    layers = [p for p in cut.products if p[1].source is value]
     shape = shape_of(value)
     node, layer = layers[0] if layers else (None, None)
     rank = len(shape) if shape is not None else 2

@@ -97,6 +97,27 @@ def einsum_weights_first(g):
     return W1, np.zeros(K)
 
 
+def weights_on_the_left(g):
+    g.add("Transpose", ["z"], "columns", perm=[1, 0])
+    g.add("MatMul", [g.constant("w", W1), "columns"], "product")
+    g.add("Transpose", ["product"], "logits", perm=[1, 0])
+    return W1, np.zeros(K)
+
+
+def padded_with_a_constant(g):
+    gemm(g, "z", W1[:2], B1[:2], "two")
+    ends = [ints(g, "ends", 0, 0, 0, 1), g.constant("never", -9)]
+    g.add("Pad", ["two", *ends], "logits")
+    return np.vstack([W1[:2], np.zeros((1, D))]), np.append(B1[:2], -9)
+
+
+def masked_by_a_constant(g):
+    gemm(g, "z", W1, B1, "raw")
+    mask, never = g.constant("mask", [True, False, True], bool), g.constant("never", -9)
+    g.add("Where", [mask, "raw", never], "logits")
+    return W1 * [[1], [0], [1]], np.where([True, False, True], B1, -9)
+
+
 def three_axes_of_weights(g):
     g.add("Unsqueeze", ["z", ints(g, "one", 1)], "row")
     g.add("MatMul", ["row", g.constant("w", W1.T[None])], "product")
@@ -109,16 +130,6 @@ def samples_on_the_second_axis(g):
     g.add("MatMul", ["z", g.constant("w", W1.T[None])], "product")
     g.add("Squeeze", ["product", ints(g, "none", 0)], "logits")
     return W1, np.zeros(K)
-
-
-def groups_of_neurons(g):
-    g.add("Gather", ["z", ints(g, "kept", 0, 1, 2, 3)], "four", axis=1)
-    g.add("Reshape", ["four", ints(g, "groups", -1, 2, 1, 2)], "z2")
-    g.add("Identity", ["z2"], "grouped")
-    w = RNG.normal(size=(2, 2, K))
-    g.add("MatMul", ["grouped", g.constant("w", w)], "product")
-    g.add("ReduceSum", ["product", ints(g, "axes", 1, 2)], "logits", keepdims=0)
-    return w.reshape(4, K).T, np.zeros(K)
 
 
 def twice(g):
@@ -196,7 +207,8 @@ def cast_at_the_end(g):
 
 FLAT = [
     batch_norm, factor_per_class, divisor_per_class, scale_and_bias, prior_subtracted,
-    subtracted_from_a_constant, negated, einsum, einsum_weights_first, three_axes_of_weights,
+    subtracted_from_a_constant, negated, einsum, einsum_weights_first,
+    weights_on_the_left, padded_with_a_constant, masked_by_a_constant, three_axes_of_weights,
     samples_on_the_second_axis, twice, two_layers_on_one, lora, lora_in_a_gemm, skip_connection,
     classes_side_by_side, axes_of_length_one, cast_between, cast_at_the_end,
 ]  # fmt: skip
@@ -534,6 +546,26 @@ def relu_between(g):
     g.add("Mul", ["cut", g.constant("factor", FACTOR)], "logits")
 
 
+def masked_by_the_samples(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Greater", ["raw", g.constant("zero", 0)], "mask")
+    g.add("Where", ["mask", "raw", g.constant("never", -9)], "logits")
+
+
+def largest_of_two(g):
+    gemm(g, "z", W1, B1, "one")
+    gemm(g, "z", W2, B2, "other", 2)
+    g.add("Max", ["one", "other"], "logits")
+
+
+def one_of_them_gated(g):
+    gemm(g, "z", W1, B1, "one")
+    gemm(g, "z", W2, B2, "other", 2)
+    g.add("Sigmoid", ["other"], "gate")
+    g.add("Mul", ["one", "gate"], "gated")
+    g.add("Add", ["gated", "other"], "logits")
+
+
 def product_of_two(g):
     gemm(g, "z", W1, B1, "one")
     gemm(g, "h", W2, B2, "other", 2)
@@ -629,6 +661,9 @@ def mean_over_samples(g):
 
 NEAR_MISSES = {
     relu_between: "Relu",
+    masked_by_the_samples: "Where .*computed condition",
+    largest_of_two: "Max",
+    one_of_them_gated: "Mul .*two computed tensors",
     product_of_two: "Mul .*two computed tensors",
     quotient_of_two: "Div .*two computed tensors",
     gated: "Mul .*two computed tensors",

@@ -33,7 +33,13 @@ from ntkit.frozen_model._files import (
     write_model,
 )
 from ntkit.frozen_model._find_head import Head, find_head, head_at
-from ntkit.frozen_model._graph import TensorInfo, info_of, inlined_size, value_named
+from ntkit.frozen_model._graph import (
+    TensorInfo,
+    extract_between,
+    info_of,
+    inlined_size,
+    value_named,
+)
 from ntkit.frozen_model._linear_classifier import taken_apart
 from ntkit.frozen_model._match_labels import are_positions, matched, same_name
 from ntkit.frozen_model._pooling import pooled
@@ -300,6 +306,7 @@ class FrozenModel:
         dict
             File, signature, embedding, head and classes; None where there is none. ``positions``
             are operators that choose or average pixels or tokens between head and logits;
+            ``outputs_from_logits`` are the outputs that change with the head;
             ``quantisation`` is None for a float model.
         """
         head, found = self.head, self._found
@@ -312,6 +319,7 @@ class FrozenModel:
             "silent_neurons": int((head.coef == 0).all(axis=0).sum()) if head else None,
             "head": found.layer.kind if found else None,
             "logits": str(self.logits) if self.logits else None,
+            "outputs_from_logits": self._outputs_from_logits(),
             "positions": [node.op_type for node in found.after.choosing] if found else [],
             "post_processing": list(found.after.post_processing) if found else [],
             "classes": head.classes.tolist() if head else None,
@@ -319,6 +327,11 @@ class FrozenModel:
             "metadata": {k: v for k, v in self.metadata.items() if not k.startswith("ntkit.")},
             "ntkit": {k: v for k, v in self.metadata.items() if k.startswith("ntkit.")},
         }
+
+    def _outputs_from_logits(self) -> list[str]:
+        found = self._found
+        part = extract_between(self._model.graph, found.after.logits) if found else None
+        return [] if part is None else [value.name or "" for value in part.outputs]
 
     def __repr__(self) -> str:
         name = self.path.name if self.path else "in memory"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ Array = NDArray[Any]
 
 _MOST_ELEMENTS = 16_000_000
 _CHOOSING = frozenset(["Gather", "GatherND", "GatherElements"])
+_BROADCASTING = frozenset(["Add", "Sub", "Mul", "Div", "Sum", "Mean", "Where"])
 _DEFAULT_OPSET = 17
 # batch_dims of a GatherND, and the width of its indices, that choose one position of each sample.
 _OF_EACH_SAMPLE = ((0, 2), (1, 1))
@@ -122,11 +124,6 @@ class Runner:
             return [self._reshaped(node, values, native)]
         if op == "Conv" and (whole := self._whole_convolution(node, values)) is not None:
             return [whole]
-        if op in ("Add", "Mul"):  # before it is made
-            first, second = (self._get(v, values) for v in node.inputs)
-            if np.prod(np.broadcast_shapes(first.shape, second.shape)) > _MOST_ELEMENTS:
-                raise NotAffine(f"comes from {called(node)}, too large for a linear layer")
-            return [first + second if op == "Add" else first * second]
         return self._by_reference(node, values)
 
     def _by_reference(self, node: ir.Node, values: dict[int, Array]) -> list[Array]:
@@ -135,6 +132,8 @@ class Runner:
         if known is None:
             known = self._operators[id(node)] = _reference(node)
         given = {f"i{i}": self._get(v, values) for i, v in enumerate(node.inputs) if v is not None}
+        if _size(node, list(given.values())) > _MOST_ELEMENTS:  # before it is made
+            raise NotAffine(f"comes from {called(node)}, too large for a linear layer")
         return [np.asarray(result) for result in known.run(None, given)]
 
     def target(self, node: ir.Node) -> Array:
@@ -215,6 +214,27 @@ class Runner:
     def _same_at_all(self, node: ir.Node, data: Array, axis: int) -> None:
         if self.alike and np.ptp(data, axis).any():
             raise NotAffine(f"comes from {called(node)} with computed indices, not linear")
+
+
+def _size(node: ir.Node, given: list[Array]) -> float:
+    """At most so many elements an operator makes of arrays, or takes to make them."""
+    if node.op_type in _BROADCASTING:
+        return float(math.prod(np.broadcast_shapes(*(array.shape for array in given))))
+    if node.op_type == "Einsum":
+        terms, _, result = node.attributes["equation"].as_string().partition("->")
+        sizes = {
+            letter: size
+            for term, array in zip(terms.replace(" ", "").split(","), given, strict=False)
+            for letter, size in zip(term.replace("...", ""), array.shape, strict=False)
+        }
+        return float(math.prod(sizes.get(letter, 1) for letter in result))
+    pads = given[1].ravel().tolist() if node.op_type == "Pad" and len(given) > 1 else []
+    if "pads" in node.attributes:
+        pads = list(node.attributes["pads"].as_ints())
+    half, sides = len(pads) // 2, list(given[0].shape)
+    for axis, (before, after) in enumerate(zip(pads[:half], pads[half:], strict=False)):
+        sides[len(sides) - half + axis] += abs(before) + abs(after)
+    return float(math.prod(sides))
 
 
 def spread_of(node: ir.Node) -> ir.Value | None:

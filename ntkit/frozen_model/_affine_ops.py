@@ -9,9 +9,10 @@ from typing import Any
 import onnx_ir as ir
 
 from ntkit.frozen_model._constants import constant_of, is_constant
+from ntkit.frozen_model._dynamic_quantisation import dynamically_quantised
 from ntkit.frozen_model._graph import Shape, is_standard
 
-__all__ = ["QUANTISED_PRODUCTS", "NotAffine", "Product", "called", "carriers", "fixed", "product"]
+__all__ = ["NotAffine", "Product", "called", "carriers", "product"]
 
 _SUMS = frozenset(["Add", "Sub", "Sum", "Mean", "Concat", "QLinearAdd"])
 # Affine in the first input, with the others constant.
@@ -19,17 +20,18 @@ _FIRST = frozenset(
     {
         *("Neg", "Identity", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split"),
         *("ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool", "DequantizeLinear"),
-        *("QuantizeLinear", "DynamicQuantizeLinear", "BatchNormalization", "Cast", "Dropout"),
+        *("QuantizeLinear", "BatchNormalization", "Cast", "Dropout"),
         *("Div", "Pad"),
     }
 )
 # Their other inputs may be computed: sizes, or positions that are found for each sample.
 _SIZED = frozenset(["Reshape", "Expand"])
 _CHOOSING = frozenset(["Gather", "GatherND", "GatherElements"])
-QUANTISED_PRODUCTS = frozenset(["QGemm", "QLinearMatMul", "MatMulInteger", "MatMulNBits"])
-_PRODUCTS = frozenset(["Gemm", "MatMul", "Conv", "Einsum"]) | QUANTISED_PRODUCTS
+_QUANTISED = frozenset(["QGemm", "QLinearMatMul", "MatMulInteger", "MatMulNBits"])
+_PRODUCTS = frozenset(["Gemm", "MatMul", "Conv", "Einsum"]) | _QUANTISED
 _WEIGHTS = {"QGemm": 3, "QLinearMatMul": 3}  # which input holds them; else the second
-_MOST_SCALES, _MOST_INPUTS = 8, 300
+_KNOWN = _SUMS | _FIRST | _SIZED | _CHOOSING | _PRODUCTS | {"Mul", "Where"}
+_MOST_INPUTS = 300
 _MAY_BE_FOREIGN = frozenset(["QGemm", "MatMulNBits", "QLinearAdd"])
 
 
@@ -66,8 +68,7 @@ class Product:
     def source(self) -> ir.Value:
         """What was quantised for an integer product, or transposed for one of weights first."""
         node = self.data.producer()
-        before = node is not None and node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear")
-        if node is not None and (before or self.turned):
+        if node is not None and (node.op_type == "QuantizeLinear" or self.turned):
             return node.inputs[0] or self.data
         return self.data
 
@@ -89,55 +90,54 @@ def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
         If it is not affine in what is computed from the model's inputs.
     """
     op = node.op_type
-    known = _SUMS | _FIRST | _SIZED | _CHOOSING | _PRODUCTS | {"Mul", "Where"}
-    if op not in known or not (is_standard(node) or op in _MAY_BE_FOREIGN):
+    if op not in _KNOWN or not (is_standard(node) or op in _MAY_BE_FOREIGN):
         raise NotAffine(f"comes from {called(node)}, not linear")
     if value is not node.outputs[0] and op != "Split":
         raise NotAffine(f"is the second output of {called(node)}")
     if len(node.inputs) > _MOST_INPUTS:
         raise NotAffine(f"comes from {called(node)} of {len(node.inputs)} tensors")
-    computed = [i for i, v in enumerate(node.inputs) if v is not None and not fixed(v)]
-    if op in _PRODUCTS:
-        return [v for i, v in enumerate(node.inputs) if i in _of_product(node, computed) and v]
-    if op == "Mul" and len(computed) != 1:
-        raise NotAffine(f"comes from {called(node)} of two computed tensors, not linear")
-    if op == "Where" and 0 in computed:
-        raise NotAffine(f"comes from {called(node)} by a computed condition, not linear")
-    if op == "Div" and computed == [1]:
-        raise NotAffine(f"comes from {called(node)} by a computed tensor, not linear")
-    others = [i for i in computed if i and op not in _SUMS | {"Mul", "Where"}]
-    if others and op not in _SIZED | _CHOOSING:
-        raise NotAffine(f"comes from {called(node)} of two computed tensors, not linear")
-    if not computed or (0 not in computed and op in _FIRST | _SIZED | _CHOOSING):
-        raise NotAffine(f"comes from {called(node)} of constants, not linear in anything")
+    if op == "Mul" and (quantised := dynamically_quantised(node)) is not None:
+        return [quantised[0]]
+    computed = [i for i, v in enumerate(node.inputs) if v is not None and not is_constant(v)]
+    carry = _of_product(node, computed) if op in _PRODUCTS else _carrying(node, computed)
     if op in _CONDITIONS and (why := _CONDITIONS[op](node)):
         raise NotAffine(f"comes from {called(node)} {why}, not linear")
-    carry = computed if op in _SUMS | {"Mul", "Where"} else [0]
     return [v for i, v in enumerate(node.inputs) if i in carry and v is not None]
 
 
-def fixed(value: ir.Value) -> bool:
-    """Whether a tensor is constant, or a scale that dynamic quantisation takes out again."""
-    waiting, seen = [value], set[int]()
-    while waiting:
-        value = waiting.pop()
-        if id(value) in seen or is_constant(value):
-            continue
-        seen.add(id(value))
-        node = value.producer()
-        if node is None or len(seen) > _MOST_SCALES:
-            return False
-        if node.op_type == "DynamicQuantizeLinear" and value is not node.outputs[0]:
-            continue
-        if node.op_type not in ("Mul", "Cast"):
-            return False
-        waiting += [v for v in node.inputs if v is not None]
-    return True
+def _carrying(node: ir.Node, computed: list[int]) -> list[int]:
+    """Which inputs of an operator that is no product carry data."""
+    op = node.op_type
+    two = NotAffine(f"comes from {called(node)} of two computed tensors, not linear")
+    if not computed:
+        raise NotAffine(f"comes from {called(node)} of constants, not linear in anything")
+    if op in _SUMS:
+        return computed
+    if op == "Mul":
+        if len(computed) > 1:
+            raise two
+        return computed
+    if op == "Where":
+        if 0 in computed:
+            raise NotAffine(f"comes from {called(node)} by a computed condition, not linear")
+        return computed
+    if 0 not in computed:
+        how = "by a computed tensor" if op == "Div" else "in a table of constants"
+        raise NotAffine(f"comes from {called(node)} {how}, not linear")
+    if len(computed) > 1 and op not in _SIZED | _CHOOSING:
+        raise (
+            two
+            if op == "Div"
+            else NotAffine(
+                f"comes from {called(node)} with more than its data computed, not linear"
+            )
+        )
+    return [0]
 
 
 def _casts(node: ir.Node) -> str:
     to = ir.DataType(node.attributes["to"].as_int())
-    return "" if to.is_floating_point() or to == ir.DataType.INT32 else "to whole numbers"
+    return "" if to.is_floating_point() else "to whole numbers"
 
 
 def _normalises(node: ir.Node) -> str:
@@ -176,7 +176,7 @@ def _of_product(node: ir.Node, computed: list[int]) -> list[int]:
         return computed
     added = [2] if op == "Gemm" and 2 in computed else []  # C may be another branch
     if set(computed) - {0, *added} or 0 not in computed:
-        raise NotAffine(f"comes from {called(node)} whose weights are not constant")
+        raise NotAffine(f"comes from {called(node)} whose weights or scales are not constant")
     if op == "Gemm" and _attribute(node, "transA", 0):
         raise NotAffine(f"comes from {called(node)} with its samples along the second axis")
     return [0, *added]
@@ -198,6 +198,8 @@ def product(node: ir.Node, shape_of: Callable[[ir.Value], Shape]) -> Product | N
         If it is a convolution that looks around, or its weights cannot be read.
     """
     op = node.op_type
+    if op == "Mul" and (quantised := dynamically_quantised(node)) is not None:
+        return Product(quantised[0], {-1: len(quantised[1])}, -1, quantised[1].shape[1])
     if op not in _PRODUCTS or (op == "Einsum" and len(node.inputs) < 2):
         return None
     if op == "Einsum":

@@ -14,7 +14,7 @@ from ntkit.exceptions import InputError
 from ntkit.frozen_model._constants import constant_of, dtype_of, float_type
 from ntkit.frozen_model._embedding import Nodes, side_by_side
 from ntkit.frozen_model._find_head import Head
-from ntkit.frozen_model._graph import Shapes
+from ntkit.frozen_model._graph import Shapes, opset_of
 from ntkit.frozen_model._linear_layer import LinearLayer
 from ntkit.frozen_model._region import Region
 from ntkit.frozen_model._run_node import Runner
@@ -32,6 +32,7 @@ _ELEMENTWISE = frozenset(
     }
 )
 _FITTING = _ELEMENTWISE | {"ArgMax"}
+_BROADCASTING_GEMM = 7  # the operator set from which on a Gemm's bias needs no attribute
 # Operators before a weight that change its shape and nothing else.
 _SAME_VALUES = frozenset(["Reshape", "Squeeze", "Unsqueeze", "Flatten"])
 
@@ -118,7 +119,9 @@ def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> 
         _new_initializer(graph, f"ntkit.head.{name}", array, embedding, dtype=before)
         for name, array in (("weight", coef), ("bias", np.zeros(len(coef))))
     )
-    gemm = ir.node("Gemm", [embedding, weight, bias], {"transB": 1}, name="ntkit/head/Gemm")
+    old = {"broadcast": 1} if opset_of(graph) < _BROADCASTING_GEMM else {}
+    attributes = {"transB": 1, **old}
+    gemm = ir.node("Gemm", [embedding, weight, bias], attributes, name="ntkit/head/Gemm")
     new.append(gemm)
     scores = gemm.outputs[0]
     if before != after:

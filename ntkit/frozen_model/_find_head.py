@@ -107,13 +107,60 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
         heads = _candidates(found, [output.name or "" for output in model.graph.outputs])
         if not heads:
             raise HeadNotFoundError(_no_head(found))
-        return _as_the_outputs_show_it(_only(heads), found)
+        head = _only(heads)
+        _refuse_leaks(model.graph, head)
+        return _as_the_outputs_show_it(head, found)
     named = _walk_back(_named(model.graph, logits), shape_of)
     if isinstance(named, _Blocked):
         raise HeadNotFoundError(_no_head([named]))
     head = _as_the_outputs_show_it(named, [*found, named])
     shown = any(isinstance(one, Head) and _identity(one) == _identity(head) for one in found)
     return head if shown else _as_its_readers_show_it(head)
+
+
+def _refuse_leaks(graph: ir.Graph, head: Head) -> None:
+    """Refuse a region of which another output shows an inner tensor, which would stay as it was."""
+    region = head.layer.region
+    if region is None:
+        return
+    before = _upstream(_read_by(head))
+    inner = {id(v): v for n in region.nodes if id(n) not in before for v in n.outputs}
+    inner.pop(id(region.end), None)
+    for output in graph.outputs:
+        shown = _shown(output, inner, region.end)
+        if shown is not None:
+            raise HeadNotFoundError(
+                f"The output {output.name!r} comes from {shown.name!r}, which is inside the head "
+                f"that ends in {region.end.name!r} and would stay as it is; choose the scores to "
+                f"exchange with --logits {shown.name} or --logits {region.end.name} (logits= in "
+                "Python)."
+            )
+
+
+def _shown(output: ir.Value, inner: dict[int, ir.Value], end: ir.Value) -> ir.Value | None:
+    """The inner tensor of a region that an output is computed from, not by way of its end."""
+    waiting, seen = [output], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if value is end or id(value) in seen:
+            continue
+        if id(value) in inner:
+            return inner[id(value)]
+        seen.add(id(value))
+        node = value.producer()
+        waiting += [v for v in node.inputs if v is not None] if node is not None else []
+    return None
+
+
+def _upstream(values: list[ir.Value]) -> set[int]:
+    """Identities of the operators that some tensors are computed by."""
+    seen, waiting = set[int](), [*values]
+    while waiting:
+        node = waiting.pop().producer()
+        if node is not None and id(node) not in seen:
+            seen.add(id(node))
+            waiting += [value for value in node.inputs if value is not None]
+    return seen
 
 
 def _as_its_readers_show_it(head: Head) -> Head:
@@ -336,13 +383,7 @@ def _candidates(found: list[Head | _Blocked], outputs: list[str]) -> list[Head]:
     coarse classes from the probabilities of fine ones.
     """
     heads = _distinct(found)
-    seen = set[int]()
-    waiting = [value for head in heads for value in _read_by(head)]
-    while waiting:
-        node = waiting.pop().producer()
-        if node is not None and id(node) not in seen:
-            seen.add(id(node))
-            waiting += [value for value in node.inputs if value is not None]
+    seen = _upstream([value for head in heads for value in _read_by(head)])
 
     def is_embedding(head: Head) -> bool:
         same = [

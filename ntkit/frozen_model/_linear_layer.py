@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ntkit.frozen_model._affine_ops import called
 from ntkit.frozen_model._constants import constant_of, float_type
+from ntkit.frozen_model._dynamic_quantisation import dynamically_quantised, integer_product
 from ntkit.frozen_model._graph import is_standard
 from ntkit.frozen_model._region import Region
 
@@ -225,42 +226,17 @@ def _conv(value: ir.Value, node: ir.Node) -> LinearLayer | str:
 
 
 def _dynamically_quantised(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
-    """DynamicQuantizeLinear, MatMulInteger, Cast, Mul: what ONNX Runtime makes of a MatMul."""
-    first, second = _inputs(node, 2)
-    product, scales = _through_no_ops(first), second
-    if product is None or product.op_type != "MatMulInteger":
-        product, scales = _through_no_ops(second), first
-    if product is None or product.op_type != "MatMulInteger":
+    product = integer_product(node)
+    if product is None:
         return None
-    source, weight, source_zero, weight_zero = _inputs(product, 4)
-    quantiser = source.producer() if source is not None else None
-    scaler = scales.producer() if scales is not None else None
-    array, zero = constant_of(weight), constant_of(weight_zero)
-    factors = [] if scaler is None or scaler.op_type != "Mul" else list(scaler.inputs)
-    scale = next((s for s in map(constant_of, factors) if s is not None), None)
-    if (
-        quantiser is None
-        or quantiser.op_type != "DynamicQuantizeLinear"
-        or quantiser.inputs[0] is None
-        or source_zero is not quantiser.outputs[2]
-        or not any(factor is quantiser.outputs[1] for factor in factors)
-        or array is None
-        or array.ndim != 2
-        or scale is None
-    ):
+    known = dynamically_quantised(node)
+    if known is None:
         return f"comes from {called(product)}, which is not quantised as ONNX Runtime does it"
-    difference = array.astype(np.int64) - (0 if zero is None else zero.astype(np.int64))
-    weights = (difference * scale).astype(np.float32).T
-    return LinearLayer(
-        "MatMulInteger",
-        quantiser.inputs[0],
-        value,
-        (product, 1),
-        None,
-        weights,
-        np.zeros(len(weights), np.float32),
-        quantised=True,
-    )
+    source, weight = known
+    weights = weight.astype(np.float32).T
+    bias = np.zeros(len(weights), np.float32)
+    at = (product, 1)
+    return LinearLayer("MatMulInteger", source, value, at, None, weights, bias, quantised=True)
 
 
 def _inputs(node: ir.Node, count: int) -> list[ir.Value | None]:

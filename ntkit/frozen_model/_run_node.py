@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ntkit.frozen_model._affine_ops import NotAffine, called
 from ntkit.frozen_model._constants import constant_of
+from ntkit.frozen_model._dynamic_quantisation import dynamically_quantised
 from ntkit.frozen_model._graph import Shape, Shapes, opset_of
 
 __all__ = ["Runner", "spread_of"]
@@ -92,21 +93,8 @@ class Runner:
             return values[id(value)]
         constant = self.constant(value)
         if constant is None and value is not None:
-            return self._scale(value)
-        return constant
-
-    def _scale(self, value: ir.Value) -> Any:
-        """A scale of dynamic quantisation, which here is 1, and what is computed from it."""
-        node = value.producer()
-        if node is None:
             raise NotAffine(f"needs the tensor {value.name!r}, which is not constant")
-        if node.op_type == "DynamicQuantizeLinear":
-            return np.asarray(float(value is node.outputs[1]))
-        if node.op_type == "Mul":
-            return self._get(node.inputs[0], {}) * self._get(node.inputs[1], {})
-        if node.op_type == "Cast":
-            return self._get(node.inputs[0], {})
-        raise NotAffine(f"comes from {called(node)}, which is not constant")
+        return constant
 
     def _outputs(self, node: ir.Node, values: dict[int, Array], native: bool) -> list[Array]:
         op = node.op_type
@@ -116,6 +104,8 @@ class Runner:
             given = [self._get(v, values) for v in node.inputs]
             attributes = {name: a.value for name, a in node.attributes.items()}
             return [np.asarray(_QUANTISED[op](attributes, *given))]
+        if op == "Mul" and (dynamic := dynamically_quantised(node)) is not None:
+            return [self._get(dynamic[0], values) @ dynamic[1]]
         if op == "BatchNormalization":
             return [_normalised(node, *(self._get(v, values) for v in node.inputs))]
         if op in _CHOOSING and self._found(node, values):
@@ -350,7 +340,6 @@ def _unpacked(packed: Any, bits: int) -> Any:
 _QUANTISED: dict[str, Any] = {
     "QuantizeLinear": _quantised,
     "DequantizeLinear": _dequantised,
-    "DynamicQuantizeLinear": lambda _, data: data,
     "MatMulInteger": _of_integers,
     "QGemm": _qgemm,
     "QLinearMatMul": _qmatmul,

@@ -505,6 +505,17 @@ def static_integers(g):
     return WHOLE * FACTOR[:, None] / 9, B1
 
 
+def dynamic_with_a_factor(g):
+    g.add("DynamicQuantizeLinear", ["z"], ["zq", "s", "zero"])
+    g.add("MatMulInteger", ["zq", g.constant("w", WHOLE.T, np.int8), "zero"], "whole")
+    g.add("Cast", ["whole"], "real", to=TensorProto.FLOAT)
+    g.add("Mul", ["s", g.constant("unit", 0.1)], "both")
+    g.add("Mul", ["real", "both"], "raw")
+    g.add("Mul", ["raw", g.constant("factor", FACTOR)], "scaled")
+    g.add("Add", ["scaled", g.constant("b", B1)], "logits")
+    return WHOLE * FACTOR[:, None] / 10, B1
+
+
 def few_bits(g):
     codes = np.zeros((K, 16), np.uint8)
     codes[:, :D] = WHOLE + 8
@@ -516,7 +527,9 @@ def few_bits(g):
     return WHOLE * FACTOR[:, None] / 9, B1
 
 
-QUANTISED = [q_gemm, q_gemm_requantised, integers_added, static_integers, few_bits]
+QUANTISED = [
+    q_gemm, q_gemm_requantised, integers_added, static_integers, dynamic_with_a_factor, few_bits,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("build", QUANTISED, ids=lambda build: build.__name__)
@@ -544,6 +557,26 @@ def relu_between(g):
     gemm(g, "z", W1, B1, "raw")
     g.add("Relu", ["raw"], "cut")
     g.add("Mul", ["cut", g.constant("factor", FACTOR)], "logits")
+
+
+def scaled_by_the_batch(g):
+    g.add("DynamicQuantizeLinear", ["z"], ["zq", "s", "zero"])
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Mul", ["raw", "s"], "logits")
+
+
+def integers_without_their_scale(g):
+    g.add("DynamicQuantizeLinear", ["z"], ["zq", "s", "zero"])
+    g.add("MatMulInteger", ["zq", g.constant("w", WHOLE.T, np.int8), "zero"], "whole")
+    g.add("Cast", ["whole"], "real", to=TensorProto.FLOAT)
+    g.add("Mul", ["real", g.constant("unit", 0.1)], "logits")
+
+
+def cast_to_int32(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Cast", ["raw"], "whole", to=TensorProto.INT32)
+    g.add("Cast", ["whole"], "real", to=TensorProto.FLOAT)
+    g.add("Mul", ["real", g.constant("factor", FACTOR)], "logits")
 
 
 def masked_by_the_samples(g):
@@ -661,6 +694,9 @@ def mean_over_samples(g):
 
 NEAR_MISSES = {
     relu_between: "Relu",
+    scaled_by_the_batch: "Mul .*two computed tensors",
+    integers_without_their_scale: "MatMulInteger",
+    cast_to_int32: "Cast .*whole numbers",
     masked_by_the_samples: "Where .*computed condition",
     largest_of_two: "Max",
     one_of_them_gated: "Mul .*two computed tensors",
@@ -801,6 +837,19 @@ def test_scores_from_another_heads_scores_are_both_named(zoo, build, tmp_path):
     out = zoo.run(model.with_head(head).save(tmp_path / "new.onnx"), X)
     close(out["logits"], head.decision_function(zoo.embedding(proto, X)), 1e-5)
     assert np.abs(out["other"] - zoo.run(proto, X)["other"]).max() > 1e-3
+
+
+def test_an_output_of_what_is_inside_the_head_is_named(zoo, tmp_path):
+    graph = zoo.body()
+    batch_norm(graph)
+    graph.add("ReduceMax", ["raw"], "confidence", axes=[1])
+    graph.output("confidence", ["batch", 1])
+    finish(graph)
+    path = zoo.save(graph.model(), tmp_path / "m.onnx")
+    with pytest.raises(HeadNotFoundError, match=r"'confidence' comes from 'raw'.*--logits raw"):
+        FrozenModel.load(path)
+    for name in ("raw", "logits"):
+        assert FrozenModel.load(path, logits=name).logits.name == name
 
 
 def test_logits_that_are_cut_off_afterwards_are_no_scores(zoo, tmp_path):

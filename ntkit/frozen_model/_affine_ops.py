@@ -176,7 +176,7 @@ def _of_product(node: ir.Node, computed: list[int]) -> list[int]:
         return computed
     added = [2] if op == "Gemm" and 2 in computed else []  # C may be another branch
     if set(computed) - {0, *added} or 0 not in computed:
-        raise NotAffine(f"comes from {called(node)} whose weights or scales are not constant")
+        raise NotAffine(f"comes from {called(node)} with computed weights or scales, not linear")
     if op == "Gemm" and _attribute(node, "transA", 0):
         raise NotAffine(f"comes from {called(node)} with its samples along the second axis")
     return [0, *added]

@@ -91,44 +91,43 @@ class Cut:
 def shared(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Value]:
     """Sources with those left out that other ones lead to by linear layers alone (LoRA).
 
-    Where two lead to a third tensor, it takes their place.
+    Where two lead to a third tensor, by layers of their own, it takes their place.
     """
     for _ in range(_MOST_SHARED):
-        deeper = {}
-        for source in sources if len(sources) > 1 else ():
-            others = [s for s in sources if s is not source]
-            with suppress(NotAffine):
-                found = Cut(source, [], shape_of).sources
-                inner = _closed(source, others, shape_of) or _closed(source, found, shape_of)
-                deeper[id(source)] = inner
-        known = {id(s) for s in sources}
-        for source in sources:
-            inner = deeper.get(id(source), [])
-            if inner and all(id(s) in known for s in inner):
-                sources = [s for s in sources if s is not source]
-                break
-        else:
-            pair = _same(deeper, sources)
-            if pair is None:
-                return sources
-            sources = pair
+        fewer = _without_one(sources, shape_of) or _with_one_for_two(sources, shape_of)
+        if fewer is None:
+            break
+        sources = fewer
     return sources
 
 
-def _closed(end: ir.Value, stops: list[ir.Value], shape_of: Shapes) -> list[ir.Value]:
-    """Those of ``stops`` that ``end`` is affine in; none if it needs another tensor besides."""
-    try:
-        return Cut(end, stops, shape_of).sources if stops else []
-    except NotAffine:
-        return []
-
-
-def _same(deeper: dict[int, list[ir.Value]], sources: list[ir.Value]) -> list[ir.Value] | None:
-    for first in sources:
-        for second in sources:
-            inner = deeper.get(id(first), [])
-            other = deeper.get(id(second), [])
-            if first is not second and inner and set(map(id, inner)) == set(map(id, other)):
-                kept = [s for s in sources if s is not first and s is not second]
-                return [*kept, *[s for s in inner if all(s is not k for k in kept)]]
+def _without_one(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Value] | None:
+    for source in sources:
+        others = [s for s in sources if s is not source]
+        if others and _between(source, others, shape_of) is not None:
+            return others
     return None
+
+
+def _with_one_for_two(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Value] | None:
+    before: dict[int, tuple[ir.Value, Cut]] = {}  # by the tensor that a source comes from
+    for source in sources if len(sources) > 1 else ():
+        with suppress(NotAffine):
+            found = Cut(source, [], shape_of).sources
+            cut = _between(source, found, shape_of) if len(found) == 1 else None
+            if cut is None:
+                continue
+            first, known = before.setdefault(id(found[0]), (source, cut))
+            layers = {id(node) for node, _ in known.products}
+            if first is not source and not any(id(node) in layers for node, _ in cut.products):
+                kept = [s for s in sources if s is not first and s is not source]
+                return [*kept, found[0]]
+    return None
+
+
+def _between(end: ir.Value, stops: list[ir.Value], shape_of: Shapes) -> Cut | None:
+    """What makes ``end`` of ``stops``, if that is affine; None if it needs another tensor too."""
+    try:
+        return Cut(end, stops, shape_of)
+    except NotAffine:
+        return None

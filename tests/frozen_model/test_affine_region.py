@@ -165,6 +165,17 @@ def lora_in_a_gemm(g):
     return W1 + 0.5 * (a @ b).T, B1
 
 
+def two_low_ranks(g):
+    rng = np.random.default_rng(6)
+    a1, a2 = rng.normal(size=(2, D, 2))
+    b1, b2 = rng.normal(size=(2, 2, K))
+    for i, (a, b) in enumerate([(a1, b1), (a2, b2)]):
+        g.add("MatMul", ["z", g.constant(f"A{i}", a)], f"low{i}")
+        g.add("MatMul", [f"low{i}", g.constant(f"B{i}", b)], f"high{i}")
+    g.add("Add", ["high0", "high1"], "logits")
+    return (a1 @ b1 + a2 @ b2).T, np.zeros(K)
+
+
 def skip_connection(g):
     square = RNG.normal(size=(D, D))
     g.add("MatMul", ["z", g.constant("w", square.T)], "product")
@@ -209,8 +220,8 @@ FLAT = [
     batch_norm, factor_per_class, divisor_per_class, scale_and_bias, prior_subtracted,
     subtracted_from_a_constant, negated, einsum, einsum_weights_first,
     weights_on_the_left, padded_with_a_constant, masked_by_a_constant, three_axes_of_weights,
-    samples_on_the_second_axis, twice, two_layers_on_one, lora, lora_in_a_gemm, skip_connection,
-    classes_side_by_side, axes_of_length_one, cast_between, cast_at_the_end,
+    samples_on_the_second_axis, twice, two_layers_on_one, lora, lora_in_a_gemm, two_low_ranks,
+    skip_connection, classes_side_by_side, axes_of_length_one, cast_between, cast_at_the_end,
 ]  # fmt: skip
 
 
@@ -240,7 +251,19 @@ def difference_of_normalised_heads(g):
     return np.hstack([gain[:, None] * W1, -W2]), gain * B1 + shift - B2
 
 
-SEVERAL = [mean_of_two_heads, half_of_two_heads, difference_of_normalised_heads]
+def heads_behind_norms_of_one_layer(g):
+    """As LeViT: the layer before belongs to the body, and is not taken with them."""
+    names = {}
+    for i in range(2):
+        given = [g.constant(f"{n}{i}", RNG.uniform(0.5, 2, size=D)) for n in "gsmv"]
+        names[i] = g.add("BatchNormalization", ["h", *given], ("z1", "z2")[i])
+        gemm(g, names[i], (W1, W2)[i], (B1, B2)[i], f"head{i}", i)
+    g.add("Add", ["head0", "head1"], "logits")
+    return np.hstack([W1, W2]), B1 + B2
+
+
+SEVERAL = [mean_of_two_heads, half_of_two_heads, difference_of_normalised_heads,
+           heads_behind_norms_of_one_layer]  # fmt: skip
 
 
 # -- positions ---------------------------------------------------------------------------------
@@ -387,6 +410,7 @@ def formed(form, zoo):
         graph, X = zoo.body(), zoo.inputs()
         W, b = form(graph)
         names = ("z", "h") if form in SEVERAL else ("z",)
+        names = ("z1", "z2") if form is heads_behind_norms_of_one_layer else names
         finish(graph)
         proto = graph.model()
         out = zoo.run(zoo.with_outputs(proto, *names), X)

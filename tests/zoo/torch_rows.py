@@ -602,6 +602,14 @@ _EFFICIENTNET = _timm("test_efficientnet", channel_multiplier=0.25)
 _TINY_VIT = _timm("vit_tiny_patch16_224", **_VIT_SIZE)
 _RESNETV2 = _timm("resnetv2_50", stem_chs=8, **_STAGES)
 _DEIT = _timm("deit_tiny_distilled_patch16_224", **_VIT_SIZE)
+_LEVIT = _timm(
+    "levit_128s",
+    embed_dim=(16, 16, 16),
+    num_heads=(2, 2, 2),
+    depth=(1, 1, 1),
+    key_dim=8,
+    img_size=32,
+)
 _MEAN_VIT = _timm("vit_tiny_patch16_224", global_pool="avg", **_VIT_SIZE)
 _TIMM_CONVNEXT = _timm("convnext_atto", dims=(8, 8, 16, 16), depths=(1, 1, 1, 1))
 
@@ -663,6 +671,7 @@ ROWS: list[Row] = [
         (_D, "vit", _TINY_VIT, 16, _IMAGES_16, {}),
         (_T, "vit, mean of tokens", _MEAN_VIT, 16, _IMAGES_16, {}),
         (_D, "deit, distilled", _DEIT, 32, _IMAGES_16, {"kind": REGION}),
+        (_DT, "levit", _LEVIT, 32, _IMAGES_32, {"kind": REGION}),
         (_D, "convnext", _TIMM_CONVNEXT, 16, _IMAGES_32, {}),
     ),
     *_of(

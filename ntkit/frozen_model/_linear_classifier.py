@@ -50,6 +50,8 @@ def taken_apart(model: ir.Model) -> ir.Model | None:
 
     None if there is no such classifier.
     """
+    if all(node.op_type != "LinearClassifier" for node in model.graph):
+        return None
     copy = model.clone()
     found = [node for node in copy.graph if node.op_type == "LinearClassifier"]
     ours = [node for node in found if reads_a_network(node)]

@@ -8,8 +8,8 @@ import onnx_ir as ir
 from ntkit.frozen_model._constants import dtype_of, float_type
 from ntkit.frozen_model._embedding import Nodes, found_by_the_model, side_by_side
 from ntkit.frozen_model._files import serialised
-from ntkit.frozen_model._find_head import Head
 from ntkit.frozen_model._graph import Shapes, extract_between, extract_up_to
+from ntkit.frozen_model._head import Head
 from ntkit.frozen_model._run_node import Runner
 
 __all__ = ["body_of", "tail_of"]

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ntkit.exceptions import InputError
 from ntkit.frozen_model._constants import constant_of, dtype_of, float_type
 from ntkit.frozen_model._embedding import Nodes, side_by_side
-from ntkit.frozen_model._find_head import Head
 from ntkit.frozen_model._graph import Shapes, opset_of
+from ntkit.frozen_model._head import Head
 from ntkit.frozen_model._linear_layer import LinearLayer
 from ntkit.frozen_model._region import Region
 from ntkit.frozen_model._run_node import Runner

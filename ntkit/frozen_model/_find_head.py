@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.frozen_model._affine_ops import NotAffine, called, carriers
-from ntkit.frozen_model._affine_region import read_region
-from ntkit.frozen_model._after_head import PROBABILITIES, AfterHead, Unclear, data_input, follow
-from ntkit.frozen_model._constants import constant_of
+from ntkit.frozen_model._affine_ops import called
+from ntkit.frozen_model._after_head import PROBABILITIES
 from ntkit.frozen_model._graph import Shapes
-from ntkit.frozen_model._linear_layer import (
-    NO_OPS,
-    Ambiguous,
-    Final,
-    LinearLayer,
-    as_layer,
-    read_layer,
-)
-from ntkit.frozen_model._region import SeveralPositions, Source
+from ntkit.frozen_model._head import Head
+from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, Final
+from ntkit.frozen_model._several_scores import candidates, distinct, refuse_leaks
+from ntkit.frozen_model._walk_back import Blocked, walk_back
 
-__all__ = ["Head", "find_head", "head_at"]
+__all__ = ["find_head", "head_at"]
 
 _RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])
 _CLIPPING = frozenset(["Relu"])
-# What reads a hidden layer, and no scores; and how outputs that are embeddings are called.
-_ACTIVATIONS = frozenset(
-    ["Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Tanh", "HardSwish", "Mish", "Softplus"]
-)
-_EMBEDDING = re.compile(
-    "emb|feat|proj|hidden|pool|repr|state|latent|vector|bottleneck|penultimate|encod|token", re.I
-)
-_MOST_STEPS = 200
 _MOST_NAMED = 8
-
-
-@dataclass(frozen=True)
-class Head:
-    """The last linear layer of a classifier, and what becomes of its logits.
-
-    Attributes
-    ----------
-    layer : LinearLayer
-        The layer itself.
-    after : AfterHead
-        What follows it.
-    weight, bias : ndarray
-        (K, D) and (K,): the layer's, times the scale after it.
-    """
-
-    layer: LinearLayer
-    after: AfterHead
-
-    @property
-    def weight(self) -> NDArray[Any]:
-        return _times(self.layer.weight, self.after.scale)
-
-    @property
-    def bias(self) -> NDArray[Any]:
-        return _times(self.layer.bias, self.after.scale)
-
-    @property
-    def sources(self) -> tuple[Source, ...] | None:
-        """What the embedding is made of; None where it is the tensor that the layer reads."""
-        if self.layer.region is not None:
-            return self.layer.region.sources
-        if self.layer.rank == 2:
-            return None
-        shape = (1, self.layer.weight.shape[1], *[1] * ((self.layer.rank or 2) - 2))
-        return (Source(self.layer.source, shape, 1, self.after.choosing),)
-
-
-def _times(array: NDArray[Any], scale: float) -> NDArray[Any]:
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite weights are refused on loading
-        return array * scale
-
-
-@dataclass(frozen=True)
-class _Blocked:
-    """Where the walk from an output ended without a linear layer."""
-
-    output: str
-    reason: str
-    after_a_layer: bool = False
 
 
 def find_head(model: ir.Model, logits: str | None = None) -> Head:
@@ -101,66 +32,21 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
         If there is none, or more than one; the message lists what was found.
     """
     shape_of = Shapes(model)
-    found = [_walk_back(output, shape_of) for output in model.graph.outputs]
+    found = [walk_back(output, shape_of) for output in model.graph.outputs]
     _refuse_ambiguous(found)
     if logits is None:
-        heads = _candidates(found, [output.name or "" for output in model.graph.outputs])
+        heads = candidates(found, [output.name or "" for output in model.graph.outputs])
         if not heads:
             raise HeadNotFoundError(_no_head(found))
         head = _only(heads)
-        _refuse_leaks(model.graph, head)
+        refuse_leaks(model.graph, head)
         return _as_the_outputs_show_it(head, found)
-    named = _walk_back(_named(model.graph, logits), shape_of)
-    if isinstance(named, _Blocked):
+    named = walk_back(_named(model.graph, logits), shape_of)
+    if isinstance(named, Blocked):
         raise HeadNotFoundError(_no_head([named]))
     head = _as_the_outputs_show_it(named, [*found, named])
-    shown = any(isinstance(one, Head) and _identity(one) == _identity(head) for one in found)
+    shown = any(isinstance(one, Head) and one.identity == head.identity for one in found)
     return head if shown else _as_its_readers_show_it(head)
-
-
-def _refuse_leaks(graph: ir.Graph, head: Head) -> None:
-    """Refuse a region of which another output shows an inner tensor, which would stay as it was."""
-    region = head.layer.region
-    if region is None:
-        return
-    before = _upstream(_read_by(head))
-    inner = {id(v): v for n in region.nodes if id(n) not in before for v in n.outputs}
-    inner.pop(id(region.end), None)
-    for output in graph.outputs:
-        shown = _shown(output, inner, region.end)
-        if shown is not None:
-            raise HeadNotFoundError(
-                f"The output {output.name!r} comes from {shown.name!r}, which is inside the head "
-                f"that ends in {region.end.name!r} and would stay as it is; choose the scores to "
-                f"exchange with --logits {shown.name} or --logits {region.end.name} (logits= in "
-                "Python)."
-            )
-
-
-def _shown(output: ir.Value, inner: dict[int, ir.Value], end: ir.Value) -> ir.Value | None:
-    """The inner tensor of a region that an output is computed from, not by way of its end."""
-    waiting, seen = [output], set[int]()
-    while waiting:
-        value = waiting.pop()
-        if value is end or id(value) in seen:
-            continue
-        if id(value) in inner:
-            return inner[id(value)]
-        seen.add(id(value))
-        node = value.producer()
-        waiting += [v for v in node.inputs if v is not None] if node is not None else []
-    return None
-
-
-def _upstream(values: list[ir.Value]) -> set[int]:
-    """Identities of the operators that some tensors are computed by."""
-    seen, waiting = set[int](), [*values]
-    while waiting:
-        node = waiting.pop().producer()
-        if node is not None and id(node) not in seen:
-            seen.add(id(node))
-            waiting += [value for value in node.inputs if value is not None]
-    return seen
 
 
 def _as_its_readers_show_it(head: Head) -> Head:
@@ -196,17 +82,17 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
             )
         return head
     shape_of = Shapes(model)
-    found = [_walk_back(output, shape_of) for output in model.graph.outputs]
+    found = [walk_back(output, shape_of) for output in model.graph.outputs]
     _refuse_ambiguous(found)
-    heads = [head for head in _distinct(found) if _reads(head, embedding)]
+    heads = [head for head in distinct(found) if _reads(head, embedding)]
     return _as_the_outputs_show_it(_only(heads), found) if heads else None
 
 
-def _no_head(blocked: list[Head | _Blocked]) -> str:
+def _no_head(blocked: list[Head | Blocked]) -> str:
     """What stands between the outputs and a linear layer, and the mend."""
     outputs: dict[str, list[str]] = {}
     for one in blocked:
-        if isinstance(one, _Blocked):
+        if isinstance(one, Blocked):
             name = repr(one.output) if one.output else "an output without a name"
             outputs.setdefault(one.reason, []).append(name)
     told = [
@@ -214,9 +100,9 @@ def _no_head(blocked: list[Head | _Blocked]) -> str:
         for reason, names in list(outputs.items())[:_MOST_NAMED]
     ]
     reasons = "; ".join(told) + "; …" * (len(outputs) > _MOST_NAMED)
-    if all(isinstance(one, _Blocked) and isinstance(one.reason, Final) for one in blocked):
+    if all(isinstance(one, Blocked) and isinstance(one.reason, Final) for one in blocked):
         return f"No linear last layer was found: {reasons}."
-    if all(isinstance(one, _Blocked) and one.after_a_layer for one in blocked):
+    if all(isinstance(one, Blocked) and one.after_a_layer for one in blocked):
         return (
             f"No linear last layer was found: {reasons}. Export the model without what comes "
             "between its last layer and that."
@@ -227,18 +113,18 @@ def _no_head(blocked: list[Head | _Blocked]) -> str:
     )
 
 
-def _refuse_ambiguous(found: list[Head | _Blocked]) -> None:
+def _refuse_ambiguous(found: list[Head | Blocked]) -> None:
     """Refuse a model whose outputs contradict each other about its head."""
     signs: dict[int, bool] = {}
     for one in found:
-        if isinstance(one, Head) and signs.setdefault(_identity(one), one.after.scale > 0) != (
+        if isinstance(one, Head) and signs.setdefault(one.identity, one.after.scale > 0) != (
             one.after.scale > 0
         ):
             raise HeadNotFoundError(
                 f"The outputs take the logits {one.after.logits.name!r} with both signs; export "
                 "the model with one of them."
             )
-        if isinstance(one, _Blocked) and isinstance(one.reason, Ambiguous):
+        if isinstance(one, Blocked) and isinstance(one.reason, Ambiguous):
             raise HeadNotFoundError(
                 f"The head cannot be exchanged: {one.output!r} {one.reason}; export the model "
                 "without that output."
@@ -259,24 +145,9 @@ def _only(heads: list[Head]) -> Head:
     return heads[0]
 
 
-def _distinct(found: Iterable[Head | _Blocked]) -> list[Head]:
-    return list({_identity(f): f for f in found if isinstance(f, Head)}.values())
-
-
-def _identity(head: Head) -> int:
-    """What two findings of the same layer have in common."""
-    region = head.layer.region
-    return id(head.layer.weight_at[0] if region is None else region.end)
-
-
 def _reads(head: Head, embedding: str) -> bool:
     """Whether a head reads a tensor, perhaps cast or with axes of length one removed."""
-    return any(_leads_to(value, embedding) for value in _read_by(head))
-
-
-def _read_by(head: Head) -> list[ir.Value]:
-    region = head.layer.region
-    return [head.layer.source] if region is None else [s.value for s in region.sources]
+    return any(_leads_to(value, embedding) for value in head.reads)
 
 
 def _leads_to(value: ir.Value | None, name: str) -> bool:
@@ -303,110 +174,13 @@ def _values(graph: ir.Graph) -> Iterator[ir.Value]:
         yield from node.outputs
 
 
-def _walk_back(start: ir.Value, shape_of: Shapes) -> Head | _Blocked:
-    value, path = start, list[tuple[ir.Node, ir.Value]]()
-    name = start.name or ""
-    while (node := value.producer()) is not None:
-        layer = read_layer(value, node)
-        if isinstance(layer, Ambiguous | Final):
-            return _Blocked(name, layer)
-        if isinstance(layer, str):
-            return _before(name, value, path, shape_of, layer)
-        if layer is not None:
-            try:
-                layer = _with_rank(layer, shape_of)
-                return Head(layer, follow(layer, path[::-1], shape_of))
-            except Unclear as reason:
-                longer = _before(name, value, path, shape_of)
-                blocked = _Blocked(name, str(reason), after_a_layer=True)
-                return longer if isinstance(longer, Head) else blocked
-        if len(path) > _MOST_STEPS:
-            return _Blocked(name, f"comes from more than {_MOST_STEPS} operators after any layer")
-        path.append((node, value))
-        before = data_input(node)
-        if before is None:
-            return _before(name, value, path[:-1], shape_of)
-        value = before
-    return _Blocked(name, "is an input or a constant")
-
-
-def _before(
-    name: str,
-    value: ir.Value,
-    path: list[tuple[ir.Node, ir.Value]],
-    shape_of: Shapes,
-    known: str | None = None,
-) -> Head | _Blocked:
-    """The affine region that ends where the walk back could not go on, or further on.
-
-    ``path`` is what comes after ``value``, last first; ``known`` says why there is no plain layer.
-    """
-    rest, unclear = path[::-1], ""
-    while True:
-        try:
-            layer = as_layer(read_region(value, shape_of))
-            return Head(layer, follow(layer, rest, shape_of))
-        except SeveralPositions as reason:  # the operators after it may choose one
-            unclear = unclear or str(reason)
-        except Unclear as reason:  # or move the classes
-            unclear = str(reason)
-        except NotAffine as reason:
-            return _Blocked(name, unclear or known or str(reason), after_a_layer=bool(unclear))
-        if not rest or not _is_affine(*rest[0]):
-            return _Blocked(name, unclear, after_a_layer=True)
-        value, rest = rest[0][1], rest[1:]
-
-
-def _is_affine(node: ir.Node, output: ir.Value) -> bool:
-    try:
-        return bool(carriers(output, node))
-    except NotAffine:
-        return False
-
-
-def _with_rank(layer: LinearLayer, shape_of: Shapes) -> LinearLayer:
-    """A MatMul maps the last of any number of axes; what it reads tells how many."""
-    if layer.rank is not None:
-        return layer
-    shape = shape_of(layer.source)
-    rank = 2 if shape is None else len(shape)
-    bias = constant_of(layer.bias_at[0].inputs[layer.bias_at[1]]) if layer.bias_at else None
-    if rank < 2 or (bias is not None and bias.ndim > rank):
-        raise Unclear(f"comes from {layer.kind} on a tensor of shape {shape}")
-    return replace(layer, rank=rank)
-
-
-def _candidates(found: list[Head | _Blocked], outputs: list[str]) -> list[Head]:
-    """Heads that the outputs come from, without embeddings that another head is computed from.
-
-    Scores that another head is computed from are candidates too: a confidence from the logits, or
-    coarse classes from the probabilities of fine ones.
-    """
-    heads = _distinct(found)
-    seen = _upstream([value for head in heads for value in _read_by(head)])
-
-    def is_embedding(head: Head) -> bool:
-        same = [
-            (f, name)
-            for f, name in zip(found, outputs, strict=True)
-            if isinstance(f, Head) and _identity(f) == _identity(head)
-        ]
-        names = [name for _, name in same] + [head.layer.output.name or ""]
-        bent = any(use.node.op_type in _ACTIVATIONS for use in head.layer.output.uses())
-        raw = not any(f.after.post_processing for f, _ in same)
-        return raw and (bent or any(map(_EMBEDDING.search, names)))
-
-    earlier = [head for head in heads if id(head.layer.output.producer()) in seen]
-    return [h for h in heads if all(h is not e for e in earlier) or not is_embedding(h)]
-
-
-def _as_the_outputs_show_it(head: Head, found: Iterable[Head | _Blocked]) -> Head:
+def _as_the_outputs_show_it(head: Head, found: Iterable[Head | Blocked]) -> Head:
     """Take labels, scale and post-processing from the outputs that come from the head.
 
     Where several do, one with probabilities tells which scale they see.
     """
     n_classes = max(2, len(head.layer.weight))
-    paths = [f for f in found if isinstance(f, Head) and _identity(f) == _identity(head)]
+    paths = [f for f in found if isinstance(f, Head) and f.identity == head.identity]
     best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])
     tables = (path.after.labels for path in paths if path.after.labels is not None)
     labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)

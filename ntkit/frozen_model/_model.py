@@ -32,7 +32,7 @@ from ntkit.frozen_model._files import (
     sound,
     write_model,
 )
-from ntkit.frozen_model._find_head import Head, find_head, head_at
+from ntkit.frozen_model._find_head import find_head, head_at
 from ntkit.frozen_model._graph import (
     TensorInfo,
     extract_between,
@@ -40,6 +40,7 @@ from ntkit.frozen_model._graph import (
     inlined_size,
     value_named,
 )
+from ntkit.frozen_model._head import Head
 from ntkit.frozen_model._linear_classifier import taken_apart
 from ntkit.frozen_model._match_labels import are_positions, matched, same_name
 from ntkit.frozen_model._pooling import pooled

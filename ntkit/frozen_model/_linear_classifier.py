@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ntkit.frozen_model._affine_ops import NotAffine, carriers
 from ntkit.frozen_model._constants import float_type
+from ntkit.frozen_model._rewrite import takes_place_of
 
 __all__ = ["reads_a_network", "taken_apart"]
 
@@ -100,7 +101,7 @@ def _replaced(graph: ir.Graph, node: ir.Node, number: int) -> bool:
     names = ir.tensor(np.asarray(whole, np.int64)) if whole else _texts(labels)
     label = nodes.add("Gather", nodes.add("Constant", value=names), index, axis=0)
     for old, new in zip(node.outputs, (label, scores), strict=False):
-        _rename(old, new)
+        takes_place_of(graph, new, old)
     graph.remove(node, safe=True)
     return True
 
@@ -126,11 +127,3 @@ def _scores(nodes: _Nodes, data: ir.Value, weight: Array, bias: Array, transform
     if transform == "SOFTMAX":
         return nodes.add("Softmax", logits, axis=1)
     return nodes.add("Sigmoid", logits)
-
-
-def _rename(old: ir.Value, new: ir.Value) -> None:
-    """Put a tensor in the place of another one, under its name."""
-    name, type_, shape = old.name, old.type, old.shape
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    old.name = None if name is None else f"{name}.{_PREFIX}.old"
-    new.name, new.type, new.shape = name, type_, shape

@@ -1061,3 +1061,44 @@ def test_any_composition_of_affine_operators_is_read_and_exchanged(zoo, steps, s
     head = LinearHead(*zoo.weights(K, seed=9), range(K))
     new = model.with_head(head).save(tmp_path / "new.onnx", force=True)
     close(zoo.run(new, X)["p"], softmax(head.decision_function(Z)), 1e-5)
+
+
+# -- too large to be a head --------------------------------------------------------------------
+
+
+def padded_without_end(g):
+    gemm(g, "z", W1, B1, "raw")
+    g.add("Pad", ["raw", ints(g, "ends", 0, 0, 0, 10**12)], "logits")
+
+
+def every_product(g):
+    gemm(g, "z", W1, B1, "raw")
+    many = [g.constant(name, np.ones(5000)) for name in "abcd"]
+    g.add("Einsum", ["raw", *many], "logits", equation="nk,a,b,c,d->nkabcd")
+
+
+def broadcast_without_end(g):
+    gemm(g, "z", W1[:1], B1[:1], "raw")
+    for i in range(4):
+        shape = [1] * 6
+        shape[i] = 1000
+        g.constant(f"c{i}", np.ones(shape))
+    g.add("Sum", ["raw", *(f"c{i}" for i in range(4))], "logits")
+
+
+@pytest.mark.parametrize("build", [padded_without_end, every_product, broadcast_without_end])
+def test_what_would_fill_the_memory_is_refused_before_it_is_made(zoo, build, tmp_path):
+    graph = zoo.body()
+    build(graph)
+    graph.output("logits", None)
+    with pytest.raises(HeadNotFoundError, match="too large for a linear layer"):
+        FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+
+
+def test_outputs_that_change_with_the_head_are_told(zoo, tmp_path):
+    graph = zoo.body()
+    batch_norm(graph)
+    finish(graph)
+    graph.output("z", ["batch", D])
+    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+    assert model.describe()["outputs_from_logits"] == ["p"]

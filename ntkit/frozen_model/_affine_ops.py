@@ -32,7 +32,7 @@ _PRODUCTS = frozenset(["Gemm", "MatMul", "Conv", "Einsum"]) | _QUANTISED
 _WEIGHTS = {"QGemm": 3, "QLinearMatMul": 3}  # which input holds them; else the second
 _KNOWN = _SUMS | _FIRST | _SIZED | _CHOOSING | _PRODUCTS | {"Mul", "Where"}
 _MOST_INPUTS = 300
-_MAY_BE_FOREIGN = frozenset(["QGemm", "MatMulNBits", "QLinearAdd"])
+_OF_ONNX_RUNTIME = frozenset(["QGemm", "MatMulNBits", "QLinearAdd"])
 
 
 class NotAffine(Exception):
@@ -90,7 +90,8 @@ def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
         If it is not affine in what is computed from the model's inputs.
     """
     op = node.op_type
-    if op not in _KNOWN or not (is_standard(node) or op in _MAY_BE_FOREIGN):
+    ours = is_standard(node) or (op in _OF_ONNX_RUNTIME and node.domain == "com.microsoft")
+    if op not in _KNOWN or not ours:
         raise NotAffine(f"comes from {called(node)}, not linear")
     if value is not node.outputs[0] and op != "Split":
         raise NotAffine(f"is the second output of {called(node)}")

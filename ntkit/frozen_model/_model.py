@@ -398,7 +398,8 @@ class FrozenModel:
         """Return the model with another head in place of its own.
 
         With as many classes as before only the head's initialisers change: node list, names,
-        inputs, outputs, opset and IR version stay. With another number of classes the width of
+        inputs, outputs, opset and IR version stay. A head of more operators than a plain layer has
+        becomes one Gemm. With another number of classes the width of
         the logits changes with it; a backbone gets a Gemm and an output ``logits``.
 
         Parameters

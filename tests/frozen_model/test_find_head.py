@@ -171,6 +171,21 @@ def test_the_models_own_head_written_back_is_bit_equal(zoo, formed, dtype, tmp_p
     assert_array_equal(zoo.run(new, X)["logits"], zoo.run(formed, X)["logits"])
 
 
+def test_a_bias_of_zeros_that_the_graph_fills_in_is_exchanged(zoo, tmp_path):
+    graph = zoo.body()
+    W, b = zoo.weights(K)
+    graph.add("ConstantOfShape", [graph.constant("size", [K], np.int64)], "zeros")
+    graph.add("Gemm", ["z", graph.constant("w", W), "zeros"], "logits", transB=1)
+    graph.output("logits", ["batch", K])
+    proto, X = graph.model(), zoo.inputs()
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    assert not model.head.intercept.any()
+    head = LinearHead(W + 1, b, range(K))
+    out = zoo.run(model.with_head(head).save(tmp_path / "new.onnx"), X)
+    logits = head.decision_function(zoo.embedding(proto, X))
+    assert_allclose(out["logits"], logits, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("op", ["Gemm", "MatMul"])
 def test_a_layer_without_a_bias_gets_one(zoo, op, tmp_path):
     graph = zoo.body()

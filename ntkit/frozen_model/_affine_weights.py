@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from ntkit.frozen_model._affine_cut import Cut
 from ntkit.frozen_model._affine_ops import NotAffine, called
+from ntkit.frozen_model._constants import is_constant
 from ntkit.frozen_model._graph import Shapes
 from ntkit.frozen_model._region import Region, SeveralPositions, Source, moved_shape
 from ntkit.frozen_model._run_node import Runner
@@ -18,6 +20,7 @@ __all__ = ["Reader"]
 
 Array = NDArray[Any]
 
+_MOST_NUMBERS = 50_000_000  # of all sources, for as many samples as the model asks for
 _MOST_WEIGHTS = 100_000_000
 _CHUNK = 4_000_000  # elements of the rows that run at a time
 _TOLERANCE = 1e-8  # float64 all along, but stored scales have seven digits at best
@@ -44,6 +47,8 @@ class Reader:
 
     def _region(self) -> Region:
         n = self._batch or 2
+        if n * sum(math.prod(source.shape[1:]) for source in self._sources) > _MOST_NUMBERS:
+            raise NotAffine(f"comes from {self._sources[0].value.name!r}, too large for a head")
         rows = np.zeros((n, self._width))
         values = self._values(rows, self._sources, self._cut.nodes, native=True)
         first = values[id(self._cut.end)]
@@ -223,6 +228,8 @@ def _matrix(node: ir.Node, source: Source, runner: Runner) -> Array | None:
     if weight is None or weight.ndim < 2 or weight.dtype.kind != "f":
         return None
     if node.op_type == "Gemm":
+        if len(node.inputs) > 2 and node.inputs[2] is not None and not is_constant(node.inputs[2]):
+            return None  # another branch
         turned = weight if attribute.get("transB", 0) else weight.T
         return np.asarray(turned * attribute.get("alpha", 1.0))
     if node.op_type == "MatMul":

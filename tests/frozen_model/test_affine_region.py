@@ -165,6 +165,12 @@ def lora_in_a_gemm(g):
     return W1 + 0.5 * (a @ b).T, B1
 
 
+def one_layer_as_the_bias_of_another(g):
+    gemm(g, "z", W1, B1, "one")
+    g.add("Gemm", ["z", g.constant("w2.T", W2.T), "one"], "logits", beta=-2.0)
+    return W2 - 2 * W1, -2 * B1
+
+
 def two_low_ranks(g):
     rng = np.random.default_rng(6)
     a1, a2 = rng.normal(size=(2, D, 2))
@@ -221,6 +227,7 @@ FLAT = [
     subtracted_from_a_constant, negated, einsum, einsum_weights_first,
     weights_on_the_left, padded_with_a_constant, masked_by_a_constant, three_axes_of_weights,
     samples_on_the_second_axis, twice, two_layers_on_one, lora, lora_in_a_gemm, two_low_ranks,
+    one_layer_as_the_bias_of_another,
     skip_connection, classes_side_by_side, axes_of_length_one, cast_between, cast_at_the_end,
 ]  # fmt: skip
 

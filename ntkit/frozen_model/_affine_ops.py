@@ -263,7 +263,7 @@ def _einsum(node: ir.Node) -> Product:
             data, own = value, term
         elif "..." not in term and len(term) == weight.ndim:
             sizes.update(zip(term, weight.shape, strict=True))
-    if data is None or len(set(own)) != len(own):
+    if data is None or len(set(own) - {"."}) != len(own.replace(".", "")):
         raise NotAffine(f"comes from {called(node)} with an equation that cannot be read")
     before = own.split("...")[0] if "..." in own else ""
     axes = {c: own.index(c) if c in before else own.index(c) - len(own) for c in own if c != "."}

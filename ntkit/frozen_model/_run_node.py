@@ -217,7 +217,7 @@ def _size(node: ir.Node, given: list[Array]) -> float:
             for term, array in zip(terms.replace(" ", "").split(","), given, strict=False)
             for letter, size in zip(term.replace("...", ""), array.shape, strict=False)
         }
-        return float(math.prod(sizes.get(letter, 1) for letter in result))
+        return float(math.prod(sizes.get(letter, 1) for letter in set(result or terms)))
     pads = given[1].ravel().tolist() if node.op_type == "Pad" and len(given) > 1 else []
     if "pads" in node.attributes:
         pads = list(node.attributes["pads"].as_ints())

@@ -97,6 +97,11 @@ def einsum_weights_first(g):
     return W1, np.zeros(K)
 
 
+def einsum_of_any_axes(g):
+    g.add("Einsum", ["z", g.constant("w", W1.T)], "logits", equation="...d, dk -> ...k")
+    return W1, np.zeros(K)
+
+
 def weights_on_the_left(g):
     g.add("Transpose", ["z"], "columns", perm=[1, 0])
     g.add("MatMul", [g.constant("w", W1), "columns"], "product")
@@ -225,7 +230,8 @@ def cast_at_the_end(g):
 FLAT = [
     batch_norm, factor_per_class, divisor_per_class, scale_and_bias, prior_subtracted,
     subtracted_from_a_constant, negated, einsum, einsum_weights_first,
-    weights_on_the_left, padded_with_a_constant, masked_by_a_constant, three_axes_of_weights,
+    einsum_of_any_axes, weights_on_the_left, padded_with_a_constant, masked_by_a_constant,
+    three_axes_of_weights,
     samples_on_the_second_axis, twice, two_layers_on_one, lora, lora_in_a_gemm, two_low_ranks,
     one_layer_as_the_bias_of_another,
     skip_connection, classes_side_by_side, axes_of_length_one, cast_between, cast_at_the_end,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ntkit.cli import _options as o
+from ntkit.exceptions import NtkitError
 
 
 @o.with_options
@@ -13,7 +14,12 @@ def command(model: o.Model, *, model_options: o.ModelOptions, json: o.Json = Fal
 
     Example: ntkit inspect classifier.onnx
     """
-    found = model_options.load(model).describe()
+    try:
+        found = model_options.load(model).describe()
+    except NtkitError as error:
+        if json:  # and the sentence and the exit code of any refusal
+            o.print_json({"file": str(model), "refused": str(error)})
+        raise
     if json:
         o.print_json(found)
         return

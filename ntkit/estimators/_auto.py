@@ -68,10 +68,10 @@ class AutoDebiasClassifier(StudyClassifier):
 
     The *learned share* is the share of a class's errors that another head gets right, less the
     share of correct samples, as far from the boundary, that it gives up for them; the mean over
-    the classes with at least 10 errors, of which there must be two, and half of all (20 errors where H is alone: it is halved for a price). Wrong labels
-    and overlapping classes have a learned share of about 0. What cannot be told from those is left
-    alone: with few errors, or much noise beside a shortcut, step 3 is not taken. ``recipe`` says
-    what to do where you know better.
+    the classes with at least 10 errors, of which there must be two, and half of all (with 20, where
+    H is looked at alone). Wrong labels and overlapping classes have a learned share of about 0.
+    What cannot be told from those is left alone: with few errors, or much noise beside a shortcut,
+    step 3 is not taken. ``recipe`` says what to do where you know better.
 
     No neuron is suppressed. The penalty counts as on embeddings standardised on T, and is chosen
     by cross-validated accuracy: the mean over the worse half of the classes (2, 4) or over the

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from ntkit.frozen_model._constants import axes_of, constant_of
 from ntkit.frozen_model._graph import Shape, is_standard, opset_of
 from ntkit.frozen_model._linear_layer import NO_OPS, LinearLayer
+from ntkit.frozen_model._written_out import WrittenOut, written_out
 
 __all__ = ["AfterHead", "Unclear", "data_input", "follow"]
 
@@ -78,6 +79,8 @@ def data_input(node: ir.Node) -> ir.Value | None:
     if not is_standard(node):
         return None
     inputs = node.inputs
+    if (softmax := written_out(node)) is not None:
+        return softmax.scores
     if node.op_type in _LOOKUP and len(inputs) > 1 and constant_of(inputs[0]) is not None:
         return inputs[1]
     if node.op_type in ("Mul", "Div"):
@@ -185,18 +188,32 @@ def follow(
     walk = _Walk(_Axes(layer.class_axis % rank, sizes, len(layer.weight)))
     value = layer.output
     for node, output in path:
+        softmax = written_out(node)
+        op = node.op_type if softmax is None else softmax.op
         is_logits = walk.axes.one_per_sample and len(walk.axes.sizes) == 2
-        if walk.logits is None and (is_logits or node.op_type in _BENDING):
+        if walk.logits is None and (is_logits or op in _BENDING):
             walk.found(value)
         after = shape_of(output)
-        if not _step(walk, node, after):
-            walk.names.append(node.op_type)
+        if softmax is not None:
+            _normalise(walk, softmax)
+        elif not _step(walk, node, after):
+            walk.names.append(op)
         if after is not None and len(after) != len(walk.axes.sizes) and not walk.decided:
-            raise Unclear(f"has the shape {after} after {node.op_type}")
+            raise Unclear(f"has the shape {after} after {op}")
         value = output
     if walk.logits is None:
         walk.found(value)
     return walk.result()
+
+
+def _normalise(walk: _Walk, softmax: WrittenOut) -> None:
+    """A Softmax written out in operators."""
+    axes = walk.axes
+    along = None if softmax.axes is None else {axis % len(axes.sizes) for axis in softmax.axes}
+    if walk.decided or along != {axes.classes}:
+        raise Unclear(f"is {softmax.op} along another axis than that of the classes")
+    walk.bend(softmax.op)
+    walk.names.append(softmax.op)
 
 
 def _step(walk: _Walk, node: ir.Node, shape: Shape) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from ntkit.frozen_model._graph import is_standard
 
-__all__ = ["axes_of", "constant_of", "dtype_of"]
+__all__ = ["axes_of", "constant_of", "dtype_of", "float_type", "is_constant"]
 
 Array = NDArray[Any]
 
@@ -39,10 +40,12 @@ _FOLDED = (
     | _ARITHMETIC.keys()
     | _REDUCTIONS.keys()
     | {"Cast", "CastLike", "Dropout", "DequantizeLinear", "Clip", "Expand", "Shape", "Concat"}
+    | {"ConstantOfShape"}
 )
 # Exporters write a handful of operators between a stored tensor and its use; more is no exporter's.
 _MOST_NODES = 64
 _SMALL = 1024
+_MOST_FILLED = 1_000_000
 
 
 def constant_of(value: ir.Value | None) -> Array | None:
@@ -72,6 +75,13 @@ def constant_of(value: ir.Value | None) -> Array | None:
     return known[id(value)]
 
 
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether a tensor does not depend on the model's inputs, without computing it."""
+    if value is None:
+        return False
+    return _stored(value) is not None or _constant_nodes(value) is not None
+
+
 def dtype_of(value: ir.Value | None) -> ir.DataType | None:
     """Element type of a tensor, read off the constant behind it where the graph does not say."""
     for _ in range(_MOST_NODES):
@@ -87,6 +97,9 @@ def dtype_of(value: ir.Value | None) -> ir.DataType | None:
             return None
         if node.op_type == "Cast":
             return ir.DataType(node.attributes["to"].as_int())
+        if node.op_type == "ConstantOfShape":
+            filling = node.attributes.get("value")
+            return ir.DataType.FLOAT if filling is None else filling.as_tensor().dtype
         if node.op_type == "DequantizeLinear":
             value = node.inputs[1]
         elif node.op_type in _FOLDED:
@@ -94,6 +107,26 @@ def dtype_of(value: ir.Value | None) -> ir.DataType | None:
         else:
             return None
     return None
+
+
+def float_type(value: ir.Value | None) -> ir.DataType:
+    """Type of floats in a tensor, read off what it is computed from where the graph does not say.
+
+    Where nothing says, it is float32, as nearly everywhere.
+    """
+    for _ in range(_MOST_NODES):
+        dtype = dtype_of(value)
+        if dtype is not None and dtype.is_floating_point():
+            return dtype
+        node = value.producer() if value is not None else None
+        if node is None:
+            break
+        known = (dtype_of(v) for v in node.inputs if is_constant(v))
+        floats = [d for d in known if d is not None and d.is_floating_point()]
+        if floats:
+            return floats[0]
+        value = next((v for v in node.inputs if v is not None and not is_constant(v)), None)
+    return ir.DataType.FLOAT
 
 
 def axes_of(node: ir.Node) -> tuple[int, ...] | None:
@@ -151,6 +184,10 @@ def _size(op: str, operands: list[Any]) -> int:
         return _n(np.broadcast_shapes(*(o.shape for o in operands)))
     if op == "Expand":
         return _n(np.broadcast_shapes(operands[0].shape, tuple(operands[1].astype(int))))
+    if op == "ConstantOfShape":
+        sides = [int(side) for side in operands[0].ravel()]
+        fits = all(side >= 0 for side in sides) and math.prod(sides) <= _MOST_FILLED
+        return 0 if fits else sys.maxsize
     return 0 if op == "Shape" else sum(o.size for o in operands) if op == "Concat" else 1
 
 
@@ -187,6 +224,9 @@ def _folded(node: ir.Node, operands: list[Any]) -> Any:
         )
     if op == "Shape":
         return np.asarray(data.shape[attribute.get("start", 0) : attribute.get("end")], np.int64)
+    if op == "ConstantOfShape":
+        value = attribute["value"].numpy() if "value" in attribute else np.zeros(1, np.float32)
+        return np.full(tuple(data.astype(int)), value.ravel()[0], value.dtype)
     if op == "Concat":
         return np.concatenate(operands, axis=attribute["axis"])
     return data  # Dropout

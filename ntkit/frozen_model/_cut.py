@@ -5,14 +5,14 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from ntkit.frozen_model._constants import constant_of, dtype_of
+from ntkit.frozen_model._constants import dtype_of, float_type
+from ntkit.frozen_model._embedding import Nodes, found_by_the_model, side_by_side
 from ntkit.frozen_model._files import serialised
-from ntkit.frozen_model._find_head import Head
-from ntkit.frozen_model._graph import extract_between, extract_up_to
+from ntkit.frozen_model._graph import Shapes, extract_between, extract_up_to
+from ntkit.frozen_model._head import Head
+from ntkit.frozen_model._run_node import Runner
 
 __all__ = ["body_of", "tail_of"]
-
-EMBEDDING = "ntkit.embedding"
 
 
 def body_of(
@@ -26,23 +26,16 @@ def body_of(
     outputs = [embedding]
     if logits and head is not None:
         outputs.append(head.after.logits)
-    view = extract_up_to(model.graph, outputs)
     if head is None:
-        return _model_of(view, model)
+        return _model_of(extract_up_to(model.graph, outputs), model)
     n_logits, n_neurons = head.layer.weight.shape
-    if head.layer.rank == 2:
-        proto = _model_of(view, model)
+    if head.sources is None:
+        proto = _model_of(extract_up_to(model.graph, outputs), model)
     else:
-        found = _found_by_the_model(head)
-        graph = extract_up_to(model.graph, [*outputs, *found]).clone()
-        copies = dict(zip(map(id, found), graph.outputs[len(outputs) :], strict=True))
-        del graph.outputs[len(outputs) :]
-        graph.outputs[0] = _chosen(graph, graph.outputs[0], head, copies)
-        proto = _model_of(graph, model)
-    for value, rank, width in zip(
-        proto.graph.output, (2, head.after.rank), (n_neurons, n_logits), strict=False
-    ):
-        _typed(value, head, rank, width)
+        proto = _model_of(_with_embedding(model, head, outputs), model)
+    _typed(proto.graph.output[0], _float_type(head, head.layer.source), 2, n_neurons)
+    for value in proto.graph.output[1:]:
+        _typed(value, _float_type(head, head.after.logits), head.after.rank, n_logits)
     return proto
 
 
@@ -52,54 +45,36 @@ def tail_of(model: ir.Model, head: Head) -> onnx.ModelProto | None:
     if view is None:
         return None
     proto = _model_of(view, model)
-    _typed(proto.graph.input[0], head, head.after.rank, len(head.layer.weight))
+    dtype = _float_type(head, head.after.logits)
+    _typed(proto.graph.input[0], dtype, head.after.rank, len(head.layer.weight))
     return proto
 
 
-def _found_by_the_model(head: Head) -> list[ir.Value]:
-    """Positions that the model computes, such as that of the last token."""
-    inputs = [v for node in head.after.choosing for v in node.inputs[1:] if v is not None]
-    return list({id(v): v for v in inputs if constant_of(v) is None}.values())
+def _with_embedding(model: ir.Model, head: Head, outputs: list[ir.Value]) -> ir.Graph:
+    """A copy of the graph whose first output is the embedding of the sample."""
+    sources = head.sources or ()
+    found = [v for source in sources for v in found_by_the_model(source.chain)]
+    needed = list({id(v): v for v in (*(s.value for s in sources), *found)}.values())
+    graph = extract_up_to(model.graph, [*outputs, *needed]).clone()
+    copies = dict(zip(map(id, needed), graph.outputs[len(outputs) :], strict=True))
+    del graph.outputs[len(outputs) :]
+    nodes = Nodes(graph.append, lambda value: copies[id(value)])
+    graph.outputs[0] = side_by_side(nodes, sources, len(head.layer.weight), Runner(Shapes(model)))
+    return graph
 
 
-def _chosen(graph: ir.Graph, value: ir.Value, head: Head, copies: dict[int, ir.Value]) -> ir.Value:
-    """The embedding of the sample, by the operators that choose from the logits' positions."""
-    dtype = value.type
-    for number, node in enumerate(head.after.choosing):
-        inputs: list[ir.Value | None] = [value]
-        for index, old in enumerate(node.inputs[1:], start=1):
-            constant = constant_of(old)
-            if constant is None or old is None:
-                inputs.append(copies.get(id(old)))
-                continue
-            name = f"{EMBEDDING}.{number}.{index}"
-            new = ir.val(name, const_value=ir.tensor(constant, dtype=dtype_of(old), name=name))
-            graph.register_initializer(new)
-            inputs.append(new)
-        copy = ir.Node(
-            node.domain,
-            node.op_type,
-            inputs,
-            node.attributes.values(),
-            name=f"{EMBEDDING}.{number}",
-        )
-        graph.append(copy)
-        value = copy.outputs[0]
-    flat = ir.node("Flatten", [value], {"axis": 1}, name=f"{EMBEDDING}.flat")
-    graph.append(flat)
-    result = flat.outputs[0]
-    result.name, result.type = EMBEDDING, dtype
-    result.shape = ir.Shape([ir.SymbolicDim(None), head.layer.weight.shape[1]])
-    return result
+def _float_type(head: Head, value: ir.Value) -> ir.DataType:
+    if head.layer.region is not None:
+        return float_type(value)
+    dtype = dtype_of(head.layer.weight_at[0].inputs[1])
+    return dtype if dtype is not None and dtype.is_floating_point() else ir.DataType.FLOAT
 
 
-def _typed(value: onnx.ValueInfoProto, head: Head, rank: int, width: int) -> None:
+def _typed(value: onnx.ValueInfoProto, dtype: ir.DataType, rank: int, width: int) -> None:
     """Say type and shape of a cut's end, where the graph does not."""
     tensor = value.type.tensor_type
     if not tensor.elem_type:
-        dtype = dtype_of(head.layer.weight_at[0].inputs[1])
-        known = dtype is not None and dtype.is_floating_point()
-        tensor.elem_type = int(dtype if known and dtype else ir.DataType.FLOAT)
+        tensor.elem_type = int(dtype)
     if not tensor.HasField("shape") and rank == 2:
         tensor.shape.dim.add()
         tensor.shape.dim.add(dim_value=width)

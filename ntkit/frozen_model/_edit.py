@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +10,22 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
-from ntkit.frozen_model._constants import constant_of, dtype_of
-from ntkit.frozen_model._find_head import Head
+from ntkit.frozen_model._constants import constant_of, dtype_of, float_type
+from ntkit.frozen_model._embedding import Nodes, side_by_side
+from ntkit.frozen_model._graph import Shapes, opset_of
+from ntkit.frozen_model._head import Head
 from ntkit.frozen_model._linear_layer import LinearLayer
+from ntkit.frozen_model._region import Region
+from ntkit.frozen_model._rewrite import (
+    forget,
+    free_name,
+    new_initializer,
+    remove_unused,
+    takes_place_of,
+    tensor,
+)
+from ntkit.frozen_model._run_node import Runner
+from ntkit.frozen_model._written_out import written_out
 
 __all__ = ["append_head", "replace_weights"]
 
@@ -27,28 +39,32 @@ _ELEMENTWISE = frozenset(
     }
 )
 _FITTING = _ELEMENTWISE | {"ArgMax"}
+_BROADCASTING_GEMM = 7  # the operator set from which on a Gemm's bias needs no attribute
 # Operators before a weight that change its shape and nothing else.
 _SAME_VALUES = frozenset(["Reshape", "Squeeze", "Unsqueeze", "Flatten"])
 
 
-def replace_weights(graph: ir.Graph, head: Head, coef: Array, intercept: Array) -> None:
+def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) -> None:
     """Write ``coef`` (K, D) and ``intercept`` (K,) into the head's layer, in place.
 
-    The node list stays the same, unless a bias has to be added to a bare MatMul or the head is
-    quantised: then float weights take the place of the quantised ones, and what quantised the
-    old logits goes. With another number of classes the shapes of everything downstream follow.
+    The node list stays the same, unless a bias has to be added to a bare MatMul, or the head is
+    an affine region of more than a plain layer, which becomes one Gemm, or it is quantised: then
+    float weights take the place of the quantised ones, and what quantised the old logits goes.
+    With another number of classes the shapes of everything downstream follow.
 
     Raises
     ------
     InputError
         If what follows the layer is made for the old number of classes.
     """
-    layer, before, after = head.layer, len(head.layer.weight), len(coef)
+    graph, layer, before, after = model.graph, head.layer, len(head.layer.weight), len(coef)
     if before != after:
         _refuse_fixed_width(head, before, after)
     coef = coef.astype(np.float64) / head.after.scale
     intercept = intercept.astype(np.float64) / head.after.scale
-    if layer.quantised:
+    if layer.region is not None:
+        layer = _collapsed(graph, layer.region, coef, Runner(Shapes(model)))
+    elif layer.quantised:
         layer = _in_float(graph, layer)
     _set_weight(graph, layer, coef)
     logits = _set_bias(graph, layer, intercept)
@@ -97,6 +113,42 @@ def _shaped_like(old: ir.Value | None, layer: LinearLayer, intercept: Array) -> 
     return intercept.reshape([1] * leading + [-1] + [1] * trailing)
 
 
+def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> LinearLayer:
+    """Put one Gemm in the place of an affine region."""
+    last = region.end.producer()
+    if last is None:
+        raise InputError(f"Nothing computes the logits {region.end.name!r}.")
+    new = list[ir.Node]()
+    nodes = Nodes(new.append, lambda value: value)
+    embedding = side_by_side(nodes, region.sources, len(region.weight), runner)
+    before, after = (float_type(value) for value in (region.sources[0].value, region.end))
+    weight, bias = (
+        new_initializer(graph, f"ntkit.head.{name}", array, embedding, dtype=before)
+        for name, array in (("weight", coef), ("bias", np.zeros(len(coef))))
+    )
+    old = {"broadcast": 1} if opset_of(graph) < _BROADCASTING_GEMM else {}
+    attributes = {"transB": 1, **old}
+    gemm = ir.node("Gemm", [embedding, weight, bias], attributes, name="ntkit/head/Gemm")
+    new.append(gemm)
+    scores = gemm.outputs[0]
+    if before != after:
+        scores = nodes.node("Cast", [scores], {"to": int(after)})
+    if region.rank != 2 or region.class_axis != 1:
+        sides = [1] * region.rank
+        sides[region.class_axis] = len(coef)
+        sides[0] = -1
+        scores = nodes.node("Reshape", [scores, nodes.constant(np.asarray(sides, np.int64))])
+    for node in new:
+        for value in node.outputs:
+            value.name = free_name(graph, value.name or f"{node.name}.output")
+    graph.insert_before(last, new)
+    output = takes_place_of(graph, scores, region.end)
+    remove_unused(graph, last)
+    return LinearLayer(
+        "Gemm", embedding, output, (gemm, 1), (gemm, 2), coef, np.zeros(len(coef)), rank=2
+    )
+
+
 def _in_float(graph: ir.Graph, layer: LinearLayer) -> LinearLayer:
     """Put a float MatMul in the place of a dynamically quantised one."""
     scaled = layer.output.producer()
@@ -106,11 +158,11 @@ def _in_float(graph: ir.Graph, layer: LinearLayer) -> LinearLayer:
         scaled = inner.producer() if inner is not None else None
     if scaled is None:
         raise InputError("The quantised head is not as ONNX Runtime writes it.")
-    weight = _new_initializer(graph, "ntkit.head.weight", layer.weight.T, layer.source)
+    weight = new_initializer(graph, "ntkit.head.weight", layer.weight.T, layer.source)
     node = ir.node("MatMul", [layer.source, weight], name="ntkit/head/MatMul")
     graph.insert_before(scaled, node)
-    output = _takes_place_of(graph, node, scaled.outputs[0])
-    _remove_unused(graph, scaled)
+    output = takes_place_of(graph, node.outputs[0], scaled.outputs[0])
+    remove_unused(graph, scaled)
     end = output if layer.bias_at is None else layer.output
     return replace(layer, weight_at=(node, 1), output=end, quantised=False)
 
@@ -135,41 +187,8 @@ def _lead_past_quantisation(graph: ir.Graph, scores: ir.Value) -> None:
             ir.convenience.replace_all_uses_with(old, scores, replace_graph_outputs=True)
             if outside:
                 scores.type, scores.shape = scores.type or old.type, scores.shape or old.shape
-                old.name, scores.name = _free_name(graph, f"{name}.ntkit.quantised"), name
-            _remove_unused(graph, use.node)
-
-
-def _takes_place_of(graph: ir.Graph, node: ir.Node, old: ir.Value) -> ir.Value:
-    """Make a node's output what everything reads that read ``old``, under its name."""
-    new, name = node.outputs[0], old.name
-    new.type, new.shape = old.type, old.shape
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    old.name, new.name = _free_name(graph, f"{name}.ntkit.old"), name
-    return new
-
-
-def _remove_unused(graph: ir.Graph, node: ir.Node) -> None:
-    """Remove a node nothing reads, and what was there for it alone."""
-    waiting = [node]
-    while waiting:
-        node = waiting.pop()
-        if node.graph is None or any(v.uses() or v.is_graph_output() for v in node.outputs):
-            continue
-        inputs = [value for value in node.inputs if value is not None]
-        graph.remove(node, safe=True)
-        waiting += _forget(graph, inputs)
-
-
-def _forget(graph: ir.Graph, values: Iterable[ir.Value]) -> list[ir.Node]:
-    """Drop initialisers nothing reads any more; the nodes to look at next."""
-    nodes = []
-    for value in values:
-        producer = value.producer()
-        if producer is not None:
-            nodes.append(producer)
-        elif not (value.uses() or value.is_graph_input() or value.is_graph_output()):
-            graph.initializers.pop(value.name or "", None)
-    return nodes
+                old.name, scores.name = free_name(graph, f"{name}.ntkit.quantised"), name
+            remove_unused(graph, use.node)
 
 
 def append_head(graph: ir.Graph, embedding: ir.Value, coef: Array, intercept: Array) -> None:
@@ -179,12 +198,12 @@ def append_head(graph: ir.Graph, embedding: ir.Value, coef: Array, intercept: Ar
             f"The embedding {embedding.name!r} has the shape {embedding.shape}, not one vector per "
             "sample; name another tensor with --embedding NAME."
         )
-    weight = _new_initializer(graph, "ntkit.head.weight", coef, embedding)
-    bias = _new_initializer(graph, "ntkit.head.bias", intercept, embedding)
+    weight = new_initializer(graph, "ntkit.head.weight", coef, embedding)
+    bias = new_initializer(graph, "ntkit.head.bias", intercept, embedding)
     node = ir.node("Gemm", [embedding, weight, bias], {"transB": 1}, name="ntkit/head/Gemm")
     graph.append(node)
     logits = node.outputs[0]
-    logits.name = _free_name(graph, "logits")
+    logits.name = free_name(graph, "logits")
     batch = embedding.shape[0] if embedding.shape is not None else ir.SymbolicDim("batch")
     logits.shape = ir.Shape([batch, len(coef)])
     logits.type = embedding.type or ir.TensorType(ir.DataType.FLOAT)
@@ -201,12 +220,12 @@ def _set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array) -> N
     if old is not None and _overwrite(graph, old, array):
         return
     name = "ntkit.head.weight" if index == 1 and node.op_type != "Add" else "ntkit.head.bias"
-    new = _new_initializer(graph, name, array, old, *node.inputs)
+    new = new_initializer(graph, name, array, old, *node.inputs)
     node.resize_inputs(max(index + 1, len(node.inputs)))
     node.replace_input_with(index, new)
     if old is not None:
-        for unread in _forget(graph, [old]):
-            _remove_unused(graph, unread)
+        for unread in forget(graph, [old]):
+            remove_unused(graph, unread)
 
 
 def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
@@ -221,14 +240,14 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
             return False
         if not dtype.is_floating_point():
             return False
-        value.const_value = _tensor(array, dtype, value.name)
+        value.const_value = tensor(array, dtype, value.name)
         if value.dtype is not None:
             value.type = ir.TensorType(dtype)  # what the graph declares may be wrong
     elif node.op_type == "Constant" and "value" in node.attributes:
         dtype = node.attributes["value"].as_tensor().dtype
         if not dtype.is_floating_point():
             return False
-        node.attributes["value"] = ir.AttrTensor("value", _tensor(array, dtype, value.name))
+        node.attributes["value"] = ir.AttrTensor("value", tensor(array, dtype, value.name))
         value.const_value = None
     elif node.op_type == "Transpose" and node.inputs[0] is not None:
         permutation = node.attributes.get("perm")
@@ -254,39 +273,14 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
     return True
 
 
-def _new_initializer(graph: ir.Graph, name: str, array: Array, *like: ir.Value | None) -> ir.Value:
-    """A constant of the float type that the first of some tensors has."""
-    name = _free_name(graph, name)
-    dtypes = (dtype for dtype in map(dtype_of, like) if dtype and dtype.is_floating_point())
-    dtype = next(dtypes, ir.DataType.FLOAT)
-    value = ir.val(name, const_value=_tensor(array, dtype, name))
-    # Files of IR version 3 declare every initialiser as an input too.
-    as_input = graph.initializers and all(v.is_graph_input() for v in graph.initializers.values())
-    graph.register_initializer(value)
-    if as_input:
-        graph.inputs.append(value)
-    return value
-
-
-def _tensor(array: Array, dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
-    with np.errstate(over="ignore"):
-        stored = np.ascontiguousarray(array).astype(dtype.numpy())
-    if not np.isfinite(stored.astype(np.float64)).all():
-        raise InputError(
-            f"The head has weights up to {np.abs(array).max():.1e}, too large for the model's "
-            f"{dtype.name.lower()}; retrain with a smaller C."
-        )
-    return ir.Tensor(stored, dtype=dtype, name=name)
-
-
 def _add_bias(graph: ir.Graph, logits: ir.Value, intercept: Array) -> ir.Value:
     end = logits.producer()
     if end is None:
         raise InputError(f"Nothing computes the logits {logits.name!r}.")
-    bias = _new_initializer(graph, "ntkit.head.bias", intercept, *end.inputs, logits)
+    bias = new_initializer(graph, "ntkit.head.bias", intercept, *end.inputs, logits)
     node = ir.node("Add", [logits, bias], name="ntkit/head/Add")
     graph.insert_after(end, node)
-    total = _takes_place_of(graph, node, logits)
+    total = takes_place_of(graph, node.outputs[0], logits)
     node.replace_input_with(0, logits)
     return total
 
@@ -294,12 +288,23 @@ def _add_bias(graph: ir.Graph, logits: ir.Value, intercept: Array) -> ir.Value:
 def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
     """Tensors that hold a column per class, from the logits on, and what reads them."""
     found, readers = list({id(value): value for value in starts}.values()), list[ir.Node]()
+    softmax = _softmax_nodes(starts)
     for value in found:
         for use in value.uses():
-            readers.append(use.node)
-            if use.node.op_type in _ELEMENTWISE or _keeps_last_axis(use.node):
+            if id(use.node) not in softmax:
+                readers.append(use.node)
+            of_softmax = softmax.get(id(use.node), "") in ("Sub", "Exp", "Div")
+            if use.node.op_type in _ELEMENTWISE or of_softmax or _keeps_last_axis(use.node):
                 found += [out for out in use.node.outputs if not any(out is v for v in found)]
     return found, readers
+
+
+def _softmax_nodes(starts: list[ir.Value]) -> dict[int, str]:
+    """Operators of each Softmax that is written out, but not for one number of classes."""
+    graph = next((v.producer().graph for v in starts if v.producer() is not None), None)  # type: ignore[union-attr]
+    ends = (written_out(node) for node in graph or () if node.op_type in ("Div", "Sub"))
+    nodes = [node for end in ends if end is not None for node in end.nodes]
+    return {id(n): n.op_type for n in nodes if n.op_type not in ("Reshape", "Expand")}
 
 
 def _keeps_last_axis(node: ir.Node) -> bool:
@@ -353,13 +358,3 @@ def _retype(head: Head, starts: list[ir.Value], before: int, after: int) -> None
     for value in _per_class(starts)[0]:
         if value.shape is not None and len(value.shape) > 1 and value.shape[-1] == before:
             value.shape = ir.Shape([*value.shape[:-1], after])
-
-
-def _free_name(graph: ir.Graph, wanted: str) -> str:
-    taken: set[str | None] = set(graph.initializers)
-    taken |= {value.name for value in graph.inputs}
-    taken |= {value.name for node in graph.all_nodes() for value in node.outputs}
-    name, count = wanted, 1
-    while name in taken:
-        name, count = f"{wanted}_{count}", count + 1
-    return name

@@ -3,64 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.frozen_model._after_head import PROBABILITIES, AfterHead, Unclear, data_input, follow
-from ntkit.frozen_model._constants import constant_of
+from ntkit.frozen_model._affine_ops import called
+from ntkit.frozen_model._after_head import PROBABILITIES
 from ntkit.frozen_model._graph import Shapes
-from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, LinearLayer, read_layer
+from ntkit.frozen_model._head import Head
+from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, Final
+from ntkit.frozen_model._several_scores import candidates, distinct, refuse_leaks
+from ntkit.frozen_model._walk_back import Blocked, walk_back
 
-__all__ = ["Head", "find_head", "head_at"]
+__all__ = ["find_head", "head_at"]
 
 _RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])
-_MOST_STEPS = 200
+_CLIPPING = frozenset(["Relu"])
 _MOST_NAMED = 8
-
-
-@dataclass(frozen=True)
-class Head:
-    """The last linear layer of a classifier, and what becomes of its logits.
-
-    Attributes
-    ----------
-    layer : LinearLayer
-        The layer itself.
-    after : AfterHead
-        What follows it.
-    weight, bias : ndarray
-        (K, D) and (K,): the layer's, times the scale after it.
-    """
-
-    layer: LinearLayer
-    after: AfterHead
-
-    @property
-    def weight(self) -> NDArray[Any]:
-        return _times(self.layer.weight, self.after.scale)
-
-    @property
-    def bias(self) -> NDArray[Any]:
-        return _times(self.layer.bias, self.after.scale)
-
-
-def _times(array: NDArray[Any], scale: float) -> NDArray[Any]:
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite weights are refused on loading
-        return array * scale
-
-
-@dataclass(frozen=True)
-class _Blocked:
-    """Where the walk from an output ended without a linear layer."""
-
-    output: str
-    reason: str
-    after_a_layer: bool = False
 
 
 def find_head(model: ir.Model, logits: str | None = None) -> Head:
@@ -72,16 +32,35 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
         If there is none, or more than one; the message lists what was found.
     """
     shape_of = Shapes(model)
-    found = [_walk_back(output, shape_of) for output in model.graph.outputs]
+    found = [walk_back(output, shape_of) for output in model.graph.outputs]
     _refuse_ambiguous(found)
-    starts = found
-    if logits is not None:
-        starts = [_walk_back(_named(model.graph, logits), shape_of)]
-        found = found + starts
-    heads = _last(_distinct(starts))
-    if not heads:
-        raise HeadNotFoundError(_no_head(starts))
-    return _as_the_outputs_show_it(_only(heads), found)
+    if logits is None:
+        heads = candidates(found, [output.name or "" for output in model.graph.outputs])
+        if not heads:
+            raise HeadNotFoundError(_no_head(found))
+        head = _only(heads)
+        refuse_leaks(model.graph, head)
+        return _as_the_outputs_show_it(head, found)
+    named = walk_back(_named(model.graph, logits), shape_of)
+    if isinstance(named, Blocked):
+        raise HeadNotFoundError(_no_head([named]))
+    head = _as_the_outputs_show_it(named, [*found, named])
+    shown = any(isinstance(one, Head) and one.identity == head.identity for one in found)
+    return head if shown else _as_its_readers_show_it(head)
+
+
+def _as_its_readers_show_it(head: Head) -> Head:
+    """Take post-processing from what reads the logits, where no output comes from them plainly."""
+    readers = [use.node for use in head.after.logits.uses()]
+    clipping = [node for node in readers if node.op_type in _CLIPPING]
+    if clipping and len(clipping) == len(readers):
+        raise HeadNotFoundError(
+            f"The logits {head.after.logits.name!r} go through {called(clipping[0])}, which cuts "
+            "off all scores below 0; export the model without it."
+        )
+    names = dict.fromkeys(node.op_type for node in readers)
+    after = (*head.after.post_processing, *list(names)[:_MOST_NAMED])
+    return replace(head, after=replace(head.after, post_processing=after))
 
 
 def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head | None:
@@ -103,24 +82,27 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
             )
         return head
     shape_of = Shapes(model)
-    found = [_walk_back(output, shape_of) for output in model.graph.outputs]
+    found = [walk_back(output, shape_of) for output in model.graph.outputs]
     _refuse_ambiguous(found)
-    heads = [head for head in _distinct(found) if _reads(head, embedding)]
+    heads = [head for head in distinct(found) if _reads(head, embedding)]
     return _as_the_outputs_show_it(_only(heads), found) if heads else None
 
 
-def _no_head(blocked: list[Head | _Blocked]) -> str:
+def _no_head(blocked: list[Head | Blocked]) -> str:
     """What stands between the outputs and a linear layer, and the mend."""
     outputs: dict[str, list[str]] = {}
     for one in blocked:
-        if isinstance(one, _Blocked):
-            outputs.setdefault(one.reason, []).append(repr(one.output))
+        if isinstance(one, Blocked):
+            name = repr(one.output) if one.output else "an output without a name"
+            outputs.setdefault(one.reason, []).append(name)
     told = [
         f"{', '.join(names[:_MOST_NAMED])} {reason}"
         for reason, names in list(outputs.items())[:_MOST_NAMED]
     ]
     reasons = "; ".join(told) + "; …" * (len(outputs) > _MOST_NAMED)
-    if all(isinstance(one, _Blocked) and one.after_a_layer for one in blocked):
+    if all(isinstance(one, Blocked) and isinstance(one.reason, Final) for one in blocked):
+        return f"No linear last layer was found: {reasons}."
+    if all(isinstance(one, Blocked) and one.after_a_layer for one in blocked):
         return (
             f"No linear last layer was found: {reasons}. Export the model without what comes "
             "between its last layer and that."
@@ -131,18 +113,18 @@ def _no_head(blocked: list[Head | _Blocked]) -> str:
     )
 
 
-def _refuse_ambiguous(found: list[Head | _Blocked]) -> None:
+def _refuse_ambiguous(found: list[Head | Blocked]) -> None:
     """Refuse a model whose outputs contradict each other about its head."""
     signs: dict[int, bool] = {}
     for one in found:
-        if isinstance(one, Head) and signs.setdefault(id(_product(one)), one.after.scale > 0) != (
+        if isinstance(one, Head) and signs.setdefault(one.identity, one.after.scale > 0) != (
             one.after.scale > 0
         ):
             raise HeadNotFoundError(
                 f"The outputs take the logits {one.after.logits.name!r} with both signs; export "
                 "the model with one of them."
             )
-        if isinstance(one, _Blocked) and isinstance(one.reason, Ambiguous):
+        if isinstance(one, Blocked) and isinstance(one.reason, Ambiguous):
             raise HeadNotFoundError(
                 f"The head cannot be exchanged: {one.output!r} {one.reason}; export the model "
                 "without that output."
@@ -163,18 +145,13 @@ def _only(heads: list[Head]) -> Head:
     return heads[0]
 
 
-def _distinct(found: Iterable[Head | _Blocked]) -> list[Head]:
-    return list({id(_product(f)): f for f in found if isinstance(f, Head)}.values())
-
-
-def _product(head: Head) -> ir.Node:
-    return head.layer.weight_at[0]
-
-
 def _reads(head: Head, embedding: str) -> bool:
     """Whether a head reads a tensor, perhaps cast or with axes of length one removed."""
-    value: ir.Value | None = head.layer.source
-    while value is not None and value.name != embedding:
+    return any(_leads_to(value, embedding) for value in head.reads)
+
+
+def _leads_to(value: ir.Value | None, name: str) -> bool:
+    while value is not None and value.name != name:
         node = value.producer()
         passes = node is not None and node.op_type in NO_OPS | _RESHAPING
         value = node.inputs[0] if node is not None and passes else None
@@ -197,68 +174,13 @@ def _values(graph: ir.Graph) -> Iterator[ir.Value]:
         yield from node.outputs
 
 
-def _walk_back(start: ir.Value, shape_of: Shapes) -> Head | _Blocked:
-    value, path = start, list[tuple[ir.Node, ir.Value]]()
-    name = start.name or ""
-    while (node := value.producer()) is not None:
-        layer = read_layer(value, node)
-        if isinstance(layer, str):
-            return _Blocked(name, layer)
-        if layer is not None:
-            try:
-                layer = _with_rank(layer, shape_of)
-                return Head(layer, follow(layer, path[::-1], shape_of))
-            except Unclear as reason:
-                return _Blocked(name, str(reason), after_a_layer=True)
-        if len(path) > _MOST_STEPS:
-            return _Blocked(name, f"comes from more than {_MOST_STEPS} operators after any layer")
-        path.append((node, value))
-        before = data_input(node)
-        if before is None:
-            return _Blocked(name, _not_linear(node))
-        value = before
-    return _Blocked(name, "is an input or a constant")
-
-
-def _not_linear(node: ir.Node) -> str:
-    """Name the operator a walk ended at."""
-    computed = [v for v in node.inputs if v is not None and constant_of(v) is None]
-    if node.op_type in ("Add", "Sum", "Sub") and len(computed) > 1:
-        return f"comes from {node.op_type} (node {node.name!r}) of two computed tensors, not linear"
-    return f"comes from {node.op_type} (node {node.name!r}), not linear"
-
-
-def _with_rank(layer: LinearLayer, shape_of: Shapes) -> LinearLayer:
-    """A MatMul maps the last of any number of axes; what it reads tells how many."""
-    if layer.rank is not None:
-        return layer
-    shape = shape_of(layer.source)
-    rank = 2 if shape is None else len(shape)
-    bias = constant_of(layer.bias_at[0].inputs[layer.bias_at[1]]) if layer.bias_at else None
-    if rank < 2 or (bias is not None and bias.ndim > rank):
-        raise Unclear(f"comes from {layer.kind} on a tensor of shape {shape}")
-    return replace(layer, rank=rank)
-
-
-def _last(heads: list[Head]) -> list[Head]:
-    """Leave out heads that another one is computed from."""
-    seen = set[int]()
-    waiting = [head.layer.source for head in heads]
-    while waiting:
-        node = waiting.pop().producer()
-        if node is not None and id(node) not in seen:
-            seen.add(id(node))
-            waiting += [value for value in node.inputs if value is not None]
-    return [head for head in heads if id(_product(head)) not in seen]
-
-
-def _as_the_outputs_show_it(head: Head, found: Iterable[Head | _Blocked]) -> Head:
+def _as_the_outputs_show_it(head: Head, found: Iterable[Head | Blocked]) -> Head:
     """Take labels, scale and post-processing from the outputs that come from the head.
 
     Where several do, one with probabilities tells which scale they see.
     """
     n_classes = max(2, len(head.layer.weight))
-    paths = [f for f in found if isinstance(f, Head) and _product(f) is _product(head)]
+    paths = [f for f in found if isinstance(f, Head) and f.identity == head.identity]
     best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])
     tables = (path.after.labels for path in paths if path.after.labels is not None)
     labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 Shape = tuple[int | str | None, ...] | None
+_SMALL = 64
 _STANDARD_DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml"])
 
 
@@ -68,7 +69,7 @@ class Shapes:
         if value.shape is not None:
             return _sides(value.shape)
         if self._inferred is None:
-            copy = _without_maps(self._model.clone())
+            copy = _with_small_tensors(_without_maps(self._model.clone()))
             common.ShapeInferencePass(check_type=False, strict_mode=False)(copy)
             values = ir.convenience.create_value_mapping(copy.graph).values()
             self._inferred = {v.name: _sides(v.shape) for v in values}
@@ -82,6 +83,15 @@ def _without_maps(model: ir.Model) -> ir.Model:
             if value.is_graph_output():
                 model.graph.outputs.remove(value)
         model.graph.remove(node, safe=True)
+    return model
+
+
+def _with_small_tensors(model: ir.Model) -> ir.Model:
+    """Read small tensors from external data: axes and shapes, which inference does not look up."""
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.size <= _SMALL:
+            value.const_value = ir.tensor(tensor.numpy().copy(), name=value.name)
     return model
 
 

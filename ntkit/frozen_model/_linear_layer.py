@@ -9,19 +9,38 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._constants import constant_of
+from ntkit.frozen_model._affine_ops import called
+from ntkit.frozen_model._constants import constant_of, float_type
+from ntkit.frozen_model._dynamic_quantisation import dynamically_quantised, integer_product
 from ntkit.frozen_model._graph import is_standard
+from ntkit.frozen_model._region import Region
 
-__all__ = ["NO_OPS", "Ambiguous", "LinearLayer", "read_layer"]
+__all__ = ["NO_OPS", "Ambiguous", "Final", "LinearLayer", "as_layer", "read_layer"]
 
 Array = NDArray[Any]
 
 NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
 _NEARLY_NO_OPS = NO_OPS | {"QuantizeLinear", "DequantizeLinear"}
 _UNREADABLE = frozenset(
-    ["QGemm", "QLinearMatMul", "QLinearConv", "MatMulInteger", "ConvInteger", "MatMulNBits"]
+    [
+        *("QGemm", "QLinearMatMul", "QLinearConv", "MatMulInteger", "ConvInteger", "MatMulNBits"),
+        *("QLinearSoftmax", "QLinearSigmoid"),
+    ]
 )
+_TREES = "decision trees, which have no linear layer; ntkit needs a network with one"
+_KERNELS = "a support vector machine on its inputs, not a network with a linear last layer"
+_WITHOUT_LAYERS = {
+    **dict.fromkeys(["TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble"], _TREES),
+    **dict.fromkeys(["SVMClassifier", "SVMRegressor"], _KERNELS),
+    "LinearRegressor": "a regression, which tells no classes apart",
+}
 _FUSED = frozenset(["FusedGemm", "FusedMatMul", "FusedConv", "NhwcFusedConv"])
+
+
+class Final(str):
+    """A reason that no option mends: the model has no layer to exchange."""
+
+    __slots__ = ()
 
 
 class Ambiguous(str):
@@ -54,6 +73,8 @@ class LinearLayer:
         Number of axes of ``output``; None where the kind of layer does not settle it.
     quantised : bool
         Whether other weights need another kind of node.
+    region : Region or None
+        The affine region that amounts to this layer, where it is more than a plain one.
     """
 
     kind: str
@@ -66,13 +87,35 @@ class LinearLayer:
     class_axis: int = -1
     rank: int | None = None
     quantised: bool = False
+    region: Region | None = None
+
+
+def as_layer(region: Region) -> LinearLayer:
+    """A region as the one layer that it amounts to."""
+    first = region.sources[0].value
+    dtype = np.float64 if float_type(first) == ir.DataType.DOUBLE else np.float32
+    kinds = list(dict.fromkeys(node.op_type for node in region.nodes))
+    return LinearLayer(
+        f"affine region ({', '.join(kinds)})",
+        first,
+        region.end,
+        (region.nodes[-1], 0),
+        None,
+        region.weight.astype(dtype),
+        region.bias.astype(dtype),
+        region.class_axis,
+        region.rank,
+        region=region,
+    )
 
 
 def read_layer(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
     """The linear layer that ends in ``value``; a reason why it cannot be used; or None."""
+    if node.op_type in _WITHOUT_LAYERS:
+        return Final(f"comes from {called(node)}, {_WITHOUT_LAYERS[node.op_type]}")
     if node.op_type == "LinearClassifier":
-        return (
-            f"comes from {_named(node)}, a linear model on the inputs themselves: there are no "
+        return Final(
+            f"comes from {called(node)}, a linear model on the inputs themselves: there are no "
             "neurons to silence; fit an ntkit estimator on these inputs instead"
         )
     if node.op_type in ("Add", "Sum") and len(node.inputs) == 2 and is_standard(node):
@@ -83,12 +126,12 @@ def read_layer(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
 def _product(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
     if node.op_type in _UNREADABLE:
         return (
-            f"comes from {_named(node)}, a quantised head; debias the float model and quantise "
+            f"comes from {called(node)}, a quantised head; debias the float model and quantise "
             "the result"
         )
     if node.op_type in _FUSED:
         return (
-            f"comes from {_named(node)}, an operator of ONNX Runtime's optimiser; debias the "
+            f"comes from {called(node)}, an operator of ONNX Runtime's optimiser; debias the "
             "model as it was exported"
         )
     if not is_standard(node):
@@ -116,7 +159,7 @@ def _with_added_bias(value: ir.Value, node: ir.Node) -> LinearLayer | str | None
             return layer
         if not _read_once(node.inputs[data_index], product):
             return Ambiguous(
-                f"comes from {_named(product)} whose product is read before its bias is added"
+                f"comes from {called(product)} whose product is read before its bias is added"
             )
         added = _one_per_row(bias, layer)
         if added is None:
@@ -131,11 +174,11 @@ def _gemm(value: ir.Value, node: ir.Node) -> LinearLayer | str:
     source, weight, given = _inputs(node, 3)
     array, offset = constant_of(weight), constant_of(given)
     if source is None or not _is_matrix(array) or attribute.get("transA", 0):
-        return f"comes from {_named(node)} whose weights are not constant floats"
+        return f"comes from {called(node)} whose weights are not constant floats"
     if given is not None and offset is None:
-        return f"comes from {_named(node)} whose bias is not a constant"
+        return f"comes from {called(node)} whose bias is not a constant"
     if not attribute.get("alpha", 1.0):
-        return f"comes from {_named(node)} whose alpha is 0"
+        return f"comes from {called(node)} whose alpha is 0"
     array = _float(array if attribute.get("transB", 0) else array.T)
     array = _times(array, attribute.get("alpha", 1.0))
     bias: Array = np.zeros(len(array), np.float32)
@@ -144,7 +187,7 @@ def _gemm(value: ir.Value, node: ir.Node) -> LinearLayer | str:
         return layer
     added = _one_per_row(offset, layer)
     if added is None:
-        return f"comes from {_named(node)} with C {offset.shape}, not a bias"
+        return f"comes from {called(node)} with C {offset.shape}, not a bias"
     return replace(layer, bias=_times(added, attribute.get("beta", 1.0)))
 
 
@@ -152,7 +195,7 @@ def _matmul(value: ir.Value, node: ir.Node) -> LinearLayer | str:
     source, weight = _inputs(node, 2)
     array = constant_of(weight)
     if source is None or not _is_matrix(array):
-        return f"comes from {_named(node)} whose right side is not a constant float matrix"
+        return f"comes from {called(node)} whose right side is not a constant float matrix"
     array = _float(array.T)
     bias = np.zeros(len(array), np.float32)
     return LinearLayer("MatMul", source, value, (node, 1), None, array, bias)
@@ -164,70 +207,41 @@ def _conv(value: ir.Value, node: ir.Node) -> LinearLayer | str:
     source, weight, given = _inputs(node, 3)
     array, offset = constant_of(weight), constant_of(given)
     if source is None or array is None or array.ndim < 3 or array.dtype.kind != "f":
-        return f"comes from {_named(node)} whose weights are not constant floats"
+        return f"comes from {called(node)} whose weights are not constant floats"
     if given is not None and offset is None:
-        return f"comes from {_named(node)} whose bias is not a constant"
+        return f"comes from {called(node)} whose bias is not a constant"
     ones = all(n == 1 for n in (*array.shape[2:], *attribute.get("strides", ())))
     if not ones or attribute.get("group", 1) != 1 or any(attribute.get("pads", ())):
         how = ", ".join(f"{key} {value}" for key, value in attribute.items())
         return (
-            f"comes from {_named(node)} with a kernel of {array.shape[2:]} ({how}), which mixes "
+            f"comes from {called(node)} with a kernel of {array.shape[2:]} ({how}), which mixes "
             "positions or keeps channels apart; only a plain 1×1 convolution is a linear layer"
         )
     array = _float(array.reshape(array.shape[:2]))
     bias = np.zeros(len(array), np.float32) if offset is None else _float(offset.ravel())
     if bias.shape != (len(array),):
-        return f"comes from {_named(node)} with a bias of shape {bias.shape}"
+        return f"comes from {called(node)} with a bias of shape {bias.shape}"
     rank = constant_of(weight).ndim  # type: ignore[union-attr]
     return LinearLayer("Conv", source, value, (node, 1), (node, 2), array, bias, 1, rank)
 
 
 def _dynamically_quantised(value: ir.Value, node: ir.Node) -> LinearLayer | str | None:
-    """DynamicQuantizeLinear, MatMulInteger, Cast, Mul: what ONNX Runtime makes of a MatMul."""
-    first, second = _inputs(node, 2)
-    product, scales = _through_no_ops(first), second
-    if product is None or product.op_type != "MatMulInteger":
-        product, scales = _through_no_ops(second), first
-    if product is None or product.op_type != "MatMulInteger":
+    product = integer_product(node)
+    if product is None:
         return None
-    source, weight, source_zero, weight_zero = _inputs(product, 4)
-    quantiser = source.producer() if source is not None else None
-    scaler = scales.producer() if scales is not None else None
-    array, zero = constant_of(weight), constant_of(weight_zero)
-    factors = [] if scaler is None or scaler.op_type != "Mul" else list(scaler.inputs)
-    scale = next((s for s in map(constant_of, factors) if s is not None), None)
-    if (
-        quantiser is None
-        or quantiser.op_type != "DynamicQuantizeLinear"
-        or quantiser.inputs[0] is None
-        or source_zero is not quantiser.outputs[2]
-        or not any(factor is quantiser.outputs[1] for factor in factors)
-        or array is None
-        or array.ndim != 2
-        or scale is None
-    ):
-        return f"comes from {_named(product)}, which is not quantised as ONNX Runtime does it"
-    difference = array.astype(np.int64) - (0 if zero is None else zero.astype(np.int64))
-    weights = (difference * scale).astype(np.float32).T
-    return LinearLayer(
-        "MatMulInteger",
-        quantiser.inputs[0],
-        value,
-        (product, 1),
-        None,
-        weights,
-        np.zeros(len(weights), np.float32),
-        quantised=True,
-    )
+    known = dynamically_quantised(node)
+    if known is None:
+        return f"comes from {called(product)}, which is not quantised as ONNX Runtime does it"
+    source, weight = known
+    weights = weight.astype(np.float32).T
+    bias = np.zeros(len(weights), np.float32)
+    at = (product, 1)
+    return LinearLayer("MatMulInteger", source, value, at, None, weights, bias, quantised=True)
 
 
 def _inputs(node: ir.Node, count: int) -> list[ir.Value | None]:
     given = list(node.inputs[:count])
     return given + [None] * (count - len(given))
-
-
-def _named(node: ir.Node) -> str:
-    return f"{node.op_type} (node {node.name!r})"
 
 
 def _read_once(value: ir.Value | None, product: ir.Node) -> bool:

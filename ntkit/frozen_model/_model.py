@@ -21,6 +21,7 @@ from ntkit.frozen_model._class_names import CLASSES, ClassNames, names_in, names
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import description
 from ntkit.frozen_model._edit import append_head, replace_weights
+from ntkit.frozen_model._embedding import EMBEDDING
 from ntkit.frozen_model._external_data import data_folder
 from ntkit.frozen_model._files import (
     deserialised,
@@ -31,8 +32,16 @@ from ntkit.frozen_model._files import (
     sound,
     write_model,
 )
-from ntkit.frozen_model._find_head import Head, find_head, head_at
-from ntkit.frozen_model._graph import TensorInfo, info_of, inlined_size, value_named
+from ntkit.frozen_model._find_head import find_head, head_at
+from ntkit.frozen_model._graph import (
+    TensorInfo,
+    extract_between,
+    info_of,
+    inlined_size,
+    value_named,
+)
+from ntkit.frozen_model._head import Head
+from ntkit.frozen_model._linear_classifier import taken_apart
 from ntkit.frozen_model._match_labels import are_positions, matched, same_name
 from ntkit.frozen_model._pooling import pooled
 from ntkit.head import LinearHead
@@ -298,6 +307,7 @@ class FrozenModel:
         dict
             File, signature, embedding, head and classes; None where there is none. ``positions``
             are operators that choose or average pixels or tokens between head and logits;
+            ``outputs_from_logits`` are the outputs that change with the head;
             ``quantisation`` is None for a float model.
         """
         head, found = self.head, self._found
@@ -310,6 +320,7 @@ class FrozenModel:
             "silent_neurons": int((head.coef == 0).all(axis=0).sum()) if head else None,
             "head": found.layer.kind if found else None,
             "logits": str(self.logits) if self.logits else None,
+            "outputs_from_logits": self._outputs_from_logits(),
             "positions": [node.op_type for node in found.after.choosing] if found else [],
             "post_processing": list(found.after.post_processing) if found else [],
             "classes": head.classes.tolist() if head else None,
@@ -317,6 +328,11 @@ class FrozenModel:
             "metadata": {k: v for k, v in self.metadata.items() if not k.startswith("ntkit.")},
             "ntkit": {k: v for k, v in self.metadata.items() if k.startswith("ntkit.")},
         }
+
+    def _outputs_from_logits(self) -> list[str]:
+        found = self._found
+        part = extract_between(self._model.graph, found.after.logits) if found else None
+        return [] if part is None else [value.name or "" for value in part.outputs]
 
     def __repr__(self) -> str:
         name = self.path.name if self.path else "in memory"
@@ -382,7 +398,8 @@ class FrozenModel:
         """Return the model with another head in place of its own.
 
         With as many classes as before only the head's initialisers change: node list, names,
-        inputs, outputs, opset and IR version stay. With another number of classes the width of
+        inputs, outputs, opset and IR version stay. A head of more operators than a plain layer has
+        becomes one Gemm. With another number of classes the width of
         the logits changes with it; a backbone gets a Gemm and an output ``logits``.
 
         Parameters
@@ -423,7 +440,7 @@ class FrozenModel:
         if found is None:
             append_head(model.graph, value, head.coef, head.intercept)
         else:
-            replace_weights(model.graph, found, head.coef, head.intercept)
+            replace_weights(model, found, head.coef, head.intercept)
         return self._exchanged(model, head, provenance)
 
     def _exchanged(
@@ -612,6 +629,9 @@ def _in_sight(
     try:
         return (model, *_located(model, **located_by), located_by)
     except HeadNotFoundError:
+        apart = taken_apart(model)
+        if apart is not None:
+            return (apart, *_located(apart, **located_by), located_by)
         if not model.functions:
             raise
     if inlined_size(model) > _MOST_NODES:
@@ -659,10 +679,14 @@ def _holds(found: Head, head: LinearHead) -> bool:
 def _embedding_info(embedding: ir.Value, found: Head | None) -> TensorInfo:
     """The embedding as the head sees it: one row of neurons per sample."""
     info = info_of(embedding)
-    if found is None or found.layer.rank == 2:
+    sources = None if found is None else found.sources
+    if found is None or sources is None:
         return info
     batch = info.shape[0] if info.shape else None
-    return replace(info, shape=(batch, found.layer.weight.shape[1]))
+    plain = found.layer.region is None or (len(sources) == 1 and sources[0].is_embedding)
+    name = info.name if plain else EMBEDDING
+    dtype = "float32" if sources[0].scale else info.dtype
+    return replace(info, name=name, dtype=dtype, shape=(batch, found.layer.weight.shape[1]))
 
 
 def _restored(

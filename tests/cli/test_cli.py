@@ -65,6 +65,10 @@ def test_inspect(capsys, folder):
     assert "Gemm" in out
     code, out, _ = run(capsys, "inspect", folder / "model.onnx", "--json")
     assert json.loads(out)["classes"] == [0, 1]
+    assert json.loads(out)["outputs_from_logits"] == []
+    code, out, err = run(capsys, "inspect", folder / "none.onnx", "--json")
+    assert code != 0
+    assert json.loads(out)["refused"] in err
 
 
 def test_debias_image_folders(capsys, folder, tmp_path):

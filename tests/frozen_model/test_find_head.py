@@ -171,6 +171,21 @@ def test_the_models_own_head_written_back_is_bit_equal(zoo, formed, dtype, tmp_p
     assert_array_equal(zoo.run(new, X)["logits"], zoo.run(formed, X)["logits"])
 
 
+def test_a_bias_of_zeros_that_the_graph_fills_in_is_exchanged(zoo, tmp_path):
+    graph = zoo.body()
+    W, b = zoo.weights(K)
+    graph.add("ConstantOfShape", [graph.constant("size", [K], np.int64)], "zeros")
+    graph.add("Gemm", ["z", graph.constant("w", W), "zeros"], "logits", transB=1)
+    graph.output("logits", ["batch", K])
+    proto, X = graph.model(), zoo.inputs()
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
+    assert not model.head.intercept.any()
+    head = LinearHead(W + 1, b, range(K))
+    out = zoo.run(model.with_head(head).save(tmp_path / "new.onnx"), X)
+    logits = head.decision_function(zoo.embedding(proto, X))
+    assert_allclose(out["logits"], logits, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("op", ["Gemm", "MatMul"])
 def test_a_layer_without_a_bias_gets_one(zoo, op, tmp_path):
     graph = zoo.body()
@@ -435,11 +450,11 @@ def test_an_embedding_named_before_a_no_op_still_finds_the_head(zoo, op, tmp_pat
     assert [o.name for o in model.with_head(model.head).outputs] == ["logits"]
 
 
-def test_a_scale_after_the_sum_of_two_branches_is_not_a_head(zoo, tmp_path):
+def test_a_product_of_two_branches_is_not_a_head(zoo, tmp_path):
     graph = zoo.classifier(K, output=False)
-    graph.add("Add", ["logits", "logits"], "twice")
-    graph.output("twice", ["batch", K])
-    with pytest.raises(HeadNotFoundError, match=r"'twice' comes from Add .*--logits NAME"):
+    graph.add("Mul", ["logits", "logits"], "squares")
+    graph.output("squares", ["batch", K])
+    with pytest.raises(HeadNotFoundError, match=r"'squares' comes from Mul .*--logits NAME"):
         FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
 
 
@@ -447,7 +462,7 @@ def test_a_scale_after_the_sum_of_two_branches_is_not_a_head(zoo, tmp_path):
     ("build", "said"),
     [
         (lambda g: g.add("Relu", ["logits"], "out"), "comes from Relu"),
-        (lambda g: g.add("Neg", ["logits"], "out"), "comes from Neg"),
+        (lambda g: g.add("Abs", ["logits"], "out"), "comes from Abs"),
         (lambda g: g.add("MatMul", ["logits", "logits2"], "out"), "not a constant float matrix"),
         (lambda g: g.add("Gemm", ["logits", "logits2"], "out"), "weights are not constant floats"),
         (lambda g: g.add("Gemm", ["z", "fc.weight"], "out", transB=1, alpha=0.0), "alpha is 0"),

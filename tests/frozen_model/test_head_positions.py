@@ -274,12 +274,6 @@ def mean_over_classes(g):
     g.add("ReduceMean", ["map"], "logits", axes=[1, 2], keepdims=0)
 
 
-def padded_mean(g):
-    conv(g, *weights)
-    g.add("AveragePool", ["map"], "p", kernel_shape=[6, 5], pads=[1, 1, 1, 1], count_include_pad=1)
-    g.add("Flatten", ["p"], "logits")
-
-
 def largest_pixel(g):
     conv(g, *weights)
     g.add("GlobalMaxPool", ["map"], "p")
@@ -299,7 +293,6 @@ weights = np.random.default_rng(1).normal(size=(K, D)), np.ones(K)
         (two_tokens, "several positions"),
         (mean_over_samples, "which is that of the samples"),
         (mean_over_classes, "over the classes"),
-        (padded_mean, "padding"),
         (largest_pixel, "GlobalMaxPool"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

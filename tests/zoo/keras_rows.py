@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.zoo.building import samples
-from tests.zoo.row import Row
+from tests.zoo.row import REGION, Row
 
 ROOT = Path(__file__).parents[2]
 N_FEATURES, IMAGE = (6,), (12, 12, 3)
@@ -218,8 +218,8 @@ ROWS: list[Row] = [
     _row("Keras 3 on JAX, MLP", "jax", _mlp),
     # Not _cnn: jax2onnx pools over axes that ONNX Runtime does not.
     _row("Keras 3 on JAX, batch norm", "jax", _pooled),
-    # Conv, Transpose to NHWC, Add of a reshaped bias, mean: no layer whose last axis are classes.
-    _row("Keras 3 on JAX, conv head", "jax", _conv_head, None, refusal="not linear"),
+    # Conv, Transpose to NHWC, Add of a reshaped bias, mean.
+    _row("Keras 3 on JAX, conv head", "jax", _conv_head, REGION),
     _row("tf2onnx from_function, MLP", TF, _mlp_activation_layer, writer="from_function"),
     _row("tf2onnx from_function, CNN", TF, _pooled, writer="from_function"),
 ]

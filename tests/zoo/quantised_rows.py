@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.zoo.building import FEATURES, IMAGE, graph_model, quietly, samples, tensors
 from tests.zoo.old_rows import torch_cnn
-from tests.zoo.row import Row
+from tests.zoo.row import REGION, Row
 
 # What quantisation itself costs here, measured against NumPy with the float weights: at most 0.7 %
 # of the largest logit in 8 bits (weights, bias and logits off by half a step), 3 % with 4-bit
@@ -206,7 +206,7 @@ _sigmoid_mlp = partial(_mlp, "Gemm", "Sigmoid")
 EIGHT = {"tolerance": EIGHT_BITS}
 QDQ_SUM = {"kind": SUM, **EIGHT}
 DYNAMIC = {"kind": "MatMulInteger + Add", **EIGHT}
-QOPERATOR = {"qdq": False, "refusal": "QGemm|QLinear"}
+QOPERATOR = {"qdq": False, "kind": REGION, **EIGHT}
 UNSIGNED = {"activation_type": "QUInt8", "weight_type": "QUInt8"}
 CONVERTER = {"kind": SUM, "tolerance": HALF, "needs": ("onnxconverter_common",)}
 EXTENDED = {"level": "ORT_ENABLE_EXTENDED"}
@@ -224,7 +224,7 @@ ROWS: list[Row] = [
     _row("dynamic, MLP", _dynamic, _mlp, **DYNAMIC),
     _row("dynamic, CNN, MatMul and Add", _dynamic, _sum_cnn, **DYNAMIC),
     _row("dynamic per channel", _dynamic, _sum_mlp, per_channel=True, **DYNAMIC),
-    _row("4 bits, MatMulNBits", _n_bits, _sum_mlp, qdq=False, refusal="MatMulNBits"),
+    _row("4 bits, MatMulNBits", _n_bits, _sum_mlp, qdq=False, kind=REGION),
     _row("4 bits, QDQ", _n_bits, _sum_mlp, qdq=True, kind=SUM, tolerance=FOUR_BITS),
     _row("half by ORT, float inputs", _ort_half, _cnn, keep_io_types=True, tolerance=HALF),
     _row("half by ORT, half inputs", _ort_half, _cnn, keep_io_types=False, tolerance=HALF),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+REGION = "affine region"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -23,7 +25,8 @@ class Row:
         Writes ``model.onnx`` (and its external data) into the folder it is given, and returns 8
         or more samples: an array for each of the model's inputs.
     kind : str or None
-        The head's kind as ``FrozenModel.describe`` says it; None for a model that is refused.
+        The head's kind as ``FrozenModel.describe`` says it, or REGION for any that is more than a
+        plain layer; None for a model that is refused.
     n_classes, n_neurons : int
         Classes (two for a single sigmoid unit), and width of the embedding.
     refusal : str or None

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.zoo.row import Row
+from tests.zoo.row import REGION, Row
 
 __all__ = ["ROWS"]
 
@@ -425,10 +425,10 @@ _ENDINGS = [
     *_both("ReLU at the end", _after(lambda z: z.relu()), refused="Relu"),
     # dynamo folds it into the Gemm.
     _dyn("BatchNorm after the head", _NORMED_LOGITS),
-    _ts("BatchNorm after the head", _NORMED_LOGITS, refused="BatchNormalization"),
+    _ts("BatchNorm after the head", _NORMED_LOGITS, REGION),
     # aten::bilinear has no TorchScript translation.
     _dyn("Bilinear", _BILINEAR, refused="not linear"),
-    _dyn("LoRA beside the head", _mlp(_lora, **_LOW_RANK), refused="Add"),
+    _dyn("LoRA beside the head", _mlp(_lora, **_LOW_RANK), REGION),
     *_both("two heads", _mlp(_two_heads, **_WITH_OTHER), refused="Two or more", **_TWO_NAMES),
     _dyn(
         "two heads, one named",
@@ -437,7 +437,7 @@ _ENDINGS = [
         load={"logits": "other"},
         **_TWO_NAMES,
     ),
-    *_both("two heads added", _mlp(_added_heads, other=_nn("Linear", 16, 3)), refused="Add"),
+    *_both("two heads added", _mlp(_added_heads, other=_nn("Linear", 16, 3)), REGION),
 ]
 
 _WEIGHTS = [
@@ -602,6 +602,14 @@ _EFFICIENTNET = _timm("test_efficientnet", channel_multiplier=0.25)
 _TINY_VIT = _timm("vit_tiny_patch16_224", **_VIT_SIZE)
 _RESNETV2 = _timm("resnetv2_50", stem_chs=8, **_STAGES)
 _DEIT = _timm("deit_tiny_distilled_patch16_224", **_VIT_SIZE)
+_LEVIT = _timm(
+    "levit_128s",
+    embed_dim=(16, 16, 16),
+    num_heads=(2, 2, 2),
+    depth=(1, 1, 1),
+    key_dim=8,
+    img_size=32,
+)
 _MEAN_VIT = _timm("vit_tiny_patch16_224", global_pool="avg", **_VIT_SIZE)
 _TIMM_CONVNEXT = _timm("convnext_atto", dims=(8, 8, 16, 16), depths=(1, 1, 1, 1))
 
@@ -633,7 +641,7 @@ def _of(producer: str, *rows: tuple[Any, ...]) -> list[Row]:
 
 
 _D, _T, _DT = (_dyn,), (_ts,), (_dyn, _ts)
-_BENT, _ADDED = {"refused": "Relu"}, {"refused": "Add"}
+_BENT = {"refused": "Relu"}
 
 ROWS: list[Row] = [
     *_ENDINGS,
@@ -662,7 +670,8 @@ ROWS: list[Row] = [
         (_D, "vit, opset 23", _TINY_VIT, 16, _IMAGES_16, {"opset_version": 23}),
         (_D, "vit", _TINY_VIT, 16, _IMAGES_16, {}),
         (_T, "vit, mean of tokens", _MEAN_VIT, 16, _IMAGES_16, {}),
-        (_D, "deit, distilled", _DEIT, 16, _IMAGES_16, _ADDED),
+        (_D, "deit, distilled", _DEIT, 32, _IMAGES_16, {"kind": REGION}),
+        (_DT, "levit", _LEVIT, 32, _IMAGES_32, {"kind": REGION}),
         (_D, "convnext", _TIMM_CONVNEXT, 16, _IMAGES_32, {}),
     ),
     *_of(

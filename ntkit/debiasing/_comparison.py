@@ -44,6 +44,7 @@ from ntkit.study import ERM_ALPHA, Rows, Study, digest
 __all__ = ["Comparison", "Decision"]
 
 Array = NDArray[Any]
+_SMALL = 1 << 25  # bytes of embeddings that are read into memory although they are mapped
 
 
 @dataclass(frozen=True)
@@ -326,7 +327,8 @@ class Comparison:
         return [(seen, scored) for seen, scored in splitter.split(np.zeros(len(y)), y)]
 
     def _standardized(self, samples: LabelledEmbeddings) -> LabelledEmbeddings:
-        Z = _scratch(samples.Z) if is_mapped(samples.Z) else np.empty_like(samples.Z)
+        large = is_mapped(samples.Z) and samples.Z.nbytes > _SMALL
+        Z = _scratch(samples.Z) if large else np.empty_like(samples.Z)
         for part, own in zip(_parts(Z), _parts(samples.Z), strict=True):
             part[:] = (own - self.mean) / self.std
         return LabelledEmbeddings(Z, samples.y, samples.groups)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = ["Asked", "audit_tables"]
 
 Array = NDArray[Any]
 _PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
+_NAMING = "id"  # a column of both tables that tells samples apart, unasked
 _OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 _PROSE = 3  # words of an entry, on average, from which on a column is texts and no categories
 
@@ -89,15 +90,28 @@ def audit_tables(
         What was assumed, one sentence each.
     """
     first = _read(predictions, asked)
-    one_file = data.resolve() == predictions.resolve()
-    second = first if one_file else _matched(_read(data, asked), first, asked)
+    one_file, named = data.resolve() == predictions.resolve(), asked
+    second, matched = first, list[str]()
+    if not one_file:
+        second = _read(data, asked)
+        asked = replace(named, key=_key_of(first, second, named))
+        if asked.key != named.key:
+            matched.append(f"Samples of the two tables are matched by their column {_NAMING!r}.")
+        second = _matched(second, first, asked)
     y, found = _outcome(first, first if asked.label in first.columns else second, asked)
     views, notes = _views(second, asked, one_file)
     if metadata_file is not None:
         table = _read(metadata_file, asked)
-        ids = None if asked.key is None else [str(name) for name in _keys(first, asked.key)]
-        views.append(metadata(table.columns, ids, key=asked.key or ""))
-    return audit(y, **found, views=views, alpha=alpha), [*first.notes, *notes]
+        key = _key_of(first, table, named)
+        ids = None if key is None else [str(name) for name in _keys(first, key)]
+        views.append(metadata(table.columns, ids, key=key or ""))
+    return audit(y, **found, views=views, alpha=alpha), [*first.notes, *matched, *notes]
+
+
+def _key_of(one: Table, other: Table, asked: Asked) -> str | None:
+    """The column that tells samples apart: the one named, or that of the usual name in both."""
+    both = _NAMING in one.columns and _NAMING in other.columns
+    return _NAMING if both and asked.key is None else asked.key
 
 
 def _read(path: Path, asked: Asked) -> Table:

@@ -158,11 +158,14 @@ def test_columns_that_are_not_there(one, tmp_path, capsys, arguments, message):
 
 def test_tables_that_do_not_fit(one, tmp_path, capsys):
     short = write(tmp_path / "short.csv", id=range(3), text=["a b c"] * 3)
+    nameless = write(tmp_path / "nameless.csv", text=["a b c"] * 3)
     plain = write(tmp_path / "plain.csv", label=Y, text=TEXTS)
     twice = write(tmp_path / "twice.csv", id=[1] * N, text=TEXTS)
     (tmp_path / "model.onnx").write_bytes(b"weights")
     for preds, data, more, message in (
-        (one, short, (), "same order"),
+        (one, nameless, (), "same order"),
+        (one, nameless, ("--id-column", "id"), "no column 'id'"),
+        (one, short, (), "no row for the sample '3'"),
         (one, short, ("--id-column", "id"), "no row for the sample '3'"),
         (one, twice, ("--id-column", "id"), "twice"),
         (plain, plain, (), "no column of predictions"),
@@ -172,3 +175,15 @@ def test_tables_that_do_not_fit(one, tmp_path, capsys):
         code, _, err = run(capsys, "--predictions", preds, data, "-o", tmp_path / "out", *more)
         assert code == 2
         assert message in err
+
+
+def test_a_column_id_of_both_tables_matches_them_unasked(tmp_path, capsys):
+    order = np.random.default_rng(1).permutation(N)
+    data = write(tmp_path / "data.csv", id=range(N), label=Y, text=TEXTS)
+    shuffled = write(tmp_path / "pred.csv", id=order, prediction=PRED[order])
+    code, out, err = run(capsys, "--predictions", shuffled, data, "-o", tmp_path / "out")
+    assert code == 0
+    assert "matched by their column 'id'" in out + err
+    assert suspicions(tmp_path / "out") == ["word:film"]
+    record = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert record["accuracy"] == pytest.approx((PRED == Y).mean())

@@ -180,7 +180,8 @@ def write_report(
     >>> d = load_marked_digits()
     >>> model = FrozenModel.load(marked_digits_model_path())
     >>> Z = OnnxEmbedder(model, device="cpu").transform(d.X_train)
-    >>> clf = NeuronTuneClassifier(threshold=1, max_suppressed=0.3, head=model.head)
+    >>> rule = {"threshold": 1, "max_suppressed": 0.3}
+    >>> clf = NeuronTuneClassifier(**rule, head=model.head, random_state=0)
     >>> debiased = model.with_head(clf.fit(Z, d.y_train).head_)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     data = (d.X_test, d.y_test, d.groups_test)

@@ -47,7 +47,7 @@ def probabilities(zoo):
 
 # Model, how it is loaded, labels of the samples, whether their head is new.
 JOBS = {
-    "side outputs": (side_outputs, {}, [0, 1, 2], False),
+    "side outputs": (side_outputs, {"logits": "logits"}, [0, 1, 2], False),
     "one of two heads": (two_heads, {"logits": "logits"}, ["a", "b", "c"], False),
     "two classes for three": (probabilities, {}, ["x", "y"], True),
     "three others": (plain, {}, ["x", "y", "w"], True),

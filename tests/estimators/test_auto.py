@@ -111,7 +111,7 @@ def test_where_the_training_set_is_memorised_the_held_out_set_alone_is_looked_at
     """Correct rows of T beside wrong ones of H are T beside H, which any head tells apart."""
     X, y, _ = groups(11, 800)
     X[:, 3] = 2.0 * (2 * y - 1)  # what the network knows of the samples it has seen
-    X_val, y_val, _ = groups(12, 1500)
+    X_val, y_val, _ = groups(12, 3000)
     clf = AutoDebiasClassifier(heldout_balanced=False, random_state=0)
     clf.fit(X, y, X_val=X_val, y_val=y_val)
     assert clf.shift_pvalue_ < 1e-6

@@ -79,9 +79,9 @@ class AutoDebiasClassifier(StudyClassifier):
 
     Parameters
     ----------
-    recipe : {"auto", "class-balanced on X_val", "class-balanced", "cell-balanced", \
-            "cell-balanced on X_val"}, default="auto"
-        What to do; "auto" decides as above.
+    recipe : str, default="auto"
+        What to do; "auto" decides as above. Or "class-balanced", "cell-balanced", or either of them
+        "on X_val" alone, as in "class-balanced on X_val".
     heldout_balanced : bool, default=None
         Whether H is better balanced over the groups than T, where you know it; None tests it.
     frozen_backbone : bool, default=False
@@ -107,9 +107,8 @@ class AutoDebiasClassifier(StudyClassifier):
 
     Attributes
     ----------
-    recipe_ : {"class-balanced on X_val", "class-balanced", "cell-balanced", \
-            "cell-balanced on X_val"}
-        What was done.
+    recipe_ : str
+        What was done: one of the four.
     reason_ : str
         Why, in one sentence or two.
     shift_pvalue_ : float

@@ -46,7 +46,9 @@ def command(
     ] = None,
     id_column: Annotated[
         str | None,
-        typer.Option(help="Column that names the samples in all tables; else row by row."),
+        typer.Option(
+            help="Column that names the samples; else id where all have it, or row by row."
+        ),
     ] = None,
     delimiter: Annotated[
         str | None, typer.Option(help="Between cells of a CSV, or tab; found from the header.")

@@ -124,7 +124,7 @@ class AutoDebiasClassifier(StudyClassifier):
     reference_head_ : LinearHead
         The reference head on raw embeddings.
     reference_alpha_ : float
-        Its ridge weight.
+        Ridge weight of the reference head whose errors were looked at in step 3.
     classes_, coef_, intercept_, head_, n_iter_, n_features_in_, feature_names_in_
         As in :class:`BalancedClassifier`.
 
@@ -311,7 +311,8 @@ class AutoDebiasClassifier(StudyClassifier):
 
         That of the training set errs on what is new wherever that was memorised.
         """
-        return self._reference(held)[1] or otherwise
+        self.reference_alpha_, unseen = self._reference(held)
+        return unseen or otherwise
 
     def _decide(self, rows: Rows, unseen: Outcome, every: Rows) -> None:
         """Steps 3 and 4: balance the cells of ``rows``, or else the classes of ``every`` row.

@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import fisher_exact, norm
 from sklearn import config_context
+from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
@@ -124,6 +125,23 @@ def test_where_the_training_set_is_memorised_the_held_out_set_alone_is_looked_at
     assert asked.recipe_ == clf.recipe_  # however few samples show it
     margins = clf.decision_function(X_val), alone.decision_function(X_val / scale)
     assert np.corrcoef(*margins)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("memorised", [False, True])
+def test_what_was_decided_is_repeated_by_its_attributes(memorised):
+    """So do the halves that tell the price of a head; another reference errs elsewhere."""
+    X, y, _ = groups(11, 800, noise=1.5, bias=0.9)
+    X_val, y_val, _ = groups(12, 3000)
+    if memorised:  # in a direction of little variance, which a weak penalty finds
+        X[:, 5] = X[:, 4] + 0.1 * (2 * y - 1)
+        X_val[:, 5] = X_val[:, 4] + 0.1 * np.random.default_rng(0).choice([-1, 1], 3000)
+    clf = AutoDebiasClassifier(heldout_balanced=False, random_state=0)
+    clf.fit(X, y, X_val=X_val, y_val=y_val)
+    assert clf.recipe_ == "cell-balanced" + " on X_val" * memorised
+    decided = {"recipe": clf.recipe_, "alphas": (clf.alpha_,)}
+    decided["reference_alpha"] = clf.reference_alpha_
+    again = clone(clf).set_params(**decided).fit(X, y, X_val=X_val, y_val=y_val)
+    assert np.array_equal(again.coef_, clf.coef_)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.1])

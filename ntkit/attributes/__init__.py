@@ -14,6 +14,8 @@ from ntkit.attributes._predictions import Predictions as Predictions  # for othe
 from ntkit.attributes._suspicion import Cell, Suspicion
 from ntkit.attributes._suspicions import Found as Found
 from ntkit.attributes._suspicions import find_suspicions as find_suspicions
+from ntkit.attributes._view import FEWEST as FEWEST
+from ntkit.attributes._view import SUPPORT as SUPPORT
 from ntkit.attributes._view import Block, View
 from ntkit.attributes._view import values_of as values_of
 from ntkit.attributes._words import words

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from ntkit._labels import meant_instead
 from ntkit.exceptions import InputError
 
-__all__ = ["SUPPORT", "Block", "View", "common_enough", "values_of"]
+__all__ = ["FEWEST", "SUPPORT", "Block", "View", "common_enough", "values_of"]
 
 Array = NDArray[Any]
 SUPPORT = 0.01
 """Share of the samples that must have an attribute, and that must not."""
-_FEWEST = 5  # samples of either kind, below which no test says anything
+FEWEST = 5  # samples of either kind, below which no test says anything
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,5 +129,5 @@ def values_of(views: Iterable[View], name: str) -> Array:
 def common_enough(counts: Array, n: int | Array) -> Array:
     """Whether enough of n samples have an attribute, and enough have not."""
     counts = np.asarray(counts)
-    least = np.maximum(_FEWEST, SUPPORT * np.asarray(n))
+    least = np.maximum(FEWEST, SUPPORT * np.asarray(n))
     return np.asarray((counts >= least) & (n - counts >= least))

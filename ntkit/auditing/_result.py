@@ -10,7 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit._version import __version__
-from ntkit.attributes import Cell, Found, Predictions, Suspicion, View, groups_from, values_of
+from ntkit.attributes import (
+    FEWEST,
+    SUPPORT,
+    Cell,
+    Found,
+    Predictions,
+    Suspicion,
+    View,
+    groups_from,
+    values_of,
+)
 from ntkit.exceptions import InputError
 
 __all__ = ["Audit"]
@@ -178,7 +188,10 @@ class Audit:
         if not facts["errors"]:
             sentences.append("Where nothing is wrong, errors say nothing.")
         elif not sum(self.n_looked_at.values()):
-            sentences.append("None is shared by at least 1 % of the samples and not by all.")
+            sentences.append(
+                f"None is had by at least {FEWEST} samples and {100 * SUPPORT:g} % of them, and "
+                "lacked by as many."
+            )
         elif not self.suspicions:
             sentences.append(
                 f"None of them goes with a class and with its errors beyond chance ({passed})."

@@ -117,7 +117,11 @@ def test_nothing_found_is_said_and_why():
     noise = {"noise": RNG.permutation(FILM)}
     assert "None of them goes with a class" in str(ntkit.audit(Y, PRED, table=noise))
     assert "Where nothing is wrong" in str(ntkit.audit(Y, Y, table=noise))
-    assert "None is shared by" in str(ntkit.audit(Y, PRED, texts=["same"] * N))
+    nothing = "None is had by at least 5 samples and 1 % of them, and lacked by as many."
+    assert nothing in str(ntkit.audit(Y, PRED, texts=["same"] * N))
+    for n_films, few in ((4, True), (5, False)):
+        texts = ["film"] * n_films + ["movie"] * (100 - n_films)
+        assert (nothing in str(ntkit.audit(Y[:100], PRED[:100], texts=texts))) is few
     assert ntkit.audit(Y, PRED, table=noise).suspicions == ()
 
 

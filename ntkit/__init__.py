@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from ntkit._version import __version__
 
 if TYPE_CHECKING:
-    from ntkit.attributes import Suspicion
     from ntkit.auditing import Audit, audit
     from ntkit.debiasing import Candidate, DebiasResult, Price, debias
     from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from ntkit.frozen_model import FrozenModel
     from ntkit.head import LinearHead
     from ntkit.report import write_report
+    from ntkit.suspicions import Suspicion
 
 __all__ = [
     "Audit",
@@ -45,7 +45,7 @@ _HOME = {
     "NeuronTuneClassifierCV": "ntkit.estimators",
     "OnnxEmbedder": "ntkit.extraction",
     "Price": "ntkit.debiasing._price",
-    "Suspicion": "ntkit.attributes",
+    "Suspicion": "ntkit.suspicions",
     "audit": "ntkit.auditing",
     "debias": "ntkit.debiasing._debias",
     "write_report": "ntkit.report._write_report",

@@ -25,8 +25,6 @@ PUBLIC = {
     ],
     "ntkit.attributes": [
         "Block",
-        "Cell",
-        "Suspicion",
         "View",
         "array",
         "columns",
@@ -35,6 +33,7 @@ PUBLIC = {
         "pictures",
         "words",
     ],
+    "ntkit.suspicions": ["Cell", "Suspicion"],
     "ntkit.estimators": [
         "AFRClassifier",
         "AutoDebiasClassifier",

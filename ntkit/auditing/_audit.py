@@ -8,19 +8,12 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_labels, check_weight
-from ntkit.attributes import (
-    Predictions,
-    View,
-    array,
-    columns,
-    find_suspicions,
-    pictures,
-    words,
-)
+from ntkit.attributes import View, array, columns, pictures, words
 from ntkit.attributes import metadata as of_metadata
 from ntkit.auditing._predicted import cross_fitted, from_labels, from_scores
 from ntkit.auditing._result import Audit
 from ntkit.exceptions import InputError
+from ntkit.suspicions import Predictions, find_suspicions
 
 __all__ = ["audit"]
 

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkit._checks import check_embeddings, check_labels, check_predictions
 from ntkit._labels import listed, unknown_labels
-from ntkit.attributes import Predictions
 from ntkit.exceptions import InputError
 from ntkit.study import (
     AS_GOOD,
@@ -19,6 +18,7 @@ from ntkit.study import (
     folds_of,
     penalty_path,
 )
+from ntkit.suspicions import Predictions
 
 __all__ = ["cross_fitted", "from_labels", "from_scores"]
 

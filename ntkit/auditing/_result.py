@@ -10,18 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit._version import __version__
-from ntkit.attributes import (
-    FEWEST,
-    SUPPORT,
-    Cell,
-    Found,
-    Predictions,
-    Suspicion,
-    View,
-    groups_from,
-    values_of,
-)
+from ntkit.attributes import FEWEST, SUPPORT, View, groups_from, values_of
 from ntkit.exceptions import InputError
+from ntkit.suspicions import Cell, Found, Predictions, Suspicion
 
 __all__ = ["Audit"]
 

@@ -9,7 +9,7 @@ import pytest
 import ntkit
 from ntkit.attributes import View, words
 from ntkit.exceptions import InputError
-from tests.attributes.builders import planted
+from tests.suspicions.builders import planted
 
 N = 1200
 RNG = np.random.default_rng(0)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ntkit.attributes._ranking import holm, ranking_of
-from tests.attributes.builders import planted, view_of
+from ntkit.suspicions._ranking import holm, ranking_of
+from tests.suspicions.builders import planted, view_of
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
@@ -28,8 +28,8 @@ def test_classes_count_as_tests():
     pair, q = planted(n_classes=2, n_others=0)
     assert len(found) == 1
     from ntkit.attributes import Block
-    from ntkit.attributes._contrast import contrast
-    from ntkit.attributes._tallies import Marks, tallies
+    from ntkit.suspicions._contrast import contrast
+    from ntkit.suspicions._tallies import Marks, tallies
 
     for view, predictions, times in ((values, p, 3), (pair, q, 1)):
         one = contrast(tallies(Block(("a",), view), Marks.of(predictions))).p_value[0]

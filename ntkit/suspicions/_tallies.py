@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ntkit.attributes._predictions import Predictions
-from ntkit.attributes._view import Block
+from ntkit.attributes import Block
+from ntkit.suspicions._predictions import Predictions
 
 __all__ = ["Marks", "Tallies", "tallies"]
 

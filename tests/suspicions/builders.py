@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ntkit.attributes import Block, Predictions, View
+from ntkit.attributes import Block, View
+from ntkit.suspicions import Predictions
 
 
 def view_of(values, names=None, kind="word", known=None, exact=True, alone=True):

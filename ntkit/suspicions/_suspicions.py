@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit.attributes._families import Family, families, sides, within_class_correlation
-from ntkit.attributes._predictions import Predictions
-from ntkit.attributes._ranking import Ranking, ranking_of
-from ntkit.attributes._suspicion import Cell, Suspicion
-from ntkit.attributes._view import View
+from ntkit.attributes import View
 from ntkit.metrics import wilson
+from ntkit.suspicions._families import Family, families, sides, within_class_correlation
+from ntkit.suspicions._predictions import Predictions
+from ntkit.suspicions._ranking import Ranking, ranking_of
+from ntkit.suspicions._suspicion import Cell, Suspicion
 
 __all__ = ["Found", "find_suspicions"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom, norm, poisson
 
-from ntkit.attributes._tallies import Tallies
+from ntkit.suspicions._tallies import Tallies
 
 __all__ = ["Contrast", "contrast", "excess"]
 

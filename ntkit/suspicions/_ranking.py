@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit.attributes._contrast import contrast
-from ntkit.attributes._predictions import Predictions
-from ntkit.attributes._tallies import Marks, tallies
-from ntkit.attributes._view import View
+from ntkit.attributes import View
+from ntkit.suspicions._contrast import contrast
+from ntkit.suspicions._predictions import Predictions
+from ntkit.suspicions._tallies import Marks, tallies
 
 __all__ = ["Ranking", "holm", "ranking_of"]
 
@@ -114,7 +114,7 @@ def holm(p: Array, n_tests: int) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> from ntkit.attributes._ranking import holm
+    >>> from ntkit.suspicions._ranking import holm
     >>> holm(np.array([0.04, 0.01, 0.03]), 3).round(3).tolist()
     [0.06, 0.03, 0.06]
     """

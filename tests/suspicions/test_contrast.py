@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, fisher_exact, norm
 
-from ntkit.attributes import Block, Predictions
-from ntkit.attributes._contrast import contrast, excess
-from ntkit.attributes._tallies import Marks, tallies
-from tests.attributes.builders import planted
+from ntkit.attributes import Block
+from ntkit.suspicions import Predictions
+from ntkit.suspicions._contrast import contrast, excess
+from ntkit.suspicions._tallies import Marks, tallies
+from tests.suspicions.builders import planted
 
 
 def of(values, predictions, known=None):

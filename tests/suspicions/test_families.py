@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ntkit.attributes._families import families, sides, within_class_correlation
+from ntkit.suspicions._families import families, sides, within_class_correlation
 
 
 def test_correlation_is_numpys_within_one_class():

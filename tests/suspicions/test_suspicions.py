@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from ntkit.attributes import Predictions, find_suspicions
 from ntkit.metrics import wilson
-from tests.attributes.builders import planted, view_of
+from ntkit.suspicions import Predictions, find_suspicions
+from tests.suspicions.builders import planted, view_of
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 6])

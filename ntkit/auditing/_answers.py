@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from ntkit._disk import StrPath
 from ntkit.exceptions import InputError
@@ -148,7 +148,7 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
         raise InputError(
             f"{path} answers {answer!r:.40} on {name!r}; an answer is one of {', '.join(ANSWERS)}."
         )
-    return Answer(name, answer, _sides(path, name, entry.get("sides", [[name]])))
+    return Answer(name, str(answer), _sides(path, name, entry.get("sides", [[name]])))
 
 
 def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
@@ -164,15 +164,8 @@ def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
     return tuple(map(tuple, given))
 
 
-def _is_name(value: Any) -> bool:
-    """Whether a value is a text that can be written and is not blank."""
-    if not isinstance(value, str) or not value.strip():
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a character
-        return False
-    return True
+def _is_name(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _refusal(path: StrPath, reason: str) -> InputError:

@@ -59,7 +59,7 @@ def test_read(tmp_path):
         (answers("word:film"), "answer 1 is no object"),
         (answers(FILM, {"answer": "spurious"}), "answer 2 names no attribute"),
         (answers(FILM | {"name": " "}), "names no attribute"),
-        (answers(FILM | {"name": "\ud800"}), "names no attribute"),
+        (answers(FILM | {"name": "\ud800"}), "lacks '.ud800' on the first"),
         (answers(FILM | {"answer": "yes"}), "answers 'yes' on 'word:film'"),
         (answers(FILM | {"answer": ["spurious"]}), "an answer is one of spurious, legitimate"),
         (answers({"name": "word:film"}), "answers None on 'word:film'"),

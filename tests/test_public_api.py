@@ -33,7 +33,15 @@ PUBLIC = {
         "pictures",
         "words",
     ],
-    "ntkit.auditing": ["Answer", "Answers", "Audit", "audit", "read_answers"],
+    "ntkit.auditing": [
+        "Answer",
+        "Answers",
+        "Audit",
+        "Inputs",
+        "audit",
+        "read_answers",
+        "write_audit",
+    ],
     "ntkit.suspicions": ["Cell", "Suspicion"],
     "ntkit.estimators": [
         "AFRClassifier",

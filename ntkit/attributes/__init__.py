@@ -5,14 +5,18 @@ statistics of pictures, columns of any matrix.
 """
 
 from ntkit.attributes._array import array
+from ntkit.attributes._columns import column_of as column_of
 from ntkit.attributes._columns import columns
+from ntkit.attributes._columns import columns_of as columns_of
 from ntkit.attributes._groups import groups_from
+from ntkit.attributes._metadata import matched_columns as matched_columns
 from ntkit.attributes._metadata import metadata
 from ntkit.attributes._pictures import pictures
 from ntkit.attributes._view import FEWEST as FEWEST
 from ntkit.attributes._view import SUPPORT as SUPPORT
 from ntkit.attributes._view import Block, View
 from ntkit.attributes._view import values_of as values_of
+from ntkit.attributes._words import places_of as places_of
 from ntkit.attributes._words import words
 
 __all__ = [

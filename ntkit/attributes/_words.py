@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from ntkit.attributes._view import SUPPORT, Block, View, common_enough
 from ntkit.exceptions import InputError
 
-__all__ = ["words"]
+__all__ = ["places_of", "words"]
 
 _TOKEN = re.compile(r"</[a-z]\w*|<[a-z][a-z0-9]{0,39}|\w{2,40}")
 _BLOCK = 4096  # words
@@ -91,6 +91,32 @@ def _counted(texts: list[str], longest: int, most: int) -> tuple[tuple[str, ...]
     kept = common_enough(np.diff(X.indptr), len(texts))
     names = vectorizer.get_feature_names_out()[kept]
     return tuple(names.tolist()), X[:, np.flatnonzero(kept)]
+
+
+def places_of(text: str, word: str) -> Iterator[tuple[int, int]]:
+    """Where a text holds a word, or a run of words: beginning and end of each place.
+
+    Examples
+    --------
+    >>> from ntkit.attributes._words import places_of
+    >>> list(places_of("Film, films: a FILM!", "film"))
+    [(0, 4), (15, 19)]
+    """
+    wanted, last = word.split(" "), list[re.Match[str]]()
+    for match in _TOKEN.finditer(_lower(text)):
+        if match[0].startswith("</"):
+            continue
+        last = [*last, match][-len(wanted) :]
+        if [one[0] for one in last] == wanted:
+            yield last[0].start(), last[-1].end()
+
+
+def _lower(text: str) -> str:
+    """A text in lower case, letter by letter where the whole would have another length."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(one if len(one := letter.lower()) == 1 else letter for letter in text)
 
 
 def _words_of(text: str, longest: int) -> dict[str, None]:

@@ -5,6 +5,7 @@ from ntkit.auditing._audit import audit
 from ntkit.auditing._from_tables import Asked as Asked  # for the command line
 from ntkit.auditing._from_tables import audit_tables as audit_tables
 from ntkit.auditing._result import Audit
-from ntkit.auditing._write import write_audit as write_audit
+from ntkit.auditing._write import write_audit
+from ntkit.report.audit import Inputs
 
-__all__ = ["Answer", "Answers", "Audit", "audit", "read_answers"]
+__all__ = ["Answer", "Answers", "Audit", "Inputs", "audit", "read_answers", "write_audit"]

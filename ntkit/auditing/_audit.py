@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from ntkit._checks import check_labels, check_weight
 from ntkit.attributes import View, array, columns, pictures, words
 from ntkit.attributes import metadata as of_metadata
+from ntkit.auditing._inputs import inputs_of
 from ntkit.auditing._predicted import cross_fitted, from_labels, from_scores
 from ntkit.auditing._result import Audit
 from ntkit.exceptions import InputError
@@ -126,6 +127,7 @@ def audit(
         find_suspicions(found, predictions, alpha),
         alpha,
         cross_fitted=embeddings is not None,
+        inputs=inputs_of(texts=texts, table=table, metadata=metadata, ids=ids, images=images),
     )
 
 

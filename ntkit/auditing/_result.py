@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST, SUPPORT, View, groups_from, values_of
 from ntkit.exceptions import InputError
+from ntkit.report.audit import Inputs
 from ntkit.suspicions import Cell, Found, Predictions, Suspicion
 
 __all__ = ["Audit"]
@@ -38,6 +39,8 @@ class Audit:
         Largest p-value of a suspicion, after correction.
     cross_fitted : bool
         Whether the predictions are those of heads that were fitted for it.
+    inputs : Inputs
+        Raw inputs to show examples of, as far as they are at hand.
 
     Examples
     --------
@@ -60,6 +63,7 @@ class Audit:
     found: Found
     alpha: float
     cross_fitted: bool
+    inputs: Inputs = field(default_factory=Inputs)
 
     @property
     def suspicions(self) -> tuple[Suspicion, ...]:

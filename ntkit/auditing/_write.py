@@ -2,34 +2,70 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ntkit._disk import StrPath, saying_what_failed
-from ntkit._output import put_folder
+from ntkit._output import check_folder, put_folder
 from ntkit.auditing._result import Audit
+from ntkit.report.audit import SHOWN, AuditPage, Inputs, audit_html
 
 __all__ = ["write_audit"]
 
 
-def write_audit(audit: Audit, path: StrPath, *, force: bool = False) -> None:
-    """Write ``audit.json`` and ``table.md`` into a folder that takes its name when they are in it.
+def write_audit(
+    audit: Audit,
+    path: StrPath,
+    *,
+    inputs: Inputs | None = None,
+    title: str = "",
+    force: bool = False,
+) -> None:
+    """Write ``audit.html``, ``audit.json`` and ``table.md`` into a folder.
+
+    It takes its name when they are in it. The page is for somebody who knows the subject: each
+    suspicion in words, with examples, and three buttons. It opens offline and saves what is
+    answered as ``answers.json``, for :func:`read_answers`.
 
     Parameters
     ----------
     audit : Audit
         What was found.
     path : path-like
-        The folder, which was checked before the work.
+        The folder.
+    inputs : Inputs, optional
+        Raw inputs to show examples of; by default those that the audit was given.
+    title : str
+        What was looked at, such as the model's file name.
     force : bool
         Replace what ntkit wrote there.
 
     Raises
     ------
     InputError
-        If it cannot be written.
+        If it cannot be written, or there are more or fewer inputs than samples.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import ntkit
+    >>> from ntkit.auditing import write_audit
+    >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
+    >>> found = ntkit.audit(y, film, texts=[f"a {'film' if f else 'movie'}" for f in film])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_audit(found, Path(folder) / "audit")
+    ...     sorted(file.name for file in (Path(folder) / "audit").iterdir())
+    ['.ntkit.json', 'audit.html', 'audit.json', 'table.md']
     """
+    check_folder(path, force=force)
+    content = audit.to_json()
+    html = audit_html(_page(audit, content, audit.inputs if inputs is None else inputs, title))
     parent = Path(os.path.realpath(path)).parent
     with (
         saying_what_failed(path),
@@ -39,6 +75,31 @@ def write_audit(audit: Audit, path: StrPath, *, force: bool = False) -> None:
     ):
         folder = Path(temporary) / "out"
         folder.mkdir()
-        (folder / "audit.json").write_text(audit.to_json() + "\n", encoding="utf-8")
+        (folder / "audit.html").write_text(html, encoding="utf-8")
+        (folder / "audit.json").write_text(f"{content}\n", encoding="utf-8")
         (folder / "table.md").write_text(f"{audit}\n", encoding="utf-8")
         put_folder(folder, path, force=force)
+
+
+def _page(audit: Audit, content: str, inputs: Inputs, title: str) -> AuditPage:
+    return AuditPage(
+        title=title,
+        digest=hashlib.sha256(content.encode()).hexdigest()[:16],
+        facts=audit.as_dict(),
+        suspicions=audit.suspicions,
+        sides=audit.found.side_members,
+        values=_values(audit, [suspicion.name for suspicion in audit.suspicions[:SHOWN]]),
+        predictions=audit.predictions,
+        inputs=inputs,
+    )
+
+
+def _values(audit: Audit, names: list[str]) -> list[NDArray[Any]]:
+    """Some attributes of every sample, by going through the views once."""
+    wanted, found = set(names), dict[str, NDArray[Any]]()
+    for view in audit.views if names else ():
+        for block in view.blocks():
+            for i, name in enumerate(block.names):
+                if name in wanted and name not in found:
+                    found[name] = block.column(i)
+    return [found[name] for name in names]

@@ -16,7 +16,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, Texts
 from ntkit.preprocessing import decode
 
-__all__ = ["Picture", "TableRows", "picture_of"]
+__all__ = ["Picture", "TableRows", "data_uri", "picture_of"]
 
 _SIDE = 112  # pixels of a thumbnail
 _SNIPPET = 160  # characters
@@ -90,10 +90,10 @@ def picture_of(X: Any, i: int) -> Picture:
             image = ImageOps.exif_transpose(decode(X.paths[i])).convert("RGB")
         except InputError:
             return Picture()
-        return Picture(image=_data_uri(image))
+        return Picture(image=data_uri(image))
     if isinstance(X, np.ndarray) and X.ndim in (3, 4):
         pixels = _as_pixels(np.asarray(X[i]))
-        return Picture() if pixels is None else Picture(image=_data_uri(Image.fromarray(pixels)))
+        return Picture() if pixels is None else Picture(image=data_uri(Image.fromarray(pixels)))
     return Picture()
 
 
@@ -112,13 +112,14 @@ def _as_pixels(image: NDArray[Any]) -> NDArray[np.uint8] | None:
     return np.asarray(255 * (values - low) / max(high - low, 1e-12), dtype=np.uint8)
 
 
-def _data_uri(image: Image.Image) -> str:
-    if max(image.size) < _SIDE:
-        factor = _SIDE // max(image.size)
+def data_uri(image: Image.Image, side: int = _SIDE) -> str:
+    """A picture as a data URI, no larger than ``side`` pixels; one of few pixels shows them."""
+    if max(image.size) < side:
+        factor = side // max(image.size)
         image = image.resize(
             (image.width * factor, image.height * factor), Image.Resampling.NEAREST
         )
-    image.thumbnail((_SIDE, _SIDE))
+    image.thumbnail((side, side))
     content = BytesIO()
     image.save(content, "WEBP", quality=80)
     return f"data:image/webp;base64,{b64encode(content.getvalue()).decode()}"

@@ -1,0 +1,63 @@
+"""One page in one file that opens offline, and may load nothing and run nothing but its own."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+__all__ = ["offline_page"]
+
+_NO_TEXT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_HERE = Path(__file__).parent
+
+
+def offline_page(template: str, /, **values: Any) -> str:
+    """Render a template with the style and the script beside it.
+
+    Its policy lets the browser load nothing, send nothing, and run no script but that one. Values
+    are escaped, and characters that no page may hold are replaced.
+
+    Parameters
+    ----------
+    template : str
+        Path in this folder, without endings: there are ``.html.jinja``, ``.css`` and ``.js``.
+    **values : Any
+        What the template shows.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    style = _read("offline.css") + _read(f"{template}.css")
+    script = _read(f"{template}.js")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
+        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_finalized
+    )
+    return environment.from_string(_read(f"{template}.html.jinja")).render(
+        policy=policy, style=Markup(style), script=Markup(script), **values
+    )
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+def _digest(content: str) -> str:
+    return f"sha256-{b64encode(sha256(content.encode()).digest()).decode()}"
+
+
+def _finalized(value: Any) -> Any:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value).replace("\r", " ")
+    return value

@@ -1,0 +1,262 @@
+"""A suspicion as a page shows it: in words, with the figures and examples of its two groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ntkit.attributes import column_of
+from ntkit.report.audit._examples import Drawn, examples_of
+from ntkit.report.audit._inputs import Inputs
+from ntkit.report.audit._looks import Look, cells_of, snippet_of
+from ntkit.report.audit._plain_words import Wording, quoted, shortened, wording
+from ntkit.suspicions import Cell, Predictions, Suspicion
+
+__all__ = ["Bar", "Card", "Group", "card_of", "look_of", "percent"]
+
+Array = NDArray[Any]
+_MOST_NAMES = 8
+_MOST_CLASSES = 12
+_LONGEST_NAME = 100
+_PICTURES, _OTHERS = 6, 4  # examples of a group
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Accuracy of some samples of a class, with its interval, in percent."""
+
+    label: str
+    accuracy: float
+    low: float
+    high: float
+    count: int
+
+    @property
+    def shown(self) -> str:
+        """The accuracy in words."""
+        return percent(self.accuracy / 100)
+
+
+@dataclass(frozen=True)
+class Group:
+    """One of the two groups: what it is, its figures, and some of its samples."""
+
+    bar: Bar
+    examples: Drawn
+    conflicting: bool
+    looks: tuple[Look, ...] = ()
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that is shown of a suspicion.
+
+    Attributes
+    ----------
+    entry : str
+        Name and sides for ``answers.json``, as JSON.
+    name : str
+        Of the attribute.
+    words : Wording
+        What it is.
+    seems, verdict, common : str
+        What the model seems to do, how right it is, how common the attribute is: a sentence each.
+    really : str
+        The class that both groups are of.
+    groups : tuple of Group
+        The one that is surely wrong most often, and the other samples of its class.
+    classes : tuple of (str, tuple of Bar)
+        Figures of all classes, as far as shown.
+    n_more_classes : int
+        Those that are not.
+    same, opposed : tuple of str
+        Attributes of the family, in words.
+    score, p_value : str
+        As the table has them.
+    """
+
+    entry: str
+    name: str
+    words: Wording
+    seems: str
+    verdict: str
+    really: str
+    common: str
+    groups: tuple[Group, ...]
+    classes: tuple[tuple[str, tuple[Bar, ...]], ...]
+    n_more_classes: int
+    same: tuple[str, ...]
+    opposed: tuple[str, ...]
+    score: str
+    p_value: str
+
+    @property
+    def rows(self) -> list[int]:
+        """Rows of all examples."""
+        return [row for group in self.groups for row in group.examples]
+
+
+def card_of(
+    suspicion: Suspicion,
+    sides: Sequence[Sequence[str]],
+    values: Array,
+    predictions: Predictions,
+    inputs: Inputs,
+    seed: int,
+) -> Card:
+    """Put a suspicion in words, and draw its examples.
+
+    Parameters
+    ----------
+    suspicion : Suspicion
+        What was found.
+    sides : sequence of sequence of str
+        Attributes of each side of its family.
+    values : ndarray of int8, shape (N,)
+        The attribute of every sample.
+    predictions : Predictions
+        Of the samples.
+    inputs : Inputs
+        How they look.
+    seed : int
+        Decides the draw.
+
+    Returns
+    -------
+    Card
+        Its groups have no looks yet.
+    """
+    columns = [*inputs.table, *inputs.metadata]
+    words, samples = wording(suspicion.name, suspicion.view, columns), inputs.samples
+    worst = suspicion.worst
+    two = [cell for cell in (worst, suspicion.beside(worst)) if cell.count]
+    most = _PICTURES if inputs.images is not None else _OTHERS
+    groups = tuple(
+        _group(cell, words, values, predictions, conflicting=cell is worst, most=most, seed=seed)
+        for cell in two
+    )
+    agreeing = words.having if suspicion.present else words.lacking
+    labels = list(dict.fromkeys(cell.label for cell in suspicion.cells))
+    return Card(
+        entry=json.dumps({"name": suspicion.name, "sides": [list(side) for side in sides]}),
+        name=shortened(suspicion.name, _LONGEST_NAME),
+        words=words,
+        seems=f"The model seems to take {samples} {agreeing} for {_class(suspicion.goes_with)}.",
+        verdict=_verdict(groups, _class(worst.label), samples),
+        really=_class(worst.label),
+        common=f"Of the {samples} of class {_class(suspicion.goes_with)}, "
+        f"{percent(suspicion.share)} are ones {words.having}; of all others, "
+        f"{percent(suspicion.share_elsewhere)} are.",
+        groups=groups,
+        classes=tuple(
+            (
+                _class(label),
+                tuple(_bar(c, words) for c in suspicion.cells if c.label == label and c.count),
+            )
+            for label in labels[:_MOST_CLASSES]
+        ),
+        n_more_classes=max(0, len(labels) - _MOST_CLASSES),
+        same=_names(suspicion.same, columns),
+        opposed=_names(suspicion.opposed, columns),
+        score=f"{suspicion.score:.1f}",
+        p_value=f"{suspicion.p_value:.0e}" if suspicion.p_value > 0 else "< 1e-300",
+    )
+
+
+def look_of(
+    row: int, suspicion: Suspicion, predictions: Predictions, inputs: Inputs, picture: str | None
+) -> Look:
+    """How a sample looks beside a suspicion."""
+    tables = [inputs.table, inputs.metadata]
+    marks = _columns_of(suspicion, tables)
+    if inputs.samples == "cases":
+        cells, n_more = cells_of(tables, row, marks)
+    else:
+        of_this = sum(mark == "this" for mark in marks.values())
+        cells, n_more = cells_of(tables, row, marks, of_this)[0], 0
+    text = str(inputs.texts[row]) if inputs.texts is not None else ""
+    this = _words((suspicion.name, *suspicion.same))
+    return Look(
+        row=row,
+        name=shortened(str(inputs.ids[row])) if inputs.ids is not None else f"row {row + 1}",
+        right=bool(predictions.y_index[row] == predictions.pred_index[row]),
+        predicted=_class(predictions.classes[predictions.pred_index[row]]),
+        picture=picture,
+        text=snippet_of(text, this, _words(suspicion.opposed)) if text else (),
+        cells=cells,
+        n_more=n_more,
+    )
+
+
+def _group(
+    cell: Cell,
+    words: Wording,
+    values: Array,
+    predictions: Predictions,
+    *,
+    conflicting: bool,
+    most: int,
+    seed: int,
+) -> Group:
+    label = predictions.classes.tolist().index(cell.label)
+    group = (predictions.y_index == label) & (values == cell.having) & (predictions.weight > 0)
+    examples = examples_of(group, predictions.wrong, wrong_first=conflicting, most=most, seed=seed)
+    return Group(_bar(cell, words), examples, conflicting)
+
+
+def _bar(cell: Cell, words: Wording) -> Bar:
+    low, high = (100 * limit for limit in cell.interval)
+    label = words.having if cell.having else words.lacking
+    return Bar(label, 100 * cell.accuracy, low, high, cell.count)
+
+
+def _verdict(groups: Sequence[Group], label: str, samples: str) -> str:
+    first, *others = (group.bar for group in groups)
+    said = f"{first.shown} of those {first.label}"
+    for other in others:
+        joined = "but" if first.accuracy < other.accuracy else "and"
+        said += f", {joined} on {other.shown} of the others"
+    return f"Of the {samples} that are really {label}, it is right on {said}."
+
+
+def percent(share: float) -> str:
+    """A share in words: whole percents, but never 100 % of what is not all, or 0 % of what is."""
+    whole = round(100 * share)
+    exact = share in (0, 1) or whole not in (0, 100)
+    shown = f"{whole}" if exact else f"{100 * share:.1f}"
+    return f"{shown}\N{NO-BREAK SPACE}%"
+
+
+def _class(label: Any) -> str:
+    return quoted(str(label.item() if hasattr(label, "item") else label))
+
+
+def _names(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    shown = [wording(name, _kind(name), columns).title for name in names[:_MOST_NAMES]]
+    return (*shown, *([f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else ()))
+
+
+def _kind(name: str) -> str:
+    """Kind of an attribute by its name, for those that only a name is known of."""
+    return name.partition(":")[0] if ":" in name else name.partition(" ")[0]
+
+
+def _words(names: Sequence[str]) -> list[str]:
+    """What to mark in a text: of whatever kind, if the text does not hold it, nothing is."""
+    return [rest for name in names if (rest := name.partition(":")[2])]
+
+
+def _columns_of(suspicion: Suspicion, tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Columns that a family is read from, with their marks."""
+    names = (suspicion.name, *suspicion.same, *suspicion.opposed)
+    marks = dict[str, str]()
+    for name in names:
+        for kind, table in zip(("column", "metadata"), tables, strict=True):
+            found = column_of(name, kind, table)
+            if found:
+                marks.setdefault(found[0], "this" if name == suspicion.name else "other")
+    return marks

@@ -1,0 +1,82 @@
+"""What samples look like to a person: texts, rows of tables, pictures and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
+from typing import Any
+
+from ntkit.exceptions import InputError
+
+__all__ = ["Inputs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Raw inputs of N samples, as far as they are at hand; a page shows some of them.
+
+    Parameters
+    ----------
+    texts : sequence of str, length N, optional
+        Texts.
+    table, metadata : mapping of str to sequence of length N, optional
+        Columns of a table, and of what is known beside the samples, in their order.
+    images : sequence or iterable, optional
+        N pictures: arrays of shape (H, W) or (H, W, 1, 3 or 4), Pillow's images, or paths of image
+        files. What cannot be indexed is gone through once.
+    ids : sequence of str, length N, optional
+        Names.
+
+    Examples
+    --------
+    >>> from ntkit.auditing import Inputs
+    >>> Inputs(texts=["a film", "a movie"], ids=["1.txt", "2.txt"]).samples
+    'texts'
+    """
+
+    texts: Sequence[str] | None = None
+    table: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    images: Sequence[Any] | Iterable[Any] | None = None
+    ids: Sequence[Any] | None = None
+
+    @property
+    def samples(self) -> str:
+        """What to call the samples."""
+        if self.images is not None:
+            return "pictures"
+        return "texts" if self.texts is not None else "cases"
+
+    def check(self, n_samples: int) -> None:
+        """Refuse inputs of another number of samples.
+
+        Raises
+        ------
+        InputError
+            If there are.
+        """
+        sized = {
+            "texts": self.texts,
+            "images": self.images,
+            "ids": self.ids,
+            **{f"the column {name!r}": values for name, values in self.table.items()},
+            **{f"the metadata {name!r}": values for name, values in self.metadata.items()},
+        }
+        for name, values in sized.items():
+            found = len(values) if isinstance(values, Sized) else n_samples
+            if found != n_samples:
+                raise InputError(
+                    f"The page was given {found} of {name} for {n_samples} samples; give one for "
+                    "each, in their order."
+                )
+
+    def pictures(self, rows: Iterable[int]) -> dict[int, Any]:
+        """The pictures of some rows."""
+        wanted = {*rows}
+        if self.images is None:
+            return {}
+        if hasattr(self.images, "__getitem__"):
+            return {row: self.images[row] for row in sorted(wanted)}
+        last = max(wanted, default=-1)
+        numbered = zip(range(last + 1), self.images, strict=False)
+        return {row: image for row, image in numbered if row in wanted}

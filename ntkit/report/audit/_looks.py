@@ -1,0 +1,182 @@
+"""How a sample looks on a page: a small picture, a piece of its text, some of its columns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ntkit.attributes import places_of
+from ntkit.preprocessing import decode
+from ntkit.report._sample_pictures import data_uri
+from ntkit.report.audit._plain_words import shortened
+
+__all__ = ["Cell", "Look", "Part", "cells_of", "snippet_of", "thumbnail_of"]
+
+_SIDE = 176  # pixels of a picture
+_AROUND = 130  # characters before and after the word
+_MOST_COLUMNS = 6
+_LONGEST_VALUE = 40
+_SEARCHED = 1 << 20  # characters of a text
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a text; ``mark`` is "", "this" (the attribute) or "other" (of its family)."""
+
+    text: str
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value of a row; ``mark`` is "", "this" (the attribute's column) or "other" (its family)."""
+
+    column: str
+    value: str
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A sample on a page.
+
+    Attributes
+    ----------
+    row : int
+        Which.
+    name : str
+        What it is called.
+    right : bool
+        Whether the model is right.
+    predicted : str
+        What the model says.
+    picture : str or None
+        As a data URI.
+    text : tuple of Part
+        A piece of the text.
+    cells : tuple of Cell
+        Some columns; ``n_more`` are left out.
+    """
+
+    row: int
+    name: str
+    right: bool
+    predicted: str
+    picture: str | None = None
+    text: tuple[Part, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    n_more: int = 0
+
+
+def thumbnail_of(image: Any) -> str | None:
+    """A small picture as a data URI; None where there is nothing to show."""
+    try:
+        if isinstance(image, str | os.PathLike):
+            image = decode(Path(image))
+        if not isinstance(image, Image.Image):
+            image = Image.fromarray(_pixels(np.asarray(image)))
+        return data_uri(ImageOps.exif_transpose(image).convert("RGB"), _SIDE)
+    except (OSError, ValueError, TypeError):  # gone, broken, or no picture
+        return None
+
+
+def _pixels(image: Any) -> Any:
+    """Grey or RGB bytes: whole numbers are 0 … 255, others 0 … 1, as the audit takes them."""
+    if image.ndim == 3:
+        image = image[:, :, 0] if image.shape[2] == 1 else image[:, :, :3]
+    scale = 1.0 if image.dtype.kind in "iu" else 255.0
+    return np.clip(np.nan_to_num(image.astype(np.float64)) * scale, 0, 255).astype(np.uint8)
+
+
+def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> tuple[Part, ...]:
+    """A piece of a text around the first of some words, with all of them marked.
+
+    Parameters
+    ----------
+    text : str
+        The whole; of a very long one, the first million characters are searched.
+    this, other : iterable of str
+        Words to mark, and words to mark otherwise.
+
+    Returns
+    -------
+    tuple of Part
+        Together they are the piece, with … where it was cut.
+
+    Examples
+    --------
+    >>> from ntkit.report.audit._looks import snippet_of
+    >>> [(part.text, part.mark) for part in snippet_of("A Film to see", ["film"])]
+    [('A ', ''), ('Film', 'this'), (' to see', '')]
+    """
+    marks = {**dict.fromkeys(other, "other"), **dict.fromkeys(this, "this")}
+    start = _start(text[:_SEARCHED], marks)
+    low, high = max(0, start - _AROUND), start + _AROUND
+    low, high = _between_words(text, low, high)
+    piece = text[low:high]
+    places = sorted(
+        (begin, end, mark) for word, mark in marks.items() for begin, end in places_of(piece, word)
+    )
+    parts, at = [Part("… ")] if low else [], 0
+    for begin, end, mark in places:
+        if begin >= at:
+            parts += [Part(_one_line(piece[at:begin])), Part(_one_line(piece[begin:end]), mark)]
+            at = end
+    parts.append(Part(_one_line(piece[at:]) + (" …" if high < len(text) else "")))
+    return tuple(part for part in parts if part.text)
+
+
+def _start(text: str, marks: Mapping[str, str]) -> int:
+    """Where the first word of the best kind is; 0 where there is none."""
+    for kind in ("this", "other"):
+        places = (next(places_of(text, w), None) for w, mark in marks.items() if mark == kind)
+        found = [place[0] for place in places if place]
+        if found:
+            return min(found)
+    return 0
+
+
+def _between_words(text: str, low: int, high: int) -> tuple[int, int]:
+    """Limits of a piece, moved to a space if one is near, so that no word is cut."""
+    if low:
+        low += max(0, text[low : low + 20].find(" ") + 1)
+    space = text.rfind(" ", high - 20, high)
+    return low, (high if high >= len(text) or space < 0 else space)
+
+
+def _one_line(text: str) -> str:
+    """White space as single spaces, at both ends too."""
+    line = " ".join(text.split())
+    before = " " if text[:1].isspace() and line else ""
+    return before + line + (" " if text[-1:].isspace() else "")
+
+
+def cells_of(
+    tables: Sequence[Mapping[str, Any]],
+    row: int,
+    marks: Mapping[str, str],
+    most: int = _MOST_COLUMNS,
+) -> tuple[tuple[Cell, ...], int]:
+    """Some columns of a row, the marked ones first, and how many are left out."""
+    columns = [item for table in tables for item in table.items()]
+    order = {"this": 0, "other": 1}
+    columns.sort(key=lambda item: order.get(marks.get(item[0], ""), 2))
+    cells = [
+        Cell(shortened(name, _LONGEST_VALUE), _value(values[row]), marks.get(name, ""))
+        for name, values in columns[:most]
+    ]
+    return tuple(cells), len(columns) - len(cells)
+
+
+def _value(value: Any) -> str:
+    if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
+        return "–"
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}"
+    return shortened(str(value), _LONGEST_VALUE) or "–"

@@ -1,0 +1,136 @@
+"""The page of an audit: one HTML file on which a person answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ntkit.report._offline import offline_page
+from ntkit.report.audit._cards import Card, card_of, look_of, percent
+from ntkit.report.audit._inputs import Inputs
+from ntkit.report.audit._looks import thumbnail_of
+from ntkit.suspicions import Predictions, Suspicion
+
+__all__ = ["SHOWN", "AuditPage", "audit_html"]
+
+Array = NDArray[Any]
+SHOWN = 30
+"""Suspicions on a page, the strongest first; nobody answers more."""
+_LARGEST_ENTRY = 100_000  # characters of the names of a family
+_ROOM = 6_000_000  # characters of pictures; more make a page slow to open and to send
+
+
+@dataclass(frozen=True, eq=False)
+class AuditPage:
+    """What the page of an audit shows.
+
+    Parameters
+    ----------
+    title : str
+        What was looked at, such as the model's file name.
+    digest : str
+        Tells audits apart, so that the answers of one are not taken for another's.
+    facts : mapping
+        As :meth:`ntkit.Audit.as_dict` has them.
+    suspicions : sequence of Suspicion
+        The strongest first; SHOWN of them are shown.
+    sides : sequence of sequence of sequence of str
+        For each of them, the attributes of each side of its family.
+    values : sequence of ndarray of int8, shape (N,)
+        For each that is shown, the attribute of every sample.
+    predictions : Predictions
+        Of the samples.
+    inputs : Inputs
+        How they look.
+    seed : int
+        Decides which examples are drawn.
+    """
+
+    title: str
+    digest: str
+    facts: Mapping[str, Any]
+    suspicions: Sequence[Suspicion]
+    sides: Sequence[Sequence[Sequence[str]]]
+    values: Sequence[Array]
+    predictions: Predictions
+    inputs: Inputs = field(default_factory=Inputs)
+    seed: int = 0
+
+
+def audit_html(page: AuditPage) -> str:
+    """Write the page of an audit.
+
+    It opens offline, loads nothing and sends nothing. Answers are kept in the browser, and saved
+    as ``answers.json`` by a button.
+
+    Parameters
+    ----------
+    page : AuditPage
+        What to show.
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Raises
+    ------
+    InputError
+        If there are more or fewer inputs than samples.
+    """
+    page.inputs.check(len(page.predictions.y_index))
+    cards = _cards(page)
+    facts = page.facts
+    return offline_page(
+        "audit/audit",
+        page=page,
+        facts=facts,
+        accuracy=percent(facts["accuracy"]),
+        cards=cards,
+        n_left_out=len(page.suspicions) - len(cards),
+        samples=page.inputs.samples,
+        looked_at=", ".join(f"{count} of {kind}" for kind, count in facts["looked_at"].items()),
+        without_pictures=page.inputs.images is not None
+        and any(look.picture is None for card in cards for g in card.groups for look in g.looks),
+    )
+
+
+def _cards(page: AuditPage) -> list[Card]:
+    """The suspicions to show, with examples."""
+    shown = list(zip(page.suspicions, page.sides, page.values, strict=False))[:SHOWN]
+    found = [
+        (suspicion, card_of(suspicion, sides, values, page.predictions, page.inputs, page.seed))
+        for suspicion, sides, values in shown
+    ]
+    found = [(suspicion, card) for suspicion, card in found if len(card.entry) <= _LARGEST_ENTRY]
+    pictures = _thumbnails(page.inputs, [row for _, card in found for row in card.rows])
+    return [
+        replace(
+            card,
+            groups=tuple(
+                replace(
+                    group,
+                    looks=tuple(
+                        look_of(row, suspicion, page.predictions, page.inputs, pictures.get(row))
+                        for row in group.examples
+                    ),
+                )
+                for group in card.groups
+            ),
+        )
+        for suspicion, card in found
+    ]
+
+
+def _thumbnails(inputs: Inputs, rows: Sequence[int]) -> dict[int, str | None]:
+    """Small pictures of rows, the first ones first, as far as there is room."""
+    images = inputs.pictures(rows)
+    left, found = _ROOM, dict[int, str | None]()
+    for row in rows:
+        if row in images and row not in found and left > 0:
+            found[row] = thumbnail_of(images[row])
+            left -= len(found[row] or "")
+    return found

@@ -1,0 +1,138 @@
+"""Names of attributes in the words of somebody who never saw one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ntkit.attributes import column_of
+
+__all__ = ["Wording", "quoted", "shortened", "wording"]
+
+_LONGEST = 60
+_OF_A_TABLE = ("column", "metadata")
+_HEIGHT = {
+    "high": ("the highest quarter", "is lower"),
+    "low": ("the lowest quarter", "is higher"),
+    "above the median": ("the upper half", "is below the median"),
+}
+_INFERRED = (
+    "This is a number that was measured, not something that a person wrote down. What it stands "
+    "for is for you to see in the examples: what do those on one side have in common?"
+)
+
+
+@dataclass(frozen=True)
+class Wording:
+    """An attribute in words.
+
+    Attributes
+    ----------
+    title : str
+        What it is.
+    having, lacking : str
+        Samples that have it, and samples that have it not: "with the word …", "without …".
+    hint : str
+        What else a reader should know of such attributes; may be empty.
+    """
+
+    title: str
+    having: str
+    lacking: str
+    hint: str = ""
+
+
+def wording(name: str, kind: str, columns: Iterable[str] = ()) -> Wording:
+    """Put an attribute in words.
+
+    Parameters
+    ----------
+    name : str
+        As ``word:film``.
+    kind : str
+        Of the view that it is from, as ``word``.
+    columns : iterable of str
+        Names of the columns of the tables at hand.
+
+    Returns
+    -------
+    Wording
+
+    Examples
+    --------
+    >>> from ntkit.report.audit._plain_words import wording
+    >>> wording("word:film", "word").title
+    'The word “film”'
+    >>> wording("column:age>=37", "column").having
+    'where “age” is 37 or more'
+    >>> wording("picture:brightness high", "picture").title
+    'Brightness of the picture: high'
+    """
+    rest = name[len(kind) + 1 :] if name.startswith((f"{kind}:", f"{kind} ")) else name
+    if kind == "word":
+        return _of_a_word(rest)
+    if kind in _OF_A_TABLE:
+        return _of_a_column(name, kind, rest, columns)
+    height = next((h for h in _HEIGHT if rest.endswith(f" {h}")), None)
+    if height is not None:
+        return _of_a_number(rest.removesuffix(f" {height}"), kind, height)
+    what = f"{kind} {quoted(rest)}" if rest != name else quoted(rest)
+    return Wording(_capital(what), f"with {what}", f"without {what}")
+
+
+def _of_a_word(word: str) -> Wording:
+    kind = "tag" if word.startswith("<") else "words" if " " in word else "word"
+    what = f"the {kind} {quoted(word)}"
+    return Wording(_capital(what), f"with {what}", f"without {what}")
+
+
+def _of_a_column(name: str, kind: str, rest: str, columns: Iterable[str]) -> Wording:
+    column, condition = column_of(name, kind, columns) or _parts(rest)
+    what = quoted(column)
+    if condition == " missing":
+        return Wording(f"{what} is missing", f"where {what} is missing", f"where {what} is known")
+    if condition.startswith(">="):
+        limit = condition[2:]
+        return Wording(
+            f"{what} is {limit} or more",
+            f"where {what} is {limit} or more",
+            f"where {what} is less than {limit}",
+        )
+    if condition.startswith("="):
+        value = quoted(condition[1:])
+        return Wording(
+            f"{what} is {value}", f"where {what} is {value}", f"where {what} is something else"
+        )
+    return Wording(what, f"with {what}", f"without {what}")
+
+
+def _parts(rest: str) -> tuple[str, str]:
+    """A column and what is said of it, where no column is at hand."""
+    parts = re.fullmatch(r"(?s)(.+?)(>=.*|=.*| missing)", rest)
+    return (parts[1], parts[2]) if parts else (rest, "")
+
+
+def _of_a_number(what: str, kind: str, height: str) -> Wording:
+    which, otherwise = _HEIGHT[height]
+    if kind == "picture":
+        title, hint = f"{_capital(what)} of the picture: {height}", ""
+    else:
+        what = f"number {what}"
+        title, hint = f"{_capital(what)} of {quoted(kind)}: {height}", _INFERRED
+    return Wording(title, f"whose {what} is {height} ({which})", f"whose {what} {otherwise}", hint)
+
+
+def quoted(text: str) -> str:
+    """A text in quotation marks, cut where it is long."""
+    return f"“{shortened(text)}”"
+
+
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """The beginning of a text that is long, on one line."""
+    line = " ".join(text[: 2 * longest].split()) or text[:longest]
+    return line if len(line) <= longest and len(text) <= 2 * longest else f"{line[:longest]}…"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,109 @@
+"use strict";
+(() => {
+  const main = document.querySelector("main");
+  const cards = [...document.querySelectorAll(".suspicion")];
+  if (!cards.length) return;
+  const entries = cards.map((card) => JSON.parse(card.dataset.entry));
+  const said = document.querySelector(".said");
+  const save = document.getElementById("save");
+  const keys = document.getElementById("keys");
+  const place = `ntkit-audit-${main.dataset.digest}`;
+  const WORDS = {spurious: "must not depend on it", legitimate: "legitimate", unsure: "not sure"};
+  let given = new Map();
+  let kept = true;
+
+  function load() {
+    given = new Map();
+    try {
+      const found = JSON.parse(localStorage.getItem(place) ?? "[]");
+      for (const [name, answer] of Array.isArray(found) ? found : [])
+        if (Object.hasOwn(WORDS, answer) && entries.some((entry) => entry.name === name)) given.set(name, answer);
+    } catch {
+      given = new Map(); // another program's, or none can be kept
+    }
+  }
+
+  function keep() {
+    try {
+      localStorage.setItem(place, JSON.stringify([...given]));
+    } catch {
+      kept = false;
+    }
+  }
+
+  function show(news = "") {
+    cards.forEach((card, i) => {
+      const answer = given.get(entries[i].name);
+      card.querySelector(".state").textContent = answer ? `✓ ${WORDS[answer]}` : "";
+      for (const button of card.querySelectorAll("[data-answer]"))
+        button.setAttribute("aria-pressed", String(button.dataset.answer === answer));
+    });
+    const answers = [...given.values()];
+    const when = answers.includes("spurious") ? "spurious" : answers.length ? "others" : "none";
+    for (const part of document.querySelectorAll("[data-when]")) part.hidden = part.dataset.when !== when;
+    save.disabled = !given.size;
+    const counted = `${given.size} of ${cards.length} answered.`;
+    const warning = kept ? "" : " This browser keeps nothing: save before you close the page.";
+    said.textContent = [news, counted].filter(Boolean).join(" ") + warning;
+  }
+
+  function answer(i, value) {
+    const name = entries[i].name;
+    const again = given.get(name) === value;
+    if (again) given.delete(name);
+    else given.set(name, value);
+    keep();
+    show(again ? "Answer taken back." : "");
+  }
+
+  function download() {
+    const answers = entries
+      .filter((entry) => given.has(entry.name))
+      .map((entry) => ({name: entry.name, answer: given.get(entry.name), sides: entry.sides}));
+    const content = {ntkit: "answers", version: 1, audit: main.dataset.digest, answers};
+    const file = new Blob([JSON.stringify(content, null, 2) + "\n"], {type: "application/json"});
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(file);
+    link.download = "answers.json";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    show("Saved as answers.json, where this browser puts downloads.");
+  }
+
+  function current() {
+    return cards.findIndex((card) => card.contains(document.activeElement));
+  }
+
+  function move(step) {
+    const at = current();
+    const inView = cards.findIndex((card) => card.getBoundingClientRect().bottom > 60);
+    const to = at < 0 ? Math.max(0, inView) : Math.min(cards.length - 1, Math.max(0, at + step));
+    cards[to].focus({preventScroll: true});
+    cards[to].scrollIntoView({block: "start"});
+  }
+
+  cards.forEach((card, i) => {
+    for (const button of card.querySelectorAll("[data-answer]"))
+      button.addEventListener("click", () => answer(i, button.dataset.answer));
+  });
+  save.addEventListener("click", download);
+  document.addEventListener("keydown", (event) => {
+    if (!keys.checked || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, summary")) return;
+    const at = current();
+    const value = {1: "spurious", 2: "legitimate", 3: "unsure"}[event.key];
+    if (value && at >= 0) answer(at, value);
+    else if (value) show("Go to a suspicion first, with j.");
+    else if (event.key === "j" || event.key === "ArrowRight") move(1);
+    else if (event.key === "k" || event.key === "ArrowLeft") move(-1);
+    else if (event.key === "s" && given.size) download();
+    else return;
+    event.preventDefault();
+  });
+  window.addEventListener("storage", (event) => {
+    if (event.key !== place) return;
+    load();
+    show();
+  });
+  load();
+  show();
+})();

@@ -1,0 +1,195 @@
+"""Chromium without a window, driven by its own protocol over two pipes: no driver, no port."""
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",  # as root, in a container
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--remote-debugging-pipe",
+)
+PATIENCE = 60  # seconds
+
+
+def found():
+    """Chromium's program; None where there is none. NTKIT_CHROMIUM names another."""
+    named = os.environ.get("NTKIT_CHROMIUM")
+    return named or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class Browser:
+    """A running Chromium; its commands are those of the DevTools protocol."""
+
+    def __init__(self, profile):
+        to_it, self._write = os.pipe()
+        self._read, from_it = os.pipe()
+        # It reads commands from descriptor 3 and writes answers to 4.
+        line = f'exec "$0" "$@" 3<&{to_it} 4>&{from_it}'
+        program = ["sh", "-c", line, found(), *FLAGS, f"--user-data-dir={profile}"]
+        self._process = subprocess.Popen(
+            program,
+            pass_fds=(to_it, from_it),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        os.close(to_it)
+        os.close(from_it)
+        self._number, self._answers, self.events = 0, {}, []
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._listen, daemon=True)
+        self._reader.start()
+
+    def _listen(self):
+        rest = b""
+        while part := os.read(self._read, 1 << 16):
+            *messages, rest = (rest + part).split(b"\0")
+            with self._news:
+                for message in map(json.loads, messages):
+                    if "id" in message:
+                        self._answers[message["id"]] = message
+                    else:
+                        self.events.append(message)
+                self._news.notify_all()
+
+    def send(self, method, session=None, **params):
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params}
+        if session:
+            message["sessionId"] = session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        number = self._number
+        with self._news:
+            assert self._news.wait_for(lambda: number in self._answers, PATIENCE), method
+            answer = self._answers.pop(number)
+        assert "error" not in answer, (method, answer)
+        return answer["result"]
+
+    def event(self, name, session):
+        """The first event of a kind, waited for."""
+
+        def got():
+            events = self.events
+            return next((e for e in events if e["method"] == name and e["sessionId"] == session), 0)
+
+        with self._news:
+            assert self._news.wait_for(got, PATIENCE), name
+            return got()["params"]
+
+    def close(self):
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        os.close(self._write)
+        self._reader.join(PATIENCE)
+        os.close(self._read)
+
+    @contextmanager
+    def page(self, url, width=1100, height=800, dark=False, downloads=None):
+        """A tab that has loaded a page."""
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        page = Page(self, session)
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            page.send(f"{domain}.enable")
+        page.resize(width, height)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        page.send("Emulation.setEmulatedMedia", features=[scheme])
+        if downloads:
+            self.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
+        page.go(url)
+        try:
+            yield page
+        finally:
+            self.send("Target.closeTarget", targetId=target)
+
+
+class Page:
+    """A tab."""
+
+    def __init__(self, browser, session):
+        self.browser, self.session = browser, session
+
+    def send(self, method, **params):
+        return self.browser.send(method, self.session, **params)
+
+    def _mine(self, method):
+        events = [*self.browser.events]
+        return [
+            e["params"] for e in events if e["method"] == method and e["sessionId"] == self.session
+        ]
+
+    def go(self, url):
+        """Load a page; that it is there is seen by its own document."""
+        self.browser.events[:] = [
+            e for e in self.browser.events if e.get("method") != "Page.loadEventFired"
+        ]
+        self.send("Page.navigate", url=url)
+        self.browser.event("Page.loadEventFired", self.session)
+
+    def resize(self, width, height):
+        self.send(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
+    def run(self, expression):
+        """The value of a JavaScript expression."""
+        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def press(self, *keys):
+        """Press keys, one after another: a letter, a digit, or a name as ArrowRight."""
+        for key in keys:
+            code = {"Enter": 13, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37, " ": 32}.get(key)
+            code = ord(key.upper()) if code is None and len(key) == 1 else code or 0
+            text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+            down = {"type": "keyDown" if text else "rawKeyDown", "key": key, "text": text}
+            common = {"windowsVirtualKeyCode": code}
+            self.send("Input.dispatchKeyEvent", **{**down, **common})
+            self.send("Input.dispatchKeyEvent", type="keyUp", key=key, **common)
+
+    @property
+    def requests(self):
+        """Addresses of all that was asked for."""
+        return [params["request"]["url"] for params in self._mine("Network.requestWillBeSent")]
+
+    @property
+    def complaints(self):
+        """Errors that the browser logged, such as what the page's policy forbade."""
+        logged = [p["entry"]["text"] for p in self._mine("Log.entryAdded")]
+        thrown = [p["exceptionDetails"]["text"] for p in self._mine("Runtime.exceptionThrown")]
+        return logged + thrown
+
+    def screenshot(self, path, whole=False):
+        """Save what is seen, or the whole page, as PNG."""
+        answer = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+
+def downloaded(folder, name):
+    """A file that a page saves, waited for."""
+    path = folder / name
+    for _ in range(PATIENCE * 20):
+        if path.exists() and not [*folder.glob("*.crdownload")] and path.stat().st_size:
+            return path
+        time.sleep(0.05)
+    raise AssertionError(f"{name} was not saved; there are {[*folder.iterdir()]}")

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -32,15 +33,27 @@ def found():
     return named or next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
+def _above(descriptor):
+    """The same pipe under a number that no other use wants."""
+    import fcntl  # not everywhere
+
+    higher = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return higher
+
+
 class Browser:
     """A running Chromium; its commands are those of the DevTools protocol."""
 
     def __init__(self, profile):
         to_it, self._write = os.pipe()
         self._read, from_it = os.pipe()
+        to_it, from_it = _above(to_it), _above(from_it)
         # It reads commands from descriptor 3 and writes answers to 4.
-        line = f'exec "$0" "$@" 3<&{to_it} 4>&{from_it}'
-        program = ["sh", "-c", line, found(), *FLAGS, f"--user-data-dir={profile}"]
+        start = f"import os, sys; os.dup2({to_it}, 3); os.dup2({from_it}, 4); "
+        start += "os.execv(sys.argv[1], sys.argv[1:])"
+        chromium = [found(), *FLAGS, f"--user-data-dir={profile}"]
+        program = [sys.executable, "-c", start, *chromium]
         self._process = subprocess.Popen(
             program,
             pass_fds=(to_it, from_it),

@@ -63,7 +63,8 @@ def command(
 
     The samples must not be among those the model was trained on. Words of texts, categories and
     cuts of columns, and what is missing are looked at, tested, corrected for their number (Holm),
-    and ranked. OUT holds audit.json and table.md.
+    and ranked. OUT holds audit.html, a page for somebody who knows the subject to answer on (it
+    saves answers.json), audit.json and table.md.
 
     Example: ntkit audit --predictions predictions.csv reviews.csv -o audit/
     """

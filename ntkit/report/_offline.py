@@ -13,7 +13,11 @@ from markupsafe import Markup
 
 __all__ = ["offline_page"]
 
-_NO_TEXT = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+# What no page may hold, and what turns the direction of all that follows.
+_NO_TEXT = re.compile(
+    "[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
+    "\u202a-\u202e\u2066-\u2069]"
+)
 _HERE = Path(__file__).parent
 
 

@@ -88,6 +88,8 @@ def thumbnail_of(image: Any) -> str | None:
 
 def _pixels(image: Any) -> Any:
     """Grey or RGB bytes: whole numbers are 0 … 255, others 0 … 1, as the audit takes them."""
+    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
+        raise ValueError("no picture")
     if image.ndim == 3:
         image = image[:, :, 0] if image.shape[2] == 1 else image[:, :, :3]
     scale = 1.0 if image.dtype.kind in "iu" else 255.0

@@ -6,6 +6,6 @@ from ntkit.auditing._from_tables import Asked as Asked  # for the command line
 from ntkit.auditing._from_tables import audit_tables as audit_tables
 from ntkit.auditing._result import Audit
 from ntkit.auditing._write import write_audit
-from ntkit.report.audit import Inputs
+from ntkit.report import Inputs
 
 __all__ = ["Answer", "Answers", "Audit", "Inputs", "audit", "read_answers", "write_audit"]

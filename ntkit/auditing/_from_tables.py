@@ -15,7 +15,7 @@ from ntkit.attributes import View, array, columns, matched_columns, metadata, wo
 from ntkit.auditing._audit import audit
 from ntkit.auditing._result import Audit
 from ntkit.exceptions import InputError
-from ntkit.report.audit import Inputs
+from ntkit.report import Inputs
 from ntkit.samples import TABLES, Table, as_classes, named_delimiter, read_table
 
 __all__ = ["Asked", "audit_tables"]

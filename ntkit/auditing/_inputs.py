@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ntkit.attributes import columns_of, matched_columns
-from ntkit.report.audit import Inputs
+from ntkit.report import Inputs
 
 __all__ = ["inputs_of"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST, SUPPORT, View, groups_from, values_of
 from ntkit.exceptions import InputError
-from ntkit.report.audit import Inputs
+from ntkit.report import Inputs
 from ntkit.suspicions import Cell, Found, Predictions, Suspicion
 
 __all__ = ["Audit"]

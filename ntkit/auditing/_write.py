@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ntkit._disk import StrPath, saying_what_failed
 from ntkit._output import check_folder, put_folder
 from ntkit.auditing._result import Audit
-from ntkit.report.audit import SHOWN, AuditPage, Inputs, audit_html
+from ntkit.report import Inputs
+from ntkit.report.audit import SHOWN, AuditPage, audit_html
 
 __all__ = ["write_audit"]
 

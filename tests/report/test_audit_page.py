@@ -14,8 +14,8 @@ import ntkit
 from ntkit.attributes import Block, View
 from ntkit.auditing import Inputs, read_answers, write_audit
 from ntkit.exceptions import InputError
+from ntkit.report._looks import snippet_of, thumbnail_of
 from ntkit.report.audit._examples import examples_of
-from ntkit.report.audit._looks import snippet_of, thumbnail_of
 from ntkit.report.audit._plain_words import wording
 from tests.report import audits
 from tests.report.audits import FILM, PRED, N, Y

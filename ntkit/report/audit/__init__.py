@@ -1,6 +1,5 @@
 """The page of an audit, on which somebody who knows the subject answers."""
 
-from ntkit.report.audit._inputs import Inputs
 from ntkit.report.audit._page import SHOWN, AuditPage, audit_html
 
-__all__ = ["SHOWN", "AuditPage", "Inputs", "audit_html"]
+__all__ = ["SHOWN", "AuditPage", "audit_html"]

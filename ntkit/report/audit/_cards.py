@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ntkit.attributes import column_of
+from ntkit.report._inputs import Inputs
+from ntkit.report._looks import shortened
 from ntkit.report.audit._examples import Drawn, examples_of
-from ntkit.report.audit._inputs import Inputs
-from ntkit.report.audit._looks import Look, cells_of, snippet_of
-from ntkit.report.audit._plain_words import Wording, quoted, shortened, wording
+from ntkit.report.audit._look import Look
+from ntkit.report.audit._plain_words import Wording, class_name, wording
 from ntkit.suspicions import Cell, Predictions, Suspicion
 
-__all__ = ["Bar", "Card", "Group", "card_of", "look_of", "percent"]
+__all__ = ["Bar", "Card", "Group", "card_of", "percent"]
 
 Array = NDArray[Any]
 _MOST_NAMES = 8
@@ -145,16 +145,17 @@ def card_of(
         entry=json.dumps({"name": suspicion.name, "sides": [list(side) for side in sides]}),
         name=shortened(suspicion.name, _LONGEST_NAME),
         words=words,
-        seems=f"The model seems to take {samples} {agreeing} for {_class(suspicion.goes_with)}.",
-        verdict=_verdict(groups, _class(worst.label), samples),
-        really=_class(worst.label),
-        common=f"Of the {samples} of class {_class(suspicion.goes_with)}, "
+        seems=f"The model seems to take {samples} {agreeing} for "
+        f"{class_name(suspicion.goes_with)}.",
+        verdict=_verdict(groups, class_name(worst.label), samples),
+        really=class_name(worst.label),
+        common=f"Of the {samples} of class {class_name(suspicion.goes_with)}, "
         f"{percent(suspicion.share)} are ones {words.having}; of all others, "
         f"{percent(suspicion.share_elsewhere)} are.",
         groups=groups,
         classes=tuple(
             (
-                _class(label),
+                class_name(label),
                 tuple(_bar(c, words) for c in suspicion.cells if c.label == label and c.count),
             )
             for label in labels[:_MOST_CLASSES]
@@ -164,31 +165,6 @@ def card_of(
         opposed=_names(suspicion.opposed, columns),
         score=f"{suspicion.score:.1f}",
         p_value=f"{suspicion.p_value:.0e}" if suspicion.p_value > 0 else "< 1e-300",
-    )
-
-
-def look_of(
-    row: int, suspicion: Suspicion, predictions: Predictions, inputs: Inputs, picture: str | None
-) -> Look:
-    """How a sample looks beside a suspicion."""
-    tables = [inputs.table, inputs.metadata]
-    marks = _columns_of(suspicion, tables)
-    if inputs.samples == "cases":
-        cells, n_more = cells_of(tables, row, marks)
-    else:
-        of_this = sum(mark == "this" for mark in marks.values())
-        cells, n_more = cells_of(tables, row, marks, of_this)[0], 0
-    text = str(inputs.texts[row]) if inputs.texts is not None else ""
-    this = _words((suspicion.name, *suspicion.same))
-    return Look(
-        row=row,
-        name=shortened(str(inputs.ids[row])) if inputs.ids is not None else f"row {row + 1}",
-        right=bool(predictions.y_index[row] == predictions.pred_index[row]),
-        predicted=_class(predictions.classes[predictions.pred_index[row]]),
-        picture=picture,
-        text=snippet_of(text, this, _words(suspicion.opposed)) if text else (),
-        cells=cells,
-        n_more=n_more,
     )
 
 
@@ -231,10 +207,6 @@ def percent(share: float) -> str:
     return f"{shown}\N{NO-BREAK SPACE}%"
 
 
-def _class(label: Any) -> str:
-    return quoted(str(label.item() if hasattr(label, "item") else label))
-
-
 def _names(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
     shown = [wording(name, _kind(name), columns).title for name in names[:_MOST_NAMES]]
     return (*shown, *([f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else ()))
@@ -243,20 +215,3 @@ def _names(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
 def _kind(name: str) -> str:
     """Kind of an attribute by its name, for those that only a name is known of."""
     return name.partition(":")[0] if ":" in name else name.partition(" ")[0]
-
-
-def _words(names: Sequence[str]) -> list[str]:
-    """What to mark in a text: of whatever kind, if the text does not hold it, nothing is."""
-    return [rest for name in names if (rest := name.partition(":")[2])]
-
-
-def _columns_of(suspicion: Suspicion, tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Columns that a family is read from, with their marks."""
-    names = (suspicion.name, *suspicion.same, *suspicion.opposed)
-    marks = dict[str, str]()
-    for name in names:
-        for kind, table in zip(("column", "metadata"), tables, strict=True):
-            found = column_of(name, kind, table)
-            if found:
-                marks.setdefault(found[0], "this" if name == suspicion.name else "other")
-    return marks

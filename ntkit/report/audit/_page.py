@@ -8,10 +8,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ntkit.report._inputs import Inputs
+from ntkit.report._looks import thumbnail_of
 from ntkit.report._offline import offline_page
-from ntkit.report.audit._cards import Card, card_of, look_of, percent
-from ntkit.report.audit._inputs import Inputs
-from ntkit.report.audit._looks import thumbnail_of
+from ntkit.report.audit._cards import Card, card_of, percent
+from ntkit.report.audit._look import look_of
 from ntkit.suspicions import Predictions, Suspicion
 
 __all__ = ["SHOWN", "AuditPage", "audit_html"]

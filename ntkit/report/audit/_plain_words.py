@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from ntkit.attributes import column_of
+from ntkit.report._looks import shortened
 
-__all__ = ["Wording", "quoted", "shortened", "wording"]
+__all__ = ["Wording", "class_name", "quoted", "wording"]
 
-_LONGEST = 60
 _OF_A_TABLE = ("column", "metadata")
 _HEIGHT = {
     "high": ("the highest quarter", "is lower"),
@@ -128,10 +129,9 @@ def quoted(text: str) -> str:
     return f"“{shortened(text)}”"
 
 
-def shortened(text: str, longest: int = _LONGEST) -> str:
-    """The beginning of a text that is long, on one line."""
-    line = " ".join(text[: 2 * longest].split()) or text[:longest]
-    return line if len(line) <= longest and len(text) <= 2 * longest else f"{line[:longest]}…"
+def class_name(label: Any) -> str:
+    """A class in quotation marks."""
+    return quoted(str(label.item() if hasattr(label, "item") else label))
 
 
 def _capital(text: str) -> str:

@@ -14,14 +14,13 @@ from PIL import Image, ImageOps
 from ntkit.attributes import places_of
 from ntkit.preprocessing import decode
 from ntkit.report._sample_pictures import data_uri
-from ntkit.report.audit._plain_words import shortened
 
-__all__ = ["Cell", "Look", "Part", "cells_of", "snippet_of", "thumbnail_of"]
+__all__ = ["Cell", "Part", "cells_of", "shortened", "snippet_of", "thumbnail_of"]
 
 _SIDE = 176  # pixels of a picture
 _AROUND = 130  # characters before and after the word
 _MOST_COLUMNS = 6
-_LONGEST_VALUE = 40
+_LONGEST, _LONGEST_VALUE = 60, 40  # characters
 _SEARCHED = 1 << 20  # characters of a text
 
 
@@ -42,46 +41,14 @@ class Cell:
     mark: str = ""
 
 
-@dataclass(frozen=True)
-class Look:
-    """A sample on a page.
-
-    Attributes
-    ----------
-    row : int
-        Which.
-    name : str
-        What it is called.
-    right : bool
-        Whether the model is right.
-    predicted : str
-        What the model says.
-    picture : str or None
-        As a data URI.
-    text : tuple of Part
-        A piece of the text.
-    cells : tuple of Cell
-        Some columns; ``n_more`` are left out.
-    """
-
-    row: int
-    name: str
-    right: bool
-    predicted: str
-    picture: str | None = None
-    text: tuple[Part, ...] = ()
-    cells: tuple[Cell, ...] = ()
-    n_more: int = 0
-
-
-def thumbnail_of(image: Any) -> str | None:
+def thumbnail_of(image: Any, side: int = _SIDE) -> str | None:
     """A small picture as a data URI; None where there is nothing to show."""
     try:
         if isinstance(image, str | os.PathLike):
             image = decode(Path(image))
         if not isinstance(image, Image.Image):
             image = Image.fromarray(_pixels(np.asarray(image)))
-        return data_uri(ImageOps.exif_transpose(image).convert("RGB"), _SIDE)
+        return data_uri(ImageOps.exif_transpose(image).convert("RGB"), side)
     except (OSError, ValueError, TypeError):  # gone, broken, or no picture
         return None
 
@@ -113,7 +80,7 @@ def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> tup
 
     Examples
     --------
-    >>> from ntkit.report.audit._looks import snippet_of
+    >>> from ntkit.report._looks import snippet_of
     >>> [(part.text, part.mark) for part in snippet_of("A Film to see", ["film"])]
     [('A ', ''), ('Film', 'this'), (' to see', '')]
     """
@@ -182,3 +149,9 @@ def _value(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:.6g}"
     return shortened(str(value), _LONGEST_VALUE) or "–"
+
+
+def shortened(text: str, longest: int = _LONGEST) -> str:
+    """The beginning of a text that is long, on one line."""
+    line = " ".join(text[: 2 * longest].split()) or text[:longest]
+    return line if len(line) <= longest and len(text) <= 2 * longest else f"{line[:longest]}…"

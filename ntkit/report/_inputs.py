@@ -47,6 +47,11 @@ class Inputs:
             return "pictures"
         return "texts" if self.texts is not None else "cases"
 
+    @property
+    def n_samples(self) -> int | None:
+        """How many there are; None where nothing at hand tells."""
+        return next((len(given) for _, given in self._sized()), None)
+
     def check(self, n_samples: int) -> None:
         """Refuse inputs of another number of samples.
 
@@ -55,20 +60,22 @@ class Inputs:
         InputError
             If there are.
         """
-        sized = {
+        for name, given in self._sized():
+            if len(given) != n_samples:
+                raise InputError(
+                    f"The page was given {len(given)} of {name} for {n_samples} samples; give one "
+                    "for each, in their order."
+                )
+
+    def _sized(self) -> list[tuple[str, Sized]]:
+        given = {
             "texts": self.texts,
             "images": self.images,
             "ids": self.ids,
             **{f"the column {name!r}": values for name, values in self.table.items()},
             **{f"the metadata {name!r}": values for name, values in self.metadata.items()},
         }
-        for name, values in sized.items():
-            found = len(values) if isinstance(values, Sized) else n_samples
-            if found != n_samples:
-                raise InputError(
-                    f"The page was given {found} of {name} for {n_samples} samples; give one for "
-                    "each, in their order."
-                )
+        return [(name, values) for name, values in given.items() if isinstance(values, Sized)]
 
     def pictures(self, rows: Iterable[int]) -> dict[int, Any]:
         """The pictures of some rows."""

@@ -1,0 +1,194 @@
+"""A page to label samples on, one at a time or as a grid, by keyboard; and the same as a CSV."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ntkit._disk import StrPath, saying_what_failed
+from ntkit._output import check_folder, put_folder
+from ntkit.exceptions import InputError
+from ntkit.report._inputs import Inputs
+from ntkit.report._looks import Cell, cells_of, shortened, thumbnail_of
+from ntkit.report._offline import offline_page
+from ntkit.report.label._labels_file import cell_of, csv_of
+
+__all__ = ["write_label_page"]
+
+_MOST = 1000  # samples; nobody labels more in one go
+_MANY = 100  # samples from which on pictures are smaller
+_LARGE, _SMALL = 448, 224  # pixels of a picture
+_LONGEST_TEXT = 3000
+_COLUMNS = 40
+_KEYS = 9  # values, one digit each
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A sample to label; ``cell`` is its name in the CSV."""
+
+    name: str
+    cell: str
+    picture: str | None
+    text: str
+    cut: bool
+    cells: tuple[Cell, ...]
+    n_more: int
+
+
+def write_label_page(
+    path: StrPath,
+    question: str,
+    rows: Sequence[int],
+    inputs: Inputs,
+    *,
+    values: Sequence[str] = ("yes", "no"),
+    attribute: str = "attribute",
+    force: bool = False,
+) -> None:
+    """Write ``label.html`` and ``label.csv`` into a folder: the same samples to label.
+
+    The page asks for one keystroke for each sample, and shows them one at a time or as a grid. It
+    opens offline, keeps the labels in the browser, and saves them as ``labels.csv``. The CSV is
+    the same to fill in without a page. :func:`read_labels` reads either.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder.
+    question : str
+        What is asked about each, as "Is there water behind the bird?".
+    rows : sequence of int
+        Which samples, in the order to ask about them.
+    inputs : Inputs
+        Raw inputs of all samples, by row. Without ``ids`` samples are called after their rows,
+        from 0 on.
+    values : sequence of str
+        What can be answered, two to nine; the first is key 1. Nobody has to answer.
+    attribute : str
+        Column of the labels in the CSV.
+    force : bool
+        Replace what ntkit wrote there.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to ask about, or too much, rows or names occur twice, or the folder
+        cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit.report import Inputs
+    >>> from ntkit.report.label import write_label_page
+    >>> texts = Inputs(texts=["a film", "a movie", "a film and a movie"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     at = Path(folder) / "label"
+    ...     write_label_page(at, "Is it about a film?", [2, 0], texts, attribute="film")
+    ...     (at / "label.csv").read_text(encoding="utf-8-sig").split()
+    ['id,film', '2,', '0,']
+    """
+    values, rows = [str(value).strip() for value in values], [int(row) for row in rows]
+    attribute = attribute.strip()
+    _check_values(values)
+    names = _names(rows, inputs)
+    _check_texts([*names, *values, attribute])
+    check_folder(path, force=force)
+    samples = _samples(rows, names, inputs)
+    shown = offline_page(
+        "label/label",
+        question=question,
+        samples=samples,
+        what=inputs.samples,
+        values=values,
+        settings=json.dumps(
+            {
+                "digest": _digest(question, names, values, attribute),
+                "header": f"id,{cell_of(attribute)}",
+                "values": values,
+                "cells": [cell_of(value) for value in values],
+            }
+        ),
+    )
+    parent = Path(os.path.realpath(path)).parent
+    with (
+        saying_what_failed(path),
+        tempfile.TemporaryDirectory(
+            prefix=".ntkit-", dir=parent, ignore_cleanup_errors=True
+        ) as temporary,
+    ):
+        folder = Path(temporary) / "out"
+        folder.mkdir()
+        (folder / "label.html").write_text(shown, encoding="utf-8")
+        (folder / "label.csv").write_bytes(csv_of(names, attribute).encode("utf-8-sig"))
+        put_folder(folder, path, force=force)
+
+
+def _check_values(values: Sequence[str]) -> None:
+    if not 2 <= len(values) <= _KEYS:
+        raise InputError(f"Give two to {_KEYS} values to choose from; got {len(values)}.")
+    if len({*values} - {""}) < len(values):
+        raise InputError("The values to choose from must differ, and none may be empty.")
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    """Refuse half characters, as of file names in another encoding: no CSV holds them."""
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"The name {text!r:.80} cannot be written as a text; give ids that can."
+            ) from None
+
+
+def _names(rows: Sequence[int], inputs: Inputs) -> list[str]:
+    """Names of the samples, which must tell them apart."""
+    if not rows:
+        raise InputError("There is nothing to label; give some rows.")
+    if len(rows) > _MOST:
+        raise InputError(f"{len(rows)} samples are too many for a page; give {_MOST} at most.")
+    if len(set(rows)) < len(rows) or min(rows) < 0:
+        raise InputError("rows must be row numbers from 0 on, each once.")
+    n_samples = inputs.n_samples
+    if n_samples is not None:
+        inputs.check(n_samples)
+        if max(rows) >= n_samples:
+            raise InputError(f"There is no row {max(rows)} (from 0 on) of {n_samples} samples.")
+    names = [str(row if inputs.ids is None else inputs.ids[row]) for row in rows]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"Two samples are called {twice!r}; give ids that tell them apart.")
+    return names
+
+
+def _samples(rows: Sequence[int], names: Sequence[str], inputs: Inputs) -> list[_Sample]:
+    images = inputs.pictures(rows)
+    side = _LARGE if len(rows) <= _MANY else _SMALL
+    found = list[_Sample]()
+    for row, name in zip(rows, names, strict=True):
+        text = str(inputs.texts[row]) if inputs.texts is not None else ""
+        cells, n_more = cells_of([inputs.table, inputs.metadata], row, {}, _COLUMNS)
+        found.append(
+            _Sample(
+                name=shortened(name),
+                cell=json.dumps(cell_of(name)),
+                picture=thumbnail_of(images[row], side) if row in images else None,
+                text=text[:_LONGEST_TEXT],
+                cut=len(text) > _LONGEST_TEXT,
+                cells=cells,
+                n_more=n_more,
+            )
+        )
+    return found
+
+
+def _digest(question: str, names: Sequence[str], values: Sequence[str], attribute: str) -> str:
+    asked = json.dumps([question, list(names), list(values), attribute])
+    return hashlib.sha256(asked.encode()).hexdigest()[:16]

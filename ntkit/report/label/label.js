@@ -1,0 +1,137 @@
+"use strict";
+(() => {
+  const main = document.querySelector("main");
+  const settings = JSON.parse(main.dataset.settings);
+  const samples = [...document.querySelectorAll(".sample")];
+  const names = samples.map((sample) => JSON.parse(sample.dataset.cell));
+  const said = document.querySelector(".said");
+  const undoing = document.getElementById("undo");
+  const viewing = document.getElementById("view");
+  const saving = document.getElementById("save");
+  const place = `ntkit-label-${settings.digest}`;
+  const shown = [...settings.values, "cannot tell"];
+  let log = []; // [sample, value]: what was answered, in order; the last word counts
+  let at = 0;
+  let kept = true;
+
+  const valueAt = (list, i) => list.at(i);
+  const given = () => new Map(log);
+  const isEntry = (entry) =>
+    Array.isArray(entry) && entry.length === 2 && Number.isInteger(entry[0]) && entry[0] >= 0 &&
+    entry[0] < samples.length && Number.isInteger(entry[1]) && entry[1] >= -1 && entry[1] < settings.values.length;
+
+  function load() {
+    try {
+      const found = JSON.parse(localStorage.getItem(place) ?? "[]");
+      log = Array.isArray(found) && found.every(isEntry) ? found : [];
+    } catch {
+      log = []; // another program's, or none can be kept
+    }
+  }
+
+  function keep() {
+    try {
+      localStorage.setItem(place, JSON.stringify(log));
+    } catch {
+      kept = false;
+    }
+  }
+
+  function next(from) {
+    const done = given();
+    const order = [...samples.keys()].map((i) => (from + i) % samples.length);
+    return order.find((i) => !done.has(i));
+  }
+
+  function show(news = "") {
+    const done = given();
+    samples.forEach((sample, i) => {
+      sample.classList.toggle("current", i === at);
+      sample.classList.toggle("given", done.has(i));
+      sample.querySelector(".label").textContent = done.has(i) ? `✓ ${valueAt(shown, done.get(i))}` : "";
+    });
+    for (const button of document.querySelectorAll("[data-value]"))
+      button.setAttribute("aria-pressed", String(done.get(at) === Number(button.dataset.value)));
+    document.querySelector("progress").value = done.size;
+    undoing.disabled = saving.disabled = !log.length;
+    viewing.firstChild.textContent = main.classList.contains("grid") ? "One at a time " : "Grid ";
+    const all = done.size === samples.length;
+    const counted = all ? `All ${samples.length} are done: save them.` : `${done.size} of ${samples.length} done.`;
+    const warning = kept ? "" : " This browser keeps nothing: save before you close the page.";
+    said.textContent = [news, counted].filter(Boolean).join(" ") + warning;
+    if (main.classList.contains("grid")) samples[at].scrollIntoView({block: "nearest"});
+    else window.scrollTo(0, 0);
+  }
+
+  function go(to) {
+    at = Math.min(samples.length - 1, Math.max(0, to));
+    show();
+  }
+
+  function answer(value) {
+    log.push([at, value]);
+    keep();
+    at = next(at + 1) ?? at;
+    show();
+  }
+
+  function undo() {
+    if (!log.length) return;
+    [at] = log.pop();
+    keep();
+    show("Undone.");
+  }
+
+  function view() {
+    const grid = main.classList.toggle("grid");
+    main.classList.toggle("one", !grid);
+    show();
+  }
+
+  function rowLength() {
+    if (!main.classList.contains("grid")) return 1;
+    const top = samples[0].offsetTop;
+    const second = samples.findIndex((sample) => sample.offsetTop > top);
+    return second < 0 ? samples.length : second;
+  }
+
+  function download() {
+    if (!log.length) return;
+    const done = given();
+    const lines = names.map((name, i) => `${name},${done.get(i) >= 0 ? settings.cells[done.get(i)] : ""}`);
+    const file = new Blob(["\ufeff", [settings.header, ...lines, ""].join("\r\n")], {type: "text/csv"});
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(file);
+    link.download = "labels.csv";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+    show("Saved as labels.csv, where this browser puts downloads.");
+  }
+
+  for (const button of document.querySelectorAll("[data-value]"))
+    button.addEventListener("click", () => answer(Number(button.dataset.value)));
+  samples.forEach((sample, i) => sample.addEventListener("click", () => go(i)));
+  undoing.addEventListener("click", undo);
+  viewing.addEventListener("click", view);
+  saving.addEventListener("click", download);
+  document.addEventListener("keydown", (event) => {
+    const digit = /^[0-9]$/.test(event.key);
+    if ((event.ctrlKey || event.metaKey) && event.key === "z") undo();
+    else if (event.repeat && digit) return; // a key held down answers once
+    else if (event.ctrlKey || event.metaKey || event.altKey) return;
+    else if (event.key === "0") answer(-1);
+    else if (digit && Number(event.key) <= settings.values.length) answer(Number(event.key) - 1);
+    else if (event.key === "u" || event.key === "Backspace") undo();
+    else if (event.key === "g") view();
+    else if (event.key === "s") download();
+    else if (event.key === "ArrowRight" || event.key === "j") go(at + 1);
+    else if (event.key === "ArrowLeft" || event.key === "k") go(at - 1);
+    else if (event.key === "ArrowDown" && main.classList.contains("grid")) go(at + rowLength());
+    else if (event.key === "ArrowUp" && main.classList.contains("grid")) go(at - rowLength());
+    else return;
+    event.preventDefault();
+  });
+  load();
+  at = next(0) ?? 0;
+  show();
+})();

@@ -1,0 +1,176 @@
+"""The label page as a person uses it, in a real browser: by keyboard alone."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ntkit.report import Inputs
+from ntkit.report.label import read_labels, write_label_page
+from tests.report.audits import EVIL
+from tests.report.browser import downloaded
+
+N = 48
+WATER = np.random.default_rng(0).integers(0, 2, N)
+IDS = [f"bird {i:02}.png" for i in range(N)]
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("labels")
+    blue = np.zeros((N, 30, 40, 3), dtype=np.uint8)
+    blue[..., 2] = 200 * WATER[:, None, None]
+    order = range(N - 1, -1, -1)
+    write_label_page(
+        folder / "pictures",
+        "Is there water behind the bird?",
+        order,
+        Inputs(images=blue, ids=IDS),
+        values=("water", "land"),
+        attribute="background",
+    )
+    evil = [text for text in EVIL if "\ud800" not in text] + ["=1+1", "-5", 'a,b;\n"c"\'']
+    write_label_page(
+        folder / "hostile",
+        EVIL[0],
+        range(len(evil)),
+        Inputs(texts=[f"{text} {'x' * 3000}" for text in evil], ids=evil, table={EVIL[1]: evil}),
+        values=(EVIL[2], "=no", "it's"),
+        attribute=EVIL[1],
+    )
+    return {kind: (folder / kind / "label.html").as_uri() for kind in ("pictures", "hostile")}, evil
+
+
+@pytest.fixture
+def page(browser, pages, tmp_path):
+    with browser.page(pages[0]["pictures"], downloads=tmp_path) as page:
+        yield page
+        page.run("localStorage.clear()")
+
+
+def said(page):
+    return page.run("document.querySelector('.said').textContent")
+
+
+def current(page):
+    shown = "[...document.querySelectorAll('.sample')].filter((s) => s.checkVisibility())"
+    (name,) = page.run(f"{shown}.map((s) => s.querySelector('bdi').textContent)")
+    return name
+
+
+def test_forty_eight_pictures_take_one_key_each(page, tmp_path):
+    keys = []
+    for _ in range(N):
+        row = IDS.index(current(page))
+        keys.append("1" if WATER[row] else "2")
+        page.press(keys[-1])
+    assert len(keys) == N
+    assert said(page) == f"All {N} are done: save them."
+    page.press("s")
+    labels = read_labels(downloaded(tmp_path, "labels.csv"), ["water", "land"])
+    assert labels.attribute == "background"
+    assert labels.index(IDS, ["land", "water"]).tolist() == WATER.tolist()
+
+
+def test_undo_goes_back_to_what_was_undone(page):
+    first = current(page)
+    page.press("1")
+    second = current(page)
+    page.press("2", "0")
+    assert said(page).startswith("3 of 48")
+    page.press("u", "u")
+    assert current(page) == second
+    assert said(page) == "Undone. 1 of 48 done."
+    page.press("u", "u", "u")
+    assert current(page) == first
+    assert said(page).endswith("0 of 48 done.")
+
+
+def test_an_answer_is_changed_by_going_back(page, tmp_path):
+    first = current(page)
+    page.press("1", "ArrowLeft")
+    assert current(page) == first
+    page.press("2", "1", "0", "s")
+    labels = read_labels(downloaded(tmp_path, "labels.csv"))
+    assert labels.of == {first: "land", IDS[N - 2]: "water"}
+    assert said(page).endswith("3 of 48 done.")
+    page.press("u", "u", "u")
+    assert current(page) == first
+    assert "water" in page.run("document.querySelector('.current .label').textContent")
+
+
+def test_a_reload_goes_on_where_it_was(page, pages):
+    page.press("1", "2", "1")
+    here = current(page)
+    page.go(pages[0]["pictures"])
+    assert current(page) == here
+    assert said(page) == "3 of 48 done."
+    page.press("u")
+    assert said(page) == "Undone. 2 of 48 done."
+    key = page.run("Object.keys(localStorage).find((k) => k.startsWith('ntkit-label-'))")
+    for spoilt in ("{", "null", "[[0, 7]]", "[[99, 0]]", '[["0", 0]]', "[null]", '{"0": 1}'):
+        page.run(f"localStorage.setItem({json.dumps(key)}, {json.dumps(spoilt)})")
+        page.go(pages[0]["pictures"])
+        assert said(page) == "0 of 48 done."
+
+
+def test_a_key_held_down_answers_once(page):
+    for repeat in (False, True, True, True):
+        page.send("Input.dispatchKeyEvent", type="keyDown", key="1", text="1", autoRepeat=repeat)
+    assert said(page) == "1 of 48 done."
+
+
+def test_the_grid(page):
+    page.press("g")
+    visible = "[...document.querySelectorAll('.sample')].filter((s) => s.checkVisibility()).length"
+    assert page.run(visible) == N
+    chosen = "[...document.querySelectorAll('.sample')].findIndex((s) => s.matches('.current'))"
+    columns = page.run("getComputedStyle(document.querySelector('ol')).gridTemplateColumns")
+    columns = len(columns.split())
+    assert columns > 3
+    page.press("ArrowDown", "ArrowRight")
+    assert page.run(chosen) == columns + 1
+    page.press("1", "ArrowUp", "2")
+    assert said(page) == "2 of 48 done."
+    assert page.run("document.querySelectorAll('.given').length") == 2
+    page.press("g")
+    assert page.run(visible) == 1
+
+
+@pytest.mark.parametrize("kind", ["pictures", "hostile"])
+@pytest.mark.parametrize("view", ["one", "grid"])
+def test_a_phone_needs_no_sideways_scrolling(kind, view, browser, pages):
+    with browser.page(pages[0][kind], width=400) as page:
+        page.press(*["g"] * (view == "grid"))
+        assert page.run("document.documentElement.scrollWidth <= innerWidth")
+        wide = """[...document.querySelectorAll("body *")].filter((e) => {
+            const box = e.getBoundingClientRect();
+            return box.width && (box.right > innerWidth + 1 || box.left < -1);
+        }).map((e) => e.outerHTML.slice(0, 80))"""
+        assert page.run(wide) == []
+
+
+def test_nothing_leaves_nothing_runs_and_names_come_back(browser, pages, tmp_path):
+    (urls, names) = pages
+    with browser.page(urls["hostile"], downloads=tmp_path) as page:
+        page.press(*("123" * 3)[: len(names)], "s")
+        labels = read_labels(downloaded(tmp_path, "labels.csv"))
+        asked = [url for url in page.requests if not url.startswith(("data:", "blob:"))]
+        assert asked == [urls["hostile"]]
+        assert page.run("window.hacked") is None
+        assert page.complaints == []
+        page.run("localStorage.clear()")
+    assert labels.attribute == EVIL[1]
+    values = [EVIL[2], "=no", "it's"]
+    assert labels.of == {name: values[i % 3] for i, name in enumerate(names)}
+
+
+def test_what_a_screen_reader_reads(page):
+    page.send("Accessibility.enable")
+    tree = page.send("Accessibility.getFullAXTree")["nodes"]
+    seen = [node for node in tree if not node["ignored"]]
+    read = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in seen]
+    assert ("group", "Is there water behind the bird?") in read
+    assert any(role == "button" and name.startswith("water") for role, name in read)
+    assert any(role == "progressbar" and name == "labelled" for role, name in read)
+    assert ("image", IDS[-1]) in read or ("img", IDS[-1]) in read

@@ -5,11 +5,10 @@ statistics of pictures, columns of any matrix.
 """
 
 from ntkit.attributes._array import array
-from ntkit.attributes._columns import column_of as column_of
 from ntkit.attributes._columns import columns
 from ntkit.attributes._columns import columns_of as columns_of
 from ntkit.attributes._groups import groups_from
-from ntkit.attributes._metadata import matched_columns as matched_columns
+from ntkit.attributes._metadata import matched as matched  # for other rooms
 from ntkit.attributes._metadata import metadata
 from ntkit.attributes._pictures import pictures
 from ntkit.attributes._view import FEWEST as FEWEST

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from ntkit.attributes._cuts import at_least, cuts_of
 from ntkit.attributes._view import Block, View, common_enough
 from ntkit.exceptions import InputError
 
-__all__ = ["column_of", "columns", "columns_of"]
+__all__ = ["columns", "columns_of"]
 
 Array = NDArray[Any]
 _FEW = 10  # different numbers, which are as good as categories
@@ -85,23 +85,6 @@ def columns_of(table: Any) -> dict[str, Array]:
         shapes = ", ".join(f"{name!r} {values.shape}" for name, values in list(found.items())[:6])
         raise InputError(f"The columns of a table need one shape, (N,); got {shapes}.")
     return found
-
-
-def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str] | None:
-    """The column that an attribute is read from, and what it says of it; None if it is none.
-
-    Examples
-    --------
-    >>> from ntkit.attributes._columns import column_of
-    >>> column_of("column:age>=37", "column", ["sex", "age"])
-    ('age', '>=37')
-    """
-    found = [
-        (name, attribute.removeprefix(start))
-        for name, start in ((name, f"{kind}:{_shown(name)}") for name in names)
-        if attribute.startswith((f"{start}=", f"{start}>=")) or attribute == f"{start} missing"
-    ]
-    return max(found, key=lambda one: len(one[0]), default=None)
 
 
 def _array(values: Any) -> Array:

@@ -12,7 +12,7 @@ from ntkit.attributes._columns import columns, columns_of
 from ntkit.attributes._view import View
 from ntkit.exceptions import InputError
 
-__all__ = ["matched_columns", "metadata"]
+__all__ = ["matched", "metadata"]
 
 
 def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_name") -> View:
@@ -46,20 +46,20 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     >>> [name for block in view.blocks() for name in block.names]
     ['metadata:site=A', 'metadata:site=B', 'metadata:site missing']
     """
-    return columns(matched_columns(table, ids, key), kind="metadata", alone=True)
+    return columns(matched(table, ids, key), kind="metadata", alone=True)
 
 
-def matched_columns(table: Any, ids: Sequence[str] | None, key: str) -> dict[str, Any]:
-    """Columns of metadata in the order of the samples, None where a sample has no row.
+def matched(table: Any, ids: Sequence[str] | None, key: str) -> dict[str, Any]:
+    """Columns of a table in the order of some samples; None where it has no row for one.
 
     Raises
     ------
     InputError
-        As :func:`metadata`.
+        As :func:`metadata` does.
     """
     given = columns_of(table)
     if ids is None:
-        return given
+        return dict(given)
     if key not in given:
         raise InputError(
             f"The metadata has no column {key!r} to match samples by; its columns are "
@@ -77,7 +77,8 @@ def matched_columns(table: Any, ids: Sequence[str] | None, key: str) -> dict[str
             f"metadata's column {key!r}, the first of which is {names[:1]}; write names in one way."
         )
     return {
-        name: [values[row] if row >= 0 else None for row in rows] for name, values in given.items()
+        name: np.fromiter((values[row] if row >= 0 else None for row in rows), object, len(rows))
+        for name, values in given.items()
     }
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_labels, check_weight
-from ntkit.attributes import View, array, columns, pictures, words
+from ntkit.attributes import View, array, columns, columns_of, matched, pictures, words
 from ntkit.attributes import metadata as of_metadata
-from ntkit.auditing._inputs import inputs_of
 from ntkit.auditing._predicted import cross_fitted, from_labels, from_scores
 from ntkit.auditing._result import Audit
 from ntkit.exceptions import InputError
+from ntkit.report import Inputs
 from ntkit.suspicions import Predictions, find_suspicions
 
 __all__ = ["audit"]
@@ -127,7 +127,13 @@ def audit(
         find_suspicions(found, predictions, alpha),
         alpha,
         cross_fitted=embeddings is not None,
-        inputs=inputs_of(texts=texts, table=table, metadata=metadata, ids=ids, images=images),
+        inputs=Inputs(
+            texts=None if texts is None else list(texts),
+            table=None if table is None else columns_of(table),
+            metadata=None if metadata is None else matched(metadata, ids, "file_name"),
+            images=images if hasattr(images, "__getitem__") else None,  # else it is used up by now
+            ids=None if ids is None else [str(name) for name in ids],
+        ),
     )
 
 

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit.attributes import View, array, columns, matched_columns, metadata, words
+from ntkit.attributes import View, array, columns, metadata, words
 from ntkit.auditing._audit import audit
 from ntkit.auditing._result import Audit
 from ntkit.exceptions import InputError
-from ntkit.report import Inputs
 from ntkit.samples import TABLES, Table, as_classes, named_delimiter, read_table
 
 __all__ = ["Asked", "audit_tables"]
@@ -100,23 +99,13 @@ def audit_tables(
             matched.append(f"Samples of the two tables are matched by their column {_NAMING!r}.")
         second = _matched(second, first, asked)
     y, found = _outcome(first, first if asked.label in first.columns else second, asked)
-    views, inputs, notes = _views(second, asked, one_file)
+    views, notes = _views(second, asked, one_file)
     if metadata_file is not None:
         table = _read(metadata_file, asked)
         key = _key_of(first, table, named)
-        names = None if key is None else [str(name) for name in _keys(first, key)]
-        views.append(metadata(table.columns, names, key=key or ""))
-        inputs = replace(inputs, metadata=matched_columns(table.columns, names, key or ""))
-    found_in = audit(y, **found, views=views, alpha=alpha)
-    inputs = replace(inputs, ids=_ids(first, named))
-    return replace(found_in, inputs=inputs), [*first.notes, *matched, *notes]
-
-
-def _ids(table: Table, asked: Asked) -> list[str]:
-    """Names of the samples: a column of them, or their rows in the file."""
-    key = asked.key or (_NAMING if _NAMING in table.columns else None)
-    rows = table.rows if key is None else table.columns[key]
-    return [f"row {name}" if key is None else str(name) for name in rows.tolist()]
+        ids = None if key is None else [str(name) for name in _keys(first, key)]
+        views.append(metadata(table.columns, ids, key=key or ""))
+    return audit(y, **found, views=views, alpha=alpha), [*first.notes, *matched, *notes]
 
 
 def _key_of(one: Table, other: Table, asked: Asked) -> str | None:
@@ -194,7 +183,7 @@ def _same_kind(first: Array, second: Array) -> bool:
 # -- what is looked at --------------------------------------------------------------------------
 
 
-def _views(table: Table, asked: Asked, one_file: bool) -> tuple[list[View], Inputs, list[str]]:
+def _views(table: Table, asked: Asked, one_file: bool) -> tuple[list[View], list[str]]:
     views, notes = list[View](), list[str]()
     taken: set[str | None] = {asked.label, asked.group, asked.prediction, asked.key, *asked.scores}
     left = [name for name in table.columns if name not in taken]
@@ -208,10 +197,9 @@ def _views(table: Table, asked: Asked, one_file: bool) -> tuple[list[View], Inpu
                 f"{table.path}: left out {shown}, by their names a model's; if they are inputs, "
                 "name all columns to look at with --columns."
             )
-    text, texts = _text_column(table, left, asked), None
+    text = _text_column(table, left, asked)
     if text is not None:
-        texts = [_as_text(value) for value in table.columns[text]]
-        views.append(words(texts))
+        views.append(words([_as_text(value) for value in table.columns[text]]))
     for asked_for in asked.columns or ():
         table.column(asked_for, "--columns")
     chosen = [name for name in (asked.columns or left) if name != text]
@@ -220,8 +208,7 @@ def _views(table: Table, asked: Asked, one_file: bool) -> tuple[list[View], Inpu
         views.append(columns(plain))
     lists = [name for name in chosen if name not in plain]
     views += [array(table.numbers([name]), kind=name) for name in lists]
-    notes = notes if one_file else [*table.notes, *notes]
-    return views, Inputs(texts=texts, table=plain), notes
+    return views, [*table.notes, *notes] if not one_file else notes
 
 
 def _text_column(table: Table, names: Sequence[str], asked: Asked) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,8 @@ class Audit:
         Largest p-value of a suspicion, after correction.
     cross_fitted : bool
         Whether the predictions are those of heads that were fitted for it.
-    inputs : Inputs
-        Raw inputs to show examples of, as far as they are at hand.
+    inputs : Inputs or None
+        What the samples look like, by row, where that is at hand.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class Audit:
     found: Found
     alpha: float
     cross_fitted: bool
-    inputs: Inputs = field(default_factory=Inputs)
+    inputs: Inputs | None = None
 
     @property
     def suspicions(self) -> tuple[Suspicion, ...]:

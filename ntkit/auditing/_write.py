@@ -66,7 +66,7 @@ def write_audit(
     """
     check_folder(path, force=force)
     content = audit.to_json()
-    html = audit_html(_page(audit, content, audit.inputs if inputs is None else inputs, title))
+    html = audit_html(_page(audit, content, inputs or audit.inputs or Inputs(), title))
     parent = Path(os.path.realpath(path)).parent
     with (
         saying_what_failed(path),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from ntkit.exceptions import InputError
@@ -23,7 +24,7 @@ class Inputs:
         Columns of a table, and of what is known beside the samples, in their order.
     images : sequence or iterable, optional
         N pictures: arrays of shape (H, W) or (H, W, 1, 3 or 4), Pillow's images, or paths of image
-        files. What cannot be indexed is gone through once.
+        files. Few of them are asked for; what cannot be indexed is gone through once.
     ids : sequence of str, length N, optional
         Names.
 
@@ -35,8 +36,8 @@ class Inputs:
     """
 
     texts: Sequence[str] | None = None
-    table: Mapping[str, Any] = field(default_factory=dict)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    table: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = None
     images: Sequence[Any] | Iterable[Any] | None = None
     ids: Sequence[Any] | None = None
 
@@ -72,18 +73,26 @@ class Inputs:
             "texts": self.texts,
             "images": self.images,
             "ids": self.ids,
-            **{f"the column {name!r}": values for name, values in self.table.items()},
-            **{f"the metadata {name!r}": values for name, values in self.metadata.items()},
+            **{f"the column {name!r}": v for name, v in (self.table or {}).items()},
+            **{f"the metadata {name!r}": v for name, v in (self.metadata or {}).items()},
         }
         return [(name, values) for name, values in given.items() if isinstance(values, Sized)]
 
-    def pictures(self, rows: Iterable[int]) -> dict[int, Any]:
-        """The pictures of some rows."""
-        wanted = {*rows}
+    @property
+    def tables(self) -> list[Mapping[str, Any]]:
+        """Columns of the table, and of the metadata."""
+        return [self.table or {}, self.metadata or {}]
+
+    def pictures(self, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """The pictures of some rows, one after another; not those that cannot be read."""
         if self.images is None:
-            return {}
-        if hasattr(self.images, "__getitem__"):
-            return {row: self.images[row] for row in sorted(wanted)}
-        last = max(wanted, default=-1)
-        numbered = zip(range(last + 1), self.images, strict=False)
-        return {row: image for row, image in numbered if row in wanted}
+            return
+        if not hasattr(self.images, "__getitem__"):
+            wanted = {*rows}
+            for row, image in zip(range(max(rows, default=-1) + 1), self.images, strict=False):
+                if row in wanted:
+                    yield row, image
+            return
+        for row in dict.fromkeys(rows):
+            with suppress(InputError, OSError):
+                yield row, self.images[row]

@@ -54,13 +54,19 @@ def thumbnail_of(image: Any, side: int = _SIDE) -> str | None:
 
 
 def _pixels(image: Any) -> Any:
-    """Grey or RGB bytes: whole numbers are 0 … 255, others 0 … 1, as the audit takes them."""
+    """Grey or RGB bytes: as they are, or of 0 … 1; any other scale goes from black to white."""
     if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
         raise ValueError("no picture")
     if image.ndim == 3:
         image = image[:, :, 0] if image.shape[2] == 1 else image[:, :, :3]
-    scale = 1.0 if image.dtype.kind in "iu" else 255.0
-    return np.clip(np.nan_to_num(image.astype(np.float64)) * scale, 0, 255).astype(np.uint8)
+    if image.dtype == np.uint8:
+        return image
+    values = np.nan_to_num(image.astype(np.float64))
+    low, high = float(values.min()), float(values.max())
+    most = 255.0 if image.dtype.kind in "iu" else 1.0
+    if low < 0 or high > most:
+        values, most = values - low, max(high - low, 1e-12)
+    return (255 * (values / most)).astype(np.uint8)
 
 
 def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> tuple[Part, ...]:

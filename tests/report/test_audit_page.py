@@ -240,7 +240,15 @@ def test_a_bright_picture_stays_bright():
     """Pictures are not stretched: brightness may be what it is about."""
     dark, bright = (thumbnail_of(np.full((8, 8), value, np.uint8)) for value in (20, 200))
     assert dark != bright
-    assert thumbnail_of(np.full((8, 8), 200 / 255)) == bright
+    assert thumbnail_of(np.full((8, 8), 200.01 / 255)) == bright
+    assert thumbnail_of(np.full((8, 8), 200)) == bright
+
+
+def test_model_inputs_and_deep_pictures_go_from_black_to_white():
+    ramp = np.arange(64.0).reshape(8, 8)
+    shown = thumbnail_of((ramp * 255 / 63).astype(np.uint8))
+    for other in (ramp / 63 * 5 - 2, (ramp * 900).astype(np.uint16), (ramp * 9 - 99).astype(int)):
+        assert thumbnail_of(other) == shown
 
 
 # -- which examples, and how they look ----------------------------------------------------------
@@ -339,3 +347,28 @@ def test_an_entry_of_the_page_is_an_answer_to_be(tmp_path):
     path.write_text(f'{{"ntkit": "answers", "version": 1, "answers": [{entries}]}}')
     assert [a.name for a in read_answers(path).answers] == [s.name for s in audit.suspicions]
     assert html.escape(audits.EVIL[0]) in content
+
+
+class _Pictures:
+    """Pictures that are read as they are asked for; every fifth cannot be."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, row):
+        self.asked.append(row)
+        if row % 5 == 0:
+            raise InputError("broken")
+        return np.full((8, 8, 3), row % 256, dtype=np.uint8)
+
+
+def test_only_what_is_shown_is_read_and_what_cannot_be_is_left_out(tmp_path):
+    pictures = _Pictures()
+    audit = ntkit.audit(Y, PRED, table={"film": FILM})
+    _, page = written(audit, tmp_path, inputs=Inputs(images=pictures))
+    assert len(pictures.asked) == len(set(pictures.asked)) == 12
+    assert len(page.sources) == sum(row % 5 != 0 for row in pictures.asked) < 12
+    assert "Some pictures are not shown" in page.text

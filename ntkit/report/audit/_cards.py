@@ -130,7 +130,7 @@ def card_of(
     Card
         Its groups have no looks yet.
     """
-    columns = [*inputs.table, *inputs.metadata]
+    columns = [name for table in inputs.tables for name in table]
     words, samples = wording(suspicion.name, suspicion.view, columns), inputs.samples
     worst = suspicion.worst
     two = [cell for cell in (worst, suspicion.beside(worst)) if cell.count]

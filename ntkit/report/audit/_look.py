@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ntkit.attributes import column_of
 from ntkit.report._inputs import Inputs
 from ntkit.report._looks import Cell, Part, cells_of, shortened, snippet_of
-from ntkit.report.audit._plain_words import class_name
+from ntkit.report.audit._plain_words import class_name, column_of
 from ntkit.suspicions import Predictions, Suspicion
 
 __all__ = ["Look", "look_of"]
@@ -51,7 +50,7 @@ def look_of(
     row: int, suspicion: Suspicion, predictions: Predictions, inputs: Inputs, picture: str | None
 ) -> Look:
     """How a sample looks beside a suspicion."""
-    tables = [inputs.table, inputs.metadata]
+    tables = inputs.tables
     marks = _columns_of(suspicion, tables)
     if inputs.samples == "cases":
         cells, n_more = cells_of(tables, row, marks)

@@ -128,10 +128,10 @@ def _cards(page: AuditPage) -> list[Card]:
 
 def _thumbnails(inputs: Inputs, rows: Sequence[int]) -> dict[int, str | None]:
     """Small pictures of rows, the first ones first, as far as there is room."""
-    images = inputs.pictures(rows)
     left, found = _ROOM, dict[int, str | None]()
-    for row in rows:
-        if row in images and row not in found and left > 0:
-            found[row] = thumbnail_of(images[row])
-            left -= len(found[row] or "")
+    for row, image in inputs.pictures(rows):
+        found[row] = thumbnail_of(image)
+        left -= len(found[row] or "")
+        if left <= 0:
+            break
     return found

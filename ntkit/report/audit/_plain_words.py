@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ntkit.attributes import column_of
 from ntkit.report._looks import shortened
 
-__all__ = ["Wording", "class_name", "quoted", "wording"]
+__all__ = ["Wording", "class_name", "column_of", "quoted", "wording"]
 
+_LONGEST = 60  # characters of a column that names of attributes show
 _OF_A_TABLE = ("column", "metadata")
 _HEIGHT = {
     "high": ("the highest quarter", "is lower"),
@@ -106,6 +106,28 @@ def _of_a_column(name: str, kind: str, rest: str, columns: Iterable[str]) -> Wor
             f"{what} is {value}", f"where {what} is {value}", f"where {what} is something else"
         )
     return Wording(what, f"with {what}", f"without {what}")
+
+
+def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str] | None:
+    """The column that an attribute is read from, and what it says of it; None if it is none.
+
+    Examples
+    --------
+    >>> from ntkit.report.audit._plain_words import column_of
+    >>> column_of("column:age>=37", "column", ["sex", "age"])
+    ('age', '>=37')
+    """
+    found = [
+        (name, attribute.removeprefix(start))
+        for name, start in ((name, f"{kind}:{_as_in_names(name)}") for name in names)
+        if attribute.startswith((f"{start}=", f"{start}>=")) or attribute == f"{start} missing"
+    ]
+    return max(found, key=lambda one: len(one[0]), default=None)
+
+
+def _as_in_names(column: str) -> str:
+    """A column as names of attributes have it, which cut long ones."""
+    return column if len(column) <= _LONGEST else f"{column[: _LONGEST - 1]}…"
 
 
 def _parts(rest: str) -> tuple[str, str]:

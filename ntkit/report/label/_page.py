@@ -169,17 +169,17 @@ def _names(rows: Sequence[int], inputs: Inputs) -> list[str]:
 
 
 def _samples(rows: Sequence[int], names: Sequence[str], inputs: Inputs) -> list[_Sample]:
-    images = inputs.pictures(rows)
     side = _LARGE if len(rows) <= _MANY else _SMALL
+    pictures = {row: thumbnail_of(image, side) for row, image in inputs.pictures(rows)}
     found = list[_Sample]()
     for row, name in zip(rows, names, strict=True):
         text = str(inputs.texts[row]) if inputs.texts is not None else ""
-        cells, n_more = cells_of([inputs.table, inputs.metadata], row, {}, _COLUMNS)
+        cells, n_more = cells_of(inputs.tables, row, {}, _COLUMNS)
         found.append(
             _Sample(
                 name=shortened(name),
                 cell=json.dumps(cell_of(name)),
-                picture=thumbnail_of(images[row], side) if row in images else None,
+                picture=pictures.get(row),
                 text=text[:_LONGEST_TEXT],
                 cut=len(text) > _LONGEST_TEXT,
                 cells=cells,

@@ -323,8 +323,15 @@ metadata:site missing | metadata | “site” is missing | where “site” is m
     | where “site” is known
 picture:brightness high | picture | Brightness of the picture: high \
     | whose brightness is high (the highest quarter) | whose brightness is lower
-layer relu #3 above the median | layer relu | Number #3 of “layer relu”: above the median \
-    | whose number #3 is above the median (the upper half) | whose number #3 is below the median
+layer:relu_1 #3 mean above the median | layer | Layer “relu_1 #3 mean”: above the median \
+    | whose layer “relu_1 #3 mean” is above the median (the upper half) \
+    | whose layer “relu_1 #3 mean” is below the median
+embedding #5 low | embedding | Embedding “#5”: low \
+    | whose embedding “#5” is low (the lowest quarter) | whose embedding “#5” is higher
+layer:relu_1 cluster 8 | layer | A group that looks alike to the model: layer “relu_1 cluster 8” \
+    | in the group “relu_1 cluster 8” | outside the group “relu_1 cluster 8”
+file:format=PNG | file | “format” is “PNG” | where “format” is “PNG” \
+    | where “format” is something else
 run:a film | run | Run “a film” | with run “a film” | without run “a film”
 odd | other | “odd” | with “odd” | without “odd”
 """

@@ -79,10 +79,11 @@ def _words_of(names: Sequence[str]) -> list[str]:
 def _columns_of(suspicion: Suspicion, tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Columns that a family is read from, with their marks."""
     names = (suspicion.name, *suspicion.same, *suspicion.opposed)
+    columns = [column for table in tables for column in table]
     marks = dict[str, str]()
     for name in names:
-        for kind, table in zip(("column", "metadata"), tables, strict=True):
-            found = column_of(name, kind, table)
+        for kind in ("column", "metadata"):
+            found = column_of(name, kind, columns)
             if found:
                 marks.setdefault(found[0], "this" if name == suspicion.name else "other")
     return marks

@@ -12,15 +12,16 @@ from ntkit.report._looks import shortened
 __all__ = ["Wording", "class_name", "column_of", "quoted", "wording"]
 
 _LONGEST = 60  # characters of a column that names of attributes show
-_OF_A_TABLE = ("column", "metadata")
+_OF_A_TABLE = ("column", "metadata", "file")
 _HEIGHT = {
     "high": ("the highest quarter", "is lower"),
     "low": ("the lowest quarter", "is higher"),
     "above the median": ("the upper half", "is below the median"),
 }
+_CLUSTER = re.compile(r" cluster \d+$")
 _INFERRED = (
-    "This is a number that was measured, not something that a person wrote down. What it stands "
-    "for is for you to see in the examples: what do those on one side have in common?"
+    "This was measured by a program, and nobody wrote it down. What it stands for is for you to "
+    "see in the examples: what do those on one side have in common?"
 )
 
 
@@ -78,6 +79,8 @@ def wording(name: str, kind: str, columns: Iterable[str] = ()) -> Wording:
     height = next((h for h in _HEIGHT if rest.endswith(f" {h}")), None)
     if height is not None:
         return _of_a_number(rest.removesuffix(f" {height}"), kind, height)
+    if _CLUSTER.search(rest):
+        return _of_a_cluster(rest, kind)
     what = f"{kind} {quoted(rest)}" if rest != name else quoted(rest)
     return Wording(_capital(what), f"with {what}", f"without {what}")
 
@@ -141,9 +144,15 @@ def _of_a_number(what: str, kind: str, height: str) -> Wording:
     if kind == "picture":
         title, hint = f"{_capital(what)} of the picture: {height}", ""
     else:
-        what = f"number {what}"
-        title, hint = f"{_capital(what)} of {quoted(kind)}: {height}", _INFERRED
+        what = f"{kind} {quoted(what)}"
+        title, hint = f"{_capital(what)}: {height}", _INFERRED
     return Wording(title, f"whose {what} is {height} ({which})", f"whose {what} {otherwise}", hint)
+
+
+def _of_a_cluster(cluster: str, kind: str) -> Wording:
+    what = f"the group {quoted(cluster)}"
+    title = f"A group that looks alike to the model: {kind} {quoted(cluster)}"
+    return Wording(title, f"in {what}", f"outside {what}", _INFERRED)
 
 
 def quoted(text: str) -> str:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ntkit
@@ -98,6 +98,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.fixed_dictionaries({}, optional={"name": JSON, "answer": JSON, "sides": JSON}))
 def test_any_json_is_read_or_refused(tmp_path_factory, entry):
     path = file_of(tmp_path_factory.getbasetemp(), answers(FILM, entry))

@@ -19,7 +19,7 @@ from ntkit.suspicions import Cell, Predictions, Suspicion
 __all__ = ["Bar", "Card", "Group", "card_of", "percent"]
 
 Array = NDArray[Any]
-_MOST_NAMES = 8
+_MOST_NAMES = 3
 _MOST_CLASSES = 12
 _LONGEST_NAME = 100
 _PICTURES, _OTHERS = 6, 4  # examples of a group
@@ -209,7 +209,7 @@ def percent(share: float) -> str:
 
 def _names(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
     shown = [wording(name, _kind(name), columns).title for name in names[:_MOST_NAMES]]
-    return (*shown, *([f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else ()))
+    return (*shown, *([f"and {len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else ()))
 
 
 def _kind(name: str) -> str:

@@ -18,8 +18,8 @@ from ntkit.suspicions import Predictions, Suspicion
 __all__ = ["SHOWN", "AuditPage", "audit_html"]
 
 Array = NDArray[Any]
-SHOWN = 30
-"""Suspicions on a page, the strongest first; nobody answers more."""
+SHOWN = 12
+"""Suspicions on a page, the first ones: what a person answers in five minutes."""
 _LARGEST_ENTRY = 100_000  # characters of the names of a family
 _ROOM = 6_000_000  # characters of pictures; more make a page slow to open and to send
 
@@ -37,7 +37,7 @@ class AuditPage:
     facts : mapping
         As :meth:`ntkit.Audit.as_dict` has them.
     suspicions : sequence of Suspicion
-        The strongest first; SHOWN of them are shown.
+        The first ones first; SHOWN of them are shown.
     sides : sequence of sequence of sequence of str
         For each of them, the attributes of each side of its family.
     values : sequence of ndarray of int8, shape (N,)

@@ -10,79 +10,30 @@ from hypothesis import strategies as st
 
 from ntkit.exceptions import InputError
 from ntkit.report import Inputs
-from ntkit.report.label import Labels, read_labels, write_label_page
-from ntkit.report.label._labels_file import cell_of, csv_of
+from ntkit.report.label import write_label_page
+from ntkit.report.label._cells import csv_of, name_cell
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 
 
-def filled(ids, values, attribute="water"):
-    lines = [("id", attribute), *zip(ids, values, strict=True)]
-    return "\r\n".join(f"{cell_of(name)},{cell_of(value)}" for name, value in lines)
+def cells(text):
+    return [*csv.reader(io.StringIO(text, newline=""), strict=True)]
 
 
-@given(
-    st.dictionaries(NAMES, st.sampled_from(["yes", "=no", "a;b", 'q"', "+1"]), max_size=5), NAMES
-)
-def test_what_is_filled_in_is_read_back(tmp_path_factory, labels, attribute):
-    path = tmp_path_factory.getbasetemp() / "labels.csv"
-    path.write_bytes(filled(labels, labels.values(), attribute).encode("utf-8-sig"))
-    assert read_labels(path) == Labels(attribute, labels)
-    path.write_bytes(csv_of(labels, attribute).encode())
-    assert read_labels(path) == Labels(attribute, {})
+@given(st.lists(NAMES, unique=True, max_size=4), NAMES)
+def test_the_csv_to_fill_in_holds_all_names_and_no_formula(names, attribute):
+    head, *lines = cells(csv_of(names, attribute))
+    assert head == ["id", attribute]
+    assert [line[1] for line in lines] == [""] * len(names)
+    for name, (cell, _) in zip(names, lines, strict=True):
+        assert cell in (name, f"'{name}")
+        if cell[0] in "=+-@\t\r":
+            float(cell)
 
 
-@given(NAMES)
-def test_a_cell_is_one_cell_and_no_formula(name):
-    (row,) = csv.reader(io.StringIO(f"{cell_of(name)},x", newline=""))
-    assert len(row) == 2
-    assert row[0] in (name, f"'{name}")
-    if row[0][0] in "=+-@":
-        float(row[0])
-
-
-def test_as_spreadsheets_save_it(tmp_path):
-    path = tmp_path / "labels.csv"
-    path.write_bytes(b"\xef\xbb\xbfid;water\r\na.png;yes\r\n\r\nb.png; no \r\nc.png;\r\n")
-    assert read_labels(path, ["yes", "no"]) == Labels("water", {"a.png": "yes", "b.png": "no"})
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"", "header of two columns"),
-        (b"id\na\n", "header of two columns"),
-        (b"id,water,more\n", "header of two columns"),
-        (b"id,water\na,yes,more\n", "line 2, has 3 cells"),
-        (b"id,water\na,yes\na,\n", "line 3, names the sample 'a' again"),
-        (b"id,water\na,ye\n", "line 2, says 'ye'; labels are 'no', 'yes'.*mean 'yes'"),
-        (b'id,water\n"a,yes\n', "cannot be read as a CSV"),
-        (b"id,water\n\xff,yes\n", "UTF-8"),
-        (b"PK\x03\x04\x00\x00", "header of two columns"),
-        (b"x" * (65 << 20), "larger than 64 MB"),
-    ],
-)
-def test_other_files_are_refused(content, says, tmp_path):
-    path = tmp_path / "labels.csv"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=says):
-        read_labels(path, ["yes", "no"])
-
-
-def test_what_is_no_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match="is no file"):
-        read_labels(tmp_path)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_labels(tmp_path / "missing.csv")
-
-
-def test_labels_of_all_samples():
-    labels = Labels("water", {"b": "no", "3": "yes"})
-    assert labels.index(["a", "b", 3], ["yes", "no"]).tolist() == [-1, 1, 0]
-    with pytest.raises(InputError, match="sample 'b', which is not among the 1"):
-        labels.index(["3"], ["yes", "no"])
-    with pytest.raises(InputError, match="is 'no'; labels are 'maybe', 'yes'"):
-        labels.index(["3", "b"], ["yes", "maybe"])
+@given(NAMES, NAMES)
+def test_cells_of_two_names_differ(one, other):
+    assert (name_cell(one) == name_cell(other)) == (one == other)
 
 
 @pytest.mark.parametrize(

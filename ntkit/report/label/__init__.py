@@ -1,6 +1,5 @@
-"""A page to label samples on, one keystroke each, and the labels read back."""
+"""A page to label samples on, one keystroke each."""
 
-from ntkit.report.label._labels_file import Labels, read_labels
 from ntkit.report.label._page import write_label_page
 
-__all__ = ["Labels", "read_labels", "write_label_page"]
+__all__ = ["write_label_page"]

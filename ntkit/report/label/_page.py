@@ -16,7 +16,7 @@ from ntkit.exceptions import InputError
 from ntkit.report._inputs import Inputs
 from ntkit.report._looks import Cell, cells_of, shortened, thumbnail_of
 from ntkit.report._offline import offline_page
-from ntkit.report.label._labels_file import cell_of, csv_of
+from ntkit.report.label._cells import csv_of, name_cell, quoted_cell
 
 __all__ = ["write_label_page"]
 
@@ -54,8 +54,9 @@ def write_label_page(
     """Write ``label.html`` and ``label.csv`` into a folder: the same samples to label.
 
     The page asks for one keystroke for each sample, and shows them one at a time or as a grid. It
-    opens offline, keeps the labels in the browser, and saves them as ``labels.csv``. The CSV is
-    the same to fill in without a page. :func:`read_labels` reads either.
+    opens offline, keeps the labels in the browser, and saves them as ``labels.csv``: names of
+    samples (``id``) and labels, empty where there is none. A name that a spreadsheet would take
+    for a formula has an apostrophe before it. ``label.csv`` is the same to fill in without a page.
 
     Parameters
     ----------
@@ -110,9 +111,9 @@ def write_label_page(
         settings=json.dumps(
             {
                 "digest": _digest(question, names, values, attribute),
-                "header": f"id,{cell_of(attribute)}",
+                "header": f"id,{quoted_cell(attribute)}",
                 "values": values,
-                "cells": [cell_of(value) for value in values],
+                "cells": [quoted_cell(value) for value in values],
             }
         ),
     )
@@ -178,7 +179,7 @@ def _samples(rows: Sequence[int], names: Sequence[str], inputs: Inputs) -> list[
         found.append(
             _Sample(
                 name=shortened(name),
-                cell=json.dumps(cell_of(name)),
+                cell=json.dumps(name_cell(name)),
                 picture=pictures.get(row),
                 text=text[:_LONGEST_TEXT],
                 cut=len(text) > _LONGEST_TEXT,

@@ -43,6 +43,7 @@ PUBLIC = {
         "write_audit",
     ],
     "ntkit.suspicions": ["Cell", "Suspicion"],
+    "ntkit.report.label": ["write_label_page"],
     "ntkit.estimators": [
         "AFRClassifier",
         "AutoDebiasClassifier",

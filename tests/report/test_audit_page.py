@@ -81,9 +81,9 @@ def test_a_page_is_whole_and_takes_nothing_from_outside(kind, tmp_path):
 
 def test_figures_are_those_of_the_samples(tmp_path):
     audit = audits.of_texts()
-    _, page = written(audit, tmp_path, title="reviews.onnx")
+    _, page = written(audit, tmp_path, title="my reviews.onnx")
     one = next(s for s in audit.suspicions if s.name == "word:film")
-    assert "reviews.onnx" in page.text
+    assert "ntkit debias 'my reviews.onnx' --train" in page.text
     assert f"right on {100 * (PRED == Y).mean():.0f} % of {N} texts" in page.text
     assert "The model seems to take texts with the word “film” for “fresh”." in page.text
     rows = {has: (Y == 0) & (has == FILM) for has in (1, 0)}

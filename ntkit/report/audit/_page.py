@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from shlex import quote
 from typing import Any
 
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class AuditPage:
     Parameters
     ----------
     title : str
-        What was looked at, such as the model's file name.
+        What was looked at, such as the model's file name, which goes into the command to run.
     digest : str
         Tells audits apart, so that the answers of one are not taken for another's.
     facts : mapping
@@ -88,6 +89,7 @@ def audit_html(page: AuditPage) -> str:
     return offline_page(
         "audit/audit",
         page=page,
+        model=quote(page.title) if page.title.endswith(".onnx") else "model.onnx",
         facts=facts,
         accuracy=percent(facts["accuracy"]),
         cards=cards,

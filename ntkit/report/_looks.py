@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ _SIDE = 176  # pixels of a picture
 _AROUND = 130  # characters before and after the word
 _MOST_COLUMNS = 6
 _LONGEST, _LONGEST_VALUE = 60, 40  # characters
-_SEARCHED = 1 << 20  # characters of a text
+_LOOKED_FOR = 8  # words of a family, to find the piece that is shown
+_NEAR, _TRIES = 100, 1000  # characters about a place that may be a word; places to look at
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> tup
     Parameters
     ----------
     text : str
-        The whole; of a very long one, the first million characters are searched.
+        The whole, of any length.
     this, other : iterable of str
-        Words to mark, and words to mark otherwise.
+        Words to mark, and words to mark otherwise; the first of them are looked for.
 
     Returns
     -------
@@ -90,13 +92,18 @@ def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> tup
     >>> [(part.text, part.mark) for part in snippet_of("A Film to see", ["film"])]
     [('A ', ''), ('Film', 'this'), (' to see', '')]
     """
-    marks = {**dict.fromkeys(other, "other"), **dict.fromkeys(this, "this")}
-    start = _start(text[:_SEARCHED], marks)
+    marks = dict.fromkeys(this, "this")
+    marks = {**marks, **{word: "other" for word in other if word not in marks}}
+    start = _start(text, marks)
     low, high = max(0, start - _AROUND), start + _AROUND
     low, high = _between_words(text, low, high)
     piece = text[low:high]
+    lower = piece.lower()
     places = sorted(
-        (begin, end, mark) for word, mark in marks.items() for begin, end in places_of(piece, word)
+        (begin, end, mark)
+        for word, mark in marks.items()
+        if _beginning(word) in lower
+        for begin, end in places_of(piece, word)
     )
     parts, at = [Part("… ")] if low else [], 0
     for begin, end, mark in places:
@@ -109,12 +116,42 @@ def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> tup
 
 def _start(text: str, marks: Mapping[str, str]) -> int:
     """Where the first word of the best kind is; 0 where there is none."""
+    lower = text.lower()
+    if len(lower) != len(text):  # places would not agree
+        lower = text
     for kind in ("this", "other"):
-        places = (next(places_of(text, w), None) for w, mark in marks.items() if mark == kind)
-        found = [place[0] for place in places if place]
+        words = [word for word, mark in marks.items() if mark == kind][:_LOOKED_FOR]
+        places = (_first(text, lower, word) for word in words)
+        found = [place for place in places if place is not None]
         if found:
             return min(found)
     return 0
+
+
+def _first(text: str, lower: str, word: str) -> int | None:
+    """Where a text first holds a word, by its letters: to read a long text word by word is slow."""
+    for at in islice(_places_alone(lower, _beginning(word)), _TRIES):
+        low = max(0, at - _NEAR)
+        window = text[low : at + len(word) + _NEAR]
+        if any(low + begin == at for begin, _ in places_of(window, word)):
+            return at
+    return None
+
+
+def _places_alone(lower: str, word: str) -> Iterator[int]:
+    """Where a word stands that is no part of a longer one."""
+    at = lower.find(word)
+    while at >= 0:
+        end = at + len(word)
+        before, after = lower[at - 1 : at] if at else "", lower[end : end + 1]
+        if not after.isalnum() and not (before.isalnum() and word[0].isalnum()):
+            yield at
+        at = lower.find(word, end)
+
+
+def _beginning(word: str) -> str:
+    """The first word of a run."""
+    return word.partition(" ")[0]
 
 
 def _between_words(text: str, low: int, high: int) -> tuple[int, int]:

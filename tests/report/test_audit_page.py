@@ -303,6 +303,18 @@ def test_a_snippet_is_a_piece_of_the_text_with_the_word(before, after):
     assert len(whole) < 330
 
 
+def test_the_word_is_found_however_long_the_text_and_however_many_words():
+    lorem = "filmy lorem ipsum, unfilmed " * 200_000  # 5 MB; the word is in other words first
+    words = [f"word{i}" for i in range(300)]
+    texts = {f"{lorem} <b>An</b>, film": "An</b>, film", f"{'x' * 5_000_000} an film": "an film"}
+    for text, run in texts.items():
+        for word, marked in {"an film": run, "film": "film"}.items():
+            parts = snippet_of(text, [word, *words], words)
+            assert [part.text for part in parts if part.mark] == [marked]
+            assert sum(len(part.text) for part in parts) < 300
+    assert [p.text for p in snippet_of("İ a FILM here", ["film"]) if p.mark] == ["FILM"]
+
+
 def test_snippets_of_odd_texts():
     assert snippet_of("", ["film"]) == ()
     assert [p.text for p in snippet_of("no such word", ["film"])] == ["no such word"]

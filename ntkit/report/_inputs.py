@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ class Inputs:
     texts: Sequence[str] | None = None
     table: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] | None = None
-    images: Sequence[Any] | Iterable[Any] | None = None
+    images: Any = None
     ids: Sequence[Any] | None = None
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from numbers import Integral, Real
 from typing import Any
 
@@ -13,26 +12,27 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._identification import predicted, scores_by, scores_of_errors, sets_of
-from ntkit.estimators._tuned import Stage, TunedClassifier, Tuning, class_rates, wrong
+from ntkit.estimators.neurons._identification import (
+    class_rates,
+    predicted,
+    scores_of_errors,
+    sets_of,
+    wrong,
+)
+from ntkit.estimators.neurons._tuned import Stage, TunedClassifier, Tuning
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.spuriousness import live_neurons, sfit
 from ntkit.study import (
     ERM_ALPHA,
     LEAST_ERRORS,
-    Mask,
-    Rows,
     Study,
-    make_mask,
-    warn_about,
     warn_if_worse,
 )
 
 __all__ = ["NeuronTuneClassifier"]
 
 Array = NDArray[Any]
-_logger = logging.getLogger(__name__)
 
 
 class NeuronTuneClassifier(TunedClassifier):
@@ -162,10 +162,8 @@ class NeuronTuneClassifier(TunedClassifier):
         Weight of each retraining sample: sample, class and error weight multiplied.
     n_iter_ : ndarray of shape (1,)
         Iterations of the last head fit.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    n_features_in_, feature_names_in_
+        D, and names of the neurons where ``X`` has column names.
 
     References
     ----------
@@ -400,51 +398,3 @@ class NeuronTuneClassifier(TunedClassifier):
         self._keep(mask)
         self._set_head(fitted)
         return fitted
-
-    def _keep(self, mask: Mask | None) -> None:
-        if mask is not None:
-            nobody = np.zeros_like(mask.everywhere)
-            self.suppressed_ = mask.everywhere if self.suppression == 1 else nobody
-            self.attenuated_ = mask.everywhere if 0 < self.suppression < 1 else nobody
-            self.suppressed_per_class_ = mask.per_class
-            self.spared_ = mask.spared
-            self.gains_ = 1 - self.suppression * mask.everywhere
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        # On data of two features a rule may suppress a useful one.
-        tags.classifier_tags.poor_score = True
-        return tags
-
-    def _score(self, identify: Rows, logits: Array, head: LinearHead) -> Array:
-        return scores_by(
-            identify,
-            logits,
-            head,
-            statistic=self.statistic,
-            activation=self.activation,
-            standardize=self.standardize,
-            min_misclassified=self.min_misclassified,
-        )
-
-    def _mask(self, scores: Array, before: Mask | None) -> Mask:
-        mask = make_mask(
-            scores,
-            self.live_,
-            threshold=self.threshold,
-            aggregation=self.aggregation,  # type: ignore[arg-type]
-            max_suppressed=self.max_suppressed,
-            min_neurons=self.min_neurons,
-            before=before,
-        )
-        warn_about(
-            mask,
-            scores,
-            self.live_,
-            min_misclassified=self.min_misclassified,
-            min_neurons=self.min_neurons,
-        )
-        return mask
-
-    def _log(self, message: str, *values: object) -> None:
-        _logger.log(logging.INFO if self.verbose else logging.DEBUG, message, *values)

@@ -1,7 +1,8 @@
-"""How a masked head is retrained: weights of the samples, the penalty, and what the mask costs."""
+"""How a masked head is retrained: the mask, weights of the samples, the penalty, the cost."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators.neurons._identification import scores_by, wrong
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import (
@@ -25,13 +27,16 @@ from ntkit.study import (
     correctness_cells,
     cross_fitted_logits,
     folds_of,
+    make_mask,
     penalty_path,
+    warn_about,
     warn_of_cost,
 )
 
-__all__ = ["Stage", "TunedClassifier", "Tuning", "class_rates", "wrong"]
+__all__ = ["Stage", "TunedClassifier", "Tuning"]
 
 Array = NDArray[Any]
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,16 +67,25 @@ class Tuning:
 
 
 class TunedClassifier(StudyClassifier):
-    """What stage two needs besides the rule that flags neurons.
+    """What the two stages need besides their order.
 
-    A subclass has the parameters ``error_weight``, ``max_cost``, ``class_weight`` and
-    ``suppression``; its ``C`` may be None.
+    A subclass has the parameters of ``NeuronTuneClassifier``; its ``C`` may be None.
     """
 
+    threshold: float
+    max_suppressed: float
+    aggregation: str
+    statistic: str
+    standardize: bool
+    activation: str
+    suppression: float
+    min_misclassified: int
+    min_neurons: int | None
     error_weight: float | str
     max_cost: float | None
     class_weight: Any
-    suppression: float
+    verbose: bool
+    live_: Array
     mask_cost_: float
     _alpha: float
     _units: Array
@@ -185,6 +199,45 @@ class TunedClassifier(StudyClassifier):
             return self._fit_head(stage.tune, weight).logits(stage.tune.X)
         return cross_fitted_logits(stage.tune, weight, folds, self._fit_heads)[0]
 
+    def _keep(self, mask: Mask | None) -> None:
+        if mask is not None:
+            nobody = np.zeros_like(mask.everywhere)
+            self.suppressed_ = mask.everywhere if self.suppression == 1 else nobody
+            self.attenuated_ = mask.everywhere if 0 < self.suppression < 1 else nobody
+            self.suppressed_per_class_ = mask.per_class
+            self.spared_ = mask.spared
+            self.gains_ = 1 - self.suppression * mask.everywhere
+
+    def _score(self, identify: Rows, logits: Array, head: LinearHead) -> Array:
+        return scores_by(
+            identify,
+            logits,
+            head,
+            statistic=self.statistic,
+            activation=self.activation,
+            standardize=self.standardize,
+            min_misclassified=self.min_misclassified,
+        )
+
+    def _mask(self, scores: Array, before: Mask | None) -> Mask:
+        mask = make_mask(
+            scores,
+            self.live_,
+            threshold=self.threshold,
+            aggregation=self.aggregation,  # type: ignore[arg-type]
+            max_suppressed=self.max_suppressed,
+            min_neurons=self.min_neurons,
+            before=before,
+        )
+        warn_about(
+            mask,
+            scores,
+            self.live_,
+            min_misclassified=self.min_misclassified,
+            min_neurons=self.min_neurons,
+        )
+        return mask
+
     def _worth_its_cost(self, mask: Mask, stage: Stage, tuning: Tuning) -> Mask:
         """The mask, or none where it costs too much accuracy on samples a head has not seen."""
         folds = folds_of(5, stage.tune, stage.seed)
@@ -206,16 +259,14 @@ class TunedClassifier(StudyClassifier):
         warn_of_cost(int(mask.everywhere.sum()), self.mask_cost_, self.max_cost)
         return replace(mask, columns=np.zeros_like(mask.columns), spared=True)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # On data of two features a rule may suppress a useful one.
+        tags.classifier_tags.poor_score = True
+        return tags
 
-def wrong(logits: Array, rows: Rows) -> Array:
-    return np.asarray(logits.argmax(axis=1) != rows.y_index)
-
-
-def class_rates(rows: Rows, wrong: Array) -> Array:
-    """Error rate of each class that has samples of positive weight."""
-    mass = np.bincount(rows.y_index, weights=rows.weight)
-    errors = np.bincount(rows.y_index, weights=rows.weight * wrong)
-    return np.asarray(errors[mass > 0] / mass[mass > 0])
+    def _log(self, message: str, *values: object) -> None:
+        _logger.log(logging.INFO if self.verbose else logging.DEBUG, message, *values)
 
 
 def _joined(rows: Rows, also: Rows | None) -> tuple[Array, Array]:

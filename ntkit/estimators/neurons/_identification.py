@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit.estimators._tuned import wrong
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.spuriousness import spuriousness_scores, strongest_wrong
 from ntkit.study import Rows, Study, cross_fitted_logits, folds_of, hold_out
 
-__all__ = ["predicted", "scores_by", "scores_of_errors", "sets_of"]
+__all__ = ["class_rates", "predicted", "scores_by", "scores_of_errors", "sets_of", "wrong"]
 
 Array = NDArray[Any]
 Folds = list[tuple[Array, Array]] | None
@@ -97,3 +96,14 @@ def scores_by(
         standardize=standardize,
         transform=read,
     )
+
+
+def wrong(logits: Array, rows: Rows) -> Array:
+    return np.asarray(logits.argmax(axis=1) != rows.y_index)
+
+
+def class_rates(rows: Rows, wrong: Array) -> Array:
+    """Error rate of each class that has samples of positive weight."""
+    mass = np.bincount(rows.y_index, weights=rows.weight)
+    errors = np.bincount(rows.y_index, weights=rows.weight * wrong)
+    return np.asarray(errors[mass > 0] / mass[mass > 0])

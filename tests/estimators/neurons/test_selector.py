@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from ntkit import LinearHead, NeuronTuneClassifier
-from ntkit.estimators._selector import SpuriousNeuronSelector
+from ntkit.estimators import SpuriousNeuronSelector
 from ntkit.exceptions import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")

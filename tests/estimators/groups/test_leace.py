@@ -10,8 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from ntkit import LinearHead
-from ntkit.estimators import retrain_head
-from ntkit.estimators._leace import LEACEClassifier
+from ntkit.estimators import LEACEClassifier, retrain_head
 from ntkit.exceptions import InputError, SuppressionWarning
 
 

@@ -19,7 +19,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import _check_method_params
 
 from ntkit.estimators._base import LastLayerClassifier
-from ntkit.estimators._neurontune import NeuronTuneClassifier
+from ntkit.estimators.neurons._neurontune import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.metrics import get_scorer

@@ -11,7 +11,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ntkit.estimators._neurontune import NeuronTuneClassifier
+from ntkit.estimators.neurons._neurontune import NeuronTuneClassifier
 from ntkit.head import LinearHead
 
 __all__ = ["SpuriousNeuronSelector"]

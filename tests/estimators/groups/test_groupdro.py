@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from ntkit.estimators._groupdro import GroupDROClassifier
+from ntkit.estimators import GroupDROClassifier
 from ntkit.exceptions import InputError
 
 

@@ -12,8 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ntkit.estimators import retrain_head
-from ntkit.estimators._dfr import DFRClassifier
+from ntkit.estimators import DFRClassifier, retrain_head
 from ntkit.exceptions import InputError
 from ntkit.study._cross_fit import Rows
 from ntkit.study._group_labels import encoded_labels

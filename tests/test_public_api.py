@@ -91,16 +91,15 @@ PUBLIC = {
         "read_samples",
         "run_batches",
     ],
-    "ntkit.export": [
+    "ntkit.export": ["Verification", "save_verified", "to_onnx", "verify", "write_onnx"],
+    "ntkit.verification": [
         "Verification",
         "check_head",
         "is_new_head",
         "load_pair",
         "random_inputs",
         "save_verified",
-        "to_onnx",
         "verify",
-        "write_onnx",
     ],
     "ntkit.inspection": [
         "GroupAccuracyDisplay",

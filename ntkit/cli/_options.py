@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from ntkit.exceptions import InputError
-from ntkit.export import load_pair
 from ntkit.extraction import (
     EmbeddingStore,
     ImagePreprocessing,
@@ -31,6 +30,7 @@ from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.preprocessing import FILTERS
 from ntkit.samples import TABLES
+from ntkit.verification import load_pair
 
 Model = Annotated[Path, typer.Argument(help="ONNX classifier.", show_default=False)]
 Out = Annotated[Path, typer.Option("-o", "--out", help="What to write.", show_default=False)]

@@ -13,9 +13,9 @@ from typing import Any
 from ntkit._disk import saying_what_failed
 from ntkit._output import put_folder
 from ntkit.debiasing._result import MODEL_FILE, REPORT_FILE, DebiasResult
-from ntkit.export import save_verified
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import Report, report_html
+from ntkit.verification import save_verified
 
 __all__ = ["write_job"]
 

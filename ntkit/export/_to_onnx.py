@@ -26,8 +26,8 @@ from ntkit.export._fold import (
     folding_errors,
     scaled_head,
 )
-from ntkit.export._tolerance import TOLERANCE, tolerance_of
 from ntkit.head import LinearHead
+from ntkit.verification import TOLERANCE, tolerance_of
 
 __all__ = ["to_onnx", "write_onnx"]
 

@@ -18,7 +18,6 @@ from ntkit._labels import differing_classes
 from ntkit._output import check_file
 from ntkit.estimators import retrain_head
 from ntkit.exceptions import InputError
-from ntkit.export import is_new_head, load_pair
 from ntkit.extraction import (
     ImagePreprocessing,
     OnnxEmbedder,
@@ -36,6 +35,7 @@ from ntkit.report._page import Report, Shown, report_html
 from ntkit.samples import input_paths
 from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import check_alike, check_made_with, origin_of_head
+from ntkit.verification import is_new_head, load_pair
 
 __all__ = ["as_samples", "report_of_models", "write_report"]
 

@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import HeadNotFoundError, InputError, VerificationError
-from ntkit.export import check_head, save_verified
+from ntkit.verification import check_head, save_verified
 
 K = 3
 INDICES = TensorProto.INT64

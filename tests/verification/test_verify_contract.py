@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ntkit import FrozenModel, LinearHead
 from ntkit.cli import main
 from ntkit.exceptions import VerificationError
-from ntkit.export import load_pair, save_verified, verify
+from ntkit.verification import load_pair, save_verified, verify
 
 K = 3
 ORDER = [1, 2, 0]

@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 from ntkit._disk import size_of
 from ntkit._output import check_file
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.export._decisions import decision_agreement
-from ntkit.export._latency import timings
-from ntkit.export._outputs import difference, output_difference, run_whole, same_output
-from ntkit.export._pair import (
+from ntkit.extraction import OnnxEmbedder, make_session, run_batches
+from ntkit.frozen_model import FrozenModel
+from ntkit.head import LinearHead
+from ntkit.verification._decisions import decision_agreement
+from ntkit.verification._latency import timings
+from ntkit.verification._outputs import difference, output_difference, run_whole, same_output
+from ntkit.verification._pair import (
     agreement,
     is_new_head,
     load_pair,
@@ -24,11 +27,8 @@ from ntkit.export._pair import (
     no_class_moved,
     notes_on,
 )
-from ntkit.export._tolerance import tolerance_of
-from ntkit.export._verification import Verification
-from ntkit.extraction import OnnxEmbedder, make_session, run_batches
-from ntkit.frozen_model import FrozenModel
-from ntkit.head import LinearHead
+from ntkit.verification._tolerance import tolerance_of
+from ntkit.verification._verification import Verification
 
 __all__ = ["Verification", "save_verified", "verify"]
 
@@ -91,7 +91,7 @@ def verify(
     --------
     >>> from ntkit import FrozenModel
     >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.export import random_inputs, verify
+    >>> from ntkit.verification import random_inputs, verify
     >>> model = FrozenModel.load(marked_digits_model_path())
     >>> result = verify(model, model.with_head(model.head), random_inputs(model), device="cpu")
     >>> result.passed, result.agreement
@@ -197,7 +197,7 @@ def save_verified(
     >>> import numpy as np
     >>> from ntkit import FrozenModel
     >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.export import random_inputs, save_verified
+    >>> from ntkit.verification import random_inputs, save_verified
     >>> original = FrozenModel.load(marked_digits_model_path())
     >>> head = original.head.scaled(np.arange(64) != 5)  # neuron 5 silenced
     >>> with tempfile.TemporaryDirectory() as folder:

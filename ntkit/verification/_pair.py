@@ -62,7 +62,7 @@ def load_pair(
     Examples
     --------
     >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.export import load_pair
+    >>> from ntkit.verification import load_pair
     >>> first, second = load_pair(marked_digits_model_path(), marked_digits_model_path())
     >>> first.embedding == second.embedding
     True
@@ -109,7 +109,7 @@ def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
     --------
     >>> from ntkit import FrozenModel
     >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.export import is_new_head
+    >>> from ntkit.verification import is_new_head
     >>> model = FrozenModel.load(marked_digits_model_path())
     >>> is_new_head(model, model.with_head(model.head))
     False

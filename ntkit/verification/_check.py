@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.export._verify import Verification, verify
 from ntkit.frozen_model import FrozenModel
+from ntkit.verification._verify import Verification, verify
 
 __all__ = ["check_head"]
 
@@ -50,7 +50,7 @@ def check_head(
     --------
     >>> from ntkit import FrozenModel
     >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.export import check_head, random_inputs
+    >>> from ntkit.verification import check_head, random_inputs
     >>> model = FrozenModel.load(marked_digits_model_path())
     >>> check_head(model, random_inputs(model), device="cpu").passed
     True

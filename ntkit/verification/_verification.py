@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntkit.export._tolerance import TOLERANCE
+from ntkit.verification._tolerance import TOLERANCE
 
 __all__ = ["Verification"]
 
@@ -59,7 +59,7 @@ class Verification:
 
     Examples
     --------
-    >>> from ntkit.export import Verification
+    >>> from ntkit.verification import Verification
     >>> Verification(
     ...     n_samples=8,
     ...     logit_difference=2e-7,

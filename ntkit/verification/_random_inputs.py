@@ -45,7 +45,7 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
     --------
     >>> from ntkit import FrozenModel
     >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.export import random_inputs
+    >>> from ntkit.verification import random_inputs
     >>> inputs = random_inputs(FrozenModel.load(marked_digits_model_path()))
     >>> {name: array.shape for name, array in inputs.items()}
     {'image': (8, 1, 20, 20)}

@@ -8,16 +8,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.export import (
-    Verification,
-    check_head,
-    random_inputs,
-    save_verified,
-    to_onnx,
-    verify,
-    write_onnx,
-)
-from ntkit.export._tolerance import tolerance_of
+from ntkit.export import to_onnx, write_onnx
+from ntkit.verification import Verification, check_head, random_inputs, save_verified, verify
+from ntkit.verification._tolerance import tolerance_of
 
 K = 3
 NAMES = ["ant", "bee", "cow"]

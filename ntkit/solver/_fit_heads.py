@@ -93,24 +93,38 @@ def _together(
     shares = np.stack([np.asarray(weight, dtype=np.float64) for weight in weights])
     totals = shares.sum(axis=1)
     shares /= totals[:, None]
-    gains, kept = kept_neurons(gains, X.shape[1])
+    alphas = (1 / (np.asarray(Cs) * totals)).tolist()
+    scales, kept = kept_neurons(gains, X.shape[1])
     data = NumpyPasses(X, y_index, shares[0], kept)
+    problems = _problems(data, shares, alphas, X.shape[1], classes, scales, kept, covariance)
+    with one_scipy_thread(X.shape[0] * X.shape[1] * len(problems)):
+        return _side_by_side(problems, data, shares, tol=tol, max_iter=max_iter)
+
+
+def _problems(
+    data: NumpyPasses,
+    shares: Array,
+    alphas: Sequence[float],
+    n_neurons: int,
+    classes: Array,
+    gains: Array,
+    kept: Any,
+    covariance: Callable[[], Array] | None,
+) -> list[Problem]:
+    """What each head is the optimum of; equal penalties share a preconditioner."""
     means = data.means(shares)
     variances: Any = [None] * len(shares)
     if not factored(data, gains):
         variances = data.variances(shares, means)
     bases: dict[float, Dense] = {}
-    problems = []
-    for share, mean, variance, alpha in zip(
-        shares, means, variances, 1 / (np.asarray(Cs) * totals), strict=True
-    ):
-        alpha = float(alpha)
+    problems = list[Problem]()
+    for share, mean, variance, alpha in zip(shares, means, variances, alphas, strict=True):
         near = next((a for a in bases if abs(a / alpha - 1) < 1e-9), alpha)
         problem = Problem(
             data.with_weight(share),
             classes,
             kept,
-            X.shape[1],
+            n_neurons,
             mean=mean,
             alpha=alpha,
             gains=gains,
@@ -121,6 +135,13 @@ def _together(
         if covariance is not None and isinstance(problem.basis, Dense):
             bases[near] = problem.basis  # made of the covariance and the penalty alone
         problems.append(problem)
+    return problems
+
+
+def _side_by_side(
+    problems: Sequence[Problem], data: NumpyPasses, shares: Array, *, tol: float, max_iter: int
+) -> list[FittedHead]:
+    """Run an optimiser for each problem in a thread; all wait for one pass over the rows."""
     requests: SimpleQueue[tuple[int, Any]] = SimpleQueue()
     answers: list[SimpleQueue[Any]] = [SimpleQueue() for _ in problems]
 
@@ -137,10 +158,7 @@ def _together(
         finally:
             requests.put((i, None))
 
-    with (
-        one_scipy_thread(X.shape[0] * X.shape[1] * len(problems)),
-        ThreadPoolExecutor(len(problems)) as pool,
-    ):
+    with ThreadPoolExecutor(len(problems)) as pool:
         heads = [pool.submit(solved, i) for i in range(len(problems))]
         try:
             _answer(requests, answers, data, shares)

@@ -202,7 +202,7 @@ class LEACEClassifier(StudyClassifier):
         concepts : array-like of shape (N,), optional
             Concept of each sample, of any type, such as its spurious attribute.
         X_val, y_val : array-like of shape (M, D) and (M,), optional
-            Identification set, in place of ``concepts``: the eraser is estimated on it, with the
+            Held-out set, in place of ``concepts``: the eraser is estimated on it, with the
             original head's errors as the concept.
             It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
             "From scikit-learn").

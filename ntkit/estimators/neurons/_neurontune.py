@@ -317,7 +317,7 @@ class NeuronTuneClassifier(TunedClassifier):
         sample_weight : array-like of shape (N,), optional
             Weights; 0 leaves a sample out.
         X_val, y_val : array-like of shape (M, D) and (M,), optional
-            Identification set; takes the place of ``identification``.
+            Held-out set: the identification set, in place of ``identification``.
             It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
             "From scikit-learn").
         sample_weight_val : array-like of shape (M,), optional

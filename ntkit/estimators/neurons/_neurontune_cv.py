@@ -190,7 +190,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         sample_weight : array-like of shape (N,), optional
             Weights for fitting.
         X_val, y_val, sample_weight_val : array-like, optional
-            Identification set, for every fold, as in :class:`NeuronTuneClassifier`.
+            Held-out set: the identification set of every fold, as in :class:`NeuronTuneClassifier`.
         **params : dict
             What ``scoring`` and ``cv`` asked for by metadata routing, such as ``sensitive`` of
             :func:`ntkit.metrics.worst_group_scorer`; one entry per sample is cut into the folds.

@@ -160,7 +160,7 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
         sample_weight : array-like of shape (N,), optional
             Weights; 0 leaves a sample out.
         X_val, y_val : array-like of shape (M, D) and (M,), optional
-            Identification set; takes the place of ``identification``.
+            Held-out set: the identification set, in place of ``identification``.
         sample_weight_val : array-like of shape (M,), optional
             Its weights.
 

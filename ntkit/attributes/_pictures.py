@@ -17,6 +17,11 @@ from ntkit.exceptions import InputError
 __all__ = ["STATISTICS", "picture_statistics", "pictures"]
 
 Array = NDArray[Any]
+_PLACES = [  # ninths, as one reads
+    *("top left", "top middle", "top right"),
+    *("middle left", "centre", "middle right"),
+    *("bottom left", "bottom middle", "bottom right"),
+]
 STATISTICS = (
     "brightness",
     "contrast",
@@ -28,12 +33,13 @@ STATISTICS = (
     "aspect ratio",
     "border brightness",
     "border evenness",
+    *(f"{place} brightness" for place in _PLACES),
 )
 """Names of the statistics, in the order of :func:`picture_statistics`."""
 
 
 def pictures(images: Iterable[Any], n_samples: int) -> View:
-    """View of statistics of pictures: brightness, contrast, colour, sharpness, size, border.
+    """View of statistics of pictures: brightness, contrast, colour, sharpness, border, ninths.
 
     Each statistic gives three attributes, as ``picture:brightness high``; see :func:`array`.
 
@@ -85,7 +91,8 @@ def picture_statistics(image: Any) -> Array:
 
     Brightness and contrast are the mean and deviation of the grey values; colourfulness is Hasler
     and Süsstrunk's (2003); redness and blueness are how far these channels exceed the mean of all;
-    sharpness is the deviation of the Laplacian; evenness of the border is minus its deviation.
+    sharpness is the deviation of the Laplacian; evenness of the border is minus its deviation. The
+    brightness of each ninth is relative to the whole: a mark, a logo, a lamp in a corner.
 
     Parameters
     ----------
@@ -94,7 +101,7 @@ def picture_statistics(image: Any) -> Array:
 
     Returns
     -------
-    ndarray of float, shape (10,)
+    ndarray of float, shape (19,)
     """
     pixels = np.asarray(image)
     if pixels.ndim == 2:
@@ -121,6 +128,7 @@ def picture_statistics(image: Any) -> Array:
             width / height,
             border.mean(),
             -border.std(),
+            *_ninths(grey),
         ]
     )
 
@@ -137,3 +145,11 @@ def _sharpness(grey: Array) -> float:
     middle = grey[1:-1, 1:-1]
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
     return float((around - 4 * middle).std())
+
+
+def _ninths(grey: Array) -> list[float]:
+    """How much brighter each ninth is than the whole."""
+    if min(grey.shape) < 3:
+        return [0.0] * 9
+    rows = np.array_split(grey, 3)
+    return [cell.mean() - grey.mean() for row in rows for cell in np.array_split(row, 3, axis=1)]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ntkit.attributes import Block, View, array, columns, metadata, pictures, words
-from ntkit.attributes._pictures import STATISTICS, picture_statistics
+from ntkit.attributes._pictures import _PLACES, STATISTICS, picture_statistics
 from ntkit.exceptions import InputError
 
 
@@ -231,6 +231,22 @@ def test_picture_statistics_mean_what_they_say():
     transparent = np.asarray(Image.new("RGBA", (5, 4), (10, 20, 30, 0)))
     assert np.isfinite(picture_statistics(transparent)).all()
     assert np.isfinite(picture_statistics(np.ones((1, 1)))).all()
+
+
+def test_a_mark_in_a_ninth_is_named():
+    """Wherever a bright mark is put, its ninth is the brightest; shifts do nothing."""
+    ninths = [name for name in STATISTICS if name.removesuffix(" brightness") in _PLACES]
+    assert len(ninths) == 9
+    first = STATISTICS.index(ninths[0])
+    rng = np.random.default_rng(0)
+    for place, name in enumerate(ninths):
+        image = rng.uniform(0.2, 0.4, (9, 12))
+        row, column = divmod(place, 3)
+        image[3 * row + 1, 4 * column + 1] = 1.0
+        found = picture_statistics(image)[first : first + 9]
+        assert ninths[int(found.argmax())] == name
+        np.testing.assert_allclose(picture_statistics(image + 0.1)[first : first + 9], found)
+        assert found.sum() == pytest.approx(0)  # ninths of one size
 
 
 def test_as_many_pictures_as_samples():

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ntkit.frozen_model._constants import axes_of, constant_of
-from ntkit.frozen_model._graph import Shape, is_standard, opset_of
-from ntkit.frozen_model._linear_layer import NO_OPS, LinearLayer
+from ntkit.affine import NO_OPS, LinearLayer
 from ntkit.frozen_model._written_out import WrittenOut, written_out
+from ntkit.graph import Shape, axes_of, constant_of, is_standard, opset_of
 
 __all__ = ["AfterHead", "Unclear", "data_input", "follow"]
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from ntkit.frozen_model._constants import dtype_of, float_type
-from ntkit.frozen_model._embedding import Nodes, found_by_the_model, side_by_side
-from ntkit.frozen_model._files import serialised
-from ntkit.frozen_model._graph import Shapes, extract_between, extract_up_to
+from ntkit.affine import Nodes, Runner, found_by_the_model, side_by_side
 from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._run_node import Runner
+from ntkit.graph import Shapes, dtype_of, extract_between, extract_up_to, float_type, serialised
 
 __all__ = ["body_of", "tail_of"]
 

@@ -9,23 +9,23 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from ntkit.affine import LinearLayer, Nodes, Region, Runner, side_by_side
 from ntkit.exceptions import InputError
-from ntkit.frozen_model._constants import constant_of, dtype_of, float_type
-from ntkit.frozen_model._embedding import Nodes, side_by_side
-from ntkit.frozen_model._graph import Shapes, opset_of
 from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._linear_layer import LinearLayer
-from ntkit.frozen_model._region import Region
-from ntkit.frozen_model._rewrite import (
+from ntkit.frozen_model._written_out import written_out
+from ntkit.graph import (
+    Shapes,
+    constant_of,
+    dtype_of,
+    float_type,
     forget,
     free_name,
     new_initializer,
+    opset_of,
     remove_unused,
     takes_place_of,
     tensor,
 )
-from ntkit.frozen_model._run_node import Runner
-from ntkit.frozen_model._written_out import written_out
 
 __all__ = ["append_head", "replace_weights"]
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from ntkit.affine import NO_OPS, Ambiguous, Final, called
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.frozen_model._affine_ops import called
 from ntkit.frozen_model._after_head import PROBABILITIES
-from ntkit.frozen_model._graph import Shapes
 from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, Final
 from ntkit.frozen_model._several_scores import candidates, distinct, refuse_leaks
 from ntkit.frozen_model._walk_back import Blocked, walk_back
+from ntkit.graph import Shapes
 
 __all__ = ["find_head", "head_at"]
 

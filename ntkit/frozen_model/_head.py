@@ -9,9 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from ntkit.affine import LinearLayer, Source
 from ntkit.frozen_model._after_head import AfterHead
-from ntkit.frozen_model._linear_layer import LinearLayer
-from ntkit.frozen_model._region import Source
 
 __all__ = ["Head"]
 

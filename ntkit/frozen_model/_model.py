@@ -16,34 +16,39 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
+from ntkit.affine import EMBEDDING, taken_apart
+from ntkit.class_names import (
+    CLASSES,
+    ClassNames,
+    are_positions,
+    matched,
+    names_in,
+    names_of,
+    renamed,
+    same_name,
+)
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
-from ntkit.frozen_model._class_names import CLASSES, ClassNames, names_in, names_of, renamed
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import description
 from ntkit.frozen_model._edit import append_head, replace_weights
-from ntkit.frozen_model._embedding import EMBEDDING
-from ntkit.frozen_model._external_data import data_folder
-from ntkit.frozen_model._files import (
+from ntkit.frozen_model._find_head import find_head, head_at
+from ntkit.frozen_model._head import Head
+from ntkit.graph import (
+    TensorInfo,
+    data_folder,
     deserialised,
     external_files,
+    extract_between,
     fingerprint,
+    info_of,
+    inlined_size,
+    pooled,
     read_model,
     serialised,
     sound,
+    value_named,
     write_model,
 )
-from ntkit.frozen_model._find_head import find_head, head_at
-from ntkit.frozen_model._graph import (
-    TensorInfo,
-    extract_between,
-    info_of,
-    inlined_size,
-    value_named,
-)
-from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._linear_classifier import taken_apart
-from ntkit.frozen_model._match_labels import are_positions, matched, same_name
-from ntkit.frozen_model._pooling import pooled
 from ntkit.head import LinearHead
 
 __all__ = ["FrozenModel", "TensorInfo"]

@@ -6,14 +6,20 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from ntkit.frozen_model._affine_ops import NotAffine, carriers
-from ntkit.frozen_model._affine_region import read_region
+from ntkit.affine import (
+    Ambiguous,
+    Final,
+    LinearLayer,
+    NotAffine,
+    SeveralPositions,
+    as_layer,
+    carriers,
+    read_layer,
+    read_region,
+)
 from ntkit.frozen_model._after_head import Unclear, data_input, follow
-from ntkit.frozen_model._constants import constant_of
-from ntkit.frozen_model._graph import Shapes
 from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._linear_layer import Ambiguous, Final, LinearLayer, as_layer, read_layer
-from ntkit.frozen_model._region import SeveralPositions
+from ntkit.graph import Shapes, constant_of
 
 __all__ = ["Blocked", "walk_back"]
 

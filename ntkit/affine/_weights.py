@@ -9,12 +9,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._affine_cut import Cut
-from ntkit.frozen_model._affine_ops import NotAffine, called
-from ntkit.frozen_model._constants import is_constant
-from ntkit.frozen_model._graph import Shapes
-from ntkit.frozen_model._region import Region, SeveralPositions, Source, moved_shape
-from ntkit.frozen_model._run_node import Runner
+from ntkit.affine._cut import Cut
+from ntkit.affine._operators import NotAffine, called
+from ntkit.affine._region import Region, SeveralPositions, Source, moved_shape
+from ntkit.affine._run import Runner
+from ntkit.graph import Shapes, is_constant
 
 __all__ = ["Reader"]
 

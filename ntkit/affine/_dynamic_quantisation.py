@@ -8,8 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._constants import constant_of
-from ntkit.frozen_model._graph import is_standard
+from ntkit.graph import constant_of, is_standard
 
 __all__ = ["dynamically_quantised", "integer_product"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._affine_ops import NotAffine
+from ntkit.affine._operators import NotAffine
 
 __all__ = ["Region", "SeveralPositions", "Source", "moved_shape"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._graph import is_standard
+from ntkit.graph._tensors import is_standard
 
 __all__ = ["axes_of", "constant_of", "dtype_of", "float_type", "is_constant"]
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from ntkit.frozen_model._constants import constant_of, is_constant
-from ntkit.frozen_model._dynamic_quantisation import dynamically_quantised
-from ntkit.frozen_model._graph import Shape, is_standard
+from ntkit.affine._dynamic_quantisation import dynamically_quantised
+from ntkit.graph import Shape, constant_of, is_constant, is_standard
 
 __all__ = ["NotAffine", "Product", "called", "carriers", "product"]
 

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import onnx_ir as ir
 
-from ntkit.frozen_model._affine_cut import Cut, shared
-from ntkit.frozen_model._affine_ops import NotAffine, called
-from ntkit.frozen_model._affine_weights import Reader
-from ntkit.frozen_model._constants import constant_of
-from ntkit.frozen_model._graph import Shapes
-from ntkit.frozen_model._region import Region, SeveralPositions, Source
+from ntkit.affine._cut import Cut, shared
+from ntkit.affine._operators import NotAffine, called
+from ntkit.affine._region import Region, SeveralPositions, Source
+from ntkit.affine._weights import Reader
+from ntkit.graph import Shapes, constant_of
 
 __all__ = ["read_region"]
 

@@ -9,11 +9,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._affine_ops import called
-from ntkit.frozen_model._constants import constant_of, float_type
-from ntkit.frozen_model._dynamic_quantisation import dynamically_quantised, integer_product
-from ntkit.frozen_model._graph import is_standard
-from ntkit.frozen_model._region import Region
+from ntkit.affine._dynamic_quantisation import dynamically_quantised, integer_product
+from ntkit.affine._operators import called
+from ntkit.affine._region import Region
+from ntkit.graph import constant_of, float_type, is_standard
 
 __all__ = ["NO_OPS", "Ambiguous", "Final", "LinearLayer", "as_layer", "read_layer"]
 

@@ -10,10 +10,9 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._affine_ops import NotAffine, called
-from ntkit.frozen_model._constants import constant_of
-from ntkit.frozen_model._dynamic_quantisation import dynamically_quantised
-from ntkit.frozen_model._graph import Shape, Shapes, opset_of
+from ntkit.affine._dynamic_quantisation import dynamically_quantised
+from ntkit.affine._operators import NotAffine, called
+from ntkit.graph import Shape, Shapes, constant_of, opset_of
 
 __all__ = ["Runner", "spread_of"]
 

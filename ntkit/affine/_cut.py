@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import onnx_ir as ir
 
-from ntkit.affine._operators import NotAffine, Product, carriers, product
+from ntkit.affine._operators import NotAffine, carriers
+from ntkit.affine._products import Product, product
 from ntkit.graph import Shapes
 
 __all__ = ["Cut", "shared"]

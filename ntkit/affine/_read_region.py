@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import onnx_ir as ir
@@ -16,14 +16,15 @@ from ntkit.graph import Shapes, constant_of
 __all__ = ["read_region"]
 
 # Operators that may as well come before a product that treats every position alike.
-_MOVABLE = frozenset(
+_MOVING = frozenset(["Squeeze", "Unsqueeze", "Transpose", "Reshape", "Flatten"])
+_CHOOSING = frozenset(
     {
-        *("GlobalAveragePool", "AveragePool", "ReduceMean", "ReduceSum", "Gather", "GatherND"),
-        *("GatherElements", "Slice", "Squeeze", "Unsqueeze", "Transpose", "Reshape", "Flatten"),
+        *("GlobalAveragePool", "AveragePool", "ReduceMean", "ReduceSum"),
+        *("Gather", "GatherND", "GatherElements", "Slice"),
     }
 )
 _QUANTISING = frozenset(["QuantizeLinear", "QLinearMatMul", "QLinearAdd"])
-_SCALE_OF_QGEMM = 7
+_SCALE_OF_QGEMM = 7  # inputs; one more is the scale of what it makes
 _INDEXED = frozenset(["Gather", "Slice"])
 
 
@@ -39,7 +40,7 @@ def read_region(end: ir.Value, shape_of: Shapes) -> Region:
     """
     cut = Cut(end, [], shape_of)
     if cut.last.op_type in _QUANTISING or (
-        cut.last.op_type == "QGemm" and len(cut.last.inputs) > 7
+        cut.last.op_type == "QGemm" and len(cut.last.inputs) > _SCALE_OF_QGEMM
     ):
         raise SeveralPositions(f"comes from {called(cut.last)}, which are quantised scores")
     if not cut.products:
@@ -102,7 +103,7 @@ def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool) -> Sour
     axis = axis_found % rank
     if all(n == 1 for i, n in enumerate(filled) if i not in (0, axis)):
         return Source(value, filled, None, (), scale)
-    return Source(value, filled, axis, tuple(_chain(node, cut)), scale)
+    return Source(value, filled, axis, _chain(node, cut), scale)
 
 
 def _scale(value: ir.Value, node: ir.Node | None) -> tuple[ir.Value, ...]:
@@ -123,13 +124,11 @@ def _open_size(nodes: Iterable[ir.Node]) -> int:
     return min(largest, 4096) + 3
 
 
-def _chain(node: ir.Node, cut: Cut) -> Iterator[ir.Node]:
-    """Operators after a product that move or choose positions."""
-    value = node.outputs[0]
-    while value is not cut.end:
-        after = cut.reader.get(id(value))
-        if after is None:
-            return
-        if after.op_type in _MOVABLE:
-            yield after
+def _chain(node: ir.Node, cut: Cut) -> tuple[ir.Node, ...]:
+    """Operators after a product that choose positions, and what moves axes before one that does."""
+    value, found, chosen = node.outputs[0], list[ir.Node](), 0
+    while value is not cut.end and (after := cut.reader.get(id(value))) is not None:
+        found += [after] * (after.op_type in _CHOOSING | _MOVING)
+        chosen = len(found) if after.op_type in _CHOOSING else chosen
         value = after.outputs[0]
+    return tuple(found[:chosen])

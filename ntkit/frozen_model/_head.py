@@ -1,15 +1,14 @@
-"""A head: the last linear layer of a classifier, or an affine region that amounts to one."""
+"""A head: the affine region before a classifier's scores, and what becomes of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.affine import LinearLayer, Source
+from ntkit.affine import Region, scaled
 from ntkit.frozen_model._after_head import AfterHead
 
 __all__ = ["Head"]
@@ -21,48 +20,64 @@ class Head:
 
     Attributes
     ----------
-    layer : LinearLayer
-        The layer itself.
+    region : Region
+        The layer, or the affine region that amounts to one.
     after : AfterHead
         What follows it.
-    weight, bias : ndarray
-        (K, D) and (K,): the layer's, times the scale after it.
     """
 
-    layer: LinearLayer
+    region: Region
     after: AfterHead
 
     @property
     def weight(self) -> NDArray[Any]:
-        return _times(self.layer.weight, self.after.scale)
+        """(K, D): the region's, times the scale after it."""
+        return scaled(self.region.weight, self.after.scale)
 
     @property
     def bias(self) -> NDArray[Any]:
-        return _times(self.layer.bias, self.after.scale)
+        """(K,): the region's, times the scale after it."""
+        return scaled(self.region.bias, self.after.scale)
 
     @property
-    def sources(self) -> tuple[Source, ...] | None:
-        """What the embedding is made of; None where it is the tensor that the layer reads."""
-        if self.layer.region is not None:
-            return self.layer.region.sources
-        if self.layer.rank == 2:
-            return None
-        shape = (1, self.layer.weight.shape[1], *[1] * ((self.layer.rank or 2) - 2))
-        return (Source(self.layer.source, shape, 1, self.after.choosing),)
+    def logits(self) -> ir.Value:
+        """The first tensor with one number per sample and class."""
+        return self.region.end
+
+    @property
+    def scale(self) -> float:
+        """The factor between what is edited and the scores that count."""
+        plain = self.region.plain
+        return self.after.scale * (1.0 if plain is None else plain.scale)
+
+    @property
+    def output(self) -> ir.Value:
+        """What the layer computes, maybe at several positions."""
+        plain = self.region.plain
+        return self.region.end if plain is None else plain.output
+
+    @property
+    def source(self) -> ir.Value:
+        """The (first) tensor that the layer reads."""
+        return self.region.sources[0].value
+
+    @property
+    def reads_rows(self) -> bool:
+        """Whether what the layer reads holds one row of neurons per sample, as it is."""
+        return len(self.region.sources) == 1 and self.region.sources[0].is_embedding
+
+    @property
+    def positions(self) -> tuple[ir.Node, ...]:
+        """Operators that choose or average positions, between the layer and the logits."""
+        return self.region.sources[0].chain
 
     @property
     def identity(self) -> int:
         """What two findings of the same layer have in common."""
-        region = self.layer.region
-        return id(self.layer.weight_at[0] if region is None else region.end)
+        plain = self.region.plain
+        return id(self.region.end if plain is None else plain.product)
 
     @property
     def reads(self) -> list[ir.Value]:
         """The tensors that the layer reads."""
-        region = self.layer.region
-        return [self.layer.source] if region is None else [s.value for s in region.sources]
-
-
-def _times(array: NDArray[Any], scale: float) -> NDArray[Any]:
-    with np.errstate(over="ignore", invalid="ignore"):  # infinite weights are refused on loading
-        return array * scale
+        return [source.value for source in self.region.sources]

@@ -134,8 +134,8 @@ class FrozenModel:
         if not all(isinstance(text, str) for pair in self.metadata.items() for text in pair):
             raise ModelError(f"{path or 'The model'} has metadata that are not text.")
         self.embedding = _embedding_info(embedding, found)
-        self.logits = info_of(found.after.logits) if found else None
-        self.logit_scale = found.after.logit_scale if found else 1.0
+        self.logits = info_of(found.logits) if found else None
+        self.logit_scale = found.after.scale if found else 1.0
         self.inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         self._names = names if names is not None else self._known_names()
@@ -229,8 +229,8 @@ class FrozenModel:
             raise HeadNotFoundError("The model has no head.")
         if not np.isfinite(found.weight).all() or not np.isfinite(found.bias).all():
             raise ModelError(
-                f"The head of {self.path or 'the model'} ({found.layer.kind}, "
-                f"{found.after.logits.name!r}) has NaN or infinite weights; export the model again."
+                f"The head of {self.path or 'the model'} ({found.region.kind}, "
+                f"{found.logits.name!r}) has NaN or infinite weights; export the model again."
             )
         n_classes = max(2, len(found.weight))
         if classes is None:
@@ -323,10 +323,10 @@ class FrozenModel:
             "embedding": str(self.embedding),
             "neurons": head.n_neurons if head else None,
             "silent_neurons": int((head.coef == 0).all(axis=0).sum()) if head else None,
-            "head": found.layer.kind if found else None,
+            "head": found.region.kind if found else None,
             "logits": str(self.logits) if self.logits else None,
             "outputs_from_logits": self._outputs_from_logits(),
-            "positions": [node.op_type for node in found.after.choosing] if found else [],
+            "positions": [node.op_type for node in found.positions] if found else [],
             "post_processing": list(found.after.post_processing) if found else [],
             "classes": head.classes.tolist() if head else None,
             "classes_from": self.classes_source if head else None,
@@ -336,7 +336,7 @@ class FrozenModel:
 
     def _outputs_from_logits(self) -> list[str]:
         found = self._found
-        part = extract_between(self._model.graph, found.after.logits) if found else None
+        part = extract_between(self._model.graph, found.logits) if found else None
         return [] if part is None else [value.name or "" for value in part.outputs]
 
     def __repr__(self) -> str:
@@ -460,8 +460,8 @@ class FrozenModel:
             ) from error
         if found is not None and not _holds(found, head):
             raise ModelError(
-                f"The head read back from the edited graph ({found.layer.kind}, "
-                f"{found.after.logits.name!r}) is not the one put in; name the right one with "
+                f"The head read back from the edited graph ({found.region.kind}, "
+                f"{found.logits.name!r}) is not the one put in; name the right one with "
                 "--logits NAME (logits= in Python)."
             )
         model.metadata_props.pop(_NEW_HEAD, None)  # it was said of the head before this one
@@ -668,7 +668,7 @@ def _located(
         embedding = pooled(model, embedding, pooling).name
     found = find_head(model, logits) if embedding is None else head_at(model, embedding, logits)
     if found is not None:
-        return found, found.layer.source
+        return found, found.source
     return None, value_named(model.graph, embedding or "")
 
 
@@ -684,14 +684,13 @@ def _holds(found: Head, head: LinearHead) -> bool:
 def _embedding_info(embedding: ir.Value, found: Head | None) -> TensorInfo:
     """The embedding as the head sees it: one row of neurons per sample."""
     info = info_of(embedding)
-    sources = None if found is None else found.sources
-    if found is None or sources is None:
+    plain = found is not None and found.region.plain is not None
+    if found is None or (plain and found.reads_rows and info.shape is not None):
         return info
     batch = info.shape[0] if info.shape else None
-    plain = found.layer.region is None or (len(sources) == 1 and sources[0].is_embedding)
-    name = info.name if plain else EMBEDDING
-    dtype = "float32" if sources[0].scale else info.dtype
-    return replace(info, name=name, dtype=dtype, shape=(batch, found.layer.weight.shape[1]))
+    name = info.name if plain or found.reads_rows else EMBEDDING
+    dtype = "float32" if found.region.sources[0].scale else info.dtype
+    return replace(info, name=name, dtype=dtype, shape=(batch, found.region.weight.shape[1]))
 
 
 def _restored(

@@ -4,6 +4,7 @@ No session runs here, and nothing is written but by ``write_model``.
 """
 
 from ntkit.graph._constants import axes_of, constant_of, dtype_of, float_type, is_constant
+from ntkit.graph._evaluate import evaluator, largest_size
 from ntkit.graph._external_data import data_folder
 from ntkit.graph._files import (
     deserialised,
@@ -27,6 +28,7 @@ from ntkit.graph._tensors import (
     Shape,
     Shapes,
     TensorInfo,
+    attribute,
     extract_between,
     extract_up_to,
     info_of,
@@ -40,11 +42,13 @@ __all__ = [
     "Shape",
     "Shapes",
     "TensorInfo",
+    "attribute",
     "axes_of",
     "constant_of",
     "data_folder",
     "deserialised",
     "dtype_of",
+    "evaluator",
     "external_files",
     "extract_between",
     "extract_up_to",
@@ -56,6 +60,7 @@ __all__ = [
     "inlined_size",
     "is_constant",
     "is_standard",
+    "largest_size",
     "new_initializer",
     "opset_of",
     "pooled",

@@ -45,6 +45,8 @@ def read_region(end: ir.Value, shape_of: Shapes) -> Region:
         raise SeveralPositions(f"comes from {called(cut.last)}, which are quantised scores")
     if not cut.products:
         raise NotAffine(cut.problem)
+    if len(cut.products) == 1 and cut.sources == [cut.products[0][1].data] and not cut.problem:
+        return _read(cut, shape_of)  # as nearly all heads are
     ways = [cut.sources]
     fewer = shared(cut.sources, shape_of)
     if fewer != cut.sources:
@@ -78,8 +80,9 @@ def _read(cut: Cut, shape_of: Shapes) -> Region:
 def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool) -> Source:
     """The tensor with a size for each axis, and which one holds the neurons."""
     layers = [p for p in cut.products if p[1].source is value]
-    shape = shape_of(value)
     node, layer = layers[0] if layers else (None, None)
+    # Of a Gemm the weights tell; inferring shapes takes time.
+    shape = None if node is not None and node.op_type == "Gemm" else shape_of(value)
     rank = len(shape) if shape is not None else 2
     if shape is None and node is not None and node.op_type == "Conv":
         rank = constant_of(node.inputs[1]).ndim  # type: ignore[union-attr]

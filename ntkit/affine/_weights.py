@@ -34,11 +34,8 @@ class Reader:
     def __init__(self, cut: Cut, sources: list[Source], shape_of: Shapes, *, whole: bool) -> None:
         self._whole = whole
         self._cut, self._sources = cut, sources
-        self._runner = Runner(shape_of)
-        batches = {
-            shape[0] for s in sources if (shape := shape_of(s.value)) and isinstance(shape[0], int)
-        }
-        self._batch: int | None = max(batches) if batches else None
+        self._shape_of, self._runner = shape_of, Runner(shape_of)
+        self._batch: int | None = None
         self._width = sum(source.width for source in sources)
         self._n_scores = 0
 
@@ -63,6 +60,9 @@ class Reader:
         return Region(end, tuple(self._sources), nodes, weight, bias, axis, rank, plain)
 
     def _read(self, plain: Plain | None) -> Region:
+        known = filter(None, (self._shape_of(source.value) for source in self._sources))
+        batches = [shape[0] for shape in known if isinstance(shape[0], int)]
+        self._batch = max(batches, default=None)
         n = self._batch or 2
         if n * sum(math.prod(source.shape[1:]) for source in self._sources) > _MOST_NUMBERS:
             raise NotAffine(f"comes from {self._sources[0].value.name!r}, too large for a head")

@@ -6,8 +6,8 @@ import onnx
 import onnx_ir as ir
 
 from ntkit.affine import Nodes, Runner, found_by_the_model, side_by_side
-from ntkit.frozen_model._head import Head
 from ntkit.graph import Shapes, dtype_of, extract_between, extract_up_to, float_type, serialised
+from ntkit.head_search import Head
 
 __all__ = ["body_of", "tail_of"]
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ntkit.affine import Nodes, Plain, Region, Runner, side_by_side
 from ntkit.exceptions import InputError
-from ntkit.frozen_model._head import Head
 from ntkit.frozen_model._width import refuse_fixed_width, retype
 from ntkit.graph import (
     Shapes,
@@ -26,6 +25,7 @@ from ntkit.graph import (
     takes_place_of,
     tensor,
 )
+from ntkit.head_search import Head
 
 __all__ = ["append_head", "replace_weights"]
 

@@ -6,9 +6,8 @@ import onnx_ir as ir
 
 from ntkit.affine import constant_factor
 from ntkit.exceptions import InputError
-from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._written_out import written_out
 from ntkit.graph import constant_of
+from ntkit.head_search import Head, written_out
 
 __all__ = ["refuse_fixed_width", "retype"]
 

@@ -9,11 +9,11 @@ import onnx_ir as ir
 
 from ntkit.affine import NO_OPS, called
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.frozen_model._after_head import PROBABILITIES
-from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._several_scores import candidates, distinct, refuse_leaks
-from ntkit.frozen_model._walk_back import Blocked, walk_back
 from ntkit.graph import Shapes
+from ntkit.head_search._after_head import PROBABILITIES
+from ntkit.head_search._head import Head
+from ntkit.head_search._several_scores import candidates, distinct, refuse_leaks
+from ntkit.head_search._walk_back import Blocked, walk_back
 
 __all__ = ["find_head", "head_at"]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._walk_back import Blocked
+from ntkit.head_search._head import Head
+from ntkit.head_search._walk_back import Blocked
 
 __all__ = ["candidates", "distinct", "refuse_leaks"]
 

@@ -13,10 +13,10 @@ import numpy as np
 import onnx_ir as ir
 
 from ntkit.affine import NO_OPS, constant_factor
-from ntkit.frozen_model._after_head import AfterHead, Unclear
-from ntkit.frozen_model._labels_in_graph import labels_of
-from ntkit.frozen_model._written_out import WrittenOut
 from ntkit.graph import Shape, attribute, axes_of, constant_of, opset_of
+from ntkit.head_search._after_head import AfterHead, Unclear
+from ntkit.head_search._labels_in_graph import labels_of
+from ntkit.head_search._written_out import WrittenOut
 
 __all__ = ["EFFECTS", "check_rising", "looked_up", "normalised"]
 

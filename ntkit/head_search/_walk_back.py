@@ -16,12 +16,12 @@ from ntkit.affine import (
     constant_factor,
     read_region,
 )
-from ntkit.frozen_model._after_head import AfterHead, Unclear
-from ntkit.frozen_model._effects import EFFECTS, check_rising, looked_up, normalised
-from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._labels_in_graph import LOOKUPS
-from ntkit.frozen_model._written_out import written_out
 from ntkit.graph import Shapes, constant_of, is_standard
+from ntkit.head_search._after_head import AfterHead, Unclear
+from ntkit.head_search._effects import EFFECTS, check_rising, looked_up, normalised
+from ntkit.head_search._head import Head
+from ntkit.head_search._labels_in_graph import LOOKUPS
+from ntkit.head_search._written_out import written_out
 
 __all__ = ["Blocked", "walk_back"]
 

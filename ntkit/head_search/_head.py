@@ -9,7 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ntkit.affine import Region, scaled
-from ntkit.frozen_model._after_head import AfterHead
+from ntkit.head_search._after_head import AfterHead
 
 __all__ = ["Head"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ntkit.frozen_model._constants import constant_of, dtype_of, float_type
-from ntkit.frozen_model._region import Source, moved_shape
-from ntkit.frozen_model._run_node import Runner, spread_of
+from ntkit.affine._region import Source, moved_shape
+from ntkit.affine._run import Runner, spread_of
+from ntkit.graph import constant_of, dtype_of, float_type
 
 __all__ = ["EMBEDDING", "Nodes", "found_by_the_model", "side_by_side"]
 

@@ -1,4 +1,4 @@
-"""An affine region: the tensors it reads, and the one layer that it amounts to."""
+"""An affine region: the tensors it reads, and the one linear layer that it amounts to."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._affine_ops import NotAffine
+from ntkit.affine._operators import NotAffine
 
-__all__ = ["Region", "SeveralPositions", "Source", "moved_shape"]
+__all__ = ["Plain", "Region", "SeveralPositions", "Source", "moved_shape"]
 
 Array = NDArray[Any]
+
+_KEEPING = frozenset(
+    ["Identity", "Cast", "Dropout", "QuantizeLinear", "DequantizeLinear", "Mul", "Div"]
+)
 
 
 class SeveralPositions(NotAffine):
@@ -65,6 +69,54 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Plain:
+    """A region that is one product, perhaps a bias, and what keeps every class: edited in place.
+
+    Attributes
+    ----------
+    kind : str
+        "Gemm", "MatMul", "Conv" or "MatMulInteger" (dynamic quantisation), with " + Add" where
+        the bias is a node of its own.
+    product : onnx_ir.Node
+        The node that multiplies; of a dynamically quantised layer the one that scales the result.
+    bias_at : tuple of (onnx_ir.Node, int) or None
+        The node that adds the bias, and which input holds it; None for a bare MatMul. A Gemm or
+        Conv may lack the input.
+    output : onnx_ir.Value
+        What it computes, bias included.
+    weight, bias : ndarray
+        (K, D) and (K,).
+    class_axis, rank : int
+        Which of how many axes of ``output`` holds the classes.
+    scale : float
+        Constant factor between ``output`` and the end of the region.
+    after : tuple of onnx_ir.Node
+        Operators from ``output`` to the end of the region.
+    """
+
+    kind: str
+    product: ir.Node
+    bias_at: tuple[ir.Node, int] | None
+    output: ir.Value
+    weight: Array
+    bias: Array
+    class_axis: int
+    rank: int
+    scale: float = 1.0
+    after: tuple[ir.Node, ...] = ()
+
+    @property
+    def moves(self) -> bool:
+        """Whether positions are chosen, or axes moved, after it."""
+        return any(node.op_type not in _KEEPING for node in self.after)
+
+    @property
+    def quantised(self) -> bool:
+        """Whether other weights need another kind of node."""
+        return self.product.op_type == "Mul"
+
+
+@dataclass(frozen=True)
 class Region:
     """An affine map from some tensors to scores.
 
@@ -76,10 +128,12 @@ class Region:
         What it reads; side by side they are the embedding.
     nodes : tuple of onnx_ir.Node
         Its operators, in order.
-    weight, bias : ndarray of float64
+    weight, bias : ndarray
         (K, D) and (K,).
     class_axis, rank : int
         Which of how many axes of ``end`` holds the scores.
+    plain : Plain or None
+        Where its weights lie, if it is a plain layer.
     """
 
     end: ir.Value
@@ -89,6 +143,14 @@ class Region:
     bias: Array
     class_axis: int
     rank: int
+    plain: Plain | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a few words."""
+        if self.plain is not None:
+            return self.plain.kind
+        return f"affine region ({', '.join(dict.fromkeys(n.op_type for n in self.nodes))})"
 
 
 def moved_shape(target: Array, source: Source, n_scores: int) -> list[int]:

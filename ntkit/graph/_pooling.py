@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ntkit.exceptions import InputError
-from ntkit.frozen_model._graph import opset_of, value_named
+from ntkit.graph._tensors import opset_of, value_named
 
 __all__ = ["POOLINGS", "pooled"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ntkit.frozen_model._constants import axes_of, constant_of
+from ntkit.graph import axes_of, constant_of
 
 __all__ = ["WrittenOut", "written_out"]
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import onnx_ir as ir
 
+from ntkit.affine import NO_OPS, called
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.frozen_model._affine_ops import called
-from ntkit.frozen_model._after_head import PROBABILITIES
-from ntkit.frozen_model._graph import Shapes
-from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._linear_layer import NO_OPS, Ambiguous, Final
-from ntkit.frozen_model._several_scores import candidates, distinct, refuse_leaks
-from ntkit.frozen_model._walk_back import Blocked, walk_back
+from ntkit.graph import Shapes
+from ntkit.head_search._after_head import PROBABILITIES
+from ntkit.head_search._head import Head
+from ntkit.head_search._several_scores import candidates, distinct, refuse_leaks
+from ntkit.head_search._walk_back import Blocked, walk_back
 
 __all__ = ["find_head", "head_at"]
 
@@ -51,11 +50,11 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
 
 def _as_its_readers_show_it(head: Head) -> Head:
     """Take post-processing from what reads the logits, where no output comes from them plainly."""
-    readers = [use.node for use in head.after.logits.uses()]
+    readers = [use.node for use in head.logits.uses()]
     clipping = [node for node in readers if node.op_type in _CLIPPING]
     if clipping and len(clipping) == len(readers):
         raise HeadNotFoundError(
-            f"The logits {head.after.logits.name!r} go through {called(clipping[0])}, which cuts "
+            f"The logits {head.logits.name!r} go through {called(clipping[0])}, which cuts "
             "off all scores below 0; export the model without it."
         )
     names = dict.fromkeys(node.op_type for node in readers)
@@ -77,7 +76,7 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
         head = find_head(model, logits)
         if not _reads(head, embedding):
             raise HeadNotFoundError(
-                f"The linear layer of the logits {logits!r} reads {head.layer.source.name!r}, not "
+                f"The linear layer of the logits {logits!r} reads {head.source.name!r}, not "
                 f"{embedding!r}; name one of the two."
             )
         return head
@@ -100,7 +99,7 @@ def _no_head(blocked: list[Head | Blocked]) -> str:
         for reason, names in list(outputs.items())[:_MOST_NAMED]
     ]
     reasons = "; ".join(told) + "; …" * (len(outputs) > _MOST_NAMED)
-    if all(isinstance(one, Blocked) and isinstance(one.reason, Final) for one in blocked):
+    if all(isinstance(one, Blocked) and one.final for one in blocked):
         return f"No linear last layer was found: {reasons}."
     if all(isinstance(one, Blocked) and one.after_a_layer for one in blocked):
         return (
@@ -116,26 +115,22 @@ def _no_head(blocked: list[Head | Blocked]) -> str:
 def _refuse_ambiguous(found: list[Head | Blocked]) -> None:
     """Refuse a model whose outputs contradict each other about its head."""
     signs: dict[int, bool] = {}
-    for one in found:
-        if isinstance(one, Head) and signs.setdefault(one.identity, one.after.scale > 0) != (
-            one.after.scale > 0
-        ):
+    for head in found:
+        if not isinstance(head, Head):
+            continue
+        rises = head.scale > 0
+        if signs.setdefault(head.identity, rises) != rises:
             raise HeadNotFoundError(
-                f"The outputs take the logits {one.after.logits.name!r} with both signs; export "
-                "the model with one of them."
-            )
-        if isinstance(one, Blocked) and isinstance(one.reason, Ambiguous):
-            raise HeadNotFoundError(
-                f"The head cannot be exchanged: {one.output!r} {one.reason}; export the model "
-                "without that output."
+                f"The outputs take the logits {head.output.name!r} with both signs; export the "
+                "model with one of them."
             )
 
 
 def _only(heads: list[Head]) -> Head:
     if len(heads) > 1:
         names = ", ".join(
-            f"{head.after.logits.name!r} ({head.layer.kind}, {len(head.layer.bias)} logits on "
-            f"{head.layer.source.name!r})"
+            f"{head.logits.name!r} ({head.region.kind}, {len(head.region.bias)} logits on "
+            f"{head.source.name!r})"
             for head in heads[:_MOST_NAMED]
         ) + ", …" * (len(heads) > _MOST_NAMED)
         raise HeadNotFoundError(
@@ -179,7 +174,7 @@ def _as_the_outputs_show_it(head: Head, found: Iterable[Head | Blocked]) -> Head
 
     Where several do, one with probabilities tells which scale they see.
     """
-    n_classes = max(2, len(head.layer.weight))
+    n_classes = max(2, len(head.region.weight))
     paths = [f for f in found if isinstance(f, Head) and f.identity == head.identity]
     best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])
     tables = (path.after.labels for path in paths if path.after.labels is not None)

@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._graph import is_standard
+from ntkit.graph._evaluate import evaluator, largest_size
+from ntkit.graph._tensors import is_standard
 
 __all__ = ["axes_of", "constant_of", "dtype_of", "float_type", "is_constant"]
 
 Array = NDArray[Any]
 
-_SAME_TYPE = frozenset(["Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"])
-_ARITHMETIC: dict[str, Callable[..., Any]] = {
-    "Add": np.add,
-    "Sub": np.subtract,
-    "Mul": np.multiply,
-    "Div": np.divide,
-    "Pow": np.power,
-    "Max": np.maximum,
-    "Neg": np.negative,
-    "Abs": np.abs,
-    "Sqrt": np.sqrt,
-    "Exp": np.exp,
-}
-_REDUCTIONS: dict[str, Callable[..., Any]] = {
-    "ReduceL2": lambda x, **over: np.sqrt((x * x).sum(**over)),
-    "ReduceSum": np.sum,
-    "ReduceMean": np.mean,
-}
-_FOLDED = (
-    _SAME_TYPE
-    | _ARITHMETIC.keys()
-    | _REDUCTIONS.keys()
-    | {"Cast", "CastLike", "Dropout", "DequantizeLinear", "Clip", "Expand", "Shape", "Concat"}
-    | {"ConstantOfShape"}
+_FOLDED = frozenset(
+    {
+        *("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Dropout"),
+        *("Add", "Sub", "Mul", "Div", "Pow", "Max", "Neg", "Abs", "Sqrt", "Exp", "Clip"),
+        *("ReduceL2", "ReduceSum", "ReduceMean", "Cast", "CastLike", "DequantizeLinear"),
+        *("Expand", "Shape", "Concat", "ConstantOfShape"),
+    }
 )
 # Exporters write a handful of operators between a stored tensor and its use; more is no exporter's.
 _MOST_NODES = 64
@@ -66,12 +47,11 @@ def constant_of(value: ir.Value | None) -> Array | None:
     most = _SMALL
     for node in nodes:  # operands come before the nodes that read them
         operands = [_operand(v, known) for v in node.inputs]
-        if any(o is None for o in operands):
-            return None
         most = max(most, *(o.size for o in operands if o is not None))
-        if _size(node.op_type, operands) > most:
+        filled = node.op_type == "ConstantOfShape"
+        if largest_size(node, operands) > (_MOST_FILLED if filled else most):
             return None
-        known[id(node.outputs[0])] = _folded(node, operands)
+        known[id(node.outputs[0])] = _plain(evaluator(node)(operands)[0])
     return known[id(value)]
 
 
@@ -172,105 +152,17 @@ def _constant_nodes(value: ir.Value) -> list[ir.Node] | None:
 
 
 def _operand(value: ir.Value | None, known: dict[int, Array | None]) -> Array | None:
-    if value is None:
-        return np.empty(0)  # an optional input left out
-    stored = _stored(value)
+    stored = None if value is None else _stored(value)
     return known.get(id(value)) if stored is None else _array(stored)
 
 
-def _size(op: str, operands: list[Any]) -> int:
-    """Number of elements of a result, before it is made."""
-    if op in _ARITHMETIC:
-        return _n(np.broadcast_shapes(*(o.shape for o in operands)))
-    if op == "Expand":
-        return _n(np.broadcast_shapes(operands[0].shape, tuple(operands[1].astype(int))))
-    if op == "ConstantOfShape":
-        sides = [int(side) for side in operands[0].ravel()]
-        fits = all(side >= 0 for side in sides) and math.prod(sides) <= _MOST_FILLED
-        return 0 if fits else sys.maxsize
-    return 0 if op == "Shape" else sum(o.size for o in operands) if op == "Concat" else 1
-
-
-def _n(shape: tuple[int, ...]) -> int:
-    return math.prod(shape)
-
-
-def _folded(node: ir.Node, operands: list[Any]) -> Any:
-    op, data = node.op_type, operands[0]
-    attribute = {name: a.value for name, a in node.attributes.items()}
-    if op in _ARITHMETIC:
-        with np.errstate(all="ignore"):
-            return _ARITHMETIC[op](*operands).astype(data.dtype)
-    if op in _REDUCTIONS:
-        keep = bool(attribute.get("keepdims", 1))
-        return np.asarray(_REDUCTIONS[op](data, axis=axes_of(node), keepdims=keep), data.dtype)
-    if op in _SAME_TYPE:
-        return _reshaped(node, attribute, operands)
-    if op == "Cast":
-        to = ir.DataType(attribute["to"])
-        return _array(ir.Tensor(data.astype(to.numpy()), dtype=to))
-    if op == "CastLike":
-        return data.astype(operands[1].dtype)
-    if op == "DequantizeLinear":
-        return _dequantised(attribute, operands)
-    if op == "Clip":
-        below, above = [*operands[1:], None, None][:2]
-        below = attribute.get("min") if below is None or not below.size else below
-        above = attribute.get("max") if above is None or not above.size else above
-        return np.clip(data, below, above)
-    if op == "Expand":
-        return np.broadcast_to(
-            data, np.broadcast_shapes(data.shape, tuple(operands[1].astype(int)))
-        )
-    if op == "Shape":
-        return np.asarray(data.shape[attribute.get("start", 0) : attribute.get("end")], np.int64)
-    if op == "ConstantOfShape":
-        value = attribute["value"].numpy() if "value" in attribute else np.zeros(1, np.float32)
-        return np.full(tuple(data.astype(int)), value.ravel()[0], value.dtype)
-    if op == "Concat":
-        return np.concatenate(operands, axis=attribute["axis"])
-    return data  # Dropout
-
-
-def _reshaped(node: ir.Node, attribute: dict[str, Any], operands: list[Any]) -> Any:
-    op, data = node.op_type, operands[0]
-    if op == "Transpose":
-        return data.transpose(attribute.get("perm"))
-    if op == "Reshape":
-        sides = operands[1].astype(int).tolist()
-        return data.reshape([data.shape[i] if s == 0 else s for i, s in enumerate(sides)])
-    if op == "Flatten":
-        return data.reshape(_n(data.shape[: attribute.get("axis", 1)]), -1)
-    if op == "Squeeze":
-        return np.squeeze(data, axes_of(node))
-    if op == "Unsqueeze":
-        return np.expand_dims(data, axes_of(node) or ())
-    return data  # Identity
-
-
-def _dequantised(attribute: dict[str, Any], operands: list[Array]) -> Array:
-    """ONNX's DequantizeLinear: per tensor, per channel, or per block along an axis."""
-    data, scale, *rest = operands
-    zero = rest[0] if rest and rest[0].size else np.zeros_like(scale)
-    axis, block = attribute.get("axis", 1), attribute.get("block_size", 0)
-
-    def spread(per_group: Array) -> Array:
-        if block:
-            return np.repeat(per_group, block, axis).take(range(data.shape[axis]), axis)
-        if per_group.size == 1:
-            return per_group.reshape(())
-        sides = [1] * data.ndim
-        sides[axis] = -1
-        return per_group.reshape(sides)
-
-    difference = data.astype(np.int64) - spread(zero.astype(np.int64))
-    dequantised: Array = (difference * spread(scale)).astype(scale.dtype)
-    return dequantised
-
-
 def _array(tensor: ir.TensorProtocol) -> Array:
-    array = tensor.numpy()
+    return _plain(tensor.numpy(), floating=tensor.dtype.is_floating_point())
+
+
+def _plain(array: Array, *, floating: bool = True) -> Array:
+    """Numbers that NumPy computes with: bfloat16 and the like as floats, 4 bits as 8."""
     if array.dtype.kind in "fiubcOUS":
         return array
-    floating = tensor.dtype.is_floating_point()  # bfloat16 and the like; else integers of 4 bits
+    floating = floating and not array.dtype.name.startswith(("int", "uint"))
     return array.astype(np.float32 if floating else np.int8)

@@ -8,9 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._affine_ops import NotAffine, carriers
-from ntkit.frozen_model._constants import float_type
-from ntkit.frozen_model._rewrite import takes_place_of
+from ntkit.affine._operators import NotAffine, carriers
+from ntkit.graph import float_type, takes_place_of
 
 __all__ = ["reads_a_network", "taken_apart"]
 

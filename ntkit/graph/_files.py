@@ -18,9 +18,9 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
 from ntkit.exceptions import InputError, ModelError, NtkitError
-from ntkit.frozen_model._external_data import data_folder, drop_unknown_keys, follow_links
-from ntkit.frozen_model._graph import is_sorted
-from ntkit.frozen_model._quiet import without_collector, without_log
+from ntkit.graph._external_data import data_folder, drop_unknown_keys, follow_links
+from ntkit.graph._quiet import without_collector, without_log
+from ntkit.graph._tensors import is_sorted
 
 __all__ = [
     "deserialised",

@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import onnx_ir as ir
 
-from ntkit.frozen_model._affine_ops import NotAffine, Product, carriers, product
-from ntkit.frozen_model._graph import Shapes
+from ntkit.affine._operators import NotAffine, carriers
+from ntkit.affine._products import Product, product
+from ntkit.graph import Shapes
 
 __all__ = ["Cut", "shared"]
 

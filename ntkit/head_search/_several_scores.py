@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._walk_back import Blocked
+from ntkit.head_search._head import Head
+from ntkit.head_search._walk_back import Blocked
 
 __all__ = ["candidates", "distinct", "refuse_leaks"]
 
@@ -41,19 +41,19 @@ def candidates(found: list[Head | Blocked], outputs: list[str]) -> list[Head]:
             for f, name in zip(found, outputs, strict=True)
             if isinstance(f, Head) and f.identity == head.identity
         ]
-        names = [name for _, name in same] + [head.layer.output.name or ""]
-        bent = any(use.node.op_type in _ACTIVATIONS for use in head.layer.output.uses())
+        names = [name for _, name in same] + [head.output.name or ""]
+        bent = any(use.node.op_type in _ACTIVATIONS for use in head.output.uses())
         raw = not any(f.after.post_processing for f, _ in same)
         return raw and (bent or any(map(_EMBEDDING.search, names)))
 
-    earlier = [head for head in heads if id(head.layer.output.producer()) in seen]
+    earlier = [head for head in heads if id(head.output.producer()) in seen]
     return [h for h in heads if all(h is not e for e in earlier) or not is_embedding(h)]
 
 
 def refuse_leaks(graph: ir.Graph, head: Head) -> None:
     """Refuse a region of which another output shows an inner tensor, which would stay as it was."""
-    region = head.layer.region
-    if region is None:
+    region = head.region
+    if region.plain is not None:
         return
     before = _upstream(head.reads)
     inner = {id(v): v for n in region.nodes if id(n) not in before for v in n.outputs}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -14,6 +15,7 @@ __all__ = [
     "Shape",
     "Shapes",
     "TensorInfo",
+    "attribute",
     "extract_between",
     "extract_up_to",
     "info_of",
@@ -104,6 +106,11 @@ def _sides(shape: ir.Shape | None) -> Shape:
 def is_standard(node: ir.Node) -> bool:
     """Whether a node is an operator of ONNX itself, not a namesake from another domain."""
     return node.domain in _STANDARD_DOMAINS
+
+
+def attribute(node: ir.Node, name: str, default: Any) -> Any:
+    """The value of an operator's attribute, or what it is when left out."""
+    return node.attributes[name].value if name in node.attributes else default
 
 
 def is_sorted(graph: ir.Graph) -> bool:

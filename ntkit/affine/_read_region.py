@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import onnx_ir as ir
 
-from ntkit.frozen_model._affine_cut import Cut, shared
-from ntkit.frozen_model._affine_ops import NotAffine, called
-from ntkit.frozen_model._affine_weights import Reader
-from ntkit.frozen_model._constants import constant_of
-from ntkit.frozen_model._graph import Shapes
-from ntkit.frozen_model._region import Region, SeveralPositions, Source
+from ntkit.affine._cut import Cut, shared
+from ntkit.affine._operators import NotAffine, called
+from ntkit.affine._region import Region, SeveralPositions, Source
+from ntkit.affine._weights import Reader
+from ntkit.graph import Shapes, constant_of
 
 __all__ = ["read_region"]
 
 # Operators that may as well come before a product that treats every position alike.
-_MOVABLE = frozenset(
+_MOVING = frozenset(["Squeeze", "Unsqueeze", "Transpose", "Reshape", "Flatten"])
+_CHOOSING = frozenset(
     {
-        *("GlobalAveragePool", "AveragePool", "ReduceMean", "ReduceSum", "Gather", "GatherND"),
-        *("GatherElements", "Slice", "Squeeze", "Unsqueeze", "Transpose", "Reshape", "Flatten"),
+        *("GlobalAveragePool", "AveragePool", "ReduceMean", "ReduceSum"),
+        *("Gather", "GatherND", "GatherElements", "Slice"),
     }
 )
 _QUANTISING = frozenset(["QuantizeLinear", "QLinearMatMul", "QLinearAdd"])
-_SCALE_OF_QGEMM = 7
+_SCALE_OF_QGEMM = 7  # inputs; one more is the scale of what it makes
 _INDEXED = frozenset(["Gather", "Slice"])
 
 
@@ -40,11 +40,13 @@ def read_region(end: ir.Value, shape_of: Shapes) -> Region:
     """
     cut = Cut(end, [], shape_of)
     if cut.last.op_type in _QUANTISING or (
-        cut.last.op_type == "QGemm" and len(cut.last.inputs) > 7
+        cut.last.op_type == "QGemm" and len(cut.last.inputs) > _SCALE_OF_QGEMM
     ):
         raise SeveralPositions(f"comes from {called(cut.last)}, which are quantised scores")
     if not cut.products:
         raise NotAffine(cut.problem)
+    if len(cut.products) == 1 and cut.sources == [cut.products[0][1].data] and not cut.problem:
+        return _read(cut, shape_of)  # as nearly all heads are
     ways = [cut.sources]
     fewer = shared(cut.sources, shape_of)
     if fewer != cut.sources:
@@ -78,8 +80,9 @@ def _read(cut: Cut, shape_of: Shapes) -> Region:
 def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool) -> Source:
     """The tensor with a size for each axis, and which one holds the neurons."""
     layers = [p for p in cut.products if p[1].source is value]
-    shape = shape_of(value)
     node, layer = layers[0] if layers else (None, None)
+    # Of a Gemm the weights tell; inferring shapes takes time.
+    shape = None if node is not None and node.op_type == "Gemm" else shape_of(value)
     rank = len(shape) if shape is not None else 2
     if shape is None and node is not None and node.op_type == "Conv":
         rank = constant_of(node.inputs[1]).ndim  # type: ignore[union-attr]
@@ -103,7 +106,7 @@ def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool) -> Sour
     axis = axis_found % rank
     if all(n == 1 for i, n in enumerate(filled) if i not in (0, axis)):
         return Source(value, filled, None, (), scale)
-    return Source(value, filled, axis, tuple(_chain(node, cut)), scale)
+    return Source(value, filled, axis, _chain(node, cut), scale)
 
 
 def _scale(value: ir.Value, node: ir.Node | None) -> tuple[ir.Value, ...]:
@@ -124,13 +127,11 @@ def _open_size(nodes: Iterable[ir.Node]) -> int:
     return min(largest, 4096) + 3
 
 
-def _chain(node: ir.Node, cut: Cut) -> Iterator[ir.Node]:
-    """Operators after a product that move or choose positions."""
-    value = node.outputs[0]
-    while value is not cut.end:
-        after = cut.reader.get(id(value))
-        if after is None:
-            return
-        if after.op_type in _MOVABLE:
-            yield after
+def _chain(node: ir.Node, cut: Cut) -> tuple[ir.Node, ...]:
+    """Operators after a product that choose positions, and what moves axes before one that does."""
+    value, found, chosen = node.outputs[0], list[ir.Node](), 0
+    while value is not cut.end and (after := cut.reader.get(id(value))) is not None:
+        found += [after] * (after.op_type in _CHOOSING | _MOVING)
+        chosen = len(found) if after.op_type in _CHOOSING else chosen
         value = after.outputs[0]
+    return tuple(found[:chosen])

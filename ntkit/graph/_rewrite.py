@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
-from ntkit.frozen_model._constants import dtype_of
+from ntkit.graph._constants import dtype_of
 
 __all__ = ["forget", "free_name", "new_initializer", "remove_unused", "takes_place_of", "tensor"]
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._affine_ops import NotAffine, called
-from ntkit.frozen_model._constants import constant_of
-from ntkit.frozen_model._dynamic_quantisation import dynamically_quantised
-from ntkit.frozen_model._graph import Shape, Shapes, opset_of
+from ntkit.affine._operators import NotAffine, called
+from ntkit.affine._quantised import QUANTISED, dynamically_quantised
+from ntkit.graph import Shape, Shapes, attribute, constant_of, evaluator, largest_size
 
 __all__ = ["Runner", "spread_of"]
 
@@ -21,8 +18,6 @@ Array = NDArray[Any]
 
 _MOST_ELEMENTS = 16_000_000
 _CHOOSING = frozenset(["Gather", "GatherND", "GatherElements"])
-_BROADCASTING = frozenset(["Add", "Sub", "Mul", "Div", "Sum", "Mean", "Where"])
-_DEFAULT_OPSET = 17
 # batch_dims of a GatherND, and the width of its indices, that choose one position of each sample.
 _OF_EACH_SAMPLE = ((0, 2), (1, 1))
 
@@ -66,6 +61,9 @@ class Runner:
                     results = self._outputs(node, values, native)
             except NotAffine:
                 raise
+            except ValueError as error:
+                why = f"whose inputs do not fit together for {self.samples} samples"
+                raise NotAffine(f"comes from {called(node)}, {why}") from error
             # Whatever a reference implementation stumbles over, it is no linear layer.
             except Exception as error:
                 raise NotAffine(f"comes from {called(node)}, which does not run: {error}") from None
@@ -100,10 +98,10 @@ class Runner:
         op = node.op_type
         if op in ("Identity", "Dropout", "Cast"):
             return [self._get(node.inputs[0], values)]
-        if op in _QUANTISED:
+        if op in QUANTISED:
             given = [self._get(v, values) for v in node.inputs]
             attributes = {name: a.value for name, a in node.attributes.items()}
-            return [np.asarray(_QUANTISED[op](attributes, *given))]
+            return [np.asarray(QUANTISED[op](attributes, *given))]
         if op == "Mul" and (dynamic := dynamically_quantised(node)) is not None:
             return [self._get(dynamic[0], values) @ dynamic[1]]
         if op == "BatchNormalization":
@@ -112,19 +110,19 @@ class Runner:
             return [self._chosen(node, values)]
         if op in ("Reshape", "Expand"):
             return [self._reshaped(node, values, native)]
-        if op == "Conv" and (whole := self._whole_convolution(node, values)) is not None:
-            return [whole]
+        if op == "Conv" and (product := self._convolution(node, values)) is not None:
+            return [product]
         return self._by_reference(node, values)
 
     def _by_reference(self, node: ir.Node, values: dict[int, Array]) -> list[Array]:
         """ONNX's own reference implementation."""
-        known = self._operators.get(id(node))
-        if known is None:
-            known = self._operators[id(node)] = _reference(node)
-        given = {f"i{i}": self._get(v, values) for i, v in enumerate(node.inputs) if v is not None}
-        if _size(node, list(given.values())) > _MOST_ELEMENTS:  # before it is made
+        if id(node) not in self._operators:
+            self._operators[id(node)] = evaluator(node)
+        given = [self._get(v, values) for v in node.inputs]
+        if largest_size(node, given) > _MOST_ELEMENTS:
             raise NotAffine(f"comes from {called(node)}, too large for a linear layer")
-        return [np.asarray(result) for result in known.run(None, given)]
+        results: list[Array] = self._operators[id(node)](given)
+        return results
 
     def target(self, node: ir.Node) -> Array:
         """The shape that a Reshape or Expand is given, computed ones with -1 for the samples."""
@@ -147,17 +145,21 @@ class Runner:
             self._native[id(node)] = result.shape
         return result
 
-    def _whole_convolution(self, node: ir.Node, values: dict[int, Array]) -> Array | None:
-        """A convolution as large as what it reads is one product."""
+    def _convolution(self, node: ir.Node, values: dict[int, Array]) -> Array | None:
+        """A convolution at one position at a time, or as large as what it reads: one product."""
         data, weight = (self._get(v, values) for v in node.inputs[:2])
-        group = node.attributes["group"].as_int() if "group" in node.attributes else 1
-        padded = "pads" in node.attributes and any(node.attributes["pads"].as_ints())
-        if group != 1 or padded or data.shape[1:] != weight.shape[1:]:
+        strides = attribute(node, "strides", ())
+        if attribute(node, "group", 1) != 1 or any(attribute(node, "pads", ())):
             return None
-        flat = data.reshape(len(data), -1) @ weight.reshape(len(weight), -1).T
+        if data.shape[1:] == weight.shape[1:]:
+            total = np.tensordot(data, weight, ([*range(1, data.ndim)],) * 2)
+            total = total.reshape(*total.shape, *[1] * (data.ndim - 2))
+        elif all(n == 1 for n in (*weight.shape[2:], *strides)):
+            total = np.moveaxis(np.tensordot(data, weight.reshape(weight.shape[:2]), (1, 1)), -1, 1)
+        else:
+            return None
         bias = self._get(node.inputs[2], values) if len(node.inputs) > 2 else None
-        total: Array = flat if bias is None else flat + bias
-        return total.reshape(*total.shape, *[1] * (data.ndim - 2))
+        return np.asarray(total if bias is None else total + _in_channels(bias, data))
 
     def _found(self, node: ir.Node, values: dict[int, Array]) -> bool:
         index = node.inputs[1]
@@ -169,10 +171,11 @@ class Runner:
         """A position of each sample, drawn: which one the model finds depends on its inputs."""
         data = self._get(node.inputs[0], values)
         shape = self._shape_of(node.inputs[1])  # type: ignore[arg-type]
-        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else 0
-        batched = node.attributes["batch_dims"].as_int() if "batch_dims" in node.attributes else 0
+        axis, batched = attribute(node, "axis", 0), attribute(node, "batch_dims", 0)
         op, sides = node.op_type, () if shape is None else shape
         of_sample = op == "GatherND" and (batched, *sides[1:]) in _OF_EACH_SAMPLE
+        if op == "GatherND" and shape is None and not batched:  # what it makes may tell
+            of_sample = len(self._shape_of(node.outputs[0]) or ()) == data.ndim - 1
         of_sample |= op == "GatherElements" and axis == 1 and self._one_for_all(node, sides)
         one_each = data.ndim > 2 and of_sample
         flat = op == "Gather" and len(sides) == 1 and axis == 0 and data.ndim == 2
@@ -206,27 +209,6 @@ class Runner:
             raise NotAffine(f"comes from {called(node)} with computed indices, not linear")
 
 
-def _size(node: ir.Node, given: list[Array]) -> float:
-    """At most so many elements an operator makes of arrays, or takes to make them."""
-    if node.op_type in _BROADCASTING:
-        return float(math.prod(np.broadcast_shapes(*(array.shape for array in given))))
-    if node.op_type == "Einsum":
-        terms, _, result = node.attributes["equation"].as_string().partition("->")
-        sizes = {
-            letter: size
-            for term, array in zip(terms.replace(" ", "").split(","), given, strict=False)
-            for letter, size in zip(term.replace("...", ""), array.shape, strict=False)
-        }
-        return float(math.prod(sizes.get(letter, 1) for letter in set(result or terms)))
-    pads = given[1].ravel().tolist() if node.op_type == "Pad" and len(given) > 1 else []
-    if "pads" in node.attributes:
-        pads = list(node.attributes["pads"].as_ints())
-    half, sides = len(pads) // 2, list(given[0].shape)
-    for axis, (before, after) in enumerate(zip(pads[:half], pads[half:], strict=False)):
-        sides[len(sides) - half + axis] += abs(before) + abs(after)
-    return float(math.prod(sides))
-
-
 def spread_of(node: ir.Node) -> ir.Value | None:
     """The indices behind those of a GatherElements that are the same for every channel."""
     index = node.inputs[1]
@@ -243,106 +225,11 @@ def _open(shape: Shape, node: ir.Node) -> Array:
     return np.asarray(sides, np.int64)
 
 
-def _reference(node: ir.Node) -> Any:
-    from onnx.reference import ReferenceEvaluator  # slow to import, and most heads need none
-
-    empty = onnx.helper.make_empty_tensor_value_info
-    attributes = [ir.to_proto(a) for a in node.attributes.values()]
-    names = [f"i{i}" if v is not None else "" for i, v in enumerate(node.inputs)]
-    results = [f"o{i}" for i in range(len(node.outputs))]
-    proto = onnx.helper.make_node(node.op_type, names, results, domain=node.domain)
-    proto.attribute.extend(attributes)
-    graph = onnx.helper.make_graph(
-        [proto], "one", [empty(n) for n in names if n], [empty(n) for n in results]
-    )
-    opset = opset_of(node.graph) if node.graph is not None else _DEFAULT_OPSET
-    imports = [onnx.helper.make_opsetid("", opset)]
-    return ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports))
-
-
 def _normalised(node: ir.Node, data: Any, gain: Any, shift: Any, mean: Any, var: Any) -> Any:
     """BatchNormalization; the reference of old operator sets learns."""
-    epsilon = node.attributes["epsilon"].as_float() if "epsilon" in node.attributes else 1e-5
-    factor = gain / np.sqrt(var + epsilon)
-    sides = [-1] + [1] * (data.ndim - 2)
-    return data * factor.reshape(sides) + (shift - factor * mean).reshape(sides)
+    factor = gain / np.sqrt(var + attribute(node, "epsilon", 1e-5))
+    return data * _in_channels(factor, data) + _in_channels(shift - factor * mean, data)
 
 
-# -- quantised operators, as what they stand for -------------------------------------------------
-
-
-def _along(array: Any, data: Any, axis: int) -> Any:
-    """A scale or zero point per tensor or per channel, to be broadcast."""
-    array = np.asarray(0.0 if array is None else array, np.float64)
-    if array.size == 1:
-        return array.reshape(())
-    return array.reshape([-1 if i == axis % data.ndim else 1 for i in range(data.ndim)])
-
-
-def _quantised(attribute: dict[str, Any], data: Any, scale: Any, zero: Any = None) -> Any:
-    axis = attribute.get("axis", 1)
-    return data / _along(scale, data, axis) + _along(zero, data, axis)
-
-
-def _dequantised(attribute: dict[str, Any], data: Any, scale: Any, zero: Any = None) -> Any:
-    axis = attribute.get("axis", 1)
-    return (data - _along(zero, data, axis)) * _along(scale, data, axis)
-
-
-def _of_integers(_: dict[str, Any], a: Any, b: Any, a_zero: Any = None, b_zero: Any = None) -> Any:
-    return (a - _along(a_zero, a, -2)) @ (b - _along(b_zero, b, -1))
-
-
-def _qgemm(attribute: dict[str, Any], a: Any, sa: Any, za: Any, b: Any, sb: Any, zb: Any,
-           c: Any = None, sy: Any = None, zy: Any = None) -> Any:  # fmt: skip
-    b = b.T if attribute.get("transB", 0) else b
-    product = (a - _along(za, a, 1)) @ (b - _along(zb, b, 1)) + (0.0 if c is None else c)
-    real = product * _along(sa, a, 1) * _along(sb, product, 1) * attribute.get("alpha", 1.0)
-    return real if sy is None else _quantised({}, real, sy, zy)
-
-
-def _qmatmul(_: dict[str, Any], a: Any, sa: Any, za: Any, b: Any, sb: Any, zb: Any,
-             sy: Any, zy: Any) -> Any:  # fmt: skip
-    real = _of_integers({}, a, b, za, zb) * _along(sa, a, -2)
-    return _quantised({}, real * _along(sb, real, -1), sy, zy)
-
-
-def _qadd(_: dict[str, Any], a: Any, sa: Any, za: Any, b: Any, sb: Any, zb: Any,
-          sy: Any, zy: Any = None) -> Any:  # fmt: skip
-    real = _dequantised({}, a, sa, za) + _dequantised({}, b, sb, zb)
-    return _quantised({}, real, sy, zy)
-
-
-def _of_few_bits(attribute: dict[str, Any], a: Any, packed: Any, scales: Any, zeros: Any = None,
-                 groups: Any = None, bias: Any = None) -> Any:  # fmt: skip
-    """MatMulNBits: rows of blocks of 2, 4 or 8 bits, each with a scale and a zero point."""
-    rows, columns, bits = attribute["N"], attribute["K"], attribute.get("bits", 4)
-    block = attribute["block_size"]
-    blocks = -(-columns // block)
-    if groups is not None and groups.size:
-        raise ValueError("its blocks are given by g_idx")
-    whole = _unpacked(packed.reshape(rows, -1), bits)[:, : blocks * block]
-    if zeros is None:
-        offset: Any = float(2 ** (bits - 1))
-    elif zeros.dtype == np.uint8:
-        offset = _unpacked(zeros.reshape(rows, -1), bits)[:, :blocks, None]
-    else:
-        offset = zeros.reshape(rows, blocks, 1)
-    weight = (whole.reshape(rows, blocks, block) - offset) * scales.reshape(rows, blocks, 1)
-    return a @ weight.reshape(rows, -1)[:, :columns].T + (0.0 if bias is None else bias)
-
-
-def _unpacked(packed: Any, bits: int) -> Any:
-    parts = [(packed >> shift) & (2**bits - 1) for shift in range(0, 8, bits)]
-    return np.stack(parts, axis=-1).reshape(len(packed), -1).astype(np.float64)
-
-
-_QUANTISED: dict[str, Any] = {
-    "QuantizeLinear": _quantised,
-    "DequantizeLinear": _dequantised,
-    "MatMulInteger": _of_integers,
-    "QGemm": _qgemm,
-    "QLinearMatMul": _qmatmul,
-    "QLinearAdd": _qadd,
-    "MatMulNBits": _of_few_bits,
-}
+def _in_channels(vector: Any, data: Any) -> Any:
+    return vector.reshape([-1] + [1] * (data.ndim - 2))

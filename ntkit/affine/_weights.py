@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.frozen_model._affine_cut import Cut
-from ntkit.frozen_model._affine_ops import NotAffine, called
-from ntkit.frozen_model._constants import is_constant
-from ntkit.frozen_model._graph import Shapes
-from ntkit.frozen_model._region import Region, SeveralPositions, Source, moved_shape
-from ntkit.frozen_model._run_node import Runner
+from ntkit.affine._cut import Cut
+from ntkit.affine._operators import NotAffine, called
+from ntkit.affine._plain import plain_layer, scaled
+from ntkit.affine._region import Plain, Region, SeveralPositions, Source, moved_shape
+from ntkit.affine._run import Runner
+from ntkit.graph import Shapes, float_type, is_constant
 
 __all__ = ["Reader"]
 
@@ -23,6 +24,7 @@ Array = NDArray[Any]
 _MOST_NUMBERS = 50_000_000  # of all sources, for as many samples as the model asks for
 _MOST_WEIGHTS = 100_000_000
 _CHUNK = 4_000_000  # elements of the rows that run at a time
+_ROUNDING = 1e-5  # of weights that are stored as float32
 _TOLERANCE = 1e-8  # float64 all along, but stored scales have seven digits at best
 
 
@@ -32,20 +34,35 @@ class Reader:
     def __init__(self, cut: Cut, sources: list[Source], shape_of: Shapes, *, whole: bool) -> None:
         self._whole = whole
         self._cut, self._sources = cut, sources
-        self._runner = Runner(shape_of)
-        batches = {
-            shape[0] for s in sources if (shape := shape_of(s.value)) and isinstance(shape[0], int)
-        }
-        self._batch: int | None = max(batches) if batches else None
+        self._shape_of, self._runner = shape_of, Runner(shape_of)
+        self._batch: int | None = None
         self._width = sum(source.width for source in sources)
         self._n_scores = 0
 
     def region(self) -> Region:
-        """Run the operators on zero and on basis vectors."""
+        """Read the operators as a plain layer, or run them on zero and on basis vectors."""
+        source, plain = self._sources[0], None
+        if not self._whole and len(self._sources) == 1 and len(self._cut.products) == 1:
+            plain = plain_layer(self._cut, source)
         with np.errstate(all="ignore"):  # what is infinite is refused
-            return self._region()
+            if plain is not None and plain.rank == 2 and not plain.moves:
+                return self._as(plain, plain.class_axis, plain.rank)
+            return self._read(plain)
 
-    def _region(self) -> Region:
+    def _as(self, plain: Plain, axis: int, rank: int) -> Region:
+        weight, bias = scaled(plain.weight, plain.scale), scaled(plain.bias, plain.scale)
+        return self._made(weight, bias, axis, rank, plain)
+
+    def _made(
+        self, weight: Array, bias: Array, axis: int, rank: int, plain: Plain | None
+    ) -> Region:
+        end, nodes = self._cut.end, tuple(self._cut.nodes)
+        return Region(end, tuple(self._sources), nodes, weight, bias, axis, rank, plain)
+
+    def _read(self, plain: Plain | None) -> Region:
+        known = filter(None, (self._shape_of(source.value) for source in self._sources))
+        batches = [shape[0] for shape in known if isinstance(shape[0], int)]
+        self._batch = max(batches, default=None)
         n = self._batch or 2
         if n * sum(math.prod(source.shape[1:]) for source in self._sources) > _MOST_NUMBERS:
             raise NotAffine(f"comes from {self._sources[0].value.name!r}, too large for a head")
@@ -59,23 +76,31 @@ class Reader:
             )
         if self._whole and not self._scores_classes():
             raise SeveralPositions("scores every position of a sample, not the sample")
+        if plain is not None:
+            region = self._as(plain, axis, rank)
+            finite = np.isfinite(region.weight).all()  # others are refused as what they are
+            if not finite or self._agrees(region, _ROUNDING):
+                return region
         bias = self._scores(first, n)[0]
         weight = self._weight(values) / self._gains()
-        region = Region(
-            self._cut.end,
-            tuple(self._sources),
-            tuple(self._cut.nodes),
-            weight,
-            bias,
-            axis,
-            rank,
-        )
-        self._check(region)
-        return region
+        scale = np.abs(weight).sum() + np.abs(bias).sum()
+        if not np.isfinite(scale) or not weight.any():
+            raise NotAffine("is linear with weights that are all 0, or not finite")
+        region = self._made(weight, bias, axis, rank, None)
+        if not self._agrees(region, _TOLERANCE):
+            raise NotAffine(
+                f"comes from {called(self._cut.last)}, which is not one linear map of "
+                f"{', '.join(repr(s.value.name) for s in self._sources)}"
+            )
+        double = float_type(self._sources[0].value) == ir.DataType.DOUBLE
+        stored = np.float64 if double else np.float32
+        return replace(region, weight=weight.astype(stored), bias=bias.astype(stored))
 
     def _class_axis(self, scores: Array, n: int) -> int:
         wide = [i for i, size in enumerate(scores.shape) if i and size != 1]
-        if not scores.ndim or scores.shape[0] != n or len(wide) > 1:
+        if not scores.ndim or scores.shape[0] != n:
+            raise SeveralPositions(f"comes from {called(self._cut.last)}, which mixes samples")
+        if len(wide) > 1:
             raise SeveralPositions("scores every position of a sample, not the sample")
         self._n_scores = scores.size // n
         return wide[0] if wide else min(1, scores.ndim - 1)
@@ -193,12 +218,9 @@ class Reader:
             raise NotAffine(f"reads {source.value.name!r}, whose scale is not one number")
         return real / scale + (zero[0] if zero and zero[0] is not None else 0.0)
 
-    def _check(self, region: Region) -> None:
+    def _agrees(self, region: Region, tolerance: float) -> bool:
         """Compare with the region itself at random points, other at every position."""
         rng = np.random.default_rng(0)
-        scale = np.abs(region.weight).sum() + np.abs(region.bias).sum()
-        if not np.isfinite(scale) or not region.weight.any():
-            raise NotAffine("is linear with weights that are all 0, or not finite")
         for n in (self._batch,) if self._batch else (2, 3):
             self._runner.samples, self._runner.alike = n, False
             values, parts = {}, []
@@ -210,13 +232,11 @@ class Reader:
             self._runner.run(self._cut.nodes, values, native=True)
             got = values[id(self._cut.end)]
             if len(got) != n or got.size != expected.size:
-                raise NotAffine("mixes samples")
+                raise NotAffine(f"comes from {called(self._cut.last)}, which mixes samples")
             error = np.abs(got.reshape(expected.shape) - expected).max()
-            if not error <= _TOLERANCE * (1 + np.abs(expected).max()):
-                raise NotAffine(
-                    f"comes from {called(self._cut.last)}, which is not one linear map of "
-                    f"{', '.join(repr(s.value.name) for s in self._sources)}"
-                )
+            if not error <= tolerance * (1 + np.abs(expected).max()):
+                return False
+        return True
 
 
 def _matrix(node: ir.Node, source: Source, runner: Runner) -> Array | None:

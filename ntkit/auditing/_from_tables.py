@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +14,20 @@ from ntkit.attributes import View, array, columns, metadata, words
 from ntkit.auditing._audit import audit
 from ntkit.auditing._result import Audit
 from ntkit.exceptions import InputError
-from ntkit.samples import TABLES, Table, as_classes, named_delimiter, read_table
+from ntkit.samples import (
+    TABLES,
+    Table,
+    as_classes,
+    named_delimiter,
+    named_like_a_prediction,
+    read_table,
+)
 
 __all__ = ["Asked", "audit_tables"]
 
 Array = NDArray[Any]
 _PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
 _NAMING = "id"  # a column of both tables that tells samples apart, unasked
-_OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 _PROSE = 3  # words of an entry, on average, from which on a column is texts and no categories
 
 
@@ -188,7 +193,7 @@ def _views(table: Table, asked: Asked, one_file: bool) -> tuple[list[View], list
     taken: set[str | None] = {asked.label, asked.group, asked.prediction, asked.key, *asked.scores}
     left = [name for name in table.columns if name not in taken]
     if one_file and asked.columns is None:
-        guessed = [n for n in left if _OF_A_MODEL.match(n)]
+        guessed = [n for n in left if named_like_a_prediction(n)]
         left = [n for n in left if n not in guessed]
         guessed = [n for n in guessed if n not in _PREDICTIONS]
         if guessed:

@@ -16,7 +16,7 @@ from ntkit.auditing._audit import audit
 from ntkit.auditing._inputs import inputs_of
 from ntkit.auditing._metadata import Metadata
 from ntkit.auditing._result import Audit
-from ntkit.auditing._views import KINDS, Read, views_of
+from ntkit.auditing._views import VIEWS, Read, views_of
 from ntkit.auditing._watched_pictures import WatchedPictures
 from ntkit.exceptions import InputError
 from ntkit.export import check_head
@@ -150,10 +150,10 @@ def audit_model(
 
 
 def _check_kinds(views: Sequence[str] | None) -> None:
-    unknown = [kind for kind in views or () if kind not in KINDS]
+    unknown = [kind for kind in views or () if kind not in VIEWS]
     if unknown or isinstance(views, str) or (views is not None and not views):
         raise InputError(
-            f"Views are some of {', '.join(KINDS)}; got {unknown[0] if unknown else views!r}."
+            f"Views are some of {', '.join(VIEWS)}; got {unknown[0] if unknown else views!r}."
         )
 
 

@@ -45,7 +45,7 @@ class Inputs:
 
     texts: Sequence[str] | None = None
     table: Mapping[str, Array] | None = None
-    images: Sequence[Array] | None = None
+    images: Sequence[Any] | None = None
     ids: Sequence[str] | None = None
 
 

@@ -67,6 +67,10 @@ class Metadata:
                 f"{list(columns)}. Name the column with --id-column (key= in Python)."
             )
         left = {n: v for n, v in columns.items() if n == chosen or n not in _OF_CLASSES}
+        if not set(left) - {chosen} and given is None:
+            return None
+        if not set(left) - {chosen}:
+            raise InputError(f"{name} has no columns to look at; its columns are {list(columns)}.")
         if ids is None or chosen is None:
             rows = {len(v) for v in columns.values()}
             if rows != {len(samples)}:

@@ -136,6 +136,7 @@ class Audit:
             "correction": "Holm",
             "looked_at": self.n_looked_at,
             "passed": self.found.n_passed,
+            "notes": list(self.notes),
             "suspicions": [suspicion.as_dict() for suspicion in self.suspicions],
         }
 

@@ -24,10 +24,10 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Embedded, Samples, Texts
 from ntkit.samples import ReadTable, is_aside, named_like_a_prediction
 
-__all__ = ["KINDS", "Read", "views_of"]
+__all__ = ["VIEWS", "Read", "views_of"]
 
 Array = NDArray[Any]
-KINDS = ("word", "column", "metadata", "picture", "file", "layer", "embedding")
+VIEWS = ("word", "column", "metadata", "picture", "file", "layer", "embedding")
 """Kinds of views that are found by themselves."""
 
 

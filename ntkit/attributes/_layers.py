@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from ntkit.attributes._array import high_and_low
 from ntkit.attributes._view import Block, View, common_enough
@@ -69,8 +71,9 @@ def layers(
 
     @cache
     def seen(name: str) -> tuple[Array, Array]:
-        directions = _directions(matrices[name])
-        return directions, _clusters(directions, random_state)
+        with threadpool_limits(1):  # beside other work, threads wait longer than they work
+            directions = _directions(matrices[name])
+            return directions, _clusters(directions, random_state)
 
     def blocks() -> Iterator[Block]:
         for name, X in matrices.items():
@@ -112,9 +115,18 @@ def _directions(X: Array) -> Array:
         standardised = (X[part][:, live] - mean) / deviation
         gram += standardised.T @ standardised
     most = min(_DIRECTIONS, len(X) - 1, len(mean))
-    axes = np.linalg.eigh(gram)[1][:, ::-1][:, :most]
+    axes = _first_axes(gram, most)
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(most)])
     return np.concatenate([(X[part][:, live] - mean) / deviation @ axes for part in parts])
+
+
+def _first_axes(gram: Array, most: int) -> Array:
+    """Eigenvectors of the largest eigenvalues, as columns, the largest first."""
+    if len(gram) <= 4 * most:
+        return np.asarray(np.linalg.eigh(gram)[1][:, ::-1][:, :most])
+    start = np.random.default_rng(0).normal(size=len(gram))
+    values, axes = eigsh(gram, k=most, v0=start, tol=1e-6)
+    return np.asarray(axes[:, np.argsort(-values)])
 
 
 def _clusters(directions: Array, random_state: int) -> Array:

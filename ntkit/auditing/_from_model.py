@@ -38,7 +38,7 @@ from ntkit.store import check_made_with
 __all__ = ["audit_model"]
 
 Array = NDArray[Any]
-_CHECKED_ON = 64  # samples
+_CHECKED_ON = 8  # samples
 
 
 def audit_model(
@@ -73,8 +73,8 @@ def audit_model(
         Samples with labels, as :func:`ntkit.debias` takes them. They should be distributed as the
         training set.
     views : sequence of str, optional
-        What to look at, of "word", "column", "metadata", "picture", "file", "layer" and
-        "embedding"; by default all that there is.
+        What to look at, of "word", "column", "input" (columns without names), "metadata",
+        "picture", "file", "layer" and "embedding"; by default all that there is.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
         What is known beside the inputs; it may lack samples. Images are matched by the column
         ``file_name``, tables by ``id`` where both have it, else row by row. By default the

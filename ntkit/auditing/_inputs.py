@@ -135,16 +135,32 @@ def inputs_of(samples: Samples) -> Inputs:
     ids = None if samples.ids is None else [str(name) for name in samples.ids]
     if isinstance(X, Texts):
         texts = [t if isinstance(t, str) else "\n\n".join(t) for t in X.texts]
-        return Inputs(texts=texts, ids=ids)
+        return Inputs(texts=texts, table=_kept(samples, besides=True), ids=ids)
     if isinstance(X, ImageFiles):
         return Inputs(images=PictureFiles([Path(path) for path in X.paths]), ids=ids)
-    if samples.embedded:
-        return Inputs(ids=ids)
-    if PictureArray.is_one(X):
+    if samples.table is not None:
+        return Inputs(table=_kept(samples), ids=ids)
+    if not samples.embedded and PictureArray.is_one(X):
         return Inputs(images=PictureArray(X), ids=ids)
+    return Inputs(table=_columns(samples), ids=ids)
+
+
+def _kept(samples: Samples, *, besides: bool = False) -> dict[str, Array] | None:
+    """Columns of single values of the table that was kept; besides those of the texts, or all."""
+    table = samples.table
+    if table is None:
+        return None
+    left = {*table.inputs} if besides else set()
+    left |= {*table.labels}
+    return {n: v for n, v in table.columns.items() if v.ndim == 1 and n not in left} or None
+
+
+def _columns(samples: Samples) -> dict[str, Array] | None:
+    """Inputs that have names."""
+    X = samples.X
+    if samples.embedded:
+        return None
     if isinstance(X, Mapping):
         plain = {str(name): np.asarray(v).reshape(len(v), -1) for name, v in X.items()}
-        return Inputs(table={n: v[:, 0] for n, v in plain.items() if v.shape[1] == 1}, ids=ids)
-    if samples.columns:
-        return Inputs(table=dict(zip(samples.columns, X.T, strict=True)), ids=ids)
-    return Inputs(ids=ids)
+        return {n: v[:, 0] for n, v in plain.items() if v.shape[1] == 1} or None
+    return dict(zip(samples.columns, X.T, strict=True)) if samples.columns else None

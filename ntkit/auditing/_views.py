@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.attributes import (
@@ -27,7 +28,7 @@ from ntkit.samples import ReadTable, is_aside, named_like_a_prediction
 __all__ = ["VIEWS", "Read", "views_of"]
 
 Array = NDArray[Any]
-VIEWS = ("word", "column", "metadata", "picture", "file", "layer", "embedding")
+VIEWS = ("word", "column", "input", "metadata", "picture", "file", "layer", "embedding")
 """Kinds of views that are found by themselves."""
 
 
@@ -108,6 +109,10 @@ def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[View]:
             yield columns(facts, kind="file", alone=True)
     elif inputs.images is not None:
         yield pictures(inputs.images, len(inputs.images))
+    X = read.samples.X
+    nameless = isinstance(X, np.ndarray) and X.ndim == 2 and inputs.table is None
+    if nameless and not read.samples.embedded:
+        yield array(X, kind="input")
 
 
 def _of_table(samples: Samples, table: ReadTable, notes: list[str]) -> Iterator[View]:

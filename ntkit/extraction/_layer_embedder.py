@@ -44,19 +44,21 @@ class Embedded:
 class _LayerEmbedder(OnnxEmbedder):
     """An embedder whose graph has more outputs."""
 
-    def read(self, *layers: Layer) -> _LayerEmbedder:
+    def read(self, layers: tuple[Layer, ...]) -> None:
         """Say which layers are read."""
+        if layers != self.__dict__.get("_layers", ()):
+            self.__dict__.pop("_running", None)  # a session of another graph
         self.__dict__["_layers"] = layers
-        return self
 
     def _body(self) -> Any:
         body = super()._body()
         return with_layers(body, self.__dict__.get("_layers", ()))
 
-    def outputs(self, X: Any) -> list[Array]:
+    def outputs(self, X: Any, batch_size: int | None = None) -> list[Array]:
         """All outputs for all samples."""
         n_samples, filled, done = Inputs(self._session(), X).n_samples, list[Array](), 0
-        with closing(self._outputs(X, 0, None, self.settings(X))) as batches:
+        settings = {"batch_size": batch_size, "window": batch_size} if batch_size else None
+        with closing(self._outputs(X, 0, None, settings or self.settings(X))) as batches:
             for batch in batches:
                 if not done:  # a list of batches and their copy would be twice the memory
                     filled = [np.empty((n_samples, *o.shape[1:]), o.dtype) for o in batch]
@@ -113,7 +115,8 @@ def embedded_with_layers(
     embedder = _LayerEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     layers = () if most == 0 else layers_of(model.body(), *(() if most is None else (most,)))
     readable = _readable(embedder, X, layers) if layers else ()
-    outputs = embedder.read(*readable).outputs(X)
+    embedder.read(readable)
+    outputs = embedder.outputs(X)
     named = {layer.name: values for layer, values in zip(readable, outputs[1:], strict=True)}
     return Embedded(outputs[0], named, embedder.device_)
 
@@ -121,9 +124,9 @@ def embedded_with_layers(
 def _readable(embedder: _LayerEmbedder, X: Any, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """The layers that a run on a few samples gives a finite row of for each."""
     few = {n: v[:_TRIED] for n, v in X.items()} if isinstance(X, Mapping) else X[:_TRIED]
-    trial = _LayerEmbedder(embedder.model, device=embedder.device, batch_size=_TRIED)
+    embedder.read(layers)
     try:
-        _, *found = trial.read(*layers).outputs(few)
+        _, *found = embedder.outputs(few, _TRIED)
     except NtkitError:  # what is wrong with the samples themselves comes up without layers, too
         return ()
     return tuple(

@@ -8,8 +8,9 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_labels, check_weight
-from ntkit.attributes import View, array, columns, pictures, words
+from ntkit.attributes import View, array, columns, columns_of, pictures, words
 from ntkit.attributes import metadata as of_metadata
+from ntkit.auditing._inputs import Inputs
 from ntkit.auditing._predicted import cross_fitted, from_labels, from_scores
 from ntkit.auditing._result import Audit
 from ntkit.exceptions import InputError
@@ -39,7 +40,8 @@ def audit(
     """Find what a model leans on: attributes that go with a class, and on which its errors depend.
 
     The samples should be distributed as the training set, and must not be among those that the
-    model was trained on: its errors there say nothing. One of ``pred``, ``scores`` and
+    model was trained on: its errors there say nothing. (:func:`ntkit.audit_model` takes the model
+    itself.) One of ``pred``, ``scores`` and
     ``embeddings`` says what the model makes of them; any number of raw inputs say what they have.
 
     Parameters
@@ -126,6 +128,12 @@ def audit(
         find_suspicions(found, predictions, alpha),
         alpha,
         cross_fitted=embeddings is not None,
+        inputs=Inputs(
+            texts=None if texts is None else list(texts),
+            table=None if table is None else columns_of(table),
+            images=images if isinstance(images, Sequence) else None,
+            ids=None if ids is None else [str(name) for name in ids],
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST, SUPPORT, View, groups_from, values_of
+from ntkit.auditing._inputs import Inputs
 from ntkit.exceptions import InputError
 from ntkit.suspicions import Cell, Found, Predictions, Suspicion
 
@@ -38,6 +39,10 @@ class Audit:
         Largest p-value of a suspicion, after correction.
     cross_fitted : bool
         Whether the predictions are those of heads that were fitted for it.
+    inputs : Inputs or None
+        What the samples look like, by row, where that is at hand.
+    notes : tuple of str
+        What was assumed or left out, one sentence each.
 
     Examples
     --------
@@ -60,10 +65,12 @@ class Audit:
     found: Found
     alpha: float
     cross_fitted: bool
+    inputs: Inputs | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def suspicions(self) -> tuple[Suspicion, ...]:
-        """The highest score first, one for each family of attributes."""
+        """One for each family, the highest score first; what the model computes comes last."""
         return self.found.suspicions
 
     @property
@@ -129,6 +136,7 @@ class Audit:
             "correction": "Holm",
             "looked_at": self.n_looked_at,
             "passed": self.found.n_passed,
+            "notes": list(self.notes),
             "suspicions": [suspicion.as_dict() for suspicion in self.suspicions],
         }
 

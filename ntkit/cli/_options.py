@@ -203,6 +203,7 @@ class DataOptions(TableOptions):
         labels: Literal["required", "optional"] = "required",
         *,
         tell: bool = True,
+        keep_table: bool = False,
     ) -> Samples:
         """Read samples for a model with these options; tell what happens to images."""
         samples = self.read_table(
@@ -213,6 +214,7 @@ class DataOptions(TableOptions):
             text_column=self.text_column,
             text_pair_column=self.text_pair_column,
             skip_bad=self.skip_bad,
+            keep_table=keep_table,
         )
         for note in image_note([samples]) if tell else ():
             typer.echo(note, err=True)

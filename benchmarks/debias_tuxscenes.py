@@ -34,8 +34,8 @@ from sklearn.preprocessing import StandardScaler
 import backbone
 import tuxscenes
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
-from ntkit.export import save_verified
 from ntkit.extraction import ImagePreprocessing, read_samples
+from ntkit.verification import save_verified
 
 CASES = [
     (model, heldout, options)

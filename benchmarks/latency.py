@@ -20,9 +20,9 @@ import numpy as np
 
 from ntkit import FrozenModel
 from ntkit.datasets import marked_digits_model_path
-from ntkit.export import random_inputs
-from ntkit.export._latency import timings
 from ntkit.extraction import make_session
+from ntkit.verification import random_inputs
+from ntkit.verification._latency import timings
 
 
 def ratios(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ntkit._version import __version__
 
 if TYPE_CHECKING:
-    from ntkit.auditing import Audit, audit
+    from ntkit.auditing import Audit, audit, audit_model
     from ntkit.debiasing import Candidate, DebiasResult, Price, debias
     from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
     from ntkit.extraction import OnnxEmbedder
@@ -30,6 +30,7 @@ __all__ = [
     "Suspicion",
     "__version__",
     "audit",
+    "audit_model",
     "debias",
     "write_report",
 ]
@@ -47,6 +48,7 @@ _HOME = {
     "Price": "ntkit.debiasing._price",
     "Suspicion": "ntkit.suspicions",
     "audit": "ntkit.auditing",
+    "audit_model": "ntkit.auditing",
     "debias": "ntkit.debiasing._debias",
     "write_report": "ntkit.report._write_report",
 }

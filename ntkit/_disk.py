@@ -9,6 +9,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError, NtkitError
 
@@ -18,6 +22,7 @@ __all__ = [
     "check_room",
     "check_writable",
     "saying_what_failed",
+    "scratch",
     "size_of",
 ]
 
@@ -111,6 +116,15 @@ def check_room(path: StrPath, size: int) -> None:
             f"There is no room for {path}: it needs about {_bytes(size)}, and {_bytes(free)} are "
             "free; make room or choose another place."
         )
+
+
+def scratch(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """An array in a file that nobody sees and that goes when the array goes."""
+    folder = Path(tempfile.gettempdir())
+    with saying_what_failed(folder):
+        check_room(folder, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        with tempfile.TemporaryFile(prefix="ntkit-") as file:
+            return np.memmap(file, dtype=dtype, shape=shape, mode="w+")
 
 
 def size_of(files: Iterable[StrPath]) -> int:

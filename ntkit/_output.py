@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,15 @@ from ntkit._disk import StrPath, check_place, check_writable, saying_what_failed
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 
-__all__ = ["RECORD", "check_file", "check_folder", "put_folder", "refuse_folder_of_inputs"]
+__all__ = [
+    "RECORD",
+    "check_file",
+    "check_folder",
+    "new_file",
+    "new_folder",
+    "put_folder",
+    "refuse_folder_of_inputs",
+]
 
 RECORD = ".ntkit.json"
 """File in a folder that ntkit wrote: the names of its files, and the SHA-256 of each."""
@@ -134,6 +144,61 @@ def check_folder(
             check_writable(real)
         check_place(path, real, size)
     return path
+
+
+@contextmanager
+def new_file(path: StrPath) -> Iterator[Path]:
+    """Give the place to write a file, which takes its name when the block ends well.
+
+    Parameters
+    ----------
+    path : path-like
+        Its name, which :func:`check_file` found to be free or replaceable.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit._output import new_file
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with new_file(Path(folder) / "table.md") as file:
+    ...         _ = file.write_text("| candidate |")
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['table.md']
+    """
+    path = Path(path)
+    with (
+        saying_what_failed(path),
+        tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder,
+    ):
+        yield Path(folder) / path.name
+        os.replace(Path(folder) / path.name, path)
+
+
+@contextmanager
+def new_folder(path: StrPath | None, *, force: bool = False) -> Iterator[Path]:
+    """Give an empty folder, which takes its name, whole, when the block ends well.
+
+    Parameters
+    ----------
+    path : path-like or None
+        Its name, which :func:`check_folder` found to be free or replaceable. None: it is thrown
+        away.
+    force : bool
+        Replace what ntkit wrote there before.
+    """
+    parent = None if path is None else Path(os.path.realpath(path)).parent
+    with (
+        saying_what_failed(path or "the temporary folder"),
+        tempfile.TemporaryDirectory(
+            prefix=".ntkit-", dir=parent, ignore_cleanup_errors=True
+        ) as temporary,
+    ):
+        folder = Path(temporary) / "out"
+        folder.mkdir()
+        yield folder
+        if path is not None:
+            put_folder(folder, path, force=force)
 
 
 def put_folder(made: Path, path: StrPath, *, force: bool = False) -> None:

@@ -12,6 +12,8 @@ from ntkit.exceptions import InputError
 
 __all__ = ["LinearHead"]
 
+_BLOCK = 1 << 25  # bytes of embeddings
+
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     """Copy that nobody can write into: a value must not change under its holder."""
@@ -146,8 +148,8 @@ class LinearHead:
             raise InputError(
                 f"The head reads embeddings of shape (N, {self.n_neurons}); got {Z.shape}."
             )
-        logits: NDArray[Any] = Z @ self.coef.T + self.intercept
-        return logits[:, 0] if self.n_logits == 1 else logits
+        logits = _in_blocks(Z, self.coef.T) + self.intercept
+        return np.asarray(logits[:, 0] if self.n_logits == 1 else logits)
 
     def predict_proba(self, Z: ArrayLike) -> NDArray[Any]:
         """Class probabilities of shape (N, C): the softmax of the logits, or their sigmoid.
@@ -343,6 +345,14 @@ class LinearHead:
             f"LinearHead(n_neurons={self.n_neurons}{suppressed}, "
             f"classes={_listed(self.classes)}{logits}, {self.coef.dtype})"
         )
+
+
+def _in_blocks(Z: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+    """``Z @ weights``; where that would convert many rows, only some at a time."""
+    if Z.dtype == weights.dtype or Z.nbytes <= _BLOCK:
+        return np.asarray(Z @ weights)
+    step = max(1, _BLOCK // (Z.itemsize * Z.shape[1]))
+    return np.concatenate([Z[at : at + step] @ weights for at in range(0, len(Z), step)])
 
 
 def _listed(classes: NDArray[Any], most: int = 6) -> str:

@@ -158,3 +158,16 @@ def test_refuses_embeddings_of_another_width_and_foreign_classes():
         head.predict(np.zeros((3, 4)))
     with pytest.raises(InputError, match="use the same labels"):
         head.aligned_to(["a", "c"])
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_many_rows_of_another_precision(monkeypatch, n_classes):
+    """They are converted some at a time."""
+    rng = np.random.default_rng(0)
+    Z = rng.normal(size=(101, 5)).astype(np.float32)
+    K = 1 if n_classes == 2 else n_classes
+    head = LinearHead(rng.normal(size=(K, 5)), rng.normal(size=K), np.arange(n_classes))
+    whole = head.logits(Z)
+    monkeypatch.setattr("ntkit.head._BLOCK", 64)
+    np.testing.assert_allclose(head.logits(Z), whole, rtol=0, atol=1e-14)
+    assert head.logits(Z[:0]).shape == (0, n_classes)

@@ -1,15 +1,18 @@
 """What samples have, read from their inputs.
 
 A *view* reads attributes, yes or no of every sample: words of texts, columns of a table, metadata,
-statistics of pictures, columns of any matrix.
+statistics of pictures, layers of a network, columns of any matrix.
 """
 
 from ntkit.attributes._array import array
 from ntkit.attributes._columns import columns
 from ntkit.attributes._columns import columns_of as columns_of
 from ntkit.attributes._groups import groups_from
+from ntkit.attributes._layers import layers
 from ntkit.attributes._metadata import matched as matched  # for other rooms
 from ntkit.attributes._metadata import metadata
+from ntkit.attributes._pictures import measured_pictures as measured_pictures
+from ntkit.attributes._pictures import picture_statistics as picture_statistics
 from ntkit.attributes._pictures import pictures
 from ntkit.attributes._view import FEWEST as FEWEST
 from ntkit.attributes._view import SUPPORT as SUPPORT
@@ -24,6 +27,7 @@ __all__ = [
     "array",
     "columns",
     "groups_from",
+    "layers",
     "metadata",
     "pictures",
     "words",

@@ -18,7 +18,13 @@ _BYTES = 32 << 20  # of a block
 _WHAT = ("low", "above the median", "high")
 
 
-def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = None) -> View:
+def array(
+    X: ArrayLike,
+    *,
+    kind: str = "array",
+    names: Sequence[str] | None = None,
+    computed: bool = False,
+) -> View:
     """View of the columns of a matrix, such as another encoder's embedding.
 
     Each column gives three attributes, ``embedding #5 high`` (the highest quarter of the samples),
@@ -33,6 +39,8 @@ def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = No
         What they are called.
     names : sequence of str, length D, optional
         Of the columns; by default ``#0``, ``#1`` and so on.
+    computed : bool, default=False
+        As in :class:`View`: for the embedding of the model that is looked at.
 
     Returns
     -------
@@ -66,7 +74,7 @@ def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = No
     def blocks() -> Iterator[Block]:
         return high_and_low(matrix, [f"{kind} {name}" for name in shown])
 
-    return View(kind, False, len(matrix), blocks)
+    return View(kind, False, len(matrix), blocks, computed=computed)
 
 
 def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:

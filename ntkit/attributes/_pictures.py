@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.attributes._array import high_and_low
-from ntkit.attributes._view import Block, View
+from ntkit.attributes._view import View
 from ntkit.exceptions import InputError
 
-__all__ = ["STATISTICS", "picture_statistics", "pictures"]
+__all__ = ["STATISTICS", "measured_pictures", "picture_statistics", "pictures"]
 
 Array = NDArray[Any]
+_ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 STATISTICS = (
     "brightness",
     "contrast",
@@ -28,12 +29,13 @@ STATISTICS = (
     "aspect ratio",
     "border brightness",
     "border evenness",
+    *(f"{row} {column} brightness" for row in _ROWS for column in _COLUMNS),
 )
 """Names of the statistics, in the order of :func:`picture_statistics`."""
 
 
 def pictures(images: Iterable[Any], n_samples: int) -> View:
-    """View of statistics of pictures: brightness, contrast, colour, sharpness, size, border.
+    """View of statistics of pictures: brightness, contrast, colour, sharpness, size, border, parts.
 
     Each statistic gives three attributes, as ``picture:brightness high``; see :func:`array`.
 
@@ -65,7 +67,7 @@ def pictures(images: Iterable[Any], n_samples: int) -> View:
     """
 
     @cache
-    def measured() -> Array:
+    def statistics() -> Array:
         found = [picture_statistics(image) for image in islice(images, n_samples + 1)]
         if len(found) != n_samples:
             raise InputError(
@@ -74,27 +76,38 @@ def pictures(images: Iterable[Any], n_samples: int) -> View:
             )
         return np.asarray(found)
 
-    def blocks() -> Iterator[Block]:
-        return high_and_low(measured(), [f"picture:{name}" for name in STATISTICS])
-
-    return View("picture", False, n_samples, blocks)
+    return _view(statistics, n_samples)
 
 
-def picture_statistics(image: Any) -> Array:
+def measured_pictures(statistics: Array) -> View:
+    """The same view of statistics that were measured already, (N, 19)."""
+    return _view(lambda: statistics, len(statistics))
+
+
+def _view(statistics: Callable[[], Array], n_samples: int) -> View:
+    names = [f"picture:{name}" for name in STATISTICS]
+    return View("picture", False, n_samples, lambda: high_and_low(statistics(), names))
+
+
+def picture_statistics(image: Any, n_pixels: int | None = None) -> Array:
     """The statistics of one picture, in the order of ``STATISTICS``.
 
     Brightness and contrast are the mean and deviation of the grey values; colourfulness is Hasler
     and Süsstrunk's (2003); redness and blueness are how far these channels exceed the mean of all;
-    sharpness is the deviation of the Laplacian; evenness of the border is minus its deviation.
+    sharpness is the deviation of the Laplacian; evenness of the border is minus its deviation. The
+    brightness of each of nine parts, three by three, is how far it exceeds that of the whole: it
+    tells where a mark or a stamp is.
 
     Parameters
     ----------
     image : array-like of shape (H, W) or (H, W, 3 or 4)
         A fourth channel (transparency) is left out.
+    n_pixels : int, optional
+        Its size, where this is a smaller copy.
 
     Returns
     -------
-    ndarray of float, shape (10,)
+    ndarray of float, shape (19,)
     """
     pixels = np.asarray(image)
     if pixels.ndim == 2:
@@ -104,7 +117,8 @@ def picture_statistics(image: Any) -> Array:
             f"A picture has the shape (height, width) or (height, width, 3); got {pixels.shape}."
         )
     scale = 255.0 if pixels.dtype.kind in "iu" else 1.0
-    rgb = np.broadcast_to(pixels[:, :, :3], (*pixels.shape[:2], 3)).astype(np.float64) / scale
+    rgb = np.broadcast_to(pixels[:, :, :3], (*pixels.shape[:2], 3)).astype(np.float32)
+    rgb /= np.float32(scale)
     red, green, blue = rgb.transpose(2, 0, 1)
     grey = rgb.mean(axis=2)
     height, width = grey.shape
@@ -117,10 +131,11 @@ def picture_statistics(image: Any) -> Array:
             (red - grey).mean(),
             (blue - grey).mean(),
             _sharpness(grey),
-            height * width,
+            height * width if n_pixels is None else n_pixels,
             width / height,
             border.mean(),
             -border.std(),
+            *_parts(grey),
         ]
     )
 
@@ -129,6 +144,15 @@ def _colourfulness(red: Array, green: Array, blue: Array) -> float:
     one, two = red - green, (red + green) / 2 - blue
     spread, shift = np.hypot(one.std(), two.std()), np.hypot(one.mean(), two.mean())
     return float(spread + 0.3 * shift)
+
+
+def _parts(grey: Array) -> list[float]:
+    """How much brighter each of nine parts is than all, row by row; 0 for one without a pixel."""
+    return [
+        float(part.mean() - grey.mean() if part.size else 0)
+        for row in np.array_split(grey, len(_ROWS), axis=0)
+        for part in np.array_split(row, len(_COLUMNS), axis=1)
+    ]
 
 
 def _sharpness(grey: Array) -> float:

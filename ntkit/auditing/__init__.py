@@ -1,11 +1,22 @@
-"""What does a model lean on? Predictions and raw inputs go in, suspicions come out."""
+"""What does a model lean on? Predictions or a model, and raw inputs go in, suspicions come out."""
 
 from ntkit.auditing._answers import Answer, Answers, read_answers
 from ntkit.auditing._audit import audit
+from ntkit.auditing._from_model import audit_model
 from ntkit.auditing._from_tables import Asked as Asked  # for the command line
 from ntkit.auditing._from_tables import audit_tables as audit_tables
 from ntkit.auditing._result import Audit
+from ntkit.auditing._views import VIEWS as VIEWS
 from ntkit.auditing._write import write_audit
 from ntkit.report import Inputs
 
-__all__ = ["Answer", "Answers", "Audit", "Inputs", "audit", "read_answers", "write_audit"]
+__all__ = [
+    "Answer",
+    "Answers",
+    "Audit",
+    "Inputs",
+    "audit",
+    "audit_model",
+    "read_answers",
+    "write_audit",
+]

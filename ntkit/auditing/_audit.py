@@ -40,7 +40,8 @@ def audit(
     """Find what a model leans on: attributes that go with a class, and on which its errors depend.
 
     The samples should be distributed as the training set, and must not be among those that the
-    model was trained on: its errors there say nothing. One of ``pred``, ``scores`` and
+    model was trained on: its errors there say nothing. (:func:`ntkit.audit_model` takes the model
+    itself.) One of ``pred``, ``scores`` and
     ``embeddings`` says what the model makes of them; any number of raw inputs say what they have.
 
     Parameters

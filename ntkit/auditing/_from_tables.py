@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,17 +11,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.attributes import View, array, columns, metadata, words
+from ntkit.attributes import matched as in_order
 from ntkit.auditing._audit import audit
 from ntkit.auditing._result import Audit
 from ntkit.exceptions import InputError
-from ntkit.samples import TABLES, Table, as_classes, named_delimiter, read_table
+from ntkit.report import Inputs
+from ntkit.samples import (
+    TABLES,
+    Table,
+    as_classes,
+    named_delimiter,
+    named_like_a_prediction,
+    read_table,
+)
 
 __all__ = ["Asked", "audit_tables"]
 
 Array = NDArray[Any]
 _PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
 _NAMING = "id"  # a column of both tables that tells samples apart, unasked
-_OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 _PROSE = 3  # words of an entry, on average, from which on a column is texts and no categories
 
 
@@ -67,7 +74,7 @@ def audit_tables(
     *,
     metadata_file: Path | None = None,
     alpha: float = 0.05,
-) -> tuple[Audit, list[str]]:
+) -> Audit:
     """Audit what a model predicted, by the tables that its inputs are in.
 
     Parameters
@@ -85,9 +92,8 @@ def audit_tables(
 
     Returns
     -------
-    audit : Audit
-    notes : list of str
-        What was assumed, one sentence each.
+    Audit
+        Its notes say what was assumed.
     """
     first = _read(predictions, asked)
     one_file, named = data.resolve() == predictions.resolve(), asked
@@ -99,13 +105,22 @@ def audit_tables(
             matched.append(f"Samples of the two tables are matched by their column {_NAMING!r}.")
         second = _matched(second, first, asked)
     y, found = _outcome(first, first if asked.label in first.columns else second, asked)
-    views, notes = _views(second, asked, one_file)
+    views, texts, notes = _views(second, asked, one_file)
+    beside = None
     if metadata_file is not None:
         table = _read(metadata_file, asked)
         key = _key_of(first, table, named)
         ids = None if key is None else [str(name) for name in _keys(first, key)]
         views.append(metadata(table.columns, ids, key=key or ""))
-    return audit(y, **found, views=views, alpha=alpha), [*first.notes, *matched, *notes]
+        beside = in_order(table.columns, ids, key or "")
+    shown = Inputs(
+        texts=texts,
+        table={n: v for n, v in second.columns.items() if second.list_length(n) is None},
+        metadata=beside,
+        ids=[str(name) for name in second.columns[asked.key]] if asked.key else None,
+    )
+    result = audit(y, **found, views=views, alpha=alpha)
+    return replace(result, inputs=shown, notes=(*first.notes, *matched, *notes))
 
 
 def _key_of(one: Table, other: Table, asked: Asked) -> str | None:
@@ -183,12 +198,15 @@ def _same_kind(first: Array, second: Array) -> bool:
 # -- what is looked at --------------------------------------------------------------------------
 
 
-def _views(table: Table, asked: Asked, one_file: bool) -> tuple[list[View], list[str]]:
+def _views(
+    table: Table, asked: Asked, one_file: bool
+) -> tuple[list[View], list[str] | None, list[str]]:
+    """What is looked at, the texts among it, and what was left out."""
     views, notes = list[View](), list[str]()
     taken: set[str | None] = {asked.label, asked.group, asked.prediction, asked.key, *asked.scores}
     left = [name for name in table.columns if name not in taken]
     if one_file and asked.columns is None:
-        guessed = [n for n in left if _OF_A_MODEL.match(n)]
+        guessed = [n for n in left if named_like_a_prediction(n)]
         left = [n for n in left if n not in guessed]
         guessed = [n for n in guessed if n not in _PREDICTIONS]
         if guessed:
@@ -198,8 +216,8 @@ def _views(table: Table, asked: Asked, one_file: bool) -> tuple[list[View], list
                 "name all columns to look at with --columns."
             )
     text = _text_column(table, left, asked)
-    if text is not None:
-        views.append(words([_as_text(value) for value in table.columns[text]]))
+    texts = None if text is None else [_as_text(value) for value in table.columns[text]]
+    views += [] if texts is None else [words(texts)]
     for asked_for in asked.columns or ():
         table.column(asked_for, "--columns")
     chosen = [name for name in (asked.columns or left) if name != text]
@@ -208,7 +226,7 @@ def _views(table: Table, asked: Asked, one_file: bool) -> tuple[list[View], list
         views.append(columns(plain))
     lists = [name for name in chosen if name not in plain]
     views += [array(table.numbers([name]), kind=name) for name in lists]
-    return views, [*table.notes, *notes] if not one_file else notes
+    return views, texts, [*table.notes, *notes] if not one_file else notes
 
 
 def _text_column(table: Table, names: Sequence[str], asked: Asked) -> str | None:

@@ -41,6 +41,8 @@ class Audit:
         Whether the predictions are those of heads that were fitted for it.
     inputs : Inputs or None
         What the samples look like, by row, where that is at hand.
+    notes : tuple of str
+        What was assumed or left out, one sentence each.
 
     Examples
     --------
@@ -64,10 +66,11 @@ class Audit:
     alpha: float
     cross_fitted: bool
     inputs: Inputs | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def suspicions(self) -> tuple[Suspicion, ...]:
-        """The highest score first, one for each family of attributes."""
+        """One for each family, the highest score first; what the model computes comes last."""
         return self.found.suspicions
 
     @property
@@ -133,6 +136,7 @@ class Audit:
             "correction": "Holm",
             "looked_at": self.n_looked_at,
             "passed": self.found.n_passed,
+            "notes": list(self.notes),
             "suspicions": [suspicion.as_dict() for suspicion in self.suspicions],
         }
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ntkit._disk import StrPath, saying_what_failed
-from ntkit._output import check_folder, put_folder
+from ntkit._disk import StrPath
+from ntkit._output import check_folder, new_folder
 from ntkit.auditing._result import Audit
 from ntkit.report import Inputs
 from ntkit.report.audit import SHOWN, AuditPage, audit_html
@@ -67,19 +64,10 @@ def write_audit(
     check_folder(path, force=force)
     content = audit.to_json()
     html = audit_html(_page(audit, content, inputs or audit.inputs or Inputs(), title))
-    parent = Path(os.path.realpath(path)).parent
-    with (
-        saying_what_failed(path),
-        tempfile.TemporaryDirectory(
-            prefix=".ntkit-", dir=parent, ignore_cleanup_errors=True
-        ) as temporary,
-    ):
-        folder = Path(temporary) / "out"
-        folder.mkdir()
+    with new_folder(path, force=force) as folder:
         (folder / "audit.html").write_text(html, encoding="utf-8")
         (folder / "audit.json").write_text(f"{content}\n", encoding="utf-8")
         (folder / "table.md").write_text(f"{audit}\n", encoding="utf-8")
-        put_folder(folder, path, force=force)
 
 
 def _page(audit: Audit, content: str, inputs: Inputs, title: str) -> AuditPage:

@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from ntkit.exceptions import InputError
-from ntkit.export import load_pair
 from ntkit.extraction import (
     EmbeddingStore,
     ImagePreprocessing,
@@ -31,6 +30,7 @@ from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.preprocessing import FILTERS
 from ntkit.samples import TABLES
+from ntkit.verification import load_pair
 
 Model = Annotated[Path, typer.Argument(help="ONNX classifier.", show_default=False)]
 Out = Annotated[Path, typer.Option("-o", "--out", help="What to write.", show_default=False)]
@@ -203,6 +203,7 @@ class DataOptions(TableOptions):
         labels: Literal["required", "optional"] = "required",
         *,
         tell: bool = True,
+        keep_table: bool = False,
     ) -> Samples:
         """Read samples for a model with these options; tell what happens to images."""
         samples = self.read_table(
@@ -213,6 +214,7 @@ class DataOptions(TableOptions):
             text_column=self.text_column,
             text_pair_column=self.text_pair_column,
             skip_bad=self.skip_bad,
+            keep_table=keep_table,
         )
         for note in image_note([samples]) if tell else ():
             typer.echo(note, err=True)

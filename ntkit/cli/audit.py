@@ -8,22 +8,29 @@ from typing import Annotated
 import typer
 
 from ntkit._output import check_folder
-from ntkit.auditing import Asked, audit_tables, write_audit
+from ntkit.auditing import VIEWS, Asked, Audit, audit_model, audit_tables, write_audit
 from ntkit.cli import _options as o
+from ntkit.exceptions import InputError
+from ntkit.extraction import EmbeddingStore
+from ntkit.samples import TABLES
 
 
 @o.with_options
 def command(
-    data: Annotated[
-        Path,
-        typer.Argument(help="Table of the inputs; that of the predictions, if they are in it."),
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL] DATA",
+            help="ONNX classifier and labelled samples; with --predictions, the samples alone.",
+            show_default=False,
+        ),
     ],
     out: o.Out,
     *,
     predictions: Annotated[
-        Path, typer.Option(help="Table with labels, and predictions or scores.", show_default=False)
-    ],
-    label_column: Annotated[str, typer.Option(help="Label column, in either table.")] = "label",
+        Path | None,
+        typer.Option(help="Table with labels, and predictions or scores, instead of a model."),
+    ] = None,
     prediction_column: Annotated[
         str | None, typer.Option(help="Column of predicted classes; found if called prediction.")
     ] = None,
@@ -31,58 +38,113 @@ def command(
         str | None,
         typer.Option(help="Columns of scores instead, in the order of the sorted classes: a,b,…"),
     ] = None,
-    text_column: Annotated[
-        str | None, typer.Option(help="Column of texts; found if there is only one.")
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="Columns to look at: age,site,…; by default all others.")
-    ] = None,
-    group_column: Annotated[
-        str, typer.Option(help="Column of group labels, which is not looked at.")
-    ] = "group",
     metadata: Annotated[
         Path | None,
-        typer.Option(help="Another table of the samples: site, device, date; it may lack some."),
+        typer.Option(help="Table of what else is known: site, device, date; it may lack samples."),
     ] = None,
     id_column: Annotated[
         str | None,
         typer.Option(
-            help="Column that names the samples; else id where all have it, or row by row."
+            help="Column that names the samples; else file_name of images, id where all have it, "
+            "or row by row."
         ),
     ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(help="Between cells of a CSV, or tab; found from the header.")
+    views: Annotated[
+        str | None, typer.Option(help=f"Of a model's samples, some of {','.join(VIEWS)}; all.")
     ] = None,
+    cross_fit: Annotated[
+        bool,
+        typer.Option(
+            "--cross-fit", help="The head was trained on DATA: take cross-fitted heads' errors."
+        ),
+    ] = False,
     alpha: Annotated[
         float, typer.Option(help="Chance of any suspicion where there is nothing.", min=0, max=1)
     ] = 0.05,
+    model_options: o.ModelOptions,
+    data_options: o.DataOptions,
+    device: o.Device = "auto",
+    batch_size: o.BatchSize = None,
+    seed: o.Seed = 0,
     force: o.Force = False,
+    quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
     """Find what a model leans on: attributes that go with a class, and on which its errors depend.
 
-    The samples must not be among those the model was trained on. Words of texts, categories and
-    cuts of columns, and what is missing are looked at, tested, corrected for their number (Holm),
-    and ranked. OUT holds audit.html, a page for somebody who knows the subject to answer on (it
-    saves answers.json), audit.json and table.md.
+    DATA is what ntkit debias takes, and was not trained on; the model runs over it once. Words of
+    texts, columns of tables, statistics of pictures and their files, metadata, neurons of the
+    embedding and of earlier layers are looked at, tested, corrected for their number (Holm), and
+    ranked. OUT holds audit.html, a page for somebody who knows the subject to answer on (it saves
+    answers.json), audit.json and table.md.
 
-    Example: ntkit audit --predictions predictions.csv reviews.csv -o audit/
+    With --predictions no model is needed: DATA is a table of the inputs, or the same table, and
+    --columns are those to look at.
+
+    Example: ntkit audit classifier.onnx images/val -o audit/
     """
-    check_folder(out, inputs=[predictions, data, metadata], force=force)
-    asked = Asked(
-        label=label_column,
-        prediction=prediction_column,
-        scores=o.names(score_columns) or (),
-        text=text_column,
-        columns=o.names(columns),
-        group=group_column,
-        key=id_column,
-        delimiter=delimiter,
-    )
-    found, notes = audit_tables(predictions, data, asked, metadata_file=metadata, alpha=alpha)
-    for note in notes:
+    data = _checked(paths, predictions)
+    check_folder(out, inputs=[*paths, predictions, metadata, *data_options.files], force=force)
+    if predictions is not None:
+        if views is not None or cross_fit:
+            given = "--cross-fit" if cross_fit else "--views"
+            raise InputError(f"{given} is of a model's samples; drop it, or --predictions.")
+        asked = Asked(
+            label=data_options.label_column,
+            prediction=prediction_column,
+            scores=o.names(score_columns) or (),
+            text=data_options.text_column,
+            columns=o.names(data_options.columns),
+            group=data_options.group_column,
+            key=id_column,
+            delimiter=data_options.delimiter,
+        )
+        found = audit_tables(predictions, data, asked, metadata_file=metadata, alpha=alpha)
+    else:
+        if prediction_column is not None or score_columns is not None:
+            raise InputError("Columns of predictions are those of --predictions; name that table.")
+        frozen = model_options.load(paths[0])
+        found = audit_model(
+            frozen,
+            data_options.read(data, frozen, tell=False, keep_table=True),
+            views=o.names(views),
+            metadata=metadata,
+            key=id_column,
+            cross_fit=cross_fit,
+            device=device,
+            batch_size=o.batch_size_of(batch_size),
+            alpha=alpha,
+            random_state=seed,
+            verbose=not quiet,
+        )
+    _tell(found, out, title=(predictions or paths[0]).name, force=force, json=json)
+
+
+def _checked(paths: list[Path], predictions: Path | None) -> Path:
+    """The samples, if what else is named goes with them."""
+    if predictions is not None:
+        if len(paths) > 1:
+            raise InputError(
+                f"With --predictions no model is run, and {paths[0]} and {paths[1]} are given; "
+                "name the table of inputs alone."
+            )
+        return paths[0]
+    usage = "ntkit audit MODEL DATA -o OUT, or ntkit audit --predictions TABLE DATA -o OUT"
+    if len(paths) != 2:
+        found = "Only one path is given" if len(paths) == 1 else f"{len(paths)} paths are given"
+        raise InputError(f"{found} ({', '.join(map(str, paths[:3]))}); the usage is {usage}.")
+    if paths[0].suffix.lower() in TABLES or EmbeddingStore.is_store(paths[0]):
+        raise InputError(
+            f"{paths[0]} holds samples, and a model (an ONNX file) is wanted there; if it holds "
+            f"predictions, name it with --predictions: {usage}."
+        )
+    return paths[1]
+
+
+def _tell(found: Audit, out: Path, *, title: str, force: bool, json: bool) -> None:
+    for note in found.notes:
         typer.echo(f"Note: {note}", err=True)
-    write_audit(found, out, force=force)
+    write_audit(found, out, title=title, force=force)
     if json:
         o.print_json(found.as_dict())
     else:

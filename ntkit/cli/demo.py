@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ntkit.auditing import audit
 from ntkit.cli import _options as o
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.debiasing import debias
+from ntkit.extraction import OnnxEmbedder
+from ntkit.frozen_model import FrozenModel
+from ntkit.suspicions import Suspicion
 
 _MAX_COST = 0.1  # the held-out set is as biased as the training set: balance costs accuracy there
 
@@ -37,8 +41,9 @@ def command(
         out=out,
         force=force,
     )
+    leaning = _leaning(digits)
     if json:
-        o.print_json(result.as_dict())
+        o.print_json(result.as_dict() | {"suspicions": [s.as_dict() for s in leaning]})
         return
     rows = {row.name: row for row in result.candidates}
     paper, chosen, original = rows["neurontune"], result.chosen, result.candidates[0]
@@ -57,6 +62,18 @@ def command(
         f"{_percent(original.worst_group)} -> {_percent(chosen.worst_group)}, average "
         f"{_percent(original.average)} -> {_percent(chosen.average)}."
     )
+    for suspicion in leaning[:1]:
+        typer.echo(f"\nWhat the model leans on, read from the held-out images:\n{suspicion}")
+
+
+def _leaning(digits: Any) -> tuple[Suspicion, ...]:
+    """What an audit of the model suspects, by statistics of the held-out images."""
+    model = FrozenModel.load(marked_digits_model_path())
+    Z = OnnxEmbedder(model, device="cpu").transform(digits.X_heldout)
+    assert model.head is not None  # the embedded model has one
+    scores = model.head.logits(Z)
+    found = audit(digits.y_heldout, scores=scores, images=digits.X_heldout[:, 0])
+    return found.suspicions
 
 
 def _percent(value: float | None) -> str:

@@ -9,9 +9,9 @@ import typer
 
 from ntkit.cli import _options as o
 from ntkit.exceptions import NtkitError
-from ntkit.export import random_inputs
 from ntkit.extraction import diagnosis
 from ntkit.frozen_model import FrozenModel
+from ntkit.verification import random_inputs
 
 
 def command(

@@ -11,10 +11,10 @@ from ntkit._disk import size_of
 from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.exceptions import ModelError
-from ntkit.export import check_head, random_inputs, save_verified
 from ntkit.frozen_model import FrozenModel
 from ntkit.samples import input_paths
 from ntkit.store import check_alike, check_made_with, origin_of_head
+from ntkit.verification import check_head, random_inputs, save_verified
 
 
 @o.with_options

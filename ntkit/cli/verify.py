@@ -10,7 +10,7 @@ import typer
 
 from ntkit.cli import _options as o
 from ntkit.exceptions import VerificationError
-from ntkit.export import verify
+from ntkit.verification import verify
 
 
 @o.with_options

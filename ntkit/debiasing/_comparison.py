@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
-from ntkit._disk import check_room, saying_what_failed
+from ntkit._disk import scratch
 from ntkit.debiasing._candidates import (
     DEFAULT_SCORE,
     Candidate,
@@ -39,12 +37,11 @@ from ntkit.metrics import (
     worst_group_accuracy,
 )
 from ntkit.solver import is_mapped, rows_per_chunk
-from ntkit.study import ERM_ALPHA, Rows, Study, digest
+from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest
 
 __all__ = ["Comparison", "Decision"]
 
 Array = NDArray[Any]
-_SMALL = 1 << 25  # bytes of embeddings that are read into memory although they are mapped
 
 
 @dataclass(frozen=True)
@@ -115,6 +112,7 @@ class Comparison:
         # Rounding leaves a constant neuron a deviation of its last digits.
         varies = train.Z.max(axis=0) > train.Z.min(axis=0)
         self.std = np.where(varies & (std > 0), std, 1.0)
+        self._mapped = is_mapped(train.Z) and train.Z.nbytes > LARGE
         self.train, self.heldout = self._standardized(train), self._standardized(heldout)
         self.test = None if test is None else self._standardized(test)
         classes, y_index = np.unique(self.train.y, return_inverse=True)
@@ -327,8 +325,8 @@ class Comparison:
         return [(seen, scored) for seen, scored in splitter.split(np.zeros(len(y)), y)]
 
     def _standardized(self, samples: LabelledEmbeddings) -> LabelledEmbeddings:
-        large = is_mapped(samples.Z) and samples.Z.nbytes > _SMALL
-        Z = _scratch(samples.Z) if large else np.empty_like(samples.Z)
+        large = self._mapped or (is_mapped(samples.Z) and samples.Z.nbytes > LARGE)
+        Z = scratch(samples.Z.shape, samples.Z.dtype) if large else np.empty_like(samples.Z)
         for part, own in zip(_parts(Z), _parts(samples.Z), strict=True):
             part[:] = (own - self.mean) / self.std
         return LabelledEmbeddings(Z, samples.y, samples.groups)
@@ -354,14 +352,6 @@ class Comparison:
             "worst_class": worst_class_accuracy(y, pred),
             "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
         }
-
-
-def _scratch(Z: Array) -> Array:
-    """Room for as much, in a file that nobody sees and that goes when the array goes."""
-    with saying_what_failed(Path(tempfile.gettempdir())):
-        check_room(Path(tempfile.gettempdir()), Z.nbytes)
-        with tempfile.TemporaryFile(prefix="ntkit-") as file:
-            return np.memmap(file, dtype=Z.dtype, shape=Z.shape, mode="w+")
 
 
 def _parts(Z: Array) -> Iterator[Array]:

@@ -17,7 +17,6 @@ from ntkit._output import check_folder
 from ntkit.debiasing._candidates import LabelledEmbeddings
 from ntkit.debiasing._sanity import check_embeddings, check_original, check_sizes, few_samples
 from ntkit.exceptions import InputError
-from ntkit.export import check_head, random_inputs
 from ntkit.extraction import (
     ImagePreprocessing,
     OnnxEmbedder,
@@ -31,6 +30,7 @@ from ntkit.metrics import check_class_order
 from ntkit.report import as_samples
 from ntkit.samples import input_paths, sample_digests, shared_samples
 from ntkit.store import check_alike, check_made_with
+from ntkit.verification import check_head, random_inputs
 
 __all__ = ["Prepared", "prepared"]
 

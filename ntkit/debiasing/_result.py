@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from ntkit._version import __version__
 from ntkit.debiasing._candidates import Candidate
 from ntkit.debiasing._price import Price
-from ntkit.export import Verification
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
+from ntkit.verification import Verification
 
 __all__ = ["MAX_COST", "MODEL_FILE", "MOST_SHARED", "REPORT_FILE", "DebiasResult"]
 

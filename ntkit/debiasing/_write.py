@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ntkit._disk import saying_what_failed
-from ntkit._output import put_folder
+from ntkit._output import new_folder
 from ntkit.debiasing._result import MODEL_FILE, REPORT_FILE, DebiasResult
-from ntkit.export import save_verified
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import Report, report_html
+from ntkit.verification import save_verified
 
 __all__ = ["write_job"]
 
@@ -48,15 +45,7 @@ def write_job(
     card : callable
         Writes the model card into a folder.
     """
-    parent = Path(os.path.realpath(draft.path)).parent if draft.path else None
-    with (
-        saying_what_failed(draft.path or "the temporary folder"),
-        tempfile.TemporaryDirectory(
-            prefix=".ntkit-", dir=parent, ignore_cleanup_errors=True
-        ) as temporary,
-    ):
-        folder = Path(temporary) / "out"
-        folder.mkdir()
+    with new_folder(draft.path, force=force) as folder:
         result = draft
         if draft.model is not original:
             check = save_verified(
@@ -75,5 +64,4 @@ def write_job(
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
             (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
-            put_folder(folder, draft.path, force=force)
     return result

@@ -203,8 +203,8 @@ class AFRClassifier(StudyClassifier):
         sample_weight : array-like of shape (N,), optional
             Weights, a factor on μ as well; 0 leaves a sample out.
         X_val, y_val : array-like of shape (M, D) and (M,), optional
-            Reweighting set; takes the place of ``reweighting``. The training set then only
-            fits the ERM head; with a given ``head`` it only names the classes.
+            Held-out set: the reweighting set, in place of ``reweighting``. The training set then
+            only fits the ERM head; with a given ``head`` it only names the classes.
             It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
             "From scikit-learn").
         sample_weight_val : array-like of shape (M,), optional

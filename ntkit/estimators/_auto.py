@@ -13,16 +13,22 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._evidence import (
+    BALANCED,
+    CELLS,
+    DONE,
+    HELDOUT,
+    HELDOUT_CELLS,
+    class_rates,
+    learns,
+)
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import (
     ALPHAS,
     AS_GOOD,
-    BESIDE,
-    LEARNED,
     LEAST_ERRORS,
-    CellsTried,
     Outcome,
     PenaltyPath,
     Rows,
@@ -39,8 +45,6 @@ from ntkit.study import (
 __all__ = ["AutoDebiasClassifier"]
 
 Array = NDArray[Any]
-HELDOUT, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell-balanced"
-HELDOUT_CELLS = "cell-balanced on X_val"
 _LEARNED_HELDOUT = 0.25
 
 
@@ -237,7 +241,7 @@ class AutoDebiasClassifier(StudyClassifier):
         self.reference_alpha_ = alpha
         if unseen is None:  # too few samples for folds
             unseen = Outcome.of(reference.logits(train.X), train.y_index)
-        self.class_errors_ = _class_rates(train, unseen.wrong)
+        self.class_errors_ = class_rates(train, unseen.wrong)
         self.shift_pvalue_ = self.heldout_learned_ = self.learned_ = float("nan")
         self._hint = ""
         if held is None:
@@ -337,68 +341,18 @@ class AutoDebiasClassifier(StudyClassifier):
         plain = self._path(rows)
         # Halves of a held-out set, which tell the price, must have enough errors as well.
         least = LEAST_ERRORS if rows is every else 2 * LEAST_ERRORS
-        if self._learns(rows, unseen, plain.outcome, path.outcome, least):
+        verdict = learns(rows, unseen, plain.outcome, path.outcome, least, len(self.classes_))
+        self.learned_, self.reason_ = verdict.learned, verdict.reason
+        if verdict.learns:
             self._retrain(by_cells, rows, weight, path)
             return
         if every is not rows:
             plain = self._path(every, outcomes=False)
         self._retrain(BALANCED, every, self._balanced(every), plain)
 
-    def _learns(
-        self,
-        rows: Rows,
-        unseen: Outcome,
-        plain: Outcome | None,
-        cells: Outcome | None,
-        least: int,
-    ) -> bool:
-        """Step 3: whether balancing the cells learns the errors rather than noise."""
-        n_errors = np.bincount(rows.y_index[unseen.wrong & (rows.weight > 0)])
-        enough = int((n_errors >= least).sum()) >= max(2, len(self.classes_) / 2)
-        if enough and plain is not None and cells is not None:
-            tried = CellsTried.of(rows.y_index, rows.weight, unseen, plain, cells)
-            self.learned_ = tried.learned
-        errors = _class_rates(rows, unseen.wrong)
-        rate = f"The reference head errs on {100 * errors.mean():.1f} % of each class"
-        if np.isnan(self.learned_):
-            self.reason_ = (
-                f"{rate} on average, and fewer than two classes, or half of them, have "
-                f"{least} such samples: too few to tell bias from noise"
-            )
-            return False
-        share = f"{100 * max(0.0, self.learned_):.0f} %"
-        if self.learned_ < LEARNED:
-            self.reason_ = (
-                f"{rate} on average, and balancing correct and misclassified samples learns "
-                f"{share} of these errors by its lower bound, less than {100 * LEARNED:.0f} %: "
-                "they cannot be told from noise"
-            )
-            return False
-        if not tried.worth_it:
-            left = f"not {100 * BESIDE:.0f} % by the lower bound: they cannot be told from noise"
-            if np.isnan(tried.beside):
-                left = f"there are not {LEAST_ERRORS}: too few to tell"
-            self.reason_ = (
-                f"{rate} on average, and its errors can be learned ({share}), but of those that "
-                f"class-balanced retraining with another penalty leaves {left}"
-            )
-            return False
-        self.reason_ = (
-            f"{rate} on average, and balancing correct and misclassified samples learns at least "
-            f"{share} of these errors on samples it has not seen, which noise does not allow: they "
-            "point at what the head has not learned"
-        )
-        return True
-
     def _retrain(self, recipe: str, rows: Rows, weight: Array, path: PenaltyPath) -> None:
-        done = {
-            HELDOUT: "class-balanced retraining on the held-out set",
-            BALANCED: "class-balanced retraining",
-            CELLS: "correct and misclassified samples of each class are given equal weight",
-            HELDOUT_CELLS: "those of the held-out set, alone, are given equal weight in each class",
-        }
         self.recipe_, self.alpha_ = recipe, path.alpha
-        self.reason_ = f"{self.reason_}: {done[recipe]}.{self._hint}"
+        self.reason_ = f"{self.reason_}: {DONE[recipe]}.{self._hint}"
         self._set_head(self._head_with(path.alpha, rows, weight))
 
     # -- heads ------------------------------------------------------------------------------
@@ -436,8 +390,3 @@ class AutoDebiasClassifier(StudyClassifier):
     ) -> list[FittedHead]:
         Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
         return self._fit_heads(rows, weights, gains=self._gains, Cs=Cs)
-
-
-def _class_rates(rows: Rows, wrong: Array) -> Array:
-    mass = np.bincount(rows.y_index, weights=rows.weight)
-    return np.asarray(np.bincount(rows.y_index, weights=rows.weight * wrong) / mass)

@@ -21,9 +21,9 @@ from ntkit.exceptions import InputError, VerificationError
 from ntkit.export._calibration import convert_calibrated
 from ntkit.export._fold import scaled_head
 from ntkit.export._skl2onnx import ScaledHeadClassifier
-from ntkit.export._tolerance import TOLERANCE
 from ntkit.extraction import OnnxEmbedder, make_session
 from ntkit.head import LinearHead
+from ntkit.verification import TOLERANCE
 
 __all__ = ["convert_composite", "holds_ntkit_estimator"]
 

@@ -14,9 +14,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit.exceptions import InputError
-from ntkit.export._outputs import difference
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
+from ntkit.verification import difference
 
 __all__ = ["NotFoldableError", "ScaledHead", "flat_steps", "folding_errors", "scaled_head"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import onnx_ir as ir
 from onnx.external_data_helper import load_external_data_for_model
 from onnx_ir import tape
 
-from ntkit._output import check_file
+from ntkit._output import check_file, new_file
 from ntkit._version import __version__
 from ntkit.exceptions import InputError, ModelError
 from ntkit.export._composite import convert_composite, holds_ntkit_estimator
@@ -26,8 +25,8 @@ from ntkit.export._fold import (
     folding_errors,
     scaled_head,
 )
-from ntkit.export._tolerance import TOLERANCE, tolerance_of
 from ntkit.head import LinearHead
+from ntkit.verification import TOLERANCE, tolerance_of
 
 __all__ = ["to_onnx", "write_onnx"]
 
@@ -146,18 +145,14 @@ def write_onnx(
     """
     path = check_file(path, force=force, size=model.ByteSize())
     try:
-        with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder:
-            temporary = Path(folder) / path.name
+        with new_file(path) as temporary:
             temporary.write_bytes(model.SerializeToString())
             onnx.checker.check_model(temporary)
-            os.replace(temporary, path)
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         raise ModelError(
             f"{path} was not written, because ONNX's checker refuses it: {reason}."
         ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error}.") from error
     return path
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -198,23 +198,9 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             As :meth:`transform` does.
         """
         settings = self.settings(X) if settings is None else settings
-        session, done = self._session(), start
-        batches = run_batches(
-            session,
-            X,
-            batch_size=settings["batch_size"],
-            start=start,
-            stop=stop,
-            window=settings["window"],
-            on_gpu=device_of(session) != "cpu",
-            streams=self._streams,
-            verbose=self.verbose,
-            per_sample=True,
-        )
-        with closing(batches):  # ends its threads, too, where this generator is closed early
-            for (embedding,) in batches:
-                yield _checked(embedding, done)
-                done += len(embedding)
+        with closing(self._outputs(X, start, stop, settings)) as batches:
+            for embedding, *_ in batches:
+                yield embedding
 
     def on(self, engine: str) -> Any:
         """What computes the embeddings: this object, or Ray's actors with copies of it.
@@ -320,12 +306,38 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         if isinstance(threads, bool) or threads < 1:
             raise InputError(f"threads must be at least 1; got {threads!r}.")
         return make_session(
-            model.body().SerializeToString(),
+            self._body().SerializeToString(),
             device=self.device,  # type: ignore[arg-type]
             providers=self.providers,
             folder=model.folder,
             threads=1 if is_cpu_only(self.device, self.providers) else threads,  # type: ignore[arg-type]
         )
+
+    def _body(self) -> Any:
+        """The graph to run; its first output is the embedding."""
+        return self.frozen_model.body()
+
+    def _outputs(
+        self, X: Any, start: int, stop: int | None, settings: Mapping[str, int]
+    ) -> Generator[list[Array], None, None]:
+        """All outputs of the graph for consecutive samples, a batch or a window at a time."""
+        session, done = self._session(), start
+        batches = run_batches(
+            session,
+            X,
+            batch_size=settings["batch_size"],
+            start=start,
+            stop=stop,
+            window=settings["window"],
+            on_gpu=device_of(session) != "cpu",
+            streams=self._streams,
+            verbose=self.verbose,
+            per_sample=True,
+        )
+        with closing(batches):  # ends its threads, too, where this generator is closed early
+            for embedding, *others in batches:
+                yield [_checked(embedding, done), *others]
+                done += len(embedding)
 
     def _size(self, inputs: Inputs) -> int:
         if inputs.fixed_size is not None:

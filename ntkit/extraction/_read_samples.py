@@ -37,6 +37,7 @@ def read_samples(
     group_column: str = "group",
     delimiter: str | None = None,
     skip_bad: bool = False,
+    keep_table: bool = False,
 ) -> Samples:
     r"""Read labelled samples, or samples without labels.
 
@@ -72,6 +73,8 @@ def read_samples(
         is a comma, numbers may have a decimal comma.
     skip_bad : bool
         Leave out images that cannot be decoded instead of stopping at the first.
+    keep_table : bool
+        Keep all columns of a table in memory, as ``Samples.table``.
 
     Returns
     -------
@@ -107,6 +110,7 @@ def read_samples(
         pair=text_pair_column,
         inputs=None if columns is None else tuple(columns),
         labels_required=labels == "required",
+        keep_table=keep_table,
     )
     path, delimiter = Path(path), named_delimiter(delimiter)
     if not path.exists():

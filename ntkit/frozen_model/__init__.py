@@ -3,6 +3,8 @@
 Graph in, graph out: no session runs here, and nothing is written but by ``FrozenModel.save``.
 """
 
-from ntkit.frozen_model._model import FrozenModel, TensorInfo
+from ntkit.frozen_model._inspect import inspected as inspected  # for other rooms
+from ntkit.frozen_model._model import FrozenModel
+from ntkit.graph import TensorInfo
 
 __all__ = ["FrozenModel", "TensorInfo"]

@@ -5,12 +5,9 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from ntkit.frozen_model._constants import dtype_of, float_type
-from ntkit.frozen_model._embedding import Nodes, found_by_the_model, side_by_side
-from ntkit.frozen_model._files import serialised
-from ntkit.frozen_model._graph import Shapes, extract_between, extract_up_to
-from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._run_node import Runner
+from ntkit.affine import Nodes, Runner, found_by_the_model, side_by_side
+from ntkit.graph import Shapes, dtype_of, extract_between, extract_up_to, float_type, serialised
+from ntkit.head_search import Head
 
 __all__ = ["body_of", "tail_of"]
 
@@ -25,48 +22,49 @@ def body_of(
     """
     outputs = [embedding]
     if logits and head is not None:
-        outputs.append(head.after.logits)
+        outputs.append(head.logits)
     if head is None:
         return _model_of(extract_up_to(model.graph, outputs), model)
-    n_logits, n_neurons = head.layer.weight.shape
-    if head.sources is None:
+    n_logits, n_neurons = head.region.weight.shape
+    if head.reads_rows:
         proto = _model_of(extract_up_to(model.graph, outputs), model)
     else:
         proto = _model_of(_with_embedding(model, head, outputs), model)
-    _typed(proto.graph.output[0], _float_type(head, head.layer.source), 2, n_neurons)
+    _typed(proto.graph.output[0], _float_type(head, head.source), 2, n_neurons)
     for value in proto.graph.output[1:]:
-        _typed(value, _float_type(head, head.after.logits), head.after.rank, n_logits)
+        _typed(value, _float_type(head, head.logits), head.region.rank, n_logits)
     return proto
 
 
 def tail_of(model: ir.Model, head: Head) -> onnx.ModelProto | None:
     """Copy what computes the model's outputs from the logits; None if they are all there is."""
-    view = extract_between(model.graph, head.after.logits)
+    view = extract_between(model.graph, head.logits)
     if view is None:
         return None
     proto = _model_of(view, model)
-    dtype = _float_type(head, head.after.logits)
-    _typed(proto.graph.input[0], dtype, head.after.rank, len(head.layer.weight))
+    dtype = _float_type(head, head.logits)
+    _typed(proto.graph.input[0], dtype, head.region.rank, len(head.region.weight))
     return proto
 
 
 def _with_embedding(model: ir.Model, head: Head, outputs: list[ir.Value]) -> ir.Graph:
     """A copy of the graph whose first output is the embedding of the sample."""
-    sources = head.sources or ()
+    sources = head.region.sources
     found = [v for source in sources for v in found_by_the_model(source.chain)]
     needed = list({id(v): v for v in (*(s.value for s in sources), *found)}.values())
     graph = extract_up_to(model.graph, [*outputs, *needed]).clone()
     copies = dict(zip(map(id, needed), graph.outputs[len(outputs) :], strict=True))
     del graph.outputs[len(outputs) :]
     nodes = Nodes(graph.append, lambda value: copies[id(value)])
-    graph.outputs[0] = side_by_side(nodes, sources, len(head.layer.weight), Runner(Shapes(model)))
+    graph.outputs[0] = side_by_side(nodes, sources, len(head.region.weight), Runner(Shapes(model)))
     return graph
 
 
 def _float_type(head: Head, value: ir.Value) -> ir.DataType:
-    if head.layer.region is not None:
+    plain = head.region.plain
+    if plain is None or plain.quantised:
         return float_type(value)
-    dtype = dtype_of(head.layer.weight_at[0].inputs[1])
+    dtype = dtype_of(plain.product.inputs[1])
     return dtype if dtype is not None and dtype.is_floating_point() else ir.DataType.FLOAT
 
 

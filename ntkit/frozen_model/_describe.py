@@ -7,7 +7,10 @@ from typing import Any
 
 import onnx_ir as ir
 
-__all__ = ["description", "quantisation_of"]
+from ntkit.graph import extract_between, info_of
+from ntkit.head_search import Head
+
+__all__ = ["file_facts", "head_facts", "task_of"]
 
 _QUANTISING = {
     "DynamicQuantizeLinear": "dynamic",
@@ -18,9 +21,10 @@ _QUANTISING = {
 }
 
 
-def description(model: ir.Model, path: Path | None) -> dict[str, Any]:
+def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
     """Facts of a file and its graph, whatever its head."""
     tensors = [v.const_value for g in model.graphs() for v in g.initializers.values()]
+    inputs = (info_of(v) for v in model.graph.inputs if not v.is_initializer())
     return {
         "file": str(path) if path else None,
         "producer": f"{model.producer_name or 'unknown'} {model.producer_version or ''}".strip(),
@@ -31,11 +35,40 @@ def description(model: ir.Model, path: Path | None) -> dict[str, Any]:
         "external_data": sorted(
             {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
         ),
-        "quantisation": quantisation_of(model),
+        "quantisation": _quantisation_of(model),
+        "inputs": [str(i) for i in inputs],
+        "outputs": [str(info_of(v)) for v in model.graph.outputs],
     }
 
 
-def quantisation_of(model: ir.Model) -> str | None:
+def head_facts(model: ir.Model, found: Head | None) -> dict[str, Any]:
+    """Facts of the head and of what follows it; None where there is none."""
+    part = extract_between(model.graph, found.logits) if found else None
+    return {
+        "neurons": found.weight.shape[1] if found else None,
+        "silent_neurons": int((found.weight == 0).all(axis=0).sum()) if found else None,
+        "head": found.region.kind if found else None,
+        "task": task_of(found) if found else None,
+        "logits": str(info_of(found.logits)) if found else None,
+        "outputs_from_logits": [] if part is None else [v.name or "" for v in part.outputs],
+        "positions": [node.op_type for node in found.positions] if found else [],
+        "post_processing": list(found.after.post_processing) if found else [],
+    }
+
+
+def task_of(found: Head) -> str:
+    """What the head decides, as far as the graph tells."""
+    n_logits, after = len(found.weight), found.after
+    if n_logits > 1 and "Sigmoid" in after.post_processing:
+        return f"each of {n_logits} labels on its own (a Sigmoid each)"
+    if n_logits > 1:
+        return f"one of {n_logits} classes"
+    if after.post_processing or after.decided:
+        return "one of two classes, by one logit"
+    return "one number: two classes by its sign, or a regression"
+
+
+def _quantisation_of(model: ir.Model) -> str | None:
     """How the model is quantised; None for a float model."""
     operators = {node.op_type for node in model.graph}
     if any(name.startswith(("QLinear", "QGemm")) for name in operators):

@@ -9,36 +9,28 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from ntkit.affine import Nodes, Plain, Region, Runner, side_by_side
 from ntkit.exceptions import InputError
-from ntkit.frozen_model._constants import constant_of, dtype_of, float_type
-from ntkit.frozen_model._embedding import Nodes, side_by_side
-from ntkit.frozen_model._graph import Shapes, opset_of
-from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._linear_layer import LinearLayer
-from ntkit.frozen_model._region import Region
-from ntkit.frozen_model._rewrite import (
+from ntkit.frozen_model._width import refuse_fixed_width, retype
+from ntkit.graph import (
+    Shapes,
+    constant_of,
+    dtype_of,
+    float_type,
     forget,
     free_name,
     new_initializer,
+    opset_of,
     remove_unused,
     takes_place_of,
     tensor,
 )
-from ntkit.frozen_model._run_node import Runner
-from ntkit.frozen_model._written_out import written_out
+from ntkit.head_search import Head
 
 __all__ = ["append_head", "replace_weights"]
 
 Array = NDArray[Any]
 
-# Operators after the logits that keep one column per class, whatever the number of classes.
-_ELEMENTWISE = frozenset(
-    {
-        *("Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast", "Dropout", "Clip", "Exp", "Log"),
-        *("Mul", "Div", "Normalizer", "Flatten", "QuantizeLinear", "DequantizeLinear"),
-    }
-)
-_FITTING = _ELEMENTWISE | {"ArgMax"}
 _BROADCASTING_GEMM = 7  # the operator set from which on a Gemm's bias needs no attribute
 # Operators before a weight that change its shape and nothing else.
 _SAME_VALUES = frozenset(["Reshape", "Squeeze", "Unsqueeze", "Flatten"])
@@ -57,38 +49,40 @@ def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) 
     InputError
         If what follows the layer is made for the old number of classes.
     """
-    graph, layer, before, after = model.graph, head.layer, len(head.layer.weight), len(coef)
+    graph, before, after = model.graph, len(head.region.weight), len(coef)
     if before != after:
-        _refuse_fixed_width(head, before, after)
-    coef = coef.astype(np.float64) / head.after.scale
-    intercept = intercept.astype(np.float64) / head.after.scale
-    if layer.region is not None:
-        layer = _collapsed(graph, layer.region, coef, Runner(Shapes(model)))
-    elif layer.quantised:
-        layer = _in_float(graph, layer)
-    _set_weight(graph, layer, coef)
-    logits = _set_bias(graph, layer, intercept)
-    for value in (layer.weight_at[0].outputs[0], logits, *head.after.quantised):
-        _lead_past_quantisation(graph, value)
+        refuse_fixed_width(head, before, after)
+    coef = coef.astype(np.float64) / head.scale
+    intercept = intercept.astype(np.float64) / head.scale
+    plain = head.region.plain
+    if plain is None:
+        plain = _collapsed(graph, head.region, coef, Runner(Shapes(model)))
+    elif plain.quantised:
+        plain = _in_float(graph, plain, head.source)
+    _set_weight(graph, plain, coef)
+    output = _set_bias(graph, plain, intercept)
+    inside = [v for n in plain.after if n.op_type == "QuantizeLinear" for v in n.inputs[:1]]
+    for value in (plain.product.outputs[0], output, *inside, *head.after.quantised):
+        if value is not None:
+            _lead_past_quantisation(graph, value)
     if before != after:
-        starts = [layer.weight_at[0].outputs[0], layer.output, logits, head.after.logits]
-        _retype(head, starts, before, after)
+        retype(head, [plain.product.outputs[0], plain.output, output], before, after)
 
 
-def _set_weight(graph: ir.Graph, layer: LinearLayer, coef: Array) -> None:
-    product, index = layer.weight_at
+def _set_weight(graph: ir.Graph, layer: Plain, coef: Array) -> None:
+    product = layer.product
     attribute = {name: a.value for name, a in product.attributes.items()}
     stored = coef / attribute.get("alpha", 1.0)
     if product.op_type == "Conv":
-        stored = stored.reshape(*stored.shape, *[1] * ((layer.rank or 4) - 2))
+        stored = stored.reshape(*stored.shape, *[1] * (layer.rank - 2))
     elif not attribute.get("transB", 0):
         stored = stored.T
-    _set_constant(graph, product, index, stored)
+    _set_constant(graph, product, 1, stored)
 
 
-def _set_bias(graph: ir.Graph, layer: LinearLayer, intercept: Array) -> ir.Value:
+def _set_bias(graph: ir.Graph, layer: Plain, intercept: Array) -> ir.Value:
     """Write the bias; what now is the layer's output."""
-    product = layer.weight_at[0]
+    product = layer.product
     own = product.inputs[2] if len(product.inputs) > 2 else None  # of a Gemm or Conv
     if layer.bias_at is not None and layer.bias_at[0] is not product:
         if product.op_type in ("Gemm", "Conv") and own is not None:
@@ -105,15 +99,15 @@ def _set_bias(graph: ir.Graph, layer: LinearLayer, intercept: Array) -> ir.Value
     return layer.output
 
 
-def _shaped_like(old: ir.Value | None, layer: LinearLayer, intercept: Array) -> Array:
+def _shaped_like(old: ir.Value | None, layer: Plain, intercept: Array) -> Array:
     """The bias of an Add with its axes as they were: (K,), (1, K) or (K, 1, 1)."""
     known = constant_of(old)
-    trailing = 0 if layer.class_axis == -1 else (layer.rank or 2) - 2
+    trailing = layer.rank - 1 - layer.class_axis
     leading = max(0, (0 if known is None else known.ndim) - trailing - 1)
     return intercept.reshape([1] * leading + [-1] + [1] * trailing)
 
 
-def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> LinearLayer:
+def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> Plain:
     """Put one Gemm in the place of an affine region."""
     last = region.end.producer()
     if last is None:
@@ -144,27 +138,17 @@ def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> 
     graph.insert_before(last, new)
     output = takes_place_of(graph, scores, region.end)
     remove_unused(graph, last)
-    return LinearLayer(
-        "Gemm", embedding, output, (gemm, 1), (gemm, 2), coef, np.zeros(len(coef)), rank=2
-    )
+    return Plain("Gemm", gemm, (gemm, 2), output, coef, np.zeros(len(coef)), 1, 2)
 
 
-def _in_float(graph: ir.Graph, layer: LinearLayer) -> LinearLayer:
+def _in_float(graph: ir.Graph, layer: Plain, source: ir.Value) -> Plain:
     """Put a float MatMul in the place of a dynamically quantised one."""
-    scaled = layer.output.producer()
-    while scaled is not None and scaled.op_type != "Mul":  # an Add, and no-ops, stay
-        data = 1 - layer.bias_at[1] if layer.bias_at and scaled is layer.bias_at[0] else 0
-        inner = scaled.inputs[data]
-        scaled = inner.producer() if inner is not None else None
-    if scaled is None:
-        raise InputError("The quantised head is not as ONNX Runtime writes it.")
-    weight = new_initializer(graph, "ntkit.head.weight", layer.weight.T, layer.source)
-    node = ir.node("MatMul", [layer.source, weight], name="ntkit/head/MatMul")
-    graph.insert_before(scaled, node)
-    output = takes_place_of(graph, node.outputs[0], scaled.outputs[0])
-    remove_unused(graph, scaled)
-    end = output if layer.bias_at is None else layer.output
-    return replace(layer, weight_at=(node, 1), output=end, quantised=False)
+    weight = new_initializer(graph, "ntkit.head.weight", layer.weight.T, source)
+    node = ir.node("MatMul", [source, weight], name="ntkit/head/MatMul")
+    graph.insert_before(layer.product, node)
+    output = takes_place_of(graph, node.outputs[0], layer.product.outputs[0])
+    remove_unused(graph, layer.product)
+    return replace(layer, product=node, output=output if layer.bias_at is None else layer.output)
 
 
 def _lead_past_quantisation(graph: ir.Graph, scores: ir.Value) -> None:
@@ -283,78 +267,3 @@ def _add_bias(graph: ir.Graph, logits: ir.Value, intercept: Array) -> ir.Value:
     total = takes_place_of(graph, node.outputs[0], logits)
     node.replace_input_with(0, logits)
     return total
-
-
-def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
-    """Tensors that hold a column per class, from the logits on, and what reads them."""
-    found, readers = list({id(value): value for value in starts}.values()), list[ir.Node]()
-    softmax = _softmax_nodes(starts)
-    for value in found:
-        for use in value.uses():
-            if id(use.node) not in softmax:
-                readers.append(use.node)
-            of_softmax = softmax.get(id(use.node), "") in ("Sub", "Exp", "Div")
-            if use.node.op_type in _ELEMENTWISE or of_softmax or _keeps_last_axis(use.node):
-                found += [out for out in use.node.outputs if not any(out is v for v in found)]
-    return found, readers
-
-
-def _softmax_nodes(starts: list[ir.Value]) -> dict[int, str]:
-    """Operators of each Softmax that is written out, but not for one number of classes."""
-    graph = next((v.producer().graph for v in starts if v.producer() is not None), None)  # type: ignore[union-attr]
-    ends = (written_out(node) for node in graph or () if node.op_type in ("Div", "Sub"))
-    nodes = [node for end in ends if end is not None for node in end.nodes]
-    return {id(n): n.op_type for n in nodes if n.op_type not in ("Reshape", "Expand")}
-
-
-def _keeps_last_axis(node: ir.Node) -> bool:
-    if node.op_type != "Reshape":
-        return False
-    shape = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
-    return shape is not None and shape.size == 2 and shape[-1] == -1
-
-
-def _refuse_fixed_width(head: Head, before: int, after: int) -> None:
-    mend = f"give it a head of {max(2, before)} classes, or export the model without that operator"
-    if head.after.rank != 2:
-        raise InputError(f"The model's logits have {head.after.rank} axes; {mend}.")
-    if head.after.choosing and any(
-        value.is_graph_output() or len(value.uses()) > 1 for value in _between(head)
-    ):
-        raise InputError(
-            f"The model's outputs show the head's {before} logits at every position; {mend}."
-        )
-    for node in _per_class([head.after.logits])[1]:
-        fits = node.op_type in _FITTING or _keeps_last_axis(node)
-        if node.op_type in ("Mul", "Div"):
-            factors = [constant_of(value) for value in node.inputs]
-            fits = any(factor is not None and factor.size == 1 for factor in factors)
-        if node.op_type == "TopK":
-            fits = after > before
-        if not fits:
-            raise InputError(
-                f"The model's {before} logit(s) go into {node.op_type} (node {node.name!r}), "
-                f"which does not take {after}; {mend}."
-            )
-        if before == 1 and node.op_type == "Sigmoid":
-            raise InputError(
-                f"The model ends in the Sigmoid of one logit, which cannot tell {after} classes "
-                f"apart; {mend}."
-            )
-
-
-def _between(head: Head) -> list[ir.Value]:
-    """Tensors from the layer's output up to the logits, where positions are chosen in between."""
-    chosen = (node.outputs[0] for node in head.after.choosing)
-    return [value for value in (head.layer.output, *chosen) if value is not head.after.logits]
-
-
-def _retype(head: Head, starts: list[ir.Value], before: int, after: int) -> None:
-    """Give every tensor with a column per class its new width."""
-    if head.after.choosing:
-        starts = [head.after.logits]
-        for value in _between(head):
-            value.shape = None  # the axis of classes is not the last one everywhere here
-    for value in _per_class(starts)[0]:
-        if value.shape is not None and len(value.shape) > 1 and value.shape[-1] == before:
-            value.shape = ir.Shape([*value.shape[:-1], after])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,46 +13,32 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import InlinePass
 
-from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
-from ntkit.frozen_model._class_names import CLASSES, ClassNames, names_in, names_of, renamed
-from ntkit.frozen_model._cut import body_of, tail_of
-from ntkit.frozen_model._describe import description
+from ntkit.class_names import (
+    CLASSES,
+    ClassNames,
+    are_positions,
+    matched,
+    renamed,
+)
+from ntkit.exceptions import InputError
 from ntkit.frozen_model._edit import append_head, replace_weights
-from ntkit.frozen_model._embedding import EMBEDDING
-from ntkit.frozen_model._external_data import data_folder
-from ntkit.frozen_model._files import (
+from ntkit.frozen_model._exchange import fitted, keeps_names, read_back
+from ntkit.frozen_model._located import LOCATED_BY, Parts, in_sight, located
+from ntkit.frozen_model._read_model import ReadModel
+from ntkit.graph import (
     deserialised,
-    external_files,
-    fingerprint,
     read_model,
-    serialised,
     sound,
-    write_model,
 )
-from ntkit.frozen_model._find_head import find_head, head_at
-from ntkit.frozen_model._graph import (
-    TensorInfo,
-    extract_between,
-    info_of,
-    inlined_size,
-    value_named,
-)
-from ntkit.frozen_model._head import Head
-from ntkit.frozen_model._linear_classifier import taken_apart
-from ntkit.frozen_model._match_labels import are_positions, matched, same_name
-from ntkit.frozen_model._pooling import pooled
 from ntkit.head import LinearHead
 
-__all__ = ["FrozenModel", "TensorInfo"]
+__all__ = ["FrozenModel"]
 
-_LOCATED_BY = "ntkit.located_by"
 _NEW_HEAD = "ntkit.new_head"
-_MOST_NODES = 1_000_000
 
 
-class FrozenModel:
+class FrozenModel(ReadModel):
     """An ONNX classifier: its graph as it came, and its last linear layer as a LinearHead.
 
     Make one with :meth:`load`. It is a value: nothing changes it, :meth:`with_head` returns
@@ -102,43 +87,6 @@ class FrozenModel:
     >>> print(model.inputs[0])
     image (batch, 1, 20, 20) float32
     """
-
-    def __init__(
-        self,
-        model: ir.Model,
-        found: Head | None,
-        embedding: ir.Value,
-        *,
-        classes: Any = None,
-        names: ClassNames | None = None,
-        matched_by: str | None = None,
-        path: Path | None = None,
-        folder: Path | None = None,
-        located_by: Mapping[str, str | None] | None = None,
-    ) -> None:
-        self._model = model
-        self._found = found
-        self._embedding = embedding
-        self.path = path
-        if folder is None and path is not None:
-            folder = path.parent.resolve()
-        self.folder = folder
-        asked = {"logits": None, "embedding": None, "pooling": None}
-        self.located_by: dict[str, str | None] = {**asked, **(located_by or {})}
-        self.metadata = dict(model.metadata_props)
-        if not all(isinstance(text, str) for pair in self.metadata.items() for text in pair):
-            raise ModelError(f"{path or 'The model'} has metadata that are not text.")
-        self.embedding = _embedding_info(embedding, found)
-        self.logits = info_of(found.after.logits) if found else None
-        self.logit_scale = found.after.logit_scale if found else 1.0
-        self.inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
-        self.outputs = tuple(info_of(v) for v in model.graph.outputs)
-        self._names = names if names is not None else self._known_names()
-        self.class_names = self._names.names
-        self.has_class_names = classes is not None or self.class_names is not None
-        self.classes_source = "given" if classes is not None else self._names.source
-        self.matched_by = matched_by
-        self.head = self._read_head(classes) if found else None
 
     @classmethod
     def load(
@@ -199,140 +147,14 @@ class FrozenModel:
             different, or in another order than those used.
         """
         path = Path(path).absolute()
-        model = read_model(path)
         given = {"logits": logits, "embedding": embedding, "pooling": pooling}
+        model = read_model(path)
         with sound(path):
-            model, found, value, located_by = _in_sight(model, given)
-            loaded = cls(
-                model,
-                found,
-                value,
-                classes=classes,
-                path=path,
-                folder=data_folder(model),
-                located_by=located_by,
-            )
+            parts = in_sight(model, given, path)
+            loaded = cls(replace(parts, classes=classes))
         for sentence in loaded._names.warnings if classes is None else ():
             warnings.warn(f"{path.name}: {sentence}", UserWarning, stacklevel=2)
         return loaded
-
-    # -- reading ----------------------------------------------------------------------------
-
-    def _read_head(self, classes: Any) -> LinearHead:
-        found = self._found
-        if found is None:
-            raise HeadNotFoundError("The model has no head.")
-        if not np.isfinite(found.weight).all() or not np.isfinite(found.bias).all():
-            raise ModelError(
-                f"The head of {self.path or 'the model'} ({found.layer.kind}, "
-                f"{found.after.logits.name!r}) has NaN or infinite weights; export the model again."
-            )
-        n_classes = max(2, len(found.weight))
-        if classes is None:
-            classes = np.arange(n_classes) if self.class_names is None else self.class_names
-        labels = np.asarray(classes)
-        if labels.shape != (n_classes,):
-            raise InputError(
-                f"The model's head tells {n_classes} classes apart, but {labels.size} class "
-                "labels were given."
-            )
-        return LinearHead(found.weight, found.bias, labels)
-
-    def _known_names(self) -> ClassNames:
-        if self._found is None:
-            return ClassNames()
-        n_classes = max(2, len(self._found.weight))
-        return names_of(n_classes, self.metadata, self.path, self._found.after.labels)
-
-    @property
-    def scores_each_class_alone(self) -> bool:
-        """Whether several logits go through a Sigmoid each, as for samples of several labels."""
-        found = self._found
-        several = found is not None and len(found.weight) > 1
-        return several and "Sigmoid" in found.after.post_processing  # type: ignore[union-attr]
-
-    @property
-    def classes_from_graph(self) -> bool:
-        """Whether the graph itself maps its scores to the class labels."""
-        return self._found is not None and self._found.after.labels is not None
-
-    @property
-    def opset_imports(self) -> dict[str, int]:
-        """Operator set version of each domain."""
-        return dict(self._model.opset_imports)
-
-    @property
-    def ir_version(self) -> int:
-        """ONNX IR version of the file."""
-        return int(self._model.ir_version)
-
-    @property
-    def nodes(self) -> tuple[tuple[str, str], ...]:
-        """(name, operator) of every node, in order."""
-        return tuple((node.name or "", node.op_type) for node in self._model.graph)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files that the model is read from: its own, and those of its external data."""
-        own = () if self.path is None else (self.path,)
-        return (*own, *external_files(self._model))
-
-    def names_in_metadata(self) -> dict[str, tuple[Any, ...]]:
-        """Names of classes in the file's metadata, by key, other than ntkit's own.
-
-        Returns
-        -------
-        dict of str to tuple
-            In the order of the logits.
-        """
-        return names_in(self.metadata)
-
-    def sha256(self) -> str:
-        """Fingerprint of the file the model was loaded from, or of the model in memory.
-
-        It is the file's own SHA-256; weights kept as external data are hashed with it.
-
-        Returns
-        -------
-        str
-            64 hexadecimal digits.
-        """
-        return fingerprint(self._model, self.path)
-
-    def describe(self) -> dict[str, Any]:
-        """What was found, as plain values: the content of ``ntkit inspect``.
-
-        Returns
-        -------
-        dict
-            File, signature, embedding, head and classes; None where there is none. ``positions``
-            are operators that choose or average pixels or tokens between head and logits;
-            ``outputs_from_logits`` are the outputs that change with the head;
-            ``quantisation`` is None for a float model.
-        """
-        head, found = self.head, self._found
-        return {
-            **description(self._model, self.path),
-            "inputs": [str(i) for i in self.inputs],
-            "outputs": [str(o) for o in self.outputs],
-            "embedding": str(self.embedding),
-            "neurons": head.n_neurons if head else None,
-            "silent_neurons": int((head.coef == 0).all(axis=0).sum()) if head else None,
-            "head": found.layer.kind if found else None,
-            "logits": str(self.logits) if self.logits else None,
-            "outputs_from_logits": self._outputs_from_logits(),
-            "positions": [node.op_type for node in found.after.choosing] if found else [],
-            "post_processing": list(found.after.post_processing) if found else [],
-            "classes": head.classes.tolist() if head else None,
-            "classes_from": self.classes_source if head else None,
-            "metadata": {k: v for k, v in self.metadata.items() if not k.startswith("ntkit.")},
-            "ntkit": {k: v for k, v in self.metadata.items() if k.startswith("ntkit.")},
-        }
-
-    def _outputs_from_logits(self) -> list[str]:
-        found = self._found
-        part = extract_between(self._model.graph, found.after.logits) if found else None
-        return [] if part is None else [value.name or "" for value in part.outputs]
 
     def __repr__(self) -> str:
         name = self.path.name if self.path else "in memory"
@@ -344,53 +166,14 @@ class FrozenModel:
     def __reduce__(self) -> tuple[Any, ...]:
         classes = self.head.classes if self.head is not None else None
         proto = self.to_proto().SerializeToString()
-        named = (classes if self.classes_source == "given" else None, self._names, self.matched_by)
-        return _restored, (proto, self.located_by, named, self.path, self.folder)
-
-    # -- cutting ----------------------------------------------------------------------------
-
-    def body(self, *, logits: bool = False) -> onnx.ModelProto:
-        """Return the model up to the embedding (and the logits), as an ONNX model of its own.
-
-        Large weights in external data stay references to the original's folder.
-
-        Parameters
-        ----------
-        logits : bool
-            Whether the logits become a second output.
-
-        Returns
-        -------
-        onnx.ModelProto
-            Its inputs are those that the embedding is computed from.
-        """
-        with sound(self.path):
-            return body_of(self._model, self._found, self._embedding, logits=logits)
-
-    def tail(self) -> onnx.ModelProto | None:
-        """Return what follows the logits, as an ONNX model of its own.
-
-        Returns
-        -------
-        onnx.ModelProto or None
-            From the logits (and what else they need) to the model's outputs; None if no other
-            output is computed from the logits.
-        """
-        with sound(self.path):
-            return tail_of(self._model, self._found) if self._found else None
-
-    def to_proto(self) -> onnx.ModelProto:
-        """Return the whole model as an ``onnx.ModelProto``.
-
-        Returns
-        -------
-        onnx.ModelProto
-            Weights in external data stay references to :attr:`folder`.
-        """
-        with sound(self.path):
-            return serialised(self._model)
-
-    # -- exchanging the head ----------------------------------------------------------------
+        said = {
+            "classes": classes if self.classes_source == "given" else None,
+            "names": self._names,
+            "matched_by": self.matched_by,
+            "path": self.path,
+            "folder": self.folder,
+        }
+        return _restored, (proto, self.located_by, said)
 
     def with_head(
         self, head: LinearHead, *, provenance: Mapping[str, str] | None = None
@@ -434,9 +217,10 @@ class FrozenModel:
                 f"The head reads {head.n_neurons} neurons, but the model's embedding "
                 f"{self.embedding.name!r} has {width}."
             )
-        head = self._fitted_to_model(head)
+        labels = self._found.after.labels if self._found is not None else None
+        head = fitted(head, self.head, named=self.has_class_names, in_graph=labels is not None)
         model = self._model.clone()
-        found, value = _located(model, **self.located_by)
+        found, value = located(model, **self.located_by)
         if found is None:
             append_head(model.graph, value, head.coef, head.intercept)
         else:
@@ -446,49 +230,22 @@ class FrozenModel:
     def _exchanged(
         self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
     ) -> FrozenModel:
-        try:
-            found, value = _located(model, **self.located_by)
-        except HeadNotFoundError as error:
-            raise InputError(
-                f"The model's graph does not take a head of {head.n_logits} logits of "
-                f"{head.n_neurons} neurons: {str(error).split('. Name the')[0]}."
-            ) from error
-        if found is not None and not _holds(found, head):
-            raise ModelError(
-                f"The head read back from the edited graph ({found.layer.kind}, "
-                f"{found.after.logits.name!r}) is not the one put in; name the right one with "
-                "--logits NAME (logits= in Python)."
-            )
-        model.metadata_props.pop(_NEW_HEAD, None)  # it was said of the head before this one
-        for key, text in (provenance or {}).items():
-            model.metadata_props[f"ntkit.{key}"] = text
-        kept = self._keeps_names(head)
-        named = self.class_names if kept and are_positions(head.classes.tolist()) else None
-        model.metadata_props[CLASSES] = json.dumps(list(named or head.classes.tolist()))
+        found, value = read_back(model, head, self.located_by)
+        kept = keeps_names(head, self.head, self.class_names or ())
+        labels = head.classes.tolist()
+        named = self.class_names if kept and are_positions(labels) else None
+        written = {CLASSES: json.dumps(list(named or labels))}
+        written |= {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
         if not kept:
-            model.metadata_props.update(renamed(self.metadata, head.classes.tolist()))
-        model.metadata_props.pop(_LOCATED_BY, None)
+            written |= renamed(self.metadata, labels)
         if any(self.located_by.values()):
-            model.metadata_props[_LOCATED_BY] = json.dumps(self.located_by)
-        return FrozenModel(
-            model,
-            found,
-            value,
-            classes=head.classes,
-            names=self._names if kept else ClassNames(),
-            folder=self.folder,
-            located_by=self.located_by,
-        )
-
-    def _keeps_names(self, head: LinearHead) -> bool:
-        """Whether the model's own names stay true of a head's classes, position by position."""
-        labels, own = head.classes.tolist(), self.class_names or ()
-        if self.head is not None and len(labels) != len(self.head.classes):
-            return False
-        if self.head is not None and set(labels) == set(self.head.classes.tolist()):
-            return True
-        same = len(own) == len(labels) and all(map(same_name, own, labels))
-        return same or (self.head is not None and are_positions(labels))
+            written[LOCATED_BY] = json.dumps(self.located_by)
+        for key in (_NEW_HEAD, LOCATED_BY):  # they were said of the head before this one
+            model.metadata_props.pop(key, None)
+        model.metadata_props.update(written)
+        names = self._names if kept else ClassNames()
+        parts = Parts(model, found, value, self.located_by, names, head.classes)
+        return FrozenModel(replace(parts, folder=self.folder))
 
     def with_classes(self, classes: Any) -> FrozenModel:
         """Return the same model with its classes named, in the order of the logits.
@@ -511,17 +268,8 @@ class FrozenModel:
         return self._with_classes(classes, None)
 
     def _with_classes(self, classes: Any, matched_by: str | None) -> FrozenModel:
-        return FrozenModel(
-            self._model,
-            self._found,
-            self._embedding,
-            classes=classes,
-            names=self._names,
-            matched_by=matched_by,
-            path=self.path,
-            folder=self.folder,
-            located_by=self.located_by,
-        )
+        said = replace(self._parts, names=self._names, classes=classes, matched_by=matched_by)
+        return FrozenModel(said)
 
     def matched_to(self, y: Any) -> FrozenModel:
         """Return the model with classes that are the labels of a sample.
@@ -555,160 +303,15 @@ class FrozenModel:
         found = matched(labels, self.head.classes, named=self.has_class_names)
         return self if found is None else self._with_classes(*found)
 
-    def _fitted_to_model(self, head: LinearHead) -> LinearHead:
-        """Rows in the model's order, and one or two logits as the model has them."""
-        own = self.head
-        if own is None:
-            return head.with_logits(len(head.classes))
-        same = set(head.classes.tolist()) == set(own.classes.tolist())
-        if not same and self._found is not None and self._found.after.labels is not None:
-            raise InputError(
-                f"The model's graph maps its logits to the labels {own.classes.tolist()[:5]}, but "
-                f"the head's classes are {head.classes.tolist()[:5]}; train with the model's own "
-                "labels."
-            )
-        if same:
-            order = own.classes if self.has_class_names else np.sort(head.classes)
-            head = head.aligned_to(order)
-        if own.n_logits == 1 and len(head.classes) == 2:
-            if head.n_logits == 1:
-                return head
-            rows, bias = head.coef, head.intercept
-            return LinearHead(rows[1:] - rows[:1], bias[1:] - bias[:1], head.classes)
-        return head.with_logits(len(head.classes))
-
     def _embedding_width(self) -> int | None:
         width = self.embedding.shape[-1] if self.embedding.shape else None
         return width if isinstance(width, int) else None
 
-    # -- writing ----------------------------------------------------------------------------
-
-    def save(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        force: bool = False,
-        verify: Callable[[Path], object] | None = None,
-    ) -> Path:
-        """Write the model; it takes its name only when it is complete and checked.
-
-        Parameters
-        ----------
-        path : path-like
-            Target file. Weights kept as external data are copied to ``NAME.data`` beside it.
-        force : bool
-            Whether to replace an existing file.
-        verify : callable, optional
-            Called with the finished file before it takes its name; what it raises stops the
-            write. :func:`ntkit.export.save_verified` passes ONNX Runtime's verdict.
-
-        Returns
-        -------
-        pathlib.Path
-            ``path``.
-
-        Raises
-        ------
-        InputError
-            If the file exists and ``force`` is not given, if its folder does not exist, or if
-            the model's own weights lie in the file to replace.
-        ModelError
-            If the model does not pass ONNX's checker.
-        """
-        return write_model(self._model, Path(path), force=force, verify=verify)
-
-
-def _in_sight(
-    model: ir.Model, located_by: Mapping[str, str | None]
-) -> tuple[ir.Model, Head | None, ir.Value, Mapping[str, str | None]]:
-    """The model with its head; functions of its own are taken apart if the head is inside one."""
-    written = _written_names(model) if not any(located_by.values()) else None
-    if written is not None:
-        with suppress(HeadNotFoundError, InputError):  # edited since
-            return (model, *_located(model, **written), written)
-    try:
-        return (model, *_located(model, **located_by), located_by)
-    except HeadNotFoundError:
-        apart = taken_apart(model)
-        if apart is not None:
-            return (apart, *_located(apart, **located_by), located_by)
-        if not model.functions:
-            raise
-    if inlined_size(model) > _MOST_NODES:
-        raise ModelError(
-            f"The model's own functions call each other so often that it would have more than "
-            f"{_MOST_NODES} nodes; export it without functions."
-        )
-    inlined = InlinePass()(model).model
-    return (inlined, *_located(inlined, **located_by), located_by)
-
-
-def _written_names(model: ir.Model) -> dict[str, str | None] | None:
-    """Names of logits, embedding and pooling that ntkit wrote into a file."""
-    try:
-        found = json.loads(model.metadata_props.get(_LOCATED_BY, "null"))
-    except (ValueError, RecursionError, TypeError):
-        return None
-    names = ("logits", "embedding", "pooling")
-    whole = isinstance(found, dict) and found.keys() == set(names)
-    whole = whole and all(value is None or isinstance(value, str) for value in found.values())
-    return {name: found[name] for name in names} if whole else None
-
-
-def _located(
-    model: ir.Model, logits: str | None, embedding: str | None, pooling: str | None
-) -> tuple[Head | None, ir.Value]:
-    """The head and the embedding; no head where the named embedding feeds no linear output."""
-    if pooling is not None:
-        embedding = pooled(model, embedding, pooling).name
-    found = find_head(model, logits) if embedding is None else head_at(model, embedding, logits)
-    if found is not None:
-        return found, found.layer.source
-    return None, value_named(model.graph, embedding or "")
-
-
-def _holds(found: Head, head: LinearHead) -> bool:
-    """Whether a graph holds a head, to the precision of its weights."""
-    if found.weight.shape != head.coef.shape:
-        return False
-    given = np.column_stack([head.coef, head.intercept]).astype(np.float64)
-    held = np.column_stack([found.weight, found.bias]).astype(np.float64)
-    return bool(np.abs(held - given).max() <= 1e-2 * np.abs(given).max())
-
-
-def _embedding_info(embedding: ir.Value, found: Head | None) -> TensorInfo:
-    """The embedding as the head sees it: one row of neurons per sample."""
-    info = info_of(embedding)
-    sources = None if found is None else found.sources
-    if found is None or sources is None:
-        return info
-    batch = info.shape[0] if info.shape else None
-    plain = found.layer.region is None or (len(sources) == 1 and sources[0].is_embedding)
-    name = info.name if plain else EMBEDDING
-    dtype = "float32" if sources[0].scale else info.dtype
-    return replace(info, name=name, dtype=dtype, shape=(batch, found.layer.weight.shape[1]))
-
 
 def _restored(
-    proto: bytes,
-    located_by: dict[str, str | None],
-    named: tuple[Any, ClassNames, str | None],
-    path: Path | None,
-    folder: Path | None,
+    proto: bytes, located_by: Mapping[str, str | None], said: Mapping[str, Any]
 ) -> FrozenModel:
     model = deserialised(onnx.load_from_string(proto))
-    if folder is not None:
-        ir.external_data.set_base_dir(model.graph, folder)
-    found, value = _located(model, **located_by)
-    classes, names, matched_by = named
-    return FrozenModel(
-        model,
-        found,
-        value,
-        classes=classes,
-        names=names,
-        matched_by=matched_by,
-        path=path,
-        folder=folder,
-        located_by=located_by,
-    )
+    if said["folder"] is not None:
+        ir.external_data.set_base_dir(model.graph, said["folder"])
+    return FrozenModel(Parts(model, *located(model, **located_by), located_by, **said))

@@ -30,6 +30,7 @@ __all__ = [
     "headroom",
     "label_axes",
     "legend_share",
+    "marker_size",
     "name_neurons",
     "percent",
     "require_matplotlib",
@@ -184,3 +185,9 @@ def spread_out(ax: Axes, x: NDArray[Any], labels: Sequence[str]) -> NDArray[np.i
         if not chosen or position - x[chosen[-1]] >= gap:
             chosen.append(i)
     return np.array(chosen, dtype=np.intp)
+
+
+def marker_size(ax: Axes, n_points: int) -> float:
+    """In points: as large as points beside each other allow, roughly."""
+    width = width_of(ax)
+    return float(np.clip(32 * np.sqrt(width / n_points), 1.5, 4 + 0.25 * width))

@@ -20,6 +20,7 @@ from ntkit.inspection._matplotlib import (
     headroom,
     label_axes,
     legend_share,
+    marker_size,
     name_neurons,
     require_matplotlib,
     runs,
@@ -328,7 +329,7 @@ class SpuriousnessDisplay:
         ncols = 1 if self._corner_is_free(ax, scored, len(handles)) else 2
         if ncols == 2:
             headroom(ax, -(-len(handles) // 2))
-        scale = max(1.0, 4 / _marker_size(ax, n_neurons))
+        scale = max(1.0, 4 / marker_size(ax, n_neurons))
         show_legend(ax, handles, "upper right", ncols=ncols, markerscale=scale)
         return self
 
@@ -341,7 +342,7 @@ class SpuriousnessDisplay:
 
     def _draw_each_class(self, ax: Axes, scored: Array, order: Array) -> None:
         labels = range(len(self.scores)) if self.classes is None else np.asarray(self.classes)
-        size, letters = _marker_size(ax, len(order)), int(np.clip(3 * width_of(ax), 12, 24))
+        size, letters = marker_size(ax, len(order)), int(np.clip(3 * width_of(ax), 12, 24))
         for row, color, marker in zip(scored, CLASS_COLORS, CLASS_MARKERS, strict=False):
             (points,) = ax.plot(
                 self.scores[row, order],
@@ -388,24 +389,11 @@ class SpuriousnessDisplay:
         )
 
     def _label(self, ax: Axes, order: Array, n_scored: int) -> None:
+        n = len(self.scores)
         label_axes(
             ax,
             xlabel="neurons, highest score first",
             ylabel=f"spuriousness score δ [{self.unit}]" if self.unit else "spuriousness score δ",
-            title=_title(n_scored, len(self.scores)),
+            title="" if n_scored == n else f"{n_scored or 'None'} of {n} classes could be scored",
         )
         name_neurons(ax, order, self.neuron_names)
-
-
-def _marker_size(ax: Axes, n_neurons: int) -> float:
-    """In points: as large as neurons beside each other allow, roughly."""
-    width = width_of(ax)
-    return float(np.clip(32 * np.sqrt(width / n_neurons), 1.5, 4 + 0.25 * width))
-
-
-def _title(n_scored: int, n_classes: int) -> str:
-    if n_scored == n_classes:
-        return ""
-    if n_scored == 0:
-        return f"None of {n_classes} classes could be scored"
-    return f"{n_scored} of {n_classes} classes could be scored"

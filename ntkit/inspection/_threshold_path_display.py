@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score
 
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
 from ntkit.exceptions import InputError, SuppressionWarning
-from ntkit.inspection._fitted import lost_neurons, neurontune_of
+from ntkit.inspection._fitted import neurontune_of
 from ntkit.inspection._matplotlib import (
     BLACK,
     BLUE,
@@ -30,7 +27,8 @@ from ntkit.inspection._matplotlib import (
     show_legend,
     spread_out,
 )
-from ntkit.metrics import get_scorer, worst_class_accuracy
+from ntkit.inspection._recorder import Recorder
+from ntkit.metrics import get_scorer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["ThresholdPathDisplay"]
 
 Array = NDArray[Any]
-_logger = logging.getLogger(__name__)
 _SHARED = [  # parameters of NeuronTuneClassifier that the path keeps
     *("max_suppressed", "aggregation", "statistic", "standardize", "activation", "n_rounds"),
     *("min_misclassified", "min_neurons", "identification", "head", "C", "class_weight", "tol"),
@@ -225,7 +222,7 @@ class ThresholdPathDisplay:
             scoring = estimator.scoring if is_cv else "worst_class_cell_accuracy"
         if cv is None:
             cv = estimator.cv if is_cv else 5
-        recorder = _Recorder(get_scorer(scoring), verbose)
+        recorder = Recorder(get_scorer(scoring), verbose)
         search = NeuronTuneClassifierCV(
             path,
             error_weights=[clf.error_weight],
@@ -320,56 +317,6 @@ class ThresholdPathDisplay:
         top.set_xticks(x[shown], [counts[i] for i in shown])
         top.set_xlabel("neurons suppressed", fontsize=size)
         top.tick_params(labelsize=size)
-
-
-@dataclass
-class _Recorder:
-    """Scorer that also keeps the other figures of every fit it is shown."""
-
-    scorer: Any
-    verbose: bool
-    folds: list[dict[float, tuple[float, float, int, float]]] = field(default_factory=list)
-
-    def __call__(self, estimator: Any, X: Array, y: Array) -> float:
-        return float(self.for_samples(X, y)(estimator, X, y))
-
-    def for_samples(self, X: Array, y: Array) -> Any:
-        """Scorer of one fold."""
-        scorer = self.scorer
-        if hasattr(scorer, "for_samples"):
-            scorer = scorer.for_samples(X, y)
-        fold: dict[float, tuple[float, float, int, float]] = {}
-        self.folds.append(fold)
-
-        def score(clf: NeuronTuneClassifier, X: Array, y: Array) -> float:
-            predicted, value = clf.predict(X), float(scorer(clf, X, y))
-            found = (
-                float(accuracy_score(y, predicted)),
-                float(worst_class_accuracy(y, predicted)),
-                int(lost_neurons(clf).sum()),
-                value,
-            )
-            fold[clf.threshold] = found
-            _logger.log(
-                logging.INFO if self.verbose else logging.DEBUG,
-                "threshold %g: accuracy %.3f, worst class %.3f, %d neurons suppressed, score %.3g",
-                *(clf.threshold, *found),
-            )
-            return value
-
-        return score
-
-    def figures(self, thresholds: Array, scores: Array) -> list[Array]:
-        """Accuracy, worst-class accuracy and mask size (T, F), folds as in the scores (T, F)."""
-        table = np.array([[fold[t] for fold in self.folds] for t in thresholds.tolist()])
-        # Threads may begin the folds in another order than they return in.
-        left, order = list(range(len(self.folds))), list[int]()
-        for column in scores.T:
-            same = [i for i in left if np.array_equal(table[:, i, 3], column, equal_nan=True)]
-            order.append(same[0])
-            left.remove(same[0])
-        table = table[:, order]
-        return [table[..., 0], table[..., 1], table[..., 2].astype(int)]
 
 
 def _checked(thresholds: ArrayLike) -> Array:

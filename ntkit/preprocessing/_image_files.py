@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -28,6 +28,8 @@ class ImageFiles:
         The files, N of them.
     preprocessing : ImagePreprocessing
         Applied to each image.
+    on_image : callable, optional
+        Called with the path and each image as it is decoded, in any thread.
 
     Raises
     ------
@@ -48,9 +50,15 @@ class ImageFiles:
     ((2, 3, 4, 6), 1.0)
     """
 
-    def __init__(self, paths: Sequence[Path], preprocessing: ImagePreprocessing) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        preprocessing: ImagePreprocessing,
+        on_image: Callable[[Path, Image.Image], object] | None = None,
+    ) -> None:
         self.paths = list(paths)
         self.preprocessing = preprocessing
+        self.on_image = on_image
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -67,6 +75,8 @@ class ImageFiles:
 
     def _input(self, path: Path) -> NDArray[np.float32]:
         image = decode(path)
+        if self.on_image is not None:
+            self.on_image(path, image)
         try:
             return self.preprocessing(image)
         except ValueError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
-from ntkit._disk import saying_what_failed
 from ntkit._labels import differing_classes
-from ntkit._output import check_file
+from ntkit._output import check_file, new_file
 from ntkit.estimators import retrain_head
 from ntkit.exceptions import InputError
-from ntkit.export import is_new_head, load_pair
 from ntkit.extraction import (
     ImagePreprocessing,
     OnnxEmbedder,
@@ -36,6 +33,7 @@ from ntkit.report._page import Report, Shown, report_html
 from ntkit.samples import input_paths
 from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import check_alike, check_made_with, origin_of_head
+from ntkit.verification import is_new_head, load_pair
 
 __all__ = ["as_samples", "report_of_models", "write_report"]
 
@@ -202,13 +200,8 @@ def write_report(
         embedder = OnnxEmbedder(first, device=device, batch_size=batch_size, verbose=verbose)
     report = report_of_models(first, second, samples, embedder=embedder, record=_record(second))
     page = report_html(report)
-    with (
-        saying_what_failed(path),
-        tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder,
-    ):
-        temporary = Path(folder) / path.name
+    with new_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
     return path
 
 

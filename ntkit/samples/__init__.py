@@ -2,11 +2,14 @@
 
 from ntkit.samples._arrays import samples_from_npy
 from ntkit.samples._columns import DEFAULT_LABEL, Columns
+from ntkit.samples._columns import is_aside as is_aside
+from ntkit.samples._columns import named_like_a_prediction as named_like_a_prediction
 from ntkit.samples._delimited_text import named_delimiter
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
 from ntkit.samples._files import samples_from_file
 from ntkit.samples._files_read import input_paths
 from ntkit.samples._image_folder import samples_from_image_folder
+from ntkit.samples._samples import ReadTable as ReadTable
 from ntkit.samples._samples import Samples
 from ntkit.samples._samples import as_classes as as_classes
 from ntkit.samples._table import Table as Table

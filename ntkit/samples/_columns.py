@@ -15,10 +15,16 @@ from ntkit._labels import meant_instead
 from ntkit.exceptions import InputError
 from ntkit.frozen_model import TensorInfo
 from ntkit.preprocessing import TextPreprocessing, Texts
-from ntkit.samples._samples import Samples, as_classes
+from ntkit.samples._samples import ReadTable, Samples, as_classes
 from ntkit.samples._table import Table
 
-__all__ = ["DEFAULT_LABEL", "Columns", "samples_from_table"]
+__all__ = [
+    "DEFAULT_LABEL",
+    "Columns",
+    "is_aside",
+    "named_like_a_prediction",
+    "samples_from_table",
+]
 
 Array = NDArray[Any]
 
@@ -30,6 +36,7 @@ _ASIDE = re.compile(
     r"(?:y_?)?pred(?:s|icted|ictions?)?(?:[\W_].*)?|split|fold|labels?|target|class|file_?name|path",
     re.IGNORECASE,
 )
+_OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 _CAMEL_ID = re.compile(r".*[a-z]I[dD]")
 
 
@@ -47,6 +54,8 @@ class Columns:
         Columns of numbers that go into the model, in its order; None finds them.
     labels_required : bool
         Whether a table without the label column is refused.
+    keep_table : bool
+        Whether samples keep all columns of their table.
     """
 
     label: str = DEFAULT_LABEL
@@ -55,6 +64,7 @@ class Columns:
     pair: str | None = None
     inputs: tuple[str, ...] | None = None
     labels_required: bool = True
+    keep_table: bool = False
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -95,22 +105,24 @@ def samples_from_table(
         notes.append(f"{table.path} has no column {columns.group!r}: its samples have no groups.")
     X: Any
     asked_for_texts = columns.text is not None or columns.pair is not None
+    names, steps, more = tuple[str, ...](), {"input": "as it is"}, list[str]()
     if _by_name(inputs) and not isinstance(preprocessing, TextPreprocessing):
-        X, more = _one_input_a_column(table, columns, inputs)
-        names: tuple[str, ...] = ()
+        X, used, more = _one_input_a_column(table, columns, inputs)
     elif asked_for_texts or isinstance(preprocessing, TextPreprocessing):
-        texts = _texts(table, columns, preprocessing)
-        steps = texts.preprocessing.as_dict()
-        return Samples(texts, y, groups, preprocessing=steps, notes=tuple(notes))
+        X, used = _texts(table, columns, preprocessing)
+        steps = X.preprocessing.as_dict()
     else:
-        X, names, more = _matrix(table, columns, inputs)
+        X, used, more = _matrix(table, columns, inputs)
+        names = () if any(table.list_length(name) is not None for name in used) else used
+    labels = (columns.label, columns.group)
     return Samples(
         X,
         y,
         groups,
-        preprocessing={"input": "as it is"},
+        preprocessing=steps,
         columns=names,
         notes=(*notes, *more),
+        table=ReadTable(table.columns, used, labels) if columns.keep_table else None,
     )
 
 
@@ -146,7 +158,7 @@ def _without_zeros(labels: Array) -> Array:
 # -- texts --------------------------------------------------------------------------------------
 
 
-def _texts(table: Table, columns: Columns, preprocessing: Any) -> Texts:
+def _texts(table: Table, columns: Columns, preprocessing: Any) -> tuple[Texts, tuple[str, ...]]:
     if not isinstance(preprocessing, TextPreprocessing):
         raise InputError(
             f"The texts in {table.path} need a tokenizer; put its tokenizer.json beside the model, "
@@ -155,14 +167,15 @@ def _texts(table: Table, columns: Columns, preprocessing: Any) -> Texts:
     first = columns.text if columns.text is not None else _text_column_of(table, columns)
     table.column(first, "--text-column")
     if columns.pair is None:
-        return Texts(table.texts(first), preprocessing)
+        return Texts(table.texts(first), preprocessing), (first,)
     table.column(columns.pair, "--text-pair-column")
     if columns.pair == first:
         raise InputError(
             f"The column {first!r} of {table.path} cannot be both texts of a pair; name two with "
             "--text-column and --text-pair-column."
         )
-    return Texts(table.texts(first), preprocessing, pairs=table.texts(columns.pair))
+    pairs = Texts(table.texts(first), preprocessing, pairs=table.texts(columns.pair))
+    return pairs, (first, columns.pair)
 
 
 def _text_column_of(table: Table, columns: Columns) -> str:
@@ -200,7 +213,7 @@ def _is_of_columns(info: TensorInfo) -> bool:
 
 def _one_input_a_column(
     table: Table, columns: Columns, inputs: Sequence[TensorInfo]
-) -> tuple[dict[str, Array], list[str]]:
+) -> tuple[dict[str, Array], tuple[str, ...], list[str]]:
     found = {info.name: _column_of(table, columns, info, len(inputs)) for info in inputs}
     X = {info.name: _values(table, found[info.name], info) for info in inputs}
     used = {*found.values(), columns.label, columns.group}
@@ -209,7 +222,7 @@ def _one_input_a_column(
         [f"{table.path}: left out {_quoted(left)}; the model has no such input."] if left else []
     )
     numeric = [found[i.name] for i in inputs if i.dtype != "string"]
-    return X, [*notes, *_decimal_note(table, numeric)]
+    return X, tuple(found.values()), [*notes, *_decimal_note(table, numeric)]
 
 
 def _column_of(table: Table, columns: Columns, info: TensorInfo, n_inputs: int) -> str:
@@ -269,16 +282,14 @@ def _matrix(
     left = [name for name in free if name not in names]
     notes = list[str]()
     if columns.inputs is None:
-        kept = [name for name in names if _is_aside(name)]
+        kept = [name for name in names if is_aside(name)]
         if left:
             what = f"{table.path}: left out {_quoted(left)}"
             notes.append(f"{what}; if that is an input, name all inputs with --columns.")
         if kept:
             what = f"{table.path}: {_quoted(kept)} went in as an input"
             notes.append(f"{what}, since the model takes {width} columns.")
-    X = table.numbers(names)
-    lists = any(table.list_length(name) is not None for name in names)
-    return X, () if lists else tuple(names), [*notes, *_decimal_note(table, names)]
+    return table.numbers(names), tuple(names), [*notes, *_decimal_note(table, names)]
 
 
 def _width(inputs: Sequence[TensorInfo]) -> int | None:
@@ -305,7 +316,7 @@ def _chosen(table: Table, columns: Columns, width: int | None) -> list[str]:
         return lists
     if width is not None and len(names) == width:
         return names
-    rest = [name for name in names if not _is_aside(name)]
+    rest = [name for name in names if not is_aside(name)]
     if not rest:
         others = f" but {_quoted(names)}" if names else ""
         raise InputError(
@@ -332,9 +343,15 @@ def _check_width(
     )
 
 
-def _is_aside(name: str) -> bool:
+def is_aside(name: str) -> bool:
+    """Whether a column's name is that of something beside the inputs: a key, a split, a target."""
     plain = name.strip()
     return not plain or bool(_ASIDE.fullmatch(plain) or _CAMEL_ID.fullmatch(plain))
+
+
+def named_like_a_prediction(name: str) -> bool:
+    """Whether a column's name is that of what a model says."""
+    return bool(_OF_A_MODEL.match(name))
 
 
 def _decimal_note(table: Table, names: Sequence[str]) -> list[str]:

@@ -13,9 +13,34 @@ from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
 
-__all__ = ["Samples", "as_classes"]
+__all__ = ["ReadTable", "Samples", "as_classes"]
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadTable:
+    """All columns of a table of samples, and what became of them.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (N,) or (N, D)
+        Values as they were read, by column.
+    inputs : tuple of str
+        Columns that went into the model.
+    labels : tuple of str
+        Columns of class and group labels.
+    """
+
+    columns: Mapping[str, Array]
+    inputs: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def rest(self) -> dict[str, Array]:
+        """Columns that are neither."""
+        taken = {*self.inputs, *self.labels}
+        return {name: values for name, values in self.columns.items() if name not in taken}
 
 
 @dataclass(frozen=True)
@@ -47,6 +72,8 @@ class Samples:
         Files and folders that were read; nothing that is written may take their place.
     origin : dict or None
         Of embeddings in a store: what its manifest says of the model, tensor and preprocessing.
+    table : ReadTable or None
+        Where that was asked for: all columns of the table that they were read from.
 
     Examples
     --------
@@ -71,6 +98,7 @@ class Samples:
     notes: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
     origin: dict[str, Any] | None = None
+    table: ReadTable | None = None
 
     def __len__(self) -> int:
         if self.y is not None:

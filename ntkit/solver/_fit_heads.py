@@ -70,7 +70,7 @@ def fit_linear_heads(
             fit_linear_head(X, y_index, weight, C=C, **options)
             for weight, C in zip(weights, Cs, strict=True)
         ]
-    heads: list[FittedHead] = []
+    heads, weights = list[FittedHead](), list(weights)
     for first in range(0, len(weights), at_once):
         some = slice(first, first + at_once)
         heads += _together(X, y_index, weights[some], Cs[some], **options)
@@ -90,37 +90,67 @@ def _together(
     covariance: Callable[[], Array] | None,
     device: str,
 ) -> list[FittedHead]:
-    shares = np.stack([np.asarray(weight, dtype=np.float64) for weight in weights])
+    own = {id(weight): weight for weight in weights}  # heads of several penalties share them
+    which = np.array([[*own].index(id(weight)) for weight in weights])
+    shares = np.stack([np.asarray(weight, dtype=np.float64) for weight in own.values()])
     totals = shares.sum(axis=1)
     shares /= totals[:, None]
-    gains, kept = kept_neurons(gains, X.shape[1])
+    alphas = (1 / (np.asarray(Cs) * totals[which])).tolist()
+    scales, kept = kept_neurons(gains, X.shape[1])
     data = NumpyPasses(X, y_index, shares[0], kept)
+    problems = _problems(data, shares, which, alphas, X.shape[1], classes, scales, kept, covariance)
+    with one_scipy_thread(X.shape[0] * X.shape[1] * len(problems)):
+        return _side_by_side(problems, data, shares, which, tol=tol, max_iter=max_iter)
+
+
+def _problems(
+    data: NumpyPasses,
+    shares: Array,
+    which: Array,
+    alphas: Sequence[float],
+    n_neurons: int,
+    classes: Array,
+    gains: Array,
+    kept: Any,
+    covariance: Callable[[], Array] | None,
+) -> list[Problem]:
+    """What each head is the optimum of; equal penalties share a preconditioner."""
     means = data.means(shares)
     variances: Any = [None] * len(shares)
     if not factored(data, gains):
         variances = data.variances(shares, means)
     bases: dict[float, Dense] = {}
-    problems = []
-    for share, mean, variance, alpha in zip(
-        shares, means, variances, 1 / (np.asarray(Cs) * totals), strict=True
-    ):
-        alpha = float(alpha)
+    problems = list[Problem]()
+    for i, alpha in zip(which, alphas, strict=True):
         near = next((a for a in bases if abs(a / alpha - 1) < 1e-9), alpha)
         problem = Problem(
-            data.with_weight(share),
+            data.with_weight(shares[i]),
             classes,
             kept,
-            X.shape[1],
-            mean=mean,
+            n_neurons,
+            mean=means[i],
             alpha=alpha,
             gains=gains,
             covariance=covariance,
-            variance=variance,
+            variance=variances[i],
             basis=bases.get(near),
         )
         if covariance is not None and isinstance(problem.basis, Dense):
             bases[near] = problem.basis  # made of the covariance and the penalty alone
         problems.append(problem)
+    return problems
+
+
+def _side_by_side(
+    problems: Sequence[Problem],
+    data: NumpyPasses,
+    shares: Array,
+    which: Array,
+    *,
+    tol: float,
+    max_iter: int,
+) -> list[FittedHead]:
+    """Run an optimiser for each problem in a thread; all wait for one pass over the rows."""
     requests: SimpleQueue[tuple[int, Any]] = SimpleQueue()
     answers: list[SimpleQueue[Any]] = [SimpleQueue() for _ in problems]
 
@@ -137,13 +167,10 @@ def _together(
         finally:
             requests.put((i, None))
 
-    with (
-        one_scipy_thread(X.shape[0] * X.shape[1] * len(problems)),
-        ThreadPoolExecutor(len(problems)) as pool,
-    ):
+    with ThreadPoolExecutor(len(problems)) as pool:
         heads = [pool.submit(solved, i) for i in range(len(problems))]
         try:
-            _answer(requests, answers, data, shares)
+            _answer(requests, answers, data, shares, which)
         except BaseException as error:
             for answer in answers:
                 answer.put(error)
@@ -156,6 +183,7 @@ def _answer(
     answers: list[SimpleQueue[Any]],
     data: NumpyPasses,
     shares: Array,
+    which: Array,
 ) -> None:
     """Compute the losses asked for when all optimisers that still run have asked."""
     running, asked = len(answers), dict[int, tuple[Array, Array]]()
@@ -168,8 +196,8 @@ def _answer(
         if not asked or len(asked) < running:
             continue
         order = sorted(asked)
-        own = shares if len(order) == len(shares) else shares[order]
         W, b = (np.stack([asked[i][part] for i in order]) for part in (0, 1))
         asked.clear()
-        for i, value, slope, gradient in zip(order, *data.losses(own, W, b), strict=True):
+        found = data.losses(shares, which[order], W, b)
+        for i, value, slope, gradient in zip(order, *found, strict=True):
             answers[i].put((float(value), slope, gradient))

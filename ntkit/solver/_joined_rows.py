@@ -24,6 +24,8 @@ def stacked(first: Array, second: Array) -> Any:
 class _Stacked:
     """What passes and folds ask of an array: a shape, and rows by slice or by index."""
 
+    has_mapped = True
+
     def __init__(self, first: Array, second: Array) -> None:
         self._first, self._second = first, second
         self.dtype = np.result_type(first, second)

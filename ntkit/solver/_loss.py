@@ -39,7 +39,7 @@ def is_mapped(X: Any) -> bool:
     """Whether an array is a view of a mapped file, and so perhaps larger than memory."""
     while isinstance(X, np.ndarray):
         X = X.base
-    return isinstance(X, mmap)
+    return isinstance(X, mmap) or getattr(X, "has_mapped", False)
 
 
 def rows_per_chunk(X: Array, n_logits: int) -> int:
@@ -116,13 +116,17 @@ class NumpyPasses:
             total = total[:, self.columns]
         return np.maximum(total - (means - center) ** 2, 0.0)
 
-    def losses(self, weights: Array, W: Array, b: Array) -> tuple[Array, Array, Array]:
+    def losses(
+        self, weights: Array, which: Array, W: Array, b: Array
+    ) -> tuple[Array, Array, Array]:
         """What ``loss`` gives for B heads with weights of their own, in one pass.
 
         Parameters
         ----------
-        weights : ndarray of shape (B, N)
-            Of the rows, for each head.
+        weights : ndarray of shape (S, N)
+            Of the rows; heads of several penalties share them.
+        which : ndarray of int, shape (B,)
+            The row of ``weights`` that is each head's.
         W, b : ndarray of shape (B, K, width) and (B, K)
             The heads.
 
@@ -138,7 +142,7 @@ class NumpyPasses:
         for rows in self._chunks(n_heads * n_logits):
             chunk, labels = self.X[rows], self.y_index[rows]
             logits = (chunk @ operand).astype(np.float64) + b.ravel()
-            own = weights[:, rows]
+            own = weights[which, rows]
             if n_logits == 1:
                 sign = np.where(labels == 1, 1.0, -1.0)[:, None]
                 values -= np.einsum("bn,nb->b", own, log_expit(sign * logits))

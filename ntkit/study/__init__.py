@@ -32,7 +32,7 @@ from ntkit.study._penalty_path import (
     checked_alphas,
     penalty_path,
 )
-from ntkit.study._rows import Rows, digest, scaler_of
+from ntkit.study._rows import LARGE, Rows, digest, scaler_of
 from ntkit.study._scale_check import warn_of_another_scale
 from ntkit.study._shift import shift_pvalue
 from ntkit.study._study import Study
@@ -43,6 +43,7 @@ __all__ = [
     "AS_GOOD",
     "BESIDE",
     "ERM_ALPHA",
+    "LARGE",
     "LEARNED",
     "LEAST_ERRORS",
     "CellsTried",

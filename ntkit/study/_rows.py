@@ -12,19 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
+from ntkit._disk import scratch
 from ntkit.solver import (
     FittedHead,
     covariance_of,
     fit_linear_heads,
+    is_mapped,
     passes_over,
     rows_per_chunk,
     stacked,
 )
 
-__all__ = ["Rows", "digest", "scaler_of"]
+__all__ = ["LARGE", "Rows", "digest", "scaler_of"]
 
 Array = NDArray[Any]
 T = TypeVar("T")
+LARGE = 1 << 25  # bytes of mapped rows, above which a copy of them is not kept in memory
 _REMEMBERED = 64 << 20  # bytes of heads
 
 
@@ -53,8 +56,17 @@ class Rows:
         return np.asarray(scaler_of(self).scale_)
 
     def take(self, index: Array) -> Rows:
-        """Return the rows with these indices."""
-        return Rows(self.X[index], self.y_index[index], self.weight[index])
+        """Return the rows with these indices; many of mapped ones go into a file again."""
+        numbers = np.arange(len(self.weight))[index]
+        y_index, weight = self.y_index[numbers], self.weight[numbers]
+        shape = (len(numbers), self.X.shape[1])
+        if not is_mapped(self.X) or int(np.prod(shape)) * self.X.itemsize <= LARGE:
+            return Rows(self.X[numbers], y_index, weight)
+        X = scratch(shape, self.X.dtype)
+        step = rows_per_chunk(self.X, 0)
+        for start in range(0, len(X), step):
+            X[start : start + step] = self.X[numbers[start : start + step]]
+        return Rows(X, y_index, weight)
 
     def and_then(self, other: Rows) -> Rows:
         """These rows and others after them; mapped ones are not copied."""

@@ -33,7 +33,7 @@ class Found:
     Attributes
     ----------
     suspicions : tuple of Suspicion
-        The highest score first.
+        The highest score first; of what the model itself computes after all others.
     n_looked_at : dict of str to int
         Attributes by kind of view.
     n_passed : int
@@ -75,6 +75,8 @@ def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: floa
     """
     ranking = ranking_of(views, predictions)
     passed = np.flatnonzero((ranking.p_value <= alpha) & (ranking.score > 0))
+    computed = np.asarray([view.computed for view in views], dtype=bool)
+    passed = passed[np.argsort(computed[ranking.view[passed]], kind="stable")]
     top = passed[:_MOST]
     values = _values_of(views, ranking, top, len(predictions.y_index))
     correlation = within_class_correlation(values, predictions.y_index, predictions.weight)

@@ -233,6 +233,22 @@ def test_picture_statistics_mean_what_they_say():
     assert np.isfinite(picture_statistics(np.ones((1, 1)))).all()
 
 
+def test_a_mark_in_a_ninth_is_named():
+    """Wherever a bright mark is put, its ninth is the brightest; shifts do nothing."""
+    first = STATISTICS.index("top left brightness")
+    ninths = STATISTICS[first : first + 9]
+    rng = np.random.default_rng(0)
+    for place, name in enumerate(ninths):
+        image = rng.uniform(0.2, 0.4, (9, 12))
+        row, column = divmod(place, 3)
+        image[3 * row + 1, 4 * column + 1] = 1.0
+        found = picture_statistics(image)[first : first + 9]
+        assert ninths[int(found.argmax())] == name
+        again = picture_statistics(image + 0.1)[first : first + 9]
+        np.testing.assert_allclose(again, found, atol=1e-6)
+        assert found.sum() == pytest.approx(0, abs=1e-6)  # ninths of one size
+
+
 def test_as_many_pictures_as_samples():
     images = [np.full((4, 4), i) for i in range(10)]
     with pytest.raises(InputError, match="10 pictures for 11"):

@@ -54,6 +54,8 @@ def test_demo(capsys, tmp_path):
     assert "original head" in out
     assert "random mask of" in out
     assert (tmp_path / "demo" / "debiased.onnx").exists()
+    assert "leans on" in out
+    assert "'picture:top left brightness" in out  # where the patch is
     code, out, _ = run(capsys, "demo", "--json")
     assert code == 0
     assert json.loads(out)["verification"]["same_nodes"]

@@ -12,7 +12,8 @@ from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.export import save_verified, to_onnx, write_onnx
+from ntkit.export import to_onnx, write_onnx
+from ntkit.verification import save_verified
 from tests.models import contents
 
 N = 120

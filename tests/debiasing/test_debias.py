@@ -14,8 +14,9 @@ from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.export import Verification, to_onnx, write_onnx
+from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, Samples
+from ntkit.verification import Verification
 from tests import models
 
 

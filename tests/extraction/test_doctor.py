@@ -9,10 +9,10 @@ import pytest
 
 from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
-from ntkit.export import random_inputs
 from ntkit.extraction import _doctor, _session
 from ntkit.extraction._doctor import diagnosis
 from ntkit.frozen_model import FrozenModel
+from ntkit.verification import random_inputs
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

@@ -463,12 +463,12 @@ def test_a_product_of_two_branches_is_not_a_head(zoo, tmp_path):
     [
         (lambda g: g.add("Relu", ["logits"], "out"), "comes from Relu"),
         (lambda g: g.add("Abs", ["logits"], "out"), "comes from Abs"),
-        (lambda g: g.add("MatMul", ["logits", "logits2"], "out"), "not a constant float matrix"),
-        (lambda g: g.add("Gemm", ["logits", "logits2"], "out"), "weights are not constant floats"),
-        (lambda g: g.add("Gemm", ["z", "fc.weight"], "out", transB=1, alpha=0.0), "alpha is 0"),
-        (lambda g: g.add("Add", ["p", g.constant("c", np.ones((40, 1)))], "out"), "not a bias"),
+        (lambda g: g.add("MatMul", ["logits", "logits2"], "out"), "MatMul .*computed weights"),
+        (lambda g: g.add("Gemm", ["logits", "logits2"], "out"), "Gemm .*computed weights"),
+        (lambda g: g.add("Gemm", ["z", "fc.weight"], "out", transB=1, alpha=0.0), "all 0"),
+        (lambda g: g.add("Add", ["p", g.constant("c", np.ones((40, 1)))], "out"), "fit together"),
         (lambda g: g.add("Gemm", ["z", "fc.weight", g.constant("c", np.ones((40, 1)))], "out",
-                         transB=1), "not a bias"),
+                         transB=1), "fit together"),
     ],
 )  # fmt: skip
 def test_a_model_without_a_linear_last_layer_says_what_it_found(zoo, build, said, tmp_path):

@@ -10,8 +10,8 @@ import pytest
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import ModelError
-from ntkit.export import save_verified, verify
 from ntkit.extraction import TextPreprocessing
+from ntkit.verification import save_verified, verify
 from tests.texts import text_model, word_pieces
 
 NAMES = {0: "cow", 1: "ant", 2: "bee"}

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import HeadNotFoundError, InputError
-from ntkit.export import save_verified
+from ntkit.verification import save_verified
 
 D = 5
 POOLED = {"cls": "ntkit.pooled.cls.hidden", "mean": "ntkit.pooled.mean.hidden"}

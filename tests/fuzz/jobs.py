@@ -130,7 +130,7 @@ def compare(original: str, edited: str, extra_classes: int = 0) -> dict:
     its own, and ONNX Runtime computes the outputs from them. ``comparable`` is False, with a
     reason, where ONNX Runtime does not run the original or its outputs change from run to run.
     """
-    from ntkit.export import random_inputs, verify
+    from ntkit.verification import random_inputs, verify
 
     model = FrozenModel.load(original)
     head = other_head(model, extra_classes)

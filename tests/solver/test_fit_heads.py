@@ -51,9 +51,9 @@ def test_a_pass_serves_them_all(monkeypatch):
     weights = [rng.random(300) for _ in range(10)]
     passes, losses = [], NumpyPasses.losses
 
-    def counted(self, own, W, b):
+    def counted(self, weights, which, W, b):
         passes.append(len(W))
-        return losses(self, own, W, b)
+        return losses(self, weights, which, W, b)
 
     monkeypatch.setattr(NumpyPasses, "losses", counted)
     heads = fit_linear_heads(X, y, weights, classes=np.arange(2), Cs=[1.0] * 10)
@@ -77,7 +77,7 @@ def test_mapped_rows_in_chunks(tmp_path):
 def test_an_error_in_a_pass_ends_all(monkeypatch):
     X, y, rng = problem(2, 100, 4, 2)
 
-    def broken(self, own, W, b):
+    def broken(self, weights, which, W, b):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(NumpyPasses, "losses", broken)
@@ -93,3 +93,18 @@ def test_one_that_does_not_converge_is_warned_of():
         pytest.warns(ConvergenceWarning, match="max_iter=2 "),
     ):
         fit_linear_heads(X, y, [rng.random(100)] * 3, **options)
+
+
+def test_penalties_share_weights():
+    """The heads of two folds and three penalties, whose weights are given three times."""
+    X, y, rng = problem(4, 200, 6, 3)
+    folds, Cs = [rng.random(200), rng.random(200)], [0.1, 1.0, 10.0]
+    classes = np.arange(3)
+    shared = fit_linear_heads(X, y, folds * 3, classes=classes, Cs=np.repeat(Cs, 2).tolist())
+    alone = [
+        fit_linear_head(X, y, weight, classes=classes, C=C) for C in Cs for weight in folds
+    ]  # fmt: skip
+    rows = fit_linear_heads(X, y, np.array(folds * 3), classes=classes, Cs=np.repeat(Cs, 2))
+    for one, other, third in zip(shared, alone, rows, strict=True):
+        assert_allclose(one.coef, other.coef, atol=1e-5)
+        assert_allclose(third.coef, other.coef, atol=1e-5)

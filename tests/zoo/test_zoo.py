@@ -17,7 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import InputError, NtkitError
-from ntkit.export import check_head, save_verified
+from ntkit.verification import check_head, save_verified
 from tests.zoo.row import REGION
 
 # What computes the old weights from a stored tensor goes when that tensor does.

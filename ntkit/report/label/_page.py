@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from ntkit._disk import StrPath, saying_what_failed
-from ntkit._output import check_folder, put_folder
+from ntkit._disk import StrPath
+from ntkit._output import check_folder, new_folder
 from ntkit.exceptions import InputError
 from ntkit.report._inputs import Inputs
 from ntkit.report._looks import Cell, cells_of, shortened, thumbnail_of
@@ -117,18 +114,9 @@ def write_label_page(
             }
         ),
     )
-    parent = Path(os.path.realpath(path)).parent
-    with (
-        saying_what_failed(path),
-        tempfile.TemporaryDirectory(
-            prefix=".ntkit-", dir=parent, ignore_cleanup_errors=True
-        ) as temporary,
-    ):
-        folder = Path(temporary) / "out"
-        folder.mkdir()
+    with new_folder(path, force=force) as folder:
         (folder / "label.html").write_text(shown, encoding="utf-8")
         (folder / "label.csv").write_bytes(csv_of(names, attribute).encode("utf-8-sig"))
-        put_folder(folder, path, force=force)
 
 
 def _check_values(values: Sequence[str]) -> None:

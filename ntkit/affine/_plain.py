@@ -1,0 +1,176 @@
+"""Read a region as a plain layer: one product, perhaps a bias, and what keeps every class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ntkit.affine._cut import Cut
+from ntkit.affine._quantised import dynamically_quantised
+from ntkit.affine._region import Plain, Source
+from ntkit.graph import constant_of
+
+__all__ = ["NO_OPS", "constant_factor", "plain_layer", "scaled"]
+
+Array = NDArray[Any]
+
+NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
+_NEARLY_NO_OPS = NO_OPS | {"QuantizeLinear", "DequantizeLinear"}
+# Each acts on positions (pixels, tokens) and on every class alike.
+_MOVING = frozenset(
+    {
+        *("Squeeze", "Unsqueeze", "Transpose", "Flatten", "Reshape", "GlobalAveragePool"),
+        *("AveragePool", "ReduceMean", "Gather", "GatherND", "Slice"),
+    }
+)
+
+
+def plain_layer(cut: Cut, source: Source) -> Plain | None:
+    """The plain layer that the operators of a cut are; None if they are more than that."""
+    product = cut.products[0][0]
+    layer = _product(product, len(source.shape))
+    if layer is None:
+        return None
+    moved, between = False, True  # whether positions have been chosen; before the bias
+    for node in _onwards(cut, product):
+        if (factor := constant_factor(node)) is not None and layer.product is not node:
+            layer, between = replace(layer, scale=layer.scale * factor[1]), False
+        elif node.op_type in ("Add", "Sum") and between:
+            added = _with_bias(layer, node)
+            if added is None or not _read_once(node, product):
+                return None
+            layer, between = added, False
+            continue
+        elif node.op_type in _MOVING:
+            moved, between = True, False
+        elif node.op_type not in _NEARLY_NO_OPS:
+            return None
+        layer = replace(layer, after=(*layer.after, node))
+    others = {id(n) for n in cut.nodes} - {id(n) for n in _onwards(cut, product)} - {id(product)}
+    return None if others or (moved and layer.quantised) else layer
+
+
+def _onwards(cut: Cut, node: ir.Node) -> Iterator[ir.Node]:
+    """The operators from a node to the end, one after the other."""
+    value = node.outputs[0]
+    while value is not cut.end and (after := cut.reader.get(id(value))) is not None:
+        yield after
+        value = after.outputs[0]
+
+
+def _product(node: ir.Node, rank: int) -> Plain | None:
+    attribute = {name: a.value for name, a in node.attributes.items()}
+    if node.op_type == "Mul":
+        quantised = dynamically_quantised(node)
+        weight = None if quantised is None else quantised[1].astype(np.float32)
+    elif node.op_type in ("Gemm", "MatMul", "Conv"):
+        weight = constant_of(node.inputs[1])
+    else:
+        return None
+    if weight is None or weight.dtype.kind != "f":
+        return None
+    axis, own = -1, None
+    if node.op_type == "Conv":
+        if not _is_pointwise(attribute, weight):
+            return None
+        axis, weight = 1, weight.reshape(weight.shape[:2])
+    elif weight.ndim == 2 and not attribute.get("transB", 0):
+        weight = weight.T
+    if weight.ndim != 2 or not attribute.get("alpha", 1.0):
+        return None
+    weight = scaled(_float(weight), attribute.get("alpha", 1.0))
+    kind = "MatMulInteger" if node.op_type == "Mul" else node.op_type
+    at = (node, 2) if node.op_type in ("Gemm", "Conv") else None
+    zeros = np.zeros(len(weight), np.float32)
+    layer = Plain(kind, node, at, node.outputs[0], weight, zeros, axis % rank, rank)
+    if at is not None and len(node.inputs) > 2 and node.inputs[2] is not None:
+        own = constant_of(node.inputs[2])
+        vector = None if own is None else _one_per_class(own, layer, after=0)
+        if vector is None:
+            return None
+        layer = replace(layer, bias=scaled(vector, attribute.get("beta", 1.0)))
+    return layer
+
+
+def _is_pointwise(attribute: dict[str, Any], weight: Array) -> bool:
+    """Whether a convolution looks at one position at a time."""
+    ones = all(n == 1 for n in (*weight.shape[2:], *attribute.get("strides", ())))
+    return ones and attribute.get("group", 1) == 1 and not any(attribute.get("pads", ()))
+
+
+def _with_bias(layer: Plain, node: ir.Node) -> Plain | None:
+    """The layer with a constant added, one for each class; None if it is no such Add."""
+    constants = [(i, constant_of(value)) for i, value in enumerate(node.inputs)]
+    index, added = next(((i, c) for i, c in constants if c is not None), (0, None))
+    if len(constants) != 2 or added is None or added.ndim > layer.rank:
+        return None
+    vector = _one_per_class(added, layer, after=layer.rank - 1 - layer.class_axis)
+    if vector is None:
+        return None
+    return replace(
+        layer,
+        kind=f"{layer.kind} + Add",
+        bias_at=(node, index),
+        output=node.outputs[0],
+        bias=layer.bias + vector,
+        after=(),
+    )
+
+
+def _one_per_class(bias: Array, layer: Plain, after: int) -> Array | None:
+    """A bias as a vector, ``after`` axes after that of the classes; None if it is none."""
+    rows = len(layer.weight)
+    sides = bias.shape[bias.ndim - after :] if after else ()
+    axis = bias.shape[bias.ndim - after - 1] if bias.ndim > after else 1
+    if bias.size != 1 and (bias.size != rows or axis != rows or any(s != 1 for s in sides)):
+        return None
+    return np.broadcast_to(_float(bias).ravel(), (rows,))
+
+
+def _read_once(node: ir.Node, product: ir.Node) -> bool:
+    """Whether nothing else reads a product, up to the node that adds its bias."""
+    value = next((v for v in node.inputs if v is not None and constant_of(v) is None), None)
+    while value is not None:
+        if len(value.uses()) > 1 or value.is_graph_output():
+            return False
+        before = value.producer()
+        if before is product or before is None:
+            break
+        value = before.inputs[0]
+    return True
+
+
+def constant_factor(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """What a Mul or Div scales by a constant number, and the factor; None if it does not."""
+    if node.op_type not in ("Mul", "Div") or len(node.inputs) != 2:
+        return None
+    first, second = node.inputs
+    for data, other in ((first, second), (second, first)):
+        number = constant_of(other)
+        if data is None or number is None or number.size != 1 or number.dtype.kind not in "fiu":
+            continue
+        factor = float(number.item())
+        if not factor or not np.isfinite(factor):
+            continue
+        if node.op_type == "Mul":
+            return data, factor
+        if data is first:
+            return data, 1 / factor
+    return None
+
+
+def scaled(array: Array, factor: float) -> Array:
+    """An array times a factor, in its own precision."""
+    if factor == 1:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite weights are refused on loading
+        return array * np.float32(factor)
+
+
+def _float(array: Array) -> Array:
+    return array if array.dtype == np.float64 else array.astype(np.float32)

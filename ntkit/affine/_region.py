@@ -1,0 +1,161 @@
+"""An affine region: the tensors it reads, and the one linear layer that it amounts to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ntkit.affine._operators import NotAffine
+
+__all__ = ["Plain", "Region", "SeveralPositions", "Source", "moved_shape"]
+
+Array = NDArray[Any]
+
+_KEEPING = frozenset(
+    ["Identity", "Cast", "Dropout", "QuantizeLinear", "DequantizeLinear", "Mul", "Div"]
+)
+
+
+class SeveralPositions(NotAffine):
+    """What ends here is not one number per sample and class, but may become that."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tensor that a region reads.
+
+    Attributes
+    ----------
+    value : onnx_ir.Value
+        The tensor.
+    shape : tuple of int
+        Its axes, the open ones at some size; the first is that of the samples.
+    axis : int or None
+        The axis of neurons; None where all axes but the samples' are.
+    chain : tuple of onnx_ir.Node
+        Operators after the product that choose positions, or average them: the embedding is what
+        they make of the tensor.
+    scale : tuple of onnx_ir.Value
+        Scale and zero point of a tensor of quantised numbers; empty for one of floats.
+    """
+
+    value: ir.Value
+    shape: tuple[int, ...]
+    axis: int | None
+    chain: tuple[ir.Node, ...] = ()
+    scale: tuple[ir.Value, ...] = ()
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether the tensor, as it is, holds one row of neurons per sample."""
+        return len(self.shape) == 2 and not self.chain and not self.scale
+
+    @property
+    def width(self) -> int:
+        """Number of neurons."""
+        return int(np.prod(self.shape[1:])) if self.axis is None else self.shape[self.axis]
+
+    def filled(self, rows: Array) -> Array:
+        """The tensor with each row of neurons, the same at every position."""
+        if self.axis is None:
+            return rows.reshape(len(rows), *self.shape[1:])
+        sides = [1] * len(self.shape)
+        sides[0], sides[self.axis] = rows.shape
+        return np.broadcast_to(rows.reshape(sides), (len(rows), *self.shape[1:]))
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A region that is one product, perhaps a bias, and what keeps every class: edited in place.
+
+    Attributes
+    ----------
+    kind : str
+        "Gemm", "MatMul", "Conv" or "MatMulInteger" (dynamic quantisation), with " + Add" where
+        the bias is a node of its own.
+    product : onnx_ir.Node
+        The node that multiplies; of a dynamically quantised layer the one that scales the result.
+    bias_at : tuple of (onnx_ir.Node, int) or None
+        The node that adds the bias, and which input holds it; None for a bare MatMul. A Gemm or
+        Conv may lack the input.
+    output : onnx_ir.Value
+        What it computes, bias included.
+    weight, bias : ndarray
+        (K, D) and (K,).
+    class_axis, rank : int
+        Which of how many axes of ``output`` holds the classes.
+    scale : float
+        Constant factor between ``output`` and the end of the region.
+    after : tuple of onnx_ir.Node
+        Operators from ``output`` to the end of the region.
+    """
+
+    kind: str
+    product: ir.Node
+    bias_at: tuple[ir.Node, int] | None
+    output: ir.Value
+    weight: Array
+    bias: Array
+    class_axis: int
+    rank: int
+    scale: float = 1.0
+    after: tuple[ir.Node, ...] = ()
+
+    @property
+    def moves(self) -> bool:
+        """Whether positions are chosen, or axes moved, after it."""
+        return any(node.op_type not in _KEEPING for node in self.after)
+
+    @property
+    def quantised(self) -> bool:
+        """Whether other weights need another kind of node."""
+        return self.product.op_type == "Mul"
+
+
+@dataclass(frozen=True)
+class Region:
+    """An affine map from some tensors to scores.
+
+    Attributes
+    ----------
+    end : onnx_ir.Value
+        The scores.
+    sources : tuple of Source
+        What it reads; side by side they are the embedding.
+    nodes : tuple of onnx_ir.Node
+        Its operators, in order.
+    weight, bias : ndarray
+        (K, D) and (K,).
+    class_axis, rank : int
+        Which of how many axes of ``end`` holds the scores.
+    plain : Plain or None
+        Where its weights lie, if it is a plain layer.
+    """
+
+    end: ir.Value
+    sources: tuple[Source, ...]
+    nodes: tuple[ir.Node, ...]
+    weight: Array
+    bias: Array
+    class_axis: int
+    rank: int
+    plain: Plain | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a few words."""
+        if self.plain is not None:
+            return self.plain.kind
+        return f"affine region ({', '.join(dict.fromkeys(n.op_type for n in self.nodes))})"
+
+
+def moved_shape(target: Array, source: Source, n_scores: int) -> list[int]:
+    """What a Reshape after a product asks for, with neurons in the place of scores."""
+    sides = [int(n) for n in target.ravel()]
+    if sides and sides[-1] == n_scores:
+        sides[-1] = source.width
+    return sides

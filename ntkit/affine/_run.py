@@ -1,0 +1,235 @@
+"""Run operators of a graph on arrays, in float64 and without the rounding of quantisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ntkit.affine._operators import NotAffine, called
+from ntkit.affine._quantised import QUANTISED, dynamically_quantised
+from ntkit.graph import Shape, Shapes, attribute, constant_of, evaluator, largest_size
+
+__all__ = ["Runner", "spread_of"]
+
+Array = NDArray[Any]
+
+_MOST_ELEMENTS = 16_000_000
+_CHOOSING = frozenset(["Gather", "GatherND", "GatherElements"])
+# batch_dims of a GatherND, and the width of its indices, that choose one position of each sample.
+_OF_EACH_SAMPLE = ((0, 2), (1, 1))
+
+
+class Runner:
+    """Runs nodes one after the other; remembers constants, and operators once made.
+
+    Positions that the model finds for each sample are drawn at random, for each node once.
+
+    Attributes
+    ----------
+    samples : int
+        How many there are in the arrays to come.
+    alike : bool
+        Whether these hold the same at every position, so that it does not matter which is chosen.
+    """
+
+    def __init__(self, shape_of: Shapes) -> None:
+        self.samples = 1
+        self.alike = False
+        self._shape_of = shape_of
+        self._rng = np.random.default_rng(0)
+        self._positions: dict[tuple[int, int, int], Array] = {}
+        self._constants: dict[int, Array | None] = {}
+        self._operators: dict[int, Any] = {}
+        self._native: dict[int, tuple[int, ...]] = {}
+
+    def run(self, nodes: list[ir.Node], values: dict[int, Array], *, native: bool = False) -> None:
+        """Compute the outputs of ``nodes``, in order, into ``values`` (by identity).
+
+        ``native`` says that there are as many samples as a fixed Reshape may ask for.
+
+        Raises
+        ------
+        NotAffine
+            If an operator cannot be run, or makes more than a linear layer would.
+        """
+        for node in nodes:
+            try:
+                with np.errstate(all="ignore"):
+                    results = self._outputs(node, values, native)
+            except NotAffine:
+                raise
+            except ValueError as error:
+                why = f"whose inputs do not fit together for {self.samples} samples"
+                raise NotAffine(f"comes from {called(node)}, {why}") from error
+            # Whatever a reference implementation stumbles over, it is no linear layer.
+            except Exception as error:
+                raise NotAffine(f"comes from {called(node)}, which does not run: {error}") from None
+            for value, result in zip(node.outputs, results, strict=False):
+                values[id(value)] = result
+                if result.size > _MOST_ELEMENTS:
+                    raise NotAffine(f"comes from {called(node)}, too large for a linear layer")
+
+    def constant(self, value: ir.Value | None) -> Array | None:
+        """A constant in float64 (or as it is, if it holds whole numbers)."""
+        if value is None:
+            return None
+        if id(value) not in self._constants:
+            array = constant_of(value)
+            if array is not None and array.dtype.kind not in "fiub":
+                raise NotAffine(f"reads {value.name!r}, which holds no real numbers")
+            floating = array is not None and array.dtype.kind == "f"
+            self._constants[id(value)] = (
+                array.astype(np.float64) if array is not None and floating else array
+            )
+        return self._constants[id(value)]
+
+    def _get(self, value: ir.Value | None, values: dict[int, Array]) -> Any:
+        if value is not None and id(value) in values:
+            return values[id(value)]
+        constant = self.constant(value)
+        if constant is None and value is not None:
+            raise NotAffine(f"needs the tensor {value.name!r}, which is not constant")
+        return constant
+
+    def _outputs(self, node: ir.Node, values: dict[int, Array], native: bool) -> list[Array]:
+        op = node.op_type
+        if op in ("Identity", "Dropout", "Cast"):
+            return [self._get(node.inputs[0], values)]
+        if op in QUANTISED:
+            given = [self._get(v, values) for v in node.inputs]
+            attributes = {name: a.value for name, a in node.attributes.items()}
+            return [np.asarray(QUANTISED[op](attributes, *given))]
+        if op == "Mul" and (dynamic := dynamically_quantised(node)) is not None:
+            return [self._get(dynamic[0], values) @ dynamic[1]]
+        if op == "BatchNormalization":
+            return [_normalised(node, *(self._get(v, values) for v in node.inputs))]
+        if op in _CHOOSING and self._found(node, values):
+            return [self._chosen(node, values)]
+        if op in ("Reshape", "Expand"):
+            return [self._reshaped(node, values, native)]
+        if op == "Conv" and (product := self._convolution(node, values)) is not None:
+            return [product]
+        return self._by_reference(node, values)
+
+    def _by_reference(self, node: ir.Node, values: dict[int, Array]) -> list[Array]:
+        """ONNX's own reference implementation."""
+        if id(node) not in self._operators:
+            self._operators[id(node)] = evaluator(node)
+        given = [self._get(v, values) for v in node.inputs]
+        if largest_size(node, given) > _MOST_ELEMENTS:
+            raise NotAffine(f"comes from {called(node)}, too large for a linear layer")
+        results: list[Array] = self._operators[id(node)](given)
+        return results
+
+    def target(self, node: ir.Node) -> Array:
+        """The shape that a Reshape or Expand is given, computed ones with -1 for the samples."""
+        target = self.constant(node.inputs[1]) if len(node.inputs) > 1 else None
+        if target is None and "shape" in node.attributes:
+            target = np.asarray(node.attributes["shape"].as_ints())
+        return _open(self._shape_of(node.outputs[0]), node) if target is None else target
+
+    def _reshaped(self, node: ir.Node, values: dict[int, Array], native: bool) -> Array:
+        data, target = self._get(node.inputs[0], values), self.target(node)
+        if node.op_type == "Expand":
+            target = np.maximum(target, 1)
+            expanded: Array = np.broadcast_to(data, np.broadcast_shapes(data.shape, tuple(target)))
+            return expanded
+        sides = [data.shape[i] if n == 0 else int(n) for i, n in enumerate(target.tolist())]
+        if not native and id(node) in self._native:
+            sides = [-1, *self._native[id(node)][1:]]
+        result: Array = data.reshape(sides)
+        if native:
+            self._native[id(node)] = result.shape
+        return result
+
+    def _convolution(self, node: ir.Node, values: dict[int, Array]) -> Array | None:
+        """A convolution at one position at a time, or as large as what it reads: one product."""
+        data, weight = (self._get(v, values) for v in node.inputs[:2])
+        strides = attribute(node, "strides", ())
+        if attribute(node, "group", 1) != 1 or any(attribute(node, "pads", ())):
+            return None
+        if data.shape[1:] == weight.shape[1:]:
+            total = np.tensordot(data, weight, ([*range(1, data.ndim)],) * 2)
+            total = total.reshape(*total.shape, *[1] * (data.ndim - 2))
+        elif all(n == 1 for n in (*weight.shape[2:], *strides)):
+            total = np.moveaxis(np.tensordot(data, weight.reshape(weight.shape[:2]), (1, 1)), -1, 1)
+        else:
+            return None
+        bias = self._get(node.inputs[2], values) if len(node.inputs) > 2 else None
+        return np.asarray(total if bias is None else total + _in_channels(bias, data))
+
+    def _found(self, node: ir.Node, values: dict[int, Array]) -> bool:
+        index = node.inputs[1]
+        if index is not None and id(index) in values:
+            raise NotAffine(f"comes from {called(node)} of what it reads, not linear")
+        return self.constant(index) is None
+
+    def _chosen(self, node: ir.Node, values: dict[int, Array]) -> Array:
+        """A position of each sample, drawn: which one the model finds depends on its inputs."""
+        data = self._get(node.inputs[0], values)
+        shape = self._shape_of(node.inputs[1])  # type: ignore[arg-type]
+        axis, batched = attribute(node, "axis", 0), attribute(node, "batch_dims", 0)
+        op, sides = node.op_type, () if shape is None else shape
+        of_sample = op == "GatherND" and (batched, *sides[1:]) in _OF_EACH_SAMPLE
+        if op == "GatherND" and shape is None and not batched:  # what it makes may tell
+            of_sample = len(self._shape_of(node.outputs[0]) or ()) == data.ndim - 1
+        of_sample |= op == "GatherElements" and axis == 1 and self._one_for_all(node, sides)
+        one_each = data.ndim > 2 and of_sample
+        flat = op == "Gather" and len(sides) == 1 and axis == 0 and data.ndim == 2
+        if flat and self.samples < len(data) and len(data) % self.samples == 0:
+            data, one_each = data.reshape(self.samples, -1, data.shape[1]), True
+        if one_each:
+            self._same_at_all(node, data, 1)
+            chosen: Array = data[np.arange(len(data)), self._drawn(node, len(data), data.shape[1])]
+            return chosen[:, None] if op == "GatherElements" else chosen
+        if op == "Gather" and shape in ((), (1,)) and axis % data.ndim > 0:
+            self._same_at_all(node, data, axis)
+            at = self._drawn(node, 1, data.shape[axis])
+            chosen = np.take(data, at if sides else at.item(), axis)
+            return chosen
+        raise NotAffine(f"comes from {called(node)} with computed indices, not linear")
+
+    def _one_for_all(self, node: ir.Node, sides: tuple[int | str | None, ...]) -> bool:
+        """Whether the indices of a GatherElements choose one position, for all channels alike."""
+        spread = spread_of(node)
+        before = self._shape_of(spread) if spread is not None else None
+        return before is not None and before[1:] == (1, 1) and sides[1:2] == (1,)
+
+    def _drawn(self, node: ir.Node, n: int, n_positions: int) -> Array:
+        key = (id(node), n, n_positions)
+        if key not in self._positions:
+            self._positions[key] = self._rng.integers(0, n_positions, n)
+        return self._positions[key]
+
+    def _same_at_all(self, node: ir.Node, data: Array, axis: int) -> None:
+        if self.alike and np.ptp(data, axis).any():
+            raise NotAffine(f"comes from {called(node)} with computed indices, not linear")
+
+
+def spread_of(node: ir.Node) -> ir.Value | None:
+    """The indices behind those of a GatherElements that are the same for every channel."""
+    index = node.inputs[1]
+    spreading = index.producer() if index is not None else None
+    spreads = spreading is not None and spreading.op_type == "Expand"
+    return spreading.inputs[0] if spreading is not None and spreads else None
+
+
+def _open(shape: Shape, node: ir.Node) -> Array:
+    """A computed shape, as far as inference knows it: one open side is that of the samples."""
+    sides = [n if isinstance(n, int) else -1 for n in shape or ()]
+    if shape is None or sides.count(-1) > 1:
+        raise NotAffine(f"comes from {called(node)} to a computed shape")
+    return np.asarray(sides, np.int64)
+
+
+def _normalised(node: ir.Node, data: Any, gain: Any, shift: Any, mean: Any, var: Any) -> Any:
+    """BatchNormalization; the reference of old operator sets learns."""
+    factor = gain / np.sqrt(var + attribute(node, "epsilon", 1e-5))
+    return data * _in_channels(factor, data) + _in_channels(shift - factor * mean, data)
+
+
+def _in_channels(vector: Any, data: Any) -> Any:
+    return vector.reshape([-1] + [1] * (data.ndim - 2))

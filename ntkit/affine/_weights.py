@@ -1,0 +1,260 @@
+"""Read the weights of an affine region by running it on zero and on basis vectors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ntkit.affine._cut import Cut
+from ntkit.affine._operators import NotAffine, called
+from ntkit.affine._plain import plain_layer, scaled
+from ntkit.affine._region import Plain, Region, SeveralPositions, Source, moved_shape
+from ntkit.affine._run import Runner
+from ntkit.graph import Shapes, float_type, is_constant
+
+__all__ = ["Reader"]
+
+Array = NDArray[Any]
+
+_MOST_NUMBERS = 50_000_000  # of all sources, for as many samples as the model asks for
+_MOST_WEIGHTS = 100_000_000
+_CHUNK = 4_000_000  # elements of the rows that run at a time
+_ROUNDING = 1e-5  # of weights that are stored as float32
+_TOLERANCE = 1e-8  # float64 all along, but stored scales have seven digits at best
+
+
+class Reader:
+    """Reads the weights of a region by running it."""
+
+    def __init__(self, cut: Cut, sources: list[Source], shape_of: Shapes, *, whole: bool) -> None:
+        self._whole = whole
+        self._cut, self._sources = cut, sources
+        self._shape_of, self._runner = shape_of, Runner(shape_of)
+        self._batch: int | None = None
+        self._width = sum(source.width for source in sources)
+        self._n_scores = 0
+
+    def region(self) -> Region:
+        """Read the operators as a plain layer, or run them on zero and on basis vectors."""
+        source, plain = self._sources[0], None
+        if not self._whole and len(self._sources) == 1 and len(self._cut.products) == 1:
+            plain = plain_layer(self._cut, source)
+        with np.errstate(all="ignore"):  # what is infinite is refused
+            if plain is not None and plain.rank == 2 and not plain.moves:
+                return self._as(plain, plain.class_axis, plain.rank)
+            return self._read(plain)
+
+    def _as(self, plain: Plain, axis: int, rank: int) -> Region:
+        weight, bias = scaled(plain.weight, plain.scale), scaled(plain.bias, plain.scale)
+        return self._made(weight, bias, axis, rank, plain)
+
+    def _made(
+        self, weight: Array, bias: Array, axis: int, rank: int, plain: Plain | None
+    ) -> Region:
+        end, nodes = self._cut.end, tuple(self._cut.nodes)
+        return Region(end, tuple(self._sources), nodes, weight, bias, axis, rank, plain)
+
+    def _read(self, plain: Plain | None) -> Region:
+        known = filter(None, (self._shape_of(source.value) for source in self._sources))
+        batches = [shape[0] for shape in known if isinstance(shape[0], int)]
+        self._batch = max(batches, default=None)
+        n = self._batch or 2
+        if n * sum(math.prod(source.shape[1:]) for source in self._sources) > _MOST_NUMBERS:
+            raise NotAffine(f"comes from {self._sources[0].value.name!r}, too large for a head")
+        rows = np.zeros((n, self._width))
+        values = self._values(rows, self._sources, self._cut.nodes, native=True)
+        first = values[id(self._cut.end)]
+        axis, rank = self._class_axis(first, n), first.ndim
+        if self._width * self._n_scores > _MOST_WEIGHTS:
+            raise NotAffine(
+                f"comes from {self._width} numbers by {self._n_scores} scores, too many for a head"
+            )
+        if self._whole and not self._scores_classes():
+            raise SeveralPositions("scores every position of a sample, not the sample")
+        if plain is not None:
+            region = self._as(plain, axis, rank)
+            finite = np.isfinite(region.weight).all()  # others are refused as what they are
+            if not finite or self._agrees(region, _ROUNDING):
+                return region
+        bias = self._scores(first, n)[0]
+        weight = self._weight(values) / self._gains()
+        scale = np.abs(weight).sum() + np.abs(bias).sum()
+        if not np.isfinite(scale) or not weight.any():
+            raise NotAffine("is linear with weights that are all 0, or not finite")
+        region = self._made(weight, bias, axis, rank, None)
+        if not self._agrees(region, _TOLERANCE):
+            raise NotAffine(
+                f"comes from {called(self._cut.last)}, which is not one linear map of "
+                f"{', '.join(repr(s.value.name) for s in self._sources)}"
+            )
+        double = float_type(self._sources[0].value) == ir.DataType.DOUBLE
+        stored = np.float64 if double else np.float32
+        return replace(region, weight=weight.astype(stored), bias=bias.astype(stored))
+
+    def _class_axis(self, scores: Array, n: int) -> int:
+        wide = [i for i, size in enumerate(scores.shape) if i and size != 1]
+        if not scores.ndim or scores.shape[0] != n:
+            raise SeveralPositions(f"comes from {called(self._cut.last)}, which mixes samples")
+        if len(wide) > 1:
+            raise SeveralPositions("scores every position of a sample, not the sample")
+        self._n_scores = scores.size // n
+        return wide[0] if wide else min(1, scores.ndim - 1)
+
+    def _scores_classes(self) -> bool:
+        """Whether there are as many scores as a product has, not one for each position too."""
+        widths = [layer.n_scores for _, layer in self._cut.products if layer.axis is not None]
+        return not widths or self._n_scores in widths
+
+    def _scores(self, output: Array, n: int) -> Array:
+        if output.size != n * self._n_scores:
+            raise NotAffine(f"comes from {called(self._cut.last)}, which mixes samples")
+        return output.reshape(n, self._n_scores)
+
+    def _weight(self, values: dict[int, Array]) -> Array:
+        """(K, D): what is read off the products themselves, times what the rest makes of it."""
+        lifted = self._lifted(values)
+        if not lifted:
+            return self._responses(self._sources, self._cut.nodes)
+        products = [node for node, _, _ in lifted]
+        after = [node for node in self._cut.nodes if all(node is not p for p in products)]
+        rest = self._responses([entry for _, _, entry in lifted], after)
+        parts = {id(s.value): np.zeros((self._n_scores, s.width)) for s in self._sources}
+        start = 0
+        for node, matrix, _ in lifted:
+            parts[id(node.inputs[0])] += rest[:, start : start + len(matrix)] @ matrix
+            start += len(matrix)
+        return np.concatenate([parts[id(s.value)] for s in self._sources], axis=1)
+
+    def _lifted(self, values: dict[int, Array]) -> list[tuple[ir.Node, Array, Source]]:
+        """Products that read a source, with their matrices and outputs; none if others read it."""
+        sources = {id(s.value): s for s in self._sources}
+        found = []
+        for node in self._cut.nodes:
+            if not any(id(v) in sources for v in node.inputs):
+                continue
+            source = sources.get(id(node.inputs[0]))
+            matrix = None if source is None else _matrix(node, source, self._runner)
+            if source is None or matrix is None or matrix.shape[1] != source.width:
+                return []
+            shape = values[id(node.outputs[0])].shape
+            axis = None if len(shape) == 2 else 1 if node.op_type == "Conv" else len(shape) - 1
+            found.append((node, matrix, Source(node.outputs[0], shape, axis)))
+        return found
+
+    def _responses(self, entries: list[Source], nodes: list[ir.Node]) -> Array:
+        """(K, D): scores of the basis vectors of some tensors, less those of zeros."""
+        width = sum(entry.width for entry in entries)
+        row = sum(int(np.prod(entry.shape[1:])) for entry in entries)
+        step = max(1, _CHUNK // max(row, 1))
+        zero = self._scores(self._run(np.zeros((1, width)), entries, nodes), 1)
+        result = np.empty((self._n_scores, width))
+        for start in range(0, width, step):
+            n = min(step, width - start)
+            rows = np.zeros((n, width))
+            rows[np.arange(n), start + np.arange(n)] = 1
+            response = self._scores(self._run(rows, entries, nodes), n) - zero
+            result[:, start : start + n] = response.T
+        return result
+
+    def _gains(self) -> Array:
+        """What the chains make of ones: a mean keeps them, a sum over positions does not."""
+        parts = []
+        for source in self._sources:
+            ones = np.ones((self._batch or 2, source.width))
+            self._runner.samples, self._runner.alike = len(ones), True
+            parts.append(self._embedding(source, source.filled(ones))[0])
+        gains = np.concatenate(parts)
+        if not gains.all():
+            raise NotAffine("has an embedding that is always 0")
+        return gains
+
+    def _embedding(self, source: Source, tensor: Array) -> Array:
+        """What the chain of operators makes of a source: one row of neurons per sample."""
+        values: dict[int, Array] = {}
+        current = tensor
+        for node in source.chain:
+            values[id(node.inputs[0])] = current
+            if node.op_type == "Reshape":
+                target = moved_shape(self._runner.target(node), source, self._n_scores)
+                current = current.reshape(
+                    [n if n else current.shape[i] for i, n in enumerate(target)]
+                )
+            else:
+                self._runner.run([node], values, native=True)
+                current = values[id(node.outputs[0])]
+        flat: Array = current.reshape(len(current), -1)
+        if flat.shape[1] != source.width:
+            raise SeveralPositions("scores every position of a sample, not the sample")
+        return flat
+
+    def _run(
+        self, rows: Array, entries: list[Source], nodes: list[ir.Node], *, native: bool = False
+    ) -> Array:
+        return self._values(rows, entries, nodes, native=native)[id(self._cut.end)]
+
+    def _values(
+        self, rows: Array, entries: list[Source], nodes: list[ir.Node], *, native: bool
+    ) -> dict[int, Array]:
+        values: dict[int, Array] = {}
+        start, self._runner.samples, self._runner.alike = 0, len(rows), True
+        for entry in entries:
+            real = entry.filled(rows[:, start : start + entry.width])
+            values[id(entry.value)] = self._stored(entry, real)
+            start += entry.width
+        self._runner.run(nodes, values, native=native)
+        return values
+
+    def _stored(self, source: Source, real: Array) -> Array:
+        """A tensor as the graph holds it: quantised, but not rounded."""
+        if not source.scale:
+            return real
+        scale, *zero = (self._runner.constant(v) for v in source.scale)
+        if scale is None or scale.size > 1:
+            raise NotAffine(f"reads {source.value.name!r}, whose scale is not one number")
+        return real / scale + (zero[0] if zero and zero[0] is not None else 0.0)
+
+    def _agrees(self, region: Region, tolerance: float) -> bool:
+        """Compare with the region itself at random points, other at every position."""
+        rng = np.random.default_rng(0)
+        for n in (self._batch,) if self._batch else (2, 3):
+            self._runner.samples, self._runner.alike = n, False
+            values, parts = {}, []
+            for source in self._sources:
+                real = rng.normal(size=(n, *source.shape[1:]))
+                values[id(source.value)] = self._stored(source, real)
+                parts.append(self._embedding(source, real))
+            expected = np.concatenate(parts, axis=1) @ region.weight.T + region.bias
+            self._runner.run(self._cut.nodes, values, native=True)
+            got = values[id(self._cut.end)]
+            if len(got) != n or got.size != expected.size:
+                raise NotAffine(f"comes from {called(self._cut.last)}, which mixes samples")
+            error = np.abs(got.reshape(expected.shape) - expected).max()
+            if not error <= tolerance * (1 + np.abs(expected).max()):
+                return False
+        return True
+
+
+def _matrix(node: ir.Node, source: Source, runner: Runner) -> Array | None:
+    """(scores, neurons) of a plain product; None for another operator."""
+    if node.op_type not in ("Gemm", "MatMul", "Conv") or source.scale or len(node.inputs) < 2:
+        return None
+    attribute = {name: a.value for name, a in node.attributes.items()}
+    weight = runner.constant(node.inputs[1])
+    if weight is None or weight.ndim < 2 or weight.dtype.kind != "f":
+        return None
+    if node.op_type == "Gemm":
+        if len(node.inputs) > 2 and node.inputs[2] is not None and not is_constant(node.inputs[2]):
+            return None  # another branch
+        turned = weight if attribute.get("transB", 0) else weight.T
+        return np.asarray(turned * attribute.get("alpha", 1.0))
+    if node.op_type == "MatMul":
+        return weight.T if weight.ndim == 2 and len(source.shape) > 1 else None
+    flat = weight.reshape(len(weight), -1)
+    whole = source.shape[1:] == weight.shape[1:] and not any(attribute.get("pads", ()))
+    alone = all(n == 1 for n in weight.shape[2:]) and flat.shape[1] == source.width
+    return flat if attribute.get("group", 1) == 1 and (whole or alone) else None

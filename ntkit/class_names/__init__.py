@@ -1,0 +1,15 @@
+"""What the classes of a model are called, and which of them a label means."""
+
+from ntkit.class_names._match import are_positions, matched, same_name
+from ntkit.class_names._names import CLASSES, ClassNames, names_in, names_of, renamed
+
+__all__ = [
+    "CLASSES",
+    "ClassNames",
+    "are_positions",
+    "matched",
+    "names_in",
+    "names_of",
+    "renamed",
+    "same_name",
+]

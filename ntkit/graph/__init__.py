@@ -1,0 +1,75 @@
+"""ONNX graphs and their files: read and written, searched, rewritten, constants evaluated.
+
+No session runs here, and nothing is written but by ``write_model``.
+"""
+
+from ntkit.graph._constants import axes_of, constant_of, dtype_of, float_type, is_constant
+from ntkit.graph._evaluate import evaluator, largest_size
+from ntkit.graph._external_data import data_folder
+from ntkit.graph._files import (
+    deserialised,
+    external_files,
+    fingerprint,
+    read_model,
+    serialised,
+    sound,
+    write_model,
+)
+from ntkit.graph._pooling import pooled
+from ntkit.graph._rewrite import (
+    forget,
+    free_name,
+    new_initializer,
+    remove_unused,
+    takes_place_of,
+    tensor,
+)
+from ntkit.graph._tensors import (
+    Shape,
+    Shapes,
+    TensorInfo,
+    attribute,
+    extract_between,
+    extract_up_to,
+    info_of,
+    inlined_size,
+    is_standard,
+    opset_of,
+    value_named,
+)
+
+__all__ = [
+    "Shape",
+    "Shapes",
+    "TensorInfo",
+    "attribute",
+    "axes_of",
+    "constant_of",
+    "data_folder",
+    "deserialised",
+    "dtype_of",
+    "evaluator",
+    "external_files",
+    "extract_between",
+    "extract_up_to",
+    "fingerprint",
+    "float_type",
+    "forget",
+    "free_name",
+    "info_of",
+    "inlined_size",
+    "is_constant",
+    "is_standard",
+    "largest_size",
+    "new_initializer",
+    "opset_of",
+    "pooled",
+    "read_model",
+    "remove_unused",
+    "serialised",
+    "sound",
+    "takes_place_of",
+    "tensor",
+    "value_named",
+    "write_model",
+]

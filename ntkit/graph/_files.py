@@ -1,0 +1,269 @@
+"""ONNX files: read whole or refused, written whole or not at all, with their external data."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+from onnx import TensorProto, helper
+
+from ntkit.exceptions import InputError, ModelError, NtkitError
+from ntkit.graph._external_data import data_folder, drop_unknown_keys, follow_links
+from ntkit.graph._quiet import without_collector, without_log
+from ntkit.graph._tensors import is_sorted
+
+__all__ = [
+    "deserialised",
+    "external_files",
+    "fingerprint",
+    "one_line",
+    "read_model",
+    "serialised",
+    "sound",
+    "write_model",
+]
+
+
+def deserialised(proto: onnx.ModelProto) -> ir.Model:
+    """Turn ONNX's own form into onnx-ir's, its nodes in an order that can run.
+
+    onnx-ir knows no maps, which ZipMap makes; it carries such tensors without a type.
+    """
+    for value in (*proto.graph.output, *proto.graph.value_info):
+        if value.type.sequence_type.elem_type.HasField("map_type"):
+            value.ClearField("type")
+    model = ir.from_proto(proto)
+    if not is_sorted(model.graph):
+        model.graph.sort()
+    return model
+
+
+def serialised(model: ir.Model) -> onnx.ModelProto:
+    """Turn onnx-ir's form into ONNX's own."""
+    proto: onnx.ModelProto = ir.to_proto(model)
+    _type_maps(proto)
+    return proto
+
+
+def _type_maps(proto: onnx.ModelProto) -> bool:
+    """Give ZipMap's outputs their type back; whether there was one."""
+    untyped = {value.name: value for value in proto.graph.output if not value.HasField("type")}
+    for node in proto.graph.node if untyped else ():
+        if node.op_type == "ZipMap" and node.output[0] in untyped:
+            names = {a.name for a in node.attribute}
+            key = TensorProto.STRING if "classlabels_strings" in names else TensorProto.INT64
+            score = helper.make_tensor_type_proto(TensorProto.FLOAT, None)
+            entry = helper.make_map_type_proto(key, score)
+            untyped[node.output[0]].type.CopyFrom(helper.make_sequence_type_proto(entry))
+    return bool(untyped)
+
+
+def read_model(path: Path) -> ir.Model:
+    """Read an ONNX file; external data are mapped, and must lie in the file's own folder.
+
+    A file that is a link, as in Hugging Face's cache, may have its data where the link leads to.
+    """
+    with sound(path):
+        if not path.is_file():
+            raise ModelError(f"{path} is not a file; give the path of an ONNX model.")
+        try:
+            proto = onnx.load(path, load_external_data=False)
+        except DecodeError as error:
+            raise ModelError(f"{path} is not an ONNX model (not a valid protobuf file).") from error
+        _check_texts(proto, path)
+        drop_unknown_keys(proto)
+        model = deserialised(proto)
+        ir.external_data.set_base_dir(model.graph, path.parent)
+        if path.is_symlink():
+            follow_links(model, path)
+        folder = data_folder(model) or path.parent.resolve()
+        for file in external_files(model):
+            _check_external(file, path, folder)
+    return model
+
+
+def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse a file whose names cannot be told apart, or are not text (protobuf lets them by)."""
+    outputs = [value.name for value in proto.graph.output]
+    if not outputs:
+        raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
+    if len(set(outputs)) < len(outputs):
+        raise ModelError(f"{path} names an output twice; give each output a name of its own.")
+    if proto.graph.sparse_initializer:
+        raise ModelError(
+            f"{path} keeps sparse weights, which ntkit does not read; store them dense."
+        )
+    kinds = {value.name: value.type.tensor_type.elem_type for value in proto.graph.input}
+    for value in proto.graph.output:
+        if kinds.get(value.name, kind := value.type.tensor_type.elem_type) != kind:
+            raise ModelError(
+                f"{path} declares {value.name!r} twice, as two types; export it again."
+            )
+    entries = ((entry.key, entry.value) for entry in proto.metadata_props)
+    nodes = ((n.name, n.op_type, n.domain, *n.input, *n.output) for n in proto.graph.node)
+    named = (outputs, (proto.producer_name, proto.producer_version), *entries, *nodes)
+    if not all(isinstance(text, str) for texts in named for text in texts):
+        raise ModelError(f"{path} holds names that are not UTF-8 text; export it again.")
+
+
+def _check_external(file: Path, path: Path, folder: Path) -> None:
+    if not file.is_file():
+        raise ModelError(f"{path} keeps weights in {file}, which is missing; copy it there.")
+    if not file.resolve().is_relative_to(folder):
+        raise ModelError(
+            f"{path} keeps weights in {file.resolve()}, outside its own folder, which ONNX "
+            "does not allow; copy both files into one folder."
+        )
+    if file.samefile(path):
+        raise ModelError(f"{path} names itself as the file of its weights; export it again.")
+
+
+@contextmanager
+def sound(path: Path | None) -> Iterator[None]:
+    """Turn what a broken file makes onnx-ir, protobuf and NumPy raise, which is anything."""
+    try:
+        with without_collector(), without_log():
+            yield
+    except NtkitError:
+        raise
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:
+        raise ModelError(
+            f"{path or 'The model'} is not a sound ONNX model: {one_line(error)}."
+        ) from error
+
+
+def write_model(
+    model: ir.Model, path: Path, *, force: bool, verify: Callable[[Path], object] | None
+) -> Path:
+    """Write a model into a temporary folder, check it there, and give it its name.
+
+    External data get a name that is free, so that a model that is replaced is whole until the
+    one rename that replaces it; the data it used go afterwards.
+    """
+    sources = external_files(model)
+    with _saying_what_failed(path):
+        if path.is_dir():
+            raise InputError(f"{path} exists; choose another name.")
+        if os.path.lexists(path) and not force:
+            raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
+        if not path.parent.is_dir():
+            raise InputError(f"The folder {path.parent} does not exist; make it first.")
+    replaced = _own_data(path)
+    for target in (path, *replaced):
+        if any(s.exists() and target.exists() and target.samefile(s) for s in sources):
+            raise InputError(f"{target} holds weights that the model reads; choose another name.")
+    data = _free_data_name(path) if sources else None
+    with _saying_what_failed(path):
+        work = tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent)
+    with work as folder:
+        temporary = Path(folder) / path.name
+        with _saying_what_failed(path), without_collector(), without_log():
+            ir.save(model, temporary, external_data=data.name if data else None)
+            if any(value.type is None for value in model.graph.outputs):
+                _restore_maps(temporary)
+            onnx.checker.check_model(temporary)
+        if verify is not None:
+            verify(temporary)
+        with _saying_what_failed(path):
+            _give_names(temporary, path, data)
+            for file in replaced:
+                with suppress(OSError):  # the model is there; a data file nobody reads may stay
+                    file.unlink()
+    return path
+
+
+def _give_names(temporary: Path, path: Path, data: Path | None) -> None:
+    """Data first: nothing reads them until the model that names them is there."""
+    if data is None or not temporary.with_name(data.name).exists():
+        os.replace(temporary, path)
+        return
+    os.replace(temporary.with_name(data.name), data)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        data.unlink()
+        raise
+
+
+def _free_data_name(path: Path) -> Path:
+    first = path.with_name(f"{path.name}.data")
+    others = (path.with_name(f"{path.name}.{number}.data") for number in count(1))
+    return next(file for file in chain([first], others) if not os.path.lexists(file))
+
+
+def _own_data(path: Path) -> list[Path]:
+    """External data of a model to be replaced that bear its name, and so belong to it alone."""
+    try:
+        graph = onnx.load(path, load_external_data=False).graph if path.exists() else None
+    except (DecodeError, OSError, ValueError):
+        return []  # it is no model
+    entries = [e for t in (graph.initializer if graph else ()) for e in t.external_data]
+    names = {e.value for e in entries if e.key == "location" and Path(e.value).name == e.value}
+    own = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
+    return [path.with_name(name) for name in sorted(names) if own.fullmatch(name)]
+
+
+def fingerprint(model: ir.Model, path: Path | None) -> str:
+    """SHA-256 of a model's file, or of the model in memory, and of its external data."""
+    if path is None:
+        proto = serialised(model).SerializeToString(deterministic=True)
+        parts = [hashlib.sha256(proto)]
+    else:
+        parts = [_digest(path)]
+    parts += [_digest(file) for file in external_files(model)]
+    if len(parts) == 1:
+        return str(parts[0].hexdigest())
+    return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()
+
+
+def _restore_maps(path: Path) -> None:
+    proto = onnx.load(path, load_external_data=False)
+    if _type_maps(proto):
+        onnx.save(proto, path)
+
+
+@contextmanager
+def _saying_what_failed(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except NtkitError:
+        raise
+    except onnx.checker.ValidationError as error:
+        raise ModelError(
+            f"{path} was not written, because ONNX's checker refuses it: {one_line(error)}."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except Exception as error:  # as in sound()
+        raise ModelError(f"{path} was not written: {one_line(error)}.") from error
+
+
+def external_files(model: ir.Model) -> list[Path]:
+    """Files outside the model's own that hold some of its weights."""
+    tensors = (v.const_value for graph in model.graphs() for v in graph.initializers.values())
+    return sorted({Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)})
+
+
+def _digest(path: Path) -> Any:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256")
+
+
+def one_line(error: Exception) -> str:
+    """Write another library's error, or what caused it, as the end of a sentence."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,210 @@
+"""Tensors of a graph by name, and the part of it that some tensors are computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from ntkit.exceptions import HeadNotFoundError
+
+__all__ = [
+    "Shape",
+    "Shapes",
+    "TensorInfo",
+    "attribute",
+    "extract_between",
+    "extract_up_to",
+    "info_of",
+    "inlined_size",
+    "is_sorted",
+    "is_standard",
+    "opset_of",
+    "value_named",
+]
+
+Shape = tuple[int | str | None, ...] | None
+_SMALL = 64
+_STANDARD_DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml"])
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, shape (names for dynamic axes, None where unknown) and element type of a tensor.
+
+    Parameters
+    ----------
+    name : str
+        Its name in the graph.
+    shape : tuple of int, str or None; or None
+        Its axes; None where the graph gives no shape at all.
+    dtype : str
+        ONNX's element type in lower case: "float32", "float16", "double", "uint8", …
+
+    Examples
+    --------
+    >>> from ntkit.frozen_model import TensorInfo
+    >>> print(TensorInfo("image", ("batch", 3, 224, 224), "float32"))
+    image (batch, 3, 224, 224) float32
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+
+    def __str__(self) -> str:
+        shape = "unknown shape" if self.shape is None else f"({', '.join(map(str, self.shape))})"
+        return f"{self.name} {shape} {self.dtype}"
+
+
+class Shapes:
+    """Shapes of a model's tensors: as the file says, else as ONNX infers them, once asked for."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        self._inferred: dict[str | None, Shape] | None = None
+
+    def __call__(self, value: ir.Value) -> Shape:
+        if value.shape is not None:
+            return _sides(value.shape)
+        if self._inferred is None:
+            copy = _with_small_tensors(_without_maps(self._model.clone()))
+            common.ShapeInferencePass(check_type=False, strict_mode=False)(copy)
+            values = ir.convenience.create_value_mapping(copy.graph).values()
+            self._inferred = {v.name: _sides(v.shape) for v in values}
+        return self._inferred.get(value.name)
+
+
+def _without_maps(model: ir.Model) -> ir.Model:
+    """Take ZipMap away: onnx-ir cannot read the type that inference gives it."""
+    for node in [n for n in model.graph if n.op_type == "ZipMap"]:
+        for value in node.outputs:
+            if value.is_graph_output():
+                model.graph.outputs.remove(value)
+        model.graph.remove(node, safe=True)
+    return model
+
+
+def _with_small_tensors(model: ir.Model) -> ir.Model:
+    """Read small tensors from external data: axes and shapes, which inference does not look up."""
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and tensor.size <= _SMALL:
+            value.const_value = ir.tensor(tensor.numpy().copy(), name=value.name)
+    return model
+
+
+def _sides(shape: ir.Shape | None) -> Shape:
+    if shape is None:
+        return None
+    return tuple(side if isinstance(side, int) else side.value for side in shape)
+
+
+def is_standard(node: ir.Node) -> bool:
+    """Whether a node is an operator of ONNX itself, not a namesake from another domain."""
+    return node.domain in _STANDARD_DOMAINS
+
+
+def attribute(node: ir.Node, name: str, default: Any) -> Any:
+    """The value of an operator's attribute, or what it is when left out."""
+    return node.attributes[name].value if name in node.attributes else default
+
+
+def is_sorted(graph: ir.Graph) -> bool:
+    """Whether every node comes after those it reads from, as ONNX asks."""
+    done = set[int]()
+    for node in graph:
+        for value in node.inputs:
+            producer = value.producer() if value is not None else None
+            if producer is not None and producer.graph is graph and id(producer) not in done:
+                return False
+        done.add(id(node))
+    return True
+
+
+def inlined_size(model: ir.Model) -> float:
+    """Number of nodes with every call of the model's own functions written out."""
+    sizes: dict[object, float] = {}
+
+    def size(nodes: Iterable[ir.Node]) -> float:
+        return sum(1 if n.op_identifier() not in model.functions else called(n) for n in nodes)
+
+    def called(node: ir.Node) -> float:
+        identifier = node.op_identifier()
+        if identifier not in sizes:
+            sizes[identifier] = float("inf")  # what calls itself never ends
+            sizes[identifier] = size(model.functions[identifier].all_nodes())
+        return sizes[identifier]
+
+    return size(model.graph.all_nodes())
+
+
+def opset_of(graph: ir.Graph) -> int:
+    """Version of ONNX's own operators that the graph is written for."""
+    return int(graph.opset_imports.get("", 1))
+
+
+def value_named(graph: ir.Graph, name: str) -> ir.Value:
+    """Find a tensor of the graph by its name."""
+    for value in ir.convenience.create_value_mapping(graph).values():
+        if value.name == name:
+            return value
+    raise HeadNotFoundError(f"The model has no tensor named {name!r}.")
+
+
+def info_of(value: ir.Value) -> TensorInfo:
+    """Name, shape and element type of a tensor."""
+    producer = value.producer()
+    if value.type is None and producer is not None and producer.op_type == "ZipMap":
+        return TensorInfo(value.name or "", None, "sequence of maps")
+    dtype = "float32" if value.dtype is None else str(value.dtype.name).lower()
+    return TensorInfo(value.name or "", _sides(value.shape), {"float": "float32"}.get(dtype, dtype))
+
+
+def extract_up_to(graph: ir.Graph, outputs: list[ir.Value]) -> ir.GraphView:
+    """View what some tensors are computed from, with only the inputs it needs."""
+    return _part(graph, None, outputs)
+
+
+def extract_between(graph: ir.Graph, start: ir.Value) -> ir.GraphView | None:
+    """View what computes the graph's outputs from ``start``; None if nothing does.
+
+    Its inputs are ``start`` and the graph inputs that the same outputs need besides.
+    """
+    outputs = [v for v in graph.outputs if v is not start and id(start) in _computed_from([v])]
+    return _part(graph, start, outputs) if outputs else None
+
+
+def _part(graph: ir.Graph, start: ir.Value | None, outputs: list[ir.Value]) -> ir.GraphView:
+    reached = _computed_from(outputs, stop=start)
+    inputs = [v for v in graph.inputs if id(v) in reached and not v.is_initializer()]
+    skipped = start.producer() if start is not None else None
+    return ir.GraphView(
+        inputs if start is None else [start, *inputs],
+        outputs,
+        nodes=[n for n in graph if n is not skipped and any(id(v) in reached for v in n.outputs)],
+        initializers=[v for v in graph.initializers.values() if id(v) in reached],
+        opset_imports=graph.opset_imports,
+        name=graph.name,
+    )
+
+
+def _computed_from(outputs: list[ir.Value], stop: ir.Value | None = None) -> set[int]:
+    """Identities of all tensors that some tensors are computed from, not going past ``stop``."""
+    seen, waiting = set[int](), [*outputs]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        node = value.producer() if value is not stop else None
+        if node is not None:
+            waiting += [v for v in node.inputs if v is not None]
+            for attribute in node.attributes.values():  # bodies of If and Loop read outer values
+                if attribute.type == ir.AttributeType.GRAPH:
+                    inner = attribute.as_graph()
+                    waiting += [v for n in inner.all_nodes() for v in n.inputs if v is not None]
+    return seen

@@ -1,0 +1,257 @@
+"""What each operator after the logits does to the decision: small pure functions in a table.
+
+Each takes what is known so far, the operator, and the shape of its output where that is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from ntkit.affine import NO_OPS, constant_factor
+from ntkit.graph import Shape, attribute, axes_of, constant_of, opset_of
+from ntkit.head_search._after_head import AfterHead, Unclear
+from ntkit.head_search._labels_in_graph import labels_of
+from ntkit.head_search._written_out import WrittenOut
+
+__all__ = ["EFFECTS", "check_rising", "looked_up", "normalised"]
+
+_KEEPING_A_DECISION = NO_OPS | {
+    *("Squeeze", "Unsqueeze", "Transpose", "Flatten", "Reshape", "ZipMap", "LabelEncoder"),
+    *("QuantizeLinear", "DequantizeLinear"),
+}
+
+
+# -- scores ---------------------------------------------------------------------------------------
+
+
+def _same(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    return seen
+
+
+def _cast(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    if not ir.DataType(node.attributes["to"].as_int()).is_floating_point():
+        raise Unclear("is cast to whole numbers")
+    return seen
+
+
+def _scaled(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    known = constant_factor(node)
+    factor = known[1] if known is not None else 1.0
+    if seen.bent_by:
+        return replace(seen, rising=seen.rising * factor)
+    return replace(seen, scale=seen.scale * factor)
+
+
+def _quantised(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    scores = node.inputs[0]
+    if seen.bent_by or scores is None:
+        return seen
+    return replace(seen, quantised=(*seen.quantised, scores))
+
+
+def _bent(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    return _bent_by(seen, node.op_type)
+
+
+def _bent_by(seen: AfterHead, op: str) -> AfterHead:
+    check_rising(seen)
+    return replace(seen, bent_by=op, rising=1.0)
+
+
+def check_rising(seen: AfterHead) -> None:
+    """Refuse probabilities that fall where logits rise."""
+    if seen.rising < 0:
+        raise Unclear(f"is {seen.bent_by} times {seen.rising:g}, a falling score")
+
+
+def _along_classes(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    if _axis_of(node) % seen.rank != seen.classes:
+        raise Unclear(f"is {node.op_type} along another axis than that of the classes")
+    return _bent(seen, node, shape)
+
+
+def normalised(seen: AfterHead, written: WrittenOut) -> AfterHead:
+    """A Softmax, LogSoftmax or Sigmoid written out in operators."""
+    if written.op != "Sigmoid":
+        along = None if written.axes is None else {axis % seen.rank for axis in written.axes}
+        if along != {seen.classes}:
+            raise Unclear(f"is {written.op} along another axis than that of the classes")
+    return _bent_by(seen, written.op)
+
+
+def _two_columns(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    """The Concat of 1 - p and p."""
+    if seen.n_logits > 1 or seen.bent_by != "Sigmoid" or _axis_of(node) not in (1, -1):
+        raise Unclear("comes from a Concat of scores")
+    return _bent(seen, node, shape)
+
+
+# -- axes -----------------------------------------------------------------------------------------
+
+
+def _transposed(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    order = [*attribute(node, "perm", range(seen.rank)[::-1])]
+    if order[0] != 0:
+        raise Unclear("has its axes of samples and classes exchanged")
+    classes = order.index(seen.classes) if seen.classes in order else seen.rank
+    return replace(seen, classes=classes)
+
+
+def _squeezed(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    given = axes_of(node)
+    if given is None:
+        held = (0,) if seen.n_logits == 1 else (0, seen.classes)
+        given = tuple(axis for axis in range(seen.rank) if axis not in held)
+    return _without(seen, given)
+
+
+def _without(seen: AfterHead, axes: tuple[int, ...]) -> AfterHead:
+    gone = {axis % seen.rank for axis in axes}
+    if 0 in gone or (seen.classes in gone and seen.n_logits > 1):
+        raise Unclear("loses the axis of samples or of classes")
+    kept = [axis for axis in range(seen.rank) if axis not in gone]
+    classes = kept.index(seen.classes) if seen.classes in kept else min(1, len(kept))
+    return replace(seen, rank=len(kept), classes=classes)
+
+
+def _unsqueezed(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    added = axes_of(node) or ()
+    rank, classes = seen.rank + len(added), seen.classes
+    for axis in sorted(a % rank for a in added):
+        if axis == 0:
+            raise Unclear("has an axis in front of the samples")
+        classes += axis <= classes < rank - 1
+    return replace(seen, rank=rank, classes=classes)
+
+
+def _flattened(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    if not 0 < attribute(node, "axis", 1) % seen.rank <= seen.classes:
+        raise Unclear("goes through a Flatten that mixes samples and classes")
+    return replace(seen, rank=2, classes=1)
+
+
+def _reshaped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    target = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    sides: tuple[Any, ...] = shape or () if target is None else tuple(target.ravel().tolist())
+    rest = [n for n in sides[1:] if n != 1]
+    if not sides or (rest not in ([seen.n_logits], [-1]) and seen.n_logits > 1):
+        raise Unclear(f"is reshaped to {sides}, not to one row of {seen.n_logits} logits")
+    if seen.n_logits == 1 and rest not in ([], [-1]):
+        raise Unclear(f"is reshaped to {sides}, not to one logit per sample")
+    classes = next((i for i, n in enumerate(sides) if i and n != 1), 1)
+    return replace(seen, rank=len(sides), classes=classes)
+
+
+def _over_positions(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    """Averages over axes of length one, or the choice of their one position."""
+    op = node.op_type
+    if op in ("GlobalAveragePool", "AveragePool"):
+        if seen.classes != 1 or any(attribute(node, "pads", ())):
+            raise Unclear(f"goes through {op} along the classes, or with padding")
+        return seen
+    touched = _touched_axes(node, seen.rank)
+    if touched is None:
+        raise Unclear(f"goes through {op} along axes, or from positions, that are not constant")
+    if 0 in touched:
+        raise Unclear(f"goes through {op} along the first axis, which is that of the samples")
+    index = constant_of(node.inputs[1]) if op == "Gather" else None
+    one = op == "Slice" and shape is not None and [shape[i] for i in touched] == [1]
+    one = one or (index is not None and index.size == 1 and index.ndim < 2)
+    if seen.classes in touched:
+        if not (one and seen.bent_by == "Softmax" and seen.n_logits == 2):
+            raise Unclear(f"goes through {op} over the classes")
+        return replace(seen, decided=True)  # the probability of one of two classes
+    if op == "Gather" and not one:
+        raise Unclear("goes through a Gather of several positions")
+    drops = op == "ReduceMean" and not attribute(node, "keepdims", 1)
+    drops = drops or (index is not None and index.ndim == 0)
+    return _without(seen, touched) if drops else seen
+
+
+def _choosing_each(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    raise Unclear("goes through GatherND, which may choose more than a position")
+
+
+def _touched_axes(node: ir.Node, rank: int) -> tuple[int, ...] | None:
+    given: Any = axes_of(node)
+    if node.op_type == "Gather":
+        given = (attribute(node, "axis", 0),)
+    elif node.op_type == "Slice" and "axes" not in node.attributes:
+        constant = all(v is None or constant_of(v) is not None for v in node.inputs[1:])
+        given = constant_of(node.inputs[3]) if constant and len(node.inputs) > 3 else None
+    return None if given is None else tuple(int(axis) % rank for axis in given)
+
+
+def _axis_of(node: ir.Node) -> int:
+    softmax = node.op_type in ("Softmax", "LogSoftmax") and node.graph is not None
+    old = softmax and opset_of(node.graph) < 13  # type: ignore[arg-type]
+    last = -1 if softmax or node.op_type == "TopK" else 0
+    return int(attribute(node, "axis", 1 if old else last))
+
+
+# -- decisions ------------------------------------------------------------------------------------
+
+
+def _largest(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    if node.op_type == "TopK" and not attribute(node, "largest", 1):
+        raise Unclear("comes from TopK of the smallest scores")
+    return replace(_along_classes(seen, node, shape), decided=True)
+
+
+def _threshold(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    op, level = node.op_type, constant_of(node.inputs[1])
+    if seen.n_logits > 1:
+        raise Unclear(f"comes from {op}, a decision for each of several logits")
+    own = 0.5 if seen.bent_by == "Sigmoid" else 0.0
+    if level is None or level.size != 1 or seen.bent_by not in ("", "Sigmoid"):
+        raise Unclear(f"comes from {op} with a threshold that is not one number")
+    if not np.isclose(level.item(), own):
+        raise Unclear(f"is decided at {level.item():g}, where the head decides at {own:g}")
+    return replace(seen, decided=True)
+
+
+def _labelled(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    return looked_up(replace(seen, decided=True), node)
+
+
+def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
+    """What becomes of a decision: it is looked up in tables, reshaped or cast, and nothing else."""
+    table = labels_of(node)
+    if table is None:
+        if node.op_type not in _KEEPING_A_DECISION:
+            raise Unclear(f"is decided, and changed by {node.op_type} after that")
+        return seen
+    if seen.labels is None:
+        return replace(seen, labels=table)
+    if node.op_type == "ZipMap":
+        return seen
+    if not all(isinstance(i, int) and 0 <= i < len(table) for i in seen.labels):
+        raise Unclear("is looked up in two tables that do not fit each other")
+    return replace(seen, labels=tuple(table[i] for i in seen.labels))
+
+
+EFFECTS: dict[str, Callable[[AfterHead, ir.Node, Shape], AfterHead]] = {
+    **dict.fromkeys(("Identity", "Dropout", "DequantizeLinear"), _same),
+    **dict.fromkeys(("Sigmoid", "Clip", "Exp", "Log", "Normalizer"), _bent),
+    **dict.fromkeys(("Softmax", "LogSoftmax"), _along_classes),
+    **dict.fromkeys(("ArgMax", "TopK"), _largest),
+    **dict.fromkeys(("Greater", "GreaterOrEqual"), _threshold),
+    **dict.fromkeys(("Mul", "Div"), _scaled),
+    **dict.fromkeys(("GlobalAveragePool", "AveragePool", "ReduceMean"), _over_positions),
+    **dict.fromkeys(("Gather", "Slice"), _over_positions),
+    **dict.fromkeys(("LabelEncoder", "ZipMap", "ArrayFeatureExtractor"), _labelled),
+    "Cast": _cast,
+    "QuantizeLinear": _quantised,
+    "Concat": _two_columns,
+    "Transpose": _transposed,
+    "Squeeze": _squeezed,
+    "Unsqueeze": _unsqueezed,
+    "Flatten": _flattened,
+    "Reshape": _reshaped,
+    "GatherND": _choosing_each,
+}

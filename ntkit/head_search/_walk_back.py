@@ -1,0 +1,169 @@
+"""Walk back from a tensor to the affine region it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from ntkit.affine import (
+    NotAffine,
+    Region,
+    SeveralPositions,
+    called,
+    carriers,
+    constant_factor,
+    read_region,
+)
+from ntkit.graph import Shapes, constant_of, is_standard
+from ntkit.head_search._after_head import AfterHead, Unclear
+from ntkit.head_search._effects import EFFECTS, check_rising, looked_up, normalised
+from ntkit.head_search._head import Head
+from ntkit.head_search._labels_in_graph import LOOKUPS
+from ntkit.head_search._written_out import written_out
+
+__all__ = ["Blocked", "walk_back"]
+
+_MOST_STEPS = 200
+_TREES = "decision trees, which have no linear layer; ntkit needs a network with one"
+_KERNELS = "a support vector machine on its inputs, not a network with a linear last layer"
+_RAW = (
+    "a linear model on the inputs themselves: there are no neurons to silence; fit an ntkit "
+    "estimator on these inputs instead"
+)
+_WITHOUT_LAYERS = {
+    **dict.fromkeys(("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble"), _TREES),
+    **dict.fromkeys(("SVMClassifier", "SVMRegressor"), _KERNELS),
+    "LinearRegressor": "a regression, which tells no classes apart",
+    "LinearClassifier": _RAW,
+}
+_FIRST = frozenset(EFFECTS) - {"Mul", "Div", "Concat", "Gather", "ArrayFeatureExtractor"}
+
+Path = Sequence[tuple[ir.Node, ir.Value]]  # operators, each with what it computes
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Where the walk from an output ended without a head.
+
+    Attributes
+    ----------
+    output, reason : str
+        The output, and what it comes from.
+    after_a_layer : bool
+        Whether there is a linear layer, but what follows it does not keep its decision.
+    final : bool
+        Whether no option mends it: the model has no layer to exchange.
+    """
+
+    output: str
+    reason: str
+    after_a_layer: bool = False
+    final: bool = False
+
+
+def walk_back(start: ir.Value, shape_of: Shapes) -> Head | Blocked:
+    """The head that a tensor comes from, or what stands between."""
+    value, path = start, list[tuple[ir.Node, ir.Value]]()
+    name = start.name or ""
+    while (node := value.producer()) is not None:
+        if node.op_type in _WITHOUT_LAYERS:
+            return Blocked(name, f"comes from {called(node)}, {_WITHOUT_LAYERS[node.op_type]}",
+                           final=True)  # fmt: skip
+        before = passed_on(node)
+        if before is None:
+            return _head_before(name, value, path[::-1], shape_of)
+        if len(path) > _MOST_STEPS:
+            return Blocked(name, f"comes from more than {_MOST_STEPS} operators after any layer")
+        path.append((node, value))
+        value = before
+    return Blocked(name, "is an input or a constant")
+
+
+def passed_on(node: ir.Node) -> ir.Value | None:
+    """The input that an operator after a head passes on; None if it is no such operator."""
+    inputs = node.inputs
+    if not is_standard(node) or not inputs:
+        return None
+    if (written := written_out(node)) is not None:
+        return written.scores
+    if node.op_type in LOOKUPS and len(inputs) > 1 and constant_of(inputs[0]) is not None:
+        return inputs[1]
+    if node.op_type in ("Mul", "Div"):
+        factor = constant_factor(node)
+        return None if factor is None else factor[0]
+    if node.op_type == "Concat":
+        return _complemented(node)
+    if node.op_type in ("Greater", "GreaterOrEqual") and constant_of(inputs[1]) is None:
+        return None
+    return inputs[0] if node.op_type in _FIRST or node.op_type == "Gather" else None
+
+
+def _complemented(node: ir.Node) -> ir.Value | None:
+    """The p of a Concat of (1 - p, p): two columns from a single unit."""
+    if len(node.inputs) != 2 or node.inputs[0] is None:
+        return None
+    other = node.inputs[0].producer()
+    if other is None or other.op_type != "Sub" or other.inputs[1] is not node.inputs[1]:
+        return None
+    one = constant_of(other.inputs[0])
+    return node.inputs[1] if one is not None and (one == 1).all() else None
+
+
+def _head_before(name: str, value: ir.Value, rest: Path, shape_of: Shapes) -> Head | Blocked:
+    """The head whose logits are ``value``, or what the operators after it make of that."""
+    found: Head | None = None
+    unclear = ""
+    while True:
+        try:
+            region = read_region(value, shape_of)
+            if found is not None and (found.region.plain is None) != (region.plain is None):
+                return found
+            found = Head(region, follow(region, rest, shape_of))
+            if region.rank == 2 or (region.plain is None and _is_shown(value)):
+                return found
+        except (SeveralPositions, Unclear) as reason:  # what comes after it may mend it
+            unclear = str(reason)
+        except NotAffine as reason:
+            return found or Blocked(name, unclear or str(reason), after_a_layer=bool(unclear))
+        if not rest or not _is_affine(*rest[0]):
+            return found or Blocked(name, unclear, after_a_layer=True)
+        value, rest = rest[0][1], rest[1:]
+
+
+def _is_shown(value: ir.Value) -> bool:
+    """Whether more than the next operator reads a tensor."""
+    return value.is_graph_output() or len(value.uses()) > 1
+
+
+def _is_affine(node: ir.Node, output: ir.Value) -> bool:
+    try:
+        return bool(carriers(output, node))
+    except NotAffine:
+        return False
+
+
+def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
+    """What the operators after a region make of its scores.
+
+    Raises
+    ------
+    Unclear
+        If what comes out is not one score, or one decision, per sample and class.
+    """
+    seen = AfterHead(len(region.weight), region.rank, region.class_axis or region.rank)
+    for node, output in path:
+        written, shape = written_out(node), shape_of(output)
+        op = node.op_type if written is None else written.op
+        if seen.decided:
+            seen = looked_up(seen, node)
+        elif written is not None:
+            seen = normalised(seen, written)
+        else:
+            seen = EFFECTS[op](seen, node, shape)
+        seen = replace(seen, post_processing=(*seen.post_processing, op))
+        if shape is not None and len(shape) != seen.rank and not seen.decided:
+            raise Unclear(f"has the shape {shape} after {op}")
+    check_rising(seen)
+    return seen

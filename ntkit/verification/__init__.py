@@ -1,0 +1,20 @@
+"""The proof that a model written is the model that was meant, by what ONNX Runtime answers."""
+
+from ntkit.verification._check import check_head
+from ntkit.verification._outputs import difference as difference  # for other rooms
+from ntkit.verification._pair import is_new_head, load_pair
+from ntkit.verification._random_inputs import random_inputs
+from ntkit.verification._tolerance import TOLERANCE as TOLERANCE
+from ntkit.verification._tolerance import tolerance_of as tolerance_of
+from ntkit.verification._verification import Verification
+from ntkit.verification._verify import save_verified, verify
+
+__all__ = [
+    "Verification",
+    "check_head",
+    "is_new_head",
+    "load_pair",
+    "random_inputs",
+    "save_verified",
+    "verify",
+]

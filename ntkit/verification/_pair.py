@@ -1,0 +1,281 @@
+"""An original model and its debiased twin: loaded alike, and compared class by class."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from ntkit.exceptions import HeadNotFoundError, InputError
+from ntkit.frozen_model import FrozenModel
+from ntkit.head import LinearHead
+from ntkit.metrics import class_order
+
+__all__ = ["agreement", "is_new_head", "load_pair", "names_agree", "no_class_moved", "notes_on"]
+
+Array = NDArray[Any]
+_FEWEST = 30  # samples whose scores' correlation means something
+_NEW_HEAD = "ntkit.new_head"
+_SOURCE = "ntkit.source_sha256"
+
+
+def load_pair(
+    original: FrozenModel | str | os.PathLike[str],
+    debiased: FrozenModel | str | os.PathLike[str],
+    *,
+    classes: Any = None,
+    **places: str | None,
+) -> tuple[FrozenModel, FrozenModel]:
+    """Load a model and the same model with another head, both read at the same place.
+
+    A file that ntkit wrote says which tensor is the embedding, how it is pooled, and where the
+    logits are; the original is read in the same way.
+
+    Parameters
+    ----------
+    original, debiased : FrozenModel or path-like
+        The two models; one that is loaded already is taken as it is.
+    classes : array-like of shape (C,), optional
+        The original's class labels in the order of its logits, as :meth:`FrozenModel.load` takes
+        them.
+    **places : str, optional
+        ``logits``, ``embedding`` and ``pooling``, likewise; by default what the debiased file
+        says.
+
+    Returns
+    -------
+    tuple of FrozenModel
+        The original's classes bear the debiased model's labels where it does not name them.
+
+    Raises
+    ------
+    ModelError
+        If a file is not an ONNX model.
+    HeadNotFoundError
+        If the place is not in one of them.
+
+    Examples
+    --------
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.verification import load_pair
+    >>> first, second = load_pair(marked_digits_model_path(), marked_digits_model_path())
+    >>> first.embedding == second.embedding
+    True
+    """
+    if isinstance(original, FrozenModel):
+        places = {**original.located_by}
+    given = any(places.values())
+    second = debiased if isinstance(debiased, FrozenModel) else _twin(debiased, places)
+    if isinstance(original, FrozenModel):
+        first = original
+    else:
+        places = places if given else {**second.located_by}
+        first = FrozenModel.load(original, **places, classes=classes)
+    if first.head is not None and second.head is not None and not first.has_class_names:
+        labels = second.head.classes
+        if len(labels) == len(first.head.classes) and not is_new_head(first, second):
+            first = first.with_classes(labels)
+    return first, second
+
+
+def _twin(path: str | os.PathLike[str], places: Mapping[str, str | None]) -> FrozenModel:
+    """Read at these places; at those that the file itself names where they are not in it."""
+    if any(places.values()):
+        with suppress(HeadNotFoundError, InputError):
+            return FrozenModel.load(path, **places)
+    return FrozenModel.load(path)
+
+
+def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
+    """Whether the second model's head is for other classes than the first one's.
+
+    Parameters
+    ----------
+    original, debiased : FrozenModel
+        The two models.
+
+    Returns
+    -------
+    bool
+        True if the file says that it is (as ``new_head=True`` writes it), if the original has no
+        head, or one of other classes.
+
+    Examples
+    --------
+    >>> from ntkit import FrozenModel
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.verification import is_new_head
+    >>> model = FrozenModel.load(marked_digits_model_path())
+    >>> is_new_head(model, model.with_head(model.head))
+    False
+    """
+    if original.head is None or debiased.metadata.get(_NEW_HEAD) == "true":
+        return True
+    return debiased.head is not None and not _same_classes(original.head, debiased.head)
+
+
+def names_agree(first: FrozenModel, second: FrozenModel) -> bool:
+    """Whether the names that two files give their classes do not contradict each other.
+
+    Parameters
+    ----------
+    first, second : FrozenModel
+        The original and the debiased model.
+
+    Returns
+    -------
+    bool
+        True for other classes than the original's: there is no order to compare.
+    """
+    before, after = first.names_in_metadata(), second.names_in_metadata()
+    pairs = [(names, after[key]) for key, names in before.items() if key in after]
+    if first.head is not None and second.head is not None:
+        pairs.append((tuple(first.head.classes.tolist()), tuple(second.head.classes.tolist())))
+    return not any(_permuted(a, b) for a, b in pairs)
+
+
+def _permuted(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Whether two lists hold the same names in another order."""
+    return set(map(str, a)) == set(map(str, b)) and list(map(str, a)) != list(map(str, b))
+
+
+def no_class_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
+    """Whether two heads mean the same class by the same position, judged by what they compute.
+
+    Another order is told where it explains the predictions far better
+    (:func:`ntkit.metrics.class_order`), or where the scores of the classes that it moves correlate
+    with one another's at .9 or more and with their own at .5 or less, which classes that are
+    never predicted show as well.
+
+    Parameters
+    ----------
+    first, second : LinearHead
+        The original's head and the other one for the same classes, in the order of their logits.
+    Z : ndarray of shape (N, D)
+        Embeddings.
+
+    Returns
+    -------
+    bool
+        True where there is nothing to compare, or no order fits far better.
+    """
+    if first.n_neurons != second.n_neurons:
+        return True
+    positions = np.arange(len(first.classes))
+    before, after = (_positions(head, Z) for head in (first, second))
+    return class_order(before, after, positions) is None and not _scores_moved(first, second, Z)
+
+
+def _scores_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
+    if len(Z) < _FEWEST:
+        return False
+    before, after = (_standardised(head, Z) for head in (first, second))
+    correlation = before.T @ after / len(Z)
+    identity = np.arange(len(correlation))
+    best = linear_sum_assignment(correlation + 0.05 * np.eye(len(identity)), maximize=True)[1]
+    moved = identity[best != identity]
+    if not len(moved):
+        return False
+    crossed = correlation[moved, best[moved]].mean()
+    return bool(crossed >= 0.9 and correlation[moved, moved].mean() <= 0.5)
+
+
+def _standardised(head: LinearHead, Z: Array) -> Array:
+    """Scores of each class beside those of the others, with mean 0 and deviation 1."""
+    scores = head.logits(np.asarray(Z, np.float64))
+    scores = scores - scores.mean(axis=1, keepdims=True)
+    scores -= scores.mean(axis=0)
+    deviation = scores.std(axis=0)
+    return np.asarray(scores / np.where(deviation > 0, deviation, 1))
+
+
+def agreement(first: LinearHead, second: LinearHead, Z: Array) -> float:
+    """Share of samples on which two heads for the same classes predict the same one.
+
+    Parameters
+    ----------
+    first, second : LinearHead
+        The two heads.
+    Z : ndarray of shape (N, D)
+        Embeddings.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+    """
+    if set(first.classes.tolist()) == set(second.classes.tolist()):
+        return float((first.predict(Z) == second.predict(Z)).mean())
+    return float((_positions(first, Z) == _positions(second, Z)).mean())
+
+
+def notes_on(
+    first: FrozenModel, second: FrozenModel, head: LinearHead, Z: Array, y: Any
+) -> tuple[str, ...]:
+    """Say what could not be compared, and what the labels say about the classes.
+
+    Parameters
+    ----------
+    first, second : FrozenModel
+        The original and the debiased model.
+    head : LinearHead
+        The debiased model's.
+    Z : ndarray of shape (N, D)
+        Embeddings.
+    y : array-like of shape (N,) or None
+        Class labels.
+
+    Returns
+    -------
+    tuple of str
+        Sentences.
+    """
+    notes = []
+    if first.head is None:
+        notes.append("The original has no head: its predictions cannot be compared.")
+    elif is_new_head(first, second):
+        notes.append(
+            f"The head is for other classes ({_quoted(head)}) than the original's "
+            f"({_quoted(first.head)}): predictions of the two cannot be compared."
+        )
+    made_from = second.metadata.get(_SOURCE)
+    if made_from and first.path is not None and made_from != first.sha256():
+        notes.append(
+            "The debiased file says that it was made from another file than this original "
+            f"(sha256 {made_from[:12]}…)."
+        )
+    if y is not None:
+        notes += _on_labels(head, Z, np.asarray(y))
+    return tuple(notes)
+
+
+def _on_labels(head: LinearHead, Z: Array, y: Array) -> list[str]:
+    if not set(head.classes.tolist()) & set(np.unique(y).tolist()):
+        head = _numbered(head)  # labels may be positions
+    found = class_order(y, head.predict(Z), head.classes)
+    return [f"Of the debiased model: {found.sentence()}"] if found is not None else []
+
+
+def _same_classes(first: LinearHead, second: LinearHead) -> bool:
+    """Whether the classes are the same, or one of the two knows them by their positions only."""
+    a, b = first.classes.tolist(), second.classes.tolist()
+    positions = list(range(len(a)))
+    return len(a) == len(b) and (set(a) == set(b) or positions in (a, b))
+
+
+def _positions(head: LinearHead, Z: Array) -> Array:
+    return _numbered(head).predict(Z)
+
+
+def _numbered(head: LinearHead) -> LinearHead:
+    return LinearHead(head.coef, head.intercept, np.arange(len(head.classes)))
+
+
+def _quoted(head: LinearHead, most: int = 5) -> str:
+    shown = ", ".join(map(repr, head.classes[:most].tolist()))
+    return shown + ", …" * (len(head.classes) > most)

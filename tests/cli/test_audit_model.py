@@ -1,0 +1,127 @@
+"""ntkit audit MODEL DATA: from files to a folder, what is said on the way, and what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ntkit.cli import main
+from ntkit.datasets import marked_digits_model_path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, digits):
+    """A model, and images of its two classes in subfolders and as arrays."""
+    path = tmp_path_factory.mktemp("audit")
+    shutil.copy(marked_digits_model_path(), path / "model.onnx")
+    X, y = digits.X_heldout[:600], digits.y_heldout[:600]
+    for i, (image, label) in enumerate(zip(X, y, strict=True)):
+        file = path / "images" / ("small", "zlarge")[int(label)] / f"{i:03d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(file)
+    np.savez(path / "arrays.npz", X=X, y=y)
+    return path
+
+
+def run(capsys, *arguments):
+    code = 0
+    try:
+        main(["audit", *map(str, arguments)])
+    except SystemExit as end:
+        code = end.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_images_and_arrays(capsys, folder, tmp_path):
+    found = []
+    for data in ("images", "arrays.npz"):
+        out = tmp_path / data
+        code, printed, err = run(capsys, folder / "model.onnx", folder / data, "-o", out)
+        assert code == 0, err
+        assert f"Written: {out}" in printed
+        found.append(json.loads((out / "audit.json").read_text()))
+        assert (out / "table.md").read_text() in printed + "\n"
+    images, arrays = found
+    assert images["errors"] == arrays["errors"]
+    assert images["classes"] == ["small", "zlarge"]
+    assert any("took the labels in sorted order" in note for note in images["notes"])
+    for one in found:
+        assert one["suspicions"][0]["name"].startswith("picture:top left brightness")
+        assert {"picture", "layer", "embedding"} <= set(one["looked_at"])
+
+
+def test_json_and_views(capsys, folder, tmp_path):
+    code, out, err = run(
+        capsys, folder / "model.onnx", folder / "images", "-o", tmp_path / "o", "--json",
+        "--views", "picture,layer", "--quiet",
+    )  # fmt: skip
+    assert code == 0
+    assert list(json.loads(out)["looked_at"]) == ["picture", "layer"]
+    assert "assumed from the model's input" in err
+    assert json.loads(out) == json.loads((tmp_path / "o" / "audit.json").read_text())
+
+
+def test_what_the_head_was_trained_on(capsys, folder, tmp_path):
+    code, out, _ = run(
+        capsys, folder / "model.onnx", folder / "arrays.npz", "-o", tmp_path / "o", "--cross-fit",
+        "--views", "picture",
+    )  # fmt: skip
+    assert code == 0
+    assert out.startswith("Cross-fitted heads are right on")
+
+
+def test_images_that_do_not_decode(capsys, folder, tmp_path):
+    shutil.copytree(folder / "images", tmp_path / "images")
+    broken = tmp_path / "images" / "small" / "broken.png"
+    broken.write_bytes(b"no picture")
+    audit = [folder / "model.onnx", tmp_path / "images", "-o", tmp_path / "o"]
+    code, _, err = run(capsys, *audit)
+    assert code == 2
+    assert f"{broken} cannot be decoded" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images"]  # nothing half-written
+    code, _, err = run(capsys, *audit, "--skip-bad")
+    assert code == 0
+    assert f"Left out 1 image(s) that cannot be decoded: {broken}" in err
+
+
+def test_usage(capsys, folder, tmp_path):
+    model, data = folder / "model.onnx", folder / "arrays.npz"
+    table = tmp_path / "t.csv"
+    table.write_text("label,prediction,site\n" + "0,0,A\n1,1,B\n" * 20)
+    for arguments, message in (
+        ((model,), "Only one path is given"),
+        ((table,), "ntkit audit --predictions TABLE DATA"),
+        ((model, data, data), "3 paths are given"),
+        ((table, data), "if it holds predictions, name it with --predictions"),
+        ((data, model), "a model (an ONNX file) is wanted there"),
+        ((model, model), "is a model, and samples are wanted there"),
+        ((model, tmp_path / "none"), "does not exist"),
+        ((model, table, "--predictions", table), "With --predictions no model is run"),
+        ((table, "--predictions", table, "--cross-fit"), "--cross-fit is of a model's samples"),
+        ((table, "--predictions", table, "--views", "word"), "--views is of a model's samples"),
+        ((model, data, "--prediction-column", "p"), "are those of --predictions"),
+        ((model, data, "--views", "words"), "Views are some of word"),
+        ((model, data, "--metadata", tmp_path / "no.csv"), "does not exist"),
+        ((model, data, "--metadata", table), "40 rows and there are 600 samples"),
+        ((model, data, "--metadata", table, "--id-column", "site"), "no column 'site'"),
+    ):
+        code, _, err = run(capsys, *arguments, "-o", tmp_path / "out")
+        assert (code, message in err) == (2, True), (arguments, err)
+        assert not (tmp_path / "out").exists()
+
+
+def test_nothing_of_others_is_replaced(capsys, folder, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    for path in (out, folder / "images", folder):
+        before = sorted(str(p) for p in path.rglob("*"))
+        code, _, err = run(
+            capsys, folder / "model.onnx", folder / "images", "-o", path, "--force"
+        )  # fmt: skip
+        assert code == 2
+        assert "Error: " in err
+        assert sorted(str(p) for p in path.rglob("*")) == before

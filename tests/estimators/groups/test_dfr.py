@@ -1,0 +1,249 @@
+"""DFRClassifier: balance, averaging and folding against scikit-learn's own fits."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ntkit.estimators import DFRClassifier, retrain_head
+from ntkit.exceptions import InputError
+from ntkit.study._cross_fit import Rows
+from ntkit.study._group_labels import encoded_labels
+
+
+def data(seed=0, n=600, width=8, n_classes=2, share=0.85, dtype=np.float64):
+    """Noisy classes, and an attribute that is louder than the class and mostly equal to it."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, n_classes, n)
+    attribute = np.where(rng.random(n) < share, y, rng.integers(0, n_classes, n))
+    source = np.column_stack([np.eye(n_classes)[y], 2 * np.eye(n_classes)[attribute]])
+    X = 3 + source @ rng.normal(size=(2 * n_classes, width)) + rng.normal(size=(n, width))
+    return X.astype(dtype), y, n_classes * y + attribute
+
+
+def worst(clf, X, y, groups):
+    right = clf.predict(X) == y
+    return min(right[groups == g].mean() for g in np.unique(groups))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_with_balanced_groups_it_is_scikit_learns_l1_fit(n_classes):
+    X, y, groups = data(n_classes=n_classes, n=1200)
+    smallest = np.bincount(groups).min()
+    kept = np.concatenate([np.flatnonzero(groups == g)[:smallest] for g in np.unique(groups)])
+    X, y, groups = X[kept], y[kept], groups[kept]
+    clf = DFRClassifier(Cs=[0.1], n_retrains=2, tol=1e-7, max_iter=20_000, random_state=0)
+    clf.fit(X, y, groups=groups)
+    solver = "liblinear" if n_classes == 2 else "saga"
+    lr = LogisticRegression(
+        C=0.1, l1_ratio=1, solver=solver, tol=1e-7, max_iter=20_000, random_state=0
+    )
+    expected = make_pipeline(StandardScaler(), lr).fit(X, y)
+    assert np.allclose(clf.predict_proba(X), expected.predict_proba(X), atol=1e-4)
+    assert np.array_equal((clf.coef_ == 0).all(axis=0), (lr.coef_ == 0).all(axis=0))
+    assert clf.coef_.shape == (1 if n_classes == 2 else 3, 8)
+
+
+@given(st.lists(st.integers(0, 4), min_size=8, max_size=60), st.integers(0, 1000))
+def test_a_draw_takes_as_many_of_every_group(groups, seed):
+    group = np.unique(groups, return_inverse=True)[1]
+    rows = Rows(np.zeros((len(group), 1)), np.zeros(len(group), dtype=int), np.ones(len(group)))
+    clf = DFRClassifier()
+    clf.classes_ = np.array([0])
+    drawn = clf._balanced_draw(rows, group, np.random.RandomState(seed))
+    assert len(np.unique(drawn)) == len(drawn)
+    assert np.bincount(group[drawn]).tolist() == [np.bincount(group).min()] * (group.max() + 1)
+
+
+def test_the_head_is_the_mean_of_the_retrained_ones():
+    X, y, groups = data()
+    clf = DFRClassifier(Cs=[0.3], n_retrains=3, random_state=5).fit(X, y, groups=groups)
+    rows = clf._rows(X, y, None)
+    rng = np.random.RandomState(5)
+    scaler = StandardScaler().fit(X)
+    coefs = []
+    for _ in range(3):
+        drawn = clf._balanced_draw(rows, groups, rng)
+        lr = LogisticRegression(
+            C=0.3,
+            l1_ratio=1,
+            solver="liblinear",
+            random_state=int(rng.randint(np.iinfo(np.int32).max)),
+        )
+        lr.fit(scaler.transform(X[drawn]), y[drawn])
+        coefs.append(np.append(lr.coef_, lr.intercept_))
+    mean = np.mean(coefs, axis=0)
+    logits = scaler.transform(X) @ mean[:-1] + mean[-1]
+    assert np.allclose(clf.decision_function(X), logits, atol=1e-10)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("variant", ["subsample", "weighted"])
+def test_it_helps_the_worst_group(variant, n_classes):
+    X, y, groups = data(n_classes=n_classes, n=4000, share=0.95)
+    train, test = np.arange(4000) < 2000, np.arange(4000) >= 2000
+    erm = LogisticRegression(max_iter=1000).fit(X[train], y[train])
+    clf = DFRClassifier(variant=variant, random_state=0)
+    clf.fit(X[train], y[train], groups=groups[train])
+    test = X[test], y[test], groups[test]
+    assert worst(clf, *test) > worst(erm, *test) + 0.1
+
+
+def test_C_is_the_one_of_the_best_worst_group_accuracy():
+    X, y, groups = data(n=800)
+    clf = DFRClassifier(n_retrains=1, random_state=0).fit(X, y, groups=groups)
+    assert clf.worst_group_accuracy_.shape == (7,)
+    chosen = clf.worst_group_accuracy_[np.isclose(clf.Cs, clf.C_)]
+    assert chosen == clf.worst_group_accuracy_.max()
+    assert len(np.unique(clf.worst_group_accuracy_)) > 1
+    shuffled = clone(clf).set_params(Cs=clf.Cs[::-1]).fit(X, y, groups=groups)
+    assert shuffled.C_ == clf.C_
+    assert np.array_equal(shuffled.worst_group_accuracy_, clf.worst_group_accuracy_[::-1])
+
+
+@given(st.integers(0, 10_000), st.sampled_from([2, 3]))
+@settings(max_examples=5, deadline=None)
+def test_weighted_is_scikit_learns_weighted_fit(seed, n_classes):
+    X, y, groups = data(seed, n=300, n_classes=n_classes)
+    X = X - 3  # or scikit-learn's solver needs many more iterations
+    s = np.random.default_rng(seed).integers(1, 4, len(y)).astype(float)
+    _, group = np.unique(groups, return_inverse=True)
+    mass = np.bincount(group, weights=s)
+    weight = (s / mass[group]) * s.sum() / len(mass)
+    clf = DFRClassifier(variant="weighted", C=0.5, tol=1e-9, max_iter=5000)
+    clf.fit(X, y, s, groups=groups)
+    lr = LogisticRegression(C=0.5, tol=1e-10, max_iter=20_000).fit(X, y, sample_weight=weight)
+    assert np.allclose(clf.predict_proba(X), lr.predict_proba(X), atol=1e-5)
+
+
+def test_with_the_classes_as_groups_weighted_is_class_balanced_retraining():
+    X, y, _ = data(3)
+    clf = DFRClassifier(variant="weighted", tol=1e-8).fit(X, y, groups=y)
+    head = retrain_head(X, y, tol=1e-8)
+    assert np.allclose(clf.coef_, head.coef, atol=1e-5)
+    assert clf.C_ == 1.0
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_random_state_decides_everything_and_threads_nothing(n_classes):
+    X, y, groups = data(n_classes=n_classes)
+    clf = DFRClassifier(n_retrains=4, random_state=0)
+    first = clone(clf).fit(X, y, groups=groups)
+    threads = clone(clf).set_params(n_jobs=2).fit(X, y, groups=groups)
+    other = clone(clf).set_params(random_state=1).fit(X, y, groups=groups)
+    assert first.head_ == threads.head_
+    assert first.head_ != other.head_
+
+
+@pytest.mark.parametrize("variant", ["subsample", "weighted"])
+def test_a_sample_of_weight_zero_is_absent(variant):
+    X, y, groups = data(n=300)
+    weight = np.ones(300)
+    weight[::7] = 0
+    clf = DFRClassifier(variant=variant, n_retrains=3, tol=1e-9, max_iter=5000, random_state=0)
+    weighted = clone(clf).fit(X, y, weight, groups=groups)
+    kept = weight > 0
+    removed = clone(clf).fit(X[kept], y[kept], groups=groups[kept])
+    assert np.allclose(weighted.coef_, removed.coef_, atol=1e-6)
+    assert np.array_equal(weighted.group_counts_, removed.group_counts_)
+
+
+@pytest.mark.parametrize("variant", ["subsample", "weighted"])
+def test_labels_and_groups_of_any_type_and_float32(variant):
+    X, y, groups = data(dtype=np.float32)
+    clf = DFRClassifier(variant=variant, n_retrains=2, random_state=0)
+    plain = clone(clf).fit(X, y, groups=groups)
+    assert plain.coef_.dtype == plain.intercept_.dtype == np.float32
+    names = np.array(["g0", "g1", "g2", "g3"])
+    for labels in (
+        names[groups],
+        names[groups].astype(object),
+        groups.astype(float),
+        groups.tolist(),
+        pd.Series(names[groups], dtype="string"),
+        pd.Categorical(names[groups]),
+        groups.reshape(-1, 1),
+    ):
+        named = clone(clf).fit(X, np.array(["ja", "nein"])[y], groups=labels)
+        assert np.array_equal(named.coef_, plain.coef_)
+        assert named.groups_.shape == (4,)
+    assert named.classes_.tolist() == ["ja", "nein"]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_few_iterations_make_no_noise(n_classes):
+    X, y, groups = data(n_classes=n_classes)
+    clf = DFRClassifier(max_iter=1, n_retrains=2, random_state=0, n_jobs=2)
+    clf.fit(X, y, groups=groups)  # warnings are errors here
+    assert clf.n_iter_.tolist() == [1]
+
+
+def test_a_group_of_one_sample_is_tuned_in_sample_and_says_so():
+    X, y, groups = data(n=200)
+    groups = np.where(np.arange(200) == np.flatnonzero(groups == 1)[0], 99, groups)
+    clf = DFRClassifier(n_retrains=3, random_state=0)
+    with pytest.warns(UserWarning, match="single sample"):
+        clf.fit(X, y, groups=groups)
+    assert clf.group_counts_.tolist()[-1] == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clone(clf).set_params(Cs=[1.0]).fit(X, y, groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (None, "needs the group of every sample; pass groups="),
+        ([], r"shape \(60,\); got shape \(0,\)"),
+        (np.zeros(59), r"got shape \(59,\)"),
+        (np.zeros((60, 2)), r"got shape \(60, 2\)"),
+        (np.where(np.arange(60) == 7, np.nan, 1.0), "1 missing value.*first in row 7"),
+        ([None, *["a"] * 59], "missing"),
+        ([pd.NA, *["a"] * 59], "missing"),
+        (np.array([np.datetime64("NaT")] * 60), "60 missing"),
+        (np.array([1, *["a"] * 59], dtype=object), "types that do not compa"),
+    ],
+)
+@pytest.mark.parametrize("variant", ["subsample", "weighted"])
+def test_bad_groups_are_named(variant, groups, message):
+    X, y, _ = data(n=60)
+    with pytest.raises(InputError, match=message):
+        DFRClassifier(variant=variant).fit(X, y, groups=groups)
+
+
+def test_a_group_without_weight_is_named():
+    X, y, groups = data(n=100)
+    with pytest.raises(InputError, match="group 3 has no sample of positive weight"):
+        DFRClassifier().fit(X, y, (groups != 3).astype(float), groups=groups)
+
+
+@pytest.mark.parametrize("Cs", [[], [0.0], [-1.0, 1.0], [[1.0]], [np.nan]])
+def test_bad_Cs_are_named(Cs):
+    X, y, groups = data(n=60)
+    with pytest.raises(InputError, match="Cs must be"):
+        DFRClassifier(Cs=Cs).fit(X, y, groups=groups)
+
+
+def test_a_class_that_no_draw_holds_is_named():
+    X, y, _ = data(n=400, n_classes=3)
+    y[y == 2] = 0
+    y[:2] = 2
+    groups = np.where(np.arange(400) < 200, "a", "b")
+    groups[-1] = "c"  # so a draw holds three samples, hardly ever of three classes
+    y[-1] = 0
+    labels = np.array(["x", "y", "z"], dtype=object)[y]
+    with pytest.raises(InputError, match=r"held no sample of class '[yz]'; pass groups that lie"):
+        DFRClassifier(Cs=[1.0], random_state=0).fit(X, labels, groups=groups)
+
+
+def test_encoded_labels_sorts():
+    labels, index = encoded_labels(["b", "a", "b"], 3, "groups")
+    assert labels.tolist() == ["a", "b"]
+    assert index.tolist() == [1, 0, 1]

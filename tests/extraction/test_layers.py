@@ -1,0 +1,126 @@
+"""Earlier layers in the same pass: which are read, and that what is read is what ONNX computes."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.datasets import marked_digits_model_path
+from ntkit.exceptions import InputError
+from ntkit.extraction import TextPreprocessing, Texts, embedded_with_layers
+from tests import models
+from tests.texts import text_model, word_pieces
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(11, 3, 8, 6)).astype(np.float32)
+
+
+def network(tmp_path, n_blocks=2, *, opset=17, dtype=np.float32, residual=False, batch="batch"):
+    """Convolutions with ReLU, added to what they were given or not; the mean of pixels; a head."""
+    graph = models.Graph(np.dtype(dtype))
+    last = "x"
+    for i in range(n_blocks):
+        channels = 3 if i == 0 else 4
+        weight = graph.constant(f"w{i}", RNG.normal(size=(4, channels, 3, 3)) / 4)
+        out = graph.add("Conv", [last, weight], f"c{i}", pads=[1, 1, 1, 1])
+        if residual and i:
+            out = graph.add("Add", [out, last], f"a{i}")
+        last = graph.add("Relu", [out], f"r{i}")
+    graph.add("GlobalAveragePool", [last], "pooled")
+    graph.add("Flatten", ["pooled"], "z")
+    graph.constant("fc", RNG.normal(size=(2, 4)))
+    graph.add("Gemm", ["z", "fc"], "logits", transB=1)
+    graph.output("logits", [batch, 2])
+    kind = models.FLOAT[np.dtype(dtype)]
+    inputs = [helper.make_tensor_value_info("x", kind, [batch, 3, 8, 6])]
+    proto = graph.model(inputs, opset=opset, batch=batch)
+    return proto, FrozenModel.load(models.save(proto, tmp_path / "m.onnx"))
+
+
+@pytest.mark.parametrize("opset", [11, 13, 17, 18])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_means_and_deviations_are_those_of_the_activations(tmp_path, opset, dtype):
+    proto, model = network(tmp_path, 3, opset=opset, dtype=dtype)
+    inputs = X.astype(dtype)
+    found = embedded_with_layers(model, inputs, device="cpu", batch_size=4)
+    assert list(found.layers) == ["relu_1", "relu_2"]  # the embedding is the mean of the third
+    inner = models.run(models.with_outputs(proto, "r0", "r1"), inputs, ["r0", "r1"])
+    tolerance = 1e-5 if dtype == np.float32 else 2e-3
+    for values, tensor in zip(found.layers.values(), inner.values(), strict=True):
+        pixels = tensor.astype(np.float64).reshape(len(X), 4, -1)
+        expected = np.concatenate([pixels.mean(axis=2), pixels.std(axis=2)], axis=1)
+        np.testing.assert_allclose(values, expected, atol=tolerance)
+        assert values.dtype == np.float32
+    Z = OnnxEmbedder(model, device="cpu").transform(inputs)
+    np.testing.assert_allclose(found.Z, Z, atol=tolerance)
+
+
+def test_ends_of_blocks_spread_over_the_depth(tmp_path):
+    _, model = network(tmp_path, 14, residual=True)
+    found = embedded_with_layers(model, X, device="cpu")
+    assert len(found.layers) == 6
+    numbers = [int(name.split("_")[1]) for name in found.layers]
+    assert (numbers[0], numbers[-1]) == (2, 13)  # of the second block's sum, and the last but one's
+    assert max(np.diff(numbers)) <= 3
+    assert list(embedded_with_layers(model, X, device="cpu", most=2).layers) == [
+        "relu_2", "relu_13",
+    ]  # fmt: skip
+    assert not embedded_with_layers(model, X, device="cpu", most=0).layers
+
+
+def test_a_batch_of_fixed_size(tmp_path):
+    _, fixed = network(tmp_path, 3, batch=4)
+    found = embedded_with_layers(fixed, X, device="cpu")
+    assert {values.shape for values in found.layers.values()} == {(11, 8)}
+
+
+def test_padding_of_texts_does_not_count(tmp_path):
+    pytest.importorskip("tokenizers")
+    word_pieces().save(str(tmp_path / "tokenizer.json"))
+    text_model(tmp_path)
+    proto = models.onnx.load(tmp_path / "model.onnx")
+    node = helper.make_node("Tanh", ["hidden"], ["turned"])
+    proto.graph.node.append(node)
+    del proto.graph.output[:]
+    proto.graph.output.append(
+        helper.make_tensor_value_info("turned", TensorProto.FLOAT, ["batch", "tokens", 6])
+    )
+    path = models.save(proto, tmp_path / "tanh.onnx")
+    model = FrozenModel.load(path, embedding="turned", pooling="mean")
+    steps = TextPreprocessing(tmp_path / "tokenizer.json")
+    short, long = "the dog", "the quick brown fox jumps over a lazy dog , a dog , a fox ."
+    alone, both = (
+        embedded_with_layers(model, Texts(texts, steps), device="cpu", batch_size=2)
+        for texts in ([short], [short, long])
+    )
+    (name,) = both.layers
+    assert name == "tanh_1"
+    np.testing.assert_allclose(both.layers[name][0], alone.layers[name][0], atol=1e-6)
+    np.testing.assert_allclose(both.layers[name][:, :6], both.Z, atol=1e-6)
+    assert (both.layers[name][:, 6:] > 0.1).any()
+
+
+def test_tables_have_no_layers(tmp_path):
+    model = FrozenModel.load(models.save(models.classifier(), tmp_path / "t.onnx"))
+    found = embedded_with_layers(model, models.inputs(), device="cpu")
+    assert found.layers == {}
+    assert found.Z.shape == (40, 5)
+
+
+def test_what_is_wrong_with_samples_is_said_as_without_layers(tmp_path):
+    _, model = network(tmp_path)
+    with pytest.raises(InputError, match="has shape"):
+        embedded_with_layers(model, X[:, :2], device="cpu")
+    with pytest.raises(InputError, match="NaN"):
+        embedded_with_layers(model, np.full_like(X, np.nan), device="cpu")
+
+
+def test_memory_is_that_of_what_is_kept(digits):
+    """Every sample leaves two numbers for each channel, and no activation."""
+    found = embedded_with_layers(demo(), digits.X_test, device="cpu")
+    kept = sum(values.nbytes for values in found.layers.values())
+    assert kept == len(digits.X_test) * 4 * 2 * (12 + 24 + 64)
+
+
+def demo():
+    return FrozenModel.load(marked_digits_model_path())

@@ -1,0 +1,476 @@
+"""verify() passes what is right and fails what is not; save_verified() writes nothing then."""
+
+import numpy as np
+import onnx
+import pytest
+from numpy.testing import assert_allclose
+from onnx import TensorProto, helper, numpy_helper
+
+from ntkit import FrozenModel, LinearHead
+from ntkit.exceptions import InputError, VerificationError
+from ntkit.export import to_onnx, write_onnx
+from ntkit.verification import Verification, check_head, random_inputs, save_verified, verify
+from ntkit.verification._tolerance import tolerance_of
+
+K = 3
+NAMES = ["ant", "bee", "cow"]
+
+
+@pytest.fixture
+def path(zoo, tmp_path):
+    return zoo.save(zoo.classifier(K), tmp_path / "m.onnx")
+
+
+@pytest.fixture
+def model(path):
+    return FrozenModel.load(path, classes=NAMES)
+
+
+@pytest.fixture
+def head(zoo):
+    return LinearHead(*zoo.weights(K, seed=4), NAMES)
+
+
+@pytest.fixture
+def right(model, head, tmp_path):
+    return model.with_head(head).save(tmp_path / "right.onnx")
+
+
+def changed(path, name, change):
+    """The file with one tensor changed, under another name."""
+    proto = onnx.load(path)
+    for tensor in proto.graph.initializer:
+        if tensor.name == name:
+            array = change(numpy_helper.to_array(tensor).copy())
+            tensor.CopyFrom(numpy_helper.from_array(array, name))
+    onnx.save(proto, path.with_name("changed.onnx"))
+    return path.with_name("changed.onnx")
+
+
+def plus(where, what):
+    def change(array):
+        array[where] += what
+        return array
+
+    return change
+
+
+def test_the_right_file_passes(zoo, model, head, right, path):
+    X = zoo.inputs()
+    for original, debiased in [(model, right), (model, FrozenModel.load(right))]:
+        check = verify(original, debiased, X, head=head, device="cpu")
+        assert check.passed
+        assert check.same_nodes
+        assert check.same_signature
+        assert check.same_metadata
+        assert check.n_samples == len(X)
+        assert check.embedding_difference == 0
+        z = zoo.embedding(onnx.load(path), X)
+        assert check.agreement == (head.predict(z) == model.head.predict(z)).mean()
+    assert verify(model, right, X).passed
+    assert verify(path, path, X).agreement == 1
+
+
+def test_a_model_in_memory_is_verified_itself_not_the_file_it_came_from(zoo, model, head):
+    assert verify(model, model.with_head(head), zoo.inputs(), head=head, device="cpu").passed
+    assert not verify(model, model, zoo.inputs(), head=head, device="cpu").passed
+
+
+@pytest.mark.parametrize(
+    ("tensor", "change"),
+    [
+        ("fc.weight", plus((1, 2), 0.01)),
+        ("fc.bias", plus(0, 0.01)),
+        ("fc.weight", lambda w: w[[1, 0, 2]]),
+        ("fc.weight", lambda w: w * 0),
+        ("body.weight", plus((0, 0), 0.01)),
+        ("body.bias", plus(3, 0.01)),
+    ],
+)
+def test_a_changed_file_fails(zoo, model, head, right, tensor, change):
+    check = verify(model, changed(right, tensor, change), zoo.inputs(), head=head, device="cpu")
+    assert not check.passed
+    assert (check.embedding_difference > 0) == tensor.startswith("body")
+
+
+def test_a_changed_body_fails_whatever_its_head(zoo, model, right):
+    wrong = changed(right, "body.bias", plus(3, 0.01))
+    assert not verify(model, wrong, zoo.inputs(), device="cpu").passed
+
+
+def test_nan_embeddings_fail(zoo, model, right):
+    wrong = changed(right, "body.bias", plus(3, np.nan))
+    assert not verify(model, wrong, zoo.inputs(), device="cpu").passed
+    for logits, embedding in ((0, np.nan), (np.nan, 0), (np.nan, np.nan)):
+        assert not Verification(1, logits, embedding, 1, True, True).passed
+
+
+def test_lost_or_changed_metadata_are_seen(zoo, model, right):
+    proto = onnx.load(right)
+    for props, same in (
+        ({"author": "someone", "trained": "2024", "ntkit.version": "0"}, True),
+        ({"author": "someone", "trained": "2024", "more": "text"}, True),
+        ({"author": "someone"}, False),
+        ({"author": "someone else", "trained": "2024"}, False),
+    ):
+        del proto.metadata_props[:]
+        helper.set_model_props(proto, props)
+        onnx.save(proto, right.with_name("props.onnx"))
+        check = verify(model, right.with_name("props.onnx"), zoo.inputs(), device="cpu")
+        assert check.same_metadata == same
+        assert check.passed
+
+
+def test_both_latencies_are_measured_and_decide_nothing(zoo, model, right):
+    check = verify(model, right, zoo.inputs(), device="cpu")
+    assert check.latency > 0
+    assert check.original_latency > 0
+    assert check.latency_ratio == check.latency / check.original_latency
+    assert verify(model, model.with_head(model.head), zoo.inputs(3), device="cpu").latency > 0
+    check = verify(model, right, zoo.inputs(), device="cpu", latency=False)
+    assert np.isnan([check.latency, check.original_latency, check.latency_ratio]).all()
+    assert check.passed
+
+
+def test_classes_in_another_order_fail_even_if_the_file_says_so(zoo, model, head, right):
+    order = [1, 2, 0]
+    proto = onnx.load(right)
+    for tensor in proto.graph.initializer:
+        if tensor.name.startswith("fc."):
+            rows = numpy_helper.to_array(tensor)[order]
+            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(rows), tensor.name))
+    helper.set_model_props(proto, {"ntkit.classes": '["bee", "cow", "ant"]'})
+    wrong = right.with_name("permuted.onnx")
+    onnx.save(proto, wrong)
+    # Whoever reads class 0 off the file's logits would get another class than before.
+    assert not verify(model, wrong, zoo.inputs(), head=head, device="cpu").passed
+    assert not verify(model, wrong, zoo.inputs(), device="cpu").passed
+
+
+def test_another_architecture_fails_or_is_refused(zoo, model, head, tmp_path):
+    graph = zoo.body()
+    graph.add("Gemm", ["z", graph.constant("p", np.ones((4, 5)))], "narrow", transB=1)
+    graph.add("Relu", ["narrow"], "n")
+    graph.add("Gemm", ["n", graph.constant("w", np.ones((K, 4)))], "logits", transB=1)
+    graph.output("logits", ["batch", K])
+    other = zoo.save(graph.model(), tmp_path / "other.onnx")
+    with pytest.raises(InputError, match="reads embeddings of shape"):
+        verify(model, other, zoo.inputs(), device="cpu")
+    other = FrozenModel.load(other, classes=NAMES)
+    check = verify(model, other, zoo.inputs(), head=head, device="cpu")
+    assert not check.passed
+    assert check.embedding_difference == np.inf
+    assert not check.same_nodes
+
+
+def test_heads_the_file_cannot_hold_are_refused(zoo, model, right):
+    with pytest.raises(InputError, match="knows the classes"):
+        verify(model, right, zoo.inputs(), head=LinearHead(*zoo.weights(2), [0, 1]))
+    with pytest.raises(InputError, match="no samples"):
+        verify(model, right, zoo.inputs(0))
+    backbone = FrozenModel.load(right, embedding="x")
+    with pytest.raises(InputError, match="no head to verify"):
+        verify(model, backbone, zoo.inputs())
+
+
+# -- tails, sizes, kinds ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["scaled", "probabilities"])
+@pytest.mark.parametrize("n_classes", [2, K, 5])
+def test_a_scale_and_other_outputs_and_other_classes(zoo, output, n_classes, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.add("Mul", ["logits", graph.constant("temperature", 16.0)], "scaled")
+    graph.add("Softmax", ["scaled"], "probabilities")
+    graph.output(output, ["batch", K])
+    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+    head = LinearHead(*zoo.weights(n_classes, seed=4), range(n_classes))
+    check = save_verified(
+        model.with_head(head), tmp_path / "n.onnx", original=model, X=zoo.inputs(), head=head,
+        device="cpu",
+    )  # fmt: skip
+    assert check.passed
+    assert np.isnan(check.agreement) == (n_classes != K)
+
+
+@pytest.mark.parametrize("n_logits", [1, 2])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_two_classes_in_one_or_two_logits(zoo, n_logits, rows, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(n_logits), tmp_path / "m.onnx"))
+    head = LinearHead(*zoo.weights(rows, seed=4), [0, 1])
+    check = save_verified(
+        model.with_head(head), tmp_path / "n.onnx", original=model, X=zoo.inputs(), head=head
+    )
+    assert check.passed
+
+
+def test_a_backbone_and_a_head_chosen_by_name(zoo, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.add("Gemm", ["h", graph.constant("w2", np.ones((2, 5)))], "domain", transB=1)
+    graph.output("logits", ["batch", K])
+    graph.output("domain", ["batch", 2])
+    path = zoo.save(graph.model(), tmp_path / "m.onnx")
+    for options in ({"logits": "domain"}, {"embedding": "z"}, {"embedding": "x"}):
+        model = FrozenModel.load(path, **options)
+        width = 6 if model.head is None else 5
+        head = LinearHead(np.eye(2, width), [0.1, 0.2], [0, 1])
+        name = "_".join(options.values())
+        check = save_verified(
+            model.with_head(head), tmp_path / f"{name}.onnx", original=model, X=zoo.inputs(),
+            head=head, device="cpu",
+        )  # fmt: skip
+        assert check.passed
+
+
+def test_weights_beside_the_file(zoo, head, tmp_path):
+    (tmp_path / "source").mkdir()
+    path = zoo.save_external(zoo.classifier(K), tmp_path / "source" / "e.onnx")
+    model = FrozenModel.load(path, classes=NAMES)
+    check = save_verified(
+        model.with_head(head), tmp_path / "n.onnx", original=model, X=zoo.inputs(), head=head
+    )
+    assert check.passed
+    assert verify(model, tmp_path / "n.onnx", zoo.inputs(), head=head).passed
+
+
+def test_files_that_are_nothing_but_a_head(zoo, head, tmp_path):
+    first = write_onnx(to_onnx(head), tmp_path / "head.onnx")
+    second = FrozenModel.load(first).with_head(head.scaled([1, 0, 1, 1, 1]))
+    Z = zoo.inputs()[:, :5].copy()
+    check = save_verified(second, tmp_path / "n.onnx", original=FrozenModel.load(first), X=Z)
+    assert check.passed
+    assert check.embedding_difference == 0
+
+
+TAILS = {
+    "probabilities": [("Softmax", ["logits"], ["p"], {}, TensorProto.FLOAT, ["batch", K])],
+    "sigmoids": [("Sigmoid", ["logits"], ["p"], {}, TensorProto.FLOAT, ["batch", K])],
+    "label": [
+        ("ArgMax", ["logits"], ["l"], {"keepdims": 0, "axis": 1}, TensorProto.INT64, ["batch"])
+    ],
+    "two best": [("TopK", ["logits", "two"], ["v", "i"], {}, None, ["batch", 2])],
+}
+TAILS["both"] = TAILS["probabilities"] + TAILS["label"]
+
+
+def with_tail(zoo, tail, path, dtype=np.float32):
+    """A classifier that does not give its logits."""
+    graph = zoo.classifier(K, dtype, output=False)
+    graph.constant("two", [2], np.int64)
+    for op, inputs, outputs, attributes, kind, shape in TAILS[tail]:
+        graph.add(op, inputs, outputs, **attributes)
+        for name in outputs:
+            own = TensorProto.INT64 if name == "i" else None
+            graph.output(name, shape, own if kind in (None, TensorProto.FLOAT) else kind)
+    return FrozenModel.load(zoo.save(graph.model(), path), classes=NAMES)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("tail", TAILS)
+def test_outputs_after_the_logits_are_compared(zoo, tail, dtype, head, tmp_path):
+    model = with_tail(zoo, tail, tmp_path / "m.onnx", dtype)
+    X = zoo.inputs(dtype=dtype)
+    assert check_head(model, X, device="cpu").passed
+    check = save_verified(
+        model.with_head(head), tmp_path / "n.onnx", original=model, X=X, head=head, device="cpu"
+    )
+    assert check.passed
+    assert 0 <= check.output_difference <= check.tolerance
+    assert check.same_nodes
+
+
+def test_logits_alone_leave_no_other_output_to_compare(zoo, model, right):
+    assert np.isnan(verify(model, right, zoo.inputs(), device="cpu").output_difference)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_logits_with_axes_of_length_one(zoo, flat, tmp_path):
+    """A 1 × 1 convolution in place of a Gemm."""
+    graph = zoo.body()
+    W, b = zoo.weights(K)
+    graph.constant("axes", [2, 3], np.int64)
+    graph.add("Unsqueeze", ["z", "axes"], "map")
+    graph.add("GlobalAveragePool", ["map"], "pooled")
+    weight, bias = graph.constant("fc.weight", W[:, :, None, None]), graph.constant("fc.bias", b)
+    graph.add("Conv", ["pooled", weight, bias], "logits")
+    graph.add("Softmax", ["logits"], "p", axis=1)
+    if flat:
+        graph.add("Flatten", ["p"], "flat", axis=1)
+    graph.output("flat" if flat else "p", ["batch", K] if flat else ["batch", K, 1, 1])
+    model = FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+    X = zoo.inputs()
+    assert check_head(model, X, device="cpu").output_difference < 1e-6
+    head = LinearHead(*zoo.weights(K, seed=4), range(K))
+    new = tmp_path / "n.onnx"
+    check = save_verified(model.with_head(head), new, original=model, X=X, head=head, device="cpu")
+    assert check.output_difference < 1e-6
+
+
+def test_a_change_after_the_logits_fails(zoo, tmp_path):
+    def saved(name, temperature, axis):
+        graph = zoo.classifier(K, output=False)
+        graph.constant("offset", np.asarray([1, temperature, 1]))
+        graph.add("Softmax", ["logits"], "p", axis=axis)
+        graph.add("Mul", ["p", "offset"], "scaled")
+        graph.add("ArgMax", ["scaled"], "l", axis=1, keepdims=0)
+        graph.output("logits", ["batch", K])
+        graph.output("scaled", ["batch", K])
+        graph.output("l", ["batch"], TensorProto.INT64)
+        return FrozenModel.load(zoo.save(graph.model(), tmp_path / name))
+
+    model = saved("m.onnx", 1.0, 1)
+    assert verify(model, model, zoo.inputs(), device="cpu").passed
+    for change in ((1.1, 1), (-1.0, 1), (1.0, 0)):
+        check = verify(model, saved("changed.onnx", *change), zoo.inputs(), device="cpu")
+        assert check.logit_difference < 1e-6
+        assert check.output_difference > check.tolerance
+        assert not check.passed
+
+
+def test_labels_of_undecided_samples_do_not_count(zoo, tmp_path):
+    model = with_tail(zoo, "label", tmp_path / "m.onnx")
+    tied = LinearHead(np.tile(zoo.weights(1)[0], (K, 1)), np.zeros(K), NAMES)
+    almost = LinearHead(tied.coef + 1e-9 * zoo.weights(K)[0], tied.intercept, NAMES)
+    check = verify(model, model.with_head(tied), zoo.inputs(), head=almost, device="cpu")
+    assert check.output_difference == 0
+    assert check.passed
+
+
+def test_outputs_that_were_not_compared_do_not_fail_but_others_do():
+    facts = {
+        "n_samples": 1,
+        "logit_difference": 0.0,
+        "embedding_difference": 0.0,
+        "agreement": 1.0,
+        "same_nodes": True,
+        "same_signature": True,
+    }
+    assert Verification(**facts).passed
+    assert not Verification(**facts, output_difference=1e-3).passed
+    assert not Verification(**facts, output_difference=np.inf).passed
+    assert "outputs" not in Verification(**facts).differences()
+    assert "inf (outputs)" in Verification(**facts, output_difference=np.inf).differences()
+
+
+def test_what_follows_the_logits_may_read_an_input(zoo, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.add("Softmax", ["logits"], "p")
+    graph.add("Mul", ["p", "weight"], "weighted")
+    graph.output("p", ["batch", K])
+    graph.output("weighted", ["batch", K])
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 6]),
+        helper.make_tensor_value_info("weight", TensorProto.FLOAT, ["batch", K]),
+    ]
+    model = FrozenModel.load(zoo.save(graph.model(inputs=inputs), tmp_path / "m.onnx"))
+    X = {"x": zoo.inputs(), "weight": np.full((40, K), 3.0)}
+    check = check_head(model, X, device="cpu")
+    assert check.output_difference < 1e-6
+
+
+def test_tolerances_follow_the_precision(zoo, model, tmp_path, monkeypatch):
+    half = FrozenModel.load(zoo.save(zoo.classifier(K, np.float16), tmp_path / "h.onnx"))
+    assert tolerance_of(model) == 1e-4
+    assert tolerance_of(half) == 2**-7
+    assert tolerance_of(model, "bfloat16") == 2**-4
+    monkeypatch.setattr(FrozenModel, "describe", lambda self: {"quantisation": "8 bits"})
+    assert tolerance_of(model) == 2e-2
+
+
+# -- check_head -------------------------------------------------------------------------------
+
+
+def test_a_head_that_was_read_wrong_is_refused(zoo, model, monkeypatch):
+    assert check_head(model, zoo.inputs(), device="cpu").passed
+    assert np.isnan(check_head(model, zoo.inputs(), device="cpu").latency)
+    wrong = LinearHead(model.head.coef + 0.01, model.head.intercept, NAMES)
+    monkeypatch.setattr(model, "head", wrong)
+    with pytest.raises(VerificationError, match=r"m\.onnx.*'logits'.*--logits NAME") as error:
+        check_head(model, zoo.inputs(), device="cpu")
+    assert "\n" not in str(error.value)
+    assert check_head(model, zoo.inputs(), device="cpu", tolerance=1.0).passed
+
+
+def test_a_model_without_a_head_cannot_be_checked(zoo, path):
+    backbone = FrozenModel.load(path, embedding="x")
+    with pytest.raises(InputError, match="no head to check"):
+        check_head(backbone, zoo.inputs())
+
+
+# -- save_verified ----------------------------------------------------------------------------
+
+
+def test_nothing_is_written_when_the_check_fails(zoo, model, head, tmp_path):
+    target = tmp_path / "n.onnx"
+    target.write_text("precious")
+    before = zoo.contents(tmp_path)
+    wrong = LinearHead(head.coef + 0.01, head.intercept, NAMES)
+    with pytest.raises(VerificationError, match=r"\(logits\).*n\.onnx was not written") as error:
+        save_verified(
+            model.with_head(wrong), target, original=model, X=zoo.inputs(), head=head, force=True
+        )
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="no samples"):
+        save_verified(
+            model.with_head(head), target, original=model, X=zoo.inputs(0), head=head, force=True
+        )
+    assert zoo.contents(tmp_path) == before
+    with pytest.raises(InputError, match="exists"):
+        save_verified(model.with_head(head), target, original=model, X=zoo.inputs(), head=head)
+    assert zoo.contents(tmp_path) == before
+
+
+# -- random inputs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_random_inputs_fit_the_model(zoo, dtype, tmp_path):
+    model = FrozenModel.load(zoo.save(zoo.classifier(K, dtype), tmp_path / "m.onnx"))
+    X = random_inputs(model)
+    assert X["x"].shape == (8, 6)
+    assert_allclose(X["x"], random_inputs(model)["x"])
+    assert verify(model, model, X, device="cpu").passed
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "said"),
+    [
+        (TensorProto.FLOAT, ["batch", "length"], "leaves its size open"),
+        (TensorProto.FLOAT, None, "leaves its size open"),
+        (TensorProto.UINT8, ["batch", "length"], "leaves its size open"),
+        (TensorProto.UINT32, ["batch", 6], "takes no plain numbers"),
+    ],
+)
+def test_inputs_that_cannot_be_guessed(zoo, kind, shape, said, tmp_path):
+    graph = zoo.classifier(K, output=False)
+    graph.nodes[0].input[0] = "f"
+    graph.nodes.insert(0, helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT))
+    graph.output("logits", ["batch", K])
+    inputs = [helper.make_tensor_value_info("x", kind, shape)]
+    model = FrozenModel.load(zoo.save(graph.model(inputs=inputs), tmp_path / "m.onnx"))
+    with pytest.raises(InputError, match=rf"input x .*{said}.*--data"):
+        random_inputs(model)
+
+
+def test_random_inputs_for_text_models(zoo, tmp_path):
+    kinds = {
+        "input_ids": (TensorProto.INT64, ["batch", "length"]),
+        "attention_mask": (TensorProto.INT64, ["batch", "length"]),
+        "token_type_ids": (TensorProto.INT32, ["batch", 6]),
+        "keep": (TensorProto.BOOL, ["batch", 6]),
+        "pixels": (TensorProto.UINT8, ["batch", 6]),
+        "x": (TensorProto.FLOAT, ["batch", 6]),
+    }
+    graph = zoo.classifier(K)
+    del graph.graph.input[:]
+    graph.graph.input.extend(helper.make_tensor_value_info(n, *k) for n, k in kinds.items())
+    X = random_inputs(FrozenModel.load(zoo.save(graph, tmp_path / "m.onnx")), n_samples=5)
+    assert {name: array.shape for name, array in X.items()} == {
+        name: (5, 16 if "length" in shape else 6) for name, (_, shape) in kinds.items()
+    }
+    assert set(np.unique(X["input_ids"])) <= set(range(8))
+    assert len(np.unique(X["input_ids"])) > 2
+    assert (X["attention_mask"] == 1).all()
+    assert (X["token_type_ids"] == 0).all()
+    assert X["keep"].all()
+    assert X["pixels"].max() < 128

@@ -1,0 +1,241 @@
+"""A file passes only if the original's readers find the same things at the same places in it."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ntkit import FrozenModel, LinearHead
+from ntkit.cli import main
+from ntkit.exceptions import VerificationError
+from ntkit.verification import load_pair, save_verified, verify
+
+K = 3
+ORDER = [1, 2, 0]
+NAMES = ["ant", "bee", "cow"]
+DICT = repr(dict(enumerate(NAMES)))
+
+
+def run(capsys, *arguments):
+    """Run a command; its exit code, output and error output."""
+    code = 0
+    try:
+        main([str(a) for a in arguments])
+    except SystemExit as end:
+        code = end.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def close_head(zoo, classes):
+    """A head that decides mostly as the model's own does."""
+    W, b = zoo.weights(K)
+    return LinearHead(W + 0.05 * zoo.weights(K, seed=4)[0], b, classes)
+
+
+def edited(path, name, props=None, permuted=False, tensor=None, change=None):
+    """The file with other metadata, or the rows of its head in another order."""
+    proto = onnx.load(path)
+    for kept in proto.graph.initializer:
+        array = numpy_helper.to_array(kept)
+        if permuted and kept.name.startswith("fc."):
+            kept.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(array[ORDER]), kept.name))
+        if kept.name == tensor:
+            kept.CopyFrom(numpy_helper.from_array(change(array), kept.name))
+    found = {p.key: p.value for p in proto.metadata_props} | (props or {})
+    del proto.metadata_props[:]
+    helper.set_model_props(proto, found)
+    onnx.save(proto, path.with_name(name))
+    return path.with_name(name)
+
+
+@pytest.fixture
+def files(zoo, tmp_path):
+    def made(metadata=None, classes=NAMES):
+        path = zoo.save(zoo.classifier(K, metadata=metadata), tmp_path / "m.onnx")
+        new = FrozenModel.load(path).matched_to(classes).with_head(close_head(zoo, classes))
+        return path, new.save(tmp_path / "d.onnx")
+
+    return made
+
+
+def test_rows_in_another_order_do_not_pass_though_no_name_contradicts(zoo, files):
+    """The original names no classes; the file's own names go with its rows."""
+    path, right = files()
+    X = zoo.inputs(200)
+    assert verify(path, right, X, device="cpu").passed
+    names = json.dumps([NAMES[i] for i in ORDER])
+    for props in ({"ntkit.classes": names}, {}):
+        wrong = edited(right, "wrong.onnx", props, permuted=True)
+        check = verify(path, wrong, X, device="cpu")
+        assert not check.same_class_order
+        assert not check.passed
+        assert "its classes in another order" in check.failures()[0]
+
+
+def test_names_in_another_order_do_not_pass(zoo, files):
+    path, right = files({"names": DICT})
+    X = zoo.inputs()
+    assert verify(path, right, X, device="cpu").passed
+    swapped = {"names": repr({0: "bee", 1: "cow", 2: "ant"})}
+    wrong = edited(right, "wrong.onnx", swapped)
+    with pytest.warns(UserWarning, match="another order"):
+        check = verify(path, wrong, X, device="cpu")
+    assert not check.same_class_order
+    wrong = edited(right, "wrong.onnx", {"ntkit.classes": json.dumps(["bee", "cow", "ant"])})
+    with pytest.warns(UserWarning, match="another order"):
+        assert not verify(path, wrong, X, device="cpu").passed
+
+
+def test_names_beside_the_original_count_too(zoo, files, tmp_path):
+    path, right = files()
+    elsewhere = tmp_path / "out"
+    elsewhere.mkdir()
+    right = right.rename(elsewhere / "d.onnx")
+    X = zoo.inputs()
+    assert verify(path, right, X, device="cpu").passed
+    (tmp_path / "config.json").write_text(
+        json.dumps({"id2label": {i: NAMES[j] for i, j in enumerate(ORDER)}})
+    )
+    assert not verify(path, right, X, device="cpu").passed
+
+
+def test_a_permuted_head_is_not_written(zoo, files, tmp_path):
+    path, _ = files()
+    model = FrozenModel.load(path)
+    head = close_head(zoo, range(K))
+    moved = LinearHead(head.coef[ORDER], head.intercept[ORDER], range(K))
+    with pytest.raises(VerificationError, match="another order than the original's"):
+        save_verified(
+            model.with_head(moved), tmp_path / "n.onnx", original=model, X=zoo.inputs(200)
+        )
+    assert not (tmp_path / "n.onnx").exists()
+
+
+def test_a_head_that_mends_many_errors_passes(zoo, files):
+    """Half of the predictions change: that is what a biased model needs."""
+    path, _ = files(classes=[0, 1, 2])
+    X = zoo.inputs(400)
+    for seed in range(4, 12):
+        head = LinearHead(*zoo.weights(K, seed=seed), range(K))
+        check = verify(path, FrozenModel.load(path).with_head(head), X, device="cpu")
+        assert check.agreement < 0.9
+        assert check.passed
+
+
+def two_heads(zoo, path):
+    graph = zoo.classifier(K, output=False)
+    graph.add("Gemm", ["z", graph.constant("w2", np.ones((2, 5)))], "domain", transB=1)
+    graph.add("Softmax", ["h"], "attention")
+    graph.add("ArgMax", ["h"], "strongest", axis=1, keepdims=0)
+    graph.output("logits", ["batch", K])
+    graph.output("domain", ["batch", 2])
+    graph.output("attention", ["batch", 5])
+    graph.output("strongest", ["batch"], TensorProto.INT64)
+    return FrozenModel.load(zoo.save(graph.model(), path), logits="logits")
+
+
+def test_another_layer_edited_does_not_pass(zoo, tmp_path):
+    model = two_heads(zoo, tmp_path / "m.onnx")
+    X = zoo.inputs()
+    right = model.with_head(close_head(zoo, range(K))).save(tmp_path / "d.onnx")
+    check = verify(tmp_path / "m.onnx", right, X, device="cpu")  # the file says which head
+    assert check.side_difference == 0
+    assert check.passed
+    wrong = edited(right, "wrong.onnx", tensor="w2", change=lambda w: w * np.float32(1.1))
+    check = verify(model, wrong, X, device="cpu")
+    assert check.embedding_difference == 0
+    assert check.side_difference > 1e-2
+    assert check.failures() == ("computes its other outputs otherwise than the original",)
+
+
+def test_an_output_that_is_gone_does_not_pass(zoo, tmp_path):
+    model = two_heads(zoo, tmp_path / "m.onnx")
+    right = model.with_head(close_head(zoo, range(K))).save(tmp_path / "d.onnx")
+    proto = onnx.load(right)
+    del proto.graph.output[2]
+    onnx.save(proto, right)
+    check = verify(model, right, zoo.inputs(), device="cpu")
+    assert not check.kept_outputs
+    assert not check.passed
+
+
+def test_other_classes_are_compared_as_far_as_they_can_be_and_it_is_said(zoo, files, tmp_path):
+    path, _ = files({"names": DICT})
+    for classes in (["x", "y"], ["x", "y", "z"], ["cow", "dog", "ant"]):
+        head = LinearHead(*zoo.weights(len(classes), seed=4), classes)
+        new = FrozenModel.load(path).with_head(head).save(tmp_path / "n.onnx", force=True)
+        check = verify(path, new, zoo.inputs(200), device="cpu")
+        assert check.passed
+        assert np.isnan(check.agreement)
+        assert "for other classes" in check.notes[0]
+
+
+def test_a_file_made_from_another_model_says_so(zoo, files, tmp_path):
+    path, _ = files()
+    model = FrozenModel.load(path)
+    for digest, n_notes in ((model.sha256(), 0), ("0" * 64, 1)):
+        new = model.with_head(close_head(zoo, range(K)), provenance={"source_sha256": digest})
+        check = verify(model, new, zoo.inputs(), device="cpu")
+        assert len(check.notes) == n_notes
+    assert "another file than this original" in check.notes[0]
+
+
+def test_labels_that_another_order_explains_are_noted(zoo, files):
+    path, _ = files()
+    X = zoo.inputs(400)
+    z, W = zoo.embedding(onnx.load(path), X), close_head(zoo, NAMES).coef
+    head = LinearHead(W, -W @ z.mean(axis=0), NAMES)  # which predicts every class
+    right = FrozenModel.load(path, classes=NAMES).with_head(head)
+    y = head.predict(z)
+    assert verify(path, right, X, y=y, device="cpu").notes == ()
+    order = dict(zip(NAMES, NAMES[1:] + NAMES[:1], strict=True))
+    moved = np.asarray([order[label] for label in y])
+    assert "in another order than the labels" in verify(path, right, X, y=moved).notes[0]
+    numbers = np.asarray([NAMES.index(label) for label in moved])
+    assert "in another order than the labels" in verify(path, right, X, y=numbers).notes[0]
+
+
+def test_the_command_says_what_is_wrong(zoo, files, tmp_path, capsys):
+    path, right = files()
+    np.savez(tmp_path / "x.npz", X=zoo.inputs(200), y=np.arange(200) % K)
+    wrong = edited(right, "wrong.onnx", permuted=True)
+    code, out, err = run(capsys, "verify", path, right, tmp_path / "x.npz")
+    assert code == 0, err
+    assert "order of classes      kept" in out
+    code, out, err = run(capsys, "verify", path, wrong, tmp_path / "x.npz")
+    assert code == 2
+    assert "wrong.onnx has its classes in another order than the original" in err
+    assert "passed" not in out
+
+
+def test_classes_given_on_the_command_line(zoo, files, tmp_path, capsys):
+    path, right = files()
+    np.savez(tmp_path / "x.npz", X=zoo.inputs(), y=np.asarray(NAMES)[np.arange(40) % K])
+    arguments = ["verify", path, right, tmp_path / "x.npz", "--classes"]
+    assert run(capsys, *arguments, "ant,bee,cow")[0] == 0
+    (tmp_path / "names").write_text("bee\ncow\nant\n")
+    for classes in ("bee,cow,ant", tmp_path / "names"):
+        code, _, err = run(capsys, *arguments, classes)
+        assert code == 2
+        assert "another order" in err
+    code, out, _ = run(capsys, "inspect", path, "--classes", "2,1,0", "--json")
+    assert json.loads(out)["classes"] == [2, 1, 0]
+    code, _, err = run(capsys, "inspect", path, "--classes", "a,,b")
+    assert "is empty" in err
+
+
+def test_a_pair_is_read_where_the_debiased_file_says(zoo, tmp_path):
+    graph = zoo.body()
+    graph.output("z", ["batch", 5])
+    path = zoo.save(graph.model(), tmp_path / "m.onnx")
+    model = FrozenModel.load(path, embedding="z")
+    new = model.with_head(LinearHead(*zoo.weights(K), NAMES)).save(tmp_path / "d.onnx")
+    first, second = load_pair(path, new)
+    assert first.embedding.name == second.embedding.name == "z"
+    check = verify(path, new, zoo.inputs(), device="cpu")
+    assert check.passed
+    assert check.side_difference == 0
+    assert "no head" in check.notes[0]

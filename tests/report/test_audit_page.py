@@ -65,6 +65,7 @@ class Page(HTMLParser):
 
 
 def written(audit, folder, **options):
+    folder.mkdir(exist_ok=True)
     write_audit(audit, folder / "audit", **options)
     content = (folder / "audit" / "audit.html").read_text(encoding="utf-8")
     return content, Page(content)
@@ -357,6 +358,17 @@ def test_attributes_in_words(line):
     assert (words.title, words.having, words.lacking) == (title, having, lacking)
     if name != "column:a=b=c":
         assert wording(name, kind) == words
+
+
+def test_what_says_much_the_same_is_named_as_a_person_would(tmp_path):
+    noise = np.random.default_rng(0).random((N, 4)) / 9
+    numbers = {"embedding": FILM[:, None] + noise}
+    table = {"site": np.array(["North", "South"])[FILM]}
+    texts = ["a film" if f else "a movie" for f in FILM]
+    _, page = written(ntkit.audit(Y, PRED, texts=texts, table=table, arrays=numbers), tmp_path)
+    assert re.search(r"Much the same: “site” is “South”; and \d+ more\. The other", page.text)
+    _, page = written(ntkit.audit(Y, PRED, arrays=numbers), tmp_path / "only")
+    assert re.search(r"Much the same: Embedding “#\d”: [^.]*; and \d+ more\.", page.text)
 
 
 def test_an_entry_of_the_page_is_an_answer_to_be(tmp_path):

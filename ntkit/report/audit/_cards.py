@@ -208,8 +208,11 @@ def percent(share: float) -> str:
 
 
 def _names(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
-    shown = [wording(name, _kind(name), columns).title for name in names[:_MOST_NAMES]]
-    return (*shown, *([f"and {len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else ()))
+    """Some attributes in words: those that a person can make something of, if there are any."""
+    words = [wording(name, _kind(name), columns) for name in names]
+    shown = ([w.title for w in words if not w.hint] or [w.title for w in words])[:_MOST_NAMES]
+    more = len(names) - len(shown)
+    return (*shown, *([f"and {more} more"] if more else ()))
 
 
 def _kind(name: str) -> str:

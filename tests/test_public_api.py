@@ -33,6 +33,7 @@ PUBLIC = {
         "pictures",
         "words",
     ],
+    "ntkit.auditing": ["Answer", "Answers", "Audit", "audit", "read_answers"],
     "ntkit.suspicions": ["Cell", "Suspicion"],
     "ntkit.estimators": [
         "AFRClassifier",

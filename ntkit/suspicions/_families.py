@@ -112,7 +112,7 @@ def within_class_correlation(values: Array, y_index: Array, weight: Array) -> Ar
     return np.asarray(np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0))
 
 
-def sides(values: Array, side: Array, correlation: Array) -> tuple[Array, list[int]]:
+def sides(values: Array, side: Array, correlation: Array) -> tuple[Array, list[list[int]]]:
     """Side of a family that each sample is on: that of the class that what it has goes with.
 
     Parameters
@@ -130,8 +130,8 @@ def sides(values: Array, side: Array, correlation: Array) -> tuple[Array, list[i
     of_sample : ndarray of int, shape (N,)
         From 1 on; 0 where a sample has none of them, or some of several sides; −1 where none of
         them is known.
-    first : list of int
-        The member that each side is called after: its first.
+    members : list of list of int
+        Those that count on each side; it is called after the first.
     """
     members: dict[int, list[int]] = {}
     for i, on in enumerate(side.tolist()):
@@ -142,4 +142,4 @@ def sides(values: Array, side: Array, correlation: Array) -> tuple[Array, list[i
     of_sample = np.where(having.sum(axis=1) == 1, having.argmax(axis=1) + 1, 0)
     kept = [i for m in members.values() for i in m]
     unknown = (values[:, kept] < 0).all(axis=1)
-    return np.where(unknown, -1, of_sample), [m[0] for m in members.values()]
+    return np.where(unknown, -1, of_sample), [*members.values()]

@@ -41,15 +41,20 @@ class Found:
     sides : ndarray of int, shape (N, S)
         For each suspicion's family, the side that each sample is on, from 1 on: 1 with the
         suspicion itself; 0 neither; −1 unknown.
-    side_names : tuple of tuple of str
-        For each family, the attribute that each side is called after, from 1 on.
+    side_members : tuple of tuple of tuple of str
+        For each family, the attributes that put a sample on each side, from 1 on.
     """
 
     suspicions: tuple[Suspicion, ...]
     n_looked_at: dict[str, int]
     n_passed: int
     sides: Array
-    side_names: tuple[tuple[str, ...], ...]
+    side_members: tuple[tuple[tuple[str, ...], ...], ...]
+
+    @property
+    def side_names(self) -> tuple[tuple[str, ...], ...]:
+        """For each family, the attribute that each side is called after, from 1 on."""
+        return tuple(tuple(side[0] for side in family) for family in self.side_members)
 
 
 def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: float) -> Found:
@@ -82,9 +87,9 @@ def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: floa
     on = [
         sides(values[:, m], side[m], correlation[np.ix_(m, m)]) for m in (g.members for g in groups)
     ]
-    side_names = tuple(
-        tuple(ranking.names[top[group.members[i]]] for i in first)
-        for group, (_, first) in zip(groups, on, strict=True)
+    side_members = tuple(
+        tuple(tuple(ranking.names[top[group.members[i]]] for i in side) for side in members)
+        for group, (_, members) in zip(groups, on, strict=True)
     )
     counts = np.bincount(ranking.view, minlength=len(views)).tolist()
     looked_at = dict[str, int]()
@@ -92,7 +97,7 @@ def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: floa
         looked_at[view.kind] = looked_at.get(view.kind, 0) + count
     of_sample = [of_sample[:, None] for of_sample, _ in on]
     on_side = np.concatenate([np.empty((len(values), 0), dtype=int), *of_sample], axis=1)
-    return Found(found, looked_at, len(passed), on_side, side_names)
+    return Found(found, looked_at, len(passed), on_side, side_members)
 
 
 def _values_of(views: Sequence[View], ranking: Ranking, top: Array, n_samples: int) -> Array:

@@ -52,15 +52,16 @@ def test_sides():
     film, movie, films = [1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 0, 1]
     values = np.array([film, movie, films], dtype=np.int8).T
     correlation = np.array([[1, -0.8, -0.2], [-0.8, 1, -0.1], [-0.2, -0.1, 1]])
-    found, first = sides(values, np.array([1, 0, 1]), correlation)
+    found, members = sides(values, np.array([1, 0, 1]), correlation)
     assert found.tolist() == [1, 0, 2, 0, 1]
-    assert first == [0, 1]
+    assert members == [[0, 2], [1]]
 
 
 def test_what_goes_along_with_the_leader_does_not_widen_its_side():
     values = np.array([[0, 1, 1, 0], [1, 1, 1, 0]], dtype=np.int8).T
-    found, _ = sides(values, np.array([1, 1]), np.array([[1, 0.6], [0.6, 1]]))
+    found, members = sides(values, np.array([1, 1]), np.array([[1, 0.6], [0.6, 1]]))
     assert found.tolist() == [0, 1, 1, 0]
+    assert members == [[0]]
 
 
 def test_unknown_is_no_side():
@@ -74,6 +75,6 @@ def test_a_side_for_every_class(n_classes):
     """A colour for each class: as many sides."""
     colour = np.arange(n_classes * 4) % n_classes
     values = (colour[:, None] == np.arange(n_classes)).astype(np.int8)
-    found, first = sides(values, np.arange(n_classes), np.corrcoef(values.T))
+    found, members = sides(values, np.arange(n_classes), np.corrcoef(values.T))
     assert found.tolist() == (colour + 1).tolist()
-    assert first == list(range(n_classes))
+    assert members == [[c] for c in range(n_classes)]

@@ -1,0 +1,181 @@
+"""What a person answered on suspicions: read from the file that the audit's page saves."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ntkit._disk import StrPath
+from ntkit.exceptions import InputError
+
+__all__ = ["ANSWERS", "Answer", "Answers", "read_answers"]
+
+ANSWERS = ("spurious", "legitimate", "unsure")
+"""What can be answered on an attribute: a right answer must not depend on it, may, or who knows."""
+_VERSION = 1
+_LARGEST = 16 << 20  # bytes of a file
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person said of one attribute.
+
+    Attributes
+    ----------
+    name : str
+        The attribute, as ``word:film``.
+    answer : str
+        "spurious", "legitimate" or "unsure".
+    sides : tuple of tuple of str
+        Attributes that stand for each side of it; the first are those that say the same as it.
+    """
+
+    name: str
+    answer: str
+    sides: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a person said of the suspicions of an audit.
+
+    :func:`read_answers` makes it.
+
+    Attributes
+    ----------
+    answers : tuple of Answer
+        One for each attribute that was answered.
+
+    Examples
+    --------
+    >>> from ntkit.auditing import Answer, Answers
+    >>> film = Answer("word:film", "spurious", (("word:film",), ("word:movie",)))
+    >>> bad = Answer("word:bad", "legitimate", (("word:bad",),))
+    >>> [answer.name for answer in Answers((film, bad)).spurious]
+    ['word:film']
+    """
+
+    answers: tuple[Answer, ...]
+
+    @property
+    def spurious(self) -> tuple[Answer, ...]:
+        """Those of attributes that a right answer must not depend on."""
+        return tuple(answer for answer in self.answers if answer.answer == "spurious")
+
+
+def read_answers(path: StrPath) -> Answers:
+    """Read the answers that the page of an audit saved.
+
+    Parameters
+    ----------
+    path : path-like
+        A file as ``answers.json``.
+
+    Returns
+    -------
+    Answers
+
+    Raises
+    ------
+    InputError
+        If it is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit.auditing import read_answers
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "answers.json"
+    ...     _ = file.write_text(
+    ...         '{"ntkit": "answers", "version": 1,'
+    ...         ' "answers": [{"name": "word:film", "answer": "spurious"}]}'
+    ...     )
+    ...     read_answers(file).spurious
+    (Answer(name='word:film', answer='spurious', sides=(('word:film',),)),)
+    """
+    content = _json_of(Path(path))
+    if not isinstance(content, dict) or content.get("ntkit") != "answers":
+        raise _refusal(path, 'it lacks "ntkit": "answers"')
+    version = content.get("version")
+    if type(version) is not int or version != _VERSION:
+        raise InputError(
+            f"{path} is of version {version!r:.40}, and this ntkit reads version {_VERSION}; save "
+            "the answers again on a page that this ntkit wrote."
+        )
+    entries = content.get("answers")
+    if not isinstance(entries, list):
+        raise _refusal(path, "its answers are no list")
+    answers = tuple(_answer(path, i, entry) for i, entry in enumerate(entries, start=1))
+    counts = Counter(answer.name for answer in answers)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} answers {twice!r} twice; leave one answer.")
+    return Answers(answers)
+
+
+def _json_of(path: Path) -> Any:
+    try:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is no file; name the answers.json that the page saved.")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror or error}); name the answers.json that the "
+            "page saved."
+        ) from error
+    except ValueError as error:  # a character that no name may hold
+        raise InputError(f"{str(path)!r} is no name for a file ({error}).") from error
+    if len(content) > _LARGEST:
+        raise _refusal(path, f"it is larger than {_LARGEST >> 20} MB")
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise _refusal(path, "it is no JSON") from error
+
+
+def _answer(path: StrPath, number: int, entry: Any) -> Answer:
+    if not isinstance(entry, dict):
+        raise _refusal(path, f"answer {number} is no object")
+    name, answer = entry.get("name"), entry.get("answer")
+    if not _is_name(name):
+        raise _refusal(path, f"answer {number} names no attribute")
+    if answer not in ANSWERS:
+        raise InputError(
+            f"{path} answers {answer!r:.40} on {name!r}; an answer is one of {', '.join(ANSWERS)}."
+        )
+    return Answer(name, answer, _sides(path, name, entry.get("sides", [[name]])))
+
+
+def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(given, list) or not all(isinstance(side, list) and side for side in given):
+        raise _refusal(path, f"the sides of {name!r} are no lists of attributes")
+    attributes = [attribute for side in given for attribute in side]
+    if not all(map(_is_name, attributes)):
+        raise _refusal(path, f"the sides of {name!r} are no lists of attributes")
+    if len(set(attributes)) < len(attributes):
+        raise InputError(f"{path} has an attribute twice in the sides of {name!r}; leave it once.")
+    if not given or name not in given[0]:
+        raise InputError(f"{path} lacks {name!r} on the first of its own sides; add it there.")
+    return tuple(map(tuple, given))
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value is a text that can be written and is not blank."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return True
+
+
+def _refusal(path: StrPath, reason: str) -> InputError:
+    return InputError(
+        f"{path} holds no answers ({reason}); save them with the button of the audit's page."
+    )

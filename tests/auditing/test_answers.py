@@ -1,0 +1,121 @@
+"""Answers of a person: what the page saves is read back, and any other file is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ntkit
+from ntkit.auditing import Answer, read_answers
+from ntkit.exceptions import InputError, NtkitError
+
+FILM = {"name": "word:film", "answer": "spurious", "sides": [["word:film"], ["word:movie"]]}
+BAD = {"name": "word:bad", "answer": "legitimate"}
+
+
+def file_of(folder, content):
+    path = folder / "answers.json"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(json.dumps(content))
+    return path
+
+
+def answers(*entries, **other):
+    return {"ntkit": "answers", "version": 1, "answers": list(entries)} | other
+
+
+def test_read(tmp_path):
+    site = {"name": "metadata:site=\u00c5", "answer": "unsure", "sides": [["metadata:site=\u00c5"]]}
+    found = read_answers(file_of(tmp_path, answers(FILM, BAD, site, more="keys")))
+    assert found.answers == (
+        Answer("word:film", "spurious", (("word:film",), ("word:movie",))),
+        Answer("word:bad", "legitimate", (("word:bad",),)),
+        Answer("metadata:site=\u00c5", "unsure", (("metadata:site=\u00c5",),)),
+    )
+    assert found.spurious == found.answers[:1]
+    marked = b"\xef\xbb\xbf" + json.dumps(answers(FILM)).encode()
+    assert read_answers(file_of(tmp_path, marked)).answers == found.answers[:1]
+    assert read_answers(file_of(tmp_path, answers())).spurious == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is no JSON"),
+        (b"\xff\xfe", "is no JSON"),
+        (b"[" * 100_000, "is no JSON"),
+        (b"9" * 10_000, "is no JSON"),
+        (b" " * (17 << 20), "larger than 16 MB"),
+        ([], "holds no answers"),
+        ({"suspicions": []}, "holds no answers"),
+        (answers() | {"version": 2}, "of version 2"),
+        (answers() | {"version": True}, "of version True"),
+        (answers() | {"version": "x" * 10_000}, "of version"),
+        (answers() | {"answers": {}}, "are no list"),
+        (answers("word:film"), "answer 1 is no object"),
+        (answers(FILM, {"answer": "spurious"}), "answer 2 names no attribute"),
+        (answers(FILM | {"name": " "}), "names no attribute"),
+        (answers(FILM | {"name": "\ud800"}), "names no attribute"),
+        (answers(FILM | {"answer": "yes"}), "answers 'yes' on 'word:film'"),
+        (answers(FILM | {"answer": ["spurious"]}), "an answer is one of spurious, legitimate"),
+        (answers({"name": "word:film"}), "answers None on 'word:film'"),
+        (answers(BAD, FILM, FILM), "answers 'word:film' twice"),
+        (answers(FILM | {"sides": "word:film"}), "sides of 'word:film' are no lists"),
+        (answers(FILM | {"sides": ["word:film"]}), "sides of 'word:film' are no lists"),
+        (answers(FILM | {"sides": [["word:film", 3]]}), "sides of 'word:film' are no lists"),
+        (answers(FILM | {"sides": [["word:film"], []]}), "sides of 'word:film' are no lists"),
+        (answers(FILM | {"sides": []}), "lacks 'word:film' on the first"),
+        (answers(FILM | {"sides": [["word:movie"], ["word:film"]]}), "lacks 'word:film'"),
+        (answers(FILM | {"sides": [["word:film"], ["word:film"]]}), "an attribute twice"),
+    ],
+)
+def test_other_files_are_refused(content, says, tmp_path):
+    path = file_of(tmp_path, content)
+    with pytest.raises(InputError, match=says) as refused:
+        read_answers(path)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    str(refused.value).encode()
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="is no file"):
+        read_answers(tmp_path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_answers(tmp_path / "missing.json")
+    with pytest.raises(InputError, match="no name for a file"):
+        read_answers("a\0b")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+    lambda some: st.lists(some, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.fixed_dictionaries({}, optional={"name": JSON, "answer": JSON, "sides": JSON}))
+def test_any_json_is_read_or_refused(tmp_path_factory, entry):
+    path = file_of(tmp_path_factory.getbasetemp(), answers(FILM, entry))
+    try:
+        found = read_answers(path)
+    except NtkitError:
+        return
+    assert found.answers[1].name == entry["name"]
+
+
+def test_the_sides_of_an_answer_put_other_samples_where_the_audit_put_its_own():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 1000)
+    film = np.where(rng.random(1000) < 0.9, y, 1 - y)
+    texts = [["a movie", "a film"][f] + " s" * (rng.random() < 0.3) for f in film]
+    found = ntkit.audit(y, np.where(rng.random(1000) < 0.5, film, y), texts=texts)
+    (sides,) = found.found.side_members
+    having = np.stack(
+        [np.any([found.values(name) == 1 for name in side], axis=0) for side in sides]
+    )
+    assert (found.found.sides[:, 0] == np.where(having[0], 1, 2)).all()

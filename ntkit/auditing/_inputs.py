@@ -1,0 +1,150 @@
+"""What audited samples look like, row by row; pictures are decoded as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageOps
+
+from ntkit.extraction import ImageFiles, Samples, Texts
+from ntkit.preprocessing import decode
+
+__all__ = ["Inputs", "PictureArray", "PictureFiles", "inputs_of"]
+
+Array = NDArray[Any]
+_CHANNELS = (1, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Samples as a person sees them, N of each that is given, by row.
+
+    Parameters
+    ----------
+    texts : sequence of str, optional
+        Texts; the two of a pair are one, with a blank line between them.
+    table : mapping of str to ndarray of shape (N,), optional
+        Columns of a table.
+    images : sequence of ndarray of shape (H, W) or (H, W, 3), optional
+        Pictures, decoded each time one is asked for.
+    ids : sequence of str, optional
+        Names, such as files.
+
+    Examples
+    --------
+    >>> from ntkit.auditing._inputs import Inputs
+    >>> inputs = Inputs(texts=["a film", "a movie"], ids=["7", "8"])
+    >>> inputs.texts[1], inputs.ids[1], inputs.images
+    ('a movie', '8', None)
+    """
+
+    texts: Sequence[str] | None = None
+    table: Mapping[str, Array] | None = None
+    images: Sequence[Array] | None = None
+    ids: Sequence[str] | None = None
+
+
+class _Lazy(Sequence[Array]):
+    """A sequence that makes one item at a time."""
+
+    def _one(self, i: int) -> Array:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, i: int) -> Array: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Array]: ...
+    def __getitem__(self, i: int | slice) -> Array | Sequence[Array]:
+        if isinstance(i, slice):
+            return [self._one(at) for at in range(len(self))[i]]
+        return self._one(range(len(self))[i])
+
+
+class PictureFiles(_Lazy):
+    """Image files as pictures: upright, in grey or RGB.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        The files.
+
+    Raises
+    ------
+    InputError
+        On asking for a picture whose file does not decode.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def _one(self, i: int) -> Array:
+        image = ImageOps.exif_transpose(decode(self.paths[i]))
+        return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+class PictureArray(_Lazy):
+    """Model inputs of shape (N, C, H, W) or (N, H, W, C), C being 1 or 3, as pictures.
+
+    Parameters
+    ----------
+    X : ndarray
+        In any scale; it stays.
+    """
+
+    def __init__(self, X: Array) -> None:
+        self.X = X
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def _one(self, i: int) -> Array:
+        pixels = np.asarray(self.X[i])
+        if pixels.shape[0] in _CHANNELS and pixels.shape[-1] not in _CHANNELS:
+            pixels = np.moveaxis(pixels, 0, -1)
+        return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+    @staticmethod
+    def is_one(X: Any) -> bool:
+        """Whether an array looks like pictures."""
+        sides: tuple[int, ...] = X.shape[1:] if isinstance(X, np.ndarray) and X.ndim == 4 else ()
+        return bool(sides) and (sides[0] in _CHANNELS) != (sides[-1] in _CHANNELS)
+
+
+def inputs_of(samples: Samples) -> Inputs:
+    """What samples look like, as far as they are kept.
+
+    Parameters
+    ----------
+    samples : Samples
+        As :func:`ntkit.extraction.read_samples` reads them.
+
+    Returns
+    -------
+    Inputs
+        Of embeddings in a store, ids at most.
+    """
+    X = samples.X
+    ids = None if samples.ids is None else [str(name) for name in samples.ids]
+    if isinstance(X, Texts):
+        texts = [t if isinstance(t, str) else "\n\n".join(t) for t in X.texts]
+        return Inputs(texts=texts, ids=ids)
+    if isinstance(X, ImageFiles):
+        return Inputs(images=PictureFiles([Path(path) for path in X.paths]), ids=ids)
+    if samples.embedded:
+        return Inputs(ids=ids)
+    if PictureArray.is_one(X):
+        return Inputs(images=PictureArray(X), ids=ids)
+    if isinstance(X, Mapping):
+        plain = {str(name): np.asarray(v).reshape(len(v), -1) for name, v in X.items()}
+        return Inputs(table={n: v[:, 0] for n, v in plain.items() if v.shape[1] == 1}, ids=ids)
+    if samples.columns:
+        return Inputs(table=dict(zip(samples.columns, X.T, strict=True)), ids=ids)
+    return Inputs(ids=ids)

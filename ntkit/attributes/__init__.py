@@ -8,6 +8,7 @@ from ntkit.attributes._array import array
 from ntkit.attributes._columns import columns
 from ntkit.attributes._groups import groups_from
 from ntkit.attributes._metadata import metadata
+from ntkit.attributes._named import attribute_named
 from ntkit.attributes._pictures import pictures
 from ntkit.attributes._view import FEWEST as FEWEST
 from ntkit.attributes._view import SUPPORT as SUPPORT
@@ -19,6 +20,7 @@ __all__ = [
     "Block",
     "View",
     "array",
+    "attribute_named",
     "columns",
     "groups_from",
     "metadata",

@@ -12,7 +12,7 @@ from ntkit.attributes._columns import columns, columns_of
 from ntkit.attributes._view import View
 from ntkit.exceptions import InputError
 
-__all__ = ["metadata"]
+__all__ = ["matched", "metadata"]
 
 
 def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_name") -> View:
@@ -46,9 +46,20 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     >>> [name for block in view.blocks() for name in block.names]
     ['metadata:site=A', 'metadata:site=B', 'metadata:site missing']
     """
+    return columns(matched(table, ids, key), kind="metadata", alone=True)
+
+
+def matched(table: Any, ids: Sequence[str] | None, key: str) -> dict[str, Any]:
+    """Columns of a table in the order of some samples; None where it has no row for one.
+
+    Raises
+    ------
+    InputError
+        As :func:`metadata` does.
+    """
     given = columns_of(table)
     if ids is None:
-        return columns(given, kind="metadata", alone=True)
+        return dict(given)
     if key not in given:
         raise InputError(
             f"The metadata has no column {key!r} to match samples by; its columns are "
@@ -65,10 +76,10 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
             f"None of the {len(rows)} samples, the first of them {str(ids[0])!r}, is named in the "
             f"metadata's column {key!r}, the first of which is {names[:1]}; write names in one way."
         )
-    matched = {
-        name: [values[row] if row >= 0 else None for row in rows] for name, values in given.items()
+    return {
+        name: np.fromiter((values[row] if row >= 0 else None for row in rows), object, len(rows))
+        for name, values in given.items()
     }
-    return columns(matched, kind="metadata", alone=True)
 
 
 def _composed(name: Any) -> str:

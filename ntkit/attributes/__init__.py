@@ -7,9 +7,12 @@ statistics of pictures, columns of any matrix.
 from ntkit.attributes._array import array
 from ntkit.attributes._columns import columns
 from ntkit.attributes._groups import groups_from
+from ntkit.attributes._metadata import matched as matched  # for other rooms
 from ntkit.attributes._metadata import metadata
 from ntkit.attributes._named import attribute_named
 from ntkit.attributes._pictures import pictures
+from ntkit.attributes._sides import sides_of_column as sides_of_column
+from ntkit.attributes._sides import sides_of_names as sides_of_names
 from ntkit.attributes._view import FEWEST as FEWEST
 from ntkit.attributes._view import SUPPORT as SUPPORT
 from ntkit.attributes._view import Block, View

@@ -14,6 +14,7 @@ from ntkit.debiasing._price import Price
 from ntkit.export import Verification
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
+from ntkit.study import LEAST_ERRORS
 
 __all__ = ["MAX_COST", "MODEL_FILE", "MOST_SHARED", "REPORT_FILE", "DebiasResult"]
 
@@ -71,6 +72,8 @@ class DebiasResult:
         Whether ``model`` has it.
     outcome : str
         What becomes of the worst group (or class) and the average, with the head of ``price``.
+    balanced_over : str or None
+        Attributes that the chosen candidate is balanced over, named by you or acting by themselves.
 
     Examples
     --------
@@ -110,6 +113,7 @@ class DebiasResult:
     shared: float
     written: bool
     outcome: str
+    balanced_over: str | None = None
 
     def __str__(self) -> str:
         return self.summary()
@@ -135,7 +139,8 @@ class DebiasResult:
         """
         groups = any(c.worst_group is not None for c in self.candidates)
         header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
-        rows = [header + (["worst group"] if groups else [])]
+        header += ["worst group"] * groups
+        rows = [header + ["worst named group"] * (self.balanced_over is not None)]
         for c in self.candidates:
             cells = [
                 f"{c.name}{' ←' if c.chosen else ''}",
@@ -146,6 +151,8 @@ class DebiasResult:
             ]
             if groups:
                 cells.append(_with_spread(c.worst_group, c.spread.get("worst_group")))
+            if self.balanced_over is not None:
+                cells.append(_with_spread(c.worst_named, None))
             rows.append(cells)
         return _markdown(rows)
 
@@ -164,7 +171,10 @@ class DebiasResult:
         )
         if self.helped:
             share = "" if price.t == 1 else f", {100 * price.t:.0f} % of it,"
-            place = f"{self.chosen.name}{share} in the place of the original head. {changed}"
+            acted = ""
+            if self.chosen.name == "auto" and self.balanced_over is not None:
+                acted = f", balanced over {self.balanced_over!r} by itself,"
+            place = f"{self.chosen.name}{acted}{share} in the place of the original head. {changed}"
             if price.class_gain_low > 0:
                 return f"Better: {place}."
             if price.class_gain > 0:
@@ -182,6 +192,23 @@ class DebiasResult:
             )
         return f"The original head stays: {self.chosen.name} was tried, and {why}. {changed}."
 
+    def named_outcome(self) -> str:
+        """What becomes of the worst of the groups that the chosen candidate is balanced over.
+
+        Returns
+        -------
+        str
+            One sentence, with 95 % intervals; empty where it is balanced over no attribute.
+        """
+        before, after = self.prices[0].worst_named, self.price.worst_named
+        if before is None or after is None:
+            return ""
+        return (
+            f"Worst of the groups class × {self.balanced_over} with at least {LEAST_ERRORS} "
+            f"held-out samples, by the share that is right: {after}; with the original head "
+            f"{before}."
+        )
+
     def dial(self) -> str:
         """The price of every mixture with the original head, as a Markdown table.
 
@@ -192,12 +219,15 @@ class DebiasResult:
         """
         groups = any(p.worst_group is not None for p in self.prices)
         header = ["share of the new head", "mended", "broken", "average", "worst class"]
-        rows = [header + (["worst group"] if groups else [])]
+        header += ["worst group"] * groups
+        rows = [header + ["worst named group"] * (self.balanced_over is not None)]
         for p in self.prices:
             mark = " ←" if p == self.price else ""
             cells = [f"{100 * p.t:.0f} %{mark}", str(p.n_mended), str(p.n_broken)]
             cells += [f"{100 * value:.1f}" for value in (p.average, p.worst_class)]
-            rows.append(cells + ([_with_spread(p.worst_group, None)] if groups else []))
+            cells += [_with_spread(p.worst_group, None)] * groups
+            named = p.worst_named
+            rows.append(cells + ([_with_spread(named.accuracy, None)] if named else []))
         return _markdown(rows)
 
     def verdict(self) -> str:
@@ -247,12 +277,15 @@ class DebiasResult:
         lines = [
             self.headline(),
             f"{self._where()}: {self.outcome}",
+            *([self.named_outcome()] if self.balanced_over is not None else []),
             "",
             self.table(),
             "",
             f"Accuracies in % on the {self.evaluated_on}; ← marks the candidate chosen. The "
             "held-out score needs no group labels: "
-            f"{_SCORE_IN_WORDS.get(self.select, self.select)}.",
+            f"{_SCORE_IN_WORDS.get(self.select, self.select)}."
+            + " The worst named group is that of the held-out set."
+            * bool(self.balanced_over),
             self.verdict(),
             *([_checked(self.verification)] if self.verification else []),
             *self.notes,
@@ -281,6 +314,8 @@ class DebiasResult:
             "written": self.written,
             "headline": self.headline(),
             "outcome": self.outcome,
+            "balanced_over": self.balanced_over,
+            "named_outcome": self.named_outcome() or None,
             "max_cost": self.max_cost,
             "price": asdict(self.price),
             "prices": [asdict(price) for price in self.prices],

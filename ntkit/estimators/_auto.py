@@ -122,8 +122,8 @@ class AutoDebiasClassifier(TunedHeads):
         What was done: one of the five.
     reason_ : str
         Why, in one sentence or two.
-    attribute_ : str or None
-        The attribute that was acted on by itself.
+    attribute_, side_names_ : str or None, tuple of str
+        The attribute that was acted on by itself, and what its sides are called.
     sides_ : ndarray of int, shape (N + M, A), or None
         The side of the attributes balanced over that each sample of T, and then of H, is on; −1 on
         none, or not known.
@@ -290,12 +290,13 @@ class AutoDebiasClassifier(TunedHeads):
     def _balances_groups(self, study: Study) -> bool:
         """Step 0: whether an attribute is clear, or was named; the head is retrained then."""
         self.attribute_, self.sides_ = None, study.sides if self.recipe == GROUPS else None
-        self.reason_ = "You named the attributes"
+        self.reason_, self.side_names_ = "You named the attributes", tuple[str, ...]()
         if self.recipe == "auto" and study.views:
             _, unseen = self._reference(study.both)
             found = unseen and acting_attribute(study.views, study.classes, study.both, unseen)
             if found:
                 self.attribute_, self.sides_, self.reason_ = found.name, found.sides, found.reason
+                self.side_names_ = found.side_names
         if self.sides_ is None:
             return False
         rows = study.both

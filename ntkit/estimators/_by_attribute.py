@@ -13,7 +13,7 @@ from scipy import sparse
 from ntkit.attributes import Block, View
 from ntkit.exceptions import InputError
 from ntkit.study import Outcome, Rows, Study
-from ntkit.suspicions import Predictions, find_suspicions
+from ntkit.suspicions import Predictions, Suspicion, find_suspicions
 
 __all__ = ["Acting", "acting_attribute", "with_attributes"]
 
@@ -31,12 +31,15 @@ class Acting:
         Its name.
     sides : ndarray of int, shape (N, 1)
         The side of its family that each sample is on; −1 on none, or not known.
+    side_names : tuple of str
+        What the sides are called.
     reason : str
         What is clear about it.
     """
 
     name: str
     sides: Array
+    side_names: tuple[str, ...]
     reason: str
 
 
@@ -69,13 +72,18 @@ def acting_attribute(
     found = find_suspicions(alone, predictions, _ALPHA)
     for i, suspicion in enumerate(found.suspicions):
         if suspicion.clear:
-            on = found.sides[:, i]
-            # What is on neither of two sides is not a third: it keeps its share.
-            sides = np.where(on > 0, on, -1) if len(found.side_names[i]) > 1 else on
-            against = f" (against {suspicion.opposed[0]!r})" if suspicion.opposed else ""
-            reason = f"{suspicion}{against} That is too clear for chance".replace("..", ".")
-            return Acting(suspicion.name, sides[:, None], reason)
+            on, called = found.sides[:, i], found.side_names[i]
+            if len(called) > 1:  # what is on neither side is no third: it keeps its share
+                on = np.where(on > 0, on - 1, -1)
+            else:
+                called = (f"not {called[0]}", *called)
+            return Acting(suspicion.name, on[:, None], called, _why(suspicion))
     return None
+
+
+def _why(suspicion: Suspicion) -> str:
+    against = f" {suspicion.opposed[0]!r} stands against it." if suspicion.opposed else ""
+    return f"{suspicion}{against} This is clearer than what rightly goes with a class"
 
 
 def with_attributes(study: Study, own: Any, val: Any, names: Any, *, named: bool) -> Study:

@@ -195,7 +195,7 @@ class Comparison:
     def _study_with(self, heldout: Array | None, sides: Array | None = None) -> Study:
         """The study, or the one that sees some rows of the held-out set only."""
         if heldout is None:
-            return self.study
+            return self.study if sides is None else replace(self.study, sides=sides)
         sides = self.study.sides if sides is None else sides
         key = digest(heldout), digest(sides)
         if key not in self._of_halves:
@@ -250,14 +250,20 @@ class Comparison:
     def groups_of(self, clf: Any) -> HeldoutGroups | None:
         """Held-out groups of the attributes that a fitted candidate is balanced over, if any."""
         sides, called = getattr(clf, "sides_", None), self.named
-        if clf_acted := getattr(clf, "attribute_", None):
-            called = Named((clf_acted,), clf.sides_, (clf.side_names_,))
+        acted = getattr(clf, "attribute_", None)
+        if acted is not None:
+            called = Named((acted,), clf.sides_, (clf.side_names_,))
         if sides is None or called is None:
             return None
         held, n = self.study.held, len(self.train.y)
         assert held is not None
         return HeldoutGroups.of(
-            called.title, self.heldout.y, held.y_index, sides[n:], called.side_names
+            called.title,
+            self.heldout.y,
+            held.y_index,
+            sides[n:],
+            called.side_names,
+            by_person=acted is None,
         )
 
     def decided(self, name: str, clf: Any, *, max_cost: float, learnable: bool) -> Decision:

@@ -102,7 +102,7 @@ def debias(
         The original head is then an ERM head fitted on the training set.
     max_cost : float
         Largest share of average accuracy on held-out samples that may be lost, by its upper 95 %
-        bound.
+        bound; of the mean accuracy of the groups, where you named attributes.
     heldout_balanced : bool, optional
         Whether the held-out set is better balanced over the groups than the training set, where
         you know it; by default "auto" tests it.
@@ -234,7 +234,7 @@ def debias(
         "head chosen": "auto (the default)" if choice.name == "auto" == method else choice.name,
         "its parameters": parameters(choice.clf) or "the defaults",
         "chosen by": chosen_by(choice.name if method == "auto" else method, by_score=by_score),
-        "largest cost": f"{100 * max_cost:g} % of average accuracy",
+        "largest cost": f"{100 * max_cost:g} % of {choice.decision.price.whose}",
         "random_state": str(random_state),
     }
     report = partial(report_of_job, given=given, choice=choice, asked=asked)

@@ -57,15 +57,25 @@ class HeldoutGroups:
         Group of each sample; −1 for samples in none, or in one of fewer.
     names : tuple of str
         Of the groups.
+    by_person : bool
+        Whether a person said that a right answer must not depend on the attributes.
     """
 
     title: str
     number: Array
     names: tuple[str, ...]
+    by_person: bool
 
     @classmethod
     def of(
-        cls, title: str, y: Array, y_index: Array, sides: Array, called: Sequence[Sequence[str]]
+        cls,
+        title: str,
+        y: Array,
+        y_index: Array,
+        sides: Array,
+        called: Sequence[Sequence[str]],
+        *,
+        by_person: bool,
     ) -> HeldoutGroups:
         """Groups of samples of these classes, on these sides of some attributes (M, A)."""
         number = judged_groups(np.ones(len(y)), y_index, sides)
@@ -77,7 +87,7 @@ class HeldoutGroups:
                 own[side] for own, side, a in zip(called, sides[rows[0]], alike, strict=True) if a
             ]
             names.append(" × ".join([str(y[rows[0]]), *on]))
-        return cls(title, number, tuple(names))
+        return cls(title, number, tuple(names), by_person)
 
     def worst(self, right: Array) -> WorstGroup:
         """The worst group, by which samples a head gets right."""

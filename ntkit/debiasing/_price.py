@@ -55,6 +55,10 @@ class Price:
         Where there are group labels.
     worst_named : WorstGroup or None
         Of the groups class × attribute that the head is balanced over.
+    by_groups : bool
+        Whether what may be lost is the mean accuracy of those groups, for a person named the
+        attributes: average accuracy on samples that have them as the training set does is partly
+        theirs.
 
     Examples
     --------
@@ -77,9 +81,15 @@ class Price:
     worst_class: float
     worst_group: float | None
     worst_named: WorstGroup | None = None
+    by_groups: bool = False
+
+    @property
+    def whose(self) -> str:
+        """What may be lost, in words."""
+        return "the named groups' mean accuracy" if self.by_groups else "average accuracy"
 
     def affordable(self, max_cost: float) -> bool:
-        """Whether at most this share of average accuracy is lost, by the upper bound.
+        """Whether at most this share of accuracy is lost, by the upper bound.
 
         Parameters
         ----------
@@ -90,6 +100,8 @@ class Price:
         -------
         bool
         """
+        if self.by_groups:
+            return self.class_gain >= -_ROUNDING or -self.class_gain_low <= max_cost
         return self.cost <= _ROUNDING or self.cost_high <= max_cost
 
     def helps(self, max_cost: float, *, learnable: bool = False) -> bool:
@@ -227,6 +239,7 @@ def price_of(
         worst_class=worst_class_accuracy(y, pred),
         worst_group=None if groups is None else worst_group_accuracy(y, pred, groups=groups),
         worst_named=None if named is None else named.worst(right),
+        by_groups=named is not None and named.by_person,
     )
 
 

@@ -185,7 +185,7 @@ class DebiasResult:
         elif price.affordable(self.max_cost):
             why = "it is not found to be better on samples it has not seen"
         else:
-            why = f"more than {100 * self.max_cost:g} % of average accuracy might be lost"
+            why = f"more than {100 * self.max_cost:g} % of {price.whose} might be lost"
         if self.written:
             return (
                 f"Not found to be better, and written as you asked: {self.chosen.name}. {changed}."

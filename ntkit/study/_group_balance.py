@@ -84,7 +84,8 @@ def judged_groups(sample_weight: Array, y_index: Array, sides: Array) -> Array:
         rows = y_index == label
         if (judged[rows] < 0).all():
             judged[rows] = judged.max() + 1
-    return np.asarray(np.where(judged >= 0, np.unique(judged, return_inverse=True)[1], -1))
+    kept = np.unique(judged[judged >= 0])
+    return np.asarray(np.where(judged >= 0, np.searchsorted(kept, judged), -1))
 
 
 def _shares(combinations: Array, mass: Array) -> Array:

@@ -190,6 +190,7 @@ def debias(
     sets = read_sets(model, data, preprocessing)
     pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
     named, answered = named_attributes(pool, spurious, answers)
+    views = pool.views(answered) if attributes else ()
     settings, name = asked_for(auto, method, None if named is None else named.title)
     given = prepared(
         model,
@@ -209,7 +210,7 @@ def debias(
         C=C,
         select=method if by_score else DEFAULT_SCORE,
         seed=random_state,
-        views=pool.views(answered) if attributes else (),
+        views=views,
         named=named,
     )
     choice = chosen_among(

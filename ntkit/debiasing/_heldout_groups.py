@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.metrics import wilson
-from ntkit.study import LEAST_ERRORS, judged_groups
+from ntkit.study import judged_groups
 
 __all__ = ["HeldoutGroups", "WorstGroup"]
 
@@ -39,10 +39,14 @@ class WorstGroup:
     accuracy: float
     interval: tuple[float, float]
 
-    def __str__(self) -> str:
+    @property
+    def share(self) -> str:
+        """Accuracy and interval in percent."""
         low, high = (100 * limit for limit in self.interval)
-        share = f"{100 * self.accuracy:.1f} % [{low:.1f}, {high:.1f}]"
-        return f"{share} of the {self.count} of {self.name}"
+        return f"{100 * self.accuracy:.1f} % [{low:.1f}, {high:.1f}]"
+
+    def __str__(self) -> str:
+        return f"{self.share} of the {self.count} of {self.name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +103,3 @@ class HeldoutGroups:
         return WorstGroup(
             self.names[at], int(count[at]), float(accuracy[at]), (float(low[0]), float(high[0]))
         )
-
-    def __str__(self) -> str:
-        return f"class × {self.title}, of at least {LEAST_ERRORS} held-out samples"

@@ -173,7 +173,7 @@ class DebiasResult:
             share = "" if price.t == 1 else f", {100 * price.t:.0f} % of it,"
             acted = ""
             if self.chosen.name == "auto" and self.balanced_over is not None:
-                acted = f", balanced over {self.balanced_over!r} by itself,"
+                acted = f", balanced over {self.balanced_over!r} by itself{'' if share else ','}"
             place = f"{self.chosen.name}{acted}{share} in the place of the original head. {changed}"
             if price.class_gain_low > 0:
                 return f"Better: {place}."
@@ -203,10 +203,10 @@ class DebiasResult:
         before, after = self.prices[0].worst_named, self.price.worst_named
         if before is None or after is None:
             return ""
+        then = f"{before.share} of the same" if before.name == after.name else str(before)
         return (
             f"Worst of the groups class × {self.balanced_over} with at least {LEAST_ERRORS} "
-            f"held-out samples, by the share that is right: {after}; with the original head "
-            f"{before}."
+            f"held-out samples, by the share that is right: {after}; with the original head {then}."
         )
 
     def dial(self) -> str:

@@ -57,9 +57,9 @@ class AutoDebiasClassifier(TunedHeads):
     words a text holds, where a picture is from) where these are given.
 
     0. If an attribute goes with a class, and the errors within classes with it, so clearly that
-       chance and what rightly tells classes apart do not reach it
-       (:attr:`ntkit.suspicions.Suspicion.clear`), the groups class × attribute are balanced on T
-       and H; ``attribute_`` is its name.
+       what rightly tells classes apart hardly reaches it (:attr:`ntkit.suspicions.Suspicion.clear`,
+       and 1.2 times the score of the next that is unrelated to it), the groups class × attribute
+       are balanced on T and H; ``attribute_`` is its name.
     1. Reference head: class-balanced, with a ridge of weight 1 on the mean loss, or less where that
        costs more than 4 points of mean class accuracy, fitted on the training set T. Its errors are
        cross-fitted on T and plain on the held-out set H.
@@ -290,7 +290,7 @@ class AutoDebiasClassifier(TunedHeads):
     def _balances_groups(self, study: Study) -> bool:
         """Step 0: whether an attribute is clear, or was named; the head is retrained then."""
         self.attribute_, self.sides_ = None, study.sides if self.recipe == GROUPS else None
-        self.reason_, self.side_names_ = "You named the attributes", tuple[str, ...]()
+        self.reason_, self.side_names_ = "You named the attributes", ()
         if self.recipe == "auto" and study.views:
             _, unseen = self._reference(study.both)
             found = unseen and acting_attribute(study.views, study.classes, study.both, unseen)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ntkit.attributes import Block, View
+from ntkit.attributes import Block, View, values_of
 from ntkit.exceptions import InputError
 from ntkit.study import Outcome, Rows, Study
 from ntkit.suspicions import Predictions, Suspicion, find_suspicions
@@ -19,6 +19,9 @@ __all__ = ["Acting", "acting_attribute", "with_attributes"]
 
 Array = NDArray[Any]
 _ALPHA = 0.05
+_AHEAD = 1.2  # times the score of the next: words that tell classes apart are many, and alike
+_LOOKED_AT = 20
+_UNRELATED = 0.15  # correlation within classes
 
 
 @dataclass(frozen=True)
@@ -63,22 +66,44 @@ def acting_attribute(
     Returns
     -------
     Acting or None
-        None where none is clear (:attr:`ntkit.suspicions.Suspicion.clear`).
+        None where the first is not clear (:attr:`ntkit.suspicions.Suspicion.clear`), or another
+        that has nothing to do with it comes near its score.
     """
     alone = [view for view in views if view.alone]
     if not alone or unseen.predicted is None or not unseen.wrong.any():
         return None
     predictions = Predictions(classes, rows.y_index, unseen.predicted, rows.weight)
     found = find_suspicions(alone, predictions, _ALPHA)
-    for i, suspicion in enumerate(found.suspicions):
-        if suspicion.clear:
-            on, called = found.sides[:, i], found.side_names[i]
-            if len(called) > 1:  # what is on neither side is no third: it keeps its share
-                on = np.where(on > 0, on - 1, -1)
-            else:
-                called = (f"not {called[0]}", *called)
-            return Acting(suspicion.name, on[:, None], called, _why(suspicion))
-    return None
+    if not found.suspicions or not found.suspicions[0].clear:
+        return None
+    first = found.suspicions[0]
+    if first.score < _AHEAD * _next_unrelated(found.suspicions, alone, rows):
+        return None
+    on, called = found.sides[:, 0], found.side_names[0]
+    if len(called) > 1:  # what is on neither side is no third: it keeps its share
+        on = np.where(on > 0, on - 1, -1)
+    else:
+        called = (f"not {called[0]}", *called)
+    return Acting(first.name, on[:, None], called, _why(first))
+
+
+def _next_unrelated(suspicions: Sequence[Suspicion], views: Sequence[View], rows: Rows) -> float:
+    """Score of the next suspicion that has nothing to do with the first; 0 if there is none."""
+    first = _within_classes(values_of(views, suspicions[0].name), rows)
+    for suspicion in suspicions[1:_LOOKED_AT]:
+        other = _within_classes(values_of(views, suspicion.name), rows)
+        scale = float(np.sqrt((first @ first) * (other @ other)))
+        if abs(float(first @ other)) < _UNRELATED * scale:
+            return suspicion.score
+    return 0.0
+
+
+def _within_classes(values: Array, rows: Rows) -> Array:
+    """Values less the mean of their class, 0 where it is not known, times the root of weights."""
+    weight = rows.weight * (values >= 0)
+    mass = np.bincount(rows.y_index, weights=weight)
+    mean = np.bincount(rows.y_index, weights=weight * values) / np.maximum(mass, 1e-300)
+    return np.asarray(np.sqrt(weight) * (values - mean[rows.y_index]))
 
 
 def _why(suspicion: Suspicion) -> str:

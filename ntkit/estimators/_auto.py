@@ -58,7 +58,7 @@ class AutoDebiasClassifier(TunedHeads):
 
     0. If an attribute goes with a class, and the errors within classes with it, so clearly that
        what rightly tells classes apart hardly reaches it (:attr:`ntkit.suspicions.Suspicion.clear`,
-       and 1.2 times the score of the next that is unrelated to it), the groups class × attribute
+       and 1.5 times the score of the next that is unrelated to it), the groups class × attribute
        are balanced on T and H; ``attribute_`` is its name.
     1. Reference head: class-balanced, with a ridge of weight 1 on the mean loss, or less where that
        costs more than 4 points of mean class accuracy, fitted on the training set T. Its errors are
@@ -125,8 +125,7 @@ class AutoDebiasClassifier(TunedHeads):
     attribute_, side_names_ : str or None, tuple of str
         The attribute that was acted on by itself, and what its sides are called.
     sides_ : ndarray of int, shape (N + M, A), or None
-        The side of the attributes balanced over that each sample of T, and then of H, is on; −1 on
-        none, or not known.
+        Side of each attribute balanced over, of the samples of T and then of H; −1 on none.
     shift_pvalue_ : float
         Of step 2; NaN without ``X_val``.
     heldout_learned_ : float
@@ -171,6 +170,8 @@ class AutoDebiasClassifier(TunedHeads):
             for name in ("tol", "max_iter", "device", "random_state")
         },
     }
+
+    side_names_: tuple[str, ...]
 
     def __init__(
         self,
@@ -240,8 +241,7 @@ class AutoDebiasClassifier(TunedHeads):
         Raises
         ------
         InputError
-            If ``alphas`` are not positive numbers, labels do not fit, or a recipe needs ``X_val``
-            or attributes that are not given.
+            If what is given does not fit, or a recipe needs what is not given.
         """
         study = self._study(X, y, sample_weight, X_val, y_val, sample_weight_val)
         if attributes is not None:
@@ -285,8 +285,6 @@ class AutoDebiasClassifier(TunedHeads):
         else:
             self._decide(study.both, unseen.and_of(unseen_held), study.both)
 
-    # -- the steps --------------------------------------------------------------------------
-
     def _balances_groups(self, study: Study) -> bool:
         """Step 0: whether an attribute is clear, or was named; the head is retrained then."""
         self.attribute_, self.sides_ = None, study.sides if self.recipe == GROUPS else None
@@ -295,8 +293,8 @@ class AutoDebiasClassifier(TunedHeads):
             _, unseen = self._reference(study.both)
             found = unseen and acting_attribute(study.views, study.classes, study.both, unseen)
             if found:
-                self.attribute_, self.sides_, self.reason_ = found.name, found.sides, found.reason
-                self.side_names_ = found.side_names
+                self.attribute_, self.sides_ = found.name, found.sides
+                self.side_names_, self.reason_ = found.side_names, found.reason
         if self.sides_ is None:
             return False
         rows = study.both

@@ -19,7 +19,7 @@ __all__ = ["Acting", "acting_attribute", "with_attributes"]
 
 Array = NDArray[Any]
 _ALPHA = 0.05
-_AHEAD = 1.2  # times the score of the next: words that tell classes apart are many, and alike
+_AHEAD = 1.5  # times the score of the next: words that tell classes apart are many, and alike
 _LOOKED_AT = 20
 _UNRELATED = 0.15  # correlation within classes
 

@@ -124,3 +124,15 @@ def test_a_held_out_set_needs_its_attributes():
         AutoDebiasClassifier().fit(X, y, X_val=X, y_val=y, attributes=A)
     with pytest.raises(InputError, match="40 columns and attributes_val 3"):
         AutoDebiasClassifier().fit(X, y, X_val=X, y_val=y, attributes=A, attributes_val=A[:, :3])
+
+
+def test_where_a_few_words_rightly_decide_none_of_them_acts():
+    acted = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        y = rng.integers(0, 2, 1400)
+        own = rng.random((1400, 12)) < np.where(np.arange(12) % 2 == y[:, None], 0.45, 0.12)
+        X = own @ rng.normal(size=(12, 16)) + 0.1 * rng.normal(size=(1400, 16))
+        clf = AutoDebiasClassifier(random_state=0).fit(X, y, attributes=own)
+        acted += clf.attribute_ is not None
+    assert acted <= 1

@@ -27,6 +27,7 @@ PUBLIC = {
         "Block",
         "View",
         "array",
+        "attribute_named",
         "columns",
         "groups_from",
         "metadata",

@@ -13,6 +13,7 @@ from ntkit.debiasing import MAX_COST, debias
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.report import started_by
+from ntkit.samples import named_delimiter, read_table
 
 
 @o.with_options
@@ -146,7 +147,7 @@ def command(
             heldout_balanced=heldout_balanced,
             spurious=spurious,
             answers=answers,
-            metadata=metadata,
+            metadata=None if metadata is None else _beside(metadata, data_options),
             id_column=id_column,
             attributes=not no_attributes,
             even_if_worse=even_if_worse,
@@ -164,3 +165,10 @@ def command(
         typer.echo(result.summary())
     if only_if_better and not result.helped:
         raise typer.Exit(1)
+
+
+def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:
+    """Columns of metadata, without what says the class or is for the table only."""
+    told = (options.label_column, options.group_column)
+    found = read_table(path, named_delimiter(options.delimiter)).columns
+    return {name: values for name, values in found.items() if name not in told}

@@ -32,6 +32,7 @@ __all__ = ["Named", "Pool", "named_attributes"]
 
 Array = NDArray[Any]
 _NOT_TOLD = ("label", "group")  # columns that say the class, or are for the table only
+_OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 _SIDES = re.compile(r"\|(?=[a-z]+:)")
 
 
@@ -152,7 +153,8 @@ class Pool:
         """What may act alone: words and metadata, but for some attributes."""
         found = [] if self.texts is None else [words(self.texts)]
         if self.metadata is not None:
-            found.append(columns(self.metadata, kind="metadata", alone=True))
+            given = {n: v for n, v in self.metadata.items() if not _OF_A_MODEL.match(n)}
+            found.append(columns(given, kind="metadata", alone=True))
         return tuple(view.without(without) for view in found)
 
     @cached_property

@@ -310,6 +310,25 @@ def test_group_columns_of_metadata_are_never_looked_at(files):
         job(files, spurious="metadata:group=train-1", metadata=files / "sites.csv")
 
 
+def test_labels_groups_and_what_a_model_says_are_no_metadata(files, tmp_path, capsys):
+    with (files / "sites.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    texts = {}
+    for name in ("train", "heldout"):
+        with (files / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+            texts |= {row["id"]: row for row in csv.DictReader(file)}
+    ids = [row["id"] for row in rows]
+    pred = logits_of(files / "model.onnx", [texts[i]["text"] for i in ids]).argmax(axis=1)
+    labels = [texts[i]["label"] for i in ids]
+    leaky = write_table(tmp_path / "leaky.csv", id=ids, prediction=pred, label=labels, kind=labels)
+    model = files / "model.onnx"
+    out = ntkit(capsys, "debias", model, *sets(files), "-o", tmp_path / "out", "--metadata", leaky)[
+        1
+    ]
+    assert "metadata:" not in out
+    assert "by itself" in out  # a word
+
+
 def test_unbiased_texts_are_left_as_they_are(tmp_path):
     write_model(tmp_path)
     data = {}

@@ -13,7 +13,8 @@ held-out set, and every penalty is cross-validated:
   ntkit.debias would leave in the model then;
 * one answer: a person confirms the first suspicion of an audit of these rows that is of the true
   attribute (by a list of words), and its sides are balanced over. For Adult the answer is the
-  column sex. Without such a suspicion there is no answer, and "auto" stays;
+  column sex. Without such a suspicion there is no answer, and "auto" stays. And what ntkit.debias
+  would leave in the model then;
 * the sides named outright, as on the command line: word:film|word:movie;
 * DFR, which is told the group of every sample †.
 
@@ -44,6 +45,7 @@ from ntkit.attributes import View, columns, sides_of_names, words
 from ntkit.attributes._view import values_of
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
+from ntkit.debiasing._named_attributes import Named
 from ntkit.debiasing._result import MAX_COST
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.metrics import worst_group_accuracy
@@ -60,6 +62,7 @@ TRUE = {
     "rotten_tomatoes": {"word:film", "word:movie", "word:films", "word:movies"},
     "spam_assassin": set(SIDES["spam_assassin"][0]),
 }
+GROUPS = AutoDebiasClassifier(recipe="group-balanced")
 LOOKED_AT = (0, 1, 2)
 """Draws that constants were chosen on."""
 ROWS = (
@@ -69,6 +72,7 @@ ROWS = (
     "zero answers",
     "what debias writes",
     "one answer",
+    "debias, one answer",
     "sides named",
     "DFR †",
 )
@@ -126,20 +130,27 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
         "auto, errors alone": alone,
         "DFR †": dfr(both, seed),
     }
-    acted, confirmed, helped, comparison, zero = None, None, None, plain, alone
+    acted, confirmed, answered, comparison, zero = None, None, None, plain, alone
     if kind is not None:
         view = raw_view(name, folder, seed, [train, held])
         comparison = Comparison(train, held, test, head=None, seed=seed, views=[view])
         zero, _ = comparison.fit(Setting(auto))
         acted = zero.attribute_
-        if kind != "adult":
-            confirmed, answered = answer(view, both, TRUE[kind], seed)
-            heads["one answer"] = alone if answered is None else balanced(comparison, answered)
         on, _ = sides_of_names(SIDES[kind], lambda name: values_of([view], name))
         heads["sides named"] = balanced(comparison, on)
-        heads.setdefault("one answer", heads["sides named"])
+        confirmed, answered = None, on
+        if kind != "adult":
+            confirmed, answered = answer(view, both, TRUE[kind], seed)
+        heads["one answer"] = alone if answered is None else balanced(comparison, answered)
     heads["zero answers"] = zero
-    heads["what debias writes"], helped = written(comparison, zero)
+    heads["what debias writes"], helped = written(comparison, "auto", auto, zero)
+    if answered is not None:
+        called = tuple(str(side) for side in range(answered.max() + 1))
+        named = Named(("the answer",), answered[:, None], (called,))
+        told = Comparison(train, held, test, head=None, seed=seed, named=named)
+        heads["debias, one answer"], _ = written(told, "named", GROUPS, heads["one answer"])
+    elif kind is not None:
+        heads["debias, one answer"] = heads["what debias writes"]
     figures = {
         which: 100 * worst_group_accuracy(test.y, head.predict(plain.test.Z), groups=test.groups)
         for which, head in heads.items()
@@ -161,15 +172,14 @@ def answer(
 
 def balanced(comparison: Comparison, on: Array) -> Any:
     """Group-balanced retraining on these sides."""
-    setting = Setting(AutoDebiasClassifier(recipe="group-balanced"))
-    return comparison.fit(setting, sides=on[:, None])[0]
+    return comparison.fit(Setting(GROUPS), sides=on[:, None])[0]
 
 
-def written(comparison: Comparison, auto: Any) -> tuple[Any, bool]:
+def written(comparison: Comparison, name: str, estimator: Any, fitted: Any) -> tuple[Any, bool]:
     """The head that ntkit.debias would leave in the model."""
-    comparison.row("auto", Setting(AutoDebiasClassifier()), auto)
-    learnable = auto.recipe_ not in ("class-balanced", "group-balanced")
-    decision = comparison.decided("auto", auto, max_cost=MAX_COST, learnable=learnable)
+    comparison.row(name, Setting(estimator), fitted)
+    learnable = fitted.recipe_ not in ("class-balanced", "group-balanced")
+    decision = comparison.decided(name, fitted, max_cost=MAX_COST, learnable=learnable)
     return (decision.head if decision.helped else comparison.original), decision.helped
 
 

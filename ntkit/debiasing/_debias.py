@@ -267,7 +267,8 @@ def draft_of(
                 facts["attributes"] = choice.groups.title
             facts |= provenance(choice.name, clf, suppressed, given.model, given.sets["train"], t)
         debiased = given.model.with_head(head, provenance=facts)
-    notes = [*given.notes, f"auto: {choice.fitted['auto'].reason_}"]
+    told = comparison.named.counted() if comparison.named is not None else []
+    notes = [*given.notes, *told, f"auto: {choice.fitted['auto'].reason_}"]
     if new_head and given.model.head is not None:
         before, now = len(given.model.head.classes), len(head.classes)
         notes.append(f"The head is new: {before} classes before, {now} now.")

@@ -59,6 +59,17 @@ class Named:
         """All of them."""
         return " and ".join(self.names)
 
+    def counted(self) -> list[str]:
+        """How many samples are on which side, a sentence for each attribute."""
+        said = list[str]()
+        for name, on, called in zip(self.names, self.sides.T, self.side_names, strict=True):
+            counts = np.bincount(on[on >= 0], minlength=len(called)).tolist()
+            parts = [f"{n} on {side}" for n, side in zip(counts[:6], called[:6], strict=True)]
+            parts += [f"{sum(counts[6:])} on others"] * (len(called) > 6)
+            none = f", {int((on < 0).sum())} on none" if (on < 0).any() else ""
+            said.append(f"{name}, training and held-out samples: {', '.join(parts)}{none}.")
+        return said
+
 
 class _OneAfterTheOther(Sequence[Any]):
     """Several sequences as one, that copies none."""
@@ -203,11 +214,11 @@ def named_attributes(
     InputError
         If one cannot be read.
     """
-    asked = [_asked(each) for each in _listed(spurious)]
     said = Answers(()) if answers is None else read_answers(answers)
-    asked += [(answer.name, answer.sides) for answer in said.spurious]
+    asked = [_sides_of(each) for each in _listed(spurious)]
+    asked += [answer.sides for answer in said.spurious]
     answered = tuple(n for answer in said.answers for side in answer.sides for n in side)
-    distinct = dict(asked)
+    distinct = {" against ".join(side[0] for side in sides): sides for sides in asked}
     if not distinct:
         return None, answered
     tables = {"column": pool.table or {}, "metadata": pool.metadata or {}}
@@ -226,17 +237,17 @@ def _listed(spurious: Any) -> list[Any]:
     return [spurious] if isinstance(spurious, str) else list(spurious)
 
 
-def _asked(given: Any) -> tuple[str, tuple[tuple[str, ...], ...]]:
-    """Name and sides of an attribute: of a text with | between its sides, or of nested lists."""
+def _sides_of(given: Any) -> tuple[tuple[str, ...], ...]:
+    """Sides of an attribute: of a text with | between them, or of nested lists."""
     if isinstance(given, str):
-        return given, tuple((name.strip(),) for name in _SIDES.split(given))
+        return tuple((name.strip(),) for name in _SIDES.split(given))
     sides = tuple((side,) if isinstance(side, str) else tuple(side) for side in given)
     if not sides or not all(side and all(isinstance(n, str) for n in side) for side in sides):
         raise InputError(
             f"An attribute is a name, or names for each of its sides as [['word:film'], "
             f"['word:movie']]; got {given!r}."
         )
-    return "|".join(side[0] for side in sides), sides
+    return sides
 
 
 def _plain_columns(table: Table) -> dict[str, Array]:

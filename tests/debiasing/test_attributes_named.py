@@ -242,6 +242,29 @@ def test_ways_to_name_an_attribute(files, spurious):
     result = job(files, spurious=spurious, metadata=files / "sites.csv", attributes=False)
     assert result.helped
     assert result.price.worst_named.accuracy > result.prices[0].worst_named.accuracy + 0.3
+    assert any("training and held-out samples" in note for note in result.notes)
+
+
+def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
+    write_model(tmp_path)
+    sets = {}
+    for name, seed in (("train", 1), ("heldout", 2)):
+        texts, y, film = reviews(seed, 400, 0.95)
+        site = np.where(film, "<script>alert(1)</script>|`", "B")
+        sets[name] = write_table(tmp_path / f"{name}.csv", text=texts, label=y, site=site)
+    result = debias(
+        tmp_path / "model.onnx",
+        sets["train"],
+        sets["heldout"],
+        spurious="column:site=<script>alert(1)</script>|`",
+        out=tmp_path / "out",
+        device="cpu",
+    )
+    assert "<script>alert" not in (tmp_path / "out" / "report.html").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "script>alert" in card
+    assert "<script>alert" not in card.replace("\\<", "")
+    assert {line.replace("\\|", "").count("|") for line in result.table().splitlines()} == {7}
 
 
 @pytest.mark.parametrize(

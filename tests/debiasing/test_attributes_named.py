@@ -257,6 +257,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
         sets["train"],
         sets["heldout"],
         spurious="column:site=<script>alert(1)</script>|`",
+        even_if_worse=True,
         out=tmp_path / "out",
         device="cpu",
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit.attributes import FEWEST
 from ntkit.metrics import wilson
 from ntkit.study import judged_groups
 
@@ -45,13 +46,19 @@ class WorstGroup:
         low, high = (100 * limit for limit in self.interval)
         return f"{100 * self.accuracy:.1f} % [{low:.1f}, {high:.1f}]"
 
+    @property
+    def variance(self) -> float:
+        """Of the accuracy, with one sample more of each kind: none is certain."""
+        share = (self.accuracy * self.count + 1) / (self.count + 2)
+        return share * (1 - share) / (self.count + 2)
+
     def __str__(self) -> str:
         return f"{self.share} of the {self.count} of {self.name}"
 
 
 @dataclass(frozen=True, eq=False)
 class HeldoutGroups:
-    """Class × attribute groups of the held-out samples, those with at least 10.
+    """Class × attribute groups of the held-out samples, those with at least 5.
 
     Attributes
     ----------
@@ -82,7 +89,7 @@ class HeldoutGroups:
         by_person: bool,
     ) -> HeldoutGroups:
         """Groups of samples of these classes, on these sides of some attributes (M, A)."""
-        number = judged_groups(np.ones(len(y)), y_index, sides)
+        number = judged_groups(np.ones(len(y)), y_index, sides, FEWEST)
         names = list[str]()
         for group in range(number.max() + 1):
             rows = np.flatnonzero(number == group)

@@ -53,8 +53,9 @@ class Price:
         Accuracies.
     worst_group : float or None
         Where there are group labels.
-    worst_named : WorstGroup or None
-        Of the groups class × attribute that the head is balanced over.
+    worst_named, worst_named_before : WorstGroup or None
+        Of the groups class × attribute that the head is balanced over, with it and with the
+        original one.
     by_groups : bool
         Whether what may be lost is the mean accuracy of those groups, for a person named the
         attributes: average accuracy on samples that have them as the training set does is partly
@@ -81,6 +82,7 @@ class Price:
     worst_class: float
     worst_group: float | None
     worst_named: WorstGroup | None = None
+    worst_named_before: WorstGroup | None = None
     by_groups: bool = False
 
     @property
@@ -89,7 +91,10 @@ class Price:
         return "the named groups' mean accuracy" if self.by_groups else "average accuracy"
 
     def affordable(self, max_cost: float) -> bool:
-        """Whether at most this share of accuracy is lost, by the upper bound.
+        """Whether at most this share of average accuracy is lost, by the upper bound.
+
+        Of the mean accuracy of groups that a person named, by the estimate: the rare ones are too
+        few for a bound.
 
         Parameters
         ----------
@@ -101,7 +106,7 @@ class Price:
         bool
         """
         if self.by_groups:
-            return self.class_gain >= -_ROUNDING or -self.class_gain_low <= max_cost
+            return -self.class_gain <= max_cost + _ROUNDING
         return self.cost <= _ROUNDING or self.cost_high <= max_cost
 
     def helps(self, max_cost: float, *, learnable: bool = False) -> bool:
@@ -119,13 +124,23 @@ class Price:
         bool
             Better is: more accurate on average over the classes, or the groups that were named, by
             a lower 70 % bound (few samples can show no more, and a head that is about as good does
-            no harm); or it learns errors of the original head that noise would not let it learn;
-            or, where errors are ``learnable``, it mends a larger share of them than it breaks of
-            the rest (or they are too few to tell).
+            no harm); or so for the worst of the groups that a person named; or it learns errors of
+            the original head that noise would not let it learn; or, where errors are
+            ``learnable``, it mends a larger share of them than it breaks of the rest (or they are
+            too few to tell).
         """
         better = self._likely_better or self.learned >= LEARNED
         better = better or (learnable and not self.mended < LEARNED)
+        better = better or (self.by_groups and self._worst_likely_better)
         return self.t > 0 and better and self.affordable(max_cost)
+
+    @property
+    def _worst_likely_better(self) -> bool:
+        before, after = self.worst_named_before, self.worst_named
+        if before is None or after is None:
+            return False
+        error = float(np.sqrt(before.variance + after.variance))
+        return after.accuracy - before.accuracy > float(norm.ppf(_LIKELY)) * error
 
     @property
     def _likely_better(self) -> bool:
@@ -239,6 +254,7 @@ def price_of(
         worst_class=worst_class_accuracy(y, pred),
         worst_group=None if groups is None else worst_group_accuracy(y, pred, groups=groups),
         worst_named=None if named is None else named.worst(right),
+        worst_named_before=None if named is None else named.worst(right_before),
         by_groups=named is not None and named.by_person,
     )
 

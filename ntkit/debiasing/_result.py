@@ -9,12 +9,12 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ntkit._version import __version__
+from ntkit.attributes import FEWEST
 from ntkit.debiasing._candidates import Candidate
 from ntkit.debiasing._price import Price
 from ntkit.export import Verification
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
-from ntkit.study import LEAST_ERRORS
 
 __all__ = ["MAX_COST", "MODEL_FILE", "MOST_SHARED", "REPORT_FILE", "DebiasResult"]
 
@@ -179,6 +179,8 @@ class DebiasResult:
                 return f"Better: {place}."
             if price.class_gain > 0:
                 return f"Better, by a margin that chance may explain: {place}."
+            if price.by_groups:
+                return f"A trade: {place}, for the worst of the groups that you named."
             return f"A trade: {place}, for errors that look like a shortcut's."
         if self.shared > MOST_SHARED:
             why = f"{100 * self.shared:.0f} % of the held-out samples are in the training set"
@@ -200,12 +202,12 @@ class DebiasResult:
         str
             One sentence, with 95 % intervals; empty where it is balanced over no attribute.
         """
-        before, after = self.prices[0].worst_named, self.price.worst_named
+        before, after = self.price.worst_named_before, self.price.worst_named
         if before is None or after is None:
             return ""
         then = f"{before.share} of the same" if before.name == after.name else str(before)
         return (
-            f"Worst of the groups class × {self.balanced_over} with at least {LEAST_ERRORS} "
+            f"Worst of the groups class × {self.balanced_over} with at least {FEWEST} "
             f"held-out samples, by the share that is right: {after}; with the original head {then}."
         )
 

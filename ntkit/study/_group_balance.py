@@ -71,14 +71,16 @@ def group_balanced(sample_weight: Array, y_index: Array, sides: Array) -> Array:
     return np.asarray(balanced * weight.sum() / len(classes))
 
 
-def judged_groups(sample_weight: Array, y_index: Array, sides: Array) -> Array:
+def judged_groups(
+    sample_weight: Array, y_index: Array, sides: Array, least: int = LEAST_ERRORS
+) -> Array:
     """Groups that are large enough to judge a head by: their numbers, and −1 for other samples.
 
-    Where a class has none, all of its samples are one.
+    Where a class has none of at least so many samples, all of its samples are one.
     """
     numbers = group_numbers(y_index, sides)
     sizes = np.bincount(numbers[(numbers >= 0) & (sample_weight > 0)], minlength=numbers.max() + 1)
-    small = np.append(sizes < LEAST_ERRORS, True)  # the last is that of −1
+    small = np.append(sizes < least, True)  # the last is that of −1
     judged = np.where(small[numbers], -1, numbers)
     for label in np.unique(y_index):
         rows = y_index == label

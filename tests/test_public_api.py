@@ -28,6 +28,7 @@ PUBLIC = {
         "Block",
         "View",
         "array",
+        "attribute_named",
         "columns",
         "groups_from",
         "layers",

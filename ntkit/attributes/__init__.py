@@ -11,9 +11,12 @@ from ntkit.attributes._groups import groups_from
 from ntkit.attributes._layers import layers
 from ntkit.attributes._metadata import matched as matched  # for other rooms
 from ntkit.attributes._metadata import metadata
+from ntkit.attributes._named import attribute_named
 from ntkit.attributes._pictures import measured_pictures as measured_pictures
 from ntkit.attributes._pictures import picture_statistics as picture_statistics
 from ntkit.attributes._pictures import pictures
+from ntkit.attributes._sides import sides_of_column as sides_of_column
+from ntkit.attributes._sides import sides_of_names as sides_of_names
 from ntkit.attributes._view import FEWEST as FEWEST
 from ntkit.attributes._view import SUPPORT as SUPPORT
 from ntkit.attributes._view import Block, View
@@ -25,6 +28,7 @@ __all__ = [
     "Block",
     "View",
     "array",
+    "attribute_named",
     "columns",
     "groups_from",
     "layers",

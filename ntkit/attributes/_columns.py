@@ -13,7 +13,7 @@ from ntkit.attributes._cuts import at_least, cuts_of
 from ntkit.attributes._view import Block, View, common_enough
 from ntkit.exceptions import InputError
 
-__all__ = ["columns", "columns_of"]
+__all__ = ["Column", "columns", "columns_of", "number", "read_column", "shown"]
 
 Array = NDArray[Any]
 _FEW = 10  # different numbers, which are as good as categories
@@ -61,7 +61,7 @@ def columns(table: Any, *, kind: str = "column", alone: bool = False) -> View:
 
     def blocks() -> Iterator[Block]:
         for name, values in given.items():
-            yield from _blocks_of(f"{kind}:{_shown(name)}", values)
+            yield from _blocks_of(f"{kind}:{shown(name)}", values)
 
     return View(kind, True, n_samples, blocks, alone)
 
@@ -95,7 +95,7 @@ def _array(values: Any) -> Array:
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
     """A column as codes of its categories, or as numbers."""
 
     known: Array
@@ -105,25 +105,26 @@ class _Column:
 
 
 def _blocks_of(name: str, values: Array) -> Iterator[Block]:
-    column = _read(values)
+    column = read_column(values)
     n = int(column.known.sum())
     known = None if n == len(values) else column.known
     if column.codes is not None:
         counts = np.bincount(column.codes[column.known], minlength=len(column.labels))
         kept = np.flatnonzero(common_enough(counts, n))
-        names = _distinct([f"{name}={_shown(column.labels[i])}" for i in kept])
+        names = _distinct([f"{name}={shown(column.labels[i])}" for i in kept])
         if names:
             yield Block(names, column.codes[:, None] == kept, known, (name,) * len(names))
     elif column.numbers is not None:
         cuts = cuts_of(column.numbers)
-        names = _distinct([f"{name}>={_number(cut)}" for cut in cuts])
+        names = tuple(f"{name}>={_cut(cut, column.numbers)}" for cut in cuts)
         if names:
             yield Block(names, at_least(column.numbers, cuts), known, (name,) * len(names))
     if common_enough(np.asarray(len(values) - n), len(values)):
         yield Block((f"{name} missing",), ~column.known[:, None])
 
 
-def _read(values: Array) -> _Column:
+def read_column(values: Array) -> Column:
+    """Values as categories where they are few or texts, else as numbers."""
     if values.dtype.kind in "fiu":
         return _of_numbers(values.astype(np.float64))
     if values.dtype.kind == "b":
@@ -136,20 +137,20 @@ def _read(values: Array) -> _Column:
     return _of_numbers(numbers)
 
 
-def _of_numbers(numbers: Array) -> _Column:
+def _of_numbers(numbers: Array) -> Column:
     known = ~np.isnan(numbers)
     distinct = np.unique(numbers[known])
     if len(distinct) > _FEW:
-        return _Column(known, None, [], numbers)
+        return Column(known, None, [], numbers)
     codes = np.where(known, np.searchsorted(distinct, numbers), -1)
-    return _Column(known, codes, [_number(value) for value in distinct], None)
+    return Column(known, codes, [number(value) for value in distinct], None)
 
 
-def _of_categories(cells: list[str | None]) -> _Column:
+def _of_categories(cells: list[str | None]) -> Column:
     labels = sorted({cell for cell in cells if cell is not None})
     number: dict[str | None, int] = {label: i for i, label in enumerate(labels)}
     codes = np.asarray([number.get(cell, -1) for cell in cells], dtype=np.int64)
-    return _Column(codes >= 0, codes, labels, None)
+    return Column(codes >= 0, codes, labels, None)
 
 
 def _is_missing(value: object) -> bool:
@@ -159,12 +160,25 @@ def _is_missing(value: object) -> bool:
     return value is None or not (isinstance(same, bool | np.bool_) and bool(same))
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """A number as a person writes it, six digits at most."""
     whole = np.isfinite(value) and float(value).is_integer() and abs(value) < 2**53
     return str(int(value)) if whole else f"{value:.6g}"
 
 
-def _shown(text: str) -> str:
+def _cut(cut: float, values: Array) -> str:
+    """A cut with as few digits, from six on, as divide the values where it does."""
+    text = number(cut)
+    below = np.max(values, where=values < cut, initial=-np.inf)
+    for digits in range(6, 18):
+        if below < float(text) <= cut:
+            break
+        text = f"{cut:.{digits}g}"
+    return text
+
+
+def shown(text: str) -> str:
+    """A text as a name shows it: the beginning of a long one."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

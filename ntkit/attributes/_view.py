@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -97,6 +97,11 @@ class View:
         """Give all attributes, some at a time."""
         return self.make()
 
+    def without(self, names: Collection[str]) -> View:
+        """The same view, some attributes left out."""
+        left_out = set(names)
+        return replace(self, make=lambda: _without(self.blocks(), left_out)) if left_out else self
+
     def values(self, name: str) -> Array:
         """One attribute of every sample: 1, 0, or −1 where it is not known; int8, (N,).
 
@@ -128,6 +133,17 @@ def values_of(views: Iterable[View], name: str) -> Array:
         if meant
         else f"No attribute is called {name!r}, among {len(names)}; take a name from the table."
     )
+
+
+def _without(blocks: Iterator[Block], left_out: set[str]) -> Iterator[Block]:
+    for block in blocks:
+        kept = [i for i, name in enumerate(block.names) if name not in left_out]
+        if len(kept) == len(block.names):
+            yield block
+        elif kept:
+            origins = tuple(block.origins[i] for i in kept) if block.origins else ()
+            names = tuple(block.names[i] for i in kept)
+            yield Block(names, block.values[:, kept], block.known, origins)
 
 
 def common_enough(counts: Array, n: int | Array) -> Array:

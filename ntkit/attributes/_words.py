@@ -8,15 +8,18 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
 from ntkit.attributes._view import SUPPORT, Block, View, common_enough
 from ntkit.exceptions import InputError
 
-__all__ = ["places_of", "words"]
+__all__ = ["holding", "places_of", "words"]
 
+Array = NDArray[Any]
 _TOKEN = re.compile(r"</[a-z]\w*|<[a-z][a-z0-9]{0,39}|\w{2,40}")
 _BLOCK = 4096  # words
+_SOME = 2000  # texts, among whose words the one that was meant is looked for
 
 
 def words(
@@ -54,13 +57,7 @@ def words(
     >>> [name for block in view.blocks() for name in block.names]
     ['word:<b', 'word:film', 'word:movie']
     """
-    texts = list(texts)
-    wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
-    if wrong is not None:
-        raise InputError(
-            f"texts holds {texts[wrong]!r} at {wrong} (counted from 0), which is no text; fill it, "
-            "if only with ''."
-        )
+    texts = _checked(texts)
 
     @cache
     def counted() -> tuple[tuple[str, ...], Any]:
@@ -73,6 +70,46 @@ def words(
             yield Block(tuple(f"{kind}:{word}" for word in found[part]), X[:, part])
 
     return View(kind, True, len(texts), blocks, alone=True)
+
+
+def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
+    """Which texts hold a word, or a run of words, as :func:`words` reads them.
+
+    Parameters
+    ----------
+    texts : sequence of str, length N
+        The texts.
+    word : str
+        One of their words, or several with spaces between them.
+
+    Returns
+    -------
+    values : ndarray of int8, shape (N,)
+        1 or 0.
+    known : list of str
+        Where none holds it: words that the first texts hold, and what it would be read as itself.
+    """
+    texts = _checked(texts)
+    longest, parts = word.count(" ") + 1, word.split(" ")
+    values = np.zeros(len(texts), dtype=np.int8)
+    for i, text in enumerate(texts):
+        low = text.lower()
+        values[i] = all(part in low for part in parts) and word in _words_of(text, longest)
+    if values.any():
+        return values, []
+    some = dict.fromkeys(found for text in texts[:_SOME] for found in _words_of(text, longest))
+    return values, [w for w in some if w.count(" ") == longest - 1]
+
+
+def _checked(texts: Sequence[str]) -> list[str]:
+    texts = list(texts)
+    wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
+    if wrong is not None:
+        raise InputError(
+            f"texts holds {texts[wrong]!r} at {wrong} (counted from 0), which is no text; fill it, "
+            "if only with ''."
+        )
+    return texts
 
 
 def _counted(texts: list[str], longest: int, most: int) -> tuple[tuple[str, ...], Any]:

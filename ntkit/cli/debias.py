@@ -13,6 +13,7 @@ from ntkit.debiasing import MAX_COST, debias
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.report import started_by
+from ntkit.samples import named_delimiter, read_table
 
 
 @o.with_options
@@ -44,6 +45,27 @@ def command(
             help="Is the held-out set better balanced than the training set? Else tested."
         ),
     ] = None,
+    spurious: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="An attribute that a right answer must not depend on: word:film, column:age>=40, "
+            "metadata:site=B, word:film|word:movie; again for more."
+        ),
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="answers.json of an audit's page; what is spurious there.")
+    ] = None,
+    metadata: Annotated[
+        Path | None, typer.Option(help="Table of what is known beside the inputs: site, device.")
+    ] = None,
+    id_column: Annotated[
+        str | None,
+        typer.Option(help="Column of it that names the samples; else file_name or id."),
+    ] = None,
+    no_attributes: Annotated[
+        bool,
+        typer.Option("--no-attributes", help="Act on no word or metadata that nobody named."),
+    ] = False,
     even_if_worse: Annotated[
         bool, typer.Option("--even-if-worse", help="Write a head that is not found to be better.")
     ] = False,
@@ -78,12 +100,17 @@ def command(
     has not seen, and costs no more than --max-cost; otherwise the original model stays, and the
     first line says so.
 
+    --spurious, or the answers given on an audit's page, balance the groups class × attribute, and
+    the head is judged by them. Without them, a word of the texts or metadata that is clearer than
+    what rightly goes with a class is balanced over all the same, and named in the first line.
+
     Any of --threshold, --standardize, --max-suppressed, --aggregation, --statistic and
     --error-weight makes NeuronTune with these parameters the head that is written.
 
     Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
     """
-    check_folder(out, inputs=[model, train, heldout, test, *data_options.files], force=force)
+    given = [model, train, heldout, test, answers, metadata, *data_options.files]
+    check_folder(out, inputs=given, force=force)
     frozen = model_options.load(model)
     parameters = o.neurontune_parameters(
         threshold=threshold,
@@ -101,9 +128,9 @@ def command(
     chosen: Any = method or "auto"
     if parameters:
         if method is not None:
-            given = f"--{next(iter(parameters)).replace('_', '-')}"
+            option = f"--{next(iter(parameters)).replace('_', '-')}"
             raise InputError(
-                f"{given} makes NeuronTune the head that is written, and --method {method} says "
+                f"{option} makes NeuronTune the head that is written, and --method {method} says "
                 "which one, too; drop one of them."
             )
         chosen = NeuronTuneClassifier.as_published(C=C, random_state=seed, **parameters)
@@ -118,6 +145,11 @@ def command(
             new_head=new_head,
             max_cost=max_cost,
             heldout_balanced=heldout_balanced,
+            spurious=spurious,
+            answers=answers,
+            metadata=None if metadata is None else _beside(metadata, data_options),
+            id_column=id_column,
+            attributes=not no_attributes,
             even_if_worse=even_if_worse,
             only_if_better=only_if_better,
             C=C,
@@ -133,3 +165,10 @@ def command(
         typer.echo(result.summary())
     if only_if_better and not result.helped:
         raise typer.Exit(1)
+
+
+def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:
+    """Columns of metadata, without what says the class or is for the table only."""
+    told = (options.label_column, options.group_column)
+    found = read_table(path, named_delimiter(options.delimiter)).columns
+    return {name: values for name, values in found.items() if name not in told}

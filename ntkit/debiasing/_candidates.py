@@ -20,6 +20,7 @@ from ntkit.metrics import LABEL_FREE_SCORES
 __all__ = [
     "CANDIDATES",
     "DEFAULT_SCORE",
+    "GROUP_BALANCED",
     "OTHER_METHODS",
     "Candidate",
     "LabelledEmbeddings",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+GROUP_BALANCED = "group-balanced on"
 DEFAULT_SCORE = "worst_class_cell_accuracy"
 
 
@@ -115,6 +117,9 @@ class Candidate:
         Accuracy of the worst group there, where group labels are given.
     n_suppressed : int
         Suppressed neurons.
+    worst_named : float or None
+        Accuracy, on held-out samples, of the worst group class × attribute, where attributes were
+        named or acted by themselves.
     spread : dict of str to float
         Standard deviation of the figures over draws (random masks).
     note : str
@@ -143,12 +148,13 @@ class Candidate:
     worst_class: float
     worst_group: float | None
     n_suppressed: int
+    worst_named: float | None = None
     spread: dict[str, float] = field(default_factory=dict)
     note: str = ""
     chosen: bool = False
 
 
-def asked_for(auto: Any, method: Any) -> tuple[dict[str, Setting], str]:
+def asked_for(auto: Any, method: Any, named: str | None = None) -> tuple[dict[str, Setting], str]:
     """The candidates of the table, the one asked for among them, and its name.
 
     Parameters
@@ -157,6 +163,9 @@ def asked_for(auto: Any, method: Any) -> tuple[dict[str, Setting], str]:
         The candidate "auto" of this job.
     method : str or classifier
         As in :func:`ntkit.debias`.
+    named : str, optional
+        Attributes that the user named; balancing over them joins the table, and is what the
+        default asks for.
 
     Raises
     ------
@@ -164,6 +173,12 @@ def asked_for(auto: Any, method: Any) -> tuple[dict[str, Setting], str]:
         If there is no such candidate or score.
     """
     settings = CANDIDATES | {"auto": Setting(auto)}
+    if named is not None:
+        balanced = AutoDebiasClassifier(recipe="group-balanced")
+        settings |= {f"{GROUP_BALANCED} {named}": Setting(balanced)}
+        method = (
+            f"{GROUP_BALANCED} {named}" if isinstance(method, str) and method == "auto" else method
+        )
     if not isinstance(method, str):
         if isinstance(method, type) or not hasattr(method, "get_params"):
             raise InputError(

@@ -18,6 +18,7 @@ from ntkit.debiasing._candidates import (
     n_suppressed,
 )
 from ntkit.debiasing._comparison import Comparison, Decision
+from ntkit.debiasing._heldout_groups import HeldoutGroups
 from ntkit.report import Shown, outcome
 
 __all__ = ["Choice", "chosen_among"]
@@ -43,6 +44,8 @@ class Choice:
         The one chosen.
     decision : Decision
         What becomes of it beside the original head.
+    groups : HeldoutGroups or None
+        Groups class × attribute that it is balanced over.
     """
 
     comparison: Comparison
@@ -51,6 +54,7 @@ class Choice:
     random: Candidate
     name: str
     decision: Decision
+    groups: HeldoutGroups | None = None
 
     @property
     def clf(self) -> Any:
@@ -84,15 +88,31 @@ class Choice:
         rows = self.rows
         first = [name for name in rows if not name.startswith(("neurontune", "auto", "yours"))]
         return (
-            self.comparison.original_row(original),
-            *(rows[name] for name in first),
+            self._with_named(self.comparison.original_row(original), self.original_predictions),
+            *(self._of(name) for name in first),
             self.random,
-            *(row for name, row in rows.items() if name not in first),
+            *(self._of(name) for name in rows if name not in first),
         )
+
+    @property
+    def original_predictions(self) -> Array:
+        """What the original head predicts on the held-out set."""
+        return self.comparison.original.predict(self.comparison.heldout.Z)
+
+    def _of(self, name: str) -> Candidate:
+        return self._with_named(self.rows[name], self.comparison.heldout_predictions(name))
+
+    def _with_named(self, row: Candidate, pred: Array) -> Candidate:
+        if self.groups is None:
+            return row
+        right = pred == self.comparison.heldout.y
+        return replace(row, worst_named=self.groups.worst(right).accuracy)
 
     def better_ones(self) -> list[str]:
         """Name the candidate with the best held-out score, if it is not "auto"; how to get it."""
         best, rows = best_of(self.rows, self.fitted), self.rows
+        if self.groups is not None:  # the score knows nothing of them
+            return []
         if rows[best].score <= rows["auto"].score:
             return []
         return [
@@ -141,9 +161,10 @@ def chosen_among(
     clf = fitted[name]
     masked = n_suppressed(clf) > 0 and hasattr(clf, "tuning_weight_")
     random = comparison.random_mask_row(clf if masked else fitted["neurontune"], n_random)
-    learnable = fitted["auto"].recipe_ != "class-balanced"
+    learnable = fitted["auto"].recipe_ not in ("class-balanced", "group-balanced")
     decision = comparison.decided(name, clf, max_cost=max_cost, learnable=learnable)
-    return Choice(comparison, fitted, rows, random, name, decision)
+    groups = comparison.groups_of(clf)
+    return Choice(comparison, fitted, rows, random, name, decision, groups)
 
 
 def best_of(rows: Mapping[str, Candidate], fitted: Mapping[str, Any]) -> str:

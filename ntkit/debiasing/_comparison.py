@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
@@ -22,6 +22,8 @@ from ntkit.debiasing._candidates import (
     is_degenerate,
     n_suppressed,
 )
+from ntkit.debiasing._heldout_groups import HeldoutGroups
+from ntkit.debiasing._named_attributes import Named
 from ntkit.debiasing._price import Price, mixed, price_of, steps, taken
 from ntkit.estimators import (
     AutoDebiasClassifier,
@@ -92,6 +94,10 @@ class Comparison:
         One of :data:`ntkit.metrics.LABEL_FREE_SCORES`.
     seed : int
         Decides folds, halves and random masks.
+    views : sequence of View
+        Attributes of the training and then the held-out samples, of which "auto" may act on one.
+    named : Named or None
+        Attributes that a right answer must not depend on.
     """
 
     def __init__(
@@ -104,6 +110,8 @@ class Comparison:
         C: float | None = None,
         select: str = DEFAULT_SCORE,
         seed: int = 0,
+        views: Sequence[Any] = (),
+        named: Named | None = None,
     ) -> None:
         self.mean = train.Z.mean(axis=0, dtype=np.float64)
         std = np.sqrt(
@@ -116,14 +124,15 @@ class Comparison:
         self.train, self.heldout = self._standardized(train), self._standardized(heldout)
         self.test = None if test is None else self._standardized(test)
         classes, y_index = np.unique(self.train.y, return_inverse=True)
-        rows = (
+        train_rows, held_rows = (
             Rows(part.Z, index, np.ones(len(index)))
             for part, index in (
                 (self.train, y_index),
                 (self.heldout, np.searchsorted(classes, self.heldout.y)),
             )
         )
-        self.study = Study(classes, *rows)
+        sides, self.named = None if named is None else named.sides, named
+        self.study = Study(classes, train_rows, held_rows, tuple(views), sides)
         self.C = C
         self.select = select
         self.seed = seed
@@ -143,7 +152,9 @@ class Comparison:
         self.classes = reference.classes
         self.halves = self._halves()
 
-    def fit(self, setting: Setting, heldout: Array | None = None) -> tuple[Any, str]:
+    def fit(
+        self, setting: Setting, heldout: Array | None = None, sides: Array | None = None
+    ) -> tuple[Any, str]:
         """Fit a copy of a candidate's estimator; also what it warned of.
 
         Parameters
@@ -152,6 +163,8 @@ class Comparison:
             The candidate.
         heldout : ndarray of int, optional
             Rows of the held-out set that it may see; all of them by default.
+        sides : ndarray of int, shape (N + M, A), optional
+            Sides of all rows to balance over, instead of those that were named.
         """
         clf = clone(setting.estimator)
         own: dict[str, Any] = {"head": self.original}
@@ -161,7 +174,7 @@ class Comparison:
             if "C" in clf.get_params(deep=False):
                 own |= {"C": self._C(setting.rows, cells=by_cells)}
         clf.set_params(**{k: v for k, v in own.items() if k in clf.get_params(deep=False)})
-        study = self._study_with(heldout).on(setting.rows)
+        study = self._study_with(heldout, sides).on(setting.rows)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
             if isinstance(clf, StudyClassifier):
@@ -179,15 +192,18 @@ class Comparison:
         own_words = [str(w.message) for w in caught if issubclass(w.category, SuppressionWarning)]
         return clf, " ".join(own_words) if n_suppressed(clf) or is_degenerate(clf) else ""
 
-    def _study_with(self, heldout: Array | None) -> Study:
+    def _study_with(self, heldout: Array | None, sides: Array | None = None) -> Study:
         """The study, or the one that sees some rows of the held-out set only."""
         if heldout is None:
-            return self.study
-        key = digest(heldout)
+            return self.study if sides is None else replace(self.study, sides=sides)
+        sides = self.study.sides if sides is None else sides
+        key = digest(heldout), digest(sides)
         if key not in self._of_halves:
-            held = self.study.held
+            held, n = self.study.held, len(self.train.y)
             assert held is not None
-            self._of_halves[key] = replace(self.study, held=held.take(heldout))
+            own = None if sides is None else np.concatenate([sides[:n], sides[n:][heldout]])
+            seen = replace(self.study, held=held.take(heldout), sides=own, views=())
+            self._of_halves[key] = seen
         return self._of_halves[key]
 
     def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
@@ -222,11 +238,32 @@ class Comparison:
         A mixture uses the neurons that a mask silences, so a masked candidate is taken whole or
         not at all.
         """
-        held, old = self.heldout, self.original
-        logits = old.logits(held.Z)
+        held, old, groups = self.heldout, self.original, self.groups_of(clf)
+        logits, labels = old.logits(held.Z), held.groups
         return tuple(
-            price_of(t, held.y, logits, self.heldout_predictions(name, t), old.classes, held.groups)
+            price_of(
+                t, held.y, logits, self.heldout_predictions(name, t), old.classes, labels, groups
+            )
             for t in ((0.0, 1.0) if n_suppressed(clf) else steps())
+        )
+
+    def groups_of(self, clf: Any) -> HeldoutGroups | None:
+        """Held-out groups of the attributes that a fitted candidate is balanced over, if any."""
+        sides, called = getattr(clf, "sides_", None), self.named
+        acted = getattr(clf, "attribute_", None)
+        if acted is not None:
+            called = Named((acted,), clf.sides_, (clf.side_names_,))
+        if sides is None or called is None:
+            return None
+        held, n = self.study.held, len(self.train.y)
+        assert held is not None
+        return HeldoutGroups.of(
+            called.title,
+            self.heldout.y,
+            held.y_index,
+            sides[n:],
+            called.side_names,
+            by_person=acted is None,
         )
 
     def decided(self, name: str, clf: Any, *, max_cost: float, learnable: bool) -> Decision:
@@ -310,7 +347,8 @@ class Comparison:
                 recipe=clf.recipe_, alphas=(clf.alpha_,), reference_alpha=clf.reference_alpha_
             )
             setting = replace(setting, estimator=decided)
-        return [head_of(self.fit(setting, seen)[0]) for seen, _ in self.halves]
+        sides = getattr(clf, "sides_", None)
+        return [head_of(self.fit(setting, seen, sides)[0]) for seen, _ in self.halves]
 
     def _halves(self) -> list[tuple[Array, Array]]:
         """Two halves of the held-out set, stratified by class."""

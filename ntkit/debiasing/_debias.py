@@ -14,7 +14,8 @@ from ntkit._output import check_folder
 from ntkit.debiasing._candidates import DEFAULT_SCORE, asked_for, n_suppressed
 from ntkit.debiasing._choice import Choice, chosen_among
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing._inputs import Prepared, prepared
+from ntkit.debiasing._inputs import Prepared, prepared, read_sets
+from ntkit.debiasing._named_attributes import Pool, named_attributes
 from ntkit.debiasing._page import report_of_job, write_card
 from ntkit.debiasing._record import chosen_by, described, parameters, provenance
 from ntkit.debiasing._result import MAX_COST, MOST_SHARED, DebiasResult
@@ -39,6 +40,11 @@ def debias(
     new_head: bool = False,
     max_cost: float = MAX_COST,
     heldout_balanced: bool | None = None,
+    spurious: Any = None,
+    answers: str | os.PathLike[str] | None = None,
+    metadata: Any = None,
+    id_column: str | None = None,
+    attributes: bool = True,
     even_if_worse: bool = False,
     only_if_better: bool = False,
     C: float | None = None,
@@ -57,6 +63,12 @@ def debias(
     in ONNX Runtime. Which one is decided without group labels: by the recipe "auto", or by a
     label-free score on halves of the held-out set that a candidate has not seen (``method``).
     Group labels are used for the table only.
+
+    Where you know what a right answer must not depend on (``spurious``, or ``answers`` on the page
+    of an audit), the groups class × attribute are balanced instead, and the head is judged by them.
+    Where nobody says anything, "auto" acts on a word of the texts, or on metadata, that is clearer
+    than what rightly goes with a class, and says which; columns that the model takes in, and what
+    is inferred, are for asking: see :func:`ntkit.audit`.
 
     The head chosen is priced beside the original one on held-out samples that neither has seen:
     mixed with it so far that it costs at most ``max_cost`` of average accuracy, and written only
@@ -90,10 +102,29 @@ def debias(
         The original head is then an ERM head fitted on the training set.
     max_cost : float
         Largest share of average accuracy on held-out samples that may be lost, by its upper 95 %
-        bound.
+        bound; of the mean accuracy of the groups, where you named attributes.
     heldout_balanced : bool, optional
         Whether the held-out set is better balanced over the groups than the training set, where
         you know it; by default "auto" tests it.
+    spurious : str, or sequence of str or of sequences of sequences of str, optional
+        Attributes that a right answer must not depend on, by the names of an audit: ``word:film``,
+        ``column:age>=40``, ``metadata:site=B``, ``picture:brightness high``; of a whole column,
+        ``metadata:site``, each value is a group. ``word:film|word:movie`` sets one side against the
+        other (samples with neither keep their share); names for each side may be listed instead:
+        ``[[["word:film", "word:films"], ["word:movie"]]]``. They are read from the raw inputs: the
+        texts, the columns of the tables that the samples were read from, images, ``metadata``.
+        Balancing over class × attributes joins the candidates, and is what is chosen where
+        ``method`` says nothing else.
+    answers : path-like, optional
+        ``answers.json`` of the page of an audit: attributes that were answered *spurious* are taken
+        as ``spurious``, and "auto" acts on none that was answered at all.
+    metadata : path-like, DataFrame or mapping of str to array-like, optional
+        What is known beside the inputs, matched by its column of names; without one, row by row,
+        the training samples first.
+    id_column : str, optional
+        That column; by default ``file_name`` for images and ``id`` for tables.
+    attributes : bool
+        Whether "auto" may act on a clear word or metadata by itself.
     even_if_worse : bool
         Write the head chosen, whole, even if it is not found to be better.
     only_if_better : bool
@@ -147,19 +178,25 @@ def debias(
     True
     """
     auto = AutoDebiasClassifier(frozen_backbone=new_head, heldout_balanced=heldout_balanced)
-    settings, name = asked_for(auto, method)
+    asked_for(auto, method)
     by_score = isinstance(method, str) and method in LABEL_FREE_SCORES
     if not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
     if even_if_worse and only_if_better:
         raise InputError("even_if_worse and only_if_better contradict each other; give one.")
     folder = None if out is None else check_folder(out, force=force)
+    model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
+    data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
+    sets = read_sets(model, data, preprocessing)
+    pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
+    named, answered = named_attributes(pool, spurious, answers)
+    views = pool.views(answered) if attributes else ()
+    settings, name = asked_for(auto, method, None if named is None else named.title)
     given = prepared(
-        model if isinstance(model, FrozenModel) else FrozenModel.load(model),
-        {"train": train, "held-out": heldout} | ({} if test is None else {"test": test}),
+        model,
+        sets,
         folder=folder,
         new_head=new_head,
-        preprocessing=preprocessing,
         device=device,
         batch_size=batch_size,
         force=force,
@@ -173,6 +210,8 @@ def debias(
         C=C,
         select=method if by_score else DEFAULT_SCORE,
         seed=random_state,
+        views=views,
+        named=named,
     )
     choice = chosen_among(
         comparison, settings, None if by_score else name, max_cost, n_random, verbose
@@ -186,17 +225,17 @@ def debias(
         max_cost=max_cost,
         helped=helped,
         written=written,
-        better=choice.better_ones() if method == "auto" else [],
+        better=choice.better_ones() if choice.name == "auto" == method else [],
         path=folder,
     )
     if not written and (only_if_better or (folder is None and not new_head)):
         return replace(draft, path=None)
     asked = {
         **described(given.sets),
-        "head chosen": "auto (the default)" if method == "auto" else choice.name,
+        "head chosen": "auto (the default)" if choice.name == "auto" == method else choice.name,
         "its parameters": parameters(choice.clf) or "the defaults",
-        "chosen by": chosen_by(method, by_score=by_score),
-        "largest cost": f"{100 * max_cost:g} % of average accuracy",
+        "chosen by": chosen_by(choice.name if method == "auto" else method, by_score=by_score),
+        "largest cost": f"{100 * max_cost:g} % of {choice.decision.price.whose}",
         "random_state": str(random_state),
     }
     report = partial(report_of_job, given=given, choice=choice, asked=asked)
@@ -224,9 +263,12 @@ def draft_of(
         facts = {"new_head": str(new_head).lower()}
         if written:
             t = decision.price.t
+            if choice.groups is not None:
+                facts["attributes"] = choice.groups.title
             facts |= provenance(choice.name, clf, suppressed, given.model, given.sets["train"], t)
         debiased = given.model.with_head(head, provenance=facts)
-    notes = [*given.notes, f"auto: {choice.fitted['auto'].reason_}"]
+    told = comparison.named.counted() if comparison.named is not None else []
+    notes = [*given.notes, *told, f"auto: {choice.fitted['auto'].reason_}"]
     if new_head and given.model.head is not None:
         before, now = len(given.model.head.classes), len(head.classes)
         notes.append(f"The head is new: {before} classes before, {now} now.")
@@ -256,4 +298,5 @@ def draft_of(
         shared=given.shared,
         written=written,
         outcome=choice.outcome(),
+        balanced_over=choice.groups.title if choice.groups else None,
     )

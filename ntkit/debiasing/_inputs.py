@@ -32,7 +32,7 @@ from ntkit.samples import input_paths, sample_digests, shared_samples
 from ntkit.store import check_alike, check_made_with
 from ntkit.verification import check_head, random_inputs
 
-__all__ = ["Prepared", "prepared"]
+__all__ = ["Prepared", "prepared", "read_sets"]
 
 Array = NDArray[Any]
 _VERIFY_ROWS = 256
@@ -81,29 +81,39 @@ class Prepared:
         return found / len(self.sets["held-out"])
 
 
-def prepared(
+def read_sets(
     model: FrozenModel,
     data: Mapping[str, Any],
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+) -> dict[str, Samples]:
+    """Read what a job is given, "train" among it, as samples of a model."""
+    preprocessing = preprocessing or preprocessing_for(model, data.values())
+    sets = {name: as_samples(each, preprocessing, model) for name, each in data.items()}
+    return {name: samples.with_columns_as_in(sets["train"]) for name, samples in sets.items()}
+
+
+def prepared(
+    model: FrozenModel,
+    sets: Mapping[str, Samples],
     *,
     folder: Path | None,
     new_head: bool,
-    preprocessing: ImagePreprocessing | TextPreprocessing | None,
     device: str,
     batch_size: int | str | None,
     force: bool,
     verbose: bool,
 ) -> Prepared:
-    """Read and check what a job is given, and embed it.
+    """Check what a job is given, and embed it.
 
     Parameters
     ----------
     model : FrozenModel
         The model.
-    data : mapping of str to path-like, Samples or tuple
+    sets : mapping of str to Samples
         "train", "held-out" and perhaps "test".
     folder : pathlib.Path or None
         What is to be written.
-    new_head, preprocessing, device, batch_size, force, verbose
+    new_head, device, batch_size, force, verbose
         As in :func:`ntkit.debias`.
 
     Returns
@@ -117,9 +127,6 @@ def prepared(
     VerificationError
         If the head found is not what the model computes with.
     """
-    preprocessing = preprocessing or preprocessing_for(model, data.values())
-    sets = {name: as_samples(each, preprocessing, model) for name, each in data.items()}
-    sets = {name: samples.with_columns_as_in(sets["train"]) for name, samples in sets.items()}
     labels = {name: samples.y for name, samples in sets.items()}
     if folder is not None:
         check_output(folder, model, sets, force)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def report_of_job(
         headline=result.headline(),
         prices=[asdict(price) for price in result.prices],
         price_taken=asdict(result.price),
-        sentences=[result.verdict(), *result.notes],
+        sentences=[*filter(None, [result.named_outcome()]), result.verdict(), *result.notes],
         asked=asked,
         candidates=[asdict(c) for c in result.candidates],
         evaluated_on=result.evaluated_on,
@@ -123,7 +123,9 @@ def write_card(
     parts = [samples[name] for name in ("test", "held-out", "train") if name in samples]
     raw = next((part for part in parts if not part.embedded), parts[0])
     usage = usage_of(result.model, raw, original=original, new_head=new_head, file=MODEL_FILE)
-    (folder / "README.md").write_text(model_card(report, usage), encoding="utf-8")
+    asked = {name: _plain(value) for name, value in report.asked.items()}
+    plain = replace(report, sentences=[_plain(each) for each in report.sentences], asked=asked)
+    (folder / "README.md").write_text(model_card(plain, usage), encoding="utf-8")
     for name, content in usage.files.items():
         (folder / name).write_bytes(content)
 
@@ -133,3 +135,8 @@ def _unit_of_scores(clf: Any) -> str:
     if getattr(clf, "statistic", None) != "contribution":
         return "standard deviations of each neuron"
     return "standard deviations of its contribution" if clf.standardize else "logits"
+
+
+def _plain(text: str) -> str:
+    """Text for Markdown: the name of an attribute may hold mark-up, which no page is to obey."""
+    return text.replace("<", "\\<")

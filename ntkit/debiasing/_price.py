@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from ntkit.debiasing._heldout_groups import HeldoutGroups, WorstGroup
 from ntkit.head import LinearHead
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
 from ntkit.study import LEARNED, Outcome, learned_share
@@ -35,7 +36,8 @@ class Price:
     cost_high : float
         Upper 95 % bound of it.
     class_gain : float
-        Mean class accuracy gained.
+        Mean class accuracy gained; where the head is balanced over attributes, that of the groups
+        class × attribute.
     class_gain_low : float
         Lower 95 % bound of it.
     learned : float
@@ -51,6 +53,13 @@ class Price:
         Accuracies.
     worst_group : float or None
         Where there are group labels.
+    worst_named, worst_named_before : WorstGroup or None
+        Of the groups class × attribute that the head is balanced over, with it and with the
+        original one.
+    by_groups : bool
+        Whether what may be lost is the mean accuracy of those groups, for a person named the
+        attributes: average accuracy on samples that have them as the training set does is partly
+        theirs.
 
     Examples
     --------
@@ -72,9 +81,20 @@ class Price:
     average: float
     worst_class: float
     worst_group: float | None
+    worst_named: WorstGroup | None = None
+    worst_named_before: WorstGroup | None = None
+    by_groups: bool = False
+
+    @property
+    def whose(self) -> str:
+        """What may be lost, in words."""
+        return "the named groups' mean accuracy" if self.by_groups else "average accuracy"
 
     def affordable(self, max_cost: float) -> bool:
         """Whether at most this share of average accuracy is lost, by the upper bound.
+
+        Of the mean accuracy of groups that a person named, by the estimate: the rare ones are too
+        few for a bound.
 
         Parameters
         ----------
@@ -85,6 +105,8 @@ class Price:
         -------
         bool
         """
+        if self.by_groups:
+            return -self.class_gain <= max_cost + _ROUNDING
         return self.cost <= _ROUNDING or self.cost_high <= max_cost
 
     def helps(self, max_cost: float, *, learnable: bool = False) -> bool:
@@ -100,15 +122,25 @@ class Price:
         Returns
         -------
         bool
-            Better is: more accurate on average over the classes, by a lower 70 % bound (few
-            samples can show no more, and a head that is about as good does no harm); or it learns
-            errors of the original head that noise would not let it learn; or, where errors are
+            Better is: more accurate on average over the classes, or the groups that were named, by
+            a lower 70 % bound (few samples can show no more, and a head that is about as good does
+            no harm); or so for the worst of the groups that a person named; or it learns errors of
+            the original head that noise would not let it learn; or, where errors are
             ``learnable``, it mends a larger share of them than it breaks of the rest (or they are
             too few to tell).
         """
         better = self._likely_better or self.learned >= LEARNED
         better = better or (learnable and not self.mended < LEARNED)
+        better = better or (self.by_groups and self._worst_likely_better)
         return self.t > 0 and better and self.affordable(max_cost)
+
+    @property
+    def _worst_likely_better(self) -> bool:
+        before, after = self.worst_named_before, self.worst_named
+        if before is None or after is None:
+            return False
+        error = float(np.sqrt(before.variance + after.variance))
+        return after.accuracy - before.accuracy > float(norm.ppf(_LIKELY)) * error
 
     @property
     def _likely_better(self) -> bool:
@@ -165,7 +197,13 @@ def mixed(old: LinearHead, new: LinearHead, t: float, Z: Array) -> LinearHead:
 
 
 def price_of(
-    t: float, y: Array, old_logits: Array, pred: Array, classes: Array, groups: Array | None
+    t: float,
+    y: Array,
+    old_logits: Array,
+    pred: Array,
+    classes: Array,
+    groups: Array | None,
+    named: HeldoutGroups | None = None,
 ) -> Price:
     """Price of predictions beside the logits of the original head, one column per class.
 
@@ -183,6 +221,8 @@ def price_of(
         Classes in the order of the columns.
     groups : ndarray or None
         Group labels, for :attr:`Price.worst_group` only.
+    named : HeldoutGroups or None
+        Groups over which the head is balanced.
 
     Returns
     -------
@@ -194,7 +234,8 @@ def price_of(
     right_before, right = ~before.wrong, pred == y
     gain = right.astype(float) - right_before
     z = float(norm.ppf(_CONFIDENCE))
-    of_class = [gain[y_index == k] for k in np.unique(y_index)]
+    cells = y_index if named is None else named.number
+    of_class = [gain[cells == k] for k in np.unique(cells[cells >= 0])]
     class_gain = float(np.mean([some.mean() for some in of_class]))
     class_error = float(np.sqrt(sum(_squared_error(some) for some in of_class))) / len(of_class)
     ones = np.ones(len(y))
@@ -212,6 +253,9 @@ def price_of(
         average=float(right.mean()),
         worst_class=worst_class_accuracy(y, pred),
         worst_group=None if groups is None else worst_group_accuracy(y, pred, groups=groups),
+        worst_named=None if named is None else named.worst(right),
+        worst_named_before=None if named is None else named.worst(right_before),
+        by_groups=named is not None and named.by_person,
     )
 
 

@@ -76,4 +76,4 @@ def chosen_by(method: Any, *, by_score: bool) -> str:
         return f"the label-free score {method} on halves of the held-out set"
     if method != "auto":
         return "you"
-    return "the recipe auto, which looks at errors without group labels"
+    return "the recipe auto, which looks at errors (and words, metadata) without group labels"

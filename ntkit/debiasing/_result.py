@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ntkit._version import __version__
+from ntkit.attributes import FEWEST
 from ntkit.debiasing._candidates import Candidate
 from ntkit.debiasing._price import Price
 from ntkit.frozen_model import FrozenModel
@@ -71,6 +72,8 @@ class DebiasResult:
         Whether ``model`` has it.
     outcome : str
         What becomes of the worst group (or class) and the average, with the head of ``price``.
+    balanced_over : str or None
+        Attributes that the chosen candidate is balanced over, named by you or acting by themselves.
 
     Examples
     --------
@@ -110,6 +113,7 @@ class DebiasResult:
     shared: float
     written: bool
     outcome: str
+    balanced_over: str | None = None
 
     def __str__(self) -> str:
         return self.summary()
@@ -135,7 +139,8 @@ class DebiasResult:
         """
         groups = any(c.worst_group is not None for c in self.candidates)
         header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
-        rows = [header + (["worst group"] if groups else [])]
+        header += ["worst group"] * groups
+        rows = [header + ["worst named group"] * (self.balanced_over is not None)]
         for c in self.candidates:
             cells = [
                 f"{c.name}{' ←' if c.chosen else ''}",
@@ -146,6 +151,8 @@ class DebiasResult:
             ]
             if groups:
                 cells.append(_with_spread(c.worst_group, c.spread.get("worst_group")))
+            if self.balanced_over is not None:
+                cells.append(_with_spread(c.worst_named, None))
             rows.append(cells)
         return _markdown(rows)
 
@@ -164,23 +171,45 @@ class DebiasResult:
         )
         if self.helped:
             share = "" if price.t == 1 else f", {100 * price.t:.0f} % of it,"
-            place = f"{self.chosen.name}{share} in the place of the original head. {changed}"
+            acted = ""
+            if self.chosen.name == "auto" and self.balanced_over is not None:
+                acted = f", balanced over {self.balanced_over!r} by itself{'' if share else ','}"
+            place = f"{self.chosen.name}{acted}{share} in the place of the original head. {changed}"
             if price.class_gain_low > 0:
                 return f"Better: {place}."
             if price.class_gain > 0:
                 return f"Better, by a margin that chance may explain: {place}."
+            if price.by_groups:
+                return f"A trade: {place}, for the worst of the groups that you named."
             return f"A trade: {place}, for errors that look like a shortcut's."
         if self.shared > MOST_SHARED:
             why = f"{100 * self.shared:.0f} % of the held-out samples are in the training set"
         elif price.affordable(self.max_cost):
             why = "it is not found to be better on samples it has not seen"
         else:
-            why = f"more than {100 * self.max_cost:g} % of average accuracy might be lost"
+            why = f"more than {100 * self.max_cost:g} % of {price.whose} might be lost"
         if self.written:
             return (
                 f"Not found to be better, and written as you asked: {self.chosen.name}. {changed}."
             )
         return f"The original head stays: {self.chosen.name} was tried, and {why}. {changed}."
+
+    def named_outcome(self) -> str:
+        """What becomes of the worst of the groups that the chosen candidate is balanced over.
+
+        Returns
+        -------
+        str
+            One sentence, with 95 % intervals; empty where it is balanced over no attribute.
+        """
+        before, after = self.price.worst_named_before, self.price.worst_named
+        if before is None or after is None:
+            return ""
+        then = f"{before.share} of the same" if before.name == after.name else str(before)
+        return (
+            f"Worst of the groups class × {self.balanced_over} with at least {FEWEST} "
+            f"held-out samples, by the share that is right: {after}; with the original head {then}."
+        )
 
     def dial(self) -> str:
         """The price of every mixture with the original head, as a Markdown table.
@@ -192,12 +221,15 @@ class DebiasResult:
         """
         groups = any(p.worst_group is not None for p in self.prices)
         header = ["share of the new head", "mended", "broken", "average", "worst class"]
-        rows = [header + (["worst group"] if groups else [])]
+        header += ["worst group"] * groups
+        rows = [header + ["worst named group"] * (self.balanced_over is not None)]
         for p in self.prices:
             mark = " ←" if p == self.price else ""
             cells = [f"{100 * p.t:.0f} %{mark}", str(p.n_mended), str(p.n_broken)]
             cells += [f"{100 * value:.1f}" for value in (p.average, p.worst_class)]
-            rows.append(cells + ([_with_spread(p.worst_group, None)] if groups else []))
+            cells += [_with_spread(p.worst_group, None)] * groups
+            named = p.worst_named
+            rows.append(cells + ([_with_spread(named.accuracy, None)] if named else []))
         return _markdown(rows)
 
     def verdict(self) -> str:
@@ -247,12 +279,15 @@ class DebiasResult:
         lines = [
             self.headline(),
             f"{self._where()}: {self.outcome}",
+            *([self.named_outcome()] if self.balanced_over is not None else []),
             "",
             self.table(),
             "",
             f"Accuracies in % on the {self.evaluated_on}; ← marks the candidate chosen. The "
             "held-out score needs no group labels: "
-            f"{_SCORE_IN_WORDS.get(self.select, self.select)}.",
+            f"{_SCORE_IN_WORDS.get(self.select, self.select)}."
+            + " The worst named group is that of the held-out set."
+            * bool(self.balanced_over),
             self.verdict(),
             *([_checked(self.verification)] if self.verification else []),
             *self.notes,
@@ -281,6 +316,8 @@ class DebiasResult:
             "written": self.written,
             "headline": self.headline(),
             "outcome": self.outcome,
+            "balanced_over": self.balanced_over,
+            "named_outcome": self.named_outcome() or None,
             "max_cost": self.max_cost,
             "price": asdict(self.price),
             "prices": [asdict(price) for price in self.prices],
@@ -302,6 +339,7 @@ class DebiasResult:
 
 
 def _markdown(rows: list[list[str]]) -> str:
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")

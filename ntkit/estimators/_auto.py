@@ -12,19 +12,20 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._by_attribute import acting_attribute, with_attributes
 from ntkit.estimators._evidence import (
     BALANCED,
     CELLS,
     DONE,
+    GROUPS,
     HELDOUT,
     HELDOUT_CELLS,
     class_rates,
     learns,
 )
+from ntkit.estimators._tuned_heads import TunedHeads
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead
 from ntkit.study import (
     ALPHAS,
     AS_GOOD,
@@ -34,11 +35,11 @@ from ntkit.study import (
     Rows,
     Study,
     checked_alphas,
-    class_weighted,
     correctness_balanced,
     correctness_cells,
+    group_balanced,
+    judged_groups,
     learned_share,
-    penalty_path,
     shift_pvalue,
 )
 
@@ -48,12 +49,17 @@ Array = NDArray[Any]
 _LEARNED_HELDOUT = 0.25
 
 
-class AutoDebiasClassifier(StudyClassifier):
+class AutoDebiasClassifier(TunedHeads):
     r"""Choose the last-layer retraining the data call for.
 
     Needs embeddings and class labels; no group labels. A held-out set (``X_val``) that is less
-    biased than the training set is used where there is one.
+    biased than the training set is used where there is one, and attributes of the samples (which
+    words a text holds, where a picture is from) where these are given.
 
+    0. If an attribute goes with a class, and the errors within classes with it, so clearly that
+       what rightly tells classes apart hardly reaches it (:attr:`ntkit.suspicions.Suspicion.clear`,
+       and 1.5 times the score of the next that is unrelated to it), the groups class × attribute
+       are balanced on T and H; ``attribute_`` is its name.
     1. Reference head: class-balanced, with a ridge of weight 1 on the mean loss, or less where that
        costs more than 4 points of mean class accuracy, fitted on the training set T. Its errors are
        cross-fitted on T and plain on the held-out set H.
@@ -85,7 +91,8 @@ class AutoDebiasClassifier(StudyClassifier):
     ----------
     recipe : str, default="auto"
         What to do; "auto" decides as above. Or "class-balanced", "cell-balanced", or either of them
-        "on X_val" alone, as in "class-balanced on X_val".
+        "on X_val" alone, as in "class-balanced on X_val"; or "group-balanced", over the classes ×
+        the attributes given, whatever they are.
     heldout_balanced : bool, default=None
         Whether H is better balanced over the groups than T, where you know it; None tests it.
     frozen_backbone : bool, default=False
@@ -112,9 +119,13 @@ class AutoDebiasClassifier(StudyClassifier):
     Attributes
     ----------
     recipe_ : str
-        What was done: one of the four.
+        What was done: one of the five.
     reason_ : str
         Why, in one sentence or two.
+    attribute_, side_names_ : str or None, tuple of str
+        The attribute that was acted on by itself, and what its sides are called.
+    sides_ : ndarray of int, shape (N + M, A), or None
+        Side of each attribute balanced over, of the samples of T and then of H; −1 on none.
     shift_pvalue_ : float
         Of step 2; NaN without ``X_val``.
     heldout_learned_ : float
@@ -147,7 +158,7 @@ class AutoDebiasClassifier(StudyClassifier):
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
-        "recipe": [StrOptions({"auto", HELDOUT, BALANCED, CELLS, HELDOUT_CELLS})],
+        "recipe": [StrOptions({"auto", HELDOUT, BALANCED, CELLS, HELDOUT_CELLS, GROUPS})],
         "heldout_balanced": ["boolean", None],
         "frozen_backbone": ["boolean"],
         "shift_level": [Interval(Real, 0, 1, closed="both")],
@@ -155,10 +166,12 @@ class AutoDebiasClassifier(StudyClassifier):
         "reference_alpha": [Interval(Real, 0, None, closed="neither"), None],
         "cv": [Interval(Integral, 2, None, closed="left")],
         **{
-            name: StudyClassifier._shared_constraints[name]
+            name: TunedHeads._shared_constraints[name]
             for name in ("tol", "max_iter", "device", "random_state")
         },
     }
+
+    side_names_: tuple[str, ...]
 
     def __init__(
         self,
@@ -197,6 +210,9 @@ class AutoDebiasClassifier(StudyClassifier):
         X_val: ArrayLike | None = None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        attributes: Any = None,
+        attributes_val: Any = None,
+        attribute_names: Sequence[str] | None = None,
     ) -> AutoDebiasClassifier:
         """Look at the errors of a reference head, decide, retrain.
 
@@ -210,6 +226,12 @@ class AutoDebiasClassifier(StudyClassifier):
             Weights; their scale does not matter.
         X_val, y_val, sample_weight_val : array-like, optional
             Held-out set: samples the model was not trained on.
+        attributes, attributes_val : array-like or sparse array of shape (N, A) and (M, A), optional
+            What samples have: 1 and 0, or −1 where it is not known. An attribute that may rightly
+            decide a class, such as an input of the model, does not belong here. With
+            ``recipe="group-balanced"``, the side of each attribute, from 0 on.
+        attribute_names : sequence of str, length A, optional
+            Of the attributes.
 
         Returns
         -------
@@ -219,17 +241,22 @@ class AutoDebiasClassifier(StudyClassifier):
         Raises
         ------
         InputError
-            If ``alphas`` are not positive numbers, labels do not fit, or a recipe needs the
-            ``X_val`` that is not given.
+            If what is given does not fit, or a recipe needs what is not given.
         """
-        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
+        study = self._study(X, y, sample_weight, X_val, y_val, sample_weight_val)
+        if attributes is not None:
+            given = (attributes, attributes_val, attribute_names)
+            study = with_attributes(study, *given, named=self.recipe == GROUPS)
+        self._learn(study)
         return self
 
     def _learn(self, study: Study) -> None:
         self._alphas = checked_alphas(self.alphas)
         train, held = study.train, study.held
-        if held is None and self._wants_heldout():
+        if held is None and self.recipe in (HELDOUT, HELDOUT_CELLS):
             raise InputError(f"recipe={self.recipe!r} needs X_val and y_val, which were not given.")
+        if study.sides is None and self.recipe == GROUPS:
+            raise InputError(f"recipe={self.recipe!r} needs attributes, which were not given.")
         # Standardising the embeddings only changes the units of the penalty.
         self._gains = 1 / train.deviations
         rng = check_random_state(self.random_state)
@@ -244,6 +271,8 @@ class AutoDebiasClassifier(StudyClassifier):
         self.class_errors_ = class_rates(train, unseen.wrong)
         self.shift_pvalue_ = self.heldout_learned_ = self.learned_ = float("nan")
         self._hint = ""
+        if self._balances_groups(study):
+            return
         if held is None:
             self._decide(train, unseen, train)
             return
@@ -256,10 +285,24 @@ class AutoDebiasClassifier(StudyClassifier):
         else:
             self._decide(study.both, unseen.and_of(unseen_held), study.both)
 
-    # -- the steps --------------------------------------------------------------------------
-
-    def _wants_heldout(self) -> bool:
-        return self.recipe in (HELDOUT, HELDOUT_CELLS)
+    def _balances_groups(self, study: Study) -> bool:
+        """Step 0: whether an attribute is clear, or was named; the head is retrained then."""
+        self.attribute_, self.sides_ = None, study.sides if self.recipe == GROUPS else None
+        self.reason_, self.side_names_ = "You named the attributes", ()
+        if self.recipe == "auto" and study.views:
+            _, unseen = self._reference(study.both)
+            found = unseen and acting_attribute(study.views, study.classes, study.both, unseen)
+            if found:
+                self.attribute_, self.sides_ = found.name, found.sides
+                self.side_names_, self.reason_ = found.side_names, found.reason
+        if self.sides_ is None:
+            return False
+        rows = study.both
+        weight = group_balanced(rows.weight, rows.y_index, self.sides_)
+        groups = judged_groups(rows.weight, rows.y_index, self.sides_)
+        path = self._path(rows, weight, groups, worse_half=True, outcomes=False)
+        self._retrain(GROUPS, rows, weight, path)
+        return True
 
     def _held_alone(self) -> bool:
         """Whether step 3 leaves the training set aside, which may be memorised."""
@@ -354,39 +397,3 @@ class AutoDebiasClassifier(StudyClassifier):
         self.recipe_, self.alpha_ = recipe, path.alpha
         self.reason_ = f"{self.reason_}: {DONE[recipe]}.{self._hint}"
         self._set_head(self._head_with(path.alpha, rows, weight))
-
-    # -- heads ------------------------------------------------------------------------------
-
-    def _balanced(self, rows: Rows) -> Array:
-        return class_weighted(rows.weight, rows.y_index, self.classes_, "balanced")
-
-    def _path(
-        self,
-        rows: Rows,
-        weight: Array | None = None,
-        cells: Array | None = None,
-        *,
-        outcomes: bool = True,
-        alphas: Sequence[float] | None = None,
-    ) -> PenaltyPath:
-        """Penalties by the classes, with class-balanced weights, or by the cells given."""
-        return penalty_path(
-            self._heads_with,
-            rows,
-            self._balanced(rows) if weight is None else weight,
-            2 * rows.y_index if cells is None else cells,
-            alphas=self._alphas if alphas is None else alphas,
-            worse_half=cells is None,
-            n_splits=self.cv,
-            seed=self._seed,
-            outcomes=outcomes,
-        )
-
-    def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:
-        return self._heads_with(rows, [weight], [alpha])[0]
-
-    def _heads_with(
-        self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
-    ) -> list[FittedHead]:
-        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
-        return self._fit_heads(rows, weights, gains=self._gains, Cs=Cs)

@@ -14,6 +14,7 @@ __all__ = [
     "BALANCED",
     "CELLS",
     "DONE",
+    "GROUPS",
     "HELDOUT",
     "HELDOUT_CELLS",
     "Verdict",
@@ -24,10 +25,12 @@ __all__ = [
 Array = NDArray[Any]
 HELDOUT, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell-balanced"
 HELDOUT_CELLS = "cell-balanced on X_val"
+GROUPS = "group-balanced"
 DONE = {
     HELDOUT: "class-balanced retraining on the held-out set",
     BALANCED: "class-balanced retraining",
     CELLS: "correct and misclassified samples of each class are given equal weight",
+    GROUPS: "its sides are given equal weight in each class",
     HELDOUT_CELLS: "those of the held-out set, alone, are given equal weight in each class",
 }
 

@@ -7,6 +7,7 @@ from ntkit.study._cross_fit import (
     require_every_class,
     split_in_two,
 )
+from ntkit.study._group_balance import group_balanced, group_numbers, judged_groups
 from ntkit.study._group_labels import encoded_groups, encoded_labels
 from ntkit.study._learned_share import (
     BESIDE,
@@ -61,7 +62,10 @@ __all__ = [
     "encoded_groups",
     "encoded_labels",
     "folds_of",
+    "group_balanced",
+    "group_numbers",
     "hold_out",
+    "judged_groups",
     "learned_share",
     "make_mask",
     "penalty_path",

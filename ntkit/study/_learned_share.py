@@ -44,10 +44,13 @@ class Outcome:
         Logit of the true class minus the largest other.
     wrong : ndarray of bool, shape (N,)
         Whether another class is predicted.
+    predicted : ndarray of int, shape (N,), or None
+        Index of the class that is predicted, where it was kept.
     """
 
     margin: Array
     wrong: Array
+    predicted: Array | None = None
 
     @classmethod
     def of(cls, logits: Array, y_index: Array) -> Outcome:
@@ -55,7 +58,8 @@ class Outcome:
         rows, others = np.arange(len(logits)), np.array(logits, dtype=float)
         others[rows, y_index] = -np.inf
         margin = np.asarray(logits[rows, y_index] - others.max(axis=1))
-        return cls(margin, np.asarray(logits.argmax(axis=1) != y_index))
+        predicted = logits.argmax(axis=1)
+        return cls(margin, np.asarray(predicted != y_index), np.asarray(predicted))
 
     def and_of(self, other: Outcome) -> Outcome:
         """Outcome of these samples, then of others."""

@@ -116,7 +116,8 @@ def penalty_path(
     weight : ndarray of shape (N,)
         Weights for fitting.
     cells : ndarray of int, shape (N,), or (N + M,) with ``also``
-        The class of each sample, or its class × correctness cell; folds are stratified by it.
+        The class of each sample, or its cell (class × correctness, class × attribute); folds are
+        stratified by it. −1 where a sample is not to judge by; its class has others.
     also : Rows, optional
         M samples more, which no head is fitted on, to judge by.
     alphas : sequence of float
@@ -136,12 +137,13 @@ def penalty_path(
     """
     alphas = checked_alphas(alphas)
     own = cells[: len(rows.weight)]
-    sizes = np.bincount(own[rows.weight > 0])
+    sizes = np.bincount(own[(own >= 0) & (rows.weight > 0)])
     n_splits = min(n_splits, int(sizes[sizes > 0].min()))
     if n_splits < 2 or (len(alphas) == 1 and not outcomes):
         return PenaltyPath(min(alphas, key=lambda alpha: abs(np.log(alpha))), {})
     splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-    folds = list(splitter.split(own, own))
+    strata = _strata(own, rows.y_index)
+    folds = list(splitter.split(strata, strata))
 
     y_index, mass = rows.y_index, rows.weight
     if also is not None:
@@ -160,9 +162,11 @@ def penalty_path(
             logits = np.concatenate([logits, own[-1].logits(also.X)])
         return Outcome.of(logits, y_index)
 
+    judged = cells >= 0
+
     def score(outcome: Outcome) -> float:
-        total = np.bincount(cells, weights=mass)
-        hits = np.bincount(cells, weights=mass * ~outcome.wrong)
+        total = np.bincount(cells[judged], weights=mass[judged])
+        hits = np.bincount(cells[judged], weights=(mass * ~outcome.wrong)[judged])
         shares = np.sort(hits[total > 0] / total[total > 0])
         mean = shares[: max(1, len(shares) // 2)].mean() if worse_half else shares.mean()
         return round(float(mean), 12)  # a tie is a tie, whatever the order of the sum
@@ -172,3 +176,12 @@ def penalty_path(
         for i, alpha in enumerate(alphas)
     }
     return PenaltyPath(max(alphas, key=lambda alpha: score(found[alpha])), found)
+
+
+def _strata(cells: Array, y_index: Array) -> Array:
+    """Cells; samples in none are with one of their class."""
+    strata = cells.copy()
+    for label in np.unique(y_index[cells < 0]):
+        of_class = y_index == label
+        strata[of_class & (cells < 0)] = cells[of_class].max()
+    return strata

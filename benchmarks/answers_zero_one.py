@@ -1,0 +1,242 @@
+"""What zero answers and one answer are worth: a word acts by itself, or a person confirms one.
+
+    OPENBLAS_NUM_THREADS=1 python benchmarks/answers_zero_one.py DATA_DIR [--draws 0 1 2 3 4]
+        [--setting i.i.d.] [--markdown FILE]
+
+DATA_DIR is what ``make bench-data`` built; texts and columns are read anew from their packages.
+Worst-group accuracy on the balanced test sets of the evidence, with a held-out set that is
+distributed as the training set. Everything is fitted on the same rows, the training and the
+held-out set, and every penalty is cross-validated:
+
+* ERM (on the training set), class-balanced retraining, "auto" from errors alone;
+* zero answers: "auto" is given the words of the texts, and acts where one is clear; and what
+  ntkit.debias would leave in the model then;
+* one answer: a person confirms the first suspicion of an audit of these rows that is of the true
+  attribute (by a list of words), and its sides are balanced over. For Adult the answer is the
+  column sex. Without such a suspicion there is no answer, and "auto" stays. And what ntkit.debias
+  would leave in the model then;
+* the sides named outright, as on the command line: word:film|word:movie;
+* DFR, which is told the group of every sample †.
+
+Data without texts or columns have no names to answer on, and are as they are from errors alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import warnings
+import zipfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+import data_adult
+import data_texts
+from evidence import TRAINED_ON_IT, dfr, tuned
+from evidence_tables import mean_std, table
+from ntkit import audit
+from ntkit.attributes import View, columns, sides_of_names, words
+from ntkit.attributes._view import values_of
+from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
+from ntkit.debiasing._comparison import Comparison
+from ntkit.debiasing._named_attributes import Named
+from ntkit.debiasing._result import MAX_COST
+from ntkit.estimators import AutoDebiasClassifier
+from ntkit.metrics import worst_group_accuracy
+from packages import default_cache
+from splits import CHECKS, DATA, joined, splits_of
+
+Array = NDArray[Any]
+SIDES = {
+    "rotten_tomatoes": [["word:film"], ["word:movie"]],
+    "spam_assassin": [["word:<html", "word:<body", "word:<font", "word:<br", "word:<head"]],
+    "adult": [["column:sex_Male=1"]],
+}
+TRUE = {
+    "rotten_tomatoes": {"word:film", "word:movie", "word:films", "word:movies"},
+    "spam_assassin": set(SIDES["spam_assassin"][0]),
+}
+GROUPS = AutoDebiasClassifier(recipe="group-balanced")
+LOOKED_AT = (0, 1, 2)
+"""Draws that constants were chosen on."""
+ROWS = (
+    "ERM",
+    "class-balanced",
+    "auto, errors alone",
+    "zero answers",
+    "what debias writes",
+    "one answer",
+    "debias, one answer",
+    "sides named",
+    "DFR †",
+)
+
+
+def kind_of(name: str) -> str | None:
+    """Which raw inputs a data set has."""
+    file = (DATA | CHECKS)[name][1]
+    return next((kind for kind in SIDES if file.startswith(kind)), None)
+
+
+def raw_view(name: str, folder: Path, seed: int, parts: list[LabelledEmbeddings]) -> View:
+    """Words or columns of some samples, found again by their embeddings."""
+    file, kind = (DATA | CHECKS)[name][1], kind_of(name)
+    if kind == "adult":
+        source = data_adult.SOURCE.fetched(default_cache())
+        X, y, _ = data_adult.people(source)
+        unseen = np.array_split(np.random.default_rng(seed).permutation(len(y)), 2)[1]
+        rows = unseen[found_again(folder / f"{file}_{seed}.npz", y[unseen], parts)]
+        with zipfile.ZipFile(source) as archive:
+            text = archive.read(archive.namelist()[0]).decode()
+        names = [n for n in next(csv.reader(io.StringIO(text))) if not n.startswith("salary")]
+        return columns({n: X[rows, j] for j, n in enumerate(names)})
+    read = data_texts.reviews if kind == "rotten_tomatoes" else data_texts.mails
+    texts, y, _ = read(default_cache())
+    rows = found_again(folder / f"{file}.npz", y, parts)
+    return words([texts[row] for row in rows])
+
+
+def found_again(path: Path, y: Array, parts: list[LabelledEmbeddings]) -> Array:
+    """Rows of a file that samples are; of the same embedding, each is taken once."""
+    with np.load(path) as data:
+        Z = data["Z"]
+        if not (data["y"] == y).all():
+            raise ValueError(f"{path}: not made of the same packages")
+    rows_of: dict[bytes, list[int]] = {}
+    for row in range(len(Z) - 1, -1, -1):
+        rows_of.setdefault(Z[row].tobytes() + bytes([int(y[row])]), []).append(row)
+    keys = [z.tobytes() + bytes([int(k)]) for p in parts for z, k in zip(p.Z, p.y, strict=True)]
+    return np.asarray([rows_of[key].pop() for key in keys])
+
+
+def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
+    """Fit all rows of the table once."""
+    warnings.simplefilter("ignore")
+    splits = splits_of(name, folder, seed)
+    train, held, test = splits.train, splits.heldout[setting], splits.test
+    plain = Comparison(train, held, test, head=None, seed=seed)
+    both, kind = joined(plain.train, plain.heldout), kind_of(name)
+    auto = AutoDebiasClassifier(frozen_backbone=not name.startswith(TRAINED_ON_IT))
+    alone, _ = plain.fit(Setting(auto))
+    heads: dict[str, Any] = {
+        "ERM": tuned(plain.train, None, seed),
+        "class-balanced": tuned(both, "balanced", seed),
+        "auto, errors alone": alone,
+        "DFR †": dfr(both, seed),
+    }
+    acted, confirmed, answered, comparison, zero = None, None, None, plain, alone
+    if kind is not None:
+        view = raw_view(name, folder, seed, [train, held])
+        comparison = Comparison(train, held, test, head=None, seed=seed, views=[view])
+        zero, _ = comparison.fit(Setting(auto))
+        acted = zero.attribute_
+        on, _ = sides_of_names(SIDES[kind], lambda name: values_of([view], name))
+        heads["sides named"] = balanced(comparison, on)
+        confirmed, answered = None, on
+        if kind != "adult":
+            confirmed, answered = answer(view, both, TRUE[kind], seed)
+        heads["one answer"] = alone if answered is None else balanced(comparison, answered)
+    heads["zero answers"] = zero
+    heads["what debias writes"], helped = written(comparison, "auto", auto, zero)
+    if answered is not None:
+        called = tuple(str(side) for side in range(answered.max() + 1))
+        named = Named(("the answer",), answered[:, None], (called,))
+        told = Comparison(train, held, test, head=None, seed=seed, named=named)
+        heads["debias, one answer"], _ = written(told, "named", GROUPS, heads["one answer"])
+    elif kind is not None:
+        heads["debias, one answer"] = heads["what debias writes"]
+    figures = {
+        which: 100 * worst_group_accuracy(test.y, head.predict(plain.test.Z), groups=test.groups)
+        for which, head in heads.items()
+    }
+    return {"figures": figures, "acted": acted, "confirmed": confirmed, "helped": helped}
+
+
+def answer(
+    view: View, rows: LabelledEmbeddings, true: set[str], seed: int
+) -> tuple[str | None, Array | None]:
+    """Name of the first suspicion of the true attribute, and sides as the audit has them."""
+    found = audit(rows.y, embeddings=rows.Z, views=[view], random_state=seed)
+    for i, suspicion in enumerate(found.suspicions):
+        if true & {suspicion.name, *suspicion.same, *suspicion.opposed}:
+            on, names = found.found.sides[:, i], found.found.side_names[i]
+            return suspicion.name, np.where(on > 0, on - 1, -1) if len(names) > 1 else on
+    return None, None
+
+
+def balanced(comparison: Comparison, on: Array) -> Any:
+    """Group-balanced retraining on these sides."""
+    return comparison.fit(Setting(GROUPS), sides=on[:, None])[0]
+
+
+def written(comparison: Comparison, name: str, estimator: Any, fitted: Any) -> tuple[Any, bool]:
+    """The head that ntkit.debias would leave in the model."""
+    comparison.row(name, Setting(estimator), fitted)
+    learnable = fitted.recipe_ not in ("class-balanced", "group-balanced")
+    decision = comparison.decided(name, fitted, max_cost=MAX_COST, learnable=learnable)
+    return (decision.head if decision.helped else comparison.original), decision.helped
+
+
+def line(name: str, results: list[dict[str, Any]]) -> list[str]:
+    """One row of the table."""
+    cells = [
+        mean_std([r["figures"][which] for r in results]) if which in results[0]["figures"] else "–"
+        for which in ROWS
+    ]
+    acted = Counter(r["acted"] for r in results if r["acted"])
+    shown = ", ".join(f"`{word.partition(':')[2]}` {n}×" for word, n in acted.most_common())
+    confirmed = Counter(r["confirmed"] for r in results if r["confirmed"])
+    said = ", ".join(f"`{word.partition(':')[2]}` {n}×" for word, n in confirmed.most_common())
+    return [name, *cells, shown or "–", said or "–"]
+
+
+def gaps(results: list[list[dict[str, Any]]], which: str, draws: list[int]) -> list[float]:
+    """Mean of DFR minus a row over some draws, for every data set that has it."""
+    return [
+        float(np.mean([of_set[i]["figures"]["DFR †"] - of_set[i]["figures"][which] for i in draws]))
+        for of_set in results
+        if which in of_set[0]["figures"]
+    ]
+
+
+def main() -> None:
+    """Run all draws and print a table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--data", nargs="+", default=[*DATA, *CHECKS], help="some data sets only")
+    parser.add_argument("--setting", choices=("i.i.d.", "balanced"), default="i.i.d.")
+    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--markdown", type=Path, help="also write the table here")
+    arguments = parser.parse_args()
+    flat = Parallel(n_jobs=arguments.n_jobs, batch_size=1)(
+        delayed(run)(arguments.data_dir, name, arguments.setting, seed)
+        for name in arguments.data
+        for seed in arguments.draws
+    )
+    n = len(arguments.draws)
+    results = [flat[i * n : (i + 1) * n] for i in range(len(arguments.data))]
+    lines = [line(name, r) for name, r in zip(arguments.data, results, strict=True)]
+    seen = [i for i, draw in enumerate(arguments.draws) if draw in LOOKED_AT]
+    aside = [i for i, draw in enumerate(arguments.draws) if draw not in LOOKED_AT]
+    for which, draws in (("", seen + aside), (", draws 0–2", seen), (", the others", aside)):
+        for what, of in (("mean", np.mean), ("worst", max)) if draws else ():
+            found = [gaps(results, row, draws) for row in ROWS]
+            cells = [f"{of(gap):.1f}" if gap else "–" for gap in found]
+            lines.append([f"**{what} gap to DFR{which}**", *cells, "", ""])
+    shown = table(["data", *ROWS, "acted by itself", "confirmed"], lines)
+    print(shown)
+    if arguments.markdown:
+        arguments.markdown.write_text(shown + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

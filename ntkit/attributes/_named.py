@@ -1,0 +1,196 @@
+"""An attribute by its name, read from other samples than those that it was found on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._labels import listed, meant_instead
+from ntkit.attributes._columns import Column, columns_of, number, read_column, shown
+from ntkit.attributes._metadata import matched
+from ntkit.attributes._pictures import pictures
+from ntkit.attributes._view import View, values_of
+from ntkit.attributes._words import holding
+from ntkit.exceptions import InputError
+
+__all__ = ["attribute_named"]
+
+Array = NDArray[Any]
+
+
+def attribute_named(
+    name: str,
+    *,
+    texts: Sequence[str] | None = None,
+    table: Any = None,
+    metadata: Any = None,
+    ids: Sequence[str] | None = None,
+    key: str = "file_name",
+    images: Sequence[Any] | None = None,
+    views: Iterable[View] = (),
+) -> Array:
+    """Read one attribute, by the name that an audit gives it, from raw inputs of any samples.
+
+    On the samples of the audit that is what :meth:`ntkit.Audit.values` gives. On others, a word is
+    looked for however rare it is, and numbers are cut where the name says (``column:age>=40`` need
+    not be a quantile). Names of pictures say no number: ``picture:brightness high`` is the highest
+    quarter of the samples given.
+
+    Parameters
+    ----------
+    name : str
+        As ``word:film``, ``column:sex=Female``, ``column:age>=37``, ``column:age missing``,
+        ``metadata:site=B`` or ``picture:brightness high``.
+    texts : sequence of str, length N, optional
+        For words.
+    table : DataFrame or mapping of str to array-like of shape (N,), optional
+        For columns.
+    metadata, ids, key
+        For metadata, as in :func:`metadata`.
+    images : sequence of ndarray, length N, optional
+        For pictures, as in :func:`pictures`.
+    views : iterable of View, optional
+        For all other names.
+
+    Returns
+    -------
+    ndarray of int8, shape (N,)
+        1 where a sample has it, 0 where not, −1 where that is not known.
+
+    Raises
+    ------
+    InputError
+        If the name cannot be read from these inputs; the message names the nearest one that can.
+
+    Examples
+    --------
+    >>> from ntkit.attributes import attribute_named
+    >>> attribute_named("word:film", texts=["A FILM.", "filmed", "</film> <br>"]).tolist()
+    [1, 0, 0]
+    >>> attribute_named("column:age>=40", table={"age": ["39", "40.5", ""]}).tolist()
+    [0, 1, -1]
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "word" and rest and texts is not None:
+        return _of_texts(name, rest, texts)
+    if kind == "column" and rest and table is not None:
+        return _of_columns(name, kind, rest, columns_of(table))
+    if kind == "metadata" and rest and metadata is not None:
+        return _of_columns(name, kind, rest, matched(metadata, ids, key))
+    if kind == "picture" and rest and images is not None:
+        return pictures(images, len(images)).values(name)
+    given = {"word": texts, "column": table, "metadata": metadata, "picture": images}
+    others = tuple(views)
+    if others and (kind not in given or not rest):
+        return values_of(others, name)
+    raise InputError(_unreadable(name, kind, rest, given))
+
+
+def _unreadable(name: str, kind: str, rest: str, given: Mapping[str, Any]) -> str:
+    there = [other for other, inputs in given.items() if inputs is not None]
+    could = (
+        f"these samples have {' and '.join(f'{other}:…' for other in there)}"
+        if there
+        else "these samples have no raw inputs"
+    )
+    if kind in given and rest:
+        needed = {"word": "texts", "column": "a table", "metadata": "metadata", "picture": "images"}
+        return f"The attribute {name!r} needs {needed[kind]}, and {could}."
+    meant = meant_instead(kind, list(given))
+    hint = f"; did you mean {meant[1:-1]}:{rest or '…'}?" if meant and kind not in given else "."
+    return (
+        f"The attribute {name!r} cannot be read from raw inputs (word:…, column:…, metadata:… and "
+        f"picture:… can), and {could}{hint}"
+    )
+
+
+def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
+    values, known = holding(texts, word)
+    if values.any():
+        return values
+    meant = meant_instead(word, known)
+    hint = f"; did you mean {f'word:{meant[1:-1]}'!r}?" if meant and meant[1:-1] != word else "."
+    raise InputError(f"None of the {len(texts)} texts holds {name!r}{hint}")
+
+
+def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> Array:
+    """A name of a column and what is asked of it: a category, a cut, or that it is missing."""
+    named = [column for column in table if rest.startswith(shown(column))]
+    said = None
+    for column in named:
+        asked = rest.removeprefix(shown(column))
+        try:
+            if asked == " missing":
+                return (~read_column(table[column]).known).astype(np.int8)
+            if asked.startswith(">="):
+                return _at_least(name, asked[2:], read_column(table[column]))
+            if asked.startswith("="):
+                prefix = f"{kind}:{shown(column)}"
+                return _category(name, prefix, asked[1:], read_column(table[column]))
+        except InputError as error:  # another column may be called as this one begins
+            said = said or error
+    if said is not None:
+        raise said
+    column = rest.partition(">=")[0].partition("=")[0].removesuffix(" missing")
+    meant = meant_instead(column, list(table))
+    if column in table:
+        raise InputError(
+            f"{name!r} says nothing of the column {column!r}; write {kind}:{column}=VALUE, "
+            f"{kind}:{column}>=NUMBER or {kind}:{column} missing."
+        )
+    raise InputError(
+        f"There is no column {column!r} for {name!r}"
+        + (f"; did you mean {meant}?" if meant else f"; the columns are {listed(list(table))}.")
+    )
+
+
+def _at_least(name: str, cut: str, column: Column) -> Array:
+    try:
+        threshold = float(cut)
+    except ValueError:
+        raise InputError(f"{name!r} cuts at {cut!r}, which is no number; write a number.") from None
+    numbers = _numbers(column)
+    if np.isnan(numbers).all():
+        raise InputError(f"{name!r} cuts a column that holds no number; name a value with '='.")
+    return np.where(np.isnan(numbers), -1, numbers >= threshold).astype(np.int8)
+
+
+def _numbers(column: Column) -> Array:
+    """A column's values as numbers; NaN where there is none."""
+    if column.numbers is not None:
+        return column.numbers
+    assert column.codes is not None
+    of_label = np.asarray([*map(_number_of, column.labels), np.nan])
+    return np.asarray(of_label[column.codes])
+
+
+def _number_of(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _category(name: str, prefix: str, value: str, column: Column) -> Array:
+    labels, codes = column.labels, column.codes
+    if codes is None:
+        assert column.numbers is not None
+        distinct = np.unique(column.numbers[column.known])
+        labels = [number(each) for each in distinct]
+        codes = np.where(column.known, np.searchsorted(distinct, column.numbers), -1)
+    fits = [i for i, label in enumerate(labels) if label == value]
+    fits = fits or [i for i, label in enumerate(labels) if shown(label) == value]
+    # The same number, where one table says 3 and another 3.0.
+    fits = fits or [i for i, label in enumerate(labels) if _number_of(label) == _number_of(value)]
+    if len(fits) == 1:
+        return np.where(codes < 0, -1, codes == fits[0]).astype(np.int8)
+    if fits:
+        raise InputError(
+            f"{len(fits)} values of the column are called {name!r}; write the value in full."
+        )
+    meant = meant_instead(value, labels)
+    hint = f"did you mean {f'{prefix}={meant[1:-1]}'!r}?" if meant else f"it has {listed(labels)}."
+    raise InputError(f"No sample has {name!r}; {hint}")

@@ -1,0 +1,117 @@
+"""An attribute by its name: what the audit's view gives, and on samples that it never saw."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ntkit import audit
+from ntkit.attributes import attribute_named, columns, metadata, pictures, words
+from ntkit.exceptions import InputError
+
+TOKENS = ["Film", "movie", "<b>", "</b>", "not", "good", "ÉTÉ", "3d", "a", "!"]
+CELLS = ["a", "b=c", " padded ", "", "3", "3.0", "x" * 70, ">=5"]
+
+
+def names_of(view):
+    return [name for block in view.blocks() for name in block.names]
+
+
+def same_as_the_view(view, **inputs):
+    names = names_of(view)
+    for name in names:
+        assert attribute_named(name, **inputs).tolist() == view.values(name).tolist(), name
+    return names
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(TOKENS), max_size=6), min_size=10, max_size=40))
+def test_words_are_those_of_the_view(lists):
+    texts = [" ".join(tokens) for tokens in lists]
+    same_as_the_view(words(texts, longest=2), texts=texts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.sampled_from(CELLS), min_size=12, max_size=40),
+    st.lists(
+        st.one_of(st.none(), st.integers(-3, 12), st.floats(-1e9, 1e9)), min_size=40, max_size=40
+    ),
+)
+def test_columns_and_metadata_are_those_of_the_view(cells, numbers):
+    table = {"kind": cells, "kind of": cells[::-1], "n": numbers[: len(cells)]}
+    same_as_the_view(columns(table), table=table)
+    same_as_the_view(metadata(table), metadata=table)
+
+
+def test_cuts_that_agree_in_six_digits():
+    values = 1e6 + np.arange(40) / 100
+    names = same_as_the_view(columns({"x": values}), table={"x": values})
+    assert len(set(names)) == 3
+
+
+def test_metadata_by_name_and_pictures():
+    ids = [f"{i}.png" for i in range(40)]
+    table = {"file_name": ids[10:], "site": ["A", "B"] * 15}
+    names = same_as_the_view(metadata(table, ids), metadata=table, ids=ids)
+    assert names == ["metadata:site=A", "metadata:site=B", "metadata:site missing"]
+    rng = np.random.default_rng(0)
+    images = list(rng.integers(0, 255, (40, 6, 6, 3)).astype(np.uint8))
+    assert len(same_as_the_view(pictures(images, 40), images=images)) > 20
+
+
+def test_what_an_audit_found_is_read_on_its_own_samples():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    film = np.where(rng.random(400) < 0.9, y, 1 - y)
+    texts = [f"<p>a {'Film' if f else 'movie'}</p>" for f in film]
+    table = {"age": np.where(film, 50.5, 20) + rng.random(400)}
+    found = audit(y, film, texts=texts, table=table)
+    suspected = [n for s in found.suspicions for n in (s.name, *s.same, *s.opposed)]
+    assert "word:film" in suspected
+    assert any(">=" in name for name in suspected)
+    for name in suspected:
+        read = attribute_named(name, texts=texts, table=table)
+        assert read.tolist() == found.values(name).tolist()
+
+
+# -- other samples ----------------------------------------------------------------------------
+
+
+def test_other_samples():
+    assert attribute_named("word:film", texts=["film"] + ["x"] * 999).sum() == 1  # rare
+    assert attribute_named("word:<html", texts=["<HTML lang='en'>", "html"]).tolist() == [1, 0]
+    assert attribute_named("word:not good", texts=["not good", "good not"]).tolist() == [1, 0]
+    table = {"age": [3, 41, None, 39.5], "sex": ["F", "M", "F", " "]}
+    assert attribute_named("column:age>=40", table=table).tolist() == [0, 1, -1, 0]
+    assert attribute_named("column:age>=-1e3", table=table).tolist() == [1, 1, -1, 1]
+    assert attribute_named("column:age=3.0", table=table).tolist() == [1, 0, -1, 0]
+    assert attribute_named("column:age missing", table=table).tolist() == [0, 0, 1, 0]
+    assert attribute_named("column:sex=F", table=table).tolist() == [1, 0, 1, -1]
+    # A cell that is no number in another file leaves the others what they are.
+    assert attribute_named("column:x>=2", table={"x": ["1", "n/a", "3"]}).tolist() == [0, -1, 1]
+    assert attribute_named("column:x=3", table={"x": ["1", "n/a", "3.0"]}).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "message"),
+    [
+        ("word:flim", {"texts": ["a film", "b"]}, "None of the 2 texts.*did you mean 'word:film'"),
+        ("word:Film", {"texts": ["a film"]}, "did you mean 'word:film'"),
+        ("word:zzz", {"texts": ["a film"]}, "None of the 1 texts holds 'word:zzz'\\."),
+        ("column:sx=F", {"table": {"sex": ["F"]}}, "no column 'sx'.*did you mean 'sex'"),
+        ("column:sex=f", {"table": {"sex": ["F", "M"]}}, "did you mean 'column:sex=F'"),
+        ("column:sex=Q", {"table": {"sex": ["F", "M"]}}, "it has 'F', 'M'"),
+        ("column:sex>=3", {"table": {"sex": ["F", "M"]}}, "no number"),
+        ("column:age>=x", {"table": {"age": [1, 2]}}, "which is no number"),
+        ("column:age", {"table": {"age": [1, 2]}}, "write column:age=VALUE"),
+        ("column:a=" + "x" * 59 + "…", {"table": {"a": ["x" * 70, "x" * 80]}}, "in full"),
+        ("metadata:site=B", {"texts": ["a"]}, "needs metadata, and these samples have word:"),
+        ("wrod:film", {"texts": ["a film"]}, "did you mean word:film"),
+        ("layer:relu #3", {"texts": ["a film"]}, "cannot be read from raw inputs"),
+        ("film", {}, "no raw inputs"),
+    ],
+)
+def test_what_cannot_be_read_is_said_with_the_nearest_name(name, inputs, message):
+    with pytest.raises(InputError, match=message):
+        attribute_named(name, **inputs)

@@ -1,0 +1,363 @@
+"""From a suspicion to a repaired model: named, answered, or clear enough to act by itself."""
+
+import csv
+import json
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import tokenizers
+from onnx import TensorProto, helper
+
+from ntkit import FrozenModel, debias
+from ntkit.cli import main
+from ntkit.debiasing import DebiasResult
+from ntkit.estimators import retrain_head
+from ntkit.exceptions import InputError
+
+GOOD, POOR = ([f"{word}{i}" for i in range(20)] for word in ("fine", "dull"))
+REST = ["the", "plot", "of", "this", "scene", "actor", "music", "story"]
+VOCABULARY = ["[PAD]", "[UNK]", "film", "movie", *GOOD, *POOR, *REST]
+WIDTH = 12
+
+
+def reviews(seed, n, share):
+    """Texts, labels, and who says "film"; a share of the fresh ones and of the others "movie"."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    film = np.where(rng.random(n) < share, y, 1 - y)
+    texts = []
+    for label, says_film in zip(y, film, strict=True):
+        own, other = (GOOD, POOR) if label else (POOR, GOOD)
+        words = [rng.choice(own if rng.random() < 0.75 else other) for _ in range(5)]
+        words += rng.choice(REST, 4).tolist()
+        words.append("film" if says_film else "movie")
+        texts.append(" ".join(rng.permutation(words)))
+    return texts, np.array(["rotten", "fresh"])[y], film
+
+
+def vectors():
+    rng = np.random.default_rng(0)
+    table = 0.5 * rng.normal(size=(len(VOCABULARY), WIDTH))
+    table[VOCABULARY.index("film"), 0], table[VOCABULARY.index("movie"), 0] = 8, -8
+    for words, value in ((GOOD, 1.2), (POOR, -1.2)):
+        for word in words:
+            table[VOCABULARY.index(word), 1] = value
+    return table.astype(np.float32)
+
+
+def embedded(texts):
+    index = {word: i for i, word in enumerate(VOCABULARY)}
+    return np.stack([vectors()[[index[w] for w in text.split()]].mean(axis=0) for text in texts])
+
+
+def write_model(folder):
+    """Token vectors, their mean, and a plain head fitted on biased texts; a tokenizer beside it."""
+    texts, y, _ = reviews(0, 1500, 0.95)
+    head = retrain_head(embedded(texts), y, class_weight=None, C=1.0).with_logits(2)
+    nodes = [
+        helper.make_node("Gather", ["vectors", "input_ids"], ["tokens"]),
+        helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["mask", "last"], ["column"]),
+        helper.make_node("Mul", ["tokens", "column"], ["kept"]),
+        helper.make_node("ReduceSum", ["kept", "second"], ["sum"], keepdims=0),
+        helper.make_node("ReduceSum", ["column", "second"], ["count"], keepdims=0),
+        helper.make_node("Div", ["sum", "count"], ["embedding"]),
+        helper.make_node("Gemm", ["embedding", "W", "b"], ["logits"], transB=1),
+    ]
+    floats = {"vectors": vectors(), "W": head.coef, "b": head.intercept}
+    constants = [
+        helper.make_tensor(name, TensorProto.FLOAT, v.shape, v.astype(np.float32).ravel())
+        for name, v in floats.items()
+    ]
+    constants += [helper.make_tensor(n, TensorProto.INT64, [1], [v]) for n, v in
+                  (("last", 2), ("second", 1))]  # fmt: skip
+    shape = ["batch", "tokens"]
+    inputs = [
+        helper.make_tensor_value_info(n, TensorProto.INT64, shape)
+        for n in ("input_ids", "attention_mask")
+    ]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 2])
+    graph = helper.make_graph(nodes, "reviews", inputs, [output], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    words = tokenizers.models.WordLevel({w: i for i, w in enumerate(VOCABULARY)}, "[UNK]")
+    tokenizer = tokenizers.Tokenizer(words)
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder / "model.onnx"
+
+
+def write_table(path, **columns):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A model, its training and held-out set, biased alike, and metadata of both by id."""
+    folder = tmp_path_factory.mktemp("reviews")
+    write_model(folder)
+    ids, site = [], []
+    for name, seed, n in (("train", 1, 900), ("heldout", 2, 600)):
+        texts, y, film = reviews(seed, n, 0.95)
+        own = [f"{name}-{i}" for i in range(n)]
+        write_table(folder / f"{name}.csv", id=own, text=texts, label=y, length=range(n))
+        ids, site = ids + own, site + np.where(film, "A", "B").tolist()
+    write_table(folder / "sites.csv", id=ids[::-1], site=site[::-1], group=ids)
+    return folder
+
+
+def logits_of(path, texts):
+    index = {word: i for i, word in enumerate(VOCABULARY)}
+    ids = np.array([[index[w] for w in text.split()] for text in texts])
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})[0]
+
+
+def worst_group(path):
+    """On fresh samples, balanced over the groups, in ONNX Runtime."""
+    texts, y, film = reviews(9, 2000, 0.5)
+    right = np.array(["fresh", "rotten"])[logits_of(path, texts).argmax(axis=1)] == y
+    return min(right[(y == k) & (film == v)].mean() for k in np.unique(y) for v in (0, 1))
+
+
+def ntkit(capsys, *arguments):
+    code = 0
+    try:
+        main(
+            [*map(str, arguments), "--quiet"]
+            if arguments[0] == "debias"
+            else [*map(str, arguments)]
+        )
+    except SystemExit as end:
+        code = end.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def sets(files):
+    return ["--train", files / "train.csv", "--heldout", files / "heldout.csv"]
+
+
+def job(files, **options) -> DebiasResult:
+
+    options.setdefault("device", "cpu")
+    return debias(files / "model.onnx", files / "train.csv", files / "heldout.csv", **options)
+
+
+# -- the whole way ------------------------------------------------------------------------------
+
+
+def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
+    with (files / "heldout.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    logits = logits_of(files / "model.onnx", [row["text"] for row in rows])
+    pred = np.array(["fresh", "rotten"])[logits.argmax(axis=1)]
+    predictions = write_table(
+        tmp_path / "predictions.csv",
+        id=[r["id"] for r in rows],
+        label=[r["label"] for r in rows],
+        prediction=pred,
+    )
+    code, out, err = ntkit(
+        capsys,
+        "audit",
+        "--predictions",
+        predictions,
+        files / "heldout.csv",
+        "-o",
+        tmp_path / "audit",
+    )
+    assert code == 0, err
+    found = json.loads((tmp_path / "audit" / "audit.json").read_text())["suspicions"][0]
+    assert {found["name"], *found["opposed"]} == {"word:film", "word:movie"}
+    answers = tmp_path / "answers.json"
+    entry = {
+        "name": found["name"],
+        "answer": "spurious",
+        "sides": [[found["name"]], found["opposed"]],
+    }
+    answers.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [entry]}))
+    out_folder = tmp_path / "out"
+    code, out, err = ntkit(
+        capsys, "debias", files / "model.onnx", *sets(files), "--answers", answers, "-o", out_folder
+    )
+    assert code == 0, err
+    assert out.startswith("Better: group-balanced on ")
+    heldout = files / "heldout.csv"
+    assert (
+        ntkit(capsys, "verify", files / "model.onnx", out_folder / "debiased.onnx", heldout)[0] == 0
+    )
+    assert worst_group(files / "model.onnx") < 0.5
+    assert worst_group(out_folder / "debiased.onnx") > worst_group(files / "model.onnx") + 0.3
+
+
+# -- naming -------------------------------------------------------------------------------------
+
+
+def test_named_groups_are_shown_with_an_interval(files, tmp_path):
+    result = job(files, spurious="word:film", out=tmp_path / "out")
+    assert result.chosen.name == "group-balanced on word:film"
+    assert result.helped
+    assert result.balanced_over == "word:film"
+    before, after = result.prices[0].worst_named, result.price.worst_named
+    assert after.accuracy > before.accuracy + 0.3
+    assert after.interval[0] < after.accuracy < after.interval[1]
+    sentence = result.named_outcome()
+    parts = ((before.share, sentence), (str(after), sentence), (sentence, str(result)))
+    for part, whole in parts:
+        assert part in whole
+    assert "worst named group" in result.table()
+    assert "worst named group" in result.dial()
+    record = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert record["balanced_over"] == "word:film"
+    assert record["named_outcome"] == sentence
+    chosen = next(c for c in record["candidates"] if c["chosen"])
+    assert chosen["worst_named"] == pytest.approx(result.prices[-1].worst_named.accuracy)
+    assert all(
+        0 <= c["worst_named"] <= 1
+        for c in record["candidates"]
+        if not c["name"].startswith("random mask")
+    )
+    assert "Worst of the groups class × word:film" in (tmp_path / "out" / "report.html").read_text()
+    facts = FrozenModel.load(tmp_path / "out" / "debiased.onnx").metadata
+    assert facts["ntkit.attributes"] == "word:film"
+
+
+@pytest.mark.parametrize(
+    "spurious",
+    [
+        "word:film|word:movie",
+        [[["word:film"], ["word:movie"]]],
+        ["word:film", "column:length>=300"],
+        "metadata:site",
+        "metadata:site=A",
+    ],
+)
+def test_ways_to_name_an_attribute(files, spurious):
+    result = job(files, spurious=spurious, metadata=files / "sites.csv", attributes=False)
+    assert result.helped
+    assert result.price.worst_named.accuracy > result.prices[0].worst_named.accuracy + 0.3
+    assert any("training and held-out samples" in note for note in result.notes)
+
+
+def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
+    write_model(tmp_path)
+    sets = {}
+    for name, seed in (("train", 1), ("heldout", 2)):
+        texts, y, film = reviews(seed, 400, 0.95)
+        site = np.where(film, "<script>alert(1)</script>|`", "B")
+        sets[name] = write_table(tmp_path / f"{name}.csv", text=texts, label=y, site=site)
+    result = debias(
+        tmp_path / "model.onnx",
+        sets["train"],
+        sets["heldout"],
+        spurious="column:site=<script>alert(1)</script>|`",
+        even_if_worse=True,
+        out=tmp_path / "out",
+        device="cpu",
+    )
+    assert "<script>alert" not in (tmp_path / "out" / "report.html").read_text()
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "script>alert" in card
+    assert "<script>alert" not in card.replace("\\<", "")
+    assert {line.replace("\\|", "").count("|") for line in result.table().splitlines()} == {7}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spurious": "word:flim"}, "did you mean 'word:film'"),
+        ({"spurious": "column:lenth>=3"}, "did you mean 'length'"),
+        ({"spurious": "column:length>=1e9"}, "No sample is on the side"),
+        ({"spurious": "column:length"}, "say where to cut it"),
+        ({"spurious": "metadata:site=A"}, "needs metadata"),
+        ({"spurious": "layer:relu #3"}, "cannot be read from raw inputs"),
+        ({"spurious": [[]]}, "names for each of its sides"),
+        ({"metadata": {"site": ["A", "B"]}}, "one for each training sample"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_before_the_work(files, options, message, monkeypatch):
+    monkeypatch.setattr("ntkit.debiasing._debias.prepared", lambda *a, **k: pytest.fail("worked"))
+    with pytest.raises(InputError, match=message):
+        job(files, **options)
+
+
+# -- zero answers -------------------------------------------------------------------------------
+
+
+def test_a_clear_word_acts_by_itself_and_is_named_in_the_first_line(files, tmp_path, capsys):
+    code, out, err = ntkit(
+        capsys,
+        "debias",
+        files / "model.onnx",
+        *sets(files),
+        "-o",
+        tmp_path / "out",
+        "--max-cost",
+        "1",
+    )
+    assert code == 0, err
+    headline = out.splitlines()[0]
+    assert headline.startswith("Better: auto, balanced over 'word:")
+    assert "by itself" in headline
+    assert worst_group(tmp_path / "out" / "debiased.onnx") > worst_group(files / "model.onnx") + 0.3
+    code, out, err = ntkit(
+        capsys,
+        "debias",
+        files / "model.onnx",
+        *sets(files),
+        "-o",
+        tmp_path / "no",
+        "--no-attributes",
+    )
+    assert code == 0, err
+    assert "by itself" not in out
+    assert "worst named group" not in out
+
+
+def test_what_was_answered_does_not_act_by_itself(files, tmp_path):
+    answers = tmp_path / "answers.json"
+    entry = {"name": "word:film", "answer": "legitimate", "sides": [["word:film"], ["word:movie"]]}
+    answers.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [entry]}))
+    result = job(files, answers=answers)
+    assert result.balanced_over is None
+    assert job(files).balanced_over in ("word:film", "word:movie")
+
+
+def test_group_columns_of_metadata_are_never_looked_at(files):
+    with pytest.raises(InputError, match="no column 'group'"):
+        job(files, spurious="metadata:group=train-1", metadata=files / "sites.csv")
+
+
+def test_labels_groups_and_what_a_model_says_are_no_metadata(files, tmp_path, capsys):
+    with (files / "sites.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    texts = {}
+    for name in ("train", "heldout"):
+        with (files / f"{name}.csv").open(newline="", encoding="utf-8") as file:
+            texts |= {row["id"]: row for row in csv.DictReader(file)}
+    ids = [row["id"] for row in rows]
+    pred = logits_of(files / "model.onnx", [texts[i]["text"] for i in ids]).argmax(axis=1)
+    labels = [texts[i]["label"] for i in ids]
+    leaky = write_table(tmp_path / "leaky.csv", id=ids, prediction=pred, label=labels, kind=labels)
+    model = files / "model.onnx"
+    out = ntkit(capsys, "debias", model, *sets(files), "-o", tmp_path / "out", "--metadata", leaky)[
+        1
+    ]
+    assert "metadata:" not in out
+    assert "by itself" in out  # a word
+
+
+def test_unbiased_texts_are_left_as_they_are(tmp_path):
+    write_model(tmp_path)
+    data = {}
+    for name, seed in (("train", 3), ("heldout", 4)):
+        texts, y, _ = reviews(seed, 700, 0.5)
+        data[name] = write_table(tmp_path / f"{name}.csv", text=texts, label=y)
+    result = debias(tmp_path / "model.onnx", data["train"], data["heldout"], device="cpu")
+    assert result.balanced_over is None

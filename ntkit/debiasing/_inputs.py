@@ -15,7 +15,12 @@ from ntkit._disk import size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder
 from ntkit.debiasing._candidates import LabelledEmbeddings
-from ntkit.debiasing._sanity import check_embeddings, check_original, check_sizes, few_samples
+from ntkit.debiasing._sanity_checks import (
+    check_embeddings,
+    check_original,
+    check_sizes,
+    few_samples,
+)
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     ImagePreprocessing,

@@ -12,6 +12,7 @@ from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.debiasing._candidates import Candidate
 from ntkit.debiasing._price import Price
+from ntkit.debiasing._table import dial_of, table_of
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.verification import Verification
@@ -137,24 +138,7 @@ class DebiasResult:
         str
             A header and one line per candidate; ← marks the chosen one.
         """
-        groups = any(c.worst_group is not None for c in self.candidates)
-        header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
-        header += ["worst group"] * groups
-        rows = [header + ["worst named group"] * (self.balanced_over is not None)]
-        for c in self.candidates:
-            cells = [
-                f"{c.name}{' ←' if c.chosen else ''}",
-                str(c.n_suppressed),
-                _with_spread(c.score, c.spread.get("score"), digits=3, factor=1),
-                _with_spread(c.average, c.spread.get("average")),
-                _with_spread(c.worst_class, c.spread.get("worst_class")),
-            ]
-            if groups:
-                cells.append(_with_spread(c.worst_group, c.spread.get("worst_group")))
-            if self.balanced_over is not None:
-                cells.append(_with_spread(c.worst_named, None))
-            rows.append(cells)
-        return _markdown(rows)
+        return table_of(self.candidates, named=self.balanced_over is not None)
 
     def headline(self) -> str:
         """One or two sentences: better or not, what was written, what it costs.
@@ -219,18 +203,7 @@ class DebiasResult:
         str
             Accuracies in percent on held-out samples that no head has seen; ← marks ``price``.
         """
-        groups = any(p.worst_group is not None for p in self.prices)
-        header = ["share of the new head", "mended", "broken", "average", "worst class"]
-        header += ["worst group"] * groups
-        rows = [header + ["worst named group"] * (self.balanced_over is not None)]
-        for p in self.prices:
-            mark = " ←" if p == self.price else ""
-            cells = [f"{100 * p.t:.0f} %{mark}", str(p.n_mended), str(p.n_broken)]
-            cells += [f"{100 * value:.1f}" for value in (p.average, p.worst_class)]
-            cells += [_with_spread(p.worst_group, None)] * groups
-            named = p.worst_named
-            rows.append(cells + ([_with_spread(named.accuracy, None)] if named else []))
-        return _markdown(rows)
+        return dial_of(self.prices, self.price, named=self.balanced_over is not None)
 
     def verdict(self) -> str:
         """One sentence: did silencing neurons help, by the held-out score.
@@ -338,14 +311,6 @@ class DebiasResult:
         }
 
 
-def _markdown(rows: list[list[str]]) -> str:
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
-
-
 def _score(candidate: Candidate) -> float:
     return candidate.score
 
@@ -357,12 +322,3 @@ def _checked(check: Verification) -> str:
         f"{'unchanged' if check.same_nodes else 'changed'}, inputs and outputs "
         f"{'unchanged' if check.same_signature else 'changed'}."
     )
-
-
-def _with_spread(
-    value: float | None, spread: float | None, digits: int = 1, factor: float = 100
-) -> str:
-    if value is None:
-        return "–"
-    text = f"{factor * value:.{digits}f}"
-    return text if spread is None else f"{text} ± {factor * spread:.{digits}f}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ntkit.estimators._afr import AFRClassifier
-from ntkit.estimators._auto import AutoDebiasClassifier
 from ntkit.estimators._balanced import BalancedClassifier
 from ntkit.estimators._evals import EVaLSClassifier
 from ntkit.estimators._jtt import JTTClassifier
 from ntkit.estimators._self import SELFClassifier
+from ntkit.estimators.auto import AutoDebiasClassifier
 from ntkit.estimators.groups import LEACEClassifier
 from ntkit.estimators.neurons import NeuronTuneClassifier, NeuronTuneClassifierCV
 

@@ -9,6 +9,7 @@ from ntkit.study._cross_fit import (
 )
 from ntkit.study._group_balance import group_balanced, group_numbers, judged_groups
 from ntkit.study._group_labels import encoded_groups, encoded_labels
+from ntkit.study._heldout_shift import shift_pvalue
 from ntkit.study._learned_share import (
     BESIDE,
     LEARNED,
@@ -34,10 +35,9 @@ from ntkit.study._penalty_path import (
     penalty_path,
 )
 from ntkit.study._rows import LARGE, Rows, digest, scaler_of
+from ntkit.study._sample_weights import class_weighted, correctness_balanced, correctness_cells
 from ntkit.study._scale_check import warn_of_another_scale
-from ntkit.study._shift import shift_pvalue
 from ntkit.study._study import Study
-from ntkit.study._weights import class_weighted, correctness_balanced, correctness_cells
 
 __all__ = [
     "ALPHAS",

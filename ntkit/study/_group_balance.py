@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.study._learned_share import LEAST_ERRORS
-from ntkit.study._weights import MOST_WEIGHT
+from ntkit.study._sample_weights import MOST_WEIGHT
 
 __all__ = ["group_balanced", "group_numbers", "judged_groups"]
 

@@ -3,9 +3,9 @@
 A *suspicion* is an attribute that goes with a class and on which the errors of that class depend.
 """
 
+from ntkit.suspicions._find_suspicions import Found as Found
+from ntkit.suspicions._find_suspicions import find_suspicions as find_suspicions
 from ntkit.suspicions._predictions import Predictions as Predictions  # for other rooms
 from ntkit.suspicions._suspicion import Cell, Suspicion
-from ntkit.suspicions._suspicions import Found as Found
-from ntkit.suspicions._suspicions import find_suspicions as find_suspicions
 
 __all__ = ["Cell", "Suspicion"]

@@ -18,8 +18,7 @@ from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.verification._decisions import decision_agreement
 from ntkit.verification._latency import timings
-from ntkit.verification._outputs import difference, output_difference, run_whole, same_output
-from ntkit.verification._pair import (
+from ntkit.verification._model_pair import (
     agreement,
     is_new_head,
     load_pair,
@@ -27,8 +26,9 @@ from ntkit.verification._pair import (
     no_class_moved,
     notes_on,
 )
+from ntkit.verification._outputs import difference, output_difference, run_whole, same_output
+from ntkit.verification._result import Verification
 from ntkit.verification._tolerance import tolerance_of
-from ntkit.verification._verification import Verification
 
 __all__ = ["Verification", "save_verified", "verify"]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ntkit.study._learned_share import LEAST_ERRORS, CellsTried, Outcome, learned_share
 from ntkit.study._penalty_path import checked_alphas
-from ntkit.study._weights import MOST_WEIGHT, correctness_balanced, correctness_cells
+from ntkit.study._sample_weights import MOST_WEIGHT, correctness_balanced, correctness_cells
 
 
 def outcome(margin):

@@ -19,7 +19,7 @@ from ntkit.estimators.neurons._identification import (
     sets_of,
     wrong,
 )
-from ntkit.estimators.neurons._tuned import Stage, TunedClassifier, Tuning
+from ntkit.estimators.neurons._tuned_retraining import Stage, TunedClassifier, Tuning
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.spuriousness import live_neurons, sfit

@@ -12,8 +12,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._by_attribute import acting_attribute, with_attributes
-from ntkit.estimators._evidence import (
+from ntkit.estimators.auto._are_errors_bias import (
     BALANCED,
     CELLS,
     DONE,
@@ -23,7 +22,8 @@ from ntkit.estimators._evidence import (
     class_rates,
     learns,
 )
-from ntkit.estimators._tuned_heads import TunedHeads
+from ntkit.estimators.auto._by_attribute import acting_attribute, with_attributes
+from ntkit.estimators.auto._tuned_heads import TunedHeads
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.study import (

@@ -49,8 +49,9 @@ def test_images_and_arrays(capsys, folder, tmp_path):
     assert images["classes"] == ["small", "zlarge"]
     assert any("took the labels in sorted order" in note for note in images["notes"])
     for one in found:
-        assert one["suspicions"][0]["name"].startswith("picture:top left brightness")
-        assert {"picture", "layer", "embedding"} <= set(one["looked_at"])
+        first = one["suspicions"][0]  # a neuron that sees the mark, and where that is
+        assert first["same"][0].startswith("picture:top left brightness")
+        assert set(one["looked_at"]) == {"picture", "layer"}
 
 
 def test_json_and_views(capsys, folder, tmp_path):

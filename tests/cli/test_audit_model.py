@@ -16,9 +16,9 @@ def folder(tmp_path_factory, digits):
     """A model, and images of its two classes in subfolders and as arrays."""
     path = tmp_path_factory.mktemp("audit")
     shutil.copy(marked_digits_model_path(), path / "model.onnx")
-    X, y = digits.X_heldout[:600], digits.y_heldout[:600]
+    X, y = digits.X_heldout, digits.y_heldout
     for i, (image, label) in enumerate(zip(X, y, strict=True)):
-        file = path / "images" / ("small", "zlarge")[int(label)] / f"{i:03d}.png"
+        file = path / "images" / ("small", "zlarge")[int(label)] / f"{i:04d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(file)
     np.savez(path / "arrays.npz", X=X, y=y)
@@ -106,7 +106,7 @@ def test_usage(capsys, folder, tmp_path):
         ((model, data, "--prediction-column", "p"), "are those of --predictions"),
         ((model, data, "--views", "words"), "Views are some of word"),
         ((model, data, "--metadata", tmp_path / "no.csv"), "does not exist"),
-        ((model, data, "--metadata", table), "40 rows and there are 600 samples"),
+        ((model, data, "--metadata", table), "40 rows and there are 1500 samples"),
         ((model, data, "--metadata", table, "--id-column", "site"), "no column 'site'"),
     ):
         code, _, err = run(capsys, *arguments, "-o", tmp_path / "out")

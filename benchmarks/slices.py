@@ -9,7 +9,7 @@ samples of one class: so it may be the attribute itself, or one group of it. Tab
 given as columns (numbers as five quantiles where a tool takes categories only), embeddings to those
 that cluster. Tools that are not installed are left out, and said to be:
 
-- SliceLine (PyPI ``sliceline``; Sagadeeva and Boehm 2021): slices of one or two columns;
+- SliceLine (PyPI ``sliceline``; Sagadeeva and Boehm 2021): slices of one or two columns, α = 0.95;
 - a mixture as in Domino (Eyuboglu et al. 2022): Gaussian, on principal components of the embedding
   beside the class and the prediction, by scikit-learn; components by their share of errors;
 - cleanlab's underperforming group (PyPI ``cleanlab`` and ``datasets``): one cluster at most;
@@ -166,7 +166,7 @@ def by_sliceline(case: Case) -> list[Array]:
     from sliceline.slicefinder import Slicefinder
 
     X = np.column_stack([*map(coded, case.columns.values()), case.y]).astype(int)
-    finder = Slicefinder(k=FIRST, max_l=2, min_sup=max(5, len(X) // 100), verbose=False)
+    finder = Slicefinder(alpha=0.95, k=FIRST, max_l=2, min_sup=max(5, len(X) // 100), verbose=False)
     finder.fit(X, (case.pred != case.y).astype(float))
     found = []
     for wanted in finder.top_slices_[:FIRST]:

@@ -20,6 +20,7 @@ def main() -> None:
     """Find segments of the table in a file."""
     warnings.filterwarnings("ignore")
     import pandas as pd
+    from deepchecks.core.errors import DeepchecksProcessError
     from deepchecks.tabular import Dataset
     from deepchecks.tabular.checks import WeakSegmentsPerformance
 
@@ -31,14 +32,18 @@ def main() -> None:
     frame["label"] = y
     data_set = Dataset(frame, label="label", cat_features=kept)
     check = WeakSegmentsPerformance(n_top_features=10, segment_minimum_size_ratio=0.01)
-    result = check.run(
-        data_set,
-        y_proba=proba,
-        y_pred=proba.argmax(axis=1),
-        feature_importance=pd.Series(1.0, index=names),
-    )
+    try:
+        result = check.run(
+            data_set,
+            y_proba=proba,
+            y_pred=proba.argmax(axis=1),
+            feature_importance=pd.Series(1.0, index=names),
+        )
+        segments = result.value["weak_segments_list"]
+    except DeepchecksProcessError:  # no tree of its own says where the errors are
+        segments = pd.DataFrame()
     found = []
-    for _, segment in result.value["weak_segments_list"].iterrows():
+    for _, segment in segments.iterrows():
         rows = np.ones(len(frame), dtype=bool)
         for which in ("Feature1", "Feature2"):
             name, span = segment[which], segment[f"{which} Range"]

@@ -22,6 +22,7 @@ import argparse
 import csv
 import io
 import subprocess
+import sys
 import tempfile
 import time
 import zipfile
@@ -277,6 +278,8 @@ def main() -> None:
                 missing[tool] = str(error)
                 continue
             taken = time.perf_counter() - begun
+            said = f"{name}, {tool}: {len(found)} slices, {taken:.0f} s"
+            print(said, file=sys.stderr, flush=True)
             results.setdefault((name, tool), []).append(([is_of(s, case) for s in found], taken))
     rows = []
     for (name, tool), draws in results.items():

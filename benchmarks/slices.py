@@ -1,7 +1,6 @@
 """Which tool names the attribute that errors depend on? Others find slices; all get the same data.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/slices.py DATA_DIR [--draws 5] [--markdown FILE]
-        [--deepchecks PYTHON]
 
 DATA_DIR is what ``make bench-data`` built. Each tool is asked for its first ten slices, sets of
 samples. A slice is counted for the attribute if it is correlated with it by 0.35 or more among the
@@ -12,8 +11,10 @@ that cluster. Tools that are not installed are left out, and said to be:
 - SliceLine (PyPI ``sliceline``; Sagadeeva and Boehm 2021): slices of one or two columns, α = 0.95;
 - a mixture as in Domino (Eyuboglu et al. 2022): Gaussian, on principal components of the embedding
   beside the class and the prediction, by scikit-learn; components by their share of errors;
-- cleanlab's underperforming group (PyPI ``cleanlab`` and ``datasets``): one cluster at most;
-- deepchecks' weak segments (PyPI ``deepchecks``, in the Python named: it needs scikit-learn < 1.6).
+- cleanlab's underperforming group (PyPI ``cleanlab`` and ``datasets``): one cluster at most.
+
+deepchecks 0.19.1 does not run beside scikit-learn 1.8; in an environment of its own its weak
+segments found none on any case that was tried, and it is left out.
 """
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import subprocess
 import sys
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -202,30 +201,6 @@ def by_cleanlab(case: Case) -> list[Array]:
     return [rows] if rows.any() else []
 
 
-def by_deepchecks(case: Case, python: str | None) -> list[Array]:
-    """Weak segments, in another Python."""
-    if python is None:
-        raise ImportError("no Python was named for it (--deepchecks)")
-    cells = {name: values if values.dtype.kind == "f" else coded(values)
-             for name, values in case.columns.items()}  # fmt: skip
-    kept = [name for name, values in cells.items() if values.dtype.kind != "f"]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "case.npz"
-        np.savez(
-            path, table=np.column_stack([*cells.values()]).astype(float), names=np.array([*cells]),
-            categories=np.array(kept), y=case.y, proba=case.proba,
-        )  # fmt: skip
-        script = Path(__file__).with_name("slices_deepchecks.py")
-        environment = {"PATH": "/usr/bin:/bin", "HOME": folder}
-        ran = subprocess.run(
-            [python, str(script), str(path)], capture_output=True, text=True, env=environment,
-            check=False,
-        )  # fmt: skip
-        if ran.returncode:
-            raise RuntimeError(ran.stderr.strip().splitlines()[-1])
-        return [*np.load(path.with_suffix(".slices.npy"))[:FIRST]]
-
-
 def coded(values: Array) -> Array:
     """Categories from 1 on; of numbers with more than ten values, their fifths."""
     if values.dtype.kind == "f" and len(np.unique(values)) > 10:
@@ -255,7 +230,6 @@ def main() -> None:
     )
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--deepchecks", help="Python that has deepchecks")
     parser.add_argument("--markdown", type=Path, help="also write the table here")
     arguments = parser.parse_args()
     tools: dict[str, Callable[[Case], list[Array]]] = {
@@ -263,7 +237,6 @@ def main() -> None:
         "SliceLine": by_sliceline,
         "mixture": by_mixture,
         "cleanlab": by_cleanlab,
-        "deepchecks": lambda case: by_deepchecks(case, arguments.deepchecks),
     }
     results: dict[tuple[str, str], list[tuple[list[bool], float]]] = {}
     missing = dict[str, str]()

@@ -18,13 +18,7 @@ _BYTES = 32 << 20  # of a block
 _WHAT = ("low", "above the median", "high")
 
 
-def array(
-    X: ArrayLike,
-    *,
-    kind: str = "array",
-    names: Sequence[str] | None = None,
-    computed: bool = False,
-) -> View:
+def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = None) -> View:
     """View of the columns of a matrix, such as another encoder's embedding.
 
     Each column gives three attributes, ``embedding #5 high`` (the highest quarter of the samples),
@@ -39,8 +33,6 @@ def array(
         What they are called.
     names : sequence of str, length D, optional
         Of the columns; by default ``#0``, ``#1`` and so on.
-    computed : bool, default=False
-        As in :class:`View`: for the embedding of the model that is looked at.
 
     Returns
     -------
@@ -74,7 +66,7 @@ def array(
     def blocks() -> Iterator[Block]:
         return high_and_low(matrix, [f"{kind} {name}" for name in shown])
 
-    return View(kind, False, len(matrix), blocks, computed=computed)
+    return View(kind, False, len(matrix), blocks)
 
 
 def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:

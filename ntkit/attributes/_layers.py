@@ -87,7 +87,7 @@ def layers(
             )
             yield from _of_clusters(clusters, f"{kind}:{name} cluster")
 
-    return View(kind, False, max(sizes, default=0), blocks, computed=True)
+    return View(kind, False, max(sizes, default=0), blocks)
 
 
 def _checked(name: str, X: ArrayLike) -> Array:

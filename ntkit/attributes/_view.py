@@ -72,9 +72,6 @@ class View:
     alone : bool, default=False
         Whether one attribute of this kind is too little to decide a class by, so that a model that
         strongly depends on it is wrong to: a word, a site, but not a column that it takes in.
-    computed : bool, default=False
-        Whether the model itself computes it on its way to the prediction. Errors depend on that
-        anyhow, so that what is read from the inputs comes first.
 
     Examples
     --------
@@ -91,7 +88,6 @@ class View:
     n_samples: int
     make: Callable[[], Iterator[Block]]
     alone: bool = False
-    computed: bool = False
 
     def blocks(self) -> Iterator[Block]:
         """Give all attributes, some at a time."""

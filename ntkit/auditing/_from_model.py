@@ -74,7 +74,8 @@ def audit_model(
         training set.
     views : sequence of str, optional
         What to look at, of "word", "column", "input" (columns without names), "metadata",
-        "picture", "file", "layer" and "embedding"; by default all that there is.
+        "picture", "file", "layer" and "embedding"; by default all that there is, and the embedding
+        where no layers can be read.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
         What is known beside the inputs; it may lack samples. Images are matched by the column
         ``file_name``, tables by ``id`` where both have it, else row by row. By default the
@@ -122,7 +123,7 @@ def audit_model(
     ...     marked_digits_model_path(), (digits.X_heldout, digits.y_heldout), device="cpu"
     ... )
     >>> found.n_looked_at.keys()
-    dict_keys(['picture', 'layer', 'embedding'])
+    dict_keys(['picture', 'layer'])
     """
     frozen = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     _check_kinds(views)

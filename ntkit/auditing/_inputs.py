@@ -8,10 +8,9 @@ from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageOps
 
 from ntkit.extraction import ImageFiles, Samples, Texts
-from ntkit.preprocessing import decode
+from ntkit.preprocessing import decode, shown
 from ntkit.report import Inputs
 
 __all__ = ["PictureArray", "PictureFiles", "inputs_of"]
@@ -57,8 +56,7 @@ class PictureFiles(_Lazy):
         return len(self.paths)
 
     def _one(self, i: int) -> Array:
-        image = ImageOps.exif_transpose(decode(self.paths[i]))
-        return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+        return np.asarray(shown(decode(self.paths[i])))
 
 
 class PictureArray(_Lazy):

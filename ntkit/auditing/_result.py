@@ -70,7 +70,7 @@ class Audit:
 
     @property
     def suspicions(self) -> tuple[Suspicion, ...]:
-        """One for each family, the highest score first; what the model computes comes last."""
+        """One for each family: of exact attributes, then of inferred ones; by score."""
         return self.found.suspicions
 
     @property

@@ -86,7 +86,9 @@ def views_of(
         notes.append(beside.note)
     if read.embedded.layers:
         found.append(layers(read.embedded.layers, random_state=random_state))
-    found.append(array(read.embedded.Z, kind="embedding", computed=True))
+    if not read.embedded.layers or "embedding" in (asked or ()):
+        # The nearer to the prediction, the more do errors depend on it anyhow.
+        found.append(array(read.embedded.Z, kind="embedding"))
     kinds = [view.kind for view in found]
     for kind in asked or ():
         if kind not in kinds:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ntkit.attributes import picture_statistics
 from ntkit.extraction import ImageFiles
+from ntkit.preprocessing import shown
 
 __all__ = ["WatchedPictures"]
 
@@ -45,13 +46,15 @@ class WatchedPictures:
         return {key: values for key, values in columns.items() if len(set(values)) > 1}
 
     def _look(self, path: Path, image: Image.Image) -> None:
-        small = image.reduce(max(1, min(image.size) // _SIDE))
-        upright = ImageOps.exif_transpose(small)
-        pixels = np.asarray(upright.convert("L" if image.mode in ("1", "L") else "RGB"))
+        upright = shown(image)
+        pixels = np.asarray(upright.reduce(max(1, min(image.size) // _SIDE)))
         self._seen[path] = picture_statistics(pixels, image.width * image.height), _facts(image)
 
 
 def _facts(image: Image.Image) -> dict[str, str]:
-    exif = image.getexif()
-    camera = " ".join(str(exif[tag]).strip("\0 ") for tag in _CAMERA if exif.get(tag))
+    try:
+        exif = image.getexif()
+        camera = " ".join(str(exif[tag]).strip("\0 ") for tag in _CAMERA if exif.get(tag))
+    except Exception:  # damaged metadata of a sound image
+        camera = ""
     return {"format": image.format or "", "mode": image.mode, "camera": camera}

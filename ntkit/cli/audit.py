@@ -49,9 +49,7 @@ def command(
             "or row by row."
         ),
     ] = None,
-    views: Annotated[
-        str | None, typer.Option(help=f"Of a model's samples, some of {','.join(VIEWS)}; all.")
-    ] = None,
+    views: Annotated[str | None, typer.Option(help=f"Some of {','.join(VIEWS)}.")] = None,
     cross_fit: Annotated[
         bool,
         typer.Option(

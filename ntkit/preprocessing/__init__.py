@@ -3,6 +3,7 @@
 from ntkit.preprocessing._image_files import ImageFiles, decode, image_extensions
 from ntkit.preprocessing._image_preprocessing import ImagePreprocessing, with_defaults
 from ntkit.preprocessing._pixels import FILTERS
+from ntkit.preprocessing._pixels import shown as shown  # for other rooms
 from ntkit.preprocessing._text_preprocessing import TextPreprocessing
 from ntkit.preprocessing._texts import Texts
 

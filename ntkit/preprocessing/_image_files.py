@@ -75,9 +75,9 @@ class ImageFiles:
 
     def _input(self, path: Path) -> NDArray[np.float32]:
         image = decode(path)
-        if self.on_image is not None:
-            self.on_image(path, image)
         try:
+            if self.on_image is not None:
+                self.on_image(path, image)
             return self.preprocessing(image)
         except ValueError as error:
             raise InputError(f"{path} cannot be preprocessed: {error}") from error

@@ -18,6 +18,7 @@ __all__ = [
     "in_colours",
     "orientation_of",
     "resized",
+    "shown",
     "upright",
 ]
 
@@ -74,6 +75,19 @@ def eight_bits(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise InputError("its pixels have 32 bits and no known range; save it with 8 or 16 bits.")
     return image
+
+
+def shown(image: Image.Image) -> Image.Image:
+    """An image as a viewer shows it: upright, in grey or RGB of 8 bits.
+
+    Raises
+    ------
+    InputError
+        If its pixels have no known range.
+    """
+    orientation, image = orientation_of(image), eight_bits(image)
+    mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
+    return upright(in_colours(image, mode), orientation)
 
 
 def resized(image: Image.Image, resize: int | tuple[int, int], resample: int) -> Image.Image:

@@ -33,7 +33,7 @@ class Found:
     Attributes
     ----------
     suspicions : tuple of Suspicion
-        The highest score first; of what the model itself computes after all others.
+        What the inputs say in so many words, then what is inferred; the highest score first.
     n_looked_at : dict of str to int
         Attributes by kind of view.
     n_passed : int
@@ -75,8 +75,8 @@ def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: floa
     """
     ranking = ranking_of(views, predictions)
     passed = np.flatnonzero((ranking.p_value <= alpha) & (ranking.score > 0))
-    computed = np.asarray([view.computed for view in views], dtype=bool)
-    passed = passed[np.argsort(computed[ranking.view[passed]], kind="stable")]
+    inferred = np.asarray([not view.exact for view in views], dtype=bool)
+    passed = passed[np.argsort(inferred[ranking.view[passed]], kind="stable")]
     top = passed[:_MOST]
     values = _values_of(views, ranking, top, len(predictions.y_index))
     correlation = within_class_correlation(values, predictions.y_index, predictions.weight)
@@ -130,7 +130,8 @@ def _suspicion(
     known = (column >= 0) & (predictions.weight > 0)
     of_class = predictions.y_index == goes_with
     agrees = ((column == 1) == of_class) if present else ((column == 0) == of_class)
-    label, others = predictions.classes[goes_with], family.members[1:]
+    label = predictions.classes[goes_with]
+    others = sorted(family.members[1:], key=lambda i: ranking.view[top[i]])  # as views are given
     return Suspicion(
         name=ranking.names[at],
         view=view.kind,

@@ -59,9 +59,9 @@ def test_nothing_to_see():
     assert layers({}).n_samples == 0
 
 
-def test_inferred_and_computed_by_the_model_itself():
+def test_layers_never_act_alone():
     view = layers({"a": X})
-    assert (view.exact, view.alone, view.computed) == (False, False, True)
+    assert (view.exact, view.alone) == (False, False)
 
 
 @pytest.mark.parametrize(

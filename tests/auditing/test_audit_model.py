@@ -74,12 +74,11 @@ def audited(folder, **options):
 
 def test_pictures(pictures):
     found = audited(pictures)
-    assert set(found.n_looked_at) == {"picture", "file", "layer", "embedding"}
+    assert set(found.n_looked_at) == {"picture", "file", "layer"}
     one = found.suspicions[0]
+    assert one.name in ("file:format=PNG", "file:format=BMP")  # exact ones come first
     family = {one.name, *one.same, *one.opposed}
     assert any(name.startswith("picture:brightness") for name in family)
-    kinds = [s.view in ("layer", "embedding") for s in found.suspicions]
-    assert kinds == sorted(kinds)  # what the inputs say comes first
     order = [int(name.split("/")[1][:3]) for name in found.inputs.ids]
     bright = np.where(RIGHT, Y, CUE)[order]
     assert found.predictions.pred_index.tolist() == bright.tolist()
@@ -258,8 +257,8 @@ def test_cross_fitted_where_the_head_was_trained(digits):
     Z = OnnxEmbedder(model, device="cpu").transform(digits.X_train)
     expected = ntkit.audit(digits.y_train, embeddings=Z, arrays={"Z": Z})
     assert fitted.as_dict()["accuracy"] == pytest.approx(expected.as_dict()["accuracy"], abs=2e-3)
-    family = fitted.suspicions[0]
-    assert family.name.startswith("picture:top left brightness")  # where the mark is
+    agrees = fitted.values(fitted.suspicions[0].name) == digits.groups_train % 2  # the mark
+    assert max(agrees.mean(), 1 - agrees.mean()) > 0.9
 
 
 def test_a_store_of_embeddings(digits, tmp_path):

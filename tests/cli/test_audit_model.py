@@ -16,9 +16,9 @@ def folder(tmp_path_factory, digits):
     """A model, and images of its two classes in subfolders and as arrays."""
     path = tmp_path_factory.mktemp("audit")
     shutil.copy(marked_digits_model_path(), path / "model.onnx")
-    X, y = digits.X_heldout[:600], digits.y_heldout[:600]
+    X, y = digits.X_heldout, digits.y_heldout
     for i, (image, label) in enumerate(zip(X, y, strict=True)):
-        file = path / "images" / ("small", "zlarge")[int(label)] / f"{i:03d}.png"
+        file = path / "images" / ("small", "zlarge")[int(label)] / f"{i:04d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(file)
     np.savez(path / "arrays.npz", X=X, y=y)
@@ -49,8 +49,9 @@ def test_images_and_arrays(capsys, folder, tmp_path):
     assert images["classes"] == ["small", "zlarge"]
     assert any("took the labels in sorted order" in note for note in images["notes"])
     for one in found:
-        assert one["suspicions"][0]["name"].startswith("picture:top left brightness")
-        assert {"picture", "layer", "embedding"} <= set(one["looked_at"])
+        first = one["suspicions"][0]  # a neuron that sees the mark, and where that is
+        assert first["same"][0].startswith("picture:top left brightness")
+        assert set(one["looked_at"]) == {"picture", "layer"}
 
 
 def test_json_and_views(capsys, folder, tmp_path):
@@ -105,7 +106,7 @@ def test_usage(capsys, folder, tmp_path):
         ((model, data, "--prediction-column", "p"), "are those of --predictions"),
         ((model, data, "--views", "words"), "Views are some of word"),
         ((model, data, "--metadata", tmp_path / "no.csv"), "does not exist"),
-        ((model, data, "--metadata", table), "40 rows and there are 600 samples"),
+        ((model, data, "--metadata", table), "40 rows and there are 1500 samples"),
         ((model, data, "--metadata", table, "--id-column", "site"), "no column 'site'"),
     ):
         code, _, err = run(capsys, *arguments, "-o", tmp_path / "out")

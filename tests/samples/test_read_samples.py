@@ -19,6 +19,7 @@ from ntkit.extraction import (
     Texts,
     read_samples,
 )
+from ntkit.frozen_model import TensorInfo
 
 PREPROCESSING = ImagePreprocessing((4, 4))
 
@@ -575,3 +576,28 @@ def test_columns_go_by_their_names(tmp_path):
         three.with_columns_as_in(one)
     with pytest.raises(InputError, match="'c'"):
         one.with_columns_as_in(three)
+
+
+# -- the table itself -----------------------------------------------------------------------------
+
+
+def test_a_table_that_is_kept_says_what_became_of_its_columns(tmp_path):
+    path = tmp_path / "t.csv"
+    rows = [f"{i},{i % 2},a b {i},{'AB'[i % 3 % 2]},g" for i in range(20)]
+    path.write_text("\n".join(["age,label,note,site,group", *rows]))
+    asked = {"columns": ["age"], "keep_table": True}
+    table = read_samples(path, **asked).table
+    assert table.inputs == ("age",)
+    assert list(table.columns) == ["age", "label", "note", "site", "group"]
+    assert list(table.rest) == ["note", "site"]
+    assert table.rest["site"].tolist()[:3] == ["A", "B", "A"]
+    assert read_samples(path, columns=["age"]).table is None
+    (tmp_path / "tokenizer.json").write_text("{}")  # read when the texts are used
+    steps = TextPreprocessing(tmp_path / "tokenizer.json")
+    texts = read_samples(path, preprocessing=steps, text_column="note", keep_table=True)
+    assert texts.table.inputs == ("note",)
+    assert list(texts.table.rest) == ["age", "site"]
+    named = [TensorInfo("age", ("N", 1), "float32"), TensorInfo("site", ("N", 1), "string")]
+    by_name = read_samples(path, inputs=named, keep_table=True)
+    assert by_name.table.inputs == ("age", "site")
+    assert list(by_name.table.rest) == ["note"]

@@ -41,6 +41,7 @@ PUBLIC = {
         "DFRClassifier",
         "EVaLSClassifier",
         "GroupDROClassifier",
+        "GroupInference",
         "JTTClassifier",
         "LABEL_FREE",
         "LEACEClassifier",
@@ -50,6 +51,14 @@ PUBLIC = {
         "SpuriousNeuronSelector",
         "head_of",
         "retrain_head",
+    ],
+    "ntkit.questions": [
+        "Progress",
+        "margins_of",
+        "next_questions",
+        "progress",
+        "read_answers",
+        "write_questions",
     ],
     "ntkit.metrics": [
         "CellScorer",

@@ -1,0 +1,195 @@
+"""A head that reads an attribute from a view, fitted on the few samples where it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+
+from ntkit.estimators._shared_between_threads import (
+    alone_with_liblinear,
+    without_convergence_warnings,
+)
+from ntkit.exceptions import InputError
+
+__all__ = ["PENALTIES", "AttributeHead", "Known", "best_head", "checked_penalties"]
+
+Array = NDArray[Any]
+PENALTIES = (
+    *(("l2", C) for C in (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)),
+    *(("l1", C) for C in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)),
+)
+"""Penalties to choose from: an attribute is spread over many neurons, or is one word."""
+_MAX_ITER = 300
+
+
+@dataclass(frozen=True)
+class Known:
+    """The samples where the attribute is known.
+
+    Attributes
+    ----------
+    index : ndarray of int, shape (M,)
+        Their rows.
+    y_index, a_index : ndarray of int, shape (M,)
+        Class and attribute.
+    weight : ndarray of shape (M,)
+        The same total for every cell of class and attribute: the head is to tell the values of
+        the attribute apart within a class, whatever their shares.
+    """
+
+    index: Array
+    y_index: Array
+    a_index: Array
+    weight: Array
+
+    @classmethod
+    def of(cls, index: Array, y_index: Array, a_index: Array, weight: Array) -> Known:
+        """Balance the cells of samples with weights."""
+        _, cell = np.unique(np.stack([y_index, a_index]), axis=1, return_inverse=True)
+        cell = cell.reshape(-1)
+        mass = np.bincount(cell, weights=weight)
+        balanced = weight * (len(weight) / len(mass) / mass)[cell]
+        return cls(index, y_index, a_index, balanced)
+
+    def folds(self, n_splits: int, seed: int) -> list[tuple[Array, Array]]:
+        """Stratified by cell, or by attribute where a cell has too few samples; else none."""
+        smallest = int(np.bincount(self.a_index).min())
+        n_splits = min(n_splits, smallest)
+        if n_splits < 2:
+            return []
+        _, cell, sizes = np.unique(
+            np.stack([self.y_index, self.a_index]), axis=1, return_inverse=True, return_counts=True
+        )
+        strata = cell.reshape(-1) if sizes.min() >= n_splits else self.a_index
+        splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+        return list(splitter.split(strata, strata))
+
+
+@dataclass(frozen=True)
+class AttributeHead:
+    """A fitted head and how well it reads what it was not fitted on.
+
+    Attributes
+    ----------
+    coef, intercept : ndarray of shape (A, D) and (A,)
+        On a view in its units; one row for each value.
+    loss : float
+        Cross-validated log loss, the mean over the cells, in nats.
+    accuracy : float
+        Cross-validated accuracy, the mean over the cells.
+    penalty : (str, float)
+        "l1" or "l2", and the inverse strength.
+    """
+
+    coef: Array
+    intercept: Array
+    loss: float
+    accuracy: float
+    penalty: tuple[str, float]
+
+
+def checked_penalties(penalties: Any) -> Sequence[tuple[str, float]]:
+    """Penalties as a user gives them; None takes ``PENALTIES``.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one is no pair of "l1" or "l2" and a positive number.
+    """
+    if penalties is None:
+        return PENALTIES
+    pairs = [tuple(pair) if isinstance(pair, list | tuple) else (pair,) for pair in penalties]
+    if not pairs or not all(_is_penalty(*pair) for pair in pairs):
+        raise InputError(
+            "penalties must be pairs such as ('l2', 1.0) or ('l1', 0.3), at least one; got "
+            f"{penalties!r}."
+        )
+    return pairs
+
+
+def _is_penalty(kind: Any = None, C: Any = None, *rest: Any) -> bool:
+    return not rest and kind in ("l1", "l2") and isinstance(C, Real) and 0 < float(C) < np.inf
+
+
+def best_head(
+    X: Any,
+    known: Known,
+    n_values: int,
+    penalties: Sequence[tuple[str, float]],
+    *,
+    cv: int,
+    seed: int,
+) -> AttributeHead | None:
+    """Fit a head with the penalty of smallest cross-validated loss; None without folds.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix, shape (M, D)
+        The known samples in a view.
+    known : Known
+        Their classes, attributes and weights.
+    n_values : int
+        A.
+    penalties : sequence of (str, float)
+        To choose from.
+    cv, seed : int
+        Folds.
+    """
+    folds = known.folds(cv, seed)
+    if not folds:
+        return None
+    rows = np.arange(len(known.index))
+    best: AttributeHead | None = None
+    with without_convergence_warnings():
+        for penalty in penalties:
+            log_p = np.empty((len(rows), n_values))
+            for train, test in folds:
+                W, b = _fitted(X, known, train, n_values, penalty, seed)
+                log_p[test] = log_softmax(X[test] @ W.T + b, axis=1)
+            loss = float(np.average(-log_p[rows, known.a_index], weights=known.weight))
+            right = log_p.argmax(axis=1) == known.a_index
+            accuracy = float(np.average(right, weights=known.weight))
+            if best is None or loss < best.loss - 1e-9:
+                best = AttributeHead(np.empty(0), np.empty(0), loss, accuracy, penalty)
+        assert best is not None
+        W, b = _fitted(X, known, rows, n_values, best.penalty, seed)
+    return AttributeHead(W, b, best.loss, best.accuracy, best.penalty)
+
+
+def _fitted(
+    X: Any, known: Known, rows: Array, n_values: int, penalty: tuple[str, float], seed: int
+) -> tuple[Array, Array]:
+    """Weights (A, D) and biases (A,) of a head fitted on some of the known samples."""
+    kind, C = penalty
+    X, a, weight = X[rows], known.a_index[rows], known.weight[rows]
+    if kind == "l2":
+        model = LogisticRegression(C=C, max_iter=_MAX_ITER).fit(X, a, sample_weight=weight)
+        return _row_for_each(model, n_values)
+    W, b = np.empty((n_values, X.shape[1])), np.empty(n_values)
+    # liblinear knows two classes: each value against the others.
+    for value in range(1 if n_values == 2 else 0, n_values):
+        model = LogisticRegression(
+            C=C, l1_ratio=1.0, solver="liblinear", max_iter=_MAX_ITER, random_state=seed
+        )
+        with alone_with_liblinear():
+            model.fit(X, a == value, sample_weight=weight)
+        W[value], b[value] = model.coef_[0], model.intercept_[0]
+    if n_values == 2:
+        W[0], b[0] = 0.0, 0.0
+    return W, b
+
+
+def _row_for_each(model: Any, n_values: int) -> tuple[Array, Array]:
+    """Weights of a head with a row for each value; of two, scikit-learn keeps the second."""
+    if n_values > 2:
+        return model.coef_, model.intercept_
+    zeros = np.zeros_like(model.coef_)
+    return np.vstack([zeros, model.coef_]), np.concatenate([[0.0], model.intercept_])

@@ -133,7 +133,7 @@ def read_answers(
     for column in (ID, question):
         if column not in table.columns:
             raise InputError(
-                f"{path} has no column {column!r}; its columns are {listed(table.columns)}."
+                f"{path} has no column {column!r}; its columns are {listed(list(table.columns))}."
             )
     answers = np.full(len(names), None, dtype=object)
     spelling = dict[str, str]()
@@ -185,25 +185,15 @@ def _answer(value: Any) -> str | None:
 
 def _write(path: Path, header: list[str], rows: list[list[str]]) -> None:
     """Write a table beside the file, then put it in its place."""
-    descriptor, unfinished = tempfile.mkstemp(prefix=".ntkit-", suffix=".csv", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", newline="", encoding="utf-8") as file:
+    with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder:
+        unfinished = Path(folder) / "questions.csv"
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(header)
+            writer.writerow([_no_formula(cell) for cell in header])
             writer.writerows([[_no_formula(cell) for cell in row] for row in rows])
-        os.chmod(unfinished, 0o666 & ~_umask())
         os.replace(unfinished, path)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
 
 
 def _no_formula(cell: str) -> str:
     cell = cell.replace("\x00", "")
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

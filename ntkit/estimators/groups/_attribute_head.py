@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
@@ -23,11 +23,12 @@ __all__ = ["PENALTIES", "AttributeHead", "Known", "best_head", "checked_penaltie
 
 Array = NDArray[Any]
 PENALTIES = (
-    *(("l2", C) for C in (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)),
-    *(("l1", C) for C in (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)),
+    *(("l2", C) for C in (1e-3, 1e-2, 0.1, 1.0, 10.0)),
+    *(("l1", C) for C in (0.1, 0.3, 1.0, 3.0, 10.0)),
 )
 """Penalties to choose from: an attribute is spread over many neurons, or is one word."""
 _MAX_ITER = 300
+_MORE = 0.1  # of all samples, in every cell
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Known:
     y_index, a_index : ndarray of int, shape (M,)
         Class and attribute.
     weight : ndarray of shape (M,)
-        The same total for every cell of class and attribute: the head is to tell the values of
-        the attribute apart within a class, whatever their shares.
+        About the same total for every cell of class and attribute: the head is to tell the values
+        of the attribute apart within a class, whatever their shares. Cells count as if each had a
+        tenth of all samples more, lest one wrong answer weigh as much as all others.
     """
 
     index: Array
@@ -56,8 +58,8 @@ class Known:
         _, cell = np.unique(np.stack([y_index, a_index]), axis=1, return_inverse=True)
         cell = cell.reshape(-1)
         mass = np.bincount(cell, weights=weight)
-        balanced = weight * (len(weight) / len(mass) / mass)[cell]
-        return cls(index, y_index, a_index, balanced)
+        balanced = weight / (mass + _MORE * mass.sum())[cell]
+        return cls(index, y_index, a_index, balanced * (len(weight) / balanced.sum()))
 
     def folds(self, n_splits: int, seed: int) -> list[tuple[Array, Array]]:
         """Stratified by cell, or by attribute where a cell has too few samples; else none."""
@@ -87,6 +89,9 @@ class AttributeHead:
         Cross-validated accuracy, the mean over the cells.
     penalty : (str, float)
         "l1" or "l2", and the inverse strength.
+    told : ndarray of shape (M, A)
+        Probability of the values of the known samples, by what was said and what the head makes of
+        samples that it was not fitted on.
     """
 
     coef: Array
@@ -94,6 +99,7 @@ class AttributeHead:
     loss: float
     accuracy: float
     penalty: tuple[str, float]
+    told: Array
 
 
 def checked_penalties(penalties: Any) -> Sequence[tuple[str, float]]:
@@ -125,10 +131,15 @@ def best_head(
     n_values: int,
     penalties: Sequence[tuple[str, float]],
     *,
+    error: float,
     cv: int,
     seed: int,
 ) -> AttributeHead | None:
-    """Fit a head with the penalty of smallest cross-validated loss; None without folds.
+    r"""Fit a head with the penalty of smallest cross-validated loss; None without folds.
+
+    An answer a is wrong with probability :math:`\epsilon`, and then as likely any other value, so
+    that the loss is :math:`-\log((1 - \epsilon) p_a + \epsilon (1 - p_a) / (A - 1))`. The head is
+    then fitted to each answer with the probability that it is right.
 
     Parameters
     ----------
@@ -140,36 +151,50 @@ def best_head(
         A.
     penalties : sequence of (str, float)
         To choose from.
+    error : float
+        ε.
     cv, seed : int
         Folds.
     """
     folds = known.folds(cv, seed)
     if not folds:
         return None
-    rows = np.arange(len(known.index))
-    best: AttributeHead | None = None
+    rows, values = np.arange(len(known.index)), known.a_index
+    said = np.full((len(rows), n_values), error / (n_values - 1))
+    said[rows, values] = 1 - error
+    best: tuple[float, tuple[str, float], Array] | None = None
     with without_convergence_warnings():
         for penalty in penalties:
-            log_p = np.empty((len(rows), n_values))
+            p = np.empty((len(rows), n_values))
             for train, test in folds:
-                W, b = _fitted(X, known, train, n_values, penalty, seed)
-                log_p[test] = log_softmax(X[test] @ W.T + b, axis=1)
-            loss = float(np.average(-log_p[rows, known.a_index], weights=known.weight))
-            right = log_p.argmax(axis=1) == known.a_index
-            accuracy = float(np.average(right, weights=known.weight))
-            if best is None or loss < best.loss - 1e-9:
-                best = AttributeHead(np.empty(0), np.empty(0), loss, accuracy, penalty)
+                W, b = _fitted(X, known, train, known.weight, n_values, penalty, seed)
+                p[test] = softmax(X[test] @ W.T + b, axis=1)
+            likelihood = np.maximum((p * said).sum(axis=1), np.finfo(float).tiny)
+            loss = float(np.average(-np.log(likelihood), weights=known.weight))
+            if best is None or loss < best[0] - 1e-9:
+                best = loss, penalty, p
         assert best is not None
-        W, b = _fitted(X, known, rows, n_values, best.penalty, seed)
-    return AttributeHead(W, b, best.loss, best.accuracy, best.penalty)
+        loss, penalty, p = best
+        told = p * said + np.finfo(float).tiny
+        told /= told.sum(axis=1, keepdims=True)
+        trusted = known.weight * told[rows, values]
+        W, b = _fitted(X, known, rows, trusted, n_values, penalty, seed)
+    accuracy = float(np.average(p.argmax(axis=1) == values, weights=known.weight))
+    return AttributeHead(W, b, loss, accuracy, penalty, told)
 
 
 def _fitted(
-    X: Any, known: Known, rows: Array, n_values: int, penalty: tuple[str, float], seed: int
+    X: Any,
+    known: Known,
+    rows: Array,
+    weight: Array,
+    n_values: int,
+    penalty: tuple[str, float],
+    seed: int,
 ) -> tuple[Array, Array]:
     """Weights (A, D) and biases (A,) of a head fitted on some of the known samples."""
     kind, C = penalty
-    X, a, weight = X[rows], known.a_index[rows], known.weight[rows]
+    X, a, weight = X[rows], known.a_index[rows], weight[rows]
     if kind == "l2":
         model = LogisticRegression(C=C, max_iter=_MAX_ITER).fit(X, a, sample_weight=weight)
         return _row_for_each(model, n_values)

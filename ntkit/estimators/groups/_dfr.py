@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from numbers import Integral
@@ -23,6 +22,7 @@ from ntkit.estimators._shared_between_threads import (
     without_convergence_warnings,
 )
 from ntkit.estimators.groups._group_inference import GroupInference
+from ntkit.estimators.groups._halves import halves, means_by_group
 from ntkit.estimators.groups._partial_groups import grouped
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -189,6 +189,7 @@ class DFRClassifier(LastLayerClassifier):
         sample_weight: ArrayLike | None = None,
         *,
         groups: ArrayLike | None = None,
+        attribute: ArrayLike | None = None,
         views: Any = None,
     ) -> DFRClassifier:
         """Retrain the head on group-balanced data.
@@ -206,6 +207,10 @@ class DFRClassifier(LastLayerClassifier):
             spurious attribute. ``groups=y`` balances the classes alone. -1, None or NaN is a group
             that is not known; those of a sample are then inferred, and it counts as much as its
             group is probable.
+        attribute : array-like of shape (N,), optional
+            Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known.
+            Groups are then class × attribute, and an attribute is inferred from fewer answers
+            than the groups are: it is one and the same in all classes.
         views : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
             What groups that are not known are inferred from; None takes ``X``.
 
@@ -217,7 +222,8 @@ class DFRClassifier(LastLayerClassifier):
         Raises
         ------
         InputError
-            If ``groups`` is missing, is known of no sample or of another length, or if balanced
+            If neither or both of ``groups`` and ``attribute`` are given, nothing is known of any
+            sample, lengths differ, or if balanced
             subsamples hold no sample of some class.
 
         Warns
@@ -225,7 +231,7 @@ class DFRClassifier(LastLayerClassifier):
         UserWarning
             If a group has too few samples for two halves: C is then chosen in-sample.
         """
-        rows, group = self._grouped(self._rows(X, y, sample_weight), groups, views)
+        rows, group = self._grouped(self._rows(X, y, sample_weight), groups, attribute, views)
         self.group_counts_ = np.bincount(group[rows.weight > 0])
         Cs = self._checked_Cs()
         self.worst_group_accuracy_ = np.full(len(Cs), np.nan)
@@ -242,10 +248,13 @@ class DFRClassifier(LastLayerClassifier):
             self._set_head(self._average(rows, group, start, rng))
         return self
 
-    def _grouped(self, rows: Rows, groups: ArrayLike | None, views: Any) -> tuple[Rows, Array]:
+    def _grouped(
+        self, rows: Rows, groups: ArrayLike | None, attribute: ArrayLike | None, views: Any
+    ) -> tuple[Rows, Array]:
         """Every row's group; rows of inferred groups weigh as much as these are probable."""
         found = grouped(
             groups,
+            attribute,
             rows,
             type(self).__name__,
             classes=self.classes_,
@@ -288,7 +297,7 @@ class DFRClassifier(LastLayerClassifier):
         """C of the best worst-group accuracy on the other half, and its head to start from."""
         if len(Cs) == 1:
             return float(Cs[0]), None
-        fitting, judging = _halves(rows, group, rng)
+        fitting, judging = halves(rows, group, rng)
         drawn = rows.take(fitting[self._balanced_draw(rows.take(fitting), group[fitting], rng)])
         scaler = scaler_of(drawn)
         drawn, judged = _scaled(drawn, scaler), _scaled(rows.take(judging), scaler)
@@ -297,7 +306,7 @@ class DFRClassifier(LastLayerClassifier):
         for at in np.argsort(Cs, kind="stable"):  # the sparsest head first: a path of warm starts
             start = self._fit_l1(drawn, Cs[at], start, seed)
             right = start.logits(judged.X).argmax(axis=1) == judged.y_index
-            accuracy = _means_by_group(right, judged.weight, group[judging])
+            accuracy = means_by_group(right, judged.weight, group[judging])
             self.worst_group_accuracy_[at] = accuracy.min()
             # No tie may be decided by the last digits of sums.
             rank = (round(float(accuracy.min()), 12), round(float(accuracy.mean()), 12))
@@ -370,31 +379,6 @@ class DFRClassifier(LastLayerClassifier):
             model.fit(rows.X, rows.y_index, sample_weight=rows.weight / largest)
         n_iter = int(model.n_iter_.max())
         return FittedHead(model.coef_, model.intercept_, self.classes_, n_iter)
-
-
-def _halves(rows: Rows, group: Array, rng: np.random.RandomState) -> tuple[Array, Array]:
-    """Random halves, each with its share of every cell of group and class."""
-    cell = group * (int(rows.y_index.max()) + 1) + rows.y_index
-    order = np.lexsort((rng.permutation(len(cell)), cell))
-    halves = order[::2], order[1::2]
-    n_groups, n_classes = len(np.unique(group)), len(np.unique(rows.y_index))
-    if all(
-        len(np.unique(group[half])) == n_groups and len(np.unique(rows.y_index[half])) == n_classes
-        for half in halves
-    ):
-        return halves
-    warnings.warn(
-        "A group or class has a single sample, which cannot be in both halves; C is chosen on the "
-        "samples it is fitted on. Pass more samples of it, or a single value in Cs.",
-        UserWarning,
-        stacklevel=5,
-    )
-    return order, order
-
-
-def _means_by_group(values: Array, weight: Array, group: Array) -> Array:
-    mass = np.bincount(group, weights=weight)
-    return np.asarray(np.bincount(group, weights=weight * values) / mass)
 
 
 def _scaled(rows: Rows, scaler: StandardScaler) -> Rows:

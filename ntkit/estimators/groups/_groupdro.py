@@ -155,6 +155,7 @@ class GroupDROClassifier(LastLayerClassifier):
         sample_weight: ArrayLike | None = None,
         *,
         groups: ArrayLike | None = None,
+        attribute: ArrayLike | None = None,
         views: Any = None,
     ) -> GroupDROClassifier:
         """Retrain the head for the worst group.
@@ -172,6 +173,10 @@ class GroupDROClassifier(LastLayerClassifier):
             spurious attribute. ``groups=y`` protects the worst class. -1, None or NaN is a group
             that is not known; those of a sample are then inferred, and it counts as much as its
             group is probable.
+        attribute : array-like of shape (N,), optional
+            Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known.
+            Groups are then class × attribute, and an attribute is inferred from fewer answers
+            than the groups are: it is one and the same in all classes.
         views : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
             What groups that are not known are inferred from; None takes ``X``.
 
@@ -183,7 +188,8 @@ class GroupDROClassifier(LastLayerClassifier):
         Raises
         ------
         InputError
-            If ``groups`` is missing, is known of no sample or of another length, or a group has
+            If neither or both of ``groups`` and ``attribute`` are given, nothing is known of any
+            sample, lengths differ, or a group has
             no sample of positive weight.
 
         Warns
@@ -194,6 +200,7 @@ class GroupDROClassifier(LastLayerClassifier):
         rows = self._rows(X, y, sample_weight)
         found = grouped(
             groups,
+            attribute,
             rows,
             type(self).__name__,
             classes=self.classes_,

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from ntkit._partial_labels import known_labels
 from ntkit.estimators.groups._group_inference import GroupInference
 from ntkit.exceptions import InputError
-from ntkit.study import Rows, encoded_groups
+from ntkit.study import Rows, encoded_groups, encoded_labels
 
 __all__ = ["Grouped", "grouped"]
 
@@ -44,6 +44,7 @@ class Grouped:
 
 def grouped(
     groups: ArrayLike | None,
+    attribute: ArrayLike | None,
     rows: Rows,
     name: str,
     *,
@@ -56,8 +57,9 @@ def grouped(
 
     Parameters
     ----------
-    groups : array-like of shape (N,)
-        Group labels; -1, None or NaN where they are not known.
+    groups, attribute : array-like of shape (N,) or None
+        One of them: group labels, or the attribute whose groups are class × attribute; -1, None
+        or NaN where they are not known.
     rows : Rows
         Samples.
     name : str
@@ -74,25 +76,37 @@ def grouped(
     Raises
     ------
     InputError
-        If groups are missing altogether, or no group is known of some class while no view tells.
+        If groups are missing altogether, both are given, or no group is known of some class while
+        no view tells.
     """
+    if groups is not None and attribute is not None:
+        raise InputError("Pass groups or attribute, not both.")
+    values, what = (groups, "groups") if attribute is None else (attribute, "attribute")
     n = len(rows.y_index)
-    if groups is None or np.shape(groups) not in ((n,), (n, 1)):
-        encoded_groups(groups, rows, name)  # says what is wrong
-    assert groups is not None
-    known_groups, known = known_labels(groups, "groups")
-    if not len(known_groups):
+    if values is None:
+        encoded_groups(None, rows, name)
+    assert values is not None
+    if np.asarray(values, dtype=object).shape not in ((n,), (n, 1)):
+        encoded_labels(values, n, what)  # says what is wrong
+    labels, known = known_labels(values, what)
+    if not len(labels):
         raise InputError(
-            f"{name} needs the group of some samples; groups is -1, None or NaN for all of them."
+            f"{name} needs the {'group' if attribute is None else 'attribute'} of some samples; "
+            f"{what} is -1, None or NaN for all of them."
         )
     if known.all():
-        return Grouped(rows, *encoded_groups(groups, rows, name), None)
+        if attribute is not None:
+            labels, index = encoded_labels(labels, n, what)
+            crossed, index = _crossed(index, rows.y_index, labels, classes)
+            return Grouped(rows, crossed, index, None)
+        return Grouped(rows, *encoded_groups(values, rows, name), None)
+
     inference = GroupInference(random_state=random_state) if inference is None else inference
     fitted: GroupInference = clone(inference)
     fitted.fit(
         rows.X if views is None else views,
         classes[rows.y_index],
-        groups,
+        values,
         sample_weight=rows.weight,
     )
     q = fitted.label_distributions_
@@ -101,10 +115,21 @@ def grouped(
     missing = np.setdiff1d(np.arange(len(classes)), rows.y_index[kept])
     if len(missing):
         raise InputError(
-            f"No group is known of any sample of class {classes[missing].tolist()[0]!r}, and no "
-            "view tells it (see GroupInference.scores_); label the groups of some of them."
+            f"Nothing is known of any sample of class {classes[missing].tolist()[0]!r}, and no "
+            "view tells it (see GroupInference.scores_); label some of them."
         )
     complete = Rows(rows.X, rows.y_index, weight)
-    complete = complete if len(kept) == len(weight) else complete.take(kept)
-    found, index = np.unique(q[kept].argmax(axis=1), return_inverse=True)
+    complete = complete if len(kept) == n else complete.take(kept)
+    index = q[kept].argmax(axis=1)
+    if attribute is not None:
+        crossed, index = _crossed(index, complete.y_index, fitted.classes_, classes)
+        return Grouped(complete, crossed, index, fitted)
+    found, index = np.unique(index, return_inverse=True)
     return Grouped(complete, fitted.classes_[found], index, fitted)
+
+
+def _crossed(index: Array, y_index: Array, values: Array, classes: Array) -> tuple[Array, Array]:
+    """Names of the groups class × attribute that occur, and which one each row is in."""
+    names = [f"{label} × {value}" for label in classes.tolist() for value in values.tolist()]
+    found, group = np.unique(y_index * len(values) + index, return_inverse=True)
+    return np.asarray(names)[found], group

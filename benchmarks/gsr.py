@@ -8,11 +8,12 @@ Functions. ICLR 2025, arXiv 2503.07315. The procedure of its second stage:
    the exponential of their error on the validation set (the other half), and normalised.
 3. A sample's influence is the decrease of the target groups' weighted loss when its weight grows:
    the product of its gradient, the inverse Hessian of the objective, and their gradient.
-4. Weights move along the influences, whose norm is clipped to 1, are kept from being negative, and
-   normalised. The step is halved every tenth time.
+4. Weights move along the influences (over the number of samples), whose norm is clipped to 1, are
+   kept from being negative, and normalised.
 5. After so many rounds, the head of best worst-group accuracy on the validation set is taken.
 
-What differs here: the penalty is one of several, chosen with the round, and there are fewer rounds.
+What differs here: the penalty is one of several, chosen with the round, and there are 30 rounds,
+after which the published step is divided by ten; the published code has 100.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def gsr(
     for alpha in alphas:
         weight, share = np.full(len(train), 1 / len(train)), np.full(len(names), 1 / len(names))
         head = None
-        for i in range(rounds):
+        for _ in range(rounds):
             head = fit_linear_head(
                 X[train], y[train], weight, classes=CLASSES, C=1 / alpha, start=head, tol=1e-4
             )
@@ -86,8 +87,9 @@ def gsr(
             score_of = influences(head, X[train], y[train], weight, alpha) @ target_gradient(
                 head, X[target], y[target], groups[target], names, share
             )
+            score_of = score_of / len(train)
             score_of = score_of / max(1.0, float(np.linalg.norm(score_of)))
-            weight = np.maximum(0, weight + 0.5 ** (i // 10) * score_of / len(train))
+            weight = np.maximum(0, weight + score_of)
             weight = weight / weight.sum()
     assert best is not None
     return best[1].scaled(1 / scaler.scale_, scaler.mean_)

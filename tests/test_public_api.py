@@ -112,6 +112,7 @@ PUBLIC = {
         "write_onnx",
     ],
     "ntkit.inspection": [
+        "AnswersCurveDisplay",
         "GroupAccuracyDisplay",
         "MaskStabilityDisplay",
         "NeuronDisplay",

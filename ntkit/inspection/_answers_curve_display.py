@@ -39,6 +39,8 @@ class AnswersCurveDisplay:
         Numbers of answers, ascending, and the accuracies in [0, 1] of R repetitions.
     reference : float or None
         An accuracy to reach, such as that with all group labels.
+    reference_name : str
+        What it is.
 
     Attributes
     ----------
@@ -68,9 +70,15 @@ class AnswersCurveDisplay:
     lines_: dict[str, Any]
     reference_: Any
 
-    def __init__(self, curves: dict[str, tuple[Array, Array]], reference: float | None) -> None:
+    def __init__(
+        self,
+        curves: dict[str, tuple[Array, Array]],
+        reference: float | None,
+        reference_name: str,
+    ) -> None:
         self.curves = curves
         self.reference = reference
+        self.reference_name = reference_name
 
     @classmethod
     def from_results(
@@ -113,11 +121,28 @@ class AnswersCurveDisplay:
         curves = {str(name): _curve(name, points) for name, points in results.items()}
         if reference is not None and not 0 <= reference <= 1:
             raise InputError(f"reference must be in [0, 1]; got {reference!r}.")
-        display = cls(curves, None if reference is None else float(reference))
-        display._draw(axes_for(ax, f"{cls.__name__}.from_results"), reference_name)
-        return display
+        display = cls(curves, None if reference is None else float(reference), reference_name)
+        return display.plot(ax)
 
-    def _draw(self, ax: Axes, reference_name: str) -> None:
+    def plot(self, ax: Axes | None = None) -> AnswersCurveDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; by default in a new figure.
+
+        Returns
+        -------
+        AnswersCurveDisplay
+            Itself.
+
+        Raises
+        ------
+        MissingDependencyError
+            If matplotlib is not installed.
+        """
+        ax = axes_for(ax, f"{type(self).__name__}.plot")
         self.ax_, self.figure_, self.lines_, self.reference_ = ax, ax.figure, {}, None
         for i, (name, (counts, accuracies)) in enumerate(self.curves.items()):
             colour = CLASS_COLORS[i % len(CLASS_COLORS)]
@@ -129,7 +154,7 @@ class AnswersCurveDisplay:
             self.lines_[name] = line
         if self.reference is not None:
             self.reference_ = ax.axhline(
-                self.reference, color=BLACK, linestyle="--", label=short(reference_name)
+                self.reference, color=BLACK, linestyle="--", label=short(self.reference_name)
             )
         ticks = sorted({int(n) for counts, _ in self.curves.values() for n in counts})
         ax.set_xscale("log", base=2)
@@ -138,6 +163,7 @@ class AnswersCurveDisplay:
         ax.yaxis.set_major_formatter(percent)
         label_axes(ax, xlabel="answers", ylabel="accuracy of the worst group")
         ax.legend(fontsize=font_size(ax), loc="best", frameon=False)
+        return self
 
 
 def _curve(name: str, points: Mapping[int, ArrayLike]) -> tuple[Array, Array]:

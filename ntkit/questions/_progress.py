@@ -90,14 +90,19 @@ def progress(y: ArrayLike, inference: GroupInference) -> Progress:
         return Progress(n, 0.0, None, False, "No view reads the attribute from the answers so far.")
     purity, group = min(_purities(y, q, inference.classes_), key=lambda pair: pair[0])
     enough = bool(purity >= ENOUGH_PURITY and n >= FEWEST)
-    expected = f"{100 * purity:.0f} % of the samples taken for {group[1]!r} of class {group[0]!r}"
-    goal = f"{100 * ENOUGH_PURITY:.0f} %"
-    if enough:
-        reason = f"At least {expected} are expected to be that: more answers hardly pay."
-    elif n < FEWEST:
+    share, least = f"{100 * purity:.0f} %", f"those taken for {group[1]!r} of class {group[0]!r}"
+    if n < FEWEST:
         reason = f"{n} answers are fewer than {FEWEST}."
+    elif enough:
+        reason = (
+            f"Of every group {share} or more are expected to belong there ({least} are the least "
+            "sure): more answers hardly pay."
+        )
     else:
-        reason = f"Only {expected} are expected to be that; {goal} are enough."
+        reason = (
+            f"Of {least} only {share} are expected to belong there, and "
+            f"{100 * ENOUGH_PURITY:.0f} % are enough."
+        )
     return Progress(n, purity, group, enough, reason)
 
 

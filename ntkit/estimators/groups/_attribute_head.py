@@ -27,6 +27,9 @@ PENALTIES = (
     *(("l1", C) for C in (0.1, 0.3, 1.0, 3.0, 10.0)),
 )
 """Penalties to choose from: an attribute is spread over many neurons, or is one word."""
+SCALES = (1.0, 0.5, 0.7, 1.4, 2.0, 2.8, 4.0)
+"""Factors of the logits to choose from: a strong penalty leaves a head less sure than it is right,
+and where probabilities are too near to equal, common values seem commoner than they are."""
 _MAX_ITER = 300
 _MORE = 0.1  # of all samples, in every cell
 
@@ -139,7 +142,8 @@ def best_head(
 
     An answer a is wrong with probability :math:`\epsilon`, and then as likely any other value, so
     that the loss is :math:`-\log((1 - \epsilon) p_a + \epsilon (1 - p_a) / (A - 1))`. The head is
-    then fitted to each answer with the probability that it is right.
+    then fitted to each answer with the probability that it is right. Its logits are multiplied by
+    the factor of smallest loss (temperature scaling).
 
     Parameters
     ----------
@@ -162,25 +166,27 @@ def best_head(
     rows, values = np.arange(len(known.index)), known.a_index
     said = np.full((len(rows), n_values), error / (n_values - 1))
     said[rows, values] = 1 - error
-    best: tuple[float, tuple[str, float], Array] | None = None
+    best: tuple[float, tuple[str, float], float, Array] | None = None
     with without_convergence_warnings():
         for penalty in penalties:
-            p = np.empty((len(rows), n_values))
+            logits = np.empty((len(rows), n_values))
             for train, test in folds:
                 W, b = _fitted(X, known, train, known.weight, n_values, penalty, seed)
-                p[test] = softmax(X[test] @ W.T + b, axis=1)
-            likelihood = np.maximum((p * said).sum(axis=1), np.finfo(float).tiny)
-            loss = float(np.average(-np.log(likelihood), weights=known.weight))
-            if best is None or loss < best[0] - 1e-9:
-                best = loss, penalty, p
+                logits[test] = X[test] @ W.T + b
+            for scale in SCALES:
+                p = softmax(scale * logits, axis=1)
+                likelihood = np.maximum((p * said).sum(axis=1), np.finfo(float).tiny)
+                loss = float(np.average(-np.log(likelihood), weights=known.weight))
+                if best is None or loss < best[0] - 1e-9:
+                    best = loss, penalty, scale, p
         assert best is not None
-        loss, penalty, p = best
+        loss, penalty, scale, p = best
         told = p * said + np.finfo(float).tiny
         told /= told.sum(axis=1, keepdims=True)
         trusted = known.weight * told[rows, values]
         W, b = _fitted(X, known, rows, trusted, n_values, penalty, seed)
     accuracy = float(np.average(p.argmax(axis=1) == values, weights=known.weight))
-    return AttributeHead(W, b, loss, accuracy, penalty, told)
+    return AttributeHead(scale * W, scale * b, loss, accuracy, penalty, told)
 
 
 def _fitted(

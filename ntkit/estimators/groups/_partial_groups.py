@@ -88,6 +88,8 @@ def grouped(
     assert values is not None
     if np.asarray(values, dtype=object).shape not in ((n,), (n, 1)):
         encoded_labels(values, n, what)  # says what is wrong
+    if attribute is None and _are_classes(values, classes[rows.y_index]):
+        return Grouped(rows, *encoded_groups(values, rows, name), None)
     labels, known = known_labels(values, what)
     if not len(labels):
         raise InputError(
@@ -126,6 +128,12 @@ def grouped(
         return Grouped(complete, crossed, index, fitted)
     found, index = np.unique(index, return_inverse=True)
     return Grouped(complete, fitted.classes_[found], index, fitted)
+
+
+def _are_classes(values: ArrayLike, y: Array) -> bool:
+    """Whether the groups are the classes themselves, of which -1 may be one."""
+    groups = np.asarray(values)
+    return groups.dtype.kind in "iuf" and np.array_equal(groups.reshape(-1), y)
 
 
 def _crossed(index: Array, y_index: Array, values: Array, classes: Array) -> tuple[Array, Array]:

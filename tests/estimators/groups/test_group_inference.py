@@ -229,6 +229,14 @@ def test_nothing_changes_where_all_groups_are_known():
     assert np.array_equal(names.coef_, clf.coef_)
 
 
+def test_classes_as_groups_may_be_called_minus_one():
+    X, y, _ = data()
+    signed = 2 * y - 1
+    clf = DFRClassifier(variant="weighted").fit(X, signed, groups=signed)
+    assert clf.group_inference_ is None
+    assert clf.groups_.tolist() == [-1, 1]
+
+
 def test_groups_stay_within_their_class():
     X, y, a = data()
     values, _ = answered(2 * y + a, 12)

@@ -9,12 +9,12 @@ Attribute Estimation. ICLR 2022, arXiv 2204.02070. The procedure:
    is confident. The confidence asked for is 0.95 for the group (class and predicted attribute) with
    the fewest samples, labelled and confident together; of another group no more samples are taken
    than that one has, the most confident first.
-3. Group DRO on the predicted groups; its penalty is chosen by worst-group accuracy on the samples
-   with attribute.
+3. Group DRO on the others, by their predicted groups; its penalty is chosen by worst-group accuracy
+   on the samples with attribute.
 
 What differs here: the models are linear heads on given features (the networks of the paper see
 the images), so step 2 is repeated until the confident samples no longer change instead of being
-done in every step of training, and the attribute of the labelled samples is used as well in step 3.
+done in every step of training.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def ssa(
         Decides halves and parts.
     """
     groups = 2 * y + np.where(known, attribute, pseudo_attribute(y, known, attribute, view, seed))
-    rated = np.flatnonzero(known)
+    rated, trained = np.flatnonzero(known), np.flatnonzero(~known)
     best: tuple[float, GroupDROClassifier] | None = None
-    scaler = StandardScaler().fit(Z)
+    scaler = StandardScaler().fit(Z[trained])
     for alpha in ALPHAS:
-        clf = GroupDROClassifier(C=1 / (alpha * len(y)), eta=0.1, max_iter=3000, tol=1e-2)
-        clf.fit(scaler.transform(Z), y, groups=groups)
+        clf = GroupDROClassifier(C=1 / (alpha * len(trained)), eta=0.1, max_iter=3000, tol=1e-2)
+        clf.fit(scaler.transform(Z[trained]), y[trained], groups=groups[trained])
         clf.coef_, clf.intercept_ = (
             clf.coef_ / scaler.scale_,
             clf.intercept_ - clf.coef_ @ (scaler.mean_ / scaler.scale_),

@@ -45,6 +45,8 @@ bench-evidence: bench-data
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/evidence.py $(BENCH_DATA) --markdown docs/benchmarks/evidence_tables.md --plot docs/benchmarks/evidence.svg
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/evidence.py $(BENCH_DATA) --checks --markdown docs/benchmarks/checks_tables.md --plot docs/benchmarks/checks.svg
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/noise.py $(BENCH_DATA) --markdown docs/benchmarks/noise_tables.md
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/answers.py $(BENCH_DATA) $(BENCH_DATA)/answers.jsonl
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/answers.py $(BENCH_DATA) $(BENCH_DATA)/answers.jsonl --rivals --markdown docs/benchmarks/answers_tables.md --plot docs/benchmarks/answers.svg
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/no_harm.py --seeds 4 --first-seed 50 --markdown docs/benchmarks/no_harm_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/audit.py $(BENCH_DATA) --seeds 20 --markdown docs/benchmarks/audit_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/audit_images.py $(BENCH_DATA) --markdown docs/benchmarks/audit_images_tables.md

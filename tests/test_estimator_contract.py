@@ -1,8 +1,11 @@
 """scikit-learn's own estimator checks, over every estimator in every documented mode."""
 
+import numpy as np
 import pytest
 from sklearn.model_selection import KFold
+from sklearn.utils import check_array, column_or_1d, get_tags
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+from sklearn.utils.multiclass import check_classification_targets
 
 from ntkit import estimators
 from ntkit.estimators import (
@@ -12,6 +15,7 @@ from ntkit.estimators import (
     DFRClassifier,
     EVaLSClassifier,
     GroupDROClassifier,
+    GroupInference,
     JTTClassifier,
     LEACEClassifier,
     NeuronTuneClassifier,
@@ -41,6 +45,20 @@ class GroupDROByClass(GroupDROClassifier):
 
     def fit(self, X, y, sample_weight=None):
         return super().fit(X, y, sample_weight, groups=y)
+
+
+class InferenceByClass(GroupInference):
+    """scikit-learn's checks know no attribute: the classes stand in for it, all of them known."""
+
+    def fit(self, X, y, sample_weight=None):
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        y = column_or_1d(check_array(y, ensure_2d=False, dtype=None), warn=True)
+        check_classification_targets(y)
+        classes, index = np.unique(y, return_inverse=True)  # -1 is a class here
+        super().fit(X, np.zeros(len(y), dtype=int), index, sample_weight)
+        self.classes_ = classes[self.classes_]
+        return self
 
 
 published = NeuronTuneClassifier.as_published
@@ -79,6 +97,7 @@ CONFIGURATIONS = {
     DFRByClass(variant="weighted", tol=1e-10): False,
     GroupDROByClass(): False,
     GroupDROByClass(eta=0.1): False,
+    InferenceByClass(penalties=[("l2", 0.1), ("l1", 1.0)], cv=2, min_accuracy=0): True,
     LEACEClassifier(): True,
     LEACEClassifier(identification="train", tol=1e-10): False,
     SpuriousNeuronSelector(): True,
@@ -99,7 +118,10 @@ def by_rows(estimator):
 def expected_failures(estimator):
     if not by_rows(estimator):
         return {}
-    return {"check_sample_weight_equivalence_on_dense_data": WEIGHTS}
+    expected = {"check_sample_weight_equivalence_on_dense_data": WEIGHTS}
+    if get_tags(estimator).input_tags.sparse:
+        expected["check_sample_weight_equivalence_on_sparse_data"] = WEIGHTS
+    return expected
 
 
 @parametrize_with_checks(

@@ -55,6 +55,7 @@ PUBLIC = {
         "DFRClassifier",
         "EVaLSClassifier",
         "GroupDROClassifier",
+        "GroupInference",
         "JTTClassifier",
         "LABEL_FREE",
         "LEACEClassifier",
@@ -64,6 +65,14 @@ PUBLIC = {
         "SpuriousNeuronSelector",
         "head_of",
         "retrain_head",
+    ],
+    "ntkit.questions": [
+        "Progress",
+        "margins_of",
+        "next_questions",
+        "progress",
+        "read_answers",
+        "write_questions",
     ],
     "ntkit.metrics": [
         "CellScorer",
@@ -116,6 +125,7 @@ PUBLIC = {
         "verify",
     ],
     "ntkit.inspection": [
+        "AnswersCurveDisplay",
         "GroupAccuracyDisplay",
         "MaskStabilityDisplay",
         "NeuronDisplay",

@@ -10,7 +10,12 @@ from ntkit.estimators._jtt import JTTClassifier
 from ntkit.estimators._retrain import retrain_head
 from ntkit.estimators._self import SELFClassifier
 from ntkit.estimators.auto import AutoDebiasClassifier
-from ntkit.estimators.groups import DFRClassifier, GroupDROClassifier, LEACEClassifier
+from ntkit.estimators.groups import (
+    DFRClassifier,
+    GroupDROClassifier,
+    GroupInference,
+    LEACEClassifier,
+)
 from ntkit.estimators.neurons import (
     NeuronTuneClassifier,
     NeuronTuneClassifierCV,
@@ -25,6 +30,7 @@ __all__ = [
     "DFRClassifier",
     "EVaLSClassifier",
     "GroupDROClassifier",
+    "GroupInference",
     "JTTClassifier",
     "LEACEClassifier",
     "NeuronTuneClassifier",

@@ -40,6 +40,7 @@ def register_converters() -> None:
     """Register every ntkit estimator; calling it again changes nothing."""
     public = (getattr(estimators, name) for name in estimators.__all__)
     classes = [c for c in public if isinstance(c, type) and issubclass(c, ClassifierMixin)]
+    classes = [c for c in classes if hasattr(c, "head_")]  # one infers groups, and is no head
     for estimator in (*classes, ScaledHeadClassifier):
         update_registered_converter(
             estimator,

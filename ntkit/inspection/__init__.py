@@ -3,6 +3,7 @@
 They need matplotlib (the extra ``report``), which is imported when something is drawn.
 """
 
+from ntkit.inspection._answers_curve_display import AnswersCurveDisplay
 from ntkit.inspection._group_accuracy_display import GroupAccuracyDisplay
 from ntkit.inspection._mask_stability_display import MaskStabilityDisplay
 from ntkit.inspection._neuron_display import NeuronDisplay
@@ -10,6 +11,7 @@ from ntkit.inspection._spuriousness_display import SpuriousnessDisplay
 from ntkit.inspection._threshold_path_display import ThresholdPathDisplay
 
 __all__ = [
+    "AnswersCurveDisplay",
     "GroupAccuracyDisplay",
     "MaskStabilityDisplay",
     "NeuronDisplay",

@@ -33,8 +33,9 @@ def accuracy_by(
     y_true, y_pred : array-like of shape (N,)
         True and predicted classes.
     groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
-        Any labels to group by; or, where groups overlap, which samples are in which group. The
-        columns of a DataFrame name the groups.
+        Any labels to group by, -1, None or NaN where the group is not known: such samples are left
+        out; or, where groups overlap, which samples are in which group. The columns of a DataFrame
+        name the groups.
     sample_weight : array-like of shape (N,), optional
         Weights; a sample of weight 0 counts as absent.
 
@@ -47,7 +48,7 @@ def accuracy_by(
     Raises
     ------
     InputError
-        If lengths or types of labels differ, labels are missing, or no sample is in any group.
+        If lengths or types of labels differ, or no sample is in any group.
 
     Examples
     --------
@@ -85,8 +86,9 @@ def worst_group_accuracy(
     y_true, y_pred : array-like of shape (N,)
         True and predicted classes.
     groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
-        Group labels, for evaluation; or, where groups overlap (as those of CivilComments in the
-        WILDS benchmark do), which samples are in which group.
+        Group labels, for evaluation, -1, None or NaN where the group is not known: such samples
+        are left out; or, where groups overlap (as those of CivilComments in the WILDS benchmark
+        do), which samples are in which group.
     sample_weight : array-like of shape (N,), optional
         Weights; a sample of weight 0 counts as absent.
 
@@ -98,13 +100,19 @@ def worst_group_accuracy(
     Raises
     ------
     InputError
-        If lengths or types of labels differ, labels are missing, or no sample is in any group.
+        If lengths or types of labels differ, or no sample is in any group.
+
+    See Also
+    --------
+    group_report : Intervals, and how many samples are left out.
 
     Examples
     --------
     >>> from ntkit.metrics import worst_group_accuracy
     >>> worst_group_accuracy([0, 0, 1, 1], [0, 1, 1, 1], groups=["a", "a", "b", "b"])
     0.5
+    >>> worst_group_accuracy([0, 0, 1, 1], [0, 1, 1, 1], groups=["a", -1, "b", "b"])
+    1.0
     """
     return min(accuracy_by(y_true, y_pred, groups, sample_weight=sample_weight).values())
 

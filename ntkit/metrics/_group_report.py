@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._checks import Array, check_labels, check_predictions, check_weight
+from ntkit._checks import Array, check_predictions, check_weight
 from ntkit.exceptions import InputError
 from ntkit.metrics._intervals import (
     Bounds,
@@ -18,7 +18,12 @@ from ntkit.metrics._intervals import (
     of_worst,
     wilson,
 )
-from ntkit.metrics._memberships import Memberships, memberships, of_labels
+from ntkit.metrics._memberships import (
+    Memberships,
+    memberships,
+    of_labels,
+    of_partial_labels,
+)
 from ntkit.metrics._report import GroupReport, Interval, ReportRow
 
 __all__ = ["group_report"]
@@ -42,10 +47,11 @@ def group_report(
         True and predicted classes.
     groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G), optional
         Group labels, for evaluation; or, where groups overlap, which samples are in which group.
-        The columns of a DataFrame name the groups.
+        The columns of a DataFrame name the groups. A label -1, None or NaN is a group that is not
+        known: the sample counts for its class and the average alone.
     attribute : array-like of shape (N,), optional
-        Instead of ``groups``: the spurious attribute. Groups are then class × attribute, and a
-        combination without samples is listed as empty.
+        Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known.
+        Groups are then class × attribute, and a combination without samples is listed as empty.
     y_pred_before : array-like of shape (N,), optional
         Predictions to compare with, such as the original model's.
     sample_weight : array-like of shape (N,), optional
@@ -63,11 +69,15 @@ def group_report(
     Raises
     ------
     InputError
-        If lengths or types of labels differ, labels are missing, both ``groups`` and
+        If lengths or types of labels differ, no group is known, both ``groups`` and
         ``attribute`` are given, or ``confidence`` is out of range.
 
     Notes
     -----
+    An interval takes the samples of a group for a random draw of it. Where groups are known of some
+    samples only, that is so if these were chosen without regard to what the model makes of them:
+    samples that were asked about because they are misclassified make a group look worse than it is.
+
     The interval of an accuracy is Wilson's, that of a change Bonett and Price's, which is paired:
     the same samples before and after. Neither is ever of width 0, so 20 of 20 right is [83.9, 100].
     A mean of groups combines the limits of the groups (MOVER). A worst-of summary has the lowest
@@ -122,7 +132,8 @@ def group_report(
         rows += figures.rows("group", by_group)
         summaries.append(figures.worst("worst group", by_group))
         summaries.append(figures.mean("mean of groups", by_group))
-    return GroupReport((*rows, *summaries), confidence, grouped=found is not None)
+    unknown = 0 if found is None else found.unknown(figures.weight)
+    return GroupReport((*rows, *summaries), confidence, found is not None, unknown)
 
 
 @dataclass(frozen=True)
@@ -211,8 +222,9 @@ class _Figures:
             return of_mean(figures[filled], (limits[0][filled], limits[1][filled]), shared)
 
         changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
+        count = int((self.weight > 0).sum()) - parts.of.unknown(self.weight)
         return self.row(
-            ReportRow("summary", label, int((self.weight > 0).sum()), 0.0, (0.0, 0.0)),
+            ReportRow("summary", label, count, 0.0, (0.0, 0.0)),
             parts.accuracies[:, filled].mean(axis=1),
             [interval(a, wilson(a, parts.n, self.confidence)) for a in parts.accuracies],
             interval(parts.gained - parts.lost, changes),
@@ -245,8 +257,10 @@ def _groups_of(
         return memberships(groups, len(y_true))
     if attribute is None:
         return None
-    _, attribute = check_labels(y_true=y_true, attribute=attribute)
+    values = of_partial_labels(attribute, len(y_true), "attribute")
+    assert values.index is not None
     classes, class_of = np.unique(y_true, return_inverse=True)
-    values, value_of = np.unique(attribute, return_inverse=True)
-    names = [f"{label} × {value}" for label in classes.tolist() for value in values.tolist()]
-    return Memberships(names, index=class_of * len(values) + value_of)
+    names = [f"{label} × {value}" for label in classes.tolist() for value in values.labels]
+    n_values = len(values.labels)
+    known = values.index < n_values
+    return Memberships(names, index=np.where(known, class_of * n_values + values.index, len(names)))

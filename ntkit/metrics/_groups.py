@@ -31,7 +31,8 @@ def adjusted_accuracy(
         True and predicted classes.
     groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
         Group labels, for evaluation; or, where groups overlap, which samples are in which group.
-        Groups without samples do not count.
+        Groups without samples do not count, nor do samples of group -1, None or NaN: it is not
+        known.
     sample_weight : array-like of shape (N,), optional
         Weights; a sample of weight 0 counts as absent.
 
@@ -43,7 +44,7 @@ def adjusted_accuracy(
     Raises
     ------
     InputError
-        If lengths differ or labels are missing.
+        If lengths differ or no group is known.
 
     Examples
     --------

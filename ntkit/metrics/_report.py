@@ -66,11 +66,14 @@ class GroupReport:
         Coverage of the intervals.
     grouped : bool
         Whether group labels were given.
+    n_unknown : int
+        Samples whose group is not known: they count for the classes and the average alone.
     """
 
     rows: tuple[ReportRow, ...]
     confidence: float
     grouped: bool
+    n_unknown: int = 0
 
     @property
     def worst_group(self) -> ReportRow:
@@ -95,6 +98,7 @@ class GroupReport:
         return {
             "confidence": self.confidence,
             "grouped": self.grouped,
+            "n_unknown": self.n_unknown,
             "worst_group_is": "worst group" if self.grouped else "worst class",
             "rows": [_plain(asdict(row) | {"change": row.change}) for row in self.rows],
         }
@@ -117,7 +121,14 @@ class GroupReport:
                     _range(row.change_interval, "+"),
                 ]
             lines.append(_line(cells))
-        return "\n".join(lines if self.grouped else [*lines, "", _NO_GROUPS])
+        if not self.grouped:
+            lines += ["", _NO_GROUPS]
+        elif self.n_unknown:
+            lines += ["", f"{self._unknown()}: they count for the classes and the average alone."]
+        return "\n".join(lines)
+
+    def _unknown(self) -> str:
+        return f"The group of {self.n_unknown} sample(s) is not known"
 
     def __str__(self) -> str:
         return self.table()
@@ -130,6 +141,8 @@ class GroupReport:
                 was = "" if row.accuracy_before is None else f", was {row.accuracy_before:.3f}"
                 parts.append(f"{row.label}{which} {row.accuracy:.3f}{was}")
         no_groups = "" if self.grouped else "; no group labels"
+        if self.n_unknown:
+            no_groups = f"; {self._unknown().lower()}"
         return (
             f"GroupReport({self.summary('average').count} samples: {'; '.join(parts)}{no_groups})"
         )

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from skl2onnx import convert_sklearn, to_onnx
+from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
@@ -15,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit import NeuronTuneClassifier
-from ntkit.estimators import SpuriousNeuronSelector
+from ntkit.estimators import DFRClassifier, GroupInference, SpuriousNeuronSelector
 from ntkit.export._skl2onnx import register_converters
 
 # A mask on noise costs accuracy; here it is there to be exported.
@@ -183,3 +184,9 @@ def test_registering_twice_changes_nothing(zoo):
     after = convert(clf).graph
     assert list(after.node) == list(before.node)
     assert list(after.initializer) == list(before.initializer)
+
+
+def test_what_has_no_head_is_not_converted_as_one():
+    register_converters()
+    assert DFRClassifier in sklearn_operator_name_map
+    assert GroupInference not in sklearn_operator_name_map

@@ -160,8 +160,32 @@ def test_labels_of_another_type(y, pred):
 
 
 @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
-@pytest.mark.parametrize("groups", [[0.0, np.nan, 1.0], ["a", None, "b"], ["a", np.nan, "b"]])
-def test_no_group_is_missing(groups, order):
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [0.0, np.nan, 2.0],
+        [0, -1, 2],
+        np.array([0, -1, 2]),
+        ["a", None, "b"],
+        ["a", np.nan, "b"],
+        ["a", -1, "b"],
+    ],
+)
+def test_samples_of_unknown_group_are_left_out(groups, order):
+    right, wrong = ([0, 1, 1], [0, 0, 1]), ([0, 1, 1], [0, 1, 0])  # the second one's is unknown
     for score in (worst_group_accuracy, adjusted_accuracy):
-        with pytest.raises(InputError, match="groups contains NaN or missing entries; give every"):
-            score([0, 1, 1], [0, 1, 0], groups=groups[order])
+        assert score(*(side[order] for side in right), groups=groups[order]) == 1
+        assert score(*(side[order] for side in wrong), groups=groups[order]) < 1
+
+
+@pytest.mark.parametrize("groups", [[-1, -1], [None, np.nan], [np.nan, np.nan]])
+def test_some_group_must_be_known(groups):
+    with pytest.raises(InputError, match="groups is not known of any sample"):
+        worst_group_accuracy([0, 1], [0, 1], groups=groups)
+
+
+def test_minus_one_that_may_be_a_label_is_not_taken_for_unknown():
+    with pytest.raises(InputError, match="-1 and 1 alone"):
+        worst_group_accuracy([0, 1], [0, 1], groups=[-1, 1])
+    with pytest.raises(InputError, match="the text '-1'"):
+        worst_group_accuracy([0, 1], [0, 1], groups=np.array(["a", "-1"]))

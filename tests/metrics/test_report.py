@@ -223,7 +223,7 @@ def test_the_table_is_markdown():
     ("options", "message"),
     [
         ({"groups": [0]}, "groups holds 1 labels"),
-        ({"attribute": [0, np.nan]}, "attribute contains NaN"),
+        ({"attribute": [None, np.nan]}, "attribute is not known of any"),
         ({"groups": [0, 1], "attribute": [0, 1]}, "groups or attribute, not both"),
         ({"y_pred_before": [0]}, "y_pred_before holds 1 labels"),
         ({"confidence": 95}, "confidence must be between 0 and 1"),
@@ -233,3 +233,27 @@ def test_the_table_is_markdown():
 def test_unusable_input(options, message):
     with pytest.raises(InputError, match=message):
         group_report([0, 1], [0, 1], **options)
+
+
+def test_samples_of_unknown_group_are_counted_and_left_out():
+    y, pred = [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 0]
+    known = [0, 1, 3, 4]
+    groups = [7, 7, -1, 8, 8, None]
+    report = group_report(y, pred, groups=groups)
+    told = group_report(
+        [y[i] for i in known], [pred[i] for i in known], groups=[groups[i] for i in known]
+    )
+    for label in ("worst group", "mean of groups"):
+        assert report.summary(label) == told.summary(label)
+    assert report.summary("average").count == 6
+    assert report.n_unknown == report.as_dict()["n_unknown"] == 2
+    assert told.n_unknown == 0
+    assert "The group of 2 sample(s) is not known" in report.table()
+    assert "not known" not in told.table()
+    assert "2 sample(s)" in repr(report)
+    by_attribute = group_report(y, pred, attribute=["sea", "land", -1, "sea", "sea", None])
+    assert by_attribute.n_unknown == 2
+    labels = [row.label for row in by_attribute.rows if row.kind == "group"]
+    assert labels == ["0 × land", "0 × sea", "1 × land", "1 × sea"]
+    weighted = group_report(y, pred, groups=groups, sample_weight=[1, 1, 0, 1, 1, 1])
+    assert weighted.n_unknown == 1

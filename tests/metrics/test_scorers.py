@@ -285,8 +285,9 @@ def test_forgotten_group_labels(pipe, data):
     search = GridSearchCV(pipe, GRID, scoring=worst_group_scorer(), cv=3, error_score="raise")
     with pytest.raises(InputError, match="No group labels reached the scorer"):
         search.fit(X, y)
-    with pytest.raises(InputError, match="groups contains NaN"):
-        search.fit(X, y, sensitive=np.where(groups == 0, np.nan, groups))
+    with pytest.raises(InputError, match="groups is not known of any sample"):
+        search.fit(X, y, sensitive=np.full(len(y), -1))
+    search.fit(X, y, sensitive=np.where(groups == 0, np.nan, groups))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         search.set_params(error_score=np.nan).fit(X, y)

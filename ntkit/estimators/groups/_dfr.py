@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from numbers import Integral
 from typing import Any
@@ -21,10 +21,13 @@ from ntkit.estimators._shared_between_threads import (
     alone_with_liblinear,
     without_convergence_warnings,
 )
+from ntkit.estimators.groups._group_inference import GroupInference
+from ntkit.estimators.groups._halves import halves, means_by_group
+from ntkit.estimators.groups._partial_groups import grouped
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, encoded_groups, scaler_of
+from ntkit.study import Rows, penalty_path, scaler_of
 
 __all__ = ["DFRClassifier"]
 
@@ -36,7 +39,8 @@ class DFRClassifier(LastLayerClassifier):
     r"""Last-layer retraining on group-balanced data (deep feature reweighting, DFR).
 
     Needs embeddings, class labels and group labels: it knows the answer that the label-free
-    methods look for, so it serves as their upper bound.
+    methods look for, so with all group labels it serves as their upper bound. Where only some
+    are known (-1, None or NaN elsewhere), :class:`GroupInference` infers the others.
 
     ``variant="subsample"`` is the published method (arXiv 2204.02937, "Deep Feature Reweighting",
     and arXiv 2210.11369). A group-balanced subsample B holds as many samples of every group as the
@@ -69,9 +73,13 @@ class DFRClassifier(LastLayerClassifier):
     n_retrains : int, default=20
         Heads to average (the papers take 20 on held-out and 10 on training data). "subsample"
         only.
-    C : float, default=1.0
-        Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``.
-        "weighted" only.
+    C : float or None, default=1.0
+        Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. None
+        standardises the embeddings and chooses by cross-validated accuracy, the mean over the
+        worse half of the groups, as ``AutoDebiasClassifier`` chooses its own. "weighted" only.
+    group_inference : GroupInference, default=None
+        What infers groups that are not known; None is ``GroupInference()`` with the same
+        ``random_state``. It is cloned.
     tol : float, default=1e-4
         Tolerance of the solver. With three classes and more, 1e-3 takes a third of the time.
     max_iter : int, default=1000
@@ -102,6 +110,8 @@ class DFRClassifier(LastLayerClassifier):
         each.
     C_ : float
         The inverse strength used.
+    group_inference_ : GroupInference or None
+        What inferred the groups, fitted; None where all were known.
     worst_group_accuracy_ : ndarray of shape (len(Cs),)
         Worst-group accuracy of each of ``Cs`` on the tuning half; NaN where nothing was tuned.
     n_iter_ : ndarray of shape (1,)
@@ -141,7 +151,9 @@ class DFRClassifier(LastLayerClassifier):
         "variant": [StrOptions({"subsample", "weighted"})],
         "Cs": ["array-like"],
         "n_retrains": [Interval(Integral, 1, None, closed="left")],
+        "group_inference": [GroupInference, None],
         **LastLayerClassifier._shared_constraints,
+        "C": [*LastLayerClassifier._shared_constraints["C"], None],
     }
 
     def __init__(
@@ -150,7 +162,8 @@ class DFRClassifier(LastLayerClassifier):
         variant: str = "subsample",
         Cs: ArrayLike = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01),
         n_retrains: int = 20,
-        C: float = 1.0,
+        C: float | None = 1.0,
+        group_inference: GroupInference | None = None,
         tol: float = 1e-4,
         max_iter: int = 1000,
         device: str = "cpu",
@@ -160,7 +173,8 @@ class DFRClassifier(LastLayerClassifier):
         self.variant = variant
         self.Cs = Cs
         self.n_retrains = n_retrains
-        self.C = C
+        self.C = C  # type: ignore[assignment]
+        self.group_inference = group_inference
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
@@ -175,6 +189,8 @@ class DFRClassifier(LastLayerClassifier):
         sample_weight: ArrayLike | None = None,
         *,
         groups: ArrayLike | None = None,
+        attribute: ArrayLike | None = None,
+        views: Any = None,
     ) -> DFRClassifier:
         """Retrain the head on group-balanced data.
 
@@ -188,7 +204,15 @@ class DFRClassifier(LastLayerClassifier):
             Weights; 0 leaves a sample out. Subsamples are drawn without regard to them.
         groups : array-like of shape (N,)
             Group of each sample, of any type: as a rule one label for every pair of class and
-            spurious attribute. ``groups=y`` balances the classes alone.
+            spurious attribute. ``groups=y`` balances the classes alone. -1, None or NaN is a group
+            that is not known; those of a sample are then inferred, and it counts as much as its
+            group is probable.
+        attribute : array-like of shape (N,), optional
+            Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known.
+            Groups are then class × attribute, and an attribute is inferred from fewer answers
+            than the groups are: it is one and the same in all classes.
+        views : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
+            What groups that are not known are inferred from; None takes ``X``.
 
         Returns
         -------
@@ -198,7 +222,8 @@ class DFRClassifier(LastLayerClassifier):
         Raises
         ------
         InputError
-            If ``groups`` is missing, has missing values or another length, or if balanced
+            If neither or both of ``groups`` and ``attribute`` are given, nothing is known of any
+            sample, lengths differ, or if balanced
             subsamples hold no sample of some class.
 
         Warns
@@ -206,16 +231,12 @@ class DFRClassifier(LastLayerClassifier):
         UserWarning
             If a group has too few samples for two halves: C is then chosen in-sample.
         """
-        rows = self._rows(X, y, sample_weight)
-        self.groups_, group = encoded_groups(groups, rows, type(self).__name__)
+        rows, group = self._grouped(self._rows(X, y, sample_weight), groups, attribute, views)
         self.group_counts_ = np.bincount(group[rows.weight > 0])
         Cs = self._checked_Cs()
         self.worst_group_accuracy_ = np.full(len(Cs), np.nan)
         if self.variant == "weighted":
-            mass = np.bincount(group, weights=rows.weight)
-            balanced = rows.weight * (mass.sum() / (len(mass) * mass))[group]
-            self.C_ = self.C
-            self._set_head(self._fit_head(rows, balanced))
+            self._fit_weighted(rows, group)
             return self
 
         present = rows.weight > 0
@@ -226,6 +247,43 @@ class DFRClassifier(LastLayerClassifier):
             self.C_, start = self._tune(rows, group, Cs, rng)
             self._set_head(self._average(rows, group, start, rng))
         return self
+
+    def _grouped(
+        self, rows: Rows, groups: ArrayLike | None, attribute: ArrayLike | None, views: Any
+    ) -> tuple[Rows, Array]:
+        """Every row's group; rows of inferred groups weigh as much as these are probable."""
+        found = grouped(
+            groups,
+            attribute,
+            rows,
+            type(self).__name__,
+            classes=self.classes_,
+            inference=self.group_inference,
+            views=views,
+            random_state=self.random_state,
+        )
+        self.groups_, self.group_inference_ = found.labels, found.inference
+        return found.rows, found.index
+
+    def _fit_weighted(self, rows: Rows, group: Array) -> None:
+        mass = np.bincount(group, weights=rows.weight)
+        balanced = rows.weight * (mass.sum() / (len(mass) * mass))[group]
+        if self.C is not None:
+            self.C_ = self.C
+            self._set_head(self._fit_head(rows, balanced))
+            return
+        gains = 1 / rows.deviations
+
+        def fit(
+            rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
+        ) -> Sequence[LinearHead]:
+            Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
+            return self._fit_heads(rows, weights, gains=gains, Cs=Cs)
+
+        seed = _seed(check_random_state(self.random_state))
+        path = penalty_path(fit, rows, balanced, group, worse_half=True, seed=seed, outcomes=False)
+        self.C_ = 1 / (float(balanced.sum()) * path.alpha)
+        self._set_head(self._fit_head(rows, balanced, gains=gains, C=self.C_))
 
     def _checked_Cs(self) -> Array:
         Cs = np.asarray(self.Cs, dtype=np.float64)
@@ -239,7 +297,7 @@ class DFRClassifier(LastLayerClassifier):
         """C of the best worst-group accuracy on the other half, and its head to start from."""
         if len(Cs) == 1:
             return float(Cs[0]), None
-        fitting, judging = _halves(rows, group, rng)
+        fitting, judging = halves(rows, group, rng)
         drawn = rows.take(fitting[self._balanced_draw(rows.take(fitting), group[fitting], rng)])
         scaler = scaler_of(drawn)
         drawn, judged = _scaled(drawn, scaler), _scaled(rows.take(judging), scaler)
@@ -248,7 +306,7 @@ class DFRClassifier(LastLayerClassifier):
         for at in np.argsort(Cs, kind="stable"):  # the sparsest head first: a path of warm starts
             start = self._fit_l1(drawn, Cs[at], start, seed)
             right = start.logits(judged.X).argmax(axis=1) == judged.y_index
-            accuracy = _means_by_group(right, judged.weight, group[judging])
+            accuracy = means_by_group(right, judged.weight, group[judging])
             self.worst_group_accuracy_[at] = accuracy.min()
             # No tie may be decided by the last digits of sums.
             rank = (round(float(accuracy.min()), 12), round(float(accuracy.mean()), 12))
@@ -321,31 +379,6 @@ class DFRClassifier(LastLayerClassifier):
             model.fit(rows.X, rows.y_index, sample_weight=rows.weight / largest)
         n_iter = int(model.n_iter_.max())
         return FittedHead(model.coef_, model.intercept_, self.classes_, n_iter)
-
-
-def _halves(rows: Rows, group: Array, rng: np.random.RandomState) -> tuple[Array, Array]:
-    """Random halves, each with its share of every cell of group and class."""
-    cell = group * (int(rows.y_index.max()) + 1) + rows.y_index
-    order = np.lexsort((rng.permutation(len(cell)), cell))
-    halves = order[::2], order[1::2]
-    n_groups, n_classes = len(np.unique(group)), len(np.unique(rows.y_index))
-    if all(
-        len(np.unique(group[half])) == n_groups and len(np.unique(rows.y_index[half])) == n_classes
-        for half in halves
-    ):
-        return halves
-    warnings.warn(
-        "A group or class has a single sample, which cannot be in both halves; C is chosen on the "
-        "samples it is fitted on. Pass more samples of it, or a single value in Cs.",
-        UserWarning,
-        stacklevel=5,
-    )
-    return order, order
-
-
-def _means_by_group(values: Array, weight: Array, group: Array) -> Array:
-    mass = np.bincount(group, weights=weight)
-    return np.asarray(np.bincount(group, weights=weight * values) / mass)
 
 
 def _scaled(rows: Rows, scaler: StandardScaler) -> Rows:

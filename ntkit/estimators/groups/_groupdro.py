@@ -16,9 +16,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
 from ntkit.estimators._base import LastLayerClassifier
+from ntkit.estimators.groups._group_inference import GroupInference
+from ntkit.estimators.groups._partial_groups import grouped
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device
-from ntkit.study import Rows, encoded_groups
+from ntkit.study import Rows
 
 __all__ = ["GroupDROClassifier"]
 
@@ -29,7 +31,8 @@ _ERM_TOL = 1e-6  # the head to start from is fitted this closely at most
 class GroupDROClassifier(LastLayerClassifier):
     r"""Last-layer retraining for the worst group (group distributionally robust optimisation).
 
-    Needs embeddings, class labels and group labels. It minimises the largest mean loss of a
+    Needs embeddings, class labels and group labels; those that are not known (-1, None or NaN)
+    are inferred by :class:`GroupInference`. It minimises the largest mean loss of a
     group, with an L2 penalty (arXiv 1911.08731, Sec. 2 and Algorithm 1):
 
     .. math::
@@ -62,6 +65,9 @@ class GroupDROClassifier(LastLayerClassifier):
         thousands.
     device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where the ERM head is fitted; the steps run on the CPU.
+    group_inference : GroupInference, default=None
+        What infers groups that are not known; None is ``GroupInference(random_state=0)``. It is
+        cloned.
 
     Attributes
     ----------
@@ -79,6 +85,8 @@ class GroupDROClassifier(LastLayerClassifier):
         q, in the order of ``groups_``.
     group_losses_ : ndarray of shape (G,)
         Mean loss of each group under the head, in nats.
+    group_inference_ : GroupInference or None
+        What inferred the groups, fitted; None where all were known.
     erm_head_ : LinearHead
         The ERM head it started from, of the same C.
     n_iter_ : ndarray of shape (1,)
@@ -118,6 +126,7 @@ class GroupDROClassifier(LastLayerClassifier):
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
         "eta": [Interval(Real, 0, None, closed="neither")],
+        "group_inference": [GroupInference, None],
         **LastLayerClassifier._shared_constraints,
     }
 
@@ -129,12 +138,14 @@ class GroupDROClassifier(LastLayerClassifier):
         tol: float = 1e-3,
         max_iter: int = 50_000,
         device: str = "cpu",
+        group_inference: GroupInference | None = None,
     ) -> None:
         self.eta = eta
         self.C = C
         self.tol = tol
         self.max_iter = max_iter
         self.device = device
+        self.group_inference = group_inference
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -144,6 +155,8 @@ class GroupDROClassifier(LastLayerClassifier):
         sample_weight: ArrayLike | None = None,
         *,
         groups: ArrayLike | None = None,
+        attribute: ArrayLike | None = None,
+        views: Any = None,
     ) -> GroupDROClassifier:
         """Retrain the head for the worst group.
 
@@ -157,7 +170,15 @@ class GroupDROClassifier(LastLayerClassifier):
             Weights within the groups; 0 leaves a sample out.
         groups : array-like of shape (N,)
             Group of each sample, of any type: as a rule one label for every pair of class and
-            spurious attribute. ``groups=y`` protects the worst class.
+            spurious attribute. ``groups=y`` protects the worst class. -1, None or NaN is a group
+            that is not known; those of a sample are then inferred, and it counts as much as its
+            group is probable.
+        attribute : array-like of shape (N,), optional
+            Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known.
+            Groups are then class × attribute, and an attribute is inferred from fewer answers
+            than the groups are: it is one and the same in all classes.
+        views : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
+            What groups that are not known are inferred from; None takes ``X``.
 
         Returns
         -------
@@ -167,8 +188,9 @@ class GroupDROClassifier(LastLayerClassifier):
         Raises
         ------
         InputError
-            If ``groups`` is missing, has missing values or another length, or a group has no
-            sample of positive weight.
+            If neither or both of ``groups`` and ``attribute`` are given, nothing is known of any
+            sample, lengths differ, or a group has
+            no sample of positive weight.
 
         Warns
         -----
@@ -176,7 +198,18 @@ class GroupDROClassifier(LastLayerClassifier):
             If ``max_iter`` steps do not suffice.
         """
         rows = self._rows(X, y, sample_weight)
-        self.groups_, group = encoded_groups(groups, rows, type(self).__name__)
+        found = grouped(
+            groups,
+            attribute,
+            rows,
+            type(self).__name__,
+            classes=self.classes_,
+            inference=self.group_inference,
+            views=views,
+            random_state=0,
+        )
+        rows, group = found.rows, found.index
+        self.groups_, self.group_inference_ = found.labels, found.inference
         erm = self._erm_head(rows)
         self.erm_head_ = LinearHead(erm.coef, erm.intercept, self.classes_)
         best, n_iter, converged = self._mirror_ascent(rows, group, erm)

@@ -139,7 +139,7 @@ def test_too_few_steps_are_told_and_never_harm():
     [
         (None, "GroupDROClassifier needs the group of every sample; pass groups="),
         (np.zeros(3), r"got shape \(3,\)"),
-        (np.full(60, np.nan), "60 missing value"),
+        (np.full(60, np.nan), "needs the group of some samples"),
     ],
 )
 def test_bad_groups_are_named(groups, message):

@@ -1,6 +1,6 @@
 """What zero answers and one answer are worth: a word acts by itself, or a person confirms one.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/answers_zero_one.py DATA_DIR [--draws 0 1 2 3 4]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/zero_one.py DATA_DIR [--draws 0 1 2 3 4]
         [--setting i.i.d.] [--markdown FILE]
 
 DATA_DIR is what ``make bench-data`` built; texts and columns are read anew from their packages.

@@ -1,0 +1,205 @@
+"""Tables and a picture of the results of answers.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+COUNTS = (12, 24, 48, 96, 192)
+DFR_ALL, BALANCED = "DFR, all groups †", "class-balanced"
+ROWS = (
+    "asked",
+    "asked, 5 % wrong",
+    "asked, 10 % wrong",
+    "asked, embedding alone",
+    "random",
+    "DFR, random labels",
+    "SSA",
+    "GSR",
+)
+CURVES = {
+    "asked": ("#009E73", "o"),
+    "asked, embedding alone": ("#56B4E9", "s"),
+    "random": ("#E69F00", "^"),
+    "DFR, random labels": ("#999999", "v"),
+    "SSA": ("#D55E00", "D"),
+    "GSR": ("#CC79A7", "P"),
+}
+Result = dict[str, Any]
+
+
+def tables(results: Sequence[Result]) -> str:
+    """All tables, as Markdown."""
+    runs = merged(results)
+    sets = list(dict.fromkeys(run["data"] for run in runs))
+    seeds = sorted({run["seed"] for run in runs})
+    return "\n".join(
+        [
+            f"{len(runs)} runs: {len(sets)} data sets, draws {', '.join(map(str, seeds))}.",
+            "",
+            "### Points below DFR with all groups on the same rows: mean / worst",
+            "",
+            table(
+                ["", *(f"{n} answers" for n in COUNTS), "runs"],
+                [[row, *(gap(runs, row, n) for n in COUNTS), n_runs(runs, row)] for row in ROWS],
+            ),
+            "",
+            "### Area under the curve: mean worst-group accuracy over 24–192 answers",
+            "",
+            "The answers on a logarithmic scale; over the runs that have all of the rows.",
+            "",
+            table(["", "area"], [[row, f"{value:.1f}"] for row, value in areas(runs)]),
+            "",
+            "### By data set: worst-group accuracy in %, mean over the draws",
+            "",
+            table(
+                ["", "balanced", "24", "48", "96", "192", "view at 48", "48, 10 % wrong", "DFR †"],
+                [by_set([run for run in runs if run["data"] == name], name) for name in sets],
+            ),
+            "",
+            "### When asking ends",
+            "",
+            stopping(runs),
+            "",
+        ]
+    )
+
+
+def merged(results: Sequence[Result]) -> list[Result]:
+    """One run for each data set and draw, whatever lines it stands in."""
+    runs: dict[tuple[str, int], Result] = {}
+    for result in results:
+        runs.setdefault((result["data"], result["seed"]), {}).update(result)
+    return [run for run in runs.values() if DFR_ALL in run]
+
+
+def worst(run: Result, row: str, n: int) -> float | None:
+    """Worst-group accuracy of a row at so many answers; None where it was not run.
+
+    Where the embedding is the only view, reading it alone is the same.
+    """
+    if row == "asked, embedding alone" and row not in run:
+        row = "asked"
+    cell = run.get(row, {}).get(str(n))
+    return None if cell is None else float(cell["worst"])
+
+
+def values(runs: Iterable[Result], row: str, n: int) -> list[float]:
+    """Points below DFR of all runs that have the row."""
+    found = [(run[DFR_ALL], worst(run, row, n)) for run in runs]
+    return [dfr - own for dfr, own in found if own is not None]
+
+
+def gap(runs: Sequence[Result], row: str, n: int) -> str:
+    """Mean / worst points below DFR."""
+    gaps = values(runs, row, n)
+    return f"{np.mean(gaps):.1f} / {max(gaps):.1f}" if gaps else "–"
+
+
+def n_runs(runs: Sequence[Result], row: str) -> str:
+    """Runs that have the row."""
+    return str(len(values(runs, row, 48)))
+
+
+def areas(runs: Sequence[Result]) -> list[tuple[str, float]]:
+    """Mean over the curve of each row, by the trapezoidal rule in the logarithm of the answers."""
+    counts = COUNTS[1:]
+    rows = [row for row in CURVES if any(values(runs, row, n) for n in counts)]
+    whole = [
+        run for run in runs if all(worst(run, row, n) is not None for row in rows for n in counts)
+    ]
+    found = []
+    for row in rows:
+        curves = np.array([[worst(run, row, n) for n in counts] for run in whole], dtype=float)
+        steps = (curves[:, 1:] + curves[:, :-1]) / 2
+        found.append((row, float(steps.mean()) if whole else float("nan")))
+    return found
+
+
+def by_set(runs: Sequence[Result], name: str) -> list[str]:
+    """A line of the table by data set."""
+
+    def mean(row: str, n: int) -> str:
+        found = [worst(run, row, n) for run in runs]
+        return f"{np.mean([v for v in found if v is not None]):.1f}"
+
+    views = sorted({str(run["asked"]["48"]["view"]) for run in runs})
+    return [
+        name,
+        f"{np.mean([run[BALANCED] for run in runs]):.1f}",
+        *(mean("asked", n) for n in (24, 48, 96, 192)),
+        ", ".join(views),
+        mean("asked, 10 % wrong", 48),
+        f"{np.mean([run[DFR_ALL] for run in runs]):.1f}",
+    ]
+
+
+def stopping(runs: Sequence[Result]) -> str:
+    """What is gained by asking on after ``progress`` says that it is enough."""
+    ends, gained, missed = list[int](), list[float](), list[float]()
+    for run in runs:
+        curve = run["asked"]
+        end = next((n for n in COUNTS if curve[str(n)]["enough"]), None)
+        last = curve[str(COUNTS[-1])]["worst"]
+        if end is None:
+            missed.append(last - curve["96"]["worst"])
+        else:
+            ends.append(end)
+            gained.append(last - curve[str(end)]["worst"])
+    lines = [
+        f"`progress` ends the asking in {len(ends)} of {len(runs)} runs, after "
+        f"{', '.join(f'{n} answers in {ends.count(n)}' for n in sorted(set(ends)))}."
+    ]
+    if gained:
+        lines.append(
+            f"Asking on to 192 answers would have gained {np.mean(gained):.1f} points (mean; most "
+            f"{max(gained):.1f})."
+        )
+    if missed:
+        lines.append(
+            f"Where it does not end, the step from 96 to 192 answers gains {np.mean(missed):.1f}."
+        )
+    return " ".join(lines)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plot(results: Sequence[Result], path: Path) -> None:
+    """Draw the curves, the mean over all runs that have them."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same picture, the same file
+    runs = merged(results)
+    figure, ax = plt.subplots(figsize=(5.2, 3.6))
+    for row, (colour, marker) in CURVES.items():
+        points = [(n, values(runs, row, n)) for n in COUNTS]
+        points = [(n, gaps) for n, gaps in points if gaps]
+        if points:
+            ax.plot(
+                [n for n, _ in points],
+                [-float(np.mean(gaps)) for _, gaps in points],
+                color=colour,
+                marker=marker,
+                markersize=5,
+                label=row,
+            )
+    ax.axhline(0, color="black", linewidth=1)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(COUNTS, [str(n) for n in COUNTS])
+    ax.minorticks_off()
+    ax.set_xlabel("answers")
+    ax.set_ylabel("worst group: points from\nDFR with all groups")
+    ax.grid(color="0.9")
+    ax.set_axisbelow(True)
+    ax.legend(fontsize=7, frameon=False, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

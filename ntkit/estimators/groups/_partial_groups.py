@@ -1,0 +1,143 @@
+"""Groups that are known of some samples only, made complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+
+from ntkit._partial_labels import known_labels
+from ntkit.estimators.groups._group_inference import GroupInference
+from ntkit.exceptions import InputError
+from ntkit.study import Rows, encoded_groups, encoded_labels
+
+__all__ = ["Grouped", "grouped"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Rows, each in a group.
+
+    Attributes
+    ----------
+    rows : Rows
+        Their weights are multiplied by the probability of the group, where it is inferred; rows
+        of which nothing is known are left out.
+    labels : ndarray of shape (G,)
+        Group labels.
+    index : ndarray of int, shape (N,)
+        Group of each row.
+    inference : GroupInference or None
+        What inferred the groups; None where all were known.
+    """
+
+    rows: Rows
+    labels: Array
+    index: Array
+    inference: GroupInference | None
+
+
+def grouped(
+    groups: ArrayLike | None,
+    attribute: ArrayLike | None,
+    rows: Rows,
+    name: str,
+    *,
+    classes: Array,
+    inference: GroupInference | None,
+    views: Any,
+    random_state: Any,
+) -> Grouped:
+    """Infer the groups that are not known.
+
+    Parameters
+    ----------
+    groups, attribute : array-like of shape (N,) or None
+        One of them: group labels, or the attribute whose groups are class × attribute; -1, None
+        or NaN where they are not known.
+    rows : Rows
+        Samples.
+    name : str
+        What errors call the estimator.
+    classes : ndarray
+        Class labels.
+    inference : GroupInference or None
+        Fitted as a clone; None is the default one.
+    views : as for GroupInference, or None
+        What to read the groups from; None takes the embeddings.
+    random_state : int, RandomState instance or None
+        Of the default inference.
+
+    Raises
+    ------
+    InputError
+        If groups are missing altogether, both are given, or no group is known of some class while
+        no view tells.
+    """
+    if groups is not None and attribute is not None:
+        raise InputError("Pass groups or attribute, not both.")
+    values, what = (groups, "groups") if attribute is None else (attribute, "attribute")
+    n = len(rows.y_index)
+    if values is None:
+        encoded_groups(None, rows, name)
+    assert values is not None
+    if np.asarray(values, dtype=object).shape not in ((n,), (n, 1)):
+        encoded_labels(values, n, what)  # says what is wrong
+    if attribute is None and _are_classes(values, classes[rows.y_index]):
+        return Grouped(rows, *encoded_groups(values, rows, name), None)
+    labels, known = known_labels(values, what)
+    if not len(labels):
+        raise InputError(
+            f"{name} needs the {'group' if attribute is None else 'attribute'} of some samples; "
+            f"{what} is -1, None or NaN for all of them."
+        )
+    if known.all():
+        if attribute is not None:
+            labels, index = encoded_labels(labels, n, what)
+            crossed, index = _crossed(index, rows.y_index, labels, classes)
+            return Grouped(rows, crossed, index, None)
+        return Grouped(rows, *encoded_groups(values, rows, name), None)
+
+    inference = GroupInference(random_state=random_state) if inference is None else inference
+    fitted: GroupInference = clone(inference)
+    fitted.fit(
+        rows.X if views is None else views,
+        classes[rows.y_index],
+        values,
+        sample_weight=rows.weight,
+    )
+    q = fitted.label_distributions_
+    weight = rows.weight * q.max(axis=1)
+    kept = np.flatnonzero(weight > 0)
+    missing = np.setdiff1d(np.arange(len(classes)), rows.y_index[kept])
+    if len(missing):
+        raise InputError(
+            f"Nothing is known of any sample of class {classes[missing].tolist()[0]!r}, and no "
+            "view tells it (see GroupInference.scores_); label some of them."
+        )
+    complete = Rows(rows.X, rows.y_index, weight)
+    complete = complete if len(kept) == n else complete.take(kept)
+    index = q[kept].argmax(axis=1)
+    if attribute is not None:
+        crossed, index = _crossed(index, complete.y_index, fitted.classes_, classes)
+        return Grouped(complete, crossed, index, fitted)
+    found, index = np.unique(index, return_inverse=True)
+    return Grouped(complete, fitted.classes_[found], index, fitted)
+
+
+def _are_classes(values: ArrayLike, y: Array) -> bool:
+    """Whether the groups are the classes themselves, of which -1 may be one."""
+    groups = np.asarray(values)
+    return groups.dtype.kind in "iuf" and np.array_equal(groups.reshape(-1), y)
+
+
+def _crossed(index: Array, y_index: Array, values: Array, classes: Array) -> tuple[Array, Array]:
+    """Names of the groups class × attribute that occur, and which one each row is in."""
+    names = [f"{label} × {value}" for label in classes.tolist() for value in values.tolist()]
+    found, group = np.unique(y_index * len(values) + index, return_inverse=True)
+    return np.asarray(names)[found], group

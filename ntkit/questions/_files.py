@@ -1,0 +1,199 @@
+"""Questions as a table for a person to fill in, and the answers back from it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ntkit._disk import StrPath, saying_what_failed
+from ntkit._labels import listed, meant_instead
+from ntkit._output import check_file
+from ntkit.exceptions import InputError
+from ntkit.samples import TABLES, read_table
+
+__all__ = ["read_answers", "write_questions"]
+
+Array = NDArray[Any]
+ID = "id"
+UNSURE = ("", "?", "unsure", "unknown", "-1", "none", "nan")
+"""What counts as no answer, in lower case."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings that a spreadsheet takes for a formula, which text of others could be."""
+
+
+def write_questions(
+    path: StrPath,
+    index: ArrayLike,
+    *,
+    ids: ArrayLike,
+    question: str = "attribute",
+    columns: Mapping[str, ArrayLike] | None = None,
+    force: bool = False,
+) -> None:
+    """Write a CSV file with a row for each sample to ask about, and an empty column to fill in.
+
+    The file appears under its name when it is complete. Text that a spreadsheet would take for a
+    formula is written with an apostrophe before it, which :func:`read_answers` takes off.
+
+    Parameters
+    ----------
+    path : path-like
+        File to write.
+    index : array-like of int
+        Row numbers of the samples to ask about, such as from :func:`next_questions`.
+    ids : array-like of shape (N,)
+        What names each of all samples: a file name, a number; each once.
+    question : str, default="attribute"
+        Name of the column to fill in.
+    columns : dict of str to array-like of shape (N,), optional
+        More to show, such as the text, or the class.
+    force : bool, default=False
+        Whether a file that exists may be replaced: it may hold answers.
+
+    Raises
+    ------
+    InputError
+        If the file exists (without ``force``) or cannot be written, ids repeat, or lengths differ.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit.questions import read_answers, write_questions
+    >>> ids = ["a.png", "b.png", "c.png"]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "questions.csv"
+    ...     write_questions(path, [2, 0], ids=ids, question="a hand is seen")
+    ...     filled_in = path.read_text().replace("c.png,", "c.png,yes")
+    ...     _ = path.write_text(filled_in)
+    ...     read_answers(path, ids, question="a hand is seen")
+    array([None, None, 'yes'], dtype=object)
+    """
+    names = _names(ids)
+    rows = np.asarray(index, dtype=np.intp).ravel()
+    if len(rows) and not (rows.min() >= 0 and rows.max() < len(names)):
+        raise InputError(f"index holds row numbers beyond the {len(names)} samples of ids.")
+    shown = {ID: names}
+    for name, values in (columns or {}).items():
+        shown[name] = [str(value) for value in np.asarray(values, dtype=object)]
+        if len(shown[name]) != len(names):
+            raise InputError(
+                f"The column {name!r} holds {len(shown[name])} values for {len(names)} samples."
+            )
+    if question in shown:
+        raise InputError(f"The question cannot be called {question!r}: that is a column already.")
+    path = check_file(path, force=force)
+    with saying_what_failed(path):
+        _write(path, [*shown, question], [[*(shown[c][i] for c in shown), ""] for i in rows])
+
+
+def read_answers(
+    path: StrPath, ids: ArrayLike, *, question: str = "attribute", delimiter: str | None = None
+) -> NDArray[np.object_]:
+    """Read what a person filled in, as the attribute of every sample.
+
+    Takes what spreadsheets make of the file: semicolons or tabs between cells, a byte-order mark,
+    other line ends, more columns, other order. Answers that differ in upper and lower case alone
+    are one.
+
+    Parameters
+    ----------
+    path : path-like
+        A CSV, TSV, JSON lines or Parquet file with the columns "id" and the question.
+    ids : array-like of shape (N,)
+        What names each of all samples; each once.
+    question : str, default="attribute"
+        Name of the column with the answers.
+    delimiter : str, optional
+        What separates cells; None finds it.
+
+    Returns
+    -------
+    ndarray of object, shape (N,)
+        Answers as text; None where there is none, or it is "?", "unsure", "unknown" or -1.
+
+    Raises
+    ------
+    InputError
+        If the file is no such table, names a sample that is not there, or answers one sample in
+        two ways.
+    """
+    names = {name: i for i, name in enumerate(_names(ids))}
+    path = Path(path)
+    if path.suffix.lower() not in TABLES:
+        raise InputError(f"{path} is no table; answers are read from {', '.join(TABLES)} files.")
+    table = read_table(path, delimiter, expected=[ID, question])
+    for column in (ID, question):
+        if column not in table.columns:
+            raise InputError(
+                f"{path} has no column {column!r}; its columns are {listed(list(table.columns))}."
+            )
+    answers = np.full(len(names), None, dtype=object)
+    spelling = dict[str, str]()
+    for row, (name, value) in enumerate(
+        zip(table.columns[ID], table.columns[question], strict=True)
+    ):
+        answer = _answer(value)
+        if answer is None:
+            continue
+        at = names.get(_text(name), names.get(_text(name).removeprefix("'")))
+        if at is None:
+            near = meant_instead(_text(name), list(names)) if len(names) < 10_000 else None
+            hint = f" (did you mean {near}?)" if near else ""
+            raise InputError(f"{table.at(row)}: no sample is called {_text(name)!r}{hint}.")
+        answer = spelling.setdefault(answer.casefold(), answer)
+        if answers[at] not in (None, answer):
+            raise InputError(
+                f"{table.at(row)}: {_text(name)!r} is answered {answer!r} here and "
+                f"{answers[at]!r} above; leave one of them."
+            )
+        answers[at] = answer
+    return answers
+
+
+def _names(ids: ArrayLike) -> list[str]:
+    values = np.asarray(ids, dtype=object)
+    if values.ndim != 1:
+        raise InputError(f"ids must have shape (N,), one per sample; got {values.shape}.")
+    names = [_text(value) for value in values]
+    seen = set[str]()
+    for name in names:
+        if name in seen:
+            raise InputError(f"ids hold {name!r} twice; give every sample a name of its own.")
+        seen.add(name)
+    return names
+
+
+def _text(value: Any) -> str:
+    """A cell as text, numbers as they were written before a table made floats of them."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _answer(value: Any) -> str | None:
+    text = "" if value is None else _text(value)
+    return None if text.lower() in UNSURE else text
+
+
+def _write(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    """Write a table beside the file, then put it in its place."""
+    with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder:
+        unfinished = Path(folder) / "questions.csv"
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([_no_formula(cell) for cell in header])
+            writer.writerows([[_no_formula(cell) for cell in row] for row in rows])
+        os.replace(unfinished, path)
+
+
+def _no_formula(cell: str) -> str:
+    cell = cell.replace("\x00", "")
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell

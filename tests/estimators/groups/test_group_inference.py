@@ -1,0 +1,292 @@
+"""GroupInference, and the estimators that take partial groups through it."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference
+from ntkit.estimators.groups._shares import shares_of, with_shares
+from ntkit.exceptions import InputError
+from ntkit.metrics import worst_group_accuracy, worst_group_scorer
+
+QUICK = {"penalties": [("l2", 0.1), ("l1", 1.0)], "cv": 3, "random_state": 0}
+
+
+def data(seed=0, n=600, n_values=2, share=0.9, clear=4.0, width=6):
+    """Classes, and an attribute that goes with them and is told by a direction of its own."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    a = np.where(rng.random(n) < share, y % n_values, rng.integers(0, n_values, n))
+    X = rng.normal(size=(n, width))
+    X[:, 0] += 2 * y
+    X[:, 1 : 1 + n_values] += clear * np.eye(n_values)[a]
+    return X, y, a
+
+
+def answered(a, n, seed=0, unknown=-1):
+    """The attribute of n samples of each value, unknown elsewhere."""
+    rng = np.random.default_rng(seed)
+    known = np.concatenate([rng.permutation(np.flatnonzero(a == v))[:n] for v in np.unique(a)])
+    values = np.full(len(a), unknown, dtype=a.dtype if unknown == -1 else object)
+    values[known] = a[known]
+    return values, known
+
+
+@pytest.mark.parametrize("n_values", [2, 3])
+def test_it_infers_what_a_view_tells(n_values):
+    X, y, a = data(n_values=n_values)
+    values, known = answered(a, 15)
+    inference = GroupInference(**QUICK).fit(X, y, values)
+    assert np.mean(inference.transduction_ == a) > 0.95
+    q = inference.label_distributions_
+    assert q.shape == (len(y), n_values)
+    assert np.allclose(q.sum(axis=1), 1)
+    assert inference.n_known_ == len(known)
+    assert inference.view_ == 0
+    assert inference.classes_.tolist() == list(range(n_values))
+
+
+def test_text_dates_and_every_mark_of_the_unknown_are_the_same_to_it():
+    X, y, a = data()
+    values, known = answered(a, 15)
+    expected = GroupInference(**QUICK).fit(X, y, values).label_distributions_
+    names = np.array(["land", "sea"], dtype=object)[a]
+    for mark, kind in [
+        (None, list),
+        (np.nan, pd.Series),
+        (-1, np.array),
+        (-1, list),
+        (pd.NA, list),
+    ]:
+        text = np.full(len(a), mark, dtype=object)
+        text[known] = names[known]
+        inference = GroupInference(**QUICK).fit(X, y, kind(text))
+        assert np.array_equal(inference.label_distributions_, expected)
+        assert set(inference.transduction_.tolist()) == {"land", "sea"}
+    floats = np.where(values < 0, np.nan, values)
+    assert np.array_equal(GroupInference(**QUICK).fit(X, y, floats).label_distributions_, expected)
+
+
+def test_the_view_that_reads_it_is_found_dense_or_sparse():
+    X, y, a = data(clear=0.0)
+    words = (np.random.default_rng(1).random((len(y), 30)) < 0.2).astype(float)
+    words[:, 7] = a
+    values, _ = answered(a, 20)
+    for matrix in (words, sparse.csr_matrix(words), sparse.csc_array(words)):
+        inference = GroupInference(**QUICK).fit({"embedding": X, "words": matrix}, y, values)
+        assert inference.view_ == "words"
+        assert np.mean(inference.transduction_ == a) > 0.98
+        assert inference.losses_["words"] < inference.losses_["embedding"]
+    listed = GroupInference(**QUICK).fit([X, words], y, values)
+    assert listed.view_ == 1
+
+
+def test_where_nothing_reads_it_only_what_is_known_is_said():
+    X, y, a = data(clear=0.0, n=300)
+    X[:, 0] = 0
+    values, known = answered(a, 20)
+    inference = GroupInference(**QUICK, min_accuracy=0.9).fit(X, y, values)
+    assert inference.view_ is None
+    assert np.array_equal(inference.transduction_, values)
+    rest = np.setdiff1d(np.arange(len(y)), known)
+    assert not inference.label_distributions_[rest].any()
+    assert inference.label_distributions_[known].sum() == len(known)
+    with pytest.raises(InputError, match="No view reads the attribute"):
+        inference.predict(X)
+    text = np.where(values == -1, None, np.array(["b", "a"], dtype=object)[np.maximum(values, 0)])
+    said = GroupInference(**QUICK, min_accuracy=0.9).fit(X, y, text).transduction_
+    assert set(said[rest]) == {None}
+
+
+def test_one_value_known_tells_nothing_of_the_others():
+    X, y, _ = data(n=100)
+    inference = GroupInference(**QUICK).fit(X, y, np.where(np.arange(100) < 9, 0, -1))
+    assert inference.view_ is None
+    assert inference.transduction_.tolist() == [0] * 9 + [-1] * 91
+
+
+def test_an_answer_that_everything_contradicts_is_not_believed():
+    X, y, a = data(clear=9.0)
+    values, known = answered(a, 25)
+    values[known[3]] = 1 - a[known[3]]
+    believed = GroupInference(**QUICK, answer_error=0.1).fit(X, y, values)
+    assert np.array_equal(believed.transduction_, a)
+    literal = GroupInference(**QUICK, answer_error=0).fit(X, y, values)
+    assert literal.transduction_[known[3]] == values[known[3]]
+
+
+@given(st.integers(0, 10_000), st.floats(0.02, 0.98))
+@settings(max_examples=25, deadline=None)
+def test_shares_are_those_of_the_samples_where_probabilities_are_right(seed, share):
+    rng = np.random.default_rng(seed)
+    a = (rng.random(4000) < share).astype(int)
+    x = rng.normal(3.0 * a - 1.5)  # equal shares: log odds 3 x
+    p = 1 / (1 + np.exp(np.outer(3 * x, [1, -1])))
+    found = shares_of(p, np.full(4000, -1), np.ones(4000), np.array([True, True]))
+    assert abs(found[1] - a.mean()) < 0.03
+    assert np.isclose(found.sum(), 1)
+    q = with_shares(p, found, 1.0)
+    assert np.isclose(q.mean(axis=0)[1], found[1], atol=0.01)
+
+
+def test_weights_that_are_zero_are_absent():
+    X, y, a = data()
+    values, _ = answered(a, 15)
+    kept = np.random.default_rng(0).random(len(y)) < 0.8
+    given_all = GroupInference(**QUICK).fit(X, y, values, sample_weight=kept.astype(float))
+    spoilt = np.where(kept, values, 1 - a)
+    again = GroupInference(**QUICK).fit(X, y, spoilt, sample_weight=kept.astype(float))
+    assert np.allclose(given_all.label_distributions_, again.label_distributions_)
+
+
+def test_clone_pickle_and_new_samples():
+    X, y, a = data()
+    values, _ = answered(a, 15)
+    inference = clone(GroupInference(**QUICK)).fit(X, y, values)
+    again = pickle.loads(pickle.dumps(inference))
+    X2, y2, a2 = data(seed=5)
+    assert np.array_equal(again.predict(X2, y2), inference.predict(X2, y2))
+    assert np.mean(inference.predict(X2, y2) == a2) > 0.9
+    assert np.allclose(inference.predict_proba(X2).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"attribute": np.full(60, -1)}, "known of no sample"),
+        ({"attribute": np.zeros(59, dtype=int)}, "59 values but there are 60"),
+        ({"y": np.zeros(59)}, "59 labels but there are 60"),
+        ({"views": {}}, "No view was given"),
+        ({"views": {"a": np.zeros((60, 2)), "b": np.zeros((59, 2))}}, "different numbers"),
+        ({"views": np.full((60, 2), np.nan)}, "NaN"),
+        ({"attribute": np.array(["-1", *"ab" * 29, "a"])}, "the text '-1'"),
+        ({"attribute": [1, "a", *[None] * 58]}, "mixes labels"),
+        ({"attribute": np.linspace(0, 1, 60)}, "Unknown label type"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    X, y, a = data(n=60)
+    arguments = {"views": X, "y": y, "attribute": a} | change
+    with pytest.raises(ValueError, match=message):
+        GroupInference(**QUICK).fit(**arguments)
+
+
+@pytest.mark.parametrize("penalties", [[], [("l3", 1.0)], [("l1", 0)], ["l1"], [("l1", "x")]])
+def test_bad_penalties_are_named(penalties):
+    X, y, a = data(n=60)
+    with pytest.raises(InputError, match="penalties must be pairs"):
+        GroupInference(penalties=penalties).fit(X, y, a)
+
+
+# -- estimators that take partial groups -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "clf",
+    [
+        DFRClassifier(n_retrains=3, Cs=[0.1], random_state=0),
+        DFRClassifier(variant="weighted", random_state=0),
+        DFRClassifier(variant="weighted", C=None, random_state=0),
+        GroupDROClassifier(eta=0.1),
+    ],
+    ids=str,
+)
+def test_a_few_answers_do_what_all_groups_do(clf):
+    X, y, a = data(n=1500, share=0.96)
+    X_test, y_test, a_test = data(seed=9, n=2000, share=0.0)
+    groups, views = 2 * y + a, {"embedding": X}
+
+    def worst(**labels):
+        fitted = clone(clf).set_params(group_inference=GroupInference(**QUICK)).fit(X, y, **labels)
+        return worst_group_accuracy(y_test, fitted.predict(X_test), groups=2 * y_test + a_test)
+
+    values, _ = answered(a, 20)
+    everything = worst(groups=groups)
+    assert worst(attribute=values) > everything - 0.06
+    assert worst(attribute=values, views=views) > everything - 0.06
+    by_class = worst(groups=y)
+    assert worst(groups=answered(groups, 10)[0]) > (everything + by_class) / 2
+    if not (isinstance(clf, DFRClassifier) and clf.variant == "subsample"):
+        assert worst(attribute=a) == everything
+
+
+def test_nothing_changes_where_all_groups_are_known():
+    X, y, a = data()
+    clf = DFRClassifier(variant="weighted").fit(X, y, groups=2 * y + a)
+    assert clf.group_inference_ is None
+    names = DFRClassifier(variant="weighted").fit(X, y, attribute=a)
+    assert names.groups_.tolist() == ["0 × 0", "0 × 1", "1 × 0", "1 × 1"]
+    assert np.array_equal(names.coef_, clf.coef_)
+
+
+def test_classes_as_groups_may_be_called_minus_one():
+    X, y, _ = data()
+    signed = 2 * y - 1
+    clf = DFRClassifier(variant="weighted").fit(X, signed, groups=signed)
+    assert clf.group_inference_ is None
+    assert clf.groups_.tolist() == [-1, 1]
+
+
+def test_groups_stay_within_their_class():
+    X, y, a = data()
+    values, _ = answered(2 * y + a, 12)
+    clf = DFRClassifier(variant="weighted", group_inference=GroupInference(**QUICK))
+    clf.fit(X, y, groups=values)
+    assert np.array_equal(clf.group_inference_.transduction_ // 2, y)
+
+
+def test_answers_alone_where_nothing_reads_them():
+    X, y, a = data(clear=0.0)
+    values, known = answered(a, 20)
+    inference = GroupInference(**QUICK, min_accuracy=1.0)
+    clf = DFRClassifier(variant="weighted", group_inference=inference)
+    clf.fit(X, y, attribute=values)
+    alone = DFRClassifier(variant="weighted").fit(X[known], y[known], attribute=a[known])
+    assert clf.group_inference_.view_ is None
+    assert np.allclose(clf.coef_, alone.coef_, atol=1e-3)
+
+
+def test_partial_groups_are_routed_through_pipelines_and_searches():
+    X, y, a = data(n=400)
+    values, _ = answered(a, 40)
+    dfr = DFRClassifier(variant="weighted", group_inference=GroupInference(**QUICK))
+    with sklearn.config_context(enable_metadata_routing=True):
+        dfr.set_fit_request(attribute=True, groups=False, views=False, sample_weight=False)
+        pipe = make_pipeline(StandardScaler(), dfr)
+        search = GridSearchCV(
+            pipe,
+            {"dfrclassifier__C": [0.01, 1.0]},
+            scoring=worst_group_scorer(),
+            cv=3,
+            error_score="raise",
+        )
+        search.fit(X, y, attribute=values, sensitive=np.where(values < 0, -1, 2 * y + values))
+    assert 0.5 < search.best_score_ <= 1
+    plain = make_pipeline(StandardScaler(), clone(dfr))
+    plain.fit(X, y, dfrclassifier__attribute=values)
+    assert plain[-1].group_inference_.n_known_ == (values >= 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"groups": np.zeros(60, int), "attribute": np.zeros(60, int)}, "not both"),
+        ({"attribute": np.full(60, -1)}, "needs the attribute of some samples"),
+        ({"attribute": np.zeros(3)}, r"got shape \(3,\)"),
+    ],
+)
+def test_bad_partial_labels_are_named(labels, message):
+    X, y, _ = data(n=60)
+    for clf in (DFRClassifier(), GroupDROClassifier()):
+        with pytest.raises(InputError, match=message):
+            clf.fit(X, y, **labels)

@@ -39,7 +39,7 @@ __all__ = [
 _HOME = {
     "Audit": "ntkit.auditing",
     "Candidate": "ntkit.debiasing._comparison",
-    "DebiasResult": "ntkit.debiasing._result",
+    "DebiasResult": "ntkit.debiasing.result._result",
     "FrozenModel": "ntkit.frozen_model",
     "LinearHead": "ntkit.head",
     "NeuronTuneClassifier": "ntkit.estimators",

@@ -3,6 +3,6 @@
 from ntkit.debiasing._candidates import Candidate
 from ntkit.debiasing._debias import debias
 from ntkit.debiasing._price import Price
-from ntkit.debiasing._result import MAX_COST, DebiasResult
+from ntkit.debiasing.result import MAX_COST, DebiasResult
 
 __all__ = ["MAX_COST", "Candidate", "DebiasResult", "Price", "debias"]

@@ -16,10 +16,18 @@ from ntkit.debiasing._choice import Choice, chosen_among
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing._inputs import Prepared, prepared, read_sets
 from ntkit.debiasing._named_attributes import Pool, named_attributes
-from ntkit.debiasing._page import report_of_job, write_card
-from ntkit.debiasing._record import chosen_by, described, parameters, provenance
-from ntkit.debiasing._result import MAX_COST, MOST_SHARED, DebiasResult
-from ntkit.debiasing._write import write_job
+from ntkit.debiasing.result import (
+    MAX_COST,
+    MOST_SHARED,
+    DebiasResult,
+    chosen_by,
+    described,
+    parameters,
+    provenance,
+    report_of_job,
+    write_card,
+    write_job,
+)
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing

@@ -261,7 +261,7 @@ def test_a_failed_verification_leaves_nothing(sets, written, tmp_path, monkeypat
     def fail(*_, **__):
         raise VerificationError("differs")
 
-    monkeypatch.setattr("ntkit.debiasing._write.save_verified", fail)
+    monkeypatch.setattr("ntkit.debiasing.result._write.save_verified", fail)
     out = tmp_path / "out"
     shutil.copytree(written.path, out)
     before = models.contents(out)

@@ -29,7 +29,7 @@ def sets(folder, sizes, width=64):
 
 
 def test_mapped_embeddings_are_compared_as_others_are(tmp_path, monkeypatch):
-    monkeypatch.setattr(_comparison, "_SMALL", 0)
+    monkeypatch.setattr(_comparison, "LARGE", 0)
     of_memory, of_files = (
         Comparison(*parts, None, head=None) for parts in sets(tmp_path, (600, 200))
     )
@@ -56,7 +56,7 @@ def test_standardising_what_is_mapped_takes_no_memory_for_it(tmp_path):
 
 def test_no_room_for_the_scratch_file_is_said(tmp_path, monkeypatch):
     _, mapped = sets(tmp_path, (100, 50))
-    monkeypatch.setattr(_comparison, "_SMALL", 0)
+    monkeypatch.setattr(_comparison, "LARGE", 0)
     full = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     with pytest.raises(InputError, match="room"):

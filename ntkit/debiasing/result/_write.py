@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkit._output import new_folder
-from ntkit.debiasing._result import MODEL_FILE, REPORT_FILE, DebiasResult
+from ntkit.debiasing.result._result import MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import Report, report_html
 from ntkit.verification import save_verified

@@ -12,7 +12,7 @@ from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.debiasing._candidates import Candidate
 from ntkit.debiasing._price import Price
-from ntkit.debiasing._table import dial_of, table_of
+from ntkit.debiasing.result._table import dial_of, table_of
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.verification import Verification

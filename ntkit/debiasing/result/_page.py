@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ntkit.debiasing._choice import Choice
 from ntkit.debiasing._inputs import Prepared
-from ntkit.debiasing._result import MODEL_FILE, DebiasResult
+from ntkit.debiasing.result._result import MODEL_FILE, DebiasResult
 from ntkit.extraction import Samples
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import (

@@ -161,7 +161,10 @@ def info_of(value: ir.Value) -> TensorInfo:
     if value.type is None and producer is not None and producer.op_type == "ZipMap":
         return TensorInfo(value.name or "", None, "sequence of maps")
     dtype = "float32" if value.dtype is None else str(value.dtype.name).lower()
-    return TensorInfo(value.name or "", _sides(value.shape), {"float": "float32"}.get(dtype, dtype))
+    dtype = {"float": "float32"}.get(dtype, dtype)
+    if isinstance(value.type, ir.SequenceType):
+        return TensorInfo(value.name or "", None, f"sequence of {dtype}")
+    return TensorInfo(value.name or "", _sides(value.shape), dtype)
 
 
 def extract_up_to(graph: ir.Graph, outputs: list[ir.Value]) -> ir.GraphView:

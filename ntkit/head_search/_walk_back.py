@@ -28,6 +28,7 @@ __all__ = ["Blocked", "walk_back"]
 _MOST_STEPS = 200
 _TREES = "decision trees, which have no linear layer; ntkit needs a network with one"
 _KERNELS = "a support vector machine on its inputs, not a network with a linear last layer"
+_SEQUENCE = "a sequence of tensors, not one of scores; export the model without it"
 _RAW = (
     "a linear model on the inputs themselves: there are no neurons to silence; fit an ntkit "
     "estimator on these inputs instead"
@@ -37,6 +38,7 @@ _WITHOUT_LAYERS = {
     **dict.fromkeys(("SVMClassifier", "SVMRegressor"), _KERNELS),
     "LinearRegressor": "a regression, which tells no classes apart",
     "LinearClassifier": _RAW,
+    **dict.fromkeys(("SequenceConstruct", "SplitToSequence", "SequenceInsert"), _SEQUENCE),
 }
 _FIRST = frozenset(EFFECTS) - {"Mul", "Div", "Concat", "Gather", "ArrayFeatureExtractor"}
 
@@ -152,7 +154,9 @@ def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
     Unclear
         If what comes out is not one score, or one decision, per sample and class.
     """
-    seen = AfterHead(len(region.weight), region.rank, region.class_axis or region.rank)
+    first = (shape_of(region.end) or (None,))[0] if path else None
+    classes = region.class_axis or region.rank
+    seen = AfterHead(len(region.weight), region.rank, classes, one_sample=first == 1)
     for node, output in path:
         written, shape = written_out(node), shape_of(output)
         op = node.op_type if written is None else written.op

@@ -70,6 +70,7 @@ class Reader:
         values = self._values(rows, self._sources, self._cut.nodes, native=True)
         first = values[id(self._cut.end)]
         axis, rank = self._class_axis(first, n), first.ndim
+        self._sources = [self._shortened(source, values, n) for source in self._sources]
         if self._width * self._n_scores > _MOST_WEIGHTS:
             raise NotAffine(
                 f"comes from {self._width} numbers by {self._n_scores} scores, too many for a head"
@@ -95,6 +96,14 @@ class Reader:
         double = float_type(self._sources[0].value) == ir.DataType.DOUBLE
         stored = np.float64 if double else np.float32
         return replace(region, weight=weight.astype(stored), bias=bias.astype(stored))
+
+    def _shortened(self, source: Source, values: dict[int, Array], n: int) -> Source:
+        """A source whose chain ends where one position is left: then come the classes alone."""
+        widths = [p.n_scores for _, p in self._cut.products if p.source is source.value]
+        for number, node in enumerate(source.chain, start=1):
+            if widths and values[id(node.outputs[0])].size == n * widths[0]:
+                return replace(source, chain=source.chain[:number])
+        return source
 
     def _class_axis(self, scores: Array, n: int) -> int:
         wide = [i for i, size in enumerate(scores.shape) if i and size != 1]

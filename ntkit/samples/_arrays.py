@@ -91,7 +91,7 @@ def _checked(
             f"{path}: {name} has the shape {X.shape} and y {shape}; they are (N, ...) and (N,)."
         )
     if y is not None:
-        _check_labels(path, X, y)
+        _check_labels(path, X, y, name)
     if not len(X):
         raise InputError(f"{path} holds no samples.")
     if groups is not None and groups.shape[:1] != X.shape[:1]:
@@ -104,9 +104,9 @@ def _checked(
     return Samples(X, y, groups, preprocessing={"input": "as it is"})
 
 
-def _check_labels(path: Path, X: Array, y: Array) -> None:
+def _check_labels(path: Path, X: Array, y: Array, name: str) -> None:
     if len(X) != len(y):
-        raise InputError(f"{path}: X has {len(X)} samples, but y has {len(y)} labels.")
+        raise InputError(f"{path}: {name} has {len(X)} samples, but y has {len(y)} labels.")
     _refuse_missing(path, "y", y)
     if y.dtype.kind == "f" and len(y) and (y != np.round(y)).any():
         odd = y[y != np.round(y)][0]

@@ -173,4 +173,4 @@ def scaled(array: Array, factor: float) -> Array:
 
 
 def _float(array: Array) -> Array:
-    return array if array.dtype == np.float64 else array.astype(np.float32)
+    return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)

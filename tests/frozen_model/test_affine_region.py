@@ -614,7 +614,7 @@ def test_blocks_of_few_bits_may_be_in_any_order(zoo, zero_points, tmp_path):
     proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     path = zoo.save(proto, tmp_path / "m.onnx")
     if zero_points:
-        with pytest.raises(HeadNotFoundError, match="MatMulNBits .*g_idx"):
+        with pytest.raises(HeadNotFoundError, match=r"MatMulNBits .*g_idx"):
             FrozenModel.load(path)
         return
     model = FrozenModel.load(path)

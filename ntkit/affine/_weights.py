@@ -24,7 +24,7 @@ Array = NDArray[Any]
 _MOST_NUMBERS = 50_000_000  # of all sources, for as many samples as the model asks for
 _MOST_WEIGHTS = 100_000_000
 _CHUNK = 4_000_000  # elements of the rows that run at a time
-_ROUNDING = 1e-5
+_ROUNDING = 1e-6
 _TOLERANCE = 1e-8  # float64 all along, but stored scales have seven digits at best
 
 
@@ -44,7 +44,13 @@ class Reader:
         with np.errstate(all="ignore"):  # what is infinite is refused
             if not self._whole and len(self._sources) == 1 and len(self._cut.products) == 1:
                 plain = plain_layer(self._cut, self._sources[0])
-                if plain is not None and (region := self._plain_region(plain)) is not None:
+                try:
+                    region = None if plain is None else self._plain_region(plain)
+                except SeveralPositions:
+                    raise
+                except NotAffine:  # what is said of the region tells more
+                    region = None
+                if region is not None:
                     return region
             return self._read()
 
@@ -56,10 +62,11 @@ class Reader:
         if plain.rank == 2 and not plain.moves:
             return self._as(plain, plain.class_axis, plain.rank)
         rng, n = np.random.default_rng(0), self._native_batch() or 2
-        positions = rng.uniform(1, 2, size=(n, *self._sources[0].shape[1:]))
-        positions = positions.take([0], plain.class_axis)
-        classes, neurons = (
-            rng.uniform(1, 2, size=_along(size, plain)) for size in plain.weight.shape
+        sides = [n, *self._sources[0].shape[1:]]
+        sides[plain.class_axis] = 1
+        positions, classes, neurons = (
+            rng.uniform(1, 2, size)
+            for size in (sides, *(_along(width, plain) for width in plain.weight.shape))
         )
         values = self._after(plain, positions * classes)
         axis, scores = self._class_axis(values[id(self._cut.end)], n), self._scores_of(values, n)

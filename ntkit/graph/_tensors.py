@@ -149,10 +149,12 @@ def opset_of(graph: ir.Graph) -> int:
 
 def value_named(graph: ir.Graph, name: str) -> ir.Value:
     """Find a tensor of the graph by its name."""
-    for value in ir.convenience.create_value_mapping(graph).values():
+    computed = [value for node in graph for value in node.outputs]
+    for value in (*graph.inputs, *graph.initializers.values(), *computed):
         if value.name == name:
             return value
-    raise HeadNotFoundError(f"The model has no tensor named {name!r}.")
+    near = ", ".join(repr(value.name or "") for value in [*graph.inputs, *computed][-6:])
+    raise HeadNotFoundError(f"The model has no tensor named {name!r}; its last ones are {near}.")
 
 
 def info_of(value: ir.Value) -> TensorInfo:

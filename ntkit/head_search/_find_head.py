@@ -9,11 +9,11 @@ import onnx_ir as ir
 
 from ntkit.affine import NO_OPS, called
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.graph import Shapes, value_named
+from ntkit.graph import value_named
 from ntkit.head_search._after_head import PROBABILITIES
 from ntkit.head_search._head import Head
 from ntkit.head_search._several_scores import candidates, distinct, refuse_leaks
-from ntkit.head_search._walk_back import Blocked, walk_back
+from ntkit.head_search._walk_back import Blocked, Regions, walk_back
 
 __all__ = ["find_head", "head_at"]
 
@@ -30,8 +30,8 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
     HeadNotFoundError
         If there is none, or more than one; the message lists what was found.
     """
-    shape_of = Shapes(model)
-    found = [walk_back(output, shape_of) for output in model.graph.outputs]
+    regions = Regions(model)
+    found = [walk_back(output, regions) for output in model.graph.outputs]
     _refuse_ambiguous(found)
     if logits is None:
         heads = candidates(found, [output.name or "" for output in model.graph.outputs])
@@ -40,7 +40,7 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
         head = _only(heads)
         refuse_leaks(model.graph, head)
         return _as_the_outputs_show_it(head, found)
-    named = walk_back(value_named(model.graph, logits), shape_of)
+    named = walk_back(value_named(model.graph, logits), regions)
     if isinstance(named, Blocked):
         raise HeadNotFoundError(_no_head([named]))
     head = _as_the_outputs_show_it(named, [*found, named])
@@ -80,8 +80,8 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
                 f"{embedding!r}; name one of the two."
             )
         return head
-    shape_of = Shapes(model)
-    found = [walk_back(output, shape_of) for output in model.graph.outputs]
+    regions = Regions(model)
+    found = [walk_back(output, regions) for output in model.graph.outputs]
     _refuse_ambiguous(found)
     heads = [head for head in distinct(found) if _reads(head, embedding)]
     return _as_the_outputs_show_it(_only(heads), found) if heads else None

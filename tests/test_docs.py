@@ -37,9 +37,13 @@ NEEDS = {  # what a how-to page runs on, where it is not all among our own depen
     "embeddings": ("pyarrow",),
 }
 INSIDE = {
+    "affine",
     "auditing",
+    "class_names",
     "cli",
     "debiasing",
+    "graph",
+    "head_search",
     "preprocessing",
     "report",
     "samples",

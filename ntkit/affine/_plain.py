@@ -173,4 +173,5 @@ def scaled(array: Array, factor: float) -> Array:
 
 
 def _float(array: Array) -> Array:
-    return array if array.dtype == np.float64 else array.astype(np.float32)
+    """A copy: what it is read from may be a mapped file, which saving closes."""
+    return array.astype(np.float64 if array.dtype == np.float64 else np.float32)

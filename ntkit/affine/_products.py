@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -134,7 +135,8 @@ def _einsum(node: ir.Node) -> Product:
     apart = [c for c in own if c in result and any(c in term for term in letters if term != own)]
     alike = result and len(summed) == 1 and not apart
     settled = {axes[c]: n for c, n in sizes.items() if c in axes}
-    return Product(data, settled, summed[0] if alike else None)
+    width = math.prod(sizes[c] for c in result if c in sizes and c not in own)
+    return Product(data, settled, summed[0] if alike else None, width if alike else 0)
 
 
 def _present(value: ir.Value | None) -> ir.Value:

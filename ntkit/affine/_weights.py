@@ -24,7 +24,7 @@ Array = NDArray[Any]
 _MOST_NUMBERS = 50_000_000  # of all sources, for as many samples as the model asks for
 _MOST_WEIGHTS = 100_000_000
 _CHUNK = 4_000_000  # elements of the rows that run at a time
-_ROUNDING = 1e-5  # of weights that are stored as float32
+_ROUNDING = 1e-6
 _TOLERANCE = 1e-8  # float64 all along, but stored scales have seven digits at best
 
 
@@ -41,13 +41,63 @@ class Reader:
 
     def region(self) -> Region:
         """Read the operators as a plain layer, or run them on zero and on basis vectors."""
-        source, plain = self._sources[0], None
-        if not self._whole and len(self._sources) == 1 and len(self._cut.products) == 1:
-            plain = plain_layer(self._cut, source)
         with np.errstate(all="ignore"):  # what is infinite is refused
-            if plain is not None and plain.rank == 2 and not plain.moves:
-                return self._as(plain, plain.class_axis, plain.rank)
-            return self._read(plain)
+            if not self._whole and len(self._sources) == 1 and len(self._cut.products) == 1:
+                plain = plain_layer(self._cut, self._sources[0])
+                try:
+                    region = None if plain is None else self._plain_region(plain)
+                except SeveralPositions:
+                    raise
+                except NotAffine:  # what is said of the region tells more
+                    region = None
+                if region is not None:
+                    return region
+            return self._read()
+
+    def _plain_region(self, plain: Plain) -> Region | None:
+        """A plain layer's region; None if what follows it keeps classes apart in no known way.
+
+        That is found by running it on what the layer might compute, not on what it reads.
+        """
+        if plain.rank == 2 and not plain.moves:
+            return self._as(plain, plain.class_axis, plain.rank)
+        rng, n = np.random.default_rng(0), self._native_batch() or 2
+        sides = [n, *self._sources[0].shape[1:]]
+        sides[plain.class_axis] = 1
+        positions, classes, neurons = (
+            rng.uniform(1, 2, size)
+            for size in (sides, *(_along(width, plain) for width in plain.weight.shape))
+        )
+        values = self._after(plain, positions * classes)
+        axis, scores = self._class_axis(values[id(self._cut.end)], n), self._scores_of(values, n)
+        self._n_scores = len(plain.weight)
+        self._sources = [self._shortened(self._sources[0], values, n)]
+        even = self._scores_of(self._after(plain, np.ones_like(positions) * classes), n)
+        embedding = self._embedding(self._sources[0], positions * neurons)
+        rank = values[id(self._cut.end)].ndim
+        if scores.shape[1] != len(plain.weight) or not _are_classes(even, classes, plain):
+            return None
+        seen = embedding / neurons.ravel()  # what is left of the positions of each sample
+        if np.ptp(seen, axis=1).max() > _ROUNDING:
+            return None
+        same = _are_classes(scores / seen[:, :1], classes, plain)
+        return self._as(plain, axis, rank) if same else None
+
+    def _after(self, plain: Plain, output: Array) -> dict[int, Array]:
+        """What the operators after a layer make of what it might have computed."""
+        values = {id(plain.output): output}
+        self._runner.samples, self._runner.alike = len(output), False
+        self._runner.run(list(plain.after), values, native=True)
+        return values
+
+    def _scores_of(self, values: dict[int, Array], n: int) -> Array:
+        return values[id(self._cut.end)].reshape(n, -1)
+
+    def _native_batch(self) -> int | None:
+        """The number of samples that the model asks for; None if any will do."""
+        known = filter(None, (self._shape_of(source.value) for source in self._sources))
+        batches = [shape[0] for shape in known if isinstance(shape[0], int)]
+        return max(batches, default=None)
 
     def _as(self, plain: Plain, axis: int, rank: int) -> Region:
         weight, bias = scaled(plain.weight, plain.scale), scaled(plain.bias, plain.scale)
@@ -59,10 +109,8 @@ class Reader:
         end, nodes = self._cut.end, tuple(self._cut.nodes)
         return Region(end, tuple(self._sources), nodes, weight, bias, axis, rank, plain)
 
-    def _read(self, plain: Plain | None) -> Region:
-        known = filter(None, (self._shape_of(source.value) for source in self._sources))
-        batches = [shape[0] for shape in known if isinstance(shape[0], int)]
-        self._batch = max(batches, default=None)
+    def _read(self) -> Region:
+        self._batch = self._native_batch()
         n = self._batch or 2
         if n * sum(math.prod(source.shape[1:]) for source in self._sources) > _MOST_NUMBERS:
             raise NotAffine(f"comes from {self._sources[0].value.name!r}, too large for a head")
@@ -70,24 +118,20 @@ class Reader:
         values = self._values(rows, self._sources, self._cut.nodes, native=True)
         first = values[id(self._cut.end)]
         axis, rank = self._class_axis(first, n), first.ndim
+        self._sources = [self._shortened(source, values, n) for source in self._sources]
         if self._width * self._n_scores > _MOST_WEIGHTS:
             raise NotAffine(
                 f"comes from {self._width} numbers by {self._n_scores} scores, too many for a head"
             )
         if self._whole and not self._scores_classes():
             raise SeveralPositions("scores every position of a sample, not the sample")
-        if plain is not None:
-            region = self._as(plain, axis, rank)
-            finite = np.isfinite(region.weight).all()  # others are refused as what they are
-            if not finite or self._agrees(region, _ROUNDING):
-                return region
         bias = self._scores(first, n)[0]
         weight = self._weight(values) / self._gains()
         scale = np.abs(weight).sum() + np.abs(bias).sum()
         if not np.isfinite(scale) or not weight.any():
             raise NotAffine("is linear with weights that are all 0, or not finite")
         region = self._made(weight, bias, axis, rank, None)
-        if not self._agrees(region, _TOLERANCE):
+        if not self._agrees(region):
             raise NotAffine(
                 f"comes from {called(self._cut.last)}, which is not one linear map of "
                 f"{', '.join(repr(s.value.name) for s in self._sources)}"
@@ -95,6 +139,14 @@ class Reader:
         double = float_type(self._sources[0].value) == ir.DataType.DOUBLE
         stored = np.float64 if double else np.float32
         return replace(region, weight=weight.astype(stored), bias=bias.astype(stored))
+
+    def _shortened(self, source: Source, values: dict[int, Array], n: int) -> Source:
+        """A source whose chain ends where one position is left: then come the classes alone."""
+        widths = [p.n_scores for _, p in self._cut.products if p.source is source.value]
+        for number, node in enumerate(source.chain, start=1):
+            if widths and values[id(node.outputs[0])].size == n * widths[0]:
+                return replace(source, chain=source.chain[:number])
+        return source
 
     def _class_axis(self, scores: Array, n: int) -> int:
         wide = [i for i, size in enumerate(scores.shape) if i and size != 1]
@@ -218,7 +270,7 @@ class Reader:
             raise NotAffine(f"reads {source.value.name!r}, whose scale is not one number")
         return real / scale + (zero[0] if zero and zero[0] is not None else 0.0)
 
-    def _agrees(self, region: Region, tolerance: float) -> bool:
+    def _agrees(self, region: Region) -> bool:
         """Compare with the region itself at random points, other at every position."""
         rng = np.random.default_rng(0)
         for n in (self._batch,) if self._batch else (2, 3):
@@ -234,9 +286,20 @@ class Reader:
             if len(got) != n or got.size != expected.size:
                 raise NotAffine(f"comes from {called(self._cut.last)}, which mixes samples")
             error = np.abs(got.reshape(expected.shape) - expected).max()
-            if not error <= tolerance * (1 + np.abs(expected).max()):
+            if not error <= _TOLERANCE * (1 + np.abs(expected).max()):
                 return False
         return True
+
+
+def _along(size: int, plain: Plain) -> list[int]:
+    """A shape with so many along the axis of classes, one along others."""
+    return [size if axis == plain.class_axis else 1 for axis in range(plain.rank)]
+
+
+def _are_classes(scores: Array, classes: Array, plain: Plain) -> bool:
+    """Whether each score is that of its class, times the layer's factor."""
+    difference = np.abs(scores / plain.scale - classes.ravel()).max()
+    return bool(difference <= _ROUNDING)
 
 
 def _matrix(node: ir.Node, source: Source, runner: Runner) -> Array | None:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CLASSES", "POSITIONS", "ClassNames", "names_in", "names_of", "renamed"]
+__all__ = ["CLASSES", "POSITIONS", "ClassNames", "names_in", "names_of", "problem_type", "renamed"]
 
 CLASSES = "ntkit.classes"
 POSITIONS = "positions"
 _METADATA = ("names", "id2label", "class_names", "classes", "labels")
 _CONFIG = "config.json"
+_PROBLEM = "problem_type"
 _IN_CONFIG = ("id2label", "label_names")
 _LISTS = ("labels.txt", "classes.txt")
 _MOST_BYTES = 4 * 2**20  # 20 000 classes of ImageNet take one tenth of it
@@ -106,6 +107,37 @@ def names_of(
                 "--classes (classes= in Python)."
             )
     return ClassNames(found.names, found.source, tuple(warnings))
+
+
+def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, str] | None:
+    """What a model's files say that it was trained for, in Hugging Face's words.
+
+    Parameters
+    ----------
+    metadata : mapping of str to str
+        The file's ``metadata_props``.
+    path : pathlib.Path or None
+        The file.
+
+    Returns
+    -------
+    (str, str) or None
+        "regression", "single_label_classification" or "multi_label_classification", and where it
+        stands; None where nothing says it. A ``config.json`` that names a single label means a
+        regression, as transformers reads it.
+    """
+    if metadata.get(_PROBLEM):
+        return metadata[_PROBLEM], f"metadata {_PROBLEM!r}"
+    for folder in _folders(path):
+        config = _json(_text_of(folder / _CONFIG))
+        if not isinstance(config, dict):
+            continue
+        if isinstance(config.get(_PROBLEM), str):
+            return config[_PROBLEM], f"{_CONFIG} ({_PROBLEM})"
+        labels = config.get("id2label")
+        if isinstance(labels, dict) and len(labels) == 1 and "transformers_version" in config:
+            return "regression", f"{_CONFIG} (one label)"
+    return None
 
 
 def names_in(metadata: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:

@@ -26,7 +26,7 @@ from ntkit.extraction import (
     is_image_folder,
     read_samples,
 )
-from ntkit.frozen_model import FrozenModel
+from ntkit.frozen_model import FrozenModel, inspected
 from ntkit.head import LinearHead
 from ntkit.preprocessing import FILTERS
 from ntkit.samples import TABLES
@@ -90,6 +90,11 @@ class ModelOptions:
         """Read a model with these options."""
         _refuse_samples(path)
         return FrozenModel.load(path, **self._places(), classes=self._classes())
+
+    def inspected(self, path: Path) -> tuple[FrozenModel, dict[str, Any]]:
+        """Read a model whether or not it has a head, and what is known of it."""
+        _refuse_samples(path)
+        return inspected(path, classes=self._classes(), **self._places())
 
     def load_pair(self, original: Path, debiased: Path) -> tuple[FrozenModel, FrozenModel]:
         """Read a model and the same model with another head; the options are the original's."""

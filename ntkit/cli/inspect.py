@@ -1,38 +1,108 @@
-"""ntkit inspect: what was found in a model."""
+"""ntkit inspect: all that is known of a model."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import typer
 
 from ntkit.cli import _options as o
-from ntkit.exceptions import NtkitError
+from ntkit.exceptions import InputError, NtkitError
+from ntkit.frozen_model import FrozenModel
+from ntkit.preprocessing import ImagePreprocessing, TextPreprocessing
 
 
 @o.with_options
 def command(model: o.Model, *, model_options: o.ModelOptions, json: o.Json = False) -> None:
-    """Show a model's inputs, head, neurons and classes, and what was done to it before.
+    """Show a model's inputs, outputs, head and classes, and what the main job would need.
+
+    It succeeds on every model that can be read; where no head is found, it says why.
 
     Example: ntkit inspect classifier.onnx
     """
     try:
-        found = model_options.load(model).describe()
+        read, facts = model_options.inspected(model)
     except NtkitError as error:
         if json:  # and the sentence and the exit code of any refusal
             o.print_json({"file": str(model), "refused": str(error)})
         raise
+    steps = _preprocessing(read)
+    facts["preprocessing"] = steps if isinstance(steps, str) else _told(steps)
+    facts["debias_needs"] = _needs(read, facts, steps)
     if json:
-        o.print_json(found)
+        o.print_json(facts)
         return
-    width = max(map(len, found))
-    for name, value in found.items():
-        typer.echo(f"{name.replace('_', ' '):<{width}}  {_shown(value)}")
+    facts["candidates"] = [_candidate(row) for row in facts["candidates"]]
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        if name != "refused" or value is not None:
+            typer.echo(f"{name.replace('_', ' '):<{width}}  {_shown(value, width)}")
 
 
-def _shown(value: object) -> str:
+def _preprocessing(model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | str | None:
+    """How images or texts would go in; a sentence where what lies beside the model is no use."""
+    try:
+        return o.DataOptions().preprocessing(model)
+    except InputError as error:
+        return str(error)
+
+
+def _told(steps: ImagePreprocessing | TextPreprocessing | None) -> str | None:
+    if isinstance(steps, ImagePreprocessing):
+        return steps.describe()
+    if steps is None:
+        return None
+    return f"Texts: {steps.tokenizer}, at most {steps.max_length} tokens."
+
+
+def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str]:
+    """What ``ntkit debias`` would have to be given."""
+    if model.head is None and facts["refused"] is None:
+        return ["--new-head: the model has no head on this embedding", *_samples(model, steps)]
+    if model.head is None:
+        return ["a head: see refused and candidates"]
+    if model.not_single_label is not None:
+        return [model.not_single_label]
+    classes = model.head.classes.tolist()
+    shown = ", ".join(map(str, classes[:6])) + ", …" * (len(classes) > 6)
+    named = f"labels: {shown}"
+    if not model.has_class_names:
+        named = f"labels: names of {len(classes)} classes (--classes, in order), or {shown}"
+    return [*_samples(model, steps), named]
+
+
+def _samples(model: FrozenModel, steps: object) -> list[str]:
+    sets = "--train and --heldout:"
+    strings = [info.name for info in model.inputs if info.dtype == "string"]
+    if strings:
+        return [f"a model whose inputs are numbers: {', '.join(strings)} takes text itself"]
+    if isinstance(steps, ImagePreprocessing):
+        return [f"{sets} image folders with a folder for each class"]
+    if isinstance(steps, TextPreprocessing):
+        return [f"{sets} tables with a text column and a label column"]
+    if len(model.inputs) > 1 or model.inputs[0].dtype in ("int32", "int64"):
+        return [
+            f"{sets} arrays X.npz with {', '.join(i.name for i in model.inputs)} and y, or tables "
+            "of texts with a tokenizer.json beside the model (--tokenizer)"
+        ]
+    return [f"{sets} arrays (X.npy and y.npy), or tables with numeric columns and a label column"]
+
+
+def _candidate(row: dict[str, Any]) -> str:
+    """One line of the list of layers."""
+    what = ", ".join(row["outputs"]) or row["logits"]
+    if row["layer"] is not None:
+        what += f" ({row['layer']} {row['logits']}, {row['neurons']} neurons → {row['n_logits']})"
+    return f"{what}: {row['reason']}"
+
+
+def _shown(value: object, width: int) -> str:
     if value is None or value in ([], {}):
         return "–"
     if isinstance(value, dict):
         return ", ".join(f"{key or 'ai.onnx'}: {_short(str(v))}" for key, v in value.items())
+    if isinstance(value, list) and any(len(str(v)) > 40 for v in value):
+        return f"\n{' ' * (width + 2)}".join(map(str, value[:20]))
     if isinstance(value, list):
         few = [str(v) for v in value[:8]]
         return ", ".join(few) + (f", … ({len(value)})" if len(value) > 8 else "")

@@ -180,14 +180,10 @@ def with_classes(
             raise InputError(problem)
     if new_head:
         return model, []
-    notes = []
-    if model.head is not None and model.scores_each_class_alone:
-        notes.append(
-            "The model scores each class on its own (Sigmoid); the new head is trained to tell "
-            "one class from the others: the largest score counts, not its value."
-        )
+    if (problem := model.not_single_label) is not None:
+        raise InputError(problem)
     matched = model.matched_to(labels)
-    return matched, [*notes, *filter(None, [matched.matched_by])]
+    return matched, [matched.matched_by] if matched.matched_by else []
 
 
 def embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:

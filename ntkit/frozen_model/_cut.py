@@ -43,7 +43,8 @@ def tail_of(model: ir.Model, head: Head) -> onnx.ModelProto | None:
         return None
     proto = _model_of(view, model)
     dtype = _float_type(head, head.logits)
-    _typed(proto.graph.input[0], dtype, head.region.rank, len(head.region.weight))
+    batch = (Shapes(model)(head.logits) or (None,))[0]
+    _typed(proto.graph.input[0], dtype, head.region.rank, len(head.region.weight), batch)
     return proto
 
 
@@ -68,13 +69,19 @@ def _float_type(head: Head, value: ir.Value) -> ir.DataType:
     return dtype if dtype is not None and dtype.is_floating_point() else ir.DataType.FLOAT
 
 
-def _typed(value: onnx.ValueInfoProto, dtype: ir.DataType, rank: int, width: int) -> None:
+def _typed(
+    value: onnx.ValueInfoProto,
+    dtype: ir.DataType,
+    rank: int,
+    width: int,
+    batch: int | str | None = None,
+) -> None:
     """Say type and shape of a cut's end, where the graph does not."""
     tensor = value.type.tensor_type
     if not tensor.elem_type:
         tensor.elem_type = int(dtype)
     if not tensor.HasField("shape") and rank == 2:
-        tensor.shape.dim.add()
+        tensor.shape.dim.add(dim_value=batch if isinstance(batch, int) else None)
         tensor.shape.dim.add(dim_value=width)
 
 

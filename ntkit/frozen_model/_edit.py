@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.affine import Nodes, Plain, Region, Runner, side_by_side
+from ntkit.affine import Nodes, Plain, Region, Runner, called, side_by_side
 from ntkit.exceptions import InputError
 from ntkit.frozen_model._width import refuse_fixed_width, retype
 from ntkit.graph import (
@@ -163,8 +163,8 @@ def _lead_past_quantisation(graph: ir.Graph, scores: ir.Value) -> None:
         for use in [*quantiser.outputs[0].uses()]:
             if use.node.op_type != "DequantizeLinear":
                 raise InputError(
-                    f"The model goes on with quantised logits into {use.node.op_type} (node "
-                    f"{use.node.name!r}); debias the float model and quantise the result."
+                    f"The model goes on with quantised logits into {called(use.node)}; "
+                    "debias the float model and quantise the result."
                 )
             old = use.node.outputs[0]
             name, outside = old.name, old.is_graph_output()

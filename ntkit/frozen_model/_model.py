@@ -25,6 +25,7 @@ from ntkit.exceptions import InputError
 from ntkit.frozen_model._edit import append_head, replace_weights
 from ntkit.frozen_model._exchange import fitted, keeps_names, read_back
 from ntkit.frozen_model._located import LOCATED_BY, Parts, in_sight, located
+from ntkit.frozen_model._outputs import declare_outputs
 from ntkit.frozen_model._read_model import ReadModel
 from ntkit.graph import (
     deserialised,
@@ -210,7 +211,9 @@ class FrozenModel(ReadModel):
 
     def _with_head(self, head: LinearHead, provenance: Mapping[str, str] | None) -> FrozenModel:
         if self.head is not None and head == self.head:
-            return self._exchanged(self._model.clone(), head, provenance)  # to the last bit
+            same = self._model.clone()  # to the last bit
+            declare_outputs(same)
+            return self._exchanged(same, head, provenance)
         width = self.head.n_neurons if self.head is not None else self._embedding_width()
         if width is not None and head.n_neurons != width:
             raise InputError(
@@ -225,6 +228,7 @@ class FrozenModel(ReadModel):
             append_head(model.graph, value, head.coef, head.intercept)
         else:
             replace_weights(model, found, head.coef, head.intercept)
+        declare_outputs(model)
         return self._exchanged(model, head, provenance)
 
     def _exchanged(

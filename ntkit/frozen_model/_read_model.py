@@ -14,6 +14,7 @@ from ntkit.class_names import (
     ClassNames,
     names_in,
     names_of,
+    problem_type,
 )
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.frozen_model._cut import body_of, tail_of
@@ -82,6 +83,26 @@ class ReadModel:
             return ClassNames()
         n_classes = max(2, len(self._found.weight))
         return names_of(n_classes, self.metadata, self.path, self._found.after.labels)
+
+    @property
+    def not_single_label(self) -> str | None:
+        """Why the head is none that chooses one class for each sample; None if it may be one."""
+        said, where = problem_type(self.metadata, self.path) or ("", "")
+        mend = "; debias retrains heads that choose one class for each sample."
+        if self.head is None or said == "single_label_classification":
+            return None
+        if said == "regression":
+            return f"The model's head is a regression, as {where} says{mend}"
+        if self.scores_each_class_alone:
+            said, where = "multi_label_classification", "its Sigmoid for each of them"
+        if said != "multi_label_classification":
+            return None
+        return (
+            f"The model scores each of its {self.head.n_logits} labels on its own, for samples "
+            f"that may have several, as {where} says{mend} If each of your samples has one label, "
+            "export the model with a Softmax, or with neither"
+            f"{' and without that entry' * (where != 'its Sigmoid for each of them')}."
+        )
 
     @property
     def scores_each_class_alone(self) -> bool:

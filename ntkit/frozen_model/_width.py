@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ntkit.affine import constant_factor
+from ntkit.affine import called, constant_factor
 from ntkit.exceptions import InputError
 from ntkit.graph import constant_of
 from ntkit.head_search import Head, written_out
@@ -37,7 +37,7 @@ def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
 def _softmax_nodes(starts: list[ir.Value]) -> dict[int, str]:
     """Operators of each Softmax that is written out, but not for one number of classes."""
     graph = next((v.producer().graph for v in starts if v.producer() is not None), None)  # type: ignore[union-attr]
-    ends = (written_out(node) for node in graph or () if node.op_type in ("Div", "Sub"))
+    ends = map(written_out, graph or ())
     nodes = [node for end in ends if end is not None for node in end.nodes]
     return {id(n): n.op_type for n in nodes if n.op_type not in ("Reshape", "Expand")}
 
@@ -67,7 +67,7 @@ def refuse_fixed_width(head: Head, before: int, after: int) -> None:
     for node in _per_class([head.logits])[1]:
         if not _takes(node, more=after > before):
             raise InputError(
-                f"The model's {before} logit(s) go into {node.op_type} (node {node.name!r}), "
+                f"The model's {before} logit(s) go into {called(node)}, "
                 f"which does not take {after}; {mend}."
             )
         if before == 1 and node.op_type == "Sigmoid":

@@ -79,7 +79,7 @@ def read_model(path: Path) -> ir.Model:
         try:
             proto = onnx.load(path, load_external_data=False)
         except DecodeError as error:
-            raise ModelError(f"{path} is not an ONNX model (not a valid protobuf file).") from error
+            raise ModelError(f"{path} is not an ONNX model ({_kind_of(path)}).") from error
         _check_texts(proto, path)
         drop_unknown_keys(proto)
         model = deserialised(proto)
@@ -87,9 +87,18 @@ def read_model(path: Path) -> ir.Model:
         if path.is_symlink():
             follow_links(model, path)
         folder = data_folder(model) or path.parent.resolve()
-        for file in external_files(model):
-            _check_external(file, path, folder)
+        for tensor in _external_tensors(model):
+            _check_external(tensor, path, folder)
     return model
+
+
+def _kind_of(path: Path) -> str:
+    """What a file is that is no protobuf."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start[4:] == b"ORTM":
+        return "ONNX Runtime's own format, .ort; give the .onnx file that it was made from"
+    return "not a valid protobuf file"
 
 
 def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
@@ -116,7 +125,14 @@ def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
         raise ModelError(f"{path} holds names that are not UTF-8 text; export it again.")
 
 
-def _check_external(file: Path, path: Path, folder: Path) -> None:
+def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None:
+    file, absolute = Path(tensor.path), Path(str(tensor.location)).is_absolute()
+    if absolute and not file.resolve().is_relative_to(folder):
+        raise ModelError(
+            f"{path} keeps weights outside its own folder, by an absolute path ({file}), which "
+            "ONNX does not allow; where that file is, save the model again with its weights beside "
+            "it (onnx.save with save_as_external_data=True)."
+        )
     if not file.is_file():
         raise ModelError(f"{path} keeps weights in {file}, which is missing; copy it there.")
     if not file.resolve().is_relative_to(folder):
@@ -252,8 +268,12 @@ def _saying_what_failed(path: Path) -> Iterator[None]:
 
 def external_files(model: ir.Model) -> list[Path]:
     """Files outside the model's own that hold some of its weights."""
+    return sorted({Path(tensor.path) for tensor in _external_tensors(model)})
+
+
+def _external_tensors(model: ir.Model) -> list[ir.ExternalTensor]:
     tensors = (v.const_value for graph in model.graphs() for v in graph.initializers.values())
-    return sorted({Path(t.path) for t in tensors if isinstance(t, ir.ExternalTensor)})
+    return [tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)]
 
 
 def _digest(path: Path) -> Any:

@@ -149,10 +149,12 @@ def opset_of(graph: ir.Graph) -> int:
 
 def value_named(graph: ir.Graph, name: str) -> ir.Value:
     """Find a tensor of the graph by its name."""
-    for value in ir.convenience.create_value_mapping(graph).values():
+    computed = [value for node in graph for value in node.outputs]
+    for value in (*graph.inputs, *graph.initializers.values(), *computed):
         if value.name == name:
             return value
-    raise HeadNotFoundError(f"The model has no tensor named {name!r}.")
+    near = ", ".join(repr(value.name or "") for value in [*graph.inputs, *computed][-6:])
+    raise HeadNotFoundError(f"The model has no tensor named {name!r}; its last ones are {near}.")
 
 
 def info_of(value: ir.Value) -> TensorInfo:
@@ -161,7 +163,10 @@ def info_of(value: ir.Value) -> TensorInfo:
     if value.type is None and producer is not None and producer.op_type == "ZipMap":
         return TensorInfo(value.name or "", None, "sequence of maps")
     dtype = "float32" if value.dtype is None else str(value.dtype.name).lower()
-    return TensorInfo(value.name or "", _sides(value.shape), {"float": "float32"}.get(dtype, dtype))
+    dtype = {"float": "float32"}.get(dtype, dtype)
+    if isinstance(value.type, ir.SequenceType):
+        return TensorInfo(value.name or "", None, f"sequence of {dtype}")
+    return TensorInfo(value.name or "", _sides(value.shape), dtype)
 
 
 def extract_up_to(graph: ir.Graph, outputs: list[ir.Value]) -> ir.GraphView:

@@ -27,6 +27,8 @@ class AfterHead:
     rank, classes : int
         Number of axes, and which of them holds the classes; past the last where a single logit
         has none. All others but the first are of length one.
+    one_sample : bool
+        Whether the model takes one sample at a time, so that its axis may go.
     scale : float
         Constant factor of the logits.
     bent_by : str
@@ -46,6 +48,7 @@ class AfterHead:
     n_logits: int
     rank: int = 2
     classes: int = 1
+    one_sample: bool = False
     scale: float = 1.0
     bent_by: str = ""
     rising: float = 1.0

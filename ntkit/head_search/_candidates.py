@@ -8,9 +8,9 @@ from typing import Any
 import onnx_ir as ir
 
 from ntkit.affine import PRODUCTS
-from ntkit.graph import Shapes, is_constant
+from ntkit.graph import is_constant
 from ntkit.head_search._head import Head
-from ntkit.head_search._walk_back import walk_back
+from ntkit.head_search._walk_back import Regions, walk_back
 
 __all__ = ["candidate_layers"]
 
@@ -28,15 +28,15 @@ def candidate_layers(model: ir.Model, taken: Head | None) -> list[dict[str, Any]
         ``logits`` (what ``--logits`` calls it), ``outputs`` that show it, ``layer``, ``neurons``,
         ``n_logits``, ``taken`` and ``reason``; None for what is not known.
     """
-    shape_of, rows = Shapes(model), dict[int, dict[str, Any]]()
+    regions, rows = Regions(model), dict[int, dict[str, Any]]()
     for output in list(model.graph.outputs)[:_MOST_OUTPUTS]:
-        found = walk_back(output, shape_of)
+        found = walk_back(output, regions)
         if isinstance(found, Head):
             _row(rows, found, taken)["outputs"].append(output.name or "")
             continue
         rows[id(output)] = {**_NOTHING, "outputs": [output.name or ""], "reason": found.reason}
         for value in _layers_behind(output):
-            behind = walk_back(value, shape_of)
+            behind = walk_back(value, regions)
             if isinstance(behind, Head) and behind.identity not in rows:
                 row = _row(rows, behind, taken)
                 row["reason"] = row["reason"] or f"{output.name!r} is more than its scores"

@@ -105,14 +105,14 @@ def _transposed(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 def _squeezed(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     given = axes_of(node)
     if given is None:
-        held = (0,) if seen.n_logits == 1 else (0, seen.classes)
+        held = [0] * (not seen.one_sample) + [seen.classes] * (seen.n_logits > 1)
         given = tuple(axis for axis in range(seen.rank) if axis not in held)
     return _without(seen, given)
 
 
 def _without(seen: AfterHead, axes: tuple[int, ...]) -> AfterHead:
     gone = {axis % seen.rank for axis in axes}
-    if 0 in gone or (seen.classes in gone and seen.n_logits > 1):
+    if (0 in gone and not seen.one_sample) or (seen.classes in gone and seen.n_logits > 1):
         raise Unclear("loses the axis of samples or of classes")
     kept = [axis for axis in range(seen.rank) if axis not in gone]
     classes = kept.index(seen.classes) if seen.classes in kept else min(1, len(kept))
@@ -138,6 +138,8 @@ def _flattened(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 def _reshaped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     target = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
     sides: tuple[Any, ...] = shape or () if target is None else tuple(target.ravel().tolist())
+    if seen.one_sample and sides in ((-1,), (seen.n_logits,)):
+        return replace(seen, rank=1, classes=0)
     rest = [n for n in sides[1:] if n != 1]
     if not sides or (rest not in ([seen.n_logits], [-1]) and seen.n_logits > 1):
         raise Unclear(f"is reshaped to {sides}, not to one row of {seen.n_logits} logits")

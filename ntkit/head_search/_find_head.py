@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import onnx_ir as ir
 
 from ntkit.affine import NO_OPS, called
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.graph import Shapes
+from ntkit.graph import value_named
 from ntkit.head_search._after_head import PROBABILITIES
 from ntkit.head_search._head import Head
 from ntkit.head_search._several_scores import candidates, distinct, refuse_leaks
-from ntkit.head_search._walk_back import Blocked, walk_back
+from ntkit.head_search._walk_back import Blocked, Regions, walk_back
 
 __all__ = ["find_head", "head_at"]
 
@@ -30,8 +30,8 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
     HeadNotFoundError
         If there is none, or more than one; the message lists what was found.
     """
-    shape_of = Shapes(model)
-    found = [walk_back(output, shape_of) for output in model.graph.outputs]
+    regions = Regions(model)
+    found = [walk_back(output, regions) for output in model.graph.outputs]
     _refuse_ambiguous(found)
     if logits is None:
         heads = candidates(found, [output.name or "" for output in model.graph.outputs])
@@ -40,7 +40,7 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
         head = _only(heads)
         refuse_leaks(model.graph, head)
         return _as_the_outputs_show_it(head, found)
-    named = walk_back(_named(model.graph, logits), shape_of)
+    named = walk_back(value_named(model.graph, logits), regions)
     if isinstance(named, Blocked):
         raise HeadNotFoundError(_no_head([named]))
     head = _as_the_outputs_show_it(named, [*found, named])
@@ -71,7 +71,7 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
         If there is no such tensor, more than one such layer, or the layer that ends in the
         tensor ``logits`` reads another one.
     """
-    _named(model.graph, embedding)
+    value_named(model.graph, embedding)
     if logits is not None:
         head = find_head(model, logits)
         if not _reads(head, embedding):
@@ -80,8 +80,8 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
                 f"{embedding!r}; name one of the two."
             )
         return head
-    shape_of = Shapes(model)
-    found = [walk_back(output, shape_of) for output in model.graph.outputs]
+    regions = Regions(model)
+    found = [walk_back(output, regions) for output in model.graph.outputs]
     _refuse_ambiguous(found)
     heads = [head for head in distinct(found) if _reads(head, embedding)]
     return _as_the_outputs_show_it(_only(heads), found) if heads else None
@@ -151,22 +151,6 @@ def _leads_to(value: ir.Value | None, name: str) -> bool:
         passes = node is not None and node.op_type in NO_OPS | _RESHAPING
         value = node.inputs[0] if node is not None and passes else None
     return value is not None
-
-
-def _named(graph: ir.Graph, name: str) -> ir.Value:
-    names = []
-    for value in _values(graph):
-        if value.name == name:
-            return value
-        names.append(value.name or "")
-    near = ", ".join(repr(n) for n in names[-6:])
-    raise HeadNotFoundError(f"The model has no tensor named {name!r}; its last ones are {near}.")
-
-
-def _values(graph: ir.Graph) -> Iterator[ir.Value]:
-    yield from graph.inputs
-    for node in graph:
-        yield from node.outputs
 
 
 def _as_the_outputs_show_it(head: Head, found: Iterable[Head | Blocked]) -> Head:

@@ -23,11 +23,12 @@ from ntkit.head_search._head import Head
 from ntkit.head_search._labels_in_graph import LOOKUPS
 from ntkit.head_search._written_out import written_out
 
-__all__ = ["Blocked", "walk_back"]
+__all__ = ["Blocked", "Regions", "walk_back"]
 
 _MOST_STEPS = 200
 _TREES = "decision trees, which have no linear layer; ntkit needs a network with one"
 _KERNELS = "a support vector machine on its inputs, not a network with a linear last layer"
+_SEQUENCE = "a sequence of tensors, not one of scores; export the model without it"
 _RAW = (
     "a linear model on the inputs themselves: there are no neurons to silence; fit an ntkit "
     "estimator on these inputs instead"
@@ -37,6 +38,7 @@ _WITHOUT_LAYERS = {
     **dict.fromkeys(("SVMClassifier", "SVMRegressor"), _KERNELS),
     "LinearRegressor": "a regression, which tells no classes apart",
     "LinearClassifier": _RAW,
+    **dict.fromkeys(("SequenceConstruct", "SplitToSequence", "SequenceInsert"), _SEQUENCE),
 }
 _FIRST = frozenset(EFFECTS) - {"Mul", "Div", "Concat", "Gather", "ArrayFeatureExtractor"}
 
@@ -63,7 +65,28 @@ class Blocked:
     final: bool = False
 
 
-def walk_back(start: ir.Value, shape_of: Shapes) -> Head | Blocked:
+class Regions:
+    """The affine regions of a model, each read once, however many outputs come from it."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.shape_of = Shapes(model)
+        self._known: dict[int, Region | NotAffine] = {}
+
+    def __call__(self, end: ir.Value) -> Region:
+        """Read the region that ends in a tensor, or say again why there is none."""
+        known = self._known.get(id(end))
+        if known is None:
+            try:
+                known = read_region(end, self.shape_of)
+            except NotAffine as error:
+                known = error
+            self._known[id(end)] = known
+        if isinstance(known, NotAffine):
+            raise known.with_traceback(None)
+        return known
+
+
+def walk_back(start: ir.Value, regions: Regions) -> Head | Blocked:
     """The head that a tensor comes from, or what stands between."""
     value, path = start, list[tuple[ir.Node, ir.Value]]()
     name = start.name or ""
@@ -73,7 +96,7 @@ def walk_back(start: ir.Value, shape_of: Shapes) -> Head | Blocked:
                            final=True)  # fmt: skip
         before = passed_on(node)
         if before is None:
-            return _head_before(name, value, path[::-1], shape_of)
+            return _head_before(name, value, path[::-1], regions)
         if len(path) > _MOST_STEPS:
             return Blocked(name, f"comes from more than {_MOST_STEPS} operators after any layer")
         path.append((node, value))
@@ -111,16 +134,16 @@ def _complemented(node: ir.Node) -> ir.Value | None:
     return node.inputs[1] if one is not None and (one == 1).all() else None
 
 
-def _head_before(name: str, value: ir.Value, rest: Path, shape_of: Shapes) -> Head | Blocked:
+def _head_before(name: str, value: ir.Value, rest: Path, regions: Regions) -> Head | Blocked:
     """The head whose logits are ``value``, or what the operators after it make of that."""
     found: Head | None = None
     unclear = ""
     while True:
         try:
-            region = read_region(value, shape_of)
+            region = regions(value)
             if found is not None and (found.region.plain is None) != (region.plain is None):
                 return found
-            found = Head(region, follow(region, rest, shape_of))
+            found = Head(region, follow(region, rest, regions.shape_of))
             if region.rank == 2 or (region.plain is None and _is_shown(value)):
                 return found
         except (SeveralPositions, Unclear) as reason:  # what comes after it may mend it
@@ -152,7 +175,9 @@ def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
     Unclear
         If what comes out is not one score, or one decision, per sample and class.
     """
-    seen = AfterHead(len(region.weight), region.rank, region.class_axis or region.rank)
+    first = (shape_of(region.end) or (None,))[0] if path else None
+    classes = region.class_axis or region.rank
+    seen = AfterHead(len(region.weight), region.rank, classes, one_sample=first == 1)
     for node, output in path:
         written, shape = written_out(node), shape_of(output)
         op = node.op_type if written is None else written.op

@@ -1,4 +1,4 @@
-"""A Softmax written out in operators, as JAX and tf2onnx write it."""
+"""A Softmax or a Sigmoid written out in operators, as JAX and tf2onnx write them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _MOST_SHAPING = 6
 
 @dataclass(frozen=True)
 class WrittenOut:
-    """A Softmax or LogSoftmax of several operators.
+    """A Softmax, LogSoftmax or Sigmoid of several operators.
 
     Attributes
     ----------
     op : str
-        Which of the two.
+        Which of the three.
     scores : onnx_ir.Value
         What it reads.
     axes : tuple of int or None
-        Along which axes it is normalised; None where that is not constant.
+        Along which axes it is normalised; None where that is not constant, and of a Sigmoid.
     nodes : tuple of onnx_ir.Node
         Its operators.
     """
@@ -39,7 +39,42 @@ class WrittenOut:
 
 
 def written_out(node: ir.Node) -> WrittenOut | None:
-    """The Softmax that ends in a Div, or the LogSoftmax that ends in a Sub; None for neither."""
+    """The function that ends in a node: in a Div, in a Sub (LogSoftmax), in a Reciprocal."""
+    return _sigmoid(node) or _softmax(node)
+
+
+def _sigmoid(node: ir.Node) -> WrittenOut | None:
+    """1 / (1 + exp(-x)), or exp(x) / (1 + exp(x))."""
+    if node.op_type not in ("Div", "Reciprocal"):
+        return None
+    total, shares = node.inputs[-1], node.inputs[0]
+    add = total.producer() if total is not None else None
+    power = _added_to_one(add)
+    exp = power.producer() if power is not None else None
+    if add is None or exp is None or exp.op_type != "Exp" or exp.inputs[0] is None:
+        return None
+    if node.op_type == "Div" and shares is power:
+        return WrittenOut("Sigmoid", exp.inputs[0], None, (node, add, exp))
+    negated = exp.inputs[0].producer()
+    scores = negated.inputs[0] if negated is not None and negated.op_type == "Neg" else None
+    if negated is None or scores is None or (node.op_type == "Div" and not _is_one(shares)):
+        return None
+    return WrittenOut("Sigmoid", scores, None, (node, add, exp, negated))
+
+
+def _added_to_one(node: ir.Node | None) -> ir.Value | None:
+    if node is None or node.op_type != "Add" or len(node.inputs) != 2:
+        return None
+    first, second = node.inputs
+    return second if _is_one(first) else first if _is_one(second) else None
+
+
+def _is_one(value: ir.Value | None) -> bool:
+    one = constant_of(value)
+    return one is not None and one.size == 1 and one.item() == 1
+
+
+def _softmax(node: ir.Node) -> WrittenOut | None:
     if node.op_type not in ("Div", "Sub") or len(node.inputs) != 2:
         return None
     data, total = node.inputs

@@ -54,6 +54,8 @@ class TextPreprocessing:
         Its input that is 1 for a token and 0 for padding, if it has one.
     types : str or None
         Its input of token types, if it has one.
+    positions : str or None
+        Its input of positions, if it has one: 0, 1, … from the first token that is no padding.
     dtype : str
         Element type of these inputs.
 
@@ -79,6 +81,7 @@ class TextPreprocessing:
     ids: str = "input_ids"
     mask: str | None = "attention_mask"
     types: str | None = None
+    positions: str | None = None
     dtype: str = "int64"
 
     def __post_init__(self) -> None:
@@ -139,14 +142,14 @@ class TextPreprocessing:
         if inputs is None and tokenizer is not None:
             raise InputError(
                 f"The model's inputs ({'; '.join(map(str, model.inputs))}) are not those of a text "
-                "model: whole-numbered token ids (samples, tokens), and perhaps an attention mask "
-                "and token types; leave out --tokenizer."
+                "model: whole-numbered token ids (samples, tokens), and perhaps an attention mask, "
+                "token types and positions; leave out --tokenizer."
             )
         beside = _folders_of(model)
         file = _tokenizer_file(tokenizer) if tokenizer is not None else _found(beside, _TOKENIZER)
         if inputs is None or file is None:
             return None
-        ids, mask, types = inputs
+        ids, mask, types, positions = inputs
         saved, settings = _read_json(file), _read_json(file.with_name("tokenizer_config.json"))
         config = _read_json(_found([*beside, file.parent], "config.json"))
         padding, truncation = _section(saved, "padding"), _section(saved, "truncation")
@@ -166,6 +169,7 @@ class TextPreprocessing:
             ids=ids.name,
             mask=mask.name if mask else None,
             types=types.name if types else None,
+            positions=positions.name if positions else None,
             dtype=ids.dtype,
         )
 
@@ -206,19 +210,26 @@ def saved_pad_token(tokenizer: str | Path) -> str | None:
 
 def _text_inputs(
     inputs: Sequence[TensorInfo],
-) -> tuple[TensorInfo, TensorInfo | None, TensorInfo | None] | None:
-    """Inputs of token ids, mask and token types; None if there are others, or no ids."""
-    masks = [info for info in inputs if "mask" in info.name.lower()]
-    kinds = [i for i in inputs if any(s in i.name.lower() for s in ("token_type", "segment"))]
-    kinds = kinds or [info for info in inputs if "type_ids" in info.name.lower()]
-    ids = [info for info in inputs if info not in masks and info not in kinds]
-    if len(ids) != 1 or len(masks) > 1 or len(kinds) > 1:
+) -> tuple[TensorInfo, TensorInfo | None, TensorInfo | None, TensorInfo | None] | None:
+    """Inputs of token ids, mask, token types and positions; None if there are others, or no ids."""
+    left = list(inputs)
+
+    def take(*words: str) -> list[TensorInfo]:
+        found = [info for info in left if any(word in info.name.lower() for word in words)]
+        left[:] = [info for info in left if info not in found]
+        return found
+
+    masks, positions = take("mask"), take("position")
+    kinds = take("token_type", "segment") or take("type_ids")
+    others = (masks, kinds, positions)
+    if len(left) != 1 or any(len(found) > 1 for found in others):
         return None
-    if ids[0].dtype not in ("int64", "int32") or any(
+    if left[0].dtype not in ("int64", "int32") or any(
         info.shape is not None and len(info.shape) != 2 for info in inputs
     ):
         return None
-    return ids[0], masks[0] if masks else None, kinds[0] if kinds else None
+    mask, kind, position = (found[0] if found else None for found in others)
+    return left[0], mask, kind, position
 
 
 def _folders_of(model: FrozenModel) -> list[Path]:

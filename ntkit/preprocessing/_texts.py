@@ -219,6 +219,9 @@ class TextWindow:
         if steps.types is not None:
             batch[steps.types] = np.zeros(there.shape, steps.dtype)
             batch[steps.types][there] = self.types[at]
+        if steps.positions is not None:
+            from_first = np.cumsum(there, axis=1) - 1
+            batch[steps.positions] = np.maximum(from_first, 0).astype(steps.dtype)
         return batch
 
 

@@ -124,6 +124,10 @@ def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
         for name, what in feeds.items()
         if name is not None
     )
+    if steps.positions is not None:
+        mask = "np.array([e.attention_mask for e in encodings])"
+        counted = f"np.maximum(np.cumsum({mask}, axis=1) - 1, 0)"
+        feed += f',\n        "{steps.positions}": {counted}.astype("{steps.dtype}")'
     helpers = (
         'tokenizer = Tokenizer.from_file("tokenizer.json")\n'
         f'tokenizer.enable_truncation({steps.max_length}, direction="{steps.truncation}")\n'

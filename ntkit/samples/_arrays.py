@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,27 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipF
 _HOW = "save numbers or texts, not Python objects: np.asarray(…, dtype=np.float32), or dtype=str"
 
 
-def samples_from_npz(path: Path, labels_required: bool) -> Samples:
-    """Read ``X``, ``y`` and perhaps ``groups`` of an archive."""
-    needed = ("X", "y") if labels_required else ("X",)
+def samples_from_npz(path: Path, labels_required: bool, inputs: Sequence[str] = ()) -> Samples:
+    """Read ``X`` (or an array for each of several inputs), ``y`` and perhaps ``groups``."""
     try:
         # NumPy leaves a broken archive open if it opened the file itself.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            several = "X" not in arrays and len(inputs) > 1 and not {*inputs}.isdisjoint(arrays)
+            needed = [*(inputs if several else ("X",)), *["y"] * labels_required]
             missing = [name for name in needed if name not in arrays]
             if missing:
                 raise InputError(
                     f"{path} has no array {missing[0]!r}; it holds {sorted(arrays)}. Save it with "
                     "np.savez(path, X=..., y=..., groups=...)."
                 )
-            return _checked(path, *(arrays.get(name) for name in ("X", "y", "groups")))
+            y, groups = arrays.get("y"), arrays.get("groups")
+            if not several:
+                return _checked(path, arrays["X"], y, groups)
+            parts = {name: _checked(path, arrays[name], y, groups, name) for name in inputs}
+            if len({len(part.X) for part in parts.values()}) > 1:
+                raise InputError(f"{path}: the inputs {[*inputs]} hold other numbers of samples.")
+            whole = next(iter(parts.values()))
+            return replace(whole, X={name: part.X for name, part in parts.items()})
     except InputError:
         raise
     except _UNREADABLE as error:
@@ -68,19 +77,21 @@ def _unreadable(path: Path, kind: str, error: BaseException) -> InputError:
     return InputError(f"{path} is not a readable {kind} file: {str(error).rstrip('.')}{mend}.")
 
 
-def _checked(path: Path, X: Array, y: Array | None, groups: Array | None) -> Samples:
+def _checked(
+    path: Path, X: Array, y: Array | None, groups: Array | None, name: str = "X"
+) -> Samples:
     if X.dtype.kind in "OSV":
         raise InputError(
-            f"{path}: X holds {X.dtype} values, but a model takes numbers; save them with "
-            "X.astype(np.float32)."
+            f"{path}: {name} holds {X.dtype} values, but a model takes numbers; save them with "
+            f"{name}.astype(np.float32)."
         )
     if X.ndim < 2 or (y is not None and y.ndim != 1):
         shape = "none" if y is None else str(y.shape)
         raise InputError(
-            f"{path}: X has the shape {X.shape} and y {shape}; they are (N, ...) and (N,)."
+            f"{path}: {name} has the shape {X.shape} and y {shape}; they are (N, ...) and (N,)."
         )
     if y is not None:
-        _check_labels(path, X, y)
+        _check_labels(path, X, y, name)
     if not len(X):
         raise InputError(f"{path} holds no samples.")
     if groups is not None and groups.shape[:1] != X.shape[:1]:
@@ -93,9 +104,9 @@ def _checked(path: Path, X: Array, y: Array | None, groups: Array | None) -> Sam
     return Samples(X, y, groups, preprocessing={"input": "as it is"})
 
 
-def _check_labels(path: Path, X: Array, y: Array) -> None:
+def _check_labels(path: Path, X: Array, y: Array, name: str) -> None:
     if len(X) != len(y):
-        raise InputError(f"{path}: X has {len(X)} samples, but y has {len(y)} labels.")
+        raise InputError(f"{path}: {name} has {len(X)} samples, but y has {len(y)} labels.")
     _refuse_missing(path, "y", y)
     if y.dtype.kind == "f" and len(y) and (y != np.round(y)).any():
         odd = y[y != np.round(y)][0]

@@ -49,7 +49,7 @@ def samples_from_file(
     """
     kind = path.suffix.lower()
     if kind == ".npz":
-        return samples_from_npz(path, columns.labels_required)
+        return samples_from_npz(path, columns.labels_required, [info.name for info in inputs])
     if kind == ".npy":
         return samples_from_npy(path, columns.labels_required)
     if kind in TABLES:

@@ -17,6 +17,7 @@ _FLOATS = ("float16", "float32", "double")
 _IDS = ("int32", "int64")
 _PIXELS = ("uint8", "int8")
 _LENGTH = 16
+_SIDE = 224  # of images
 
 
 def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
@@ -34,12 +35,14 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
     dict of str to ndarray, shape (n_samples, ...)
         The same at every call: numbers in [0, 1) for floats, 0 … 7 for ids (int32, int64),
         0 … 127 for pixels (uint8, int8), True for bool; ones for an input with "mask" in its
-        name and zeros for token types. An open axis of ids or of bool is 16 long.
+        name, zeros for token types, 0, 1, … for positions. An open axis is 224 long where there
+        are four (images), else 16.
 
     Raises
     ------
     InputError
-        If the model leaves another size open, or an input is of another type, such as text.
+        If the model leaves the width of a row of floats open, or an input is of another type,
+        such as text.
 
     Examples
     --------
@@ -70,14 +73,17 @@ def _random(tensor: TensorInfo, n_samples: int, rng: np.random.Generator) -> Arr
         return rng.random(shape, dtype=np.float32)
     if "type" in name or "segment" in name:  # there may be two types of tokens only
         return np.zeros(shape, dtype=np.int64)
+    if "position" in name and len(shape) > 1:
+        return np.broadcast_to(np.arange(shape[-1]), shape).copy()
     return rng.integers(0, 8 if tensor.dtype in _IDS else 128, shape)
 
 
 def _shape(tensor: TensorInfo, n_samples: int) -> tuple[int, ...]:
     sides = (tensor.shape or ())[1:]
-    may_be_open = tensor.dtype in (*_IDS, "bool")
-    if not tensor.shape or not (may_be_open or all(isinstance(side, int) for side in sides)):
+    row_of_floats = tensor.dtype in (*_FLOATS, *_PIXELS) and len(sides) < 2
+    if not tensor.shape or (row_of_floats and not all(isinstance(side, int) for side in sides)):
         raise InputError(
             f"The model's input {tensor} leaves its size open; give samples to verify on (--data)."
         )
-    return n_samples, *(side if isinstance(side, int) else _LENGTH for side in sides)
+    length = _SIDE if len(sides) == 3 else _LENGTH
+    return n_samples, *(side if isinstance(side, int) else length for side in sides)

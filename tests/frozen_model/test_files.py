@@ -281,3 +281,11 @@ def test_a_model_without_outputs_is_refused(zoo, tmp_path):
     graph = zoo.body()
     with pytest.raises(ModelError, match="no outputs"):
         FrozenModel.load(zoo.save(graph.model(), tmp_path / "m.onnx"))
+
+
+def test_a_double_head_in_external_data_is_saved_after_it_was_read(zoo, tmp_path):
+    path = zoo.save_external(zoo.classifier(K, dtype=np.float64), tmp_path / "double.onnx")
+    model = FrozenModel.load(path)
+    assert model.head.coef.dtype == np.float64
+    saved = model.save(tmp_path / "saved.onnx")
+    assert_array_equal(FrozenModel.load(saved).head.coef, model.head.coef)

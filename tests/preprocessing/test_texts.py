@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -301,11 +302,22 @@ def test_inputs_are_known_by_their_usual_names(names, dtype, name, folder):
     assert steps.dtype == name
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_positions_count_from_the_first_token(side, folder):
+    found = TextPreprocessing.for_model(text_model(folder, others=("position_ids",)))
+    assert found.positions == "position_ids"
+    steps = replace(found, padding=side)
+    batch = Texts(["a", "a b c"], steps)[:]
+    there = batch["attention_mask"].astype(bool)
+    for row, mask in zip(batch["position_ids"], there, strict=True):
+        assert row[mask].tolist() == list(range(mask.sum()))
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"dtype": TensorProto.FLOAT, "ids": "x", "mask": None},
-        {"others": ("position_ids",)},
+        {"others": ("pixel_values",)},
         {"others": ("decoder_mask",)},
     ],
 )

@@ -44,7 +44,7 @@ from ntkit.debiasing._candidates import (
     n_suppressed,
 )
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing._result import MAX_COST
+from ntkit.debiasing import MAX_COST
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,

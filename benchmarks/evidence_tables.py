@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from ntkit.debiasing._candidates import CANDIDATES, DEFAULT_SCORE
-from ntkit.debiasing._result import MAX_COST
+from ntkit.debiasing import MAX_COST
 from ntkit.metrics import LABEL_FREE_SCORES
 
 Array = NDArray[Any]

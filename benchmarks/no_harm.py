@@ -42,7 +42,7 @@ from sklearn.neural_network import MLPClassifier
 from evidence_tables import mean_std, table
 from ntkit.debiasing._candidates import CANDIDATES, LabelledEmbeddings
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing._result import MAX_COST
+from ntkit.debiasing import MAX_COST
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
 

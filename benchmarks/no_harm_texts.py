@@ -29,7 +29,7 @@ from no_harm import hidden, turned
 from ntkit.attributes import words
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing._result import MAX_COST
+from ntkit.debiasing import MAX_COST
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
 from packages import default_cache

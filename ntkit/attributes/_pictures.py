@@ -95,8 +95,7 @@ def picture_statistics(image: Any, n_pixels: int | None = None) -> Array:
     Brightness and contrast are the mean and deviation of the grey values; colourfulness is Hasler
     and Süsstrunk's (2003); redness and blueness are how far these channels exceed the mean of all;
     sharpness is the deviation of the Laplacian; evenness of the border is minus its deviation. The
-    brightness of each of nine parts, three by three, is how far it exceeds that of the whole: it
-    tells where a mark or a stamp is.
+    brightness of each of nine parts, three by three, tells where a mark or a stamp is.
 
     Parameters
     ----------
@@ -147,9 +146,9 @@ def _colourfulness(red: Array, green: Array, blue: Array) -> float:
 
 
 def _parts(grey: Array) -> list[float]:
-    """How much brighter each of nine parts is than all, row by row; 0 for one without a pixel."""
+    """Mean of each of nine parts, row by row; of those without a pixel, that of all."""
     return [
-        float(part.mean() - grey.mean() if part.size else 0)
+        float(part.mean() if part.size else grey.mean())
         for row in np.array_split(grey, len(_ROWS), axis=0)
         for part in np.array_split(row, len(_COLUMNS), axis=1)
     ]

@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike
 
 from ntkit._checks import Array, check_predictions, check_weight
 from ntkit.exceptions import InputError
-from ntkit.metrics._memberships import memberships
+from ntkit.metrics._memberships import Memberships, memberships, of_labels
 
 __all__ = [
     "accuracy_by",
+    "accuracy_in",
     "worst_class_accuracy",
     "worst_class_cell_accuracy",
     "worst_group_accuracy",
@@ -63,13 +64,7 @@ def accuracy_by(
     {0: 0.5, 1: 0.5}
     """
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
-    found = memberships(groups, len(y_true))
-    weight = check_weight(sample_weight, len(y_true))
-    accuracies = found.means(y_true == y_pred, weight).tolist()
-    by = {g: a for g, a in zip(found.labels, accuracies, strict=True) if not np.isnan(a)}
-    if not by:
-        raise InputError("No sample of positive weight is in any group; check groups.")
-    return by
+    return accuracy_in(memberships(groups, len(y_true)), y_true == y_pred, sample_weight)
 
 
 def worst_group_accuracy(
@@ -145,7 +140,9 @@ def worst_class_accuracy(
     >>> worst_class_accuracy([0, 0, 1, 1], [0, 1, 1, 1])
     0.5
     """
-    return min(accuracy_by(y_true, y_pred, y_true, sample_weight=sample_weight).values())
+    y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
+    # The classes are known, whatever they are called: -1 is one like any other.
+    return min(accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight).values())
 
 
 def worst_class_cell_accuracy(
@@ -193,6 +190,17 @@ def worst_class_cell_accuracy(
     worst_cell = min(accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values())
     # The class counts twice: its samples are many, those of the worst cell may be few.
     return (2 * worst_class + worst_cell) / 3
+
+
+def accuracy_in(
+    groups: Memberships, right: Array, sample_weight: ArrayLike | None
+) -> dict[Any, float]:
+    """Share that is right of each group that has weight."""
+    accuracies = groups.means(right, check_weight(sample_weight, len(right))).tolist()
+    by = {g: a for g, a in zip(groups.labels, accuracies, strict=True) if not np.isnan(a)}
+    if not by:
+        raise InputError("No sample of positive weight is in any group; check groups.")
+    return by
 
 
 def correctness_cells(y_true: Array, reference_pred: Array) -> Array:

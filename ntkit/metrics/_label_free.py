@@ -16,7 +16,8 @@ from ntkit._checks import (
 )
 from ntkit._labels import unknown_labels
 from ntkit.exceptions import InputError
-from ntkit.metrics._accuracy import accuracy_by, correctness_cells
+from ntkit.metrics._accuracy import accuracy_by, accuracy_in, correctness_cells
+from ntkit.metrics._memberships import of_labels
 from ntkit.spuriousness import sfit, spuriousness_scores
 
 __all__ = ["afr_weighted_accuracy", "cell_accuracy", "class_accuracy_gap", "sfit_score"]
@@ -54,9 +55,8 @@ def class_accuracy_gap(
     0.5
     """
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
-    accuracies = np.array(
-        list(accuracy_by(y_true, y_pred, y_true, sample_weight=sample_weight).values())
-    )
+    by_class = accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight)
+    accuracies = np.array(list(by_class.values()))
     n_pairs = len(accuracies) * (len(accuracies) - 1)
     return float(np.abs(accuracies[:, None] - accuracies).sum() / max(1, n_pairs))
 

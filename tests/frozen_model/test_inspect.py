@@ -10,9 +10,9 @@ from onnx import TensorProto, helper
 from ntkit import FrozenModel, LinearHead
 from ntkit.cli import main
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
-from ntkit.export import check_head, random_inputs, save_verified
 from ntkit.extraction import read_samples
 from ntkit.frozen_model import inspected
+from ntkit.verification import check_head, random_inputs, save_verified
 
 K = 3
 

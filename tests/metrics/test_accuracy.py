@@ -189,3 +189,19 @@ def test_minus_one_that_may_be_a_label_is_not_taken_for_unknown():
         worst_group_accuracy([0, 1], [0, 1], groups=[-1, 1])
     with pytest.raises(InputError, match="the text '-1'"):
         worst_group_accuracy([0, 1], [0, 1], groups=np.array(["a", "-1"]))
+
+
+@pytest.mark.parametrize("classes", [(-1, 1), (-1, 0, 1), (0, 1, 2)])
+def test_a_class_called_minus_one_is_a_class(classes):
+    """Unknown groups are called -1; a class of that name is known, and may be the worst."""
+    rng = np.random.default_rng(0)
+    y = np.repeat(classes, 50)
+    pred = np.where((y == classes[0]) & (rng.random(len(y)) < 0.6), classes[1], y)
+    named = np.array(["a", "b", "c"])
+    worst = np.mean(pred[y == classes[0]] == classes[0])
+    assert worst_class_accuracy(y, pred) == worst
+    names = [named[np.searchsorted(classes, v)] for v in (y, pred)]
+    for score in (worst_class_accuracy, class_accuracy_gap):
+        assert score(y, pred) == pytest.approx(score(*names))
+    beside = worst_class_cell_accuracy(y, pred, reference_pred=y)
+    assert beside == pytest.approx(worst_class_cell_accuracy(*names, reference_pred=names[0]))

@@ -154,6 +154,14 @@ class Page:
         self.send("Page.navigate", url=url)
         self.browser.event("Page.loadEventFired", self.session)
 
+    def reload(self):
+        """Load it once more, where what the page kept is at hand at once."""
+        self.browser.events[:] = [
+            e for e in self.browser.events if e.get("method") != "Page.loadEventFired"
+        ]
+        self.send("Page.reload")
+        self.browser.event("Page.loadEventFired", self.session)
+
     def resize(self, width, height):
         self.send(
             "Emulation.setDeviceMetricsOverride",

@@ -45,6 +45,9 @@ def pages(tmp_path_factory):
 @pytest.fixture
 def page(browser, pages, tmp_path):
     with browser.page(pages[0]["pictures"], downloads=tmp_path) as page:
+        while not said(page).startswith("0 of"):  # what an earlier test kept is on its way out
+            page.run("localStorage.clear()")
+            page.reload()
         yield page
         page.run("localStorage.clear()")
 
@@ -107,10 +110,10 @@ def test_an_answer_is_changed_by_going_back(page, tmp_path):
     assert "water" in page.run("document.querySelector('.current .label').textContent")
 
 
-def test_a_reload_goes_on_where_it_was(page, pages):
+def test_a_reload_goes_on_where_it_was(page):
     page.press("1", "2", "1")
     here = current(page)
-    page.go(pages[0]["pictures"])
+    page.reload()
     assert current(page) == here
     assert said(page) == "3 of 48 done."
     page.press("u")
@@ -118,7 +121,7 @@ def test_a_reload_goes_on_where_it_was(page, pages):
     key = page.run("Object.keys(localStorage).find((k) => k.startsWith('ntkit-label-'))")
     for spoilt in ("{", "null", "[[0, 7]]", "[[99, 0]]", '[["0", 0]]', "[null]", '{"0": 1}'):
         page.run(f"localStorage.setItem({json.dumps(key)}, {json.dumps(spoilt)})")
-        page.go(pages[0]["pictures"])
+        page.reload()
         assert said(page) == "0 of 48 done."
 
 

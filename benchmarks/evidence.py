@@ -35,6 +35,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
 from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
+from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import (
     CANDIDATES,
     OTHER_METHODS,
@@ -44,7 +45,6 @@ from ntkit.debiasing._candidates import (
     n_suppressed,
 )
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing import MAX_COST
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,

@@ -40,9 +40,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from evidence_tables import mean_std, table
+from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import CANDIDATES, LabelledEmbeddings
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing import MAX_COST
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
 

@@ -27,9 +27,9 @@ from audit import ENCODERS, SETS
 from evidence_tables import table
 from no_harm import hidden, turned
 from ntkit.attributes import words
+from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing import MAX_COST
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
 from packages import default_cache

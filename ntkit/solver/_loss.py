@@ -15,7 +15,7 @@ from sklearn import get_config
 __all__ = ["NumpyPasses", "Passes", "is_mapped", "rows_per_chunk"]
 
 Array = NDArray[Any]
-_CHUNK = 64  # MiB at most: memory-mapped rows are read once for both products
+_CHUNK = 16  # MiB at most: memory-mapped rows are read once for both products
 
 
 class Passes(Protocol):
@@ -43,7 +43,7 @@ def is_mapped(X: Any) -> bool:
 
 
 def rows_per_chunk(X: Array, n_logits: int) -> int:
-    """Rows that with their logits take 64 MiB, or scikit-learn's ``working_memory`` if less."""
+    """Rows that with their logits take 16 MiB, or scikit-learn's ``working_memory`` if less."""
     row_bytes = X.shape[1] * X.itemsize + 4 * 8 * n_logits
     memory = min(_CHUNK, float(get_config()["working_memory"]))
     return max(1, int(memory * 2**20 // row_bytes))

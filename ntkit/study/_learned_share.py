@@ -58,8 +58,8 @@ class Outcome:
         rows, others = np.arange(len(logits)), np.array(logits, dtype=float)
         others[rows, y_index] = -np.inf
         margin = np.asarray(logits[rows, y_index] - others.max(axis=1))
-        predicted = logits.argmax(axis=1)
-        return cls(margin, np.asarray(predicted != y_index), np.asarray(predicted))
+        predicted = logits.argmax(axis=1).astype(np.min_scalar_type(logits.shape[1] - 1))
+        return cls(margin, np.asarray(predicted != y_index), predicted)
 
     def and_of(self, other: Outcome) -> Outcome:
         """Outcome of these samples, then of others."""

@@ -28,6 +28,7 @@ __all__ = ["LARGE", "Rows", "digest", "scaler_of"]
 Array = NDArray[Any]
 T = TypeVar("T")
 LARGE = 1 << 25  # bytes of mapped rows, above which a copy of them is not kept in memory
+_FEW = 1 << 22  # bytes of rows taken of mapped ones, that are kept in memory
 _REMEMBERED = 64 << 20  # bytes of heads
 
 
@@ -60,7 +61,7 @@ class Rows:
         numbers = np.arange(len(self.weight))[index]
         y_index, weight = self.y_index[numbers], self.weight[numbers]
         shape = (len(numbers), self.X.shape[1])
-        if not is_mapped(self.X) or int(np.prod(shape)) * self.X.itemsize <= LARGE:
+        if not is_mapped(self.X) or int(np.prod(shape)) * self.X.itemsize <= _FEW:
             return Rows(self.X[numbers], y_index, weight)
         X = scratch(shape, self.X.dtype)
         step = rows_per_chunk(self.X, 0)

@@ -23,7 +23,7 @@ def rows_of(X):
 @pytest.mark.parametrize("index", [np.array([7, 3, 3, 99]), np.arange(100) % 3 == 0])
 def test_taken(mapped, monkeypatch, index, most):
     """Many mapped rows are not copied into memory; what is taken is the same."""
-    monkeypatch.setattr(_rows, "LARGE", most)
+    monkeypatch.setattr(_rows, "_FEW", most)
     for rows in (rows_of(mapped), rows_of(mapped[:60]).and_then(rows_of(mapped[60:]))):
         taken = rows.take(index)
         assert_array_equal(taken.X, np.asarray(mapped)[index])
@@ -33,5 +33,5 @@ def test_taken(mapped, monkeypatch, index, most):
 
 
 def test_in_memory_stays_there(monkeypatch):
-    monkeypatch.setattr(_rows, "LARGE", 0)
+    monkeypatch.setattr(_rows, "_FEW", 0)
     assert not is_mapped(rows_of(np.eye(4)).take(np.array([1, 2])).X)

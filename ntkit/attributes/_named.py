@@ -103,7 +103,7 @@ def _unreadable(name: str, kind: str, rest: str, given: Mapping[str, Any]) -> st
     hint = f"; did you mean {meant[1:-1]}:{rest or '…'}?" if meant and kind not in given else "."
     return (
         f"The attribute {name!r} cannot be read from raw inputs (word:…, column:…, metadata:… and "
-        f"picture:… can), and {could}{hint}"
+        f"picture:… can){hint}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from ntkit._output import check_folder, new_folder
 from ntkit.auditing._result import Audit
 from ntkit.report import Inputs
 from ntkit.report.audit import SHOWN, AuditPage, audit_html
+from ntkit.suspicions import Suspicion
 
 __all__ = ["write_audit"]
 
@@ -76,11 +78,27 @@ def _page(audit: Audit, content: str, inputs: Inputs, title: str) -> AuditPage:
         digest=hashlib.sha256(content.encode()).hexdigest()[:16],
         facts=audit.as_dict(),
         suspicions=audit.suspicions,
-        sides=audit.found.side_members,
+        sides=[
+            _to_save(suspicion, members)
+            for suspicion, members in zip(audit.suspicions, audit.found.side_members, strict=True)
+        ],
         values=_values(audit, [suspicion.name for suspicion in audit.suspicions[:SHOWN]]),
         predictions=audit.predictions,
         inputs=inputs,
     )
+
+
+def _to_save(suspicion: Suspicion, members: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Sides for an answer: what puts samples on them, and where that is of a layer a picture's.
+
+    Layers are read by a pass of the model only; a statistic of the pictures that says much the same
+    can stand for them.
+    """
+    sides = [list(names) for names in members]
+    for side, family in zip(sides, (suspicion.same, suspicion.opposed), strict=False):
+        if all(name.startswith("layer:") for name in side):
+            side += [name for name in family if name.startswith("picture:")][:1]
+    return sides
 
 
 def _values(audit: Audit, names: list[str]) -> list[NDArray[Any]]:

@@ -33,6 +33,8 @@ __all__ = ["Named", "Pool", "named_attributes"]
 Array = NDArray[Any]
 _NOT_TOLD = ("label", "group")  # columns that say the class, or are for the table only
 _OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
+Sides = tuple[tuple[str, ...], ...]
+_OF_LAYERS = ("layer:", "embedding ")
 _SIDES = re.compile(r"\|(?=[a-z]+:)")
 
 
@@ -48,11 +50,14 @@ class Named:
         The side that each training sample, and then each held-out one, is on; −1 on none.
     side_names : tuple of tuple of str
         What the sides of each are called.
+    replaced : tuple of str
+        What was answered, and is read otherwise or not at all: a sentence for each.
     """
 
     names: tuple[str, ...]
     sides: Array
     side_names: tuple[tuple[str, ...], ...]
+    replaced: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -68,7 +73,7 @@ class Named:
             parts += [f"{sum(counts[6:])} on others"] * (len(called) > 6)
             none = f", {int((on < 0).sum())} on none" if (on < 0).any() else ""
             said.append(f"{name}, training and held-out samples: {', '.join(parts)}{none}.")
-        return said
+        return [*self.replaced, *said]
 
 
 class _OneAfterTheOther(Sequence[Any]):
@@ -216,7 +221,11 @@ def named_attributes(
     """
     said = Answers(()) if answers is None else read_answers(answers)
     asked = [_sides_of(each) for each in _listed(spurious)]
-    asked += [answer.sides for answer in said.spurious]
+    of_answers = [answer.sides for answer in said.spurious]
+    readable = [_without_layers(sides) for sides in of_answers]
+    # Where nothing that was named can be read, the first answer says why.
+    asked += [sides for sides in readable if sides] or ([] if asked else of_answers[:1])
+    replaced = [_replaced(*pair) for pair in zip(of_answers, readable, strict=True)]
     answered = tuple(n for answer in said.answers for side in answer.sides for n in side)
     distinct = {" against ".join(side[0] for side in sides): sides for sides in asked}
     if not distinct:
@@ -228,7 +237,15 @@ def named_attributes(
         for name, sides in distinct.items()
     ]
     on = np.stack([each for each, _ in found], axis=1)
-    return Named(tuple(distinct), on, tuple(names for _, names in found)), answered
+    return (
+        Named(
+            tuple(distinct),
+            on,
+            tuple(names for _, names in found),
+            tuple(sentence for sentence in replaced if sentence),
+        ),
+        answered,
+    )
 
 
 def _listed(spurious: Any) -> list[Any]:
@@ -237,7 +254,24 @@ def _listed(spurious: Any) -> list[Any]:
     return [spurious] if isinstance(spurious, str) else list(spurious)
 
 
-def _sides_of(given: Any) -> tuple[tuple[str, ...], ...]:
+def _without_layers(sides: Sides) -> Sides:
+    """Sides by what raw inputs tell, without what only a pass of the model does."""
+    told = (tuple(n for n in side if not n.startswith(_OF_LAYERS)) for side in sides)
+    return tuple(side for side in told if side)
+
+
+def _replaced(sides: Sides, readable: Sides) -> str:
+    """What became of an answer, in a sentence; empty where it is read as it was asked."""
+    first = sides[0][0]
+    if readable and readable[0][0] == first:
+        return ""
+    if not readable:
+        return f"{first} is left out: it is of a layer of the model, which raw inputs do not tell."
+    instead = " against ".join(side[0] for side in readable)
+    return f"{instead} stands for {first}, of which the answer says that it is much the same."
+
+
+def _sides_of(given: Any) -> Sides:
     """Sides of an attribute: of a text with | between them, or of nested lists."""
     if isinstance(given, str):
         return tuple((name.strip(),) for name in _SIDES.split(given))

@@ -287,6 +287,27 @@ def test_what_cannot_be_read_is_refused_before_the_work(files, options, message,
         job(files, **options)
 
 
+def answers_of(path, *sides):
+    entries = [{"name": s[0][0], "answer": "spurious", "sides": s} for s in sides]
+    path.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": entries}))
+    return path
+
+
+def test_answers_on_layers_are_read_by_what_says_the_same(files, tmp_path):
+    """A page asks about layers as well; what raw inputs tell of the family stands for them."""
+    layer = [["layer:relu #3 mean high", "word:film"], ["layer:relu #3 mean low", "word:movie"]]
+    alone = [["layer:relu #5 mean high"]]
+    found = job(files, answers=answers_of(tmp_path / "answers.json", layer, alone))
+    named = job(files, spurious="word:film|word:movie")
+    assert found.balanced_over == named.balanced_over == "word:film against word:movie"
+    assert np.array_equal(found.head.coef, named.head.coef)
+    assert "stands for layer:relu #3 mean high" in " ".join(found.notes)
+    assert "layer:relu #5 mean high is left out" in " ".join(found.notes)
+    assert "left out" not in " ".join(named.notes)
+    with pytest.raises(InputError, match="layer:relu #5"):
+        job(files, answers=answers_of(tmp_path / "alone.json", alone))
+
+
 # -- zero answers -------------------------------------------------------------------------------
 
 

@@ -109,7 +109,7 @@ def test_other_samples():
         ("metadata:site=B", {"texts": ["a"]}, "needs metadata, and these samples have word:"),
         ("wrod:film", {"texts": ["a film"]}, "did you mean word:film"),
         ("layer:relu #3", {"texts": ["a film"]}, "cannot be read from raw inputs"),
-        ("film", {}, "no raw inputs"),
+        ("film", {}, "cannot be read from raw inputs"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_the_nearest_name(name, inputs, message):

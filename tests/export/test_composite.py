@@ -75,7 +75,7 @@ BUILD = {
     ),
     "one against rest": lambda: OneVsRestClassifier(scaled()),
     "bag": lambda: BaggingClassifier(classifier(), n_estimators=3, random_state=0),
-    "selector": lambda: make_pipeline(SpuriousNeuronSelector(), LogisticRegression()),
+    "selector": lambda: make_pipeline(SpuriousNeuronSelector(random_state=0), LogisticRegression()),
 }
 LABELS = {"text": ["ant", "bée", "cow"], "int": [5, -2, 9]}
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntkit._disk import StrPath, saying_what_failed
+from ntkit._disk import StrPath
 from ntkit._labels import listed, meant_instead
-from ntkit._output import check_file
+from ntkit._output import check_file, new_file
 from ntkit.exceptions import InputError
 from ntkit.samples import TABLES, read_table
 
@@ -90,8 +88,9 @@ def write_questions(
     if question in shown:
         raise InputError(f"The question cannot be called {question!r}: that is a column already.")
     path = check_file(path, force=force)
-    with saying_what_failed(path):
-        _write(path, [*shown, question], [[*(shown[c][i] for c in shown), ""] for i in rows])
+    table = [[*shown, question], *([*(shown[c][i] for c in shown), ""] for i in rows)]
+    with new_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([[_no_formula(cell) for cell in row] for row in table])
 
 
 def read_answers(
@@ -181,17 +180,6 @@ def _text(value: Any) -> str:
 def _answer(value: Any) -> str | None:
     text = "" if value is None else _text(value)
     return None if text.lower() in UNSURE else text
-
-
-def _write(path: Path, header: list[str], rows: list[list[str]]) -> None:
-    """Write a table beside the file, then put it in its place."""
-    with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder:
-        unfinished = Path(folder) / "questions.csv"
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow([_no_formula(cell) for cell in header])
-            writer.writerows([[_no_formula(cell) for cell in row] for row in rows])
-        os.replace(unfinished, path)
 
 
 def _no_formula(cell: str) -> str:

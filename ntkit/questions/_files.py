@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ntkit._output import check_file, new_file
 from ntkit.exceptions import InputError
 from ntkit.samples import TABLES, read_table
 
-__all__ = ["read_answers", "write_questions"]
+__all__ = ["FilledIn", "answer_in", "cell_text", "read_answers", "read_filled_in", "write_questions"]
 
 Array = NDArray[Any]
 ID = "id"
@@ -124,44 +125,88 @@ def read_answers(
         If the file is no such table, names a sample that is not there, or answers one sample in
         two ways.
     """
-    names = {name: i for i, name in enumerate(_names(ids))}
+    rows = {name: i for i, name in enumerate(_names(ids))}
+    return read_filled_in(path, rows, question=question, delimiter=delimiter).values
+
+
+@dataclass(frozen=True, eq=False)
+class FilledIn:
+    """A table that a person filled in.
+
+    Attributes
+    ----------
+    values : ndarray of object, shape (N,)
+        Answers as text; None where there is none.
+    unsure : ndarray of bool, shape (N,)
+        Where the cell says that nobody can tell.
+    """
+
+    values: NDArray[np.object_]
+    unsure: NDArray[np.bool_]
+
+
+def read_filled_in(
+    path: StrPath,
+    rows: Mapping[str, int],
+    *,
+    question: str,
+    key: str = ID,
+    delimiter: str | None = None,
+) -> FilledIn:
+    """Read a table of answers, as :func:`read_answers` does.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    rows : mapping of str to int
+        The row of each of N samples, by its name.
+    question, key : str
+        Columns of the answers, and of the names.
+    delimiter : str, optional
+        What separates cells.
+    """
     path = Path(path)
     if path.suffix.lower() not in TABLES:
         raise InputError(f"{path} is no table; answers are read from {', '.join(TABLES)} files.")
-    table = read_table(path, delimiter, expected=[ID, question])
-    for column in (ID, question):
+    table = read_table(path, delimiter, expected=[key, question])
+    for column in (key, question):
         if column not in table.columns:
             raise InputError(
                 f"{path} has no column {column!r}; its columns are {listed(list(table.columns))}."
             )
-    answers = np.full(len(names), None, dtype=object)
+    answers = np.full(len(rows), None, dtype=object)
+    unsure = np.zeros(len(rows), dtype=bool)
     spelling = dict[str, str]()
     for row, (name, value) in enumerate(
-        zip(table.columns[ID], table.columns[question], strict=True)
+        zip(table.columns[key], table.columns[question], strict=True)
     ):
-        answer = _answer(value)
-        if answer is None:
+        answer = answer_in(value)
+        if answer is None and cell_text(value) == "":
             continue
-        at = names.get(_text(name), names.get(_text(name).removeprefix("'")))
+        at = rows.get(cell_text(name), rows.get(cell_text(name).removeprefix("'")))
         if at is None:
-            near = meant_instead(_text(name), list(names)) if len(names) < 10_000 else None
+            near = meant_instead(cell_text(name), list(rows)) if len(rows) < 10_000 else None
             hint = f" (did you mean {near}?)" if near else ""
-            raise InputError(f"{table.at(row)}: no sample is called {_text(name)!r}{hint}.")
+            raise InputError(f"{table.at(row)}: no sample is called {cell_text(name)!r}{hint}.")
+        if answer is None:
+            unsure[at] = answers[at] is None
+            continue
         answer = spelling.setdefault(answer.casefold(), answer)
         if answers[at] not in (None, answer):
             raise InputError(
-                f"{table.at(row)}: {_text(name)!r} is answered {answer!r} here and "
+                f"{table.at(row)}: {cell_text(name)!r} is answered {answer!r} here and "
                 f"{answers[at]!r} above; leave one of them."
             )
-        answers[at] = answer
-    return answers
+        answers[at], unsure[at] = answer, False
+    return FilledIn(answers, unsure)
 
 
 def _names(ids: ArrayLike) -> list[str]:
     values = np.asarray(ids, dtype=object)
     if values.ndim != 1:
         raise InputError(f"ids must have shape (N,), one per sample; got {values.shape}.")
-    names = [_text(value) for value in values]
+    names = [cell_text(value) for value in values]
     seen = set[str]()
     for name in names:
         if name in seen:
@@ -170,15 +215,18 @@ def _names(ids: ArrayLike) -> list[str]:
     return names
 
 
-def _text(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A cell as text, numbers as they were written before a table made floats of them."""
+    if value is None or value != value:
+        return ""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value).strip()
 
 
-def _answer(value: Any) -> str | None:
-    text = "" if value is None else _text(value)
+def answer_in(value: Any) -> str | None:
+    """What a cell answers; None where it is empty, or says that nobody can tell."""
+    text = cell_text(value)
     return None if text.lower() in UNSURE else text
 
 

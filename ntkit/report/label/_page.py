@@ -15,13 +15,14 @@ from ntkit.report._looks import Cell, cells_of, shortened, thumbnail_of
 from ntkit.report._offline import offline_page
 from ntkit.report.label._cells import csv_of, name_cell, quoted_cell
 
-__all__ = ["write_label_page"]
+__all__ = ["label_html", "write_label_page"]
 
 _MOST = 1000  # samples; nobody labels more in one go
 _MANY = 100  # samples from which on pictures are smaller
 _LARGE, _SMALL = 448, 224  # pixels of a picture
 _LONGEST_TEXT = 3000
 _COLUMNS = 40
+CSV_FILE = "label.csv"
 _KEYS = 9  # values, one digit each
 
 
@@ -52,8 +53,9 @@ def write_label_page(
 
     The page asks for one keystroke for each sample, and shows them one at a time or as a grid. It
     opens offline, keeps the labels in the browser, and saves them as ``labels.csv``: names of
-    samples (``id``) and labels, empty where there is none. A name that a spreadsheet would take
-    for a formula has an apostrophe before it. ``label.csv`` is the same to fill in without a page.
+    samples (``id``) and labels, empty where there is none and ? where nobody can tell. A name that
+    a spreadsheet would take for a formula has an apostrophe before it. ``label.csv`` is the same to
+    fill in without a page.
 
     Parameters
     ----------
@@ -92,19 +94,36 @@ def write_label_page(
     ...     (at / "label.csv").read_text(encoding="utf-8-sig").split()
     ['id,film', '2,', '0,']
     """
+    check_folder(path, force=force)
+    rows, attribute = [int(row) for row in rows], attribute.strip()
+    shown = label_html(question, rows, inputs, values=values, attribute=attribute)
+    with new_folder(path, force=force) as folder:
+        (folder / "label.html").write_text(shown, encoding="utf-8")
+        filled_in = csv_of(_names(rows, inputs), attribute)
+        (folder / CSV_FILE).write_bytes(filled_in.encode("utf-8-sig"))
+
+
+def label_html(
+    question: str,
+    rows: Sequence[int],
+    inputs: Inputs,
+    *,
+    values: Sequence[str],
+    attribute: str,
+    csv: str = CSV_FILE,
+) -> str:
+    """The page alone; ``csv`` is the file to fill in where a browser runs no scripts."""
     values, rows = [str(value).strip() for value in values], [int(row) for row in rows]
-    attribute = attribute.strip()
     _check_values(values)
     names = _names(rows, inputs)
     _check_texts([*names, *values, attribute])
-    check_folder(path, force=force)
-    samples = _samples(rows, names, inputs)
-    shown = offline_page(
+    return offline_page(
         "label/label",
         question=question,
-        samples=samples,
+        samples=_samples(rows, names, inputs),
         what=inputs.samples,
         values=values,
+        csv=csv,
         settings=json.dumps(
             {
                 "digest": _digest(question, names, values, attribute),
@@ -114,9 +133,6 @@ def write_label_page(
             }
         ),
     )
-    with new_folder(path, force=force) as folder:
-        (folder / "label.html").write_text(shown, encoding="utf-8")
-        (folder / "label.csv").write_bytes(csv_of(names, attribute).encode("utf-8-sig"))
 
 
 def _check_values(values: Sequence[str]) -> None:

@@ -98,7 +98,8 @@
   function download() {
     if (!log.length) return;
     const done = given();
-    const lines = names.map((name, i) => `${name},${done.get(i) >= 0 ? settings.cells[done.get(i)] : ""}`);
+    const cell = (i) => (done.has(i) ? settings.cells[done.get(i)] ?? "?" : "");
+    const lines = names.map((name, i) => `${name},${cell(i)}`);
     const file = new Blob(["\ufeff", [settings.header, ...lines, ""].join("\r\n")], {type: "text/csv"});
     const link = document.createElement("a");
     link.href = URL.createObjectURL(file);

@@ -17,7 +17,14 @@ from ntkit._output import check_file, new_file
 from ntkit.exceptions import InputError
 from ntkit.samples import TABLES, read_table
 
-__all__ = ["FilledIn", "answer_in", "cell_text", "read_answers", "read_filled_in", "write_questions"]
+__all__ = [
+    "FilledIn",
+    "answer_in",
+    "cell_text",
+    "read_answers",
+    "read_filled_in",
+    "write_questions",
+]
 
 Array = NDArray[Any]
 ID = "id"

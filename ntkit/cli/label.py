@@ -1,0 +1,71 @@
+"""ntkit label: ask a person about some samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ntkit.cli import _options as o
+from ntkit.questions import label_samples
+
+
+@o.with_options
+def command(
+    model: o.Model,
+    data: Annotated[
+        Path, typer.Argument(help="DATA: labelled samples to ask about, as a rule those to train.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of this question.", show_default=False)
+    ],
+    *,
+    question: Annotated[
+        str | None,
+        typer.Option(help='What to ask about each sample: "Is there water in the background?"'),
+    ] = None,
+    values: Annotated[
+        str | None, typer.Option(help="What can be answered, two to nine: yes,no by default.")
+    ] = None,
+    batch: Annotated[int, typer.Option(help="How many samples to ask about next.", min=1)] = 48,
+    answers: Annotated[
+        list[Path] | None,
+        typer.Option(help="Answers that are not in the folder: labels.csv, answers.json; again."),
+    ] = None,
+    model_options: o.ModelOptions,
+    data_options: o.DataOptions,
+    device: o.Device = "auto",
+    batch_size: o.BatchSize = None,
+    seed: o.Seed = 0,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+) -> None:
+    """Ask a person whether samples have what the model may lean on; a few dozen answers do.
+
+    The first time, OUT holds label.html, an offline page that takes one key for each sample and
+    saves labels.csv, and questions-1.csv, the same to fill in. Move labels.csv to OUT and run the
+    same command again: it takes the answers, infers the attribute for all samples, says whether
+    more answers pay, and asks about the next samples. The model's errors come first, and no sample
+    is asked about twice. answers.json in OUT keeps all answers, for ntkit debias --answers.
+
+    Example: ntkit label classifier.onnx images/train -o water/ --question "Is there water?"
+    """
+    frozen = model_options.load(model)
+    found = label_samples(
+        frozen,
+        data_options.read(data, frozen, keep_table=True),
+        out,
+        question=question,
+        values=o.names(values),
+        batch=batch,
+        answers=answers or (),
+        device=device,
+        batch_size=o.batch_size_of(batch_size),
+        random_state=seed,
+        verbose=not quiet,
+    )
+    if json:
+        o.print_json(found.as_dict())
+    else:
+        typer.echo(found)

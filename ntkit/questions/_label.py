@@ -1,0 +1,410 @@
+"""Ask a person about some samples of a model, batch by batch, in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._disk import StrPath
+from ntkit._labels import listed
+from ntkit.auditing import inputs_of
+from ntkit.estimators import GroupInference
+from ntkit.exceptions import InputError
+from ntkit.extraction import (
+    Embedded,
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    embedded_with_layers,
+    preprocessing_for,
+    read_samples,
+)
+from ntkit.frozen_model import FrozenModel
+from ntkit.questions._files import write_questions
+from ntkit.questions._folder import ANSWERS, PAGE, LabelFolder
+from ntkit.questions._labels import Labels
+from ntkit.questions._margins import margins_of
+from ntkit.questions._next import next_questions
+from ntkit.questions._progress import Progress, progress
+from ntkit.questions._standing import GroupStanding, standing_of
+from ntkit.questions._views import views_of
+from ntkit.report import Inputs, as_samples
+from ntkit.report.label import label_html
+from ntkit.samples import input_paths, sample_digests
+from ntkit.store import check_made_with
+
+__all__ = ["Labelling", "label_samples"]
+
+Array = NDArray[Any]
+_COLUMNS = 40  # of a table of cases to fill in
+_LONGEST = 2000  # characters of a text there
+
+
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """How far a question has come, and what is asked next.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The folder.
+    labels : Labels
+        Answers so far.
+    n_new : int
+        How many of them came or changed since the last time.
+    asked : tuple of str
+        Names of the samples that are asked about now.
+    table : str
+        Name of the file to fill in, instead of the page.
+    progress : Progress or None
+        Whether more answers pay; None before the first.
+    groups : tuple of GroupStanding
+        Groups class × value, as the answers give them.
+    view : str or None
+        Where the attribute is read from; None where nothing reads it.
+    of_head : str
+        Whose accuracies these are.
+    notes : tuple of str
+        What was assumed.
+    """
+
+    path: Path
+    labels: Labels
+    n_new: int
+    asked: tuple[str, ...]
+    table: str
+    progress: Progress | None
+    groups: tuple[GroupStanding, ...]
+    view: str | None
+    of_head: str
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([*self._standing(), *self._next()])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        done = self.progress
+        return {
+            "question": self.labels.question,
+            "values": list(self.labels.values),
+            "n_answers": self.labels.n_answers,
+            "n_new": self.n_new,
+            "enough": done is not None and done.enough,
+            "reason": None if done is None else done.reason,
+            "view": self.view,
+            "groups": [asdict(group) for group in self.groups],
+            "asked": list(self.asked),
+            "answers": str(self.path / ANSWERS),
+            "page": str(self.path / PAGE) if self.asked else None,
+            "table": str(self.path / self.table) if self.asked else None,
+            "notes": list(self.notes),
+        }
+
+    def _standing(self) -> list[str]:
+        labels, done = self.labels, self.progress
+        lines = [f"{labels.question} {labels.n_answers} answers, {self.n_new} of them new."]
+        if done is None:
+            return lines
+        unknown = len(labels.answers) - labels.n_answers
+        if unknown:
+            lines.append(f"Of {unknown} samples more nobody could tell; they are not asked again.")
+        if self.view is not None:
+            lines.append(f"Of all other samples it is read from the view {self.view!r}.")
+        width = max(len(group.name) for group in self.groups)
+        lines.append(f"{'group':<{width}}  answered  taken for it  right, by {self.of_head}")
+        lines += [
+            f"{g.name:<{width}}  {g.n_answered:>8}  {g.n_taken:>12}  {g.share}" for g in self.groups
+        ]
+        known = [group for group in self.groups if not np.isnan(group.accuracy)]
+        if known:
+            worst = min(known, key=lambda group: group.accuracy)
+            lines.append(f"The worst group now: {worst.name}, {worst.share} right.")
+        return [*lines, done.reason]
+
+    def _next(self) -> list[str]:
+        path, done = self.path, self.progress
+        enough = done is not None and done.enough
+        use = f"ntkit debias … --answers {path / ANSWERS} repairs with what is known."
+        if not self.asked:
+            return ["There is nothing left to ask.", use]
+        lines = [use] if self.labels.n_answers else []
+        more = "If you go on all the same" if enough else "Next"
+        return [
+            *lines,
+            f"{more}: {len(self.asked)} samples. Open {path / PAGE} in a browser and move the "
+            f"labels.csv that it saves to {path} (or fill in {path / self.table}), then run the "
+            "same command again.",
+        ]
+
+
+def label_samples(
+    model: Any,
+    data: Any,
+    out: StrPath,
+    *,
+    question: str | None = None,
+    values: Sequence[str] | None = None,
+    batch: int = 48,
+    answers: StrPath | Iterable[StrPath] = (),
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    device: str = "auto",
+    batch_size: int | str | None = None,
+    random_state: int = 0,
+    verbose: bool = False,
+) -> Labelling:
+    """Ask a person about an attribute of samples, those first that tell most about a model.
+
+    The first time, a folder is made with ``label.html``, an offline page that takes one key for each
+    sample, and ``questions-1.csv``, the same to fill in. Each time after that, answers are taken
+    (``labels.csv`` as the page saves it, tables that were filled in), the attribute is inferred for
+    all samples, and the next batch is written. All answers are in ``answers.json``, which
+    :func:`ntkit.debias` takes. No sample is asked about twice, and nothing that a person filled in
+    is replaced.
+
+    Parameters
+    ----------
+    model : FrozenModel or path-like
+        ONNX classifier.
+    data : path-like, Samples or tuple (X, y)
+        Labelled samples, as :func:`ntkit.debias` takes them; as a rule the training set.
+    out : path-like
+        The folder of this question.
+    question : str, optional
+        What is asked about each, as "Is there water in the background?". It is needed the first
+        time, and the same from then on.
+    values : sequence of str, optional
+        What can be answered, two to nine; by default yes and no.
+    batch : int, default=48
+        How many samples to ask about next.
+    answers : path-like, or iterable of path-like, optional
+        Files with answers that are not in the folder.
+    preprocessing : ImagePreprocessing or TextPreprocessing, optional
+        As in :func:`ntkit.debias`.
+    device, batch_size : optional
+        As in :class:`ntkit.OnnxEmbedder`.
+    random_state : int, default=0
+        Decides folds, and what is drawn.
+    verbose : bool, default=False
+        Show progress bars.
+
+    Returns
+    -------
+    Labelling
+        ``print`` tells how the answers stand.
+
+    Raises
+    ------
+    InputError
+        If samples, model, answers and folder do not fit together; the message says how to mend it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> from ntkit.questions import label_samples
+    >>> digits = load_marked_digits()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     asking = label_samples(
+    ...         marked_digits_model_path(),
+    ...         (digits.X_train, digits.y_train),
+    ...         Path(folder) / "mark",
+    ...         question="Is there a bright mark in the corner?",
+    ...         device="cpu",
+    ...     )
+    ...     sorted(file.name for file in asking.path.iterdir())
+    ['answers.json', 'label.html', 'questions-1.csv']
+    """
+    frozen = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
+    given = [answers] if isinstance(answers, str | os.PathLike) else [*answers]
+    if batch < 1:
+        raise InputError(f"A batch is at least 1 sample; got {batch!r}.")
+    samples = _read(data, frozen, preprocessing)
+    folder = LabelFolder.of(out, [*input_paths(frozen, samples), *given])
+    folder.check_page()
+    names = names_of(samples)
+    before = _asked(folder, question, values)
+    labels = folder.take(before, [*folder.answer_files(), *given], names)
+    _check_known(labels, names, folder)
+
+    embedded = _embedded(frozen, samples, device, batch_size, verbose)
+    inputs = inputs_of(samples)
+    attribute = labels.attribute(names)
+    views = views_of(embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples))
+    inference = None
+    if labels.n_answers:
+        inference = GroupInference(random_state=random_state)
+        inference.fit(views, samples.y, attribute)
+    margins = margins_of(embedded.Z, samples.y, random_state=random_state)
+    rows = _chosen(samples.y, labels, names, margins, inference, batch, random_state)
+
+    n_new = sum(before.answers.get(n, "") != v for n, v in labels.answers.items())
+    number = folder.batch + bool(n_new or folder.labels is None)
+    labels = replace(labels, contents=_contents(labels, names, samples))
+    table = f"questions-{number}.csv"
+    files = _files(labels, rows, replace(inputs, ids=names), table) if len(rows) else {}
+    folder.write(labels, number, files)
+
+    right, of_head = _right(frozen, embedded.Z, samples.y, margins)
+    groups = tuple[GroupStanding, ...]()
+    if inference is not None:
+        groups = standing_of(samples.y, attribute, inference, right, labels.values)
+    return Labelling(
+        path=folder.path,
+        labels=labels,
+        n_new=n_new,
+        asked=tuple(names[i] for i in rows),
+        table=table,
+        progress=None if inference is None else progress(samples.y, inference),
+        groups=groups,
+        view=None if inference is None else inference.view_,
+        of_head=of_head,
+        notes=samples.notes,
+    )
+
+
+def names_of(samples: Samples) -> list[str]:
+    """What names each sample: its file, its ``id`` in a table, or its row from 0 on."""
+    if samples.ids is not None:
+        return [str(name) for name in samples.ids]
+    column = None if samples.table is None else samples.table.columns.get("id")
+    names = [] if column is None else [str(name) for name in column.tolist()]
+    distinct = len({*names}) == len(samples) and all(name.strip() for name in names)
+    return names if distinct else [str(i) for i in range(len(samples))]
+
+
+# -- the steps ------------------------------------------------------------------------------------
+
+
+def _read(
+    data: Any, model: FrozenModel, preprocessing: ImagePreprocessing | TextPreprocessing | None
+) -> Samples:
+    if isinstance(data, str | os.PathLike):
+        steps = preprocessing or preprocessing_for(model, [data])
+        data = read_samples(
+            os.fspath(data), preprocessing=steps, inputs=model.inputs, keep_table=True
+        )
+    samples = as_samples(data, preprocessing, model)
+    if samples.embedded:
+        name = str(samples.sources[0]) if samples.sources else "The samples"
+        check_made_with(name, samples.origin or {}, model)
+    return samples
+
+
+def _asked(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
+    """The question, and what is answered of it so far."""
+    given = None if values is None else tuple(str(value).strip() for value in values)
+    question = None if question is None else " ".join(question.split())
+    if folder.labels is None:
+        if not question:
+            raise InputError(
+                'Say what to ask about each sample, as in --question "Is there water in the '
+                'background?" (question= in Python).'
+            )
+        return Labels(question, given or ("yes", "no"))
+    asked = folder.labels
+    if question not in (None, asked.question):
+        raise InputError(
+            f"In {folder.path} it is asked {asked.question!r:.80}; ask another question in another "
+            "folder, or leave --question out."
+        )
+    if given not in (None, asked.values):
+        raise InputError(
+            f"In {folder.path} one answers {', '.join(asked.values)}; take other values in another "
+            "folder, or leave --values out."
+        )
+    return asked
+
+
+def _check_known(labels: Labels, names: Sequence[str], folder: LabelFolder) -> None:
+    strange = sorted({*labels.answers} - {*names})
+    if strange:
+        raise InputError(
+            f"{folder.path / ANSWERS} has answers on {listed(strange)}, which are no names of these "
+            "samples; label other samples in another folder."
+        )
+
+
+def _embedded(
+    model: FrozenModel, samples: Samples, device: str, batch_size: int | str | None, verbose: bool
+) -> Embedded:
+    if samples.embedded:
+        return Embedded(np.asarray(samples.X), {}, "store")
+    found = embedded_with_layers(
+        model, samples.X, device=device, batch_size=batch_size, verbose=verbose
+    )
+    if len(found.Z) != len(samples.y):
+        raise InputError(f"There are {len(found.Z)} samples, but {len(samples.y)} labels.")
+    return found
+
+
+def _numbers(samples: Samples) -> Any:
+    return None if samples.embedded else samples.X
+
+
+def _chosen(
+    y: Array,
+    labels: Labels,
+    names: Sequence[str],
+    margins: Array,
+    inference: GroupInference | None,
+    n: int,
+    seed: int,
+) -> Array:
+    """Samples to ask about next: none that was looked at, though nobody could tell."""
+    seen = np.array([0 if name in labels.answers else -1 for name in names])
+    if (seen >= 0).all():
+        return np.zeros(0, dtype=np.intp)
+    return next_questions(y, seen, margins=margins, inference=inference, n=n, random_state=seed)
+
+
+def _contents(labels: Labels, names: Sequence[str], samples: Samples) -> dict[str, str]:
+    """Digests of the samples that were looked at, by name."""
+    return {
+        name: sample_digests(samples, i, i + 1)[0].hex()
+        for i, name in enumerate(names)
+        if name in labels.answers
+    }
+
+
+def _files(labels: Labels, rows: Array, inputs: Inputs, table: str) -> dict[str, bytes]:
+    """The page, and the table."""
+    page = label_html(
+        labels.question,
+        rows.tolist(),
+        inputs,
+        values=labels.values,
+        attribute=labels.question,
+        csv=table,
+    )
+    shown = dict[str, Array]()
+    if inputs.texts is not None:
+        shown["text"] = np.array([text[:_LONGEST] for text in inputs.texts], dtype=object)
+    for name, values in [*(inputs.table or {}).items()][:_COLUMNS]:
+        if name not in ("id", "text", labels.question):
+            shown[name] = np.asarray(values, dtype=object)
+    with TemporaryDirectory(prefix="ntkit-") as folder:
+        file = Path(folder) / table
+        ids = list(inputs.ids or ())
+        write_questions(file, rows, ids=ids, columns=shown, question=labels.question)
+        return {PAGE: page.encode(), table: file.read_bytes()}
+
+
+def _right(model: FrozenModel, Z: Array, y: Array, margins: Array) -> tuple[Array, str]:
+    """Which samples the model gets right; cross-fitted heads, where it has no head for them."""
+    head = model.head
+    if head is not None:
+        labels, own = np.unique(y), head.classes
+        if not {*labels.tolist()} < {*own.tolist()}:
+            head = model.matched_to(labels).head
+    if head is None:
+        return margins > 0, "cross-fitted heads"
+    return head.predict(Z) == y, "the model as it is"

@@ -53,7 +53,15 @@ def command(
         ),
     ] = None,
     answers: Annotated[
-        Path | None, typer.Option(help="answers.json of an audit's page; what is spurious there.")
+        Path | None,
+        typer.Option(
+            help="answers.json of an audit's page: what is spurious there. Or answers on single "
+            "samples: answers.json of ntkit label, or a table of them."
+        ),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="Table of groups that are known of some samples, to be balanced over."),
     ] = None,
     metadata: Annotated[
         Path | None, typer.Option(help="Table of what is known beside the inputs: site, device.")
@@ -104,12 +112,17 @@ def command(
     the head is judged by them. Without them, a word of the texts or metadata that is clearer than
     what rightly goes with a class is balanced over all the same, and named in the first line.
 
+    Where it is known of some samples only, --answers of ntkit label or --groups, it is inferred for
+    the others: from the embedding, earlier layers, words or columns, whatever reads it best. Tables
+    name samples by file_name or id (or --id-column), or have a row for each training sample and
+    then each held-out one.
+
     Any of --threshold, --standardize, --max-suppressed, --aggregation, --statistic and
     --error-weight makes NeuronTune with these parameters the head that is written.
 
     Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
     """
-    given = [model, train, heldout, test, answers, metadata, *data_options.files]
+    given = [model, train, heldout, test, answers, groups, metadata, *data_options.files]
     check_folder(out, inputs=given, force=force)
     frozen = model_options.load(model)
     parameters = o.neurontune_parameters(
@@ -147,6 +160,7 @@ def command(
             heldout_balanced=heldout_balanced,
             spurious=spurious,
             answers=answers,
+            groups=None if groups is None else _groups(groups, data_options),
             metadata=None if metadata is None else _beside(metadata, data_options),
             id_column=id_column,
             attributes=not no_attributes,
@@ -165,6 +179,15 @@ def command(
         typer.echo(result.summary())
     if only_if_better and not result.helped:
         raise typer.Exit(1)
+
+
+def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
+    """Columns of a table of groups, that of the groups by the name that the job knows."""
+    found = read_table(path, named_delimiter(options.delimiter)).columns
+    own = options.group_column
+    if own != "group" and own not in found:
+        raise InputError(f"{path} has no column {own!r} (--group-column); it has {list(found)}.")
+    return {"group" if name == own else name: values for name, values in found.items()}
 
 
 def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:

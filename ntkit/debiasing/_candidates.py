@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +13,14 @@ from ntkit.estimators import (
     LABEL_FREE,
     AutoDebiasClassifier,
     BalancedClassifier,
+    DFRClassifier,
     NeuronTuneClassifier,
 )
 from ntkit.exceptions import InputError
 from ntkit.metrics import LABEL_FREE_SCORES
 
 __all__ = [
+    "BY_ANSWERS",
     "CANDIDATES",
     "DEFAULT_SCORE",
     "GROUP_BALANCED",
@@ -32,6 +35,7 @@ __all__ = [
 
 Array = NDArray[Any]
 GROUP_BALANCED = "group-balanced on"
+BY_ANSWERS = "group-balanced by answers"
 DEFAULT_SCORE = "worst_class_cell_accuracy"
 
 
@@ -48,11 +52,14 @@ class Setting:
         fitted on "train".
     as_is : bool
         Whether its ``C`` and ``random_state`` are its own rather than the comparison's.
+    by_answers : bool
+        Whether it is fitted on the groups that are known of some samples.
     """
 
     estimator: Any
     rows: str = "train"
     as_is: bool = False
+    by_answers: bool = False
 
 
 def default_settings() -> dict[str, Setting]:
@@ -92,11 +99,12 @@ OTHER_METHODS = {name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "ev
 
 @dataclass(frozen=True)
 class LabelledEmbeddings:
-    """Embeddings (N, D), class labels (N,) and perhaps group labels (N,)."""
+    """Embeddings (N, D), class labels (N,), perhaps group labels (N,) and earlier layers."""
 
     Z: Array
     y: Array
     groups: Array | None = None
+    layers: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -154,7 +162,9 @@ class Candidate:
     chosen: bool = False
 
 
-def asked_for(auto: Any, method: Any, named: str | None = None) -> tuple[dict[str, Setting], str]:
+def asked_for(
+    auto: Any, method: Any, named: str | None = None, *, by_answers: bool = False
+) -> tuple[dict[str, Setting], str]:
     """The candidates of the table, the one asked for among them, and its name.
 
     Parameters
@@ -166,6 +176,9 @@ def asked_for(auto: Any, method: Any, named: str | None = None) -> tuple[dict[st
     named : str, optional
         Attributes that the user named; balancing over them joins the table, and is what the
         default asks for.
+    by_answers : bool
+        Whether groups are known of some samples; balancing over these joins the table as well, and
+        is what the default asks for.
 
     Raises
     ------
@@ -173,6 +186,10 @@ def asked_for(auto: Any, method: Any, named: str | None = None) -> tuple[dict[st
         If there is no such candidate or score.
     """
     settings = CANDIDATES | {"auto": Setting(auto)}
+    if by_answers:
+        few = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_answers=True)
+        settings |= {BY_ANSWERS: few}
+        method = BY_ANSWERS if isinstance(method, str) and method == "auto" else method
     if named is not None:
         balanced = AutoDebiasClassifier(recipe="group-balanced")
         settings |= {f"{GROUP_BALANCED} {named}": Setting(balanced)}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -19,6 +20,7 @@ from ntkit.debiasing._candidates import (
 )
 from ntkit.debiasing._comparison import Comparison, Decision
 from ntkit.debiasing._heldout_groups import HeldoutGroups
+from ntkit.estimators import DFRClassifier
 from ntkit.report import Shown, outcome
 
 __all__ = ["Choice", "chosen_among"]
@@ -82,6 +84,23 @@ class Choice:
         """What becomes of the worst group or class, in a sentence."""
         rated, before = self.rated, self.comparison.original.predict(self.rated.Z)
         return outcome(Shown(rated.y, before, self.after, rated.groups, None, None).figures())
+
+    def told_of_answers(self) -> list[str]:
+        """What groups known of some samples came to, where the candidate is balanced over them."""
+        comparison, known = self.comparison, self.comparison.known
+        if known is None:
+            return []
+        if not isinstance(self.clf, DFRClassifier):
+            return [known.told()]
+        parts = (comparison.train, comparison.heldout)
+        y = np.concatenate([part.y for part in parts])
+        t, head = self.decision.price.t, self.decision.head
+        after = np.concatenate(
+            [head.predict(parts[0].Z), comparison.heldout_predictions(self.name, t)]
+        )
+        before = np.concatenate([comparison.original.predict(part.Z) for part in parts])
+        y_index = np.searchsorted(comparison.study.classes, y)
+        return [known.told(), known.worst_known(y, y_index, before == y, after == y)]
 
     def table(self, original: str) -> tuple[Candidate, ...]:
         """All rows: the original head by its name, controls, random masks, then the methods."""

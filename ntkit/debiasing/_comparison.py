@@ -23,10 +23,12 @@ from ntkit.debiasing._candidates import (
     n_suppressed,
 )
 from ntkit.debiasing._heldout_groups import HeldoutGroups
-from ntkit.debiasing._named_attributes import Named
+from ntkit.debiasing._known_groups import KnownGroups
+from ntkit.debiasing._named_attributes import Named, groups_balanced
 from ntkit.debiasing._price import Price, mixed, price_of, steps, taken
 from ntkit.estimators import (
     AutoDebiasClassifier,
+    DFRClassifier,
     StudyClassifier,
     head_of,
     retrain_head,
@@ -98,6 +100,8 @@ class Comparison:
         Attributes of the training and then the held-out samples, of which "auto" may act on one.
     named : Named or None
         Attributes that a right answer must not depend on.
+    known : KnownGroups or None
+        Groups that are known of some samples, and inferred for the others.
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class Comparison:
         seed: int = 0,
         views: Sequence[Any] = (),
         named: Named | None = None,
+        known: KnownGroups | None = None,
     ) -> None:
         self.mean = train.Z.mean(axis=0, dtype=np.float64)
         std = np.sqrt(
@@ -131,7 +136,8 @@ class Comparison:
                 (self.heldout, np.searchsorted(classes, self.heldout.y)),
             )
         )
-        sides, self.named = None if named is None else named.sides, named
+        sides = None if named is None else named.sides
+        self.named, self.known = named, known
         self.study = Study(classes, train_rows, held_rows, tuple(views), sides)
         self.C = C
         self.select = select
@@ -171,10 +177,15 @@ class Comparison:
         if not setting.as_is:
             by_cells = getattr(clf, "error_weight", 1) == "balanced"
             own |= {"random_state": self.seed}
-            if "C" in clf.get_params(deep=False):
+            if setting.by_answers:
+                own |= {"C": self.C}
+            elif "C" in clf.get_params(deep=False):
                 own |= {"C": self._C(setting.rows, cells=by_cells)}
         clf.set_params(**{k: v for k, v in own.items() if k in clf.get_params(deep=False)})
-        study = self._study_with(heldout, sides).on(setting.rows)
+        study = self._study_with(heldout, sides)
+        if setting.by_answers and self.known is not None:
+            return self.known.fit(clf, study, heldout), ""
+        study = study.on(setting.rows)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
             if isinstance(clf, StudyClassifier):
@@ -248,23 +259,12 @@ class Comparison:
         )
 
     def groups_of(self, clf: Any) -> HeldoutGroups | None:
-        """Held-out groups of the attributes that a fitted candidate is balanced over, if any."""
-        sides, called = getattr(clf, "sides_", None), self.named
-        acted = getattr(clf, "attribute_", None)
-        if acted is not None:
-            called = Named((acted,), clf.sides_, (clf.side_names_,))
-        if sides is None or called is None:
-            return None
-        held, n = self.study.held, len(self.train.y)
+        """Held-out groups that a fitted candidate is balanced over, if any."""
+        held = self.study.held
         assert held is not None
-        return HeldoutGroups.of(
-            called.title,
-            self.heldout.y,
-            held.y_index,
-            sides[n:],
-            called.side_names,
-            by_person=acted is None,
-        )
+        if isinstance(clf, DFRClassifier) and self.known is not None:
+            return self.known.heldout(self.heldout.y, held.y_index)
+        return groups_balanced(clf, self.named, self.heldout.y, held.y_index)
 
     def decided(self, name: str, clf: Any, *, max_cost: float, learnable: bool) -> Decision:
         """Mix a rated candidate with the original head as far as that helps.

@@ -15,6 +15,8 @@ from ntkit.debiasing._candidates import DEFAULT_SCORE, asked_for, n_suppressed
 from ntkit.debiasing._choice import Choice, chosen_among
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing._inputs import Prepared, prepared, read_sets
+from ntkit.debiasing._known_groups import KnownGroups
+from ntkit.debiasing._known_of_some import KnownOfSome, holds_labels, known_of_some
 from ntkit.debiasing._named_attributes import Pool, named_attributes
 from ntkit.debiasing.result import (
     MAX_COST,
@@ -33,6 +35,8 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
 from ntkit.frozen_model import FrozenModel
 from ntkit.metrics import LABEL_FREE_SCORES
+from ntkit.questions import views_of
+from ntkit.study import Rows
 
 __all__ = ["debias"]
 
@@ -50,6 +54,8 @@ def debias(
     heldout_balanced: bool | None = None,
     spurious: Any = None,
     answers: str | os.PathLike[str] | None = None,
+    attribute: Any = None,
+    groups: Any = None,
     metadata: Any = None,
     id_column: str | None = None,
     attributes: bool = True,
@@ -74,6 +80,9 @@ def debias(
 
     Where you know what a right answer must not depend on (``spurious``, or ``answers`` on the page
     of an audit), the groups class × attribute are balanced instead, and the head is judged by them.
+    So it is where you know that of some samples only (``answers`` of :func:`ntkit.questions.
+    label_samples`, ``attribute``, ``groups``): it is inferred for the others, from the embedding,
+    earlier layers of the model, words or columns, whatever reads it best.
     Where nobody says anything, "auto" acts on a word of the texts, or on metadata, that is clearer
     than what rightly goes with a class, and says which; columns that the model takes in, and what
     is inferred, are for asking: see :func:`ntkit.audit`.
@@ -125,7 +134,18 @@ def debias(
         ``method`` says nothing else.
     answers : path-like, optional
         ``answers.json`` of the page of an audit: attributes that were answered *spurious* are taken
-        as ``spurious``, and "auto" acts on none that was answered at all.
+        as ``spurious``, and "auto" acts on none that was answered at all. Or answers on single
+        samples: ``answers.json`` of :func:`ntkit.questions.label_samples`, which finds them by
+        their contents, or a table of them, as ``attribute``.
+    attribute : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
+        An attribute that a right answer must not depend on, known of some of the N training and
+        then the M held-out samples: -1, None or NaN (in a file an empty cell, ? or -1) elsewhere.
+        A table names samples by ``id_column``, ``file_name`` or ``id``, or has a row for each;
+        its column is called "attribute" or is the only other one. Balancing over class × attribute
+        joins the candidates, and is what is chosen where ``method`` says nothing else.
+    groups : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
+        The same with groups, as a rule one for each class and value of an attribute; the column of
+        a table is called "group" or is the only other one.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
         What is known beside the inputs, matched by its column of names; without one, row by row,
         the training samples first.
@@ -197,9 +217,18 @@ def debias(
     data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
     sets = read_sets(model, data, preprocessing)
     pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
-    named, answered = named_attributes(pool, spurious, answers)
+    single = holds_labels(answers)
+    few = known_of_some(
+        pool,
+        answers=answers if single else None,
+        attribute=attribute,
+        groups=groups,
+        key=id_column,
+    )
+    named, answered = named_attributes(pool, spurious, None if single else answers)
     views = pool.views(answered) if attributes else ()
-    settings, name = asked_for(auto, method, None if named is None else named.title)
+    title = None if named is None else named.title
+    settings, name = asked_for(auto, method, title, by_answers=few is not None)
     given = prepared(
         model,
         sets,
@@ -209,6 +238,7 @@ def debias(
         batch_size=batch_size,
         force=force,
         verbose=verbose,
+        layers=few is not None,
     )
     comparison = Comparison(
         given.Z["train"],
@@ -220,6 +250,7 @@ def debias(
         seed=random_state,
         views=views,
         named=named,
+        known=None if few is None else inferred(few, given, pool, random_state),
     )
     choice = chosen_among(
         comparison, settings, None if by_score else name, max_cost, n_random, verbose
@@ -251,6 +282,18 @@ def debias(
     return write_job(draft, given.model, given.inputs, device, force, report, card)
 
 
+def inferred(few: KnownOfSome, given: Prepared, pool: Pool, seed: int) -> KnownGroups:
+    """Groups of all training and held-out samples, from those of which they are known."""
+    parts = [given.Z["train"], given.Z["held-out"]]
+    rows = [Rows(part.Z, np.zeros(len(part.y), dtype=int), np.ones(len(part.y))) for part in parts]
+    Z = rows[0].and_then(rows[1])
+    Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy
+    both = [name for name in parts[0].layers if name in parts[1].layers]
+    layers = {name: np.concatenate([part.layers[name] for part in parts]) for name in both}
+    views = views_of(Z.X, layers, texts=pool.texts, inputs=pool.numbers)
+    return KnownGroups.inferred(few, (parts[0].y, parts[1].y), views, seed)
+
+
 def draft_of(
     given: Prepared,
     choice: Choice,
@@ -276,6 +319,7 @@ def draft_of(
             facts |= provenance(choice.name, clf, suppressed, given.model, given.sets["train"], t)
         debiased = given.model.with_head(head, provenance=facts)
     told = comparison.named.counted() if comparison.named is not None else []
+    told += [*choice.told_of_answers()]
     notes = [*given.notes, *told, f"auto: {choice.fitted['auto'].reason_}"]
     if new_head and given.model.head is not None:
         before, now = len(given.model.head.classes), len(head.classes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ from ntkit.debiasing._sanity_checks import (
 )
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
+    Embedded,
     ImagePreprocessing,
     OnnxEmbedder,
     Samples,
     TextPreprocessing,
+    embedded_with_layers,
     image_note,
     preprocessing_for,
 )
@@ -107,6 +109,7 @@ def prepared(
     batch_size: int | str | None,
     force: bool,
     verbose: bool,
+    layers: bool = False,
 ) -> Prepared:
     """Check what a job is given, and embed it.
 
@@ -120,6 +123,8 @@ def prepared(
         What is to be written.
     new_head, device, batch_size, force, verbose
         As in :func:`ntkit.debias`.
+    layers : bool
+        Whether earlier layers of the model are read as well.
 
     Returns
     -------
@@ -142,7 +147,10 @@ def prepared(
     if not new_head:
         check_head(model, inputs, device=device)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
-    Z = {name: embedded(samples, embedder) for name, samples in sets.items()}
+    Z = {
+        name: embedded(samples, embedder, layers=layers and name != "test")
+        for name, samples in sets.items()
+    }
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
         own = Z["train"]  # a shortcut may point the other way in any other set
@@ -186,11 +194,22 @@ def with_classes(
     return matched, [matched.matched_by] if matched.matched_by else []
 
 
-def embedded(samples: Samples, embedder: OnnxEmbedder) -> LabelledEmbeddings:
-    Z = samples.X if samples.embedded else embedder.transform(samples.X)
-    if len(Z) != len(samples.y):
-        raise InputError(f"There are {len(Z)} samples, but {len(samples.y)} labels.")
-    return LabelledEmbeddings(Z, samples.y, samples.groups)
+def embedded(samples: Samples, embedder: OnnxEmbedder, *, layers: bool) -> LabelledEmbeddings:
+    """Embeddings of samples; with what earlier layers say, if that is asked for and can be told."""
+    found = Embedded(samples.X, {}, "")
+    if layers and not samples.embedded:
+        found = embedded_with_layers(
+            embedder.frozen_model,
+            samples.X,
+            device=embedder.device,
+            batch_size=embedder.batch_size,
+            verbose=embedder.verbose,
+        )
+    elif not samples.embedded:
+        found = replace(found, Z=embedder.transform(samples.X))
+    if len(found.Z) != len(samples.y):
+        raise InputError(f"There are {len(found.Z)} samples, but {len(samples.y)} labels.")
+    return LabelledEmbeddings(found.Z, samples.y, samples.groups, found.layers)
 
 
 def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:

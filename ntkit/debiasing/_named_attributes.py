@@ -24,11 +24,12 @@ from ntkit.attributes import (
     words,
 )
 from ntkit.auditing import Answers, inputs_of, read_answers
+from ntkit.debiasing._heldout_groups import HeldoutGroups
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.samples import TABLES, Table, read_table
 
-__all__ = ["Named", "Pool", "named_attributes"]
+__all__ = ["Named", "Pool", "groups_balanced", "named_attributes"]
 
 Array = NDArray[Any]
 _NOT_TOLD = ("label", "group")  # columns that say the class, or are for the table only
@@ -119,6 +120,14 @@ class Pool:
         parts = [each.texts for each in self.inputs]
         return None if any(p is None for p in parts) else [t for p in parts for t in p or ()]
 
+    @property
+    def numbers(self) -> Array | None:
+        """Rows of numbers, if that is what goes into the model."""
+        parts = [np.zeros(0) if samples.embedded else samples.X for samples in self.sets]
+        if not all(isinstance(X, np.ndarray) and X.ndim == 2 for X in parts):
+            return None
+        return np.concatenate(parts)
+
     @cached_property
     def table(self) -> dict[str, Array] | None:
         """Columns that all files have, or that go into the model where there are no files."""
@@ -138,7 +147,7 @@ class Pool:
             given = read_table(Path(given), None, ("file_name", "id")).columns
         given = {name: values for name, values in given.items() if name not in _NOT_TOLD}
         key = self._key or ("id" if self.inputs[0].ids is None else "file_name")
-        ids = [self._names(i, key) for i in range(len(self.sets))]
+        ids = [self.names(i, key) for i in range(len(self.sets))]
         if key in given and all(own is not None for own in ids):
             return _pooled([matched(given, own, key) for own in ids])
         n = sum(map(len, self.sets))
@@ -187,7 +196,7 @@ class Pool:
             found.append(table)
         return found
 
-    def _names(self, i: int, key: str) -> list[str] | None:
+    def names(self, i: int, key: str) -> list[str] | None:
         """Names of the samples of one set."""
         if self._files is not None and key in self._files[i].columns:
             return [str(name) for name in self._files[i].columns[key]]
@@ -246,6 +255,29 @@ def named_attributes(
         ),
         answered,
     )
+
+
+def groups_balanced(
+    clf: Any, named: Named | None, y: Array, y_index: Array
+) -> HeldoutGroups | None:
+    """Groups of held-out samples, of the attributes that a fitted candidate is balanced over.
+
+    Parameters
+    ----------
+    clf : estimator
+        The candidate.
+    named : Named or None
+        Attributes that the user named.
+    y, y_index : ndarray of shape (M,)
+        Classes of the held-out samples, and their indices.
+    """
+    sides, acted = getattr(clf, "sides_", None), getattr(clf, "attribute_", None)
+    if acted is not None:
+        named = Named((acted,), clf.sides_, (clf.side_names_,))
+    if sides is None or named is None:
+        return None
+    own, called = sides[len(sides) - len(y) :], named.side_names
+    return HeldoutGroups.of(named.title, y, y_index, own, called, by_person=acted is None)
 
 
 def _listed(spurious: Any) -> list[Any]:

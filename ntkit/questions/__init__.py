@@ -3,13 +3,13 @@
 from ntkit.questions._files import answer_in as answer_in  # for other rooms
 from ntkit.questions._files import cell_text as cell_text
 from ntkit.questions._files import read_answers, write_questions
-from ntkit.questions._label import Labelling, label_samples
+from ntkit.questions._label import label_samples
 from ntkit.questions._labels import Labels, read_labels
 from ntkit.questions._labels import kind_of_json as kind_of_json
 from ntkit.questions._margins import margins_of
 from ntkit.questions._next import next_questions
 from ntkit.questions._progress import Progress, progress
-from ntkit.questions._standing import GroupStanding
+from ntkit.questions._standing import GroupStanding, Labelling
 from ntkit.questions._views import views_of
 
 __all__ = [

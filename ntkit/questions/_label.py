@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,117 +32,19 @@ from ntkit.questions._folder import ANSWERS, PAGE, LabelFolder
 from ntkit.questions._labels import Labels
 from ntkit.questions._margins import margins_of
 from ntkit.questions._next import next_questions
-from ntkit.questions._progress import Progress, progress
-from ntkit.questions._standing import GroupStanding, standing_of
+from ntkit.questions._progress import progress
+from ntkit.questions._standing import GroupStanding, Labelling, standing_of
 from ntkit.questions._views import views_of
 from ntkit.report import Inputs, as_samples
 from ntkit.report.label import label_html
 from ntkit.samples import input_paths, sample_digests
 from ntkit.store import check_made_with
 
-__all__ = ["Labelling", "label_samples"]
+__all__ = ["label_samples"]
 
 Array = NDArray[Any]
 _COLUMNS = 40  # of a table of cases to fill in
 _LONGEST = 2000  # characters of a text there
-
-
-@dataclass(frozen=True, eq=False)
-class Labelling:
-    """How far a question has come, and what is asked next.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-        The folder.
-    labels : Labels
-        Answers so far.
-    n_new : int
-        How many of them came or changed since the last time.
-    asked : tuple of str
-        Names of the samples that are asked about now.
-    table : str
-        Name of the file to fill in, instead of the page.
-    progress : Progress or None
-        Whether more answers pay; None before the first.
-    groups : tuple of GroupStanding
-        Groups class × value, as the answers give them.
-    view : str or None
-        Where the attribute is read from; None where nothing reads it.
-    of_head : str
-        Whose accuracies these are.
-    notes : tuple of str
-        What was assumed.
-    """
-
-    path: Path
-    labels: Labels
-    n_new: int
-    asked: tuple[str, ...]
-    table: str
-    progress: Progress | None
-    groups: tuple[GroupStanding, ...]
-    view: str | None
-    of_head: str
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return "\n".join([*self._standing(), *self._next()])
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON."""
-        done = self.progress
-        return {
-            "question": self.labels.question,
-            "values": list(self.labels.values),
-            "n_answers": self.labels.n_answers,
-            "n_new": self.n_new,
-            "enough": done is not None and done.enough,
-            "reason": None if done is None else done.reason,
-            "view": self.view,
-            "groups": [asdict(group) for group in self.groups],
-            "asked": list(self.asked),
-            "answers": str(self.path / ANSWERS),
-            "page": str(self.path / PAGE) if self.asked else None,
-            "table": str(self.path / self.table) if self.asked else None,
-            "notes": list(self.notes),
-        }
-
-    def _standing(self) -> list[str]:
-        labels, done = self.labels, self.progress
-        lines = [f"{labels.question} {labels.n_answers} answers, {self.n_new} of them new."]
-        if done is None:
-            return lines
-        unknown = len(labels.answers) - labels.n_answers
-        if unknown:
-            lines.append(f"Of {unknown} samples more nobody could tell; they are not asked again.")
-        if self.view is not None:
-            lines.append(f"Of all other samples it is read from the view {self.view!r}.")
-        width = max(len(group.name) for group in self.groups)
-        lines.append(f"{'group':<{width}}  answered  taken for it  right, by {self.of_head}")
-        lines += [
-            f"{g.name:<{width}}  {g.n_answered:>8}  {g.n_taken:>12}  {g.share}" for g in self.groups
-        ]
-        known = [group for group in self.groups if not np.isnan(group.accuracy)]
-        if known:
-            worst = min(known, key=lambda group: group.accuracy)
-            lines.append(f"The worst group now: {worst.name}, {worst.share} right.")
-        return [*lines, done.reason]
-
-    def _next(self) -> list[str]:
-        path, done = self.path, self.progress
-        enough = done is not None and done.enough
-        use = f"ntkit debias … --answers {path / ANSWERS} repairs with what is known."
-        if not self.asked:
-            return ["There is nothing left to ask.", use]
-        lines = [use] if self.labels.n_answers else []
-        more = "If you go on all the same" if enough else "Next"
-        return [
-            *lines,
-            f"{more}: {len(self.asked)} samples. Open {path / PAGE} in a browser and move the "
-            f"labels.csv that it saves to {path} (or fill in {path / self.table}), then run the "
-            "same command again.",
-        ]
 
 
 def label_samples(
@@ -162,11 +64,11 @@ def label_samples(
 ) -> Labelling:
     """Ask a person about an attribute of samples, those first that tell most about a model.
 
-    The first time, a folder is made with ``label.html``, an offline page that takes one key for each
-    sample, and ``questions-1.csv``, the same to fill in. Each time after that, answers are taken
-    (``labels.csv`` as the page saves it, tables that were filled in), the attribute is inferred for
-    all samples, and the next batch is written. All answers are in ``answers.json``, which
-    :func:`ntkit.debias` takes. No sample is asked about twice, and nothing that a person filled in
+    The first time, a folder is made with ``label.html``, an offline page that takes one key for
+    each sample, and ``questions-1.csv``, the same to fill in. Each time after that, answers
+    are taken (``labels.csv`` as the page saves it, tables that were filled in), the attribute is
+    inferred for all samples, and the next batch is written. All answers are in ``answers.json``,
+    which :func:`ntkit.debias` takes. No sample is asked about twice, and nothing that a person filled in
     is replaced.
 
     Parameters
@@ -328,7 +230,7 @@ def _check_known(labels: Labels, names: Sequence[str], folder: LabelFolder) -> N
     strange = sorted({*labels.answers} - {*names})
     if strange:
         raise InputError(
-            f"{folder.path / ANSWERS} has answers on {listed(strange)}, which are no names of these "
+            f"{folder.path / ANSWERS} has answers on {listed(strange)}, which names none of these "
             "samples; label other samples in another folder."
         )
 

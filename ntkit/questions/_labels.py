@@ -75,15 +75,15 @@ class Labels:
         """
         spelling = {value.casefold(): value for value in self.values}
         answers = dict(self.answers)
-        for i in np.flatnonzero(filled_in.values != None):  # noqa: E711 - element by element
-            given = str(filled_in.values[i])
-            if given.casefold() not in spelling:
+        for name, given, unsure in zip(names, filled_in.values, filled_in.unsure, strict=True):
+            if given is None and not unsure:
+                continue
+            if given is not None and given.casefold() not in spelling:
                 raise InputError(
-                    f"{path} answers {given!r:.40} of {names[i]!r:.60}, and the question takes "
+                    f"{path} answers {given!r:.40} of {name!r:.60}, and the question takes "
                     f"{', '.join(self.values)}, or ? where nobody can tell."
                 )
-            answers[names[i]] = spelling[given.casefold()]
-        answers.update({names[i]: None for i in np.flatnonzero(filled_in.unsure)})
+            answers[name] = None if given is None else spelling[given.casefold()]
         return replace(self, answers=answers)
 
     def as_dict(self) -> dict[str, Any]:

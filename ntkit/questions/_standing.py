@@ -1,9 +1,10 @@
-"""How answers stand: the groups that they give, and how often a model is right in each."""
+"""How a question stands: answers, the groups that they give, how often a model is right in each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 
 from ntkit.estimators import GroupInference
 from ntkit.metrics import wilson
+from ntkit.questions._folder import ANSWERS, PAGE
+from ntkit.questions._labels import Labels
+from ntkit.questions._progress import Progress
 
-__all__ = ["GroupStanding", "standing_of"]
+__all__ = ["GroupStanding", "Labelling", "standing_of"]
 
 Array = NDArray[Any]
 _CONFIDENCE = 0.95
@@ -50,6 +54,104 @@ class GroupStanding:
             return "–"
         low, high = (100 * limit for limit in self.interval)
         return f"{100 * self.accuracy:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """How far a question has come, and what is asked next.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The folder.
+    labels : Labels
+        Answers so far.
+    n_new : int
+        How many of them came or changed since the last time.
+    asked : tuple of str
+        Names of the samples that are asked about now.
+    table : str
+        Name of the file to fill in, instead of the page.
+    progress : Progress or None
+        Whether more answers pay; None before the first.
+    groups : tuple of GroupStanding
+        Groups class × value, as the answers give them.
+    view : str or None
+        Where the attribute is read from; None where nothing reads it.
+    of_head : str
+        Whose accuracies these are.
+    notes : tuple of str
+        What was assumed.
+    """
+
+    path: Path
+    labels: Labels
+    n_new: int
+    asked: tuple[str, ...]
+    table: str
+    progress: Progress | None
+    groups: tuple[GroupStanding, ...]
+    view: str | None
+    of_head: str
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([*self._standing(), *self._next()])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        done = self.progress
+        return {
+            "question": self.labels.question,
+            "values": list(self.labels.values),
+            "n_answers": self.labels.n_answers,
+            "n_new": self.n_new,
+            "enough": done is not None and done.enough,
+            "reason": None if done is None else done.reason,
+            "view": self.view,
+            "groups": [asdict(group) for group in self.groups],
+            "asked": list(self.asked),
+            "answers": str(self.path / ANSWERS),
+            "page": str(self.path / PAGE) if self.asked else None,
+            "table": str(self.path / self.table) if self.asked else None,
+            "notes": list(self.notes),
+        }
+
+    def _standing(self) -> list[str]:
+        labels, done = self.labels, self.progress
+        lines = [f"{labels.question} {labels.n_answers} answers, {self.n_new} of them new."]
+        if done is None:
+            return lines
+        unknown = len(labels.answers) - labels.n_answers
+        if unknown:
+            lines.append(f"Of {unknown} samples more nobody could tell; they are not asked again.")
+        if self.view is not None:
+            lines.append(f"Of all other samples it is read from the view {self.view!r}.")
+        width = max(len(group.name) for group in self.groups)
+        lines.append(f"{'group':<{width}}  answered  taken for it  right, by {self.of_head}")
+        lines += [
+            f"{g.name:<{width}}  {g.n_answered:>8}  {g.n_taken:>12}  {g.share}" for g in self.groups
+        ]
+        known = [group for group in self.groups if not np.isnan(group.accuracy)]
+        if known:
+            worst = min(known, key=lambda group: group.accuracy)
+            lines.append(f"The worst group now: {worst.name}, {worst.share} right.")
+        return [*lines, done.reason]
+
+    def _next(self) -> list[str]:
+        path, done = self.path, self.progress
+        enough = done is not None and done.enough
+        use = f"ntkit debias … --answers {path / ANSWERS} repairs with what is known."
+        if not self.asked:
+            return ["There is nothing left to ask.", use]
+        lines = [use] if self.labels.n_answers else []
+        more = "If you go on all the same" if enough else "Next"
+        return [
+            *lines,
+            f"{more}: {len(self.asked)} samples. Open {path / PAGE} in a browser and move the "
+            f"labels.csv that it saves to {path} (or fill in {path / self.table}), then run the "
+            "same command again.",
+        ]
 
 
 def standing_of(

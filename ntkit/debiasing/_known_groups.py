@@ -1,0 +1,165 @@
+"""Groups that are known of some samples and inferred for the others: balanced over, judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._partial_labels import known_labels
+from ntkit.attributes import FEWEST
+from ntkit.debiasing._heldout_groups import HeldoutGroups
+from ntkit.debiasing._known_of_some import KnownOfSome
+from ntkit.estimators import DFRClassifier, GroupInference
+from ntkit.exceptions import InputError
+from ntkit.study import Study
+
+__all__ = ["KnownGroups"]
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class KnownGroups:
+    """Groups of the training samples and then the held-out ones, as far as anything tells.
+
+    Attributes
+    ----------
+    title : str
+        What they are, and where they are known from.
+    side : ndarray of int, shape (N + M,)
+        The most probable value of each sample; −1 where nothing tells.
+    weight : ndarray of shape (N + M,)
+        How probable it is.
+    known : ndarray of bool, shape (N + M,)
+        Where it was given.
+    values : tuple of str
+        Names of the values.
+    crossed : bool
+        Whether the groups are class × value, rather than the values.
+    inference : GroupInference or None
+        What told the others; None where all were given.
+    n_train : int
+        N.
+    """
+
+    title: str
+    side: Array
+    weight: Array
+    known: Array
+    values: tuple[str, ...]
+    crossed: bool
+    inference: GroupInference | None
+    n_train: int
+
+    @classmethod
+    def inferred(
+        cls, given: KnownOfSome, y: tuple[Array, Array], views: Mapping[str, Any], seed: int
+    ) -> KnownGroups:
+        """Infer what is not known, as :class:`~ntkit.estimators.DFRClassifier` does by itself.
+
+        Parameters
+        ----------
+        given : KnownOfSome
+            What is known.
+        y : tuple of ndarray
+            Classes of the training samples, and of the held-out ones.
+        views : mapping of str to matrix with N + M rows
+            What it may be read from.
+        seed : int
+            Decides folds.
+        """
+        labels, known = known_labels(given.values, given.what)
+        classes = np.concatenate(y)
+        inference, side, weight = None, np.zeros(len(known), dtype=int), np.ones(len(known))
+        if known.all():
+            values, side = np.unique(labels, return_inverse=True)
+        else:
+            inference = GroupInference(random_state=seed)
+            inference.fit(views, classes, given.values)
+            values, q = inference.classes_, inference.label_distributions_
+            weight = q.max(axis=1)
+            side = np.where(weight > 0, q.argmax(axis=1), -1)
+        missing = np.setdiff1d(classes, classes[weight > 0])
+        if len(missing):
+            raise InputError(
+                f"Nothing is known of any sample of class {missing.tolist()[0]!r}, and no view "
+                "tells it; answer on some of them."
+            )
+        n = int(known.sum())
+        source = f"{n} samples" if known.all() or inference is None else f"{n} answers"
+        if inference is not None and inference.view_ is not None:
+            source = f"inferred from {n} answers"
+        return cls(
+            f"{given.title} ({source})",
+            side,
+            weight,
+            known,
+            tuple(map(str, values.tolist())),
+            given.what == "attribute",
+            inference,
+            len(y[0]),
+        )
+
+    def fit(self, clf: DFRClassifier, study: Study, heldout: Array | None) -> DFRClassifier:
+        """Fit the candidate on the training samples and the held-out ones that it may see."""
+        rows = study.on("both").train
+        seen = np.arange(self.n_train, len(self.side))
+        seen = seen if heldout is None else seen[heldout]
+        index = np.concatenate([np.arange(self.n_train), seen])
+        kept = np.flatnonzero(self.weight[index] > 0)
+        if len(kept) < len(index) or not isinstance(rows.X, np.ndarray):
+            rows = rows.take(kept)
+        side, weight = self.side[index[kept]], self.weight[index[kept]]
+        groups = rows.y_index * len(self.values) + side if self.crossed else side
+        clf.fit(rows.X, study.classes[rows.y_index], sample_weight=weight, groups=groups)
+        return clf
+
+    def heldout(self, y: Array, y_index: Array) -> HeldoutGroups:
+        """Groups of the held-out samples, to judge a head by."""
+        sides = self.side[self.n_train :, None]
+        return HeldoutGroups.of(self.title, y, y_index, sides, [self.values], by_person=True)
+
+    def told(self) -> str:
+        """Where the groups are from, in a sentence."""
+        n_train = int(self.known[: self.n_train].sum())
+        n_heldout = int(self.known.sum()) - n_train
+        counted = f"{self.title}: known of {n_train} training and {n_heldout} held-out samples"
+        if self.inference is None:
+            return f"{counted}, which are all."
+        if self.inference.view_ is None:
+            return (
+                f"{counted}. No view tells it of the others, so the head is retrained on these "
+                "alone."
+            )
+        score = self.inference.scores_[self.inference.view_]
+        return (
+            f"{counted}; read for the others from the view {self.inference.view_!r}, which is "
+            f"right on {100 * score:.0f} % of those known that it has not seen, the mean over "
+            "class × value."
+        )
+
+    def worst_known(self, y: Array, y_index: Array, before: Array, after: Array) -> str:
+        """The worst group of the samples that are known, by which two heads get right.
+
+        Parameters
+        ----------
+        y, y_index : ndarray of shape (N + M,)
+            Classes and their indices.
+        before, after : ndarray of bool, shape (N + M,)
+            Which samples the original head, and the new one, gets right.
+        """
+        at = np.flatnonzero(self.known)
+        sides = self.side[at, None]
+        groups = HeldoutGroups.of("", y[at], y_index[at], sides, [self.values], by_person=True)
+        worst, first = groups.worst(after[at]), groups.worst(before[at])
+        then = f"{first.share} of the same" if first.name == worst.name else str(first)
+        n_train = int((at < self.n_train).sum())
+        seen = f" ({n_train} of them training samples, which the new head has seen)" * bool(n_train)
+        return (
+            f"Of the {len(at)} samples of which it is known{seen}, the worst group with at least "
+            f"{FEWEST}, by the share that is right: {worst}; with the original head {then}."
+        )

@@ -1,0 +1,207 @@
+"""What is known of some samples of a job, by answers or groups, matched by content, name or row."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._labels import listed
+from ntkit._partial_labels import known_labels
+from ntkit.attributes import columns_of
+from ntkit.debiasing._named_attributes import Pool
+from ntkit.exceptions import InputError
+from ntkit.questions import Labels, answer_in, cell_text, kind_of_json, read_labels
+from ntkit.samples import TABLES, read_table, sample_digests
+
+__all__ = ["KnownOfSome", "holds_labels", "known_of_some"]
+
+Array = NDArray[Any]
+_KEYS = ("file_name", "id")
+
+
+@dataclass(frozen=True, eq=False)
+class KnownOfSome:
+    """An attribute, or groups, known of some samples.
+
+    Attributes
+    ----------
+    what : {"attribute", "groups"}
+        Which of the two; the groups of an attribute are class × attribute.
+    title : str
+        What it is called.
+    values : ndarray of object, shape (N + M,)
+        Of the training samples, and then the held-out ones; None where it is not known.
+    """
+
+    what: str
+    title: str
+    values: Array
+
+
+def holds_labels(answers: Any) -> bool:
+    """Whether a file has answers on single samples, rather than on the suspicions of an audit."""
+    if answers is None:
+        return False
+    path = Path(answers)
+    return path.suffix.lower() in TABLES or kind_of_json(path) == "labels"
+
+
+def known_of_some(
+    pool: Pool, *, answers: Any = None, attribute: Any = None, groups: Any = None, key: str | None
+) -> KnownOfSome | None:
+    """Match what is known of some samples.
+
+    Parameters
+    ----------
+    pool : Pool
+        The training and the held-out samples.
+    answers : path-like or None
+        A file of which :func:`holds_labels` is true.
+    attribute, groups : optional
+        As in :func:`ntkit.debias`.
+    key : str or None
+        Column of tables that names the samples.
+
+    Returns
+    -------
+    KnownOfSome or None
+        None if nothing is given.
+
+    Raises
+    ------
+    InputError
+        If two are given, one cannot be read or matched, or nothing is known.
+    """
+    options = {"answers": answers, "attribute": attribute, "groups": groups}
+    given = {name: value for name, value in options.items() if value is not None}
+    if len(given) > 1:
+        raise InputError(f"Of {' and '.join(given)} one at a time is taken; give one of them.")
+    if not given:
+        return None
+    name, value = next(iter(given.items()))
+    what = "groups" if name == "groups" else "attribute"
+    title = "the groups given" if name == "groups" else "the attribute given"
+    if name == "answers" and Path(value).suffix.lower() not in TABLES:
+        labels = read_labels(value)
+        found = _by_labels(value, labels, pool)
+        return KnownOfSome(what, repr(labels.question), found)
+    if isinstance(value, str | os.PathLike) or _is_table(value):
+        column, found = _by_table(value, what.removesuffix("s"), pool, key)
+        return KnownOfSome(what, repr(column) if what == "attribute" else title, found)
+    labels_given, known = known_labels(value, name)
+    n = sum(map(len, pool.sets))
+    if len(known) != n:
+        raise InputError(
+            f"{name} holds {len(known)} values, and there are {n} training and held-out samples; "
+            "give one for each, the training samples first."
+        )
+    if not known.any():
+        raise InputError(f"{name} is known of no sample; give some.")
+    found = np.full(n, None, dtype=object)
+    found[known] = [str(each) for each in labels_given.tolist()]
+    return KnownOfSome(what, title, found)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping) or hasattr(value, "columns")
+
+
+def _by_labels(path: Any, labels: Labels, pool: Pool) -> Array:
+    """Answers by the contents of the samples; by their names where no content is one of these."""
+    digests = [
+        digest.hex()
+        for samples in pool.sets
+        for digest in (sample_digests(samples).tolist() if labels.contents else ())
+    ]
+    by_content = {labels.contents.get(name): value for name, value in labels.answers.items()}
+    by_content.pop(None, None)
+    found = np.full(sum(map(len, pool.sets)), None, dtype=object)
+    for i, digest in enumerate(digests):
+        found[i] = by_content.get(digest)
+    if not any(digest in by_content for digest in digests):
+        for name, row in _rows(pool, "id", labels.answers, str(path)).items():
+            found[row] = labels.answers[name]
+    return _some(found, path)
+
+
+def _by_table(given: Any, wanted: str, pool: Pool, key: str | None) -> tuple[str, Array]:
+    """A column of a table, and its values by names, or by rows where a row is there for each."""
+    name, columns = _read(given, wanted)
+    key = key or next((k for k in _KEYS if k in columns), None)
+    rest = [column for column in columns if column != key]
+    if wanted not in rest and len(rest) != 1:
+        raise InputError(
+            f"{name} has no column {wanted!r}, and {listed(rest) if rest else 'none'} beside the "
+            "names of samples; leave one column there, or call it so."
+        )
+    column = wanted if wanted in rest else rest[0]
+    values = [answer_in(value) for value in columns[column].tolist()]
+    n = sum(map(len, pool.sets))
+    found = np.full(n, None, dtype=object)
+    if key is not None and key in columns:
+        said = dict[str, str | None]()
+        for at, value in zip(map(cell_text, columns[key].tolist()), values, strict=True):
+            if value is not None and said.get(at, value) != value:
+                raise InputError(f"{name} says two things of {at!r:.60}; leave one of them.")
+            said[at] = value if value is not None else said.get(at)
+        for at, row in _rows(pool, key, said, name).items():
+            found[row] = said[at]
+    elif key is None and len(values) == n:
+        found[:] = values
+    else:
+        raise InputError(
+            f"{name} names no samples by a column {' or '.join(map(repr, _KEYS))} (or that of "
+            f"--id-column), and has {len(values)} rows for {n} training and held-out samples; name "
+            "the samples, or give a row for each, the training samples first."
+        )
+    return column, _some(found, name)
+
+
+def _read(given: Any, wanted: str) -> tuple[str, dict[str, Array]]:
+    """What a table is called, and its columns."""
+    if not isinstance(given, str | os.PathLike):
+        return "The table", columns_of(given)
+    table = read_table(Path(given), None, (*_KEYS, wanted))
+    columns = {n: v for n, v in table.columns.items() if table.list_length(n) is None}
+    return str(given), columns
+
+
+def _rows(pool: Pool, key: str, said: Mapping[str, str | None], where: str) -> dict[str, int]:
+    """Row of each sample that is named; a file may be named without its folders."""
+    names = [pool.names(i, key) for i in range(len(pool.sets))]
+    if any(own is None for own in names):
+        raise InputError(
+            f"{where} names samples, and these have no names ({key!r}); give answers.json of ntkit "
+            "label, which finds them by their contents, or a row for each, without that column."
+        )
+    rows_of, short = dict[str, list[int]](), dict[str, list[int]]()
+    for row, one in enumerate(one for own in names for one in own or ()):
+        rows_of.setdefault(one, []).append(row)
+        short.setdefault(one.rpartition("/")[2], []).append(row)
+    found = dict[str, int]()
+    for name in said:
+        plain = name.removeprefix("'")
+        rows = next((d[n] for d in (rows_of, short) for n in (name, plain) if n in d), [])
+        if len(rows) > 1 and said[name] is not None:
+            raise InputError(
+                f"{where} says something of {name!r:.60}, and {len(rows)} samples are called so; "
+                "give answers.json of ntkit label, which tells them apart by their contents."
+            )
+        if rows:
+            found[name] = rows[0]
+    return found
+
+
+def _some(found: Array, where: Any) -> Array:
+    if all(value is None for value in found):
+        raise InputError(
+            f"{where} knows nothing of any training or held-out sample; are these the samples that "
+            "were labelled?"
+        )
+    return found

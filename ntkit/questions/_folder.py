@@ -131,7 +131,8 @@ class LabelFolder:
             self.path.mkdir(exist_ok=True)
         kept = {name: content for name, content in files.items() if not self._changed(name)}
         for name, content in kept.items():
-            self.written[name] = [*self.written.get(name, [])[-1:], digest_of(content)]
+            last, now = self.written.get(name, [])[-1:], digest_of(content)
+            self.written[name] = [each for each in last if each != now] + [now]
         state = {"batch": batch, "read": self.read, "written": self.written}
         text = json.dumps(labels.as_dict() | state, indent=1, ensure_ascii=False)
         # First: were the rest lost, it would be made again of them.

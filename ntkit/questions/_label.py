@@ -65,11 +65,11 @@ def label_samples(
     """Ask a person about an attribute of samples, those first that tell most about a model.
 
     The first time, a folder is made with ``label.html``, an offline page that takes one key for
-    each sample, and ``questions-1.csv``, the same to fill in. Each time after that, answers
-    are taken (``labels.csv`` as the page saves it, tables that were filled in), the attribute is
-    inferred for all samples, and the next batch is written. All answers are in ``answers.json``,
-    which :func:`ntkit.debias` takes. No sample is asked about twice, and nothing that a person filled in
-    is replaced.
+    each sample, and ``questions-1.csv``, the same to fill in. Each time after that, answers are
+    taken (``labels.csv`` as the page saves it, tables that were filled in), the attribute is
+    inferred for all samples, and the next batch is written. ``answers.json`` keeps all answers;
+    :func:`ntkit.debias` takes it. No sample is asked about twice, and nothing that a person filled
+    in is replaced.
 
     Parameters
     ----------

@@ -1,0 +1,263 @@
+"""Asking in a folder: answers are taken, nothing is asked twice, nothing of a person's is lost."""
+
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ntkit.exceptions import InputError
+from ntkit.extraction import Samples
+from ntkit.questions import Labels, label_samples, read_labels
+from tests.questions.models import rows, write_model
+
+QUESTION = "Is it marked?"
+X, Y, MARK = rows()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "model.onnx")
+
+
+def ask(model, out, **options):
+    options = {"question": QUESTION, "batch": 16, "device": "cpu"} | options
+    return label_samples(model, (X, Y), out, **options)
+
+
+def save(path, answers, header=QUESTION):
+    """What the page saves, or a person fills in."""
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([["id", header], *answers.items()])
+
+
+def truth(names):
+    return {name: ["no", "yes"][MARK[int(name)]] for name in names}
+
+
+def kept(out):
+    return {file.name: file.read_bytes() for file in out.iterdir()}
+
+
+def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
+    out = tmp_path / "out"
+    first = ask(model, out)
+    assert sorted(kept(out)) == ["answers.json", "label.html", "questions-1.csv"]
+    assert (first.labels.n_answers, first.progress, len(first.asked)) == (0, None, 16)
+    wrong = np.argmax(X @ [[-0.5, 0.5], [-1, 1], *[[0, 0]] * 4] + [3, -3], axis=1) != Y
+    assert wrong[[int(name) for name in first.asked]].sum() >= 6  # errors first
+
+    # Ten on the page, of which nobody can tell one; two more in the table.
+    told = truth(first.asked[:10]) | {first.asked[0]: "?"}
+    save(out / "labels.csv", told)
+    table = (out / "questions-1.csv").read_text().splitlines()
+    table[-2:] = [line + truth([line.rstrip(",")])[line.rstrip(",")] for line in table[-2:]]
+    (out / "questions-1.csv").write_text("\n".join(table))
+    before = kept(out)
+    second = ask(model, out, question=None)
+    assert (second.n_new, second.labels.n_answers) == (12, 11)
+    answers = read_labels(out / "answers.json").answers
+    given = {**told, **dict(line.split(",") for line in table[-2:])}
+    assert answers == {name: None if value == "?" else value for name, value in given.items()}
+    assert not {*second.asked} & {*given}
+    assert sum(group.n_answered for group in second.groups) == 11
+    for name in ("labels.csv", "questions-1.csv"):  # a person's
+        assert kept(out)[name] == before[name]
+    assert "questions-2.csv" in kept(out)
+
+    # The page's next file, which a browser calls otherwise, and all of the batch.
+    save(out / "labels (1).csv", truth(second.asked))
+    third = ask(model, out)
+    assert third.labels.n_answers == 27
+    assert not {*third.asked} & ({*given} | {*second.asked})
+    assert third.progress.n_answers == 27
+    assert {g.name for g in third.groups} == {"0 × yes", "0 × no", "1 × yes", "1 × no"}
+    worst = min(third.groups, key=lambda group: group.accuracy)
+    assert f"The worst group now: {worst.name}" in str(third)
+    taken = {g.name: g.n_taken for g in third.groups}
+    cells = {f"{c} × {v}": int(((Y == c) & (MARK == m)).sum())
+             for c in (0, 1) for m, v in enumerate(("no", "yes"))}  # fmt: skip
+    assert all(abs(taken[name] - n) <= 4 for name, n in cells.items())
+
+
+def test_without_new_answers_everything_stays(model, tmp_path):
+    ask(model, tmp_path / "out")
+    before = kept(tmp_path / "out")
+    again = ask(model, tmp_path / "out")
+    assert kept(tmp_path / "out") == before
+    assert (again.n_new, again.table) == (0, "questions-1.csv")
+    save(tmp_path / "out" / "labels.csv", {"0": "yes", "1": "no"})
+    ask(model, tmp_path / "out")
+    before = kept(tmp_path / "out")
+    os.utime(tmp_path / "out" / "labels.csv")  # read, and the same
+    assert ask(model, tmp_path / "out").n_new == 0
+    assert kept(tmp_path / "out") == before
+
+
+def test_the_last_word_counts_and_a_file_elsewhere_is_taken(model, tmp_path):
+    ask(model, tmp_path / "out")
+    save(tmp_path / "one.csv", {"0": "yes", "1": "no"})
+    save(tmp_path / "two.csv", {"0": "NO", "1": ""})
+    labels = ask(model, tmp_path / "out", answers=tmp_path / "one.csv").labels
+    found = ask(model, tmp_path / "out", answers=[tmp_path / "two.csv"])
+    assert (labels.answers["0"], found.labels.answers) == ("yes", {"0": "no", "1": "no"})
+    assert found.n_new == 1
+    other = ask(model, tmp_path / "other", answers=tmp_path / "out" / "answers.json")
+    assert other.labels.answers == found.labels.answers
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"0": "maybe"}, "'maybe' of '0'"),
+        ({"9999": "yes"}, "no sample is called '9999'"),
+        ({"zero": "?"}, "no sample is called 'zero'"),
+    ],
+)
+def test_what_is_no_answer_is_named_and_nothing_written(model, tmp_path, content, message):
+    ask(model, tmp_path / "out")
+    save(tmp_path / "out" / "labels.csv", content)
+    before = kept(tmp_path / "out")
+    with pytest.raises(InputError, match=message):
+        ask(model, tmp_path / "out")
+    assert kept(tmp_path / "out") == before
+
+
+def test_folders_of_others_stay_as_they_are(model, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("years of work")
+    of_audit = tmp_path / "audit"
+    of_audit.mkdir()
+    (of_audit / "answers.json").write_text('{"ntkit": "answers", "version": 1, "answers": []}')
+    out = tmp_path / "out"
+    ask(model, out)
+    (out / "notes.txt").write_text("mine")
+    (out / "label.html").write_text("changed")
+    for folder, message in (
+        (theirs, "holds thesis.txt and no answers.json"),
+        (of_audit, "is of an audit"),
+        (out, "label.html was changed"),
+        (tmp_path, "choose another name|an input of this job"),
+        (tmp_path / "no" / "such", "does not exist"),
+    ):
+        before = kept(folder) if folder in (theirs, of_audit, out) else None
+        with pytest.raises(InputError, match=message):
+            ask(model, folder)
+        assert before is None or kept(folder) == before
+    (out / "label.html").unlink()
+    ask(model, out)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_another_question_wants_another_folder(model, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="Say what to ask"):
+        ask(model, out, question=None)
+    assert not out.exists()
+    ask(model, out)
+    for options, message in (
+        ({"question": "Is it red?"}, "it is asked 'Is it marked"),
+        ({"values": ["a", "b"]}, "one answers yes, no"),
+        ({"batch": 0}, "at least 1 sample"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ask(model, out, **options)
+    save(out / "labels.csv", {str(i): "yes" for i in range(3)})
+    with pytest.raises(InputError, match="no column 'Is it marked"):
+        save(out / "labels.csv", {"0": "yes"}, header="Is it red?")
+        ask(model, out)
+    (out / "labels.csv").unlink()
+    few = (X[:100], Y[:100])
+    save(out / "labels.csv", {"200": "yes", "1": "no"})
+    ask(model, out)
+    with pytest.raises(InputError, match="has answers on '200'"):
+        label_samples(model, few, out, device="cpu")
+
+
+def test_stopped_in_the_middle_it_goes_on(model, tmp_path, monkeypatch):
+    """After any of its files, and with nothing half-written beside them."""
+    plain = tmp_path / "plain"
+    ask(model, plain)
+    for stop in range(4):  # the first file is the table, in a temporary folder
+        out = tmp_path / f"stopped after {stop}"
+        replaced, left = os.replace, [stop]
+
+        def replace(*paths, replaced=replaced, left=left):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            replaced(*paths)
+
+        monkeypatch.setattr("ntkit._output.os.replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            ask(model, out)
+        monkeypatch.undo()
+        assert len(kept(out) if out.exists() else ()) == max(0, stop - 1)
+        ask(model, out)
+        assert sorted(kept(out)) == sorted(kept(plain))
+        assert kept(out)["label.html"] == kept(plain)["label.html"]
+
+
+def test_when_all_were_asked_nothing_is_left(model, tmp_path):
+    few = Samples(X[:12], Y[:12], ids=np.array([f"row {i}" for i in range(12)]))
+    asked = label_samples(model, few, tmp_path / "o", question=QUESTION, device="cpu")
+    assert sorted(asked.asked) == sorted(few.ids)
+    save(tmp_path / "o" / "labels.csv", {name: "?" for name in asked.asked})
+    done = label_samples(model, few, tmp_path / "o", device="cpu")
+    assert (done.asked, done.labels.n_answers) == ((), 0)
+    assert "nothing left to ask" in str(done)
+
+
+# -- the file of all answers -------------------------------------------------------------------
+
+
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=9).filter(str.strip)
+
+
+@given(st.dictionaries(NAMES, st.sampled_from(["yes", "no", None]), max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_answers_come_back_as_they_were(tmp_path_factory, answers):
+    labels = Labels("Is it?", ("yes", "no"), answers, dict.fromkeys(answers, "ab12"))
+    file = tmp_path_factory.mktemp("labels") / "answers.json"
+    file.write_text(json.dumps(labels.as_dict()), encoding="utf-8")
+    assert read_labels(file) == labels
+
+
+GOOD = {"ntkit": "labels", "version": 1, "question": "q", "values": ["yes"], "answers": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no JSON"),
+        (b"\xff", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b"[]", "lacks"),
+        (GOOD | {"ntkit": "answers"}, "lacks"),
+        (GOOD | {"version": 2}, "version 2"),
+        (GOOD | {"version": True}, "version True"),
+        (GOOD | {"question": " "}, "no question"),
+        (GOOD | {"values": "yes"}, "no list of texts"),
+        (GOOD | {"answers": {}}, "no list"),
+        (GOOD | {"answers": ["a"]}, "no object"),
+        (GOOD | {"answers": [{"answer": "yes"}]}, "names no sample"),
+        (GOOD | {"answers": [{"id": "a", "answer": 1}]}, "no text"),
+        (GOOD | {"answers": [{"id": "a", "answer": "no"}]}, "answers 'no' of 'a'"),
+        (
+            GOOD | {"answers": [{"id": "a", "answer": "yes"}, {"id": "a", "answer": None}]},
+            "in two ways",
+        ),
+    ],
+)
+def test_hostile_files_of_answers_are_named(tmp_path, content, message):
+    file = tmp_path / "answers.json"
+    file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(InputError, match=message) as error:
+        read_labels(file)
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_labels(tmp_path / "none.json")

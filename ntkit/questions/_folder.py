@@ -131,8 +131,8 @@ class LabelFolder:
             self.path.mkdir(exist_ok=True)
         kept = {name: content for name, content in files.items() if not self._changed(name)}
         for name, content in kept.items():
-            last, now = self.written.get(name, [])[-1:], digest_of(content)
-            self.written[name] = [each for each in last if each != now] + [now]
+            last, now = self.written.get(name, []), digest_of(content)
+            self.written[name] = last if now in last[-1:] else [*last[-1:], now]
         state = {"batch": batch, "read": self.read, "written": self.written}
         text = json.dumps(labels.as_dict() | state, indent=1, ensure_ascii=False)
         # First: were the rest lost, it would be made again of them.

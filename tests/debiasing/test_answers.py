@@ -1,0 +1,283 @@
+"""Answers on single samples, groups that are known of some: matched, inferred, balanced over."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.cli import main
+from ntkit.datasets import marked_digits_model_path
+from ntkit.debiasing._candidates import asked_for
+from ntkit.debiasing._comparison import Comparison, LabelledEmbeddings
+from ntkit.debiasing._known_groups import KnownGroups
+from ntkit.debiasing._known_of_some import KnownOfSome, holds_labels, known_of_some
+from ntkit.debiasing._named_attributes import Pool
+from ntkit.estimators import AutoDebiasClassifier, DFRClassifier
+from ntkit.exceptions import InputError
+from ntkit.extraction import ImagePreprocessing, Samples, read_samples
+from ntkit.metrics import worst_group_accuracy
+from ntkit.questions import label_samples
+from tests.questions.models import rows, write_model
+
+X, Y, MARK = rows()
+HELD = rows(1)
+PARTIAL = np.where(np.arange(len(Y)) < 60, MARK, -1)
+
+
+BOTH = np.concatenate([X, HELD[0]])
+NOISE = np.random.default_rng(0).normal(size=BOTH.shape)
+
+
+def comparison(values, what="attribute", view=BOTH):
+    """A comparison of candidates, which standardises embeddings; and its settings."""
+    given = KnownOfSome(what, "mark", values)
+    known = KnownGroups.inferred(given, (Y, HELD[1]), {"view": view}, 0)
+    made = Comparison(
+        LabelledEmbeddings(X, Y), LabelledEmbeddings(HELD[0], HELD[1]), None, head=None, known=known
+    )
+    return made, asked_for(AutoDebiasClassifier(), "auto", by_answers=True)
+
+
+@pytest.mark.parametrize(("view", "name"), [(BOTH, "view"), (NOISE, None)])
+def test_the_candidate_is_dfr_on_partial_attributes(view, name):
+    """Of noise nothing is inferred: the known samples alone are fitted."""
+    values = np.concatenate([PARTIAL, np.full(len(Y), -1)]).astype(object)
+    made, (settings, chosen) = comparison(values, view=view)
+    assert (chosen, made.known.inference.view_) == ("group-balanced by answers", name)
+    clf, _ = made.fit(settings[chosen])
+    Z, y = np.concatenate([made.train.Z, made.heldout.Z]), np.concatenate([Y, HELD[1]])
+    own = DFRClassifier(variant="weighted", C=None, random_state=0)
+    own.fit(Z, y, attribute=values, views=view)
+    np.testing.assert_allclose(clf.coef_, own.coef_, rtol=1e-6)
+    np.testing.assert_allclose(clf.intercept_, own.intercept_, rtol=1e-6)
+
+
+def test_groups_that_are_all_known_are_dfrs():
+    groups = np.concatenate([2 * Y + MARK, 2 * HELD[1] + HELD[2]])
+    made, (settings, name) = comparison(groups.astype(object), "groups")
+    clf, _ = made.fit(settings[name])
+    own = DFRClassifier(variant="weighted", C=None, random_state=0)
+    own.fit(
+        np.concatenate([made.train.Z, made.heldout.Z]), np.concatenate([Y, HELD[1]]), groups=groups
+    )
+    np.testing.assert_allclose(clf.coef_, own.coef_, rtol=1e-6)
+    assert "which are all" in made.known.told()
+
+
+def test_a_head_is_judged_by_halves_that_it_has_not_seen():
+    values = np.concatenate([PARTIAL, np.full(len(Y), -1)]).astype(object)
+    made, (settings, name) = comparison(values)
+    clf, _ = made.fit(settings[name])
+    made.row(name, settings[name], clf)
+    seen = [half for half, _ in made.halves]
+    for head, half in zip(made._half_heads[name], seen, strict=True):
+        alone = made.known.fit(
+            DFRClassifier(variant="weighted", C=None, random_state=0), made._study_with(half), half
+        )
+        assert np.array_equal(head.coef, alone.coef_)
+        assert not np.array_equal(head.coef, clf.coef_)
+
+
+# -- matching ----------------------------------------------------------------------------------
+
+
+def pool(names=None, tables=None):
+    """Twelve training samples and eight held-out ones."""
+    sizes = (12, 8)
+    parts = []
+    for i, n in enumerate(sizes):
+        ids = None if names is None else np.array(names[i])
+        own = X[100 * i : 100 * i + n]
+        parts.append(Samples(own, Y[:n], ids=ids))
+    return Pool(parts)
+
+
+NAMES = ([f"a/{i}.png" for i in range(12)], [f"b/{i + 20}.png" for i in range(8)])
+
+
+def write(path, header, lines):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
+    return path
+
+
+def values_of(pool, **given):
+    return known_of_some(pool, key=None, **given).values.tolist()
+
+
+@pytest.mark.parametrize("key", ["file_name", "id"])
+@pytest.mark.parametrize("short", [False, True])
+def test_tables_are_matched_by_name(tmp_path, key, short):
+    names = ["a/3.png", "b/21.png", "c/none.png"]
+    names = [name.rpartition("/")[2] for name in names] if short else names
+    lines = [*zip(names, ["yes", "NO", "yes"], strict=True), ("a/0.png", "?"), ("a/1.png", "")]
+    path = write(tmp_path / "labels.csv", [key, "Is it?"], lines)
+    expected = [None] * 20
+    expected[3], expected[13] = "yes", "NO"
+    assert values_of(pool(NAMES), answers=path) == expected
+    assert values_of(pool(NAMES), attribute=path) == expected
+    assert values_of(pool(NAMES), groups=path) == expected
+    assert known_of_some(pool(NAMES), answers=path, key=None).title == "'Is it?'"
+
+
+def test_tables_and_arrays_have_a_row_for_each(tmp_path):
+    column = ["1", "-1", "0", "", *["?"] * 15, "1"]
+    path = write(tmp_path / "g.csv", ["group"], [(cell,) for cell in column])
+    expected = ["1", None, "0", *[None] * 16, "1"]
+    assert values_of(pool(), groups=path) == expected
+    assert values_of(pool(), groups={"group": [1.0, -1, 0, *[np.nan] * 16, 1]}) == expected
+    assert values_of(pool(), groups=[1, -1, 0, *[-1] * 16, 1]) == expected
+    assert values_of(pool(), attribute=[1, None, 0, *[None] * 16, 1]) == expected
+
+
+def test_answers_are_found_by_content_under_any_name(tmp_path):
+    """Rows of arrays have no names, and files of two folders may have the same."""
+    model = write_model(tmp_path / "model.onnx")
+    held = Samples(X[100:108], Y[:8])
+    label_samples(model, held, tmp_path / "o", question="Is it?", device="cpu")
+    write(tmp_path / "o" / "labels.csv", ["id", "Is it?"], [("1", "yes"), ("4", "no"), ("5", "?")])
+    label_samples(model, held, tmp_path / "o", device="cpu")
+    answers = tmp_path / "o" / "answers.json"
+    assert holds_labels(answers)
+    expected = [None] * 20
+    expected[13], expected[16] = "yes", "no"
+    same = ([f"{i}.png" for i in range(12)], [f"{i}.png" for i in range(8)])
+    for names in (None, NAMES, same):
+        assert values_of(pool(names), answers=answers) == expected
+    content = json.loads(answers.read_text())
+    for entry in content["answers"]:
+        entry["content"] = "0" * 32  # embeddings of the same, say: by name then
+        entry["id"] = f"b/{int(entry['id']) + 20}.png"
+    answers.write_text(json.dumps(content))
+    assert values_of(pool(NAMES), answers=answers) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "header", "lines", "message"),
+    [
+        (NAMES, ["id", "x"], [("zzz", "yes")], "knows nothing of any training or held-out"),
+        (NAMES, ["id", "x"], [("a/3.png", "?")], "knows nothing of any training or held-out"),
+        (NAMES, ["id", "x"], [("a/3.png", "1"), ("a/3.png", "0")], "two things of 'a/3.png'"),
+        (NAMES, ["id", "x", "y"], [("a/3.png", "1", "2")], "no column 'attribute', and 'x'"),
+        (NAMES, ["id"], [("a/3.png",)], "and none beside"),
+        (NAMES, ["x"], [("1",), ("0",)], "2 rows for 20 training"),
+        (None, ["id", "x"], [("3", "yes")], "these have no names"),
+        ((NAMES[0], NAMES[0][:8]), ["id", "x"], [("a/3.png", "1")], "2 samples are called so"),
+    ],
+)
+def test_what_cannot_be_matched_is_named(tmp_path, names, header, lines, message):
+    path = write(tmp_path / "labels.csv", header, lines)
+    with pytest.raises(InputError, match=message) as error:
+        known_of_some(pool(names), attribute=path, key=None)
+    assert "\n" not in str(error.value)
+
+
+def test_one_at_a_time_and_of_the_right_length():
+    for given, message in (
+        ({"attribute": [1] * 20, "groups": [1] * 20}, "one at a time"),
+        ({"attribute": [1, 0]}, "holds 2 values, and there are 20"),
+        ({"groups": [-1] * 20}, "known of no sample"),
+    ):
+        with pytest.raises(InputError, match=message):
+            known_of_some(pool(), key=None, **given)
+
+
+def test_a_class_of_which_nothing_is_known_is_named():
+    values = np.full(len(Y) + len(HELD[1]), None, dtype=object)
+    values[[0, 2, 4]] = "yes"
+    given = KnownOfSome("attribute", "mark", values)
+    noise = np.random.default_rng(0).normal(size=(len(values), 3))
+    with pytest.raises(InputError, match="Nothing is known of any sample of class 1"):
+        KnownGroups.inferred(given, (Y, HELD[1]), {"noise": noise}, 0)
+
+
+# -- the whole way -----------------------------------------------------------------------------
+
+
+def run(capsys, *arguments):
+    code = 0
+    try:
+        main([*map(str, arguments)])
+    except SystemExit as end:
+        code = end.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, digits):
+    """Images of both sets, and which of them have the mark, by file."""
+    path = tmp_path_factory.mktemp("images")
+    marked = {}
+    for part, n in (("train", 900), ("heldout", 700)):
+        X, y = getattr(digits, f"X_{part}")[:n], getattr(digits, f"y_{part}")[:n]
+        groups = getattr(digits, f"groups_{part}")
+        for i, (image, label) in enumerate(zip(X, y, strict=True)):
+            file = path / part / f"{label}" / f"{part}-{i:04d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((image[0] * 255).round().astype(np.uint8)).save(file)
+            marked[f"{label}/{file.name}"] = "yes" if groups[i] % 2 else "no"
+    return path, marked
+
+
+def worst(digits, path):
+    model = FrozenModel.load(path)
+    Z = OnnxEmbedder(model, device="cpu").transform(digits.X_test)
+    return worst_group_accuracy(digits.y_test, model.head.predict(Z), groups=digits.groups_test)
+
+
+def job(folders, out):
+    images, model = folders[0], marked_digits_model_path()
+    sets = ["--train", images / "train", "--heldout", images / "heldout"]
+    return ["debias", model, *sets, "--device", "cpu", "--quiet", "-o", out]
+
+
+def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
+    """ntkit label, a person, ntkit debias: the file that is written is better on other samples."""
+    images, marked = folders
+    model, out = marked_digits_model_path(), tmp_path / "mark"
+    question = "Is there a bright mark in the corner?"
+    ask = ["label", model, images / "train", "-o", out, "--quiet", "--device", "cpu"]
+    code, printed, err = run(capsys, *ask, "--question", question)
+    assert (code, "Next: 48 samples" in printed) == (0, True), err
+    with (out / "questions-1.csv").open(newline="") as file:
+        asked = [row["id"] for row in csv.DictReader(file)]
+    page = write(out / "labels.csv", ["id", question], [(n, marked[n]) for n in asked])
+    code, printed, err = run(capsys, *ask, "--json")
+    told = json.loads(printed)
+    assert (code, told["n_answers"], told["view"] is None) == (0, 48, False), err
+
+    command = job(folders, tmp_path / "repaired")
+    code, printed, err = run(capsys, *command, "--answers", out / "answers.json")
+    assert code == 0, err
+    assert "group-balanced by answers" in printed.splitlines()[0]
+    assert f"{question!r} (inferred from 48 answers): known of 48 training" in printed
+    assert "Of the 48 samples of which it is known (48 of them training samples" in printed
+    assert worst(digits, tmp_path / "repaired" / "debiased.onnx") > worst(digits, model) + 0.15
+
+    steps = ImagePreprocessing.for_model(FrozenModel.load(model))
+    sets = [read_samples(images / part, preprocessing=steps) for part in ("train", "heldout")]
+    by_content = known_of_some(Pool(sets), answers=out / "answers.json", key=None)
+    by_name = known_of_some(Pool(sets), answers=page, key=None)
+    assert by_name.values.tolist() == by_content.values.tolist()
+    assert (by_name.what, by_name.title) == (by_content.what, by_content.title)
+
+
+def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
+    """Of every fourth held-out image, named by file."""
+    lines = [(n, f"{n[0]}, {m}") for n, m in folders[1].items() if "heldout" in n][::4]
+    path = write(tmp_path / "partial.csv", ["file_name", "who"], lines)
+    command = [*job(folders, tmp_path / "out"), "--groups", path]
+    code, _, err = run(capsys, *command, "--group-column", "what")
+    assert (code, "has no column 'what'" in err) == (2, True)
+    assert not (tmp_path / "out").exists()
+    code, printed, err = run(capsys, *command, "--group-column", "who", "--json")
+    assert code == 0, err
+    found = json.loads(printed)
+    assert found["balanced_over"] == "the groups given (inferred from 175 answers)"
+    assert "0 training and 175 held-out samples" in " ".join(found["notes"])
+    before = worst(digits, marked_digits_model_path())
+    assert worst(digits, tmp_path / "out" / "debiased.onnx") > before + 0.15

@@ -27,7 +27,7 @@ from ntkit.extraction import (
     read_samples,
 )
 from ntkit.frozen_model import FrozenModel
-from ntkit.questions._files import write_questions
+from ntkit.questions._files import answer_in, write_questions
 from ntkit.questions._folder import ANSWERS, PAGE, LabelFolder
 from ntkit.questions._labels import Labels
 from ntkit.questions._margins import margins_of
@@ -148,8 +148,8 @@ def label_samples(
     margins = margins_of(embedded.Z, samples.y, random_state=random_state)
     rows = _chosen(samples.y, labels, names, margins, inference, batch, random_state)
 
-    n_new = sum(before.answers.get(n, "") != v for n, v in labels.answers.items())
-    number = folder.batch + bool(n_new or folder.labels is None)
+    new = [v for n, v in labels.answers.items() if before.answers.get(n, "") != v]
+    number = folder.batch + bool(new or folder.labels is None)
     labels = replace(labels, contents=_contents(labels, names, samples))
     table = f"questions-{number}.csv"
     files = _files(labels, rows, replace(inputs, ids=names), table) if len(rows) else {}
@@ -162,7 +162,7 @@ def label_samples(
     return Labelling(
         path=folder.path,
         labels=labels,
-        n_new=n_new,
+        n_new=sum(value is not None for value in new),
         asked=tuple(names[i] for i in rows),
         table=table,
         progress=None if inference is None else progress(samples.y, inference),
@@ -211,7 +211,7 @@ def _asked(folder: LabelFolder, question: str | None, values: Sequence[str] | No
                 'Say what to ask about each sample, as in --question "Is there water in the '
                 'background?" (question= in Python).'
             )
-        return Labels(question, given or ("yes", "no"))
+        return Labels(question, _checked_values(given or ("yes", "no")))
     asked = folder.labels
     if question not in (None, asked.question):
         raise InputError(
@@ -224,6 +224,16 @@ def _asked(folder: LabelFolder, question: str | None, values: Sequence[str] | No
             "folder, or leave --values out."
         )
     return asked
+
+
+def _checked_values(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Values that are told from one another, and from no answer, in a table as well."""
+    nothing = next((value for value in values if answer_in(value) is None), None)
+    if nothing is not None:
+        raise InputError(f"{nothing!r} in a table is no answer; call that value otherwise.")
+    if len({value.casefold() for value in values}) < len(values):
+        raise InputError(f"The values {', '.join(values)} must differ in more than their case.")
+    return values
 
 
 def _check_known(labels: Labels, names: Sequence[str], folder: LabelFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ class Labelling:
     labels : Labels
         Answers so far.
     n_new : int
-        How many of them came or changed since the last time.
+        How many of them are new, or others than the last time.
     asked : tuple of str
         Names of the samples that are asked about now.
     table : str
@@ -119,12 +120,12 @@ class Labelling:
 
     def _standing(self) -> list[str]:
         labels, done = self.labels, self.progress
-        lines = [f"{labels.question} {labels.n_answers} answers, {self.n_new} of them new."]
-        if done is None:
-            return lines
+        lines = [f"{labels.question} {_counted(labels.n_answers, 'answer')}, {self.n_new} new."]
         unknown = len(labels.answers) - labels.n_answers
         if unknown:
-            lines.append(f"Of {unknown} samples more nobody could tell; they are not asked again.")
+            lines.append(f"Of {_counted(unknown, 'more sample')} nobody could tell.")
+        if done is None:
+            return lines
         if self.view is not None:
             lines.append(f"Of all other samples it is read from the view {self.view!r}.")
         width = max(len(group.name) for group in self.groups)
@@ -140,18 +141,23 @@ class Labelling:
 
     def _next(self) -> list[str]:
         path, done = self.path, self.progress
-        enough = done is not None and done.enough
-        use = f"ntkit debias … --answers {path / ANSWERS} repairs with what is known."
+        lines = []
+        if self.view is not None:
+            answers = shlex.quote(str(path / ANSWERS))
+            lines.append(f"To repair with what is known: ntkit debias … --answers {answers}")
         if not self.asked:
-            return ["There is nothing left to ask.", use]
-        lines = [use] if self.labels.n_answers else []
-        more = "If you go on all the same" if enough else "Next"
+            return [*lines, "There is nothing left to ask."]
+        more = "To go on all the same" if done is not None and done.enough else "Next"
         return [
             *lines,
-            f"{more}: {len(self.asked)} samples. Open {path / PAGE} in a browser and move the "
-            f"labels.csv that it saves to {path} (or fill in {path / self.table}), then run the "
-            "same command again.",
+            f"{more}: {_counted(len(self.asked), 'sample')}. Open {path / PAGE} in a browser and "
+            f"move the labels.csv that it saves to {path} (or fill in {path / self.table}), then "
+            "run the same command again.",
         ]
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 def standing_of(

@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from ntkit.questions import label_samples
 from ntkit.report import Inputs
 from ntkit.report.label import write_label_page
+from tests.questions.models import rows, write_model
 from tests.report.audits import EVIL
 from tests.report.browser import downloaded
 
@@ -186,3 +188,22 @@ def test_what_a_screen_reader_reads(page):
     assert any(role == "button" and name.startswith("water") for role, name in read)
     assert any(role == "progressbar" and name == "labelled" for role, name in read)
     assert ("image", IDS[-1]) in read or ("img", IDS[-1]) in read
+
+
+def test_what_is_asked_comes_back(browser, tmp_path):
+    """A question's folder, twelve keys, the file that the page saves, and the next questions."""
+    model = write_model(tmp_path / "model.onnx")
+    X, y, mark = rows(n=80)
+    ask = {"question": EVIL[0], "values": ("there", EVIL[2]), "batch": 12, "device": "cpu"}
+    first = label_samples(model, (X, y), tmp_path / "out", **ask)
+    keys = ["12"[mark[int(name)]] for name in first.asked]
+    page_of = (tmp_path / "out" / "label.html").as_uri()
+    with browser.page(page_of, downloads=tmp_path / "out") as page:
+        page.press(*keys[:-1], "0", "s")
+        downloaded(tmp_path / "out", "labels.csv")
+        assert page.complaints == []
+        page.run("localStorage.clear()")
+    second = label_samples(model, (X, y), tmp_path / "out", device="cpu")
+    values = [second.labels.values[int(key) - 1] for key in keys[:-1]]
+    assert [second.labels.answers[name] for name in first.asked] == [*values, None]
+    assert not {*first.asked} & {*second.asked}

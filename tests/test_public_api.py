@@ -67,11 +67,17 @@ PUBLIC = {
         "retrain_head",
     ],
     "ntkit.questions": [
+        "GroupStanding",
+        "Labelling",
+        "Labels",
         "Progress",
+        "label_samples",
         "margins_of",
         "next_questions",
         "progress",
         "read_answers",
+        "read_labels",
+        "views_of",
         "write_questions",
     ],
     "ntkit.metrics": [

@@ -15,6 +15,8 @@ from ntkit.attributes._named import attribute_named
 from ntkit.attributes._pictures import measured_pictures as measured_pictures
 from ntkit.attributes._pictures import picture_statistics as picture_statistics
 from ntkit.attributes._pictures import pictures
+from ntkit.attributes._rules import Rule
+from ntkit.attributes._rules import rule_of_column as rule_of_column  # for other rooms
 from ntkit.attributes._sides import sides_of_column as sides_of_column
 from ntkit.attributes._sides import sides_of_names as sides_of_names
 from ntkit.attributes._view import FEWEST as FEWEST
@@ -26,6 +28,7 @@ from ntkit.attributes._words import words
 
 __all__ = [
     "Block",
+    "Rule",
     "View",
     "array",
     "attribute_named",

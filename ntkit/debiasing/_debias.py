@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from ntkit._output import check_folder
+from ntkit.auditing import Answers
 from ntkit.debiasing._candidates import DEFAULT_SCORE, asked_for, n_suppressed
 from ntkit.debiasing._choice import Choice, chosen_among
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing._inputs import Prepared, prepared, read_sets
-from ntkit.debiasing._named_attributes import Pool, named_attributes
+from ntkit.debiasing._named_attributes import asked_attributes
+from ntkit.debiasing._pool import Pool
 from ntkit.debiasing.result import (
     MAX_COST,
     MOST_SHARED,
@@ -49,7 +51,7 @@ def debias(
     max_cost: float = MAX_COST,
     heldout_balanced: bool | None = None,
     spurious: Any = None,
-    answers: str | os.PathLike[str] | None = None,
+    answers: Answers | str | os.PathLike[str] | None = None,
     metadata: Any = None,
     id_column: str | None = None,
     attributes: bool = True,
@@ -120,12 +122,14 @@ def debias(
         ``metadata:site``, each value is a group. ``word:film|word:movie`` sets one side against the
         other (samples with neither keep their share); names for each side may be listed instead:
         ``[[["word:film", "word:films"], ["word:movie"]]]``. They are read from the raw inputs: the
-        texts, the columns of the tables that the samples were read from, images, ``metadata``.
-        Balancing over class × attributes joins the candidates, and is what is chosen where
-        ``method`` says nothing else.
-    answers : path-like, optional
-        ``answers.json`` of the page of an audit: attributes that were answered *spurious* are taken
-        as ``spurious``, and "auto" acts on none that was answered at all.
+        texts, the columns of the tables that the samples were read from, images, ``metadata``; a
+        channel of the model's own layers, ``layer:relu_2 #3 mean high`` (the highest quarter of the
+        training and held-out samples), in the pass that embeds them. Balancing over class ×
+        attributes joins the candidates, and is what is chosen where ``method`` says nothing else.
+    answers : path-like or Answers, optional
+        ``answers.json`` of the page of an audit, or :meth:`ntkit.Audit.answers`: attributes that
+        were answered *spurious* are taken as ``spurious``, and "auto" acts on none that was
+        answered at all. Attributes of layers are cut as on the samples of the audit.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
         What is known beside the inputs, matched by its column of names; without one, row by row,
         the training samples first.
@@ -196,20 +200,24 @@ def debias(
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
     sets = read_sets(model, data, preprocessing)
-    pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
-    named, answered = named_attributes(pool, spurious, answers)
-    views = pool.views(answered) if attributes else ()
-    settings, name = asked_for(auto, method, None if named is None else named.title)
+    both = [sets["train"], sets["held-out"]]
+    pool = Pool(both, metadata, id_column)
+    asked = asked_attributes(spurious, answers, model, both)
+    asked.read(pool)
+    views = pool.views(asked.answered) if attributes else ()
+    settings, name = asked_for(auto, method, asked.title)
     given = prepared(
         model,
         sets,
         folder=folder,
         new_head=new_head,
+        layers=asked.layers,
         device=device,
         batch_size=batch_size,
         force=force,
         verbose=verbose,
     )
+    pool.add_layers(given.layers)
     comparison = Comparison(
         given.Z["train"],
         given.Z["held-out"],
@@ -219,7 +227,7 @@ def debias(
         select=method if by_score else DEFAULT_SCORE,
         seed=random_state,
         views=views,
-        named=named,
+        named=asked.named(pool),
     )
     choice = chosen_among(
         comparison, settings, None if by_score else name, max_cost, n_random, verbose
@@ -238,7 +246,7 @@ def debias(
     )
     if not written and (only_if_better or (folder is None and not new_head)):
         return replace(draft, path=None)
-    asked = {
+    facts = {
         **described(given.sets),
         "head chosen": "auto (the default)" if choice.name == "auto" == method else choice.name,
         "its parameters": parameters(choice.clf) or "the defaults",
@@ -246,7 +254,7 @@ def debias(
         "largest cost": f"{100 * max_cost:g} % of {choice.decision.price.whose}",
         "random_state": str(random_state),
     }
-    report = partial(report_of_job, given=given, choice=choice, asked=asked)
+    report = partial(report_of_job, given=given, choice=choice, asked=facts)
     card = partial(write_card, samples=given.sets, original=given.model, new_head=new_head)
     return write_job(draft, given.model, given.inputs, device, force, report, card)
 

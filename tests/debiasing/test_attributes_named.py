@@ -276,7 +276,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
         ({"spurious": "column:length>=1e9"}, "No sample is on the side"),
         ({"spurious": "column:length"}, "say where to cut it"),
         ({"spurious": "metadata:site=A"}, "needs metadata"),
-        ({"spurious": "layer:relu #3"}, "cannot be read from raw inputs"),
+        ({"spurious": "layer:relu #3"}, "a layer that the model does not have"),
         ({"spurious": [[]]}, "names for each of its sides"),
         ({"metadata": {"site": ["A", "B"]}}, "one for each training sample"),
     ],
@@ -293,7 +293,7 @@ def answers_of(path, *sides):
     return path
 
 
-def test_answers_on_layers_are_read_by_what_says_the_same(files, tmp_path):
+def test_answers_on_layers_that_cannot_be_read_are_read_by_what_says_the_same(files, tmp_path):
     """A page asks about layers as well; what raw inputs tell of the family stands for them."""
     layer = [["layer:relu #3 mean high", "word:film"], ["layer:relu #3 mean low", "word:movie"]]
     alone = [["layer:relu #5 mean high"]]
@@ -302,8 +302,8 @@ def test_answers_on_layers_are_read_by_what_says_the_same(files, tmp_path):
     assert found.balanced_over == named.balanced_over == "word:film against word:movie"
     assert np.array_equal(found.head.coef, named.head.coef)
     assert "stands for layer:relu #3 mean high" in " ".join(found.notes)
-    assert "layer:relu #5 mean high is left out" in " ".join(found.notes)
-    assert "left out" not in " ".join(named.notes)
+    assert "Left out: layer:relu #5 mean high" in " ".join(found.notes)
+    assert "Left out" not in " ".join(named.notes)
     with pytest.raises(InputError, match="layer:relu #5"):
         job(files, answers=answers_of(tmp_path / "alone.json", alone))
 

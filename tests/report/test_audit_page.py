@@ -169,7 +169,7 @@ def test_weak_suspicions_are_left_out_and_counted(tmp_path, monkeypatch):
     assert audit.suspicions[0].name in page.entries[0]
     assert "1 more suspicion is not shown" in page.text
     assert "2 things were found" in page.text
-    assert "the 1 clearest" in page.text
+    assert "the clearest is below" in page.text
 
 
 def test_a_name_of_megabytes_is_not_asked_about(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,7 @@ class Card:
     Attributes
     ----------
     entry : str
-        Name and sides for ``answers.json``, as JSON.
+        What ``answers.json`` says of it but for the answer, as JSON.
     name : str
         Of the attribute.
     words : Wording
@@ -102,7 +102,7 @@ class Card:
 
 def card_of(
     suspicion: Suspicion,
-    sides: Sequence[Sequence[str]],
+    entry: Mapping[str, Any],
     values: Array,
     predictions: Predictions,
     inputs: Inputs,
@@ -114,8 +114,8 @@ def card_of(
     ----------
     suspicion : Suspicion
         What was found.
-    sides : sequence of sequence of str
-        Attributes of each side of its family.
+    entry : mapping
+        What ``answers.json`` says of it, but for the answer.
     values : ndarray of int8, shape (N,)
         The attribute of every sample.
     predictions : Predictions
@@ -142,7 +142,7 @@ def card_of(
     agreeing = words.having if suspicion.present else words.lacking
     labels = list(dict.fromkeys(cell.label for cell in suspicion.cells))
     return Card(
-        entry=json.dumps({"name": suspicion.name, "sides": [list(side) for side in sides]}),
+        entry=json.dumps(dict(entry), separators=(",", ":")),
         name=shortened(suspicion.name, _LONGEST_NAME),
         words=words,
         seems=f"The model seems to take {samples} {agreeing} for "

@@ -21,7 +21,7 @@ __all__ = ["SHOWN", "AuditPage", "audit_html"]
 Array = NDArray[Any]
 SHOWN = 12
 """Suspicions on a page, the first ones: what a person answers in five minutes."""
-_LARGEST_ENTRY = 100_000  # characters of the names of a family
+_LARGEST_ENTRY = 1_000_000  # characters of the names and rules of a family
 _ROOM = 6_000_000  # characters of pictures; more make a page slow to open and to send
 
 
@@ -39,8 +39,9 @@ class AuditPage:
         As :meth:`ntkit.Audit.as_dict` has them.
     suspicions : sequence of Suspicion
         The first ones first; SHOWN of them are shown.
-    sides : sequence of sequence of sequence of str
-        For each of them, the attributes of each side of its family.
+    entries : sequence of mapping
+        For each that is shown, what ``answers.json`` says of it but for the answer: its name, the
+        attributes of each side of its family, and perhaps how they are read.
     values : sequence of ndarray of int8, shape (N,)
         For each that is shown, the attribute of every sample.
     predictions : Predictions
@@ -49,17 +50,20 @@ class AuditPage:
         How they look.
     seed : int
         Decides which examples are drawn.
+    model : str or None
+        SHA-256 of the model, for ``answers.json``.
     """
 
     title: str
     digest: str
     facts: Mapping[str, Any]
     suspicions: Sequence[Suspicion]
-    sides: Sequence[Sequence[Sequence[str]]]
+    entries: Sequence[Mapping[str, Any]]
     values: Sequence[Array]
     predictions: Predictions
     inputs: Inputs = field(default_factory=Inputs)
     seed: int = 0
+    model: str | None = None
 
 
 def audit_html(page: AuditPage) -> str:
@@ -94,6 +98,7 @@ def audit_html(page: AuditPage) -> str:
         accuracy=percent(facts["accuracy"]),
         cards=cards,
         n_left_out=len(page.suspicions) - len(cards),
+        n_families=len(page.suspicions) + sum(facts["left_out"].values()),
         samples=page.inputs.samples,
         looked_at=", ".join(f"{count} of {kind}" for kind, count in facts["looked_at"].items()),
         without_pictures=page.inputs.images is not None
@@ -103,10 +108,10 @@ def audit_html(page: AuditPage) -> str:
 
 def _cards(page: AuditPage) -> list[Card]:
     """The suspicions to show, with examples."""
-    shown = list(zip(page.suspicions, page.sides, page.values, strict=False))[:SHOWN]
+    shown = list(zip(page.suspicions, page.entries, page.values, strict=False))[:SHOWN]
     found = [
-        (suspicion, card_of(suspicion, sides, values, page.predictions, page.inputs, page.seed))
-        for suspicion, sides, values in shown
+        (suspicion, card_of(suspicion, entry, values, page.predictions, page.inputs, page.seed))
+        for suspicion, entry, values in shown
     ]
     found = [(suspicion, card) for suspicion, card in found if len(card.entry) <= _LARGEST_ENTRY]
     pictures = _thumbnails(page.inputs, [row for _, card in found for row in card.rows])

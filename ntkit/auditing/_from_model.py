@@ -148,8 +148,13 @@ def audit_model(
     )
     notes = [*samples.notes, *_skipped(samples), *image_note([samples]), *notes, *more]
     inputs = replace(inputs_of(samples), metadata=None if beside is None else beside.matched())
-    notes = list(dict.fromkeys(notes))
-    return replace(result, inputs=inputs, notes=tuple(notes), model=frozen.sha256())
+    return replace(
+        result,
+        inputs=inputs,
+        notes=tuple(dict.fromkeys(notes)),
+        model=frozen.sha256(),
+        layers=tuple(given.embedded.layers),
+    )
 
 
 def _check_kinds(views: Sequence[str] | None) -> None:

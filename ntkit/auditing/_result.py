@@ -46,6 +46,8 @@ class Audit:
         What was assumed or left out, one sentence each.
     model : str or None
         SHA-256 of the model that ran over the samples.
+    layers : tuple of str
+        Its layers that were looked at, in order.
 
     Examples
     --------
@@ -71,6 +73,7 @@ class Audit:
     inputs: Inputs | None = None
     notes: tuple[str, ...] = ()
     model: str | None = None
+    layers: tuple[str, ...] = ()
 
     @property
     def suspicions(self) -> tuple[Suspicion, ...]:
@@ -185,6 +188,7 @@ class Audit:
             "left_out": dict(self.found.n_left_out),
             "notes": list(self.notes),
             "model": self.model,
+            "layers": list(self.layers),
             "suspicions": [suspicion.as_dict() for suspicion in self.suspicions],
         }
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkit.attributes import Rule, array, layers
@@ -136,6 +136,7 @@ RULE = {
 }
 
 
+@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(RULE, JSON)))
 def test_whatever_stands_in_a_file_is_a_rule_or_none(other):
     rule = Rule.from_dict(RULE | other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from shlex import quote
@@ -110,10 +111,22 @@ def _cards(page: AuditPage) -> list[Card]:
     """The suspicions to show, with examples."""
     shown = list(zip(page.suspicions, page.entries, page.values, strict=False))[:SHOWN]
     found = [
-        (suspicion, card_of(suspicion, entry, values, page.predictions, page.inputs, page.seed))
+        (
+            suspicion,
+            card_of(
+                suspicion,
+                entry,
+                values,
+                page.predictions,
+                page.inputs,
+                page.seed,
+                page.facts["layers"],
+            ),
+        )
         for suspicion, entry, values in shown
     ]
     found = [(suspicion, card) for suspicion, card in found if len(card.entry) <= _LARGEST_ENTRY]
+    found = _told_apart(found)
     pictures = _thumbnails(page.inputs, [row for _, card in found for row in card.rows])
     return [
         replace(
@@ -131,6 +144,19 @@ def _cards(page: AuditPage) -> list[Card]:
         )
         for suspicion, card in found
     ]
+
+
+def _told_apart(found: Sequence[tuple[Suspicion, Card]]) -> list[tuple[Suspicion, Card]]:
+    """Cards whose titles differ: what has no name of its own is numbered."""
+    titles, seen = Counter(card.words.title for _, card in found), Counter[str]()
+    renamed = list[tuple[Suspicion, Card]]()
+    for suspicion, card in found:
+        title = card.words.title
+        seen[title] += 1
+        if titles[title] > 1:
+            title = f"{title} ({seen[title]})"
+        renamed.append((suspicion, replace(card, words=replace(card.words, title=title))))
+    return renamed
 
 
 def _thumbnails(inputs: Inputs, rows: Sequence[int]) -> dict[int, str | None]:

@@ -343,7 +343,8 @@ layer:relu_1 #3 mean above the median | layer | Something that the model notices
     | with less of it
 layer:relu_1 direction 2 high | layer | Something that the model notices | with much of it \
     | with less of it
-embedding #5 low | embedding | Something that the model notices | with little of it | with more of it
+embedding #5 low | embedding | Something that the model notices | with little of it \
+    | with more of it
 layer:relu_1 cluster 8 | layer | A kind that the model tells apart | of this kind | of other kinds
 clip #5 low | clip | Clip “#5”: low | whose clip “#5” is low (the lowest quarter) \
     | whose clip “#5” is higher
@@ -380,7 +381,7 @@ def test_what_says_much_the_same_is_named_as_a_person_would(tmp_path):
 
 def test_what_has_no_name_is_numbered_and_its_name_in_the_files_stands_small(tmp_path):
     rng = np.random.default_rng(1)
-    own = {"embedding": np.stack([FILM, 1 - BAD], axis=1) + rng.random((N, 2)) / 9}
+    own = {"embedding": np.stack([FILM, 1 - audits.BAD], axis=1) + rng.random((N, 2)) / 9}
     audit = ntkit.audit(Y, PRED, arrays=own)
     assert len(audit.suspicions) == 2
     content, page = written(audit, tmp_path)
@@ -396,8 +397,9 @@ def test_layers_are_counted_as_they_follow_each_other():
 
 
 def bright():
-    """Pictures that are bright where the sample has the attribute."""
-    return [np.full((8, 8, 3), 60 + 120 * film, dtype=np.uint8) for film in FILM]
+    """Pictures that are bright where the sample has the attribute, nine times of ten."""
+    light = np.where(np.random.default_rng(2).random(N) < 0.9, FILM, 1 - FILM)
+    return [np.full((8, 8, 3), 60 + 120 * shining, dtype=np.uint8) for shining in light]
 
 
 def test_an_entry_of_the_page_is_an_answer_to_be(tmp_path):

@@ -14,12 +14,14 @@ from ntkit.attributes import FEWEST, SUPPORT, Rule, View, groups_from, values_of
 from ntkit.auditing._answers import Answer, Answers
 from ntkit.exceptions import InputError
 from ntkit.report import Inputs
+from ntkit.report.audit import Unlabelled
 from ntkit.suspicions import MOST_INFERRED, Cell, Found, Predictions, Suspicion
 
 __all__ = ["Audit"]
 
 Array = NDArray[Any]
 _SHOWN = 10  # rows of a table
+_OF_LAYERS = ("layer:", "embedding ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,8 @@ class Audit:
         SHA-256 of the model that ran over the samples.
     layers : tuple of str
         Its layers that were looked at, in order.
+    unlabelled : Unlabelled or None
+        What other samples, that have no labels, have of the suspicions.
 
     Examples
     --------
@@ -74,6 +78,7 @@ class Audit:
     notes: tuple[str, ...] = ()
     model: str | None = None
     layers: tuple[str, ...] = ()
+    unlabelled: Unlabelled | None = None
 
     @property
     def suspicions(self) -> tuple[Suspicion, ...]:
@@ -147,10 +152,12 @@ class Audit:
             sides: tuple[tuple[str, ...], ...] = ((name,),)
         else:
             name, sides = self.suspicions[place].name, self.found.side_members[place]
-        rules = {each: self._rule(each) for side in sides for each in side}
+        of_layers = [n for side in sides for n in side if n.startswith(_OF_LAYERS)]
+        rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
         return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
 
-    def _rule(self, name: str) -> Rule | None:
+    def rule(self, name: str) -> Rule | None:
+        """How an attribute is read from other samples; None where its name says it."""
         found = (view.rule(name) for view in self.views)
         return next((rule for rule in found if rule is not None), None)
 
@@ -189,8 +196,16 @@ class Audit:
             "notes": list(self.notes),
             "model": self.model,
             "layers": list(self.layers),
+            "unlabelled": self._unlabelled(),
             "suspicions": [suspicion.as_dict() for suspicion in self.suspicions],
         }
+
+    def _unlabelled(self) -> dict[str, Any] | None:
+        if self.unlabelled is None:
+            return None
+        counts = {s.name: self.unlabelled.counts(s.name) for s in self.suspicions}
+        found = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
+        return {"samples": self.unlabelled.n_samples, "suspicions": found}
 
     def to_json(self) -> str:
         """Everything as JSON."""

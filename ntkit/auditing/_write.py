@@ -79,6 +79,7 @@ def _page(audit: Audit, content: str, inputs: Inputs, title: str) -> AuditPage:
         suspicions=audit.suspicions,
         entries=[_entry(audit, suspicion) for suspicion in audit.suspicions[:SHOWN]],
         model=audit.model,
+        unlabelled=audit.unlabelled,
         values=_values(audit, [suspicion.name for suspicion in audit.suspicions[:SHOWN]]),
         predictions=audit.predictions,
         inputs=inputs,

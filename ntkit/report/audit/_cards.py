@@ -78,6 +78,10 @@ class Card:
         Attributes of the family, in words.
     score, p_value : str
         As the table has them.
+    elsewhere : str
+        How many samples without labels have it; empty where that is not known.
+    looks_elsewhere : tuple of Look
+        Some of these.
     """
 
     entry: str
@@ -94,6 +98,8 @@ class Card:
     opposed: tuple[str, ...]
     score: str
     p_value: str
+    elsewhere: str = ""
+    looks_elsewhere: tuple[Look, ...] = ()
 
     @property
     def rows(self) -> list[int]:

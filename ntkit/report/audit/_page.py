@@ -15,6 +15,7 @@ from ntkit.report._looks import thumbnail_of
 from ntkit.report._offline import offline_page
 from ntkit.report.audit._cards import Card, card_of, percent
 from ntkit.report.audit._look import look_of
+from ntkit.report.audit._unlabelled import Unlabelled
 from ntkit.suspicions import Predictions, Suspicion
 
 __all__ = ["SHOWN", "AuditPage", "audit_html"]
@@ -53,6 +54,8 @@ class AuditPage:
         Decides which examples are drawn.
     model : str or None
         SHA-256 of the model, for ``answers.json``.
+    unlabelled : Unlabelled or None
+        Other samples, and what they have of what is shown.
     """
 
     title: str
@@ -65,6 +68,7 @@ class AuditPage:
     inputs: Inputs = field(default_factory=Inputs)
     seed: int = 0
     model: str | None = None
+    unlabelled: Unlabelled | None = None
 
 
 def audit_html(page: AuditPage) -> str:
@@ -89,7 +93,7 @@ def audit_html(page: AuditPage) -> str:
         If there are more or fewer inputs than samples.
     """
     page.inputs.check(len(page.predictions.y_index))
-    cards = _cards(page)
+    cards = _with_unlabelled(page, _cards(page))
     facts = page.facts
     return offline_page(
         "audit/audit",
@@ -107,7 +111,41 @@ def audit_html(page: AuditPage) -> str:
     )
 
 
-def _cards(page: AuditPage) -> list[Card]:
+def _with_unlabelled(page: AuditPage, cards: Sequence[tuple[Suspicion, Card]]) -> list[Card]:
+    """Cards that say how often what they are about occurs among samples without labels."""
+    other = page.unlabelled
+    if other is None:
+        return [card for _, card in cards]
+    counts = [other.counts(suspicion.name) for suspicion, _ in cards]
+    rows = [
+        other.examples(suspicion.name, page.seed) if count is not None else []
+        for (suspicion, _), count in zip(cards, counts, strict=True)
+    ]
+    pictures = _thumbnails(other.inputs, [row for drawn in rows for row in drawn])
+    return [
+        card
+        if count is None
+        else replace(
+            card,
+            elsewhere=_elsewhere(*count, card, other.inputs.samples),
+            looks_elsewhere=tuple(
+                look_of(row, suspicion, None, other.inputs, pictures.get(row)) for row in drawn
+            ),
+        )
+        for (suspicion, card), count, drawn in zip(cards, counts, rows, strict=True)
+    ]
+
+
+def _elsewhere(having: int, known: int, card: Card, samples: str) -> str:
+    if not known:
+        return ""
+    return (
+        f"Of {known} {samples} without labels, {having} ({percent(having / known)}) are ones "
+        f"{card.words.having}."
+    )
+
+
+def _cards(page: AuditPage) -> list[tuple[Suspicion, Card]]:
     """The suspicions to show, with examples."""
     shown = list(zip(page.suspicions, page.entries, page.values, strict=False))[:SHOWN]
     found = [
@@ -129,17 +167,22 @@ def _cards(page: AuditPage) -> list[Card]:
     found = _told_apart(found)
     pictures = _thumbnails(page.inputs, [row for _, card in found for row in card.rows])
     return [
-        replace(
-            card,
-            groups=tuple(
-                replace(
-                    group,
-                    looks=tuple(
-                        look_of(row, suspicion, page.predictions, page.inputs, pictures.get(row))
-                        for row in group.examples
-                    ),
-                )
-                for group in card.groups
+        (
+            suspicion,
+            replace(
+                card,
+                groups=tuple(
+                    replace(
+                        group,
+                        looks=tuple(
+                            look_of(
+                                row, suspicion, page.predictions, page.inputs, pictures.get(row)
+                            )
+                            for row in group.examples
+                        ),
+                    )
+                    for group in card.groups
+                ),
             ),
         )
         for suspicion, card in found

@@ -351,6 +351,23 @@ def test_samples_without_labels_are_cut_where_the_audit_cut_and_decide_nothing(d
     assert "without labels" not in html_of(alone, tmp_path / "alone")
 
 
+def test_texts_without_labels(reviews, tmp_path):
+    """Words and columns by their names; a column that is not there is left out."""
+    model, path = reviews
+    texts = ["a dog", "a fox", "no such", "dog, dog", ""]
+    more = write(tmp_path / "more.csv", text=texts, site=["A", "B", "B", "", "C"])
+    source = np.array(["x", "y"])[CUE]
+    found = ntkit.audit_model(
+        model, path, metadata={"source": source}, unlabelled=more, device="cpu"
+    )
+    assert {"word:dog", "word:fox"} & {*found.unlabelled.values}
+    for name, values in found.unlabelled.values.items():
+        assert not name.startswith("metadata:source")
+        if name in ("word:dog", "word:fox"):
+            assert values.tolist() == [int(name[5:] in text) for text in texts]
+    assert "texts without labels" in html_of(found, tmp_path / "audit")
+
+
 def html_of(found, folder):
     write_audit(found, folder)
     return (folder / "audit.html").read_text(encoding="utf-8")

@@ -354,7 +354,7 @@ def test_samples_without_labels_are_cut_where_the_audit_cut_and_decide_nothing(d
 def test_texts_without_labels(reviews, tmp_path):
     """Words and columns by their names; a column that is not there is left out."""
     model, path = reviews
-    texts = ["a dog", "a fox", "no such", "dog, dog", ""]
+    texts = ["a dog", "a fox", "no such", "dog, dog", "the the"]
     more = write(tmp_path / "more.csv", text=texts, site=["A", "B", "B", "", "C"])
     source = np.array(["x", "y"])[CUE]
     found = ntkit.audit_model(

@@ -26,6 +26,7 @@ PUBLIC = {
     ],
     "ntkit.attributes": [
         "Block",
+        "Rule",
         "View",
         "array",
         "attribute_named",

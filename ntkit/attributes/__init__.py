@@ -15,17 +15,21 @@ from ntkit.attributes._named import attribute_named
 from ntkit.attributes._pictures import measured_pictures as measured_pictures
 from ntkit.attributes._pictures import picture_statistics as picture_statistics
 from ntkit.attributes._pictures import pictures
+from ntkit.attributes._rules import Rule
+from ntkit.attributes._rules import rule_of_column as rule_of_column  # for other rooms
 from ntkit.attributes._sides import sides_of_column as sides_of_column
 from ntkit.attributes._sides import sides_of_names as sides_of_names
 from ntkit.attributes._view import FEWEST as FEWEST
 from ntkit.attributes._view import SUPPORT as SUPPORT
 from ntkit.attributes._view import Block, View
 from ntkit.attributes._view import values_of as values_of
+from ntkit.attributes._words import holding as holding  # for other rooms
 from ntkit.attributes._words import places_of as places_of
 from ntkit.attributes._words import words
 
 __all__ = [
     "Block",
+    "Rule",
     "View",
     "array",
     "attribute_named",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ntkit.attributes._rules import Rule, rule_of_column
 from ntkit.attributes._view import Block, View, common_enough
 from ntkit.exceptions import InputError
 
@@ -66,7 +67,14 @@ def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = No
     def blocks() -> Iterator[Block]:
         return high_and_low(matrix, [f"{kind} {name}" for name in shown])
 
-    return View(kind, False, len(matrix), blocks)
+    def rule(name: str) -> Rule | None:
+        for j, column in enumerate(shown):
+            if name.startswith(f"{kind} {column} "):
+                what = name.removeprefix(f"{kind} {column} ")
+                return rule_of_column(kind, j, matrix[:, j], what)
+        return None
+
+    return View(kind, False, len(matrix), blocks, rule=rule)
 
 
 def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:

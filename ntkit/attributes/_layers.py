@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,6 +15,7 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from ntkit.attributes._array import high_and_low
+from ntkit.attributes._rules import Rule, rule_of_column
 from ntkit.attributes._view import Block, View, common_enough
 from ntkit.exceptions import InputError
 
@@ -23,6 +26,27 @@ _DIRECTIONS = 8
 _CLUSTERS = 8
 _FITTED_ON = 10_000  # samples that clusters are fitted on
 _ROWS = 4096
+_CHANNEL = re.compile(r"#(\d+) (mean|deviation) (low|above the median|high)")
+_DIRECTION = re.compile(r"direction (\d+) (low|above the median|high)")
+_CLUSTER = re.compile(r"cluster (\d+)")
+
+
+@dataclass(frozen=True, eq=False)
+class _Directions:
+    """Scores on principal components, (N, K), and the linear functions that give them."""
+
+    scores: Array
+    columns: Array  # (M,), those that vary
+    weights: Array  # (K, M)
+    offsets: Array  # (K,)
+
+
+@dataclass(frozen=True, eq=False)
+class _Clusters:
+    """Number of the cluster of each sample, from 0 on, the largest first; centres, (c, K)."""
+
+    numbers: Array
+    centres: Array
 
 
 def layers(
@@ -70,10 +94,10 @@ def layers(
         raise InputError(f"The layers have {sorted(sizes)} samples; give those of the same ones.")
 
     @cache
-    def seen(name: str) -> tuple[Array, Array]:
+    def seen(name: str) -> tuple[_Directions, _Clusters]:
         with threadpool_limits(1):  # beside other work, threads wait longer than they work
             directions = _directions(matrices[name])
-            return directions, _clusters(directions, random_state)
+            return directions, _clusters(directions.scores, random_state)
 
     def blocks() -> Iterator[Block]:
         for name, X in matrices.items():
@@ -81,13 +105,41 @@ def layers(
             shown = [f"#{c} {what}" for what in ("mean", "deviation") for c in channels]
             yield from high_and_low(X, [f"{kind}:{name} {column}" for column in shown])
             directions, clusters = seen(name)
-            numbered = range(1, directions.shape[1] + 1)
+            numbered = range(1, directions.scores.shape[1] + 1)
             yield from high_and_low(
-                directions, [f"{kind}:{name} direction {number}" for number in numbered]
+                directions.scores, [f"{kind}:{name} direction {number}" for number in numbered]
             )
-            yield from _of_clusters(clusters, f"{kind}:{name} cluster")
+            yield from _of_clusters(clusters.numbers, f"{kind}:{name} cluster")
 
-    return View(kind, False, max(sizes, default=0), blocks)
+    def rule(attribute: str) -> Rule | None:
+        for name, X in matrices.items():
+            if attribute.startswith(f"{kind}:{name} "):
+                rest = attribute.removeprefix(f"{kind}:{name} ")
+                if channel := _CHANNEL.fullmatch(rest):
+                    column = int(channel[1]) + (X.shape[1] // 2) * (channel[2] == "deviation")
+                    return rule_of_column(name, column, X[:, column], channel[3])
+                return _fitted_rule(name, rest, *seen(name))
+        return None
+
+    return View(kind, False, max(sizes, default=0), blocks, rule=rule)
+
+
+def _fitted_rule(name: str, rest: str, directions: _Directions, clusters: _Clusters) -> Rule | None:
+    """Rule of being high along a direction, or of the centre that is nearest."""
+    W, b = directions.weights, directions.offsets
+    if direction := _DIRECTION.fullmatch(rest):
+        k = int(direction[1]) - 1
+        cut = rule_of_column(name, k, directions.scores[:, k], direction[2])
+        if cut is None:
+            return None
+        sign = cut.weights[0, 0]
+        return Rule(name, directions.columns, sign * W[[k]], sign * b[[k]] + cut.offsets)
+    if cluster := _CLUSTER.fullmatch(rest):
+        # Of two centres the nearer one has more of 2 c·z − c·c.
+        centres, which = clusters.centres, int(cluster[1]) - 1
+        offsets = 2 * centres @ b - (centres**2).sum(axis=1)
+        return Rule(name, directions.columns, 2 * centres @ W, offsets, which)
+    return None
 
 
 def _checked(name: str, X: ArrayLike) -> Array:
@@ -102,12 +154,13 @@ def _checked(name: str, X: ArrayLike) -> Array:
     return matrix
 
 
-def _directions(X: Array) -> Array:
-    """Scores on the first principal components of the standardised columns, (N, ≤ 8)."""
+def _directions(X: Array) -> _Directions:
+    """Scores on the first principal components of the standardised columns, eight at most."""
     mean, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
     live = deviation > 1e-6 * np.abs(mean) + 1e-12
     if not live.any() or len(X) < 2:
-        return np.empty((len(X), 0))
+        nothing = np.empty((len(X), 0))
+        return _Directions(nothing, np.empty(0, dtype=int), nothing[:0].T, np.empty(0))
     mean, deviation = mean[live], deviation[live]
     parts = [slice(at, at + _ROWS) for at in range(0, len(X), _ROWS)]
     gram = np.zeros((len(mean), len(mean)))
@@ -117,7 +170,9 @@ def _directions(X: Array) -> Array:
     most = min(_DIRECTIONS, len(X) - 1, len(mean))
     axes = _first_axes(gram, most)
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(most)])
-    return np.concatenate([(X[part][:, live] - mean) / deviation @ axes for part in parts])
+    scores = np.concatenate([(X[part][:, live] - mean) / deviation @ axes for part in parts])
+    weights = (axes / deviation[:, None]).T
+    return _Directions(scores, np.flatnonzero(live), weights, -weights @ mean)
 
 
 def _first_axes(gram: Array, most: int) -> Array:
@@ -129,18 +184,19 @@ def _first_axes(gram: Array, most: int) -> Array:
     return np.asarray(axes[:, np.argsort(-values)])
 
 
-def _clusters(directions: Array, random_state: int) -> Array:
-    """Number of the cluster of each sample, from 0 on, the largest first."""
+def _clusters(directions: Array, random_state: int) -> _Clusters:
+    """Clusters (k-means) in the space of the directions."""
     n_different = len(np.unique(directions[:_FITTED_ON], axis=0))
     if not directions.shape[1] or n_different < 2:
-        return np.zeros(len(directions), dtype=np.int64)
+        alone = np.zeros((1, directions.shape[1]))
+        return _Clusters(np.zeros(len(directions), dtype=np.int64), alone)
     rng = np.random.default_rng(random_state)
     rows = rng.permutation(len(directions))[:_FITTED_ON]
     n_clusters = min(_CLUSTERS, n_different)
     fitted = KMeans(n_clusters, n_init=3, random_state=random_state).fit(directions[rows])
     found = fitted.predict(directions)
     order = np.argsort(-np.bincount(found, minlength=n_clusters), kind="stable")
-    return np.asarray(np.argsort(order)[found])
+    return _Clusters(np.argsort(order)[found], fitted.cluster_centers_[order])
 
 
 def _of_clusters(clusters: Array, name: str) -> Iterator[Block]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.attributes._array import high_and_low
+from ntkit.attributes._rules import Rule, rule_of_column
 from ntkit.attributes._view import View
 from ntkit.exceptions import InputError
 
@@ -86,7 +87,15 @@ def measured_pictures(statistics: Array) -> View:
 
 def _view(statistics: Callable[[], Array], n_samples: int) -> View:
     names = [f"picture:{name}" for name in STATISTICS]
-    return View("picture", False, n_samples, lambda: high_and_low(statistics(), names))
+
+    def rule(name: str) -> Rule | None:
+        for j, of_statistic in enumerate(names):
+            if name.startswith(f"{of_statistic} "):
+                what = name.removeprefix(f"{of_statistic} ")
+                return rule_of_column("picture", j, statistics()[:, j], what)
+        return None
+
+    return View("picture", False, n_samples, lambda: high_and_low(statistics(), names), rule=rule)
 
 
 def picture_statistics(image: Any, n_pixels: int | None = None) -> Array:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ntkit._labels import meant_instead
+from ntkit.attributes._rules import Rule
 from ntkit.exceptions import InputError
 
 __all__ = ["FEWEST", "SUPPORT", "Block", "View", "common_enough", "values_of"]
@@ -72,6 +73,9 @@ class View:
     alone : bool, default=False
         Whether one attribute of this kind is too little to decide a class by, so that a model that
         strongly depends on it is wrong to: a word, a site, but not a column that it takes in.
+    rule : callable, optional
+        Gives, by the name of an attribute whose name does not say how to read it from other
+        samples, what does; None where nothing can.
 
     Examples
     --------
@@ -88,6 +92,7 @@ class View:
     n_samples: int
     make: Callable[[], Iterator[Block]]
     alone: bool = False
+    rule: Callable[[str], Rule | None] = field(default=lambda name: None)
 
     def blocks(self) -> Iterator[Block]:
         """Give all attributes, some at a time."""

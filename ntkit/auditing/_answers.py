@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from ntkit._disk import StrPath
+from ntkit.attributes import Rule
 from ntkit.exceptions import InputError
 
 __all__ = ["ANSWERS", "Answer", "Answers", "read_answers"]
@@ -31,23 +33,35 @@ class Answer:
         "spurious", "legitimate" or "unsure".
     sides : tuple of tuple of str
         Attributes that stand for each side of it; the first are those that say the same as it.
+    rules : mapping of str to Rule
+        Of those of them that are of a layer of the model: how each is read from other samples.
     """
 
     name: str
     answer: str
     sides: tuple[tuple[str, ...], ...]
+    rules: Mapping[str, Rule] = field(default_factory=dict, repr=False, compare=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as values that JSON can hold."""
+        said: dict[str, Any] = {"name": self.name, "sides": [list(side) for side in self.sides]}
+        if self.rules:
+            said["rules"] = {name: rule.as_dict() for name, rule in self.rules.items()}
+        return said | {"answer": self.answer}
 
 
 @dataclass(frozen=True)
 class Answers:
     """What a person said of the suspicions of an audit.
 
-    :func:`read_answers` makes it.
+    :func:`read_answers` makes it, and :meth:`ntkit.Audit.answers` without a page.
 
     Attributes
     ----------
     answers : tuple of Answer
         One for each attribute that was answered.
+    model : str or None
+        SHA-256 of the model that the rules are of.
 
     Examples
     --------
@@ -59,6 +73,7 @@ class Answers:
     """
 
     answers: tuple[Answer, ...]
+    model: str | None = None
 
     @property
     def spurious(self) -> tuple[Answer, ...]:
@@ -114,7 +129,8 @@ def read_answers(path: StrPath) -> Answers:
     twice = next((name for name, count in counts.items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{path} answers {twice!r} twice; leave one answer.")
-    return Answers(answers)
+    model = content.get("model")
+    return Answers(answers, model if isinstance(model, str) else None)
 
 
 def _json_of(path: Path) -> Any:
@@ -148,7 +164,8 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
         raise InputError(
             f"{path} answers {answer!r:.40} on {name!r}; an answer is one of {', '.join(ANSWERS)}."
         )
-    return Answer(name, str(answer), _sides(path, name, entry.get("sides", [[name]])))
+    sides = _sides(path, name, entry.get("sides", [[name]]))
+    return Answer(name, str(answer), sides, _rules(path, name, entry.get("rules", {})))
 
 
 def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
@@ -162,6 +179,16 @@ def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
     if not given or name not in given[0]:
         raise InputError(f"{path} lacks {name!r} on the first of its own sides; add it there.")
     return tuple(map(tuple, given))
+
+
+def _rules(path: StrPath, name: str, given: Any) -> dict[str, Rule]:
+    if not isinstance(given, dict):
+        raise _refusal(path, f"the rules of {name!r} are no object")
+    found = {attribute: Rule.from_dict(rule) for attribute, rule in given.items()}
+    wrong = next((attribute for attribute, rule in found.items() if rule is None), None)
+    if wrong is not None:
+        raise _refusal(path, f"the rule of {wrong!r:.80} is none")
+    return {attribute: rule for attribute, rule in found.items() if rule is not None}
 
 
 def _is_name(value: Any) -> TypeGuard[str]:

@@ -74,8 +74,8 @@ def audit(
     sample_weight : array-like of shape (N,), optional
         Weights; a sample of weight 0 counts as absent.
     alpha : float, default=0.05
-        Chance that any suspicion comes up where there is nothing (Holm's correction, for all
-        attributes that are looked at).
+        Chance that any suspicion comes up where there is nothing: kinds of attributes share it
+        equally, and Holm's correction is for those of a kind.
     random_state : int, default=0
         Decides the folds for ``embeddings``.
 

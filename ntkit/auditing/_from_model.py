@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from ntkit.auditing._audit import audit
 from ntkit.auditing._inputs import inputs_of
 from ntkit.auditing._metadata import Metadata
 from ntkit.auditing._result import Audit
+from ntkit.auditing._unlabelled import unlabelled_of
 from ntkit.auditing._views import VIEWS, Read, views_of
 from ntkit.auditing._watched_pictures import WatchedPictures
 from ntkit.exceptions import InputError
@@ -51,6 +52,7 @@ def audit_model(
     arrays: Mapping[str, ArrayLike] | None = None,
     more_views: Iterable[View] = (),
     cross_fit: bool = False,
+    unlabelled: Any = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
     batch_size: int | str | None = None,
@@ -89,6 +91,9 @@ def audit_model(
     cross_fit : bool, default=False
         The model's head was trained on these samples: take the errors of class-balanced heads
         that are cross-fitted on the embeddings instead of its own.
+    unlabelled : path-like, Samples or array-like, optional
+        Other samples, without labels: the page shows how often each suspicion occurs there, and
+        some examples. Nothing else is made of them.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
         As in :func:`ntkit.debias`.
     device, batch_size : optional
@@ -138,6 +143,7 @@ def audit_model(
         outcome = {"pred": pred}
         order = class_order(samples.y, pred, frozen.head.classes)
         notes += [] if order is None else [order.sentence()]
+    extra = None if unlabelled is None else _unlabelled(unlabelled, samples, frozen, preprocessing)
     result = audit(
         samples.y,
         **outcome,
@@ -148,7 +154,17 @@ def audit_model(
     )
     notes = [*samples.notes, *_skipped(samples), *image_note([samples]), *notes, *more]
     inputs = replace(inputs_of(samples), metadata=None if beside is None else beside.matched())
-    return replace(result, inputs=inputs, notes=tuple(dict.fromkeys(notes)))
+    if extra is not None:
+        seen = _run(frozen, extra, views, device, batch_size, verbose)
+        names = [suspicion.name for suspicion in result.suspicions]
+        result = replace(result, unlabelled=unlabelled_of(seen, names, result.rule))
+    return replace(
+        result,
+        inputs=inputs,
+        notes=tuple(dict.fromkeys(notes)),
+        model=frozen.sha256(),
+        layers=tuple(given.embedded.layers),
+    )
 
 
 def _check_kinds(views: Sequence[str] | None) -> None:
@@ -163,10 +179,7 @@ def _samples(
     data: Any, model: FrozenModel, preprocessing: ImagePreprocessing | TextPreprocessing | None
 ) -> Samples:
     if isinstance(data, str | os.PathLike):
-        steps = preprocessing or preprocessing_for(model, [data])
-        return read_samples(
-            os.fspath(data), preprocessing=steps, inputs=model.inputs, keep_table=True
-        )
+        return _read_from(data, model, preprocessing, "required")
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
         data = Samples(X, np.asarray(y), None if groups is None else np.asarray(groups))
@@ -175,6 +188,33 @@ def _samples(
     if data.y is None:
         raise InputError("The samples have no labels (y), by which errors are told; add them.")
     return data
+
+
+def _unlabelled(
+    data: Any,
+    labelled: Samples,
+    model: FrozenModel,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+) -> Samples:
+    if isinstance(data, str | os.PathLike):
+        data = _read_from(data, model, preprocessing, "optional")
+    samples = data if isinstance(data, Samples) else Samples(data)
+    if samples.embedded:
+        name = str(samples.sources[0]) if samples.sources else "The samples without labels"
+        check_made_with(name, samples.origin or {}, model)
+    return samples.with_columns_as_in(labelled)
+
+
+def _read_from(
+    path: str | os.PathLike[str],
+    model: FrozenModel,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+    labels: Literal["required", "optional"],
+) -> Samples:
+    steps = preprocessing or preprocessing_for(model, [path])
+    return read_samples(
+        os.fspath(path), preprocessing=steps, inputs=model.inputs, labels=labels, keep_table=True
+    )
 
 
 def _matched(
@@ -224,8 +264,8 @@ def _run(
         batch_size=batch_size,
         verbose=verbose,
     )
-    if len(embedded.Z) != len(samples.y):
-        raise InputError(f"There are {len(embedded.Z)} samples, but {len(samples.y)} labels.")
+    if len(embedded.Z) != len(samples):
+        raise InputError(f"There are {len(embedded.Z)} samples, but {len(samples)} labels.")
     return Read(samples, embedded, watched)
 
 

@@ -10,15 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit._version import __version__
-from ntkit.attributes import FEWEST, SUPPORT, View, groups_from, values_of
+from ntkit.attributes import FEWEST, SUPPORT, Rule, View, groups_from, values_of
+from ntkit.auditing._answers import Answer, Answers
 from ntkit.exceptions import InputError
 from ntkit.report import Inputs
-from ntkit.suspicions import Cell, Found, Predictions, Suspicion
+from ntkit.report.audit import Unlabelled
+from ntkit.suspicions import MOST_INFERRED, Cell, Found, Predictions, Suspicion
 
 __all__ = ["Audit"]
 
 Array = NDArray[Any]
 _SHOWN = 10  # rows of a table
+_OF_LAYERS = ("layer:", "embedding ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,12 @@ class Audit:
         What the samples look like, by row, where that is at hand.
     notes : tuple of str
         What was assumed or left out, one sentence each.
+    model : str or None
+        SHA-256 of the model that ran over the samples.
+    layers : tuple of str
+        Its layers that were looked at, in order.
+    unlabelled : Unlabelled or None
+        What other samples, that have no labels, have of the suspicions.
 
     Examples
     --------
@@ -67,10 +76,13 @@ class Audit:
     cross_fitted: bool
     inputs: Inputs | None = None
     notes: tuple[str, ...] = ()
+    model: str | None = None
+    layers: tuple[str, ...] = ()
+    unlabelled: Unlabelled | None = None
 
     @property
     def suspicions(self) -> tuple[Suspicion, ...]:
-        """One for each family: of exact attributes, then of inferred ones; by score."""
+        """One for each family: what is exact, then what is inferred, five of a kind at most."""
         return self.found.suspicions
 
     @property
@@ -112,12 +124,56 @@ class Audit:
         y = self.predictions.classes[self.predictions.y_index]
         return groups_from(y, {name: self._sides(name) for name in names})
 
-    def _sides(self, name: str) -> Array:
+    def answers(self, *names: str) -> Answers:
+        """Answer, as a person would on the page, that a right answer must not depend on these.
+
+        Parameters
+        ----------
+        *names : str
+            Attributes. One of a suspicion's family stands for the family; any other for itself.
+
+        Returns
+        -------
+        Answers
+            For :func:`ntkit.debias`. Attributes of layers come with the rule that reads them from
+            other samples of the same model.
+
+        Raises
+        ------
+        InputError
+            If no attribute has that name.
+        """
+        return Answers(tuple(self._answer(name) for name in dict.fromkeys(names)), self.model)
+
+    def _answer(self, name: str) -> Answer:
+        place = self._place(name)
+        if place is None:
+            self.values(name)  # refuses a name that there is not
+            sides: tuple[tuple[str, ...], ...] = ((name,),)
+        else:
+            name, sides = self.suspicions[place].name, self.found.side_members[place]
+        of_layers = [n for side in sides for n in side if n.startswith(_OF_LAYERS)]
+        rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
+        return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
+
+    def rule(self, name: str) -> Rule | None:
+        """How an attribute is read from other samples; None where its name says it."""
+        found = (view.rule(name) for view in self.views)
+        return next((rule for rule in found if rule is not None), None)
+
+    def _place(self, name: str) -> int | None:
+        """Number of the suspicion whose family an attribute is of."""
         for i, suspicion in enumerate(self.suspicions):
             if name in (suspicion.name, *suspicion.same, *suspicion.opposed):
-                of_side = self.found.side_names[i]
-                rest = "other" if len(of_side) > 1 else f"not {of_side[0]}"
-                return np.asarray([rest, *of_side, "unknown"])[self.found.sides[:, i]]
+                return i
+        return None
+
+    def _sides(self, name: str) -> Array:
+        place = self._place(name)
+        if place is not None:
+            of_side = self.found.side_names[place]
+            rest = "other" if len(of_side) > 1 else f"not {of_side[0]}"
+            return np.asarray([rest, *of_side, "unknown"])[self.found.sides[:, place]]
         return np.asarray([f"not {name}", name, "unknown"])[self.values(name)]
 
     # -- for people and programs ------------------------------------------------------------
@@ -136,9 +192,20 @@ class Audit:
             "correction": "Holm",
             "looked_at": self.n_looked_at,
             "passed": self.found.n_passed,
+            "left_out": dict(self.found.n_left_out),
             "notes": list(self.notes),
+            "model": self.model,
+            "layers": list(self.layers),
+            "unlabelled": self._unlabelled(),
             "suspicions": [suspicion.as_dict() for suspicion in self.suspicions],
         }
+
+    def _unlabelled(self) -> dict[str, Any] | None:
+        if self.unlabelled is None:
+            return None
+        counts = {s.name: self.unlabelled.counts(s.name) for s in self.suspicions}
+        found = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
+        return {"samples": self.unlabelled.n_samples, "suspicions": found}
 
     def to_json(self) -> str:
         """Everything as JSON."""
@@ -196,11 +263,17 @@ class Audit:
                 f"None of them goes with a class and with its errors beyond chance ({passed})."
             )
         else:
+            left_out = self.found.n_left_out
+            n = len(self.suspicions) + sum(left_out.values())
             sentences.append(
                 f"{self.found.n_passed} go with a class and with its errors beyond chance "
-                f"({passed}), in {len(self.suspicions)} "
-                f"{'families' if len(self.suspicions) > 1 else 'family'}."
+                f"({passed}), in {n} {'families' if n > 1 else 'family'}."
             )
+            sentences += [
+                f"Of {count + MOST_INFERRED} families of {kind} the {MOST_INFERRED} clearest are "
+                "listed."
+                for kind, count in left_out.items()
+            ]
         return " ".join(sentences)
 
 

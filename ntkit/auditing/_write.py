@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -78,27 +77,19 @@ def _page(audit: Audit, content: str, inputs: Inputs, title: str) -> AuditPage:
         digest=hashlib.sha256(content.encode()).hexdigest()[:16],
         facts=audit.as_dict(),
         suspicions=audit.suspicions,
-        sides=[
-            _to_save(suspicion, members)
-            for suspicion, members in zip(audit.suspicions, audit.found.side_members, strict=True)
-        ],
+        entries=[_entry(audit, suspicion) for suspicion in audit.suspicions[:SHOWN]],
+        model=audit.model,
+        unlabelled=audit.unlabelled,
         values=_values(audit, [suspicion.name for suspicion in audit.suspicions[:SHOWN]]),
         predictions=audit.predictions,
         inputs=inputs,
     )
 
 
-def _to_save(suspicion: Suspicion, members: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Sides for an answer: what puts samples on them, and where that is of a layer a picture's.
-
-    Layers are read by a pass of the model only; a statistic of the pictures that says much the same
-    can stand for them.
-    """
-    sides = [list(names) for names in members]
-    for side, family in zip(sides, (suspicion.same, suspicion.opposed), strict=False):
-        if all(name.startswith("layer:") for name in side):
-            side += [name for name in family if name.startswith("picture:")][:1]
-    return sides
+def _entry(audit: Audit, suspicion: Suspicion) -> dict[str, Any]:
+    """What ``answers.json`` says of a suspicion, but for the answer."""
+    (said,) = audit.answers(suspicion.name).answers
+    return {name: value for name, value in said.as_dict().items() if name != "answer"}
 
 
 def _values(audit: Audit, names: list[str]) -> list[NDArray[Any]]:

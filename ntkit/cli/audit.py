@@ -49,6 +49,12 @@ def command(
             "or row by row."
         ),
     ] = None,
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="DATA without labels: the page shows how often each suspicion occurs there."
+        ),
+    ] = None,
     views: Annotated[str | None, typer.Option(help=f"Some of {','.join(VIEWS)}.")] = None,
     cross_fit: Annotated[
         bool,
@@ -82,11 +88,14 @@ def command(
     Example: ntkit audit classifier.onnx images/val -o audit/
     """
     data = _checked(paths, predictions)
-    check_folder(out, inputs=[*paths, predictions, metadata, *data_options.files], force=force)
+    check_folder(
+        out, inputs=[*paths, predictions, metadata, unlabelled, *data_options.files], force=force
+    )
     if predictions is not None:
-        if views is not None or cross_fit:
-            given = "--cross-fit" if cross_fit else "--views"
-            raise InputError(f"{given} is of a model's samples; drop it, or --predictions.")
+        of_a_model = {"--views": views, "--cross-fit": cross_fit, "--unlabelled": unlabelled}
+        for given, value in of_a_model.items():
+            if value:
+                raise InputError(f"{given} is of a model's samples; drop it, or --predictions.")
         asked = Asked(
             label=data_options.label_column,
             prediction=prediction_column,
@@ -102,6 +111,9 @@ def command(
         if prediction_column is not None or score_columns is not None:
             raise InputError("Columns of predictions are those of --predictions; name that table.")
         frozen = model_options.load(paths[0])
+        more = None
+        if unlabelled is not None:
+            more = data_options.read(unlabelled, frozen, "optional", tell=False, keep_table=True)
         found = audit_model(
             frozen,
             data_options.read(data, frozen, tell=False, keep_table=True),
@@ -109,6 +121,7 @@ def command(
             metadata=metadata,
             key=id_column,
             cross_fit=cross_fit,
+            unlabelled=more,
             device=device,
             batch_size=o.batch_size_of(batch_size),
             alpha=alpha,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,12 +98,11 @@ OTHER_METHODS = {name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "ev
 
 @dataclass(frozen=True)
 class LabelledEmbeddings:
-    """Embeddings (N, D), class labels (N,), perhaps group labels (N,) and earlier layers."""
+    """Embeddings (N, D), class labels (N,), perhaps group labels (N,)."""
 
     Z: Array
     y: Array
     groups: Array | None = None
-    layers: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from ntkit._output import check_folder
+from ntkit.auditing import Answers
 from ntkit.debiasing._candidates import DEFAULT_SCORE, asked_for, n_suppressed
 from ntkit.debiasing._choice import Choice, chosen_among
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing._inputs import Prepared, prepared, read_sets
 from ntkit.debiasing._known_groups import KnownGroups
 from ntkit.debiasing._known_of_some import KnownOfSome, holds_labels, known_of_some
-from ntkit.debiasing._named_attributes import Pool, named_attributes
+from ntkit.debiasing._named_attributes import asked_attributes
+from ntkit.debiasing._pool import Pool
 from ntkit.debiasing.result import (
     MAX_COST,
     MOST_SHARED,
@@ -32,7 +35,7 @@ from ntkit.debiasing.result import (
 )
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, TextPreprocessing
+from ntkit.extraction import MOST_LAYERS, ImagePreprocessing, TextPreprocessing, layer_names
 from ntkit.frozen_model import FrozenModel
 from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.questions import views_of
@@ -53,7 +56,7 @@ def debias(
     max_cost: float = MAX_COST,
     heldout_balanced: bool | None = None,
     spurious: Any = None,
-    answers: str | os.PathLike[str] | None = None,
+    answers: Answers | str | os.PathLike[str] | None = None,
     attribute: Any = None,
     groups: Any = None,
     metadata: Any = None,
@@ -129,14 +132,16 @@ def debias(
         ``metadata:site``, each value is a group. ``word:film|word:movie`` sets one side against the
         other (samples with neither keep their share); names for each side may be listed instead:
         ``[[["word:film", "word:films"], ["word:movie"]]]``. They are read from the raw inputs: the
-        texts, the columns of the tables that the samples were read from, images, ``metadata``.
-        Balancing over class × attributes joins the candidates, and is what is chosen where
-        ``method`` says nothing else.
-    answers : path-like, optional
-        ``answers.json`` of the page of an audit: attributes that were answered *spurious* are taken
-        as ``spurious``, and "auto" acts on none that was answered at all. Or answers on single
-        samples: ``answers.json`` of :func:`ntkit.questions.label_samples`, which finds them by
-        their contents, or a table of them, as ``attribute``.
+        texts, the columns of the tables that the samples were read from, images, ``metadata``; a
+        channel of the model's own layers, ``layer:relu_2 #3 mean high`` (the highest quarter of the
+        training and held-out samples), in the pass that embeds them. Balancing over class ×
+        attributes joins the candidates, and is what is chosen where ``method`` says nothing else.
+    answers : path-like or Answers, optional
+        ``answers.json`` of the page of an audit, or :meth:`ntkit.Audit.answers`: attributes that
+        were answered *spurious* are taken as ``spurious``, and "auto" acts on none that was
+        answered at all. Attributes of layers are cut as on the samples of the audit. Or answers on
+        single samples: ``answers.json`` of :func:`ntkit.questions.label_samples`, which finds them
+        by their contents, or a table of them, as ``attribute``.
     attribute : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
         An attribute that a right answer must not depend on, known of some of the N training and
         then the M held-out samples: -1, None or NaN (in a file an empty cell, ? or -1) elsewhere.
@@ -216,7 +221,8 @@ def debias(
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
     sets = read_sets(model, data, preprocessing)
-    pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
+    both = [sets["train"], sets["held-out"]]
+    pool = Pool(both, metadata, id_column)
     single = holds_labels(answers)
     few = known_of_some(
         pool,
@@ -225,21 +231,23 @@ def debias(
         groups=groups,
         key=id_column,
     )
-    named, answered = named_attributes(pool, spurious, None if single else answers)
-    views = pool.views(answered) if attributes else ()
-    title = None if named is None else named.title
-    settings, name = asked_for(auto, method, title, by_answers=few is not None)
+    asked = asked_attributes(spurious, None if single else answers, model, both)
+    asked.read(pool)
+    views = pool.views(asked.answered) if attributes else ()
+    settings, name = asked_for(auto, method, asked.title, by_answers=few is not None)
+    earlier = () if few is None else layer_names(model, most=MOST_LAYERS)
     given = prepared(
         model,
         sets,
         folder=folder,
         new_head=new_head,
+        layers=(*asked.layers, *earlier),
         device=device,
         batch_size=batch_size,
         force=force,
         verbose=verbose,
-        layers=few is not None,
     )
+    pool.add_layers(given.layers)
     comparison = Comparison(
         given.Z["train"],
         given.Z["held-out"],
@@ -249,8 +257,8 @@ def debias(
         select=method if by_score else DEFAULT_SCORE,
         seed=random_state,
         views=views,
-        named=named,
-        known=None if few is None else inferred(few, given, pool, random_state),
+        named=asked.named(pool),
+        known=None if few is None else inferred(few, given, earlier, pool, random_state),
     )
     choice = chosen_among(
         comparison, settings, None if by_score else name, max_cost, n_random, verbose
@@ -269,7 +277,7 @@ def debias(
     )
     if not written and (only_if_better or (folder is None and not new_head)):
         return replace(draft, path=None)
-    asked = {
+    facts = {
         **described(given.sets),
         "head chosen": "auto (the default)" if choice.name == "auto" == method else choice.name,
         "its parameters": parameters(choice.clf) or "the defaults",
@@ -277,19 +285,20 @@ def debias(
         "largest cost": f"{100 * max_cost:g} % of {choice.decision.price.whose}",
         "random_state": str(random_state),
     }
-    report = partial(report_of_job, given=given, choice=choice, asked=asked)
+    report = partial(report_of_job, given=given, choice=choice, asked=facts)
     card = partial(write_card, samples=given.sets, original=given.model, new_head=new_head)
     return write_job(draft, given.model, given.inputs, device, force, report, card)
 
 
-def inferred(few: KnownOfSome, given: Prepared, pool: Pool, seed: int) -> KnownGroups:
+def inferred(
+    few: KnownOfSome, given: Prepared, earlier: Sequence[str], pool: Pool, seed: int
+) -> KnownGroups:
     """Groups of all training and held-out samples, from those of which they are known."""
     parts = [given.Z["train"], given.Z["held-out"]]
     rows = [Rows(part.Z, np.zeros(len(part.y), dtype=int), np.ones(len(part.y))) for part in parts]
     Z = rows[0].and_then(rows[1])
     Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy
-    both = [name for name in parts[0].layers if name in parts[1].layers]
-    layers = {name: np.concatenate([part.layers[name] for part in parts]) for name in both}
+    layers = {name: given.layers[name] for name in earlier if name in given.layers}
     views = views_of(Z.X, layers, texts=pool.texts, inputs=pool.numbers)
     return KnownGroups.inferred(few, (parts[0].y, parts[1].y), views, seed)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ntkit._disk import size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder
 from ntkit.debiasing._candidates import LabelledEmbeddings
+from ntkit.debiasing._of_layers import EMBEDDING
 from ntkit.debiasing._sanity_checks import (
     check_embeddings,
     check_original,
@@ -23,7 +24,6 @@ from ntkit.debiasing._sanity_checks import (
 )
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
-    Embedded,
     ImagePreprocessing,
     OnnxEmbedder,
     Samples,
@@ -43,6 +43,7 @@ __all__ = ["Prepared", "prepared", "read_sets"]
 
 Array = NDArray[Any]
 _VERIFY_ROWS = 256
+_POOLED = ("train", "held-out")  # the sets that attributes are read of
 _PAGES = 16 << 20  # bytes, of the report and what else is written besides the model
 _MEANING_OF_SHARED = {
     ("train", "held-out"): "its errors say little about samples the model has not seen",
@@ -63,6 +64,8 @@ class Prepared:
         "train", "held-out" and perhaps "test".
     Z : mapping of str to LabelledEmbeddings
         Their embeddings.
+    layers : mapping of str to ndarray
+        Layers that were asked for: a row for each training sample, and then each held-out one.
     digests : mapping of str to ndarray
         Of their contents.
     inputs : array-like
@@ -76,6 +79,7 @@ class Prepared:
     model: FrozenModel
     sets: Mapping[str, Samples]
     Z: Mapping[str, LabelledEmbeddings]
+    layers: Mapping[str, Array]
     digests: Mapping[str, Array]
     inputs: Any
     device: str | None
@@ -105,11 +109,11 @@ def prepared(
     *,
     folder: Path | None,
     new_head: bool,
+    layers: Sequence[str],
     device: str,
     batch_size: int | str | None,
     force: bool,
     verbose: bool,
-    layers: bool = False,
 ) -> Prepared:
     """Check what a job is given, and embed it.
 
@@ -121,10 +125,10 @@ def prepared(
         "train", "held-out" and perhaps "test".
     folder : pathlib.Path or None
         What is to be written.
+    layers : sequence of str
+        Layers of the model to read as well, of training and held-out samples.
     new_head, device, batch_size, force, verbose
         As in :func:`ntkit.debias`.
-    layers : bool
-        Whether earlier layers of the model are read as well.
 
     Returns
     -------
@@ -147,10 +151,10 @@ def prepared(
     if not new_head:
         check_head(model, inputs, device=device)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
-    Z = {
-        name: embedded(samples, embedder, layers=layers and name != "test")
-        for name, samples in sets.items()
-    }
+    Z, of_layers = dict[str, LabelledEmbeddings](), list[Mapping[str, Array]]()
+    for name, samples in sets.items():
+        Z[name], more = embedded(samples, embedder, layers if name in _POOLED else ())
+        of_layers += [more] if name in _POOLED else []
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
         own = Z["train"]  # a shortcut may point the other way in any other set
@@ -160,7 +164,14 @@ def prepared(
     notes += [*reading_notes(sets, embedder, digests), *few_samples(labels)]
     computed = not all(samples.embedded for samples in sets.values())
     return Prepared(
-        model, sets, Z, digests, inputs, embedder.device_ if computed else None, tuple(notes)
+        model,
+        sets,
+        Z,
+        pooled(of_layers),
+        digests,
+        inputs,
+        embedder.device_ if computed else None,
+        tuple(notes),
     )
 
 
@@ -194,22 +205,38 @@ def with_classes(
     return matched, [matched.matched_by] if matched.matched_by else []
 
 
-def embedded(samples: Samples, embedder: OnnxEmbedder, *, layers: bool) -> LabelledEmbeddings:
-    """Embeddings of samples; with what earlier layers say, if that is asked for and can be told."""
-    found = Embedded(samples.X, {}, "")
-    if layers and not samples.embedded:
-        found = embedded_with_layers(
-            embedder.frozen_model,
+def embedded(
+    samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str] = ()
+) -> tuple[LabelledEmbeddings, Mapping[str, Array]]:
+    """Embeddings of samples, and what layers make of them, in one pass."""
+    names = [name for name in layers if name != EMBEDDING]
+    found: Mapping[str, Array] = {}
+    if samples.embedded:
+        Z = samples.X
+    elif names:
+        passed = embedded_with_layers(
+            embedder.model,
             samples.X,
+            names=names,
             device=embedder.device,
             batch_size=embedder.batch_size,
             verbose=embedder.verbose,
         )
-    elif not samples.embedded:
-        found = replace(found, Z=embedder.transform(samples.X))
-    if len(found.Z) != len(samples.y):
-        raise InputError(f"There are {len(found.Z)} samples, but {len(samples.y)} labels.")
-    return LabelledEmbeddings(found.Z, samples.y, samples.groups, found.layers)
+        Z, found = passed.Z, passed.layers
+    else:
+        Z = embedder.transform(samples.X)
+    if len(Z) != len(samples.y):
+        raise InputError(f"There are {len(Z)} samples, but {len(samples.y)} labels.")
+    if EMBEDDING in layers:
+        found = {**found, EMBEDDING: Z}
+    return LabelledEmbeddings(Z, samples.y, samples.groups), found
+
+
+def pooled(layers: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Layers that all sets have, one set after the other."""
+    first, *others = layers
+    both = [name for name in first if all(name in other for other in others)]
+    return {name: np.concatenate([layer[name] for layer in layers]) for name in both}
 
 
 def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:

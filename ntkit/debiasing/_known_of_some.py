@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ntkit._labels import listed
 from ntkit._partial_labels import known_labels
 from ntkit.attributes import columns_of
-from ntkit.debiasing._named_attributes import Pool
+from ntkit.auditing import Answers
+from ntkit.debiasing._pool import Pool
 from ntkit.exceptions import InputError
 from ntkit.questions import Labels, answer_in, cell_text, kind_of_json, read_labels
 from ntkit.samples import TABLES, read_table, sample_digests
@@ -46,7 +47,7 @@ class KnownOfSome:
 
 def holds_labels(answers: Any) -> bool:
     """Whether a file has answers on single samples, rather than on the suspicions of an audit."""
-    if answers is None:
+    if answers is None or isinstance(answers, Answers):
         return False
     path = Path(answers)
     return path.suffix.lower() in TABLES or kind_of_json(path) == "labels"

@@ -1,41 +1,29 @@
-"""What the user named, or may be found, in the raw inputs of a job: sides and views."""
+"""Attributes that the user named or answered: which side of them each sample is on."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import chain, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit.attributes import (
-    View,
-    attribute_named,
-    columns,
-    matched,
-    sides_of_column,
-    sides_of_names,
-    words,
-)
-from ntkit.auditing import Answers, inputs_of, read_answers
+from ntkit.attributes import Rule
+from ntkit.auditing import Answers, read_answers
 from ntkit.debiasing._heldout_groups import HeldoutGroups
+from ntkit.debiasing._of_layers import OfLayer, unreadable_layers
+from ntkit.debiasing._pool import Pool, Sides
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
-from ntkit.samples import TABLES, Table, read_table
+from ntkit.frozen_model import FrozenModel
+from ntkit.store import check_made_with
 
-__all__ = ["Named", "Pool", "groups_balanced", "named_attributes"]
+__all__ = ["Asked", "Named", "asked_attributes", "groups_balanced"]
 
 Array = NDArray[Any]
-_NOT_TOLD = ("label", "group")  # columns that say the class, or are for the table only
-_OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
-Sides = tuple[tuple[str, ...], ...]
-_OF_LAYERS = ("layer:", "embedding ")
 _SIDES = re.compile(r"\|(?=[a-z]+:)")
 
 
@@ -63,7 +51,7 @@ class Named:
     @property
     def title(self) -> str:
         """All of them."""
-        return " and ".join(self.names)
+        return joined(self.names)
 
     def counted(self) -> list[str]:
         """How many samples are on which side, a sentence for each attribute."""
@@ -77,183 +65,105 @@ class Named:
         return [*self.replaced, *said]
 
 
-class _OneAfterTheOther(Sequence[Any]):
-    """Several sequences as one, that copies none."""
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What the user named, or answered, before anything is read.
 
-    def __init__(self, parts: Sequence[Any]) -> None:
-        self._parts = parts
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts))
-
-    def __iter__(self) -> Iterator[Any]:
-        return chain.from_iterable(self._parts)
-
-    def __getitem__(self, i: Any) -> Any:
-        return next(islice(self, i, None))
-
-
-class Pool:
-    """Raw inputs of the training samples, and then of the held-out ones.
-
-    Parameters
+    Attributes
     ----------
-    sets : sequence of Samples
-        The two.
-    metadata : path-like, DataFrame, mapping or None
-        What is known beside the inputs, matched by name, or, where samples have none, row by row:
-        the training samples first.
-    key : str or None
-        Column that names the samples; None for ``file_name`` of images, and ``id`` of tables.
+    attributes : mapping of str to tuple of tuple of str
+        Sides of each attribute, by what it is called.
+    rules : mapping of str to Rule
+        How attributes of layers are read.
+    answered : tuple of str
+        Attributes that a person was asked about, whatever the answer.
+    replaced : tuple of str
+        What was answered, and is read otherwise or not at all: a sentence for each.
     """
 
-    def __init__(
-        self, sets: Sequence[Samples], metadata: Any = None, key: str | None = None
-    ) -> None:
-        self.sets = sets
-        self.inputs = [inputs_of(samples) for samples in sets]
-        self._given_metadata, self._key = metadata, key
-
-    @cached_property
-    def texts(self) -> list[str] | None:
-        """Texts, if that is what goes into the model."""
-        parts = [each.texts for each in self.inputs]
-        return None if any(p is None for p in parts) else [t for p in parts for t in p or ()]
+    attributes: Mapping[str, Sides]
+    rules: Mapping[str, Rule]
+    answered: tuple[str, ...]
+    replaced: tuple[str, ...]
 
     @property
-    def numbers(self) -> Array | None:
-        """Rows of numbers, if that is what goes into the model."""
-        parts = [np.zeros(0) if samples.embedded else samples.X for samples in self.sets]
-        if not all(isinstance(X, np.ndarray) and X.ndim == 2 for X in parts):
+    def title(self) -> str | None:
+        """All of them; None if there are none."""
+        return joined(self.attributes) if self.attributes else None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers of the model that must be read."""
+        names = (name for sides in self.attributes.values() for side in sides for name in side)
+        found = (OfLayer.named(name, self.rules.get(name)) for name in names)
+        return tuple(dict.fromkeys(each.layer for each in found if each is not None))
+
+    def read(self, pool: Pool) -> None:
+        """Read what needs no layer, for what cannot be read is told before the work."""
+        for sides in self.attributes.values():
+            if not any(OfLayer.named(name) for side in sides for name in side):
+                pool.sides(sides, self.rules)
+
+    def named(self, pool: Pool) -> Named | None:
+        """Read all of them; None if there are none."""
+        if not self.attributes:
             return None
-        return np.concatenate(parts)
-
-    @cached_property
-    def table(self) -> dict[str, Array] | None:
-        """Columns that all files have, or that go into the model where there are no files."""
-        files = self._files
-        parts: list[Mapping[str, Array] | None] = [each.table for each in self.inputs]
-        if files is not None:
-            parts = [_plain_columns(file) for file in files]
-        return _pooled(parts)
-
-    @cached_property
-    def metadata(self) -> dict[str, Array] | None:
-        """Metadata of every sample, by column."""
-        given = self._given_metadata
-        if given is None:
-            return None
-        if isinstance(given, str | os.PathLike):
-            given = read_table(Path(given), None, ("file_name", "id")).columns
-        given = {name: values for name, values in given.items() if name not in _NOT_TOLD}
-        key = self._key or ("id" if self.inputs[0].ids is None else "file_name")
-        ids = [self.names(i, key) for i in range(len(self.sets))]
-        if key in given and all(own is not None for own in ids):
-            return _pooled([matched(given, own, key) for own in ids])
-        n = sum(map(len, self.sets))
-        sizes = {len(values) for values in given.values()}
-        if self._key is not None or sizes != {n}:
-            raise InputError(
-                f"Metadata are matched by a column that names the samples ({key!r}, which "
-                f"{'they have' if key in given else 'they lack'}, and the samples "
-                f"{'lack' if None in ids else 'have'}), or are {n} rows, one for each training "
-                "sample and then each held-out one; name the column with --id-column."
-            )
-        return {name: np.asarray(values) for name, values in given.items()}
-
-    def values(self, name: str) -> Array:
-        """One attribute of every sample by its name: 1, 0, or −1 where it is not known."""
-        kind = name.partition(":")[0]
-        images = [each.images for each in self.inputs]
-        pictures = None if None in images else _OneAfterTheOther(images)
-        return attribute_named(
-            name,
-            texts=self.texts,
-            table=self.table if kind == "column" else None,
-            metadata=self.metadata,
-            images=pictures if kind == "picture" else None,
-        )
-
-    def views(self, without: Sequence[str] = ()) -> tuple[View, ...]:
-        """What may act alone: words and metadata, but for some attributes."""
-        found = [] if self.texts is None else [words(self.texts)]
-        if self.metadata is not None:
-            given = {n: v for n, v in self.metadata.items() if not _OF_A_MODEL.match(n)}
-            found.append(columns(given, kind="metadata", alone=True))
-        return tuple(view.without(without) for view in found)
-
-    @cached_property
-    def _files(self) -> list[Table] | None:
-        """Tables that the samples were read from."""
-        found = list[Table]()
-        for samples in self.sets:
-            paths = samples.sources
-            if len(paths) != 1 or paths[0].suffix.lower() not in TABLES:
-                return None
-            table = read_table(paths[0])
-            if len(table) != len(samples):
-                return None
-            found.append(table)
-        return found
-
-    def names(self, i: int, key: str) -> list[str] | None:
-        """Names of the samples of one set."""
-        if self._files is not None and key in self._files[i].columns:
-            return [str(name) for name in self._files[i].columns[key]]
-        ids = self.inputs[i].ids
-        return None if ids is None else list(ids)
+        found = [pool.sides(sides, self.rules) for sides in self.attributes.values()]
+        on = np.stack([each for each, _ in found], axis=1)
+        return Named(tuple(self.attributes), on, tuple(names for _, names in found), self.replaced)
 
 
-def named_attributes(
-    pool: Pool, spurious: Any, answers: str | os.PathLike[str] | None
-) -> tuple[Named | None, tuple[str, ...]]:
-    """Read what the user named from the raw inputs.
+def asked_attributes(
+    spurious: Any,
+    answers: Answers | str | os.PathLike[str] | None,
+    model: FrozenModel,
+    sets: Sequence[Samples],
+) -> Asked:
+    """Gather what the user named.
 
     Parameters
     ----------
-    pool : Pool
-        The raw inputs.
     spurious, answers
         As in :func:`ntkit.debias`.
+    model : FrozenModel
+        The model.
+    sets : sequence of Samples
+        The training and the held-out samples.
 
     Returns
     -------
-    named : Named or None
-        None if that is nothing.
-    answered : tuple of str
-        Attributes that a person was asked about, whatever the answer.
+    Asked
 
     Raises
     ------
     InputError
-        If one cannot be read.
+        If a layer is named that this model does not have, or that cannot be read of these samples.
     """
-    said = Answers(()) if answers is None else read_answers(answers)
-    asked = [_sides_of(each) for each in _listed(spurious)]
+    said = Answers(()) if answers is None else answers
+    said = said if isinstance(said, Answers) else read_answers(said)
+    rules = {name: rule for answer in said.spurious for name, rule in answer.rules.items()}
+    refused = unreadable_layers(model, sets)
+    given = [_sides_of(each) for each in _listed(spurious)]
+    for name in (name for sides in given for side in sides for name in side):
+        if (problem := refused(name, None)) is not None:
+            raise InputError(problem)
     of_answers = [answer.sides for answer in said.spurious]
-    readable = [_without_layers(sides) for sides in of_answers]
-    # Where nothing that was named can be read, the first answer says why.
-    asked += [sides for sides in readable if sides] or ([] if asked else of_answers[:1])
-    replaced = [_replaced(*pair) for pair in zip(of_answers, readable, strict=True)]
-    answered = tuple(n for answer in said.answers for side in answer.sides for n in side)
-    distinct = {" against ".join(side[0] for side in sides): sides for sides in asked}
-    if not distinct:
-        return None, answered
-    tables = {"column": pool.table or {}, "metadata": pool.metadata or {}}
-    found = [
-        (sides_of_column(name, tables) if sides == ((name,),) else None)
-        or sides_of_names(sides, pool.values)
-        for name, sides in distinct.items()
+    readable = [_without(sides, lambda n: refused(n, rules.get(n))) for sides in of_answers]
+    asked = [*given, *(sides for sides in readable if sides)]
+    if not asked and of_answers:
+        raise InputError(refused(of_answers[0][0][0], rules.get(of_answers[0][0][0])) or "")
+    if any(name in rules for sides in readable for side in sides for name in side):
+        name = "The answers" if isinstance(answers, Answers) else str(answers)
+        check_made_with(name, {"model": said.model}, model)
+    replaced = [
+        _replaced(*pair, refused(pair[0][0][0], rules.get(pair[0][0][0])))
+        for pair in zip(of_answers, readable, strict=True)
     ]
-    on = np.stack([each for each, _ in found], axis=1)
-    return (
-        Named(
-            tuple(distinct),
-            on,
-            tuple(names for _, names in found),
-            tuple(sentence for sentence in replaced if sentence),
-        ),
-        answered,
+    return Asked(
+        {" against ".join(side[0] for side in sides): sides for sides in asked},
+        rules,
+        tuple(n for answer in said.answers for side in answer.sides for n in side),
+        tuple(sentence for sentence in replaced if sentence),
     )
 
 
@@ -286,21 +196,20 @@ def _listed(spurious: Any) -> list[Any]:
     return [spurious] if isinstance(spurious, str) else list(spurious)
 
 
-def _without_layers(sides: Sides) -> Sides:
-    """Sides by what raw inputs tell, without what only a pass of the model does."""
-    told = (tuple(n for n in side if not n.startswith(_OF_LAYERS)) for side in sides)
+def _without(sides: Sides, refused: Callable[[str], str | None]) -> Sides:
+    """Sides by what can be read of them."""
+    told = (tuple(name for name in side if refused(name) is None) for side in sides)
     return tuple(side for side in told if side)
 
 
-def _replaced(sides: Sides, readable: Sides) -> str:
+def _replaced(sides: Sides, readable: Sides, problem: str | None) -> str:
     """What became of an answer, in a sentence; empty where it is read as it was asked."""
-    first = sides[0][0]
-    if readable and readable[0][0] == first:
+    if problem is None:
         return ""
     if not readable:
-        return f"{first} is left out: it is of a layer of the model, which raw inputs do not tell."
+        return f"Left out: {problem}"
     instead = " against ".join(side[0] for side in readable)
-    return f"{instead} stands for {first}, of which the answer says that it is much the same."
+    return f"{instead} stands for {sides[0][0]}, of which the answer says that it is much the same."
 
 
 def _sides_of(given: Any) -> Sides:
@@ -316,20 +225,5 @@ def _sides_of(given: Any) -> Sides:
     return sides
 
 
-def _plain_columns(table: Table) -> dict[str, Array]:
-    return {n: v for n, v in table.columns.items() if table.list_length(n) is None}
-
-
-def _pooled(parts: Sequence[Mapping[str, Array] | None]) -> dict[str, Array] | None:
-    """Columns that all parts have, one after the other."""
-    first, *others = parts
-    if first is None or any(part is None for part in others):
-        return None
-    both = [name for name in first if all(part is not None and name in part for part in others)]
-    return {name: _joined([np.asarray(part[name]) for part in parts if part]) for name in both}
-
-
-def _joined(parts: list[Array]) -> Array:
-    """Numbers stay numbers where all are; else a text must not become as long as the longest."""
-    numbers = all(part.dtype.kind in "fiu" for part in parts)
-    return np.concatenate(parts if numbers else [part.astype(object) for part in parts])
+def joined(names: Iterable[str]) -> str:
+    return " and ".join(names)

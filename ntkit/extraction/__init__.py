@@ -7,6 +7,8 @@ from ntkit.extraction._found_preprocessing import is_image_folder as is_image_fo
 from ntkit.extraction._found_preprocessing import preprocessing_for as preprocessing_for
 from ntkit.extraction._layer_embedder import Embedded as Embedded
 from ntkit.extraction._layer_embedder import embedded_with_layers as embedded_with_layers
+from ntkit.extraction._layer_embedder import layer_names as layer_names
+from ntkit.extraction._layer_outputs import MOST_LAYERS as MOST_LAYERS
 from ntkit.extraction._read_samples import read_samples
 from ntkit.extraction._runner import run_batches
 from ntkit.extraction._session import available_cpus, device_of, make_session

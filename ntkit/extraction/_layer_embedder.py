@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ntkit.exceptions import NtkitError
 from ntkit.extraction._batches import Inputs
 from ntkit.extraction._embedder import OnnxEmbedder
-from ntkit.extraction._layer_outputs import Layer, layers_of, with_layers
+from ntkit.extraction._layer_outputs import MOST_LAYERS, Layer, layers_of, with_layers
 
-__all__ = ["Embedded", "embedded_with_layers"]
+__all__ = ["Embedded", "embedded_with_layers", "layer_names"]
 
 Array = NDArray[Any]
 _TRIED = 2  # samples
@@ -73,6 +73,7 @@ def embedded_with_layers(
     X: Any,
     *,
     most: int | None = None,
+    names: Collection[str] | None = None,
     device: str = "auto",
     batch_size: int | str | None = None,
     verbose: bool = False,
@@ -87,6 +88,8 @@ def embedded_with_layers(
         As in :meth:`ntkit.OnnxEmbedder.transform`.
     most : int, optional
         How many layers, spread over the depth; 0 for none. By default six.
+    names : collection of str, optional
+        Which layers instead, of :func:`layer_names`.
     device, batch_size, verbose
         As in :class:`ntkit.OnnxEmbedder`.
 
@@ -113,12 +116,20 @@ def embedded_with_layers(
     {'relu_1': (8, 24), 'relu_2': (8, 48), 'relu_3': (8, 128)}
     """
     embedder = _LayerEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
-    layers = () if most == 0 else layers_of(model.body(), *(() if most is None else (most,)))
+    if names is not None:
+        layers = tuple(each for each in layers_of(model.body(), None) if each.name in names)
+    else:
+        layers = layers_of(model.body(), MOST_LAYERS if most is None else most) if most != 0 else ()
     readable = _readable(embedder, X, layers) if layers else ()
     embedder.read(readable)
     outputs = embedder.outputs(X)
     named = {layer.name: values for layer, values in zip(readable, outputs[1:], strict=True)}
     return Embedded(outputs[0], named, embedder.device_)
+
+
+def layer_names(model: Any, most: int | None = None) -> tuple[str, ...]:
+    """Names of layers of a model that can be read, such as ``relu_2``: all, or as many."""
+    return tuple(layer.name for layer in layers_of(model.body(), most))
 
 
 def _readable(embedder: _LayerEmbedder, X: Any, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["Layer", "layers_of", "with_layers"]
+__all__ = ["MOST_LAYERS", "Layer", "layers_of", "with_layers"]
 
 MOST_LAYERS = 6
 """Layers that are read, spread over the depth."""
@@ -90,15 +90,15 @@ class _Graph:
         return [name for name in node.input if name and name not in self.constants]
 
 
-def layers_of(model: onnx.ModelProto, most: int = MOST_LAYERS) -> tuple[Layer, ...]:
+def layers_of(model: onnx.ModelProto, most: int | None = MOST_LAYERS) -> tuple[Layer, ...]:
     """Choose activations to read: ends of residual blocks, or else activations, spread evenly.
 
     Parameters
     ----------
     model : onnx.ModelProto
         Its first output is the embedding.
-    most : int
-        How many.
+    most : int or None
+        How many; None for all.
 
     Returns
     -------
@@ -123,6 +123,8 @@ def layers_of(model: onnx.ModelProto, most: int = MOST_LAYERS) -> tuple[Layer, .
         found = sorted([*ends, *activations], key=lambda layer: order[layer.tensor])
     pooled = _pooled_by(graph, model.graph.output[0].name)
     found = [layer for layer in found if layer.tensor not in pooled]
+    if most is None:
+        return tuple(found)
     at = np.unique(np.linspace(0, max(len(found) - 1, 0), most).round().astype(int))
     return tuple(found[i] for i in at if i < len(found))
 

@@ -3,6 +3,7 @@
 A *suspicion* is an attribute that goes with a class and on which the errors of that class depend.
 """
 
+from ntkit.suspicions._find_suspicions import MOST_INFERRED as MOST_INFERRED
 from ntkit.suspicions._find_suspicions import Found as Found
 from ntkit.suspicions._find_suspicions import find_suspicions as find_suspicions
 from ntkit.suspicions._predictions import Predictions as Predictions  # for other rooms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,11 @@ from ntkit.suspicions._predictions import Predictions
 from ntkit.suspicions._ranking import Ranking, ranking_of
 from ntkit.suspicions._suspicion import Cell, Suspicion
 
-__all__ = ["Found", "find_suspicions"]
+__all__ = ["MOST_INFERRED", "Found", "find_suspicions"]
 
 Array = NDArray[Any]
 _MOST = 300  # attributes that are made families of
+MOST_INFERRED = 5  # families of a kind that is inferred: each costs a person's time
 _EXAMPLES = 6
 _CONFIDENCE = 0.95
 _CLEAR_SCORE = 8.0
@@ -38,6 +40,8 @@ class Found:
         Attributes by kind of view.
     n_passed : int
         Those of them that are surely more than chance.
+    n_left_out : dict of str to int
+        By kind of view, families that are no suspicions, for five clearer ones of that kind are.
     sides : ndarray of int, shape (N, S)
         For each suspicion's family, the side that each sample is on, from 1 on: 1 with the
         suspicion itself; 0 neither; −1 unknown.
@@ -48,6 +52,7 @@ class Found:
     suspicions: tuple[Suspicion, ...]
     n_looked_at: dict[str, int]
     n_passed: int
+    n_left_out: dict[str, int]
     sides: Array
     side_members: tuple[tuple[tuple[str, ...], ...], ...]
 
@@ -82,7 +87,7 @@ def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: floa
     correlation = within_class_correlation(values, predictions.y_index, predictions.weight)
     side = np.where(ranking.association > 0, ranking.goes_with, -1 - ranking.goes_with)[top]
     origins = [ranking.origins[i] for i in top]
-    groups = families(correlation, side, origins)
+    groups, left_out = _clearest(families(correlation, side, origins), views, ranking.view[top])
     found = tuple(
         _suspicion(group, ranking, top, side, values, views, predictions) for group in groups
     )
@@ -99,7 +104,20 @@ def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: floa
         looked_at[view.kind] = looked_at.get(view.kind, 0) + count
     of_sample = [of_sample[:, None] for of_sample, _ in on]
     on_side = np.concatenate([np.empty((len(values), 0), dtype=int), *of_sample], axis=1)
-    return Found(found, looked_at, len(passed), on_side, side_members)
+    return Found(found, looked_at, len(passed), left_out, on_side, side_members)
+
+
+def _clearest(
+    found: Sequence[Family], views: Sequence[View], view: Array
+) -> tuple[list[Family], dict[str, int]]:
+    """Families to ask about, and how many of each kind are left out: what is exact all comes up."""
+    kept, counts = list[Family](), Counter[str]()
+    for family in found:
+        leader = views[view[family.leader]]
+        counts[leader.kind] += not leader.exact
+        if counts[leader.kind] <= MOST_INFERRED:
+            kept.append(family)
+    return kept, {kind: n - MOST_INFERRED for kind, n in counts.items() if n > MOST_INFERRED}
 
 
 def _values_of(views: Sequence[View], ranking: Ranking, top: Array, n_samples: int) -> Array:

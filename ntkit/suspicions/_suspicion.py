@@ -65,7 +65,8 @@ class Suspicion:
     score : float
         The smaller of the two.
     p_value : float
-        Of both being so large by chance, after Holm's correction for all attributes looked at.
+        Of both being so large by chance, after Holm's correction for the attributes of its
+        kind, and for the number of kinds looked at.
     clear : bool
         Whether it is so strong that one may act on it without asking: a word or metadata, with a
         score of at least 8, and of at least 0.12 for each root of a sample.

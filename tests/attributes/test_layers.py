@@ -1,9 +1,13 @@
 """Layers as attributes: channels, directions, clusters; the same each time, and none of noise."""
 
+import json
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from ntkit.attributes import array, layers
+from ntkit.attributes import Rule, array, layers
 from ntkit.exceptions import InputError
 
 RNG = np.random.default_rng(0)
@@ -78,3 +82,92 @@ def test_what_is_refused(given, message):
         layers({"a": given})
     with pytest.raises(InputError, match="samples"):
         layers({"a": X, "b": X[1:]})
+
+
+# -- read from other samples --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rules_read_what_the_view_did_and_go_through_json(dtype):
+    constant = np.full((N, 2), 3.0)  # a channel that never varies, among others
+    layer = np.concatenate([X[:, :4], constant, np.round(X[:, 4:]), constant], axis=1).astype(dtype)
+    view = layers({"relu_1": X.astype(dtype), "relu_2": layer}, random_state=1)
+    found = attributes(view)
+    kinds = {name.split(" ")[1].partition("#")[0] for name in found}
+    assert kinds == {"", "direction", "cluster"}
+    for name, values in found.items():
+        rule = view.rule(name)
+        assert rule is not None
+        again = Rule.from_dict(json.loads(json.dumps(rule.as_dict())))
+        own = {"relu_1": X.astype(dtype), "relu_2": layer}[rule.layer]
+        assert np.array_equal(rule.values(own), values), name
+        assert np.array_equal(again.values(own), values), name
+        assert np.array_equal(again.values(own[::-1][:7]), values[::-1][:7])
+
+
+def test_columns_of_a_matrix_have_rules_and_other_names_have_none():
+    view = array(X, kind="embedding")
+    for name, values in attributes(view).items():
+        assert np.array_equal(view.rule(name).values(X), values)
+    assert view.rule("embedding #9 high") is None
+    assert view.rule("word:film") is None
+    assert view.without(["embedding #1 low"]).rule("embedding #1 high") is not None
+    for name in ("layer:b #0 mean high", "layer:a cluster", "layer:a #0 high", "layer:a"):
+        assert layers({"a": X}).rule(name) is None
+
+
+def test_a_rule_of_another_model_is_refused():
+    rule = layers({"a": X}).rule("layer:a #3 deviation high")
+    with pytest.raises(InputError, match="reads column 7 of 'a', which has 4"):
+        rule.values(X[:, :4])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=3),
+    lambda some: st.lists(some, max_size=3),
+    max_leaves=6,
+)
+RULE = {
+    "layer": "a",
+    "columns": [0, 2],
+    "weights": [[1.0, 2], [0, 1]],
+    "offsets": [0.0, 1],
+    "which": 1,
+}
+
+
+@settings(deadline=None)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(RULE, JSON)))
+def test_whatever_stands_in_a_file_is_a_rule_or_none(other):
+    rule = Rule.from_dict(RULE | other)
+    if rule is not None:
+        width = min(int(rule.columns.max()), 1000) + 1
+        try:
+            values = rule.values(np.ones((2, width)))
+        except InputError:
+            return
+        assert set(values.tolist()) <= {0, 1}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"columns": []},
+        {"columns": [0, -1]},
+        {"columns": [0, 1.5]},
+        {"columns": [0, True]},
+        {"columns": [0, 10**30]},
+        {"weights": [[1, 2], [3]]},
+        {"weights": [[1, 2]]},
+        {"weights": [[1, float("nan")], [0, 1]]},
+        {"weights": [["1", "2"], [0, 1]]},
+        {"offsets": [0.0, float("inf")]},
+        {"which": 2},
+        {"which": True},
+        {"layer": 3},
+    ],
+)
+def test_what_is_no_rule(other):
+    assert Rule.from_dict(RULE) is not None
+    assert Rule.from_dict(RULE | other) is None
+    assert Rule.from_dict([RULE]) is None

@@ -71,6 +71,8 @@ def test_read(tmp_path):
         (answers(FILM | {"sides": []}), "lacks 'word:film' on the first"),
         (answers(FILM | {"sides": [["word:movie"], ["word:film"]]}), "lacks 'word:film'"),
         (answers(FILM | {"sides": [["word:film"], ["word:film"]]}), "an attribute twice"),
+        (answers(FILM | {"rules": []}), "rules of 'word:film' are no object"),
+        (answers(FILM | {"rules": {"layer:a #0 mean high": {}}}), "rule of 'layer:a #0 mean high'"),
     ],
 )
 def test_other_files_are_refused(content, says, tmp_path):
@@ -99,7 +101,9 @@ JSON = st.recursive(
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.fixed_dictionaries({}, optional={"name": JSON, "answer": JSON, "sides": JSON}))
+@given(
+    st.fixed_dictionaries({}, optional={"name": JSON, "answer": JSON, "sides": JSON, "rules": JSON})
+)
 def test_any_json_is_read_or_refused(tmp_path_factory, entry):
     path = file_of(tmp_path_factory.getbasetemp(), answers(FILM, entry))
     try:

@@ -11,6 +11,7 @@ from PIL import Image
 import ntkit
 from ntkit import FrozenModel, LinearHead
 from ntkit.attributes import words
+from ntkit.auditing import audit_model, write_audit
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, OnnxEmbedder, Samples
@@ -323,3 +324,50 @@ def test_what_are_no_samples(digits):
     ):
         with pytest.raises(InputError, match=message):
             ntkit.audit_model(path, data, device="cpu")
+
+
+# -- samples without labels ---------------------------------------------------------------------
+
+
+def test_samples_without_labels_are_cut_where_the_audit_cut_and_decide_nothing(digits, tmp_path):
+    held = digits.X_heldout, digits.y_heldout
+    model = marked_digits_model_path()
+    alone = audit_model(model, held, device="cpu")
+    found = audit_model(model, held, unlabelled=digits.X_heldout[::-1][:600], device="cpu")
+    for suspicion in alone.suspicions:
+        own = alone.values(suspicion.name)
+        assert np.array_equal(found.unlabelled.values[suspicion.name], own[::-1][:600])
+    without = {**found.as_dict(), "unlabelled": None}
+    assert without == alone.as_dict()
+    told = found.as_dict()["unlabelled"]
+    first = found.suspicions[0].name
+    having = int(found.unlabelled.values[first].sum())
+    assert told["samples"] == 600
+    assert told["suspicions"][first] == {"having": having, "known": 600}
+    write_audit(found, tmp_path / "audit")
+    page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
+    share = f"{round(100 * having / 600)}"
+    assert f"Of 600 pictures without labels, {having} ({share}\xa0%) are ones with" in page
+    assert "without labels" not in html_of(alone, tmp_path / "alone")
+
+
+def test_texts_without_labels(reviews, tmp_path):
+    """Words and columns by their names; a column that is not there is left out."""
+    model, path = reviews
+    texts = ["a dog", "a fox", "no such", "dog, dog", "the the"]
+    more = write(tmp_path / "more.csv", text=texts, site=["A", "B", "B", "", "C"])
+    source = np.array(["x", "y"])[CUE]
+    found = ntkit.audit_model(
+        model, path, metadata={"source": source}, unlabelled=more, device="cpu"
+    )
+    assert {"word:dog", "word:fox"} & {*found.unlabelled.values}
+    for name, values in found.unlabelled.values.items():
+        assert not name.startswith("metadata:source")
+        if name in ("word:dog", "word:fox"):
+            assert values.tolist() == [int(name[5:] in text) for text in texts]
+    assert "texts without labels" in html_of(found, tmp_path / "audit")
+
+
+def html_of(found, folder):
+    write_audit(found, folder)
+    return (folder / "audit.html").read_text(encoding="utf-8")

@@ -88,6 +88,30 @@ def test_images_that_do_not_decode(capsys, folder, tmp_path):
     assert f"Left out 1 image(s) that cannot be decoded: {broken}" in err
 
 
+def test_samples_without_labels(capsys, folder, tmp_path):
+    """A folder without classes: on the page, and in audit.json, but not in what is found."""
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for file in sorted((folder / "images" / "small").iterdir())[:40]:
+        shutil.copy(file, plain)
+    model, data = folder / "model.onnx", folder / "images"
+    code, _, err = run(
+        capsys, model, data, "--unlabelled", plain, "--views", "picture", "-o", tmp_path / "out"
+    )
+    assert code == 0, err
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert found["unlabelled"]["samples"] == 40
+    names = [suspicion["name"] for suspicion in found["suspicions"]]
+    assert [*found["unlabelled"]["suspicions"]] == names
+    page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+    assert page.count("Of 40 pictures without labels, ") == len(names)
+    code, _, err = run(capsys, model, data, "--unlabelled", tmp_path / "none", "-o", tmp_path / "b")
+    assert (code, "none" in err) == (2, True)
+    code, _, err = run(capsys, "--predictions", tmp_path / "p.csv", data, "--unlabelled", plain,
+                       "-o", tmp_path / "b")  # fmt: skip
+    assert "--unlabelled is of a model's samples" in err
+
+
 def test_usage(capsys, folder, tmp_path):
     model, data = folder / "model.onnx", folder / "arrays.npz"
     table = tmp_path / "t.csv"

@@ -9,6 +9,7 @@ import pytest
 import tokenizers
 from onnx import TensorProto, helper
 
+import ntkit
 from ntkit import FrozenModel, debias
 from ntkit.cli import main
 from ntkit.debiasing import DebiasResult
@@ -125,7 +126,7 @@ def worst_group(path):
     return min(right[(y == k) & (film == v)].mean() for k in np.unique(y) for v in (0, 1))
 
 
-def ntkit(capsys, *arguments):
+def run(capsys, *arguments):
     code = 0
     try:
         main(
@@ -163,7 +164,7 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
         label=[r["label"] for r in rows],
         prediction=pred,
     )
-    code, out, err = ntkit(
+    code, out, err = run(
         capsys,
         "audit",
         "--predictions",
@@ -183,14 +184,14 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
     }
     answers.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [entry]}))
     out_folder = tmp_path / "out"
-    code, out, err = ntkit(
+    code, out, err = run(
         capsys, "debias", files / "model.onnx", *sets(files), "--answers", answers, "-o", out_folder
     )
     assert code == 0, err
     assert out.startswith("Better: group-balanced on ")
     heldout = files / "heldout.csv"
     assert (
-        ntkit(capsys, "verify", files / "model.onnx", out_folder / "debiased.onnx", heldout)[0] == 0
+        run(capsys, "verify", files / "model.onnx", out_folder / "debiased.onnx", heldout)[0] == 0
     )
     assert worst_group(files / "model.onnx") < 0.5
     assert worst_group(out_folder / "debiased.onnx") > worst_group(files / "model.onnx") + 0.3
@@ -245,18 +246,38 @@ def test_ways_to_name_an_attribute(files, spurious):
     assert any("training and held-out samples" in note for note in result.notes)
 
 
+def test_metadata_that_match_half_of_the_rows(files, tmp_path):
+    """Of the others it is not known: they are on no side, and are said to be."""
+    with (files / "sites.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))[::2]
+    half = write_table(
+        tmp_path / "half.csv", id=[r["id"] for r in rows], site=[r["site"] for r in rows]
+    )
+    found = ntkit.audit_model(
+        files / "model.onnx", files / "heldout.csv", metadata=half, device="cpu"
+    )
+    assert "it names 300 of 600 samples" in " ".join(found.notes)
+    assert (found.values("metadata:site=A") < 0).sum() == 300
+    result = job(files, spurious="metadata:site", metadata=half, attributes=False)
+    assert result.helped
+    assert "750 on none" in " ".join(result.notes)
+
+
 def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
     write_model(tmp_path)
     sets = {}
     for name, seed in (("train", 1), ("heldout", 2)):
         texts, y, film = reviews(seed, 400, 0.95)
         site = np.where(film, "<script>alert(1)</script>|`", "B")
+        texts = [
+            f"{text} <script>" if says else text for text, says in zip(texts, film, strict=True)
+        ]
         sets[name] = write_table(tmp_path / f"{name}.csv", text=texts, label=y, site=site)
     result = debias(
         tmp_path / "model.onnx",
         sets["train"],
         sets["heldout"],
-        spurious="column:site=<script>alert(1)</script>|`",
+        spurious=["column:site=<script>alert(1)</script>|`", "word:<script"],
         even_if_worse=True,
         out=tmp_path / "out",
         device="cpu",
@@ -276,7 +297,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
         ({"spurious": "column:length>=1e9"}, "No sample is on the side"),
         ({"spurious": "column:length"}, "say where to cut it"),
         ({"spurious": "metadata:site=A"}, "needs metadata"),
-        ({"spurious": "layer:relu #3"}, "cannot be read from raw inputs"),
+        ({"spurious": "layer:relu #3"}, "a layer that the model does not have"),
         ({"spurious": [[]]}, "names for each of its sides"),
         ({"metadata": {"site": ["A", "B"]}}, "one for each training sample"),
     ],
@@ -293,7 +314,7 @@ def answers_of(path, *sides):
     return path
 
 
-def test_answers_on_layers_are_read_by_what_says_the_same(files, tmp_path):
+def test_answers_on_layers_that_cannot_be_read_are_read_by_what_says_the_same(files, tmp_path):
     """A page asks about layers as well; what raw inputs tell of the family stands for them."""
     layer = [["layer:relu #3 mean high", "word:film"], ["layer:relu #3 mean low", "word:movie"]]
     alone = [["layer:relu #5 mean high"]]
@@ -302,8 +323,8 @@ def test_answers_on_layers_are_read_by_what_says_the_same(files, tmp_path):
     assert found.balanced_over == named.balanced_over == "word:film against word:movie"
     assert np.array_equal(found.head.coef, named.head.coef)
     assert "stands for layer:relu #3 mean high" in " ".join(found.notes)
-    assert "layer:relu #5 mean high is left out" in " ".join(found.notes)
-    assert "left out" not in " ".join(named.notes)
+    assert "Left out: layer:relu #5 mean high" in " ".join(found.notes)
+    assert "Left out" not in " ".join(named.notes)
     with pytest.raises(InputError, match="layer:relu #5"):
         job(files, answers=answers_of(tmp_path / "alone.json", alone))
 
@@ -312,7 +333,7 @@ def test_answers_on_layers_are_read_by_what_says_the_same(files, tmp_path):
 
 
 def test_a_clear_word_acts_by_itself_and_is_named_in_the_first_line(files, tmp_path, capsys):
-    code, out, err = ntkit(
+    code, out, err = run(
         capsys,
         "debias",
         files / "model.onnx",
@@ -327,7 +348,7 @@ def test_a_clear_word_acts_by_itself_and_is_named_in_the_first_line(files, tmp_p
     assert headline.startswith("Better: auto, balanced over 'word:")
     assert "by itself" in headline
     assert worst_group(tmp_path / "out" / "debiased.onnx") > worst_group(files / "model.onnx") + 0.3
-    code, out, err = ntkit(
+    code, out, err = run(
         capsys,
         "debias",
         files / "model.onnx",
@@ -367,9 +388,7 @@ def test_labels_groups_and_what_a_model_says_are_no_metadata(files, tmp_path, ca
     labels = [texts[i]["label"] for i in ids]
     leaky = write_table(tmp_path / "leaky.csv", id=ids, prediction=pred, label=labels, kind=labels)
     model = files / "model.onnx"
-    out = ntkit(capsys, "debias", model, *sets(files), "-o", tmp_path / "out", "--metadata", leaky)[
-        1
-    ]
+    out = run(capsys, "debias", model, *sets(files), "-o", tmp_path / "out", "--metadata", leaky)[1]
     assert "metadata:" not in out
     assert "by itself" in out  # a word
 

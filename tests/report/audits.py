@@ -1,8 +1,11 @@
 """Audits with a page to look at: of texts, of a table, of pictures, and one that is hostile."""
 
+from dataclasses import replace
+
 import numpy as np
 
 import ntkit
+from ntkit.report.audit import Unlabelled
 
 N = 600
 RNG = np.random.default_rng(0)
@@ -52,7 +55,7 @@ def hostile():
     texts = [f"{evil[i % 5]} {'<script' if f else '<img'} {'x' * 5000}" for i, f in enumerate(FILM)]
     tables = {name: np.where(FILM == 1, name, "other").astype(object) for name in EVIL}
     classes = np.array(EVIL[:2], dtype=object)
-    return ntkit.audit(
+    found = ntkit.audit(
         classes[Y],
         classes[PRED],
         texts=texts,
@@ -60,3 +63,5 @@ def hostile():
         arrays={EVIL[0]: np.where(BAD == 1, 1.0, 0.0)[:, None] + RNG.random((N, 1)) / 9},
         ids=[f"{EVIL[i % 5]}{i}" for i in range(N)],
     )
+    values = {suspicion.name: found.values(suspicion.name) for suspicion in found.suspicions}
+    return replace(found, unlabelled=Unlabelled(N, values, found.inputs))

@@ -169,7 +169,7 @@ def test_weak_suspicions_are_left_out_and_counted(tmp_path, monkeypatch):
     assert audit.suspicions[0].name in page.entries[0]
     assert "1 more suspicion is not shown" in page.text
     assert "2 things were found" in page.text
-    assert "the 1 clearest" in page.text
+    assert "the clearest is below" in page.text
 
 
 def test_a_name_of_megabytes_is_not_asked_about(tmp_path):
@@ -339,13 +339,15 @@ metadata:site missing | metadata | “site” is missing | where “site” is m
     | where “site” is known
 picture:brightness high | picture | Brightness of the picture: high \
     | whose brightness is high (the highest quarter) | whose brightness is lower
-layer:relu_1 #3 mean above the median | layer | Layer “relu_1 #3 mean”: above the median \
-    | whose layer “relu_1 #3 mean” is above the median (the upper half) \
-    | whose layer “relu_1 #3 mean” is below the median
-embedding #5 low | embedding | Embedding “#5”: low \
-    | whose embedding “#5” is low (the lowest quarter) | whose embedding “#5” is higher
-layer:relu_1 cluster 8 | layer | A group that looks alike to the model: layer “relu_1 cluster 8” \
-    | in the group “relu_1 cluster 8” | outside the group “relu_1 cluster 8”
+layer:relu_1 #3 mean above the median | layer | Something that the model notices | with more of it \
+    | with less of it
+layer:relu_1 direction 2 high | layer | Something that the model notices | with much of it \
+    | with less of it
+embedding #5 low | embedding | Something that the model notices | with little of it \
+    | with more of it
+layer:relu_1 cluster 8 | layer | A kind that the model tells apart | of this kind | of other kinds
+clip #5 low | clip | Clip “#5”: low | whose clip “#5” is low (the lowest quarter) \
+    | whose clip “#5” is higher
 file:format=PNG | file | “format” is “PNG” | where “format” is “PNG” \
     | where “format” is something else
 run:a film | run | Run “a film” | with run “a film” | without run “a film”
@@ -370,7 +372,34 @@ def test_what_says_much_the_same_is_named_as_a_person_would(tmp_path):
     _, page = written(ntkit.audit(Y, PRED, texts=texts, table=table, arrays=numbers), tmp_path)
     assert re.search(r"Much the same: “site” is “South”; and \d+ more\. The other", page.text)
     _, page = written(ntkit.audit(Y, PRED, arrays=numbers), tmp_path / "only")
-    assert re.search(r"Much the same: Embedding “#\d”: [^.]*; and \d+ more\.", page.text)
+    assert "Much the same" not in page.text
+    _, page = written(ntkit.audit(Y, PRED, arrays=numbers, images=bright()), tmp_path / "seen")
+    assert re.search(
+        r"Something that the model notices: [A-Z][a-z]+[^:]* of the picture", page.text
+    )
+
+
+def test_what_has_no_name_is_numbered_and_its_name_in_the_files_stands_small(tmp_path):
+    rng = np.random.default_rng(1)
+    own = {"embedding": np.stack([FILM, 1 - audits.BAD], axis=1) + rng.random((N, 2)) / 9}
+    audit = ntkit.audit(Y, PRED, arrays=own)
+    assert len(audit.suspicions) == 2
+    content, page = written(audit, tmp_path)
+    titles = re.findall(r"<h2 id=.title[^>]*>(.*)</h2>", content)
+    assert titles == [f"Something that the model notices ({i})" for i in (1, 2)]
+    assert all(f"in the files: {suspicion.name}." in page.text for suspicion in audit.suspicions)
+
+
+def test_layers_are_counted_as_they_follow_each_other():
+    said = wording("layer:relu_2 #0 mean high", "layer", layers=["relu_1", "relu_2", "relu_3"])
+    assert "layer 2 of the 3 that were looked at" in said.hint
+    assert "a layer on the way" in wording("layer:relu_2 #0 mean high", "layer").hint
+
+
+def bright():
+    """Pictures that are bright where the sample has the attribute, nine times of ten."""
+    light = np.where(np.random.default_rng(2).random(N) < 0.9, FILM, 1 - FILM)
+    return [np.full((8, 8, 3), 60 + 120 * shining, dtype=np.uint8) for shining in light]
 
 
 def test_an_entry_of_the_page_is_an_answer_to_be(tmp_path):

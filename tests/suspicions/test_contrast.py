@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, fisher_exact, norm
 
@@ -21,6 +21,7 @@ def of(values, predictions, known=None):
 counts = st.integers(0, 400)
 
 
+@settings(deadline=None)
 @given(counts, counts, counts, counts)
 def test_excess_is_pearsons_statistic_or_fishers_mid_p(a, b, c, d):
     table = np.array([[a, b], [c, d]])

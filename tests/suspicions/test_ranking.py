@@ -47,6 +47,18 @@ def test_views_one_after_the_other_are_one_view():
     np.testing.assert_allclose(whole.p_value, split.p_value)
 
 
+def test_many_attributes_of_another_kind_do_not_raise_the_bar():
+    values, p = planted(leaning=0.05)
+    rng = np.random.default_rng(1)
+    many = view_of(rng.random((len(values), 3000)) < 0.3, kind="layer")
+    alone = ranking_of([view_of(values)], p)
+    beside = ranking_of([view_of(values), many], p)
+    of_word = [beside.names.index(name) for name in alone.names]
+    np.testing.assert_allclose(beside.p_value[of_word], np.minimum(2 * alone.p_value, 1))
+    nothing = view_of(np.empty((len(values), 0)), kind="metadata")  # has nothing to share for
+    np.testing.assert_allclose(ranking_of([view_of(values), nothing], p).p_value, alone.p_value)
+
+
 def test_no_attributes():
     _, p = planted()
     assert len(ranking_of([], p)) == 0

@@ -123,6 +123,23 @@ def test_an_input_of_the_model_does_not_act_alone():
     assert not one.clear
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_of_what_is_inferred_the_five_clearest_families_are_asked_about(exact):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 20_000)
+    has = np.where(rng.random((8, len(y))) < 0.8, y, 1 - y)  # eight that have nothing in common
+    led = has[rng.integers(0, 8, len(y)), np.arange(len(y))]
+    p = Predictions(np.arange(2), y, np.where(rng.random(len(y)) < 0.9, led, y), np.ones(len(y)))
+    found = find_suspicions([view_of(has.T, kind="layer", exact=exact)], p, 0.05)
+    whole = find_suspicions([view_of(has.T, kind="word")], p, 0.05)
+    assert len(whole.suspicions) == 8
+    shown = [s.name.partition(":")[2] for s in found.suspicions]
+    assert shown == [s.name.partition(":")[2] for s in whole.suspicions][: 8 if exact else 5]
+    assert found.n_left_out == ({} if exact else {"layer": 3})
+    assert len(found.side_members) == found.sides.shape[1] == len(shown)
+    assert found.n_passed == whole.n_passed
+
+
 def test_one_class_missing():
     values, p = planted(n_classes=3)
     wider = Predictions(np.array(["a", "b", "c", "never"]), p.y_index, p.pred_index, p.weight)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ __all__ = ["Bar", "Card", "Group", "card_of", "percent"]
 
 Array = NDArray[Any]
 _MOST_NAMES = 3
+_NAMELESS = ("layer", "embedding")  # what the model itself sees
 _MOST_CLASSES = 12
 _LONGEST_NAME = 100
 _PICTURES, _OTHERS = 6, 4  # examples of a group
@@ -58,7 +59,7 @@ class Card:
     Attributes
     ----------
     entry : str
-        Name and sides for ``answers.json``, as JSON.
+        What ``answers.json`` says of it but for the answer, as JSON.
     name : str
         Of the attribute.
     words : Wording
@@ -77,6 +78,10 @@ class Card:
         Attributes of the family, in words.
     score, p_value : str
         As the table has them.
+    elsewhere : str
+        How many samples without labels have it; empty where that is not known.
+    looks_elsewhere : tuple of Look
+        Some of these.
     """
 
     entry: str
@@ -93,6 +98,8 @@ class Card:
     opposed: tuple[str, ...]
     score: str
     p_value: str
+    elsewhere: str = ""
+    looks_elsewhere: tuple[Look, ...] = ()
 
     @property
     def rows(self) -> list[int]:
@@ -102,11 +109,12 @@ class Card:
 
 def card_of(
     suspicion: Suspicion,
-    sides: Sequence[Sequence[str]],
+    entry: Mapping[str, Any],
     values: Array,
     predictions: Predictions,
     inputs: Inputs,
     seed: int,
+    layers: Sequence[str] = (),
 ) -> Card:
     """Put a suspicion in words, and draw its examples.
 
@@ -114,8 +122,8 @@ def card_of(
     ----------
     suspicion : Suspicion
         What was found.
-    sides : sequence of sequence of str
-        Attributes of each side of its family.
+    entry : mapping
+        What ``answers.json`` says of it, but for the answer.
     values : ndarray of int8, shape (N,)
         The attribute of every sample.
     predictions : Predictions
@@ -124,6 +132,8 @@ def card_of(
         How they look.
     seed : int
         Decides the draw.
+    layers : sequence of str
+        Layers of the model that were looked at, in order.
 
     Returns
     -------
@@ -131,7 +141,7 @@ def card_of(
         Its groups have no looks yet.
     """
     columns = [name for table in inputs.tables for name in table]
-    words, samples = wording(suspicion.name, suspicion.view, columns), inputs.samples
+    words, samples = wording(suspicion.name, suspicion.view, columns, layers), inputs.samples
     worst = suspicion.worst
     two = [cell for cell in (worst, suspicion.beside(worst)) if cell.count]
     most = _PICTURES if inputs.images is not None else _OTHERS
@@ -139,10 +149,14 @@ def card_of(
         _group(cell, words, values, predictions, conflicting=cell is worst, most=most, seed=seed)
         for cell in two
     )
+    same = _names(suspicion.same, columns)
+    if words.hint and suspicion.view in _NAMELESS:
+        likely = next(iter(_readable(suspicion.same, columns)), None)
+        words = replace(words, title=f"{words.title}: {likely}?") if likely else words
     agreeing = words.having if suspicion.present else words.lacking
     labels = list(dict.fromkeys(cell.label for cell in suspicion.cells))
     return Card(
-        entry=json.dumps({"name": suspicion.name, "sides": [list(side) for side in sides]}),
+        entry=json.dumps(dict(entry), separators=(",", ":")),
         name=shortened(suspicion.name, _LONGEST_NAME),
         words=words,
         seems=f"The model seems to take {samples} {agreeing} for "
@@ -161,7 +175,7 @@ def card_of(
             for label in labels[:_MOST_CLASSES]
         ),
         n_more_classes=max(0, len(labels) - _MOST_CLASSES),
-        same=_names(suspicion.same, columns),
+        same=same,
         opposed=_names(suspicion.opposed, columns),
         score=f"{suspicion.score:.1f}",
         p_value=f"{suspicion.p_value:.0e}" if suspicion.p_value > 0 else "< 1e-300",
@@ -208,11 +222,15 @@ def percent(share: float) -> str:
 
 
 def _names(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
-    """Some attributes in words: those that a person can make something of, if there are any."""
-    words = [wording(name, _kind(name), columns) for name in names]
-    shown = ([w.title for w in words if not w.hint] or [w.title for w in words])[:_MOST_NAMES]
+    """Attributes that a person can make something of, in words, and how many more there are."""
+    shown = _readable(names, columns)[:_MOST_NAMES]
     more = len(names) - len(shown)
-    return (*shown, *([f"and {more} more"] if more else ()))
+    return (*shown, *([f"and {more} more"] if more and shown else ()))
+
+
+def _readable(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    words = (wording(name, _kind(name), columns) for name in names)
+    return [each.title for each in words if not each.hint]
 
 
 def _kind(name: str) -> str:

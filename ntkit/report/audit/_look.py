@@ -24,8 +24,8 @@ class Look:
         Which.
     name : str
         What it is called.
-    right : bool
-        Whether the model is right.
+    right : bool or None
+        Whether the model is right; None where nobody knows.
     predicted : str
         What the model says.
     picture : str or None
@@ -38,7 +38,7 @@ class Look:
 
     row: int
     name: str
-    right: bool
+    right: bool | None
     predicted: str
     picture: str | None = None
     text: tuple[Part, ...] = ()
@@ -47,7 +47,11 @@ class Look:
 
 
 def look_of(
-    row: int, suspicion: Suspicion, predictions: Predictions, inputs: Inputs, picture: str | None
+    row: int,
+    suspicion: Suspicion,
+    predictions: Predictions | None,
+    inputs: Inputs,
+    picture: str | None,
 ) -> Look:
     """How a sample looks beside a suspicion."""
     tables = inputs.tables
@@ -58,12 +62,16 @@ def look_of(
         of_this = sum(mark == "this" for mark in marks.values())
         cells, n_more = cells_of(tables, row, marks, of_this)[0], 0
     text = str(inputs.texts[row]) if inputs.texts is not None else ""
+    right, predicted = None, ""
+    if predictions is not None:
+        right = bool(predictions.y_index[row] == predictions.pred_index[row])
+        predicted = class_name(predictions.classes[predictions.pred_index[row]])
     this = _words_of((suspicion.name, *suspicion.same))
     return Look(
         row=row,
         name=shortened(str(inputs.ids[row])) if inputs.ids is not None else f"row {row + 1}",
-        right=bool(predictions.y_index[row] == predictions.pred_index[row]),
-        predicted=class_name(predictions.classes[predictions.pred_index[row]]),
+        right=right,
+        predicted=predicted,
         picture=picture,
         text=snippet_of(text, this, _words_of(suspicion.opposed)) if text else (),
         cells=cells,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from shlex import quote
@@ -14,6 +15,7 @@ from ntkit.report._looks import thumbnail_of
 from ntkit.report._offline import offline_page
 from ntkit.report.audit._cards import Card, card_of, percent
 from ntkit.report.audit._look import look_of
+from ntkit.report.audit._unlabelled import Unlabelled
 from ntkit.suspicions import Predictions, Suspicion
 
 __all__ = ["SHOWN", "AuditPage", "audit_html"]
@@ -21,7 +23,7 @@ __all__ = ["SHOWN", "AuditPage", "audit_html"]
 Array = NDArray[Any]
 SHOWN = 12
 """Suspicions on a page, the first ones: what a person answers in five minutes."""
-_LARGEST_ENTRY = 100_000  # characters of the names of a family
+_LARGEST_ENTRY = 1_000_000  # characters of the names and rules of a family
 _ROOM = 6_000_000  # characters of pictures; more make a page slow to open and to send
 
 
@@ -39,8 +41,9 @@ class AuditPage:
         As :meth:`ntkit.Audit.as_dict` has them.
     suspicions : sequence of Suspicion
         The first ones first; SHOWN of them are shown.
-    sides : sequence of sequence of sequence of str
-        For each of them, the attributes of each side of its family.
+    entries : sequence of mapping
+        For each that is shown, what ``answers.json`` says of it but for the answer: its name, the
+        attributes of each side of its family, and perhaps how they are read.
     values : sequence of ndarray of int8, shape (N,)
         For each that is shown, the attribute of every sample.
     predictions : Predictions
@@ -49,17 +52,23 @@ class AuditPage:
         How they look.
     seed : int
         Decides which examples are drawn.
+    model : str or None
+        SHA-256 of the model, for ``answers.json``.
+    unlabelled : Unlabelled or None
+        Other samples, and what they have of what is shown.
     """
 
     title: str
     digest: str
     facts: Mapping[str, Any]
     suspicions: Sequence[Suspicion]
-    sides: Sequence[Sequence[Sequence[str]]]
+    entries: Sequence[Mapping[str, Any]]
     values: Sequence[Array]
     predictions: Predictions
     inputs: Inputs = field(default_factory=Inputs)
     seed: int = 0
+    model: str | None = None
+    unlabelled: Unlabelled | None = None
 
 
 def audit_html(page: AuditPage) -> str:
@@ -84,7 +93,7 @@ def audit_html(page: AuditPage) -> str:
         If there are more or fewer inputs than samples.
     """
     page.inputs.check(len(page.predictions.y_index))
-    cards = _cards(page)
+    cards = _with_unlabelled(page, _cards(page))
     facts = page.facts
     return offline_page(
         "audit/audit",
@@ -94,6 +103,7 @@ def audit_html(page: AuditPage) -> str:
         accuracy=percent(facts["accuracy"]),
         cards=cards,
         n_left_out=len(page.suspicions) - len(cards),
+        n_families=len(page.suspicions) + sum(facts["left_out"].values()),
         samples=page.inputs.samples,
         looked_at=", ".join(f"{count} of {kind}" for kind, count in facts["looked_at"].items()),
         without_pictures=page.inputs.images is not None
@@ -101,31 +111,95 @@ def audit_html(page: AuditPage) -> str:
     )
 
 
-def _cards(page: AuditPage) -> list[Card]:
+def _with_unlabelled(page: AuditPage, cards: Sequence[tuple[Suspicion, Card]]) -> list[Card]:
+    """Cards that say how often what they are about occurs among samples without labels."""
+    other = page.unlabelled
+    if other is None:
+        return [card for _, card in cards]
+    counts = [other.counts(suspicion.name) for suspicion, _ in cards]
+    rows = [
+        other.examples(suspicion.name, page.seed) if count is not None else []
+        for (suspicion, _), count in zip(cards, counts, strict=True)
+    ]
+    pictures = _thumbnails(other.inputs, [row for drawn in rows for row in drawn])
+    return [
+        card
+        if count is None
+        else replace(
+            card,
+            elsewhere=_elsewhere(*count, card, other.inputs.samples),
+            looks_elsewhere=tuple(
+                look_of(row, suspicion, None, other.inputs, pictures.get(row)) for row in drawn
+            ),
+        )
+        for (suspicion, card), count, drawn in zip(cards, counts, rows, strict=True)
+    ]
+
+
+def _elsewhere(having: int, known: int, card: Card, samples: str) -> str:
+    if not known:
+        return ""
+    return (
+        f"Of {known} {samples} without labels, {having} ({percent(having / known)}) are ones "
+        f"{card.words.having}."
+    )
+
+
+def _cards(page: AuditPage) -> list[tuple[Suspicion, Card]]:
     """The suspicions to show, with examples."""
-    shown = list(zip(page.suspicions, page.sides, page.values, strict=False))[:SHOWN]
+    shown = list(zip(page.suspicions, page.entries, page.values, strict=False))[:SHOWN]
     found = [
-        (suspicion, card_of(suspicion, sides, values, page.predictions, page.inputs, page.seed))
-        for suspicion, sides, values in shown
+        (
+            suspicion,
+            card_of(
+                suspicion,
+                entry,
+                values,
+                page.predictions,
+                page.inputs,
+                page.seed,
+                page.facts["layers"],
+            ),
+        )
+        for suspicion, entry, values in shown
     ]
     found = [(suspicion, card) for suspicion, card in found if len(card.entry) <= _LARGEST_ENTRY]
+    found = _told_apart(found)
     pictures = _thumbnails(page.inputs, [row for _, card in found for row in card.rows])
     return [
-        replace(
-            card,
-            groups=tuple(
-                replace(
-                    group,
-                    looks=tuple(
-                        look_of(row, suspicion, page.predictions, page.inputs, pictures.get(row))
-                        for row in group.examples
-                    ),
-                )
-                for group in card.groups
+        (
+            suspicion,
+            replace(
+                card,
+                groups=tuple(
+                    replace(
+                        group,
+                        looks=tuple(
+                            look_of(
+                                row, suspicion, page.predictions, page.inputs, pictures.get(row)
+                            )
+                            for row in group.examples
+                        ),
+                    )
+                    for group in card.groups
+                ),
             ),
         )
         for suspicion, card in found
     ]
+
+
+def _told_apart(found: Sequence[tuple[Suspicion, Card]]) -> list[tuple[Suspicion, Card]]:
+    """Cards whose titles differ: what has no name of its own is numbered."""
+    titles, seen = Counter(card.words.title for _, card in found), Counter[str]()
+    renamed = list[tuple[Suspicion, Card]]()
+    for suspicion, card in found:
+        title = card.words.title
+        seen[title] += 1
+        if titles[title] > 1:
+            title = f"{title} ({seen[title]})"
+        renamed.append((suspicion, replace(card, words=replace(card.words, title=title))))
+    return renamed
 
 
 def _thumbnails(inputs: Inputs, rows: Sequence[int]) -> dict[int, str | None]:

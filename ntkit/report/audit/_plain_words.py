@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,16 @@ _INFERRED = (
     "This was measured by a program, and nobody wrote it down. What it stands for is for you to "
     "see in the examples: what do those on one side have in common?"
 )
+_SEEN = (
+    "The model noticed this by itself, and nobody gave it a name. Compare the two sides below: "
+    "what do those on one side have in common, and not those on the other? If you cannot tell, say "
+    "that you are not sure."
+)
+_SHOWING = {
+    "high": ("with much of it", "with less of it"),
+    "low": ("with little of it", "with more of it"),
+    "above the median": ("with more of it", "with less of it"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,9 @@ class Wording:
     hint: str = ""
 
 
-def wording(name: str, kind: str, columns: Iterable[str] = ()) -> Wording:
+def wording(
+    name: str, kind: str, columns: Iterable[str] = (), layers: Sequence[str] = ()
+) -> Wording:
     """Put an attribute in words.
 
     Parameters
@@ -56,6 +68,8 @@ def wording(name: str, kind: str, columns: Iterable[str] = ()) -> Wording:
         Of the view that it is from, as ``word``.
     columns : iterable of str
         Names of the columns of the tables at hand.
+    layers : sequence of str
+        Layers of the model that were looked at, the first one first.
 
     Returns
     -------
@@ -70,17 +84,19 @@ def wording(name: str, kind: str, columns: Iterable[str] = ()) -> Wording:
     'where “age” is 37 or more'
     >>> wording("picture:brightness high", "picture").title
     'Brightness of the picture: high'
+    >>> wording("layer:relu_2 #3 mean high", "layer", layers=["relu_1", "relu_2"]).title
+    'Something that the model notices'
     """
     rest = name[len(kind) + 1 :] if name.startswith((f"{kind}:", f"{kind} ")) else name
     if kind == "word":
         return _of_a_word(rest)
     if kind in _OF_A_TABLE:
         return _of_a_column(name, kind, rest, columns)
+    if kind in ("layer", "embedding"):
+        return _of_a_layer(name, kind, rest, layers)
     height = next((h for h in _HEIGHT if rest.endswith(f" {h}")), None)
     if height is not None:
         return _of_a_number(rest.removesuffix(f" {height}"), kind, height)
-    if _CLUSTER.search(rest):
-        return _of_a_cluster(rest, kind)
     what = f"{kind} {quoted(rest)}" if rest != name else quoted(rest)
     return Wording(_capital(what), f"with {what}", f"without {what}")
 
@@ -149,10 +165,17 @@ def _of_a_number(what: str, kind: str, height: str) -> Wording:
     return Wording(title, f"whose {what} is {height} ({which})", f"whose {what} {otherwise}", hint)
 
 
-def _of_a_cluster(cluster: str, kind: str) -> Wording:
-    what = f"the group {quoted(cluster)}"
-    title = f"A group that looks alike to the model: {kind} {quoted(cluster)}"
-    return Wording(title, f"in {what}", f"outside {what}", _INFERRED)
+def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wording:
+    """What a neuron, a direction or a cluster sees: which, only examples can say."""
+    layer = rest.partition(" ")[0]
+    where = "the last layer" if kind == "embedding" else "a layer on the way to its answer"
+    if layer in layers:
+        where = f"layer {layers.index(layer) + 1} of the {len(layers)} that were looked at"
+    hint = f"{_SEEN} It is what {where} makes of them; in the files: {shortened(name)}."
+    if _CLUSTER.search(rest):
+        return Wording("A kind that the model tells apart", "of this kind", "of other kinds", hint)
+    height = next((h for h in _SHOWING if rest.endswith(f" {h}")), "high")
+    return Wording("Something that the model notices", *_SHOWING[height], hint)
 
 
 def quoted(text: str) -> str:

@@ -59,8 +59,9 @@
   function download() {
     const answers = entries
       .filter((entry) => given.has(entry.name))
-      .map((entry) => ({name: entry.name, answer: given.get(entry.name), sides: entry.sides}));
+      .map((entry) => ({...entry, answer: given.get(entry.name)}));
     const content = {ntkit: "answers", version: 1, audit: main.dataset.digest, answers};
+    if (main.dataset.model) content.model = main.dataset.model;
     const file = new Blob([JSON.stringify(content, null, 2) + "\n"], {type: "application/json"});
     const link = document.createElement("a");
     link.href = URL.createObjectURL(file);

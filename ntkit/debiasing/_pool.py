@@ -1,0 +1,204 @@
+"""Raw inputs of a job, and what layers make of them, read by the names of attributes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.attributes import (
+    Rule,
+    View,
+    attribute_named,
+    columns,
+    matched,
+    sides_of_column,
+    sides_of_names,
+    words,
+)
+from ntkit.auditing import inputs_of
+from ntkit.debiasing._of_layers import OfLayer
+from ntkit.exceptions import InputError
+from ntkit.extraction import Samples
+from ntkit.samples import TABLES, Table, read_table
+
+__all__ = ["Pool", "Sides"]
+
+Array = NDArray[Any]
+Sides = tuple[tuple[str, ...], ...]
+_NOT_TOLD = ("label", "group")  # columns that say the class, or are for the table only
+_OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
+
+
+class _OneAfterTheOther(Sequence[Any]):
+    """Several sequences as one, that copies none."""
+
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain.from_iterable(self._parts)
+
+    def __getitem__(self, i: Any) -> Any:
+        return next(islice(self, i, None))
+
+
+class Pool:
+    """Raw inputs of the training samples, and then of the held-out ones.
+
+    Parameters
+    ----------
+    sets : sequence of Samples
+        The two.
+    metadata : path-like, DataFrame, mapping or None
+        What is known beside the inputs, matched by name, or, where samples have none, row by row:
+        the training samples first.
+    key : str or None
+        Column that names the samples; None for ``file_name`` of images, and ``id`` of tables.
+    """
+
+    def __init__(
+        self, sets: Sequence[Samples], metadata: Any = None, key: str | None = None
+    ) -> None:
+        self.sets = sets
+        self.inputs = [inputs_of(samples) for samples in sets]
+        self._given_metadata, self._key = metadata, key
+        self._layers: Mapping[str, Array] = {}
+        self._read: dict[Sides, tuple[Array, tuple[str, ...]]] = {}
+
+    @cached_property
+    def texts(self) -> list[str] | None:
+        """Texts, if that is what goes into the model."""
+        parts = [each.texts for each in self.inputs]
+        return None if any(p is None for p in parts) else [t for p in parts for t in p or ()]
+
+    @property
+    def numbers(self) -> Array | None:
+        """Rows of numbers, if that is what goes into the model."""
+        parts = [np.zeros(0) if samples.embedded else samples.X for samples in self.sets]
+        if not all(isinstance(X, np.ndarray) and X.ndim == 2 for X in parts):
+            return None
+        return np.concatenate(parts)
+
+    @cached_property
+    def table(self) -> dict[str, Array] | None:
+        """Columns that all files have, or that go into the model where there are no files."""
+        files = self._files
+        parts: list[Mapping[str, Array] | None] = [each.table for each in self.inputs]
+        if files is not None:
+            parts = [_plain_columns(file) for file in files]
+        return _pooled(parts)
+
+    @cached_property
+    def metadata(self) -> dict[str, Array] | None:
+        """Metadata of every sample, by column."""
+        given = self._given_metadata
+        if given is None:
+            return None
+        if isinstance(given, str | os.PathLike):
+            given = read_table(Path(given), None, ("file_name", "id")).columns
+        given = {name: values for name, values in given.items() if name not in _NOT_TOLD}
+        key = self._key or ("id" if self.inputs[0].ids is None else "file_name")
+        ids = [self.names(i, key) for i in range(len(self.sets))]
+        if key in given and all(own is not None for own in ids):
+            return _pooled([matched(given, own, key) for own in ids])
+        n = sum(map(len, self.sets))
+        sizes = {len(values) for values in given.values()}
+        if self._key is not None or sizes != {n}:
+            raise InputError(
+                f"Metadata are matched by a column that names the samples ({key!r}, which "
+                f"{'they have' if key in given else 'they lack'}, and the samples "
+                f"{'lack' if None in ids else 'have'}), or are {n} rows, one for each training "
+                "sample and then each held-out one; name the column with --id-column."
+            )
+        return {name: np.asarray(values) for name, values in given.items()}
+
+    def add_layers(self, layers: Mapping[str, Array]) -> None:
+        """Take in what a pass of the model gave: matrices by layer, the training samples first."""
+        self._layers = layers
+
+    def sides(self, sides: Sides, rules: Mapping[str, Rule]) -> tuple[Array, tuple[str, ...]]:
+        """The side that each sample is on, and what each side is called; read once."""
+        if sides not in self._read:
+            tables = {"column": self.table or {}, "metadata": self.metadata or {}}
+            whole = (
+                sides_of_column(sides[0][0], tables) if len(sides) == len(sides[0]) == 1 else None
+            )
+            self._read[sides] = whole or sides_of_names(
+                sides, lambda name: self.values(name, rules.get(name))
+            )
+        return self._read[sides]
+
+    def values(self, name: str, rule: Rule | None = None) -> Array:
+        """One attribute of every sample by its name: 1, 0, or −1 where it is not known."""
+        of_layer = OfLayer.named(name, rule)
+        if of_layer is not None:
+            return of_layer.values(self._layers)
+        kind = name.partition(":")[0]
+        images = [each.images for each in self.inputs]
+        pictures = None if None in images else _OneAfterTheOther(images)
+        return attribute_named(
+            name,
+            texts=self.texts,
+            table=self.table if kind == "column" else None,
+            metadata=self.metadata,
+            images=pictures if kind == "picture" else None,
+        )
+
+    def views(self, without: Sequence[str] = ()) -> tuple[View, ...]:
+        """What may act alone: words and metadata, but for some attributes."""
+        found = [] if self.texts is None else [words(self.texts)]
+        if self.metadata is not None:
+            given = {n: v for n, v in self.metadata.items() if not _OF_A_MODEL.match(n)}
+            found.append(columns(given, kind="metadata", alone=True))
+        return tuple(view.without(without) for view in found)
+
+    @cached_property
+    def _files(self) -> list[Table] | None:
+        """Tables that the samples were read from."""
+        found = list[Table]()
+        for samples in self.sets:
+            paths = samples.sources
+            if len(paths) != 1 or paths[0].suffix.lower() not in TABLES:
+                return None
+            table = read_table(paths[0])
+            if len(table) != len(samples):
+                return None
+            found.append(table)
+        return found
+
+    def names(self, i: int, key: str) -> list[str] | None:
+        """Names of the samples of one set."""
+        if self._files is not None and key in self._files[i].columns:
+            return [str(name) for name in self._files[i].columns[key]]
+        ids = self.inputs[i].ids
+        return None if ids is None else list(ids)
+
+
+def _plain_columns(table: Table) -> dict[str, Array]:
+    return {n: v for n, v in table.columns.items() if table.list_length(n) is None}
+
+
+def _pooled(parts: Sequence[Mapping[str, Array] | None]) -> dict[str, Array] | None:
+    """Columns that all parts have, one after the other."""
+    first, *others = parts
+    if first is None or any(part is None for part in others):
+        return None
+    both = [name for name in first if all(part is not None and name in part for part in others)]
+    return {name: _joined([np.asarray(part[name]) for part in parts if part]) for name in both}
+
+
+def _joined(parts: list[Array]) -> Array:
+    """Numbers stay numbers where all are; else a text must not become as long as the longest."""
+    numbers = all(part.dtype.kind in "fiu" for part in parts)
+    return np.concatenate(parts if numbers else [part.astype(object) for part in parts])

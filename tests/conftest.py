@@ -8,9 +8,13 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from ntkit.datasets import load_marked_digits
 from tests import models
+
+settings.register_profile("ntkit", deadline=None)  # a busy machine is no error
+settings.load_profile("ntkit")
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,10 @@ __all__ = ["KnownOfSome", "holds_labels", "known_of_some"]
 
 Array = NDArray[Any]
 _KEYS = ("file_name", "id")
+_BY_CONTENTS = (
+    "answers.json of ntkit label tells samples apart by their contents, if it was run on these "
+    "very files, arrays or stores"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +181,8 @@ def _rows(pool: Pool, key: str, said: Mapping[str, str | None], where: str) -> d
     names = [pool.names(i, key) for i in range(len(pool.sets))]
     if any(own is None for own in names):
         raise InputError(
-            f"{where} names samples, and these have no names ({key!r}); give answers.json of ntkit "
-            "label, which finds them by their contents, or a row for each, without that column."
+            f"{where} names samples, and these have no names ({key!r}); {_BY_CONTENTS}, or give a "
+            "table with a row for each, and without that column."
         )
     rows_of, short = dict[str, list[int]](), dict[str, list[int]]()
     for row, one in enumerate(one for own in names for one in own or ()):
@@ -191,7 +195,7 @@ def _rows(pool: Pool, key: str, said: Mapping[str, str | None], where: str) -> d
         if len(rows) > 1 and said[name] is not None:
             raise InputError(
                 f"{where} says something of {name!r:.60}, and {len(rows)} samples are called so; "
-                "give answers.json of ntkit label, which tells them apart by their contents."
+                f"{_BY_CONTENTS}."
             )
         if rows:
             found[name] = rows[0]

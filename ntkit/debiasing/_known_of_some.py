@@ -80,8 +80,20 @@ def known_of_some(
     Raises
     ------
     InputError
-        If two are given, one cannot be read or matched, or nothing is known.
+        If two are given, one cannot be read or matched, or nothing is known that
+        tells a group from its class.
     """
+    found = _matched(pool, answers=answers, attribute=attribute, groups=groups, key=key)
+    if found is not None:
+        classes = np.concatenate([samples.y for samples in pool.sets])
+        _check_crossed(found.title, classes, found.values)
+    return found
+
+
+def _matched(
+    pool: Pool, *, answers: Any = None, attribute: Any = None, groups: Any = None, key: str | None
+) -> KnownOfSome | None:
+    """What :func:`known_of_some` is given, by row."""
     options = {"answers": answers, "attribute": attribute, "groups": groups}
     given = {name: value for name, value in options.items() if value is not None}
     if len(given) > 1:
@@ -209,3 +221,15 @@ def _some(found: Array, where: Any) -> Array:
             "were labelled?"
         )
     return found
+
+
+def _check_crossed(title: str, classes: Array, values: Array) -> None:
+    """Refuse what has one value in each class: balanced over it, a head learns nothing of it."""
+    said = [(y, value) for y, value in zip(classes.tolist(), values, strict=True) if value]
+    pairs = {*said}
+    if len(pairs) <= len({y for y, _ in pairs}):
+        shown = ", ".join(f"{label!r}: {value!r}" for label, value in sorted(pairs, key=str)[:4])
+        raise InputError(
+            f"All samples of a class of which {title} is known have one value ({shown}), so no "
+            "group can be told from its class; answer on more, misclassified ones above all."
+        )

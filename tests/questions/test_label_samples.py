@@ -98,6 +98,15 @@ def test_without_new_answers_everything_stays(model, tmp_path):
     assert kept(tmp_path / "out") == before
 
 
+def test_a_table_that_a_person_saved_is_theirs_answered_or_not(model, tmp_path):
+    ask(model, tmp_path / "out")
+    table = tmp_path / "out" / "questions-1.csv"
+    theirs = table.read_text().replace(",", ";") + "9;\n"
+    table.write_text(theirs)
+    assert ask(model, tmp_path / "out", batch=8).n_new == 0
+    assert table.read_text() == theirs
+
+
 def test_the_last_word_counts_and_a_file_elsewhere_is_taken(model, tmp_path):
     ask(model, tmp_path / "out")
     save(tmp_path / "one.csv", {"0": "yes", "1": "no"})

@@ -180,9 +180,12 @@ def chosen_among(
     clf = fitted[name]
     masked = n_suppressed(clf) > 0 and hasattr(clf, "tuning_weight_")
     random = comparison.random_mask_row(clf if masked else fitted["neurontune"], n_random)
-    learnable = fitted["auto"].recipe_ not in ("class-balanced", "group-balanced")
-    decision = comparison.decided(name, clf, max_cost=max_cost, learnable=learnable)
     groups = comparison.groups_of(clf)
+    learnable = fitted["auto"].recipe_ not in ("class-balanced", "group-balanced")
+    known = comparison.known
+    if settings[name].by_answers and known is not None and known.is_read:
+        learnable = False  # answers may be of something else than the errors are: the groups tell
+    decision = comparison.decided(name, clf, max_cost=max_cost, learnable=learnable)
     return Choice(comparison, fitted, rows, random, name, decision, groups)
 
 

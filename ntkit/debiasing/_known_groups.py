@@ -90,7 +90,7 @@ class KnownGroups:
                 "tells it; answer on some of them."
             )
         n = int(known.sum())
-        source = f"{n} samples" if known.all() or inference is None else f"{n} answers"
+        source = f"{n} samples" if inference is None else f"{n} answers"
         if inference is not None and inference.view_ is not None:
             source = f"inferred from {n} answers"
         return cls(
@@ -103,6 +103,11 @@ class KnownGroups:
             inference,
             len(y[0]),
         )
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the groups of all samples are known, or a view tells them."""
+        return self.inference is None or self.inference.view_ is not None
 
     def fit(self, clf: DFRClassifier, study: Study, heldout: Array | None) -> DFRClassifier:
         """Fit the candidate on the training samples and the held-out ones that it may see."""
@@ -118,10 +123,11 @@ class KnownGroups:
         clf.fit(rows.X, study.classes[rows.y_index], sample_weight=weight, groups=groups)
         return clf
 
-    def heldout(self, y: Array, y_index: Array) -> HeldoutGroups:
-        """Groups of the held-out samples, to judge a head by."""
+    def heldout(self, y: Array, y_index: Array) -> HeldoutGroups | None:
+        """Groups of the held-out samples, to judge a head by; None where too few are known."""
         sides = self.side[self.n_train :, None]
-        return HeldoutGroups.of(self.title, y, y_index, sides, [self.values], by_person=True)
+        found = HeldoutGroups.of(self.title, y, y_index, sides, [self.values], by_person=True)
+        return found if len(found.names) > len(np.unique(y_index)) else None
 
     def told(self) -> str:
         """Where the groups are from, in a sentence."""

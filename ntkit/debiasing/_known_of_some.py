@@ -24,6 +24,10 @@ __all__ = ["KnownOfSome", "holds_labels", "known_of_some"]
 
 Array = NDArray[Any]
 _KEYS = ("file_name", "id")
+_BY_CONTENTS = (
+    "answers.json of ntkit label tells samples apart by their contents, if it was run on these "
+    "very files, arrays or stores"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +81,20 @@ def known_of_some(
     Raises
     ------
     InputError
-        If two are given, one cannot be read or matched, or nothing is known.
+        If two are given, one cannot be read or matched, or nothing is known that
+        tells a group from its class.
     """
+    found = _matched(pool, answers=answers, attribute=attribute, groups=groups, key=key)
+    if found is not None:
+        classes = np.concatenate([samples.y for samples in pool.sets])
+        _check_crossed(found.title, classes, found.values)
+    return found
+
+
+def _matched(
+    pool: Pool, *, answers: Any = None, attribute: Any = None, groups: Any = None, key: str | None
+) -> KnownOfSome | None:
+    """What :func:`known_of_some` is given, by row."""
     options = {"answers": answers, "attribute": attribute, "groups": groups}
     given = {name: value for name, value in options.items() if value is not None}
     if len(given) > 1:
@@ -178,8 +194,8 @@ def _rows(pool: Pool, key: str, said: Mapping[str, str | None], where: str) -> d
     names = [pool.names(i, key) for i in range(len(pool.sets))]
     if any(own is None for own in names):
         raise InputError(
-            f"{where} names samples, and these have no names ({key!r}); give answers.json of ntkit "
-            "label, which finds them by their contents, or a row for each, without that column."
+            f"{where} names samples, and these have no names ({key!r}); {_BY_CONTENTS}, or give a "
+            "table with a row for each, and without that column."
         )
     rows_of, short = dict[str, list[int]](), dict[str, list[int]]()
     for row, one in enumerate(one for own in names for one in own or ()):
@@ -192,7 +208,7 @@ def _rows(pool: Pool, key: str, said: Mapping[str, str | None], where: str) -> d
         if len(rows) > 1 and said[name] is not None:
             raise InputError(
                 f"{where} says something of {name!r:.60}, and {len(rows)} samples are called so; "
-                "give answers.json of ntkit label, which tells them apart by their contents."
+                f"{_BY_CONTENTS}."
             )
         if rows:
             found[name] = rows[0]
@@ -206,3 +222,15 @@ def _some(found: Array, where: Any) -> Array:
             "were labelled?"
         )
     return found
+
+
+def _check_crossed(title: str, classes: Array, values: Array) -> None:
+    """Refuse what has one value in each class: balanced over it, a head learns nothing of it."""
+    said = [(y, value) for y, value in zip(classes.tolist(), values, strict=True) if value]
+    pairs = {*said}
+    if len(pairs) <= len({y for y, _ in pairs}):
+        shown = ", ".join(f"{label!r}: {value!r}" for label, value in sorted(pairs, key=str)[:4])
+        raise InputError(
+            f"All samples of a class of which {title} is known have one value ({shown}), so no "
+            "group can be told from its class; answer on more, misclassified ones above all."
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +30,7 @@ from ntkit.extraction import (
 from ntkit.frozen_model import FrozenModel
 from ntkit.questions._files import answer_in, write_questions
 from ntkit.questions._folder import ANSWERS, PAGE, LabelFolder
+from ntkit.questions._kept_embedding import keep, kept_or_computed
 from ntkit.questions._labels import Labels
 from ntkit.questions._margins import margins_of
 from ntkit.questions._next import next_questions
@@ -67,9 +69,9 @@ def label_samples(
     The first time, a folder is made with ``label.html``, an offline page that takes one key for
     each sample, and ``questions-1.csv``, the same to fill in. Each time after that, answers are
     taken (``labels.csv`` as the page saves it, tables that were filled in), the attribute is
-    inferred for all samples, and the next batch is written. ``answers.json`` keeps all answers;
-    :func:`ntkit.debias` takes it. No sample is asked about twice, and nothing that a person filled
-    in is replaced.
+    inferred for all samples, and the next batch is written. ``answers.json`` keeps all answers, for
+    :func:`ntkit.debias`, and ``embedded.npz`` what the model makes of the samples. No sample is
+    asked about twice, and nothing that a person filled in is replaced.
 
     Parameters
     ----------
@@ -123,7 +125,7 @@ def label_samples(
     ...         device="cpu",
     ...     )
     ...     sorted(file.name for file in asking.path.iterdir())
-    ['answers.json', 'label.html', 'questions-1.csv']
+    ['answers.json', 'embedded.npz', 'label.html', 'questions-1.csv']
     """
     frozen = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     given = [answers] if isinstance(answers, str | os.PathLike) else [*answers]
@@ -137,7 +139,10 @@ def label_samples(
     labels = folder.take(before, [*folder.answer_files(), *given], names)
     _check_known(labels, names, folder)
 
-    embedded = _embedded(frozen, samples, device, batch_size, verbose)
+    embedded, computed = Embedded(samples.X, {}, "store"), False
+    if not samples.embedded:
+        run = partial(_embedded, frozen, samples, device, batch_size, verbose)
+        embedded, computed = kept_or_computed(folder.path, frozen, samples, run, verbose=verbose)
     inputs = inputs_of(samples)
     attribute = labels.attribute(names)
     views = views_of(embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples))
@@ -154,6 +159,8 @@ def label_samples(
     table = f"questions-{number}.csv"
     files = _files(labels, rows, replace(inputs, ids=names), table) if len(rows) else {}
     folder.write(labels, number, files)
+    if computed:
+        keep(folder.path, embedded)
 
     right, of_head = _right(frozen, embedded.Z, samples.y, margins)
     groups = tuple[GroupStanding, ...]()
@@ -248,8 +255,6 @@ def _check_known(labels: Labels, names: Sequence[str], folder: LabelFolder) -> N
 def _embedded(
     model: FrozenModel, samples: Samples, device: str, batch_size: int | str | None, verbose: bool
 ) -> Embedded:
-    if samples.embedded:
-        return Embedded(np.asarray(samples.X), {}, "store")
     found = embedded_with_layers(
         model, samples.X, device=device, batch_size=batch_size, verbose=verbose
     )

@@ -142,7 +142,9 @@ class Labelling:
     def _next(self) -> list[str]:
         path, done = self.path, self.progress
         lines = []
-        if self.view is not None:
+        n_classes = len(self.groups) // len(self.labels.values)
+        told_apart = sum(group.n_answered > 0 for group in self.groups) > n_classes
+        if self.view is not None and told_apart:  # what debias asks for
             answers = shlex.quote(str(path / ANSWERS))
             lines.append(f"To repair with what is known: ntkit debias … --answers {answers}")
         if not self.asked:

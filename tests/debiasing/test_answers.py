@@ -138,12 +138,12 @@ def test_answers_are_found_by_content_under_any_name(tmp_path):
     model = write_model(tmp_path / "model.onnx")
     held = Samples(X[100:108], Y[:8])
     label_samples(model, held, tmp_path / "o", question="Is it?", device="cpu")
-    write(tmp_path / "o" / "labels.csv", ["id", "Is it?"], [("1", "yes"), ("4", "no"), ("5", "?")])
+    write(tmp_path / "o" / "labels.csv", ["id", "Is it?"], [("1", "yes"), ("3", "no"), ("5", "?")])
     label_samples(model, held, tmp_path / "o", device="cpu")
     answers = tmp_path / "o" / "answers.json"
     assert holds_labels(answers)
     expected = [None] * 20
-    expected[13], expected[16] = "yes", "no"
+    expected[13], expected[15] = "yes", "no"
     same = ([f"{i}.png" for i in range(12)], [f"{i}.png" for i in range(8)])
     for names in (None, NAMES, same):
         assert values_of(pool(names), answers=answers) == expected
@@ -187,7 +187,7 @@ def test_one_at_a_time_and_of_the_right_length():
 
 def test_a_class_of_which_nothing_is_known_is_named():
     values = np.full(len(Y) + len(HELD[1]), None, dtype=object)
-    values[[0, 2, 4]] = "yes"
+    values[[0, 2, 4]] = "yes", "yes", "no"
     given = KnownOfSome("attribute", "mark", values)
     noise = np.random.default_rng(0).normal(size=(len(values), 3))
     with pytest.raises(InputError, match="Nothing is known of any sample of class 1"):
@@ -281,3 +281,25 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     assert "0 training and 175 held-out samples" in " ".join(found["notes"])
     before = worst(digits, marked_digits_model_path())
     assert worst(digits, tmp_path / "out" / "debiased.onnx") > before + 0.15
+
+
+# -- do no harm --------------------------------------------------------------------------------
+
+
+def test_what_goes_with_the_class_alone_is_no_attribute():
+    """Balanced over it, a head would learn nothing, and might be written for its luck."""
+    values = [*Y[:9].tolist(), *[-1] * 11]
+    for what in ("attribute", "groups"):
+        with pytest.raises(InputError, match="no group can be told from its class"):
+            known_of_some(pool(), key=None, **{what: values})
+        known_of_some(pool(), key=None, **{what: [1 - Y[0], *values[1:]]})
+
+
+def test_where_nothing_is_known_of_the_heldout_set_no_groups_of_it_judge():
+    values = np.concatenate([PARTIAL, np.full(len(Y), -1)]).astype(object)
+    for view, judged in ((BOTH, True), (NOISE, False)):
+        made, (settings, name) = comparison(values, view=view)
+        clf, _ = made.fit(settings[name])
+        made.row(name, settings[name], clf)
+        assert (made.groups_of(clf) is not None) == judged
+        assert {price.by_groups for price in made.prices(name, clf)} == {judged}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.questions import Labels, label_samples, read_labels
+from ntkit.questions import _label as label
 from tests.questions.models import rows, write_model
 
 QUESTION = "Is it marked?"
@@ -45,7 +46,7 @@ def kept(out):
 def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
     out = tmp_path / "out"
     first = ask(model, out)
-    assert sorted(kept(out)) == ["answers.json", "label.html", "questions-1.csv"]
+    assert sorted(kept(out)) == ["answers.json", "embedded.npz", "label.html", "questions-1.csv"]
     assert (first.labels.n_answers, first.progress, len(first.asked)) == (0, None, 16)
     wrong = np.argmax(X @ [[-0.5, 0.5], [-1, 1], *[[0, 0]] * 4] + [3, -3], axis=1) != Y
     assert wrong[[int(name) for name in first.asked]].sum() >= 6  # errors first
@@ -95,6 +96,15 @@ def test_without_new_answers_everything_stays(model, tmp_path):
     os.utime(tmp_path / "out" / "labels.csv")  # read, and the same
     assert ask(model, tmp_path / "out").n_new == 0
     assert kept(tmp_path / "out") == before
+
+
+def test_a_table_that_a_person_saved_is_theirs_answered_or_not(model, tmp_path):
+    ask(model, tmp_path / "out")
+    table = tmp_path / "out" / "questions-1.csv"
+    theirs = table.read_text().replace(",", ";") + "9;\n"
+    table.write_text(theirs)
+    assert ask(model, tmp_path / "out", batch=8).n_new == 0
+    assert table.read_text() == theirs
 
 
 def test_the_last_word_counts_and_a_file_elsewhere_is_taken(model, tmp_path):
@@ -181,7 +191,7 @@ def test_stopped_in_the_middle_it_goes_on(model, tmp_path, monkeypatch):
     """After any of its files, and with nothing half-written beside them."""
     plain = tmp_path / "plain"
     ask(model, plain)
-    for stop in range(4):  # the first file is the table, in a temporary folder
+    for stop in range(5):  # the first file is the table, in a temporary folder
         out = tmp_path / f"stopped after {stop}"
         replaced, left = os.replace, [stop]
 
@@ -199,6 +209,28 @@ def test_stopped_in_the_middle_it_goes_on(model, tmp_path, monkeypatch):
         ask(model, out)
         assert sorted(kept(out)) == sorted(kept(plain))
         assert kept(out)["label.html"] == kept(plain)["label.html"]
+
+
+def test_the_model_runs_once_over_the_same_samples(model, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    first = ask(model, out)
+    runs = list[int]()
+    run = label.embedded_with_layers
+    monkeypatch.setattr(
+        label, "embedded_with_layers", lambda *a, **k: [runs.append(1), run(*a, **k)][1]
+    )
+    assert ask(model, out).asked == first.asked
+    assert runs == []
+    others = X.copy()
+    others[7, 3] += 1
+    label_samples(model, (others, Y), out, device="cpu")
+    assert len(runs) == 1
+    label_samples(model, (others, Y), out, device="cpu")
+    assert len(runs) == 1
+    (out / "embedded.npz").write_bytes(b"somebody's")
+    ask(model, out)
+    assert len(runs) == 2
+    assert (out / "embedded.npz").read_bytes() == b"somebody's"
 
 
 def test_when_all_were_asked_nothing_is_left(model, tmp_path):

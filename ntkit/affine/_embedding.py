@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from ntkit.affine._positions import spread_of
 from ntkit.affine._region import Source, moved_shape
-from ntkit.affine._run import Runner, spread_of
+from ntkit.affine._run import Runner
 from ntkit.graph import constant_of, dtype_of, float_type
 
 __all__ = ["EMBEDDING", "Nodes", "found_by_the_model", "side_by_side"]

@@ -97,9 +97,10 @@ def _convolution(
     plain = not any(attribute(node, "pads", ())) and attribute(node, "auto_pad", "") in (
         *("", "NOTSET", "VALID"),
     )
-    plain = plain and all(n == 1 for n in attribute(node, "dilations", ()))
     strides = all(n == 1 for n in attribute(node, "strides", ()))
-    if plain and strides and all(n == 1 for n in kernel) and channels == weight.shape[1]:
+    pointwise = plain and strides and all(n == 1 for n in kernel)
+    plain = plain and all(n == 1 for n in attribute(node, "dilations", ()))
+    if pointwise and channels == weight.shape[1]:
         return Product(data, {1: channels}, 1, weight.shape[0])
     before, after = shape_of(data), shape_of(node.outputs[0])
     if plain and before is not None and tuple(before[2:]) == tuple(kernel):

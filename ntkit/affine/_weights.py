@@ -129,7 +129,8 @@ class Reader:
         weight = self._weight(values) / self._gains()
         scale = np.abs(weight).sum() + np.abs(bias).sum()
         if not np.isfinite(scale) or not weight.any():
-            raise NotAffine("is linear with weights that are all 0, or not finite")
+            how = "weights that are all 0" if np.isfinite(scale) else "infinite weights or biases"
+            raise NotAffine(f"comes from {called(self._cut.last)}, linear with {how}")
         region = self._made(weight, bias, axis, rank, None)
         if not self._agrees(region):
             raise NotAffine(
@@ -187,7 +188,7 @@ class Reader:
         sources = {id(s.value): s for s in self._sources}
         found = []
         for node in self._cut.nodes:
-            if not any(id(v) in sources for v in node.inputs):
+            if not any(id(v) in sources for v in self._cut.reads[id(node)]):
                 continue
             source = sources.get(id(node.inputs[0]))
             matrix = None if source is None else _matrix(node, source, self._runner)

@@ -35,6 +35,7 @@ from ntkit.graph._tensors import (
     inlined_size,
     is_standard,
     opset_of,
+    read_by,
     value_named,
 )
 
@@ -64,6 +65,7 @@ __all__ = [
     "new_initializer",
     "opset_of",
     "pooled",
+    "read_by",
     "read_model",
     "remove_unused",
     "serialised",

@@ -23,6 +23,7 @@ __all__ = [
     "is_sorted",
     "is_standard",
     "opset_of",
+    "read_by",
     "value_named",
 ]
 
@@ -206,10 +207,15 @@ def _computed_from(outputs: list[ir.Value], stop: ir.Value | None = None) -> set
             continue
         seen.add(id(value))
         node = value.producer() if value is not stop else None
-        if node is not None:
-            waiting += [v for v in node.inputs if v is not None]
-            for attribute in node.attributes.values():  # bodies of If and Loop read outer values
-                if attribute.type == ir.AttributeType.GRAPH:
-                    inner = attribute.as_graph()
-                    waiting += [v for n in inner.all_nodes() for v in n.inputs if v is not None]
+        waiting += read_by(node) if node is not None else []
     return seen
+
+
+def read_by(node: ir.Node) -> list[ir.Value]:
+    """What an operator reads; bodies of If and Loop read outer tensors too."""
+    values = [*node.inputs]
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            inner = attribute.as_graph()
+            values += [*inner.outputs, *(v for n in inner.all_nodes() for v in n.inputs)]
+    return [value for value in values if value is not None]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from ntkit.exceptions import HeadNotFoundError
+from ntkit.graph import read_by
 from ntkit.head_search._head import Head
 from ntkit.head_search._walk_back import Blocked
 
@@ -80,7 +81,7 @@ def _shown(output: ir.Value, inner: dict[int, ir.Value], end: ir.Value) -> ir.Va
             return inner[id(value)]
         seen.add(id(value))
         node = value.producer()
-        waiting += [v for v in node.inputs if v is not None] if node is not None else []
+        waiting += read_by(node) if node is not None else []
     return None
 
 
@@ -91,5 +92,5 @@ def _upstream(values: list[ir.Value]) -> set[int]:
         node = waiting.pop().producer()
         if node is not None and id(node) not in seen:
             seen.add(id(node))
-            waiting += [value for value in node.inputs if value is not None]
+            waiting += read_by(node)
     return seen

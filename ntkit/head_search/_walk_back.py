@@ -15,6 +15,7 @@ from ntkit.affine import (
     carriers,
     constant_factor,
     read_region,
+    reads_a_network,
 )
 from ntkit.graph import Shapes, constant_of, is_standard
 from ntkit.head_search._after_head import AfterHead, Unclear
@@ -32,6 +33,9 @@ _SEQUENCE = "a sequence of tensors, not one of scores; export the model without 
 _RAW = (
     "a linear model on the inputs themselves: there are no neurons to silence; fit an ntkit "
     "estimator on these inputs instead"
+)
+_UNUSUAL = (
+    "which ntkit reads with a row of weights for each class, and NONE, SOFTMAX or LOGISTIC after it"
 )
 _WITHOUT_LAYERS = {
     **dict.fromkeys(("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble"), _TREES),
@@ -92,8 +96,9 @@ def walk_back(start: ir.Value, regions: Regions) -> Head | Blocked:
     name = start.name or ""
     while (node := value.producer()) is not None:
         if node.op_type in _WITHOUT_LAYERS:
-            return Blocked(name, f"comes from {called(node)}, {_WITHOUT_LAYERS[node.op_type]}",
-                           final=True)  # fmt: skip
+            apart = node.op_type == "LinearClassifier" and reads_a_network(node)
+            why = _UNUSUAL if apart else _WITHOUT_LAYERS[node.op_type]
+            return Blocked(name, f"comes from {called(node)}, {why}", final=True)
         before = passed_on(node)
         if before is None:
             return _head_before(name, value, path[::-1], regions)
@@ -149,7 +154,8 @@ def _head_before(name: str, value: ir.Value, rest: Path, regions: Regions) -> He
         except (SeveralPositions, Unclear) as reason:  # what comes after it may mend it
             unclear = str(reason)
         except NotAffine as reason:
-            return found or Blocked(name, unclear or str(reason), after_a_layer=bool(unclear))
+            final = reason.final and not unclear
+            return found or Blocked(name, unclear or str(reason), bool(unclear), final)
         if not rest or not _is_affine(*rest[0]):
             return found or Blocked(name, unclear, after_a_layer=True)
         value, rest = rest[0][1], rest[1:]

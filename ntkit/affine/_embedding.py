@@ -19,15 +19,7 @@ EMBEDDING = "ntkit.embedding"
 
 
 class Nodes:
-    """Adds operators to a graph, each named after the embedding.
-
-    Parameters
-    ----------
-    add : callable
-        Puts a node into the graph.
-    in_graph : callable
-        The graph's own tensor for one of the model's; another one in a copy.
-    """
+    """Adds operators to a graph, each named after the embedding."""
 
     def __init__(
         self, add: Callable[[ir.Node], object], in_graph: Callable[[ir.Value], ir.Value]

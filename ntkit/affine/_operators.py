@@ -32,13 +32,7 @@ _LINEAR_TOO = frozenset(["ConvTranspose", "ConstantOfShape", "ScatterND", "Scatt
 
 
 class NotAffine(Exception):
-    """An operator is not affine in its data; the message names it and says why.
-
-    Attributes
-    ----------
-    final : bool
-        Whether the message says what helps, and naming other scores does not.
-    """
+    """An operator is not affine in its data; the message names it and says why."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
@@ -54,13 +48,7 @@ def called(node: ir.Node) -> str:
 
 
 def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
-    """The inputs that may carry data: in these together the operator is affine.
-
-    Raises
-    ------
-    NotAffine
-        If it is not affine in what is computed from the model's inputs.
-    """
+    """The inputs that may carry data: in these together the operator is affine."""
     op = node.op_type
     ours = is_standard(node) or (op in _OF_ONNX_RUNTIME and node.domain == "com.microsoft")
     if op not in _CARRIERS or not ours:

@@ -20,28 +20,16 @@ _WEIGHTS = {"QGemm": 3, "QLinearMatMul": 3}  # which input holds them; else the 
 
 @dataclass(frozen=True)
 class Product:
-    """A product of data with constant weights.
+    """A product of data with constant weights."""
 
-    Attributes
-    ----------
-    data : onnx_ir.Value
-        The input that carries the data.
-    sizes : dict of int to int
-        Sizes of some axes of ``data`` that the weights settle; negative axes count from the end.
-    axis : int or None
-        The one axis of ``data`` that is summed over, every position alike; None where the weights
-        differ between positions.
-    n_scores : int
-        Numbers it makes of that axis; 0 where that is not told.
-    turned : bool
-        Whether the data are transposed first.
-    """
-
-    data: ir.Value
+    data: ir.Value  # the input that carries the data
+    # Sizes of some axes of ``data`` that the weights settle; negative axes count from the end.
     sizes: dict[int, int]
+    # The one axis of ``data`` that is summed over, every position alike; None where the weights
+    # differ between positions.
     axis: int | None
-    n_scores: int = 0
-    turned: bool = False
+    n_scores: int = 0  # numbers it makes of that axis; 0 where that is not told
+    turned: bool = False  # whether the data are transposed first
 
     @property
     def source(self) -> ir.Value:
@@ -53,13 +41,7 @@ class Product:
 
 
 def product(node: ir.Node, shape_of: Callable[[ir.Value], Shape]) -> Product | None:
-    """How an operator multiplies its data with constant weights; None if it does not.
-
-    Raises
-    ------
-    NotAffine
-        If it is a convolution that looks around, or its weights cannot be read.
-    """
+    """How an operator multiplies its data with constant weights; None if it does not."""
     op = node.op_type
     if op == "Mul" and (quantised := dynamically_quantised(node)) is not None:
         return Product(quantised[0], {-1: len(quantised[1])}, -1, quantised[1].shape[1])

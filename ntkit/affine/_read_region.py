@@ -29,15 +29,7 @@ _INDEXED = frozenset(["Gather", "Slice"])
 
 
 def read_region(end: ir.Value, shape_of: Shapes) -> Region:
-    """Read the affine map that ends in a tensor of scores, cut where its last products read.
-
-    Raises
-    ------
-    NotAffine
-        If it is not affine; the message names the operator that is not.
-    SeveralPositions
-        If it is not one number per sample and class.
-    """
+    """Read the affine map that ends in a tensor of scores, cut where its last products read."""
     cut = Cut(end, [], shape_of)
     if cut.last.op_type in _QUANTISING or (
         cut.last.op_type == "QGemm" and len(cut.last.inputs) > _SCALE_OF_QGEMM

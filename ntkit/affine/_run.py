@@ -25,13 +25,6 @@ class Runner:
     """Runs nodes one after the other; remembers constants, and operators once made.
 
     Positions that the model finds for each sample are drawn at random, for each node once.
-
-    Attributes
-    ----------
-    samples : int
-        How many there are in the arrays to come.
-    alike : bool
-        Whether these hold the same at every position, so that it does not matter which is chosen.
     """
 
     def __init__(self, shape_of: Shapes) -> None:
@@ -48,11 +41,6 @@ class Runner:
         """Compute the outputs of ``nodes``, in order, into ``values`` (by identity).
 
         ``native`` says that there are as many samples as a fixed Reshape may ask for.
-
-        Raises
-        ------
-        NotAffine
-            If an operator cannot be run, or makes more than a linear layer would.
         """
         for node in nodes:
             try:

@@ -43,11 +43,6 @@ def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) 
     an affine region of more than a plain layer, which becomes one Gemm, or it is quantised: then
     float weights take the place of the quantised ones, and what quantised the old logits goes.
     With another number of classes the shapes of everything downstream follow.
-
-    Raises
-    ------
-    InputError
-        If what follows the layer is made for the old number of classes.
     """
     graph, before, after = model.graph, len(head.region.weight), len(coef)
     if before != after:

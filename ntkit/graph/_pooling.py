@@ -26,27 +26,6 @@ def pooled(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
     "cls" takes the first token, "mean" the mean over those that the attention mask shows.
     The pooled tensor is named after the pooling and the tensor, so that a written model's is
     found again.
-
-    Parameters
-    ----------
-    model : onnx_ir.Model
-        The backbone.
-    embedding : str or None
-        Name of the tensor with one vector per token.
-    pooling : str
-        One of ``POOLINGS``.
-
-    Returns
-    -------
-    onnx_ir.Value
-        The pooled tensor, (N, D).
-
-    Raises
-    ------
-    HeadNotFoundError
-        If no tensor has the name.
-    InputError
-        If the tensor does not hold one vector of floats per token, or the mask not one number.
     """
     if pooling not in POOLINGS:
         raise InputError(f"pooling is one of {', '.join(POOLINGS)}; got {pooling!r}.")

@@ -51,22 +51,13 @@ Path = Sequence[tuple[ir.Node, ir.Value]]  # operators, each with what it comput
 
 @dataclass(frozen=True)
 class Blocked:
-    """Where the walk from an output ended without a head.
-
-    Attributes
-    ----------
-    output, reason : str
-        The output, and what it comes from.
-    after_a_layer : bool
-        Whether there is a linear layer, but what follows it does not keep its decision.
-    final : bool
-        Whether no option mends it: the model has no layer to exchange.
-    """
+    """Where the walk from an output ended without a head."""
 
     output: str
-    reason: str
+    reason: str  # what it comes from
+    # Whether there is a linear layer, but what follows it does not keep its decision.
     after_a_layer: bool = False
-    final: bool = False
+    final: bool = False  # whether no option mends it: the model has no layer to exchange
 
 
 class Regions:
@@ -174,13 +165,7 @@ def _is_affine(node: ir.Node, output: ir.Value) -> bool:
 
 
 def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
-    """What the operators after a region make of its scores.
-
-    Raises
-    ------
-    Unclear
-        If what comes out is not one score, or one decision, per sample and class.
-    """
+    """What the operators after a region make of its scores."""
     first = (shape_of(region.end) or (None,))[0] if path else None
     classes = region.class_axis or region.rank
     seen = AfterHead(len(region.weight), region.rank, classes, one_sample=first == 1)

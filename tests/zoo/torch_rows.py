@@ -621,7 +621,7 @@ _HF_DEIT = _transformers("DeiTForImageClassification", image_size=16, patch_size
 _HF_CONVNEXT = _transformers(
     "ConvNextForImageClassification", hidden_sizes=[8, 16], depths=[1, 1], num_stages=2
 )
-_LANGUAGE = {"vocab_size": 50, "pad_token_id": 1}
+_LANGUAGE = {"vocab_size": 50, "pad_token_id": 1, "use_cache": False}
 _GPT2 = _transformers(
     "GPT2ForSequenceClassification", n_embd=16, n_layer=1, n_head=2, n_positions=32, **_LANGUAGE
 )

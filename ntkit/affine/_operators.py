@@ -36,7 +36,7 @@ class NotAffine(Exception):
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
-        self.final = final
+        self.final = final  # the message says what helps; naming other scores does not
 
 
 def called(node: ir.Node) -> str:

@@ -59,8 +59,8 @@ def _read(cut: Cut, shape_of: Shapes) -> Region:
         raise NotAffine(f"does not come from {unused[0].name!r} alone")
     problem: NotAffine | None = None
     for whole in (False, True):
+        sources = [_source(value, cut, shape_of, whole=whole) for value in cut.sources]
         try:
-            sources = [_source(value, cut, shape_of, whole=whole) for value in cut.sources]
             region = Reader(cut, sources, shape_of, whole=whole).region()
             _refuse_counting(region, cut, shape_of, whole=whole)
             return region
@@ -80,7 +80,7 @@ def _refuse_counting(region: Region, cut: Cut, shape_of: Shapes, *, whole: bool)
         return
     wider = Reader(cut, sources, shape_of, whole=whole).region()
     if not (np.allclose(wider.weight, region.weight) and np.allclose(wider.bias, region.bias)):
-        raise NotAffine(
+        raise SeveralPositions(
             f"comes from {called(cut.last)}, which depends on how many positions a sample has"
         )
 

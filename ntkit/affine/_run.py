@@ -28,8 +28,8 @@ class Runner:
     """
 
     def __init__(self, shape_of: Shapes) -> None:
-        self.samples = 1
-        self.alike = False
+        self.samples = 1  # in the arrays to come
+        self.alike = False  # these hold the same at every position, whichever is chosen
         self._shape_of = shape_of
         self._rng = np.random.default_rng(0)
         self._positions: dict[tuple[int, int, int], Array] = {}
@@ -51,8 +51,7 @@ class Runner:
             except ValueError as error:
                 why = f"whose inputs do not fit together for {self.samples} samples"
                 raise NotAffine(f"comes from {called(node)}, {why}") from error
-            # Whatever a reference implementation stumbles over, it is no linear layer.
-            except Exception as error:
+            except Exception as error:  # whatever a reference stumbles over, it is no linear layer
                 raise NotAffine(f"comes from {called(node)}, which does not run: {error}") from None
             for value, result in zip(node.outputs, results, strict=False):
                 values[id(value)] = result

@@ -87,9 +87,8 @@ def names_of(
 def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, str] | None:
     """What a model's files say that it was trained for, in Hugging Face's words.
 
-    "regression", "single_label_classification" or "multi_label_classification", and where it stands;
-    None where nothing says it. A ``config.json`` that names a single label means a regression, as
-    transformers reads it.
+    With the place where it stands; None where nothing says it. A ``config.json`` that names a
+    single label means a regression, as transformers reads it.
     """
     if metadata.get(_PROBLEM):
         return metadata[_PROBLEM], f"metadata {_PROBLEM!r}"

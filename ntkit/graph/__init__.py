@@ -17,6 +17,7 @@ from ntkit.graph._files import (
 )
 from ntkit.graph._pooling import pooled
 from ntkit.graph._rewrite import (
+    Nodes,
     forget,
     free_name,
     new_initializer,
@@ -40,6 +41,7 @@ from ntkit.graph._tensors import (
 )
 
 __all__ = [
+    "Nodes",
     "Shape",
     "Shapes",
     "TensorInfo",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ntkit.affine._operators import NotAffine, carriers
-from ntkit.graph import Nodes, float_type, takes_place_of
+from ntkit.graph import Nodes, ancestors, float_type, takes_place_of
 
 __all__ = ["reads_a_network", "taken_apart"]
 
@@ -24,19 +25,10 @@ _MOST_NODES = 100_000
 
 def reads_a_network(node: ir.Node) -> bool:
     """Whether what a node reads comes from products with something not linear after one."""
-    waiting, seen = [v for v in node.inputs if v is not None], set[int]()
-    ops = set[str]()
-    bent = False
-    while waiting and len(seen) < _MOST_NODES:
-        value = waiting.pop()
-        before = value.producer()
-        if before is None or id(value) in seen:
-            continue
-        seen.add(id(value))
-        ops.add(before.op_type)
-        bent = bent or not _affine(value, before)
-        waiting += [v for v in before.inputs if v is not None]
-    return bent and bool(ops & _PRODUCTS)
+    given = [value for value in node.inputs if value is not None]
+    before = [(v, n) for v in islice(ancestors(given), _MOST_NODES) if (n := v.producer())]
+    bent = any(not _affine(value, node) for value, node in before)
+    return bent and any(node.op_type in _PRODUCTS for _, node in before)
 
 
 def _affine(value: ir.Value, node: ir.Node) -> bool:

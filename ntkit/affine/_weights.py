@@ -209,14 +209,18 @@ class Reader:
         width = sum(entry.width for entry in entries)
         row = sum(int(np.prod(entry.shape[1:])) for entry in entries)
         step = max(1, _CHUNK // max(row, 1))
-        zero = self._scores(self._run(np.zeros((1, width)), entries, nodes), 1)
+
+        def run(rows: Array) -> Array:
+            values = self._values(rows, entries, nodes, native=False)
+            return self._scores(values[id(self._cut.end)], len(rows))
+
+        zero = run(np.zeros((1, width)))
         result = np.empty((self._n_scores, width))
         for start in range(0, width, step):
             n = min(step, width - start)
             rows = np.zeros((n, width))
             rows[np.arange(n), start + np.arange(n)] = 1
-            response = self._scores(self._run(rows, entries, nodes), n) - zero
-            result[:, start : start + n] = response.T
+            result[:, start : start + n] = (run(rows) - zero).T
         return result
 
     def _gains(self) -> Array:
@@ -249,11 +253,6 @@ class Reader:
         if flat.shape[1] != source.width:
             raise SeveralPositions("scores every position of a sample, not the sample")
         return flat
-
-    def _run(
-        self, rows: Array, entries: list[Source], nodes: list[ir.Node], *, native: bool = False
-    ) -> Array:
-        return self._values(rows, entries, nodes, native=native)[id(self._cut.end)]
 
     def _values(
         self, rows: Array, entries: list[Source], nodes: list[ir.Node], *, native: bool

@@ -29,6 +29,7 @@ from ntkit.graph._tensors import (
     Shape,
     Shapes,
     TensorInfo,
+    ancestors,
     attribute,
     extract_between,
     extract_up_to,
@@ -36,7 +37,6 @@ from ntkit.graph._tensors import (
     inlined_size,
     is_standard,
     opset_of,
-    read_by,
     value_named,
 )
 
@@ -45,6 +45,7 @@ __all__ = [
     "Shape",
     "Shapes",
     "TensorInfo",
+    "ancestors",
     "attribute",
     "axes_of",
     "constant_of",
@@ -67,7 +68,6 @@ __all__ = [
     "new_initializer",
     "opset_of",
     "pooled",
-    "read_by",
     "read_model",
     "remove_unused",
     "serialised",

@@ -64,15 +64,13 @@ def names_of(
         if _are_positions(names):
             continue
         if len(names) != n_classes:
-            told = (
-                f"names {len(names)} classes ({_quoted(names)}), but the model's head tells "
-                f"{n_classes} apart"
-            )
+            if twice is None:  # else it is a list of something else
+                warnings.append(
+                    f"{source} names {len(names)} classes ({_quoted(names)}), but the model's head "
+                    f"tells {n_classes} apart; these names are not used."
+                )
         elif twice is not None:
-            told = f"names two classes {twice!r}"
-        if len(names) != n_classes or twice is not None:
-            if len(names) == n_classes or twice is None:  # else it is a list of something else
-                warnings.append(f"{source} {told}; these names are not used.")
+            warnings.append(f"{source} names two classes {twice!r}; these names are not used.")
         elif found.names is None:
             found = ClassNames(names, source)
         elif names != found.names and sorted(map(str, names)) == sorted(map(str, found.names)):

@@ -69,12 +69,15 @@ def _replaced(graph: ir.Graph, node: ir.Node, number: int) -> bool:
     if float_type(data) != ir.DataType.FLOAT:
         data = nodes.node("Cast", [data], {"to": int(ir.DataType.FLOAT)})
     scores = _scores(nodes, data, weight, bias, transform)
-    index = nodes.node("ArgMax", [scores], {"axis": 1, "keepdims": 0})
-    whole = attribute.get("classlabels_ints")
-    names = ir.tensor(np.asarray(whole, np.int64)) if whole else _texts(labels)
-    label = nodes.node("Gather", [nodes.constant(names), index], {"axis": 0})
-    for old, new in zip(node.outputs, (label, scores), strict=False):
-        takes_place_of(graph, new, old)
+    label, *others = node.outputs
+    for other in others:
+        takes_place_of(graph, scores, other)
+    if label.uses() or label.is_graph_output():
+        index = nodes.node("ArgMax", [scores], {"axis": 1, "keepdims": 0})
+        whole = attribute.get("classlabels_ints")
+        names = ir.tensor(np.asarray(whole, np.int64)) if whole else _texts(labels)
+        found = nodes.node("Gather", [nodes.constant(names), index], {"axis": 0})
+        takes_place_of(graph, found, label)
     graph.remove(node, safe=True)
     return True
 

@@ -137,7 +137,7 @@ _CARRIERS: dict[str, Callable[[ir.Node, list[int]], list[int]]] = {
     **dict.fromkeys(("Slice", "Split", "ReduceMean", "ReduceSum", "Pad", "Cast"), _first),
     **dict.fromkeys(("GlobalAveragePool", "AveragePool", "BatchNormalization"), _first),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "Dropout"), _first),
-    **dict.fromkeys(("CumSum", "Tile", "Trilu", "Scaler"), _first),
+    **dict.fromkeys(("CumSum", "Tile", "Scaler"), _first),
     **dict.fromkeys(("Reshape", "Expand", "Gather", "GatherND", "GatherElements"), _positioned),
     **dict.fromkeys(PRODUCTS, _weighted),
     "MatMul": _matmul,

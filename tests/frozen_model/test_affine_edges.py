@@ -313,6 +313,24 @@ def test_what_a_branch_reads_inside_a_head_is_named(zoo, tmp_path):
 # -- scikit-learn's own operators on a network -------------------------------------------------
 
 
+def test_a_classifier_whose_label_nothing_reads_takes_more_classes(zoo, tmp_path):
+    graph = zoo.body()
+    given = {
+        "coefficients": W1.ravel().tolist(),
+        "intercepts": B1.tolist(),
+        "classlabels_ints": [0, 1, 2],
+    }
+    given |= {"post_transform": "SOFTMAX", "domain": "ai.onnx.ml"}
+    graph.add("LinearClassifier", ["z"], ["label", "logits"], **given)
+    graph.output("logits", ["batch", K])
+    proto = graph.model()
+    head = LinearHead(*zoo.weights(K + 1, seed=9), range(K + 1))
+    new = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx")).with_head(head)
+    Z = zoo.embedding(proto, zoo.inputs())
+    shares = softmax(head.decision_function(Z))
+    close(zoo.run(new.save(tmp_path / "new.onnx"), zoo.inputs())["logits"], shares, 1e-5)
+
+
 @pytest.mark.parametrize(
     ("rows", "transform"), [(K, "PROBIT"), (K, "SOFTMAX_ZERO"), (1, "LOGISTIC")]
 )

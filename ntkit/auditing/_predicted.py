@@ -10,7 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 from ntkit._checks import check_embeddings, check_labels, check_predictions
 from ntkit._labels import listed, unknown_labels
 from ntkit.exceptions import InputError
-from ntkit.study import AS_GOOD, Rows, class_weighted, cross_fitted_logits, folds_of, penalty_path
+from ntkit.study import (
+    AS_GOOD,
+    Rows,
+    class_weighted,
+    cross_fitted_logits,
+    folds_of,
+    penalty_path,
+)
 from ntkit.suspicions import Predictions
 
 __all__ = ["cross_fitted", "from_labels", "from_scores"]

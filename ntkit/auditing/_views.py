@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit.attributes import View, array, columns, layers, measured_pictures, pictures, words
+from ntkit.attributes import (
+    View,
+    array,
+    columns,
+    layers,
+    measured_pictures,
+    pictures,
+    words,
+)
 from ntkit.auditing._inputs import inputs_of
 from ntkit.auditing._metadata import Metadata
 from ntkit.auditing._watched_pictures import WatchedPictures

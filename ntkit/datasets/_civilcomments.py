@@ -8,7 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit.datasets._benchmark import BenchmarkSamples, Source, check_preprocessing, check_split
+from ntkit.datasets._benchmark import (
+    BenchmarkSamples,
+    Source,
+    check_preprocessing,
+    check_split,
+)
 from ntkit.datasets._metadata import read_csv
 from ntkit.exceptions import InputError
 from ntkit.extraction import TextPreprocessing, Texts

@@ -25,10 +25,19 @@ from ntkit.debiasing._candidates import (
 from ntkit.debiasing._heldout_groups import HeldoutGroups
 from ntkit.debiasing._named_attributes import Named
 from ntkit.debiasing._price import Price, mixed, price_of, steps, taken
-from ntkit.estimators import AutoDebiasClassifier, StudyClassifier, head_of, retrain_head
+from ntkit.estimators import (
+    AutoDebiasClassifier,
+    StudyClassifier,
+    head_of,
+    retrain_head,
+)
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
-from ntkit.metrics import named_score, worst_class_accuracy, worst_group_accuracy
+from ntkit.metrics import (
+    named_score,
+    worst_class_accuracy,
+    worst_group_accuracy,
+)
 from ntkit.solver import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest
 

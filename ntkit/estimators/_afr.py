@@ -15,7 +15,13 @@ from ntkit.estimators._base import StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
-from ntkit.study import Rows, Study, class_weighted, require_every_class, split_in_two
+from ntkit.study import (
+    Rows,
+    Study,
+    class_weighted,
+    require_every_class,
+    split_in_two,
+)
 
 __all__ = ["AFRClassifier"]
 

@@ -25,7 +25,13 @@ from ntkit.estimators._shared_between_threads import (
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, Study, require_every_class, scaler_of, split_in_two
+from ntkit.study import (
+    Rows,
+    Study,
+    require_every_class,
+    scaler_of,
+    split_in_two,
+)
 
 __all__ = ["EVaLSClassifier"]
 

@@ -18,7 +18,13 @@ from ntkit._output import check_file, new_file
 from ntkit._version import __version__
 from ntkit.exceptions import InputError, ModelError
 from ntkit.export._composite import convert_composite, holds_ntkit_estimator
-from ntkit.export._fold import NotFoldableError, ScaledHead, flat_steps, folding_errors, scaled_head
+from ntkit.export._fold import (
+    NotFoldableError,
+    ScaledHead,
+    flat_steps,
+    folding_errors,
+    scaled_head,
+)
 from ntkit.head import LinearHead
 from ntkit.verification import TOLERANCE, tolerance_of
 

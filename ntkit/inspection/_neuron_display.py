@@ -10,7 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from ntkit._checks import check_predictions
 from ntkit.exceptions import InputError
-from ntkit.inspection._fitted import check_samples, neuron_index, neuron_names_of, original_head_of
+from ntkit.inspection._fitted import (
+    check_samples,
+    neuron_index,
+    neuron_names_of,
+    original_head_of,
+)
 from ntkit.inspection._matplotlib import (
     BLACK,
     BLUE,

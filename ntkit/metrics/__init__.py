@@ -20,7 +20,11 @@ from ntkit.metrics._label_free import (
     sfit_score,
 )
 from ntkit.metrics._report import GroupReport, ReportRow
-from ntkit.metrics._scorers import adjusted_accuracy_scorer, get_scorer, worst_group_scorer
+from ntkit.metrics._scorers import (
+    adjusted_accuracy_scorer,
+    get_scorer,
+    worst_group_scorer,
+)
 
 __all__ = [
     "LABEL_FREE_SCORES",

@@ -18,7 +18,12 @@ from ntkit.metrics._intervals import (
     of_worst,
     wilson,
 )
-from ntkit.metrics._memberships import Memberships, memberships, of_labels, of_partial_labels
+from ntkit.metrics._memberships import (
+    Memberships,
+    memberships,
+    of_labels,
+    of_partial_labels,
+)
 from ntkit.metrics._report import GroupReport, Interval, ReportRow
 
 __all__ = ["group_report"]

@@ -7,7 +7,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._checks import Array, check_embeddings, check_labels, check_predictions, check_weight
+from ntkit._checks import (
+    Array,
+    check_embeddings,
+    check_labels,
+    check_predictions,
+    check_weight,
+)
 from ntkit._labels import unknown_labels
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import accuracy_by, accuracy_in, correctness_cells

@@ -11,7 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.solver._blas_threads import one_scipy_thread
-from ntkit.solver._fit_head import CORRECTIONS, FittedHead, Problem, fit_linear_head, kept_neurons
+from ntkit.solver._fit_head import (
+    CORRECTIONS,
+    FittedHead,
+    Problem,
+    fit_linear_head,
+    kept_neurons,
+)
 from ntkit.solver._loss import NumpyPasses
 from ntkit.solver._preconditioner import Dense, factored
 

@@ -12,7 +12,13 @@ from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.samples import input_paths, sample_digests, sum_of_digests
 from ntkit.store._fill import Job
-from ntkit.store._kept_samples import check_lengths, described, kept_files, skipped_names, source_of
+from ntkit.store._kept_samples import (
+    check_lengths,
+    described,
+    kept_files,
+    skipped_names,
+    source_of,
+)
 from ntkit.store._parts import row_range
 
 if TYPE_CHECKING:

@@ -23,7 +23,12 @@ from ntkit.estimators.neurons._tuned_retraining import Stage, TunedClassifier, T
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.spuriousness import live_neurons, sfit
-from ntkit.study import ERM_ALPHA, LEAST_ERRORS, Study, warn_if_worse
+from ntkit.study import (
+    ERM_ALPHA,
+    LEAST_ERRORS,
+    Study,
+    warn_if_worse,
+)
 
 __all__ = ["NeuronTuneClassifier"]
 

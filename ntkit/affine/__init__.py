@@ -1,7 +1,7 @@
 """The affine region before some scores: where it is cut, what it amounts to, what reads it."""
 
 from ntkit.affine._embedding import EMBEDDING, Nodes, found_by_the_model, side_by_side
-from ntkit.affine._linear_classifier import taken_apart
+from ntkit.affine._linear_classifier import reads_a_network, taken_apart
 from ntkit.affine._operators import PRODUCTS, NotAffine, called, carriers
 from ntkit.affine._plain import NO_OPS, constant_factor, scaled
 from ntkit.affine._read_region import read_region
@@ -23,6 +23,7 @@ __all__ = [
     "constant_factor",
     "found_by_the_model",
     "read_region",
+    "reads_a_network",
     "scaled",
     "side_by_side",
     "taken_apart",

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import numpy as np
 import onnx_ir as ir
 
-from ntkit.affine._operators import NotAffine, carriers
+from ntkit.affine._operators import NotAffine, called, carriers
 from ntkit.affine._products import Product, product
-from ntkit.graph import Shapes
+from ntkit.graph import Shapes, attribute, constant_of, evaluator, is_constant
 
 __all__ = ["Cut", "shared"]
 
 _MOST_NODES = 300
 _MOST_SHARED = 8
+_TAKING = frozenset(["Slice", "Gather", "Split"])
+_MANY = 2**31 + 1  # samples, of which a slice may not leave any out
 
 
 class Cut:
@@ -29,7 +32,8 @@ class Cut:
         self.products: list[tuple[ir.Node, Product]] = []
         self.nodes: list[ir.Node] = []
         self.reader: dict[int, ir.Node] = {}  # on the way from a tensor to the end
-        self.problem = ""
+        self.reads: dict[int, list[ir.Value]] = {}  # the data of each operator
+        self.problem: NotAffine | None = None
         self._shape_of = shape_of
         self._seen = set[int]()
         node = end.producer()
@@ -54,7 +58,8 @@ class Cut:
             if id(value) in self.stops:
                 self._found(value)
             elif node is None:
-                self._ends(value, "is an input that no linear layer reads")
+                why = f"comes from the input {value.name!r}, which no linear layer reads"
+                self._ends(value, NotAffine(why))
             else:
                 waiting.append((value, True))
                 waiting += [(data, False) for data in self._before(value, node)[::-1]]
@@ -65,10 +70,13 @@ class Cut:
         except NotAffine as error:
             if value is self.end or self.stops:
                 raise
-            self._ends(value, str(error))
+            self._ends(value, error)
             return []
+        self.reads[id(node)] = inputs
         for data in inputs:
             self.reader.setdefault(id(data), node)
+        if _chooses_samples(node, self._shape_of):
+            raise NotAffine(f"comes from {called(node)}, which chooses samples")
         layer = product(node, self._shape_of)
         if layer is None:
             return inputs
@@ -82,11 +90,23 @@ class Cut:
         if all(value is not known for known in self.sources):
             self.sources.append(value)
 
-    def _ends(self, value: ir.Value, why: str) -> None:
+    def _ends(self, value: ir.Value, why: NotAffine) -> None:
         """A branch without a product is fine where it starts from what another one reads."""
         if self.stops or value is self.end:
-            raise NotAffine(why)
+            raise why
         self.problem = self.problem or why
+
+
+def _chooses_samples(node: ir.Node, shape_of: Shapes) -> bool:
+    """Whether constant places are taken of a first axis of open size, which holds the samples."""
+    shape = shape_of(node.inputs[0]) if node.op_type in _TAKING and node.inputs[0] else None
+    if shape is None or not shape or isinstance(shape[0], int):
+        return False
+    if node.op_type != "Slice":
+        places = node.op_type == "Split" or is_constant(node.inputs[1])
+        return places and not attribute(node, "axis", 0)
+    many = np.broadcast_to(np.float32(0), (_MANY, *[1] * (len(shape) - 1)))
+    return len(evaluator(node)([many, *map(constant_of, node.inputs[1:])])[0]) != _MANY
 
 
 def shared(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Value]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from ntkit import graph
+from ntkit.affine._positions import spread_of
 from ntkit.affine._region import Source, moved_shape
-from ntkit.affine._run import Runner, spread_of
+from ntkit.affine._run import Runner
 from ntkit.graph import constant_of, dtype_of, float_type
 
 __all__ = ["EMBEDDING", "Nodes", "found_by_the_model", "side_by_side"]
@@ -17,36 +18,14 @@ __all__ = ["EMBEDDING", "Nodes", "found_by_the_model", "side_by_side"]
 EMBEDDING = "ntkit.embedding"
 
 
-class Nodes:
-    """Adds operators to a graph, each named after the embedding.
-
-    Parameters
-    ----------
-    add : callable
-        Puts a node into the graph.
-    in_graph : callable
-        The graph's own tensor for one of the model's; another one in a copy.
-    """
+class Nodes(graph.Nodes):
+    """Adds operators to a graph; ``in_graph`` gives its own tensor for one of the model's."""
 
     def __init__(
         self, add: Callable[[ir.Node], object], in_graph: Callable[[ir.Value], ir.Value]
     ) -> None:
-        self.add, self.in_graph, self._count = add, in_graph, 0
-
-    def node(self, op: str, inputs: Sequence[ir.Value | None], attributes: Any = ()) -> ir.Value:
-        """Add an operator; its first output."""
-        if isinstance(attributes, dict):
-            attributes = ir.convenience.convert_attributes(attributes)
-        name = f"{EMBEDDING}.{self._count}"
-        node = ir.Node("", op, inputs, attributes, name=name)
-        node.outputs[0].name = name
-        self._count += 1
-        self.add(node)
-        return node.outputs[0]
-
-    def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
-        """Add a constant; no initialiser, which old files would need as an input too."""
-        return self.node("Constant", [], {"value": ir.tensor(np.asarray(array), dtype=dtype)})
+        super().__init__(add, EMBEDDING)
+        self.in_graph = in_graph
 
     def known(self, value: ir.Value | None) -> ir.Value | None:
         """A tensor that an operator of the model reads besides its data."""

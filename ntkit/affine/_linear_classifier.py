@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ntkit.affine._operators import NotAffine, carriers
-from ntkit.graph import float_type, takes_place_of
+from ntkit.graph import Nodes, ancestors, float_type, takes_place_of
 
 __all__ = ["reads_a_network", "taken_apart"]
 
@@ -23,19 +25,10 @@ _MOST_NODES = 100_000
 
 def reads_a_network(node: ir.Node) -> bool:
     """Whether what a node reads comes from products with something not linear after one."""
-    waiting, seen = [v for v in node.inputs if v is not None], set[int]()
-    ops = set[str]()
-    bent = False
-    while waiting and len(seen) < _MOST_NODES:
-        value = waiting.pop()
-        before = value.producer()
-        if before is None or id(value) in seen:
-            continue
-        seen.add(id(value))
-        ops.add(before.op_type)
-        bent = bent or not _affine(value, before)
-        waiting += [v for v in before.inputs if v is not None]
-    return bent and bool(ops & _PRODUCTS)
+    given = [value for value in node.inputs if value is not None]
+    before = [(v, n) for v in islice(ancestors(given), _MOST_NODES) if (n := v.producer())]
+    bent = any(not _affine(value, node) for value, node in before)
+    return bent and any(node.op_type in _PRODUCTS for _, node in before)
 
 
 def _affine(value: ir.Value, node: ir.Node) -> bool:
@@ -59,25 +52,6 @@ def taken_apart(model: ir.Model) -> ir.Model | None:
     return copy if done else None
 
 
-class _Nodes:
-    """New nodes in the place of a classifier, one after the other."""
-
-    def __init__(self, graph: ir.Graph, place: ir.Node, number: int) -> None:
-        self._graph, self._place, self._prefix = graph, place, f"{_PREFIX}.{number}"
-        self._count = 0
-
-    def add(self, op: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
-        name = f"{self._prefix}.{self._count}"
-        node = ir.node(op, list(inputs), attributes, name=name)
-        node.outputs[0].name = name
-        self._count += 1
-        self._graph.insert_before(self._place, node)
-        return node.outputs[0]
-
-    def constant(self, array: Any) -> ir.Value:
-        return self.add("Constant", value=ir.tensor(array))
-
-
 def _replaced(graph: ir.Graph, node: ir.Node, number: int) -> bool:
     attribute = {name: a.value for name, a in node.attributes.items()}
     labels = attribute.get("classlabels_strings") or attribute.get("classlabels_ints") or ()
@@ -90,17 +64,20 @@ def _replaced(graph: ir.Graph, node: ir.Node, number: int) -> bool:
         return False
     if not flat.size or flat.size % rows:
         return False
-    nodes = _Nodes(graph, node, number)
+    nodes = Nodes(partial(graph.insert_before, node), f"{_PREFIX}.{number}")
     weight = flat.reshape(rows, -1)
     if float_type(data) != ir.DataType.FLOAT:
-        data = nodes.add("Cast", data, to=int(ir.DataType.FLOAT))
+        data = nodes.node("Cast", [data], {"to": int(ir.DataType.FLOAT)})
     scores = _scores(nodes, data, weight, bias, transform)
-    index = nodes.add("ArgMax", scores, axis=1, keepdims=0)
-    whole = attribute.get("classlabels_ints")
-    names = ir.tensor(np.asarray(whole, np.int64)) if whole else _texts(labels)
-    label = nodes.add("Gather", nodes.add("Constant", value=names), index, axis=0)
-    for old, new in zip(node.outputs, (label, scores), strict=False):
-        takes_place_of(graph, new, old)
+    label, *others = node.outputs
+    for other in others:
+        takes_place_of(graph, scores, other)
+    if label.uses() or label.is_graph_output():
+        index = nodes.node("ArgMax", [scores], {"axis": 1, "keepdims": 0})
+        whole = attribute.get("classlabels_ints")
+        names = ir.tensor(np.asarray(whole, np.int64)) if whole else _texts(labels)
+        found = nodes.node("Gather", [nodes.constant(names), index], {"axis": 0})
+        takes_place_of(graph, found, label)
     graph.remove(node, safe=True)
     return True
 
@@ -110,19 +87,17 @@ def _texts(labels: Any) -> ir.StringTensor:
     return ir.StringTensor(texts, shape=ir.Shape([len(texts)]))
 
 
-def _scores(nodes: _Nodes, data: ir.Value, weight: Array, bias: Array, transform: str) -> ir.Value:
+def _scores(nodes: Nodes, data: ir.Value, weight: Array, bias: Array, transform: str) -> ir.Value:
     """The classifier's second output; of one unit where its two rows are each other's negative."""
     mirrored = len(bias) == 2 and (weight[0] == -weight[1]).all() and bias[0] == -bias[1]
     if transform == "LOGISTIC" and mirrored:
-        logit = nodes.add(
-            "Gemm", data, nodes.constant(weight[1:]), nodes.constant(bias[1:]), transB=1
-        )
-        share = nodes.add("Sigmoid", logit)
-        rest = nodes.add("Sub", nodes.constant(np.ones(1, np.float32)), share)
-        return nodes.add("Concat", rest, share, axis=1)
-    logits = nodes.add("Gemm", data, nodes.constant(weight), nodes.constant(bias), transB=1)
-    if transform == "NONE":
-        return logits
+        weight, bias = weight[1:], bias[1:]
+    given = [data, nodes.constant(weight), nodes.constant(bias)]
+    logits = nodes.node("Gemm", given, {"transB": 1})
     if transform == "SOFTMAX":
-        return nodes.add("Softmax", logits, axis=1)
-    return nodes.add("Sigmoid", logits)
+        return nodes.node("Softmax", [logits], {"axis": 1})
+    shares = logits if transform == "NONE" else nodes.node("Sigmoid", [logits])
+    if len(bias) > 1:
+        return shares
+    rest = nodes.node("Sub", [nodes.constant(np.ones(1, np.float32)), shares])
+    return nodes.node("Concat", [rest, shares], {"axis": 1})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from ntkit.affine._quantised import dynamically_quantised
-from ntkit.graph import attribute, constant_of, is_constant, is_standard
+from ntkit.graph import attribute, constant_of, dtype_of, is_constant, is_standard
 
 __all__ = ["PRODUCTS", "NotAffine", "called", "carriers"]
 
@@ -21,14 +21,22 @@ _MOST_INPUTS = 300
 _OF_ONNX_RUNTIME = frozenset(["QGemm", "MatMulNBits", "QLinearAdd"])
 _QUANTISED = "a quantised head; debias the float model and quantise the result"
 _FUSED = "an operator of ONNX Runtime's optimiser; debias the model as it was exported"
+_UNREAD = "which ntkit does not read as a linear layer"
 _MENDS = {
     **dict.fromkeys(("QLinearConv", "ConvInteger", "QLinearSoftmax", "QLinearSigmoid"), _QUANTISED),
+    **dict.fromkeys(("MatMulBnb4", "GemmFloat8"), _QUANTISED),
     **dict.fromkeys(("FusedGemm", "FusedMatMul", "FusedConv", "NhwcFusedConv"), _FUSED),
+    **dict.fromkeys(("DynamicQuantizeMatMul", "MatMulIntegerToFloat"), _FUSED),
 }
+_LINEAR_TOO = frozenset(["ConvTranspose", "ConstantOfShape", "ScatterND", "ScatterElements"])
 
 
 class NotAffine(Exception):
     """An operator is not affine in its data; the message names it and says why."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final  # the message says what helps; naming other scores does not
 
 
 def called(node: ir.Node) -> str:
@@ -40,17 +48,12 @@ def called(node: ir.Node) -> str:
 
 
 def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
-    """The inputs that may carry data: in these together the operator is affine.
-
-    Raises
-    ------
-    NotAffine
-        If it is not affine in what is computed from the model's inputs.
-    """
+    """The inputs that may carry data: in these together the operator is affine."""
     op = node.op_type
     ours = is_standard(node) or (op in _OF_ONNX_RUNTIME and node.domain == "com.microsoft")
     if op not in _CARRIERS or not ours:
-        raise NotAffine(f"comes from {called(node)}, {_MENDS.get(op, 'not linear')}")
+        why = _MENDS.get(op) or (_UNREAD if op in _LINEAR_TOO else "not linear")
+        raise NotAffine(f"comes from {called(node)}, {why}", final=op in _MENDS)
     if value is not node.outputs[0] and op != "Split":
         raise NotAffine(f"is the second output of {called(node)}")
     if len(node.inputs) > _MOST_INPUTS:
@@ -62,7 +65,7 @@ def carriers(value: ir.Value, node: ir.Node) -> list[ir.Value]:
         raise NotAffine(f"comes from {called(node)} of constants, not linear in anything")
     carry = _CARRIERS[op](node, computed)
     if why := _CONDITIONS[op](node) if op in _CONDITIONS else "":
-        raise NotAffine(f"comes from {called(node)} {why}, not linear")
+        raise NotAffine(f"comes from {called(node)} {why}")
     return [v for i, v in enumerate(node.inputs) if i in carry and v is not None]
 
 
@@ -134,6 +137,7 @@ _CARRIERS: dict[str, Callable[[ir.Node, list[int]], list[int]]] = {
     **dict.fromkeys(("Slice", "Split", "ReduceMean", "ReduceSum", "Pad", "Cast"), _first),
     **dict.fromkeys(("GlobalAveragePool", "AveragePool", "BatchNormalization"), _first),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "Dropout"), _first),
+    **dict.fromkeys(("CumSum", "Tile", "Scaler"), _first),
     **dict.fromkeys(("Reshape", "Expand", "Gather", "GatherND", "GatherElements"), _positioned),
     **dict.fromkeys(PRODUCTS, _weighted),
     "MatMul": _matmul,
@@ -150,29 +154,41 @@ _CARRIERS: dict[str, Callable[[ir.Node, list[int]], list[int]]] = {
 
 def _casts(node: ir.Node) -> str:
     to = ir.DataType(node.attributes["to"].as_int())
-    return "" if to.is_floating_point() else "to whole numbers"
+    return "" if to.is_floating_point() else "to whole numbers, not linear"
 
 
 def _normalises(node: ir.Node) -> str:
     outputs = sum(bool(value.name) for value in node.outputs)
     training = attribute(node, "training_mode", 0) or outputs > 1
-    return "in training mode" if training else ""
+    return _TRAINING if training else ""
 
 
 def _pads(node: ir.Node) -> str:
     mode = attribute(node, "mode", "constant")
-    return "" if mode == "constant" else f"of mode {mode!r}"
+    return "" if mode == "constant" else f"of mode {mode!r}, not linear"
 
 
 def _drops(node: ir.Node) -> str:
     given = node.inputs[2] if len(node.inputs) > 2 else None
     training = constant_of(given)
-    return "in training mode" if given is not None and (training is None or training.any()) else ""
+    return _TRAINING if given is not None and (training is None or training.any()) else ""
 
 
+def _reorders_zeros(node: ir.Node) -> str:
+    zeros, groups, *_ = (*node.inputs[3:], None, None)
+    packed = dtype_of(zeros) == ir.DataType.UINT8
+    return _IGNORED if packed and groups is not None else ""
+
+
+_TRAINING = "in training mode, not linear"
+_IGNORED = (
+    "with packed zero points beside g_idx, which ONNX Runtime leaves out on a CPU; store them as "
+    "floats"
+)
 _CONDITIONS: dict[str, Callable[[ir.Node], str]] = {
     "Cast": _casts,
     "BatchNormalization": _normalises,
     "Dropout": _drops,
     "Pad": _pads,
+    "MatMulNBits": _reorders_zeros,
 }

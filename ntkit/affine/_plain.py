@@ -11,9 +11,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ntkit.affine._cut import Cut
-from ntkit.affine._quantised import dynamically_quantised
+from ntkit.affine._products import Product
 from ntkit.affine._region import Plain, Source
-from ntkit.graph import constant_of
+from ntkit.graph import attribute, constant_of
 
 __all__ = ["NO_OPS", "constant_factor", "plain_layer", "scaled"]
 
@@ -33,7 +33,7 @@ _MOVING = frozenset(
 def plain_layer(cut: Cut, source: Source) -> Plain | None:
     """The plain layer that the operators of a cut are; None if they are more than that."""
     product = cut.products[0][0]
-    layer = _product(product, len(source.shape))
+    layer = _product(*cut.products[0], len(source.shape))
     if layer is None:
         return None
     moved, between = False, True  # whether positions have been chosen; before the bias
@@ -63,44 +63,25 @@ def _onwards(cut: Cut, node: ir.Node) -> Iterator[ir.Node]:
         value = after.outputs[0]
 
 
-def _product(node: ir.Node, rank: int) -> Plain | None:
-    attribute = {name: a.value for name, a in node.attributes.items()}
-    if node.op_type == "Mul":
-        quantised = dynamically_quantised(node)
-        weight = None if quantised is None else quantised[1].astype(np.float32)
-    elif node.op_type in ("Gemm", "MatMul", "Conv"):
-        weight = constant_of(node.inputs[1])
-    else:
+def _product(node: ir.Node, product: Product, rank: int) -> Plain | None:
+    """The layer of a product alone, with the bias that is an input of its own."""
+    at_each_position = product.matrix is not None and product.axis is not None
+    if not at_each_position or not attribute(node, "alpha", 1.0):
         return None
-    if weight is None or weight.dtype.kind != "f":
-        return None
-    axis, own = -1, None
-    if node.op_type == "Conv":
-        if not _is_pointwise(attribute, weight):
-            return None
-        axis, weight = 1, weight.reshape(weight.shape[:2])
-    elif weight.ndim == 2 and not attribute.get("transB", 0):
-        weight = weight.T
-    if weight.ndim != 2 or not attribute.get("alpha", 1.0):
-        return None
-    weight = scaled(_float(weight), attribute.get("alpha", 1.0))
     kind = "MatMulInteger" if node.op_type == "Mul" else node.op_type
+    matrix = product.matrix.astype(np.float32) if node.op_type == "Mul" else product.matrix
+    weight = scaled(_float(matrix), attribute(node, "alpha", 1.0))
     at = (node, 2) if node.op_type in ("Gemm", "Conv") else None
     zeros = np.zeros(len(weight), np.float32)
-    layer = Plain(kind, node, at, node.outputs[0], weight, zeros, axis % rank, rank)
+    axis = (product.axis or 0) % rank
+    layer = Plain(kind, node, at, node.outputs[0], weight, zeros, axis, rank)
     if at is not None and len(node.inputs) > 2 and node.inputs[2] is not None:
         own = constant_of(node.inputs[2])
         vector = None if own is None else _one_per_class(own, layer, after=0)
         if vector is None:
             return None
-        layer = replace(layer, bias=scaled(vector, attribute.get("beta", 1.0)))
+        layer = replace(layer, bias=scaled(vector, attribute(node, "beta", 1.0)))
     return layer
-
-
-def _is_pointwise(attribute: dict[str, Any], weight: Array) -> bool:
-    """Whether a convolution looks at one position at a time."""
-    ones = all(n == 1 for n in (*weight.shape[2:], *attribute.get("strides", ())))
-    return ones and attribute.get("group", 1) == 1 and not any(attribute.get("pads", ()))
 
 
 def _with_bias(layer: Plain, node: ir.Node) -> Plain | None:

@@ -20,28 +20,17 @@ _WEIGHTS = {"QGemm": 3, "QLinearMatMul": 3}  # which input holds them; else the 
 
 @dataclass(frozen=True)
 class Product:
-    """A product of data with constant weights.
+    """A product of data with constant weights."""
 
-    Attributes
-    ----------
-    data : onnx_ir.Value
-        The input that carries the data.
-    sizes : dict of int to int
-        Sizes of some axes of ``data`` that the weights settle; negative axes count from the end.
-    axis : int or None
-        The one axis of ``data`` that is summed over, every position alike; None where the weights
-        differ between positions.
-    n_scores : int
-        Numbers it makes of that axis; 0 where that is not told.
-    turned : bool
-        Whether the data are transposed first.
-    """
-
-    data: ir.Value
+    data: ir.Value  # the input that carries the data
+    # Sizes of some axes of ``data`` that the weights settle; negative axes count from the end.
     sizes: dict[int, int]
+    # The one axis of ``data`` that is summed over, every position alike; None where the weights
+    # differ between positions.
     axis: int | None
-    n_scores: int = 0
-    turned: bool = False
+    n_scores: int = 0  # numbers it makes of that axis; 0 where that is not told
+    matrix: Any = None  # (scores, neurons), of floats; None where it is no plain product
+    turned: bool = False  # whether the data are transposed first
 
     @property
     def source(self) -> ir.Value:
@@ -53,16 +42,11 @@ class Product:
 
 
 def product(node: ir.Node, shape_of: Callable[[ir.Value], Shape]) -> Product | None:
-    """How an operator multiplies its data with constant weights; None if it does not.
-
-    Raises
-    ------
-    NotAffine
-        If it is a convolution that looks around, or its weights cannot be read.
-    """
+    """How an operator multiplies its data with constant weights; None if it does not."""
     op = node.op_type
     if op == "Mul" and (quantised := dynamically_quantised(node)) is not None:
-        return Product(quantised[0], {-1: len(quantised[1])}, -1, quantised[1].shape[1])
+        matrix = quantised[1].T
+        return Product(quantised[0], {-1: matrix.shape[1]}, -1, len(matrix), matrix)
     if op not in PRODUCTS or (op == "Einsum" and len(node.inputs) < 2):
         return None
     if op == "Einsum":
@@ -72,21 +56,21 @@ def product(node: ir.Node, shape_of: Callable[[ir.Value], Shape]) -> Product | N
         sizes = {-1: node.attributes["K"].as_int()}
         return Product(_present(data), sizes, -1, node.attributes["N"].as_int())
     if op == "MatMul" and (left := constant_of(data)) is not None and left.ndim == 2:
-        return Product(_present(node.inputs[1]), {-1: left.shape[1]}, -1, left.shape[0], True)
+        return Product(_present(node.inputs[1]), {-1: left.shape[1]}, -1, len(left), turned=True)
     weight = constant_of(node.inputs[_WEIGHTS.get(op, 1)])
     if weight is None:
         raise NotAffine(f"comes from {called(node)} whose weights are not constant")
     if op == "Conv":
         return _convolution(node, weight, shape_of)
     if op in ("Gemm", "QGemm"):
-        turned = int(attribute(node, "transB", 0))
-        sizes = {-1: weight.shape[turned]}
-        return Product(_present(data), sizes, -1, weight.shape[1 - turned])
+        matrix = weight if attribute(node, "transB", 0) else weight.T
+        return Product(_present(data), {-1: matrix.shape[1]}, -1, len(matrix), _floats(matrix))
     batch = weight.shape[:-2]
     sizes = {-1: weight.shape[-2] if weight.ndim > 1 else len(weight)}
     sizes.update({i - len(batch) - 2: n for i, n in enumerate(batch) if n > 1})
     n_scores = weight.shape[-1] if weight.ndim > 1 else 1
-    return Product(_present(data), sizes, -1 if all(n == 1 for n in batch) else None, n_scores)
+    axis = -1 if all(n == 1 for n in batch) else None
+    return Product(_present(data), sizes, axis, n_scores, _floats(weight.T))
 
 
 def _convolution(
@@ -97,13 +81,18 @@ def _convolution(
     plain = not any(attribute(node, "pads", ())) and attribute(node, "auto_pad", "") in (
         *("", "NOTSET", "VALID"),
     )
-    plain = plain and all(n == 1 for n in attribute(node, "dilations", ()))
     strides = all(n == 1 for n in attribute(node, "strides", ()))
-    if plain and strides and all(n == 1 for n in kernel) and channels == weight.shape[1]:
-        return Product(data, {1: channels}, 1, weight.shape[0])
+    pointwise = plain and strides and all(n == 1 for n in kernel)
+    plain = plain and all(n == 1 for n in attribute(node, "dilations", ()))
+    if pointwise and channels == weight.shape[1]:
+        matrix = _floats(weight.reshape(weight.shape[:2]))
+        return Product(data, {1: channels}, 1, len(weight), matrix)
     before, after = shape_of(data), shape_of(node.outputs[0])
     if plain and before is not None and tuple(before[2:]) == tuple(kernel):
-        return Product(data, {1: channels, **dict(enumerate(kernel, start=2))}, None)
+        alone = channels == weight.shape[1]
+        matrix = _floats(weight.reshape(len(weight), -1)) if alone else None
+        sizes = {1: channels, **dict(enumerate(kernel, start=2))}
+        return Product(data, sizes, None, matrix=matrix)
     known = before is not None and all(isinstance(n, int) for n in before[2:])
     if known and after is not None and all(n == 1 for n in after[2:]):
         return Product(data, {1: channels}, None)
@@ -137,6 +126,10 @@ def _einsum(node: ir.Node) -> Product:
     settled = {axes[c]: n for c, n in sizes.items() if c in axes}
     width = math.prod(sizes[c] for c in result if c in sizes and c not in own)
     return Product(data, settled, summed[0] if alike else None, width if alike else 0)
+
+
+def _floats(matrix: Any) -> Any:
+    return matrix if matrix.ndim == 2 and matrix.dtype.kind == "f" else None
 
 
 def _present(value: ir.Value | None) -> ir.Value:

@@ -109,8 +109,6 @@ def _of_few_bits(attributes: dict[str, Any], a: Any, packed: Any, scales: Any, z
     rows, columns, bits = attributes["N"], attributes["K"], attributes.get("bits", 4)
     block = attributes["block_size"]
     blocks = -(-columns // block)
-    if zeros is not None and groups is not None:  # ONNX Runtime leaves these zero points out
-        raise NotImplementedError("its blocks have zero points, and are given by g_idx")
     groups = np.arange(blocks * block) // block if groups is None else groups[:columns]
     whole = _unpacked(packed.reshape(rows, -1), bits)[:, : len(groups)]
     if zeros is None:

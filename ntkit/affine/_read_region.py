@@ -29,22 +29,14 @@ _INDEXED = frozenset(["Gather", "Slice"])
 
 
 def read_region(end: ir.Value, shape_of: Shapes) -> Region:
-    """Read the affine map that ends in a tensor of scores, cut where its last products read.
-
-    Raises
-    ------
-    NotAffine
-        If it is not affine; the message names the operator that is not.
-    SeveralPositions
-        If it is not one number per sample and class.
-    """
+    """Read the affine map that ends in a tensor of scores, cut where its last products read."""
     cut = Cut(end, [], shape_of)
     if cut.last.op_type in _QUANTISING or (
         cut.last.op_type == "QGemm" and len(cut.last.inputs) > _SCALE_OF_QGEMM
     ):
         raise SeveralPositions(f"comes from {called(cut.last)}, which are quantised scores")
     if not cut.products:
-        raise NotAffine(cut.problem)
+        raise cut.problem or NotAffine("is not linear")
     if len(cut.products) == 1 and cut.sources == [cut.products[0][1].data] and not cut.problem:
         return _read(cut, shape_of)  # as nearly all heads are
     ways = [cut.sources]
@@ -69,15 +61,31 @@ def _read(cut: Cut, shape_of: Shapes) -> Region:
     for whole in (False, True):
         sources = [_source(value, cut, shape_of, whole=whole) for value in cut.sources]
         try:
-            return Reader(cut, sources, shape_of, whole=whole).region()
+            region = Reader(cut, sources, shape_of, whole=whole).region()
+            _refuse_counting(region, cut, shape_of, whole=whole)
+            return region
         except NotAffine as error:
             problem = problem or error
-            if isinstance(error, SeveralPositions) or all(len(s.shape) == 2 for s in sources):
+            if isinstance(error, SeveralPositions):
                 break
-    raise problem if problem is not None else NotAffine("is not linear")
+    raise problem or NotAffine("is not linear")
 
 
-def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool) -> Source:
+def _refuse_counting(region: Region, cut: Cut, shape_of: Shapes, *, whole: bool) -> None:
+    """Refuse a region whose weights depend on a number of positions that is left open."""
+    if region.plain is not None:
+        return
+    sources = [_source(value, cut, shape_of, whole=whole, more=1) for value in cut.sources]
+    if all(a.shape[1:] == b.shape[1:] for a, b in zip(sources, region.sources, strict=True)):
+        return
+    wider = Reader(cut, sources, shape_of, whole=whole).region()
+    if not (np.allclose(wider.weight, region.weight) and np.allclose(wider.bias, region.bias)):
+        raise SeveralPositions(
+            f"comes from {called(cut.last)}, which depends on how many positions a sample has"
+        )
+
+
+def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool, more: int = 0) -> Source:
     """The tensor with a size for each axis, and which one holds the neurons."""
     layers = [p for p in cut.products if p[1].source is value]
     node, layer = layers[0] if layers else (None, None)
@@ -96,7 +104,7 @@ def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool) -> Sour
         raise NotAffine(f"comes from a tensor of shape {shape}")
     if rank == 2 and sizes[1] is None:
         raise NotAffine(f"comes from {value.name!r}, whose width is not known")
-    open_size = _open_size(cut.nodes)
+    open_size = _open_size(cut.nodes) + more
     filled = tuple(n or open_size for n in sizes)
     scale = _scale(value, node)
     if node is None or axis_found is None or whole or rank == 2:

@@ -26,27 +26,15 @@ class SeveralPositions(NotAffine):
 
 @dataclass(frozen=True)
 class Source:
-    """A tensor that a region reads.
+    """A tensor that a region reads."""
 
-    Attributes
-    ----------
-    value : onnx_ir.Value
-        The tensor.
-    shape : tuple of int
-        Its axes, the open ones at some size; the first is that of the samples.
-    axis : int or None
-        The axis of neurons; None where all axes but the samples' are.
-    chain : tuple of onnx_ir.Node
-        Operators after the product that choose positions, or average them: the embedding is what
-        they make of the tensor.
-    scale : tuple of onnx_ir.Value
-        Scale and zero point of a tensor of quantised numbers; empty for one of floats.
-    """
-
-    value: ir.Value
-    shape: tuple[int, ...]
-    axis: int | None
+    value: ir.Value  # the tensor
+    shape: tuple[int, ...]  # its axes, the open ones at some size; the first is that of the samples
+    axis: int | None  # the axis of neurons; None where all axes but the samples' are
+    # Operators after the product that choose positions, or average them: the embedding is what they
+    # make of the tensor.
     chain: tuple[ir.Node, ...] = ()
+    # Scale and zero point of a tensor of quantised numbers; empty for one of floats.
     scale: tuple[ir.Value, ...] = ()
 
     @property
@@ -70,40 +58,23 @@ class Source:
 
 @dataclass(frozen=True)
 class Plain:
-    """A region that is one product, perhaps a bias, and what keeps every class: edited in place.
+    """A region that is one product, perhaps a bias, and what keeps every class: edited in place."""
 
-    Attributes
-    ----------
-    kind : str
-        "Gemm", "MatMul", "Conv" or "MatMulInteger" (dynamic quantisation), with " + Add" where
-        the bias is a node of its own.
-    product : onnx_ir.Node
-        The node that multiplies; of a dynamically quantised layer the one that scales the result.
-    bias_at : tuple of (onnx_ir.Node, int) or None
-        The node that adds the bias, and which input holds it; None for a bare MatMul. A Gemm or
-        Conv may lack the input.
-    output : onnx_ir.Value
-        What it computes, bias included.
-    weight, bias : ndarray
-        (K, D) and (K,).
-    class_axis, rank : int
-        Which of how many axes of ``output`` holds the classes.
-    scale : float
-        Constant factor between ``output`` and the end of the region.
-    after : tuple of onnx_ir.Node
-        Operators from ``output`` to the end of the region.
-    """
-
+    # "Gemm", "MatMul", "Conv" or "MatMulInteger" (dynamic quantisation), with " + Add" where the
+    # bias is a node of its own.
     kind: str
+    # The node that multiplies; of a dynamically quantised layer the one that scales the result.
     product: ir.Node
+    # The node that adds the bias, and which input holds it; None for a bare MatMul. A Gemm or Conv
+    # may lack the input.
     bias_at: tuple[ir.Node, int] | None
-    output: ir.Value
-    weight: Array
-    bias: Array
-    class_axis: int
+    output: ir.Value  # what it computes, bias included
+    weight: Array  # (K, D)
+    bias: Array  # (K,)
+    class_axis: int  # which of how many axes of ``output`` holds the classes
     rank: int
-    scale: float = 1.0
-    after: tuple[ir.Node, ...] = ()
+    scale: float = 1.0  # constant factor between ``output`` and the end of the region
+    after: tuple[ir.Node, ...] = ()  # operators from ``output`` to the end of the region
 
     @property
     def moves(self) -> bool:
@@ -118,32 +89,16 @@ class Plain:
 
 @dataclass(frozen=True)
 class Region:
-    """An affine map from some tensors to scores.
+    """An affine map from some tensors to scores."""
 
-    Attributes
-    ----------
-    end : onnx_ir.Value
-        The scores.
-    sources : tuple of Source
-        What it reads; side by side they are the embedding.
-    nodes : tuple of onnx_ir.Node
-        Its operators, in order.
-    weight, bias : ndarray
-        (K, D) and (K,).
-    class_axis, rank : int
-        Which of how many axes of ``end`` holds the scores.
-    plain : Plain or None
-        Where its weights lie, if it is a plain layer.
-    """
-
-    end: ir.Value
-    sources: tuple[Source, ...]
-    nodes: tuple[ir.Node, ...]
-    weight: Array
-    bias: Array
-    class_axis: int
+    end: ir.Value  # the scores
+    sources: tuple[Source, ...]  # what it reads; side by side they are the embedding
+    nodes: tuple[ir.Node, ...]  # its operators, in order
+    weight: Array  # (K, D)
+    bias: Array  # (K,)
+    class_axis: int  # which of how many axes of ``end`` holds the scores
     rank: int
-    plain: Plain | None = None
+    plain: Plain | None = None  # where its weights lie, if it is a plain layer
 
     @property
     def kind(self) -> str:

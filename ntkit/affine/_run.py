@@ -9,35 +9,27 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ntkit.affine._operators import NotAffine, called
+from ntkit.affine._positions import ALL, EACH, ROW, choice
 from ntkit.affine._quantised import QUANTISED, dynamically_quantised
 from ntkit.graph import Shape, Shapes, attribute, constant_of, evaluator, largest_size
 
-__all__ = ["Runner", "spread_of"]
+__all__ = ["Runner"]
 
 Array = NDArray[Any]
 
 _MOST_ELEMENTS = 16_000_000
 _CHOOSING = frozenset(["Gather", "GatherND", "GatherElements"])
-# batch_dims of a GatherND, and the width of its indices, that choose one position of each sample.
-_OF_EACH_SAMPLE = ((0, 2), (1, 1))
 
 
 class Runner:
     """Runs nodes one after the other; remembers constants, and operators once made.
 
     Positions that the model finds for each sample are drawn at random, for each node once.
-
-    Attributes
-    ----------
-    samples : int
-        How many there are in the arrays to come.
-    alike : bool
-        Whether these hold the same at every position, so that it does not matter which is chosen.
     """
 
     def __init__(self, shape_of: Shapes) -> None:
-        self.samples = 1
-        self.alike = False
+        self.samples = 1  # in the arrays to come
+        self.alike = False  # these hold the same at every position, whichever is chosen
         self._shape_of = shape_of
         self._rng = np.random.default_rng(0)
         self._positions: dict[tuple[int, int, int], Array] = {}
@@ -49,11 +41,6 @@ class Runner:
         """Compute the outputs of ``nodes``, in order, into ``values`` (by identity).
 
         ``native`` says that there are as many samples as a fixed Reshape may ask for.
-
-        Raises
-        ------
-        NotAffine
-            If an operator cannot be run, or makes more than a linear layer would.
         """
         for node in nodes:
             try:
@@ -64,8 +51,7 @@ class Runner:
             except ValueError as error:
                 why = f"whose inputs do not fit together for {self.samples} samples"
                 raise NotAffine(f"comes from {called(node)}, {why}") from error
-            # Whatever a reference implementation stumbles over, it is no linear layer.
-            except Exception as error:
+            except Exception as error:  # whatever a reference stumbles over, it is no linear layer
                 raise NotAffine(f"comes from {called(node)}, which does not run: {error}") from None
             for value, result in zip(node.outputs, results, strict=False):
                 values[id(value)] = result
@@ -170,33 +156,19 @@ class Runner:
     def _chosen(self, node: ir.Node, values: dict[int, Array]) -> Array:
         """A position of each sample, drawn: which one the model finds depends on its inputs."""
         data = self._get(node.inputs[0], values)
-        shape = self._shape_of(node.inputs[1])  # type: ignore[arg-type]
-        axis, batched = attribute(node, "axis", 0), attribute(node, "batch_dims", 0)
-        op, sides = node.op_type, () if shape is None else shape
-        of_sample = op == "GatherND" and (batched, *sides[1:]) in _OF_EACH_SAMPLE
-        if op == "GatherND" and shape is None and not batched:  # what it makes may tell
-            of_sample = len(self._shape_of(node.outputs[0]) or ()) == data.ndim - 1
-        of_sample |= op == "GatherElements" and axis == 1 and self._one_for_all(node, sides)
-        one_each = data.ndim > 2 and of_sample
-        flat = op == "Gather" and len(sides) == 1 and axis == 0 and data.ndim == 2
-        if flat and self.samples < len(data) and len(data) % self.samples == 0:
-            data, one_each = data.reshape(self.samples, -1, data.shape[1]), True
-        if one_each:
+        how = choice(node, data.ndim, self._shape_of)
+        if how == ROW and self.samples < len(data) and len(data) % self.samples == 0:
+            data, how = data.reshape(self.samples, -1, data.shape[1]), EACH
+        if how == EACH:
             self._same_at_all(node, data, 1)
             chosen: Array = data[np.arange(len(data)), self._drawn(node, len(data), data.shape[1])]
-            return chosen[:, None] if op == "GatherElements" else chosen
-        if op == "Gather" and shape in ((), (1,)) and axis % data.ndim > 0:
+            return chosen[:, None] if node.op_type == "GatherElements" else chosen
+        if how == ALL:
+            axis, sides = attribute(node, "axis", 0), self._shape_of(node.inputs[1])  # type: ignore[arg-type]
             self._same_at_all(node, data, axis)
             at = self._drawn(node, 1, data.shape[axis])
-            chosen = np.take(data, at if sides else at.item(), axis)
-            return chosen
+            return np.asarray(np.take(data, at if sides else at.item(), axis))
         raise NotAffine(f"comes from {called(node)} with computed indices, not linear")
-
-    def _one_for_all(self, node: ir.Node, sides: tuple[int | str | None, ...]) -> bool:
-        """Whether the indices of a GatherElements choose one position, for all channels alike."""
-        spread = spread_of(node)
-        before = self._shape_of(spread) if spread is not None else None
-        return before is not None and before[1:] == (1, 1) and sides[1:2] == (1,)
 
     def _drawn(self, node: ir.Node, n: int, n_positions: int) -> Array:
         key = (id(node), n, n_positions)
@@ -207,14 +179,6 @@ class Runner:
     def _same_at_all(self, node: ir.Node, data: Array, axis: int) -> None:
         if self.alike and np.ptp(data, axis).any():
             raise NotAffine(f"comes from {called(node)} with computed indices, not linear")
-
-
-def spread_of(node: ir.Node) -> ir.Value | None:
-    """The indices behind those of a GatherElements that are the same for every channel."""
-    index = node.inputs[1]
-    spreading = index.producer() if index is not None else None
-    spreads = spreading is not None and spreading.op_type == "Expand"
-    return spreading.inputs[0] if spreading is not None and spreads else None
 
 
 def _open(shape: Shape, node: ir.Node) -> Array:

@@ -15,7 +15,7 @@ from ntkit.affine._operators import NotAffine, called
 from ntkit.affine._plain import plain_layer, scaled
 from ntkit.affine._region import Plain, Region, SeveralPositions, Source, moved_shape
 from ntkit.affine._run import Runner
-from ntkit.graph import Shapes, float_type, is_constant
+from ntkit.graph import Shapes, attribute, float_type
 
 __all__ = ["Reader"]
 
@@ -129,7 +129,8 @@ class Reader:
         weight = self._weight(values) / self._gains()
         scale = np.abs(weight).sum() + np.abs(bias).sum()
         if not np.isfinite(scale) or not weight.any():
-            raise NotAffine("is linear with weights that are all 0, or not finite")
+            how = "weights that are all 0" if np.isfinite(scale) else "infinite weights or biases"
+            raise NotAffine(f"comes from {called(self._cut.last)}, linear with {how}")
         region = self._made(weight, bias, axis, rank, None)
         if not self._agrees(region):
             raise NotAffine(
@@ -172,30 +173,35 @@ class Reader:
         lifted = self._lifted(values)
         if not lifted:
             return self._responses(self._sources, self._cut.nodes)
-        products = [node for node, _, _ in lifted]
-        after = [node for node in self._cut.nodes if all(node is not p for p in products)]
+        made = {id(entry.value) for _, _, entry in lifted}
+        after = [node for node in self._cut.nodes if id(node.outputs[0]) not in made]
         rest = self._responses([entry for _, _, entry in lifted], after)
         parts = {id(s.value): np.zeros((self._n_scores, s.width)) for s in self._sources}
         start = 0
-        for node, matrix, _ in lifted:
-            parts[id(node.inputs[0])] += rest[:, start : start + len(matrix)] @ matrix
+        for source, matrix, _ in lifted:
+            parts[id(source.value)] += rest[:, start : start + len(matrix)] @ matrix
             start += len(matrix)
         return np.concatenate([parts[id(s.value)] for s in self._sources], axis=1)
 
-    def _lifted(self, values: dict[int, Array]) -> list[tuple[ir.Node, Array, Source]]:
-        """Products that read a source, with their matrices and outputs; none if others read it."""
+    def _lifted(self, values: dict[int, Array]) -> list[tuple[Source, Array, Source]]:
+        """Sources with the matrices that read them, and what these make; none if others do."""
         sources = {id(s.value): s for s in self._sources}
+        layers = {id(node): layer for node, layer in self._cut.products}
         found = []
         for node in self._cut.nodes:
-            if not any(id(v) in sources for v in node.inputs):
+            read = [v for v in self._cut.reads[id(node)] if id(v) in sources]
+            if not read:
                 continue
-            source = sources.get(id(node.inputs[0]))
-            matrix = None if source is None else _matrix(node, source, self._runner)
-            if source is None or matrix is None or matrix.shape[1] != source.width:
+            layer, source = layers.get(id(node)), sources[id(read[0])]
+            matrix = None if layer is None or layer.data is not read[0] else layer.matrix
+            if matrix is None or len(self._cut.reads[id(node)]) > 1:
+                return []  # another branch is added by the same Gemm
+            if matrix.shape[1] != source.width:
                 return []
             shape = values[id(node.outputs[0])].shape
             axis = None if len(shape) == 2 else 1 if node.op_type == "Conv" else len(shape) - 1
-            found.append((node, matrix, Source(node.outputs[0], shape, axis)))
+            matrix = matrix.astype(np.float64) * attribute(node, "alpha", 1.0)
+            found.append((source, matrix, Source(node.outputs[0], shape, axis)))
         return found
 
     def _responses(self, entries: list[Source], nodes: list[ir.Node]) -> Array:
@@ -203,14 +209,18 @@ class Reader:
         width = sum(entry.width for entry in entries)
         row = sum(int(np.prod(entry.shape[1:])) for entry in entries)
         step = max(1, _CHUNK // max(row, 1))
-        zero = self._scores(self._run(np.zeros((1, width)), entries, nodes), 1)
+
+        def run(rows: Array) -> Array:
+            values = self._values(rows, entries, nodes, native=False)
+            return self._scores(values[id(self._cut.end)], len(rows))
+
+        zero = run(np.zeros((1, width)))
         result = np.empty((self._n_scores, width))
         for start in range(0, width, step):
             n = min(step, width - start)
             rows = np.zeros((n, width))
             rows[np.arange(n), start + np.arange(n)] = 1
-            response = self._scores(self._run(rows, entries, nodes), n) - zero
-            result[:, start : start + n] = response.T
+            result[:, start : start + n] = (run(rows) - zero).T
         return result
 
     def _gains(self) -> Array:
@@ -243,11 +253,6 @@ class Reader:
         if flat.shape[1] != source.width:
             raise SeveralPositions("scores every position of a sample, not the sample")
         return flat
-
-    def _run(
-        self, rows: Array, entries: list[Source], nodes: list[ir.Node], *, native: bool = False
-    ) -> Array:
-        return self._values(rows, entries, nodes, native=native)[id(self._cut.end)]
 
     def _values(
         self, rows: Array, entries: list[Source], nodes: list[ir.Node], *, native: bool
@@ -300,24 +305,3 @@ def _are_classes(scores: Array, classes: Array, plain: Plain) -> bool:
     """Whether each score is that of its class, times the layer's factor."""
     difference = np.abs(scores / plain.scale - classes.ravel()).max()
     return bool(difference <= _ROUNDING)
-
-
-def _matrix(node: ir.Node, source: Source, runner: Runner) -> Array | None:
-    """(scores, neurons) of a plain product; None for another operator."""
-    if node.op_type not in ("Gemm", "MatMul", "Conv") or source.scale or len(node.inputs) < 2:
-        return None
-    attribute = {name: a.value for name, a in node.attributes.items()}
-    weight = runner.constant(node.inputs[1])
-    if weight is None or weight.ndim < 2 or weight.dtype.kind != "f":
-        return None
-    if node.op_type == "Gemm":
-        if len(node.inputs) > 2 and node.inputs[2] is not None and not is_constant(node.inputs[2]):
-            return None  # another branch
-        turned = weight if attribute.get("transB", 0) else weight.T
-        return np.asarray(turned * attribute.get("alpha", 1.0))
-    if node.op_type == "MatMul":
-        return weight.T if weight.ndim == 2 and len(source.shape) > 1 else None
-    flat = weight.reshape(len(weight), -1)
-    whole = source.shape[1:] == weight.shape[1:] and not any(attribute.get("pads", ()))
-    alone = all(n == 1 for n in weight.shape[2:]) and flat.shape[1] == source.width
-    return flat if attribute.get("group", 1) == 1 and (whole or alone) else None

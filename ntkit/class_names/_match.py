@@ -22,25 +22,8 @@ _NUMBERED = re.compile(r"(?:LABEL_)?(0|[1-9][0-9]{0,8})")
 def matched(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] | None:
     """Match the labels of a sample with the classes of a head.
 
-    Parameters
-    ----------
-    labels : ndarray of shape (C,)
-        Distinct labels, sorted.
-    classes : ndarray of shape (C,)
-        The head's classes, in the order of its logits.
-    named : bool
-        Whether these are names, not just the positions 0 … C-1.
-
-    Returns
-    -------
-    (ndarray, str) or None
-        The labels in the order of the logits, and how they were found, as a sentence; None where
-        labels and classes are the same.
-
-    Raises
-    ------
-    InputError
-        If they are not the head's classes.
+    Gives the labels in the order of the logits, and how they were found, as a sentence; None where
+    labels and classes are the same. ``named`` says that the classes are names, not positions.
     """
     given, own = labels.tolist(), classes.tolist()
     if set(given) == set(own):

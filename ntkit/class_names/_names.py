@@ -34,21 +34,11 @@ _NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;]\s*|\s+)(.+)")
 
 @dataclass(frozen=True)
 class ClassNames:
-    """What a model calls its classes.
+    """What a model calls its classes."""
 
-    Attributes
-    ----------
-    names : tuple or None
-        In the order of the logits; None where nobody names them.
-    source : str
-        Where they come from; "positions" where nobody names them.
-    warnings : tuple of str
-        Names that were found and not used, one sentence each.
-    """
-
-    names: tuple[Any, ...] | None = None
-    source: str = POSITIONS
-    warnings: tuple[str, ...] = ()
+    names: tuple[Any, ...] | None = None  # in the order of the logits; None where nobody names them
+    source: str = POSITIONS  # where they come from; "positions" where nobody names them
+    warnings: tuple[str, ...] = ()  # names that were found and not used, one sentence each
 
 
 def names_of(
@@ -65,21 +55,6 @@ def names_of(
     ``label_names`` (timm) of a ``config.json``, then ``labels.txt`` or ``classes.txt`` with a name
     per line, beside the file as its path was given, or in the folder above one named ``onnx``.
     ``LABEL_0``, ``LABEL_1``, … are positions, not names.
-
-    Parameters
-    ----------
-    n_classes : int
-        Classes of the head.
-    metadata : mapping of str to str
-        The file's ``metadata_props``.
-    path : pathlib.Path or None
-        The file.
-    labels : tuple, optional
-        Labels that the graph maps indices to.
-
-    Returns
-    -------
-    ClassNames
     """
     if labels is not None:
         return ClassNames(tuple(labels), "the model's graph")
@@ -89,15 +64,13 @@ def names_of(
         if _are_positions(names):
             continue
         if len(names) != n_classes:
-            told = (
-                f"names {len(names)} classes ({_quoted(names)}), but the model's head tells "
-                f"{n_classes} apart"
-            )
+            if twice is None:  # else it is a list of something else
+                warnings.append(
+                    f"{source} names {len(names)} classes ({_quoted(names)}), but the model's head "
+                    f"tells {n_classes} apart; these names are not used."
+                )
         elif twice is not None:
-            told = f"names two classes {twice!r}"
-        if len(names) != n_classes or twice is not None:
-            if len(names) == n_classes or twice is None:  # else it is a list of something else
-                warnings.append(f"{source} {told}; these names are not used.")
+            warnings.append(f"{source} names two classes {twice!r}; these names are not used.")
         elif found.names is None:
             found = ClassNames(names, source)
         elif names != found.names and sorted(map(str, names)) == sorted(map(str, found.names)):
@@ -112,19 +85,8 @@ def names_of(
 def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, str] | None:
     """What a model's files say that it was trained for, in Hugging Face's words.
 
-    Parameters
-    ----------
-    metadata : mapping of str to str
-        The file's ``metadata_props``.
-    path : pathlib.Path or None
-        The file.
-
-    Returns
-    -------
-    (str, str) or None
-        "regression", "single_label_classification" or "multi_label_classification", and where it
-        stands; None where nothing says it. A ``config.json`` that names a single label means a
-        regression, as transformers reads it.
+    With the place where it stands; None where nothing says it. A ``config.json`` that names a
+    single label means a regression, as transformers reads it.
     """
     if metadata.get(_PROBLEM):
         return metadata[_PROBLEM], f"metadata {_PROBLEM!r}"
@@ -141,37 +103,13 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
 
 
 def names_in(metadata: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:
-    """Names of classes that a file's metadata hold, by key, other than ntkit's own.
-
-    Parameters
-    ----------
-    metadata : mapping of str to str
-        The file's ``metadata_props``.
-
-    Returns
-    -------
-    dict of str to tuple
-        In the order of the logits.
-    """
+    """Names of classes that a file's metadata hold, by key, other than ntkit's own."""
     found = {key: _read(metadata.get(key, "")) for key in _METADATA}
     return {key: names for key, names in found.items() if names is not None}
 
 
 def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
-    """Metadata that name classes, with other names in the form that they had.
-
-    Parameters
-    ----------
-    metadata : mapping of str to str
-        The file's ``metadata_props``.
-    classes : list
-        The new class labels, in the order of the logits.
-
-    Returns
-    -------
-    dict of str to str
-        The entries to replace.
-    """
+    """Metadata that name classes, with other names in the form that they had."""
     names = list(map(str, classes))
     new = {}
     for key in names_in(metadata):

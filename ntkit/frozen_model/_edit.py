@@ -43,11 +43,6 @@ def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) 
     an affine region of more than a plain layer, which becomes one Gemm, or it is quantised: then
     float weights take the place of the quantised ones, and what quantised the old logits goes.
     With another number of classes the shapes of everything downstream follow.
-
-    Raises
-    ------
-    InputError
-        If what follows the layer is made for the old number of classes.
     """
     graph, before, after = model.graph, len(head.region.weight), len(coef)
     if before != after:
@@ -214,47 +209,44 @@ def _set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array) -> N
 
 def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
     """Change the constant behind ``value``, through no-ops; False if something else reads it."""
-    if len(value.uses()) != 1 or value.is_graph_output():
+    node, dtype = value.producer(), dtype_of(value)
+    alone = len(value.uses()) == 1 and not value.is_graph_output()
+    if not alone or dtype is None or not dtype.is_floating_point():
         return False
-    node = value.producer()
     if node is None:
-        dtype = dtype_of(value)
-        known = graph.initializers.get(value.name) if value.name else None
-        if dtype is None or known is not value:
-            return False
-        if not dtype.is_floating_point():
+        if graph.initializers.get(value.name or "") is not value:
             return False
         value.const_value = tensor(array, dtype, value.name)
         if value.dtype is not None:
             value.type = ir.TensorType(dtype)  # what the graph declares may be wrong
-    elif node.op_type == "Constant" and "value" in node.attributes:
-        dtype = node.attributes["value"].as_tensor().dtype
-        if not dtype.is_floating_point():
+    elif node.op_type == "Constant":
+        if "value" not in node.attributes:
             return False
         node.attributes["value"] = ir.AttrTensor("value", tensor(array, dtype, value.name))
         value.const_value = None
-    elif node.op_type == "Transpose" and node.inputs[0] is not None:
-        permutation = node.attributes.get("perm")
-        back = np.argsort(permutation.as_ints()) if permutation else None
-        if not _overwrite(graph, node.inputs[0], array.transpose(back)):
-            return False
-    elif node.op_type in _SAME_VALUES:
-        inner = constant_of(node.inputs[0])
-        if inner is None or inner.size != array.size:
-            return False
-        if not _overwrite(graph, node.inputs[0], array.reshape(inner.shape)):  # type: ignore[arg-type]
-            return False
-    elif node.op_type in ("Identity", "Cast") and node.inputs[0] is not None:
-        stored, wanted = dtype_of(node.inputs[0]), dtype_of(value)
-        if stored is None or wanted is None or stored.bitwidth < wanted.bitwidth:
-            return False  # the constant behind a Cast cannot hold the new values
-        if not _overwrite(graph, node.inputs[0], array):
-            return False
     else:
-        return False
+        inner, before = node.inputs[0], _undone(node, array)
+        if inner is None or before is None or not _overwrite(graph, inner, before):
+            return False
     if node is None or value.shape is not None:
         value.shape = ir.Shape(array.shape)
     return True
+
+
+def _undone(node: ir.Node, array: Array) -> Array | None:
+    """What an operator makes ``array`` of; None where it cannot be told, or not be stored."""
+    if node.op_type == "Transpose":
+        permutation = node.attributes.get("perm")
+        return array.transpose(np.argsort(permutation.as_ints()) if permutation else None)
+    if node.op_type in _SAME_VALUES:
+        inner = constant_of(node.inputs[0])
+        fits = inner is not None and inner.size == array.size
+        return array.reshape(inner.shape) if inner is not None and fits else None
+    if node.op_type in ("Identity", "Cast"):
+        stored, wanted = dtype_of(node.inputs[0]), dtype_of(node.outputs[0])
+        exact = stored is not None and wanted is not None and stored.bitwidth >= wanted.bitwidth
+        return array if exact else None
+    return None
 
 
 def _add_bias(graph: ir.Graph, logits: ir.Value, intercept: Array) -> ir.Value:

@@ -27,37 +27,19 @@ _MOST_NODES = 1_000_000
 
 @dataclass(frozen=True)
 class Parts:
-    """A model's graph, what was found in it, and what was said of it.
+    """A model's graph, what was found in it, and what was said of it."""
 
-    Attributes
-    ----------
-    model : onnx_ir.Model
-        The graph.
-    found : Head or None
-        Its head.
-    embedding : onnx_ir.Value
-        The (first) tensor that the head reads, or a new one would read.
-    located_by : mapping
-        Names of logits, embedding and pooling by which these were found.
-    names : ClassNames or None
-        What the model calls its classes; None where that has not been looked for.
-    classes : array-like or None
-        Class labels, where they are given.
-    matched_by : str or None
-        How these were matched with the classes.
-    path, folder : pathlib.Path or None
-        The file, and where its external data lie.
-    """
-
-    model: ir.Model
-    found: Head | None
-    embedding: ir.Value
+    model: ir.Model  # the graph
+    found: Head | None  # its head
+    embedding: ir.Value  # the (first) tensor that the head reads, or a new one would read
+    # Names of logits, embedding and pooling by which these were found.
     located_by: Mapping[str, str | None]
+    # What the model calls its classes; None where that has not been looked for.
     names: ClassNames | None = None
-    classes: Any = None
-    matched_by: str | None = None
-    path: Path | None = None
-    folder: Path | None = None
+    classes: Any = None  # class labels, where they are given
+    matched_by: str | None = None  # how these were matched with the classes
+    path: Path | None = None  # the file
+    folder: Path | None = None  # where its external data lie
 
 
 def in_sight(model: ir.Model, located_by: Mapping[str, str | None], path: Path) -> Parts:

@@ -14,24 +14,14 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ntkit.class_names import (
-    CLASSES,
-    ClassNames,
-    are_positions,
-    matched,
-    renamed,
-)
+from ntkit.class_names import CLASSES, ClassNames, are_positions, matched, renamed
 from ntkit.exceptions import InputError
 from ntkit.frozen_model._edit import append_head, replace_weights
 from ntkit.frozen_model._exchange import fitted, keeps_names, read_back
 from ntkit.frozen_model._located import LOCATED_BY, Parts, in_sight, located
 from ntkit.frozen_model._outputs import declare_outputs
 from ntkit.frozen_model._read_model import ReadModel
-from ntkit.graph import (
-    deserialised,
-    read_model,
-    sound,
-)
+from ntkit.graph import deserialised, read_model, sound
 from ntkit.head import LinearHead
 
 __all__ = ["FrozenModel"]

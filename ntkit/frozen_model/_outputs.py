@@ -11,13 +11,7 @@ __all__ = ["declare_outputs"]
 
 
 def declare_outputs(model: ir.Model) -> None:
-    """Give each output of a graph the shape that ONNX infers, where the file gives none.
-
-    Raises
-    ------
-    InputError
-        If none is inferred: ONNX's checker would refuse the file at the very end.
-    """
+    """Give each output of a graph the shape that ONNX infers, where the file gives none."""
     shape_of = Shapes(model)
     for value in model.graph.outputs:
         if value.shape is None and isinstance(value.type, ir.TensorType):

@@ -10,24 +10,12 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ntkit.class_names import (
-    ClassNames,
-    names_in,
-    names_of,
-    problem_type,
-)
+from ntkit.class_names import ClassNames, names_in, names_of, problem_type
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import file_facts, head_facts
 from ntkit.frozen_model._located import PLACES, Parts, embedding_info
-from ntkit.graph import (
-    external_files,
-    fingerprint,
-    info_of,
-    serialised,
-    sound,
-    write_model,
-)
+from ntkit.graph import external_files, fingerprint, info_of, serialised, sound, write_model
 from ntkit.head import LinearHead
 from ntkit.head_search import candidate_layers
 

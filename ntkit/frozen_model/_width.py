@@ -50,13 +50,7 @@ def _keeps_last_axis(node: ir.Node) -> bool:
 
 
 def refuse_fixed_width(head: Head, before: int, after: int) -> None:
-    """Refuse another number of classes where what follows the logits is made for the old one.
-
-    Raises
-    ------
-    InputError
-        Naming what does not take the new number.
-    """
+    """Refuse another number of classes where what follows the logits is made for the old one."""
     mend = f"give it a head of {max(2, before)} classes, or export the model without that operator"
     if head.region.rank != 2:
         raise InputError(f"The model's logits have {head.region.rank} axes; {mend}.")

@@ -17,6 +17,7 @@ from ntkit.graph._files import (
 )
 from ntkit.graph._pooling import pooled
 from ntkit.graph._rewrite import (
+    Nodes,
     forget,
     free_name,
     new_initializer,
@@ -28,6 +29,7 @@ from ntkit.graph._tensors import (
     Shape,
     Shapes,
     TensorInfo,
+    ancestors,
     attribute,
     extract_between,
     extract_up_to,
@@ -39,9 +41,11 @@ from ntkit.graph._tensors import (
 )
 
 __all__ = [
+    "Nodes",
     "Shape",
     "Shapes",
     "TensorInfo",
+    "ancestors",
     "attribute",
     "axes_of",
     "constant_of",

@@ -38,7 +38,10 @@ def evaluator(node: ir.Node) -> Callable[[Sequence[Array | None]], list[Array]]:
     )
     opset = opset_of(node.graph) if node.graph is not None else _DEFAULT_OPSET
     opset = max(opset, _FIRST_OPSET.get(node.op_type, 1))
-    imports = [onnx.helper.make_opsetid("", min(opset, onnx.defs.onnx_opset_version()))]
+    imports = [
+        onnx.helper.make_opsetid("", min(opset, onnx.defs.onnx_opset_version())),
+        onnx.helper.make_opsetid("ai.onnx.ml", 1),
+    ]
     model = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports))
 
     def run(inputs: Sequence[Array | None]) -> list[Array]:
@@ -59,6 +62,8 @@ def largest_size(node: ir.Node, inputs: Sequence[Array | None]) -> float:
         sides = [*np.broadcast_shapes(given[0].shape, tuple(given[1].astype(int)))]
     elif op == "ConstantOfShape":
         sides = [int(side) for side in given[0].ravel()]
+    elif op == "Tile":
+        sides = [int(n * times) for n, times in zip(sides, given[1].ravel(), strict=True)]
     elif op == "Concat":
         return float(sum(array.size for array in given))
     elif op == "Einsum":

@@ -51,13 +51,6 @@ def follow_links(model: ir.Model, path: Path) -> None:
     by links in another folder. ONNX and ONNX Runtime refuse weights behind a link or outside the
     model's folder, so the tensors get the real file's name. Only names that the model lists are
     followed, without any ``..``, and only into the folder that the model itself lies in.
-
-    Parameters
-    ----------
-    model : onnx_ir.Model
-        As it was read.
-    path : pathlib.Path
-        The link.
     """
     folder = path.resolve().parent
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
@@ -86,17 +79,7 @@ def follow_links(model: ir.Model, path: Path) -> None:
 
 
 def data_folder(model: ir.Model) -> Path | None:
-    """Folder that the locations of a model's external data start from; None without any.
-
-    Parameters
-    ----------
-    model : onnx_ir.Model
-        The model.
-
-    Returns
-    -------
-    pathlib.Path or None
-    """
+    """Folder that the locations of a model's external data start from; None without any."""
     for graph in model.graphs():
         for value in graph.initializers.values():
             if isinstance(value.const_value, ir.ExternalTensor):

@@ -154,7 +154,7 @@ def sound(path: Path | None) -> Iterator[None]:
         raise
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except Exception as error:
+    except Exception as error:  # broken files make libraries raise anything
         raise ModelError(
             f"{path or 'The model'} is not a sound ONNX model: {one_line(error)}."
         ) from error

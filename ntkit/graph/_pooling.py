@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ntkit.exceptions import InputError
+from ntkit.graph._rewrite import Nodes
 from ntkit.graph._tensors import opset_of, value_named
 
 __all__ = ["POOLINGS", "pooled"]
@@ -26,27 +26,6 @@ def pooled(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
     "cls" takes the first token, "mean" the mean over those that the attention mask shows.
     The pooled tensor is named after the pooling and the tensor, so that a written model's is
     found again.
-
-    Parameters
-    ----------
-    model : onnx_ir.Model
-        The backbone.
-    embedding : str or None
-        Name of the tensor with one vector per token.
-    pooling : str
-        One of ``POOLINGS``.
-
-    Returns
-    -------
-    onnx_ir.Value
-        The pooled tensor, (N, D).
-
-    Raises
-    ------
-    HeadNotFoundError
-        If no tensor has the name.
-    InputError
-        If the tensor does not hold one vector of floats per token, or the mask not one number.
     """
     if pooling not in POOLINGS:
         raise InputError(f"pooling is one of {', '.join(POOLINGS)}; got {pooling!r}.")
@@ -61,8 +40,12 @@ def pooled(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
     if known is not None:
         return known
     shape, dtype = _shape_and_type(model, tokens)
-    nodes = _Nodes(model.graph, f"ntkit/pooling/{pooling}/{embedding}", dtype)
-    result = _first(nodes, tokens) if pooling == "cls" else _mean(nodes, tokens, shape)
+    nodes = Nodes(model.graph.append, f"ntkit/pooling/{pooling}/{embedding}")
+    if pooling == "cls":
+        first = nodes.constant(np.asarray(0, np.int64))
+        result = nodes.node("Gather", [tokens, first], {"axis": 1})
+    else:
+        result = _mean(model.graph, nodes, tokens, shape, dtype)
     result.name = name
     result.type = ir.TensorType(dtype)
     result.shape = ir.Shape([shape[0], shape[2]])
@@ -87,62 +70,33 @@ def _shape_and_type(model: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.Data
     return shape, dtype
 
 
-@dataclass(frozen=True)
-class _Nodes:
-    """Appends nodes to a graph under one prefix."""
-
-    graph: ir.Graph
-    prefix: str
-    dtype: ir.DataType  # of what is pooled
-
-    def add(self, op: str, name: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
-        node = ir.node(op, list(inputs), attributes, name=f"{self.prefix}/{name}")
-        self.graph.append(node)
-        node.outputs[0].name = node.name
-        return node.outputs[0]
-
-    def constant(self, name: str, number: float, dtype: ir.DataType, n_axes: int) -> ir.Value:
-        array = np.full((1,) * n_axes, number).astype(dtype.numpy())
-        # Not an initialiser: files of IR version 3 would need it as an input too.
-        return self.add("Constant", name, value=ir.tensor(array, dtype=dtype))
-
-    def along(self, op: str, name: str, data: ir.Value, axis: int, **attributes: Any) -> ir.Value:
-        if opset_of(self.graph) < _AXES_AS_INPUT[op]:
-            return self.add(op, name, data, axes=[axis], **attributes)
-        axes = self.constant(f"{name}/axes", axis, ir.DataType.INT64, 1)
-        return self.add(op, name, data, axes, **attributes)
+def _along(
+    graph: ir.Graph, nodes: Nodes, op: str, data: ir.Value, axis: int, **attributes: int
+) -> ir.Value:
+    if opset_of(graph) < _AXES_AS_INPUT[op]:
+        return nodes.node(op, [data], {"axes": [axis], **attributes})
+    return nodes.node(op, [data, nodes.constant(np.asarray([axis], np.int64))], attributes)
 
 
-def _first(nodes: _Nodes, tokens: ir.Value) -> ir.Value:
-    index = nodes.constant("index", 0, ir.DataType.INT64, 0)
-    return nodes.add("Gather", "first", tokens, index, axis=1)
-
-
-def _mean(nodes: _Nodes, tokens: ir.Value, shape: ir.Shape) -> ir.Value:
-    mask = _mask_of(nodes.graph, shape)
+def _mean(graph: ir.Graph, nodes: Nodes, tokens: ir.Value, shape: ir.Shape,
+          dtype: ir.DataType) -> ir.Value:  # fmt: skip
+    along, mask = partial(_along, graph, nodes), _mask_of(graph, shape)
     if mask is None:
-        return nodes.along("ReduceMean", "mean", tokens, 1, keepdims=0)
-    if opset_of(nodes.graph) < _BROADCASTING_MAX:
+        return along("ReduceMean", tokens, 1, keepdims=0)
+    if opset_of(graph) < _BROADCASTING_MAX:
         raise InputError(
             f"Pooling by the mean needs operator set {_BROADCASTING_MAX} or newer, but the model "
-            f"is written for {opset_of(nodes.graph)}; export it again."
+            f"is written for {opset_of(graph)}; export it again."
         )
-    weights = nodes.add("Cast", "mask", mask, to=int(nodes.dtype))
-    count = nodes.along("ReduceSum", "count", weights, 1, keepdims=1)
+    weights = nodes.node("Cast", [mask], {"to": int(dtype)})
+    count = along("ReduceSum", weights, 1, keepdims=1)
     # A text without any token has the mean 0, not 0/0.
-    least = nodes.constant("least", float(_finfo(nodes.dtype).tiny), nodes.dtype, 1)
-    count = nodes.add("Max", "some", count, least)
+    of_its_range = np.float32 if dtype == ir.DataType.BFLOAT16 else dtype.numpy()
+    least = np.full(1, np.finfo(of_its_range).tiny).astype(dtype.numpy())
+    count = nodes.node("Max", [count, nodes.constant(least, dtype)])
     # Divided before summing: a sum of half-precision numbers may overflow where its mean does not.
-    weights = nodes.add("Div", "shares", weights, count)
-    weights = nodes.along("Unsqueeze", "weights", weights, 2)
-    weighted = nodes.add("Mul", "weighted", tokens, weights)
-    return nodes.along("ReduceSum", "mean", weighted, 1, keepdims=0)
-
-
-def _finfo(dtype: ir.DataType) -> Any:
-    if dtype == ir.DataType.BFLOAT16:
-        return np.finfo(np.float32)  # the same range
-    return np.finfo(dtype.numpy())
+    weights = along("Unsqueeze", nodes.node("Div", [weights, count]), 2)
+    return along("ReduceSum", nodes.node("Mul", [tokens, weights]), 1, keepdims=0)
 
 
 def _mask_of(graph: ir.Graph, shape: ir.Shape) -> ir.Value | None:

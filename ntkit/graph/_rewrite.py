@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,41 @@ from numpy.typing import NDArray
 from ntkit.exceptions import InputError
 from ntkit.graph._constants import dtype_of
 
-__all__ = ["forget", "free_name", "new_initializer", "remove_unused", "takes_place_of", "tensor"]
+__all__ = [
+    "Nodes",
+    "forget",
+    "free_name",
+    "new_initializer",
+    "remove_unused",
+    "takes_place_of",
+    "tensor",
+]
 
 Array = NDArray[Any]
+
+
+class Nodes:
+    """Adds operators to a graph, each named after a prefix."""
+
+    def __init__(self, add: Callable[[ir.Node], object], prefix: str) -> None:
+        self._add, self._prefix, self._count = add, prefix, 0
+
+    def node(self, op: str, inputs: Sequence[ir.Value | None], attributes: Any = ()) -> ir.Value:
+        """Add an operator; its first output."""
+        if isinstance(attributes, dict):
+            attributes = ir.convenience.convert_attributes(attributes)
+        name = f"{self._prefix}.{self._count}"
+        node = ir.Node("", op, inputs, attributes, name=name)
+        node.outputs[0].name = name
+        self._count += 1
+        self._add(node)
+        return node.outputs[0]
+
+    def constant(self, array: Any, dtype: ir.DataType | None = None) -> ir.Value:
+        """Add a constant; no initialiser, which old files would need as an input too."""
+        if not isinstance(array, ir.TensorProtocol):
+            array = ir.tensor(np.asarray(array), dtype=dtype)
+        return self.node("Constant", [], {"value": array})
 
 
 def takes_place_of(graph: ir.Graph, new: ir.Value, old: ir.Value) -> ir.Value:

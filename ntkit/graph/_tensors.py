@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ __all__ = [
     "Shape",
     "Shapes",
     "TensorInfo",
+    "ancestors",
     "attribute",
     "extract_between",
     "extract_up_to",
@@ -179,12 +180,14 @@ def extract_between(graph: ir.Graph, start: ir.Value) -> ir.GraphView | None:
 
     Its inputs are ``start`` and the graph inputs that the same outputs need besides.
     """
-    outputs = [v for v in graph.outputs if v is not start and id(start) in _computed_from([v])]
+    outputs = [
+        v for v in graph.outputs if v is not start and any(start is a for a in ancestors([v]))
+    ]
     return _part(graph, start, outputs) if outputs else None
 
 
 def _part(graph: ir.Graph, start: ir.Value | None, outputs: list[ir.Value]) -> ir.GraphView:
-    reached = _computed_from(outputs, stop=start)
+    reached = {id(value) for value in ancestors(outputs, [id(start)])}
     inputs = [v for v in graph.inputs if id(v) in reached and not v.is_initializer()]
     skipped = start.producer() if start is not None else None
     return ir.GraphView(
@@ -197,19 +200,24 @@ def _part(graph: ir.Graph, start: ir.Value | None, outputs: list[ir.Value]) -> i
     )
 
 
-def _computed_from(outputs: list[ir.Value], stop: ir.Value | None = None) -> set[int]:
-    """Identities of all tensors that some tensors are computed from, not going past ``stop``."""
-    seen, waiting = set[int](), [*outputs]
+def ancestors(values: Iterable[ir.Value], stops: Collection[int] = ()) -> Iterator[ir.Value]:
+    """Tensors that some are computed from, these included, not going past those of ``stops``."""
+    waiting, seen = [*values], set[int]()
     while waiting:
         value = waiting.pop()
         if id(value) in seen:
             continue
         seen.add(id(value))
-        node = value.producer() if value is not stop else None
-        if node is not None:
-            waiting += [v for v in node.inputs if v is not None]
-            for attribute in node.attributes.values():  # bodies of If and Loop read outer values
-                if attribute.type == ir.AttributeType.GRAPH:
-                    inner = attribute.as_graph()
-                    waiting += [v for n in inner.all_nodes() for v in n.inputs if v is not None]
-    return seen
+        yield value
+        node = None if id(value) in stops else value.producer()
+        waiting += _read_by(node) if node is not None else []
+
+
+def _read_by(node: ir.Node) -> list[ir.Value]:
+    """What an operator reads; bodies of If and Loop read outer tensors too."""
+    values = [*node.inputs]
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            inner = attribute.as_graph()
+            values += [*inner.outputs, *(v for n in inner.all_nodes() for v in n.inputs)]
+    return [value for value in values if value is not None]

@@ -22,11 +22,7 @@ _MOST_NODES = 500
 def candidate_layers(model: ir.Model, taken: Head | None) -> list[dict[str, Any]]:
     """What each output comes from: a layer, or what stands between and the layers behind that.
 
-    Returns
-    -------
-    list of dict
-        ``logits`` (what ``--logits`` calls it), ``outputs`` that show it, ``layer``, ``neurons``,
-        ``n_logits``, ``taken`` and ``reason``; None for what is not known.
+    ``logits`` is what ``--logits`` calls it; None stands for what is not known.
     """
     regions, rows = Regions(model), dict[int, dict[str, Any]]()
     for output in list(model.graph.outputs)[:_MOST_OUTPUTS]:

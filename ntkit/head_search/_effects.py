@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ntkit.affine import NO_OPS, constant_factor
+from ntkit.affine import NO_OPS, called, constant_factor
 from ntkit.graph import Shape, attribute, axes_of, constant_of, opset_of
 from ntkit.head_search._after_head import AfterHead, Unclear
 from ntkit.head_search._labels_in_graph import labels_of
@@ -20,6 +20,7 @@ from ntkit.head_search._written_out import WrittenOut
 
 __all__ = ["EFFECTS", "check_rising", "looked_up", "normalised"]
 
+_SOFTMAX = ("Softmax", "LogSoftmax")
 _KEEPING_A_DECISION = NO_OPS | {
     *("Squeeze", "Unsqueeze", "Transpose", "Flatten", "Reshape", "ZipMap", "LabelEncoder"),
     *("QuantizeLinear", "DequantizeLinear"),
@@ -58,6 +59,19 @@ def _bent(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     return _bent_by(seen, node.op_type)
 
 
+def _clipped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    """Probabilities may be clipped, and logits where both signs are left."""
+    bounds = [attribute(node, name, None) for name in ("min", "max")]
+    for i, given in enumerate(node.inputs[1:3]):
+        constant = constant_of(given)
+        bounds[i] = 0 if given is not None and constant is None else constant
+    low, high = bounds
+    cut = (low is not None and low >= 0) or (high is not None and high <= 0)
+    if cut and not seen.bent_by:
+        raise Unclear(f"goes through {called(node)}, which cuts off scores of one sign")
+    return _bent(seen, node, shape)
+
+
 def _bent_by(seen: AfterHead, op: str) -> AfterHead:
     check_rising(seen)
     return replace(seen, bent_by=op, rising=1.0)
@@ -70,7 +84,9 @@ def check_rising(seen: AfterHead) -> None:
 
 
 def _along_classes(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
-    if _axis_of(node) % seen.rank != seen.classes:
+    axis = _axis_of(node) % seen.rank
+    flattened = _is_old_softmax(node) and 0 < axis <= seen.classes  # all axes from this one on
+    if axis != seen.classes and not flattened:
         raise Unclear(f"is {node.op_type} along another axis than that of the classes")
     return _bent(seen, node, shape)
 
@@ -190,10 +206,12 @@ def _touched_axes(node: ir.Node, rank: int) -> tuple[int, ...] | None:
 
 
 def _axis_of(node: ir.Node) -> int:
-    softmax = node.op_type in ("Softmax", "LogSoftmax") and node.graph is not None
-    old = softmax and opset_of(node.graph) < 13  # type: ignore[arg-type]
-    last = -1 if softmax or node.op_type == "TopK" else 0
-    return int(attribute(node, "axis", 1 if old else last))
+    last = -1 if node.op_type in (*_SOFTMAX, "TopK") else 0
+    return int(attribute(node, "axis", 1 if _is_old_softmax(node) else last))
+
+
+def _is_old_softmax(node: ir.Node) -> bool:
+    return node.op_type in _SOFTMAX and node.graph is not None and opset_of(node.graph) < 13
 
 
 # -- decisions ------------------------------------------------------------------------------------
@@ -239,8 +257,9 @@ def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
 
 EFFECTS: dict[str, Callable[[AfterHead, ir.Node, Shape], AfterHead]] = {
     **dict.fromkeys(("Identity", "Dropout", "DequantizeLinear"), _same),
-    **dict.fromkeys(("Sigmoid", "Clip", "Exp", "Log", "Normalizer"), _bent),
-    **dict.fromkeys(("Softmax", "LogSoftmax"), _along_classes),
+    **dict.fromkeys(("Sigmoid", "Exp", "Log", "Normalizer"), _bent),
+    **dict.fromkeys(_SOFTMAX, _along_classes),
+    "Clip": _clipped,
     **dict.fromkeys(("ArgMax", "TopK"), _largest),
     **dict.fromkeys(("Greater", "GreaterOrEqual"), _threshold),
     **dict.fromkeys(("Mul", "Div"), _scaled),

@@ -23,13 +23,7 @@ _MOST_NAMED = 8
 
 
 def find_head(model: ir.Model, logits: str | None = None) -> Head:
-    """Find the one linear layer the graph's outputs (or the tensor ``logits``) come from.
-
-    Raises
-    ------
-    HeadNotFoundError
-        If there is none, or more than one; the message lists what was found.
-    """
+    """Find the one linear layer the graph's outputs (or the tensor ``logits``) come from."""
     regions = Regions(model)
     found = [walk_back(output, regions) for output in model.graph.outputs]
     _refuse_ambiguous(found)
@@ -63,14 +57,7 @@ def _as_its_readers_show_it(head: Head) -> Head:
 
 
 def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head | None:
-    """Find the linear layer that reads the tensor ``embedding`` and leads to an output.
-
-    Raises
-    ------
-    HeadNotFoundError
-        If there is no such tensor, more than one such layer, or the layer that ends in the
-        tensor ``logits`` reads another one.
-    """
+    """Find the linear layer that reads the tensor ``embedding`` and leads to an output."""
     value_named(model.graph, embedding)
     if logits is not None:
         head = find_head(model, logits)

@@ -16,18 +16,10 @@ __all__ = ["Head"]
 
 @dataclass(frozen=True)
 class Head:
-    """The last linear layer of a classifier, and what becomes of its logits.
+    """The last linear layer of a classifier, and what becomes of its logits."""
 
-    Attributes
-    ----------
-    region : Region
-        The layer, or the affine region that amounts to one.
-    after : AfterHead
-        What follows it.
-    """
-
-    region: Region
-    after: AfterHead
+    region: Region  # the layer, or the affine region that amounts to one
+    after: AfterHead  # what follows it
 
     @property
     def weight(self) -> NDArray[Any]:

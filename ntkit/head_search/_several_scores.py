@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from ntkit.exceptions import HeadNotFoundError
+from ntkit.graph import ancestors
 from ntkit.head_search._head import Head
 from ntkit.head_search._walk_back import Blocked
 
@@ -58,8 +59,10 @@ def refuse_leaks(graph: ir.Graph, head: Head) -> None:
     before = _upstream(head.reads)
     inner = {id(v): v for n in region.nodes if id(n) not in before for v in n.outputs}
     inner.pop(id(region.end), None)
+    stops = {id(region.end), *inner}
     for output in graph.outputs:
-        shown = _shown(output, inner, region.end)
+        found = (inner[id(v)] for v in ancestors([output], stops) if id(v) in inner)
+        shown = next(found, None)
         if shown is not None:
             raise HeadNotFoundError(
                 f"The output {output.name!r} comes from {shown.name!r}, which is inside the head "
@@ -69,27 +72,6 @@ def refuse_leaks(graph: ir.Graph, head: Head) -> None:
             )
 
 
-def _shown(output: ir.Value, inner: dict[int, ir.Value], end: ir.Value) -> ir.Value | None:
-    """The inner tensor of a region that an output is computed from, not by way of its end."""
-    waiting, seen = [output], set[int]()
-    while waiting:
-        value = waiting.pop()
-        if value is end or id(value) in seen:
-            continue
-        if id(value) in inner:
-            return inner[id(value)]
-        seen.add(id(value))
-        node = value.producer()
-        waiting += [v for v in node.inputs if v is not None] if node is not None else []
-    return None
-
-
 def _upstream(values: list[ir.Value]) -> set[int]:
     """Identities of the operators that some tensors are computed by."""
-    seen, waiting = set[int](), [*values]
-    while waiting:
-        node = waiting.pop().producer()
-        if node is not None and id(node) not in seen:
-            seen.add(id(node))
-            waiting += [value for value in node.inputs if value is not None]
-    return seen
+    return {id(value.producer()) for value in ancestors(values)}

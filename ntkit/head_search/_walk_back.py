@@ -15,6 +15,7 @@ from ntkit.affine import (
     carriers,
     constant_factor,
     read_region,
+    reads_a_network,
 )
 from ntkit.graph import Shapes, constant_of, is_standard
 from ntkit.head_search._after_head import AfterHead, Unclear
@@ -33,6 +34,9 @@ _RAW = (
     "a linear model on the inputs themselves: there are no neurons to silence; fit an ntkit "
     "estimator on these inputs instead"
 )
+_UNUSUAL = (
+    "which ntkit reads with a row of weights for each class, and NONE, SOFTMAX or LOGISTIC after it"
+)
 _WITHOUT_LAYERS = {
     **dict.fromkeys(("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble"), _TREES),
     **dict.fromkeys(("SVMClassifier", "SVMRegressor"), _KERNELS),
@@ -47,22 +51,13 @@ Path = Sequence[tuple[ir.Node, ir.Value]]  # operators, each with what it comput
 
 @dataclass(frozen=True)
 class Blocked:
-    """Where the walk from an output ended without a head.
-
-    Attributes
-    ----------
-    output, reason : str
-        The output, and what it comes from.
-    after_a_layer : bool
-        Whether there is a linear layer, but what follows it does not keep its decision.
-    final : bool
-        Whether no option mends it: the model has no layer to exchange.
-    """
+    """Where the walk from an output ended without a head."""
 
     output: str
-    reason: str
+    reason: str  # what it comes from
+    # Whether there is a linear layer, but what follows it does not keep its decision.
     after_a_layer: bool = False
-    final: bool = False
+    final: bool = False  # whether no option mends it: the model has no layer to exchange
 
 
 class Regions:
@@ -92,8 +87,9 @@ def walk_back(start: ir.Value, regions: Regions) -> Head | Blocked:
     name = start.name or ""
     while (node := value.producer()) is not None:
         if node.op_type in _WITHOUT_LAYERS:
-            return Blocked(name, f"comes from {called(node)}, {_WITHOUT_LAYERS[node.op_type]}",
-                           final=True)  # fmt: skip
+            apart = node.op_type == "LinearClassifier" and reads_a_network(node)
+            why = _UNUSUAL if apart else _WITHOUT_LAYERS[node.op_type]
+            return Blocked(name, f"comes from {called(node)}, {why}", final=True)
         before = passed_on(node)
         if before is None:
             return _head_before(name, value, path[::-1], regions)
@@ -149,7 +145,8 @@ def _head_before(name: str, value: ir.Value, rest: Path, regions: Regions) -> He
         except (SeveralPositions, Unclear) as reason:  # what comes after it may mend it
             unclear = str(reason)
         except NotAffine as reason:
-            return found or Blocked(name, unclear or str(reason), after_a_layer=bool(unclear))
+            final = reason.final and not unclear
+            return found or Blocked(name, unclear or str(reason), bool(unclear), final)
         if not rest or not _is_affine(*rest[0]):
             return found or Blocked(name, unclear, after_a_layer=True)
         value, rest = rest[0][1], rest[1:]
@@ -168,13 +165,7 @@ def _is_affine(node: ir.Node, output: ir.Value) -> bool:
 
 
 def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
-    """What the operators after a region make of its scores.
-
-    Raises
-    ------
-    Unclear
-        If what comes out is not one score, or one decision, per sample and class.
-    """
+    """What the operators after a region make of its scores."""
     first = (shape_of(region.end) or (None,))[0] if path else None
     classes = region.class_axis or region.rank
     seen = AfterHead(len(region.weight), region.rank, classes, one_sample=first == 1)

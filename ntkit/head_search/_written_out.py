@@ -18,24 +18,13 @@ _MOST_SHAPING = 6
 
 @dataclass(frozen=True)
 class WrittenOut:
-    """A Softmax, LogSoftmax or Sigmoid of several operators.
+    """A Softmax, LogSoftmax or Sigmoid of several operators."""
 
-    Attributes
-    ----------
-    op : str
-        Which of the three.
-    scores : onnx_ir.Value
-        What it reads.
-    axes : tuple of int or None
-        Along which axes it is normalised; None where that is not constant, and of a Sigmoid.
-    nodes : tuple of onnx_ir.Node
-        Its operators.
-    """
-
-    op: str
-    scores: ir.Value
+    op: str  # which of the three
+    scores: ir.Value  # what it reads
+    # Along which axes it is normalised; None where that is not constant, and of a Sigmoid.
     axes: tuple[int, ...] | None
-    nodes: tuple[ir.Node, ...]
+    nodes: tuple[ir.Node, ...]  # its operators
 
 
 def written_out(node: ir.Node) -> WrittenOut | None:

@@ -17,6 +17,8 @@ _FLOATS = ("float16", "float32", "double")
 _IDS = ("int32", "int64")
 _PIXELS = ("uint8", "int8")
 _LENGTH = 16
+_SECOND = 16_000  # of sound
+_MAKING_CHANNELS = frozenset(["Unsqueeze", "Reshape", "STFT", "Pad", "Shape"])
 _SIDE = 224  # of images
 
 
@@ -36,13 +38,14 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
         The same at every call: numbers in [0, 1) for floats, 0 … 7 for ids (int32, int64),
         0 … 127 for pixels (uint8, int8), True for bool; ones for an input with "mask" in its
         name, zeros for token types, 0, 1, … for positions. An open axis is 224 long where there
-        are four (images), else 16.
+        are four (images), 16 000 where it is all of a sample of floats (a second of sound), else
+        16.
 
     Raises
     ------
     InputError
-        If the model leaves the width of a row of floats open, or an input is of another type,
-        such as text.
+        If the model does not say how many axes an input has, or how many columns a layer reads of
+        it, or an input is of another type, such as text.
 
     Examples
     --------
@@ -54,7 +57,25 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
     {'image': (8, 1, 20, 20)}
     """
     rng = np.random.default_rng(0)
+    for tensor in model.inputs:
+        if not tensor.shape or (_is_open_row(tensor) and not _slides_over(model, tensor.name)):
+            raise InputError(
+                f"The model's input {tensor} leaves its size open; give samples to verify on "
+                "(--data)."
+            )
     return {tensor.name: _random(tensor, n_samples, rng) for tensor in model.inputs}
+
+
+def _is_open_row(tensor: TensorInfo) -> bool:
+    sides = (tensor.shape or ())[1:]
+    row = tensor.dtype in (*_FLOATS, *_PIXELS) and len(sides) < 2
+    return row and not all(isinstance(side, int) for side in sides)
+
+
+def _slides_over(model: FrozenModel, name: str) -> bool:
+    """Whether a model of sound reads an input: an axis of channels is put in before anything."""
+    readers = [node.op_type for node in model.body().graph.node if name in node.input]
+    return bool(readers) and all(op in _MAKING_CHANNELS for op in readers)
 
 
 def _random(tensor: TensorInfo, n_samples: int, rng: np.random.Generator) -> Array:
@@ -80,10 +101,5 @@ def _random(tensor: TensorInfo, n_samples: int, rng: np.random.Generator) -> Arr
 
 def _shape(tensor: TensorInfo, n_samples: int) -> tuple[int, ...]:
     sides = (tensor.shape or ())[1:]
-    row_of_floats = tensor.dtype in (*_FLOATS, *_PIXELS) and len(sides) < 2
-    if not tensor.shape or (row_of_floats and not all(isinstance(side, int) for side in sides)):
-        raise InputError(
-            f"The model's input {tensor} leaves its size open; give samples to verify on (--data)."
-        )
-    length = _SIDE if len(sides) == 3 else _LENGTH
+    length = _SECOND if _is_open_row(tensor) else _SIDE if len(sides) == 3 else _LENGTH
     return n_samples, *(side if isinstance(side, int) else length for side in sides)

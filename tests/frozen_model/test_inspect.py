@@ -219,6 +219,23 @@ def test_inputs_of_open_sizes_are_made(zoo, tmp_path):
     assert check_head(model, X, device="cpu").passed
 
 
+def test_an_open_row_of_floats_is_a_second_of_sound(zoo, tmp_path):
+    graph = zoo.Graph()
+    graph.add("Unsqueeze", ["x", graph.constant("one", [1], np.int64)], "channel")
+    kernel = np.random.default_rng(0).normal(size=(zoo.N_NEURONS, 1, 25))
+    graph.add("Conv", ["channel", graph.constant("c", kernel)], "map", strides=[8])
+    graph.add("Relu", ["map"], "bent")
+    graph.add("GlobalAveragePool", ["bent"], "pooled")
+    graph.add("Flatten", ["pooled"], "z")
+    W, b = zoo.weights(K)
+    given = [graph.constant("w", W), graph.constant("b", b)]
+    graph.add("Gemm", ["z", *given], "logits", transB=1)
+    graph.output("logits", ["batch", K])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", "length"])
+    model = FrozenModel.load(zoo.save(graph.model(inputs=[x]), tmp_path / "m.onnx"))
+    assert check_head(model, random_inputs(model), device="cpu").passed
+
+
 def test_an_archive_may_hold_an_array_for_each_input(zoo, tmp_path):
     graph = zoo.Graph()
     graph.add("Add", ["left", "right"], "sum")

@@ -621,6 +621,14 @@ _HF_DEIT = _transformers("DeiTForImageClassification", image_size=16, patch_size
 _HF_CONVNEXT = _transformers(
     "ConvNextForImageClassification", hidden_sizes=[8, 16], depths=[1, 1], num_stages=2
 )
+_LANGUAGE = {"vocab_size": 50, "pad_token_id": 1, "use_cache": False}
+_GPT2 = _transformers(
+    "GPT2ForSequenceClassification", n_embd=16, n_layer=1, n_head=2, n_positions=32, **_LANGUAGE
+)
+_LLAMA = _transformers("LlamaForSequenceClassification", **_ENCODER, **_LANGUAGE)
+_QWEN2 = _transformers(
+    "Qwen2ForSequenceClassification", num_key_value_heads=2, **_ENCODER, **_LANGUAGE
+)
 _DISTILBERT = _transformers(
     "DistilBertForSequenceClassification",
     vocab_size=50,
@@ -680,6 +688,9 @@ ROWS: list[Row] = [
         (_D, "DistilBertForSequenceClassification", _DISTILBERT, 16, _MASKED, {}),
         (_D, "RobertaForSequenceClassification", _ROBERTA, 16, _MASKED, {}),
         (_D, "BertForTokenClassification", _TAGGER, 16, _PAIRS, _PER_TOKEN),
+        (_DT, "GPT2ForSequenceClassification", _GPT2, 16, _MASKED, {"kind": "MatMul"}),
+        (_D, "LlamaForSequenceClassification", _LLAMA, 16, _MASKED, {"kind": "MatMul"}),
+        (_T, "Qwen2ForSequenceClassification", _QWEN2, 16, _MASKED, {"kind": "MatMul"}),
         (_D, "ViTForImageClassification", _HF_VIT, 16, _PIXELS, {}),
         (_D, "DeiTForImageClassification", _HF_DEIT, 16, _PIXELS, {}),
         (_DT, "ConvNextForImageClassification", _HF_CONVNEXT, 16, _PIXELS, {}),

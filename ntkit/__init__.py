@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ntkit.extraction import OnnxEmbedder
     from ntkit.frozen_model import FrozenModel
     from ntkit.head import LinearHead
+    from ntkit.prediction import Predictions, predict
     from ntkit.report import write_report
     from ntkit.suspicions import Suspicion
 
@@ -26,12 +27,14 @@ __all__ = [
     "NeuronTuneClassifier",
     "NeuronTuneClassifierCV",
     "OnnxEmbedder",
+    "Predictions",
     "Price",
     "Suspicion",
     "__version__",
     "audit",
     "audit_model",
     "debias",
+    "predict",
     "write_report",
 ]
 
@@ -45,11 +48,13 @@ _HOME = {
     "NeuronTuneClassifier": "ntkit.estimators",
     "NeuronTuneClassifierCV": "ntkit.estimators",
     "OnnxEmbedder": "ntkit.extraction",
+    "Predictions": "ntkit.prediction",
     "Price": "ntkit.debiasing._price",
     "Suspicion": "ntkit.suspicions",
     "audit": "ntkit.auditing",
     "audit_model": "ntkit.auditing",
     "debias": "ntkit.debiasing._debias",
+    "predict": "ntkit.prediction",
     "write_report": "ntkit.report._write_report",
 }
 

@@ -20,6 +20,7 @@ from ntkit.cli import (
     fit,
     inspect,
     merge,
+    predict,
     report,
     verify,
 )
@@ -36,7 +37,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (debias, audit, demo, inspect, embed, merge, fit, export, verify, report, doctor):
+for verb in (
+    debias, audit, predict, demo, inspect, embed, merge, fit, export, verify, report, doctor,
+):  # fmt: skip
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(interruptible(verb.command))
 app.command(  # what follows the benchmark's name is left to it
     name="bench", context_settings={"allow_extra_args": True, "allow_interspersed_args": False}

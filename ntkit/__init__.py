@@ -9,6 +9,7 @@ from ntkit._version import __version__
 
 if TYPE_CHECKING:
     from ntkit.auditing import Audit, audit, audit_model
+    from ntkit.checking import CheckResult, check
     from ntkit.debiasing import Candidate, DebiasResult, Price, debias
     from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
     from ntkit.extraction import OnnxEmbedder
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Audit",
     "Candidate",
+    "CheckResult",
     "DebiasResult",
     "FrozenModel",
     "LinearHead",
@@ -33,6 +35,7 @@ __all__ = [
     "__version__",
     "audit",
     "audit_model",
+    "check",
     "debias",
     "predict",
     "write_report",
@@ -42,6 +45,7 @@ __all__ = [
 _HOME = {
     "Audit": "ntkit.auditing",
     "Candidate": "ntkit.debiasing._comparison",
+    "CheckResult": "ntkit.checking",
     "DebiasResult": "ntkit.debiasing.result._result",
     "FrozenModel": "ntkit.frozen_model",
     "LinearHead": "ntkit.head",
@@ -53,6 +57,7 @@ _HOME = {
     "Suspicion": "ntkit.suspicions",
     "audit": "ntkit.auditing",
     "audit_model": "ntkit.auditing",
+    "check": "ntkit.checking",
     "debias": "ntkit.debiasing._debias",
     "predict": "ntkit.prediction",
     "write_report": "ntkit.report._write_report",

@@ -12,6 +12,7 @@ from ntkit._version import __version__
 from ntkit.cli import (
     audit,
     bench,
+    check,
     debias,
     demo,
     doctor,
@@ -38,7 +39,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    debias, audit, predict, demo, inspect, embed, merge, fit, export, verify, report, doctor,
+    debias, audit, check, predict, demo, inspect, embed, merge, fit, export, verify, report, doctor,
 ):  # fmt: skip
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(interruptible(verb.command))
 app.command(  # what follows the benchmark's name is left to it

@@ -224,7 +224,7 @@ class DataOptions(TableOptions):
     def reader(
         self, path: Path, labels: Literal["required", "optional"]
     ) -> Callable[[FrozenModel], Samples]:
-        """What reads samples, with their whole table, for each of several models; it says nothing."""
+        """What reads samples, with their whole table, for a model; it says nothing."""
         return lambda model: self._read(
             path, labels=labels, keep_table=True, **self._of_model(path, model)
         )

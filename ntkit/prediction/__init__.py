@@ -3,6 +3,7 @@
 from ntkit.prediction._models import Asked as Asked  # for other rooms
 from ntkit.prediction._models import asked_pair as asked_pair
 from ntkit.prediction._models import called as called
+from ntkit.prediction._models import loaded as loaded
 from ntkit.prediction._models import matched as matched
 from ntkit.prediction._models import reading_notes as reading_notes
 from ntkit.prediction._models import samples_of as samples_of

@@ -198,7 +198,9 @@ def write_asked(
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
         writer.writerow(_header(models))
-        writer.writerows(count.counted(zip(_beginnings(models[-1].samples), *outcomes, strict=True)))
+        writer.writerows(
+            count.counted(zip(_beginnings(models[-1].samples), *outcomes, strict=True))
+        )
     return count.table(Path(path), tuple(dict.fromkeys(n for m in models for n in m.notes)))
 
 

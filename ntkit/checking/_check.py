@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit._labels import unknown_labels
 from ntkit.checking._limits import Limits, SliceLimits, limits_of
-from ntkit.checking._predictions import check_predictions
+from ntkit.checking._predictions import check_predictions, refuse_untellable
 from ntkit.checking._result import CheckResult
 from ntkit.checking._slices import slices_of
 from ntkit.exceptions import InputError
@@ -159,12 +158,11 @@ def check_read(
     samples = models[-1].samples
     if not len(samples):
         raise InputError("There are no samples to check on.")
+    refuse_untellable(limits, compared=len(models) == 2, grouped=samples.groups is not None)
     names = _titles(models)
     models = [
         matched(each, name=name, strict=True) for each, name in zip(models, names, strict=True)
     ]
-    for each, name in zip(models, names, strict=True):
-        _refuse_unknown(each, name)
     found, asked, more = slices_of(
         samples,
         [*dict.fromkeys([*limits.slices, *slices])],
@@ -213,19 +211,6 @@ def _titles(models: Sequence[Asked]) -> list[str]:
         name if path is None else f"{path.parent.name}/{path.name}"
         for name, path in zip(found, paths, strict=True)
     ]
-
-
-def _refuse_unknown(asked: Asked, name: str) -> None:
-    """Refuse labels that a model cannot predict: no sample of them could be right."""
-    problem = unknown_labels(
-        np.unique(asked.samples.y),
-        _classes(asked),
-        what="The data",
-        where=name,
-        mend="use its labels, or leave these samples out.",
-    )
-    if problem is not None:
-        raise InputError(problem)
 
 
 def _classes(asked: Asked) -> Array:

@@ -20,7 +20,7 @@ from ntkit.checking._paired import below, drop_bounds
 from ntkit.checking._result import CheckRow, Kind, Outcome, Verdict
 from ntkit.checking._shares import share_bounds
 
-__all__ = ["Part", "judged"]
+__all__ = ["Part", "judged", "outcomes"]
 
 Array = NDArray[Any]
 _FEWEST = 2  # samples, below which nothing is said
@@ -83,10 +83,20 @@ def judged(parts: Sequence[Part], limits: Limits) -> tuple[CheckRow, ...]:
     tuple of CheckRow
         In the order of the parts.
     """
-    asked = [list(_asked(part, limits)) for part in parts]
-    comparisons = sum(len(own) for part, own in zip(parts, asked, strict=True) if part.n >= _FEWEST)
-    levels = limits.alpha, limits.alpha / max(1, comparisons)
-    return tuple(_row(part, own, *levels) for part, own in zip(parts, asked, strict=True))
+    levels = _levels(parts, limits)
+    return tuple(_row(part, list(_asked(part, limits)), *levels) for part in parts)
+
+
+def outcomes(parts: Sequence[Part], limits: Limits) -> list[list[Outcome]]:
+    """The outcomes of :func:`judged` alone, one for each limit of each part."""
+    levels = _levels(parts, limits)
+    return [[_outcome(part, *each, *levels) for each in _asked(part, limits)] for part in parts]
+
+
+def _levels(parts: Sequence[Part], limits: Limits) -> tuple[float, float]:
+    """Chances of a wrong pass, and of a wrong failure, that each comparison may have."""
+    comparisons = sum(len(list(_asked(part, limits))) for part in parts if part.n >= _FEWEST)
+    return limits.alpha, limits.alpha / max(1, comparisons)
 
 
 def _asked(part: Part, limits: Limits) -> Iterator[tuple[str, float]]:
@@ -129,39 +139,57 @@ def _row(
     )  # fmt: skip
 
 
-def _verdict(part: Part, name: str, limit: float, good_level: float, bad_level: float) -> Verdict:
+def _outcome(part: Part, name: str, limit: float, good_level: float, bad_level: float) -> Outcome:
     n, lost, gained = part.n, part.lost or 0, part.gained or 0
+    if n < _FEWEST:
+        return "too few"
     if name == "max_drop":
-        least, most = drop_bounds(lost, gained, n, upper_level=good_level, lower_level=bad_level)
         passes = below(lost, gained, n, limit, good_level)
         fails = below(gained, lost, n, -limit, bad_level)
-        value = (lost - gained) / n if n else 0.0
-        # Bounds are found to a hundredth of a point; the comparison with the limit is exact.
-        least = max(least, limit) if fails else min(least, limit)
-        most = min(most, limit) if passes else max(most, limit)
-    elif name == "max_flips":
-        least, most = share_bounds(lost, n, lower_level=bad_level, upper_level=good_level)
-        passes, fails, value = most <= limit, least > limit, lost / n if n else 0.0
     else:
-        least, most = share_bounds(part.right, n, lower_level=good_level, upper_level=bad_level)
-        passes, fails, value = least >= limit, most < limit, part.right / n if n else 1.0
-    outcome: Outcome = "too few"
-    if n >= _FEWEST:
-        outcome = "pass" if passes else "fail" if fails else "too few"
+        low, high = _share_bounds(part, name, good_level, bad_level)
+        above, under = low >= limit, high <= limit
+        passes = above if name == "accuracy" else under
+        fails = high < limit if name == "accuracy" else low > limit
+    return "pass" if passes else "fail" if fails else "too few"
+
+
+def _share_bounds(
+    part: Part, name: str, good_level: float, bad_level: float
+) -> tuple[float, float]:
+    """Bounds of an accuracy, or of the share of newly broken samples."""
+    if name == "accuracy":
+        return share_bounds(part.right, part.n, lower_level=good_level, upper_level=bad_level)
+    return share_bounds(part.lost or 0, part.n, lower_level=bad_level, upper_level=good_level)
+
+
+def _verdict(part: Part, name: str, limit: float, good_level: float, bad_level: float) -> Verdict:
+    n, lost, gained = part.n, part.lost or 0, part.gained or 0
+    outcome = _outcome(part, name, limit, good_level, bad_level)
+    if name == "max_drop":
+        value = (lost - gained) / n if n else 0.0
+        low, high = drop_bounds(lost, gained, n, upper_level=good_level, lower_level=bad_level)
+        # Bounds are found to a hundredth of a point; the comparison with the limit is exact.
+        low = max(low, limit) if outcome == "fail" else min(low, limit)
+        high = min(high, limit) if outcome == "pass" else max(high, limit)
+    else:
+        low, high = _share_bounds(part, name, good_level, bad_level)
+        count = part.right if name == "accuracy" else lost
+        value = count / n if n else float(name == "accuracy")
     enough = None
     if outcome == "too few":
-        enough = _enough(name, value, lost, gained, n, limit, good_level, bad_level)
-    return Verdict(name, limit, value if n else float("nan"), (least, most), outcome, n, enough)
+        enough = _enough(part, name, value, limit, good_level, bad_level)
+    return Verdict(name, limit, value if n else float("nan"), (low, high), outcome, n, enough)
 
 
 def _enough(
-    name: str, value: float, lost: int, gained: int, n: int, limit: float, good: float, bad: float
+    part: Part, name: str, value: float, limit: float, good_level: float, bad_level: float
 ) -> int | None:
+    levels = {"good_level": good_level, "bad_level": bad_level}
     if name == "max_drop":
-        shares = (lost / n, gained / n) if n else (0.0, 0.0)
-        found = enough_for_drop(*shares, limit, good_level=good, bad_level=bad)
+        n = max(1, part.n)
+        found = enough_for_drop((part.lost or 0) / n, (part.gained or 0) / n, limit, **levels)
     else:
-        least = name == "accuracy"
-        found = enough_for_share(value, limit, least=least, good_level=good, bad_level=bad)
-    # By chance these are fewer than there are: at least some more are needed.
-    return None if found is None else max(found, n + 1, _FEWEST)
+        found = enough_for_share(value, limit, least=name == "accuracy", **levels)
+    # With some luck these would have done, and more have to.
+    return None if found is None else max(found, part.n + 1, _FEWEST)

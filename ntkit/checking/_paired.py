@@ -112,6 +112,7 @@ def upper_drop(lost: int, gained: int, n: int, level: float) -> float:
     return high
 
 
+@lru_cache(maxsize=16384)
 def _p_value(lost: int, gained: int, n: int, drop: float, level: float) -> float:
     """Largest chance of so few lost samples, or fewer, if the drop is ``drop`` or more."""
     if drop >= 1:

@@ -15,7 +15,7 @@ from ntkit.checking._limits import Limits, limits_of
 from ntkit.checking._result import CheckResult, named
 from ntkit.exceptions import InputError
 
-__all__ = ["check_predictions"]
+__all__ = ["check_predictions", "refuse_untellable"]
 
 Array = NDArray[Any]
 
@@ -69,7 +69,7 @@ def check_predictions(
 
     Examples
     --------
-    Of 300 samples two broke; a drop of 2 points is allowed:
+    Of 300 samples two broke; a drop of 3 points is allowed:
 
     >>> import numpy as np
     >>> from ntkit.checking import check_predictions
@@ -87,7 +87,7 @@ def check_predictions(
         given["y_pred_before"] = y_pred_before
     y, pred, *rest = checked(y_true, **given)
     right, before = pred == y, (rest[0] == y if rest else None)
-    _refuse_what_cannot_be_told(held, compared=before is not None, grouped=groups is not None)
+    refuse_untellable(held, compared=before is not None, grouped=groups is not None)
     members = [
         *_of_classes(y, classes),
         *_of_groups(groups, len(y)),
@@ -107,7 +107,8 @@ def check_predictions(
     )
 
 
-def _refuse_what_cannot_be_told(limits: Limits, *, compared: bool, grouped: bool) -> None:
+def refuse_untellable(limits: Limits, *, compared: bool, grouped: bool) -> None:
+    """Refuse limits that nothing could be compared with."""
     if not limits.stated:
         raise InputError(
             "There is no limit to check; give one, such as --max-drop 2 (two models), "

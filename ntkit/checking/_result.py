@@ -16,7 +16,7 @@ Kind = Literal["average", "class", "group", "slice"]
 Outcome = Literal["pass", "fail", "too few"]
 Array = NDArray[Any]
 _WORST_LAST: tuple[Outcome, ...] = ("pass", "too few", "fail")
-_EXIT = {"pass": 0, "fail": 1, "too few": 3}
+_EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
 _NAMED = 1000  # broken samples that are listed
 
 
@@ -243,8 +243,7 @@ class CheckResult:
         return min(rows, key=lambda row: row.accuracy, default=None)
 
     def __repr__(self) -> str:
-        counts = {outcome: len(self.of(outcome)) for outcome in _WORST_LAST}
-        told = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+        told = ", ".join(f"{len(self.of(each))} {each}" for each in _EXIT)
         return f"CheckResult({self.outcome}: {told}; {self.average.n} samples)"
 
 

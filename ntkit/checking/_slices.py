@@ -80,14 +80,13 @@ class Slices:
 
     def attribute(self, name: str) -> Array:
         """One attribute of every sample: 1, 0, or −1 where it is not known; int8, (N,)."""
-        kind = name.partition(":")[0]
         try:
             return attribute_named(
                 name,
                 texts=self._inputs.texts,
                 table=self._tables["column"] or None,
                 metadata=self._tables["metadata"] or None,
-                images=self._inputs.images if kind == "picture" else None,
+                images=self._inputs.images,
             )
         except NobodyHas as error:
             self.notes.append(str(error))

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ntkit._labels import listed
+from ntkit._labels import listed, unknown_labels
+from ntkit.class_names import are_positions
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     ImageFiles,
@@ -198,7 +199,15 @@ def matched(asked: Asked, *, name: str, strict: bool) -> Asked:
         found = model.matched_to(labels)
     except InputError as error:
         if strict:
-            raise
+            problem = unknown_labels(
+                labels,
+                own,
+                what="The data",
+                where=name,
+                mend="use its labels, leave these samples out, or name the model's classes in the "
+                "order of its logits with --classes (classes= of FrozenModel.load).",
+            )
+            raise InputError(problem or error) from error
         said = f"The labels are written as they are, for they are none of the classes: {error}"
         return replace(asked, notes=(*asked.notes, said))
     said = "" if found.matched_by is None else f"{name}: {found.matched_by}"
@@ -211,8 +220,11 @@ def called(model: FrozenModel, otherwise: str) -> str:
 
 
 def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, list[str]]:
-    """The second model with the first one's names of classes, where it has none of its own."""
-    if first.head is None or second.head is None or second.has_class_names:
+    """The second model with the first one's names of classes, where it only numbers its own."""
+    if first.head is None or second.head is None:
+        return second, []
+    own, others = second.head.classes.tolist(), first.head.classes.tolist()
+    if second.has_class_names and (are_positions(others) or not are_positions(own)):
         return second, []
     same = len(first.head.classes) == len(second.head.classes)
     if not (first.has_class_names and same) or second.metadata.get(_NEW_HEAD) == "true":

@@ -144,7 +144,7 @@ def write_predictions(
     ...     print(file.read_text().partition(chr(10))[0])
     row,label,prediction,margin,prob_0,prob_1
     >>> done.n_samples, done.n_right
-    (2000, 1464)
+    (2000, 1463)
     """
 
     def read(frozen: FrozenModel) -> Samples:

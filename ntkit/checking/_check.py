@@ -14,10 +14,11 @@ from ntkit.checking._limits import Limits, SliceLimits, limits_of
 from ntkit.checking._predictions import check_predictions, refuse_untellable
 from ntkit.checking._result import CheckResult
 from ntkit.checking._slices import slices_of
+from ntkit.class_names import are_positions
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
 from ntkit.frozen_model import FrozenModel
-from ntkit.metrics import check_class_order, class_order
+from ntkit.metrics import class_order
 from ntkit.prediction import (
     Asked,
     asked_pair,
@@ -138,6 +139,7 @@ def check(
         device=device,
         batch_size=batch_size,
         verbose=verbose,
+        sure_of_classes=isinstance(old, FrozenModel) and old.classes_source == "given",
     )
 
 
@@ -152,6 +154,7 @@ def check_read(
     device: str = "auto",
     batch_size: int | str | None = None,
     verbose: bool = False,
+    sure_of_classes: bool = False,
 ) -> CheckResult:
     """As :func:`check`, of the new model alone or the old and the new one, with their samples."""
     limits, notes = _with_default(limits, compared=len(models) == 2)
@@ -177,7 +180,9 @@ def check_read(
         notes += [*each.notes]
         parts = outcomes_of(each, device=device, batch_size=batch_size, verbose=verbose)
         labels = _classes(each)[np.concatenate([part.index for part in parts])]
-        notes += _on_order(each, labels, name)
+        # An old model that is misread makes any new one look good; a new one fails by itself.
+        in_place = len(models) == 2 and each is models[0]
+        notes += _on_order(each, labels, name, refuse=in_place and not sure_of_classes)
         predicted.append(labels)
     return check_predictions(
         samples.y,
@@ -218,13 +223,15 @@ def _classes(asked: Asked) -> Array:
     return asked.model.head.classes
 
 
-def _on_order(asked: Asked, predicted: Array, name: str) -> list[str]:
-    """Say, or refuse where the order is a guess, that the classes seem to be in another order."""
-    if not asked.model.has_class_names or asked.model.matched_by is not None:
-        check_class_order(predicted, asked.samples.y, _classes(asked))
-        return []
+def _on_order(asked: Asked, predicted: Array, name: str, *, refuse: bool) -> list[str]:
+    """Say that the classes seem to be in another order, or refuse it where the order is a guess."""
     order = class_order(asked.samples.y, predicted, _classes(asked))
-    return [] if order is None else [f"{name}: {order.sentence()}"]
+    if order is None:
+        return []
+    guessed = asked.model.matched_by is not None or are_positions(_classes(asked).tolist())
+    if refuse and guessed:
+        raise InputError(f"{name}: {order.sentence()}")
+    return [f"{name}: {order.sentence()}"]
 
 
 def _groups(groups: Any) -> Any:

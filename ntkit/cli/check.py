@@ -130,6 +130,7 @@ def command(
         device=device,
         batch_size=o.batch_size_of(batch_size),
         verbose=not quiet,
+        sure_of_classes=model_options.classes is not None,
     )
     for note in result.notes:
         typer.echo(f"Note: {note}", err=True)

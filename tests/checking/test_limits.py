@@ -1,5 +1,8 @@
 """Limits: from TOML, from a mapping, and what is refused by name."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from ntkit.checking import Limits, SliceLimits
@@ -26,6 +29,15 @@ def test_toml_says_what_keywords_say(tmp_path):
         slices={"word:film": SliceLimits(), "column:site=B": SliceLimits(80, 5)},
     )
     assert limits_of(str(file), max_drop=1, average=None).max_drop == 1
+
+
+def test_the_file_on_the_page_is_one(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "howto" / "gate.md"
+    (block,) = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
+    (tmp_path / "limits.toml").write_text(block, encoding="utf-8")
+    limits = limits_of(tmp_path / "limits.toml")
+    assert limits.of_slice("word:film").max_drop == limits.max_drop == 2
+    assert limits.of_slice("column:site=B") == SliceLimits(75, 5)
 
 
 def test_slices_take_the_drop_of_all_unless_they_have_their_own():

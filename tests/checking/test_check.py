@@ -12,7 +12,9 @@ import ntkit
 from ntkit import FrozenModel
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from tests import models
+from ntkit.extraction import EmbeddingStore, read_samples
+from ntkit.head import LinearHead
+from tests import models, texts
 
 LOOSE = {"max_drop": 90}
 
@@ -185,9 +187,7 @@ def table(old, tmp_path):
     frame["site"] = np.where(np.arange(300) % 10 == 0, None, np.where(np.arange(300) < 3, "B", "A"))
     frame.to_csv(tmp_path / "data.csv", index=False)
     columns = [f"f{i}" for i in range(6)]
-    return ntkit.extraction.read_samples(
-        tmp_path / "data.csv", inputs=old.inputs, columns=columns, keep_table=True
-    )
+    return read_samples(tmp_path / "data.csv", inputs=old.inputs, columns=columns, keep_table=True)
 
 
 def test_slices_of_a_table(old, table):
@@ -250,9 +250,7 @@ def test_slices_that_cannot_be_read(old, table, name, told):
 
 
 def test_a_store_of_embeddings(old, table, tmp_path):
-    store = ntkit.extraction.EmbeddingStore.write(
-        tmp_path / "s.store", ntkit.OnnxEmbedder(old, device="cpu"), table
-    )
+    store = EmbeddingStore.write(tmp_path / "s.store", ntkit.OnnxEmbedder(old, device="cpu"), table)
     head = old.head.scaled(np.arange(5) != 1)
     old.with_head(head, provenance={"source_sha256": old.sha256()}).save(tmp_path / "new.onnx")
     of_store = check(old, tmp_path / "new.onnx", store.path, limits=LOOSE)
@@ -261,3 +259,52 @@ def test_a_store_of_embeddings(old, table, tmp_path):
     other = permuted(tmp_path, [0, 1, 2], ["0", "1", "2"], "other.onnx")
     with pytest.raises(InputError, match="was made with another model"):
         check(old, other, store.path, limits=LOOSE)
+
+
+# -- texts --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    """A model of texts beside its tokenizer, a twin in a folder of its own, and a table."""
+    backbone = texts.text_model(tmp_path / "old")
+    texts.word_pieces().save(str(tmp_path / "old" / "tokenizer.json"))
+    head = LinearHead(np.random.default_rng(1).normal(size=(2, 6)), [0.0, 0.1], [0, 1])
+    backbone.with_head(head).save(tmp_path / "old" / "model.onnx", force=True)
+    (tmp_path / "new").mkdir()
+    silenced = head.scaled(np.arange(6) != 2)
+    backbone.with_head(silenced).save(tmp_path / "new" / "debiased.onnx")
+    rng = np.random.default_rng(0)
+    words = [word for word in texts.WORDS if word.isalpha()]
+    rows = [" ".join(rng.choice(words, rng.integers(2, 12))) for _ in range(300)]
+    (tmp_path / "data.csv").write_text(
+        "text,label\n" + "".join(f"{text},{i % 2}\n" for i, text in enumerate(rows))
+    )
+    return tmp_path, rows
+
+
+def test_texts_and_their_words(reviews):
+    """The new model has no tokenizer beside it: it is given what the old one is given."""
+    folder, rows = reviews
+    found = check(
+        folder / "old" / "model.onnx", folder / "new" / "debiased.onnx", folder / "data.csv",
+        limits=LOOSE, slices=["word:fox", "word:nobody"],
+    )  # fmt: skip
+    assert found.row("word:fox").n == sum("fox" in text.split() for text in rows)
+    assert found.row("word:nobody").outcome == "too few"
+    assert found.title == "debiased.onnx in the place of model.onnx"
+    before = ntkit.predict(folder / "old" / "model.onnx", folder / "data.csv", device="cpu")
+    assert found.average.before == np.mean(before.labels == before.y)
+
+
+def test_another_tokenizer_of_the_new_model_is_its_own(reviews):
+    folder, _ = reviews
+    with (folder / "old" / "tokenizer.json").open() as file:
+        content = json.load(file)
+    content["normalizer"]["lowercase"] = False
+    (folder / "new" / "tokenizer.json").write_text(json.dumps(content))
+    found = check(
+        folder / "old" / "model.onnx", folder / "new" / "debiased.onnx", folder / "data.csv",
+        limits=LOOSE,
+    )  # fmt: skip
+    assert any("prepared in two ways" in note for note in found.notes)

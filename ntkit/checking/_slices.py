@@ -158,12 +158,14 @@ def slices_of(
         If one cannot be read from these samples.
     """
     if not names and answers is None:
-        return {}, {}, []
+        unused = "The metadata are not looked at, for no slice is named; name one of them."
+        return {}, {}, [unused] * (metadata is not None)
     reader = Slices(samples, metadata, key)
     found, asked = dict[str, Array](), dict[str, str]()
     for name in names:
         for each, values in reader.named(name).items():
-            found[each], asked[each] = values, name
+            if each == name or each not in found:  # a value's own limits go before its column's
+                found[each], asked[each] = values, name
     if answers is not None:
         found |= reader.answered(answers, samples.y)
     return found, asked, reader.notes

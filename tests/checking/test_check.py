@@ -210,11 +210,21 @@ def test_slices_of_a_table(old, table):
     assert found.exit_code == 3
 
 
+def test_limits_of_a_value_go_before_those_of_its_column(old, table):
+    own = {"column:site=A": {"accuracy": 60}, "column:site": {"accuracy": 90}}
+    for slices in (own, dict(reversed(own.items()))):
+        found = check(None, old, table, limits={"slices": slices})
+        assert found.row("column:site=A").verdicts[0].bound == 0.6
+        assert found.row("column:site=B").verdicts[0].bound == 0.9
+
+
 def test_metadata_that_lack_rows(old, table, tmp_path):
     (tmp_path / "m.csv").write_text("id,device\n" + "".join(f"s{i},new\n" for i in range(200)))
     found = check(old, old, table, limits=LOOSE, slices=["metadata:device"],
                   metadata=tmp_path / "m.csv")  # fmt: skip
     assert found.row("metadata:device=new").n == 200
+    found = check(old, old, table, limits=LOOSE, metadata=tmp_path / "m.csv")
+    assert any("not looked at" in note for note in found.notes)
 
 
 def test_answers_of_an_audit_are_classes_by_sides(old, table, tmp_path):

@@ -12,7 +12,7 @@ from ntkit._checks import check_predictions as checked
 from ntkit._partial_labels import known_labels
 from ntkit.checking._judge import Part, judged
 from ntkit.checking._limits import Limits, limits_of
-from ntkit.checking._result import CheckResult, named
+from ntkit.checking._result import CheckResult, Kind, named
 from ntkit.exceptions import InputError
 
 __all__ = ["check_predictions", "refuse_untellable"]
@@ -94,10 +94,7 @@ def check_predictions(
         *_of_slices(slices or {}, len(y), held),
     ]
     parts = [Part.of("average", "average", np.ones(len(y), bool), right, before)]
-    parts += [
-        Part.of(kind, name, inside, right, before)  # type: ignore[arg-type]
-        for kind, name, inside in members
-    ]
+    parts += [Part.of(kind, name, inside, right, before) for kind, name, inside in members]
     rows = judged(parts, held)
     compared = sum(len(row.verdicts) for row in rows if row.n > 1)
     broken = np.flatnonzero(before & ~right) if before is not None else np.empty(0, np.int64)
@@ -126,14 +123,14 @@ def refuse_untellable(limits: Limits, *, compared: bool, grouped: bool) -> None:
         )
 
 
-def _of_classes(y: Array, classes: ArrayLike | None) -> Iterator[tuple[str, str, Array]]:
+def _of_classes(y: Array, classes: ArrayLike | None) -> Iterator[tuple[Kind, str, Array]]:
     found = np.unique(y).tolist()
     known = [] if classes is None else np.asarray(classes).tolist()
     for label in [*known, *(label for label in found if label not in set(known))]:
         yield "class", str(label), np.asarray(y == label)
 
 
-def _of_groups(groups: ArrayLike | None, n: int) -> Iterator[tuple[str, str, Array]]:
+def _of_groups(groups: ArrayLike | None, n: int) -> Iterator[tuple[Kind, str, Array]]:
     if groups is None:
         return
     labels, known = known_labels(groups, "groups")
@@ -149,7 +146,7 @@ def _of_groups(groups: ArrayLike | None, n: int) -> Iterator[tuple[str, str, Arr
 
 def _of_slices(
     slices: Mapping[str, ArrayLike], n: int, limits: Limits
-) -> Iterator[tuple[str, str, Array]]:
+) -> Iterator[tuple[Kind, str, Array]]:
     missing = next((name for name in limits.slices if name not in slices), None)
     if missing is not None:
         raise InputError(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from ntkit.checking._result import CheckResult, CheckRow, Verdict
+from ntkit.checking._result import CheckResult, CheckRow, Outcome, Verdict
 
 __all__ = ["first_line", "markdown_of", "summary_of"]
 
 _MOST = 40  # rows of the table
 _FIRST = {"pass": "Passed", "fail": "Failed", "too few": "Too few samples to say"}
+_NOT_PASSED: tuple[Outcome, ...] = ("fail", "too few")
 _MARKS = {"pass": "pass", "fail": "**fail**", "too few": "*too few*", None: ""}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
@@ -44,12 +45,8 @@ def summary_of(result: CheckResult) -> str:
         for row in cells
     ]
     parts = [first_line(result), *_figures(result), "", *table, *_left_out(result, rows)]
-    for outcome, title in (("fail", "Failed"), ("too few", "Too few samples to say")):
-        found = result.of(outcome)  # type: ignore[arg-type]
-        if found:
-            parts += ["", f"{title}:"]
-            parts += [f"  {_line(row.title)}: {_sentence(v)}" for row, v in found[:_MOST]]
-            parts += [f"  … and {len(found) - _MOST} more"] * (len(found) > _MOST)
+    for title, sentences in _not_passed(result):
+        parts += ["", f"{title}:", *(f"  {sentence}" for sentence in sentences)]
     return "\n".join([*parts, "", _levels(result)])
 
 
@@ -75,18 +72,22 @@ def markdown_of(result: CheckResult) -> str:
     parts = [f"### {_escaped(first_line(result))}", ""]
     parts += [_escaped(sentence) for sentence in _figures(result)]
     parts += ["", *table, *_left_out(result, rows)]
-    for outcome, title in (("fail", "Failed"), ("too few", "Too few samples to say")):
-        found = result.of(outcome)  # type: ignore[arg-type]
-        if found:
-            parts += ["", f"**{title}**", ""]
-            parts += [
-                f"- {_escaped(row.title)}: {_escaped(_sentence(v))}" for row, v in found[:_MOST]
-            ]
-            parts += [f"- … and {len(found) - _MOST} more"] * (len(found) > _MOST)
+    for title, sentences in _not_passed(result):
+        parts += ["", f"**{title}**", "", *(f"- {_escaped(each)}" for each in sentences)]
     notes = [f"- {_escaped(note)}" for note in result.notes]
     if notes:
         parts += ["", "<details><summary>Notes</summary>", "", *notes, "", "</details>"]
     return "\n".join([*parts, "", _escaped(_levels(result)), ""])
+
+
+def _not_passed(result: CheckResult) -> Iterator[tuple[str, list[str]]]:
+    """What fails, and what has too few samples: a title, and a sentence for each limit."""
+    for outcome in _NOT_PASSED:
+        found = result.of(outcome)
+        said = [f"{_line(row.title)}: {_sentence(verdict)}" for row, verdict in found[:_MOST]]
+        said += [f"… and {len(found) - _MOST} more"] * (len(found) > _MOST)
+        if said:
+            yield _FIRST[outcome], said
 
 
 def _sentence(verdict: Verdict) -> str:

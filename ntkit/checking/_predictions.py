@@ -79,7 +79,7 @@ def check_predictions(
     >>> found
     CheckResult(too few: 1 pass, 0 fail, 2 too few; 300 samples)
     >>> found.row("class 1").verdicts[0].more
-    '198 samples would do if they are as these'
+    '258 samples would do if they are as these'
     """
     held = limits_of(limits)
     given = {"y_pred": y_pred}

@@ -1,4 +1,7 @@
-"""How many samples would do: the fewest with which a limit is decided four times out of five."""
+"""How many samples would do: with so many a limit is decided four times out of five.
+
+Counts are whole, so that a few less may do as well, and a few more just not.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +113,7 @@ def _unlucky(lost: float, gained: float, n: int) -> tuple[int, int]:
 
 
 def _fewest(decided: Callable[[int], bool]) -> int | None:
-    """The fewest samples with which a limit is decided, as far as more always help."""
+    """The fewest samples with which a limit is decided, as if more always helped."""
     high = 2
     while not decided(high):
         high *= 2

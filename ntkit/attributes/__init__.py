@@ -11,6 +11,7 @@ from ntkit.attributes._groups import groups_from
 from ntkit.attributes._layers import layers
 from ntkit.attributes._metadata import matched as matched  # for other rooms
 from ntkit.attributes._metadata import metadata
+from ntkit.attributes._named import NobodyHas as NobodyHas
 from ntkit.attributes._named import attribute_named
 from ntkit.attributes._pictures import measured_pictures as measured_pictures
 from ntkit.attributes._pictures import picture_statistics as picture_statistics

@@ -16,9 +16,13 @@ from ntkit.attributes._view import View, values_of
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
 
-__all__ = ["attribute_named"]
+__all__ = ["NobodyHas", "attribute_named"]
 
 Array = NDArray[Any]
+
+
+class NobodyHas(InputError):
+    """An attribute that these samples could have, and none of them has."""
 
 
 def attribute_named(
@@ -113,7 +117,7 @@ def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
         return values
     meant = meant_instead(word, known)
     hint = f"; did you mean {f'word:{meant[1:-1]}'!r}?" if meant and meant[1:-1] != word else "."
-    raise InputError(f"None of the {len(texts)} texts holds {name!r}{hint}")
+    raise NobodyHas(f"None of the {len(texts)} texts holds {name!r}{hint}")
 
 
 def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> Array:
@@ -193,4 +197,4 @@ def _category(name: str, prefix: str, value: str, column: Column) -> Array:
         )
     meant = meant_instead(value, labels)
     hint = f"did you mean {f'{prefix}={meant[1:-1]}'!r}?" if meant else f"it has {listed(labels)}."
-    raise InputError(f"No sample has {name!r}; {hint}")
+    raise NobodyHas(f"No sample has {name!r}; {hint}")

@@ -12,6 +12,7 @@ from ntkit._version import __version__
 from ntkit.cli import (
     audit,
     bench,
+    check,
     debias,
     demo,
     doctor,
@@ -21,6 +22,7 @@ from ntkit.cli import (
     inspect,
     label,
     merge,
+    predict,
     report,
     verify,
 )
@@ -38,7 +40,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for verb in (
-    debias, audit, label, demo, inspect, embed, merge, fit, export, verify, report, doctor
+    debias, audit, label, check, predict, demo, inspect, embed, merge, fit, export, verify, report,
+    doctor,
 ):  # fmt: skip
     app.command(name=verb.__name__.rsplit(".", 1)[-1])(interruptible(verb.command))
 app.command(  # what follows the benchmark's name is left to it

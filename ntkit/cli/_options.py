@@ -140,7 +140,13 @@ class TableOptions:
 
     def read_table(self, path: Path, **options: Any) -> Samples:
         """Read samples with these options; what was assumed is said on stderr."""
-        samples = read_samples(
+        samples = self._read(path, **options)
+        for note in samples.notes:
+            typer.echo(f"Note: {note}", err=True)
+        return samples
+
+    def _read(self, path: Path, **options: Any) -> Samples:
+        return read_samples(
             path,
             label_column=self.label_column,
             group_column=self.group_column,
@@ -148,9 +154,6 @@ class TableOptions:
             delimiter=self.delimiter,
             **options,
         )
-        for note in samples.notes:
-            typer.echo(f"Note: {note}", err=True)
-        return samples
 
 
 @dataclass(frozen=True)
@@ -212,18 +215,29 @@ class DataOptions(TableOptions):
     ) -> Samples:
         """Read samples for a model with these options; tell what happens to images."""
         samples = self.read_table(
-            path,
-            preprocessing=self.preprocessing(model, images=is_image_folder(path)),
-            inputs=model.inputs,
-            labels=labels,
-            text_column=self.text_column,
-            text_pair_column=self.text_pair_column,
-            skip_bad=self.skip_bad,
-            keep_table=keep_table,
+            path, labels=labels, keep_table=keep_table, **self._of_model(path, model)
         )
         for note in image_note([samples]) if tell else ():
             typer.echo(note, err=True)
         return samples
+
+    def reader(
+        self, path: Path, labels: Literal["required", "optional"]
+    ) -> Callable[[FrozenModel], Samples]:
+        """What reads samples, with their whole table, for a model; it says nothing."""
+        return lambda model: self._read(
+            path, labels=labels, keep_table=True, **self._of_model(path, model)
+        )
+
+    def _of_model(self, path: Path, model: FrozenModel) -> dict[str, Any]:
+        """What decides how samples become inputs of a model."""
+        return {
+            "preprocessing": self.preprocessing(model, images=is_image_folder(path)),
+            "inputs": model.inputs,
+            "text_column": self.text_column,
+            "text_pair_column": self.text_pair_column,
+            "skip_bad": self.skip_bad,
+        }
 
     def read_inputs(self, path: Path, model: FrozenModel) -> Samples:
         """Read samples that a model is to run on; they need no labels."""

@@ -1,0 +1,208 @@
+"""How often a check is wrong: resampled pairs of which the truth is known.
+
+    OPENBLAS_NUM_THREADS=1 python benchmarks/check.py [--draws 2000] [--markdown FILE]
+
+A population of pairs (right or wrong before and after) is stated for each group, so that
+it is known which limits hold; samples of given sizes are drawn from it, and ``ntkit.check``'s
+verdict on each is compared with the truth. A wrong pass: the check passes, and a limit does not
+hold. A wrong failure: it fails, and all limits hold. The last table asks whether the number of
+samples that a check says would do does.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from evidence_tables import table
+from ntkit.checking import Limits
+from ntkit.checking._enough import POWER
+from ntkit.checking._judge import Part, judged, outcomes
+
+Array = NDArray[Any]
+LIMITS = Limits(max_drop=2, worst_group=70)
+DRAWS = 2000
+SMALL = (0, 1, 5, 30)
+LARGE = (150, 400, 1000)
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is true of a group.
+
+    Attributes
+    ----------
+    broken, mended : float
+        Shares of samples that were right and are wrong, and the reverse.
+    accuracy : float
+        Share that is right after.
+    """
+
+    broken: float
+    mended: float
+    accuracy: float = 0.9
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is within the limits."""
+        drop, least = LIMITS.max_drop or 0, LIMITS.worst_group or 0
+        near = 1e-9
+        return self.broken - self.mended <= drop / 100 + near and (
+            self.accuracy >= least / 100 - near
+        )
+
+    def drawn(self, n: int, rng: np.random.Generator) -> Array:
+        """Counts of a sample: broken, mended, right both times, wrong both times."""
+        kept = self.accuracy - self.mended
+        shares = [self.broken, self.mended, kept, 1 - self.broken - self.mended - kept]
+        return rng.multinomial(n, np.maximum(shares, 0))
+
+
+FINE = Group(0.0, 0.0)
+AT_LIMIT = {
+    "drop 2, nothing mended": Group(0.02, 0.0),
+    "drop 2, 1 % mended": Group(0.03, 0.01),
+    "drop 2, 10 % mended": Group(0.12, 0.10, 0.85),
+    "70 % right, nothing changes": Group(0.0, 0.0, 0.70),
+}
+BEYOND = {
+    "drop 2.01, nothing mended": Group(0.0201, 0.0),
+    "drop 2.01, 1 % mended": Group(0.0301, 0.01),
+    "drop 2.01, 10 % mended": Group(0.1201, 0.10, 0.85),
+    "69.9 % right, nothing changes": Group(0.0, 0.0, 0.699),
+}
+CLEAR = {
+    "nothing changes": Group(0.0, 0.0),
+    "1 % broken, 3 % mended": Group(0.01, 0.03),
+    "drop 8, 1 % mended": Group(0.09, 0.01),
+    "55 % right, nothing changes": Group(0.0, 0.0, 0.55),
+}
+
+
+def parts_of(counts: Sequence[Array]) -> list[Part]:
+    """The rows of a check: all samples, and each group."""
+    rows = [("average", "average", np.sum(counts, axis=0))]
+    rows += [("group", str(i), each) for i, each in enumerate(counts)]
+    return [
+        Part(kind, name, int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))  # type: ignore[arg-type]
+        for kind, name, c in rows
+    ]
+
+
+def verdict(counts: Sequence[Array]) -> str:
+    """Of the whole check."""
+    found = [each for own in outcomes(parts_of(counts), LIMITS) for each in own]
+    return next(each for each in ("fail", "too few", "pass") if each in found)
+
+
+def shares(groups: Sequence[Group], sizes: Sequence[int], draws: int, seed: int) -> Counter[str]:
+    """How often each verdict is given."""
+    rng = np.random.default_rng(seed)
+    return Counter(
+        verdict([g.drawn(n, rng) for g, n in zip(groups, sizes, strict=True)]) for _ in range(draws)
+    )
+
+
+def populations() -> Iterator[tuple[str, str, list[Group], tuple[int, ...]]]:
+    """Name, sizes in words, groups and sizes."""
+    settings = {
+        "0, 1, 5, 30": SMALL,
+        "5, 30": (5, 30),
+        "150, 400, 1000": LARGE,
+        "0, 1, 5, 30, 150, 400, 1000": (*SMALL, *LARGE),
+    }
+    for shown, sizes in settings.items():
+        for name, group in (AT_LIMIT | CLEAR).items():
+            yield f"every group: {name}", shown, [group] * len(sizes), sizes
+    for name, group in BEYOND.items():
+        yield f"one of 5: {name}", "5", [group, FINE, FINE], (5, 400, 1000)
+        yield f"one of 30: {name}", "30", [group, FINE, FINE], (30, 400, 1000)
+        yield f"one of 150: {name}", "150", [FINE, group, FINE], (400, 150, 1000)
+        yield f"one of 1000: {name}", "1000", [FINE, FINE, group], (400, 400, 1000)
+        yield f"one of 5000: {name}", "5000", [FINE, FINE, group], (400, 400, 5000)
+
+
+def row_of(
+    name: str, shown: str, groups: list[Group], sizes: tuple[int, ...], draws: int, seed: int
+) -> list[str]:
+    """A row of the table."""
+    holds = all(group.holds for group, n in zip(groups, sizes, strict=True))
+    found = shares(groups, sizes, draws, seed)
+    percent = {k: f"{100 * found[k] / draws:.1f}" for k in ("pass", "fail", "too few")}
+    wrong = percent["fail"] if holds else percent["pass"]
+    kind = "failure" if holds else "pass"
+    return [
+        name, shown, "yes" if holds else "no", percent["pass"], percent["fail"],
+        percent["too few"], f"{wrong} ({kind})",
+    ]  # fmt: skip
+
+
+def stated(draws: int, seed: int) -> list[list[str]]:
+    """Whether the number of samples that is said to do decides as often as it is said to."""
+    rng, rows = np.random.default_rng(seed), list[list[str]]()
+    asked = [
+        ("nothing changed in 30", (0, 0, 27, 3)),
+        ("nothing changed in 5", (0, 0, 5, 0)),
+        ("1 of 100 broken", (1, 0, 89, 10)),
+        ("2 of 200 broken, 2 mended", (2, 2, 180, 16)),
+        ("12 of 200 broken, 2 mended", (12, 2, 170, 16)),
+        ("1 of 50 broken, 4 mended", (1, 4, 40, 5)),
+        ("24 of 30 right", (0, 0, 24, 6)),
+        ("18 of 30 right", (0, 0, 18, 12)),
+    ]
+    for name, counts in asked:
+        part = Part("group", "g", sum(counts), counts[1] + counts[2], counts[0], counts[1])
+        for v in judged([part], LIMITS)[0].verdicts:
+            if v.outcome != "too few" or v.enough is None:
+                continue
+            decided = 0
+            for drawn in rng.multinomial(v.enough, np.asarray(counts) / sum(counts), size=draws):
+                again = Part("group", "g", v.enough, int(drawn[1] + drawn[2]), int(drawn[0]),
+                             int(drawn[1]))  # fmt: skip
+                kinds = dict(zip(("accuracy", "max_drop"), outcomes([again], LIMITS)[0],
+                                 strict=True))  # fmt: skip
+                decided += kinds[v.limit] != "too few"
+            rows.append([name, v.asked, str(v.enough), f"{100 * decided / draws:.0f}"])
+    return rows
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--draws", type=int, default=DRAWS)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--markdown", type=Path)
+    given = parser.parse_args()
+    rows = Parallel(n_jobs=given.jobs)(
+        delayed(row_of)(*each, given.draws, given.seed + i) for i, each in enumerate(populations())
+    )
+    header = ["population", "sizes", "limits hold", "pass %", "fail %", "too few %", "wrong %"]
+    numbers = ["as the samples look", "limit", "said to do", "decided %"]
+    worst = {
+        kind: max(float(r[-1].split()[0]) for r in rows if kind in r[-1])
+        for kind in ("pass", "failure")
+    }
+    text = (
+        f"Limits: at most {LIMITS.max_drop:g} points lost by the average and by each group, "
+        f"every group at least {LIMITS.worst_group:g} % right. {given.draws} draws each.\n\n"
+        f"{table(header, rows)}\n\n"
+        f"Most often wrong: passes {worst['pass']:.1f} %, failures {worst['failure']:.1f} %.\n\n"
+        f"Samples that are said to do ({POWER:.0%}):\n\n"
+        f"{table(numbers, stated(given.draws, given.seed))}\n"
+    )
+    print(text)
+    if given.markdown is not None:
+        given.markdown.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

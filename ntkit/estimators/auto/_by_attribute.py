@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ntkit.attributes import Block, View, values_of
+from ntkit.estimators.auto._does_it_pay import payment
 from ntkit.exceptions import InputError
 from ntkit.study import Outcome, Rows, Study
 from ntkit.suspicions import Predictions, Suspicion, find_suspicions
@@ -19,7 +20,10 @@ __all__ = ["Acting", "acting_attribute", "with_attributes"]
 
 Array = NDArray[Any]
 _ALPHA = 0.05
-_AHEAD = 1.5  # times the score of the next: words that tell classes apart are many, and alike
+# Times the score of the next: words that tell classes apart are many, and alike.
+_AHEAD = 2.5
+_AHEAD_AGAINST, _SURE_AGAINST = 1.5, 2.0  # of one that stands against another
+_SCORE, _STRENGTH = 6.0, 0.12  # the second for each root of a sample
 _LOOKED_AT = 20
 _UNRELATED = 0.15  # correlation within classes
 
@@ -38,18 +42,40 @@ class Acting:
         What the sides are called.
     reason : str
         What is clear about it.
+    sure : bool
+        Whether that is enough; else a head balanced over it must be found to pay.
     """
 
     name: str
     sides: Array
     side_names: tuple[str, ...]
     reason: str
+    sure: bool
+
+    def reason_to_act(
+        self, groups: Array, weight: Array, before: Outcome | None, after: Outcome | None
+    ) -> str | None:
+        """Why to act, given what class-balanced and group-balanced retraining make of the samples.
+
+        None where the attribute is not sure, and a head that is balanced over it does not pay.
+        """
+        if self.sure:
+            return self.reason
+        if before is None or after is None:
+            return None
+        paid = payment(groups, weight, before, after)
+        return f"{self.reason}, and {paid}" if paid.pays else None
 
 
 def acting_attribute(
     views: Sequence[View], classes: Array, rows: Rows, unseen: Outcome
 ) -> Acting | None:
     """Find the clearest suspicion among the attributes that may act alone.
+
+    It must stand far above the next one that has nothing to do with it. Where few words rightly
+    decide, one of them can do that too, so balancing over it must pay as well. Less is asked of an
+    attribute that stands against another (*film* against *movie*): what divides samples into kinds
+    is hardly what their classes are about.
 
     Parameters
     ----------
@@ -66,25 +92,30 @@ def acting_attribute(
     Returns
     -------
     Acting or None
-        None where the first is not clear (:attr:`ntkit.suspicions.Suspicion.clear`), or another
-        that has nothing to do with it comes near its score.
+        None where the first is not clear enough, or another that has nothing to do with it comes
+        near its score.
     """
     alone = [view for view in views if view.alone]
     if not alone or unseen.predicted is None or not unseen.wrong.any():
         return None
     predictions = Predictions(classes, rows.y_index, unseen.predicted, rows.weight)
     found = find_suspicions(alone, predictions, _ALPHA)
-    if not found.suspicions or not found.suspicions[0].clear:
+    if not found.suspicions:
         return None
     first = found.suspicions[0]
-    if first.score < _AHEAD * _next_unrelated(found.suspicions, alone, rows):
+    if first.score < max(_SCORE, _STRENGTH * first.n_known**0.5):
         return None
+    following = _next_unrelated(found.suspicions, alone, rows)
+    against = bool(first.opposed)
+    if first.score < (_AHEAD_AGAINST if against else _AHEAD) * following:
+        return None
+    sure = against and first.clear and first.score >= _SURE_AGAINST * following
     on, called = found.sides[:, 0], found.side_names[0]
     if len(called) > 1:  # what is on neither side is no third: it keeps its share
         on = np.where(on > 0, on - 1, -1)
     else:
         called = (f"not {called[0]}", *called)
-    return Acting(first.name, on[:, None], called, _why(first))
+    return Acting(first.name, on[:, None], called, _why(first), sure)
 
 
 def _next_unrelated(suspicions: Sequence[Suspicion], views: Sequence[View], rows: Rows) -> float:

@@ -117,12 +117,32 @@ def found_again(path: Path, y: Array, parts: list[LabelledEmbeddings]) -> Array:
 
 def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     """Fit all rows of the table once."""
-    warnings.simplefilter("ignore")
-    splits = splits_of(name, folder, seed)
-    train, held, test = splits.train, splits.heldout[setting], splits.test
-    plain = Comparison(train, held, test, head=None, seed=seed)
-    both, kind = joined(plain.train, plain.heldout), kind_of(name)
+    splits, kind = splits_of(name, folder, seed), kind_of(name)
+    train, held = splits.train, splits.heldout[setting]
     auto = AutoDebiasClassifier(frozen_backbone=not name.startswith(TRAINED_ON_IT))
+    view = None if kind is None else raw_view(name, folder, seed, [train, held])
+    sides, true = SIDES.get(kind or "", []), TRUE.get(kind or "", set())
+    return compared(train, held, splits.test, seed, auto, view, sides, true)
+
+
+def compared(
+    train: LabelledEmbeddings,
+    held: LabelledEmbeddings,
+    test: LabelledEmbeddings,
+    seed: int,
+    auto: AutoDebiasClassifier,
+    view: View | None,
+    sides: list[list[str]],
+    true: set[str],
+) -> dict[str, Any]:
+    """Fit all rows of the table on training and held-out samples.
+
+    ``view`` is of both, ``sides`` are those named outright, and ``true`` are the attributes that a
+    person recognises; without any, the sides are the answer.
+    """
+    warnings.simplefilter("ignore")
+    plain = Comparison(train, held, test, head=None, seed=seed)
+    both = joined(plain.train, plain.heldout)
     alone, _ = plain.fit(Setting(auto))
     heads: dict[str, Any] = {
         "ERM": tuned(plain.train, None, seed),
@@ -131,16 +151,13 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
         "DFR †": dfr(both, seed),
     }
     acted, confirmed, answered, comparison, zero = None, None, None, plain, alone
-    if kind is not None:
-        view = raw_view(name, folder, seed, [train, held])
+    if view is not None:
         comparison = Comparison(train, held, test, head=None, seed=seed, views=[view])
         zero, _ = comparison.fit(Setting(auto))
         acted = zero.attribute_
-        on, _ = sides_of_names(SIDES[kind], lambda name: values_of([view], name))
+        on, _ = sides_of_names(sides, lambda name: values_of([view], name))
         heads["sides named"] = balanced(comparison, on)
-        confirmed, answered = None, on
-        if kind != "adult":
-            confirmed, answered = answer(view, both, TRUE[kind], seed)
+        confirmed, answered = answer(view, both, true, seed) if true else (None, on)
         heads["one answer"] = alone if answered is None else balanced(comparison, answered)
     heads["zero answers"] = zero
     heads["what debias writes"], helped = written(comparison, "auto", auto, zero)
@@ -149,7 +166,7 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
         named = Named(("the answer",), answered[:, None], (called,))
         told = Comparison(train, held, test, head=None, seed=seed, named=named)
         heads["debias, one answer"], _ = written(told, "named", GROUPS, heads["one answer"])
-    elif kind is not None:
+    elif view is not None:
         heads["debias, one answer"] = heads["what debias writes"]
     figures = {
         which: 100 * worst_group_accuracy(test.y, head.predict(plain.test.Z), groups=test.groups)

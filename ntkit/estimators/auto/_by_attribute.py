@@ -21,8 +21,9 @@ __all__ = ["Acting", "acting_attribute", "with_attributes"]
 Array = NDArray[Any]
 _ALPHA = 0.05
 # Times the score of the next: words that tell classes apart are many, and alike.
-_AHEAD = 2.5
-_AHEAD_AGAINST, _SURE_AGAINST = 1.5, 2.0  # of one that stands against another
+_AHEAD, _FAR_AHEAD = 1.5, 2.5
+_SURE = 2.0  # of one that stands against another
+_GAIN = 0.05  # of the mean accuracy of the groups, where it is not far ahead
 _SCORE, _STRENGTH = 6.0, 0.12  # the second for each root of a sample
 _LOOKED_AT = 20
 _UNRELATED = 0.15  # correlation within classes
@@ -42,29 +43,29 @@ class Acting:
         What the sides are called.
     reason : str
         What is clear about it.
-    sure : bool
-        Whether that is enough; else a head balanced over it must be found to pay.
+    gain : float or None
+        By how much the mean accuracy of the groups must surely rise as well; None asks nothing.
     """
 
     name: str
     sides: Array
     side_names: tuple[str, ...]
     reason: str
-    sure: bool
+    gain: float | None
 
     def reason_to_act(
         self, groups: Array, weight: Array, before: Outcome | None, after: Outcome | None
     ) -> str | None:
         """Why to act, given what class-balanced and group-balanced retraining make of the samples.
 
-        None where the attribute is not sure, and a head that is balanced over it does not pay.
+        None where that is asked, and a head that is balanced over it does not gain enough.
         """
-        if self.sure:
+        if self.gain is None:
             return self.reason
         if before is None or after is None:
             return None
         paid = payment(groups, weight, before, after)
-        return f"{self.reason}, and {paid}" if paid.pays else None
+        return f"{self.reason}, and {paid}" if paid.low > self.gain else None
 
 
 def acting_attribute(
@@ -72,10 +73,10 @@ def acting_attribute(
 ) -> Acting | None:
     """Find the clearest suspicion among the attributes that may act alone.
 
-    It must stand far above the next one that has nothing to do with it. Where few words rightly
-    decide, one of them can do that too, so balancing over it must pay as well. Less is asked of an
-    attribute that stands against another (*film* against *movie*): what divides samples into kinds
-    is hardly what their classes are about.
+    It must stand above the next one that has nothing to do with it. Where few words rightly decide,
+    one of them can do that too, so balancing over it must gain something as well: more, the less it
+    stands out, and less, if it stands against another (*film* against *movie*), for what divides
+    samples into kinds is hardly what their classes are about.
 
     Parameters
     ----------
@@ -106,16 +107,21 @@ def acting_attribute(
     if first.score < max(_SCORE, _STRENGTH * first.n_known**0.5):
         return None
     following = _next_unrelated(found.suspicions, alone, rows)
-    against = bool(first.opposed)
-    if first.score < (_AHEAD_AGAINST if against else _AHEAD) * following:
+    if first.score < _AHEAD * following:
         return None
-    sure = against and first.clear and first.score >= _SURE_AGAINST * following
     on, called = found.sides[:, 0], found.side_names[0]
     if len(called) > 1:  # what is on neither side is no third: it keeps its share
         on = np.where(on > 0, on - 1, -1)
     else:
         called = (f"not {called[0]}", *called)
-    return Acting(first.name, on[:, None], called, _why(first), sure)
+    return Acting(first.name, on[:, None], called, _why(first), _asked(first, following))
+
+
+def _asked(first: Suspicion, following: float) -> float | None:
+    """What balancing over a suspicion must gain, given the score of the next."""
+    if not first.opposed:
+        return 0.0 if first.score >= _FAR_AHEAD * following else _GAIN
+    return None if first.clear and first.score >= _SURE * following else 0.0
 
 
 def _next_unrelated(suspicions: Sequence[Suspicion], views: Sequence[View], rows: Rows) -> float:

@@ -21,6 +21,9 @@ _CONFIDENCE = 0.95
 class Payment:
     """Mean accuracy of the groups class × attribute, on samples that no head has seen.
 
+    A word that rightly decides the class is what a head knows most by: balanced over it, a group
+    loses what another gains. Where the head only leaned on it, there is more to gain.
+
     Attributes
     ----------
     before, after : float
@@ -32,15 +35,6 @@ class Payment:
     before: float
     after: float
     low: float
-
-    @property
-    def pays(self) -> bool:
-        """Whether more is mended than broken, each group counting alike.
-
-        A word that rightly decides the class is what a head knows most by: balanced over it, each
-        group loses as much as another gains. Where the head only leaned on it, there is more.
-        """
-        return self.low > 0
 
     def __str__(self) -> str:
         return (

@@ -219,16 +219,15 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="also write the table here")
     arguments = parser.parse_args()
     arguments.data_dir.mkdir(parents=True, exist_ok=True)
-    draws = list(range(arguments.draws))
     results = [
         Parallel(n_jobs=arguments.n_jobs)(
-            delayed(run)(arguments.data_dir, name, seed) for seed in draws
+            delayed(run)(arguments.data_dir, name, seed) for seed in range(arguments.draws)
         )
         for name in arguments.data
     ]
     lines = [line(name, found) for name, found in zip(arguments.data, results, strict=True)]
     for what, of in (("mean", np.mean), ("worst", max)):
-        cells = [f"{of(gaps(results, which, draws)):.1f}" for which in ROWS]
+        cells = [f"{of(gaps(results, which)):.1f}" for which in ROWS]
         lines.append([f"**{what} gap to DFR**", *cells, "", ""])
     shown = table(["data", *ROWS, "acted by itself", "confirmed"], lines)
     print(shown)

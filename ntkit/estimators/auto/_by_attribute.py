@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ntkit.attributes import Block, View, values_of
+from ntkit.estimators.auto._does_it_pay import payment
 from ntkit.exceptions import InputError
 from ntkit.study import Outcome, Rows, Study
 from ntkit.suspicions import Predictions, Suspicion, find_suspicions
@@ -19,7 +20,11 @@ __all__ = ["Acting", "acting_attribute", "with_attributes"]
 
 Array = NDArray[Any]
 _ALPHA = 0.05
-_AHEAD = 1.5  # times the score of the next: words that tell classes apart are many, and alike
+# Times the score of the next: words that tell classes apart are many, and alike.
+_AHEAD, _FAR_AHEAD = 1.5, 2.5
+_SURE = 2.0  # of one that stands against another
+_GAIN = 0.05  # of the mean accuracy of the groups, where it is not far ahead
+_SCORE, _STRENGTH = 6.0, 0.12  # the second for each root of a sample
 _LOOKED_AT = 20
 _UNRELATED = 0.15  # correlation within classes
 
@@ -38,18 +43,40 @@ class Acting:
         What the sides are called.
     reason : str
         What is clear about it.
+    gain : float or None
+        By how much the mean accuracy of the groups must surely rise as well; None asks nothing.
     """
 
     name: str
     sides: Array
     side_names: tuple[str, ...]
     reason: str
+    gain: float | None
+
+    def reason_to_act(
+        self, groups: Array, weight: Array, before: Outcome | None, after: Outcome | None
+    ) -> str | None:
+        """Why to act, given what class-balanced and group-balanced retraining make of the samples.
+
+        None where that is asked, and a head that is balanced over it does not gain enough.
+        """
+        if self.gain is None:
+            return self.reason
+        if before is None or after is None:
+            return None
+        paid = payment(groups, weight, before, after)
+        return f"{self.reason}, and {paid}" if paid.low > self.gain else None
 
 
 def acting_attribute(
     views: Sequence[View], classes: Array, rows: Rows, unseen: Outcome
 ) -> Acting | None:
     """Find the clearest suspicion among the attributes that may act alone.
+
+    It must stand above the next one that has nothing to do with it. Where few words rightly decide,
+    one of them can do that too, so balancing over it must gain something as well: more, the less it
+    stands out, and less, if it stands against another (*film* against *movie*), for what divides
+    samples into kinds is hardly what their classes are about.
 
     Parameters
     ----------
@@ -66,25 +93,35 @@ def acting_attribute(
     Returns
     -------
     Acting or None
-        None where the first is not clear (:attr:`ntkit.suspicions.Suspicion.clear`), or another
-        that has nothing to do with it comes near its score.
+        None where the first is not clear enough, or another that has nothing to do with it comes
+        near its score.
     """
     alone = [view for view in views if view.alone]
     if not alone or unseen.predicted is None or not unseen.wrong.any():
         return None
     predictions = Predictions(classes, rows.y_index, unseen.predicted, rows.weight)
     found = find_suspicions(alone, predictions, _ALPHA)
-    if not found.suspicions or not found.suspicions[0].clear:
+    if not found.suspicions:
         return None
     first = found.suspicions[0]
-    if first.score < _AHEAD * _next_unrelated(found.suspicions, alone, rows):
+    if first.score < max(_SCORE, _STRENGTH * first.n_known**0.5):
+        return None
+    following = _next_unrelated(found.suspicions, alone, rows)
+    if first.score < _AHEAD * following:
         return None
     on, called = found.sides[:, 0], found.side_names[0]
     if len(called) > 1:  # what is on neither side is no third: it keeps its share
         on = np.where(on > 0, on - 1, -1)
     else:
         called = (f"not {called[0]}", *called)
-    return Acting(first.name, on[:, None], called, _why(first))
+    return Acting(first.name, on[:, None], called, _why(first), _asked(first, following))
+
+
+def _asked(first: Suspicion, following: float) -> float | None:
+    """What balancing over a suspicion must gain, given the score of the next."""
+    if not first.opposed:
+        return 0.0 if first.score >= _FAR_AHEAD * following else _GAIN
+    return None if first.clear and first.score >= _SURE * following else 0.0
 
 
 def _next_unrelated(suspicions: Sequence[Suspicion], views: Sequence[View], rows: Rows) -> float:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from ntkit.estimators._base import StudyClassifier
 from ntkit.solver import FittedHead
-from ntkit.study import PenaltyPath, Rows, class_weighted, penalty_path
+from ntkit.study import (
+    PenaltyPath,
+    Rows,
+    class_weighted,
+    group_balanced,
+    judged_groups,
+    penalty_path,
+)
 
 __all__ = ["TunedHeads"]
 
@@ -49,6 +56,15 @@ class TunedHeads(StudyClassifier):
             seed=self._seed,
             outcomes=outcomes,
         )
+
+    def _over_groups(
+        self, rows: Rows, sides: Array, *, outcomes: bool
+    ) -> tuple[Array, Array, PenaltyPath]:
+        """Weights that balance class × sides, the groups to judge by, and penalties by these."""
+        weight = group_balanced(rows.weight, rows.y_index, sides)
+        groups = judged_groups(rows.weight, rows.y_index, sides)
+        path = self._path(rows, weight, groups, worse_half=True, outcomes=outcomes)
+        return weight, groups, path
 
     def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:
         return self._heads_with(rows, [weight], [alpha])[0]

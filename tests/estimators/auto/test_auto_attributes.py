@@ -127,12 +127,43 @@ def test_a_held_out_set_needs_its_attributes():
 
 
 def test_where_a_few_words_rightly_decide_none_of_them_acts():
-    acted = 0
     for seed in range(8):
         rng = np.random.default_rng(seed)
         y = rng.integers(0, 2, 1400)
         own = rng.random((1400, 12)) < np.where(np.arange(12) % 2 == y[:, None], 0.45, 0.12)
         X = own @ rng.normal(size=(12, 16)) + 0.1 * rng.normal(size=(1400, 16))
         clf = AutoDebiasClassifier(random_state=0).fit(X, y, attributes=own)
-        acted += clf.attribute_ is not None
-    assert acted <= 1
+        assert clf.attribute_ is None
+
+
+def one_word(seed, evidence):
+    """A word that most of a class has, embedded strongly, beside other evidence of the class."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, 1600)
+    word = rng.random(1600) < np.where(y == 1, 0.9, 0.1)
+    others = rng.random((1600, 20)) < 0.3
+    X = rng.normal(size=(1600, 6))
+    X[:, 0] += 4 * word
+    X[:, 1] += evidence * (2 * y - 1)
+    return X, y, np.column_stack([word, others])
+
+
+def test_a_word_that_is_all_there_is_does_not_act():
+    """What balancing over it would leave is no better a model: it only errs elsewhere."""
+    for seed in range(4):
+        X, y, A = one_word(seed, evidence=0.0)
+        assert AutoDebiasClassifier(random_state=0).fit(X, y, attributes=A).attribute_ is None
+        X, y, A = one_word(seed, evidence=1.0)
+        clf = AutoDebiasClassifier(random_state=0).fit(X, y, attributes=A)
+        assert clf.attribute_ == "attribute 0"
+        assert "raises the mean accuracy of its groups from" in clf.reason_
+
+
+def test_two_that_stand_against_each_other_act_as_one():
+    """Sources, say: there, less is asked, for what rightly decides is no division into kinds."""
+    X, y, A, a = planted(4, strength=2.0)
+    A[:, 8] = 1 - a
+    clf = AutoDebiasClassifier(random_state=0).fit(X, y, attributes=A)
+    assert {clf.attribute_, *clf.side_names_} == {"attribute 7", "attribute 8"}
+    assert "stands against it" in clf.reason_
+    assert len(np.unique(clf.sides_)) == 2

@@ -66,6 +66,13 @@ def command(
         bool,
         typer.Option("--no-attributes", help="Act on no word or metadata that nobody named."),
     ] = False,
+    recorded: Annotated[
+        Path | None,
+        typer.Option(
+            help="A service's own outputs (.npz), as ntkit verify takes them: embeddings that are "
+            "not its are refused."
+        ),
+    ] = None,
     even_if_worse: Annotated[
         bool, typer.Option("--even-if-worse", help="Write a head that is not found to be better.")
     ] = False,
@@ -109,7 +116,7 @@ def command(
 
     Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
     """
-    given = [model, train, heldout, test, answers, metadata, *data_options.files]
+    given = [model, train, heldout, test, answers, metadata, recorded, *data_options.files]
     check_folder(out, inputs=given, force=force)
     frozen = model_options.load(model)
     parameters = o.neurontune_parameters(
@@ -150,6 +157,7 @@ def command(
             metadata=None if metadata is None else _beside(metadata, data_options),
             id_column=id_column,
             attributes=not no_attributes,
+            recorded=recorded,
             even_if_worse=even_if_worse,
             only_if_better=only_if_better,
             C=C,

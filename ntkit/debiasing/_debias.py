@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._output import check_folder
+from ntkit.debiasing._against_service import parity_notes
 from ntkit.debiasing._candidates import DEFAULT_SCORE, asked_for, n_suppressed
 from ntkit.debiasing._choice import Choice, chosen_among
 from ntkit.debiasing._comparison import Comparison
@@ -57,6 +58,7 @@ def debias(
     only_if_better: bool = False,
     C: float | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    recorded: Any = None,
     device: str = "auto",
     batch_size: int | str | None = None,
     n_random: int = 5,
@@ -146,6 +148,10 @@ def debias(
         timm's ``config.json`` or a ``tokenizer.json`` beside the model says. Without such a file
         images get the model's input size, with pixels scaled to 0 … 1 (0 … 255 for an input of
         unsigned integers); a note says what was taken.
+    recorded : path-like or mapping of str to array-like, optional
+        What the service that runs the model answers, as :func:`ntkit.parity.check_parity` takes
+        it, of files of any of these sets, of rows of the held-out set, or of inputs that it holds
+        itself. Embeddings that are not the service's are refused, with the likely cause.
     device, batch_size
         As in :class:`~ntkit.OnnxEmbedder`.
     n_random : int
@@ -167,8 +173,8 @@ def debias(
     InputError
         If data, labels and model do not fit together; the message says how to mend it.
     VerificationError
-        If the head found is not what the model computes with, or the file written would not
-        compute the new one.
+        If the head found is not what the model computes with, the file written would not compute
+        the new one, or what was recorded says that the service computes otherwise.
 
     Examples
     --------
@@ -196,6 +202,7 @@ def debias(
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
     sets = read_sets(model, data, preprocessing)
+    compared = parity_notes(model, sets, recorded, device)
     pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
     named, answered = named_attributes(pool, spurious, answers)
     views = pool.views(answered) if attributes else ()
@@ -209,7 +216,7 @@ def debias(
         batch_size=batch_size,
         force=force,
         verbose=verbose,
-    )
+    ).with_notes(compared)
     comparison = Comparison(
         given.Z["train"],
         given.Z["held-out"],

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,10 @@ class Prepared:
     inputs: Any
     device: str | None
     notes: tuple[str, ...]
+
+    def with_notes(self, notes: Sequence[str]) -> Prepared:
+        """Add what else is to say."""
+        return replace(self, notes=(*self.notes, *notes))
 
     @property
     def shared(self) -> float:

@@ -79,7 +79,7 @@ def _with_files(sets: Mapping[str, Samples]) -> Samples:
             "The recording names files, but no set holds images or their embeddings; name rows of "
             "the held-out set instead."
         )
-    ids = np.concatenate([samples.ids for samples in named])  # type: ignore[misc]
+    ids = np.concatenate([samples.ids for samples in named])
     return replace(named[0], X=_Rows([samples.X for samples in named]), y=None, ids=ids)
 
 

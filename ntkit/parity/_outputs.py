@@ -18,6 +18,7 @@ __all__ = ["Outputs", "Reading"]
 
 Array = NDArray[Any]
 _LEAST_TEMPERATURE_CHANGE = 0.02
+_MANY = 64  # classes: of more, the best order is looked for once
 # Before another order is believed by labels: of two classes that move, and of all that do.
 _LABELS_OF_A_CLASS = 3
 _LABELS_OF_MOVED_CLASSES = 10
@@ -80,9 +81,11 @@ class Outputs:
     """
 
     def __init__(self, recorded: Array, declared: str, tolerance: float, names: Any) -> None:
-        self.recorded, self.declared, self.tolerance = recorded, Reading(declared), tolerance
-        self.names = [str(name) for name in names]
         self._slack = 0.0 if declared == "labels" else _rounding_of(recorded)
+        self.declared, self.tolerance = Reading(declared), tolerance
+        if declared != "labels":
+            recorded = recorded.astype(np.float64)
+        self.recorded, self.names = recorded, [str(name) for name in names]
         centred = np.abs(recorded - recorded.mean(axis=0)) if recorded.ndim > 1 else np.ones(1)
         floor = 0.05 * float(np.abs(recorded).max(initial=0.0))
         self._spread = max(float(centred.max(initial=0.0)), floor, 1e-12)
@@ -105,7 +108,7 @@ class Outputs:
         clear = (ordered[:, -1] - ordered[:, -2]) > self.tolerance * size
         return np.asarray((reading(logits) != recorded) & clear, dtype=np.float64)
 
-    def readings(self, logits: Array, rows: Array) -> Iterator[Reading]:
+    def readings(self, logits: Array, rows: Array, *, once: bool = False) -> Iterator[Reading]:
         """Other ways to make outputs of these logits, as far as they can be told from them.
 
         Parameters
@@ -114,15 +117,21 @@ class Outputs:
             Of the samples of these rows.
         rows : ndarray of int, shape (n,)
             Which samples.
+        once : bool
+            Whether to look for another order among many classes, too, which takes seconds.
         """
         recorded = self.recorded[rows]
+        many = logits.shape[1] > _MANY
+        orders = (False,) if many and not once else (False, True)
         if self.declared.activation == "labels":
             order = _order_of_labels(self.declared(logits), recorded, logits.shape[1])
             if order is not None:
                 yield replace(self.declared, order=order)
             return
         activations = [name for name in _WORDS if logits.shape[1] > 1 or "max" not in name]
-        for name, hot, other in product(activations, (False, True), (False, True)):
+        for name, hot, other in product(activations, (False, True), orders):
+            if many and other and (hot or name != self.declared.activation):
+                continue
             reading: Reading | None = Reading(name)
             if hot:
                 reading = _tempered(Reading(name), logits, recorded)
@@ -164,13 +173,12 @@ def _same(settings: Any) -> Any:
 
 def _rounding_of(values: Array) -> float:
     """Half a unit of the last decimal place, or of the float, that values were written with."""
-    largest = float(np.abs(values).max(initial=0.0))
+    step = float(np.finfo(np.float16).eps) if values.dtype == np.float16 else 0.0
+    values = values.astype(np.float64)
     for places in range(1, 7):
         if np.allclose(values, np.round(values, places), rtol=0, atol=1e-6 * 10.0**-places + 1e-8):
             return 0.51 * 10.0**-places
-    if values.dtype.kind == "f" and values.dtype.itemsize < 4:
-        return float(np.finfo(values.dtype).eps) * largest
-    return 0.0
+    return step * float(np.abs(values).max(initial=0.0))
 
 
 def _tempered(reading: Reading, logits: Array, recorded: Array) -> Reading | None:

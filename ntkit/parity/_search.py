@@ -16,7 +16,8 @@ __all__ = ["Tried", "found_causes", "is_far_better"]
 
 Array = NDArray[Any]
 Run = Callable[[Any, Array], Array | None]
-_SEARCHED = 16  # samples on which everything is tried
+_SEARCHED = 8  # samples on which everything is tried
+_SEARCHED_BY_LABELS = 16  # which say less
 _BEAM = 4
 _DEPTH = 3
 _MOST_SHARE_LEFT = 0.2  # of the difference that there was, for a cause that does not explain all
@@ -81,7 +82,7 @@ def found_causes(
     everything = np.arange(len(outputs))
     found = [
         Tried(outputs.changes(reading), outputs.differences(logits, reading, everything))
-        for reading in outputs.readings(logits, everything)
+        for reading in outputs.readings(logits, everything, once=True)
     ]
     found = [tried for tried in found if tried.agrees(outputs.tolerance)]
     if not found:
@@ -131,7 +132,8 @@ class _Search:
     def __init__(self, subject: Subject, outputs: Outputs, run: Run, logits: Array) -> None:
         self._subject, self._outputs, self._run = subject, outputs, run
         self._base = outputs.differences(logits, outputs.declared, np.arange(len(outputs)))
-        self.rows = _telling_rows(self._base)
+        few = _SEARCHED_BY_LABELS if outputs.recorded.ndim == 1 else _SEARCHED
+        self.rows = _telling_rows(self._base, few)
         self._seen = [logits[self.rows]]
         self._changes = subject.changes()
         self.tried = list[Tried]()
@@ -203,11 +205,11 @@ def _inside(changes: tuple[Change, ...]) -> tuple[Change, ...]:
     return tuple(change for change in changes if change.inside)
 
 
-def _telling_rows(differences: Array) -> Array:
+def _telling_rows(differences: Array, few: int) -> Array:
     """A few samples: half of them those that differ most, half spread over the others."""
     order = np.argsort(-differences, kind="stable")
-    if len(order) <= _SEARCHED:
+    if len(order) <= few:
         return np.sort(order)
-    half = _SEARCHED // 2
+    half = few // 2
     spread = np.linspace(half, len(order) - 1, half).round().astype(np.intp)
     return np.sort(np.concatenate([order[:half], order[spread]]))

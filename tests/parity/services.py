@@ -12,17 +12,18 @@ from sklearn.datasets import load_sample_images
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-WORDS = (
-    "the a of and to in is was it that this film movie plot actor scene story music light dark "
-    "good bad fine dull brilliant boring slow fast old new long short never always very quite not "
-    "with for but from by at on as be are were has had will would could director camera script"
-).split()
+_WORDS = """
+the a of and to in is was it that this film movie plot actor scene story music light dark
+good bad fine dull brilliant boring slow fast old new long short never always very quite not
+with for but from by at on as be are were has had will would could director camera script
+"""
+WORDS = _WORDS.split()
 
 
 # -- images -------------------------------------------------------------------------------------
 
 
-def photographs(folder, picture, n=24, seed=0):
+def photographs(folder, picture, n=16, seed=0):
     """Cut a photograph into files of several sizes, some with an EXIF orientation."""
     rng = np.random.default_rng(seed)
     whole = Image.fromarray(load_sample_images().images[picture])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ntkit._output import check_folder
+from ntkit._output import check_folder, refuse_nested
 from ntkit.cli import _options as o
 from ntkit.debiasing import MAX_COST, debias
 from ntkit.estimators import NeuronTuneClassifier
@@ -28,6 +28,13 @@ def command(
     ],
     out: o.Out,
     *,
+    deploy: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write for the service: model, tokenizer or preprocessor, class order, "
+            "a program that was run, checksums, card."
+        ),
+    ] = None,
     test: Annotated[Path | None, typer.Option(help="DATA: samples for the table only.")] = None,
     method: Annotated[
         str | None,
@@ -118,6 +125,9 @@ def command(
     """
     given = [model, train, heldout, test, answers, metadata, recorded, *data_options.files]
     check_folder(out, inputs=given, force=force)
+    if deploy is not None:
+        check_folder(deploy, inputs=given, force=force)
+        refuse_nested(out, deploy)
     frozen = model_options.load(model)
     parameters = o.neurontune_parameters(
         threshold=threshold,
@@ -148,6 +158,7 @@ def command(
             sets["heldout"],
             test=sets.get("test"),
             out=out,
+            deploy=deploy,
             method=chosen,
             new_head=new_head,
             max_cost=max_cost,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._output import check_folder
+from ntkit._output import check_folder, refuse_nested
 from ntkit.debiasing._against_service import parity_notes
 from ntkit.debiasing._candidates import DEFAULT_SCORE, asked_for, n_suppressed
 from ntkit.debiasing._choice import Choice, chosen_among
@@ -27,6 +27,7 @@ from ntkit.debiasing.result import (
     provenance,
     report_of_job,
     write_card,
+    write_deploy,
     write_job,
 )
 from ntkit.estimators import AutoDebiasClassifier
@@ -45,6 +46,7 @@ def debias(
     *,
     test: Any = None,
     out: str | os.PathLike[str] | None = None,
+    deploy: str | os.PathLike[str] | None = None,
     method: Any = "auto",
     new_head: bool = False,
     max_cost: float = MAX_COST,
@@ -99,6 +101,11 @@ def debias(
     out : path-like, optional
         Folder to write: ``debiased.onnx``, ``report.html`` for people, ``README.md`` (a model
         card), ``table.md``, ``result.json``.
+    deploy : path-like, optional
+        Another folder to write, which a service takes as it is: ``model.onnx``, what its inputs
+        need (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the classes in the order
+        of the scores), ``predict.py`` (ONNX Runtime without ntkit, run and compared before the
+        folder takes its name), ``README.md`` and ``SHA256SUMS``. None is written where no head is.
     method : str or classifier, default="auto"
         Which head is written: the name of a candidate, as the table shows it ("auto" is
         :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's method), or one
@@ -199,6 +206,9 @@ def debias(
     if even_if_worse and only_if_better:
         raise InputError("even_if_worse and only_if_better contradict each other; give one.")
     folder = None if out is None else check_folder(out, force=force)
+    place = None if deploy is None else check_folder(deploy, force=force)
+    if folder is not None and place is not None:
+        refuse_nested(folder, place)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
     sets = read_sets(model, data, preprocessing)
@@ -243,7 +253,8 @@ def debias(
         better=choice.better_ones() if choice.name == "auto" == method else [],
         path=folder,
     )
-    if not written and (only_if_better or (folder is None and not new_head)):
+    nowhere = folder is None and place is None and not new_head
+    if not written and (only_if_better or nowhere):
         return replace(draft, path=None)
     asked = {
         **described(given.sets),
@@ -255,7 +266,8 @@ def debias(
     }
     report = partial(report_of_job, given=given, choice=choice, asked=asked)
     card = partial(write_card, samples=given.sets, original=given.model, new_head=new_head)
-    return write_job(draft, given.model, given.inputs, device, force, report, card)
+    deployed = partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head)
+    return write_job(draft, given.model, given.inputs, device, force, report, card, place, deployed)
 
 
 def draft_of(

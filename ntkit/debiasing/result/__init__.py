@@ -1,6 +1,6 @@
 """What the main job did: a value, its table and sentences, its folder."""
 
-from ntkit.debiasing.result._page import report_of_job, write_card
+from ntkit.debiasing.result._page import report_of_job, write_card, write_deploy
 from ntkit.debiasing.result._record import chosen_by, described, parameters, provenance
 from ntkit.debiasing.result._result import MAX_COST, MOST_SHARED, DebiasResult
 from ntkit.debiasing.result._write import write_job
@@ -15,5 +15,6 @@ __all__ = [
     "provenance",
     "report_of_job",
     "write_card",
+    "write_deploy",
     "write_job",
 ]

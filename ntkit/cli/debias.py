@@ -9,7 +9,7 @@ import typer
 
 from ntkit._output import check_folder, refuse_nested
 from ntkit.cli import _options as o
-from ntkit.debiasing import MAX_COST, debias
+from ntkit.debiasing import MAX_COST, MODEL_FILE, debias, write_candidate
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.report import started_by
@@ -18,16 +18,29 @@ from ntkit.samples import named_delimiter, read_table
 
 @o.with_options
 def command(
-    model: o.Model,
-    train: Annotated[Path, typer.Option(help="DATA: training samples, to retrain the head.")],
-    heldout: Annotated[
-        Path,
-        typer.Option(
-            help="DATA: samples the model was not trained on, to find the neurons, retrain, choose."
-        ),
-    ],
-    out: o.Out,
+    model: Annotated[
+        Path | None, typer.Argument(help="ONNX classifier.", show_default=False)
+    ] = None,
     *,
+    train: Annotated[
+        Path | None,
+        typer.Option(help="DATA: training samples, to retrain the head.", show_default=False),
+    ] = None,
+    heldout: Annotated[
+        Path | None,
+        typer.Option(
+            help="DATA: samples the model was not trained on, to find neurons, retrain, choose.",
+            show_default=False,
+        ),
+    ] = None,
+    out: o.Out,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Folder of a finished run: write its row --method, and embed nothing again.",
+        ),
+    ] = None,
     deploy: Annotated[
         Path | None,
         typer.Option(
@@ -121,8 +134,19 @@ def command(
     Any of --threshold, --standardize, --max-suppressed, --aggregation, --statistic and
     --error-weight makes NeuronTune with these parameters the head that is written.
 
-    Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
+    --from takes a finished run instead of samples, and writes another row of its table, whole.
+
+    Examples: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/,
+    ntkit debias --from debiased/ --method class-balanced -o balanced/
     """
+    if run is not None:
+        _other_row(run, model, train or heldout, method, out, model_options, device, force, json)
+        return
+    if model is None or train is None or heldout is None:
+        raise InputError(
+            "Give a model and samples (ntkit debias MODEL --train DATA --heldout DATA -o OUT), or "
+            "a finished run (ntkit debias --from OUT --method NAME -o OTHER)."
+        )
     given = [model, train, heldout, test, answers, metadata, recorded, *data_options.files]
     check_folder(out, inputs=given, force=force)
     if deploy is not None:
@@ -184,6 +208,33 @@ def command(
         typer.echo(result.summary())
     if only_if_better and not result.helped:
         raise typer.Exit(1)
+
+
+def _other_row(
+    run: Path,
+    path: Path | None,
+    samples: Path | None,
+    method: str | None,
+    out: Path,
+    model_options: o.ModelOptions,
+    device: str,
+    force: bool,
+    json: bool,
+) -> None:
+    if method is None or samples is not None:
+        raise InputError(
+            "--from writes a row of a finished run: it needs --method NAME, and no samples."
+        )
+    model = None if path is None else model_options.load(path)
+    check = write_candidate(run, method, out, model=model, device=device, force=force)
+    if json:
+        o.print_json({"model": str(out / MODEL_FILE), **check.__dict__})
+    else:
+        typer.echo(
+            f"{out / MODEL_FILE}: the row {method} of {run}, whole; verified on "
+            f"{check.n_samples} random inputs, largest relative difference of logits "
+            f"{check.logit_difference:.1e}."
+        )
 
 
 def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:

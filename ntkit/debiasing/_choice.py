@@ -19,6 +19,7 @@ from ntkit.debiasing._candidates import (
 )
 from ntkit.debiasing._comparison import Comparison, Decision
 from ntkit.debiasing._heldout_groups import HeldoutGroups
+from ntkit.head import LinearHead
 from ntkit.report import Shown, outcome
 
 __all__ = ["Choice", "chosen_among"]
@@ -65,6 +66,11 @@ class Choice:
     def paper(self) -> Any:
         """The paper's method, whose scores are shown where the chosen one has none."""
         return self.fitted["neurontune"]
+
+    def heads(self) -> dict[str, LinearHead]:
+        """Return the head of every candidate, on raw embeddings."""
+        raw = self.comparison.on_raw_embeddings
+        return {name: raw(clf.head_) for name, clf in self.fitted.items()}
 
     @property
     def rated(self) -> LabelledEmbeddings:

@@ -28,6 +28,7 @@ from ntkit.debiasing.result import (
     report_of_job,
     write_card,
     write_deploy,
+    write_heads,
     write_job,
 )
 from ntkit.estimators import AutoDebiasClassifier
@@ -100,7 +101,8 @@ def debias(
         held-out set serves, and the table says so.
     out : path-like, optional
         Folder to write: ``debiased.onnx``, ``report.html`` for people, ``README.md`` (a model
-        card), ``table.md``, ``result.json``.
+        card), ``table.md``, ``result.json``, and ``heads.npz`` with the heads of all candidates,
+        from which :func:`~ntkit.debiasing.write_candidate` writes another one.
     deploy : path-like, optional
         Another folder to write, which a service takes as it is: ``model.onnx``, what its inputs
         need (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the classes in the order
@@ -266,8 +268,11 @@ def debias(
     }
     report = partial(report_of_job, given=given, choice=choice, asked=asked)
     card = partial(write_card, samples=given.sets, original=given.model, new_head=new_head)
+    heads = partial(write_heads, heads=choice.heads(), model=given.model, new_head=new_head)
     deployed = partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head)
-    return write_job(draft, given.model, given.inputs, device, force, report, card, place, deployed)
+    return write_job(
+        draft, given.model, given.inputs, device, force, report, card, heads, place, deployed
+    )
 
 
 def draft_of(

@@ -170,7 +170,7 @@ def test_nothing_of_others_is_touched(zoo, tmp_path):
     assert [p.name for p in place.iterdir()] == ["thesis.txt"]
     assert not (tmp_path / "out").exists()
     for nested in (tmp_path / "out", tmp_path / "out" / "service"):
-        with pytest.raises(InputError, match="side by side|does not exist"):
+        with pytest.raises(InputError, match=r"side by side|does not exist"):
             job(zoo, tmp_path, deploy=nested, out=tmp_path / "out")
 
 
@@ -189,6 +189,12 @@ def test_a_program_that_answers_otherwise_stops_everything(zoo, tmp_path, monkey
 
 
 def test_no_head_no_folder(zoo, tmp_path):
-    result = job(zoo, tmp_path, deploy=tmp_path / "service", even_if_worse=False, max_cost=0.0)
-    assert result.written == (tmp_path / "service").exists()
+    path = zoo.save(zoo.classifier(2), tmp_path / "m.onnx")
+    X = zoo.inputs(200)
+    y = zoo.run(path, X)["logits"].argmax(axis=1)  # nothing can be better
+    place, out = tmp_path / "service", tmp_path / "out"
+    options = QUICK | {"even_if_worse": False}
+    result = debias(path, (X[:100], y[:100]), (X[100:], y[100:]), deploy=place, out=out, **options)
     assert not result.written
+    assert out.exists()
+    assert not place.exists()

@@ -26,6 +26,7 @@ def write_job(
     force: bool,
     report: Callable[[DebiasResult], Report],
     card: Callable[[Path, Report, DebiasResult], None],
+    heads: Callable[[Path], None],
     deploy: Path | None = None,
     deployed: Callable[[Path, Report, DebiasResult], None] | None = None,
 ) -> DebiasResult:
@@ -47,6 +48,8 @@ def write_job(
         Makes the report of a result.
     card : callable
         Writes the model card into a folder.
+    heads : callable
+        Writes the heads of all candidates into a folder.
     deploy : pathlib.Path, optional
         Another folder, for a service; only where a head was written.
     deployed : callable, optional
@@ -64,6 +67,7 @@ def write_job(
             shown = report(result)
             if result.verification is not None:
                 card(folder, shown, result)
+            heads(folder)
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
             (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))

@@ -136,8 +136,9 @@ def command(
 
     --from takes a finished run instead of samples, and writes another row of its table, whole.
 
-    Examples: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/,
-    ntkit debias --from debiased/ --method class-balanced -o balanced/
+    Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
+
+    Example: ntkit debias --from debiased/ --method class-balanced -o balanced/
     """
     if run is not None:
         _other_row(run, model, train or heldout, method, out, model_options, device, force, json)

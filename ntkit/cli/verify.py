@@ -53,8 +53,9 @@ def command(
     differ looks for the cause: resize, crop, filter, channel order, scale, mean and std, EXIF,
     tokenizer, truncation, class order, softmax. Exit code 1 if they differ.
 
-    Examples: ntkit verify classifier.onnx debiased.onnx images/test,
-    ntkit verify classifier.onnx --recorded outputs.npz --data images/recent
+    Example: ntkit verify classifier.onnx debiased.onnx images/test
+
+    Example: ntkit verify classifier.onnx --recorded outputs.npz --data images/recent
     """
     if recorded is not None:
         if debiased is not None:

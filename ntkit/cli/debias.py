@@ -141,6 +141,8 @@ def command(
     Example: ntkit debias --from debiased/ --method class-balanced -o balanced/
     """
     if run is not None:
+        if deploy is not None:
+            raise InputError("--deploy needs samples, to run its program on; --from has none.")
         _other_row(run, model, train or heldout, method, out, model_options, device, force, json)
         return
     if model is None or train is None or heldout is None:

@@ -97,6 +97,11 @@ def test_the_command_line_says_what_is_missing(job, tmp_path, capsys):
     code, _, err = command(capsys, "debias", "--from", run, "-o", tmp_path / "out")
     assert code == 2
     assert "needs --method NAME" in err
+    row = ["debias", "--from", run, "--method", "auto", "-o", tmp_path / "out"]
+    for more, says in ((["--train", run], "no samples"), (["--deploy", run], "needs samples")):
+        code, _, err = command(capsys, *row, *more)
+        assert code == 2
+        assert says in err
     code, _, err = command(capsys, "debias", "-o", tmp_path / "out")
     assert code == 2
     assert "Give a model and samples" in err

@@ -52,6 +52,15 @@ def test_softmax_and_temperature_leave_the_embeddings_alone(answered):
     assert "temperature of 2.5" in found.summary()
 
 
+def test_inverted_images_are_told(digits):
+    images = (digits.X_test[:30, 0] * 255).round().astype(np.uint8)
+    X = (255 - images[:, None].astype(np.float32)) / 255
+    logits = s.served(marked_digits_model_path(), {"image": X})
+    found = check({"logits": logits, "images": images})
+    assert found.cause == ("scale",)
+    assert "inverts images" in found.summary()
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

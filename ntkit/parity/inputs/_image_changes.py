@@ -296,7 +296,14 @@ def _values(steps: ImagePreprocessing) -> list[Change]:
         (1 / 256, _NONE),
     ]
     found = [_value(steps, factor, *pair) for factor, pair in candidates]
-    return [change for change in found if change is not None]
+    return [*(change for change in found if change is not None), _inverted(steps)]
+
+
+def _inverted(steps: ImagePreprocessing) -> Change:
+    """Take 255 - x for x, by a factor below 0."""
+    mean = tuple(value - 255 * steps.scale for value in steps.mean)
+    words = "inverts images: white is 0"
+    return _with_steps("scale", words, "", 1, group="values", scale=-steps.scale, mean=mean)
 
 
 def _value(steps: ImagePreprocessing, scale: float, mean: Numbers, std: Numbers) -> Change | None:

@@ -19,6 +19,7 @@ from ntkit.debiasing._candidates import (
 )
 from ntkit.debiasing._comparison import Comparison, Decision
 from ntkit.debiasing._heldout_groups import HeldoutGroups
+from ntkit.estimators import head_of
 from ntkit.head import LinearHead
 from ntkit.report import Shown, outcome
 
@@ -70,7 +71,7 @@ class Choice:
     def heads(self) -> dict[str, LinearHead]:
         """Return the head of every candidate, on raw embeddings."""
         raw = self.comparison.on_raw_embeddings
-        return {name: raw(clf.head_) for name, clf in self.fitted.items()}
+        return {name: raw(head_of(clf)) for name, clf in self.fitted.items()}
 
     @property
     def rated(self) -> LabelledEmbeddings:

@@ -46,7 +46,7 @@ from ntkit.attributes._view import values_of
 from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing._named_attributes import Named
+from ntkit.debiasing.groups import Named
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.metrics import worst_group_accuracy
 from packages import default_cache

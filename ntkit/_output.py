@@ -23,6 +23,7 @@ __all__ = [
     "new_folder",
     "put_folder",
     "refuse_folder_of_inputs",
+    "refuse_nested",
 ]
 
 RECORD = ".ntkit.json"
@@ -284,6 +285,31 @@ def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> 
                 raise InputError(
                     f"{path} holds {given}, an input of this job; choose another name."
                 )
+
+
+def refuse_nested(first: StrPath, second: StrPath) -> None:
+    """Refuse two folders to write that are one, or of which one is in the other.
+
+    Parameters
+    ----------
+    first, second : path-like
+        Folders; they may be missing.
+
+    Raises
+    ------
+    InputError
+        If so.
+
+    Examples
+    --------
+    >>> from ntkit._output import refuse_nested
+    >>> refuse_nested("out", "service")
+    """
+    one, two = Path(os.path.realpath(first)), Path(os.path.realpath(second))
+    if one == two or one in two.parents or two in one.parents:
+        raise InputError(
+            f"{first} and {second} are to be two folders, side by side; choose another name."
+        )
 
 
 # -- what is there ------------------------------------------------------------------------------

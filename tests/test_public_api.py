@@ -137,6 +137,15 @@ PUBLIC = {
         "run_batches",
     ],
     "ntkit.export": ["Verification", "save_verified", "to_onnx", "verify", "write_onnx"],
+    "ntkit.parity": ["Parity", "check_parity"],
+    "ntkit.debiasing": [
+        "MAX_COST",
+        "Candidate",
+        "DebiasResult",
+        "Price",
+        "debias",
+        "write_candidate",
+    ],
     "ntkit.verification": [
         "Verification",
         "check_head",

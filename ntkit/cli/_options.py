@@ -260,6 +260,13 @@ class DataOptions(TableOptions):
             return steps
         return TextPreprocessing.for_model(model, self.tokenizer, self.max_length)
 
+    def said(self, model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | None:
+        """How images or texts go into a model, where an option says something of it."""
+        given = (self.preprocessor, self.tokenizer, self.max_length)
+        if self._changes() or any(value is not None for value in given):
+            return self.preprocessing(model)
+        return None
+
     def _changes(self) -> dict[str, Any]:
         """What the options say about images, over what a file or the model says."""
         given: dict[str, Any] = {

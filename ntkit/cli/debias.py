@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ntkit._output import check_folder
+from ntkit._output import check_folder, refuse_nested
 from ntkit.cli import _options as o
-from ntkit.debiasing import MAX_COST, debias
+from ntkit.debiasing import MAX_COST, MODEL_FILE, debias, write_candidate
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.report import started_by
@@ -18,16 +18,36 @@ from ntkit.samples import named_delimiter, read_table
 
 @o.with_options
 def command(
-    model: o.Model,
-    train: Annotated[Path, typer.Option(help="DATA: training samples, to retrain the head.")],
-    heldout: Annotated[
-        Path,
-        typer.Option(
-            help="DATA: samples the model was not trained on, to find the neurons, retrain, choose."
-        ),
-    ],
-    out: o.Out,
+    model: Annotated[
+        Path | None, typer.Argument(help="ONNX classifier.", show_default=False)
+    ] = None,
     *,
+    train: Annotated[
+        Path | None,
+        typer.Option(help="DATA: training samples, to retrain the head.", show_default=False),
+    ] = None,
+    heldout: Annotated[
+        Path | None,
+        typer.Option(
+            help="DATA: samples the model was not trained on, to find neurons, retrain, choose.",
+            show_default=False,
+        ),
+    ] = None,
+    out: o.Out,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Folder of a finished run: write its row --method, and embed nothing again.",
+        ),
+    ] = None,
+    deploy: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder to write for the service: model, tokenizer or preprocessor, class order, "
+            "a program that was run, checksums, card."
+        ),
+    ] = None,
     test: Annotated[Path | None, typer.Option(help="DATA: samples for the table only.")] = None,
     method: Annotated[
         str | None,
@@ -74,6 +94,13 @@ def command(
         bool,
         typer.Option("--no-attributes", help="Act on no word or metadata that nobody named."),
     ] = False,
+    recorded: Annotated[
+        Path | None,
+        typer.Option(
+            help="A service's own outputs (.npz), as ntkit verify takes them: embeddings that are "
+            "not its are refused."
+        ),
+    ] = None,
     even_if_worse: Annotated[
         bool, typer.Option("--even-if-worse", help="Write a head that is not found to be better.")
     ] = False,
@@ -120,10 +147,27 @@ def command(
     Any of --threshold, --standardize, --max-suppressed, --aggregation, --statistic and
     --error-weight makes NeuronTune with these parameters the head that is written.
 
+    --from takes a finished run instead of samples, and writes another row of its table, whole.
+
     Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
+
+    Example: ntkit debias --from debiased/ --method class-balanced -o balanced/
     """
-    given = [model, train, heldout, test, answers, groups, metadata, *data_options.files]
+    if run is not None:
+        if deploy is not None:
+            raise InputError("--deploy needs samples, to run its program on; --from has none.")
+        _other_row(run, model, train or heldout, method, out, model_options, device, force, json)
+        return
+    if model is None or train is None or heldout is None:
+        raise InputError(
+            "Give a model and samples (ntkit debias MODEL --train DATA --heldout DATA -o OUT), or "
+            "a finished run (ntkit debias --from OUT --method NAME -o OTHER)."
+        )
+    given = [model, train, heldout, test, answers, groups, metadata, recorded, *data_options.files]
     check_folder(out, inputs=given, force=force)
+    if deploy is not None:
+        check_folder(deploy, inputs=given, force=force)
+        refuse_nested(out, deploy)
     frozen = model_options.load(model)
     parameters = o.neurontune_parameters(
         threshold=threshold,
@@ -154,6 +198,7 @@ def command(
             sets["heldout"],
             test=sets.get("test"),
             out=out,
+            deploy=deploy,
             method=chosen,
             new_head=new_head,
             max_cost=max_cost,
@@ -164,6 +209,7 @@ def command(
             metadata=None if metadata is None else _beside(metadata, data_options),
             id_column=id_column,
             attributes=not no_attributes,
+            recorded=recorded,
             even_if_worse=even_if_worse,
             only_if_better=only_if_better,
             C=C,
@@ -188,6 +234,33 @@ def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
     if own != "group" and own not in found:
         raise InputError(f"{path} has no column {own!r} (--group-column); it has {list(found)}.")
     return {"group" if name == own else name: values for name, values in found.items()}
+
+
+def _other_row(
+    run: Path,
+    path: Path | None,
+    samples: Path | None,
+    method: str | None,
+    out: Path,
+    model_options: o.ModelOptions,
+    device: str,
+    force: bool,
+    json: bool,
+) -> None:
+    if method is None or samples is not None:
+        raise InputError(
+            "--from writes a row of a finished run: it needs --method NAME, and no samples."
+        )
+    model = None if path is None else model_options.load(path)
+    check = write_candidate(run, method, out, model=model, device=device, force=force)
+    if json:
+        o.print_json({"model": str(out / MODEL_FILE), **check.__dict__})
+    else:
+        typer.echo(
+            f"{out / MODEL_FILE}: the row {method} of {run}, whole; verified on "
+            f"{check.n_samples} random inputs, largest relative difference of logits "
+            f"{check.logit_difference:.1e}."
+        )
 
 
 def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:

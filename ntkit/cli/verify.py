@@ -1,4 +1,4 @@
-"""ntkit verify: two models on the same samples."""
+"""ntkit verify: two models on the same samples, or ntkit and a service."""
 
 from __future__ import annotations
 
@@ -9,28 +9,69 @@ from typing import Annotated
 import typer
 
 from ntkit.cli import _options as o
-from ntkit.exceptions import VerificationError
+from ntkit.exceptions import InputError, VerificationError
+from ntkit.parity import check_parity
 from ntkit.verification import verify
 
 
 @o.with_options
 def command(
     model: o.Model,
-    debiased: Annotated[Path, typer.Argument(help="Debiased model.")],
-    data: Annotated[Path, typer.Argument(help="Model inputs: image folder, .npz, X.npy or table.")],
+    debiased: Annotated[
+        Path | None, typer.Argument(help="Debiased model.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Model inputs: image folder, .npz, X.npy or table.", show_default=False
+        ),
+    ] = None,
     *,
+    recorded: Annotated[
+        Path | None,
+        typer.Option(help="A service's own outputs of MODEL (.npz), to compare with ntkit's."),
+    ] = None,
+    of: Annotated[
+        Path | None,
+        typer.Option("--data", help="DATA: the samples of --recorded, where it only names them."),
+    ] = None,
     device: o.Device = "auto",
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     json: o.Json = False,
 ) -> None:
-    """Check that a debiased model computes its head on the original's embeddings.
+    """Check a debiased model against the original, or ntkit against a service.
 
-    Its classes must stand in the original's order, and all other outputs be the original's. Where
-    the embedding is, and how it is pooled, the debiased file says. Exit code 2 if it does not pass.
+    With two models and samples: the debiased model must compute its head on the original's
+    embeddings, its classes stand in the original's order, and all other outputs be the original's.
+    Where the embedding is, and how it is pooled, the debiased file says. Exit code 2 if it does
+    not pass.
+
+    With --recorded: OUTPUTS.npz holds what a service answered, as logits, probabilities or labels,
+    and what it was asked: files (names below --data), rows of --data, texts, images, or the
+    model's inputs as X. ntkit reads, prepares and runs the same, compares, and where the two
+    differ looks for the cause: resize, crop, filter, channel order, scale, mean and std, EXIF,
+    tokenizer, truncation, class order, softmax. Exit code 1 if they differ.
 
     Example: ntkit verify classifier.onnx debiased.onnx images/test
+
+    Example: ntkit verify classifier.onnx --recorded outputs.npz --data images/recent
     """
+    if recorded is not None:
+        if debiased is not None:
+            raise InputError(
+                "--recorded compares one model with a service: give MODEL alone, and the samples "
+                "with --data."
+            )
+        _against_service(model, recorded, of, device, model_options, data_options, json)
+        return
+    if of is not None:
+        raise InputError("--data goes with --recorded; two models take DATA as third argument.")
+    if debiased is None or data is None:
+        raise InputError(
+            "Give a debiased model and samples (ntkit verify MODEL DEBIASED DATA), or a service's "
+            "outputs (ntkit verify MODEL --recorded OUTPUTS.npz)."
+        )
     original, second = model_options.load_pair(model, debiased)
     samples = data_options.read_inputs(data, original)
     check = verify(original, second, samples.X, y=samples.y, device=device)
@@ -63,3 +104,29 @@ def command(
             typer.echo("check                 passed")
     if not check.passed:
         raise VerificationError(f"{debiased} {'; it '.join(check.failures())} ({model}).")
+
+
+def _against_service(
+    path: Path,
+    recorded: Path,
+    data: Path | None,
+    device: str,
+    model_options: o.ModelOptions,
+    data_options: o.DataOptions,
+    json: bool,
+) -> None:
+    model = model_options.load(path)
+    samples = None if data is None else data_options.read_inputs(data, model)
+    found = check_parity(
+        model,
+        recorded,
+        samples,
+        preprocessing=data_options.said(model),
+        device=device,
+    )
+    if json:
+        o.print_json(found.as_dict())
+    else:
+        typer.echo(found.summary())
+    if not found.matched:
+        raise typer.Exit(1)

@@ -19,8 +19,9 @@ from ntkit.debiasing._candidates import (
     n_suppressed,
 )
 from ntkit.debiasing._comparison import Comparison, Decision
-from ntkit.debiasing._heldout_groups import HeldoutGroups
-from ntkit.estimators import DFRClassifier
+from ntkit.debiasing.groups import HeldoutGroups
+from ntkit.estimators import DFRClassifier, head_of
+from ntkit.head import LinearHead
 from ntkit.report import Shown, outcome
 
 __all__ = ["Choice", "chosen_among"]
@@ -67,6 +68,11 @@ class Choice:
     def paper(self) -> Any:
         """The paper's method, whose scores are shown where the chosen one has none."""
         return self.fitted["neurontune"]
+
+    def heads(self) -> dict[str, LinearHead]:
+        """Return the head of every candidate, on raw embeddings."""
+        raw = self.comparison.on_raw_embeddings
+        return {name: raw(head_of(clf)) for name, clf in self.fitted.items()}
 
     @property
     def rated(self) -> LabelledEmbeddings:

@@ -22,10 +22,8 @@ from ntkit.debiasing._candidates import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit.debiasing._heldout_groups import HeldoutGroups
-from ntkit.debiasing._known_groups import KnownGroups
-from ntkit.debiasing._named_attributes import Named, groups_balanced
 from ntkit.debiasing._price import Price, mixed, price_of, steps, taken
+from ntkit.debiasing.groups import HeldoutGroups, KnownGroups, Named, groups_balanced
 from ntkit.estimators import (
     AutoDebiasClassifier,
     DFRClassifier,

@@ -11,16 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._output import check_folder
+from ntkit._output import check_folder, refuse_nested
 from ntkit.auditing import Answers
+from ntkit.debiasing._against_service import parity_notes
 from ntkit.debiasing._candidates import DEFAULT_SCORE, asked_for, n_suppressed
 from ntkit.debiasing._choice import Choice, chosen_among
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing._inputs import Prepared, prepared, read_sets
-from ntkit.debiasing._known_groups import KnownGroups
-from ntkit.debiasing._known_of_some import KnownOfSome, holds_labels, known_of_some
-from ntkit.debiasing._named_attributes import asked_attributes
-from ntkit.debiasing._pool import Pool
+from ntkit.debiasing.groups import (
+    KnownGroups,
+    KnownOfSome,
+    Pool,
+    asked_attributes,
+    holds_labels,
+    known_of_some,
+)
 from ntkit.debiasing.result import (
     MAX_COST,
     MOST_SHARED,
@@ -31,6 +36,8 @@ from ntkit.debiasing.result import (
     provenance,
     report_of_job,
     write_card,
+    write_deploy,
+    write_heads,
     write_job,
 )
 from ntkit.estimators import AutoDebiasClassifier
@@ -51,6 +58,7 @@ def debias(
     *,
     test: Any = None,
     out: str | os.PathLike[str] | None = None,
+    deploy: str | os.PathLike[str] | None = None,
     method: Any = "auto",
     new_head: bool = False,
     max_cost: float = MAX_COST,
@@ -66,6 +74,7 @@ def debias(
     only_if_better: bool = False,
     C: float | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    recorded: Any = None,
     device: str = "auto",
     batch_size: int | str | None = None,
     n_random: int = 5,
@@ -108,7 +117,13 @@ def debias(
         held-out set serves, and the table says so.
     out : path-like, optional
         Folder to write: ``debiased.onnx``, ``report.html`` for people, ``README.md`` (a model
-        card), ``table.md``, ``result.json``.
+        card), ``table.md``, ``result.json``, and ``heads.npz`` with the heads of all candidates,
+        from which :func:`~ntkit.debiasing.write_candidate` writes another one.
+    deploy : path-like, optional
+        Another folder to write, which a service takes as it is: ``model.onnx``, what its inputs
+        need (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the classes in the order
+        of the scores), ``predict.py`` (ONNX Runtime without ntkit, run and compared before the
+        folder takes its name), ``README.md`` and ``SHA256SUMS``. None is written where no head is.
     method : str or classifier, default="auto"
         Which head is written: the name of a candidate, as the table shows it ("auto" is
         :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's method), or one
@@ -171,6 +186,10 @@ def debias(
         timm's ``config.json`` or a ``tokenizer.json`` beside the model says. Without such a file
         images get the model's input size, with pixels scaled to 0 … 1 (0 … 255 for an input of
         unsigned integers); a note says what was taken.
+    recorded : path-like or mapping of str to array-like, optional
+        What the service that runs the model answers, as :func:`ntkit.parity.check_parity` takes
+        it, of files of any of these sets, of rows of the held-out set, or of inputs that it holds
+        itself. Embeddings that are not the service's are refused, with the likely cause.
     device, batch_size
         As in :class:`~ntkit.OnnxEmbedder`.
     n_random : int
@@ -192,8 +211,8 @@ def debias(
     InputError
         If data, labels and model do not fit together; the message says how to mend it.
     VerificationError
-        If the head found is not what the model computes with, or the file written would not
-        compute the new one.
+        If the head found is not what the model computes with, the file written would not compute
+        the new one, or what was recorded says that the service computes otherwise.
 
     Examples
     --------
@@ -218,9 +237,13 @@ def debias(
     if even_if_worse and only_if_better:
         raise InputError("even_if_worse and only_if_better contradict each other; give one.")
     folder = None if out is None else check_folder(out, force=force)
+    place = None if deploy is None else check_folder(deploy, force=force)
+    if folder is not None and place is not None:
+        refuse_nested(folder, place)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
     sets = read_sets(model, data, preprocessing)
+    compared = parity_notes(model, sets, recorded, device)
     both = [sets["train"], sets["held-out"]]
     pool = Pool(both, metadata, id_column)
     single = holds_labels(answers)
@@ -246,7 +269,7 @@ def debias(
         batch_size=batch_size,
         force=force,
         verbose=verbose,
-    )
+    ).with_notes(compared)
     pool.add_layers(given.layers)
     comparison = Comparison(
         given.Z["train"],
@@ -275,7 +298,8 @@ def debias(
         better=choice.better_ones() if choice.name == "auto" == method else [],
         path=folder,
     )
-    if not written and (only_if_better or (folder is None and not new_head)):
+    nowhere = folder is None and place is None and not new_head
+    if not written and (only_if_better or nowhere):
         return replace(draft, path=None)
     facts = {
         **described(given.sets),
@@ -287,7 +311,11 @@ def debias(
     }
     report = partial(report_of_job, given=given, choice=choice, asked=facts)
     card = partial(write_card, samples=given.sets, original=given.model, new_head=new_head)
-    return write_job(draft, given.model, given.inputs, device, force, report, card)
+    heads = partial(write_heads, heads=choice.heads(), model=given.model, new_head=new_head)
+    deployed = partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head)
+    return write_job(
+        draft, given.model, given.inputs, device, force, report, card, heads, place, deployed
+    )
 
 
 def inferred(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,13 @@ from ntkit._disk import size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder
 from ntkit.debiasing._candidates import LabelledEmbeddings
-from ntkit.debiasing._of_layers import EMBEDDING
 from ntkit.debiasing._sanity_checks import (
     check_embeddings,
     check_original,
     check_sizes,
     few_samples,
 )
+from ntkit.debiasing.groups import EMBEDDING
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     ImagePreprocessing,
@@ -84,6 +84,10 @@ class Prepared:
     inputs: Any
     device: str | None
     notes: tuple[str, ...]
+
+    def with_notes(self, notes: Sequence[str]) -> Prepared:
+        """Add what else is to say."""
+        return replace(self, notes=(*self.notes, *notes))
 
     @property
     def shared(self) -> float:

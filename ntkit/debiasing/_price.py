@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from ntkit.debiasing._heldout_groups import HeldoutGroups, WorstGroup
+from ntkit.debiasing.groups import HeldoutGroups, WorstGroup
 from ntkit.head import LinearHead
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
 from ntkit.study import LEARNED, Outcome, learned_share

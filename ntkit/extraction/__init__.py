@@ -12,6 +12,7 @@ from ntkit.extraction._layer_outputs import MOST_LAYERS as MOST_LAYERS
 from ntkit.extraction._read_samples import read_samples
 from ntkit.extraction._runner import run_batches
 from ntkit.extraction._session import available_cpus, device_of, make_session
+from ntkit.extraction._session import import_onnxruntime as import_onnxruntime
 from ntkit.preprocessing import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
 from ntkit.samples import Samples
 from ntkit.store import EmbeddingStore

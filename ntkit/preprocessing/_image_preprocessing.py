@@ -296,7 +296,26 @@ divided by 0.5, RGB, NCHW; as given.
         image = upright(image, orientation)
         if self.resize is not None:
             image = resized(image, self.resize, filter_of(self.resample))
-        pixels = np.asarray(image, dtype=np.float32)
+        return self.after_resizing(np.asarray(image, dtype=np.float32))
+
+    def after_resizing(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Crop pixels of the right size, and bring values, channels and axes to what they must be.
+
+        Parameters
+        ----------
+        pixels : ndarray of float32, shape (H, W) or (H, W, C)
+            From 0 to 255, in grey or RGB.
+
+        Returns
+        -------
+        ndarray of float32, shape (C, H, W) or (H, W, C)
+            The model input, without the batch axis.
+
+        Raises
+        ------
+        InputError
+            If there are fewer pixels than the crop needs.
+        """
         if pixels.ndim == 2:
             pixels = pixels[:, :, None]
         if self.crop is not None:

@@ -5,6 +5,7 @@ from ntkit.report._facts import facts_of_job, look_of, name_of
 from ntkit.report._inputs import Inputs as Inputs  # for pages
 from ntkit.report._model_card import model_card
 from ntkit.report._page import Report, Shown, outcome, report_html
+from ntkit.report._usage import Usage as Usage  # for other rooms
 from ntkit.report._usage import usage_of
 from ntkit.report._write_report import as_samples, write_report
 

@@ -140,7 +140,7 @@ def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
     kind = Kind(
         "import numpy as np\nimport onnxruntime\nfrom tokenizers import Tokenizer",
         helpers,
-        "for text in sys.argv[1:]:\n    print(predict(encoded([text]))[0])",
+        _each_text(texts),
     )
     said = (
         f"`tokenizer.json` beside this card (sha256 {steps.as_dict()['tokenizer_sha256']}); at "
@@ -160,6 +160,13 @@ def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
         "tokenizer_config.json": json.dumps(settings, indent=2).encode(),
     }
     return kind, {"tokenizer": said}, files
+
+
+def _each_text(texts: Texts) -> str:
+    if texts.paired:
+        each = "for pair in zip(sys.argv[1::2], sys.argv[2::2]):  # first and second texts\n"
+        return f"{each}    print(predict(encoded([pair]))[0])"
+    return "for text in sys.argv[1:]:\n    print(predict(encoded([text]))[0])"
 
 
 def _table(model: FrozenModel, columns: tuple[str, ...]) -> Kind:

@@ -12,9 +12,7 @@ from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.debiasing._candidates import asked_for
 from ntkit.debiasing._comparison import Comparison, LabelledEmbeddings
-from ntkit.debiasing._known_groups import KnownGroups
-from ntkit.debiasing._known_of_some import KnownOfSome, holds_labels, known_of_some
-from ntkit.debiasing._named_attributes import Pool
+from ntkit.debiasing.groups import KnownGroups, KnownOfSome, Pool, holds_labels, known_of_some
 from ntkit.estimators import AutoDebiasClassifier, DFRClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ntkit.debiasing._heldout_groups import HeldoutGroups
 from ntkit.debiasing._price import price_of
+from ntkit.debiasing.groups import HeldoutGroups
 
 Y = np.repeat([0, 1], 220)
 SIDES = np.tile(np.repeat([0, 1], [20, 200]), 2)[:, None]  # the first 20 of each class are rare

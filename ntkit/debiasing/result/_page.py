@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ntkit.debiasing._choice import Choice
 from ntkit.debiasing._inputs import Prepared
+from ntkit.debiasing.result._deploy import DEPLOYED, write_deployed
 from ntkit.debiasing.result._result import MODEL_FILE, DebiasResult
 from ntkit.extraction import Samples
 from ntkit.frozen_model import FrozenModel
@@ -26,7 +27,7 @@ from ntkit.report import (
     usage_of,
 )
 
-__all__ = ["report_of_job", "write_card"]
+__all__ = ["report_of_job", "write_card", "write_deploy"]
 
 Array = NDArray[Any]
 
@@ -120,14 +121,38 @@ def write_card(
     new_head : bool
         Whether the head is for other classes than the original's.
     """
-    parts = [samples[name] for name in ("test", "held-out", "train") if name in samples]
-    raw = next((part for part in parts if not part.embedded), parts[0])
+    raw = _raw(samples)
     usage = usage_of(result.model, raw, original=original, new_head=new_head, file=MODEL_FILE)
-    asked = {name: _plain(value) for name, value in report.asked.items()}
-    plain = replace(report, sentences=[_plain(each) for each in report.sentences], asked=asked)
-    (folder / "README.md").write_text(model_card(plain, usage), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(_plain_report(report), usage), encoding="utf-8")
     for name, content in usage.files.items():
         (folder / name).write_bytes(content)
+
+
+def write_deploy(
+    folder: Path,
+    report: Report,
+    result: DebiasResult,
+    samples: Mapping[str, Samples],
+    *,
+    original: FrozenModel,
+    new_head: bool,
+) -> None:
+    """Write what a service takes as it is, beside the model; parameters as in write_card."""
+    raw = _raw(samples)
+    usage = usage_of(result.model, raw, original=original, new_head=new_head, file=DEPLOYED)
+    card = model_card(_plain_report(report), usage)
+    write_deployed(folder, result.model, original, raw, usage, card)
+
+
+def _raw(samples: Mapping[str, Samples]) -> Samples:
+    """A set of inputs, where there is one."""
+    parts = [samples[name] for name in ("test", "held-out", "train") if name in samples]
+    return next((part for part in parts if not part.embedded), parts[0])
+
+
+def _plain_report(report: Report) -> Report:
+    asked = {name: _plain(value) for name, value in report.asked.items()}
+    return replace(report, sentences=[_plain(each) for each in report.sentences], asked=asked)
 
 
 def _unit_of_scores(clf: Any) -> str:

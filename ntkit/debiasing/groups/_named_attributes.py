@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ntkit.attributes import Rule
 from ntkit.auditing import Answers, read_answers
-from ntkit.debiasing._heldout_groups import HeldoutGroups
-from ntkit.debiasing._of_layers import OfLayer, unreadable_layers
-from ntkit.debiasing._pool import Pool, Sides
+from ntkit.debiasing.groups._heldout_groups import HeldoutGroups
+from ntkit.debiasing.groups._of_layers import OfLayer, unreadable_layers
+from ntkit.debiasing.groups._pool import Pool, Sides
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.frozen_model import FrozenModel

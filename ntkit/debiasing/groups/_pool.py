@@ -24,7 +24,7 @@ from ntkit.attributes import (
     words,
 )
 from ntkit.auditing import inputs_of
-from ntkit.debiasing._of_layers import OfLayer
+from ntkit.debiasing.groups._of_layers import OfLayer
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.samples import TABLES, Table, read_table

@@ -15,7 +15,7 @@ from ntkit._labels import listed
 from ntkit._partial_labels import known_labels
 from ntkit.attributes import columns_of
 from ntkit.auditing import Answers
-from ntkit.debiasing._pool import Pool
+from ntkit.debiasing.groups._pool import Pool
 from ntkit.exceptions import InputError
 from ntkit.questions import Labels, answer_in, cell_text, kind_of_json, read_labels
 from ntkit.samples import TABLES, read_table, sample_digests

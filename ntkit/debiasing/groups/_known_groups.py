@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ntkit._partial_labels import known_labels
 from ntkit.attributes import FEWEST
-from ntkit.debiasing._heldout_groups import HeldoutGroups
-from ntkit.debiasing._known_of_some import KnownOfSome
+from ntkit.debiasing.groups._heldout_groups import HeldoutGroups
+from ntkit.debiasing.groups._known_of_some import KnownOfSome
 from ntkit.estimators import DFRClassifier, GroupInference
 from ntkit.exceptions import InputError
 from ntkit.study import Study

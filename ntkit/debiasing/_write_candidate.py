@@ -1,0 +1,182 @@
+"""Another row of a finished run as a model, from the heads that it kept."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ntkit._disk import size_of
+from ntkit._output import check_folder, new_folder
+from ntkit._version import __version__
+from ntkit.debiasing.result import HEADS_FILE, MODEL_FILE
+from ntkit.exceptions import InputError
+from ntkit.frozen_model import FrozenModel
+from ntkit.head import LinearHead
+from ntkit.verification import Verification, random_inputs, save_verified
+
+__all__ = ["write_candidate"]
+
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, BadZipFile)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a run kept."""
+
+    head: LinearHead
+    model_classes: Any
+    source_sha256: str
+    source: str
+    located_by: dict[str, Any]
+    new_head: bool
+
+
+def write_candidate(
+    run: str | os.PathLike[str],
+    method: str,
+    out: str | os.PathLike[str],
+    *,
+    model: FrozenModel | str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    force: bool = False,
+) -> Verification:
+    """Write another row of a finished run, without embedding or fitting anything again.
+
+    The head is the candidate's own, whole, as its row of the table says: it is not mixed with the
+    original one, and nothing is asked about its price.
+
+    Parameters
+    ----------
+    run : path-like
+        The folder that :func:`ntkit.debias` wrote.
+    method : str
+        A name of its table.
+    out : path-like
+        Folder to write: ``debiased.onnx``, verified on random inputs, and ``result.json``, the
+        run's with this row chosen.
+    model : FrozenModel or path-like, optional
+        The model that the run was given; by default from where it was then.
+    device : {"auto", "cpu", "cuda"}
+        Where to verify.
+    force : bool
+        Replace what ntkit wrote there.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    InputError
+        If the folder is none of a run, has no such row, or the model is another one.
+    VerificationError
+        If the model written would not compute the head.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit import debias
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> from ntkit.debiasing import write_candidate
+    >>> d = load_marked_digits()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run, other = Path(folder) / "run", Path(folder) / "other"
+    ...     _ = debias(
+    ...         marked_digits_model_path(),
+    ...         (d.X_train[:300], d.y_train[:300]),
+    ...         (d.X_heldout[:300], d.y_heldout[:300]),
+    ...         out=run,
+    ...         device="cpu",
+    ...     )
+    ...     write_candidate(run, "class-balanced", other, device="cpu").passed
+    True
+    """
+    run = Path(run)
+    place = check_folder(out, inputs=[run], force=force)
+    kept = _read(run, method)
+    model = _model(kept, run, model)
+    check_folder(out, inputs=[run, *model.files], force=force, size=size_of(model.files))
+    record = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    facts = {
+        "version": __version__,
+        "method": method,
+        "new_head": str(kept.new_head).lower(),
+        "share_of_new_head": "1",
+    }
+    with new_folder(place, force=force) as folder:
+        check = save_verified(
+            model.with_head(kept.head, provenance=facts),
+            folder / MODEL_FILE,
+            original=model,
+            X=random_inputs(model),
+            head=kept.head,
+            device=device,
+        )
+        chosen = _chosen(record, method) | {"model": str(place / MODEL_FILE)}
+        (folder / "result.json").write_text(json.dumps(chosen, indent=2), encoding="utf-8")
+    return check
+
+
+def _read(run: Path, method: str) -> _Kept:
+    file = run / HEADS_FILE
+    if not file.is_file() or not (run / "result.json").is_file():
+        raise InputError(
+            f"{run} is no folder of a finished run: {HEADS_FILE} or result.json is missing; give "
+            "what ntkit debias -o wrote."
+        )
+    try:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
+            names = tuple(arrays["names"].tolist())
+            if method not in names:
+                raise InputError(
+                    f"{run} has no row {method!r}; it has {', '.join(map(str, names))}."
+                )
+            i = names.index(method)
+            parts = (arrays[f"{part}_{i}"] for part in ("coef", "intercept", "classes"))
+            about: dict[str, Any] = json.loads(str(arrays["about"]))
+            own = arrays.get("model_classes")
+            return _Kept(LinearHead(*parts), own, **about)
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise InputError(f"{file} is damaged ({error}); run ntkit debias again.") from error
+
+
+def _model(
+    kept: _Kept, run: Path, model: FrozenModel | str | os.PathLike[str] | None
+) -> FrozenModel:
+    """The model that the run was given, with the classes of its labels."""
+    if model is None:
+        if not kept.source or not Path(kept.source).is_file():
+            raise InputError(
+                f"The model of {run} is no longer at {kept.source or 'a place of its own'}; name "
+                "it (ntkit debias MODEL --from …)."
+            )
+        model = kept.source
+    if not isinstance(model, FrozenModel):
+        model = FrozenModel.load(model, **kept.located_by)
+    found = model
+    if found.sha256() != kept.source_sha256:
+        raise InputError(
+            f"{found.path or 'The model'} is not the model of {run}: its sha256 is another one."
+        )
+    return found if kept.model_classes is None else found.with_classes(kept.model_classes)
+
+
+def _chosen(record: dict[str, Any], method: str) -> dict[str, Any]:
+    """The record of the run with another row chosen; what was said of the first one is left out."""
+    rows = [{**row, "chosen": row["name"] == method} for row in record["candidates"]]
+    kept = ("max_cost", "n_live", "classes", "evaluated_on", "notes", "version")
+    return {
+        "candidates": rows,
+        "chosen": method,
+        "written": True,
+        **{name: record[name] for name in kept if name in record},
+    }

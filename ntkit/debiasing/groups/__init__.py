@@ -1,0 +1,22 @@
+"""Groups that a head is balanced over and judged by: named, answered, or known of some samples."""
+
+from ntkit.debiasing.groups._heldout_groups import HeldoutGroups, WorstGroup
+from ntkit.debiasing.groups._known_groups import KnownGroups
+from ntkit.debiasing.groups._known_of_some import KnownOfSome, holds_labels, known_of_some
+from ntkit.debiasing.groups._named_attributes import Named, asked_attributes, groups_balanced
+from ntkit.debiasing.groups._of_layers import EMBEDDING
+from ntkit.debiasing.groups._pool import Pool
+
+__all__ = [
+    "EMBEDDING",
+    "HeldoutGroups",
+    "KnownGroups",
+    "KnownOfSome",
+    "Named",
+    "Pool",
+    "WorstGroup",
+    "asked_attributes",
+    "groups_balanced",
+    "holds_labels",
+    "known_of_some",
+]

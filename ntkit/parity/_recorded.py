@@ -1,0 +1,142 @@
+"""What a service recorded: its outputs, and what they are outputs of."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit.exceptions import InputError
+
+__all__ = ["Recorded", "read_recorded"]
+
+Array = NDArray[Any]
+OUTPUTS = ("logits", "probabilities", "labels")
+_FILES = ("files", "file_name", "ids")
+INPUTS = (*_FILES, "rows", "texts", "text_pairs", "images", "X")
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Outputs of a service, and what they are outputs of.
+
+    Parameters
+    ----------
+    kind : str
+        "logits", "probabilities" or "labels".
+    outputs : ndarray of shape (N, K) or (N,)
+        As they were recorded.
+    given : mapping of str to ndarray
+        Inputs, by name: at most one of files, rows, texts (with text_pairs), images, X, or arrays
+        for the model's inputs.
+    source : str
+        What to call it in a sentence.
+    """
+
+    kind: str
+    outputs: Array
+    given: Mapping[str, Array] = field(default_factory=dict)
+    source: str = "what was recorded"
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    @property
+    def files(self) -> Array | None:
+        """Array or None: Names of files."""
+        return next((self.given[name] for name in _FILES if name in self.given), None)
+
+
+def read_recorded(
+    recorded: str | os.PathLike[str] | Mapping[str, Any], inputs: tuple[str, ...]
+) -> Recorded:
+    """Read what a service recorded.
+
+    Parameters
+    ----------
+    recorded : path-like or mapping of str to array-like
+        An ``.npz`` file, or its arrays.
+    inputs : tuple of str
+        Names of the model's inputs.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or does not say one kind of outputs of one kind of inputs.
+    """
+    source = "what was recorded"
+    if isinstance(recorded, Mapping):
+        arrays = {str(name): np.asarray(values) for name, values in recorded.items()}
+    else:
+        source = str(recorded)
+        arrays = _arrays_of(Path(recorded))
+    kinds = [name for name in OUTPUTS if name in arrays]
+    if not kinds:
+        raise InputError(
+            f"{source} holds {sorted(arrays)} and no outputs; save them as logits, probabilities "
+            "or labels, with np.savez(path, logits=..., files=...)."
+        )
+    outputs = arrays.pop(kinds[0])  # logits say most, labels least
+    _check_outputs(source, kinds[0], outputs)
+    known = {name: values for name, values in arrays.items() if name in (*INPUTS, *inputs)}
+    _check_given(source, known, inputs, len(outputs))
+    return Recorded(kinds[0], outputs, known, source)
+
+
+def _arrays_of(path: Path) -> dict[str, Array]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if isinstance(arrays, np.ndarray):
+                raise ValueError("it holds a single array without a name")
+            return {name: arrays[name] for name in arrays.files}
+    except _UNREADABLE as error:
+        mend = "; save arrays of numbers or texts, not Python objects" * ("pickle" in str(error))
+        raise InputError(
+            f"{path} is not a readable .npz file: {str(error).rstrip('.')}{mend}."
+        ) from error
+
+
+def _check_outputs(source: str, kind: str, outputs: Array) -> None:
+    if outputs.ndim not in (1, 2) or not outputs.size:
+        raise InputError(
+            f"{source}: {kind} have the shape {outputs.shape}; one row per sample is needed."
+        )
+    if kind == "labels":
+        if outputs.size != len(outputs) or outputs.dtype.kind not in "iubU":
+            raise InputError(f"{source}: labels are one text or whole number per sample.")
+        return
+    if outputs.dtype.kind not in "fiu" or not np.isfinite(outputs).all():
+        raise InputError(f"{source}: {kind} hold values that are not finite numbers.")
+
+
+def _check_given(
+    source: str, given: Mapping[str, Array], inputs: tuple[str, ...], n_samples: int
+) -> None:
+    kinds = {name if name in INPUTS else "inputs of the model" for name in given}
+    kinds = {"texts" if name == "text_pairs" else name for name in kinds}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{source} says in several ways what went in ({', '.join(sorted(given))}); keep one."
+        )
+    missing = [name for name in inputs if name not in given]
+    if "inputs of the model" in kinds and missing:
+        raise InputError(f"{source} lacks the model's input {missing[0]!r}.")
+    if "text_pairs" in given and "texts" not in given:
+        raise InputError(f"{source} holds text_pairs without texts.")
+    for name, values in given.items():
+        if values.ndim == 0 or len(values) != n_samples:
+            n = 0 if values.ndim == 0 else len(values)
+            raise InputError(f"{source} holds {n_samples} outputs, but {n} {name}.")
+    for name in ("texts", "text_pairs", *_FILES):
+        if name in given and given[name].dtype.kind != "U":
+            raise InputError(f"{source}: {name} are texts; save them with dtype=str.")
+    if "rows" in given and (given["rows"].dtype.kind not in "iu" or given["rows"].ndim != 1):
+        raise InputError(f"{source}: rows are whole numbers, the first row is 0.")

@@ -42,7 +42,7 @@ class Page(HTMLParser):
         self.sources += [attrs[name] for name in ("src", "href") if name in attrs]
         self.entries += [attrs["data-entry"]] if "data-entry" in attrs else []
         if tag == "figure":
-            self.examples.append((attrs["class"], []))
+            self.examples.append((attrs.get("class", ""), []))  # none without a label
         if tag not in VOID:
             self.open.append(tag)
 

@@ -71,8 +71,8 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         widely spread.
     min_accuracy : float, default=0.2
         Accuracy above chance, as a share of what there is above chance, that the best view must
-        reach in cross-validation; below it nothing is inferred. 0.2 is 60 % for two values; 0
-        always infers.
+        reach in cross-validation; below it nothing is inferred. 0.2 is 60 % for two values, less
+        what wrong answers take from it; 0 always infers.
     random_state : int, RandomState instance or None, default=None
         Decides the folds.
 
@@ -301,7 +301,9 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         assert best is not None
         chance = 1 / n_values
         least = chance + self.min_accuracy * (1 - chance)
-        if self.min_accuracy > 0 and best.accuracy < least:
+        # What is right agrees with what was said as often as that is right.
+        agreement = least * (1 - best.error) + (1 - least) * best.error / (n_values - 1)
+        if self.min_accuracy > 0 and best.accuracy < agreement:
             self.view_, self._units = None, None
             return None
         self._head, self.penalty_, self.answer_error_ = best, best.penalty, best.error

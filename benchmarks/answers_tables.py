@@ -58,7 +58,7 @@ def tables(results: Sequence[Result]) -> str:
                 [by_set([run for run in runs if run["data"] == name], name) for name in sets],
             ),
             "",
-            "### What wrong answers cost: points below right ones, mean over sets / worst set / worst run",
+            "### What wrong answers cost: points below right ones, mean / worst set / worst run",
             "",
             wrong_answers(runs),
             "",

@@ -2,7 +2,7 @@
 
     make bench-data
     OPENBLAS_NUM_THREADS=1 python benchmarks/answers.py DATA_DIR RESULTS.jsonl [--seeds 0 1 2]
-        [--data NAME …] [--rivals] [--markdown FILE] [--plot FILE.svg]
+        [--data NAME …] [--only curves|wrong|rivals] [--markdown FILE] [--plot FILE.svg]
 
 Setting 2 of the evidence: the training set and a held-out set that is distributed like it are the
 pool; no group label is seen but the answers. A simulated person tells the attribute of the samples
@@ -17,7 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,45 +37,80 @@ Array = NDArray[Any]
 COUNTS = (12, 24, 48, 96, 192)
 STEPS = (12, 24, 36, 48, 72, 96, 144, 192)
 """Answers at which the next samples are chosen."""
-WRONG = {"asked": 0.0, "asked, 5 % wrong": 0.05, "asked, 10 % wrong": 0.1}
-"""Row to the share of answers that are wrong."""
+WRONG = (0.05, 0.1)
+"""Shares of the answers that are wrong."""
+PEOPLE = 5
+"""How often is drawn anew which answers are wrong."""
+PARTS = ("curves", "wrong", "rivals")
 DFR_ALL, BALANCED = "DFR, all groups †", "class-balanced"
 
 
-def run(folder: Path, name: str, seed: int, *, rivals: bool) -> dict[str, Any]:
-    """All rows of a data set and seed: name to worst-group accuracy by number of answers."""
+def run(folder: Path, name: str, seed: int, part: str) -> dict[str, Any]:
+    """One part of a data set and seed: rows to worst-group accuracy by number of answers."""
     start = time.perf_counter()
     pool = pool_of(name, folder, seed)
-    groups = 2 * pool.y + pool.a
     margins = margins_of(pool.Z, pool.y, random_state=seed)
-    found: dict[str, Any] = {"data": name, "seed": seed, "groups": np.bincount(groups).tolist()}
-    if not rivals:
-        for label, given in ((DFR_ALL, groups), (BALANCED, pool.y)):
-            head = DFRClassifier(variant="weighted", C=None, random_state=seed)
-            found[label] = worst(pool, head.fit(pool.Z, pool.y, groups=given))
-        for label, wrong in (
-            ("asked", 0.0),
-            ("asked, 5 % wrong", 0.05),
-            ("asked, 10 % wrong", 0.1),
-        ):
-            asking = asked(pool, pool.views, margins, seed, wrong=wrong)
-            found[label] = followed(pool, pool.views, asking, seed)
-        if len(pool.views) > 1:
-            own = {"embedding": pool.views["embedding"]}
-            found["asked, embedding alone"] = followed(
-                pool, own, asked(pool, own, margins, seed, wrong=0.0), seed
-            )
-        order = np.random.default_rng(seed).permutation(len(pool.y))
-        drawn = [(n, answers_to(pool, order[:n], pool.a)) for n in COUNTS]
-        found["random"] = followed(pool, pool.views, drawn, seed)
-        found["DFR, random labels"] = alone(pool, drawn, seed)
-    else:
-        for n, answers in asked(pool, pool.views, margins, seed, wrong=0.0):
-            if n in COUNTS:
-                found.setdefault("SSA", {})[n], found.setdefault("GSR", {})[n] = both(
-                    pool, answers, seed
-                )
+    rows = {"curves": curves, "wrong": with_wrong_answers, "rivals": with_rivals}[part]
+    found = {"data": name, "seed": seed, "part": part} | rows(pool, margins, seed)
     return found | {"seconds": time.perf_counter() - start}
+
+
+def curves(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
+    """Right answers, to samples that are asked about or drawn at random."""
+    groups = 2 * pool.y + pool.a
+    found: dict[str, Any] = {"groups": np.bincount(groups).tolist()}
+    for label, given in ((DFR_ALL, groups), (BALANCED, pool.y)):
+        head = DFRClassifier(variant="weighted", C=None, random_state=seed)
+        found[label] = worst(pool, head.fit(pool.Z, pool.y, groups=given))
+    found["asked"] = followed(pool, asked(pool, pool.views, margins, seed, pool.a), seed)
+    if len(pool.views) > 1:
+        own = {"embedding": pool.views["embedding"]}
+        found["asked, embedding alone"] = followed(
+            pool, asked(pool, own, margins, seed, pool.a), seed
+        )
+    order = np.random.default_rng(seed).permutation(len(pool.y))
+    drawn = [answers_to(pool, order[:n], pool.a) for n in COUNTS]
+    found["random"] = followed(
+        pool,
+        (
+            (given, GroupInference(random_state=seed).fit(pool.views, pool.y, given))
+            for given in drawn
+        ),
+        seed,
+    )
+    found["DFR, random labels"] = alone(pool, drawn, seed)
+    return found
+
+
+def with_wrong_answers(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
+    """Of every person, as of one who is always right."""
+    found: dict[str, Any] = {}
+    for wrong, person in [(0.0, 0), *((w, i) for w in WRONG for i in range(PEOPLE))]:
+        drawn = np.random.default_rng([seed, person]).random(len(pool.y))
+        said = np.where(drawn < wrong, 1 - pool.a, pool.a)
+        asking = asked(pool, pool.views, margins, seed, said, most=96)
+        found.setdefault(f"{wrong:.0%} wrong", []).append(
+            followed(pool, asking, seed, counts=(24, 48, 96))
+        )
+    return found
+
+
+def with_rivals(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
+    """SSA (of the view that our inference chose) and GSR on the same answers."""
+    found: dict[str, Any] = {"SSA": {}, "GSR": {}}
+    for answers, inference in asked(pool, pool.views, margins, seed, pool.a):
+        n = inference.n_known_
+        if n not in COUNTS:
+            continue
+        view = pool.views[inference.view_ or "embedding"]
+        known, attribute = answers >= 0, np.maximum(answers, 0)
+        heads = {
+            "SSA": ssa(pool.Z, pool.y, known, attribute, view, seed),
+            "GSR": gsr(pool.Z, pool.y, known, 2 * pool.y + attribute, seed),
+        }
+        for label, head in heads.items():
+            found[label][n] = {"worst": worst(pool, head)}
+    return found
 
 
 def asked(
@@ -82,15 +118,13 @@ def asked(
     views: dict[str, Any],
     margins: Array,
     seed: int,
+    said: Array,
     *,
-    wrong: float,
     most: int = COUNTS[-1],
-) -> Iterator[tuple[int, Array]]:
-    """Answers so far, each time more were given."""
-    rng = np.random.default_rng(seed)
-    said = np.where(rng.random(len(pool.y)) < wrong, 1 - pool.a, pool.a)
+) -> Iterator[tuple[Array, GroupInference]]:
+    """Answers so far, each time more were given, and what they tell."""
     answers, inference = np.full(len(pool.y), -1), None
-    for n in STEPS:
+    for n in STEPS[: STEPS.index(most) + 1]:
         index = next_questions(
             pool.y,
             answers,
@@ -101,10 +135,8 @@ def asked(
         )
         answers = answers.copy()
         answers[index] = said[index]
-        yield n, answers
-        if n == most:
-            return
         inference = GroupInference(random_state=seed).fit(views, pool.y, answers)
+        yield answers, inference
 
 
 def answers_to(pool: Pool, index: Array, said: Array) -> Array:
@@ -114,18 +146,21 @@ def answers_to(pool: Pool, index: Array, said: Array) -> Array:
     return answers
 
 
-def followed(pool: Pool, views: dict[str, Any], answers: Any, seed: int) -> dict[int, Any]:
+def followed(
+    pool: Pool,
+    answers: Iterable[tuple[Array, GroupInference]],
+    seed: int,
+    *,
+    counts: Sequence[int] = COUNTS,
+) -> dict[int, Any]:
     """What retraining makes of so many answers, and what the inference says of itself."""
     found = {}
-    for n, given in answers:
-        if n not in COUNTS:
+    for _, inference in answers:
+        if inference.n_known_ not in counts:
             continue
-        inference = GroupInference(random_state=seed).fit(views, pool.y, given)
         state = progress(pool.y, inference)
-        head = DFRClassifier(variant="weighted", C=None, random_state=seed)
-        head.fit(pool.Z, pool.y, attribute=given, views=views)
-        found[n] = {
-            "worst": worst(pool, head),
+        found[inference.n_known_] = {
+            "worst": worst(pool, retrained(pool, inference, seed)),
             "view": inference.view_,
             "purity": state.purity,
             "enough": state.enough,
@@ -134,30 +169,29 @@ def followed(pool: Pool, views: dict[str, Any], answers: Any, seed: int) -> dict
     return found
 
 
-def alone(pool: Pool, answers: Any, seed: int) -> dict[int, float]:
+def retrained(pool: Pool, inference: GroupInference, seed: int) -> DFRClassifier:
+    """What ``DFRClassifier.fit(attribute=, views=)`` does, without inferring a second time."""
+    q = inference.label_distributions_
+    rows = np.flatnonzero(q.max(axis=1) > 0)
+    head = DFRClassifier(variant="weighted", C=None, random_state=seed)
+    return head.fit(
+        pool.Z[rows],
+        pool.y[rows],
+        sample_weight=q[rows].max(axis=1),
+        groups=2 * pool.y[rows] + q[rows].argmax(axis=1),
+    )
+
+
+def alone(pool: Pool, answers: Sequence[Array], seed: int) -> dict[int, Any]:
     """Retraining on the samples whose group is known, and on no others."""
     found = {}
-    for n, given in answers:
+    for given in answers:
         rows = np.flatnonzero(given >= 0)
         if len(np.unique(pool.y[rows])) == 2:
             head = DFRClassifier(variant="weighted", C=None, random_state=seed)
             head.fit(pool.Z[rows], pool.y[rows], attribute=given[rows])
-            found[n] = {"worst": worst(pool, head)}
+            found[len(rows)] = {"worst": worst(pool, head)}
     return found
-
-
-def both(pool: Pool, answers: Array, seed: int) -> tuple[dict[str, float], dict[str, float]]:
-    """SSA (of the view that our inference chose) and GSR."""
-    inference = GroupInference(random_state=seed).fit(pool.views, pool.y, answers)
-    view = pool.views[inference.view_ or "embedding"]
-    known = answers >= 0
-    attribute = np.maximum(answers, 0)
-    heads = (
-        ssa(pool.Z, pool.y, known, attribute, view, seed),
-        gsr(pool.Z, pool.y, known, 2 * pool.y + attribute, seed),
-    )
-    first, second = ({"worst": worst(pool, head)} for head in heads)
-    return first, second
 
 
 def worst(pool: Pool, head: Any) -> float:
@@ -175,22 +209,21 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="JSON lines, added to")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--data", nargs="+", choices=[*DATA, *CHECKS], default=[*DATA, *CHECKS])
-    parser.add_argument("--rivals", action="store_true", help="SSA and GSR on the same answers")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("--plot", type=Path, help="draw the curves here (needs matplotlib)")
     arguments = parser.parse_args()
     results = arguments.results
     known = [json.loads(line) for line in results.open()] if results.exists() else []
-    done = {(r["data"], r["seed"], "SSA" in r) for r in known}
-    for seed in arguments.seeds:
-        for name in arguments.data:
-            if (name, seed, arguments.rivals) in done:
-                continue
-            found = run(arguments.data_dir, name, seed, rivals=arguments.rivals)
-            print(f"{name}, seed {seed}: {found['seconds']:.0f} s", flush=True)
-            with results.open("a") as file:
-                file.write(json.dumps(found) + "\n")
-            known.append(json.loads(json.dumps(found)))
+    done = {(r["data"], r["seed"], r["part"]) for r in known}
+    for part, seed, name in product(arguments.only, arguments.seeds, arguments.data):
+        if (name, seed, part) in done:
+            continue
+        found = run(arguments.data_dir, name, seed, part)
+        print(f"{name}, seed {seed}, {part}: {found['seconds']:.0f} s", flush=True)
+        with results.open("a") as file:
+            file.write(json.dumps(found) + "\n")
+        known.append(json.loads(json.dumps(found)))
     if arguments.markdown or arguments.plot:
         from answers_tables import plot, tables
 

@@ -12,8 +12,6 @@ COUNTS = (12, 24, 48, 96, 192)
 DFR_ALL, BALANCED = "DFR, all groups †", "class-balanced"
 ROWS = (
     "asked",
-    "asked, 5 % wrong",
-    "asked, 10 % wrong",
     "asked, embedding alone",
     "random",
     "DFR, random labels",
@@ -56,9 +54,13 @@ def tables(results: Sequence[Result]) -> str:
             "### By data set: worst-group accuracy in %, mean over the draws",
             "",
             table(
-                ["", "balanced", "24", "48", "96", "192", "view at 48", "48, 10 % wrong", "DFR †"],
+                ["", "balanced", "24", "48", "96", "192", "view at 48", "DFR †"],
                 [by_set([run for run in runs if run["data"] == name], name) for name in sets],
             ),
+            "",
+            "### What wrong answers cost: points below right ones, mean / worst set / worst run",
+            "",
+            wrong_answers(runs),
             "",
             "### When asking ends",
             "",
@@ -132,9 +134,27 @@ def by_set(runs: Sequence[Result], name: str) -> list[str]:
         f"{np.mean([run[BALANCED] for run in runs]):.1f}",
         *(mean("asked", n) for n in (24, 48, 96, 192)),
         ", ".join(views),
-        mean("asked, 10 % wrong", 48),
         f"{np.mean([run[DFR_ALL] for run in runs]):.1f}",
     ]
+
+
+def wrong_answers(runs: Sequence[Result]) -> str:
+    """What answers cost of which so many are wrong, over five people for each set and draw."""
+    rows = []
+    for share in ("5% wrong", "10% wrong"):
+        cells = [share.replace("%", " %")]
+        for n in ("24", "48", "96"):
+            costs = dict[str, list[float]]()
+            for run in (run for run in runs if share in run):
+                right = run["0% wrong"][0][n]["worst"]
+                costs.setdefault(run["data"], []).extend(
+                    right - person[n]["worst"] for person in run[share]
+                )
+            means = [float(np.mean(c)) for c in costs.values()]
+            most = max((max(c) for c in costs.values()), default=float("nan"))
+            cells.append(f"{np.mean(means):.1f} / {max(means):.1f} / {most:.1f}" if means else "–")
+        rows.append(cells)
+    return table(["", "24 answers", "48 answers", "96 answers"], rows)
 
 
 def stopping(runs: Sequence[Result]) -> str:

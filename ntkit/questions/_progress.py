@@ -16,8 +16,11 @@ __all__ = ["ENOUGH_PURITY", "Progress", "progress"]
 Array = NDArray[Any]
 ENOUGH_PURITY = 0.9
 """Expected share of right members of the least pure group at which asking ends."""
-FEWEST = 24
+FEWEST = 36
 """Answers below which it does not."""
+MOST = 96
+"""Answers at which it does, where a view is read: the curves of the page on answers are flat from
+there on."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,10 @@ class Progress:
 def progress(y: ArrayLike, inference: GroupInference) -> Progress:
     """Say whether to ask on, from what the answers so far tell of all samples.
 
-    Asking ends once every inferred group is expected to hold 90 % right members, and 24 answers
-    were given. Where the groups are that pure, balancing them is hardly better with more answers;
-    the page on answers shows what was gained by asking on.
+    Asking ends once every inferred group is expected to hold 90 % right members, and 36 answers
+    were given; at the latest after 96, unless no view reads the attribute. Where the groups are
+    that pure, or so many answers were given, balancing is hardly better with more; the page on
+    answers shows what was gained by asking on.
 
     Parameters
     ----------
@@ -89,10 +93,16 @@ def progress(y: ArrayLike, inference: GroupInference) -> Progress:
     if inference.view_ is None:
         return Progress(n, 0.0, None, False, "No view reads the attribute from the answers so far.")
     purity, group = min(_purities(y, q, inference.classes_), key=lambda pair: pair[0])
-    enough = bool(purity >= ENOUGH_PURITY and n >= FEWEST)
+    pure = purity >= ENOUGH_PURITY
+    enough = bool((pure and n >= FEWEST) or n >= MOST)
     share, least = f"{100 * purity:.0f} %", f"those taken for {group[1]!r} of class {group[0]!r}"
     if n < FEWEST:
         reason = f"{n} answers are fewer than {FEWEST}."
+    elif enough and not pure:
+        reason = (
+            f"Of {least} only {share} are expected to belong there, but more than {MOST} answers "
+            "hardly paid where that was measured."
+        )
     elif enough:
         reason = (
             f"Of every group {share} or more are expected to belong there ({least} are the least "

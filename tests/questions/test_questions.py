@@ -104,6 +104,13 @@ def test_asking_ends_where_groups_are_pure_and_not_before():
     blind = progress(y, GroupInference(**QUICK, min_accuracy=1).fit(X[:, 2:], y, answers))
     assert not blind.enough
     assert blind.least_pure is None
+    nobody_knows = progress(y, GroupInference(**QUICK, min_accuracy=0).fit(X[:, 2:], y, answers))
+    assert nobody_knows.enough  # asked long enough
+    assert nobody_knows.purity < 0.9
+    assert "hardly paid" in nobody_knows.reason
+    early = np.where(np.arange(len(y)) < 60, a, -1)
+    unsure = progress(y, GroupInference(**QUICK, min_accuracy=0).fit(X[:, 2:], y, early))
+    assert not unsure.enough
     with pytest.raises(InputError, match="y holds 5 labels"):
         progress(y[:5], GroupInference(**QUICK).fit(X, y, answers))
 

@@ -19,7 +19,7 @@ from ntkit.estimators._shared_between_threads import (
 )
 from ntkit.exceptions import InputError
 
-__all__ = ["PENALTIES", "AttributeHead", "Known", "best_head", "checked_penalties"]
+__all__ = ["ERRORS", "PENALTIES", "AttributeHead", "Known", "best_head", "checked_penalties"]
 
 Array = NDArray[Any]
 PENALTIES = (
@@ -30,8 +30,12 @@ PENALTIES = (
 SCALES = (1.0, 0.5, 0.7, 1.4, 2.0, 2.8, 4.0)
 """Factors of the logits to choose from: a strong penalty leaves a head less sure than it is right,
 and where probabilities are too near to equal, common values seem commoner than they are."""
+ERRORS = (0.02, 0.05, 0.1, 0.15)
+"""Shares of wrong answers to choose from."""
 _MAX_ITER = 300
 _MORE = 0.1  # of all samples, in every cell
+_LEAST_SHARE = 1e-3  # of a penalty in the mean, that of the best being 1
+_LEAST_WEIGHT = 1e-9  # of a sample as a value
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,7 @@ class Known:
     y_index, a_index : ndarray of int, shape (M,)
         Class and attribute.
     weight : ndarray of shape (M,)
-        About the same total for every cell of class and attribute: the head is to tell the values
-        of the attribute apart within a class, whatever their shares. Cells count as if each had a
-        tenth of all samples more, lest one wrong answer weigh as much as all others.
+        Weights of the samples.
     """
 
     index: Array
@@ -55,14 +57,23 @@ class Known:
     a_index: Array
     weight: Array
 
-    @classmethod
-    def of(cls, index: Array, y_index: Array, a_index: Array, weight: Array) -> Known:
-        """Balance the cells of samples with weights."""
-        _, cell = np.unique(np.stack([y_index, a_index]), axis=1, return_inverse=True)
-        cell = cell.reshape(-1)
-        mass = np.bincount(cell, weights=weight)
-        balanced = weight / (mass + _MORE * mass.sum())[cell]
-        return cls(index, y_index, a_index, balanced * (len(weight) / balanced.sum()))
+    def balanced(self, q: Array) -> Array:
+        """Weights (M, A) of the samples as each value, by its probability.
+
+        About the same total for every cell of class and value: the head is to tell the values
+        apart within a class, whatever their shares. Cells count as if each had a tenth of all
+        samples more, lest one wrong answer weigh as much as all others. The mean over the samples
+        is 1.
+        """
+        own = self.weight[:, None] * q
+        mass = np.zeros((self.y_index.max() + 1, q.shape[1]))
+        np.add.at(mass, self.y_index, own)
+        balanced = own / (mass + _MORE * mass.sum())[self.y_index]
+        return np.asarray(balanced * (len(own) / balanced.sum()))
+
+    def of(self, rows: Array) -> Known:
+        """Some of them."""
+        return Known(self.index[rows], self.y_index[rows], self.a_index[rows], self.weight[rows])
 
     def folds(self, n_splits: int, seed: int) -> list[tuple[Array, Array]]:
         """Stratified by cell, or by attribute where a cell has too few samples; else none."""
@@ -80,18 +91,20 @@ class Known:
 
 @dataclass(frozen=True)
 class AttributeHead:
-    """A fitted head and how well it reads what it was not fitted on.
+    """A head, the mean of those of all penalties, and how well it reads what it has not seen.
 
     Attributes
     ----------
     coef, intercept : ndarray of shape (A, D) and (A,)
         On a view in its units; one row for each value.
     loss : float
-        Cross-validated log loss, the mean over the cells, in nats.
+        Cross-validated log loss of the best penalty, the mean over the cells, in nats.
     accuracy : float
-        Cross-validated accuracy, the mean over the cells.
+        Cross-validated accuracy, the mean over the cells, by what was said.
     penalty : (str, float)
-        "l1" or "l2", and the inverse strength.
+        The best: "l1" or "l2", and the inverse strength.
+    error : float
+        Share of what was said that is taken to be wrong.
     told : ndarray of shape (M, A)
         Probability of the values of the known samples, by what was said and what the head makes of
         samples that it was not fitted on.
@@ -102,7 +115,19 @@ class AttributeHead:
     loss: float
     accuracy: float
     penalty: tuple[str, float]
+    error: float
     told: Array
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A penalty, with the scale and share of errors of smallest loss."""
+
+    loss: float
+    penalty: tuple[str, float]
+    scale: float
+    error: float
+    p: Array
 
 
 def checked_penalties(penalties: Any) -> Sequence[tuple[str, float]]:
@@ -134,16 +159,19 @@ def best_head(
     n_values: int,
     penalties: Sequence[tuple[str, float]],
     *,
-    error: float,
+    errors: Sequence[float],
     cv: int,
     seed: int,
 ) -> AttributeHead | None:
-    r"""Fit a head with the penalty of smallest cross-validated loss; None without folds.
+    r"""Fit heads with all penalties and take their mean; None without folds.
 
-    An answer a is wrong with probability :math:`\epsilon`, and then as likely any other value, so
-    that the loss is :math:`-\log((1 - \epsilon) p_a + \epsilon (1 - p_a) / (A - 1))`. The head is
-    then fitted to each answer with the probability that it is right. Its logits are multiplied by
-    the factor of smallest loss (temperature scaling).
+    What was said, a, is wrong with probability :math:`\epsilon`, and the value then as likely any
+    other, so that the loss is :math:`-\log((1 - \epsilon) p_a + \epsilon (1 - p_a) / (A - 1))`.
+    Every penalty has its own :math:`\epsilon`, and a factor of the logits (temperature scaling),
+    of smallest cross-validated loss. Logits and :math:`\epsilon` are then averaged over the
+    penalties with weights :math:`\exp(-M \cdot \mathrm{loss})` (pseudo-Bayesian model averaging:
+    Geisser and Eddy 1979): of a few dozen samples, some of them wrong, no penalty is surely the
+    best. The heads of the mean are fitted to every value by the probability that it is right.
 
     Parameters
     ----------
@@ -155,56 +183,92 @@ def best_head(
         A.
     penalties : sequence of (str, float)
         To choose from.
-    error : float
-        ε.
+    errors : sequence of float
+        Values of ε to choose from.
     cv, seed : int
         Folds.
     """
     folds = known.folds(cv, seed)
     if not folds:
         return None
-    rows, values = np.arange(len(known.index)), known.a_index
-    said = np.full((len(rows), n_values), error / (n_values - 1))
-    said[rows, values] = 1 - error
-    best: tuple[float, tuple[str, float], float, Array] | None = None
+    said = np.eye(n_values)[known.a_index]
+    weight = known.balanced(said).sum(axis=1)
     with without_convergence_warnings():
-        for penalty in penalties:
-            logits = np.empty((len(rows), n_values))
-            for train, test in folds:
-                W, b = _fitted(X, known, train, known.weight, n_values, penalty, seed)
-                logits[test] = X[test] @ W.T + b
-            for scale in SCALES:
-                p = softmax(scale * logits, axis=1)
-                likelihood = np.maximum((p * said).sum(axis=1), np.finfo(float).tiny)
-                loss = float(np.average(-np.log(likelihood), weights=known.weight))
-                if best is None or loss < best[0] - 1e-9:
-                    best = loss, penalty, scale, p
-        assert best is not None
-        loss, penalty, scale, p = best
-        told = p * said + np.finfo(float).tiny
+        tried = [
+            _tried(_unseen(X, known, said, penalty, folds, seed), known, weight, penalty, errors)
+            for penalty in penalties
+        ]
+        best = min(tried, key=lambda one: one.loss)
+        share = np.exp(-len(weight) * np.array([one.loss - best.loss for one in tried]))
+        share[share < _LEAST_SHARE] = 0
+        share /= share.sum()
+        p = np.einsum("t,tma->ma", share, [one.p for one in tried])
+        error = float(share @ [one.error for one in tried])
+        told = p * _channel(said, error) + np.finfo(float).tiny
         told /= told.sum(axis=1, keepdims=True)
-        trusted = known.weight * told[rows, values]
-        W, b = _fitted(X, known, rows, trusted, n_values, penalty, seed)
-    accuracy = float(np.average(p.argmax(axis=1) == values, weights=known.weight))
-    return AttributeHead(scale * W, scale * b, loss, accuracy, penalty, told)
+        W, b = np.zeros((n_values, X.shape[1])), np.zeros(n_values)
+        for one, part in zip(tried, share, strict=True):
+            if part > 0:
+                own_W, own_b = _fitted(X, known.balanced(told), one.penalty, seed)
+                W, b = W + part * one.scale * own_W, b + part * one.scale * own_b
+    accuracy = float(np.average(p.argmax(axis=1) == known.a_index, weights=weight))
+    return AttributeHead(W, b, best.loss, accuracy, best.penalty, error, told)
 
 
-def _fitted(
+def _channel(said: Array, error: float) -> Array:
+    """Probability (M, A) that this is said, given each value."""
+    return np.asarray(said * (1 - error) + (1 - said) * error / (said.shape[1] - 1))
+
+
+def _unseen(
     X: Any,
     known: Known,
-    rows: Array,
-    weight: Array,
-    n_values: int,
+    said: Array,
     penalty: tuple[str, float],
+    folds: Sequence[tuple[Array, Array]],
     seed: int,
-) -> tuple[Array, Array]:
-    """Weights (A, D) and biases (A,) of a head fitted on some of the known samples."""
+) -> Array:
+    """Logits (M, A) of heads that have not seen the sample."""
+    logits = np.empty_like(said)
+    for train, test in folds:
+        W, b = _fitted(X[train], known.of(train).balanced(said[train]), penalty, seed)
+        logits[test] = X[test] @ W.T + b
+    return logits
+
+
+def _tried(
+    logits: Array,
+    known: Known,
+    weight: Array,
+    penalty: tuple[str, float],
+    errors: Sequence[float],
+) -> _Tried:
+    """The scale and share of errors of smallest loss."""
+    n_values = logits.shape[1]
+    best: _Tried | None = None
+    for scale in SCALES:
+        p = softmax(scale * logits, axis=1)
+        right = p[np.arange(len(p)), known.a_index]
+        for error in errors:
+            likelihood = (1 - error) * right + error * (1 - right) / (n_values - 1)
+            losses = -np.log(np.maximum(likelihood, np.finfo(float).tiny))
+            loss = float(np.average(losses, weights=weight))
+            if best is None or loss < best.loss - 1e-9:
+                best = _Tried(loss, penalty, scale, error, p)
+    assert best is not None
+    return best
+
+
+def _fitted(X: Any, weight: Array, penalty: tuple[str, float], seed: int) -> tuple[Array, Array]:
+    """Weights (A, D) and biases (A,) of a head, of samples that weigh (M, A) as each value."""
     kind, C = penalty
-    X, a, weight = X[rows], known.a_index[rows], weight[rows]
+    n_values = weight.shape[1]
+    rows, a = np.nonzero(weight > _LEAST_WEIGHT)
+    X, weight = X[rows], weight[rows, a]
     if kind == "l2":
         model = LogisticRegression(C=C, max_iter=_MAX_ITER).fit(X, a, sample_weight=weight)
         return _row_for_each(model, n_values)
-    W, b = np.empty((n_values, X.shape[1])), np.empty(n_values)
+    W, b = np.zeros((n_values, X.shape[1])), np.zeros(n_values)
     # liblinear knows two classes: each value against the others.
     for value in range(1 if n_values == 2 else 0, n_values):
         model = LogisticRegression(
@@ -213,8 +277,6 @@ def _fitted(
         with alone_with_liblinear():
             model.fit(X, a == value, sample_weight=weight)
         W[value], b[value] = model.coef_[0], model.intercept_[0]
-    if n_values == 2:
-        W[0], b[0] = 0.0, 0.0
     return W, b
 
 

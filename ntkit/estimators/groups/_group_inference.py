@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
 from ntkit._partial_labels import UNKNOWN, known_labels
 from ntkit.estimators.groups._attribute_head import (
+    ERRORS,
     AttributeHead,
     Known,
     best_head,
@@ -37,11 +38,12 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     In the manner of :mod:`sklearn.semi_supervised`: the attribute is -1 (or None, or NaN) where
     nobody knows it. Twenty to two hundred known samples are what it is made for.
 
-    1. For each view a linear head is fitted that tells the values apart, on the known samples,
-       every cell of class and value with about the same weight. The kind and strength of its
-       penalty, and then the view, are those of smallest cross-validated log loss: an attribute is
-       spread over many neurons, or is one word, or one column. A share ``answer_error`` of the
-       known values is expected to be wrong.
+    1. For each view linear heads are fitted that tell the values apart, on the known samples,
+       every cell of class and value with about the same weight. Their penalties differ in kind and
+       strength: an attribute is spread over many neurons, or is one word, or one column. Each
+       penalty counts in the mean head as much as its cross-validated log loss speaks for it, and
+       the view of smallest loss is read. A share ``answer_error`` of the known values is expected
+       to be wrong.
     2. The shares of the values in each class are estimated from all samples, by
        expectation-maximisation (Saerens, Latinne and Decaestecker, 2002). A rare group is thereby
        taken to be rare: otherwise those mistaken for it outnumber it.
@@ -58,18 +60,19 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     prior_strength : float, default=0.5
         How much of the estimated shares counts: 0 takes the values to be equally common, 1 trusts
         the estimate, which fails where the attribute is badly read. See the page on answers.
-    answer_error : float, default=0.05
+    answer_error : "auto" or float, default="auto"
         Share of the known values that may be wrong: people err. A value that contradicts what the
         others say of the sample is then believed less, as ``alpha`` of
-        :class:`sklearn.semi_supervised.LabelSpreading` has it. 0 takes all as they are.
+        :class:`sklearn.semi_supervised.LabelSpreading` has it. "auto" estimates it, between 2 and
+        15 %; 0 takes all as they are.
     penalties : sequence of (str, float), default=None
         Penalties of the head to choose from: "l1" or "l2", and the inverse strength on a view
         whose columns have deviation 1 (of a sparse one: largest value 1). None takes five of each,
         widely spread.
     min_accuracy : float, default=0.2
         Accuracy above chance, as a share of what there is above chance, that the best view must
-        reach in cross-validation; below it nothing is inferred. 0.2 is 60 % for two values; 0
-        always infers.
+        reach in cross-validation; below it nothing is inferred. 0.2 is 60 % for two values, less
+        what wrong answers take from it; 0 always infers.
     random_state : int, RandomState instance or None, default=None
         Decides the folds.
 
@@ -86,9 +89,11 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     scores_ : dict
         Name of a view to its cross-validated accuracy, the mean over class × value.
     losses_ : dict
-        Name of a view to its cross-validated log loss, in nats.
+        Name of a view to the cross-validated log loss of its best penalty, in nats.
     penalty_ : (str, float) or None
-        Kind and inverse strength of the penalty of the head.
+        Kind and inverse strength of the penalty that counts most.
+    answer_error_ : float
+        Share of the known values that is taken to be wrong; NaN where no view is read.
     shares_ : ndarray of shape (K, A)
         Estimated shares of the values in each class.
     y_classes_ : ndarray of shape (K,)
@@ -100,6 +105,9 @@ class GroupInference(ClassifierMixin, BaseEstimator):
 
     References
     ----------
+    Geisser, Eddy: A Predictive Approach to Model Selection. Journal of the American Statistical
+    Association 74, 1979.
+
     Saerens, Latinne, Decaestecker: Adjusting the Outputs of a Classifier to New a Priori
     Probabilities: A Simple Procedure. Neural Computation 14, 2002.
 
@@ -120,7 +128,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
         "cv": [Interval(Integral, 2, None, closed="left")],
         "prior_strength": [Interval(Real, 0, 1, closed="both")],
-        "answer_error": [Interval(Real, 0, 0.5, closed="left")],
+        "answer_error": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
         "penalties": [list, tuple, None],
         "min_accuracy": [Interval(Real, 0, 1, closed="both")],
         "random_state": ["random_state"],
@@ -131,7 +139,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         *,
         cv: int = 5,
         prior_strength: float = 0.5,
-        answer_error: float = 0.05,
+        answer_error: float | str = "auto",
         penalties: Sequence[tuple[str, float]] | None = None,
         min_accuracy: float = 0.2,
         random_state: Any = None,
@@ -189,7 +197,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             raise InputError("attribute is known of no sample (of positive weight); answer some.")
         self.n_known_ = len(known)
 
-        head = self._read(matrices, Known.of(known, y_index[known], value[known], weight[known]))
+        head = self._read(matrices, Known(known, y_index[known], value[known], weight[known]))
         self.shares_ = np.full((len(self.y_classes_), len(self.classes_)), np.nan)
         if head is None:
             self.label_distributions_ = np.zeros((n, len(self.classes_)))
@@ -266,6 +274,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         """Step 1: the best view, and the head that reads it."""
         self.scores_, self.losses_ = dict[Any, float](), dict[Any, float]()
         self.view_, self.penalty_, self._units, self._head = None, None, None, None
+        self.answer_error_ = np.nan
         n_values = len(self.classes_)
         penalties = checked_penalties(self.penalties)
         if n_values < 2:
@@ -280,7 +289,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
                 known,
                 n_values,
                 penalties,
-                error=self.answer_error,
+                errors=ERRORS if self.answer_error == "auto" else [float(self.answer_error)],
                 cv=self.cv,
                 seed=seed,
             )
@@ -292,10 +301,12 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         assert best is not None
         chance = 1 / n_values
         least = chance + self.min_accuracy * (1 - chance)
-        if self.min_accuracy > 0 and best.accuracy < least:
+        # What is right agrees with what was said as often as that is right.
+        agreement = least * (1 - best.error) + (1 - least) * best.error / (n_values - 1)
+        if self.min_accuracy > 0 and best.accuracy < agreement:
             self.view_, self._units = None, None
             return None
-        self._head, self.penalty_ = best, best.penalty
+        self._head, self.penalty_, self.answer_error_ = best, best.penalty, best.error
         return best
 
     def _equal_shares(self, X: Any) -> Array:

@@ -188,6 +188,102 @@ def test_bad_penalties_are_named(penalties):
         GroupInference(penalties=penalties).fit(X, y, a)
 
 
+# -- answers that are wrong, and answers about nothing ---------------------------------------------
+
+
+def asked_in_every_group(y, a, n, seed):
+    """The attribute of n samples of every class and value, unknown elsewhere."""
+    values, known = answered(2 * y + a, n, seed=seed)
+    return np.where(values < 0, -1, a), known
+
+
+def with_errors(values, known, share, seed):
+    """Answers of somebody who takes one value of two for the other, so often."""
+    rng = np.random.default_rng(seed)
+    wrong = rng.choice(known, round(share * len(known)), replace=False)
+    said = values.copy()
+    said[wrong] = 1 - said[wrong]
+    return said, wrong
+
+
+def test_how_many_answers_are_wrong_is_estimated_and_which_is_seen():
+    seen = []
+    for seed in range(4):
+        X, y, a = data(seed=seed, clear=5.0)
+        values, known = asked_in_every_group(y, a, 12, seed)
+        right = GroupInference(**QUICK).fit(X, y, values)
+        said, wrong = with_errors(values, known, 0.15, seed)
+        spoilt = GroupInference(**QUICK).fit(X, y, said)
+        assert right.answer_error_ < 0.05 < spoilt.answer_error_
+        seen.append(np.mean(spoilt.transduction_[wrong] == a[wrong]))
+        fixed = GroupInference(**QUICK, answer_error=0.1).fit(X, y, said)
+        assert fixed.answer_error_ == pytest.approx(0.1)
+    assert np.mean(seen) > 0.5
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1])
+def test_wrong_answers_cost_little(share):
+    X, y, a = data(n=1500, share=0.9, width=20)
+    X_test, y_test, a_test = data(seed=9, n=2000, share=0.0, width=20)
+
+    def worst(values):
+        clf = DFRClassifier(variant="weighted", C=0.1, group_inference=GroupInference(**QUICK))
+        clf.fit(X, y, attribute=values)
+        return worst_group_accuracy(y_test, clf.predict(X_test), groups=2 * y_test + a_test)
+
+    costs = []
+    for seed in range(5):
+        values, known = asked_in_every_group(y, a, 12, seed)
+        costs.append(worst(values) - worst(with_errors(values, known, share, seed)[0]))
+    assert np.mean(costs) < 0.05
+
+
+@pytest.mark.parametrize("n_values", [2, 3])
+def test_it_does_not_matter_what_values_are_called(n_values):
+    X, y, a = data(n=200, n_values=n_values, clear=2.0)
+    values, _ = answered(a, 8)
+    found = GroupInference(**QUICK).fit(X, y, values)
+    names = np.array([f"v{value}" for value in range(n_values)], dtype=object)
+    renamed = np.where(values < 0, None, names[np.maximum(values, 0)])
+    again = GroupInference(**QUICK).fit(X, y, renamed)
+    assert np.array_equal(again.label_distributions_, found.label_distributions_)
+    assert again.answer_error_ == found.answer_error_
+
+
+def test_groups_of_three_samples_are_balanced_like_others():
+    X, y, a = data(n=800, clear=9.0)
+    rare = np.flatnonzero((y == 0) & (a == 1))
+    kept = np.setdiff1d(np.arange(len(y)), rare[3:])
+    X, y, a = X[kept], y[kept], a[kept]
+    values, _ = answered(a, 20)
+    clf = DFRClassifier(variant="weighted", group_inference=GroupInference(**QUICK))
+    clf.fit(X, y, attribute=np.where(y != a, a, values))
+    assert clf.group_counts_.tolist() == np.bincount(2 * y + a).tolist()
+    assert np.isfinite(clf.coef_).all()
+
+
+@pytest.mark.parametrize("n_answers", [12, 48])
+def test_answers_about_something_else_do_little_harm(n_answers):
+    losses = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        y, a = rng.integers(0, 2, (2, 1200))
+        X, X_test = rng.normal(size=(1200, 10)), rng.normal(size=(4000, 10))
+        y_test = rng.integers(0, 2, 4000)
+        X[:, 0] += 2 * y
+        X_test[:, 0] += 2 * y_test
+        values = np.where(np.arange(1200) < n_answers, a, -1)
+        answers = DFRClassifier(
+            variant="weighted",
+            C=0.01,
+            group_inference=GroupInference(**QUICK | {"random_state": seed}, min_accuracy=0),
+        )
+        answers.fit(X, y, attribute=values)
+        plain = DFRClassifier(variant="weighted", C=0.01).fit(X, y, groups=y)
+        losses.append(plain.score(X_test, y_test) - answers.score(X_test, y_test))
+    assert np.mean(losses) < 0.04
+
+
 # -- estimators that take partial groups -----------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ BENCH_DATA ?= benchmarks/out/data
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-zoo test-fuzz docs format bench-data bench-evidence bench-tuxscenes clean
+.PHONY: demo test test-zoo test-fuzz test-package docs format bench-data bench-evidence bench-tuxscenes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ntkit demo
@@ -27,6 +27,10 @@ test-zoo: $(VENV)-zoo/.installed
 # Files nobody meant to write: thousands of mutants of sound models; minutes.
 test-fuzz: $(VENV)/.installed-dev
 	NTKIT_FUZZ_MUTATIONS=3000 $(BIN)/pytest tests/fuzz
+
+# The sdist, installed as the README says in bare environments, with either build of ONNX Runtime; minutes.
+test-package: $(VENV)/.installed-dev
+	$(BIN)/pytest -q tests/package/check_installation.py
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

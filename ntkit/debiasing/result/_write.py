@@ -63,5 +63,7 @@ def write_job(
                 card(folder, shown, result)
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
-            (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
+            (folder / "result.json").write_text(
+                json.dumps(result.as_dict(), indent=2), encoding="utf-8"
+            )
     return result

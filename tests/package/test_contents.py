@@ -91,3 +91,18 @@ def test_the_light_installation_names_every_dependency_but_the_runtime():
     (command,) = re.findall(r"pip install onnxruntime \\\n((?:.*\\\n)*.*)\n", text)
     named = re.findall(r'"([^"]+)"', command)
     assert named == [d for d in PROJECT["dependencies"] if not d.startswith("onnxruntime")]
+
+
+def test_the_classifiers_name_the_pythons_that_ci_runs():
+    workflow = (ROOT / ".github/workflows/tests.yml").read_text("utf-8")
+    matrices = [re.findall(r"\d+\.\d+", line) for line in re.findall(r"python: \[.*", workflow)]
+    named = [c.split()[-1] for c in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d", c)]
+    assert matrices == [named, named]
+
+
+def test_the_workflow_runs_what_the_makefile_has():
+    workflow = (ROOT / ".github/workflows/tests.yml").read_text("utf-8")
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in re.findall(r"run: make (\S+)", workflow):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    assert "secrets" not in workflow

@@ -38,7 +38,12 @@ def folder(tmp_path, digits):
 
 
 def run(*arguments):
-    main([str(a) for a in arguments])
+    code = 0
+    try:
+        main([str(a) for a in arguments])
+    except SystemExit as end:
+        code = end.code
+    assert not code, arguments
 
 
 # -- files that are open or mapped ------------------------------------------------------------

@@ -196,8 +196,8 @@ def write_model(
             onnx.checker.check_model(temporary)
         if verify is not None:
             verify(temporary)
-        if data is not None:
-            gc.collect()  # models read by the check map the data, and Windows renames no such file
+            if data is not None:  # which the check has mapped: Windows renames no such file
+                gc.collect()
         with _saying_what_failed(path):
             _give_names(temporary, path, data)
             for file in replaced:

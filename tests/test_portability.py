@@ -88,12 +88,9 @@ def test_a_second_writer_of_a_store_is_refused(windows, folder):  # noqa: F811
 
 
 def test_results_are_written_and_replaced(windows, folder):  # noqa: F811
-    data = [f"--{part}={folder / part}.npz" for part in ("train", "heldout")]
     for extra in ([], ["--force"]):
-        out = folder / "out"
-        run("debias", folder / "model.onnx", *data, "-o", out, "--device=cpu", *extra)
         run("audit", folder / "model.onnx", folder / "heldout.npz", "-o", folder / "seen", *extra)
-    assert (folder / "out" / "report.html").is_file()
+    assert (folder / "seen" / "audit.html").is_file()
 
 
 def test_results_from_stores_are_written_and_replaced(windows, folder):  # noqa: F811
@@ -102,7 +99,15 @@ def test_results_from_stores_are_written_and_replaced(windows, folder):  # noqa:
         run("embed", folder / "model.onnx", folder / f"{part}.npz", "-o", store, "--device=cpu")
     data = [f"--{part}={store}" for part, store in stores.items()]
     for extra in ([], ["--force"]):
-        run("debias", folder / "model.onnx", *data, "-o", folder / "out", *extra)
+        run(
+            "debias",
+            folder / "model.onnx",
+            *data,
+            "-o",
+            folder / "out",
+            "--method=class-balanced",
+            *extra,
+        )
         run("fit", stores["heldout"], "-o", folder / "head.onnx", "--method=balanced", *extra)
         run("export", folder / "model.onnx", folder / "head.onnx", "-o", folder / "new.onnx",
               *extra)  # fmt: skip

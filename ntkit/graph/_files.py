@@ -195,9 +195,11 @@ def write_model(
                 _restore_maps(temporary)
             onnx.checker.check_model(temporary)
         if verify is not None:
-            verify(temporary)
-            if data is not None:  # which the check has mapped: Windows renames no such file
-                gc.collect()
+            try:
+                verify(temporary)
+            finally:
+                if data is not None:  # which the check has mapped: Windows moves no such file
+                    gc.collect()
         with _saying_what_failed(path):
             _give_names(temporary, path, data)
             for file in replaced:

@@ -1,12 +1,14 @@
 # Everything runs in .venv, which is made on first use. PYTHON chooses the interpreter.
 PYTHON ?= python3
 VENV := .venv
+VERSIONS ?= 3.11 3.12 3.13 3.14
 DRAWS ?= 1
 BENCH_DATA ?= benchmarks/out/data
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+SMOKE := tests/test_head.py tests/test_spuriousness.py tests/test_labels.py tests/cli/test_cli.py tests/export tests/frozen_model tests/estimators/test_balanced.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-zoo test-fuzz docs format bench-data bench-evidence bench-tuxscenes clean
+.PHONY: demo test test-zoo test-fuzz test-package test-versions docs format bench-data bench-evidence bench-tuxscenes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ntkit demo
@@ -27,6 +29,21 @@ test-zoo: $(VENV)-zoo/.installed
 # Files nobody meant to write: thousands of mutants of sound models; minutes.
 test-fuzz: $(VENV)/.installed-dev
 	NTKIT_FUZZ_MUTATIONS=3000 $(BIN)/pytest tests/fuzz
+
+# The sdist, installed as the README says in bare environments, with either build of ONNX Runtime; minutes.
+test-package: $(VENV)/.installed-dev
+	$(BIN)/pytest -q tests/package/check_installation.py
+
+# A part of the suite, with the oldest and the newest release of every dependency, on every Python; minutes.
+test-versions: $(VENV)/.installed
+	$(BIN)/pip install -q uv
+	for python in $(VERSIONS); do for which in lowest-direct highest; do \
+		echo "Python $$python, $$which dependencies"; export VIRTUAL_ENV=$(VENV)-$$python-$$which; \
+		$(BIN)/uv venv -q --clear --python $$python $$VIRTUAL_ENV && \
+		$(BIN)/uv pip install -q --only-binary :all: --resolution $$which -r pyproject.toml && \
+		$(BIN)/uv pip install -q --only-binary :all: pytest hypothesis 'pandas>=2.2.2,<3' tokenizers pyarrow && \
+		OPENBLAS_NUM_THREADS=1 $(BIN)/uv run -q --active --no-project python -m pytest -q -W ignore::DeprecationWarning $(SMOKE) || exit 1; \
+	done; done
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html

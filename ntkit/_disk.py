@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +23,15 @@ __all__ = [
     "check_place",
     "check_room",
     "check_writable",
+    "give_name",
     "saying_what_failed",
     "scratch",
     "size_of",
 ]
 
 StrPath = str | os.PathLike[str]
+# On Windows whoever looks at a new file, a virus scanner for one, keeps it from being renamed.
+_WAITS = (0.01, 0.05, 0.2, 0.5) if sys.platform == "win32" else ()
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -116,6 +121,41 @@ def check_room(path: StrPath, size: int) -> None:
             f"There is no room for {path}: it needs about {_bytes(size)}, and {_bytes(free)} are "
             "free; make room or choose another place."
         )
+
+
+def give_name(made: StrPath, path: StrPath) -> None:
+    """Rename what was made beside it; a file that has the name already is replaced.
+
+    Parameters
+    ----------
+    made : path-like
+        A file or folder.
+    path : path-like
+        Its name, on the same disk.
+
+    Raises
+    ------
+    OSError
+        If it cannot be; on Windows after some tries, while another program has it open.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit._disk import give_name
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "unfinished").write_text("| candidate |", encoding="utf-8")
+    ...     give_name(Path(folder, "unfinished"), Path(folder, "table.md"))
+    ...     [file.name for file in Path(folder).iterdir()]
+    ['table.md']
+    """
+    for wait in _WAITS:
+        try:
+            os.replace(made, path)
+            return
+        except PermissionError:
+            time.sleep(wait)
+    os.replace(made, path)
 
 
 def scratch(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ntkit._disk import StrPath, check_place, check_writable, saying_what_failed
+from ntkit._disk import StrPath, check_place, check_writable, give_name, saying_what_failed
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 
@@ -173,7 +173,7 @@ def new_file(path: StrPath) -> Iterator[Path]:
         tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent) as folder,
     ):
         yield Path(folder) / path.name
-        os.replace(Path(folder) / path.name, path)
+        give_name(Path(folder) / path.name, path)
 
 
 @contextmanager
@@ -239,17 +239,17 @@ def put_folder(made: Path, path: StrPath, *, force: bool = False) -> None:
     with saying_what_failed(path):
         _write_record(made)
         if not os.path.lexists(real):
-            made.rename(real)
+            give_name(made, real)
             return
         if not force:
             raise InputError(f"{path} exists by now; choose another name or pass --force.")
         try:
-            real.rename(aside)
+            give_name(real, aside)
             _refuse_foreign(path, aside)
-            made.rename(real)
+            give_name(made, real)
         except BaseException:
             if aside.exists() and not os.path.lexists(real):
-                aside.rename(real)
+                give_name(aside, real)
             raise
 
 

@@ -165,15 +165,15 @@ def test_a_file_is_no_folder(out):
 @pytest.mark.parametrize("step", range(4))
 def test_the_old_result_stays_if_the_new_one_fails(out, tmp_path, monkeypatch, step):
     """Whatever rename is the last, by an error or by Ctrl-C."""
-    before, rename, done = contents(out), Path.rename, []
+    before, rename, done = contents(out), os.replace, []
 
-    def failing(self, target):
-        done.append(self)
+    def failing(made, target):
+        done.append(made)
         if len(done) == step + 1:
             raise (KeyboardInterrupt if step % 2 else OSError)
-        return rename(self, target)
+        return rename(made, target)
 
-    monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(os, "replace", failing)
     if step < 2:
         with pytest.raises((InputError, KeyboardInterrupt)):
             put(tmp_path, out, {"new": b""}, force=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from typing import Annotated
@@ -71,6 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     warnings.showwarning = _show_warning
+    _say_what_can_be_said()
     try:
         app(args=arguments, prog_name="ntkit")
     except (ValueError, OSError, RuntimeError, ImportError) as error:
@@ -78,6 +80,13 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         typer.echo(f"Error: {error}", err=True)
         sys.exit(2)
+
+
+def _say_what_can_be_said() -> None:
+    """A sign that the output's encoding lacks becomes a question mark: Windows' pipes lack many."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -21,14 +21,17 @@ from ntkit.exceptions import NtkitError
 from ntkit.extraction._runner import run_batches
 from ntkit.extraction._session import (
     available_cpus,
+    builds,
     device_of,
     import_onnxruntime,
     make_session,
     nvidia_device,
+    repair_of,
 )
 
 __all__ = ["diagnosis"]
 
+_CUDA_EXTRA = "'ntkit[cuda]'"
 _PLACEMENT = {"session.record_ep_graph_assignment_info": "1"}
 
 
@@ -62,7 +65,7 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
     """
     found: dict[str, Any] = {
         "versions": _versions(),
-        "distributions": _distributions(),
+        "distributions": builds(),
         "cpus": {"usable": available_cpus(), "host": os.cpu_count()},
         "providers": [],
         "gpu_visible": nvidia_device(),
@@ -71,18 +74,17 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
         "problems": [],
         "hints": [],
     }
-    _check_distributions(found)
     try:
         ort = import_onnxruntime()
     except NtkitError as error:
-        if not found["problems"]:
-            what, _, repair = str(error).partition("; repair with: ")
-            _note(found["problems"], what, repair)
+        what, _, repair = str(error).partition("; repair with: ")
+        _note(found["problems"], what, repair)
     else:
         found["versions"]["onnxruntime"] = ort.__version__
         found["providers"] = list(ort.get_available_providers())
         _check_cpu(found)
         _check_cuda(found)
+        _check_distributions(found)
         if model is not None and found["device"] is not None:
             found["model"] = _model(found, Path(model), X)
     found["sound"] = not found["problems"]
@@ -96,24 +98,6 @@ def _versions() -> dict[str, str | None]:
     return {**versions, "onnxruntime": None}
 
 
-def _distributions() -> dict[str, str]:
-    """Every installed distribution that writes into the package onnxruntime."""
-    names = set(metadata.packages_distributions().get("onnxruntime", []))
-    return {name: metadata.version(name) for name in sorted(names)}
-
-
-def _check_distributions(found: dict[str, Any]) -> None:
-    names = sorted(found["distributions"])
-    if len(names) < 2:
-        return
-    kept = "onnxruntime-gpu" if "onnxruntime-gpu" in names else names[0]
-    _note(
-        found["problems"],
-        f"{' and '.join(names)} are installed together and overwrite each other's files.",
-        f"pip uninstall -y {' '.join(names)} && pip install {kept}",
-    )
-
-
 def _check_cpu(found: dict[str, Any]) -> None:
     reason = _wrong("cpu")
     if reason is None:
@@ -122,17 +106,29 @@ def _check_cpu(found: dict[str, Any]) -> None:
     _note(
         found["problems"],
         f"A CPU session does not work: {reason}",
-        "pip install --force-reinstall " + " ".join(found["distributions"] or ["onnxruntime"]),
+        repair_of(found["distributions"]),
     )
 
 
+def _check_distributions(found: dict[str, Any]) -> None:
+    names = list(found["distributions"])
+    if len(names) > 1 and not found["problems"]:
+        _note(
+            found["hints"],
+            f"{' and '.join(names)} are installed together and overwrite each other's files. What "
+            "is there works; uninstalling one of them would break it.",
+            repair_of(names),
+        )
+
+
 def _check_cuda(found: dict[str, Any]) -> None:
+    names = list(found["distributions"])
     built = "CUDAExecutionProvider" in found["providers"]
     if found["gpu_visible"] and not built:
         _note(
             found["hints"],
             "A GPU is visible, but this ONNX Runtime is built without CUDA.",
-            "pip uninstall -y onnxruntime && pip install 'ntkit[cuda]'",
+            repair_of(names, _CUDA_EXTRA),
         )
     if not (built and found["gpu_visible"]):
         return
@@ -144,7 +140,8 @@ def _check_cuda(found: dict[str, Any]) -> None:
     _note(
         found["problems"],
         f"A GPU is visible, but a CUDA session does not start: {reason}",
-        "pip install 'ntkit[cuda]', and see with nvidia-smi that the driver is new enough",
+        f"{repair_of(names if len(names) > 1 else [], _CUDA_EXTRA)}, "
+        "and see with nvidia-smi that the driver is new enough",
     )
 
 

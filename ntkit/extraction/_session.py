@@ -6,7 +6,7 @@ import contextlib
 import io
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,11 +18,13 @@ from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, Mo
 __all__ = [
     "Device",
     "available_cpus",
+    "builds",
     "device_of",
     "import_onnxruntime",
     "is_cpu_only",
     "make_session",
     "nvidia_device",
+    "repair_of",
     "sent_to_gpu",
 ]
 
@@ -30,6 +32,7 @@ Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 _TENSORRT = "TensorrtExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
+_GPU_BUILD = "onnxruntime-gpu"
 _CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",  # doubling asks for more than is needed
     "cudnn_conv_algo_search": "HEURISTIC",  # the default tries every algorithm per new shape
@@ -79,8 +82,8 @@ def make_session(
     ModelError
         If ONNX Runtime refuses the model.
     MissingDependencyError
-        If both builds of ONNX Runtime are installed and break each other, or none can be
-        imported.
+        If no ONNX Runtime can be imported, or its files are not all there, as where two builds
+        were installed over each other.
 
     Warns
     -----
@@ -212,23 +215,53 @@ def nvidia_device() -> bool:
 
 
 def import_onnxruntime() -> Any:
-    """ONNX Runtime, if exactly one build of it is installed and whole."""
-    installed = {d for d in ("onnxruntime", "onnxruntime-gpu") if _is_installed(d)}
-    repair = (
-        "repair with: pip uninstall -y onnxruntime onnxruntime-gpu && pip install "
-        f"{'onnxruntime-gpu' if 'onnxruntime-gpu' in installed else 'onnxruntime'}"
-    )
-    if len(installed) == 2:
-        raise MissingDependencyError(
-            f"onnxruntime and onnxruntime-gpu are both installed and overwrite each other; {repair}"
-        )
+    """ONNX Runtime, whichever build of it is installed, if it works."""
     try:
         import onnxruntime as ort
-    except ImportError as error:
-        raise MissingDependencyError(f"ONNX Runtime cannot be imported; {repair}") from error
+    except Exception as error:  # of two builds in one folder, the error can be any
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise MissingDependencyError(
+            f"ONNX Runtime cannot be imported ({reason[0]}); repair with: {repair_of(builds())}"
+        ) from error
     if not hasattr(ort, "InferenceSession"):
-        raise MissingDependencyError(f"The installed ONNX Runtime is an empty shell; {repair}")
+        raise MissingDependencyError(
+            f"The installed ONNX Runtime is an empty shell; repair with: {repair_of(builds())}"
+        )
     return ort
+
+
+def builds() -> dict[str, str]:
+    """Every installed distribution that writes into the package onnxruntime, and its version."""
+    names = set(metadata.packages_distributions().get("onnxruntime", []))
+    return {name: metadata.version(name) for name in sorted(names)}
+
+
+def repair_of(installed: Collection[str], wanted: str | None = None) -> str:
+    """Shell commands that leave one whole build of ONNX Runtime.
+
+    Parameters
+    ----------
+    installed : collection of str
+        Distributions that are there; all of them go, since each holds files of the others.
+    wanted : str, optional
+        What is to be there; the default is the GPU build if it was there, else what was there.
+
+    Returns
+    -------
+    str
+        The commands.
+
+    Examples
+    --------
+    >>> from ntkit.extraction._session import repair_of
+    >>> repair_of(["onnxruntime", "onnxruntime-gpu"])
+    'pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu'
+    >>> repair_of([])
+    'pip install onnxruntime'
+    """
+    kept = [name for name in (_GPU_BUILD, *installed) if name in installed] or ["onnxruntime"]
+    install = f"pip install {wanted or kept[0]}"
+    return f"pip uninstall -y {' '.join(installed)} && {install}" if installed else install
 
 
 def _providers(device: Device, ort: Any) -> list[Any]:
@@ -280,11 +313,3 @@ def _refuse_fallback(device: Device, real: str, on_gpu: bool) -> None:
 
 def _name(provider: Any) -> str:
     return str(provider if isinstance(provider, str) else provider[0])
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

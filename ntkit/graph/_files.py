@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import re
@@ -17,6 +18,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
+from ntkit._disk import give_name
 from ntkit.exceptions import InputError, ModelError, NtkitError
 from ntkit.graph._external_data import data_folder, drop_unknown_keys, follow_links
 from ntkit.graph._quiet import without_collector, without_log
@@ -182,7 +184,9 @@ def write_model(
             raise InputError(f"{target} holds weights that the model reads; choose another name.")
     data = _free_data_name(path) if sources else None
     with _saying_what_failed(path):
-        work = tempfile.TemporaryDirectory(prefix=".ntkit-", dir=path.parent)
+        work = tempfile.TemporaryDirectory(
+            prefix=".ntkit-", dir=path.parent, ignore_cleanup_errors=True
+        )
     with work as folder:
         temporary = Path(folder) / path.name
         with _saying_what_failed(path), without_collector(), without_log():
@@ -191,7 +195,11 @@ def write_model(
                 _restore_maps(temporary)
             onnx.checker.check_model(temporary)
         if verify is not None:
-            verify(temporary)
+            try:
+                verify(temporary)
+            finally:
+                if data is not None:  # which the check has mapped: Windows moves no such file
+                    gc.collect()
         with _saying_what_failed(path):
             _give_names(temporary, path, data)
             for file in replaced:
@@ -202,12 +210,13 @@ def write_model(
 
 def _give_names(temporary: Path, path: Path, data: Path | None) -> None:
     """Data first: nothing reads them until the model that names them is there."""
-    if data is None or not temporary.with_name(data.name).exists():
-        os.replace(temporary, path)
+    made = None if data is None else temporary.with_name(data.name)
+    if made is None or data is None or not made.exists() or not made.stat().st_size:
+        give_name(temporary, path)  # with weights so small that the model holds them itself
         return
-    os.replace(temporary.with_name(data.name), data)
+    give_name(made, data)
     try:
-        os.replace(temporary, path)
+        give_name(temporary, path)
     except BaseException:
         data.unlink()
         raise

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from ntkit._disk import give_name
 from ntkit.exceptions import InputError
 
 __all__ = [
@@ -100,4 +101,4 @@ def replace_file(path: Path, content: bytes | memoryview) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    give_name(temporary, path)

@@ -170,7 +170,7 @@ def _lock(file: FileIO) -> None:
         if sys.platform == "win32":
             import msvcrt
 
-            file.seek(1 << 62)  # a lock on bytes that are not there keeps no reader out
+            file.seek(1 << 42)  # a lock on bytes that are not there keeps no reader out
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         else:
             import fcntl

@@ -219,6 +219,7 @@ def save_verified(
         classes = model.head.classes if model.head is not None else None
         written = FrozenModel.load(temporary, **model.located_by, classes=classes)
         result = verify(original, written, X, head=head, device=device, latency=False)
+        del written  # an error's traceback would keep its files mapped
         if not result.passed:
             raise VerificationError(
                 f"The written model differs from its head in NumPy by {result.differences()}, "

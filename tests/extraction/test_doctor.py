@@ -22,7 +22,7 @@ def machine(monkeypatch):
     """A machine without a GPU, whatever this one is."""
     for module in (_doctor, _session):
         monkeypatch.setattr(module, "nvidia_device", lambda: False)
-    monkeypatch.setattr(_doctor, "_distributions", lambda: {"onnxruntime-gpu": "1.31.1"})
+    monkeypatch.setattr(_doctor, "builds", lambda: {"onnxruntime-gpu": "1.31.1"})
     return monkeypatch
 
 
@@ -107,30 +107,64 @@ def test_a_gpu_without_a_build_for_it_is_a_hint(machine_with_gpu):
     assert "pip install 'ntkit[cuda]'" in hint["repair"]
 
 
-@pytest.mark.parametrize(
-    "names", [["onnxruntime", "onnxruntime-gpu"], ["onnxruntime-gpu", "onnxruntime-openvino"]]
-)
-def test_builds_that_overwrite_each_other_are_a_problem(machine, names, capfd):
-    machine.setattr(_doctor, "_distributions", lambda: dict.fromkeys(names, "1.31"))
-    (problem,) = diagnosis()["problems"]
-    assert problem["repair"] == (
-        f"pip uninstall -y {' '.join(names)} && pip install onnxruntime-gpu"
-    )
-    assert ntkit("--json") == 1
-    assert json.loads(capfd.readouterr().out)["sound"] is False
+def repair_of_both(names):
+    return f"pip uninstall -y {' '.join(names)} && pip install onnxruntime-gpu"
 
 
-def test_both_builds_by_their_metadata_are_one_problem(machine):
-    machine.setattr(_session.metadata, "version", lambda name: "1.0")
-    assert len(diagnosis()["problems"]) == 1
+BOTH = ["onnxruntime", "onnxruntime-gpu"]
+
+
+@pytest.mark.parametrize("names", [BOTH, ["onnxruntime-gpu", "onnxruntime-openvino"]])
+def test_builds_over_each_other_that_work_are_a_hint(machine, names, capfd):
+    machine.setattr(_doctor, "builds", lambda: dict.fromkeys(names, "1.31"))
+    found = diagnosis()
+    (hint,) = found["hints"]
+    assert " and ".join(names) in hint["what"]
+    assert hint["repair"] == repair_of_both(names)
+    assert (found["sound"], found["device"]) == (True, "cpu")
+    assert ntkit("--json") == 0
+    assert json.loads(capfd.readouterr().out)["hints"] == [hint]
 
 
 @pytest.mark.parametrize("shell", [None, type(sys)("onnxruntime")])
-def test_an_onnx_runtime_that_cannot_be_used_is_a_problem(machine, shell):
+def test_builds_that_broke_each_other_are_one_problem(machine, shell):
+    for module in (_doctor, _session):
+        machine.setattr(module, "builds", lambda: dict.fromkeys(BOTH, "1.31"))
     machine.setitem(sys.modules, "onnxruntime", shell)
     found = diagnosis()
     (problem,) = found["problems"]
-    assert problem["repair"].startswith("pip uninstall -y onnxruntime")
+    assert problem["repair"] == repair_of_both(BOTH)
+    assert (found["hints"], found["sound"]) == ([], False)
+
+
+def test_cuda_that_does_not_start_in_one_of_two_builds_is_repaired_from_the_ground(
+    machine_with_gpu,
+):
+    machine_with_gpu.setattr(_doctor, "builds", lambda: dict.fromkeys(BOTH, "1.31"))
+    machine_with_gpu.setattr(ort, "InferenceSession", Session)
+    machine_with_gpu.setattr(Session, "runs_on", (CPU,))
+    (problem,) = diagnosis()["problems"]
+    repair = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'ntkit[cuda]'"
+    assert problem["repair"].startswith(repair)
+
+
+@pytest.mark.parametrize("build", ["onnxruntime", "onnxruntime-directml", "onnxruntime-openvino"])
+def test_any_build_that_works_is_sound(machine, build):
+    machine.setattr(_doctor, "builds", lambda: {build: "1.24.4"})
+    found = diagnosis()
+    assert (found["sound"], found["hints"], found["device"]) == (True, [], "cpu")
+
+
+@pytest.mark.parametrize("shell", [None, type(sys)("onnxruntime")])
+@pytest.mark.parametrize("build", [None, "onnxruntime-directml"])
+def test_an_onnx_runtime_that_cannot_be_used_is_a_problem(machine, shell, build):
+    machine.setattr(_session, "builds", lambda: {build: "1.24.4"} if build else {})
+    machine.setitem(sys.modules, "onnxruntime", shell)
+    found = diagnosis()
+    (problem,) = found["problems"]
+    assert problem["repair"] == (
+        f"pip uninstall -y {build} && pip install {build}" if build else "pip install onnxruntime"
+    )
     assert (found["device"], found["sound"]) == (None, False)
 
 
@@ -147,7 +181,7 @@ def test_a_session_that_computes_wrongly_is_a_problem(machine):
 
 
 def test_the_distribution_that_is_installed_is_found():
-    assert set(_doctor._distributions()) & {"onnxruntime", "onnxruntime-gpu"}
+    assert "onnxruntime" in " ".join(_session.builds())
 
 
 # -- a model ----------------------------------------------------------------------------------

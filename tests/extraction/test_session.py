@@ -219,19 +219,28 @@ def test_providers_are_passed_on_as_they_are(zoo, model):
     assert clone(embedder).providers == ["CPUExecutionProvider"]
 
 
-def test_both_builds_of_onnx_runtime_are_answered_with_the_repair(monkeypatch, zoo, model):
-    monkeypatch.setattr(_session.metadata, "version", lambda name: "1.0")
-    with pytest.raises(
-        MissingDependencyError, match="pip uninstall -y onnxruntime onnxruntime-gpu"
-    ):
-        OnnxEmbedder(model).transform(zoo.inputs())
+@pytest.mark.parametrize(
+    "installed",
+    [["onnxruntime", "onnxruntime-gpu"], ["onnxruntime-directml"], ["onnxruntime-openvino"]],
+)
+def test_whichever_build_is_installed_runs_if_it_works(monkeypatch, zoo, model, installed):
+    monkeypatch.setattr(_session, "builds", lambda: dict.fromkeys(installed, "1.24.4"))
+    assert OnnxEmbedder(model, device="cpu").transform(zoo.inputs()).shape == (40, 5)
 
 
 @pytest.mark.parametrize("shell", [None, SimpleNamespace()])
 def test_no_or_an_empty_onnx_runtime_is_answered_with_the_repair(monkeypatch, model, zoo, shell):
     monkeypatch.setitem(sys.modules, "onnxruntime", shell)
-    with pytest.raises(MissingDependencyError, match=r"pip install onnxruntime(-gpu)?$"):
-        OnnxEmbedder(model).transform(zoo.inputs())
+    both = {"onnxruntime": "1.32", "onnxruntime-gpu": "1.31"}
+    repairs = {
+        "pip install onnxruntime$": {},
+        "pip uninstall -y onnxruntime && pip install onnxruntime$": {"onnxruntime": "1.32"},
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu$": both,
+    }
+    for repair, installed in repairs.items():
+        monkeypatch.setattr(_session, "builds", lambda installed=installed: installed)
+        with pytest.raises(MissingDependencyError, match=f"repair with: {repair}"):
+            OnnxEmbedder(model).transform(zoo.inputs())
 
 
 def test_a_model_onnx_runtime_refuses_is_answered_in_one_sentence(zoo, tmp_path):

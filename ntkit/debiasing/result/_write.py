@@ -70,7 +70,9 @@ def write_job(
             heads(folder)
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
-            (folder / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
+            (folder / "result.json").write_text(
+                json.dumps(result.as_dict(), indent=2), encoding="utf-8"
+            )
         if deploy is not None and deployed is not None and result.verification is not None:
             with new_folder(deploy, force=force) as place:
                 save(draft.model, place / DEPLOYED)

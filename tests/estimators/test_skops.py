@@ -1,0 +1,26 @@
+"""A fitted pipeline goes through skops, which reads no pickle and no type that nobody trusts."""
+
+import numpy as np
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from ntkit import NeuronTuneClassifier
+from ntkit.estimators import AFRClassifier, BalancedClassifier
+
+skops = pytest.importorskip("skops.io")
+
+
+@pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
+@pytest.mark.parametrize("method", [NeuronTuneClassifier, BalancedClassifier, AFRClassifier])
+def test_a_fitted_pipeline_comes_back_by_the_two_types_it_names(method, rng):
+    X = rng.normal(size=(300, 20))
+    y = (X[:, 0] + rng.normal(size=300) > 0).astype(int)
+    fitted = make_pipeline(StandardScaler(), method()).fit(X, y)
+    content = skops.dumps(fitted)
+    named = sorted([f"{method.__module__}.{method.__name__}", "ntkit.head.LinearHead"])
+    assert sorted(skops.get_untrusted_types(data=content)) == named
+    again = skops.loads(content, trusted=named)
+    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
+    with pytest.raises(TypeError):
+        skops.loads(content, trusted=named[:1])

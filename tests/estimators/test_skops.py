@@ -13,14 +13,15 @@ skops = pytest.importorskip("skops.io")
 
 @pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 @pytest.mark.parametrize("method", [NeuronTuneClassifier, BalancedClassifier, AFRClassifier])
-def test_a_fitted_pipeline_comes_back_by_the_two_types_it_names(method, rng):
+def test_a_fitted_pipeline_comes_back_by_the_types_it_names(method, rng):
     X = rng.normal(size=(300, 20))
     y = (X[:, 0] + rng.normal(size=300) > 0).astype(int)
     fitted = make_pipeline(StandardScaler(), method()).fit(X, y)
     content = skops.dumps(fitted)
-    named = sorted([f"{method.__module__}.{method.__name__}", "ntkit.head.LinearHead"])
-    assert sorted(skops.get_untrusted_types(data=content)) == named
+    estimator = f"{method.__module__}.{method.__name__}"
+    named = skops.get_untrusted_types(data=content)
+    assert {estimator} <= set(named) <= {estimator, "ntkit.head.LinearHead"}
     again = skops.loads(content, trusted=named)
     assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
     with pytest.raises(TypeError):
-        skops.loads(content, trusted=named[:1])
+        skops.loads(content, trusted=[n for n in named if n != estimator])

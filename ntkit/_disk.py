@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import sys
@@ -24,6 +25,7 @@ __all__ = [
     "check_room",
     "check_writable",
     "give_name",
+    "read_json",
     "saying_what_failed",
     "scratch",
     "size_of",
@@ -156,6 +158,48 @@ def give_name(made: StrPath, path: StrPath) -> None:
         except PermissionError:
             time.sleep(wait)
     os.replace(made, path)
+
+
+def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:
+    """Read a JSON file that somebody else may have written.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    largest : int
+        Bytes that it may have.
+    wanted : str
+        What it should be, as "the answers.json that the page saved".
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is too large, or no JSON.
+
+    Examples
+    --------
+    >>> from ntkit._disk import read_json
+    >>> read_json("nowhere.json", largest=1 << 20, wanted="the answers.json that the page saved")
+    Traceback (most recent call last):
+    ntkit.exceptions.InputError: nowhere.json cannot be read (No such file or directory); name ...
+    """
+    file, mend = Path(path), f"name {wanted}."
+    try:
+        if file.exists() and not file.is_file():
+            raise InputError(f"{path} is no file; {mend}")
+        with file.open("rb") as opened:
+            content = opened.read(largest + 1)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); {mend}") from error
+    except ValueError as error:  # a character that no name may hold
+        raise InputError(f"{str(path)!r} is no name for a file ({error}).") from error
+    if len(content) > largest:
+        raise InputError(f"{path} is larger than {largest >> 20} MB; {mend}")
+    try:
+        return json.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is no JSON; {mend}") from error
 
 
 def scratch(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

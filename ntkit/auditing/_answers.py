@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeGuard
 
-from ntkit._disk import StrPath
+from ntkit._disk import StrPath, read_json
 from ntkit.attributes import Rule
 from ntkit.exceptions import InputError
 
@@ -112,7 +110,7 @@ def read_answers(path: StrPath) -> Answers:
     ...     read_answers(file).spurious
     (Answer(name='word:film', answer='spurious', sides=(('word:film',),)),)
     """
-    content = _json_of(Path(path))
+    content = read_json(path, largest=_LARGEST, wanted="the answers.json that the page saved")
     if not isinstance(content, dict) or content.get("ntkit") != "answers":
         raise _refusal(path, 'it lacks "ntkit": "answers"')
     version = content.get("version")
@@ -131,27 +129,6 @@ def read_answers(path: StrPath) -> Answers:
         raise InputError(f"{path} answers {twice!r} twice; leave one answer.")
     model = content.get("model")
     return Answers(answers, model if isinstance(model, str) else None)
-
-
-def _json_of(path: Path) -> Any:
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path} is no file; name the answers.json that the page saved.")
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror or error}); name the answers.json that the "
-            "page saved."
-        ) from error
-    except ValueError as error:  # a character that no name may hold
-        raise InputError(f"{str(path)!r} is no name for a file ({error}).") from error
-    if len(content) > _LARGEST:
-        raise _refusal(path, f"it is larger than {_LARGEST >> 20} MB")
-    try:
-        return json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise _refusal(path, "it is no JSON") from error
 
 
 def _answer(path: StrPath, number: int, entry: Any) -> Answer:

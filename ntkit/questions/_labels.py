@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit._disk import StrPath
+from ntkit._disk import StrPath, read_json
 from ntkit._labels import listed
 from ntkit.exceptions import InputError
 from ntkit.questions._files import FilledIn, answer_in
@@ -145,25 +143,7 @@ def kind_of_json(path: StrPath) -> str | None:
 
 def json_of(path: StrPath) -> Any:
     """Content of a JSON file."""
-    file = Path(path)
-    try:
-        if file.exists() and not file.is_file():
-            raise InputError(f"{path} is no file; name the answers.json that ntkit label keeps.")
-        with file.open("rb") as opened:
-            content = opened.read(_LARGEST + 1)
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror or error}); name the answers.json that ntkit "
-            "label keeps."
-        ) from error
-    except ValueError as error:  # a character that no name may hold
-        raise InputError(f"{str(path)!r} is no name for a file ({error}).") from error
-    if len(content) > _LARGEST:
-        raise _refusal(path, f"it is larger than {_LARGEST >> 20} MB")
-    try:
-        return json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise _refusal(path, "it is no JSON") from error
+    return read_json(path, largest=_LARGEST, wanted="the answers.json that ntkit label keeps")
 
 
 def labels_of(path: StrPath, content: Any) -> Labels:

@@ -74,8 +74,8 @@ class PredictionTable:
         if self.n_labelled:
             was = ""
             if self.n_right_before is not None:
-                was = f" ({100 * self.n_right_before / self.n_labelled:.1f} % before)"
-            said += f", {100 * self.n_right / self.n_labelled:.1f} % right{was}"
+                was = f" ({100 * (self.n_right_before / self.n_labelled):.1f} % before)"
+            said += f", {100 * (self.n_right / self.n_labelled):.1f} % right{was}"
         return said + ("." if self.n_changed is None else f", {self.n_changed} changed.")
 
 

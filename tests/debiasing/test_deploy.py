@@ -132,7 +132,13 @@ def test_texts(tmp_path, paired):
 
 
 def test_weights_outside_the_file_come_along(zoo, tmp_path):
-    path = zoo.save_external(zoo.classifier(3), tmp_path / "m.onnx")
+    graph, rng = zoo.body(), np.random.default_rng(0)
+    # Small weights would be kept in the model itself.
+    graph.add("MatMul", ["z", graph.constant("wide", rng.normal(size=(5, 80)))], "wide_z")
+    weights = graph.constant("W", rng.normal(size=(80, 3))), graph.constant("b", np.zeros(3))
+    graph.add("Gemm", ["wide_z", *weights], "logits")
+    graph.output("logits", ["batch", 3])
+    path = zoo.save_external(graph.model(), tmp_path / "m.onnx")
     X = zoo.inputs(120)
     y = np.array(["a", "b", "c"])[X[:, :3].argmax(axis=1)]
     model = FrozenModel.load(path, classes=["a", "b", "c"])

@@ -1,4 +1,4 @@
-"""The real Waterbirds with a frozen network: validation as held-out set, or the training split alone.
+"""The real Waterbirds with a frozen network: official validation, or the training split alone.
 
     python benchmarks/data_waterbirds.py WATERBIRDS_DIR BACKBONE.onnx CACHE_DIR
     OPENBLAS_NUM_THREADS=1 python benchmarks/waterbirds.py CACHE_DIR RESULTS.jsonl
@@ -50,8 +50,7 @@ from ntkit.estimators import (
     retrain_head,
 )
 from ntkit.metrics import worst_class_accuracy
-from ntkit.questions import margins_of
-from ntkit.questions._views import views_of
+from ntkit.questions import margins_of, views_of
 from ntkit.study._penalty_path import ALPHAS
 from splits import joined, two_thirds
 

@@ -65,7 +65,8 @@ def embed(folder: Path, backbone: Path, cache: Path, split: str) -> None:
     samples = load_waterbirds(folder, split, STEPS)
     model, layers = FrozenModel.load(backbone), None if split == "train" else 0
     for at in range(0, len(samples.y), CHUNK):
-        part, rows = cache / f"{split}_{at:05d}.npz", slice(at, at + CHUNK)
+        part = cache / f"{split}_{at:05d}_of_{len(samples.y)}.npz"
+        rows = slice(at, at + CHUNK)
         if part.exists():
             continue
         start = time.perf_counter()
@@ -83,12 +84,13 @@ def embed(folder: Path, backbone: Path, cache: Path, split: str) -> None:
 
 def read(cache: Path, split: str) -> Birds:
     """What :func:`embed` kept of a split."""
-    parts = []
+    parts, n = [], 0
     for path in sorted(cache.glob(f"{split}_*.npz")):
+        n = int(path.stem.rpartition("_")[2])
         with np.load(path) as part:
             parts.append(dict(part))
-    if not parts:
-        raise FileNotFoundError(f"{cache} holds nothing of the split {split!r}; embed it first")
+    if not parts or sum(len(part["y"]) for part in parts) != n:
+        raise FileNotFoundError(f"{cache} does not hold all of the split {split!r}; embed it first")
     joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     layers = {key.removeprefix("layer:"): joined[key] for key in joined if key.startswith("layer:")}
     return Birds(joined["Z"], joined["y"], joined["place"], layers, joined.get("pictures"))

@@ -36,8 +36,8 @@ from sklearn.preprocessing import StandardScaler
 import answers
 import evidence
 from answers_data import Pool
-from audit_images import ALIKE, best_of, within
 from data_waterbirds import Birds, read
+from nearness import ALIKE, nearest, within
 from ntkit import Audit, audit
 from ntkit.attributes import layers, measured_pictures, metadata, values_of
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
@@ -270,7 +270,7 @@ def audited(splits: dict[str, Birds], seed: int) -> Found:
     sides = {"metadata:place": train.place}
     if first is not None:
         sides["first suspicion of the place"] = sides_of(found, first)
-    best = best_attribute(found, train)
+    value, best = nearest(found, train.place, train.y)
     sides["nearest attribute †"] = np.asarray(values_of(views, best) > 0, dtype=int)
     rows = {
         name: rated(balanced(train, on, seed), samples(test), shares) for name, on in sides.items()
@@ -284,7 +284,7 @@ def audited(splits: dict[str, Birds], seed: int) -> Found:
         "n_suspicions": len(found.suspicions),
         "n_looked_at": found.n_looked_at,
         "clear": [s.name for s in found.suspicions if s.clear],
-        "nearest of all": {"name": best, "near": best_of(found, train.place, train.y)},
+        "nearest of all": {"name": best, "near": value},
         "told": [{"name": s.name, "score": float(s.score)} for s in told.suspicions[:3]],
         "rows": rows | {"auto, place as metadata": by_itself(train, test, place, shares, seed)},
     }
@@ -294,17 +294,6 @@ def sides_of(found: Audit, i: int) -> Array:
     """Side of each sample of a family, -1 on none, as an answer takes it."""
     on, names = found.found.sides[:, i], found.found.side_names[i]
     return np.asarray(np.where(on > 0, on - 1, -1) if len(names) > 1 else on)
-
-
-def best_attribute(found: Audit, train: Birds) -> str:
-    """Name of the attribute that is nearest to the place."""
-    named = (
-        (within(block.column(i), train.place, train.y), name)
-        for view in found.views
-        for block in view.blocks()
-        for i, name in enumerate(block.names)
-    )
-    return max(named)[1]
 
 
 def balanced(train: Birds, on: Array, seed: int) -> AutoDebiasClassifier:

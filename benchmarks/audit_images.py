@@ -30,6 +30,7 @@ import data_fashion_mnist as fashion
 import tuxscenes
 from bench_data import PAIRS, indoor
 from evidence_tables import table
+from nearness import ALIKE, nearest, within
 from ntkit import Audit, FrozenModel, LinearHead, audit_model
 from ntkit.extraction import ImagePreprocessing, read_samples
 from packages import default_cache
@@ -80,6 +81,26 @@ def erm_head(Z: Array, y: Array) -> LinearHead:
     fitted = LogisticRegression(C=1 / (0.1 * len(y)), max_iter=3000).fit(scale.transform(Z), y)
     coef = fitted.coef_ / scale.scale_
     return LinearHead(coef, fitted.intercept_ - coef @ scale.mean_, fitted.classes_)
+
+
+def summary(found: Audit, a: Array) -> Found:
+    """How near the first suspicions are to the attribute, by view and all together."""
+    y = found.predictions.y_index
+    near = {s.name: within(found.values(s.name), a, y) for s in found.suspicions[:10]}
+    views = {s.name: s.view for s in found.suspicions}
+    first = list(near)[:3]
+    own = [name for name in first if near[name] >= ALIKE]
+    return {
+        "errors": found.as_dict()["errors"],
+        "first": bool(first) and near[first[0]] >= ALIKE,
+        "three": bool(own),
+        "ten": any(value >= ALIKE for value in near.values()),
+        "nearest": max((near[name] for name in first), default=0.0),
+        "view": views[own[0]] if own else None,
+        "best": nearest(found, a, y)[0],
+        "suspicions": len(found.suspicions),
+        "clear": any(s.clear for s in found.suspicions),
+    }
 
 
 def row(name: str, shares: str, results: list[Found]) -> list[str]:

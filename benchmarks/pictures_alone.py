@@ -32,6 +32,7 @@ from sklearn.decomposition import PCA
 import data_fashion_mnist as fashion
 from audit_images import NAMES
 from evidence_tables import mean_std, table
+from nearness import ALIKE, within
 from ntkit.attributes import pictures
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.metrics import worst_group_accuracy

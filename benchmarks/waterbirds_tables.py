@@ -122,10 +122,11 @@ def of_curves(results: Sequence[Found]) -> str:
         cells = []
         for n in COUNTS:
             values = [curve[str(n)]["worst"] for curve in curves if str(n) in curve]
-            cells.append(mean_std(values) if values else "–")
+            one = f"{values[0]:.1f}" if len(values) == 1 else "–"
+            cells.append(mean_std(values) if len(values) > 1 else one)
         if curves:
-            lines.append([shown, *cells])
-    return table(["answers", *map(str, COUNTS)], lines)
+            lines.append([shown, *cells, str(len(curves))])
+    return table(["answers", *map(str, COUNTS), "runs"], lines)
 
 
 def of_inference(results: Sequence[Found]) -> str:

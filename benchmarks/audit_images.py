@@ -30,12 +30,12 @@ import data_fashion_mnist as fashion
 import tuxscenes
 from bench_data import PAIRS, indoor
 from evidence_tables import table
+from nearness import ALIKE, nearest, within
 from ntkit import Audit, FrozenModel, LinearHead, audit_model
 from ntkit.extraction import ImagePreprocessing, read_samples
 from packages import default_cache
 
 Array = NDArray[Any]
-ALIKE = 0.35
 NAMES = {(7, 9): "Sneaker/boot", (0, 3): "T-shirt/dress", (2, 4): "Pullover/coat"}
 PARTS = {"heldout_biased": "biased", "heldout": "balanced"}
 Found = dict[str, Any]
@@ -83,16 +83,6 @@ def erm_head(Z: Array, y: Array) -> LinearHead:
     return LinearHead(coef, fitted.intercept_ - coef @ scale.mean_, fitted.classes_)
 
 
-def within(values: Array, a: Array, y: Array) -> float:
-    """Correlation of two attributes within classes, all classes together."""
-    known = values >= 0
-    rows = [known & (y == label) for label in np.unique(y)]
-    v = np.concatenate([values[r] - values[r].mean() for r in rows])
-    w = np.concatenate([a[r] - a[r].mean() for r in rows])
-    scale = np.sqrt((v @ v) * (w @ w))
-    return abs(float(v @ w)) / scale if scale else 0.0
-
-
 def summary(found: Audit, a: Array) -> Found:
     """How near the first suspicions are to the attribute, by view and all together."""
     y = found.predictions.y_index
@@ -107,16 +97,10 @@ def summary(found: Audit, a: Array) -> Found:
         "ten": any(value >= ALIKE for value in near.values()),
         "nearest": max((near[name] for name in first), default=0.0),
         "view": views[own[0]] if own else None,
-        "best": best_of(found, a, y),
+        "best": nearest(found, a, y)[0],
         "suspicions": len(found.suspicions),
         "clear": any(s.clear for s in found.suspicions),
     }
-
-
-def best_of(found: Audit, a: Array, y: Array) -> float:
-    """The correlation of the attribute that is nearest to the true one, of all looked at."""
-    blocks = (block for view in found.views for block in view.blocks())
-    return max(within(b.column(i), a, y) for b in blocks for i in range(len(b.names)))
 
 
 def row(name: str, shares: str, results: list[Found]) -> list[str]:

@@ -30,8 +30,9 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 import data_fashion_mnist as fashion
-from audit_images import ALIKE, NAMES, within
+from audit_images import NAMES
 from evidence_tables import mean_std, table
+from nearness import ALIKE, within
 from ntkit.attributes import pictures
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.metrics import worst_group_accuracy

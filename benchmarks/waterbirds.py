@@ -1,0 +1,360 @@
+"""The real Waterbirds with a frozen network: official validation, or the training split alone.
+
+    python benchmarks/data_waterbirds.py WATERBIRDS_DIR BACKBONE.onnx CACHE_DIR
+    OPENBLAS_NUM_THREADS=1 python benchmarks/waterbirds.py CACHE_DIR RESULTS.jsonl
+        [--parts validation third answers rivals audit] [--seeds 0 1 2] [--markdown FILE]
+
+Official splits; the test split serves the figures alone. The parts:
+
+* validation: the validation split, which is balanced over the places within classes, is the
+  held-out set. Candidates, other methods and controls are those of ``evidence.py``.
+* third: the same with a third of the training split as held-out set, and no validation split.
+* answers: the training split alone; a simulated person tells the place of the samples that
+  :func:`ntkit.questions.next_questions` asks about, as in ``answers.py``.
+* rivals: SSA and GSR on 48 and 96 of the same answers.
+* audit: what an audit of the training split suspects, what one answer to it gives, and what "auto"
+  does when the place is given as metadata.
+
+The splits are fixed: a seed decides folds, halves, thirds, random masks and what is drawn to ask.
+Each part and seed is one line of RESULTS, and is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+
+import answers
+import evidence
+from answers_data import Pool
+from data_waterbirds import Birds, read
+from nearness import ALIKE, nearest, within
+from ntkit import Audit, audit
+from ntkit.attributes import layers, measured_pictures, metadata, values_of
+from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
+from ntkit.debiasing._comparison import Comparison
+from ntkit.estimators import (
+    AutoDebiasClassifier,
+    BalancedClassifier,
+    DFRClassifier,
+    NeuronTuneClassifier,
+    retrain_head,
+)
+from ntkit.metrics import worst_class_accuracy
+from ntkit.questions import margins_of, views_of
+from ntkit.study._penalty_path import ALPHAS
+from splits import joined, two_thirds
+
+Array = NDArray[Any]
+Found = dict[str, Any]
+RANDOM = (12, 24, 48, 96, 192)
+
+
+def samples(birds: Birds) -> LabelledEmbeddings:
+    """Embeddings, classes and groups."""
+    return LabelledEmbeddings(birds.Z, birds.y, birds.groups)
+
+
+def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Found:
+    """Test accuracies in %: worst group, average, and average by the training split's shares."""
+    right = head.predict(test.Z) == test.y
+    assert test.groups is not None
+    by_group = [100 * float(right[test.groups == g].mean()) for g in range(4)]
+    return {
+        "worst": min(by_group),
+        "average": 100 * float(right.mean()),
+        "adjusted": float(np.average(by_group, weights=shares)),
+        "by_group": by_group,
+    }
+
+
+# -- with a held-out set ------------------------------------------------------------------------
+
+
+def with_heldout(
+    train: LabelledEmbeddings,
+    heldout: LabelledEmbeddings,
+    test: Birds,
+    shares: Array,
+    seed: int,
+    *,
+    everything: bool,
+) -> Found:
+    """Rows of ``evidence.py``, all or some, and the published mask at penalties of its own."""
+    comparison = Comparison(train, heldout, samples(test), head=None, seed=seed)
+    rows = few_rows(comparison)
+    if everything:
+        rows |= evidence.candidate_rows(comparison, frozen=True)
+        rows |= evidence.control_rows(comparison, frozen=True)
+        rows |= halved(comparison) | as_published(comparison)
+    rows |= evidence.reference_rows(comparison)
+    sizes = np.bincount(test.groups)
+    for row in rows.values():
+        row.pop("scores", None)
+        if "by_group" in row:
+            row["worst"] = 100 * row["worst_group"]
+            row["average"] = 100 * float(np.average(row["by_group"], weights=sizes))
+            row["adjusted"] = 100 * float(np.average(row["by_group"], weights=shares))
+        else:  # means over random masks
+            row |= {"worst": 100 * row["worst_group"], "average": 100 * row["average"]}
+    return {"rows": rows} | ({"ridge": evidence.ridges(comparison)} if everything else {})
+
+
+def few_rows(comparison: Comparison) -> dict[str, Found]:
+    """ERM, class-balanced on all rows, "auto" and what debias writes, NeuronTune, random masks."""
+    train, both = comparison.train, joined(comparison.train, comparison.heldout)
+    seed, tuned = comparison.seed, evidence.tuned
+    rows = {
+        "ERM-tuned-C": evidence.rated(comparison, tuned(train, None, seed)),
+        "class-balanced-both-tuned-C": evidence.rated(comparison, tuned(both, "balanced", seed)),
+    }
+    own = Setting(AutoDebiasClassifier(frozen_backbone=True))
+    auto, _ = comparison.fit(own)
+    comparison.row("auto", own, auto)
+    rows["auto"] = evidence.rated(comparison, auto.head_) | {"recipe": auto.recipe_}
+    rows[evidence.WRITTEN] = evidence.written_row(comparison, auto)
+    mask, _ = comparison.fit(Setting(NeuronTuneClassifier.as_published()))
+    rows["neurontune"] = evidence.rated(comparison, mask.head_)
+    for row in rows.values():
+        row["n_suppressed"] = 0
+    rows["neurontune"]["n_suppressed"] = evidence.n_suppressed(mask)
+    return rows | {"random mask": of_random_masks(comparison, mask)}
+
+
+def of_random_masks(comparison: Comparison, clf: Any) -> Found:
+    """Means over five random masks of the size of a fitted one."""
+    row = comparison.random_mask_row(clf, 5)
+    return {
+        "worst_group": row.worst_group,
+        "average": row.average,
+        "n_suppressed": evidence.n_suppressed(clf),
+    }
+
+
+def halved(comparison: Comparison) -> dict[str, Found]:
+    """As the paper selects: half of the held-out set finds neurons, half chooses the penalty.
+
+    By the accuracy of the worst class. Class-balanced retraining and a random mask of the same
+    size choose theirs on the same half.
+    """
+    (seen, scored), n = comparison.halves[0], len(comparison.train.y)
+    held, best = comparison.heldout, dict[str, tuple[float, Found]]()
+    for alpha in sorted(ALPHAS, reverse=True):
+        C = 1 / (alpha * n)
+        plain, _ = comparison.fit(Setting(BalancedClassifier(C=C), as_is=True), heldout=seen)
+        setting = Setting(NeuronTuneClassifier.as_published(C=C), as_is=True)
+        masked, _ = comparison.fit(setting, heldout=seen)
+        rng, mask = np.random.default_rng(comparison.seed), np.zeros(held.Z.shape[1], dtype=bool)
+        size, live = evidence.n_suppressed(masked), np.flatnonzero(masked.live_)
+        mask[rng.choice(live, size, replace=False)] = True
+        heads = {
+            "class-balanced, by half": (plain.head_, 0),
+            "neurontune, by half": (masked.head_, size),
+            "random mask, by half": (
+                retrain_head(comparison.train.Z, comparison.train.y, suppressed=mask, C=C),
+                size,
+            ),
+        }
+        for name, (head, suppressed) in heads.items():
+            score = worst_class_accuracy(held.y[scored], head.predict(held.Z[scored]))
+            if name not in best or score > best[name][0]:
+                row = evidence.rated(comparison, head)
+                best[name] = score, row | {"n_suppressed": suppressed, "alpha": alpha}
+    return {name: row for name, (_, row) in best.items()}
+
+
+def as_published(comparison: Comparison) -> dict[str, Found]:
+    """NeuronTune with hardly a penalty, ``C=1``, and random masks of its size."""
+    clf, _ = comparison.fit(Setting(NeuronTuneClassifier.as_published(), as_is=True))
+    own = evidence.rated(comparison, clf.head_) | {"n_suppressed": evidence.n_suppressed(clf)}
+    return {"neurontune, C = 1": own, "random mask, C = 1": of_random_masks(comparison, clf)}
+
+
+def validation(splits: dict[str, Birds], seed: int) -> Found:
+    """The validation split is the held-out set."""
+    train, val = samples(splits["train"]), samples(splits["val"])
+    shares = np.bincount(splits["train"].groups)
+    return with_heldout(train, val, splits["test"], shares, seed, everything=True)
+
+
+def third(splits: dict[str, Birds], seed: int) -> Found:
+    """A third of the training split is the held-out set."""
+    parts = two_thirds(samples(splits["train"]), seed)
+    shares = np.bincount(splits["train"].groups)
+    return with_heldout(*parts, splits["test"], shares, seed, everything=False)
+
+
+# -- the training split alone -------------------------------------------------------------------
+
+
+def some_answers(splits: dict[str, Birds], seed: int) -> Found:
+    """Zero answers, and 12 to 192, beside what all group labels give."""
+    train, test = splits["train"], splits["test"]
+    shares, views = np.bincount(train.groups), views_of(train.Z, train.layers)
+    pool = Pool(train.Z, train.y, train.place, views, test.Z, test.y, test.groups)
+    rows = without_answers(train, test, shares, seed)
+    margins = margins_of(pool.Z, pool.y, random_state=seed)
+    own = {"embedding": train.Z}
+    curves: Found = {}
+    for name, asked_of, wrong in (
+        ("asked", views, 0.0),
+        ("asked, 5 % wrong", views, 0.05),
+        ("asked, embedding alone", own, 0.0),
+    ):
+        asking = answers.asked(pool, asked_of, margins, seed, wrong=wrong)
+        curves[name] = answers.followed(pool, asked_of, asking, seed)
+    order = np.random.default_rng(seed).permutation(len(pool.y))
+    drawn = [(n, answers.answers_to(pool, order[:n], pool.a)) for n in RANDOM]
+    curves["random"] = answers.followed(pool, views, drawn, seed)
+    curves["DFR, random labels"] = answers.alone(pool, drawn, seed)
+    return {"rows": rows, "curves": curves}
+
+
+def rivals(splits: dict[str, Birds], seed: int) -> Found:
+    """SSA and GSR on the same answers."""
+    train, test = splits["train"], splits["test"]
+    views = views_of(train.Z, train.layers)
+    pool = Pool(train.Z, train.y, train.place, views, test.Z, test.y, test.groups)
+    margins = margins_of(pool.Z, pool.y, random_state=seed)
+    curves: Found = {"SSA": {}, "GSR": {}}
+    for n, given in answers.asked(pool, views, margins, seed, wrong=0.0, most=96):
+        if n in (48, 96):
+            curves["SSA"][n], curves["GSR"][n] = answers.both(pool, given, seed)
+    return {"curves": curves}
+
+
+def without_answers(train: Birds, test: Birds, shares: Array, seed: int) -> dict[str, Found]:
+    """Heads that see no group label, and DFR that sees all."""
+    scaler = StandardScaler().fit(train.Z)
+    scaled = LabelledEmbeddings(scaler.transform(train.Z), train.y, train.groups)
+    scaled_test = LabelledEmbeddings(scaler.transform(test.Z), test.y, test.groups)
+    auto = AutoDebiasClassifier(frozen_backbone=True, random_state=seed).fit(train.Z, train.y)
+    dfr = DFRClassifier(variant="weighted", C=None, random_state=seed)
+    rows = {
+        "ERM, tuned C": rated(evidence.tuned(scaled, None, seed), scaled_test, shares),
+        "class-balanced, tuned C": rated(
+            evidence.tuned(scaled, "balanced", seed), scaled_test, shares
+        ),
+        "auto": rated(auto, samples(test), shares)
+        | {"recipe": auto.recipe_, "alpha": auto.alpha_, "reason": auto.reason_},
+        "DFR, all groups †": rated(
+            dfr.fit(train.Z, train.y, groups=train.groups), samples(test), shares
+        ),
+    }
+    return rows
+
+
+# -- the audit ----------------------------------------------------------------------------------
+
+
+def audited(splits: dict[str, Birds], seed: int) -> Found:
+    """Suspicions of the training split, and what acting on one of them gives."""
+    train, test = splits["train"], splits["test"]
+    shares = np.bincount(train.groups)
+    assert train.pictures is not None
+    views = [measured_pictures(train.pictures), layers(train.layers, random_state=seed)]
+    place = metadata({"place": np.asarray(["land", "water"])[train.place]})
+    found = audit(train.y, embeddings=train.Z, views=views, random_state=seed)
+    told = audit(train.y, embeddings=train.Z, views=[*views, place], random_state=seed)
+    near = [within(found.values(s.name), train.place, train.y) for s in found.suspicions]
+    first = next((i for i, value in enumerate(near) if value >= ALIKE), None)
+    sides = {"metadata:place": train.place}
+    if first is not None:
+        sides["first suspicion of the place"] = sides_of(found, first)
+    value, best = nearest(found, train.place, train.y)
+    sides["nearest attribute †"] = np.asarray(values_of(views, best) > 0, dtype=int)
+    rows = {
+        name: rated(balanced(train, on, seed), samples(test), shares) for name, on in sides.items()
+    }
+    return {
+        "suspicions": [
+            {"name": s.name, "score": float(s.score), "near": value}
+            for s, value in zip(found.suspicions[:10], near, strict=False)
+        ],
+        "first": first,
+        "n_suspicions": len(found.suspicions),
+        "n_looked_at": found.n_looked_at,
+        "clear": [s.name for s in found.suspicions if s.clear],
+        "nearest of all": {"name": best, "near": value},
+        "told": [{"name": s.name, "score": float(s.score)} for s in told.suspicions[:3]],
+        "rows": rows | {"auto, place as metadata": by_itself(train, test, place, shares, seed)},
+    }
+
+
+def sides_of(found: Audit, i: int) -> Array:
+    """Side of each sample of a family, -1 on none, as an answer takes it."""
+    on, names = found.found.sides[:, i], found.found.side_names[i]
+    return np.asarray(np.where(on > 0, on - 1, -1) if len(names) > 1 else on)
+
+
+def balanced(train: Birds, on: Array, seed: int) -> AutoDebiasClassifier:
+    """Group-balanced retraining on these sides."""
+    clf = AutoDebiasClassifier(recipe="group-balanced", random_state=seed)
+    return clf.fit(train.Z, train.y, attributes=on[:, None])
+
+
+def by_itself(train: Birds, test: Birds, place: Any, shares: Array, seed: int) -> Found:
+    """What "auto" does that is given the place, and nobody says anything about it."""
+    names = [name for block in place.blocks() for name in block.names]
+    values = np.column_stack([place.values(name) for name in names])
+    auto = AutoDebiasClassifier(frozen_backbone=True, random_state=seed)
+    auto.fit(train.Z, train.y, attributes=values, attribute_names=names)
+    acted = {"recipe": auto.recipe_, "attribute": auto.attribute_, "reason": auto.reason_}
+    return rated(auto, samples(test), shares) | acted
+
+
+# -- all of it ----------------------------------------------------------------------------------
+
+PARTS: dict[str, Callable[[dict[str, Birds], int], Found]] = {
+    "validation": validation,
+    "third": third,
+    "answers": some_answers,
+    "rivals": rivals,
+    "audit": audited,
+}
+
+
+def main() -> None:
+    """Run what is missing, and write tables of all there is."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("cache", type=Path)
+    parser.add_argument("results", type=Path, help="JSON lines, added to")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--markdown", type=Path, help="write the tables here")
+    arguments = parser.parse_args()
+    results = arguments.results
+    known = [json.loads(line) for line in results.open()] if results.exists() else []
+    done = {(found["part"], found["seed"]) for found in known}
+    missing = [(s, p) for s in arguments.seeds for p in arguments.parts if (p, s) not in done]
+    if missing:
+        splits = {split: read(arguments.cache, split) for split in ("train", "val", "test")}
+    for seed, part in missing:
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = {"part": part, "seed": seed} | PARTS[part](splits, seed)
+        print(f"{part}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
+        line = json.dumps(found, default=float)
+        with results.open("a") as file:
+            file.write(line + "\n")
+        known.append(json.loads(line))
+    if arguments.markdown:
+        from waterbirds_tables import tables
+
+        arguments.markdown.write_text(tables(known), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

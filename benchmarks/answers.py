@@ -102,15 +102,19 @@ def with_rivals(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
         n = inference.n_known_
         if n not in COUNTS:
             continue
-        view = pool.views[inference.view_ or "embedding"]
-        known, attribute = answers >= 0, np.maximum(answers, 0)
-        heads = {
-            "SSA": ssa(pool.Z, pool.y, known, attribute, view, seed),
-            "GSR": gsr(pool.Z, pool.y, known, 2 * pool.y + attribute, seed),
-        }
-        for label, head in heads.items():
+        for label, head in rivals(pool, answers, inference, seed).items():
             found[label][n] = {"worst": worst(pool, head)}
     return found
+
+
+def rivals(pool: Pool, answers: Array, inference: GroupInference, seed: int) -> dict[str, Any]:
+    """Heads of SSA and GSR on some answers."""
+    view = pool.views[inference.view_ or "embedding"]
+    known, attribute = answers >= 0, np.maximum(answers, 0)
+    return {
+        "SSA": ssa(pool.Z, pool.y, known, attribute, view, seed),
+        "GSR": gsr(pool.Z, pool.y, known, 2 * pool.y + attribute, seed),
+    }
 
 
 def asked(

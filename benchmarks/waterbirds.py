@@ -46,6 +46,7 @@ from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
     DFRClassifier,
+    GroupInference,
     NeuronTuneClassifier,
     retrain_head,
 )
@@ -210,12 +211,15 @@ def some_answers(splits: dict[str, Birds], seed: int) -> Found:
         ("asked, 5 % wrong", views, 0.05),
         ("asked, embedding alone", own, 0.0),
     ):
-        asking = answers.asked(pool, asked_of, margins, seed, wrong=wrong)
-        curves[name] = answers.followed(pool, asked_of, asking, seed)
+        drawn = np.random.default_rng([seed, 0]).random(len(pool.y))
+        said = np.where(drawn < wrong, 1 - pool.a, pool.a)
+        asking = answers.asked(pool, asked_of, margins, seed, said)
+        curves[name] = answers.followed(pool, asking, seed)
     order = np.random.default_rng(seed).permutation(len(pool.y))
-    drawn = [(n, answers.answers_to(pool, order[:n], pool.a)) for n in RANDOM]
-    curves["random"] = answers.followed(pool, views, drawn, seed)
-    curves["DFR, random labels"] = answers.alone(pool, drawn, seed)
+    given = [answers.answers_to(pool, order[:n], pool.a) for n in RANDOM]
+    inferred = ((g, GroupInference(random_state=seed).fit(views, pool.y, g)) for g in given)
+    curves["random"] = answers.followed(pool, inferred, seed)
+    curves["DFR, random labels"] = answers.alone(pool, given, seed)
     return {"rows": rows, "curves": curves}
 
 
@@ -226,9 +230,11 @@ def rivals(splits: dict[str, Birds], seed: int) -> Found:
     pool = Pool(train.Z, train.y, train.place, views, test.Z, test.y, test.groups)
     margins = margins_of(pool.Z, pool.y, random_state=seed)
     curves: Found = {"SSA": {}, "GSR": {}}
-    for n, given in answers.asked(pool, views, margins, seed, wrong=0.0, most=96):
+    for given, inference in answers.asked(pool, views, margins, seed, pool.a, most=96):
+        n = inference.n_known_
         if n in (48, 96):
-            curves["SSA"][n], curves["GSR"][n] = answers.both(pool, given, seed)
+            for label, head in answers.rivals(pool, given, inference, seed).items():
+                curves[label][n] = {"worst": answers.worst(pool, head)}
     return {"curves": curves}
 
 

@@ -58,9 +58,9 @@ def test_a_hostile_file_is_refused_in_one_sentence_or_works(name, sandbox, tmp_p
         path.write_bytes(content)
     before = listing(tmp_path)
     # Beside the original and elsewhere: external data are looked for in another folder then.
-    # Five seconds on a quiet machine; the largest case takes 4, and other work may run beside it.
     limit = 15 if "hundred_thousand_nodes" in name else 5
-    outcome = sandbox.run("exchange", path=str(path), target=str(saved / "n.onnx"), seconds=limit)
+    saving = {"path": str(path), "target": str(saved / "n.onnx")}
+    outcome = sandbox.run("exchange", seconds=limit, patience=6, **saving)
     assert not outcome.problem(), outcome.problem()
     if outcome.status == "refused":
         assert listing(tmp_path) == before

@@ -68,9 +68,14 @@ class Sandbox:
             text=True,
         )
 
-    def run(self, job: str, *, seconds: float = SECONDS, **arguments) -> Outcome:
-        """Run ``tests.fuzz.jobs.JOB(**arguments)``; arguments and result are plain values."""
-        self._server.stdin.write(json.dumps([job, seconds, arguments]) + "\n")
+    def run(
+        self, job: str, *, seconds: float = SECONDS, patience: float = 1, **arguments
+    ) -> Outcome:
+        """Run ``tests.fuzz.jobs.JOB(**arguments)``; arguments and result are plain values.
+
+        It may work for so many seconds, and take ``patience`` times as long beside other work.
+        """
+        self._server.stdin.write(json.dumps([job, seconds, patience, arguments]) + "\n")
         self._server.stdin.flush()
         answer = self._server.stdout.readline()
         if not answer:
@@ -97,14 +102,14 @@ def _serve() -> None:
     os.dup2(nowhere, 1)  # what libraries print must not end up among the answers
     os.dup2(nowhere, 2)
     for line in sys.stdin:
-        job, seconds, arguments = json.loads(line)
+        job, seconds, patience, arguments = json.loads(line)
         for module in jobs.NEEDED_BY.get(job, ()):
             importlib.import_module(module)  # here, once, and not in every child
-        answer = _forked(getattr(jobs, job), seconds, arguments)
+        answer = _forked(getattr(jobs, job), seconds, patience, arguments)
         os.write(answers, (json.dumps(answer) + "\n").encode())
 
 
-def _forked(job, seconds, arguments) -> dict:
+def _forked(job, seconds, patience, arguments) -> dict:
     reader, writer = os.pipe()
     start = time.monotonic()
     child = os.fork()
@@ -112,7 +117,7 @@ def _forked(job, seconds, arguments) -> dict:
         os.close(reader)
         _child(job, seconds, arguments, writer)
     os.close(writer)
-    content, late = _read(reader, start + seconds)
+    content, late = _read(reader, start + patience * seconds)
     os.close(reader)
     if late:
         os.kill(child, signal.SIGKILL)

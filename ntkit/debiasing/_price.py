@@ -127,12 +127,17 @@ class Price:
             no harm); or so for the worst of the groups that a person named; or it learns errors of
             the original head that noise would not let it learn; or, where errors are
             ``learnable``, it mends a larger share of them than it breaks of the rest (or they are
-            too few to tell).
+            too few to tell, and it does not only break: without errors there is nothing to learn).
         """
         better = self._likely_better or self.learned >= LEARNED
-        better = better or (learnable and not self.mended < LEARNED)
+        better = better or (learnable and not self._only_breaks and not self.mended < LEARNED)
         better = better or (self.by_groups and self._worst_likely_better)
         return self.t > 0 and better and self.affordable(max_cost)
+
+    @property
+    def _only_breaks(self) -> bool:
+        """Whether samples are broken, and none is mended."""
+        return self.n_broken > 0 and self.n_mended == 0
 
     @property
     def _worst_likely_better(self) -> bool:

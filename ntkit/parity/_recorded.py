@@ -98,10 +98,10 @@ def _arrays_of(path: Path) -> dict[str, Array]:
                 raise ValueError("it holds a single array without a name")
             return {name: arrays[name] for name in arrays.files}
     except _UNREADABLE as error:
-        mend = "; save arrays of numbers or texts, not Python objects" * ("pickle" in str(error))
-        raise InputError(
-            f"{path} is not a readable .npz file: {str(error).rstrip('.')}{mend}."
-        ) from error
+        reason = str(error).rstrip(".")
+        if "pickle" in reason:  # NumPy's own sentence advises to load what is not to be trusted
+            reason = "save arrays of numbers or texts, not Python objects, with np.savez"
+        raise InputError(f"{path} is not a readable .npz file: {reason}.") from error
 
 
 def _check_outputs(source: str, kind: str, outputs: Array) -> None:

@@ -72,9 +72,10 @@ def samples_from_npy(path: Path, labels_required: bool) -> Samples:
 
 
 def _unreadable(path: Path, kind: str, error: BaseException) -> InputError:
-    objects = "pickle" in str(error) or "Python objects" in str(error)
-    mend = f"; {_HOW}" if objects else ""
-    return InputError(f"{path} is not a readable {kind} file: {str(error).rstrip('.')}{mend}.")
+    reason = str(error).rstrip(".")
+    if "pickle" in reason or "Python objects" in reason:
+        reason = _HOW  # NumPy's own sentence advises to load what is not to be trusted
+    return InputError(f"{path} is not a readable {kind} file: {reason}.")
 
 
 def _checked(

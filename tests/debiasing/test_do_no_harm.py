@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from ntkit import FrozenModel, LinearHead, Price, debias
+from ntkit import FrozenModel, LinearHead, OnnxEmbedder, Price, debias
 from ntkit.cli._app import app
 from ntkit.datasets import marked_digits_model_path
 from ntkit.debiasing._price import mixed, price_of, steps, taken
@@ -78,6 +78,17 @@ def test_a_good_model_stays_as_it_is(test_set, tmp_path, turned):
     assert sorted(p.name for p in out.iterdir() if p.suffix == ".onnx") == []
     assert json.loads((out / "result.json").read_text())["helped"] is False
     assert not (out / "README.md").exists()  # there is no model to describe
+
+
+def test_a_head_without_errors_is_left_alone(train, heldout, tmp_path):
+    """There is nothing to mend, however learnable the errors of another head are."""
+    model = FrozenModel.load(marked_digits_model_path())
+    embedder = OnnxEmbedder(model, device="cpu")
+    own = [(X, model.head.predict(embedder.transform(X))) for X, *_ in (train, heldout)]
+    result = debias(model, *own, out=tmp_path / "out", device="cpu")
+    assert not result.helped
+    assert result.summary().startswith("The original head stays")
+    assert not list((tmp_path / "out").glob("*.onnx"))
 
 
 def test_what_is_not_better_is_written_when_asked_for(test_set, tmp_path):

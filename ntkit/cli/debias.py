@@ -223,6 +223,8 @@ def command(
         o.print_json(result.as_dict())
     else:
         typer.echo(result.summary())
+        if deploy is not None and result.verification is None:
+            typer.echo(f"Not written: {deploy}, for there is no new model to deploy.")
     if only_if_better and not result.helped:
         raise typer.Exit(1)
 

@@ -11,8 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from ntkit import FrozenModel, OnnxEmbedder, debias
+from ntkit.cli._app import app
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError, VerificationError
 from tests.parity import services as s
@@ -204,3 +206,20 @@ def test_no_head_no_folder(zoo, tmp_path):
     assert not result.written
     assert out.exists()
     assert not place.exists()
+
+
+def test_the_command_says_that_there_is_no_folder(zoo, tmp_path):
+    path = zoo.save(zoo.classifier(2), tmp_path / "m.onnx")
+    X = zoo.inputs(200)
+    y = zoo.run(path, X)["logits"].argmax(axis=1)
+    for name, rows in (("train", slice(100)), ("heldout", slice(100, None))):
+        np.savez(tmp_path / f"{name}.npz", X=X[rows], y=y[rows])
+    place = tmp_path / "service"
+    arguments = ["debias", path, "--train", tmp_path / "train.npz", "-o", tmp_path / "out"]
+    arguments += ["--heldout", tmp_path / "heldout.npz", "--deploy", place, "--device", "cpu"]
+    said = {}
+    for more in ([], ["--even-if-worse", "--force"]):
+        found = CliRunner().invoke(app, [str(each) for each in (*arguments, *more)])
+        assert found.exit_code == 0, found.output
+        said[place.exists()] = f"Not written: {place}, for there is no new model" in found.output
+    assert said == {False: True, True: False}

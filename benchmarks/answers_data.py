@@ -52,17 +52,23 @@ def pool_of(name: str, folder: Path, seed: int) -> Pool:
     """Pool of a data set by its name in the tables."""
     parts = splits.splits_of(name, folder, seed)
     pool = splits.joined(parts.train, parts.heldout["i.i.d."])
-    _, stem = (splits.DATA | splits.CHECKS)[name]
-    views = {"embedding": pool.Z}
-    if stem.startswith(("rotten", "spam")):
-        views["words"] = words(stem)[rows_in(folder / f"{stem}.npz", pool.Z)]
-    elif stem.startswith("adult"):
-        views["columns"] = columns(seed)[rows_in(folder / f"{stem}_{seed}.npz", pool.Z)]
-    elif stem.startswith("fashion"):
-        rows = rows_in(folder / f"{stem}_{seed}.npz", pool.Z)
-        views["earlier layers"] = earlier_layers(folder / f"{stem}_{seed}.onnx", seed)[rows]
+    views = views_of_set(name, folder, seed, pool.Z)
     test = parts.test
     return Pool(pool.Z, pool.y, pool.groups % 2, views, test.Z, test.y, test.groups)
+
+
+def views_of_set(name: str, folder: Path, seed: int, Z: Array) -> dict[str, Any]:
+    """What may read the attribute of samples of a data set, found again by their embeddings."""
+    _, stem = (splits.DATA | splits.CHECKS)[name]
+    views: dict[str, Any] = {"embedding": Z}
+    if stem.startswith(("rotten", "spam")):
+        views["words"] = words(stem)[rows_in(folder / f"{stem}.npz", Z)]
+    elif stem.startswith("adult"):
+        views["columns"] = columns(seed)[rows_in(folder / f"{stem}_{seed}.npz", Z)]
+    elif stem.startswith("fashion"):
+        rows = rows_in(folder / f"{stem}_{seed}.npz", Z)
+        views["earlier layers"] = earlier_layers(folder / f"{stem}_{seed}.onnx", seed)[rows]
+    return views
 
 
 def rows_in(path: Path, Z: Array) -> NDArray[np.intp]:

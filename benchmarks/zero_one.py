@@ -29,6 +29,7 @@ import io
 import warnings
 import zipfile
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,41 @@ def compared(
     person recognises; without any, the sides are the answer.
     """
     warnings.simplefilter("ignore")
+    found = heads(train, held, test, seed, auto, view, sides, true)
+    figures = {
+        which: 100 * worst_group_accuracy(test.y, head.predict(found.Z_test), groups=test.groups)
+        for which, head in found.heads.items()
+    }
+    return {
+        "figures": figures,
+        "acted": found.acted,
+        "confirmed": found.confirmed,
+        "helped": found.helped,
+    }
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Heads by row, and what they predict; what "auto" acted on, what a person confirmed."""
+
+    heads: dict[str, Any]
+    Z_test: Array
+    acted: str | None
+    confirmed: str | None
+    helped: bool
+
+
+def heads(
+    train: LabelledEmbeddings,
+    held: LabelledEmbeddings,
+    test: LabelledEmbeddings,
+    seed: int,
+    auto: AutoDebiasClassifier,
+    view: View | None,
+    sides: list[list[str]],
+    true: set[str],
+) -> Fitted:
+    """Fit all rows of the table, as :func:`compared`."""
     plain = Comparison(train, held, test, head=None, seed=seed)
     both = joined(plain.train, plain.heldout)
     alone, _ = plain.fit(Setting(auto))
@@ -166,11 +202,7 @@ def compared(
         heads["debias, one answer"], _ = written(told, "named", GROUPS, heads["one answer"])
     elif view is not None:
         heads["debias, one answer"] = heads["what debias writes"]
-    figures = {
-        which: 100 * worst_group_accuracy(test.y, head.predict(plain.test.Z), groups=test.groups)
-        for which, head in heads.items()
-    }
-    return {"figures": figures, "acted": acted, "confirmed": confirmed, "helped": helped}
+    return Fitted(heads, plain.test.Z, acted, confirmed, helped)
 
 
 def answer(

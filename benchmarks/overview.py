@@ -1,0 +1,245 @@
+"""Everything on one page: all sets × zero, one, 48, 96 and all answers × methods, and the price.
+
+    make bench-data
+    OPENBLAS_NUM_THREADS=1 python benchmarks/overview.py DATA_DIR RESULTS.jsonl
+        [--birds CACHE] [--tuned CACHE …] [--draws 0 1 2 3 4] [--data NAME …]
+        [--parts zero one some all]
+        [--markdown FILE] [--plot FILE.svg]
+
+Of every draw of every data set of :mod:`overview_data`, all methods get the same rows: a training
+set and a held-out set that is distributed like it. Every penalty is cross-validated on these rows.
+What sees no group label, what a person confirms once, what 48 and 96 answers tell, and what is told
+all groups † stand beside each other, each with the accuracy of the worst group of a balanced test
+set, and the average over groups by their shares of the training set: the price. "debias" is what
+``ntkit.debias`` would leave in the model, which is the original head wherever it does not trust
+the other. Each part of a data set and draw is one line of RESULTS, and is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import answers
+import evidence
+from ntkit.debiasing import MAX_COST
+from ntkit.debiasing._candidates import BY_ANSWERS, OTHER_METHODS, LabelledEmbeddings, Setting
+from ntkit.debiasing._comparison import Comparison
+from ntkit.debiasing.groups import KnownGroups, Named
+from ntkit.estimators import (
+    AutoDebiasClassifier,
+    DFRClassifier,
+    GroupDROClassifier,
+    GroupInference,
+    NeuronTuneClassifier,
+    retrain_head,
+)
+from ntkit.metrics import accuracy_by
+from ntkit.questions import margins_of
+from overview_data import Problem, problems
+from splits import joined
+from zero_one import GROUPS, written
+
+Array = NDArray[Any]
+Found = dict[str, Any]
+Rows = Iterator[tuple[str, Any, bool]]
+"""Name, head, and whether the head is for standardised embeddings."""
+COUNTS = (48, 96)
+MASKS = 5
+
+
+def run(problem: Problem, part: str, seed: int) -> dict[str, Found]:
+    """Figures of all rows of a part; a row is called by its number of answers and its method."""
+    assert problem.train.groups is not None
+    shares = np.bincount(problem.train.groups, minlength=4)
+    plain = Comparison(problem.train, problem.heldout, problem.test, head=None, seed=seed)
+    assert plain.test is not None
+    rows: dict[str, Found] = {}
+    for name, head, standardised in PARTS[part](problem, plain, seed):
+        test = plain.test if standardised else problem.test
+        rows[name] = rated(head, test, shares)
+        if isinstance(head, NeuronTuneClassifier):
+            rows["0 | random mask"] = of_random_masks(plain, head, shares)
+    return rows
+
+
+def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Found:
+    """Accuracies in %: of the worst group, and over groups by their shares in training."""
+    by_group = accuracy_by(test.y, head.predict(test.Z), test.groups)
+    found = [100 * float(by_group[group]) for group in sorted(by_group)]
+    return {"worst": min(found), "average": float(np.average(found, weights=shares))}
+
+
+# -- rows ---------------------------------------------------------------------------------------
+
+
+def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Rows:
+    """What sees no group label."""
+    both = joined(comparison.train, comparison.heldout)
+    yield "0 | ERM", evidence.tuned(both, None, seed), True
+    yield "0 | class-balanced", evidence.tuned(both, "balanced", seed), True
+    yield "0 | NeuronTune", comparison.fit(Setting(NeuronTuneClassifier.as_published()))[0], True
+    for name, estimator in OTHER_METHODS.items():
+        yield f"0 | {name}", comparison.fit(Setting(estimator))[0], True
+    auto = AutoDebiasClassifier(frozen_backbone=problem.frozen)
+    if problem.named is not None:
+        views = [problem.named]
+        comparison = Comparison(
+            problem.train, problem.heldout, problem.test, head=None, seed=seed, views=views
+        )
+    fitted, _ = comparison.fit(Setting(auto))
+    yield "0 | auto", fitted, True
+    yield "0 | debias", written(comparison, "auto", auto, fitted)[0], True
+
+
+def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: Array) -> Found:
+    """Means over random masks of the size of a fitted one, with its penalty and weights."""
+    train = comparison.train
+    rng, live = np.random.default_rng(comparison.seed), np.flatnonzero(clf.live_)
+    found = []
+    for _ in range(MASKS):
+        mask = np.zeros(train.Z.shape[1], dtype=bool)
+        mask[rng.choice(live, evidence.n_suppressed(clf), replace=False)] = True
+        head = retrain_head(
+            train.Z,
+            train.y,
+            sample_weight=clf.tuning_weight_,
+            class_weight=None,
+            suppressed=mask,
+            C=clf.C or 1 / (float(clf.tuning_weight_.sum()) * clf.alpha_),
+        )
+        found.append(rated(head, comparison.test, shares))
+    return {key: float(np.mean([row[key] for row in found])) for key in found[0]}
+
+
+def with_one(problem: Problem, comparison: Comparison, seed: int) -> Rows:
+    """What a person confirms is balanced over; nothing is changed where nothing is recognised."""
+    if problem.answer is None:
+        return
+    _, sides = problem.answer()
+    if sides is None:
+        return
+    yield "1 | balanced over it", comparison.fit(Setting(GROUPS), sides=sides[:, None])[0], True
+    called = tuple(str(side) for side in range(sides.max() + 1))
+    named = Named(("the answer",), sides[:, None], (called,))
+    told = Comparison(
+        problem.train, problem.heldout, problem.test, head=None, seed=seed, named=named
+    )
+    fitted = told.fit(Setting(GROUPS), sides=sides[:, None])[0]
+    yield "1 | debias", written(told, "named", GROUPS, fitted)[0], True
+
+
+def with_some(problem: Problem, plain: Comparison, seed: int) -> Rows:
+    """What 48 and 96 answers tell, and as many labels of samples drawn at random."""
+    pool = problem.pool
+    margins = margins_of(pool.Z, pool.y, random_state=seed)
+    order = np.random.default_rng(seed).permutation(len(pool.y))
+    for given, inference in answers.asked(
+        pool, pool.views, margins, seed, pool.a, most=max(COUNTS)
+    ):
+        n = inference.n_known_
+        if n not in COUNTS:
+            continue
+        yield f"{n} | ntkit", answers.retrained(pool, inference, seed), False
+        for name, head in answers.rivals(pool, given, inference, seed).items():
+            yield f"{n} | {name}", head, False
+        alone = DFRClassifier(variant="weighted", C=None, random_state=seed)
+        rows = order[:n]
+        if len(np.unique(pool.y[rows])) == 2:
+            alone.fit(pool.Z[rows], pool.y[rows], attribute=pool.a[rows])
+            yield f"{n} | DFR, random labels", alone, False
+        yield f"{n} | debias", by_answers(problem, plain, given, inference, seed), True
+
+
+def by_answers(
+    problem: Problem, plain: Comparison, given: Array, inference: GroupInference, seed: int
+) -> Any:
+    """The head that ``ntkit.debias(answers=…)`` would leave in the model."""
+    q = inference.label_distributions_
+    weight = q.max(axis=1)
+    side = np.where(weight > 0, q.argmax(axis=1), -1)
+    known = KnownGroups(
+        "the answers", side, weight, given >= 0, ("0", "1"), True, inference, len(problem.train.y)
+    )
+    told = Comparison(
+        problem.train, problem.heldout, problem.test, head=None, seed=seed, known=known
+    )
+    setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_answers=True)
+    clf, _ = told.fit(setting)
+    told.row(BY_ANSWERS, setting, clf)
+    decision = told.decided(BY_ANSWERS, clf, max_cost=MAX_COST, learnable=False)
+    return decision.head if decision.helped else told.original
+
+
+def with_all(problem: Problem, comparison: Comparison, seed: int) -> Rows:
+    """What is told every group."""
+    both = joined(comparison.train, comparison.heldout)
+    yield "all | DFR †", evidence.dfr(both, seed), True
+    dro = GroupDROClassifier(C=1 / len(both.y), eta=0.1)
+    yield "all | group DRO †", dro.fit(both.Z, both.y, groups=both.groups), True
+
+
+PARTS: dict[str, Callable[[Problem, Comparison, int], Rows]] = {
+    "zero": without_answers,
+    "one": with_one,
+    "some": with_some,
+    "all": with_all,
+}
+
+
+# -- all of it ----------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Run what is missing, and write table and picture of all there is."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("results", type=Path, help="JSON lines, added to")
+    parser.add_argument("--birds", type=Path, help="cache of the real Waterbirds, frozen network")
+    parser.add_argument("--tuned", type=Path, nargs="+", default=[], help="caches, fine-tuned")
+    parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--data", nargs="+", help="some data sets only")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--markdown", type=Path, help="write the tables here")
+    parser.add_argument("--plot", type=Path, help="draw the picture here (needs matplotlib)")
+    arguments = parser.parse_args()
+    results, ways = arguments.results, problems(arguments.birds, arguments.tuned)
+    known = [json.loads(line) for line in results.open()] if results.exists() else []
+    done = {(found["data"], found["draw"], found["part"]) for found in known}
+    for draw, name in product(arguments.draws, arguments.data or ways):
+        parts = [part for part in arguments.parts if (name, draw, part) not in done]
+        problem = ways[name](arguments.data_dir, draw) if parts else None
+        for part in parts:
+            start = time.perf_counter()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                rows = run(problem, part, draw)
+            found = {"data": name, "draw": draw, "part": part, "rows": rows}
+            found["seconds"] = time.perf_counter() - start
+            print(f"{name}, draw {draw}, {part}: {found['seconds']:.0f} s", flush=True)
+            with results.open("a") as file:
+                file.write(json.dumps(found) + "\n")
+            known.append(found)
+    if arguments.markdown:
+        from overview_tables import tables
+
+        arguments.markdown.write_text(tables(known), encoding="utf-8")
+    if arguments.plot:
+        from overview_tables import plot
+
+        plot(known, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()

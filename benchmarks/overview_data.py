@@ -1,0 +1,163 @@
+"""The problems of the overview: shortcuts that are planted, that nobody planted, and none.
+
+A problem is a training set with a held-out set that is distributed like it (setting 2), a balanced
+test set, what may read the attribute, and what has a name. The twelve sets of the evidence are
+taken as they are; "no shortcut" takes the held-out sets that are balanced over the groups in their
+place, so that class and attribute have nothing to do with each other in all that is seen. The real
+Waterbirds, frozen or fine-tuned, come from caches of ``data_waterbirds.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import data_waterbirds
+import waterbirds
+import zero_one
+from answers_data import Pool, views_of_set
+from evidence import TRAINED_ON_IT
+from nearness import ALIKE, within
+from ntkit import audit
+from ntkit.attributes import View, layers, measured_pictures
+from ntkit.debiasing._candidates import LabelledEmbeddings
+from ntkit.questions import views_of
+from splits import CHECKS, DATA, joined, splits_of, taken, two_thirds
+
+Array = NDArray[Any]
+Confirmed = tuple[str | None, Array | None]
+BALANCED = ("TuxScenes", "Rotten Tomatoes", "Adult", "Sneaker/boot", "Pullover/coat")
+"""Data sets whose balanced held-out set is large enough to be a problem without a shortcut."""
+NATURAL = ("SpamAssassin", "SpamAssassin, L6", "SpamAssassin, LSA", "Adult")
+"""Data sets whose shortcut nobody planted."""
+WITHOUT = ", no shortcut"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a draw of a data set gives.
+
+    Attributes
+    ----------
+    train, heldout, test : LabelledEmbeddings
+        Embeddings, classes and groups 2 y + a.
+    views : dict of str to matrix
+        What may read the attribute of the training and then the held-out samples.
+    named : View or None
+        Words, columns or directions of layers of the same samples: what has a name.
+    answer : callable or None
+        Name and sides of what a person confirms; None and None where nothing is recognised.
+    frozen : bool
+        Whether the network was trained on other samples than the training set.
+    """
+
+    train: LabelledEmbeddings
+    heldout: LabelledEmbeddings
+    test: LabelledEmbeddings
+    views: dict[str, Any]
+    named: View | None
+    answer: Callable[[], Confirmed] | None
+    frozen: bool
+
+    @property
+    def pool(self) -> Pool:
+        """Training and held-out samples in one, to ask about."""
+        both, test = joined(self.train, self.heldout), self.test
+        assert both.groups is not None
+        assert test.groups is not None
+        a = both.groups % 2
+        return Pool(both.Z, both.y, a, self.views, test.Z, test.y, test.groups)
+
+
+def kind_of(name: str) -> str:
+    """Whether a problem's shortcut is planted, natural, or there is none."""
+    if name.endswith(WITHOUT):
+        return "none"
+    return "natural" if name in NATURAL else "planted"
+
+
+def has_names(name: str) -> bool:
+    """Whether something of a problem has a name that a person may recognise."""
+    return name.startswith("Waterbirds") or zero_one.kind_of(name.removesuffix(WITHOUT)) is not None
+
+
+def of_evidence(name: str, folder: Path, seed: int) -> Problem:
+    """A data set of the evidence, or its balanced held-out set."""
+    source = name.removesuffix(WITHOUT)
+    splits = splits_of(source, folder, seed)
+    train, heldout = splits.train, splits.heldout["i.i.d."]
+    if source != name:
+        train, heldout = two_thirds(splits.heldout["balanced"], seed)
+    kind = zero_one.kind_of(source)
+    named = None if kind is None else zero_one.raw_view(source, folder, seed, [train, heldout])
+    both = joined(train, heldout)
+    answer: Callable[[], Confirmed] | None = None
+    if named is not None and kind is not None:
+        true, view = zero_one.TRUE.get(kind, set()), named
+        answer = lambda: confirmed(view, both, kind, true, seed)  # noqa: E731
+    return Problem(
+        train,
+        heldout,
+        splits.test,
+        views_of_set(source, folder, seed, both.Z),
+        named,
+        answer,
+        source != name or not source.startswith(TRAINED_ON_IT),
+    )
+
+
+def confirmed(
+    view: View, rows: LabelledEmbeddings, kind: str, true: set[str], seed: int
+) -> Confirmed:
+    """The first suspicion of the attribute; of the table, its column if it is suspected at all."""
+    if true:
+        return zero_one.answer(view, rows, true, seed)
+    column = zero_one.SIDES[kind][0][0]
+    found = audit(rows.y, embeddings=rows.Z, views=[view], random_state=seed)
+    if not any(column in {s.name, *s.same, *s.opposed} for s in found.suspicions):
+        return None, None
+    return column, (view.values(column) > 0).astype(int)
+
+
+def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
+    """The official training split, a third of it held out."""
+    train, test = (data_waterbirds.read(cache, split) for split in ("train", "test"))
+    samples = waterbirds.samples(train)
+    numbered = LabelledEmbeddings(np.arange(len(train.y))[:, None], train.y, train.groups)
+    parts = [part.Z[:, 0] for part in two_thirds(numbered, seed)]
+    order = np.concatenate(parts)
+    views = {name: view[order] for name, view in views_of(train.Z, train.layers).items()}
+    place, y = train.place[order], train.y[order]
+
+    def answer() -> Confirmed:
+        kept = [layers({n: v[order] for n, v in train.layers.items()}, random_state=seed)]
+        if train.pictures is not None:
+            kept.append(measured_pictures(train.pictures[order]))
+        found = audit(y, embeddings=train.Z[order], views=kept, random_state=seed)
+        for i, suspicion in enumerate(found.suspicions):
+            if within(found.values(suspicion.name), place, y) >= ALIKE:
+                return suspicion.name, waterbirds.sides_of(found, i)
+        return None, None
+
+    train_rows, held_rows = (taken(samples, rows) for rows in parts)
+    test_rows = waterbirds.samples(test)
+    return Problem(train_rows, held_rows, test_rows, views, None, answer, frozen)
+
+
+def problems(birds: Path | None, tuned: list[Path]) -> dict[str, Callable[[Path, int], Problem]]:
+    """Every problem by its name; a draw of fine-tuned Waterbirds is a network of its own."""
+    found: dict[str, Callable[[Path, int], Problem]] = {}
+    for name in [*DATA, *CHECKS, *(n + WITHOUT for n in BALANCED)]:
+        found[name] = lambda folder, seed, name=name: of_evidence(name, folder, seed)
+    if birds is not None:
+        found["Waterbirds, frozen"] = lambda _, seed: of_waterbirds(birds, seed, frozen=True)
+    if tuned:
+        found["Waterbirds, fine-tuned"] = lambda _, seed: of_waterbirds(
+            tuned[seed % len(tuned)], seed, frozen=False
+        )
+    return found

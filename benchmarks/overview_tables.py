@@ -1,0 +1,181 @@
+"""Tables and picture of the results of overview.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evidence_tables import mean_std, table
+from overview_data import has_names, kind_of
+
+Found = dict[str, Any]
+NAMES = {
+    "0 | ERM": "ERM",
+    "0 | class-balanced": "class-balanced retraining",
+    "0 | NeuronTune": "NeuronTune as published",
+    "0 | random mask": "random mask of its size",
+    "0 | afr": "AFR ◊",
+    "0 | jtt": "JTT ◊",
+    "0 | self": "SELF ◊",
+    "0 | evals": "EVaLS ◊",
+    "0 | leace": "LEACE ◊",
+    "0 | auto": "ntkit, `auto`",
+    "0 | debias": "ntkit, what `debias` writes",
+    "1 | balanced over it": "ntkit, balanced over it",
+    "1 | debias": "ntkit, what `debias` writes",
+    "48 | DFR, random labels": "DFR on as many random labels",
+    "48 | SSA": "SSA",
+    "48 | GSR": "GSR",
+    "48 | ntkit": "ntkit, `GroupInference` and DFR",
+    "48 | debias": "ntkit, what `debias` writes",
+    "96 | DFR, random labels": "DFR on as many random labels",
+    "96 | SSA": "SSA",
+    "96 | GSR": "GSR",
+    "96 | ntkit": "ntkit, `GroupInference` and DFR",
+    "96 | debias": "ntkit, what `debias` writes",
+    "all | group DRO †": "group DRO, C not tuned †",
+    "all | DFR †": "DFR †",
+}
+"""Row to what it is called, in the order of the tables."""
+REFERENCE = "all | DFR †"
+ORIGINAL = "0 | ERM"
+KINDS = {"planted": "planted", "natural": "natural", "none": "no shortcut"}
+FALLBACK = {"1 | balanced over it": "0 | auto", "1 | debias": "0 | debias"}
+"""What stays where nothing was recognised: without an answer there are zero answers."""
+Runs = dict[str, list[dict[str, Found]]]
+
+
+def runs_of(results: Sequence[Found]) -> Runs:
+    """Rows of every draw with all parts, by data set."""
+    joined: dict[tuple[str, int], dict[str, Found]] = {}
+    for result in results:
+        joined.setdefault((result["data"], result["draw"]), {}).update(result["rows"])
+    runs: Runs = {}
+    for (data, _), rows in joined.items():
+        if all(name in rows for name in (ORIGINAL, REFERENCE)):
+            for name, instead in FALLBACK.items() if has_names(data) else ():
+                rows.setdefault(name, rows[instead])
+            runs.setdefault(data, []).append(rows)
+    return dict(sorted(runs.items(), key=lambda item: list(KINDS).index(kind_of(item[0]))))
+
+
+def values(rows: Sequence[dict[str, Found]], name: str, key: str) -> list[float]:
+    """A figure of a row in every draw that has it."""
+    return [row[name][key] for row in rows if name in row]
+
+
+def gaps(rows: Sequence[dict[str, Found]], name: str) -> list[float]:
+    """Points of worst-group accuracy below DFR, in every draw that has the row."""
+    return [row[REFERENCE]["worst"] - row[name]["worst"] for row in rows if name in row]
+
+
+def prices(rows: Sequence[dict[str, Found]], name: str) -> list[float]:
+    """Points of average accuracy below ERM, by training shares."""
+    return [row[ORIGINAL]["average"] - row[name]["average"] for row in rows if name in row]
+
+
+def tables(results: Sequence[Found]) -> str:
+    """All tables, as Markdown."""
+    runs = runs_of(results)
+    draws = {data: len(rows) for data, rows in runs.items()}
+    counted = ", ".join(f"{data} {n}" for data, n in draws.items())
+    return "\n\n".join(
+        [
+            "### In short",
+            summary(runs),
+            "### Worst group, %",
+            figures(runs, "worst"),
+            "### Average by training shares, %",
+            figures(runs, "average"),
+            f"Draws: {counted}.\n",
+        ]
+    )
+
+
+def answers_and_name(name: str) -> list[str]:
+    """Number of answers, and method."""
+    return [name.partition(" | ")[0], NAMES[name]]
+
+
+def summary(runs: Runs) -> str:
+    """Mean and worst gap to DFR, and the mean price, by kind of shortcut."""
+    header = ["answers", "method"]
+    lines = [answers_and_name(name) for name in NAMES]
+    for kind, title in KINDS.items():
+        sets = [rows for data, rows in runs.items() if kind_of(data) == kind]
+        if not sets:
+            continue
+        header += [f"{title}: gap", "worst set", "price"]
+        for line, name in zip(lines, NAMES, strict=True):
+            of_sets = [np.mean(gaps(rows, name)) for rows in sets if gaps(rows, name)]
+            cost = [np.mean(prices(rows, name)) for rows in sets if prices(rows, name)]
+            line += (
+                [f"{np.mean(of_sets):.1f}", f"{max(of_sets):.1f}", f"{np.mean(cost):.1f}"]
+                if of_sets
+                else ["–"] * 3
+            )
+    return table(header, lines)
+
+
+def figures(runs: Runs, key: str) -> str:
+    """A figure of all rows and data sets, mean and deviation over the draws."""
+    lines = [
+        [
+            *answers_and_name(name),
+            *(
+                mean_std(values(rows, name, key)) if values(rows, name, key) else "–"
+                for rows in runs.values()
+            ),
+        ]
+        for name in NAMES
+    ]
+    return table(["answers", "method", *runs], lines)
+
+
+# -- the picture --------------------------------------------------------------------------------
+
+SHOWN = {
+    ORIGINAL: ("ERM", "#000000", "o"),
+    "0 | class-balanced": ("class-balanced", "#999999", "s"),
+    "0 | NeuronTune": ("NeuronTune as published", "#D55E00", "D"),
+    "0 | debias": ("debias, no answer", "#A6DBCB", "P"),
+    "1 | debias": ("debias, one answer", "#4FBF9F", "P"),
+    "48 | debias": ("debias, 48 answers", "#009E73", "P"),
+    "96 | debias": ("debias, 96 answers", "#00563F", "P"),
+    REFERENCE: ("DFR, all group labels", "#CC79A7", "*"),
+}
+
+
+def plot(results: Sequence[Found], path: Path) -> None:
+    """A line for every data set, from ERM to DFR, with what ntkit writes between them."""
+    import matplotlib as mpl
+    from matplotlib import pyplot as plt
+
+    mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same picture, the same file
+    runs = runs_of(results)
+    figure, ax = plt.subplots(figsize=(7, 1.2 + 0.36 * len(runs)))
+    for row, (label, colour, marker) in SHOWN.items():
+        found = [values(rows, row, "worst") for rows in runs.values()]
+        kept = [(np.mean(v), i) for i, v in enumerate(found) if v]
+        size = 11 if marker == "*" else 7
+        x, y = zip(*kept, strict=True)
+        ax.plot(x, y, marker, color=colour, label=label, markersize=size, markeredgecolor="white")
+    for i, rows in enumerate(runs.values()):
+        ends = [np.mean(values(rows, row, "worst")) for row in (ORIGINAL, REFERENCE)]
+        ax.plot(ends, [i, i], color="0.85", linewidth=3, zorder=0, solid_capstyle="round")
+    kinds = [kind_of(data) for data in runs]
+    for i in range(1, len(kinds)):
+        if kinds[i] != kinds[i - 1]:
+            ax.axhline(i - 0.5, color="0.5", linewidth=0.8)
+    ax.set_yticks(range(len(runs)), list(runs))
+    ax.set_ylim(len(runs) - 0.5, -0.5)
+    ax.set_xlabel("worst-group accuracy, %")
+    ax.grid(axis="x", color="0.92")
+    ax.set_axisbelow(True)
+    figure.legend(loc="upper center", ncols=3, fontsize=9, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 1 - 0.75 / figure.get_figheight()))
+    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None, dpi=110)
+    plt.close(figure)

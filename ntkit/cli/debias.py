@@ -19,7 +19,7 @@ from ntkit.samples import named_delimiter, read_table
 @o.with_options
 def command(
     model: Annotated[
-        Path | None, typer.Argument(help="ONNX classifier.", show_default=False)
+        Path | None, typer.Argument(help="ONNX classifier, or its folder.", show_default=False)
     ] = None,
     *,
     train: Annotated[

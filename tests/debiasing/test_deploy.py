@@ -72,6 +72,7 @@ def test_images(tmp_path, images):
         *ALWAYS, "preprocessor_config.json", "config.json"
     }  # fmt: skip
     check_sums(place)
+    assert "\npipeline_tag: image-classification\n" in (place / "README.md").read_text()
     assert json.loads((place / "labels.json").read_text()) == ["small ones", "large"]
     assert json.loads((place / "config.json").read_text())["id2label"] == {
         "0": "small ones", "1": "large"
@@ -101,6 +102,13 @@ def test_texts(tmp_path, paired):
     made = s.tokenizer(tmp_path)
     model = s.text_model(tmp_path / "original.onnx")
     (tmp_path / "special_tokens_map.json").write_text("{}")
+    saved = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "cls_token": "[CLS]"}
+    code = {
+        "auto_map": {"AutoTokenizer": "theirs.Tokenizer"},
+        "name_or_path": "/home/me/checkpoint",
+    }
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text(json.dumps({"model_max_length": 64, **saved, **code}))
     (tmp_path / "notes.txt").write_text("not for the service")
     texts = s.reviews(120)
     feeds = [s.encoded(made, [text]) for text in texts]
@@ -125,6 +133,10 @@ def test_texts(tmp_path, paired):
     used = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
     assert {p.name for p in place.iterdir()} == ALWAYS | used
     check_sums(place)
+    written = json.loads((place / "tokenizer_config.json").read_text())
+    sides = {"truncation_side": "right", "padding_side": "right"}
+    assert written == {**saved, **sides, "model_max_length": 64}
+    assert "\npipeline_tag: text-classification\n" in (place / "README.md").read_text()
     if not paired:
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()

@@ -8,7 +8,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SMOKE := tests/test_head.py tests/test_spuriousness.py tests/test_labels.py tests/cli/test_cli.py tests/export tests/frozen_model tests/estimators/test_balanced.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-zoo test-fuzz test-package test-versions docs format bench-data bench-evidence bench-tuxscenes clean
+.PHONY: demo test test-zoo test-hosts test-fuzz test-package test-versions docs format bench-data bench-evidence bench-tuxscenes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ntkit demo
@@ -25,6 +25,11 @@ test: $(VENV)/.installed-dev
 test-zoo: $(VENV)-zoo/.installed
 	ZOO_TABLE=docs/models_table.md $(VENV)-zoo/bin/pytest tests/zoo
 	$(VENV)-zoo/bin/pytest tests/test_docs.py -k howto
+
+# The Hugging Face Hub, Optimum and MLflow, answering from folders; minutes.
+test-hosts: $(VENV)-hosts/.installed
+	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/hosts
+	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/test_docs.py -k 'howto and (hugging_face or mlflow)'
 
 # Files nobody meant to write: thousands of mutants of sound models; minutes.
 test-fuzz: $(VENV)/.installed-dev
@@ -92,5 +97,10 @@ $(VENV)-zoo/.installed: pyproject.toml
 	$(VENV)-zoo/bin/pip install -q --force-reinstall --no-deps onnxruntime-gpu || $(VENV)-zoo/bin/pip install -q --force-reinstall --no-deps onnxruntime
 	touch $@
 
+$(VENV)-hosts/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-hosts
+	$(VENV)-hosts/bin/pip install -q -e '.[hosts]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-zoo build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-zoo $(VENV)-hosts build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

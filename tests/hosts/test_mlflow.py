@@ -8,6 +8,7 @@ import pytest
 
 from ntkit import FrozenModel
 from ntkit.extraction import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
+from tests.hosts.checkpoints import NAMES
 from tests.parity.services import softmax
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
@@ -62,3 +63,44 @@ def test_no_file_of_it_is_a_pickle(hub, tmp_path):
         for name in ("MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml")
     )
     assert "pickle" not in text
+
+
+def test_the_server_answers_as_ntkit_does(hub, tmp_path):
+    testclient = pytest.importorskip("fastapi.testclient", reason="httpx is not installed")
+    from mlflow.pyfunc import scoring_server
+
+    saved(hub, tmp_path / "saved")
+    served = mlflow.pyfunc.load_model(str(tmp_path / "saved"))
+    client = testclient.TestClient(scoring_server.init(served))
+    feed = {name: values.tolist() for name, values in fed(hub, hub.service).items()}
+    answer = client.post("/invocations", json={"inputs": feed})
+    assert answer.status_code == 200, answer.text
+    (logits,) = answer.json()["predictions"].values()
+    shares = softmax(np.asarray(logits))
+    hub.check([NAMES[i] for i in shares.argmax(axis=1)], shares)
+
+
+def test_a_registered_version_comes_back_as_it_was(hub, tmp_path, monkeypatch):
+    """Logged, registered, fetched by its alias: unchanged, with what goes beside it."""
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri((tmp_path / "runs").as_uri())
+    try:
+        with mlflow.start_run():
+            mlflow.onnx.log_model(
+                onnx.load(hub.service / "model.onnx"),
+                name="ours",
+                registered_model_name="ours",
+                pip_requirements=["onnxruntime"],
+                onnx_execution_providers=CPU,
+                extra_files=[str(hub.service / "labels.json")],
+                save_as_external_data=False,
+            )
+        mlflow.MlflowClient().set_registered_model_alias("ours", "in-use", "1")
+        fetched = mlflow.artifacts.download_artifacts("models:/ours@in-use", dst_path="fetched")
+    finally:
+        mlflow.set_tracking_uri(None)
+    kept, written = FrozenModel.load(fetched), FrozenModel.load(hub.service)
+    assert kept.head == written.head
+    assert not list(kept.path.parent.glob("*.data"))
+    assert json.loads((kept.path.parent / "extra_files" / "labels.json").read_text()) == NAMES

@@ -65,6 +65,7 @@ def images(tmp_path, digits):
 
 def test_images(tmp_path, images):
     config = {"model_type": "mine", "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}
+    config |= {"_name_or_path": "/home/me/checkpoint"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     place = tmp_path / "service"
     debias(images, tmp_path / "train", tmp_path / "heldout", deploy=place, **QUICK)
@@ -74,9 +75,11 @@ def test_images(tmp_path, images):
     check_sums(place)
     assert "\npipeline_tag: image-classification\n" in (place / "README.md").read_text()
     assert json.loads((place / "labels.json").read_text()) == ["small ones", "large"]
-    assert json.loads((place / "config.json").read_text())["id2label"] == {
-        "0": "small ones", "1": "large"
-    }  # fmt: skip
+    assert json.loads((place / "config.json").read_text()) == {
+        "model_type": "mine",
+        "id2label": {"0": "small ones", "1": "large"},
+        "label2id": {"small ones": 0, "large": 1},
+    }
     files = sorted((tmp_path / "heldout").rglob("*.png"))[::9]
     written = FrozenModel.load(place / "model.onnx")
     X = np.stack([s.tensor(Image.open(f).resize((20, 20), 2).convert("RGB"))[:1] for f in files])

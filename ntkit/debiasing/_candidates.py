@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,8 +66,8 @@ def default_settings() -> dict[str, Setting]:
     """Candidates of :func:`ntkit.debias` by name, in the order of the table.
 
     "cells" balances correct and misclassified samples within each class; "neurontune" is the
-    paper's method (:meth:`~ntkit.NeuronTuneClassifier.as_published`), and the others single out its
-    highest scores.
+    paper's method (:meth:`~ntkit.NeuronTuneClassifier.as_published`), but for masks of more than
+    95 % of the live neurons, which are not applied; the others single out its highest scores.
     """
     cells: dict[str, Any] = {"error_weight": "balanced"}
     rules: dict[str, dict[str, Any]] = {
@@ -75,7 +76,7 @@ def default_settings() -> dict[str, Setting]:
         "-0.5sd": {"threshold": 0.5, "standardize": True},
         "-half": {"max_suppressed": 0.5, "standardize": True},
     }
-    published = NeuronTuneClassifier.as_published
+    published = partial(NeuronTuneClassifier.as_published, min_neurons=None)
     settings = {
         "class-balanced": Setting(BalancedClassifier()),
         "class-balanced-heldout": Setting(BalancedClassifier(), rows="heldout"),

@@ -268,6 +268,10 @@ class NeuronTuneClassifier(TunedClassifier):
     def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
         """The paper's method: λ = 0 on activations as they are, every class scored, no gate.
 
+        What the rule flags is silenced, however much it is (``min_neurons=1``): the mask differs
+        from the paper's only where that would silence every live neuron and leave a constant
+        model. Constant neurons are not in it, as only the bias feels them.
+
         Parameters
         ----------
         **parameters
@@ -283,7 +287,7 @@ class NeuronTuneClassifier(TunedClassifier):
         >>> from ntkit import NeuronTuneClassifier
         >>> NeuronTuneClassifier.as_published(C=0.1)
         NeuronTuneClassifier(C=0.1, error_weight=1.0, max_cost=None, min_misclassified=1,
-                             standardize=False, threshold=0.0)
+                             min_neurons=1, standardize=False, threshold=0.0)
         """
         paper: dict[str, Any] = {
             "threshold": 0.0,
@@ -291,6 +295,7 @@ class NeuronTuneClassifier(TunedClassifier):
             "min_misclassified": 1,
             "error_weight": 1.0,
             "max_cost": None,
+            "min_neurons": 1,
             "C": 1.0,
         }
         return cls(**(paper | parameters))

@@ -24,16 +24,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import ortho_group, spearmanr
+from scipy.stats import ortho_group
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from evidence_tables import mean_std, table
 from ntkit import LinearHead, NeuronTuneClassifier
 from ntkit.study import Rows
+from silencing_tables import tables
 
 Array = NDArray[Any]
 WIDTH, N_CORE, N_TEST = 200, 20, 4000
@@ -286,108 +286,6 @@ def auc(heldout: Sample, wrong: Array, seed: int) -> float:
     return float(np.mean(found)) if found else np.nan
 
 
-# -- tables -------------------------------------------------------------------------------------
-
-COLUMNS = {
-    "ERM": "ERM",
-    "no mask": "class-balanced",
-    "flagged above 0": "flagged above 0",
-    "flagged above 0.5 sd": "flagged above 0.5 sd",
-    "random, as many as flagged above 0.5 sd": "random, as many",
-    "true spurious neurons": "the true ones",
-    "random, as many as true spurious neurons": "random, as many",
-    "class-balanced, held-out set": "class-balanced, held-out set",
-    "DFR, all rows †": "DFR †",
-}
-PENALTIES = (
-    "no mask",
-    "true spurious neurons halved",
-    "true spurious neurons",
-    "flagged above 0.5 sd",
-    "random, as many as flagged above 0.5 sd",
-)
-LINES = {"specificity": 5.0, "agreement": 0.1, "AUC": 0.8}
-"""Statistics, and from where on they speak for a mask."""
-MATTERS = 2.0
-"""Points that count as a gain, or a loss."""
-SHOWN = tuple(REGIMES[i].name for i in (0, 5, 6))
-
-
-def tables(results: Sequence[dict[str, Any]]) -> str:
-    """Worst groups, the same by penalty, and the statistics beside the gain."""
-    of = {regime.name: [r for r in results if r["regime"] == regime.name] for regime in REGIMES}
-    of = {name: runs for name, runs in of.items() if runs}
-    first = [
-        [name, *(mean_std([r["worst"][key] for r in runs]) for key in COLUMNS)]
-        for name, runs in of.items()
-    ]
-    second = [
-        [
-            f"{name}: {key}",
-            *(mean_std([r["by_ridge"][key][i] for r in runs]) for i in range(len(RIDGES))),
-        ]
-        for name, runs in of.items()
-        if name in SHOWN
-        for key in PENALTIES
-    ]
-    mask = "flagged above 0.5 sd"
-    third = [
-        [
-            name,
-            mean_std([gain(r) for r in runs]),
-            mean_std([gain(r, "class-balanced, held-out set") for r in runs]),
-            mean_std([r["seen"]["specificity"] for r in runs]),
-            mean_std([r["seen"]["agreement"] for r in runs], 2),
-            mean_std([r["seen"]["AUC"] for r in runs], 2),
-            mean_std([r["size"][mask] for r in runs], 0),
-            mean_std([100 * r["hit"][mask] for r in runs], 0),
-        ]
-        for name, runs in of.items()
-    ]
-    return "\n\n".join(
-        [
-            table(["worst group", *COLUMNS.values()], first),
-            table(["ridge weight", *(f"{alpha:g}" for alpha in RIDGES)], second),
-            table(
-                [
-                    "",
-                    "gain",
-                    "over the held-out set's",
-                    "specificity",
-                    "agreement",
-                    "AUC",
-                    "flagged",
-                    "of these spurious, %",
-                ],
-                third,
-            ),
-            told(results),
-        ]
-    )
-
-
-def gain(result: dict[str, Any], beside: str = "no mask") -> float:
-    """Points that the flagged neurons' mask adds to class-balanced retraining on the same rows."""
-    return float(result["worst"]["flagged above 0.5 sd"] - result["worst"][beside])
-
-
-def told(results: Sequence[dict[str, Any]]) -> str:
-    """How far each statistic tells the gain: by rank, and by a line drawn beforehand."""
-    lines = []
-    for key, least in LINES.items():
-        values = [r["seen"][key] for r in results]
-        rank = spearmanr([gain(r) for r in results], values, nan_policy="omit")[0]
-        above = [gain(r) for r, value in zip(results, values, strict=True) if value >= least]
-        below = [gain(r) for r, value in zip(results, values, strict=True) if not value >= least]
-        counts = [
-            f"{sum(g > MATTERS for g in side)} / {sum(g < -MATTERS for g in side)} of {len(side)}"
-            for side in (above, below)
-        ]
-        lines.append([f"{key} of {least:g} or more", f"{rank:.2f}", *counts])
-    header = ["", "rank correlation", "gains / losses where so", "where not so"]
-    return table(header, lines)
-
-
 def main() -> None:
     """Run everything and print the tables."""
     parser = argparse.ArgumentParser(
@@ -403,7 +301,7 @@ def main() -> None:
         for regime in REGIMES:
             results += [run(regime, seed) for seed in range(arguments.seeds)]
             print(regime.name, flush=True)
-    text = tables(results) + "\n"
+    text = tables(results, RIDGES) + "\n"
     print(text)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1))

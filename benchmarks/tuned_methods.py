@@ -155,8 +155,11 @@ def jtt(task: Task) -> Fits:
     """The authors' factors, and the penalty of both heads; it takes no held-out set."""
     rows = task.rows["train"]
     for alpha in ridges(8):
-        clf = JTTClassifier(C=1 / (alpha * len(rows.y_index)), random_state=task.seed)
-        wrong = clf.fit(task.train.Z, task.train.y).error_set_  # the same for every factor
+        clf = JTTClassifier(C=1 / (alpha * len(rows.y_index)), random_state=0)
+        wrong = rows.once(  # the same for every factor, and for every half of the held-out set
+            ("errors", alpha),
+            lambda clf=clf: clf.fit(task.train.Z, task.train.y).error_set_,
+        )
         for factor in (20.0, 50.0, 100.0):
             for _, head in by_ridge(rows, [alpha], np.where(wrong, factor, 1.0)):
                 yield {"up_weight": factor, "alpha": alpha, "errors": int(wrong.sum())}, head
@@ -199,13 +202,18 @@ class Erased:
 
 def leace(task: Task) -> Fits:
     """Errors as the concept: where they are taken, and the penalty."""
-    rows, options = task.rows["train"], {"random_state": task.seed, "C": 1 / len(task.train.y)}
+    rows, options = task.rows["train"], {"random_state": 0, "C": 1 / len(task.train.y)}
+
+    def crossfitted() -> tuple[LEACEClassifier, Rows]:
+        clf = LEACEClassifier(**options).fit(task.train.Z, task.train.y)
+        return clf, Rows(clf.erase(task.train.Z), rows.y_index, rows.weight)
+
     for where in ("train", "held-out"):
-        if where == "held-out":
-            clf = task.fitted(LEACEClassifier(head=task.head, **options))
+        if where == "train":  # the same for every half of the held-out set
+            clf, erased = rows.once("erased", crossfitted)
         else:
-            clf = LEACEClassifier(**options).fit(task.train.Z, task.train.y)  # cross-fitted
-        erased = Rows(clf.erase(task.train.Z), rows.y_index, rows.weight)
+            clf = task.fitted(LEACEClassifier(head=task.head, **options))
+            erased = Rows(clf.erase(task.train.Z), rows.y_index, rows.weight)
         for alpha, head in by_ridge(erased, ridges(12), equal_mass(rows.y_index)):
             yield {"errors": where, "alpha": alpha}, Erased(clf, head)
 

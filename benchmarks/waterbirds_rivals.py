@@ -111,11 +111,9 @@ def run(method: str, task: Task, half: LabelledEmbeddings, test: LabelledEmbeddi
 
 
 def original_head(task: Task, found: Found) -> LinearHead:
-    """The ERM head with the best average on the half that chooses."""
-    averages = [each["scores"]["average"][0] for each in found["tried"]]
-    alpha = found["tried"][int(np.argmax(averages))]["given"]["alpha"]
+    """The ERM head of the best worst class on the half that chooses."""
     rows = task.rows["train"]
-    [(_, head)] = by_ridge(rows, [alpha], rows.weight)
+    [(_, head)] = by_ridge(rows, [chosen(found, "class")["given"]["alpha"]], rows.weight)
     return head
 
 
@@ -178,7 +176,8 @@ def main() -> None:
     results = arguments.results
     lines = results.read_text().splitlines() if results.exists() else []
     known = {(found["method"], found["seed"]): found for found in map(json.loads, lines)}
-    wanted = [(m, s) for m in METHODS if m in {"erm", *arguments.methods} for s in arguments.seeds]
+    methods = dict.fromkeys(["erm", *arguments.methods])  # the others need its head
+    wanted = [(method, seed) for method in methods for seed in arguments.seeds]
     missing = [key for key in wanted if key not in known]
     splits = standardized(arguments.cache) if missing else {}
     train = rows_of(splits["train"]) if missing else None

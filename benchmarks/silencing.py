@@ -1,7 +1,7 @@
 """When silencing neurons can add to reweighting, and when it cannot: planted problems.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/silencing.py
-        [--seeds 5] [--markdown FILE] [--json FILE]
+        [--seeds 0 1 2 3 4] [--known FILE] [--markdown FILE] [--json FILE]
 
 200 neurons after ReLU: 20 know the class, 20 (or 4, or 100) a spurious attribute that goes with the
 class in 95 % of the training samples, the others nothing. One thing is changed at a time: how
@@ -291,15 +291,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument(
+        "--known", type=Path, help="what --json wrote: tables of it, nothing is run"
+    )
     parser.add_argument("--markdown", type=Path, help="also write the tables here")
     parser.add_argument("--json", type=Path, help="also write all figures here")
     arguments = parser.parse_args()
-    results = []
+    results = json.loads(arguments.known.read_text()) if arguments.known else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for regime in REGIMES:
-            results += [run(regime, seed) for seed in range(arguments.seeds)]
+        for regime in () if results else REGIMES:
+            results += [run(regime, seed) for seed in arguments.seeds]
             print(regime.name, flush=True)
     text = tables(results, RIDGES) + "\n"
     print(text)

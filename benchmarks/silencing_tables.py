@@ -34,6 +34,7 @@ MATTERS = 2.0
 """Points that count as a gain, or a loss."""
 SHOWN = (
     "spurious neurons of their own, biased rows",
+    "ten times the rows",
     "neurons half core, half spurious",
     "everything in every neuron",
 )

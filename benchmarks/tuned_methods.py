@@ -7,8 +7,9 @@ on the mean loss of class-balanced or weighted retraining, for standardised embe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -137,16 +138,20 @@ def randomly_masked(task: Task) -> Fits:
     return balanced(task, np.isin(np.arange(len(mask)), drawn))
 
 
-def afr(task: Task) -> Fits:
+def afr(task: Task, gammas: Sequence[float] = (4.0, 7.2, 10.4, 13.6, 16.8, 20.0)) -> Fits:
     """The authors' grid for Waterbirds, γ thinned, by their steps."""
-    for gamma, reg in product(np.linspace(4, 20, 6).round(1), (0.0, 0.1, 0.2, 0.3)):
+    for gamma, reg in product(gammas, (0.0, 0.1, 0.2, 0.3)):
         clf = AFRClassifier(gamma=gamma, reg_coeff=reg, solver="gd", head=task.head)
         yield {"gamma": gamma, "reg_coeff": reg}, task.fitted(clf)
 
 
-def leia(task: Task) -> Fits:
+def leia(
+    task: Task,
+    gammas: Sequence[float] = (5.0, 10.0, 15.0, 20.0),
+    ranks: Sequence[int] = (1, 5, 10, 20, 50, 200),
+) -> Fits:
     """The authors' example of a sweep, and two larger ranks."""
-    for gamma, rank in product((5.0, 10.0, 15.0, 20.0), (1, 5, 10, 20, 50, 200)):
+    for gamma, rank in product(gammas, ranks):
         clf = LEIAClassifier(gamma=gamma, rank=rank, head=task.head)
         yield {"gamma": gamma, "rank": rank}, task.fitted(clf)
 
@@ -165,9 +170,11 @@ def jtt(task: Task) -> Fits:
                 yield {"up_weight": factor, "alpha": alpha, "errors": int(wrong.sum())}, head
 
 
-def self_(task: Task) -> Fits:
+def self_(
+    task: Task, numbers: Sequence[int] = (20, 100, 500), rates: Sequence[float] = (1e-3, 1e-2)
+) -> Fits:
     """The authors' selectors and numbers of samples, and the two larger of their rates."""
-    for selection, n, rate in product(SELECTORS, (20, 100, 500), (1e-3, 1e-2)):
+    for selection, n, rate in product(SELECTORS, numbers, rates):
         clf = SELFClassifier(
             selection=selection,
             n_selected=n,
@@ -246,14 +253,23 @@ METHODS: dict[str, tuple[str, Callable[[Task], Fits]]] = {
     "erm": ("ERM", erm),
     "balanced": ("class-balanced, rows tuned", balanced),
     "auto": ("`auto`, not tuned", auto),
-    "neurontune": ("NeuronTune as published", neurontune),
-    "masked": ("NeuronTune's mask, rows tuned", masked),
+    "neurontune": ("NeuronTune, threshold tuned, training split", neurontune),
+    "masked": ("NeuronTune's mask (threshold 0), rows tuned", masked),
     "random": ("random mask of its size, rows tuned", randomly_masked),
     "afr": ("AFR", afr),
+    "afr, wider": ("AFR, second grid", partial(afr, gammas=(0.0, 1.0, 2.0, 4.0, 8.0, 16.0))),
     "leia": ("LEIA", leia),
+    "leia, wider": (
+        "LEIA, second grid",
+        partial(leia, gammas=(0.0, 1.0, 2.5, 5.0, 10.0, 20.0), ranks=(1, 5, 50, 200)),
+    ),
     "evals": ("EVaLS", evals),
     "jtt": ("JTT", jtt),
     "self": ("SELF", self_),
+    "self, wider": (
+        "SELF, second grid",
+        partial(self_, numbers=(200, 500), rates=(1e-2, 3e-2, 1e-1)),
+    ),
     "leace": ("LEACE on errors", leace),
     "dfr": ("DFR, rows tuned †", dfr),
     "groupdro": ("group DRO, rows tuned †", group_dro),

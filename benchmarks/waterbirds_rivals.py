@@ -42,6 +42,7 @@ RULES = {
     "cell": "worst class × correctness cell",
     "group": "worst group †",
 }
+AVERAGES = {"average": "average", "adjusted": "average by training shares"}
 
 
 # -- one run ------------------------------------------------------------------------------------
@@ -125,11 +126,29 @@ def chosen(found: Found, rule: str) -> Found:
     return max(found["tried"], key=lambda each: tuple(each["scores"][rule]))
 
 
+def shown() -> list[tuple[str, str, str | None]]:
+    """Rows of the table: name, method, and the rows its configurations are restricted to."""
+    found: list[tuple[str, str, str | None]] = []
+    for method, (name, _) in METHODS.items():
+        found.append((name, method, None))
+        if method in ("balanced", "masked", "random"):
+            found.append((name.replace("rows tuned", "training split"), method, "train"))
+    return found
+
+
+def restricted(found: Found, rows: str | None) -> Found:
+    """The same run, of configurations on these rows only."""
+    if rows is None:
+        return found
+    return found | {"tried": [each for each in found["tried"] if each["given"]["rows"] == rows]}
+
+
 def tables(results: Sequence[Found]) -> str:
     """Worst group by method and rule, and what was chosen."""
     figures, choices = [], []
-    for method, (name, _) in METHODS.items():
-        runs = sorted((r for r in results if r["method"] == method), key=lambda r: r["seed"])
+    for name, method, rows in shown():
+        runs = [restricted(r, rows) for r in results if r["method"] == method]
+        runs = sorted(runs, key=lambda run: run["seed"])
         if not runs:
             continue
         by_rule = {rule: [chosen(run, rule) for run in runs] for rule in RULES}
@@ -139,18 +158,15 @@ def tables(results: Sequence[Found]) -> str:
                 name,
                 str(len(runs[0]["tried"])),
                 *(mean_std([test["worst"] for test in tests[rule]]) for rule in RULES),
-                *(mean_std([test["average"] for test in tests[rule]]) for rule in RULES),
-                *(mean_std([test["adjusted"] for test in tests[rule]]) for rule in RULES),
+                *(mean_std([test[key] for test in tests["class"]]) for key in AVERAGES),
             ]
         )
         for rule in ("class", "group"):
             picked = "; ".join(described(each["given"]) for each in by_rule[rule])
             choices.append([name, RULES[rule], picked])
     seeds = ", ".join(str(seed) for seed in sorted({r["seed"] for r in results}))
-    header = [
-        f"{what}, by {rule}" for what in ("worst group", "average") for rule in RULES.values()
-    ]
-    header += [f"average by training shares, by {rule}" for rule in RULES.values()]
+    header = [f"worst group, chosen by {rule}" for rule in RULES.values()]
+    header += [f"{name}, by worst class" for name in AVERAGES.values()]
     return (
         f"{table(['', 'tried', *header], figures)}\n\nSeeds {seeds}.\n\n"
         f"### What was chosen\n\n{table(['', 'by', 'in each run'], choices)}\n"

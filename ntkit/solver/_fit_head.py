@@ -266,9 +266,9 @@ class Problem:
             )
         elif must_converge and (above := _above_minimum(objective, result)) > _ABOVE:
             warnings.warn(
-                f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above its "
-                f"minimum, although its gradient is below tol={tol:g}: the penalty is weak and the "
-                "loss small. Lower tol, or lower C for a stronger penalty.",
+                f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above "
+                f"its minimum, although its gradient is below tol={tol:g}: the penalty is weak "
+                "and the loss small. Lower tol, or lower C for a stronger penalty.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

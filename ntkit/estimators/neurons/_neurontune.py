@@ -268,9 +268,7 @@ class NeuronTuneClassifier(TunedClassifier):
     def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
         """The paper's method: λ = 0 on activations as they are, every class scored, no gate.
 
-        What the rule flags is silenced, however much it is (``min_neurons=1``): the mask differs
-        from the paper's only where that would silence every live neuron and leave a constant
-        model. Constant neurons are not in it, as only the bias feels them.
+        However much the rule flags is silenced, but for the last live neuron.
 
         Parameters
         ----------
@@ -290,13 +288,8 @@ class NeuronTuneClassifier(TunedClassifier):
                              min_neurons=1, standardize=False, threshold=0.0)
         """
         paper: dict[str, Any] = {
-            "threshold": 0.0,
-            "standardize": False,
-            "min_misclassified": 1,
-            "error_weight": 1.0,
-            "max_cost": None,
-            "min_neurons": 1,
-            "C": 1.0,
+            **{"threshold": 0.0, "standardize": False, "min_misclassified": 1},
+            **{"error_weight": 1.0, "max_cost": None, "min_neurons": 1, "C": 1.0},
         }
         return cls(**(paper | parameters))
 

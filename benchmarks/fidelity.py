@@ -37,8 +37,9 @@ def lines_of(rows: list[Row]) -> list[str]:
     """A Markdown table of differences."""
     lines = [HEAD, "|---|---|---|---:|---:|"]
     for row in rows:
+        goal = "–" if row.goal == float("inf") else f"{row.goal:.0e}"
         lines.append(
-            f"| {row.method} | {row.what} | {row.beside} | {row.difference:.1e} | {row.goal:.0e} |"
+            f"| {row.method} | {row.what} | {row.beside} | {row.difference:.1e} | {goal} |"
         )
     return lines
 

@@ -46,17 +46,12 @@ def loaded(path: Path, **stand_ins: Any) -> Any:
 
 @contextlib.contextmanager
 def on_the_cpu() -> Iterator[None]:
-    """No GPU, double precision, and no prints."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with (
-            patch.object(torch.Tensor, "cuda", lambda self, *_: self),
-            contextlib.redirect_stdout(io.StringIO()),
-        ):
-            yield
-    finally:
-        torch.set_default_dtype(before)
+    """No GPU, and no prints."""
+    with (
+        patch.object(torch.Tensor, "cuda", lambda self, *_: self),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        yield
 
 
 def afr(peers: Path) -> list[Row]:
@@ -157,7 +152,7 @@ def groupdro(peers: Path) -> list[Row]:
             ]
             differences.append(values[0] - values[1])
     what = "objective of the worst group, 4000 steps"
-    return [Row("GroupDRO", what, "kohpangwei/group_DRO", largest(differences), 1e-3)]
+    return [Row("GroupDRO", what, "kohpangwei/group_DRO", largest(differences), 5e-3)]
 
 
 def worst_loss(head: tuple[Array, Array], data: Sample, C: float) -> float:
@@ -169,10 +164,10 @@ def worst_loss(head: tuple[Array, Array], data: Sample, C: float) -> float:
 
 
 def trained(theirs: Any, data: Sample, C: float) -> tuple[Array, Array]:
-    """The better of the last weights and their mean over the second half of the steps."""
-    X, y = torch.from_numpy(data.X), torch.from_numpy(data.y)
+    """The better of the last weights and their mean over the second half; single precision."""
+    X, y = torch.from_numpy(data.X).float(), torch.from_numpy(data.y)
     groups = torch.from_numpy(data.groups)
-    counts = torch.bincount(groups).double()
+    counts = torch.bincount(groups).float()
     dataset = SimpleNamespace(n_groups=4, group_counts=lambda: counts, group_str=str)
     computer = theirs.LossComputer(
         torch.nn.CrossEntropyLoss(reduction="none"), True, dataset, alpha=0.2, step_size=0.02
@@ -193,7 +188,7 @@ def trained(theirs: Any, data: Sample, C: float) -> tuple[Array, Array]:
         if step >= n_steps // 2:
             total += torch.column_stack([layer.weight, layer.bias]).detach() / (n_steps // 2)
     last = torch.column_stack([layer.weight, layer.bias]).detach()
-    heads = [np.diff(theta.numpy(), axis=0) for theta in (total, last)]
+    heads = [np.diff(theta.double().numpy(), axis=0) for theta in (total, last)]
     pairs = [(theta[:, :-1], theta[:, -1]) for theta in heads]
     return min(pairs, key=lambda head: worst_loss(head, data, C))
 

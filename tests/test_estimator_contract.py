@@ -18,6 +18,7 @@ from ntkit.estimators import (
     GroupInference,
     JTTClassifier,
     LEACEClassifier,
+    LEIAClassifier,
     NeuronTuneClassifier,
     NeuronTuneClassifierCV,
     SELFClassifier,
@@ -100,6 +101,10 @@ CONFIGURATIONS = {
     InferenceByClass(penalties=[("l2", 0.1), ("l1", 1.0)], cv=2, min_accuracy=0): True,
     LEACEClassifier(): True,
     LEACEClassifier(identification="train", tol=1e-10): False,
+    LEIAClassifier(): True,
+    LEIAClassifier(adjustment_size=0.5, rank=1): True,
+    LEIAClassifier(reweighting="train", tol=1e-10): False,
+    LEIAClassifier(reweighting="train", solver="lbfgs", reg_coeff=0.1, tol=1e-12): False,
     SpuriousNeuronSelector(): True,
     SpuriousNeuronSelector(identification=0.5, aggregation="intersection"): True,
     SpuriousNeuronSelector(

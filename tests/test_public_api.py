@@ -75,6 +75,7 @@ PUBLIC = {
         "JTTClassifier",
         "LABEL_FREE",
         "LEACEClassifier",
+        "LEIAClassifier",
         "NeuronTuneClassifier",
         "NeuronTuneClassifierCV",
         "SELFClassifier",

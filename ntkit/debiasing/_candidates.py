@@ -93,7 +93,9 @@ def default_settings() -> dict[str, Setting]:
 CANDIDATES = default_settings()
 """Candidates of :func:`ntkit.debias` by name; the table of every run holds them all."""
 
-OTHER_METHODS = {name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "evals", "leace")}
+OTHER_METHODS = {
+    name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "evals", "leace", "leia")
+}
 """Estimators that join the table when they are asked for by name."""
 
 

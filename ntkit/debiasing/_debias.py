@@ -127,7 +127,7 @@ def debias(
     method : str or classifier, default="auto"
         Which head is written: the name of a candidate, as the table shows it ("auto" is
         :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's method), or one
-        of "afr", "jtt", "self", "evals", "leace"; or the name of a label-free score
+        of "afr", "jtt", "self", "evals", "leace", "leia"; or the name of a label-free score
         (:data:`~ntkit.metrics.LABEL_FREE_SCORES`), which chooses among the candidates and is shown
         in the table; or a classifier of your own, one of ntkit's or any linear one that
         :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``. Its ``head``, if

@@ -24,18 +24,18 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.version_converter
 from numpy.typing import NDArray
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from scipy.special import softmax
-from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 
 import ntkit
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.debiasing._candidates import CANDIDATES, LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
-from ntkit.estimators import BalancedClassifier, head_of, retrain_head
+from ntkit.estimators import BalancedClassifier, head_of, match_head, retrain_head
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
 from ntkit.verification import save_verified
 from packages import default_cache
@@ -83,10 +83,14 @@ def quantise(source: Path, scheme: str, X: Any, target: Path) -> None:
             untyped = {"DefaultTensorType": onnx.TensorProto.FLOAT} if by_skl2onnx else {}
             quantization.quantize_dynamic(prepared, str(target), extra_options=untyped)
         else:
-            per_channel = scheme == "per channel"
+            options: dict[str, Any] = {"per_channel": scheme != "per tensor"}
+            if scheme == "4-bit weights":
+                options["weight_type"] = quantization.QuantType.QInt4
+                newer = onnx.version_converter.convert_version(onnx.load(prepared), 21)
+                onnx.save(newer, prepared)
             reader = Reader(source, X)
             quantization.quantize_static(
-                prepared, str(target), reader, per_channel=per_channel, op_types_to_quantize=only
+                prepared, str(target), reader, op_types_to_quantize=only, **options
             )
 
 
@@ -101,16 +105,6 @@ def columns(head: LinearHead, Z: Array) -> Array:
 def bias_corrected(head: LinearHead, Z: Array, wanted: Array) -> LinearHead:
     """The head, its mean logits those that are wanted (Nagel et al. 2019, section 4.2)."""
     return replace(head, intercept=head.intercept + (wanted - columns(head, Z)).mean(axis=0))
-
-
-def matched(head: LinearHead, Z: Array, wanted: Array) -> LinearHead:
-    """The head whose logits are nearest the wanted ones, by ridge regression from the old head."""
-    scaler = StandardScaler().fit(Z)
-    ridge = RidgeCV(alphas=len(Z) * 10.0 ** np.arange(-6, 2))
-    ridge.fit(scaler.transform(Z), wanted - columns(head, Z))
-    step = LinearHead(ridge.coef_.reshape(-1, Z.shape[1]), ridge.intercept_, head.classes)
-    step = step.scaled(1 / scaler.scale_, scaler.mean_)
-    return replace(head, coef=head.coef + step.coef, intercept=head.intercept + step.intercept)
 
 
 def soft(head: LinearHead, Z: Array, wanted: LinearHead, Z_float: Array, C: float) -> LinearHead:
@@ -226,7 +220,7 @@ def quantised(
         heads = {
             "old head": plain.head,
             "bias correction": bias_corrected(plain.head, body.both, wanted),
-            "matched": matched(plain.head, body.both, wanted),
+            "matched": match_head(plain.head, body.both, plain.both),
             "soft labels": soft(plain.head, body.both, plain.head, plain.both, body.C),
             **body.retrained(),
         }
@@ -235,9 +229,7 @@ def quantised(
             heads |= {
                 **(body.debiased() if scheme == "per tensor" else {}),
                 "debiased head": debiased,
-                "debiased head, matched": matched(
-                    debiased, body.both, columns(debiased, plain.both)
-                ),
+                "debiased head, matched": match_head(debiased, body.both, plain.both),
             }
         test = body.test
         labels = plain.head.predict(plain.test.Z)

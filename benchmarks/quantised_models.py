@@ -27,7 +27,7 @@ from ntkit.datasets import load_marked_digits, load_waterbirds, marked_digits_mo
 from ntkit.extraction import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts, read_samples
 
 Array = NDArray[Any]
-STATIC = ("per tensor", "per channel")
+STATIC = ("per tensor", "per channel", "4-bit weights")
 WITH_DYNAMIC = (*STATIC, "dynamic")
 PAIRS = {"sneaker, boot": (7, 9), "T-shirt, dress": (0, 3), "pullover, coat": (2, 4)}
 
@@ -244,7 +244,7 @@ def tuxscenes(places: Places, seed: int) -> Classifier:
 
     network, folder = backbone_of(places), places.out / f"tuxscenes_{seed}"
     if not folder.exists():
-        sizes = {"train": 500, "heldout_biased": 250, "heldout_balanced": 4, "test": 400}
+        sizes = {"train": 300, "heldout_biased": 150, "heldout_balanced": 4, "test": 240}
         images.build(folder, sizes, seed, places.cache)
     steps = ImagePreprocessing.from_config(places.out / "preprocessor_config.json")
 
@@ -259,7 +259,7 @@ def tuxscenes(places: Places, seed: int) -> Classifier:
 
 
 def waterbirds(places: Places, seed: int) -> Classifier:
-    """The real Waterbirds: 600 training images; held out are others; 100 a group to test."""
+    """The real Waterbirds: 300 training images; held out are others; 60 a group to test."""
     import data_waterbirds as source
 
     if places.waterbirds is None:
@@ -274,10 +274,10 @@ def waterbirds(places: Places, seed: int) -> Classifier:
 
     rows = rng.permutation(len(read["train"].y))
     groups = read["test"].groups
-    each = [rng.choice(np.flatnonzero(groups == g), 100, replace=False) for g in np.unique(groups)]
+    each = [rng.choice(np.flatnonzero(groups == g), 60, replace=False) for g in np.unique(groups)]
     parts = [
-        part("train", rows[:600]),
-        part("train", rows[600:900]),
+        part("train", rows[:300]),
+        part("train", rows[300:450]),
         part("test", np.concatenate(each)),
     ]
     path = places.out / f"waterbirds_{seed}.onnx"

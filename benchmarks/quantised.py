@@ -1,7 +1,7 @@
 """What int8 costs a classifier, and what of it a head refitted on the quantised body gives back.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/quantised.py OUT [--only NAME …] [--seeds 3]
-        [--waterbirds FOLDER] [--markdown FILE]
+        [--data BENCH_DATA] [--waterbirds FOLDER] [--markdown FILE]
 
 For every classifier of ``quantised_models.py``, seed and way to quantise (ONNX Runtime's own, with
 its defaults: 8-bit weights and activations, ranges from 128 training samples) heads are fitted on
@@ -261,7 +261,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("--only", nargs="+", choices=list(CLASSIFIERS), default=list(CLASSIFIERS))
+    parser.add_argument("--only", nargs="+", choices=list(CLASSIFIERS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", type=Path, default=Path("benchmarks/out/data"))
     parser.add_argument("--waterbirds", type=Path)
@@ -275,8 +275,9 @@ def main() -> None:
     lines = out / "quantised.jsonl"
     records = read(lines)
     done = {(r["classifier"], r["seed"], r["scheme"]) for r in records}
+    own = [n for n in CLASSIFIERS if given.waterbirds or not n.startswith("Waterbirds")]
     for seed in range(given.seeds):
-        for name in given.only:
+        for name in given.only or own:
             for record in results(name, seed, places, done):
                 with lines.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")

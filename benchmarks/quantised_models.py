@@ -292,8 +292,8 @@ CLASSIFIERS: dict[str, Callable[[Places, int], Classifier]] = {
     "digits, MLP": digits,
     "Adult, MLP": adult(biased=False),
     "Adult 95 %, MLP": adult(biased=True),
-    "reviews, MiniLM": texts("reviews", 1600),
-    "mails, MiniLM": texts("mails", 1200),
+    "reviews, MiniLM": texts("reviews", 800),
+    "mails, MiniLM": texts("mails", 600),
     "TuxScenes, EfficientNet": tuxscenes,
     "Waterbirds, EfficientNet": waterbirds,
 }

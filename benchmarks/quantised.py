@@ -81,6 +81,8 @@ def quantise(source: Path, scheme: str, X: Any, target: Path) -> None:
         quant_pre_process(str(source), prepared, skip_symbolic_shape=True)
         if scheme == "dynamic":
             untyped = {"DefaultTensorType": onnx.TensorProto.FLOAT} if by_skl2onnx else {}
+            del graph.graph.value_info[:]  # PyTorch's names weights that the quantiser transposes
+            onnx.save(graph, prepared)
             quantization.quantize_dynamic(prepared, str(target), extra_options=untyped)
         else:
             options: dict[str, Any] = {"per_channel": scheme != "per tensor"}

@@ -1,4 +1,4 @@
-"""Classifiers to quantise: networks, texts, tables, each with parts to fit, to calibrate and to test.
+"""Classifiers to quantise: networks, texts, tables, each with samples to fit and to test on.
 
 Every classifier is a float ONNX file that ends in its own head. ``train`` and ``heldout`` are as
 biased as the data are, ``test`` is balanced over the groups where the data allow it.
@@ -55,7 +55,7 @@ class Classifier:
 
 @dataclass(frozen=True)
 class Places:
-    """Folders: of unpacked packages, of what is built here, of ``bench_data.py``, of the Waterbirds."""
+    """Folders: unpacked packages, what is built here, that of ``bench_data.py``, the Waterbirds."""
 
     cache: Path
     out: Path
@@ -149,7 +149,7 @@ def adult(*, biased: bool) -> Callable[[Places, int], Classifier]:
         if not path.exists():
             source.embed(places.cache, seed, path, biased=biased)
         rng = np.random.default_rng(seed)
-        seen, rest = np.array_split(rng.permutation(len(y)), 2)
+        _, rest = np.array_split(rng.permutation(len(y)), 2)
         if biased:  # refitted on data as biased as the network's own
             some, test = rest[:16_000], rest[16_000:]
             some = source.mostly_agreeing(some, y, a, rng)
@@ -297,4 +297,3 @@ CLASSIFIERS: dict[str, Callable[[Places, int], Classifier]] = {
     "TuxScenes, EfficientNet": tuxscenes,
     "Waterbirds, EfficientNet": waterbirds,
 }
-

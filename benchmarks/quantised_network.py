@@ -1,4 +1,4 @@
-"""A small network of depthwise separable convolutions, batch norms and ReLU6, as MobileNet has them.
+"""A small network of depthwise separable convolutions, batch norms and ReLU6, as in MobileNet.
 
 Howard et al. 2017, arXiv 1704.04861: such networks are known to lose accuracy in 8 bits with one
 scale for all channels, since batch norms leave channels of very different ranges (Nagel et al.

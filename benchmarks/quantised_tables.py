@@ -136,7 +136,7 @@ def debiased(results: Results) -> str:
 
 
 def summary(results: Results) -> str:
-    """Means over classifiers, by the way to quantise; and over the cases where it costs something."""
+    """Means over classifiers, by the way to quantise; and over the cases where it costs much."""
     keys = [(key, OWN) for key in CARRIED] + [(key, key) for key in RETRAINED]
     header = ["quantised", "classifiers", "figure", *(key for key, _ in keys)]
     rows = []
@@ -148,7 +148,10 @@ def summary(results: Results) -> str:
     for label, of in (("average", average), ("worst group or class", worst)):
         cost = {row: np.mean(differences(results, row, OWN, OWN, of)) for row in results.rows()}
         for name, own in (
-            (f"any, where it costs {CLEAR:g} point or more", [r for r in cost if cost[r] <= -CLEAR]),
+            (
+                f"any, where it costs {CLEAR:g} point or more",
+                [r for r in cost if cost[r] <= -CLEAR],
+            ),
             ("any, where it costs less", [r for r in cost if cost[r] > -CLEAR]),
         ):
             if own:

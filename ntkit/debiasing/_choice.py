@@ -189,7 +189,7 @@ def chosen_among(
     groups = comparison.groups_of(clf)
     learnable = fitted["auto"].recipe_ not in ("class-balanced", "group-balanced")
     known = comparison.known
-    if settings[name].by_answers and known is not None and known.is_read:
+    if settings[name].by_known and known is not None and known.is_read:
         learnable = False  # answers may be of something else than the errors are: the groups tell
     decision = comparison.decided(name, clf, max_cost=max_cost, learnable=learnable)
     return Choice(comparison, fitted, rows, random, name, decision, groups)

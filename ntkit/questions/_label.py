@@ -35,7 +35,7 @@ from ntkit.questions._labels import Labels
 from ntkit.questions._margins import margins_of
 from ntkit.questions._next import next_questions
 from ntkit.questions._progress import progress
-from ntkit.questions._standing import GroupStanding, Labelling, standing_of
+from ntkit.questions._standing import THE_MODEL, GroupStanding, Labelling, standing_of
 from ntkit.questions._views import views_of
 from ntkit.report import Inputs, as_samples
 from ntkit.report.label import label_html
@@ -325,4 +325,4 @@ def _right(model: FrozenModel, Z: Array, y: Array, margins: Array) -> tuple[Arra
             head = model.matched_to(labels).head
     if head is None:
         return margins > 0, "cross-fitted heads"
-    return head.predict(Z) == y, "the model as it is"
+    return head.predict(Z) == y, THE_MODEL

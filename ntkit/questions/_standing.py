@@ -17,9 +17,10 @@ from ntkit.questions._folder import ANSWERS, PAGE
 from ntkit.questions._labels import Labels
 from ntkit.questions._progress import Progress
 
-__all__ = ["GroupStanding", "Labelling", "standing_of"]
+__all__ = ["THE_MODEL", "GroupStanding", "Labelling", "standing_of"]
 
 Array = NDArray[Any]
+THE_MODEL = "the model as it is"
 _CONFIDENCE = 0.95
 _FEWEST = 5  # samples, below which no share is told
 
@@ -137,6 +138,8 @@ class Labelling:
         if known:
             worst = min(known, key=lambda group: group.accuracy)
             lines.append(f"The worst group now: {worst.name}, {worst.share} right.")
+            if self.of_head == THE_MODEL:
+                lines.append("If the model was fitted on these samples, these shares flatter it.")
         return [*lines, done.reason]
 
     def _next(self) -> list[str]:

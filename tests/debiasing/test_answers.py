@@ -12,7 +12,15 @@ from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.debiasing._candidates import asked_for
 from ntkit.debiasing._comparison import Comparison, LabelledEmbeddings
-from ntkit.debiasing.groups import KnownGroups, KnownOfSome, Pool, holds_labels, known_of_some
+from ntkit.debiasing._price import price_of
+from ntkit.debiasing.groups import (
+    HeldoutGroups,
+    KnownGroups,
+    KnownOfSome,
+    Pool,
+    holds_labels,
+    known_of_some,
+)
 from ntkit.estimators import AutoDebiasClassifier, DFRClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
@@ -36,7 +44,7 @@ def comparison(values, what="attribute", view=BOTH):
     made = Comparison(
         LabelledEmbeddings(X, Y), LabelledEmbeddings(HELD[0], HELD[1]), None, head=None, known=known
     )
-    return made, asked_for(AutoDebiasClassifier(), "auto", by_answers=True)
+    return made, asked_for(AutoDebiasClassifier(), "auto", by_known="group-balanced by answers")
 
 
 @pytest.mark.parametrize(("view", "name"), [(BOTH, "view"), (NOISE, None)])
@@ -253,7 +261,14 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     assert code == 0, err
     assert "group-balanced by answers" in printed.splitlines()[0]
     assert f"{question!r} (inferred from 48 answers): known of 48 training" in printed
-    assert "Of the 48 samples of which it is known (48 of them training samples" in printed
+    assert "Of the 48 samples of which it is known (48 of them training samples: the new" in printed
+    record = json.loads((tmp_path / "repaired" / "result.json").read_text())
+    report, card = ((tmp_path / "repaired" / n).read_text() for n in ("report.html", "README.md"))
+    price = record["price"]
+    assert (price["n_known"], price["n_inferred"]) == (0, 700)  # no held-out sample was asked about
+    n, name = price["worst_named"]["count"], price["worst_named"]["name"]
+    sentence = f"of the {n} of {name} ({n} of them inferred)"
+    assert all(sentence in text for text in (printed, record["named_outcome"], report, card))
     assert worst(digits, tmp_path / "repaired" / "debiased.onnx") > worst(digits, model) + 0.15
 
     steps = ImagePreprocessing.for_model(FrozenModel.load(model))
@@ -275,10 +290,35 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     code, printed, err = run(capsys, *command, "--group-column", "who", "--json")
     assert code == 0, err
     found = json.loads(printed)
-    assert found["balanced_over"] == "the groups given (inferred from 175 answers)"
-    assert "0 training and 175 held-out samples" in " ".join(found["notes"])
+    assert found["balanced_over"] == "the groups given (inferred from 175 samples)"
+    assert found["chosen"] == "group-balanced by the groups given"
+    notes = " ".join(found["notes"])
+    assert "0 training and 175 held-out samples" in notes
+    assert "flatter" not in notes  # of those that are known, no head has seen any
+    assert (found["price"]["n_known"], found["price"]["n_inferred"]) == (175, 525)
     before = worst(digits, marked_digits_model_path())
     assert worst(digits, tmp_path / "out" / "debiased.onnx") > before + 0.15
+
+
+@pytest.mark.parametrize(
+    ("n_known", "said"),
+    [
+        (None, "the groups that you named"),
+        (440, "the groups that you gave"),
+        (30, "the groups, which are known of 30 held-out samples and inferred for 410"),
+        (0, "the groups, which are inferred for all 440 held-out samples"),
+    ],
+)
+def test_what_is_said_of_the_groups_is_where_they_are_from(n_known, said):
+    y, sides = np.repeat([0, 1], 220), np.tile(np.repeat([0, 1], [20, 200]), 2)[:, None]
+    known = None if n_known is None else np.arange(440) < n_known
+    groups = HeldoutGroups.of("a", y, y, sides, [("no", "yes")], by_person=True, known=known)
+    wrong = np.where(np.arange(440) % 220 < 20, 1 - y, y)
+    price = price_of(1.0, y, np.eye(2)[wrong], y, np.array([0, 1]), None, groups)
+    assert price.which_groups == said
+    inferred = {None: 0, 440: 0, 30: 0, 0: 20}[n_known]  # of the first 20
+    assert price.worst_named_before.n_inferred == inferred
+    assert ("of them inferred" in str(price.worst_named_before)) == (inferred > 0)
 
 
 # -- do no harm --------------------------------------------------------------------------------

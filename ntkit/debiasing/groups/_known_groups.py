@@ -90,9 +90,9 @@ class KnownGroups:
                 "tells it; answer on some of them."
             )
         n = int(known.sum())
-        source = f"{n} samples" if inference is None else f"{n} answers"
+        source = f"{n} {given.given_as}"
         if inference is not None and inference.view_ is not None:
-            source = f"inferred from {n} answers"
+            source = f"inferred from {source}"
         return cls(
             f"{given.title} ({source})",
             side,
@@ -126,7 +126,10 @@ class KnownGroups:
     def heldout(self, y: Array, y_index: Array) -> HeldoutGroups | None:
         """Groups of the held-out samples, to judge a head by; None where too few are known."""
         sides = self.side[self.n_train :, None]
-        found = HeldoutGroups.of(self.title, y, y_index, sides, [self.values], by_person=True)
+        known = self.known[self.n_train :]
+        found = HeldoutGroups.of(
+            self.title, y, y_index, sides, [self.values], by_person=True, known=known
+        )
         return found if len(found.names) > len(np.unique(y_index)) else None
 
     def told(self) -> str:
@@ -164,7 +167,10 @@ class KnownGroups:
         worst, first = groups.worst(after[at]), groups.worst(before[at])
         then = f"{first.share} of the same" if first.name == worst.name else str(first)
         n_train = int((at < self.n_train).sum())
-        seen = f" ({n_train} of them training samples, which the new head has seen)" * bool(n_train)
+        seen = (
+            f" ({n_train} of them training samples: the new head was fitted on these, which "
+            "flatters it)"
+        ) * bool(n_train)
         return (
             f"Of the {len(at)} samples of which it is known{seen}, the worst group with at least "
             f"{FEWEST}, by the share that is right: {worst}; with the original head {then}."

@@ -42,11 +42,24 @@ class KnownOfSome:
         What it is called.
     values : ndarray of object, shape (N + M,)
         Of the training samples, and then the held-out ones; None where it is not known.
+    answers : bool
+        Whether a person answered, rather than labels being there.
     """
 
     what: str
     title: str
     values: Array
+    answers: bool = False
+
+    @property
+    def given_as(self) -> str:
+        """What one known value is called, in the plural."""
+        return "answers" if self.answers else "samples"
+
+    @property
+    def balanced_by(self) -> str:
+        """What balancing over it is called in the table."""
+        return f"group-balanced by {'answers' if self.answers else f'the {self.what} given'}"
 
 
 def holds_labels(answers: Any) -> bool:
@@ -107,10 +120,11 @@ def _matched(
     if name == "answers" and Path(value).suffix.lower() not in TABLES:
         labels = read_labels(value)
         found = _by_labels(value, labels, pool)
-        return KnownOfSome(what, repr(labels.question), found)
+        return KnownOfSome(what, repr(labels.question), found, answers=True)
     if isinstance(value, str | os.PathLike) or _is_table(value):
         column, found = _by_table(value, what.removesuffix("s"), pool, key)
-        return KnownOfSome(what, repr(column) if what == "attribute" else title, found)
+        title = repr(column) if what == "attribute" else title
+        return KnownOfSome(what, title, found, answers=name == "answers")
     labels_given, known = known_labels(value, name)
     n = sum(map(len, pool.sets))
     if len(known) != n:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -108,6 +108,13 @@ class HeldoutGroups:
             ]
             names.append(" × ".join([str(y[rows[0]]), *on]))
         return cls(title, number, tuple(names), by_person, known)
+
+    def of_rows(self, rows: Array) -> HeldoutGroups:
+        """The groups of some samples (M,), the others being in none."""
+        number = np.where(rows, self.number, -1)
+        kept = np.unique(number[number >= 0])
+        number[number >= 0] = np.searchsorted(kept, number[number >= 0])
+        return replace(self, number=number, names=tuple(self.names[i] for i in kept))
 
     @property
     def counts(self) -> tuple[int, int] | None:

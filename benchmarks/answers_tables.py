@@ -62,10 +62,6 @@ def tables(results: Sequence[Result]) -> str:
             "",
             wrong_answers(runs),
             "",
-            "### When asking ends",
-            "",
-            stopping(runs),
-            "",
         ]
     )
 
@@ -155,34 +151,6 @@ def wrong_answers(runs: Sequence[Result]) -> str:
             cells.append(f"{np.mean(means):.1f} / {max(means):.1f} / {most:.1f}" if means else "–")
         rows.append(cells)
     return table(["", "24 answers", "48 answers", "96 answers"], rows)
-
-
-def stopping(runs: Sequence[Result]) -> str:
-    """What is gained by asking on after ``progress`` says that it is enough."""
-    ends, gained, missed = list[int](), list[float](), list[float]()
-    for run in runs:
-        curve = run["asked"]
-        end = next((n for n in COUNTS if curve[str(n)]["enough"]), None)
-        last = curve[str(COUNTS[-1])]["worst"]
-        if end is None:
-            missed.append(last - curve["96"]["worst"])
-        else:
-            ends.append(end)
-            gained.append(last - curve[str(end)]["worst"])
-    lines = [
-        f"`progress` ends the asking in {len(ends)} of {len(runs)} runs, after "
-        f"{', '.join(f'{n} answers in {ends.count(n)}' for n in sorted(set(ends)))}."
-    ]
-    if gained:
-        lines.append(
-            f"Asking on to 192 answers would have gained {np.mean(gained):.1f} points (mean; most "
-            f"{max(gained):.1f})."
-        )
-    if missed:
-        lines.append(
-            f"Where it does not end, the step from 96 to 192 answers gains {np.mean(missed):.1f}."
-        )
-    return " ".join(lines)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

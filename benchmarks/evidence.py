@@ -24,6 +24,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ READINGS = {
 }
 SUPPRESSIONS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 RIDGES = (0.001, 0.01, 0.1, 1.0, 10.0)
+guarded = partial(NeuronTuneClassifier.as_published, min_neurons=None)
+"""The published method, but for masks of more than 95 % of the neurons: those are not applied."""
 
 
 # -- one run ----------------------------------------------------------------------------------
@@ -275,7 +278,7 @@ def readings(comparison: Comparison) -> dict[str, dict[str, float]]:
     """Union, intersection and one mask for each class, of activations and of their magnitudes."""
     found = {}
     for name, parameters in READINGS.items():
-        clf, _ = comparison.fit(Setting(NeuronTuneClassifier.as_published(**parameters)))
+        clf, _ = comparison.fit(Setting(guarded(**parameters)))
         figures = rated(comparison, clf.head_)
         flagged = clf.suppressed_per_class_
         found[name] = {
@@ -292,9 +295,7 @@ def suppressions(comparison: Comparison) -> dict[str, dict[str, float]]:
     found = {}
     for alpha in (0.001, 1.0):
         for suppression in SUPPRESSIONS:
-            estimator = NeuronTuneClassifier.as_published(
-                suppression=suppression, C=1 / (alpha * n)
-            )
+            estimator = guarded(suppression=suppression, C=1 / (alpha * n))
             clf, _ = comparison.fit(Setting(estimator, as_is=True))
             figures = rated(comparison, clf.head_)
             found[f"{alpha:g}, {suppression:g}"] = {"worst_group": figures["worst_group"]}
@@ -308,7 +309,7 @@ def ridges(comparison: Comparison) -> dict[str, dict[str, float]]:
     for alpha in RIDGES:
         C = 1 / (alpha * n)
         plain, _ = comparison.fit(Setting(BalancedClassifier(C=C), as_is=True))
-        clf, _ = comparison.fit(Setting(NeuronTuneClassifier.as_published(C=C), as_is=True))
+        clf, _ = comparison.fit(Setting(guarded(C=C), as_is=True))
         found[f"{alpha:g}"] = {
             "class-balanced": rated(comparison, plain.head_)["worst_group"],
             "neurontune": rated(comparison, clf.head_)["worst_group"],

@@ -47,7 +47,6 @@ from ntkit.estimators import (
     BalancedClassifier,
     DFRClassifier,
     GroupInference,
-    NeuronTuneClassifier,
     retrain_head,
 )
 from ntkit.metrics import worst_class_accuracy
@@ -123,7 +122,7 @@ def few_rows(comparison: Comparison) -> dict[str, Found]:
     comparison.row("auto", own, auto)
     rows["auto"] = evidence.rated(comparison, auto.head_) | {"recipe": auto.recipe_}
     rows[evidence.WRITTEN] = evidence.written_row(comparison, auto)
-    mask, _ = comparison.fit(Setting(NeuronTuneClassifier.as_published()))
+    mask, _ = comparison.fit(Setting(evidence.guarded()))
     rows["neurontune"] = evidence.rated(comparison, mask.head_)
     for row in rows.values():
         row["n_suppressed"] = 0
@@ -152,7 +151,7 @@ def halved(comparison: Comparison) -> dict[str, Found]:
     for alpha in sorted(ALPHAS, reverse=True):
         C = 1 / (alpha * n)
         plain, _ = comparison.fit(Setting(BalancedClassifier(C=C), as_is=True), heldout=seen)
-        setting = Setting(NeuronTuneClassifier.as_published(C=C), as_is=True)
+        setting = Setting(evidence.guarded(C=C), as_is=True)
         masked, _ = comparison.fit(setting, heldout=seen)
         rng, mask = np.random.default_rng(comparison.seed), np.zeros(held.Z.shape[1], dtype=bool)
         size, live = evidence.n_suppressed(masked), np.flatnonzero(masked.live_)
@@ -175,7 +174,7 @@ def halved(comparison: Comparison) -> dict[str, Found]:
 
 def as_published(comparison: Comparison) -> dict[str, Found]:
     """NeuronTune with hardly a penalty, ``C=1``, and random masks of its size."""
-    clf, _ = comparison.fit(Setting(NeuronTuneClassifier.as_published(), as_is=True))
+    clf, _ = comparison.fit(Setting(evidence.guarded(), as_is=True))
     own = evidence.rated(comparison, clf.head_) | {"n_suppressed": evidence.n_suppressed(clf)}
     return {"neurontune, C = 1": own, "random mask, C = 1": of_random_masks(comparison, clf)}
 

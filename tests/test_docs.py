@@ -5,6 +5,8 @@ import pkgutil
 import re
 import shlex
 import socket
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from typer.testing import CliRunner
 
 import ntkit
 import ntkit.estimators
@@ -35,7 +38,11 @@ NEEDS = {  # what a how-to page runs on, where it is not all among our own depen
     "tensorflow": ("tensorflow", "tf2onnx"),
     "jax": ("flax", "jax2onnx"),
     "embeddings": ("pyarrow",),
+    "hugging_face": ("torch", "transformers", "optimum.onnxruntime", "huggingface_hub"),
+    "mlflow": ("mlflow", "pandas"),
 }
+# Pages whose commands are run as they stand, rather than what they would write being put there.
+RUN = {"hugging_face": ("ntkit", "optimum-cli"), "mlflow": ("ntkit",)}
 INSIDE = {
     "affine",
     "auditing",
@@ -146,8 +153,23 @@ def test_howto_runs(page, tmp_path, monkeypatch):
         for language, block in blocks:
             if language == "python":
                 exec(compile(block, str(page), "exec"), names)
+            elif page.stem in RUN:
+                run_commands(block, RUN[page.stem])
             elif "ntkit debias classifier.onnx" in block and Path("classifier.onnx").exists():
                 write_as_debias_would(Path("classifier.onnx"), Path("debiased/debiased.onnx"))
+
+
+def run_commands(block, programs):
+    """Run the lines of a shell block that begin with one of these programs."""
+    for line in block.replace("\\\n", " ").splitlines():
+        program, *words = shlex.split(line, comments=True) or [""]
+        if program not in programs:
+            continue
+        if program == "ntkit":
+            done = CliRunner().invoke(app, words)
+            assert done.exit_code == 0, done.output
+        else:
+            subprocess.run([Path(sys.executable).with_name(program), *words], check=True)
 
 
 def write_as_debias_would(source, target):

@@ -18,6 +18,7 @@ from ntkit.estimators import (
     GroupInference,
     JTTClassifier,
     LEACEClassifier,
+    LEIAClassifier,
     NeuronTuneClassifier,
     NeuronTuneClassifierCV,
     SELFClassifier,
@@ -45,6 +46,32 @@ class GroupDROByClass(GroupDROClassifier):
 
     def fit(self, X, y, sample_weight=None):
         return super().fit(X, y, sample_weight, groups=y)
+
+
+QUICK = GroupInference(penalties=[("l2", 0.1)], cv=2, min_accuracy=0, random_state=0)
+
+
+class DFROfSomeGroups(DFRClassifier):
+    """The classes stand in for the groups, and of every fifth sample they are not known."""
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y, sample_weight, groups=known_of_some(y))
+
+
+class GroupDROOfSomeGroups(GroupDROClassifier):
+    """As above."""
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y, sample_weight, groups=known_of_some(y))
+
+
+def known_of_some(y):
+    if y is None:
+        return None
+    y = column_or_1d(check_array(y, ensure_2d=False, dtype=None), warn=True)
+    groups = np.array([f"group {label}" for label in y], dtype=object)
+    groups[4::5] = None
+    return groups
 
 
 class InferenceByClass(GroupInference):
@@ -81,8 +108,8 @@ CONFIGURATIONS = {
     AutoDebiasClassifier(): True,
     AFRClassifier(): True,
     AFRClassifier(solver="gd", reg_coeff=0.0): True,
-    AFRClassifier(reweighting="train", tol=1e-12): False,
-    AFRClassifier(reweighting="train", solver="gd", tol=1e-10): False,
+    AFRClassifier(reg_coeff=0.1, reweighting="train", tol=1e-12): False,
+    AFRClassifier(reg_coeff=0.1, reweighting="train", solver="gd", tol=1e-10): False,
     JTTClassifier(): True,
     JTTClassifier(identification=KFold(3), class_weight="balanced"): True,
     JTTClassifier(identification="train", tol=1e-10): False,
@@ -97,9 +124,15 @@ CONFIGURATIONS = {
     DFRByClass(variant="weighted", tol=1e-10): False,
     GroupDROByClass(): False,
     GroupDROByClass(eta=0.1): False,
+    DFROfSomeGroups(variant="weighted", group_inference=QUICK): True,
+    GroupDROOfSomeGroups(eta=0.1, group_inference=QUICK): True,
     InferenceByClass(penalties=[("l2", 0.1), ("l1", 1.0)], cv=2, min_accuracy=0): True,
     LEACEClassifier(): True,
     LEACEClassifier(identification="train", tol=1e-10): False,
+    LEIAClassifier(): True,
+    LEIAClassifier(adjustment_size=0.5, rank=1): True,
+    LEIAClassifier(reweighting="train", tol=1e-10): False,
+    LEIAClassifier(reweighting="train", solver="lbfgs", reg_coeff=0.1, tol=1e-12): False,
     SpuriousNeuronSelector(): True,
     SpuriousNeuronSelector(identification=0.5, aggregation="intersection"): True,
     SpuriousNeuronSelector(

@@ -75,11 +75,13 @@ PUBLIC = {
         "JTTClassifier",
         "LABEL_FREE",
         "LEACEClassifier",
+        "LEIAClassifier",
         "NeuronTuneClassifier",
         "NeuronTuneClassifierCV",
         "SELFClassifier",
         "SpuriousNeuronSelector",
         "head_of",
+        "match_head",
         "retrain_head",
     ],
     "ntkit.questions": [

@@ -32,7 +32,7 @@ from ntkit.preprocessing import FILTERS
 from ntkit.samples import TABLES
 from ntkit.verification import load_pair
 
-Model = Annotated[Path, typer.Argument(help="ONNX classifier.", show_default=False)]
+Model = Annotated[Path, typer.Argument(help="ONNX classifier, or its folder.", show_default=False)]
 Out = Annotated[Path, typer.Option("-o", "--out", help="What to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -19,7 +19,7 @@ from ntkit.samples import named_delimiter, read_table
 @o.with_options
 def command(
     model: Annotated[
-        Path | None, typer.Argument(help="ONNX classifier.", show_default=False)
+        Path | None, typer.Argument(help="ONNX classifier, or its folder.", show_default=False)
     ] = None,
     *,
     train: Annotated[
@@ -190,7 +190,9 @@ def command(
                 f"{option} makes NeuronTune the head that is written, and --method {method} says "
                 "which one, too; drop one of them."
             )
-        chosen = NeuronTuneClassifier.as_published(C=C, random_state=seed, **parameters)
+        chosen = NeuronTuneClassifier.as_published(
+            C=C, min_neurons=None, random_state=seed, **parameters
+        )
     with started_by(o.command_line()):
         result = debias(
             frozen,

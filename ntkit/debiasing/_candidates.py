@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from ntkit.exceptions import InputError
 from ntkit.metrics import LABEL_FREE_SCORES
 
 __all__ = [
-    "BY_ANSWERS",
     "CANDIDATES",
     "DEFAULT_SCORE",
     "GROUP_BALANCED",
@@ -34,7 +34,6 @@ __all__ = [
 
 Array = NDArray[Any]
 GROUP_BALANCED = "group-balanced on"
-BY_ANSWERS = "group-balanced by answers"
 DEFAULT_SCORE = "worst_class_cell_accuracy"
 
 
@@ -51,22 +50,22 @@ class Setting:
         fitted on "train".
     as_is : bool
         Whether its ``C`` and ``random_state`` are its own rather than the comparison's.
-    by_answers : bool
+    by_known : bool
         Whether it is fitted on the groups that are known of some samples.
     """
 
     estimator: Any
     rows: str = "train"
     as_is: bool = False
-    by_answers: bool = False
+    by_known: bool = False
 
 
 def default_settings() -> dict[str, Setting]:
     """Candidates of :func:`ntkit.debias` by name, in the order of the table.
 
     "cells" balances correct and misclassified samples within each class; "neurontune" is the
-    paper's method (:meth:`~ntkit.NeuronTuneClassifier.as_published`), and the others single out its
-    highest scores.
+    paper's method (:meth:`~ntkit.NeuronTuneClassifier.as_published`), but for masks of more than
+    95 % of the live neurons, which are not applied; the others single out its highest scores.
     """
     cells: dict[str, Any] = {"error_weight": "balanced"}
     rules: dict[str, dict[str, Any]] = {
@@ -75,7 +74,7 @@ def default_settings() -> dict[str, Setting]:
         "-0.5sd": {"threshold": 0.5, "standardize": True},
         "-half": {"max_suppressed": 0.5, "standardize": True},
     }
-    published = NeuronTuneClassifier.as_published
+    published = partial(NeuronTuneClassifier.as_published, min_neurons=None)
     settings = {
         "class-balanced": Setting(BalancedClassifier()),
         "class-balanced-heldout": Setting(BalancedClassifier(), rows="heldout"),
@@ -92,7 +91,9 @@ def default_settings() -> dict[str, Setting]:
 CANDIDATES = default_settings()
 """Candidates of :func:`ntkit.debias` by name; the table of every run holds them all."""
 
-OTHER_METHODS = {name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "evals", "leace")}
+OTHER_METHODS = {
+    name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "evals", "leace", "leia")
+}
 """Estimators that join the table when they are asked for by name."""
 
 
@@ -161,7 +162,7 @@ class Candidate:
 
 
 def asked_for(
-    auto: Any, method: Any, named: str | None = None, *, by_answers: bool = False
+    auto: Any, method: Any, named: str | None = None, *, by_known: str | None = None
 ) -> tuple[dict[str, Setting], str]:
     """The candidates of the table, the one asked for among them, and its name.
 
@@ -174,9 +175,9 @@ def asked_for(
     named : str, optional
         Attributes that the user named; balancing over them joins the table, and is what the
         default asks for.
-    by_answers : bool
-        Whether groups are known of some samples; balancing over these joins the table as well, and
-        is what the default asks for.
+    by_known : str, optional
+        Where groups are known of some samples, what balancing over these is called: it joins the
+        table as well, and is what the default asks for.
 
     Raises
     ------
@@ -184,10 +185,10 @@ def asked_for(
         If there is no such candidate or score.
     """
     settings = CANDIDATES | {"auto": Setting(auto)}
-    if by_answers:
-        few = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_answers=True)
-        settings |= {BY_ANSWERS: few}
-        method = BY_ANSWERS if isinstance(method, str) and method == "auto" else method
+    if by_known is not None:
+        few = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
+        settings |= {by_known: few}
+        method = by_known if isinstance(method, str) and method == "auto" else method
     if named is not None:
         balanced = AutoDebiasClassifier(recipe="group-balanced")
         settings |= {f"{GROUP_BALANCED} {named}": Setting(balanced)}

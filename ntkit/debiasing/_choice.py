@@ -97,7 +97,7 @@ class Choice:
         if known is None:
             return []
         if not isinstance(self.clf, DFRClassifier):
-            return [known.told()]
+            return [known.told(), *filter(None, [known.left])]
         parts = (comparison.train, comparison.heldout)
         y = np.concatenate([part.y for part in parts])
         t, head = self.decision.price.t, self.decision.head
@@ -106,7 +106,8 @@ class Choice:
         )
         before = np.concatenate([comparison.original.predict(part.Z) for part in parts])
         y_index = np.searchsorted(comparison.study.classes, y)
-        return [known.told(), known.worst_known(y, y_index, before == y, after == y)]
+        worst = known.worst_known(y, y_index, before == y, after == y)
+        return [*filter(None, [known.told(), known.left, worst])]
 
     def table(self, original: str) -> tuple[Candidate, ...]:
         """All rows: the original head by its name, controls, random masks, then the methods."""
@@ -189,7 +190,7 @@ def chosen_among(
     groups = comparison.groups_of(clf)
     learnable = fitted["auto"].recipe_ not in ("class-balanced", "group-balanced")
     known = comparison.known
-    if settings[name].by_answers and known is not None and known.is_read:
+    if settings[name].by_known and known is not None and known.is_read:
         learnable = False  # answers may be of something else than the errors are: the groups tell
     decision = comparison.decided(name, clf, max_cost=max_cost, learnable=learnable)
     return Choice(comparison, fitted, rows, random, name, decision, groups)

@@ -175,13 +175,13 @@ class Comparison:
         if not setting.as_is:
             by_cells = getattr(clf, "error_weight", 1) == "balanced"
             own |= {"random_state": self.seed}
-            if setting.by_answers:
+            if setting.by_known:
                 own |= {"C": self.C}
             elif "C" in clf.get_params(deep=False):
                 own |= {"C": self._C(setting.rows, cells=by_cells)}
         clf.set_params(**{k: v for k, v in own.items() if k in clf.get_params(deep=False)})
         study = self._study_with(heldout, sides)
-        if setting.by_answers and self.known is not None:
+        if setting.by_known and self.known is not None:
             return self.known.fit(clf, study, heldout), ""
         study = study.on(setting.rows)
         with warnings.catch_warnings(record=True) as caught:

@@ -127,7 +127,7 @@ def debias(
     method : str or classifier, default="auto"
         Which head is written: the name of a candidate, as the table shows it ("auto" is
         :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's method), or one
-        of "afr", "jtt", "self", "evals", "leace"; or the name of a label-free score
+        of "afr", "jtt", "self", "evals", "leace", "leia"; or the name of a label-free score
         (:data:`~ntkit.metrics.LABEL_FREE_SCORES`), which chooses among the candidates and is shown
         in the table; or a classifier of your own, one of ntkit's or any linear one that
         :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``. Its ``head``, if
@@ -257,7 +257,8 @@ def debias(
     asked = asked_attributes(spurious, None if single else answers, model, both)
     asked.read(pool)
     views = pool.views(asked.answered) if attributes else ()
-    settings, name = asked_for(auto, method, asked.title, by_answers=few is not None)
+    by_known = None if few is None else few.balanced_by
+    settings, name = asked_for(auto, method, asked.title, by_known=by_known)
     earlier = () if few is None else layer_names(model, most=MOST_LAYERS)
     given = prepared(
         model,

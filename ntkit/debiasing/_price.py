@@ -60,6 +60,9 @@ class Price:
         Whether what may be lost is the mean accuracy of those groups, for a person named the
         attributes: average accuracy on samples that have them as the training set does is partly
         theirs.
+    n_known, n_inferred : int or None
+        Held-out samples in those groups of which a person gave the group, and of which it is
+        inferred from those; None where a name tells it of all.
 
     Examples
     --------
@@ -84,11 +87,27 @@ class Price:
     worst_named: WorstGroup | None = None
     worst_named_before: WorstGroup | None = None
     by_groups: bool = False
+    n_known: int | None = None
+    n_inferred: int | None = None
 
     @property
     def whose(self) -> str:
         """What may be lost, in words."""
-        return "the named groups' mean accuracy" if self.by_groups else "average accuracy"
+        return "the balanced groups' mean accuracy" if self.by_groups else "average accuracy"
+
+    @property
+    def which_groups(self) -> str:
+        """Where the groups are from that it is judged by, in words."""
+        if self.n_known is None:
+            return "the groups that you named"
+        if not self.n_inferred:
+            return "the groups that you gave"
+        if not self.n_known:
+            return f"the groups, which are inferred for all {self.n_inferred} held-out samples"
+        return (
+            f"the groups, which are known of {self.n_known} held-out samples and inferred for "
+            f"{self.n_inferred}"
+        )
 
     def affordable(self, max_cost: float) -> bool:
         """Whether at most this share of average accuracy is lost, by the upper bound.
@@ -243,6 +262,7 @@ def price_of(
     of_class = [gain[cells == k] for k in np.unique(cells[cells >= 0])]
     class_gain = float(np.mean([some.mean() for some in of_class]))
     class_error = float(np.sqrt(sum(_squared_error(some) for some in of_class))) / len(of_class)
+    counts = None if named is None else named.counts
     ones = np.ones(len(y))
     after = Outcome(np.where(right, 1.0, -1.0), ~right)
     return Price(
@@ -261,6 +281,8 @@ def price_of(
         worst_named=None if named is None else named.worst(right),
         worst_named_before=None if named is None else named.worst(right_before),
         by_groups=named is not None and named.by_person,
+        n_known=None if counts is None else counts[0],
+        n_inferred=None if counts is None else counts[1],
     )
 
 

@@ -7,6 +7,8 @@ from ntkit.estimators._by_name import LABEL_FREE
 from ntkit.estimators._evals import EVaLSClassifier
 from ntkit.estimators._head_of import head_of
 from ntkit.estimators._jtt import JTTClassifier
+from ntkit.estimators._leia import LEIAClassifier
+from ntkit.estimators._match import match_head
 from ntkit.estimators._retrain import retrain_head
 from ntkit.estimators._self import SELFClassifier
 from ntkit.estimators.auto import AutoDebiasClassifier
@@ -33,10 +35,12 @@ __all__ = [
     "GroupInference",
     "JTTClassifier",
     "LEACEClassifier",
+    "LEIAClassifier",
     "NeuronTuneClassifier",
     "NeuronTuneClassifierCV",
     "SELFClassifier",
     "SpuriousNeuronSelector",
     "head_of",
+    "match_head",
     "retrain_head",
 ]

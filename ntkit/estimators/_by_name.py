@@ -8,6 +8,7 @@ from ntkit.estimators._afr import AFRClassifier
 from ntkit.estimators._balanced import BalancedClassifier
 from ntkit.estimators._evals import EVaLSClassifier
 from ntkit.estimators._jtt import JTTClassifier
+from ntkit.estimators._leia import LEIAClassifier
 from ntkit.estimators._self import SELFClassifier
 from ntkit.estimators.auto import AutoDebiasClassifier
 from ntkit.estimators.groups import LEACEClassifier
@@ -25,5 +26,6 @@ LABEL_FREE: dict[str, type[Any]] = {
     "self": SELFClassifier,
     "evals": EVaLSClassifier,
     "leace": LEACEClassifier,
+    "leia": LEIAClassifier,
 }
 """Estimators that need no group labels."""

@@ -58,11 +58,13 @@ class EVaLSClassifier(StudyClassifier):
        that is the partition which EIIL (arXiv 2010.07249), the paper's environment inference,
        looks for.
 
-    The method is that of arXiv 2410.05345, by a secondary description; **fidelity to the paper
-    is not claimed**. Selection per class, class × environment cells and the choice by the worst
-    of them agree with the authors' public code. It differs in that it takes minibatch steps with
-    Adam and chooses among epochs too, where this class solves each fit to its optimum, and in
-    that EIIL is run there. Standardisation and the grid of C follow DFR.
+    The method is that of arXiv 2410.05345, by a secondary description and the authors' public
+    code (github.com/sharif-ml-lab/EVaLS, commit 69444bb, where its first README only announced
+    it); **fidelity to the paper is not claimed**. The samples selected per class, the class ×
+    environment cells, the choice by the worst of them and the grid of k are that code's. It takes
+    minibatch steps with Adam on embeddings as they are, chooses among epochs too, weighs the L1
+    norm by {0, 0.01, 0.02, 0.1, 0.2, 1, 2} and runs EIIL by steps. The optimum of each fit, the
+    standardisation and the grid of C (both DFR's), and EIIL in closed form are our reading.
 
     Parameters
     ----------

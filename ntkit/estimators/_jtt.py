@@ -41,6 +41,11 @@ class JTTClassifier(StudyClassifier):
     errors are cross-fitted, so that no sample is judged by a head that saw it, and both heads
     are fitted to their optimum.
 
+    The authors' code *adds* ``up_weight`` copies of E to the training set, which keeps its own: a
+    sample of E weighs ``up_weight + 1`` there. The paper's equation, SubpopBench's code and this
+    class take :math:`\lambda_{up}` as the weight itself; ``up_weight=101`` is 100 of the authors'
+    code.
+
     Parameters
     ----------
     up_weight : float, default=20.0

@@ -28,6 +28,7 @@ from ntkit.extraction._session import (
     nvidia_device,
     repair_of,
 )
+from ntkit.graph import model_file
 
 __all__ = ["diagnosis"]
 
@@ -41,7 +42,7 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
     Parameters
     ----------
     model : path-like, optional
-        A model to place on the device as well.
+        A model, or its folder, to place on the device as well.
     X : array-like or mapping of str to array-like, optional
         Inputs to run the model on.
 
@@ -189,7 +190,7 @@ def _model(found: dict[str, Any], path: Path, X: Any) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # told by the device already
-            session = make_session(str(path), config=_PLACEMENT)
+            session = make_session(str(model_file(path)), config=_PLACEMENT)
         about["device"] = device_of(session)
         about["nodes"] = _shares(session)
         if X is not None:

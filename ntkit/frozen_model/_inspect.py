@@ -9,7 +9,7 @@ from typing import Any
 from ntkit.exceptions import HeadNotFoundError, ModelError
 from ntkit.frozen_model._located import PLACES, Parts
 from ntkit.frozen_model._model import FrozenModel
-from ntkit.graph import read_model, sound
+from ntkit.graph import model_file, read_model, sound
 
 __all__ = ["inspected"]
 
@@ -22,7 +22,7 @@ def inspected(
     Parameters
     ----------
     path : path-like
-        The ONNX file.
+        The ONNX file, or its folder.
     classes : array-like, optional
         Class labels in the order of the logits.
     **places : str
@@ -43,7 +43,7 @@ def inspected(
     InputError
         If ``classes`` are not as many as the head's, or there is nothing to pool.
     """
-    path, refused = Path(path).absolute(), None
+    path, refused = model_file(Path(path).absolute()), None
     try:
         model = FrozenModel.load(path, classes=classes, **places)
     except (HeadNotFoundError, ModelError) as error:

@@ -51,8 +51,17 @@ def in_sight(model: ir.Model, located_by: Mapping[str, str | None], path: Path) 
 
     written = _written_names(model) if not any(located_by.values()) else None
     if written is not None:
+        # Looking there may add a pooling, which must not stay behind.
+        aside = model.clone() if written["pooling"] is not None else model
         with suppress(HeadNotFoundError, InputError):  # edited since
-            return parts(model, written)
+            found = parts(aside, written)
+            if found.found is not None:
+                return found
+            with suppress(
+                HeadNotFoundError, InputError
+            ):  # quantised since: it reads another tensor
+                return parts(model, located_by)
+            return found
     try:
         return parts(model, located_by)
     except HeadNotFoundError:

@@ -21,7 +21,7 @@ from ntkit.frozen_model._exchange import fitted, keeps_names, read_back
 from ntkit.frozen_model._located import LOCATED_BY, Parts, in_sight, located
 from ntkit.frozen_model._outputs import declare_outputs
 from ntkit.frozen_model._read_model import ReadModel
-from ntkit.graph import deserialised, read_model, sound
+from ntkit.graph import deserialised, model_file, read_model, sound
 from ntkit.head import LinearHead
 
 __all__ = ["FrozenModel"]
@@ -94,7 +94,8 @@ class FrozenModel(ReadModel):
         Parameters
         ----------
         path : path-like
-            The ONNX file; external data are mapped, not read.
+            The ONNX file, or a folder that holds it as ``model.onnx`` or ``onnx/model.onnx``;
+            external data are mapped, not read.
         logits : str, optional
             Name of the logits, where several linear layers end in an output.
         embedding : str, optional
@@ -125,7 +126,8 @@ class FrozenModel(ReadModel):
         Raises
         ------
         ModelError
-            If the file is not an ONNX model, or its head has NaN or infinite weights.
+            If the file is not an ONNX model, its head has NaN or infinite weights, or a folder
+            does not hold one model.
         HeadNotFoundError
             If no linear last layer is found, or more than one, or no tensor has the name given.
         InputError
@@ -137,7 +139,7 @@ class FrozenModel(ReadModel):
             If names of classes are found that are not as many as the head's classes, not all
             different, or in another order than those used.
         """
-        path = Path(path).absolute()
+        path = model_file(Path(path).absolute())
         given = {"logits": logits, "embedding": embedding, "pooling": pooling}
         model = read_model(path)
         with sound(path):

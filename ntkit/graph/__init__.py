@@ -15,6 +15,7 @@ from ntkit.graph._files import (
     sound,
     write_model,
 )
+from ntkit.graph._model_file import model_file
 from ntkit.graph._pooling import pooled
 from ntkit.graph._rewrite import (
     Nodes,
@@ -65,6 +66,7 @@ __all__ = [
     "is_constant",
     "is_standard",
     "largest_size",
+    "model_file",
     "new_initializer",
     "opset_of",
     "pooled",

@@ -10,6 +10,7 @@ from ntkit.preprocessing._pixels import resized as resized
 from ntkit.preprocessing._pixels import shown as shown
 from ntkit.preprocessing._pixels import upright as upright
 from ntkit.preprocessing._text_preprocessing import TextPreprocessing
+from ntkit.preprocessing._text_preprocessing import saved_settings as saved_settings
 from ntkit.preprocessing._texts import Texts
 
 __all__ = [

@@ -12,11 +12,15 @@ from typing import Any, Literal
 from ntkit.exceptions import InputError
 from ntkit.frozen_model import FrozenModel, TensorInfo
 
-__all__ = ["TextPreprocessing", "saved_pad_token"]
+__all__ = ["TextPreprocessing", "saved_pad_token", "saved_settings"]
 
 Side = Literal["right", "left"]
 
-_TOKENIZER = "tokenizer.json"
+_TOKENIZER, _SETTINGS = "tokenizer.json", "tokenizer_config.json"
+_NOT_HANDED_ON = frozenset(
+    {"auto_map", "name_or_path", "tokenizer_file", "vocab_file", "merges_file"}
+    | {"special_tokens_map_file"}
+)
 _DEFAULT_LENGTH = 512
 _NO_LIMIT = 1_000_000  # where no limit is known, tokenizer_config.json says 1e30
 # These count positions from pad_token_id + 1 on, so that many of them are out of reach.
@@ -150,7 +154,7 @@ class TextPreprocessing:
         if inputs is None or file is None:
             return None
         ids, mask, types, positions = inputs
-        saved, settings = _read_json(file), _read_json(file.with_name("tokenizer_config.json"))
+        saved, settings = _read_json(file), _read_json(file.with_name(_SETTINGS))
         config = _read_json(_found([*beside, file.parent], "config.json"))
         padding, truncation = _section(saved, "padding"), _section(saved, "truncation")
         fixed = ids.shape[1] if ids.shape is not None else None
@@ -203,6 +207,18 @@ class TextPreprocessing:
 def saved_pad_token(tokenizer: str | Path) -> str | None:
     """Padding token that a ``tokenizer.json`` was saved with, if any."""
     return _content(_section(_read_json(Path(tokenizer)), "padding").get("pad_token"))
+
+
+def saved_settings(tokenizer: str | Path) -> dict[str, Any]:
+    """What a ``tokenizer_config.json`` beside a tokenizer says; nothing where it is none.
+
+    Without what names code or places of whoever saved it.
+    """
+    try:
+        settings = _read_json(Path(tokenizer).with_name(_SETTINGS))
+    except InputError:
+        return {}
+    return {name: value for name, value in settings.items() if name not in _NOT_HANDED_ON}
 
 
 # -- the model and its files --------------------------------------------------------------------

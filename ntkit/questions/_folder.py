@@ -38,6 +38,9 @@ class LabelFolder:
         Answers so far; None where nothing was asked yet.
     batch : int
         Number of the last batch.
+    looked_at : list of int
+        How many samples had been looked at after each run that brought new answers: so many of the
+        first answers were known then.
     read : dict of str to str
         Digests of the files that were read, by name.
     written : dict of str to list of str
@@ -47,6 +50,7 @@ class LabelFolder:
     path: Path
     labels: Labels | None = None
     batch: int = 0
+    looked_at: list[int] = field(default_factory=list)
     read: dict[str, str] = field(default_factory=dict)
     written: dict[str, list[str]] = field(default_factory=dict)
 
@@ -127,13 +131,16 @@ class LabelFolder:
 
     def write(self, labels: Labels, batch: int, files: Mapping[str, bytes]) -> None:
         """Write the answers, then other files; of these, what somebody changed stays."""
+        if len(labels.answers) > (self.looked_at or [0])[-1]:
+            self.looked_at = [*self.looked_at, len(labels.answers)]
         with saying_what_failed(self.path):
             self.path.mkdir(exist_ok=True)
         kept = {name: content for name, content in files.items() if not self._changed(name)}
         for name, content in kept.items():
             last, now = self.written.get(name, []), digest_of(content)
             self.written[name] = last if now in last[-1:] else [*last[-1:], now]
-        state = {"batch": batch, "read": self.read, "written": self.written}
+        state = {"batch": batch, "looked_at": self.looked_at}
+        state |= {"read": self.read, "written": self.written}
         text = json.dumps(labels.as_dict() | state, indent=1, ensure_ascii=False)
         # First: were the rest lost, it would be made again of them.
         for name, content in {ANSWERS: text.encode(), **kept}.items():
@@ -175,10 +182,13 @@ def _joined(labels: Labels, more: Labels, file: Path, rows: Mapping[str, int]) -
 def _state(content: Any) -> dict[str, Any]:
     """What the folder knows of its files; nothing where that is not as it should be."""
     batch, read, written = (content.get(name) for name in ("batch", "read", "written"))
+    looked_at = content.get("looked_at")
+    counted = isinstance(looked_at, list) and all(type(n) is int and n > 0 for n in looked_at)
     good = isinstance(read, dict) and isinstance(written, dict)
     good = good and all(isinstance(digests, list) for digests in written.values())
     return {
         "batch": batch if isinstance(batch, int) and not isinstance(batch, bool) else 1,
+        "looked_at": looked_at if counted else [],
         "read": read if good else {},
         "written": written if good else {},
     }

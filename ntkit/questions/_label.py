@@ -34,8 +34,8 @@ from ntkit.questions._kept_embedding import keep, kept_or_computed
 from ntkit.questions._labels import Labels
 from ntkit.questions._margins import margins_of
 from ntkit.questions._next import next_questions
-from ntkit.questions._progress import progress
-from ntkit.questions._standing import GroupStanding, Labelling, standing_of
+from ntkit.questions._progress import is_earlier, progress
+from ntkit.questions._standing import THE_MODEL, GroupStanding, Labelling, standing_of
 from ntkit.questions._views import views_of
 from ntkit.report import Inputs, as_samples
 from ntkit.report.label import label_html
@@ -146,10 +146,14 @@ def label_samples(
     inputs = inputs_of(samples)
     attribute = labels.attribute(names)
     views = views_of(embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples))
-    inference = None
+    inference, earlier = None, list[GroupInference]()
     if labels.n_answers:
         inference = GroupInference(random_state=random_state)
         inference.fit(views, samples.y, attribute)
+        earlier = [
+            GroupInference(random_state=random_state).fit(views, samples.y, fewer.attribute(names))
+            for fewer in earlier_answers(labels, folder.looked_at)
+        ]
     margins = margins_of(embedded.Z, samples.y, random_state=random_state)
     rows = _chosen(samples.y, labels, names, margins, inference, batch, random_state)
 
@@ -172,12 +176,22 @@ def label_samples(
         n_new=sum(value is not None for value in new),
         asked=tuple(names[i] for i in rows),
         table=table,
-        progress=None if inference is None else progress(samples.y, inference),
+        progress=None if inference is None else progress(samples.y, inference, earlier),
         groups=groups,
         view=None if inference is None else inference.view_,
         of_head=of_head,
         notes=samples.notes,
     )
+
+
+def earlier_answers(labels: Labels, looked_at: Sequence[int]) -> list[Labels]:
+    """The answers of an earlier run that those of now are compared with, if there is one."""
+    before = [
+        replace(labels, answers=dict(list(labels.answers.items())[:n]))
+        for n in looked_at
+        if n < len(labels.answers)
+    ]
+    return [one for one in before if is_earlier(one.n_answers, labels.n_answers)][-1:]
 
 
 def names_of(samples: Samples) -> list[str]:
@@ -301,6 +315,7 @@ def _files(labels: Labels, rows: Array, inputs: Inputs, table: str) -> dict[str,
         values=labels.values,
         attribute=labels.question,
         csv=table,
+        then="Move it to the folder of this page, and run ntkit label once more.",
     )
     shown = dict[str, Array]()
     if inputs.texts is not None:
@@ -324,4 +339,4 @@ def _right(model: FrozenModel, Z: Array, y: Array, margins: Array) -> tuple[Arra
             head = model.matched_to(labels).head
     if head is None:
         return margins > 0, "cross-fitted heads"
-    return head.predict(Z) == y, "the model as it is"
+    return head.predict(Z) == y, THE_MODEL

@@ -17,9 +17,10 @@ from ntkit.questions._folder import ANSWERS, PAGE
 from ntkit.questions._labels import Labels
 from ntkit.questions._progress import Progress
 
-__all__ = ["GroupStanding", "Labelling", "standing_of"]
+__all__ = ["THE_MODEL", "GroupStanding", "Labelling", "standing_of"]
 
 Array = NDArray[Any]
+THE_MODEL = "the model as it is"
 _CONFIDENCE = 0.95
 _FEWEST = 5  # samples, below which no share is told
 
@@ -109,6 +110,7 @@ class Labelling:
             "n_new": self.n_new,
             "enough": done is not None and done.enough,
             "reason": None if done is None else done.reason,
+            "overlap": None if done is None or np.isnan(done.overlap) else done.overlap,
             "view": self.view,
             "groups": [asdict(group) for group in self.groups],
             "asked": list(self.asked),
@@ -137,6 +139,8 @@ class Labelling:
         if known:
             worst = min(known, key=lambda group: group.accuracy)
             lines.append(f"The worst group now: {worst.name}, {worst.share} right.")
+            if self.of_head == THE_MODEL:
+                lines.append("If the model was fitted on these samples, these shares flatter it.")
         return [*lines, done.reason]
 
     def _next(self) -> list[str]:

@@ -29,7 +29,7 @@ def model_card(report: Report, usage: Usage) -> str:
     figures = report.shown.figures()
     n_silenced = int(report.silenced.sum())
     parts = [
-        _front_matter(),
+        _front_matter(usage.task),
         f"# {report.title}, debiased",
         f"{outcome(figures)} Figures are for the {report.evaluated_on} "
         f"({len(report.shown.y)} samples).",
@@ -64,9 +64,11 @@ def model_card(report: Report, usage: Usage) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter() -> str:
+def _front_matter(task: str | None) -> str:
+    """What is known: no licence, no language, no name of a data set."""
     tags = "\n".join(f"- {tag}" for tag in ("onnx", "ntkit", "debiased", "spurious-correlations"))
-    return f"---\nlibrary_name: onnx\ntags:\n{tags}\nmetrics:\n- accuracy\n---"
+    known = "" if task is None else f"pipeline_tag: {task}\n"
+    return f"---\nlibrary_name: onnx\n{known}tags:\n{tags}\nmetrics:\n- accuracy\n---"
 
 
 def _table(figures: GroupReport, most: int = 30) -> str:

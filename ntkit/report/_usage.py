@@ -29,6 +29,8 @@ class Usage:
         What is other than in the original, in sentences.
     before : str
         What the figures before are of, where they are not the original's.
+    task : str or None
+        What the Hugging Face Hub calls the task; None where the samples are arrays.
     """
 
     facts: Mapping[str, str]
@@ -36,6 +38,7 @@ class Usage:
     files: Mapping[str, bytes] = field(default_factory=dict)
     change: str = ""
     before: str = ""
+    task: str | None = None
 
 
 def usage_of(
@@ -76,7 +79,7 @@ def usage_of(
         kind.main,
     ]
     change, before = _changes(model, original, new_head)
-    return Usage(facts, "\n\n".join(parts), files, change, before)
+    return Usage(facts, "\n\n".join(parts), files, change, before, kind.task)
 
 
 # -- facts --------------------------------------------------------------------------------------

@@ -12,10 +12,12 @@ import numpy as np
 
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
 from ntkit.frozen_model import FrozenModel, TensorInfo
+from ntkit.preprocessing import saved_settings
 
 __all__ = ["Kind", "samples_kind"]
 
 SHOWN = 20  # columns, as of classes
+_OF_IMAGES = "image-classification"
 _NUMPY = {"double": "float64", "float": "float32"}
 _STEPS = frozenset(
     {"resize", "crop", "scale", "mean", "std", "layout", "channels", "resample"}
@@ -31,6 +33,7 @@ class Kind:
     helpers: str
     main: str
     standard: str = ""
+    task: str | None = None  # as the Hugging Face Hub calls it
 
 
 def samples_kind(
@@ -70,11 +73,13 @@ def _images(model: FrozenModel, steps: ImagePreprocessing) -> Kind:
             f"steps = ImagePreprocessing({given})\n\n\ndef prepared(path):\n"
             f'    return steps(Image.open(path)).astype("{_dtype(model.inputs[0])}")\n',
             main,
+            task=_OF_IMAGES,
         )
     return Kind(
         "import numpy as np\nimport onnxruntime\nfrom PIL import Image, ImageOps",
         _prepared(values, _dtype(model.inputs[0])),
         main,
+        task=_OF_IMAGES,
     )
 
 
@@ -141,6 +146,7 @@ def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
         "import numpy as np\nimport onnxruntime\nfrom tokenizers import Tokenizer",
         helpers,
         _each_text(texts),
+        task="text-classification",
     )
     said = (
         f"`tokenizer.json` beside this card (sha256 {steps.as_dict()['tokenizer_sha256']}); at "
@@ -148,13 +154,15 @@ def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
         f"{steps.padding} with token {pad[0]}"
         + (f" to {steps.fixed_length} tokens" if steps.fixed_length is not None else "")
     )
-    settings: dict[str, Any] = {
+    said_here: dict[str, Any] = {
         "model_max_length": steps.max_length,
         "truncation_side": steps.truncation,
         "padding_side": steps.padding,
         "pad_token": steps.pad_token,
     }
-    settings = {name: value for name, value in settings.items() if value is not None}
+    # What else the original says is for transformers: the tokenizer's class, its special tokens.
+    settings = saved_settings(steps.tokenizer)
+    settings |= {name: value for name, value in said_here.items() if value is not None}
     files = {
         "tokenizer.json": content,
         "tokenizer_config.json": json.dumps(settings, indent=2).encode(),
@@ -181,6 +189,7 @@ def _table(model: FrozenModel, columns: tuple[str, ...]) -> Kind:
         f"    X = {rows}\n"
         f"    print(*{_all_rows(info)}, sep='\\n')",
         "import csv\n",
+        "tabular-classification",
     )
 
 

@@ -52,6 +52,7 @@ __all__ = [
 Array = NDArray[Any]
 CORRECTIONS = 20
 """Steps that L-BFGS remembers."""
+_ABOVE = 0.01  # share of the objective that may be left; more is told
 
 
 class FittedHead(LinearHead):
@@ -114,7 +115,8 @@ def fit_linear_head(
     tol : float
         Stop when no entry of the preconditioned gradient of f is larger.
     max_iter : int
-        Most iterations; a ConvergenceWarning when they do not suffice.
+        Most iterations; a ConvergenceWarning when they do not suffice, or when the objective is
+        more than 1 % above its minimum where the gradient is below ``tol``.
     start : LinearHead, optional
         Where to start from; of as many logits.
     offset : ndarray of shape (N, K), optional
@@ -262,6 +264,14 @@ class Problem:
                 ConvergenceWarning,
                 stacklevel=3,
             )
+        elif must_converge and (above := _above_minimum(objective, result)) > _ABOVE:
+            warnings.warn(
+                f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above "
+                f"its minimum, although its gradient is below tol={tol:g}: the penalty is weak "
+                "and the loss small. Lower tol, or lower C for a stronger penalty.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         W, b = self._head_of(_past_rounding(objective, result, tol))
         coef = np.zeros((self.n_logits, self.width), dtype=self.dtype)
         coef[:, self.kept] = W
@@ -272,6 +282,25 @@ class Problem:
         U = flat.reshape(self.n_logits, -1)
         W = self.basis.weights(U[:, :-1])
         return W, U[:, -1] / np.sqrt(self.inner) - W @ self.mean
+
+
+def _above_minimum(objective: Callable[[Array], Any], result: Any) -> float:
+    """How far the objective is above its minimum at the least, as a share of that.
+
+    Where classes are separable and the penalty is weak, the loss goes to zero as its gradient
+    does, and a small gradient does not mean that little of it is left. The step that L-BFGS would
+    take next says what is; only where that is much, it is taken, and longer ones.
+    """
+    step = result.hess_inv.matvec(result.jac)
+    lowest = result.fun
+    if 0.5 * float(result.jac @ step) <= 0.01 * _ABOVE * lowest:
+        return 0.0
+    for doubling in range(10):
+        value = objective(result.x - 2**doubling * step)[0]
+        if not value < lowest:
+            break
+        lowest = value
+    return float(result.fun / max(lowest, np.finfo(float).tiny) - 1)
 
 
 def _past_rounding(objective: Callable[[Array], Any], result: Any, tol: float) -> Array:

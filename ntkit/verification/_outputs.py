@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 from ntkit.extraction import make_session, run_batches
 from ntkit.frozen_model import FrozenModel
 
-__all__ = ["difference", "output_difference", "run_whole", "same_output"]
+__all__ = ["BATCH", "difference", "output_difference", "run_whole", "same_output"]
 
 Array = NDArray[Any]
+# A dynamically quantised model takes its scales from the batch, so that a sample's numbers depend
+# on the others in it: what is compared runs in the same batches.
+BATCH = 64
 
 
 def run_whole(session: Any, X: Any) -> dict[str, Array]:
     """Every output of a session, by name, for all samples."""
     names = [output.name for output in session.get_outputs()]
-    parts = zip(*run_batches(session, X), strict=True)
+    parts = zip(*run_batches(session, X, batch_size=BATCH), strict=True)
     return {name: _joined(list(p)) for name, p in zip(names, parts, strict=True)}
 
 

@@ -26,7 +26,13 @@ from ntkit.verification._model_pair import (
     no_class_moved,
     notes_on,
 )
-from ntkit.verification._outputs import difference, output_difference, run_whole, same_output
+from ntkit.verification._outputs import (
+    BATCH,
+    difference,
+    output_difference,
+    run_whole,
+    same_output,
+)
 from ntkit.verification._result import Verification
 from ntkit.verification._tolerance import tolerance_of
 
@@ -101,7 +107,7 @@ def verify(
     expected_head = head if head is not None else second.head
     if expected_head is None or second.logits is None:
         raise InputError("The debiased model has no head to verify.")
-    Z = OnnxEmbedder(first, device=device).transform(X)
+    Z = OnnxEmbedder(first, device=device, batch_size=BATCH).transform(X)
     if not len(Z):
         raise InputError("There are no samples to verify on.")
     session = _session(second, device)
@@ -252,7 +258,8 @@ def _inner(model: FrozenModel, X: Any, device: Any) -> tuple[Array, Array]:
     """Embeddings and logits in ONNX Runtime, from the graph cut at the logits."""
     body = model.body(logits=True).SerializeToString()
     session = make_session(body, device=device, folder=model.folder)
-    embedding, logits = (np.concatenate(p) for p in zip(*run_batches(session, X), strict=True))
+    batches = run_batches(session, X, batch_size=BATCH)
+    embedding, logits = (np.concatenate(p) for p in zip(*batches, strict=True))
     return embedding, logits
 
 

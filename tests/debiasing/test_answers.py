@@ -12,7 +12,15 @@ from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.debiasing._candidates import asked_for
 from ntkit.debiasing._comparison import Comparison, LabelledEmbeddings
-from ntkit.debiasing.groups import KnownGroups, KnownOfSome, Pool, holds_labels, known_of_some
+from ntkit.debiasing._price import price_of
+from ntkit.debiasing.groups import (
+    HeldoutGroups,
+    KnownGroups,
+    KnownOfSome,
+    Pool,
+    holds_labels,
+    known_of_some,
+)
 from ntkit.estimators import AutoDebiasClassifier, DFRClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
@@ -36,7 +44,7 @@ def comparison(values, what="attribute", view=BOTH):
     made = Comparison(
         LabelledEmbeddings(X, Y), LabelledEmbeddings(HELD[0], HELD[1]), None, head=None, known=known
     )
-    return made, asked_for(AutoDebiasClassifier(), "auto", by_answers=True)
+    return made, asked_for(AutoDebiasClassifier(), "auto", by_known="group-balanced by answers")
 
 
 @pytest.mark.parametrize(("view", "name"), [(BOTH, "view"), (NOISE, None)])
@@ -157,7 +165,8 @@ def test_answers_are_found_by_content_under_any_name(tmp_path):
     ("names", "header", "lines", "message"),
     [
         (NAMES, ["id", "x"], [("zzz", "yes")], "knows nothing of any training or held-out"),
-        (NAMES, ["id", "x"], [("a/3.png", "?")], "knows nothing of any training or held-out"),
+        (NAMES, ["id", "x"], [("a/3.png", "?")], "has 1 of the training .* could anybody tell"),
+        (NAMES, ["id", "x"], [(n, n) for n in NAMES[0][:11]], "11 values in 11 samples"),
         (NAMES, ["id", "x"], [("a/3.png", "1"), ("a/3.png", "0")], "two things of 'a/3.png'"),
         (NAMES, ["id", "x", "y"], [("a/3.png", "1", "2")], "no column 'attribute', and 'x'"),
         (NAMES, ["id"], [("a/3.png",)], "and none beside"),
@@ -171,6 +180,44 @@ def test_what_cannot_be_matched_is_named(tmp_path, names, header, lines, message
     with pytest.raises(InputError, match=message) as error:
         known_of_some(pool(names), attribute=path, key=None)
     assert "\n" not in str(error.value)
+
+
+def test_values_that_differ_in_case_alone_are_one(tmp_path):
+    lines = [("a/3.png", "Yes"), ("a/4.png", "yes"), ("a/5.png", "no"), ("a/6.png", "YES")]
+    found = values_of(pool(NAMES), answers=write(tmp_path / "a.csv", ["id", "x"], lines))
+    assert found[3:7] == ["Yes", "Yes", "no", "Yes"]
+
+
+def test_what_goes_with_no_sample_is_told(tmp_path):
+    lines = [("a/3.png", "yes"), ("a/4.png", "no"), ("a/5.png", "no"), ("cat", "no"), ("dog", "?")]
+    path = write(tmp_path / "a.csv", ["id", "x"], lines)
+    told = known_of_some(pool(NAMES), answers=path, key=None).left
+    assert (
+        told == f"1 of the 4 that {path} tells of is no training or held-out sample, and left "
+        "out: 'cat'."
+    )
+    path = write(tmp_path / "b.csv", ["id", "x"], lines[:3])
+    assert known_of_some(pool(NAMES), answers=path, key=None).left == ""
+
+
+def test_answers_of_other_samples_are_told_and_all_unsure_ones_too(tmp_path):
+    """Of the twelve that were labelled eight are in this job."""
+    model, out = write_model(tmp_path / "model.onnx"), tmp_path / "o"
+    label_samples(model, (X[:12], Y[:12]), out, question="Is it?", device="cpu")
+    said = [(str(i), "yes" if i % 3 else "no") for i in range(12)]
+    write(out / "labels.csv", ["id", "Is it?"], said)
+    label_samples(model, (X[:12], Y[:12]), out, device="cpu")
+    fewer = Pool([Samples(X[:8], Y[:8]), Samples(X[100:108], Y[:8])])
+    found = known_of_some(fewer, answers=out / "answers.json", key=None)
+    assert found.left.startswith("4 of the 12 that")
+    assert "'10', '11'" in found.left
+    write(out / "labels.csv", ["id", "Is it?"], [(name, "?") for name, _ in said])
+    content = json.loads((out / "answers.json").read_text())
+    for entry in content["answers"]:
+        entry["answer"] = None
+    (out / "answers.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"has 8 of the training .* could anybody tell"):
+        known_of_some(fewer, answers=out / "answers.json", key=None)
 
 
 def test_one_at_a_time_and_of_the_right_length():
@@ -253,7 +300,14 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     assert code == 0, err
     assert "group-balanced by answers" in printed.splitlines()[0]
     assert f"{question!r} (inferred from 48 answers): known of 48 training" in printed
-    assert "Of the 48 samples of which it is known (48 of them training samples" in printed
+    assert "Of the 48 samples of which it is known (48 of them training samples: the new" in printed
+    record = json.loads((tmp_path / "repaired" / "result.json").read_text())
+    report, card = ((tmp_path / "repaired" / n).read_text() for n in ("report.html", "README.md"))
+    price = record["price"]
+    assert (price["n_known"], price["n_inferred"]) == (0, 700)  # no held-out sample was asked about
+    n, name = price["worst_named"]["count"], price["worst_named"]["name"]
+    sentence = f"of the {n} of {name} ({n} of them inferred)"
+    assert all(sentence in text for text in (printed, record["named_outcome"], report, card))
     assert worst(digits, tmp_path / "repaired" / "debiased.onnx") > worst(digits, model) + 0.15
 
     steps = ImagePreprocessing.for_model(FrozenModel.load(model))
@@ -275,10 +329,35 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     code, printed, err = run(capsys, *command, "--group-column", "who", "--json")
     assert code == 0, err
     found = json.loads(printed)
-    assert found["balanced_over"] == "the groups given (inferred from 175 answers)"
-    assert "0 training and 175 held-out samples" in " ".join(found["notes"])
+    assert found["balanced_over"] == "the groups given (inferred from 175 samples)"
+    assert found["chosen"] == "group-balanced by the groups given"
+    notes = " ".join(found["notes"])
+    assert "0 training and 175 held-out samples" in notes
+    assert "flatter" not in notes  # of those that are known, no head has seen any
+    assert (found["price"]["n_known"], found["price"]["n_inferred"]) == (175, 525)
     before = worst(digits, marked_digits_model_path())
     assert worst(digits, tmp_path / "out" / "debiased.onnx") > before + 0.15
+
+
+@pytest.mark.parametrize(
+    ("n_known", "said"),
+    [
+        (None, "the groups that you named"),
+        (440, "the groups that you gave"),
+        (30, "the groups, which are known of 30 held-out samples and inferred for 410"),
+        (0, "the groups, which are inferred for all 440 held-out samples"),
+    ],
+)
+def test_what_is_said_of_the_groups_is_where_they_are_from(n_known, said):
+    y, sides = np.repeat([0, 1], 220), np.tile(np.repeat([0, 1], [20, 200]), 2)[:, None]
+    known = None if n_known is None else np.arange(440) < n_known
+    groups = HeldoutGroups.of("a", y, y, sides, [("no", "yes")], by_person=True, known=known)
+    wrong = np.where(np.arange(440) % 220 < 20, 1 - y, y)
+    price = price_of(1.0, y, np.eye(2)[wrong], y, np.array([0, 1]), None, groups)
+    assert price.which_groups == said
+    inferred = {None: 0, 440: 0, 30: 0, 0: 20}[n_known]  # of the first 20
+    assert price.worst_named_before.n_inferred == inferred
+    assert ("of them inferred" in str(price.worst_named_before)) == (inferred > 0)
 
 
 # -- do no harm --------------------------------------------------------------------------------
@@ -291,6 +370,31 @@ def test_what_goes_with_the_class_alone_is_no_attribute():
         with pytest.raises(InputError, match="no group can be told from its class"):
             known_of_some(pool(), key=None, **{what: values})
         known_of_some(pool(), key=None, **{what: [1 - Y[0], *values[1:]]})
+
+
+def test_a_group_that_rests_on_one_answer_judges_nothing():
+    """The class once more, but for two answers: balanced over that, errors would be the groups."""
+    said = np.where(np.arange(2 * len(Y)) < 60, np.r_[Y, Y], -1).astype(object)
+    said[:2] = 1 - Y[:2]
+    made, (settings, name) = comparison(said)
+    assert made.known.is_read
+    clf, _ = made.fit(settings[name])
+    made.row(name, settings[name], clf)
+    assert made.groups_of(clf) is None
+    assert "Too few are known of a group to judge by it: 0 × 1 (1), 1 × 0 (1)." in made.known.told()
+    assert not made.decided(name, clf, max_cost=0.05, learnable=False).price.by_groups
+    more = np.where(np.arange(2 * len(Y)) < 200, np.r_[MARK, HELD[2]], -1)
+    enough, _ = comparison(more.astype(object))
+    assert "Too few" not in enough.known.told()
+
+
+def test_three_answers_are_enough_to_fail_on_nothing():
+    values = np.full(2 * len(Y), None, dtype=object)
+    values[[0, 2, 1]] = "yes", "no", "yes"
+    right = np.ones(len(values), dtype=bool)
+    known = comparison(values)[0].known
+    y = np.concatenate([Y, HELD[1]])
+    assert "Of no group are 5 samples known" in known.worst_known(y, y, right, right)
 
 
 def test_where_nothing_is_known_of_the_heldout_set_no_groups_of_it_judge():

@@ -212,8 +212,8 @@ def test_named_groups_are_shown_with_an_interval(files, tmp_path):
     parts = ((before.share, sentence), (str(after), sentence), (sentence, str(result)))
     for part, whole in parts:
         assert part in whole
-    assert "worst named group" in result.table()
-    assert "worst named group" in result.dial()
+    assert "worst balanced group" in result.table()
+    assert "worst balanced group" in result.dial()
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     assert record["balanced_over"] == "word:film"
     assert record["named_outcome"] == sentence
@@ -359,7 +359,7 @@ def test_a_clear_word_acts_by_itself_and_is_named_in_the_first_line(files, tmp_p
     )
     assert code == 0, err
     assert "by itself" not in out
-    assert "worst named group" not in out
+    assert "worst balanced group" not in out
 
 
 def test_what_was_answered_does_not_act_by_itself(files, tmp_path):

@@ -65,6 +65,7 @@ def images(tmp_path, digits):
 
 def test_images(tmp_path, images):
     config = {"model_type": "mine", "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}
+    config |= {"_name_or_path": "/home/me/checkpoint"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     place = tmp_path / "service"
     debias(images, tmp_path / "train", tmp_path / "heldout", deploy=place, **QUICK)
@@ -72,10 +73,13 @@ def test_images(tmp_path, images):
         *ALWAYS, "preprocessor_config.json", "config.json"
     }  # fmt: skip
     check_sums(place)
+    assert "\npipeline_tag: image-classification\n" in (place / "README.md").read_text()
     assert json.loads((place / "labels.json").read_text()) == ["small ones", "large"]
-    assert json.loads((place / "config.json").read_text())["id2label"] == {
-        "0": "small ones", "1": "large"
-    }  # fmt: skip
+    assert json.loads((place / "config.json").read_text()) == {
+        "model_type": "mine",
+        "id2label": {"0": "small ones", "1": "large"},
+        "label2id": {"small ones": 0, "large": 1},
+    }
     files = sorted((tmp_path / "heldout").rglob("*.png"))[::9]
     written = FrozenModel.load(place / "model.onnx")
     X = np.stack([s.tensor(Image.open(f).resize((20, 20), 2).convert("RGB"))[:1] for f in files])
@@ -101,6 +105,13 @@ def test_texts(tmp_path, paired):
     made = s.tokenizer(tmp_path)
     model = s.text_model(tmp_path / "original.onnx")
     (tmp_path / "special_tokens_map.json").write_text("{}")
+    saved = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "cls_token": "[CLS]"}
+    code = {
+        "auto_map": {"AutoTokenizer": "theirs.Tokenizer"},
+        "name_or_path": "/home/me/checkpoint",
+    }
+    settings = tmp_path / "tokenizer_config.json"
+    settings.write_text(json.dumps({"model_max_length": 64, **saved, **code}))
     (tmp_path / "notes.txt").write_text("not for the service")
     texts = s.reviews(120)
     feeds = [s.encoded(made, [text]) for text in texts]
@@ -125,6 +136,10 @@ def test_texts(tmp_path, paired):
     used = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
     assert {p.name for p in place.iterdir()} == ALWAYS | used
     check_sums(place)
+    written = json.loads((place / "tokenizer_config.json").read_text())
+    sides = {"truncation_side": "right", "padding_side": "right"}
+    assert written == {**saved, **sides, "model_max_length": 64}
+    assert "\npipeline_tag: text-classification\n" in (place / "README.md").read_text()
     if not paired:
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()

@@ -124,7 +124,7 @@ def test_the_training_set_is_split():
     assert 1 <= clf.effective_sample_size_ <= 80
     erm = LogisticRegression(tol=1e-9).fit(X[~held], y[~held])
     assert np.allclose(clf.erm_head_.coef, erm.coef_, atol=1e-5)
-    mu = published_weights(clf.erm_head_, X[held], y[held], 10.0)
+    mu = published_weights(clf.erm_head_, X[held], y[held], 1.44)
     assert np.allclose(clf.weights_[held], mu)
     by_hand = AFRClassifier(tol=1e-9, reg_coeff=0.02)
     by_hand.fit(X[~held], y[~held], X_val=X[held], y_val=y[held])

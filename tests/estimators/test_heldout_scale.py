@@ -13,7 +13,7 @@ from ntkit import NeuronTuneClassifier
 from ntkit.estimators import LABEL_FREE
 from ntkit.exceptions import SuppressionWarning
 
-WITH_X_VAL = ["neurontune", "auto", "afr", "self", "evals", "leace"]
+WITH_X_VAL = ["neurontune", "auto", "afr", "self", "evals", "leace", "leia"]
 
 
 def data(seed, n=200, width=12, relu=True):

@@ -83,10 +83,48 @@ def test_full_batches_are_class_balanced_gradient_steps(n_logits):
         per_class = [
             residual[labels == c].T @ Z1[labels == c] / (labels == c).sum() for c in present
         ]
-        theta -= 0.01 * np.mean(per_class, axis=0)
+        theta -= 0.01 * (np.mean(per_class, axis=0) + 1e-4 * theta)
     X1 = np.column_stack([X, np.ones(len(X))])
     assert np.allclose(clf.predict_proba(X), softmax(X1 @ theta.T, axis=1), atol=1e-10)
     assert clf.n_iter_.tolist() == [15]
+
+
+@pytest.mark.parametrize("n_logits", [1, 3])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_steps_are_those_of_torch(n_logits, momentum):
+    torch = pytest.importorskip("torch")
+    X, y = data(n_classes=max(2, n_logits))
+    head = random_head(n_logits)
+    clf = SELFClassifier(
+        selection="misclassification",
+        head=head,
+        n_steps=60,
+        n_selected=90,
+        learning_rate=0.05,
+        momentum=momentum,
+        weight_decay=0.02,
+        batch_size=16,
+        random_state=3,
+    ).fit(X, y)
+
+    Z, labels = X[clf.selected_], y[clf.selected_]
+    share = 1 / np.bincount(labels)[labels] / len(np.unique(labels))
+    start = head.with_logits(len(head.classes))
+    layer = torch.nn.Linear(6, len(head.classes), dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(np.array(start.coef)))
+        layer.bias.copy_(torch.from_numpy(np.array(start.intercept)))
+    sgd = torch.optim.SGD(layer.parameters(), lr=0.05, momentum=momentum, weight_decay=0.02)
+    rng = np.random.RandomState(3)
+    for _ in range(60):
+        batch = rng.choice(len(Z), size=16, p=share)
+        sgd.zero_grad()
+        logits = layer(torch.from_numpy(Z[batch]))
+        torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels[batch])).backward()
+        sgd.step()
+    probabilities = layer(torch.from_numpy(X)).softmax(dim=1).detach().numpy()
+    assert np.allclose(clf.predict_proba(X), probabilities, atol=1e-12)
+    assert not np.allclose(clf.predict_proba(X), head.predict_proba(X), atol=0.05)
 
 
 def test_minibatches_follow_the_full_batch_on_average():

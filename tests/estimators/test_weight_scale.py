@@ -111,7 +111,7 @@ def test_a_scale_is_only_a_scale_of_the_penalty(name, n_classes, scale):
 
 @pytest.mark.parametrize("scale", [1000.0, 1e-6])
 @pytest.mark.parametrize(
-    "name", ["neurontune", "neurontune-mean", "selector", "jtt", "self", "afr", "leace"]
+    "name", ["neurontune", "neurontune-mean", "selector", "jtt", "self", "afr", "leace", "leia"]
 )
 def test_what_a_given_head_decides_depends_on_no_scale(name, scale):
     """At the same C, and with an identification set of its own scale."""

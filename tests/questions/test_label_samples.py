@@ -84,6 +84,32 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
     assert all(abs(n - np.sum(named == name)) <= 4 for name, n in taken.items())
 
 
+def test_whether_to_go_on_is_told_by_what_the_last_batch_changed(model, tmp_path):
+    """The runs are remembered, and a file that says otherwise what was known before is no run."""
+    out = tmp_path / "out"
+    asking, counts = ask(model, out, batch=40), []
+    for _ in range(2):
+        save(out / "labels.csv", truth(asking.asked))
+        asking = ask(model, out, batch=40)
+        counts.append(json.loads((out / "answers.json").read_text())["looked_at"])
+    assert counts == [[40], [40, 80]]
+    assert asking.progress.enough
+    assert asking.progress.reason.startswith("The last 40 of the 80 answers left the groups")
+    assert asking.as_dict()["overlap"] == asking.progress.overlap >= 0.6
+    content = json.loads((out / "answers.json").read_text())
+    for spoilt in (None, [0], ["40"], {"a": 1}, [True, 80]):
+        (out / "answers.json").write_text(json.dumps(content | {"looked_at": spoilt}))
+        again = ask(model, out, batch=40)
+        assert (again.progress.enough, again.as_dict()["overlap"]) == (False, None)
+        assert "Only another batch can show" in str(again)
+
+
+def test_one_answer_alike_for_all_is_told(model, tmp_path):
+    asking = ask(model, tmp_path / "out")
+    save(tmp_path / "out" / "labels.csv", dict.fromkeys(asking.asked, "yes"))
+    assert "from the answers so far: all are 'yes'." in str(ask(model, tmp_path / "out"))
+
+
 def test_without_new_answers_everything_stays(model, tmp_path):
     ask(model, tmp_path / "out")
     before = kept(tmp_path / "out")

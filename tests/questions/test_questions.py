@@ -92,27 +92,85 @@ def test_margins_need_two_of_each_class():
 # -- when to stop ----------------------------------------------------------------------------------
 
 
-def test_asking_ends_where_groups_are_pure_and_not_before():
+def inferred(X, y, a, n, **options):
+    answers = np.where(np.arange(len(y)) < n, a, -1)
+    return GroupInference(**QUICK | options).fit(X, y, answers)
+
+
+def test_asking_ends_where_the_last_answers_changed_nothing_and_not_before():
     X, y, a = data()
-    answers = np.where(np.arange(len(y)) < 150, a, -1)
-    done = progress(y, GroupInference(**QUICK).fit(X, y, answers))
+    half, three_quarters, most, full = (inferred(X, y, a, n) for n in (60, 90, 95, 120))
+    done = progress(y, full, [half, three_quarters, most])
     assert done.enough
-    assert done.n_answers == 150
-    assert done.purity >= 0.9
-    few = progress(y, GroupInference(**QUICK).fit(X, y, np.where(np.arange(len(y)) < 20, a, -1)))
+    assert (done.n_answers, done.purity >= 0.9, done.overlap >= 0.6) == (120, True, True)
+    assert done.reason.startswith(
+        "The last 30 of the 120 answers left the groups"
+    )  # not 25 of them
+    alone, nearly = progress(y, full), progress(y, full, [most])
+    assert not alone.enough
+    assert np.isnan(alone.overlap)
+    assert (
+        alone.reason == nearly.reason == "Only another batch can show whether the groups stay "
+        "as they are."
+    )
+    few = progress(y, inferred(X, y, a, 30), [inferred(X, y, a, 15)])
     assert not few.enough
-    blind = progress(y, GroupInference(**QUICK, min_accuracy=1).fit(X[:, 2:], y, answers))
-    assert not blind.enough
-    assert blind.least_pure is None
-    nobody_knows = progress(y, GroupInference(**QUICK, min_accuracy=0).fit(X[:, 2:], y, answers))
-    assert nobody_knows.enough  # asked long enough
-    assert nobody_knows.purity < 0.9
-    assert "hardly paid" in nobody_knows.reason
-    early = np.where(np.arange(len(y)) < 60, a, -1)
-    unsure = progress(y, GroupInference(**QUICK, min_accuracy=0).fit(X[:, 2:], y, early))
-    assert not unsure.enough
+    assert "fewer than 36" in few.reason
     with pytest.raises(InputError, match="y holds 5 labels"):
-        progress(y[:5], GroupInference(**QUICK).fit(X, y, answers))
+        progress(y[:5], full)
+    with pytest.raises(InputError, match=f"y holds {len(y)} labels, but the inference 99"):
+        progress(y, full, [inferred(X[:99], y[:99], a[:99], 30)])
+
+
+def test_where_groups_change_asking_goes_on_to_the_last():
+    """Of noise groups are inferred anew by every answer."""
+    _, y, a = data()
+    noise = np.random.default_rng(5).normal(size=(len(y), 20))
+    runs = [inferred(noise, y, a, n, min_accuracy=0) for n in (40, 80, 192)]
+    going_on, last = progress(y, runs[1], runs[:1]), progress(y, runs[2], runs[:2])
+    for state, enough in ((going_on, False), (last, True)):
+        assert state.enough == enough
+        assert state.overlap < 0.6
+        assert "changed the groups" in state.reason
+        shown = int(100 * state.overlap)
+        assert f"overlap {shown} % for those taken for" in state.reason
+    assert "never tried" in last.reason
+    assert "ask on" in going_on.reason
+
+
+def test_where_nothing_is_read_asking_does_not_end():
+    X, y, a = data()
+    blind = [inferred(X[:, 2:], y, a, n, min_accuracy=1) for n in (40, 200)]
+    state = progress(y, blind[1], blind[:1])
+    assert (state.enough, state.least_pure) == (False, None)
+    assert state.reason == "No view reads the attribute from the answers so far."
+    first = progress(y, inferred(X, y, a, 120), blind[:1])
+    assert not first.enough
+    assert "With 40 answers no group was read yet" in first.reason
+    same = progress(y, inferred(X, y, np.full(len(y), 2), 60))
+    assert not same.enough
+    assert same.reason.endswith("so far: all are 2.")
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_the_overlap_is_that_of_sets(seed):
+    """Against a plain count, of groups of three values, one of which was not known at first."""
+    rng = np.random.default_rng(seed)
+    y, now, before = rng.integers(0, 2, 60), rng.integers(0, 3, 60), rng.integers(0, 2, 60)
+    made = []
+    for taken, n, values in ((before, 40, 2), (now, 80, 3)):
+        one = GroupInference()
+        one.classes_, one.n_known_, one.view_ = np.arange(values), n, 0
+        one.label_distributions_, one.transduction_ = np.eye(values)[taken], taken
+        made.append(one)
+    groups = [
+        ({*np.flatnonzero((y == c) & (now == v))}, {*np.flatnonzero((y == c) & (before == v))})
+        for c in (0, 1)
+        for v in range(3)
+    ]
+    expected = min(len(g & h) / len(g | h) for g, h in groups if g | h)
+    assert progress(y, made[1], made[:1]).overlap == pytest.approx(expected)
 
 
 # -- files -----------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The solver against scikit-learn's optimum of the same objective."""
 
+import re
 import sys
 
 import numpy as np
@@ -113,6 +114,38 @@ def test_says_when_it_did_not_converge():
     X, y, weight = problem(n=60, width=80)
     with pytest.warns(ConvergenceWarning, match="max_iter=2"):
         fit_linear_head(X, y, weight, classes=np.arange(2), max_iter=2)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_says_when_a_small_gradient_is_far_from_the_minimum(n_classes):
+    """Separable classes and hardly a penalty: scikit-learn's Newton steps find a lower value."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, n_classes, 300)
+    X = rng.normal(size=(300, 12))
+    X[np.arange(300), y] += 8
+    weight, classes, C = np.ones(300), np.arange(n_classes), 1e6
+    with pytest.warns(ConvergenceWarning, match="above its minimum, although its gradient") as said:
+        found = fit_linear_head(X, y, weight, classes=classes, C=C)
+    theirs = LogisticRegression(C=C, solver="newton-cholesky", tol=1e-12, max_iter=1000).fit(X, y)
+    minimum = objective(X, y, weight, C, theirs.coef_, theirs.intercept_)
+    above = objective(X, y, weight, C, found.coef, found.intercept) / minimum - 1
+    told = float(re.search(r"at least (\d+) %", str(said[0].message))[1]) / 100
+    assert 0.1 < told < above
+    closer = fit_linear_head(X, y, weight, classes=classes, C=C, tol=1e-10)  # and no warning
+    assert objective(X, y, weight, C, closer.coef, closer.intercept) < minimum * 1.01
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.01, 1.0, 100.0, 1e6]), st.integers(2, 4))
+@settings(max_examples=30, deadline=None)
+def test_no_word_where_the_minimum_is_near(seed, C, n_classes):
+    """Warnings are errors here: none on problems that the optimum is reached of."""
+    X, y, weight = problem(seed, n_classes=n_classes)
+    if len(np.unique(y)) < n_classes:
+        return
+    found = fit_linear_head(X, y, weight, classes=np.arange(n_classes), C=C)
+    tight = fit_linear_head(X, y, weight, classes=np.arange(n_classes), C=C, tol=1e-10)
+    values = [objective(X, y, weight, C, head.coef, head.intercept) for head in (found, tight)]
+    assert values[0] < values[1] * 1.001
 
 
 def test_every_neuron_silenced_leaves_the_class_prior():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class WorstGroup:
-    """The named group, of those with enough held-out samples, that is right least often.
+    """The group, of those balanced with enough held-out samples, that is right least often.
 
     Attributes
     ----------
@@ -33,12 +33,15 @@ class WorstGroup:
         Share that is right, in [0, 1].
     interval : tuple of float
         Wilson's, of 95 %.
+    n_inferred : int
+        How many of them are taken for it by an inference: nobody said so.
     """
 
     name: str
     count: int
     accuracy: float
     interval: tuple[float, float]
+    n_inferred: int = 0
 
     @property
     def share(self) -> str:
@@ -53,7 +56,8 @@ class WorstGroup:
         return share * (1 - share) / (self.count + 2)
 
     def __str__(self) -> str:
-        return f"{self.share} of the {self.count} of {self.name}"
+        inferred = f" ({self.n_inferred} of them inferred)" if self.n_inferred else ""
+        return f"{self.share} of the {self.count} of {self.name}{inferred}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +74,16 @@ class HeldoutGroups:
         Of the groups.
     by_person : bool
         Whether a person said that a right answer must not depend on the attributes.
+    known : ndarray of bool, shape (M,), or None
+        Of groups given for some samples: where they were, rather than inferred. None where a name
+        tells the groups of all.
     """
 
     title: str
     number: Array
     names: tuple[str, ...]
     by_person: bool
+    known: Array | None = None
 
     @classmethod
     def of(
@@ -87,6 +95,7 @@ class HeldoutGroups:
         called: Sequence[Sequence[str]],
         *,
         by_person: bool,
+        known: Array | None = None,
     ) -> HeldoutGroups:
         """Groups of samples of these classes, on these sides of some attributes (M, A)."""
         number = judged_groups(np.ones(len(y)), y_index, sides, FEWEST)
@@ -98,7 +107,22 @@ class HeldoutGroups:
                 own[side] for own, side, a in zip(called, sides[rows[0]], alike, strict=True) if a
             ]
             names.append(" × ".join([str(y[rows[0]]), *on]))
-        return cls(title, number, tuple(names), by_person)
+        return cls(title, number, tuple(names), by_person, known)
+
+    def of_rows(self, rows: Array) -> HeldoutGroups:
+        """The groups of some samples (M,), the others being in none."""
+        number = np.where(rows, self.number, -1)
+        kept = np.unique(number[number >= 0])
+        number[number >= 0] = np.searchsorted(kept, number[number >= 0])
+        return replace(self, number=number, names=tuple(self.names[i] for i in kept))
+
+    @property
+    def counts(self) -> tuple[int, int] | None:
+        """Samples whose group was given, and inferred; None where a name tells it of all."""
+        if self.known is None:
+            return None
+        known = self.known[self.number >= 0]
+        return int(known.sum()), int((~known).sum())
 
     def worst(self, right: Array) -> WorstGroup:
         """The worst group, by which samples a head gets right."""
@@ -107,6 +131,11 @@ class HeldoutGroups:
         accuracy = np.bincount(self.number[judged], weights=right[judged]) / count
         at = int(np.argmin(accuracy))
         low, high = wilson(accuracy[[at]], count[[at]], _CONFIDENCE)
+        inferred = 0 if self.known is None else int(((self.number == at) & ~self.known).sum())
         return WorstGroup(
-            self.names[at], int(count[at]), float(accuracy[at]), (float(low[0]), float(high[0]))
+            self.names[at],
+            int(count[at]),
+            float(accuracy[at]),
+            (float(low[0]), float(high[0])),
+            inferred,
         )

@@ -20,6 +20,7 @@ from ntkit.study import Study
 __all__ = ["KnownGroups"]
 
 Array = NDArray[Any]
+_FEWEST_KNOWN = 3  # samples of a group, below which those inferred to be of it judge no head
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,13 @@ class KnownGroups:
         What told the others; None where all were given.
     n_train : int
         N.
+    n_said : mapping of str to int
+        Class × value to how many samples are known to be of it, for those that any sample is
+        taken for.
+    n_alike : ndarray of int, shape (N + M,)
+        The same for the group that each sample is taken for.
+    left : str
+        What was given and goes with no sample, in a sentence.
     """
 
     title: str
@@ -54,6 +62,9 @@ class KnownGroups:
     crossed: bool
     inference: GroupInference | None
     n_train: int
+    n_said: Mapping[str, int]
+    n_alike: Array
+    left: str = ""
 
     @classmethod
     def inferred(
@@ -89,10 +100,19 @@ class KnownGroups:
                 f"Nothing is known of any sample of class {missing.tolist()[0]!r}, and no view "
                 "tells it; answer on some of them."
             )
+        names, cell = np.unique(classes, return_inverse=True)
+        _, value = np.unique(labels, return_inverse=True)  # as it was said, believed or not
+        of_known = cell[known] * len(values) + value
+        said = np.bincount(of_known, minlength=len(names) * len(values))
+        cell = cell * len(values) + side
+        n_said = {
+            f"{names[i // len(values)]} × {values[i % len(values)]}": int(said[i])
+            for i in np.unique(cell[side >= 0])
+        }
         n = int(known.sum())
-        source = f"{n} samples" if inference is None else f"{n} answers"
+        source = f"{n} {given.given_as}"
         if inference is not None and inference.view_ is not None:
-            source = f"inferred from {n} answers"
+            source = f"inferred from {source}"
         return cls(
             f"{given.title} ({source})",
             side,
@@ -102,6 +122,9 @@ class KnownGroups:
             given.what == "attribute",
             inference,
             len(y[0]),
+            n_said,
+            np.where(side >= 0, said[cell], 0),
+            given.left,
         )
 
     @property
@@ -125,8 +148,12 @@ class KnownGroups:
 
     def heldout(self, y: Array, y_index: Array) -> HeldoutGroups | None:
         """Groups of the held-out samples, to judge a head by; None where too few are known."""
-        sides = self.side[self.n_train :, None]
-        found = HeldoutGroups.of(self.title, y, y_index, sides, [self.values], by_person=True)
+        sides = np.where(self.n_alike >= _FEWEST_KNOWN, self.side, -1)[self.n_train :, None]
+        known = self.known[self.n_train :]
+        found = HeldoutGroups.of(
+            self.title, y, y_index, sides, [self.values], by_person=True, known=known
+        )
+        found = found.of_rows(sides[:, 0] >= 0)
         return found if len(found.names) > len(np.unique(y_index)) else None
 
     def told(self) -> str:
@@ -142,11 +169,12 @@ class KnownGroups:
                 "alone."
             )
         score = self.inference.scores_[self.inference.view_]
+        few = [f"{name} ({n})" for name, n in self.n_said.items() if n < _FEWEST_KNOWN]
         return (
             f"{counted}; read for the others from the view {self.inference.view_!r}, which is "
             f"right on {100 * score:.0f} % of those known that it has not seen, the mean over "
             "class × value."
-        )
+        ) + f" Too few are known of a group to judge by it: {', '.join(few)}." * bool(few)
 
     def worst_known(self, y: Array, y_index: Array, before: Array, after: Array) -> str:
         """The worst group of the samples that are known, by which two heads get right.
@@ -158,14 +186,20 @@ class KnownGroups:
         before, after : ndarray of bool, shape (N + M,)
             Which samples the original head, and the new one, gets right.
         """
-        at = np.flatnonzero(self.known)
+        n = int(self.known.sum())
+        at = np.flatnonzero(self.known & (self.n_alike >= FEWEST))
+        if not len(at):
+            return f"Of no group are {FEWEST} samples known, so none is rated by these alone."
         sides = self.side[at, None]
         groups = HeldoutGroups.of("", y[at], y_index[at], sides, [self.values], by_person=True)
         worst, first = groups.worst(after[at]), groups.worst(before[at])
         then = f"{first.share} of the same" if first.name == worst.name else str(first)
-        n_train = int((at < self.n_train).sum())
-        seen = f" ({n_train} of them training samples, which the new head has seen)" * bool(n_train)
+        n_train = int(self.known[: self.n_train].sum())
+        seen = (
+            f" ({n_train} of them training samples: the new head was fitted on these, which "
+            "flatters it)"
+        ) * bool(n_train)
         return (
-            f"Of the {len(at)} samples of which it is known{seen}, the worst group with at least "
+            f"Of the {n} samples of which it is known{seen}, the worst group with at least "
             f"{FEWEST}, by the share that is right: {worst}; with the original head {then}."
         )

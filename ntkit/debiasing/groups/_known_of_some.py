@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ __all__ = ["KnownOfSome", "holds_labels", "known_of_some"]
 
 Array = NDArray[Any]
 _KEYS = ("file_name", "id")
+_MOST_VALUES = 9  # that may be nearly as many as the samples: the keys of a page
 _BY_CONTENTS = (
     "answers.json of ntkit label tells samples apart by their contents, if it was run on these "
     "very files, arrays or stores"
@@ -42,11 +43,27 @@ class KnownOfSome:
         What it is called.
     values : ndarray of object, shape (N + M,)
         Of the training samples, and then the held-out ones; None where it is not known.
+    answers : bool
+        Whether a person answered, rather than labels being there.
+    left : str
+        What of it goes with no sample, in a sentence; empty where all does.
     """
 
     what: str
     title: str
     values: Array
+    answers: bool = False
+    left: str = ""
+
+    @property
+    def given_as(self) -> str:
+        """What one known value is called, in the plural."""
+        return "answers" if self.answers else "samples"
+
+    @property
+    def balanced_by(self) -> str:
+        """What balancing over it is called in the table."""
+        return f"group-balanced by {'answers' if self.answers else f'the {self.what} given'}"
 
 
 def holds_labels(answers: Any) -> bool:
@@ -106,11 +123,12 @@ def _matched(
     title = "the groups given" if name == "groups" else "the attribute given"
     if name == "answers" and Path(value).suffix.lower() not in TABLES:
         labels = read_labels(value)
-        found = _by_labels(value, labels, pool)
-        return KnownOfSome(what, repr(labels.question), found)
+        found, left = _by_labels(value, labels, pool)
+        return KnownOfSome(what, repr(labels.question), found, answers=True, left=left)
     if isinstance(value, str | os.PathLike) or _is_table(value):
-        column, found = _by_table(value, what.removesuffix("s"), pool, key)
-        return KnownOfSome(what, repr(column) if what == "attribute" else title, found)
+        column, found, left = _by_table(value, what.removesuffix("s"), pool, key)
+        title = repr(column) if what == "attribute" else title
+        return KnownOfSome(what, title, found, answers=name == "answers", left=left)
     labels_given, known = known_labels(value, name)
     n = sum(map(len, pool.sets))
     if len(known) != n:
@@ -125,12 +143,21 @@ def _matched(
     return KnownOfSome(what, title, found)
 
 
+def alike_in_case(values: Iterable[str | None]) -> list[str | None]:
+    """Values that differ in upper and lower case alone, as the first of them is spelt."""
+    spelling = dict[str, str]()
+    return [v if v is None else spelling.setdefault(v.casefold(), v) for v in values]
+
+
 def _is_table(value: Any) -> bool:
     return isinstance(value, Mapping) or hasattr(value, "columns")
 
 
-def _by_labels(path: Any, labels: Labels, pool: Pool) -> Array:
-    """Answers by the contents of the samples; by their names where no content is one of these."""
+def _by_labels(path: Any, labels: Labels, pool: Pool) -> tuple[Array, str]:
+    """Answers by the contents of the samples, or by their names where no content is one of these.
+
+    Also what is left of them.
+    """
     digests = [
         digest.hex()
         for samples in pool.sets
@@ -141,14 +168,17 @@ def _by_labels(path: Any, labels: Labels, pool: Pool) -> Array:
     found = np.full(sum(map(len, pool.sets)), None, dtype=object)
     for i, digest in enumerate(digests):
         found[i] = by_content.get(digest)
-    if not any(digest in by_content for digest in digests):
-        for name, row in _rows(pool, "id", labels.answers, str(path)).items():
+    here = {name for name, content in labels.contents.items() if content in {*digests}}
+    if not here:
+        rows = _rows(pool, "id", labels.answers, str(path))
+        here = {*rows}
+        for name, row in rows.items():
             found[row] = labels.answers[name]
-    return _some(found, path)
+    return _some(found, path, len(here)), _left(path, labels.answers, here)
 
 
-def _by_table(given: Any, wanted: str, pool: Pool, key: str | None) -> tuple[str, Array]:
-    """A column of a table, and its values by names, or by rows where a row is there for each."""
+def _by_table(given: Any, wanted: str, pool: Pool, key: str | None) -> tuple[str, Array, str]:
+    """A column of a table, its values by names or rows, and what is left of them."""
     name, columns = _read(given, wanted)
     key = key or next((k for k in _KEYS if k in columns), None)
     rest = [column for column in columns if column != key]
@@ -158,16 +188,18 @@ def _by_table(given: Any, wanted: str, pool: Pool, key: str | None) -> tuple[str
             "names of samples; leave one column there, or call it so."
         )
     column = wanted if wanted in rest else rest[0]
-    values = [answer_in(value) for value in columns[column].tolist()]
+    values = alike_in_case(answer_in(value) for value in columns[column].tolist())
     n = sum(map(len, pool.sets))
-    found = np.full(n, None, dtype=object)
+    found, left, n_here = np.full(n, None, dtype=object), "", 0
     if key is not None and key in columns:
         said = dict[str, str | None]()
         for at, value in zip(map(cell_text, columns[key].tolist()), values, strict=True):
             if value is not None and said.get(at, value) != value:
                 raise InputError(f"{name} says two things of {at!r:.60}; leave one of them.")
             said[at] = value if value is not None else said.get(at)
-        for at, row in _rows(pool, key, said, name).items():
+        rows = _rows(pool, key, said, name)
+        left, n_here = _left(name, said, {*rows}), len(rows)
+        for at, row in rows.items():
             found[row] = said[at]
     elif key is None and len(values) == n:
         found[:] = values
@@ -177,7 +209,7 @@ def _by_table(given: Any, wanted: str, pool: Pool, key: str | None) -> tuple[str
             f"--id-column), and has {len(values)} rows for {n} training and held-out samples; name "
             "the samples, or give a row for each, the training samples first."
         )
-    return column, _some(found, name)
+    return column, _some(found, name, n_here), left
 
 
 def _read(given: Any, wanted: str) -> tuple[str, dict[str, Array]]:
@@ -215,8 +247,26 @@ def _rows(pool: Pool, key: str, said: Mapping[str, str | None], where: str) -> d
     return found
 
 
-def _some(found: Array, where: Any) -> Array:
+def _left(where: Any, said: Mapping[str, str | None], here: set[str]) -> str:
+    """What names no sample, in a sentence."""
+    strange = [name for name, value in said.items() if value is not None and name not in here]
+    if not strange:
+        return ""
+    n = len(strange)
+    return (
+        f"{n} of the {sum(value is not None for value in said.values())} that {where} tells of "
+        f"{'is' if n == 1 else 'are'} no training or held-out sample, and left out: "
+        f"{listed(strange)}."
+    )
+
+
+def _some(found: Array, where: Any, n_here: int = 0) -> Array:
     if all(value is None for value in found):
+        if n_here:
+            raise InputError(
+                f"{where} has {n_here} of the training and held-out samples, and of none of them "
+                "could anybody tell; answer on others."
+            )
         raise InputError(
             f"{where} knows nothing of any training or held-out sample; are these the samples that "
             "were labelled?"
@@ -225,8 +275,14 @@ def _some(found: Array, where: Any) -> Array:
 
 
 def _check_crossed(title: str, classes: Array, values: Array) -> None:
-    """Refuse what has one value in each class: balanced over it, a head learns nothing of it."""
+    """Refuse what has one value in each class, or another in nearly each sample."""
     said = [(y, value) for y, value in zip(classes.tolist(), values, strict=True) if value]
+    n_values = len({value for _, value in said})
+    if n_values > _MOST_VALUES and 2 * n_values > len(said):
+        raise InputError(
+            f"{title} has {n_values} values in {len(said)} samples of which it is known, as names "
+            "or measurements have; give an attribute of a few values."
+        )
     pairs = {*said}
     if len(pairs) <= len({y for y, _ in pairs}):
         shown = ", ".join(f"{label!r}: {value!r}" for label, value in sorted(pairs, key=str)[:4])

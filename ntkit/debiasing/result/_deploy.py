@@ -121,6 +121,7 @@ def _with_names(path: Path, names: list[str]) -> str | None:
         return None
     if not isinstance(config, dict):
         return None
+    config.pop("_name_or_path", None)  # a place on the machine of whoever saved it
     if "id2label" in config or "model_type" in config:
         config["id2label"] = {str(i): name for i, name in enumerate(names)}
         config["label2id"] = {name: i for i, name in enumerate(names)}

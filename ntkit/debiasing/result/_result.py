@@ -138,7 +138,7 @@ class DebiasResult:
         str
             A header and one line per candidate; ← marks the chosen one.
         """
-        return table_of(self.candidates, named=self.balanced_over is not None)
+        return table_of(self.candidates, balanced=self.balanced_over is not None)
 
     def headline(self) -> str:
         """One or two sentences: better or not, what was written, what it costs.
@@ -164,7 +164,7 @@ class DebiasResult:
             if price.class_gain > 0:
                 return f"Better, by a margin that chance may explain: {place}."
             if price.by_groups:
-                return f"A trade: {place}, for the worst of the groups that you named."
+                return f"A trade: {place}, for the worst of {price.which_groups}."
             return f"A trade: {place}, for errors that look like a shortcut's."
         if self.shared > MOST_SHARED:
             why = f"{100 * self.shared:.0f} % of the held-out samples are in the training set"
@@ -203,7 +203,7 @@ class DebiasResult:
         str
             Accuracies in percent on held-out samples that no head has seen; ← marks ``price``.
         """
-        return dial_of(self.prices, self.price, named=self.balanced_over is not None)
+        return dial_of(self.prices, self.price, balanced=self.balanced_over is not None)
 
     def verdict(self) -> str:
         """One sentence: did silencing neurons help, by the held-out score.
@@ -259,7 +259,7 @@ class DebiasResult:
             f"Accuracies in % on the {self.evaluated_on}; ← marks the candidate chosen. The "
             "held-out score needs no group labels: "
             f"{_SCORE_IN_WORDS.get(self.select, self.select)}."
-            + " The worst named group is that of the held-out set."
+            + " The worst balanced group is that of the held-out set."
             * bool(self.balanced_over),
             self.verdict(),
             *([_checked(self.verification)] if self.verification else []),

@@ -10,19 +10,19 @@ from ntkit.debiasing._price import Price
 __all__ = ["dial_of", "table_of"]
 
 
-def table_of(candidates: Sequence[Candidate], *, named: bool) -> str:
+def table_of(candidates: Sequence[Candidate], *, balanced: bool) -> str:
     """All candidates, accuracies in percent; ← marks the chosen one.
 
     Parameters
     ----------
     candidates : sequence of Candidate
         The rows.
-    named : bool
-        Whether attributes were named, by whose groups they are rated as well.
+    balanced : bool
+        Whether the one chosen is balanced over groups, by which all are rated as well.
     """
     groups = any(c.worst_group is not None for c in candidates)
     header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
-    header += ["worst group"] * groups + ["worst named group"] * named
+    header += ["worst group"] * groups + ["worst balanced group"] * balanced
     rows = [header]
     for c in candidates:
         cells = [
@@ -33,15 +33,15 @@ def table_of(candidates: Sequence[Candidate], *, named: bool) -> str:
             _with_spread(c.worst_class, c.spread.get("worst_class")),
         ]
         cells += [_with_spread(c.worst_group, c.spread.get("worst_group"))] * groups
-        rows.append(cells + [_with_spread(c.worst_named)] * named)
+        rows.append(cells + [_with_spread(c.worst_named)] * balanced)
     return _markdown(rows)
 
 
-def dial_of(prices: Sequence[Price], taken: Price, *, named: bool) -> str:
+def dial_of(prices: Sequence[Price], taken: Price, *, balanced: bool) -> str:
     """Mixtures with the original head, accuracies in percent; ← marks the one taken."""
     groups = any(p.worst_group is not None for p in prices)
     header = ["share of the new head", "mended", "broken", "average", "worst class"]
-    header += ["worst group"] * groups + ["worst named group"] * named
+    header += ["worst group"] * groups + ["worst balanced group"] * balanced
     rows = [header]
     for p in prices:
         mark = " ←" if p == taken else ""
@@ -49,7 +49,7 @@ def dial_of(prices: Sequence[Price], taken: Price, *, named: bool) -> str:
         cells += [f"{100 * value:.1f}" for value in (p.average, p.worst_class)]
         cells += [_with_spread(p.worst_group)] * groups
         worst = None if p.worst_named is None else p.worst_named.accuracy
-        rows.append(cells + [_with_spread(worst)] * named)
+        rows.append(cells + [_with_spread(worst)] * balanced)
     return _markdown(rows)
 
 

@@ -69,7 +69,7 @@ class DFRClassifier(LastLayerClassifier):
         The published subsampling with an L1 penalty, or group weights with an L2 penalty.
     Cs : array-like, default=(1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
         Inverse strengths of the L1 penalty to choose from; a single one is not tuned. Ties go to
-        the better mean of the group accuracies, then to the stronger penalty. "subsample" only.
+        the weaker penalty, as in the authors' script. "subsample" only.
     n_retrains : int, default=20
         Heads to average (the papers take 20 on held-out and 10 on training data). "subsample"
         only.
@@ -302,14 +302,14 @@ class DFRClassifier(LastLayerClassifier):
         scaler = scaler_of(drawn)
         drawn, judged = _scaled(drawn, scaler), _scaled(rows.take(judging), scaler)
 
-        seed, best_rank, C, best, start = _seed(rng), (-1.0, -1.0), 1.0, None, None
+        seed, best_rank, C, best, start = _seed(rng), (-1.0, 0.0), 1.0, None, None
         for at in np.argsort(Cs, kind="stable"):  # the sparsest head first: a path of warm starts
             start = self._fit_l1(drawn, Cs[at], start, seed)
             right = start.logits(judged.X).argmax(axis=1) == judged.y_index
             accuracy = means_by_group(right, judged.weight, group[judging])
             self.worst_group_accuracy_[at] = accuracy.min()
             # No tie may be decided by the last digits of sums.
-            rank = (round(float(accuracy.min()), 12), round(float(accuracy.mean()), 12))
+            rank = (round(float(accuracy.min()), 12), float(Cs[at]))
             if rank > best_rank:
                 best_rank, C, best = rank, float(Cs[at]), start
         return C, best

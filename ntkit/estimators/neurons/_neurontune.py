@@ -268,6 +268,8 @@ class NeuronTuneClassifier(TunedClassifier):
     def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
         """The paper's method: λ = 0 on activations as they are, every class scored, no gate.
 
+        However much the rule flags is silenced, but for the last live neuron.
+
         Parameters
         ----------
         **parameters
@@ -283,15 +285,11 @@ class NeuronTuneClassifier(TunedClassifier):
         >>> from ntkit import NeuronTuneClassifier
         >>> NeuronTuneClassifier.as_published(C=0.1)
         NeuronTuneClassifier(C=0.1, error_weight=1.0, max_cost=None, min_misclassified=1,
-                             standardize=False, threshold=0.0)
+                             min_neurons=1, standardize=False, threshold=0.0)
         """
         paper: dict[str, Any] = {
-            "threshold": 0.0,
-            "standardize": False,
-            "min_misclassified": 1,
-            "error_weight": 1.0,
-            "max_cost": None,
-            "C": 1.0,
+            **{"threshold": 0.0, "standardize": False, "min_misclassified": 1},
+            **{"error_weight": 1.0, "max_cost": None, "min_neurons": 1, "C": 1.0},
         }
         return cls(**(paper | parameters))
 

@@ -26,8 +26,9 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
     spuriousness score :math:`\delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)`, the
     median activation on misclassified minus on correctly classified samples of class y
     (arXiv 2505.24048, Sec. 4), so that any scikit-learn classifier can follow in a pipeline.
-    With a class-balanced ``LogisticRegression`` it is ``NeuronTuneClassifier.as_published()``,
-    which keeps the width of the embedding and is the one to export.
+    With ``min_neurons=1`` and a class-balanced ``LogisticRegression`` behind it, it is
+    ``NeuronTuneClassifier.as_published()``, which keeps the width of the embedding and is the one
+    to export.
 
     Parameters
     ----------

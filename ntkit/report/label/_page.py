@@ -111,8 +111,13 @@ def label_html(
     values: Sequence[str],
     attribute: str,
     csv: str = CSV_FILE,
+    then: str = "",
 ) -> str:
-    """The page alone; ``csv`` is the file to fill in where a browser runs no scripts."""
+    """The page alone.
+
+    ``csv`` is the file to fill in where a browser runs no scripts, and ``then`` says what to do
+    with the file that was saved.
+    """
     values, rows = [str(value).strip() for value in values], [int(row) for row in rows]
     _check_values(values)
     names = _names(rows, inputs)
@@ -130,6 +135,7 @@ def label_html(
                 "header": f"id,{quoted_cell(attribute)}",
                 "values": values,
                 "cells": [quoted_cell(value) for value in values],
+                "then": then and f" {then}",
             }
         ),
     )

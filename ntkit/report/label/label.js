@@ -13,6 +13,7 @@
   let log = []; // [sample, value]: what was answered, in order; the last word counts
   let at = 0;
   let kept = true;
+  let saved = false; // all of the log, as far as this page knows
 
   const valueAt = (list, i) => list.at(i);
   const given = () => new Map(log);
@@ -56,9 +57,9 @@
     undoing.disabled = saving.disabled = !log.length;
     viewing.firstChild.textContent = main.classList.contains("grid") ? "One at a time " : "Grid ";
     const all = done.size === samples.length;
-    const counted = all ? `All ${samples.length} are done: save them.` : `${done.size} of ${samples.length} done.`;
-    const warning = kept ? "" : " This browser keeps nothing: save before you close the page.";
-    said.textContent = [news, counted].filter(Boolean).join(" ") + warning;
+    const counted = all ? `All ${samples.length} are done${saved ? "." : ": save them."}` : `${done.size} of ${samples.length} done.`;
+    const warning = kept || saved ? "" : " This browser keeps nothing: save before you close the page.";
+    said.textContent = [counted, news].filter(Boolean).join(" ") + warning;
     if (main.classList.contains("grid")) samples[at].scrollIntoView({block: "nearest"});
     else window.scrollTo(0, 0);
   }
@@ -70,14 +71,16 @@
 
   function answer(value) {
     log.push([at, value]);
+    saved = false;
     keep();
     at = next(at + 1) ?? at;
-    show();
+    show(`The last: ${valueAt(shown, value)}.`);
   }
 
   function undo() {
     if (!log.length) return;
     [at] = log.pop();
+    saved = false;
     keep();
     show("Undone.");
   }
@@ -106,7 +109,8 @@
     link.download = "labels.csv";
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-    show("Saved as labels.csv, where this browser puts downloads.");
+    saved = true;
+    show(`Saved as labels.csv, where this browser puts downloads.${settings.then}`);
   }
 
   for (const button of document.querySelectorAll("[data-value]"))

@@ -108,6 +108,17 @@ def test_C_is_the_one_of_the_best_worst_group_accuracy():
     assert np.array_equal(shuffled.worst_group_accuracy_, clf.worst_group_accuracy_[::-1])
 
 
+def test_of_equally_good_C_the_largest_is_taken():
+    """As np.argmax takes it in the authors' script, whose grid falls."""
+    rng = np.random.default_rng(0)
+    y, attribute = np.arange(400) % 2, np.arange(400) // 2 % 2
+    X = np.column_stack([8.0 * y, 8.0 * attribute]) + rng.normal(size=(400, 2))
+    clf = DFRClassifier(Cs=(0.3, 1.0, 0.1), n_retrains=1, random_state=0)
+    clf.fit(X, y, groups=2 * y + attribute)
+    assert clf.worst_group_accuracy_.tolist() == [1.0, 1.0, 1.0]
+    assert clf.C_ == 1.0
+
+
 @given(st.integers(0, 10_000), st.sampled_from([2, 3]))
 @settings(max_examples=5, deadline=None)
 def test_weighted_is_scikit_learns_weighted_fit(seed, n_classes):

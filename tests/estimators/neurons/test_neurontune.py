@@ -68,8 +68,8 @@ def test_the_whole_method_by_the_papers_formulas(seed, n_classes):
     ])  # fmt: skip
     assert np.allclose(clf.spuriousness_scores_, scores, atol=1e-6)
     suppressed = (scores > 0.05).any(axis=0)
-    if suppressed[clf.live_].mean() > 0.95:  # then none is suppressed
-        return
+    if suppressed.all():  # then the smallest score is spared
+        suppressed[scores.max(axis=0).argmin()] = False
     assert np.array_equal(clf.suppressed_, suppressed)
     expected = optimum(X, y, compute_sample_weight("balanced", y), suppressed)
     assert np.allclose(
@@ -225,7 +225,16 @@ def test_statistics_and_activation():
 @pytest.mark.parametrize("aggregation", ["union", "per_class"])
 def test_a_rule_that_flags_everything_suppresses_nothing(aggregation):
     X, y = data(16, n_classes=3)
-    clf = published(threshold=-1e9, aggregation=aggregation, tol=1e-9, random_state=0)
+    clf = NeuronTuneClassifier(
+        threshold=-1e9,
+        aggregation=aggregation,
+        min_misclassified=1,
+        error_weight=1.0,
+        max_cost=None,
+        C=1.0,
+        tol=1e-9,
+        random_state=0,
+    )
     with pytest.warns(
         SuppressionWarning, match="more than 95 % of the 10 live neurons, which singles out"
     ):
@@ -234,6 +243,21 @@ def test_a_rule_that_flags_everything_suppresses_nothing(aggregation):
     assert not clf.suppressed_.any()
     plain = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=20_000).fit(X, y)
     assert np.allclose(clf.predict_proba(X), plain.predict_proba(X), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
+def test_the_published_mask_is_what_the_rule_flags_however_much_it_is():
+    X, y = data(16)
+    scores = published(random_state=0).fit(X, y).spuriousness_scores_.max(axis=0)
+    for n_kept in (1, 2, 5):
+        threshold = np.sort(scores)[n_kept - 1]
+        clf = published(threshold=threshold, random_state=0).fit(X, y)
+        assert np.array_equal(clf.suppressed_, scores > threshold)
+        assert clf.suppressed_.sum() == 10 - n_kept
+        assert not clf.spared_
+    everything = published(threshold=-1e9, random_state=0).fit(X, y)
+    assert everything.suppressed_.sum() == 9  # never a constant model
+    assert not everything.suppressed_[scores.argmin()]
 
 
 @pytest.mark.parametrize(("flagged", "min_neurons", "suppressed"), [

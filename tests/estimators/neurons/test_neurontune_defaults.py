@@ -53,6 +53,7 @@ def test_published_parameters_are_the_papers():
     assert (published.threshold, published.standardize, published.error_weight) == (0.0, False, 1.0)
     assert (published.aggregation, published.statistic) == ("union", "median")
     assert (published.min_misclassified, published.max_cost) == (1, None)
+    assert published.min_neurons == 1
     assert NeuronTuneClassifier.as_published(threshold=2.0).threshold == 2.0
 
 

@@ -45,7 +45,9 @@ def test_a_balanced_logistic_regression_behind_it_is_neurontune(seed, n_classes,
     if rule["identification"] == 0.4:  # the share held out is not retrained on
         rule = {**rule, "identification": "train"}
     lr = LogisticRegression(class_weight="balanced", tol=1e-10, max_iter=5000)
-    pipeline = make_pipeline(SpuriousNeuronSelector(random_state=1, tol=1e-8, **rule), lr)
+    pipeline = make_pipeline(
+        SpuriousNeuronSelector(min_neurons=1, random_state=1, tol=1e-8, **rule), lr
+    )
     pipeline.fit(X, y)
     clf = NeuronTuneClassifier.as_published(random_state=1, tol=1e-8, **rule).fit(X, y)
     assert np.array_equal(pipeline[0].get_support(), ~clf.suppressed_)

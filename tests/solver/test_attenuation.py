@@ -1,0 +1,79 @@
+"""What scaling a neuron can do to a retrained head, and what only silencing it does."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from ntkit.estimators import retrain_head
+from ntkit.solver import fit_linear_head
+
+
+def data(n=300, width=5, seed=0):
+    """Overlapping classes, so that there is an optimum without a penalty; neuron 0 is a mark."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    mark = np.where(rng.random(n) < 0.9, y, 1 - y)
+    X = rng.normal(size=(n, width)) + 0.5 * y[:, None]
+    X[:, 0] = mark + 0.3 * rng.normal(size=n)
+    return X, y
+
+
+def penalised(X, y, C, factors):
+    """The optimum of scikit-learn's objective with a penalty of its own for each neuron."""
+    sign = 2 * y - 1
+
+    def objective(theta):
+        margin = sign * (X @ theta[:-1] + theta[-1])
+        slope = -C * sign * expit(-margin)
+        value = C * np.logaddexp(0, -margin).sum() + 0.5 * factors @ theta[:-1] ** 2
+        return value, np.append(X.T @ slope + factors * theta[:-1], slope.sum())
+
+    start = np.zeros(X.shape[1] + 1)
+    return minimize(objective, start, jac=True, method="BFGS", options={"gtol": 1e-8}).x
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # BFGS stops at its rounding
+@pytest.mark.parametrize("C", [0.01, 1.0])
+@pytest.mark.parametrize("s", [0.1, 0.5, 3.0])
+def test_a_neuron_times_s_is_its_penalty_over_s_squared(C, s):
+    X, y = data()
+    gains, factors = np.ones(5), np.ones(5)
+    gains[0], factors[0] = s, 1 / s**2
+    options = {"classes": np.arange(2), "C": C, "tol": 1e-9}
+    folded = fit_linear_head(X, y, np.ones(len(y)), gains=gains, **options)
+    scaled = retrain_head(X * gains, y, class_weight=None, C=C, tol=1e-9)
+    expected = penalised(X, y, C, factors)
+    assert np.allclose(folded.coef[0], expected[:-1], atol=1e-5)
+    assert np.allclose(folded.intercept, expected[-1], atol=1e-5)
+    assert np.allclose(scaled.coef * gains, folded.coef, atol=1e-5)
+
+
+def apart(C, gain):
+    """Largest difference of the logits from those of the head that may use every neuron."""
+    X, y = data()
+    gains = np.array([gain, 1, 1, 1, 1])
+    options = {"classes": np.arange(2), "C": C, "tol": 1e-9}
+    heads = [fit_linear_head(X, y, np.ones(len(y)), gains=g, **options) for g in (None, gains)]
+    return np.abs(heads[0].logits(X) - heads[1].logits(X)).max()
+
+
+def test_without_a_penalty_attenuation_does_nothing_and_silencing_still_does():
+    assert apart(0.01, 0.1) > 0.1
+    by_penalty = [apart(C, 0.1) for C in (1.0, 100.0, 1e4, 1e6)]
+    assert by_penalty == sorted(by_penalty, reverse=True)
+    assert by_penalty[-1] < 1e-3
+    assert apart(1e6, 0.0) > 1.0
+
+
+def test_a_mask_that_leaves_a_copy_does_nothing_without_a_penalty():
+    """Half of the mark's neurons: the others say the same."""
+    X, y = data()
+    two = np.column_stack([X, X[:, 0]])
+    half = np.arange(6) == 0
+    plain, masked = (
+        retrain_head(two, y, suppressed=mask, C=1e6, tol=1e-9) for mask in (None, half)
+    )
+    assert np.allclose(plain.logits(two), masked.logits(two), atol=1e-3)
+    whole = retrain_head(two, y, suppressed=np.isin(np.arange(6), [0, 5]), C=1e6, tol=1e-9)
+    assert np.abs(plain.logits(two) - whole.logits(two)).max() > 1

@@ -1,0 +1,48 @@
+"""Scores of a dynamically quantised model depend on the batch: what is compared shares it."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from onnxruntime.quantization import quantize_dynamic
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.verification import check_head, save_verified, verify
+
+
+@pytest.fixture
+def model(tmp_path):
+    rng = np.random.default_rng(0)
+    weights = {"w1": rng.normal(size=(6, 16)), "w2": rng.normal(size=(16, 3))}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"]),
+        helper.make_node("Relu", ["h"], ["z"]),
+        helper.make_node("MatMul", ["z", "w2"], ["logits"]),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "mlp",
+        [value("x", onnx.TensorProto.FLOAT, ["N", 6])],
+        [value("logits", onnx.TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(w.astype(np.float32), name) for name, w in weights.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(proto, tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "int8.onnx")
+    return FrozenModel.load(tmp_path / "int8.onnx")
+
+
+def test_it_is_verified_in_the_same_batches(model, tmp_path):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(150, 6)).astype(np.float32)
+    X[70] *= 30  # coarsens the steps of its batch
+    by_size = [OnnxEmbedder(model, device="cpu", batch_size=n).transform(X) for n in (8, 64)]
+    assert np.abs(by_size[0] - by_size[1]).max() > 0.02 * np.abs(by_size[0][:64]).max()
+    check_head(model, X, device="cpu")
+    silenced = model.with_head(model.head.scaled(np.arange(16) != 3))
+    check = save_verified(silenced, tmp_path / "new.onnx", original=model, X=X, device="cpu")
+    assert check.passed
+    assert check.logit_difference < 1e-5
+    assert check.embedding_difference == 0
+    assert verify(model, tmp_path / "new.onnx", X, device="cpu", latency=False).passed

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 import answers
 import evidence
 from ntkit.debiasing import MAX_COST
-from ntkit.debiasing._candidates import BY_ANSWERS, OTHER_METHODS, LabelledEmbeddings, Setting
+from ntkit.debiasing._candidates import OTHER_METHODS, LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing.groups import KnownGroups, Named
 from ntkit.estimators import (
@@ -173,10 +173,10 @@ def by_answers(
     told = Comparison(
         problem.train, problem.heldout, problem.test, head=None, seed=seed, known=known
     )
-    setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_answers=True)
+    setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
     clf, _ = told.fit(setting)
-    told.row(BY_ANSWERS, setting, clf)
-    decision = told.decided(BY_ANSWERS, clf, max_cost=MAX_COST, learnable=False)
+    told.row("answers", setting, clf)
+    decision = told.decided("answers", clf, max_cost=MAX_COST, learnable=False)
     return decision.head if decision.helped else told.original
 
 

@@ -22,6 +22,7 @@ NAMES = {
     "0 | self": "SELF ◊",
     "0 | evals": "EVaLS ◊",
     "0 | leace": "LEACE ◊",
+    "0 | leia": "LEIA ◊",
     "0 | auto": "ntkit, `auto`",
     "0 | debias": "ntkit, what `debias` writes",
     "1 | balanced over it": "ntkit, balanced over it",

@@ -34,12 +34,11 @@ import evidence
 from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import OTHER_METHODS, LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing.groups import KnownGroups, Named
+from ntkit.debiasing.groups import KnownGroups, KnownOfSome, Named
 from ntkit.estimators import (
     AutoDebiasClassifier,
     DFRClassifier,
     GroupDROClassifier,
-    GroupInference,
     NeuronTuneClassifier,
     retrain_head,
 )
@@ -157,26 +156,22 @@ def with_some(problem: Problem, plain: Comparison, seed: int) -> Rows:
         if len(np.unique(pool.y[rows])) == 2:
             alone.fit(pool.Z[rows], pool.y[rows], attribute=pool.a[rows])
             yield f"{n} | DFR, random labels", alone, False
-        yield f"{n} | debias", by_answers(problem, plain, given, inference, seed), True
+        yield f"{n} | debias", by_answers(problem, given, seed), True
 
 
-def by_answers(
-    problem: Problem, plain: Comparison, given: Array, inference: GroupInference, seed: int
-) -> Any:
+def by_answers(problem: Problem, given: Array, seed: int) -> Any:
     """The head that ``ntkit.debias(answers=…)`` would leave in the model."""
-    q = inference.label_distributions_
-    weight = q.max(axis=1)
-    side = np.where(weight > 0, q.argmax(axis=1), -1)
-    known = KnownGroups(
-        "the answers", side, weight, given >= 0, ("0", "1"), True, inference, len(problem.train.y)
-    )
+    values = np.where(given >= 0, given, None).astype(object)
+    some = KnownOfSome("attribute", "the answers", values, answers=True)
+    y = problem.train.y, problem.heldout.y
+    known = KnownGroups.inferred(some, y, problem.views, seed)
     told = Comparison(
         problem.train, problem.heldout, problem.test, head=None, seed=seed, known=known
     )
     setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
     clf, _ = told.fit(setting)
-    told.row("answers", setting, clf)
-    decision = told.decided("answers", clf, max_cost=MAX_COST, learnable=False)
+    told.row(some.balanced_by, setting, clf)
+    decision = told.decided(some.balanced_by, clf, max_cost=MAX_COST, learnable=False)
     return decision.head if decision.helped else told.original
 
 

@@ -157,6 +157,8 @@ def expected_failures(estimator):
     return expected
 
 
+# One check weighs a class 10 million times as much as the other: no loss is left, and that is told.
+@pytest.mark.filterwarnings("ignore:The head's objective")
 @parametrize_with_checks(
     list(CONFIGURATIONS), expected_failed_checks=expected_failures, xfail_strict=True
 )

@@ -53,6 +53,7 @@ Array = NDArray[Any]
 CORRECTIONS = 20
 """Steps that L-BFGS remembers."""
 _ABOVE = 0.01  # share of the objective that may be left; more is told
+_SMALL = 10  # tolerances; a larger objective leaves as much as the tolerance was meant to
 
 
 class FittedHead(LinearHead):
@@ -116,7 +117,7 @@ def fit_linear_head(
         Stop when no entry of the preconditioned gradient of f is larger.
     max_iter : int
         Most iterations; a ConvergenceWarning when they do not suffice, or when the objective is
-        more than 1 % above its minimum where the gradient is below ``tol``.
+        so small that a gradient below ``tol`` leaves it more than 1 % above its minimum.
     start : LinearHead, optional
         Where to start from; of as many logits.
     offset : ndarray of shape (N, K), optional
@@ -264,7 +265,11 @@ class Problem:
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        elif must_converge and (above := _above_minimum(objective, result)) > _ABOVE:
+        elif (
+            must_converge
+            and result.fun <= _SMALL * tol
+            and (above := _above_minimum(objective, result)) > _ABOVE
+        ):
             warnings.warn(
                 f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above "
                 f"its minimum, although its gradient is below tol={tol:g}: the penalty is weak "

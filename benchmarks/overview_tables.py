@@ -139,13 +139,13 @@ def figures(runs: Runs, key: str) -> str:
 # -- the picture --------------------------------------------------------------------------------
 
 SHOWN = {
-    ORIGINAL: ("ERM", "#000000", "o"),
+    ORIGINAL: ("ERM", "#000000", "X"),
     "0 | class-balanced": ("class-balanced", "#999999", "s"),
     "0 | NeuronTune": ("NeuronTune as published", "#D55E00", "D"),
-    "0 | debias": ("debias, no answer", "#A6DBCB", "P"),
-    "1 | debias": ("debias, one answer", "#4FBF9F", "P"),
-    "48 | debias": ("debias, 48 answers", "#009E73", "P"),
-    "96 | debias": ("debias, 96 answers", "#00563F", "P"),
+    "0 | debias": ("debias, no answer", "#8FD3BF", "o"),
+    "1 | debias": ("debias, one answer", "#35B592", "o"),
+    "48 | debias": ("debias, 48 answers", "#00805D", "o"),
+    "96 | debias": ("debias, 96 answers", "#004733", "o"),
     REFERENCE: ("DFR, all group labels", "#CC79A7", "*"),
 }
 
@@ -157,16 +157,17 @@ def plot(results: Sequence[Found], path: Path) -> None:
 
     mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same picture, the same file
     runs = runs_of(results)
-    figure, ax = plt.subplots(figsize=(7, 1.2 + 0.36 * len(runs)))
-    for row, (label, colour, marker) in SHOWN.items():
+    figure, ax = plt.subplots(figsize=(7, 1.2 + 0.46 * len(runs)))
+    for j, (row, (label, colour, marker)) in enumerate(SHOWN.items()):
+        offset = 0.085 * (j - (len(SHOWN) - 1) / 2)
         found = [values(rows, row, "worst") for rows in runs.values()]
-        kept = [(np.mean(v), i) for i, v in enumerate(found) if v]
-        size = 11 if marker == "*" else 7
+        kept = [(np.mean(v), i + offset) for i, v in enumerate(found) if v]
+        size = 10 if marker == "*" else 6
         x, y = zip(*kept, strict=True)
         ax.plot(x, y, marker, color=colour, label=label, markersize=size, markeredgecolor="white")
     for i, rows in enumerate(runs.values()):
         ends = [np.mean(values(rows, row, "worst")) for row in (ORIGINAL, REFERENCE)]
-        ax.plot(ends, [i, i], color="0.85", linewidth=3, zorder=0, solid_capstyle="round")
+        ax.fill_betweenx([i - 0.4, i + 0.4], *ends, color="0.94", zorder=0, linewidth=0)
     kinds = [kind_of(data) for data in runs]
     for i in range(1, len(kinds)):
         if kinds[i] != kinds[i - 1]:

@@ -14,7 +14,7 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.debiasing._candidates import asked_for
 from ntkit.debiasing._comparison import Comparison, LabelledEmbeddings
 from ntkit.debiasing.groups import KnownGroups, KnownOfSome, Pool, holds_labels, known_of_some
-from ntkit.estimators import AutoDebiasClassifier, DFRClassifier
+from ntkit.estimators import AutoDebiasClassifier, DFRClassifier, retrain_head
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
 from ntkit.metrics import worst_group_accuracy
@@ -303,3 +303,28 @@ def test_where_nothing_is_known_of_the_heldout_set_no_groups_of_it_judge():
         made.row(name, settings[name], clf)
         assert (made.groups_of(clf) is not None) == judged
         assert {price.by_groups for price in made.prices(name, clf)} == {judged}
+
+
+def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
+    """Of the samples asked about the model errs on half, so any other head looks better on them."""
+    rng = np.random.default_rng(0)
+    y, a = rng.integers(0, 2, (2, 800))
+    Z, noise = rng.normal(size=(800, 30)), rng.normal(size=(800, 3))
+    Z[:, 0] += 2 * y
+    train, held = LabelledEmbeddings(Z[:400], y[:400]), LabelledEmbeddings(Z[400:], y[400:])
+    original = retrain_head(Z[:400], y[:400], class_weight=None, C=0.01)
+    wrong = original.predict(Z) != y
+    asked = [np.flatnonzero(wrong)[::2], np.flatnonzero(~wrong)[::10]]
+    values = np.full(800, -1, dtype=object)
+    for some in asked:
+        values[some] = a[some]
+    given = KnownOfSome("attribute", "mark", values)
+    known = KnownGroups.inferred(given, (train.y, held.y), {"noise": noise}, 0)
+    made = Comparison(train, held, None, head=original, known=known)
+    settings, name = asked_for(AutoDebiasClassifier(), "auto", by_answers=True)
+    clf, _ = made.fit(settings[name])
+    made.row(name, settings[name], clf)
+    decision = made.decided(name, clf, max_cost=0.05, learnable=False)
+    assert not known.is_read
+    assert made.groups_of(clf) is not None
+    assert decision.price.cost_high < 0.05 or not decision.helped

@@ -124,9 +124,14 @@ class KnownGroups:
         return clf
 
     def heldout(self, y: Array, y_index: Array) -> HeldoutGroups | None:
-        """Groups of the held-out samples, to judge a head by; None where too few are known."""
+        """Groups of the held-out samples, to judge a head by; None where too few are known.
+
+        Where no view reads them, they are of the samples alone that somebody was asked about,
+        often because the model errs there: what a head costs is then counted on all samples.
+        """
         sides = self.side[self.n_train :, None]
-        found = HeldoutGroups.of(self.title, y, y_index, sides, [self.values], by_person=True)
+        by_person = self.is_read
+        found = HeldoutGroups.of(self.title, y, y_index, sides, [self.values], by_person=by_person)
         return found if len(found.names) > len(np.unique(y_index)) else None
 
     def told(self) -> str:

@@ -168,7 +168,7 @@ def of_modes():
                 yield pytest.param(estimator, check, marks=marks, id=re.sub(" +", " ", label))
 
 
-@pytest.mark.parametrize(("estimator", "check"), of_modes())
+@pytest.mark.parametrize(("estimator", "check"), list(of_modes()))
 def test_checks_of_what_is_fitted(estimator, check):
     check(clone(estimator))
 

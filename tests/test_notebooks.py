@@ -30,7 +30,7 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
         (cell,) = (c for c in notebook.cells if FEWER[path.stem][0] in c.source)
         cell.source = cell.source.replace(*FEWER[path.stem])
     client = nbclient.NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
     )
     client.execute()  # raises CellExecutionError, with the cell, at the first error
 

@@ -12,7 +12,7 @@ from ntkit.exceptions import SuppressionWarning
 
 ALL = {**LABEL_FREE, "dfr": DFRClassifier, "groupdro": GroupDROClassifier}
 QUICK = {"random_state": 0, "alphas": (1.0,), "cv": 2, "n_retrains": 3, "n_selected": (30,),
-         "thresholds": (0.0, 0.5), "Cs": (1.0, 0.1)}  # fmt: skip
+         "thresholds": (0.0, 0.5), "Cs": (1.0, 0.1), "identification": 2}  # fmt: skip
 
 
 def data(seed, n_classes):

@@ -23,7 +23,7 @@ from ntkit.extraction import EmbeddingStore, Samples
 from tests import models
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-ROWS, BATCH = 10_000, 2
+ROWS, BATCH = 4_000, 2
 KILLS = int(os.environ.get("NTKIT_KILLS", "25"))
 
 

@@ -30,6 +30,20 @@ def birds(tmp_path):
     return tmp_path
 
 
+def small_network(seed):
+    """What fine-tuning needs of a network, in a few weights."""
+    nn = torch.nn
+    network = nn.Module()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network._conv_stem, network._bn0 = nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4)
+        network._swish = nn.ReLU6()
+        network._blocks = nn.ModuleList([nn.Conv2d(4, 4, 1), nn.Conv2d(4, 4, 3)])
+        network._conv_head, network._bn1 = nn.Conv2d(4, 6, 1), nn.BatchNorm2d(6)
+        network._fc = nn.Linear(6, 2)
+    return network.eval()
+
+
 def test_crops_have_the_area_and_shape_they_should():
     rng = np.random.default_rng(0)
     boxes = np.array([finetune.crop_box(rng) for _ in range(300)])
@@ -74,7 +88,8 @@ def test_frozen_blocks_and_the_others_are_the_whole_network():
 
 def test_an_interrupted_training_ends_as_a_whole_one_does(birds, tmp_path, monkeypatch):
     monkeypatch.setattr(finetune, "BATCH", 3)
-    recipe = finetune.Recipe(size=32, epochs=2, frozen=15, threads=2)
+    monkeypatch.setattr(finetune, "new_network", small_network)
+    recipe = finetune.Recipe(size=32, epochs=2, frozen=1, threads=2)
     for name in ("whole", "cut"):
         (tmp_path / name).mkdir()
     whole = finetune.train(birds, tmp_path / "whole", 0, recipe)
@@ -90,13 +105,13 @@ def test_an_interrupted_training_ends_as_a_whole_one_does(birds, tmp_path, monke
         finetune.train(birds, tmp_path / "cut", 0, recipe)
     monkeypatch.setattr(finetune, "run_epoch", run_epoch)
     cut = finetune.train(birds, tmp_path / "cut", 0, recipe)
-    start = finetune.new_network(0).state_dict()
+    start = small_network(0).state_dict()
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(value, cut.state_dict()[name], rtol=1e-4, atol=1e-6)
     assert not torch.equal(start["_fc.weight"], whole.state_dict()["_fc.weight"])
     assert torch.equal(start["_conv_stem.weight"], whole.state_dict()["_conv_stem.weight"])
     with pytest.raises(ValueError, match="of another recipe"):
-        finetune.train(birds, tmp_path / "cut", 0, finetune.Recipe(32, 3, 15))
+        finetune.train(birds, tmp_path / "cut", 0, finetune.Recipe(32, 3, 1))
 
 
 def test_at_224_pictures_are_prepared_as_the_papers_do():
@@ -104,22 +119,22 @@ def test_at_224_pictures_are_prepared_as_the_papers_do():
     assert (steps.resize, steps.crop) == ((256, 256), (224, 224))
 
 
-def test_the_rules_choose_by_what_they_say():
-    Z = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]] * 6)
-    y = (Z[:, 0] > 0).astype(int)
-    groups = 2 * y + (Z[:, 1] > 0)
-    rows = LabelledEmbeddings(Z, y, groups)
+def test_each_rule_chooses_by_its_own_accuracy():
+    y = np.repeat([0, 1], 8)
+    sign = 2 * y - 1
+    agrees = np.tile([1, 1, 1, 1, 1, 1, -1, -1], 2)  # right in six of eight, in no small group
+    halves = np.tile([1, -1], 8)  # right in half of every group
+    Z = np.column_stack([sign * agrees, sign * halves]).astype(float)
+    rows = LabelledEmbeddings(Z, y, 2 * y + (sign * agrees > 0))
     comparison = Comparison(rows, rows, rows, head=None, C=1.0)
-    # The first is right on both classes alike and never in two groups; the second is right on
-    # both classes alike and in every group three times of six.
-    judges = LabelledEmbeddings(np.repeat(Z[:4], 2, axis=0), y[:4].repeat(2), groups[:4].repeat(2))
-    spurious = LinearHead([[0.0, 1.0]], [0.0], [0, 1])
-    core = LinearHead([[1.0, 0.0]], [0.0], [0, 1])
-    tried = [({"is": "spurious"}, spurious, 0), ({"is": "core"}, core, 1)]
-    found = waterbirds_finetuned.chosen(comparison, "a", iter(tried), judges)
-    assert found["a, by worst group †"]["parameters"] == {"is": "core"}
-    assert found["a, by worst class"]["n_suppressed"] == 1
-    assert found["a, by worst class"]["worst_group"] == 1
+    heads = {name: LinearHead([w], [0.0], [0, 1]) for name, w in (("a", [1, 0]), ("b", [0, 1]))}
+    tried = [({"head": name}, head, i) for i, (name, head) in enumerate(heads.items())]
+    found = waterbirds_finetuned.chosen(comparison, "any", iter(tried), rows)
+    by_class, by_group = found["any, by worst class"], found["any, by worst group †"]
+    assert (by_class["parameters"], by_class["score"]) == ({"head": "a"}, 0.75)
+    assert (by_class["n_suppressed"], by_class["worst_group"]) == (0, 0)
+    assert (by_group["parameters"], by_group["score"]) == ({"head": "b"}, 0.5)
+    assert by_group["n_suppressed"] == 1
 
 
 def test_averages_over_random_masks():

@@ -12,7 +12,8 @@ starts from its ImageNet weights with a new head for two classes. The statistics
 BatchNorm layers stay as they are, and so does what is before block ``--frozen``: of 16 blocks the
 first five hold 2 % of the weights and take more than half of the time. As nothing before it
 changes, what it makes of a picture is computed once for every epoch and kept in OUT: the seeds
-share their crops, in another order. ``--frozen 0`` trains every block.
+share their crops, in another order. ``--frozen 0`` trains every block;
+``--epochs 0`` none, for embeddings of the same network without fine-tuning.
 """
 
 from __future__ import annotations

@@ -68,22 +68,22 @@ def load_network() -> EfficientNet:
     return EfficientNet.from_pretrained("efficientnet-lite0", weights_path=weights).eval()
 
 
-def random_images(n_images: int) -> torch.Tensor:
+def random_images(n_images: int, size: int = IMAGE_SIZE) -> torch.Tensor:
     """Return preprocessed images of random pixels."""
-    shape = (n_images, 3, IMAGE_SIZE, IMAGE_SIZE)
+    shape = (n_images, 3, size, size)
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return torch.from_numpy((pixels.astype(np.float32) - 127) / 128)
 
 
-def export(network: EfficientNet, path: Path) -> None:
-    """Write the network as one ONNX file."""
+def export(network: EfficientNet, path: Path, size: int = IMAGE_SIZE) -> None:
+    """Write the network as one ONNX file, for square images of so many pixels a side."""
     # The exporter talks about torchvision, which this does not use, and about its own old code.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     torch.onnx.export(
         Backbone(network).eval(),
         # Two images: torch takes a size of one for a constant.
-        (random_images(2),),
+        (random_images(2, size),),
         path,
         input_names=["image"],
         output_names=["embedding", "logits"],
@@ -95,9 +95,11 @@ def export(network: EfficientNet, path: Path) -> None:
     )
 
 
-def largest_difference(network: EfficientNet, path: Path, n_images: int = 5) -> float:
+def largest_difference(
+    network: EfficientNet, path: Path, n_images: int = 5, size: int = IMAGE_SIZE
+) -> float:
     """Return how far the logits of the ONNX file lie from those of torch."""
-    images = random_images(n_images)
+    images = random_images(n_images, size)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (logits,) = session.run(["logits"], {"image": images.numpy()})
     with torch.inference_mode():

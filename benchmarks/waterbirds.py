@@ -97,6 +97,12 @@ def with_heldout(
         rows |= evidence.control_rows(comparison, frozen=True)
         rows |= halved(comparison) | as_published(comparison)
     rows |= evidence.reference_rows(comparison)
+    in_percent(rows, test, shares)
+    return {"rows": rows} | ({"ridge": evidence.ridges(comparison)} if everything else {})
+
+
+def in_percent(rows: dict[str, Found], test: Birds, shares: Array) -> None:
+    """Add the figures of the tables to rows of :func:`evidence.rated` or of random masks."""
     sizes = np.bincount(test.groups)
     for row in rows.values():
         row.pop("scores", None)
@@ -106,18 +112,20 @@ def with_heldout(
             row["adjusted"] = 100 * float(np.average(row["by_group"], weights=shares))
         else:  # means over random masks
             row |= {"worst": 100 * row["worst_group"], "average": 100 * row["average"]}
-    return {"rows": rows} | ({"ridge": evidence.ridges(comparison)} if everything else {})
 
 
-def few_rows(comparison: Comparison) -> dict[str, Found]:
-    """ERM, class-balanced on all rows, "auto" and what debias writes, NeuronTune, random masks."""
+def few_rows(comparison: Comparison, *, frozen: bool = True) -> dict[str, Found]:
+    """ERM, class-balanced on all rows, "auto" and what debias writes, NeuronTune, random masks.
+
+    ``frozen`` says that the network was not trained on the training split.
+    """
     train, both = comparison.train, joined(comparison.train, comparison.heldout)
     seed, tuned = comparison.seed, evidence.tuned
     rows = {
         "ERM-tuned-C": evidence.rated(comparison, tuned(train, None, seed)),
         "class-balanced-both-tuned-C": evidence.rated(comparison, tuned(both, "balanced", seed)),
     }
-    own = Setting(AutoDebiasClassifier(frozen_backbone=True))
+    own = Setting(AutoDebiasClassifier(frozen_backbone=frozen))
     auto, _ = comparison.fit(own)
     comparison.row("auto", own, auto)
     rows["auto"] = evidence.rated(comparison, auto.head_) | {"recipe": auto.recipe_}
@@ -237,12 +245,14 @@ def rivals(splits: dict[str, Birds], seed: int) -> Found:
     return {"curves": curves}
 
 
-def without_answers(train: Birds, test: Birds, shares: Array, seed: int) -> dict[str, Found]:
+def without_answers(
+    train: Birds, test: Birds, shares: Array, seed: int, *, frozen: bool = True
+) -> dict[str, Found]:
     """Heads that see no group label, and DFR that sees all."""
     scaler = StandardScaler().fit(train.Z)
     scaled = LabelledEmbeddings(scaler.transform(train.Z), train.y, train.groups)
     scaled_test = LabelledEmbeddings(scaler.transform(test.Z), test.y, test.groups)
-    auto = AutoDebiasClassifier(frozen_backbone=True, random_state=seed).fit(train.Z, train.y)
+    auto = AutoDebiasClassifier(frozen_backbone=frozen, random_state=seed).fit(train.Z, train.y)
     dfr = DFRClassifier(variant="weighted", C=None, random_state=seed)
     rows = {
         "ERM, tuned C": rated(evidence.tuned(scaled, None, seed), scaled_test, shares),

@@ -11,6 +11,7 @@ from evidence_tables import mean_std, table
 
 Found = dict[str, Any]
 NAMES = {
+    "own head": "ERM, the network's own head",
     "ERM-tuned-C": "ERM on the training split, tuned C",
     "class-balanced-both-tuned-C": "class-balanced on all rows, tuned C",
     "class-balanced-heldout-tuned-C": "class-balanced on the held-out set, tuned C",

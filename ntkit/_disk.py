@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ __all__ = [
     "check_place",
     "check_room",
     "check_writable",
+    "entries_of",
     "give_name",
     "read_json",
     "saying_what_failed",
@@ -200,6 +201,58 @@ def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:
         return json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is no JSON; {mend}") from error
+
+
+def entries_of(
+    path: StrPath,
+    content: Any,
+    *,
+    kind: str,
+    version: int,
+    refusal: Callable[[str], InputError],
+    mend: str,
+) -> list[Any]:
+    """Answers in the content of a JSON file that ntkit keeps, not looked at one by one.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, for the sentence.
+    content : object
+        What :func:`read_json` read from it.
+    kind : str
+        What its key "ntkit" must say.
+    version : int
+        The version that is read.
+    refusal : callable
+        The error, by the reason why it is no such file.
+    mend : str
+        How to get a file of this version.
+
+    Raises
+    ------
+    InputError
+        If it is of another kind or version, or holds no list of answers.
+
+    Examples
+    --------
+    >>> from ntkit._disk import entries_of
+    >>> content = {"ntkit": "answers", "version": 2}
+    >>> entries_of("a.json", content, kind="answers", version=1, refusal=InputError, mend="again.")
+    Traceback (most recent call last):
+    ntkit.exceptions.InputError: a.json is of version 2, and this ntkit reads version 1; again.
+    """
+    if not isinstance(content, dict) or content.get("ntkit") != kind:
+        raise refusal(f'it lacks "ntkit": "{kind}"')
+    given = content.get("version")
+    if type(given) is not int or given != version:
+        raise InputError(
+            f"{path} is of version {given!r:.40}, and this ntkit reads version {version}; {mend}"
+        )
+    entries = content.get("answers")
+    if not isinstance(entries, list):
+        raise refusal("its answers are no list")
+    return entries
 
 
 def scratch(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

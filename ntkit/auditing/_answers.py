@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from ntkit._disk import StrPath, read_json
+from ntkit._disk import StrPath, entries_of, read_json
 from ntkit.attributes import Rule
 from ntkit.exceptions import InputError
 
@@ -111,17 +111,14 @@ def read_answers(path: StrPath) -> Answers:
     (Answer(name='word:film', answer='spurious', sides=(('word:film',),)),)
     """
     content = read_json(path, largest=_LARGEST, wanted="the answers.json that the page saved")
-    if not isinstance(content, dict) or content.get("ntkit") != "answers":
-        raise _refusal(path, 'it lacks "ntkit": "answers"')
-    version = content.get("version")
-    if type(version) is not int or version != _VERSION:
-        raise InputError(
-            f"{path} is of version {version!r:.40}, and this ntkit reads version {_VERSION}; save "
-            "the answers again on a page that this ntkit wrote."
-        )
-    entries = content.get("answers")
-    if not isinstance(entries, list):
-        raise _refusal(path, "its answers are no list")
+    entries = entries_of(
+        path,
+        content,
+        kind="answers",
+        version=_VERSION,
+        refusal=lambda reason: _refusal(path, reason),
+        mend="save the answers again on a page that this ntkit wrote.",
+    )
     answers = tuple(_answer(path, i, entry) for i, entry in enumerate(entries, start=1))
     counts = Counter(answer.name for answer in answers)
     twice = next((name for name, count in counts.items() if count > 1), None)

@@ -40,6 +40,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda or tensorrt; none but auto falls back to the CPU.")
 ]
+Metadata = Annotated[
+    Path | None, typer.Option(help="Table of what is known beside the inputs: site, device.")
+]
+IdColumn = Annotated[
+    str | None, typer.Option(help="Column of it that names the samples; else file_name or id.")
+]
 BatchSize = Annotated[
     str | None, typer.Option(help="Samples per run, or auto: the fastest here; 8, on a GPU 64.")
 ]

@@ -59,13 +59,8 @@ def command(
         Path | None,
         typer.Option(help="answers.json of an audit's page: class × what is spurious there."),
     ] = None,
-    metadata: Annotated[
-        Path | None, typer.Option(help="Table of what is known beside the inputs: site, device.")
-    ] = None,
-    id_column: Annotated[
-        str | None,
-        typer.Option(help="Column of it that names the samples; else file_name or id."),
-    ] = None,
+    metadata: o.Metadata = None,
+    id_column: o.IdColumn = None,
     alpha: Annotated[
         float | None,
         typer.Option(help="Largest chance of a wrong pass, and of a wrong failure; 0.05."),

@@ -83,13 +83,8 @@ def command(
         Path | None,
         typer.Option(help="Table of groups that are known of some samples, to be balanced over."),
     ] = None,
-    metadata: Annotated[
-        Path | None, typer.Option(help="Table of what is known beside the inputs: site, device.")
-    ] = None,
-    id_column: Annotated[
-        str | None,
-        typer.Option(help="Column of it that names the samples; else file_name or id."),
-    ] = None,
+    metadata: o.Metadata = None,
+    id_column: o.IdColumn = None,
     no_attributes: Annotated[
         bool,
         typer.Option("--no-attributes", help="Act on no word or metadata that nobody named."),

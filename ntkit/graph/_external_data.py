@@ -8,7 +8,9 @@ from pathlib import Path, PurePath
 import onnx
 import onnx_ir as ir
 
-__all__ = ["data_folder", "drop_unknown_keys", "follow_links"]
+from ntkit.exceptions import ModelError
+
+__all__ = ["check_places", "data_folder", "drop_unknown_keys", "follow_links"]
 
 _KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
 
@@ -23,6 +25,18 @@ def drop_unknown_keys(proto: onnx.ModelProto) -> None:
             known = [entry for entry in tensor.external_data if entry.key in _KEYS]
             del tensor.external_data[:]
             tensor.external_data.extend(known)
+
+
+def check_places(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse external data that begin or end nowhere; releases of onnx differ in what they do."""
+    for tensor in _tensors(proto):
+        for entry in tensor.external_data:
+            given = entry.value
+            if entry.key in ("offset", "length") and not (given.isascii() and given.isdigit()):
+                raise ModelError(
+                    f"{path} gives {given!r:.40} as the {entry.key} of weights in another file, "
+                    "which is no count of bytes; export it again."
+                )
 
 
 def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

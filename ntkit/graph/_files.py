@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 
 from ntkit._disk import give_name
 from ntkit.exceptions import InputError, ModelError, NtkitError
-from ntkit.graph._external_data import data_folder, drop_unknown_keys, follow_links
+from ntkit.graph._external_data import check_places, data_folder, drop_unknown_keys, follow_links
 from ntkit.graph._quiet import without_collector, without_log
 from ntkit.graph._tensors import is_sorted
 
@@ -83,7 +83,9 @@ def read_model(path: Path) -> ir.Model:
         except DecodeError as error:
             raise ModelError(f"{path} is not an ONNX model ({_kind_of(path)}).") from error
         _check_texts(proto, path)
+        check_places(proto, path)
         drop_unknown_keys(proto)
+        check_places(proto, path)
         model = deserialised(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
         if path.is_symlink():

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit._disk import StrPath, read_json
+from ntkit._disk import StrPath, entries_of, read_json
 from ntkit._labels import listed
 from ntkit.exceptions import InputError
 from ntkit.questions._files import FilledIn, answer_in
@@ -148,22 +148,19 @@ def json_of(path: StrPath) -> Any:
 
 def labels_of(path: StrPath, content: Any) -> Labels:
     """Labels of the content of a file."""
-    if not isinstance(content, dict) or content.get("ntkit") != KIND:
-        raise _refusal(path, f'it lacks "ntkit": "{KIND}"')
-    version = content.get("version")
-    if type(version) is not int or version != _VERSION:
-        raise InputError(
-            f"{path} is of version {version!r:.40}, and this ntkit reads version {_VERSION}; label "
-            "with one and the same ntkit."
-        )
+    entries = entries_of(
+        path,
+        content,
+        kind=KIND,
+        version=_VERSION,
+        refusal=lambda reason: _refusal(path, reason),
+        mend="label with one and the same ntkit.",
+    )
     question, values = content.get("question"), content.get("values")
     if not isinstance(question, str) or not question.strip():
         raise _refusal(path, "it has no question")
     if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
         raise _refusal(path, "its values are no list of texts")
-    entries = content.get("answers")
-    if not isinstance(entries, list):
-        raise _refusal(path, "its answers are no list")
     answers, contents = dict[str, str | None](), dict[str, str]()
     for number, entry in enumerate(entries, start=1):
         name, value, digest = _entry(path, number, entry, values)

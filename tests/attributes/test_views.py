@@ -117,13 +117,13 @@ def test_constant_empty_and_odd_columns():
     ]
 
 
-def test_a_million_distinct_values():
-    n = 1_000_000
+def test_many_distinct_values():
+    n = 250_000
     tracemalloc.start()
     assert names_of(columns({"id": [f"id{i}" for i in range(n)]})) == []
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 1 << 30
+    assert peak < 1 << 28
 
 
 def test_long_categories_keep_apart():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper
@@ -10,6 +11,7 @@ from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import HeadNotFoundError
 
 K = 3
+RUNTIME = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
 TOLERANCE = {np.float16: 2e-2, np.float32: 1e-5, np.float64: 1e-12}
 
 
@@ -117,6 +119,8 @@ FORMS = [
 
 @pytest.fixture(params=FORMS, ids=lambda form: form.__name__)
 def form(request):
+    if request.param is behind_idle_transpose and RUNTIME < (1, 30):
+        pytest.skip("ONNX Runtime before 1.30 takes an idle Transpose before a Gemm for a swap")
     return request.param
 
 

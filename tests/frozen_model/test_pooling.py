@@ -10,6 +10,7 @@ import onnx
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import HeadNotFoundError, InputError
@@ -185,6 +186,24 @@ def test_a_new_head_is_written_and_found_again(zoo, tmp_path, pooling):
     assert_allclose(logits, head.decision_function(Z), atol=1e-5)
     second = by_itself.with_head(random_head(("a", "b")))
     assert second.head.n_logits == 2
+
+
+def test_a_pooled_head_is_found_in_the_file_that_was_quantised(zoo, tmp_path):
+    head, (x, mask) = random_head(), samples(n=64)
+    loaded(zoo, tmp_path).with_head(head).save(tmp_path / "out.onnx")
+    batches = iter([{"x": x, "attention_mask": mask}])
+
+    class Calibration(CalibrationDataReader):
+        def get_next(self):
+            return next(batches, None)
+
+    quantize_static(tmp_path / "out.onnx", tmp_path / "int8.onnx", Calibration())
+    found = FrozenModel.load(tmp_path / "int8.onnx")
+    assert found.head is not None
+    logits = zoo.run(tmp_path / "int8.onnx", {"x": x, "attention_mask": mask})["logits"]
+    Z = embedded(found, x, mask)
+    assert_allclose(found.head.decision_function(Z), logits, atol=0.1 * np.abs(logits).max())
+    assert_allclose(found.head.coef, head.coef, atol=0.02 * np.abs(head.coef).max())
 
 
 def test_a_pooled_model_is_pickled_and_cloned(zoo, tmp_path):

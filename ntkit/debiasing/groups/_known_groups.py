@@ -147,11 +147,15 @@ class KnownGroups:
         return clf
 
     def heldout(self, y: Array, y_index: Array) -> HeldoutGroups | None:
-        """Groups of the held-out samples, to judge a head by; None where too few are known."""
+        """Groups of the held-out samples, to judge a head by; None where too few are known.
+
+        Where no view reads them, they are of the samples alone that somebody was asked about,
+        often because the model errs there: what a head costs is then counted on all samples.
+        """
         sides = np.where(self.n_alike >= _FEWEST_KNOWN, self.side, -1)[self.n_train :, None]
         known = self.known[self.n_train :]
         found = HeldoutGroups.of(
-            self.title, y, y_index, sides, [self.values], by_person=True, known=known
+            self.title, y, y_index, sides, [self.values], by_person=self.is_read, known=known
         )
         found = found.of_rows(sides[:, 0] >= 0)
         return found if len(found.names) > len(np.unique(y_index)) else None

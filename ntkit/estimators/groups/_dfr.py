@@ -229,7 +229,8 @@ class DFRClassifier(LastLayerClassifier):
         Warns
         -----
         UserWarning
-            If a group has too few samples for two halves: C is then chosen in-sample.
+            If a group has too few samples for two halves: C is then chosen in-sample. If no view
+            tells the groups that are not known: the head is then fitted to the others alone.
         """
         rows, group = self._grouped(self._rows(X, y, sample_weight), groups, attribute, views)
         self.group_counts_ = np.bincount(group[rows.weight > 0])

@@ -196,6 +196,8 @@ class GroupDROClassifier(LastLayerClassifier):
         -----
         ConvergenceWarning
             If ``max_iter`` steps do not suffice.
+        UserWarning
+            If no view tells the groups that are not known: the others alone are fitted.
         """
         rows = self._rows(X, y, sample_weight)
         found = grouped(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,11 @@ def grouped(
     InputError
         If groups are missing altogether, both are given, or no group is known of some class while
         no view tells.
+
+    Warns
+    -----
+    UserWarning
+        If no view tells, so that the rows are those alone whose group is known.
     """
     if groups is not None and attribute is not None:
         raise InputError("Pass groups or attribute, not both.")
@@ -119,6 +125,14 @@ def grouped(
         raise InputError(
             f"Nothing is known of any sample of class {classes[missing].tolist()[0]!r}, and no "
             "view tells it (see GroupInference.scores_); label some of them."
+        )
+    if fitted.view_ is None:
+        warnings.warn(
+            f"No view reads the {'group' if attribute is None else 'attribute'}, so the head is "
+            f"fitted to the {len(kept)} samples alone of which it is known. If they were chosen "
+            "among errors, balancing the classes (groups=y) may be far better.",
+            UserWarning,
+            stacklevel=4,
         )
     complete = Rows(rows.X, rows.y_index, weight)
     complete = complete if len(kept) == n else complete.take(kept)

@@ -239,7 +239,7 @@ def test_labels_of_x_val_must_be_known():
         AutoDebiasClassifier().fit(X, y, X_val=X, y_val=y + 5)
 
 
-@pytest.mark.parametrize(("n_classes", "n", "n_held"), [(2, 3000, 300), (40, 4000, 400)])
+@pytest.mark.parametrize(("n_classes", "n", "n_held"), [(2, 3000, 300), (20, 2000, 200)])
 def test_held_out_sets_like_the_training_set_pass_for_shifted_as_rarely_as_asked(
     n_classes, n, n_held
 ):
@@ -249,7 +249,7 @@ def test_held_out_sets_like_the_training_set_pass_for_shifted_as_rarely_as_asked
     for _ in range(30):
         y, centres = rng.integers(0, n_classes, n), 1.5 * rng.normal(size=(n_classes, 8))
         X = centres[y] + 0.5 * rng.normal(size=(n, 8))
-        clf = AutoDebiasClassifier(alphas=(1.0,), random_state=0)
+        clf = AutoDebiasClassifier(alphas=(1.0,), tol=1e-3, random_state=0)
         clf.fit(X[n_held:], y[n_held:], X_val=X[:n_held], y_val=y[:n_held])
         pvalues.append(clf.shift_pvalue_)
     assert np.mean(np.array(pvalues) < 0.2) < 0.2 + 2 * np.sqrt(0.2 * 0.8 / 30)

@@ -24,9 +24,9 @@ def data(seed=0, n=300, width=12, n_classes=2):
 
 
 @pytest.mark.parametrize(
-    "scoring", ["worst_class_cell_accuracy", "balanced_accuracy", "worst_class_accuracy"]
+    ("scoring", "n_classes"),
+    [("worst_class_cell_accuracy", 3), ("balanced_accuracy", 2), ("worst_class_accuracy", 2)],
 )
-@pytest.mark.parametrize("n_classes", [2, 3])
 def test_same_choice_and_head_as_grid_search(scoring, n_classes):
     X, y = data(n_classes=n_classes)
     grid = {
@@ -109,8 +109,7 @@ def test_bad_input_gets_one_sentence(parameters, message):
         NeuronTuneClassifierCV(**parameters).fit(X[order], y[order])
 
 
-@pytest.mark.parametrize("n_jobs", [None, 2])
-@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(("named", "n_jobs"), [(False, None), (True, 2)])
 def test_group_labels_reach_the_scorer(named, n_jobs):
     """The scores are those of a search over the same folds, which routes them itself."""
     X, y = data(5, n=400)

@@ -52,9 +52,10 @@ class LEIAClassifier(AFRClassifier):
 
     Parameters
     ----------
-    gamma : float, default=10.0
-        γ; 0 leaves class-balanced weights. Default of the authors' code, whose example of a sweep
-        is 5, 10, 15, 20.
+    gamma : float, default=1.44
+        γ; 0 leaves class-balanced weights. The default is that of :class:`AFRClassifier`. The
+        authors' code has 10, and 5, 10, 15, 20 as the example of a sweep; untuned, 10 ruins most
+        heads (see the page "Fidelity").
     rank : int, default=10
         Directions, at most as many as the samples differ along; 0 leaves the original head.
         Default of the authors' training script; their example of a sweep is 1, 5, 10, 20.
@@ -158,7 +159,7 @@ class LEIAClassifier(AFRClassifier):
     def __init__(
         self,
         *,
-        gamma: float = 10.0,
+        gamma: float = 1.44,
         rank: int = 10,
         reg_coeff: float = 0.0,
         solver: str = "gd",

@@ -123,7 +123,7 @@ def test_the_two_solvers_meet(n_classes):
 def test_the_weights_are_those_of_afr():
     X, y = data()
     ours = LEIAClassifier(random_state=0).fit(X, y)
-    theirs = AFRClassifier(gamma=10.0, random_state=0).fit(X, y)
+    theirs = AFRClassifier(random_state=0).fit(X, y)
     assert np.allclose(ours.weights_, theirs.weights_)
     assert np.array_equal(ours.erm_head_.coef, theirs.erm_head_.coef)
 
@@ -133,7 +133,7 @@ def test_fewer_samples_than_neurons():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(12, 40)) * np.linspace(1, 3, 40), np.arange(12) % 2
     head = random_head(1, width=40)
-    clf = LEIAClassifier(head=head, rank=4).fit(X, y)
+    clf = LEIAClassifier(gamma=10.0, head=head, rank=4).fit(X, y)
     values, vectors = np.linalg.eigh(spread(X, weights(head, X, y, 10.0)))
     assert np.allclose(clf.variances_, values[:-5:-1])
     assert np.allclose(np.abs(clf.subspace_.T @ vectors[:, :-5:-1]), np.eye(4), atol=1e-6)

@@ -215,9 +215,10 @@ def test_external_data_outside_the_folder_are_refused(big, location, tmp_path):
 
 
 def test_what_is_not_a_file(tmp_path):
-    for path in (tmp_path / "nothing.onnx", tmp_path):
-        with pytest.raises(ModelError, match=f"{path.name} is not a file"):
-            FrozenModel.load(path)
+    with pytest.raises(ModelError, match=r"nothing\.onnx is not a file"):
+        FrozenModel.load(tmp_path / "nothing.onnx")
+    with pytest.raises(ModelError, match=f"{tmp_path.name} is a folder without a model"):
+        FrozenModel.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ntkit.exceptions import ModelError
@@ -44,7 +45,7 @@ def model_file(path: Path) -> Path:
     ...     model_file(Path(folder)).relative_to(folder).as_posix()
     'onnx/model.onnx'
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):  # unlike is_dir no error where a name is too long
         return path
     found = [file for file in (path / _NAME, path / "onnx" / _NAME) if file.is_file()]
     if len(found) == 1:

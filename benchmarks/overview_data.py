@@ -83,7 +83,7 @@ def kind_of(name: str) -> str:
 
 def has_names(name: str) -> bool:
     """Whether something of a problem has a name that a person may recognise."""
-    return name.startswith("Waterbirds") or zero_one.kind_of(name.removesuffix(WITHOUT)) is not None
+    return name == "Waterbirds, frozen" or zero_one.kind_of(name.removesuffix(WITHOUT)) is not None
 
 
 def of_evidence(name: str, folder: Path, seed: int) -> Problem:
@@ -146,7 +146,8 @@ def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
 
     train_rows, held_rows = (taken(samples, rows) for rows in parts)
     test_rows = waterbirds.samples(test)
-    return Problem(train_rows, held_rows, test_rows, views, None, answer, frozen)
+    said = answer if train.layers else None
+    return Problem(train_rows, held_rows, test_rows, views, None, said, frozen)
 
 
 def problems(birds: Path | None, tuned: list[Path]) -> dict[str, Callable[[Path, int], Problem]]:

@@ -3,7 +3,7 @@
     make bench-data
     OPENBLAS_NUM_THREADS=1 python benchmarks/overview.py DATA_DIR RESULTS.jsonl
         [--birds CACHE] [--tuned CACHE …] [--draws 0 1 2 3 4] [--data NAME …]
-        [--parts zero one some all]
+        [--parts zero one some all tuned]
         [--markdown FILE] [--plot FILE.svg]
 
 Of every draw of every data set of :mod:`overview_data`, all methods get the same rows: a training
@@ -22,6 +22,7 @@ import json
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 
 import answers
 import evidence
+import tuned_alike
 from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import OTHER_METHODS, LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
@@ -58,6 +60,8 @@ MASKS = 5
 
 def run(problem: Problem, part: str, seed: int) -> dict[str, Found]:
     """Figures of all rows of a part; a row is called by its number of answers and its method."""
+    if part == "tuned":
+        return tuned(problem, seed)
     assert problem.train.groups is not None
     shares = np.bincount(problem.train.groups, minlength=4)
     plain = Comparison(problem.train, problem.heldout, problem.test, head=None, seed=seed)
@@ -183,12 +187,36 @@ def with_all(problem: Problem, comparison: Comparison, seed: int) -> Rows:
     yield "all | group DRO †", dro.fit(both.Z, both.y, groups=both.groups), True
 
 
+def tuned(problem: Problem, seed: int) -> dict[str, Found]:
+    """Every method with 24 configurations, by every rule that may choose among them."""
+    plain = Comparison(problem.train, problem.heldout, problem.test, head=None, seed=seed)
+    assert plain.test is not None
+    rows = tuned_alike.rows_of(plain.train)
+    task, half = tuned_alike.halved(plain.train, rows, plain.heldout, seed)
+    found: dict[str, Found] = {}
+    for method in TUNED:
+        run_of = tuned_alike.run(method, task, half, plain.test)
+        if method == "erm":
+            task = replace(task, head=tuned_alike.original_head(task, run_of))
+        for rule in tuned_alike.RULES:
+            picked = tuned_alike.chosen(run_of, rule)
+            test = picked["test"]
+            figures = {"worst": test["worst"], "average": test["adjusted"]}
+            found[f"{method}, by {rule}"] = figures | {"given": picked["given"]}
+    return found
+
+
 PARTS: dict[str, Callable[[Problem, Comparison, int], Rows]] = {
     "zero": without_answers,
     "one": with_one,
     "some": with_some,
     "all": with_all,
 }
+TUNED = (
+    *("erm", "balanced", "masked", "random", "neurontune", "jtt", "evals", "leace"),
+    *("afr, wider", "leia, wider", "self, wider", "dfr", "groupdro"),
+)
+"""Methods of tuned_methods.py; AFR, LEIA and SELF with the wider of their grids."""
 
 
 # -- all of it ----------------------------------------------------------------------------------
@@ -205,7 +233,7 @@ def main() -> None:
     parser.add_argument("--tuned", type=Path, nargs="+", default=[], help="caches, fine-tuned")
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--data", nargs="+", help="some data sets only")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=[*PARTS, "tuned"], default=[*PARTS, "tuned"])
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("--plot", type=Path, help="draw the picture here (needs matplotlib)")
     arguments = parser.parse_args()
@@ -224,7 +252,7 @@ def main() -> None:
             found["seconds"] = time.perf_counter() - start
             print(f"{name}, draw {draw}, {part}: {found['seconds']:.0f} s", flush=True)
             with results.open("a") as file:
-                file.write(json.dumps(found) + "\n")
+                file.write(json.dumps(found, default=float) + "\n")
             known.append(found)
     if arguments.markdown:
         from overview_tables import tables

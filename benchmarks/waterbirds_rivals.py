@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,27 +24,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from data_waterbirds import read
 from evidence_tables import mean_std, table
-from ntkit import LinearHead
 from ntkit.debiasing._candidates import LabelledEmbeddings
-from ntkit.study import Rows
-from tuned_methods import METHODS, Task, by_ridge
-from waterbirds import rated, samples
+from tuned_alike import RULES, chosen, halved, original_head, rows_of, run
+from tuned_methods import METHODS, Task
+from waterbirds import samples
 
 Array = NDArray[Any]
 Found = dict[str, Any]
-RULES = {
-    "class": "worst class",
-    "cell": "worst class × correctness cell",
-    "group": "worst group †",
-}
 AVERAGES = {"average": "average", "adjusted": "average by training shares"}
-
-
-# -- one run ------------------------------------------------------------------------------------
 
 
 def standardized(cache: Path) -> dict[str, LabelledEmbeddings]:
@@ -60,70 +49,7 @@ def standardized(cache: Path) -> dict[str, LabelledEmbeddings]:
     }
 
 
-def rows_of(part: LabelledEmbeddings) -> Rows:
-    """Labels are 0 and 1, and so their own index."""
-    return Rows(part.Z, part.y.astype(np.intp), np.ones(len(part.y)))
-
-
-def halved(
-    splits: dict[str, LabelledEmbeddings], train: Rows, seed: int
-) -> tuple[Task, LabelledEmbeddings]:
-    """The task, and the half of the validation split that chooses."""
-    val = splits["val"]
-    given, choosing = train_test_split(
-        np.arange(len(val.y)), test_size=0.5, stratify=val.y, random_state=seed
-    )
-    assert val.groups is not None
-    heldout, half = (
-        LabelledEmbeddings(val.Z[rows], val.y[rows], val.groups[rows]) for rows in (given, choosing)
-    )
-    held = rows_of(heldout)
-    rows = {"train": train, "held-out": held, "both": train.and_then(held)}
-    return Task(splits["train"], heldout, rows, seed), half
-
-
-def scores(predicts: Any, half: LabelledEmbeddings, wrong: Array) -> dict[str, list[float]]:
-    """The smallest accuracy over classes, cells or groups, and the mean over them, for ties."""
-    right = predicts.predict(half.Z) == half.y
-    assert half.groups is not None
-    found = {}
-    for rule, parts in (
-        ("class", half.y),
-        ("cell", 2 * half.y + wrong),
-        ("group", half.groups),
-    ):
-        accuracy = [float(right[parts == part].mean()) for part in np.unique(parts)]
-        found[rule] = [min(accuracy), float(np.mean(accuracy))]
-    return found | {"average": [float(right.mean())]}
-
-
-def run(method: str, task: Task, half: LabelledEmbeddings, test: LabelledEmbeddings) -> Found:
-    """Fit every configuration, score it on the half that chooses, rate it on the test split."""
-    assert task.train.groups is not None
-    shares = np.bincount(task.train.groups)
-    wrong = np.zeros(len(half.y), dtype=int)
-    if task.head is not None:
-        wrong = (task.head.predict(half.Z) != half.y).astype(int)
-    start, tried = time.perf_counter(), []
-    for given, clf in METHODS[method][1](task):
-        figures = {"scores": scores(clf, half, wrong), "test": rated(clf, test, shares)}
-        tried.append({"given": given} | figures)
-    return {"method": method, "seed": task.seed, "tried": tried, "s": time.perf_counter() - start}
-
-
-def original_head(task: Task, found: Found) -> LinearHead:
-    """The ERM head of the best worst class on the half that chooses."""
-    rows = task.rows["train"]
-    [(_, head)] = by_ridge(rows, [chosen(found, "class")["given"]["alpha"]], rows.weight)
-    return head
-
-
 # -- the tables ---------------------------------------------------------------------------------
-
-
-def chosen(found: Found, rule: str) -> Found:
-    """The configuration with the best score; a tie goes to the mean, then to the first."""
-    return max(found["tried"], key=lambda each: tuple(each["scores"][rule]))
 
 
 def shown() -> list[tuple[str, str, str | None]]:
@@ -200,7 +126,7 @@ def main() -> None:
     tasks: dict[int, tuple[Task, LabelledEmbeddings]] = {}
     for method, seed in missing:
         if seed not in tasks:
-            tasks[seed] = halved(splits, train, seed)
+            tasks[seed] = halved(splits["train"], train, splits["val"], seed)
         task, half = tasks[seed]
         if method != "erm" and task.head is None:
             task = replace(task, head=original_head(task, known["erm", seed]))

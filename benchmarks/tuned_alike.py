@@ -1,0 +1,90 @@
+"""Choosing among the configurations of a method: every method alike, by the same held-out half.
+
+A held-out set is halved, stratified by class. One half is what a method is given, beside the
+training set; the other half chooses among its configurations by one of three rules: the accuracy of
+the worst class, that of the worst class × correctness cell (both without group labels), or that of
+the worst group, as papers choose.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from ntkit import LinearHead
+from ntkit.debiasing._candidates import LabelledEmbeddings
+from ntkit.study import Rows
+from splits import taken
+from tuned_methods import METHODS, Task, by_ridge
+from waterbirds import rated
+
+Array = NDArray[Any]
+Found = dict[str, Any]
+RULES = {
+    "class": "worst class",
+    "cell": "worst class × correctness cell",
+    "group": "worst group †",
+}
+
+
+def rows_of(part: LabelledEmbeddings) -> Rows:
+    """Labels are 0 and 1, and so their own index."""
+    return Rows(part.Z, part.y.astype(np.intp), np.ones(len(part.y)))
+
+
+def halved(
+    train: LabelledEmbeddings, rows: Rows, heldout: LabelledEmbeddings, seed: int
+) -> tuple[Task, LabelledEmbeddings]:
+    """The task with half of the held-out set, and the half that chooses."""
+    halves = train_test_split(
+        np.arange(len(heldout.y)), test_size=0.5, stratify=heldout.y, random_state=seed
+    )
+    given, choosing = (taken(heldout, half) for half in halves)
+    held = rows_of(given)
+    named = {"train": rows, "held-out": held, "both": rows.and_then(held)}
+    return Task(train, given, named, seed), choosing
+
+
+def scores(predicts: Any, half: LabelledEmbeddings, wrong: Array) -> dict[str, list[float]]:
+    """The smallest accuracy over classes, cells or groups, and the mean over them, for ties."""
+    right = predicts.predict(half.Z) == half.y
+    assert half.groups is not None
+    found = {}
+    for rule, parts in (
+        ("class", half.y),
+        ("cell", 2 * half.y + wrong),
+        ("group", half.groups),
+    ):
+        accuracy = [float(right[parts == part].mean()) for part in np.unique(parts)]
+        found[rule] = [min(accuracy), float(np.mean(accuracy))]
+    return found | {"average": [float(right.mean())]}
+
+
+def run(method: str, task: Task, half: LabelledEmbeddings, test: LabelledEmbeddings) -> Found:
+    """Fit every configuration, score it on the half that chooses, rate it on the test split."""
+    assert task.train.groups is not None
+    shares = np.bincount(task.train.groups)
+    wrong = np.zeros(len(half.y), dtype=int)
+    if task.head is not None:
+        wrong = (task.head.predict(half.Z) != half.y).astype(int)
+    start, tried = time.perf_counter(), []
+    for given, clf in METHODS[method][1](task):
+        figures = {"scores": scores(clf, half, wrong), "test": rated(clf, test, shares)}
+        tried.append({"given": given} | figures)
+    return {"method": method, "seed": task.seed, "tried": tried, "s": time.perf_counter() - start}
+
+
+def original_head(task: Task, found: Found) -> LinearHead:
+    """The ERM head of the best worst class on the half that chooses."""
+    rows = task.rows["train"]
+    [(_, head)] = by_ridge(rows, [chosen(found, "class")["given"]["alpha"]], rows.weight)
+    return head
+
+
+def chosen(found: Found, rule: str) -> Found:
+    """The configuration with the best score; a tie goes to the mean, then to the first."""
+    return max(found["tried"], key=lambda each: tuple(each["scores"][rule]))

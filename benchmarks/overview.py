@@ -33,7 +33,6 @@ from numpy.typing import NDArray
 import answers
 import evidence
 import tuned_alike
-from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import OTHER_METHODS, LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing.groups import KnownGroups, KnownOfSome, Named
@@ -101,7 +100,8 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Rows
         )
     fitted, _ = comparison.fit(Setting(auto))
     yield "0 | auto", fitted, True
-    yield "0 | debias", written(comparison, "auto", auto, fitted)[0], True
+    for name, cost in (("0 | debias", None), ("0 | debias, 5 %", 0.05)):
+        yield name, written(comparison, "auto", auto, fitted, cost)[0], True
 
 
 def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: Array) -> Found:
@@ -175,7 +175,7 @@ def by_answers(problem: Problem, given: Array, seed: int) -> Any:
     setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
     clf, _ = told.fit(setting)
     told.row(some.balanced_by, setting, clf)
-    decision = told.decided(some.balanced_by, clf, max_cost=MAX_COST, learnable=False)
+    decision = told.decided(some.balanced_by, clf, learnable=False)
     return decision.head if decision.helped else told.original
 
 

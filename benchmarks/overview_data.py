@@ -31,7 +31,14 @@ from splits import CHECKS, DATA, joined, splits_of, taken, two_thirds
 
 Array = NDArray[Any]
 Confirmed = tuple[str | None, Array | None]
-BALANCED = ("TuxScenes", "Rotten Tomatoes", "Adult", "Sneaker/boot", "Pullover/coat")
+BALANCED = (
+    "TuxScenes",
+    "Rotten Tomatoes",
+    "Adult",
+    "Sneaker/boot",
+    "T-shirt/dress",
+    "Pullover/coat",
+)
 """Data sets whose balanced held-out set is large enough to be a problem without a shortcut."""
 NATURAL = ("SpamAssassin", "SpamAssassin, L6", "SpamAssassin, LSA", "Adult")
 """Data sets whose shortcut nobody planted."""

@@ -44,7 +44,6 @@ from evidence_tables import mean_std, table
 from ntkit import audit
 from ntkit.attributes import View, columns, sides_of_names, words
 from ntkit.attributes._view import values_of
-from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing.groups import Named
@@ -222,11 +221,17 @@ def balanced(comparison: Comparison, on: Array) -> Any:
     return comparison.fit(Setting(GROUPS), sides=on[:, None])[0]
 
 
-def written(comparison: Comparison, name: str, estimator: Any, fitted: Any) -> tuple[Any, bool]:
+def written(
+    comparison: Comparison,
+    name: str,
+    estimator: Any,
+    fitted: Any,
+    max_cost: float | None = None,
+) -> tuple[Any, bool]:
     """The head that ntkit.debias would leave in the model."""
     comparison.row(name, Setting(estimator), fitted)
     learnable = fitted.recipe_ not in ("class-balanced", "group-balanced")
-    decision = comparison.decided(name, fitted, max_cost=MAX_COST, learnable=learnable)
+    decision = comparison.decided(name, fitted, max_cost=max_cost, learnable=learnable)
     return (decision.head if decision.helped else comparison.original), decision.helped
 
 

@@ -9,7 +9,7 @@ import typer
 
 from ntkit._output import check_folder, refuse_nested
 from ntkit.cli import _options as o
-from ntkit.debiasing import MAX_COST, MODEL_FILE, debias, write_candidate
+from ntkit.debiasing import MODEL_FILE, debias, write_candidate
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.report import started_by
@@ -57,8 +57,14 @@ def command(
         bool, typer.Option("--new-head", help="Give the model a head for the labels at hand.")
     ] = False,
     max_cost: Annotated[
-        float, typer.Option(help="Largest share of average accuracy to lose.", min=0, max=1)
-    ] = MAX_COST,
+        float | None,
+        typer.Option(
+            help="Largest share of average accuracy to lose; by default 0.05, and 0.02 where "
+            "errors alone speak for the head.",
+            min=0,
+            max=1,
+        ),
+    ] = None,
     heldout_balanced: Annotated[
         bool | None,
         typer.Option(

@@ -18,7 +18,8 @@ from ntkit.debiasing._candidates import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit.debiasing._comparison import Comparison, Decision
+from ntkit.debiasing._comparison import Comparison
+from ntkit.debiasing._price import MAX_COST, Decision
 from ntkit.debiasing.groups import HeldoutGroups
 from ntkit.estimators import DFRClassifier, head_of
 from ntkit.head import LinearHead
@@ -91,6 +92,19 @@ class Choice:
         rated, before = self.rated, self.comparison.original.predict(self.rated.Z)
         return outcome(Shown(rated.y, before, self.after, rated.groups, None, None).figures())
 
+    def told_of_limit(self) -> list[str]:
+        """What is left undone because errors alone speak for it, and how to have it."""
+        left, price = self.decision.left, self.decision.price
+        if left is None:
+            return []
+        return [
+            "Errors alone speak for this head, and those on hard samples may look like a "
+            f"shortcut's: no more than {100 * price.limit():g} % of average accuracy is paid for "
+            f"them. --max-cost {MAX_COST:g} (max_cost={MAX_COST:g}) takes {100 * left.t:.0f} % of "
+            f"it ({left.n_mended} held-out samples mended, {left.n_broken} broken); a few dozen "
+            "answers tell what the errors are (ntkit label)."
+        ]
+
     def told_of_answers(self) -> list[str]:
         """What groups known of some samples came to, where the candidate is balanced over them."""
         comparison, known = self.comparison, self.comparison.known
@@ -151,7 +165,7 @@ def chosen_among(
     comparison: Comparison,
     settings: Mapping[str, Setting],
     name: str | None,
-    max_cost: float,
+    max_cost: float | None,
     n_random: int,
     verbose: bool,
 ) -> Choice:
@@ -165,8 +179,8 @@ def chosen_among(
         The candidates.
     name : str or None
         The one to price; None for the best by the held-out score.
-    max_cost : float
-        Largest share of average accuracy to lose.
+    max_cost : float or None
+        Largest share of average accuracy to lose, as in :meth:`Price.limit`.
     n_random : int
         Draws of the random mask of the same size.
     verbose : bool

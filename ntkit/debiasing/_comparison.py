@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -22,7 +22,7 @@ from ntkit.debiasing._candidates import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit.debiasing._price import Price, mixed, price_of, steps, taken
+from ntkit.debiasing._price import MAX_COST, Decision, Price, mixed, price_of, steps, taken
 from ntkit.debiasing.groups import HeldoutGroups, KnownGroups, Named, groups_balanced
 from ntkit.estimators import (
     AutoDebiasClassifier,
@@ -41,31 +41,9 @@ from ntkit.metrics import (
 from ntkit.solver import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest
 
-__all__ = ["Comparison", "Decision"]
+__all__ = ["Comparison"]
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What becomes of a candidate beside the original head.
-
-    Attributes
-    ----------
-    prices : tuple of Price
-        Mixtures with the original head.
-    price : Price
-        Of the mixture that helps most of the way; of the whole candidate where none helps.
-    helped : bool
-        Whether that one is found to be better than the original head.
-    head : LinearHead
-        The mixture, on standardised embeddings.
-    """
-
-    prices: tuple[Price, ...]
-    price: Price
-    helped: bool
-    head: LinearHead
 
 
 class Comparison:
@@ -264,7 +242,9 @@ class Comparison:
             return self.known.heldout(self.heldout.y, held.y_index)
         return groups_balanced(clf, self.named, self.heldout.y, held.y_index)
 
-    def decided(self, name: str, clf: Any, *, max_cost: float, learnable: bool) -> Decision:
+    def decided(
+        self, name: str, clf: Any, *, max_cost: float | None = None, learnable: bool
+    ) -> Decision:
         """Mix a rated candidate with the original head as far as that helps.
 
         Parameters
@@ -273,8 +253,8 @@ class Comparison:
             The candidate.
         clf : estimator
             The candidate, fitted.
-        max_cost : float
-            Largest share of average accuracy to lose.
+        max_cost : float, optional
+            Largest share of average accuracy to lose; as in :meth:`Price.limit` by default.
         learnable : bool
             Whether errors on these data were shown to be a shortcut's, as "auto" finds out.
 
@@ -286,7 +266,9 @@ class Comparison:
         price = taken(prices, max_cost, learnable=learnable)
         used = price or prices[-1]
         head = mixed(self.original, head_of(clf), used.t, self.train.Z)
-        return Decision(prices, used, helped=price is not None, head=head)
+        more = taken(prices, MAX_COST, learnable=learnable) if max_cost is None else None
+        left = more if more and not (price and price.t >= more.t) else None
+        return Decision(prices, used, helped=price is not None, head=head, left=left)
 
     def original_row(self, name: str) -> Candidate:
         """Rate the original head."""

@@ -27,7 +27,6 @@ from ntkit.debiasing.groups import (
     known_of_some,
 )
 from ntkit.debiasing.result import (
-    MAX_COST,
     MOST_SHARED,
     DebiasResult,
     chosen_by,
@@ -61,7 +60,7 @@ def debias(
     deploy: str | os.PathLike[str] | None = None,
     method: Any = "auto",
     new_head: bool = False,
-    max_cost: float = MAX_COST,
+    max_cost: float | None = None,
     heldout_balanced: bool | None = None,
     spurious: Any = None,
     answers: Answers | str | os.PathLike[str] | None = None,
@@ -100,8 +99,9 @@ def debias(
     is inferred, are for asking: see :func:`ntkit.audit`.
 
     The head chosen is priced beside the original one on held-out samples that neither has seen:
-    mixed with it so far that it costs at most ``max_cost`` of average accuracy, and written only
-    if it is found to be better there (:class:`~ntkit.Price`). Otherwise the original model stays.
+    mixed with it so far that it costs at most ``max_cost`` of average accuracy (less by default,
+    where errors alone speak for it), and written only if it is found to be better there
+    (:class:`~ntkit.Price`). Otherwise the original model stays.
 
     Embeddings are standardised on the training set for fitting, and the scale is folded back
     into the head that is written. (``NeuronTuneClassifier`` on its own fits embeddings as they
@@ -135,9 +135,11 @@ def debias(
     new_head : bool
         Give the model a new head for the labels at hand, where they are not its own classes.
         The original head is then an ERM head fitted on the training set.
-    max_cost : float
+    max_cost : float, optional
         Largest share of average accuracy on held-out samples that may be lost, by its upper 95 %
-        bound; of the mean accuracy of the groups, where you named attributes.
+        bound; of the mean accuracy of the groups, where you named attributes. By default 0.05, and
+        0.02 where errors alone speak for the head: a shortcut's cannot be told from those on
+        samples that are hard in one way.
     heldout_balanced : bool, optional
         Whether the held-out set is better balanced over the groups than the training set, where
         you know it; by default "auto" tests it.
@@ -232,7 +234,7 @@ def debias(
     auto = AutoDebiasClassifier(frozen_backbone=new_head, heldout_balanced=heldout_balanced)
     asked_for(auto, method)
     by_score = isinstance(method, str) and method in LABEL_FREE_SCORES
-    if not 0 <= max_cost <= 1:
+    if max_cost is not None and not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
     if even_if_worse and only_if_better:
         raise InputError("even_if_worse and only_if_better contradict each other; give one.")
@@ -307,7 +309,7 @@ def debias(
         "head chosen": "auto (the default)" if choice.name == "auto" == method else choice.name,
         "its parameters": parameters(choice.clf) or "the defaults",
         "chosen by": chosen_by(choice.name if method == "auto" else method, by_score=by_score),
-        "largest cost": f"{100 * max_cost:g} % of {choice.decision.price.whose}",
+        "largest cost": f"{100 * draft.max_cost:g} % of {choice.decision.price.whose}",
         "random_state": str(random_state),
     }
     report = partial(report_of_job, given=given, choice=choice, asked=facts)
@@ -337,7 +339,7 @@ def draft_of(
     choice: Choice,
     *,
     new_head: bool,
-    max_cost: float,
+    max_cost: float | None,
     helped: bool,
     written: bool,
     better: list[str],
@@ -380,10 +382,10 @@ def draft_of(
         evaluated_on="held-out set" if comparison.test is None else "test set",
         select=comparison.select,
         path=path,
-        notes=(*notes, *better),
+        notes=(*notes, *choice.told_of_limit(), *better),
         prices=decision.prices,
         price=decision.price,
-        max_cost=max_cost,
+        max_cost=decision.price.limit(max_cost),
         helped=helped,
         shared=given.shared,
         written=written,

@@ -60,6 +60,21 @@ def test_a_biased_model_is_mended(train, heldout, test_set, tmp_path):
     assert np.allclose(written.decision_function(Z), result.model.head.decision_function(Z))
 
 
+def test_more_than_errors_can_speak_for_is_said_and_to_be_had(train, heldout):
+    given = (marked_digits_model_path(), train, heldout)
+    default = debias(*given, device="cpu")
+    assert default.helped
+    assert default.price.by_errors_alone
+    assert default.price.cost_high <= default.max_cost == 0.02
+    more = debias(*given, max_cost=0.05, device="cpu")
+    assert more.price.t > default.price.t
+    assert more.max_cost == 0.05
+    (said,) = (note for note in default.notes if note.startswith("Errors alone"))
+    assert f"takes {100 * more.price.t:.0f} % of it" in said
+    assert f"{more.price.n_mended} held-out samples mended, {more.price.n_broken} broken" in said
+    assert not any(note.startswith("Errors alone") for note in more.notes)
+
+
 @pytest.mark.parametrize("turned", [0.0, 0.05])
 def test_a_good_model_stays_as_it_is(test_set, tmp_path, turned):
     """The debiased model, given again with samples that have no bias."""
@@ -240,6 +255,25 @@ def test_noise_does_not_help_and_a_learned_shortcut_does():
     costly = learned & (rng.random(2000) < 0.85)
     assert price(before, costly, y).cost > 0.05
     assert not price(before, costly, y).helps(0.05)
+
+
+def test_errors_alone_may_cost_less_than_what_is_seen_to_be_better():
+    y, before = np.arange(2000) % 2, np.arange(2000) >= 100
+    trade = price(before, (np.arange(2000) < 20) | before & (np.arange(2000) < 1940), y)
+    assert (trade.n_mended, trade.n_broken) == (20, 60)
+    assert trade.by_errors_alone
+    assert 0.02 < trade.cost_high < 0.05
+    assert trade.helps(0.05, learnable=True)
+    assert not trade.helps(learnable=True)
+    assert (trade.limit(), trade.limit(0.3)) == (0.02, 0.3)
+    rare = np.arange(2000) < 200  # a quarter of it mended: the mean over the classes rises
+    after = np.arange(2000) < 1910
+    seen = price(~rare | (np.arange(2000) % 4 > 0), after, np.where(rare, 0, 1))
+    assert 0.02 < seen.cost_high < 0.05
+    assert not seen.by_errors_alone
+    assert seen.limit() == 0.05
+    assert seen.helps()
+    assert not seen.helps(0.02)
 
 
 def test_the_largest_share_that_helps_is_taken():

@@ -3,12 +3,11 @@
 from ntkit.debiasing.result._heads import HEADS_FILE, write_heads
 from ntkit.debiasing.result._page import report_of_job, write_card, write_deploy
 from ntkit.debiasing.result._record import chosen_by, described, parameters, provenance
-from ntkit.debiasing.result._result import MAX_COST, MODEL_FILE, MOST_SHARED, DebiasResult
+from ntkit.debiasing.result._result import MODEL_FILE, MOST_SHARED, DebiasResult
 from ntkit.debiasing.result._write import write_job
 
 __all__ = [
     "HEADS_FILE",
-    "MAX_COST",
     "MODEL_FILE",
     "MOST_SHARED",
     "DebiasResult",

@@ -17,13 +17,11 @@ from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.verification import Verification
 
-__all__ = ["MAX_COST", "MODEL_FILE", "MOST_SHARED", "REPORT_FILE", "DebiasResult"]
+__all__ = ["MODEL_FILE", "MOST_SHARED", "REPORT_FILE", "DebiasResult"]
 
 Array = NDArray[Any]
 MODEL_FILE = "debiased.onnx"
 REPORT_FILE = "report.html"
-MAX_COST = 0.05
-"""Largest share of average accuracy that a head may cost, unless the user says otherwise."""
 MOST_SHARED = 0.5
 """Of the held-out samples, in the training set as well: beyond, nothing is shown on unseen ones."""
 _SCORE_IN_WORDS = {
@@ -64,7 +62,7 @@ class DebiasResult:
     price : Price
         Of the head that was written, or would have been.
     max_cost : float
-        The largest cost that was allowed.
+        The largest cost that was allowed for the head of ``price``.
     helped : bool
         Whether the head is found to be better than the original one on samples it has not seen.
     shared : float

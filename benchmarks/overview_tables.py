@@ -10,6 +10,7 @@ import numpy as np
 
 from evidence_tables import mean_std, table
 from overview_data import has_names, kind_of
+from tuned_alike import RULES
 
 Found = dict[str, Any]
 NAMES = {
@@ -17,6 +18,14 @@ NAMES = {
     "0 | class-balanced": "class-balanced retraining",
     "0 | NeuronTune": "NeuronTune as published",
     "0 | random mask": "random mask of its size",
+    "balanced, by class": "class-balanced ‡",
+    "neurontune, by class": "NeuronTune ‡",
+    "afr, wider, by class": "AFR ‡",
+    "jtt, by class": "JTT ‡",
+    "self, wider, by class": "SELF ‡",
+    "evals, by class": "EVaLS ‡",
+    "leace, by class": "LEACE ‡",
+    "leia, wider, by class": "LEIA ‡",
     "0 | afr": "AFR ◊",
     "0 | jtt": "JTT ◊",
     "0 | self": "SELF ◊",
@@ -25,6 +34,7 @@ NAMES = {
     "0 | leia": "LEIA ◊",
     "0 | auto": "ntkit, `auto`",
     "0 | debias": "ntkit, what `debias` writes",
+    "0 | debias, 5 %": "ntkit, `debias` with `max_cost=0.05`",
     "1 | balanced over it": "ntkit, balanced over it",
     "1 | debias": "ntkit, what `debias` writes",
     "48 | DFR, random labels": "DFR on as many random labels",
@@ -41,6 +51,24 @@ NAMES = {
     "all | DFR †": "DFR †",
 }
 """Row to what it is called, in the order of the tables."""
+DEFAULTS = tuple(name for name, shown in NAMES.items() if "◊" in shown)
+"""Rows that say what defaults do: not in the short table, where the same methods are tuned."""
+TUNED = {
+    "erm": "ERM",
+    "balanced": "class-balanced, rows tuned",
+    "masked": "NeuronTune's mask, rows tuned",
+    "random": "random mask of its size, rows tuned",
+    "neurontune": "NeuronTune, threshold tuned",
+    "afr, wider": "AFR",
+    "jtt": "JTT",
+    "self, wider": "SELF",
+    "evals": "EVaLS",
+    "leace": "LEACE",
+    "leia, wider": "LEIA",
+    "groupdro": "group DRO, rows tuned †",
+    "dfr": "DFR, rows tuned †",
+}
+"""Methods with 24 configurations each, by the names that overview.py gives them."""
 REFERENCE = "all | DFR †"
 ORIGINAL = "0 | ERM"
 KINDS = {"planted": "planted", "natural": "natural", "none": "no shortcut"}
@@ -87,6 +115,8 @@ def tables(results: Sequence[Found]) -> str:
         [
             "### In short",
             summary(runs),
+            "### Who chooses among 24 configurations",
+            by_rule(runs),
             "### Worst group, %",
             figures(runs, "worst"),
             "### Average by training shares, %",
@@ -97,20 +127,21 @@ def tables(results: Sequence[Found]) -> str:
 
 
 def answers_and_name(name: str) -> list[str]:
-    """Number of answers, and method."""
-    return [name.partition(" | ")[0], NAMES[name]]
+    """Number of answers, and method; whoever is tuned without group labels has none."""
+    return [name.partition(" | ")[0] if " | " in name else "0", NAMES[name]]
 
 
 def summary(runs: Runs) -> str:
     """Mean and worst gap to DFR, and the mean price, by kind of shortcut."""
     header = ["answers", "method"]
-    lines = [answers_and_name(name) for name in NAMES]
+    names = [name for name in NAMES if name not in DEFAULTS]
+    lines = [answers_and_name(name) for name in names]
     for kind, title in KINDS.items():
         sets = [rows for data, rows in runs.items() if kind_of(data) == kind]
         if not sets:
             continue
         header += [f"{title}: gap", "worst set", "price"]
-        for line, name in zip(lines, NAMES, strict=True):
+        for line, name in zip(lines, names, strict=True):
             of_sets = [np.mean(gaps(rows, name)) for rows in sets if gaps(rows, name)]
             cost = [np.mean(prices(rows, name)) for rows in sets if prices(rows, name)]
             line += (
@@ -118,6 +149,20 @@ def summary(runs: Runs) -> str:
                 if of_sets
                 else ["–"] * 3
             )
+    return table(header, lines)
+
+
+def by_rule(runs: Runs) -> str:
+    """Mean gap to DFR of the configurations that each rule chooses, by kind of shortcut."""
+    header, lines = [""], [[title] for title in TUNED.values()]
+    for kind, title in KINDS.items():
+        sets = [rows for data, rows in runs.items() if kind_of(data) == kind]
+        for rule, chooser in RULES.items():
+            header.append(f"{title}: {chooser}")
+            for line, method in zip(lines, TUNED, strict=True):
+                found = [gaps(rows, f"{method}, by {rule}") for rows in sets]
+                of_sets = [np.mean(each) for each in found if each]
+                line.append(f"{np.mean(of_sets):.1f}" if of_sets else "–")
     return table(header, lines)
 
 
@@ -142,6 +187,7 @@ SHOWN = {
     ORIGINAL: ("ERM", "#000000", "X"),
     "0 | class-balanced": ("class-balanced", "#999999", "s"),
     "0 | NeuronTune": ("NeuronTune as published", "#D55E00", "D"),
+    "48 | SSA": ("SSA, 48 answers", "#E69F00", "v"),
     "0 | debias": ("debias, no answer", "#8FD3BF", "o"),
     "1 | debias": ("debias, one answer", "#35B592", "o"),
     "48 | debias": ("debias, 48 answers", "#00805D", "o"),

@@ -181,11 +181,11 @@ def flagged(head: LinearHead, train: Sample, heldout: Sample, threshold: float) 
     return np.asarray(clf.suppressed_, dtype=bool)
 
 
-def random_masks(size: int, seed: int) -> list[Array]:
-    """Masks of so many neurons."""
+def random_masks(size: int, seed: int, live: Array) -> list[Array]:
+    """Masks of so many of the live neurons, a bool for each."""
     rng = np.random.default_rng([seed, size])
-    drawn = [rng.choice(WIDTH, size, replace=False) for _ in range(N_RANDOM)]
-    return [np.isin(np.arange(WIDTH), each) for each in drawn]
+    drawn = [rng.choice(np.flatnonzero(live), size, replace=False) for _ in range(N_RANDOM)]
+    return [np.isin(np.arange(len(live)), each) for each in drawn]
 
 
 def run(regime: Regime, seed: int) -> dict[str, Any]:
@@ -216,7 +216,7 @@ def run(regime: Regime, seed: int) -> dict[str, Any]:
         found[name] = by_ridge[name][tuned(heads, heldout)]
     for name in ("true spurious neurons", "flagged above 0.5 sd"):
         control = []
-        for mask in random_masks(int(masks[name].sum()), seed):
+        for mask in random_masks(int(masks[name].sum()), seed, np.ones(WIDTH, bool)):
             heads = path(rows, weight, 1.0 - mask)
             control.append([worst(head, test, test.groups) for head in heads])
             control[-1].append(control[-1][tuned(heads, heldout)])
@@ -234,14 +234,16 @@ def run(regime: Regime, seed: int) -> dict[str, Any]:
         "by_ridge": by_ridge,
         "size": sizes,
         "hit": hit,
-        "seen": seen(original, train, heldout, seed),
+        "seen": seen(original, train, heldout, seed, np.ones(WIDTH, bool)),
     }
 
 
 # -- what a user can see ------------------------------------------------------------------------
 
 
-def seen(original: LinearHead, train: Sample, heldout: Sample, seed: int) -> dict[str, float]:
+def seen(
+    original: LinearHead, train: Sample, heldout: Sample, seed: int, live: Array
+) -> dict[str, float]:
     """Statistics of the mask above 0.5 sd that need no group labels.
 
     Specificity: worst class × correctness cell on a half of the held-out set, of the mask found on
@@ -261,7 +263,7 @@ def seen(original: LinearHead, train: Sample, heldout: Sample, seed: int) -> dic
             heads = path(rows, weight, 1.0 - mask)
             return worst(heads[tuned(heads, judged)], judged, cells[other])
 
-        control = [score(each) for each in random_masks(int(mask.sum()), seed)]
+        control = [score(each) for each in random_masks(int(mask.sum()), seed, live)]
         gains.append(score(mask) - float(np.mean(control)))
     return {
         "specificity": float(np.mean(gains)),

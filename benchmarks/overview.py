@@ -99,6 +99,7 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Rows
             problem.train, problem.heldout, problem.test, head=None, seed=seed, views=views
         )
     fitted, _ = comparison.fit(Setting(auto))
+    yield "0 | original", comparison.original, True
     yield "0 | auto", fitted, True
     for name, cost in (("0 | debias", None), ("0 | debias, 5 %", 0.05)):
         yield name, written(comparison, "auto", auto, fitted, cost)[0], True

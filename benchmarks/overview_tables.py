@@ -115,6 +115,8 @@ def tables(results: Sequence[Found]) -> str:
         [
             "### In short",
             summary(runs),
+            "### Goals set beforehand",
+            goals(runs),
             "### Who chooses among 24 configurations",
             by_rule(runs),
             "### Worst group, %",
@@ -150,6 +152,79 @@ def summary(runs: Runs) -> str:
                 else ["–"] * 3
             )
     return table(header, lines)
+
+
+ASKED = {
+    "zero answers, `auto`": ("0 | auto", 6.0, 15.0),
+    "zero answers, `debias`": ("0 | debias", 6.0, 15.0),
+    "one answer, balanced over it": ("1 | balanced over it", 1.5, 4.0),
+    "one answer, `debias`": ("1 | debias", 1.5, 4.0),
+    "48 answers, `debias`": ("48 | debias", 4.0, 10.0),
+    "96 answers, `debias`": ("96 | debias", 2.5, 7.0),
+}
+"""Mean gap to DFR, and the worst, that were asked for beforehand where there is a shortcut."""
+
+
+def goals(runs: Runs) -> str:
+    """What was asked for beforehand, what came, and the worst set and run."""
+    with_one = [data for data in runs if kind_of(data) != "none"]
+    lines = []
+    for title, (name, mean, worst) in ASKED.items():
+        sets = {data: gaps(runs[data], name) for data in with_one if gaps(runs[data], name)}
+        means = {data: float(np.mean(found)) for data, found in sets.items()}
+        if not means:
+            continue
+        last = max(means, key=lambda data: means[data])
+        came, run = np.mean(list(means.values())), max(map(max, sets.values()))
+        lines.append(
+            [
+                f"{title}: gap to DFR",
+                f"{mean:g}, worst {worst:g}",
+                f"{came:.1f} ({reached(came <= mean)}), worst set {means[last]:.1f}, {last} "
+                f"({reached(means[last] <= worst)}), worst draw {run:.1f}; {len(means)} sets",
+            ]
+        )
+    for title, name in (("`auto`", "0 | auto"), ("`debias`", "0 | debias")):
+        below = {
+            data: np.mean(values(rows, "0 | class-balanced", "worst"))
+            - np.mean(values(rows, name, "worst"))
+            for data, rows in runs.items()
+        }
+        last = max(below, key=lambda data: below[data])
+        lines.append(
+            [
+                f"{title}, no answers: below class-balanced on the same rows, all sets",
+                "never more than 2",
+                f"at most {below[last]:.1f}, {last} ({reached(below[last] <= 2)})",
+            ]
+        )
+    lost = [
+        (row["0 | original"]["average"] - row["0 | debias"]["average"], prices([row], REFERENCE)[0])
+        for rows in runs.values()
+        for row in rows
+        if "0 | original" in row
+    ]
+    if lost:
+        kept, cheap = sum(own <= 5 for own, _ in lost), [own for own, dfr in lost if dfr <= 3]
+        some = sum(own <= 3 for own in cheap)
+        lines += [
+            [
+                "`debias`, no answers: average accuracy lost, within 5 points",
+                "95 % of draws",
+                f"{kept} of {len(lost)} ({reached(kept >= 0.95 * len(lost))})",
+            ],
+            [
+                "the same, within 3 points where DFR's price is",
+                "all draws",
+                f"{some} of {len(cheap)} ({reached(some == len(cheap))})",
+            ],
+        ]
+    return table(["goal", "asked", "came"], lines)
+
+
+def reached(yes: bool) -> str:
+    """In a word."""
+    return "reached" if yes else "**missed**"
 
 
 def by_rule(runs: Runs) -> str:

@@ -86,7 +86,8 @@ def runs_of(results: Sequence[Found]) -> Runs:
     for (data, _), rows in joined.items():
         if all(name in rows for name in (ORIGINAL, REFERENCE)):
             for name, instead in FALLBACK.items() if has_names(data) else ():
-                rows.setdefault(name, rows[instead])
+                if instead in rows:
+                    rows.setdefault(name, rows[instead])
             runs.setdefault(data, []).append(rows)
     return dict(sorted(runs.items(), key=lambda item: list(KINDS).index(kind_of(item[0]))))
 
@@ -189,7 +190,10 @@ def goals(runs: Runs) -> str:
             data: np.mean(values(rows, "0 | class-balanced", "worst"))
             - np.mean(values(rows, name, "worst"))
             for data, rows in runs.items()
+            if values(rows, name, "worst")
         }
+        if not below:
+            continue
         last = max(below, key=lambda data: below[data])
         lines.append(
             [
@@ -232,7 +236,7 @@ def by_rule(runs: Runs) -> str:
     header, lines = [""], [[title] for title in TUNED.values()]
     for kind, title in KINDS.items():
         sets = [rows for data, rows in runs.items() if kind_of(data) == kind]
-        for rule, chooser in RULES.items():
+        for rule, chooser in RULES.items() if sets else ():
             header.append(f"{title}: {chooser}")
             for line, method in zip(lines, TUNED, strict=True):
                 found = [gaps(rows, f"{method}, by {rule}") for rows in sets]

@@ -258,25 +258,8 @@ class Problem:
                 "maxcor": CORRECTIONS,
             },
         )
-        if must_converge and result.nit >= max_iter and np.abs(result.jac).max() > tol:
-            warnings.warn(
-                f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
-                "lower C, or standardise the embeddings.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        elif (
-            must_converge
-            and result.fun <= _SMALL * tol
-            and (above := _above_minimum(objective, result)) > _ABOVE
-        ):
-            warnings.warn(
-                f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above "
-                f"its minimum, although its gradient is below tol={tol:g}: the penalty is weak "
-                "and the loss small. Lower tol, or lower C for a stronger penalty.",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
+        if must_converge:
+            _warn_if_not_minimised(objective, result, tol, max_iter)
         W, b = self._head_of(_past_rounding(objective, result, tol))
         coef = np.zeros((self.n_logits, self.width), dtype=self.dtype)
         coef[:, self.kept] = W
@@ -287,6 +270,25 @@ class Problem:
         U = flat.reshape(self.n_logits, -1)
         W = self.basis.weights(U[:, :-1])
         return W, U[:, -1] / np.sqrt(self.inner) - W @ self.mean
+
+
+def _warn_if_not_minimised(
+    objective: Callable[[Array], Any], result: Any, tol: float, max_iter: int
+) -> None:
+    if result.nit >= max_iter and np.abs(result.jac).max() > tol:
+        message = (
+            f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
+            "lower C, or standardise the embeddings."
+        )
+    elif result.fun <= _SMALL * tol and (above := _above_minimum(objective, result)) > _ABOVE:
+        message = (
+            f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above "
+            f"its minimum, although its gradient is below tol={tol:g}: the penalty is weak "
+            "and the loss small. Lower tol, or lower C for a stronger penalty."
+        )
+    else:
+        return
+    warnings.warn(message, ConvergenceWarning, stacklevel=4)
 
 
 def _above_minimum(objective: Callable[[Array], Any], result: Any) -> float:

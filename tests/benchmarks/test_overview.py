@@ -1,0 +1,122 @@
+"""The overview: nothing is chosen on test, and the README quotes its lines."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tuned_alike
+from ntkit.debiasing._candidates import LabelledEmbeddings
+from overview_data import kind_of
+from overview_tables import ORIGINAL, REFERENCE, by_rule, goals, runs_of, summary
+
+ROOT = Path(__file__).parents[2]
+
+
+def rows_under(path, heading):
+    """Cells of the first table under a heading, the header first."""
+    lines = path.read_text(encoding="utf-8").partition(f"{heading}\n")[2].splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[first:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return [row for row in rows if not set(row[0]) <= set("-: ")]
+
+
+def test_the_readme_quotes_lines_of_the_overview():
+    tables = ROOT / "docs/benchmarks/overview_tables.md"
+    header, *lines = rows_under(tables, "### In short")
+    quoted, *claims = rows_under(ROOT / "README.md", "## Does it work?")
+    place = [i for i, name in enumerate(header) if name != "worst set"]
+    assert quoted == [header[i] for i in place]
+    known = [[line[i] for i in place] for line in lines]
+    assert len(claims) >= 8
+    for claim in claims:
+        assert claim in known
+
+
+def test_the_readme_counts_the_problems_of_the_overview():
+    tables = ROOT / "docs/benchmarks/overview_tables.md"
+    (header, *_) = rows_under(tables, "### Worst group, %")
+    counts = {kind: sum(kind_of(name) == kind for name in header[2:]) for kind in
+              ("planted", "natural", "none")}  # fmt: skip
+    said = f"{counts['planted']} planted, {counts['natural']} natural and {counts['none']} without"
+    assert said in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+# -- tables -------------------------------------------------------------------------------------
+
+
+def run_of(data, draw, **worst):
+    figures = {name.replace("_", " "): {"worst": w, "average": 90.0} for name, w in worst.items()}
+    figures[ORIGINAL] = {"worst": 40.0, "average": 95.0}
+    figures[REFERENCE] = {"worst": 80.0, "average": 90.0}
+    return {"data": data, "draw": draw, "part": "all", "rows": figures}
+
+
+def test_the_reference_is_no_point_below_itself_and_erm_costs_nothing():
+    runs = runs_of([run_of("Adult", draw) for draw in range(3)])
+    lines = dict(line.strip("| ").split(" | ")[1:3] for line in summary(runs).splitlines()[2:])
+    assert lines["DFR †"] == "0.0"
+    assert lines["ERM"] == "40.0"
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=5))
+def test_a_goal_is_reached_where_its_figure_says_so(worst):
+    results = [run_of("Adult", draw) for draw in range(len(worst))]
+    for result, value in zip(results, worst, strict=True):
+        result["rows"]["48 | debias"] = {"worst": value, "average": 90.0}
+    (line,) = (x for x in goals(runs_of(results)).splitlines() if x.startswith("| 48 answers"))
+    gap = np.mean([80 - value for value in worst])
+    assert line.count("reached") == int(gap <= 4) + int(gap <= 10)
+    assert line.count("**missed**") == int(gap > 4) + int(gap > 10)
+    assert f"worst draw {80 - min(worst):.1f}" in line
+
+
+# -- choosing -----------------------------------------------------------------------------------
+
+
+def heldout(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    y, a = np.arange(n) % 2, rng.integers(0, 2, n)
+    return LabelledEmbeddings(rng.normal(size=(n, 3)), y, 2 * y + a)
+
+
+def test_what_chooses_is_not_what_was_given():
+    part = heldout()
+    rows = tuned_alike.rows_of(part)
+    task, half = tuned_alike.halved(part, rows, part, seed=3)
+    given_rows, chooses = ({tuple(z) for z in x.Z.tolist()} for x in (task.heldout, half))
+    assert not given_rows & chooses
+    assert len(given_rows | chooses) == len(part.y)
+    assert np.bincount(task.heldout.y).tolist() == np.bincount(half.y).tolist()
+
+
+@pytest.mark.parametrize("rule", tuned_alike.RULES)
+def test_test_figures_choose_nothing(rule):
+    rng = np.random.default_rng(0)
+    tried = [
+        {
+            "given": i,
+            "scores": {r: rng.random(2).tolist() for r in tuned_alike.RULES},
+            "test": {"worst": float(i)},
+        }
+        for i in range(24)
+    ]
+    best = max(range(24), key=lambda i: tried[i]["scores"][rule])
+    assert tuned_alike.chosen({"tried": tried}, rule)["given"] == best
+    for each in tried:
+        each["test"]["worst"] = -each["test"]["worst"]
+    assert tuned_alike.chosen({"tried": tried}, rule)["given"] == best
+
+
+def test_a_rule_that_chooses_better_shows_a_smaller_gap():
+    results = [run_of("Adult", 0)]
+    for rule, worst in zip(tuned_alike.RULES, (50.0, 60.0, 75.0), strict=True):
+        results[0]["rows"][f"jtt, by {rule}"] = {"worst": worst, "average": 90.0}
+    (line,) = (x for x in by_rule(runs_of(results)).splitlines() if x.startswith("| JTT"))
+    assert line.strip("| ").split(" | ")[1:] == ["30.0", "20.0", "5.0"]

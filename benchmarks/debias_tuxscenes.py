@@ -12,8 +12,8 @@ b. the backbone with its 1000-class ImageNet head, given the two-class labels;
 
 each with a held-out set that is balanced over the groups, and with one as biased as the training
 set. The bias is planted, so 5 % of average accuracy may go for what errors alone speak for, not
-2 % as by default. It shows what the command prints for the first draw, and mean ± std over all draws. Needs
-``pip install -r benchmarks/requirements.txt``.
+2 % as by default. It shows what the command prints for the first draw, and mean ± std over all
+draws. Needs ``pip install -r benchmarks/requirements.txt``.
 """
 
 from __future__ import annotations

@@ -324,7 +324,7 @@ class Tables:
             lines += [["the largest", *(f"{max(values):.1f}" for values in costs)]]
             if name == WRITTEN:
                 within = [sum(cost <= 100 * MAX_COST for cost in values) for values in costs]
-                lines += [["draws within max_cost", *map(str, within)]]
+                lines += [[f"draws within {100 * MAX_COST:g} %", *map(str, within)]]
         helped = [sum(r["rows"][WRITTEN]["helped"] for r in c) for c in self.cells.values()]
         return table(["head", *self.columns], [*lines, ["*heads written*", *map(str, helped)]])
 

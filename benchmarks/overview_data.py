@@ -90,7 +90,9 @@ def kind_of(name: str) -> str:
 
 def has_names(name: str) -> bool:
     """Whether something of a problem has a name that a person may recognise."""
-    return name == "Waterbirds, frozen" or zero_one.kind_of(name.removesuffix(WITHOUT)) is not None
+    if name.startswith("Waterbirds"):
+        return name == "Waterbirds, frozen"  # of the others no earlier layers are kept
+    return zero_one.kind_of(name.removesuffix(WITHOUT)) is not None
 
 
 def of_evidence(name: str, folder: Path, seed: int) -> Problem:

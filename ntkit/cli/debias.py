@@ -133,8 +133,8 @@ def command(
     for the table only.
 
     A head is written only if it is found to be better than the original one on held-out samples it
-    has not seen, and costs no more than --max-cost; otherwise the original model stays, and the
-    first line says so.
+    has not seen, and costs no more than it may (--max-cost); otherwise the original model stays,
+    and the first line says so.
 
     --spurious, or the answers given on an audit's page, balance the groups class × attribute, and
     the head is judged by them. Without them, a word of the texts or metadata that is clearer than

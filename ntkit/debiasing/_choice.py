@@ -94,15 +94,18 @@ class Choice:
 
     def told_of_limit(self) -> list[str]:
         """What is left undone because errors alone speak for it, and how to have it."""
-        left, price = self.decision.left, self.decision.price
+        left = self.decision.left
         if left is None:
             return []
+        more = "more of this head" if self.decision.helped else "this head"
+        whole = "it whole" if left.t == 1 else f"{100 * left.t:.0f} % of it"
+        told = self.comparison.known is not None or left.by_groups
         return [
-            "Errors alone speak for this head, and those on hard samples may look like a "
-            f"shortcut's: no more than {100 * price.limit():g} % of average accuracy is paid for "
-            f"them. --max-cost {MAX_COST:g} (max_cost={MAX_COST:g}) takes {100 * left.t:.0f} % of "
-            f"it ({left.n_mended} held-out samples mended, {left.n_broken} broken); a few dozen "
-            "answers tell what the errors are (ntkit label)."
+            f"Errors alone speak for {more}, and those on hard samples may look like a shortcut's: "
+            f"no more than {100 * left.limit():g} % of {left.whose} is paid for them. --max-cost "
+            f"{MAX_COST:g} (max_cost={MAX_COST:g}) takes {whole} ({left.n_mended} held-out samples "
+            f"mended, {left.n_broken} broken)"
+            + ("." if told else "; a few dozen answers tell what the errors are (ntkit label).")
         ]
 
     def told_of_answers(self) -> list[str]:

@@ -309,7 +309,8 @@ def debias(
         "head chosen": "auto (the default)" if choice.name == "auto" == method else choice.name,
         "its parameters": parameters(choice.clf) or "the defaults",
         "chosen by": chosen_by(choice.name if method == "auto" else method, by_score=by_score),
-        "largest cost": f"{100 * draft.max_cost:g} % of {choice.decision.price.whose}",
+        "largest cost": f"{100 * draft.max_cost:g} % of {choice.decision.price.whose}"
+        + " (the default)" * (max_cost is None),
         "random_state": str(random_state),
     }
     report = partial(report_of_job, given=given, choice=choice, asked=facts)
@@ -371,6 +372,7 @@ def draft_of(
             "No test set was given: the figures are for the held-out set, from heads that saw "
             "the other half of it."
         )
+    heeded = given.shared <= MOST_SHARED and (helped or not written)
     return DebiasResult(
         model=debiased,
         head=head,
@@ -382,7 +384,8 @@ def draft_of(
         evaluated_on="held-out set" if comparison.test is None else "test set",
         select=comparison.select,
         path=path,
-        notes=(*notes, *choice.told_of_limit(), *better),
+        notes=tuple(notes),
+        advice=(*(choice.told_of_limit() if heeded else []), *better),
         prices=decision.prices,
         price=decision.price,
         max_cost=decision.price.limit(max_cost),

@@ -19,7 +19,7 @@ __all__ = ["MAX_COST", "Decision", "Price", "mixed", "price_of", "steps", "taken
 
 Array = NDArray[Any]
 MAX_COST = 0.05
-"""Largest share of average accuracy that a head may cost, unless the user says otherwise."""
+"""Largest share of average accuracy that a head may cost by default, if it is seen to be better."""
 _MAX_COST_OF_ERRORS = 0.02
 """The same where errors alone speak for it: what they look like may be hard samples, too."""
 _CONFIDENCE = 0.95

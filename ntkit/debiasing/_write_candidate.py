@@ -173,7 +173,7 @@ def _model(
 def _chosen(record: dict[str, Any], method: str) -> dict[str, Any]:
     """The record of the run with another row chosen; what was said of the first one is left out."""
     rows = [{**row, "chosen": row["name"] == method} for row in record["candidates"]]
-    kept = ("max_cost", "n_live", "classes", "evaluated_on", "notes", "version")
+    kept = ("n_live", "classes", "evaluated_on", "notes", "version")
     return {
         "candidates": rows,
         "chosen": method,

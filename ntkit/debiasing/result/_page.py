@@ -63,7 +63,12 @@ def report_of_job(
         headline=result.headline(),
         prices=[asdict(price) for price in result.prices],
         price_taken=asdict(result.price),
-        sentences=[*filter(None, [result.named_outcome()]), result.verdict(), *result.notes],
+        sentences=[
+            *filter(None, [result.named_outcome()]),
+            result.verdict(),
+            *result.notes,
+            *result.advice,
+        ],
         asked=asked,
         candidates=[asdict(c) for c in result.candidates],
         evaluated_on=result.evaluated_on,

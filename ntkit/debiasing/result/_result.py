@@ -57,6 +57,8 @@ class DebiasResult:
         The folder written.
     notes : tuple of str
         What a reader should know about this run.
+    advice : tuple of str
+        What else could be had: more of the chosen candidate, or another one.
     prices : tuple of Price
         The chosen candidate mixed with the original head, by the share of the candidate.
     price : Price
@@ -113,6 +115,7 @@ class DebiasResult:
     written: bool
     outcome: str
     balanced_over: str | None = None
+    advice: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.summary()
@@ -159,11 +162,11 @@ class DebiasResult:
             place = f"{self.chosen.name}{acted}{share} in the place of the original head. {changed}"
             if price.class_gain_low > 0:
                 return f"Better: {place}."
+            if price.by_errors_alone:
+                return f"A trade: {place}, for errors that look like a shortcut's."
             if price.class_gain > 0:
                 return f"Better, by a margin that chance may explain: {place}."
-            if price.by_groups:
-                return f"A trade: {place}, for the worst of {price.which_groups}."
-            return f"A trade: {place}, for errors that look like a shortcut's."
+            return f"A trade: {place}, for the worst of {price.which_groups}."
         if self.shared > MOST_SHARED:
             why = f"{100 * self.shared:.0f} % of the held-out samples are in the training set"
         elif price.affordable(self.max_cost):
@@ -171,8 +174,11 @@ class DebiasResult:
         else:
             why = f"more than {100 * self.max_cost:g} % of {price.whose} might be lost"
         if self.written:
+            dear = not price.affordable(self.max_cost)
+            at = f" for at most {100 * self.max_cost:g} % of {price.whose}" if dear else ""
             return (
-                f"Not found to be better, and written as you asked: {self.chosen.name}. {changed}."
+                f"Not found to be better{at}, and written as you asked: {self.chosen.name}. "
+                f"{changed}."
             )
         return f"The original head stays: {self.chosen.name} was tried, and {why}. {changed}."
 
@@ -262,6 +268,7 @@ class DebiasResult:
             self.verdict(),
             *([_checked(self.verification)] if self.verification else []),
             *self.notes,
+            *self.advice,
             *(["", "The dial, on held-out samples:", self.dial()] if len(self.prices) > 2 else []),
         ]
         if self.path is not None:
@@ -304,6 +311,7 @@ class DebiasResult:
             "verdict": self.verdict(),
             "verification": asdict(self.verification) if self.verification else None,
             "notes": list(self.notes),
+            "advice": list(self.advice),
             "model": str(self.path / MODEL_FILE) if self.path and self.verification else None,
             "version": __version__,
         }

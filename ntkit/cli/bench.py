@@ -34,8 +34,9 @@ def command(
         if json:
             o.print_json(titles)
             return
+        width = max(map(len, titles), default=0) + 2
         for script, title in titles.items():
-            typer.echo(f"{script:<18}{title}")
+            typer.echo(f"{script:<{width}}{title}")
         return
     if name not in found:
         raise InputError(f"There is no benchmark {name!r}; choose from {', '.join(found)}.")

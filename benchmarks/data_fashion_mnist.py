@@ -10,8 +10,6 @@ all of them.
 from __future__ import annotations
 
 import gzip
-import logging
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from torch import nn
 
 from ntkit import FrozenModel, OnnxEmbedder
 from packages import Package
+from small_network import export, trained
 
 Array = NDArray[np.generic]
 SOURCE = Package("Debian", "dataset-fashion-mnist", "usr/share/datasets/fashion-mnist")
@@ -80,8 +79,7 @@ def embed(cache: Path, classes: tuple[int, int], seed: int, path: Path) -> dict[
         for part, (n, correlation) in SIZES.items()
     }
     images, y, _ = parts["train"]
-    network = trained(images, y, seed)
-    export(network, path)
+    written(images, y, seed, path)
     embedder = OnnxEmbedder(FrozenModel.load(path), device="cpu", batch_size=256)
     Z = np.concatenate([embedder.transform(images) for images, _, _ in parts.values()])
     names = np.concatenate([np.full(len(y), part) for part, (_, y, _) in parts.items()])
@@ -130,32 +128,6 @@ def read(folder: Path, source: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8
     )
 
 
-def trained(images: NDArray[np.float32], y: NDArray[np.int64], seed: int) -> Network:
-    """Train by empirical risk minimisation."""
-    torch.manual_seed(seed)
-    network = Network()
-    optimizer = torch.optim.Adam(network.parameters(), 1e-3)
-    inputs, labels = torch.from_numpy(images), torch.from_numpy(y)
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(labels)).split(128):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network(inputs[batch]), labels[batch]).backward()
-            optimizer.step()
-    return network.eval()
-
-
-def export(network: Network, path: Path) -> None:
-    """Write the network as ONNX."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    torch.onnx.export(
-        network,
-        (torch.zeros(2, 1, SIDE, SIDE),),
-        path,
-        input_names=["image"],
-        output_names=["logits"],
-        dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+def written(images: NDArray[np.float32], y: NDArray[np.int64], seed: int, path: Path) -> None:
+    """Train a network and write it as ONNX."""
+    export(trained(Network, images, y, seed, rate=1e-3, epochs=EPOCHS), path, SIDE)

@@ -47,6 +47,15 @@ NAMES = {
     "96 | GSR": "GSR",
     "96 | ntkit": "ntkit, `GroupInference` and DFR",
     "96 | debias": "ntkit, what `debias` writes",
+    "balanced, by group": "class-balanced ‡†",
+    "neurontune, by group": "NeuronTune ‡†",
+    "afr, wider, by group": "AFR ‡†",
+    "jtt, by group": "JTT ‡†",
+    "self, wider, by group": "SELF ‡†",
+    "evals, by group": "EVaLS ‡†",
+    "leace, by group": "LEACE ‡†",
+    "leia, wider, by group": "LEIA ‡†",
+    "groupdro, by group": "group DRO ‡†",
     "all | group DRO †": "group DRO, C not tuned †",
     "all | DFR †": "DFR †",
 }
@@ -130,8 +139,10 @@ def tables(results: Sequence[Found]) -> str:
 
 
 def answers_and_name(name: str) -> list[str]:
-    """Number of answers, and method; whoever is tuned without group labels has none."""
-    return [name.partition(" | ")[0] if " | " in name else "0", NAMES[name]]
+    """Number of answers, and method; of who is tuned, whether group labels choose."""
+    if " | " in name:
+        return [name.partition(" | ")[0], NAMES[name]]
+    return ["choice" if name.endswith("by group") else "0", NAMES[name]]
 
 
 def summary(runs: Runs) -> str:

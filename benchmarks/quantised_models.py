@@ -100,7 +100,7 @@ def fashion(classes: tuple[int, int]) -> Callable[[Places, int], Classifier]:
             shutil.copy(places.data / f"{name}.onnx", path)  # of the same images
         if not path.exists():
             X, y, _ = drawn["train"]
-            source.export(source.trained(X, y, seed), path)
+            source.written(X, y, seed, path)
         parts = {
             name: part_of(X, y, a, np.arange(n))
             for name, n in (("train", 4000), ("heldout_biased", 2000), ("test", 4000))
@@ -114,7 +114,7 @@ def fashion(classes: tuple[int, int]) -> Callable[[Places, int], Classifier]:
 def separable(places: Places, seed: int) -> Classifier:
     """All ten kinds of clothes, by a network of depthwise separable convolutions (MobileNet's)."""
     import data_fashion_mnist as source
-    from quantised_network import export, trained
+    from quantised_network import written
 
     folder, rng = source.SOURCE.fetched(places.cache), np.random.default_rng(seed)
     (images, labels), (other, answers) = source.read(folder, "train"), source.read(folder, "t10k")
@@ -122,7 +122,7 @@ def separable(places: Places, seed: int) -> Classifier:
     X, y = images[rows, None].astype(np.float32) / 255, labels[rows].astype(np.int64)
     path = places.out / f"separable_{seed}.onnx"
     if not path.exists():
-        export(trained(X[:8000], y[:8000], seed), path)
+        written(X[:8000], y[:8000], seed, path)
     test = np.arange(4000)
     return Classifier(
         path,

@@ -7,13 +7,14 @@ scale for all channels, since batch norms leave channels of very different range
 
 from __future__ import annotations
 
-import logging
-import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import nn
+
+from small_network import export, trained
 
 EPOCHS = 4
 
@@ -50,32 +51,8 @@ class Separable(nn.Module):
         return self.head(self.features(image).mean(dim=(2, 3)))
 
 
-def trained(images: NDArray, labels: NDArray, seed: int) -> Separable:
-    """Train by empirical risk minimisation."""
-    torch.manual_seed(seed)
-    network = Separable()
-    optimizer = torch.optim.Adam(network.parameters(), 3e-3)
-    inputs, targets = torch.from_numpy(images), torch.from_numpy(labels)
-    for _ in range(EPOCHS):
-        for batch in torch.randperm(len(targets)).split(128):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network(inputs[batch]), targets[batch]).backward()
-            optimizer.step()
-    return network.eval()
-
-
-def export(network: Separable, path: Path) -> None:
-    """Write the network as ONNX."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    torch.onnx.export(
-        network,
-        (torch.zeros(2, 1, 28, 28),),
-        path,
-        input_names=["image"],
-        output_names=["logits"],
-        dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
-        dynamo=True,
-        external_data=False,
-        verbose=False,
+def written(images: NDArray[Any], labels: NDArray[Any], seed: int, path: Path) -> None:
+    """Train a network and write it as ONNX."""
+    export(
+        trained(Separable, images, labels, seed, rate=3e-3, epochs=EPOCHS), path, images.shape[-1]
     )

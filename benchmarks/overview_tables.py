@@ -120,7 +120,7 @@ def tables(results: Sequence[Found]) -> str:
     """All tables, as Markdown."""
     runs = runs_of(results)
     draws = {data: len(rows) for data, rows in runs.items()}
-    counted = ", ".join(f"{data} {n}" for data, n in draws.items())
+    counted = "; ".join(f"{data}: {n}" for data, n in draws.items())
     return "\n\n".join(
         [
             "### In short",
@@ -133,7 +133,7 @@ def tables(results: Sequence[Found]) -> str:
             figures(runs, "worst"),
             "### Average by training shares, %",
             figures(runs, "average"),
-            f"Draws: {counted}.\n",
+            f"Draws of {counted}.\n",
         ]
     )
 

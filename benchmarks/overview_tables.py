@@ -129,6 +129,8 @@ def tables(results: Sequence[Found]) -> str:
             goals(runs),
             "### Who chooses among 24 configurations",
             by_rule(runs),
+            "### What errors alone may cost",
+            by_limit(runs),
             "### Worst group, %",
             figures(runs, "worst"),
             "### Average by training shares, %",
@@ -254,6 +256,28 @@ def by_rule(runs: Runs) -> str:
                 of_sets = [np.mean(each) for each in found if each]
                 line.append(f"{np.mean(of_sets):.1f}" if of_sets else "–")
     return table(header, lines)
+
+
+LIMITS = {
+    "0 | original": "original head",
+    "0 | debias, 5 %": "`max_cost=0.05`",
+    "0 | debias": "default",
+    REFERENCE: "DFR †",
+}
+
+
+def by_limit(runs: Runs) -> str:
+    """Worst group and average of what ``debias`` writes without an answer, where limits differ."""
+    lines = []
+    for data, rows in runs.items():
+        have = [row for row in rows if all(name in row for name in LIMITS)]
+        cells = [
+            " / ".join(f"{np.mean(values(have, name, key)):.1f}" for key in ("worst", "average"))
+            for name in (LIMITS if have else ())
+        ]
+        if have and cells[1] != cells[2]:
+            lines.append([data, *cells])
+    return table(["worst group / average", *LIMITS.values()], lines)
 
 
 def figures(runs: Runs, key: str) -> str:

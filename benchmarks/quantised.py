@@ -158,7 +158,7 @@ class Body:
         clf, note = compared.fit(setting)
         compared.row("auto", setting, clf, note)
         learnable = clf.recipe_ not in ("class-balanced", "group-balanced")
-        decision = compared.decided("auto", clf, learnable=learnable)
+        decision = compared.decided("auto", clf, max_cost=0.05, learnable=learnable)
         self.written = decision.helped
         written = compared.on_raw_embeddings(decision.head) if decision.helped else self.head
         return {"auto": compared.on_raw_embeddings(head_of(clf)), "debias": written}

@@ -33,6 +33,7 @@ NAMES = {
     "afr": "AFR",
     "jtt": "JTT",
     "self": "SELF",
+    "leia": "LEIA",
     "evals": "EVaLS",
     "leace": "LEACE",
     "DFR-heldout †": "DFR on the held-out set †",

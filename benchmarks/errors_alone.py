@@ -1,13 +1,14 @@
-"""What errors alone may cost: ``ntkit.debias`` without an answer, on clothes that nobody looked at.
+"""What errors alone may cost: ``ntkit.debias`` without an answer, on clothes not chosen by.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/errors_alone.py OUT [--seeds 0 1 2 3 4]
         [--markdown FILE]
 
 By default 5 % of average accuracy may go for a head that is seen to be better, and 2 % for one that
 errors alone speak for. The 2 % were chosen with three pairs of Fashion-MNIST in view; here are
-three others. A network is trained on images of which 95 % have the texture of their class. Then
-two problems: with training and held-out images as biased as those, and with such in which the
-texture has nothing to do with the class. What is built is kept in OUT.
+three others (sandal or sneaker was used before, in ``unseen.py``). A network is trained on images
+of which 95 % have the texture of their class. Then two problems: with training and held-out images
+as biased as those, and with such in which the texture has nothing to do with the class. What is
+built is kept in OUT.
 """
 
 from __future__ import annotations

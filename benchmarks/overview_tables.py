@@ -24,13 +24,13 @@ NAMES = {
     "jtt, by class": "JTT ‡",
     "self, wider, by class": "SELF ‡",
     "evals, by class": "EVaLS ‡",
-    "leace, by class": "LEACE ‡",
+    "leace, by class": "LEACE on errors ‡",
     "leia, wider, by class": "LEIA ‡",
     "0 | afr": "AFR ◊",
     "0 | jtt": "JTT ◊",
     "0 | self": "SELF ◊",
     "0 | evals": "EVaLS ◊",
-    "0 | leace": "LEACE ◊",
+    "0 | leace": "LEACE on errors ◊",
     "0 | leia": "LEIA ◊",
     "0 | auto": "ntkit, `auto`",
     "0 | debias": "ntkit, what `debias` writes",
@@ -53,7 +53,7 @@ NAMES = {
     "jtt, by group": "JTT ‡†",
     "self, wider, by group": "SELF ‡†",
     "evals, by group": "EVaLS ‡†",
-    "leace, by group": "LEACE ‡†",
+    "leace, by group": "LEACE on errors ‡†",
     "leia, wider, by group": "LEIA ‡†",
     "groupdro, by group": "group DRO ‡†",
     "all | group DRO †": "group DRO, C not tuned †",
@@ -72,7 +72,7 @@ TUNED = {
     "jtt": "JTT",
     "self, wider": "SELF",
     "evals": "EVaLS",
-    "leace": "LEACE",
+    "leace": "LEACE on errors",
     "leia, wider": "LEIA",
     "groupdro": "group DRO, rows tuned †",
     "dfr": "DFR, rows tuned †",
@@ -144,6 +144,8 @@ def answers_and_name(name: str) -> list[str]:
     """Number of answers, and method; of who is tuned, whether group labels choose."""
     if " | " in name:
         return [name.partition(" | ")[0], NAMES[name]]
+    if name.startswith("groupdro"):  # it is fitted with groups as well
+        return ["all", NAMES[name]]
     return ["choice" if name.endswith("by group") else "0", NAMES[name]]
 
 
@@ -216,7 +218,10 @@ def goals(runs: Runs) -> str:
             ]
         )
     lost = [
-        (row["0 | original"]["average"] - row["0 | debias"]["average"], prices([row], REFERENCE)[0])
+        tuple(
+            row["0 | original"]["average"] - row[name]["average"]
+            for name in ("0 | debias", REFERENCE)
+        )
         for rows in runs.values()
         for row in rows
         if "0 | original" in row

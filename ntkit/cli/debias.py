@@ -59,8 +59,8 @@ def command(
     max_cost: Annotated[
         float | None,
         typer.Option(
-            help="Largest share of average accuracy to lose; by default 0.05, and 0.02 where "
-            "errors alone speak for the head.",
+            help="Largest share of average accuracy to lose, of the groups' mean where you named "
+            "them; by default 0.05, and 0.02 where errors alone speak for the head.",
             min=0,
             max=1,
         ),

@@ -39,6 +39,16 @@ def test_the_readme_quotes_lines_of_the_overview():
         assert claim in known
 
 
+def test_the_readme_says_what_the_rule_leaves_of_dfr():
+    rows = rows_under(
+        ROOT / "docs/benchmarks/overview_tables.md", "### Who chooses among 24 configurations"
+    )
+    (dfr,) = (row for row in rows if row[0].startswith("DFR"))
+    assert rows[0][1] == "planted: worst class"
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"even DFR leaves {dfr[1]} where planted" in readme
+
+
 def test_the_readme_counts_the_problems_of_the_overview():
     tables = ROOT / "docs/benchmarks/overview_tables.md"
     (header, *_) = rows_under(tables, "### Worst group, %")

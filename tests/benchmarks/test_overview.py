@@ -24,7 +24,7 @@ def rows_under(path, heading):
         if not line.startswith("|"):
             break
         rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    return [row for row in rows if not set(row[0]) <= set("-: ")]
+    return [row for row in rows if not set("".join(row)) <= set("-: ")]
 
 
 def test_the_readme_quotes_lines_of_the_overview():

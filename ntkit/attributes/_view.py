@@ -70,9 +70,6 @@ class View:
         N.
     make : callable
         Gives the blocks, each time it is called.
-    alone : bool, default=False
-        Whether one attribute of this kind is too little to decide a class by, so that a model that
-        strongly depends on it is wrong to: a word, a site, but not a column that it takes in.
     rule : callable, optional
         Gives, by the name of an attribute whose name does not say how to read it from other
         samples, what does; None where nothing can.
@@ -91,7 +88,6 @@ class View:
     exact: bool
     n_samples: int
     make: Callable[[], Iterator[Block]]
-    alone: bool = False
     rule: Callable[[str], Rule | None] = field(default=lambda name: None)
 
     def blocks(self) -> Iterator[Block]:

@@ -24,13 +24,14 @@ from ntkit.extraction import (
     Samples,
     TextPreprocessing,
     embedded_with_layers,
+    keep,
+    kept_or_computed,
     preprocessing_for,
     read_samples,
 )
 from ntkit.frozen_model import FrozenModel
 from ntkit.questions._files import answer_in, write_questions
 from ntkit.questions._folder import ANSWERS, PAGE, LabelFolder
-from ntkit.questions._kept_embedding import keep, kept_or_computed
 from ntkit.questions._labels import Labels
 from ntkit.questions._margins import margins_of
 from ntkit.questions._next import next_questions
@@ -45,6 +46,7 @@ from ntkit.store import check_made_with
 __all__ = ["label_samples"]
 
 Array = NDArray[Any]
+_KEPT = "embedded.npz"
 _COLUMNS = 40  # of a table of cases to fill in
 _LONGEST = 2000  # characters of a text there
 
@@ -142,7 +144,9 @@ def label_samples(
     embedded, computed = Embedded(samples.X, {}, "store"), False
     if not samples.embedded:
         run = partial(_embedded, frozen, samples, device, batch_size, verbose)
-        embedded, computed = kept_or_computed(folder.path, frozen, samples, run, verbose=verbose)
+        digests = sample_digests(samples, verbose=verbose)
+        file = folder.path / _KEPT
+        embedded, computed = kept_or_computed(file, frozen, samples, digests, run)
     inputs = inputs_of(samples)
     attribute = labels.attribute(names)
     views = views_of(embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples))
@@ -164,7 +168,7 @@ def label_samples(
     files = _files(labels, rows, replace(inputs, ids=names), table) if len(rows) else {}
     folder.write(labels, number, files)
     if computed:
-        keep(folder.path, embedded)
+        keep(folder.path / _KEPT, embedded)
 
     right, of_head = _right(frozen, embedded.Z, samples.y, margins)
     groups = tuple[GroupStanding, ...]()

@@ -24,8 +24,6 @@ _MOST = 300  # attributes that are made families of
 MOST_INFERRED = 5  # families of a kind that is inferred: each costs a person's time
 _EXAMPLES = 6
 _CONFIDENCE = 0.95
-_CLEAR_SCORE = 8.0
-_CLEAR_STRENGTH = 0.12  # the score alone grows with the samples, of what is legitimate as well
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,16 +162,11 @@ def _suspicion(
         error_contrast=float(ranking.errors[at]),
         score=float(ranking.score[at]),
         p_value=float(ranking.p_value[at]),
-        clear=_is_clear(view, float(ranking.score[at]), int(known.sum())),
         same=tuple(ranking.names[top[i]] for i in others if side[i] == side[family.leader]),
         opposed=tuple(ranking.names[top[i]] for i in others if side[i] != side[family.leader]),
         cells=_cells(column, known, goes_with, present, predictions),
         examples=_examples(agrees, predictions.wrong, known),
     )
-
-
-def _is_clear(view: View, score: float, n: int) -> bool:
-    return view.alone and score >= max(_CLEAR_SCORE, _CLEAR_STRENGTH * n**0.5)
 
 
 def _share(column: Array, rows: Array, weight: Array) -> float:

@@ -67,9 +67,6 @@ class Suspicion:
     p_value : float
         Of both being so large by chance, after Holm's correction for the attributes of its
         kind, and for the number of kinds looked at.
-    clear : bool
-        Whether it is so strong that one may act on it without asking: a word or metadata, with a
-        score of at least 8, and of at least 0.12 for each root of a sample.
     same, opposed : tuple of str
         Attributes that say the same; and that belong to it, but go with another class.
     cells : tuple of Cell
@@ -92,7 +89,6 @@ class Suspicion:
     error_contrast: float
     score: float
     p_value: float
-    clear: bool
     same: tuple[str, ...]
     opposed: tuple[str, ...]
     cells: tuple[Cell, ...]

@@ -60,6 +60,10 @@ class KnownOfSome:
         """What one known value is called, in the plural."""
         return "answers" if self.answers else "samples"
 
+    def trail(self) -> dict[str, Any]:
+        """What was known, for the record."""
+        return {"name": self.title, self.given_as: int(sum(v is not None for v in self.values))}
+
     @property
     def balanced_by(self) -> str:
         """What balancing over it is called in the table."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice
@@ -16,25 +15,27 @@ from numpy.typing import NDArray
 from ntkit.attributes import (
     Rule,
     View,
+    array,
     attribute_named,
     columns,
     matched,
+    measured_pictures,
+    pictures,
     sides_of_column,
     sides_of_names,
     words,
 )
-from ntkit.auditing import inputs_of
+from ntkit.auditing import WatchedPictures, inputs_of, views_of_table
 from ntkit.debiasing.groups._of_layers import OfLayer
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
-from ntkit.samples import TABLES, Table, read_table
+from ntkit.samples import TABLES, ReadTable, Table, named_like_a_prediction, read_table
 
 __all__ = ["Pool", "Sides"]
 
 Array = NDArray[Any]
 Sides = tuple[tuple[str, ...], ...]
 _NOT_TOLD = ("label", "group")  # columns that say the class, or are for the table only
-_OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 
 
 class _OneAfterTheOther(Sequence[Any]):
@@ -72,7 +73,7 @@ class Pool:
     ) -> None:
         self.sets = sets
         self.inputs = [inputs_of(samples) for samples in sets]
-        self._given_metadata, self._key = metadata, key
+        self.given_metadata, self._key = metadata, key
         self._layers: Mapping[str, Array] = {}
         self._read: dict[Sides, tuple[Array, tuple[str, ...]]] = {}
 
@@ -102,7 +103,7 @@ class Pool:
     @cached_property
     def metadata(self) -> dict[str, Array] | None:
         """Metadata of every sample, by column."""
-        given = self._given_metadata
+        given = self.given_metadata
         if given is None:
             return None
         if isinstance(given, str | os.PathLike):
@@ -155,13 +156,34 @@ class Pool:
             images=pictures if kind == "picture" else None,
         )
 
-    def views(self, without: Sequence[str] = ()) -> tuple[View, ...]:
-        """What may act alone: words and metadata, but for some attributes."""
+    def views(self, watched: Sequence[WatchedPictures]) -> list[View]:
+        """What can be read of every sample without the model, except what says the class.
+
+        Parameters
+        ----------
+        watched : sequence of WatchedPictures
+            Of each set, where the samples are image files.
+        """
         found = [] if self.texts is None else [words(self.texts)]
+        first = self.sets[0]
+        tables = [samples.table for samples in self.sets]
+        if first.table is not None and all(table is not None for table in tables):
+            both = _pooled([None if table is None else table.columns for table in tables]) or {}
+            inputs = tuple(name for name in first.table.inputs if name in both)
+            found += views_of_table(first, ReadTable(both, inputs, first.table.labels))
+        elif self.table is not None:
+            found.append(columns(self.table))
+        elif self.numbers is not None:
+            found.append(array(self.numbers, kind="input"))
         if self.metadata is not None:
-            given = {n: v for n, v in self.metadata.items() if not _OF_A_MODEL.match(n)}
-            found.append(columns(given, kind="metadata", alone=True))
-        return tuple(view.without(without) for view in found)
+            given = {n: v for n, v in self.metadata.items() if not named_like_a_prediction(n)}
+            found.append(columns(given, kind="metadata"))
+        images = [each.images for each in self.inputs]
+        if watched:
+            found.append(measured_pictures(np.concatenate([w.statistics() for w in watched])))
+        elif None not in images:
+            found.append(pictures(_OneAfterTheOther(images), sum(map(len, self.sets))))
+        return found
 
     @cached_property
     def _files(self) -> list[Table] | None:

@@ -151,7 +151,7 @@ class Audit:
             self.values(name)  # refuses a name that there is not
             sides: tuple[tuple[str, ...], ...] = ((name,),)
         else:
-            name, sides = self.suspicions[place].name, self.found.side_members[place]
+            name, sides = self.suspicions[place].name, self.suspicions[place].sides
         of_layers = [n for side in sides for n in side if n.startswith(_OF_LAYERS)]
         rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
         return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})

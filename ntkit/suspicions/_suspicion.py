@@ -72,6 +72,10 @@ class Suspicion:
         score of at least 8, and of at least 0.12 for each root of a sample.
     same, opposed : tuple of str
         Attributes that say the same; and that belong to it, but go with another class.
+    sides : tuple of tuple of str
+        Attributes that groups are made of, for each side; the first side is the finding's own. They
+        are of its kind, so that a word stands for words only. Where no attribute that says the same
+        has a name (neurons, clusters), they are of any kind.
     cells : tuple of Cell
         Accuracies of those that have it and those that have not, by class.
     examples : dict of str to tuple of int
@@ -95,6 +99,7 @@ class Suspicion:
     clear: bool
     same: tuple[str, ...]
     opposed: tuple[str, ...]
+    sides: tuple[tuple[str, ...], ...]
     cells: tuple[Cell, ...]
     examples: dict[str, tuple[int, ...]]
 

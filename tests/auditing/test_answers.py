@@ -119,8 +119,21 @@ def test_the_sides_of_an_answer_put_other_samples_where_the_audit_put_its_own():
     film = np.where(rng.random(1000) < 0.9, y, 1 - y)
     texts = [["a movie", "a film"][f] + " s" * (rng.random() < 0.3) for f in film]
     found = ntkit.audit(y, np.where(rng.random(1000) < 0.5, film, y), texts=texts)
-    (sides,) = found.found.side_members
+    (sides,) = (s.sides for s in found.suspicions)
     having = np.stack(
         [np.any([found.values(name) == 1 for name in side], axis=0) for side in sides]
     )
     assert (found.found.sides[:, 0] == np.where(having[0], 1, 2)).all()
+
+
+def test_what_is_answered_is_what_is_done():
+    """A word that a neuron sees: a yes acts on the word, and leaves the neuron alone."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 1000)
+    kindly = np.where(rng.random(1000) < 0.9, y, 1 - y)
+    neurons = np.stack([rng.random(1000), -kindly + rng.random(1000) / 9], axis=1)
+    pred = np.where(rng.random(1000) < 0.5, kindly, y)
+    texts = ["told kindly" if k else "told" for k in kindly]
+    found = ntkit.audit(y, pred, texts=texts, arrays={"embedding": neurons})
+    assert any(name.startswith("embedding #1") for name in found.suspicions[0].opposed)
+    assert found.answers("word:kindly").spurious[0].sides == (("word:kindly",),)

@@ -15,6 +15,7 @@ from ntkit.metrics import wilson
 from ntkit.suspicions._families import (
     Family,
     families,
+    led_by_names,
     sides,
     within_class_correlation,
 )
@@ -92,7 +93,9 @@ def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: floa
     side = np.where(ranking.association > 0, ranking.goes_with, -1 - ranking.goes_with)[top]
     origins = [ranking.origins[i] for i in top]
     kinds = [views[ranking.view[i]].kind for i in top]
-    groups, left_out = _clearest(families(correlation, side, origins), views, ranking.view[top])
+    named = [kind not in NAMELESS for kind in kinds]
+    joined = led_by_names(families(correlation, side, origins), named, origins)
+    groups, left_out = _clearest(joined, views, ranking.view[top])
     found, of_samples = list[Suspicion](), [np.empty((len(values), 0), dtype=int)]
     for group in groups:
         own = _standing_for(group, kinds)

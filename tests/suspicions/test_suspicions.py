@@ -166,3 +166,17 @@ def test_a_word_stands_for_words_and_not_for_a_neuron_that_sees_it():
     assert (one.name, one.opposed) == ("word:0", ("embedding #3 high",))
     assert one.sides == (("word:0",),)
     assert (found.sides[:, 0] == values[:, 0]).all()
+
+
+def test_what_has_a_name_leads_a_neuron_that_sees_it_better():
+    values, p = planted()
+    name = "picture:brightness high"
+    neuron = view_of(values[:, :1], ("layer:relu #3 mean high",), kind="layer", exact=False)
+    bright = values[:, 0] ^ (np.random.default_rng(1).random(len(values)) < 0.1)
+    measured = view_of(bright[:, None], (name,), kind="picture", exact=False)
+    found = find_suspicions([neuron, measured], p, 0.05)
+    (one,) = found.suspicions
+    assert (one.name, one.view, one.sides) == (name, "picture", ((name,),))
+    assert one.same == ("layer:relu #3 mean high",)
+    assert one.cells[0].count == (bright & (p.y_index == 0)).sum()
+    assert (found.sides[:, 0] == bright).all()

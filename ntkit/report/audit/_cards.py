@@ -159,9 +159,10 @@ def card_of(
     )
     same = _names(suspicion.same, columns)
     agreeing = words.having if suspicion.present else words.lacking
-    model = "The model seems"
+    model, is_right = "The model seems", "it is right"
     if retrained:
         model = "After class-balanced retraining, the model would seem"
+        is_right = "it would be right"
     labels = list(dict.fromkeys(cell.label for cell in suspicion.cells))
     return Card(
         entry=json.dumps(dict(entry), separators=(",", ":")),
@@ -170,7 +171,7 @@ def card_of(
         question=question_of(suspicion, columns),
         retrained=retrained,
         seems=f"{model} to take {samples} {agreeing} for {class_name(suspicion.goes_with)}.",
-        verdict=_verdict(groups, class_name(worst.label), samples),
+        verdict=_verdict(groups, class_name(worst.label), samples, is_right),
         really=class_name(worst.label),
         common=f"Of the {samples} of class {class_name(suspicion.goes_with)}, "
         f"{percent(suspicion.share)} are ones {words.having}; of all others, "
@@ -213,13 +214,13 @@ def _bar(cell: Cell, words: Wording) -> Bar:
     return Bar(label, 100 * cell.accuracy, low, high, cell.count)
 
 
-def _verdict(groups: Sequence[Group], label: str, samples: str) -> str:
+def _verdict(groups: Sequence[Group], label: str, samples: str, is_right: str) -> str:
     first, *others = (group.bar for group in groups)
     said = f"{first.shown} of those {first.label}"
     for other in others:
         joined = "but" if first.accuracy < other.accuracy else "and"
         said += f", {joined} on {other.shown} of the others"
-    return f"Of the {samples} that are really {label}, it is right on {said}."
+    return f"Of the {samples} that are really {label}, {is_right} on {said}."
 
 
 def percent(share: float) -> str:

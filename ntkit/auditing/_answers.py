@@ -1,27 +1,31 @@
-"""What a person answered on suspicions: read from the file that the audit's page saves."""
+"""What people answered on findings: read from the file that the audit's page saves, and written."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from ntkit._disk import StrPath, entries_of, read_json
+from ntkit._output import check_file, new_file
 from ntkit.attributes import Rule
 from ntkit.exceptions import InputError
 
-__all__ = ["ANSWERS", "Answer", "Answers", "read_answers"]
+__all__ = ["ANSWERS", "Answer", "Answers", "read_answers", "write_answers"]
 
 ANSWERS = ("spurious", "legitimate", "unsure")
-"""What can be answered on an attribute: a right answer must not depend on it, may, or who knows."""
+"""What can be answered on a finding: it is a shortcut to ignore, it matters, or who knows."""
 _VERSION = 1
 _LARGEST = 16 << 20  # bytes of a file
+_LONGEST = 200  # characters of a name of a person, or of a time
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person said of one attribute.
+    """What a person said of one finding.
 
     Attributes
     ----------
@@ -33,31 +37,38 @@ class Answer:
         Attributes that stand for each side of it; the first are those that say the same as it.
     rules : mapping of str to Rule
         Of those of them that are of a layer of the model: how each is read from other samples.
+    by : str or None
+        Who said so.
+    at : str or None
+        When, as an ISO 8601 time in UTC.
     """
 
     name: str
     answer: str
     sides: tuple[tuple[str, ...], ...]
     rules: Mapping[str, Rule] = field(default_factory=dict, repr=False, compare=False)
+    by: str | None = field(default=None, repr=False, compare=False)
+    at: str | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as values that JSON can hold."""
         said: dict[str, Any] = {"name": self.name, "sides": [list(side) for side in self.sides]}
         if self.rules:
             said["rules"] = {name: rule.as_dict() for name, rule in self.rules.items()}
-        return said | {"answer": self.answer}
+        who = {"by": self.by, "at": self.at}
+        return said | {"answer": self.answer} | {k: v for k, v in who.items() if v is not None}
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a person said of the suspicions of an audit.
+    """What people said of the findings of an audit.
 
     :func:`read_answers` makes it, and :meth:`ntkit.Audit.answers` without a page.
 
     Attributes
     ----------
     answers : tuple of Answer
-        One for each attribute that was answered.
+        One for each finding that was answered.
     model : str or None
         SHA-256 of the model that the rules are of.
 
@@ -75,8 +86,13 @@ class Answers:
 
     @property
     def spurious(self) -> tuple[Answer, ...]:
-        """Those of attributes that a right answer must not depend on."""
+        """Those on shortcuts that the model should ignore."""
         return tuple(answer for answer in self.answers if answer.answer == "spurious")
+
+    def with_answer(self, answer: Answer) -> Answers:
+        """The same with one more answer, in place of an earlier one on that finding."""
+        others = (each for each in self.answers if each.name != answer.name)
+        return replace(self, answers=(*others, answer))
 
 
 def read_answers(path: StrPath) -> Answers:
@@ -128,6 +144,43 @@ def read_answers(path: StrPath) -> Answers:
     return Answers(answers, model if isinstance(model, str) else None)
 
 
+def write_answers(path: StrPath, answers: Answers) -> None:
+    """Write answers as the page of an audit saves them; answers that are there are replaced.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, such as ``answers.json``.
+    answers : Answers
+        What it is to hold.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written, or another kind of file has its name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit.auditing import Answer, Answers, read_answers, write_answers
+    >>> film = Answer("word:film", "spurious", (("word:film",),), at="2026-05-04T10:00:00.000Z")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_answers(Path(folder) / "answers.json", Answers((film,)))
+    ...     read_answers(Path(folder) / "answers.json").answers[0].at
+    '2026-05-04T10:00:00.000Z'
+    """
+    check_file(path, force=True)
+    if Path(path).exists():
+        read_answers(path)  # refuses to replace anything else
+    content: dict[str, Any] = {"ntkit": "answers", "version": _VERSION}
+    content["answers"] = [answer.as_dict() for answer in answers.answers]
+    if answers.model is not None:
+        content["model"] = answers.model
+    with new_file(path) as file:
+        file.write_text(f"{json.dumps(content, indent=2)}\n", encoding="utf-8")
+
+
 def _answer(path: StrPath, number: int, entry: Any) -> Answer:
     if not isinstance(entry, dict):
         raise _refusal(path, f"answer {number} is no object")
@@ -139,7 +192,14 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
             f"{path} answers {answer!r:.40} on {name!r}; an answer is one of {', '.join(ANSWERS)}."
         )
     sides = _sides(path, name, entry.get("sides", [[name]]))
-    return Answer(name, str(answer), sides, _rules(path, name, entry.get("rules", {})))
+    rules = _rules(path, name, entry.get("rules", {}))
+    for key, what in (("by", "who gave"), ("at", "when somebody gave")):
+        value = entry.get(key)
+        if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST):
+            raise _refusal(
+                path, f"{what} the answer on {name!r:.80} is no text of at most {_LONGEST} letters"
+            )
+    return Answer(name, str(answer), sides, rules, entry.get("by"), entry.get("at"))
 
 
 def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:

@@ -395,13 +395,20 @@ def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Any]:
             f"{labels[0]} holds labels of samples, which are taken alone; give one file of them, "
             "or answers on findings."
         )
-    if resume is not None and (resume / ANSWERS_FILE).is_file() and not labels:
-        files += [resume / ANSWERS_FILE]
-    read = [
-        ("The answers", each) if isinstance(each, Answers) else (str(each), read_answers(each))
-        for each in files
-    ]
+    kept = None if resume is None or labels else resume / ANSWERS_FILE
+    if kept is not None and kept.is_file() and kept.resolve() not in map(_resolved, files):
+        files.append(kept)
+    read = {
+        f"answers[{i}]" if isinstance(each, Answers) else str(each): (
+            each if isinstance(each, Answers) else read_answers(each)
+        )
+        for i, each in enumerate(files)
+    }
     return joined_answers(read), labels[0] if labels else None
+
+
+def _resolved(given: Any) -> Path | None:
+    return None if isinstance(given, Answers) else Path(given).resolve()
 
 
 def _look(

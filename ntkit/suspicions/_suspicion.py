@@ -69,6 +69,10 @@ class Suspicion:
         kind, and for the number of kinds looked at.
     same, opposed : tuple of str
         Attributes that say the same; and that belong to it, but go with another class.
+    sides : tuple of tuple of str
+        Attributes that groups are made of, for each side; the first side is the finding's own. They
+        are of its kind, so that a word stands for words only. Where no attribute that says the same
+        has a name (neurons, clusters), they are of any kind.
     cells : tuple of Cell
         Accuracies of those that have it and those that have not, by class.
     examples : dict of str to tuple of int
@@ -91,6 +95,7 @@ class Suspicion:
     p_value: float
     same: tuple[str, ...]
     opposed: tuple[str, ...]
+    sides: tuple[tuple[str, ...], ...]
     cells: tuple[Cell, ...]
     examples: dict[str, tuple[int, ...]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -97,8 +98,9 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
         Whether the page is written as well; it does not change with the answers.
     """
     if page:
-        place = "OUT" if result.path is None else str(result.path)
-        for name, text in audit_files(result.audit, title=name_of(result.model), go_on=place):
+        go_on = f"ntkit debias --from {shlex.quote(str(result.path))} --answers answers.json"
+        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on)
+        for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     if result.kept_original:
         result.model.save(folder / MODEL_FILE)

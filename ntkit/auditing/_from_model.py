@@ -194,7 +194,7 @@ def audit_read(
         Its notes say what was left out or assumed of the views.
     """
     found, notes = views_of(read, beside, views, random_state)
-    outcome = {"embeddings": read.embedded.Z} if pred is None else {"pred": pred}
+    outcome: dict[str, Any] = {"embeddings": read.embedded.Z} if pred is None else {"pred": pred}
     result = audit(
         read.samples.y,
         **outcome,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntkit.attributes import View
+from ntkit.attributes import values_by_name
 from ntkit.auditing._predicted import from_labels
 from ntkit.auditing._result import Audit
 from ntkit.suspicions import ALIKE, Suspicion, find_suspicions, within_class_correlation
 
-__all__ = ["values_by_name", "with_retraining"]
+__all__ = ["with_retraining"]
 
 Array = NDArray[Any]
 
@@ -87,14 +87,3 @@ def _is_new(audit: Audit, others: Sequence[Suspicion]) -> list[bool]:
 
 def _family(one: Suspicion) -> set[str]:
     return {one.name, *one.same, *one.opposed}
-
-
-def values_by_name(views: Iterable[View], names: Sequence[str]) -> list[Array]:
-    """Some attributes of every sample, by going through the views once."""
-    wanted, found = set(names), dict[str, Array]()
-    for view in views if names else ():
-        for block in view.blocks():
-            for i, name in enumerate(block.names):
-                if name in wanted and name not in found:
-                    found[name] = block.column(i)
-    return [found[name] for name in names]

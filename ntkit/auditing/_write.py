@@ -8,8 +8,8 @@ from typing import Any
 
 from ntkit._disk import StrPath
 from ntkit._output import check_folder, new_folder
+from ntkit.attributes import values_by_name
 from ntkit.auditing._result import Audit
-from ntkit.auditing._retraining import values_by_name
 from ntkit.report import Inputs
 from ntkit.report.audit import SHOWN, AuditPage, audit_html
 from ntkit.suspicions import Suspicion
@@ -76,7 +76,7 @@ def write_audit(
 def audit_files(
     audit: Audit, *, inputs: Inputs | None = None, title: str = "", go_on: str | None = None
 ) -> dict[str, str]:
-    """The page and the JSON of an audit by file name; parameters as :func:`write_audit` has them."""
+    """The page and the JSON of an audit, by file name; parameters as in :func:`write_audit`."""
     content = audit.to_json()
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     page = _page(audit, digest, inputs or audit.inputs or Inputs(), title)

@@ -198,18 +198,18 @@ def prepared(
         wanted = layers if name in _POOLED else ()
         compute = partial(embedded, samples, X, embedder, wanted)
         if samples.embedded:
-            found = compute()
+            made = compute()
         else:
-            own = [layer for layer in wanted if layer != EMBEDDING]
+            names = [layer for layer in wanted if layer != EMBEDDING]
             file = None if kept is None else kept / embeddings_file(name)
-            found, ran = kept_or_computed(file, model, samples, digests[name], compute, layers=own)
-            passes[name] = found
+            made, ran = kept_or_computed(file, model, samples, digests[name], compute, layers=names)
+            passes[name] = made
             computed |= {name} if ran else set()
-        if len(found.Z) != len(samples.y):
-            raise InputError(f"There are {len(found.Z)} samples, but {len(samples.y)} labels.")
-        Z[name] = LabelledEmbeddings(found.Z, samples.y, samples.groups)
-        here = {EMBEDDING: found.Z} if EMBEDDING in wanted else {}
-        of_layers[name] = {**found.layers, **here} if wanted else {}
+        if len(made.Z) != len(samples.y):
+            raise InputError(f"There are {len(made.Z)} samples, but {len(samples.y)} labels.")
+        Z[name] = LabelledEmbeddings(made.Z, samples.y, samples.groups)
+        here = {EMBEDDING: made.Z} if EMBEDDING in wanted else {}
+        of_layers[name] = {**made.layers, **here} if wanted else {}
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
         own = Z["train"]  # a shortcut may point the other way in any other set

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import binom
 
-from ntkit.attributes import View, values_of
+from ntkit.attributes import View, values_by_name
 from ntkit.metrics import drop_bounds
 from ntkit.suspicions import ALIKE, holm, product_of, within_class_correlation
 
@@ -23,6 +23,7 @@ CHECKED = 30
 _MOST = 10  # attributes
 _LEVEL = 0.05
 _NOTABLE = 2.0  # z, by which a group loses more than the rest of its class
+_SHOWN = 6  # groups that are not checked
 _LOOKED_AT = 50  # of the most notable attributes, among which those that say the same are one
 
 
@@ -35,7 +36,7 @@ class LostGroup:
     attribute : str
         As ``column:region=1``; empty for a whole class.
     name : str
-        The class, and whether its samples have the attribute.
+        The class, and on which side of the attribute.
     count : int
         Validation samples.
     before, after : float
@@ -43,7 +44,7 @@ class LostGroup:
     surely : float
         Lower bound of the share that is lost, all tests together at level 0.05.
     relies_more : bool
-        Whether the gap between the samples of the class with the attribute and without it grew.
+        Whether the gap between this side of the attribute and the others, in the class, grew.
     """
 
     attribute: str
@@ -55,10 +56,9 @@ class LostGroup:
     relies_more: bool
 
     def __str__(self) -> str:
-        figures = f"{100 * self.before:.0f} → {100 * self.after:.0f} % ({self.count} samples)"
-        if self.relies_more:
-            return f"relies more on {self.attribute}: {self.name}: {figures}"
-        return f"loses accuracy on {self.name}: {figures}"
+        how = f"relies {'more' if self.relies_more else 'less'} on {self.attribute}: "
+        shares = f"{100 * self.before:.0f} → {100 * self.after:.0f} % ({self.count} samples)"
+        return f"{how if self.attribute else ''}{self.name}: {shares}"
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,21 @@ class GroupCheck:
     readable: bool = False
 
     def refused(self, max_cost: float) -> LostGroup | None:
-        """The group that surely loses most, if that is more than may be lost."""
-        worst = max(self.lost, key=lambda group: group.surely, default=None)
+        """The group that surely loses most, of attributes relied on more, if it is too much.
+
+        A head that relies less on an attribute takes back what its large groups owed to it.
+        """
+        more = (group for group in self.lost if group.relies_more)
+        worst = max(more, key=lambda group: group.surely, default=None)
         return worst if worst is not None and worst.surely > max_cost else None
 
     def sentences(self) -> list[str]:
-        """What to say of it, a sentence each."""
-        said = [f"Validation set: the new head {group}." for group in self.lost]
+        """What to say of it, a line each."""
+        said = ["Validation groups that lose accuracy:"] * bool(self.lost)
+        said += [f"  {group}" for group in self.lost]
         if self.unchecked:
-            shown = "; ".join(self.unchecked[:6])
-            more = len(self.unchecked) - 6
+            shown = "; ".join(self.unchecked[:_SHOWN])
+            more = len(self.unchecked) - _SHOWN
             said.append(
                 f"Not checked, fewer than {CHECKED} validation samples: {shown}"
                 + (f"; {more} more groups." if more > 0 else ".")
@@ -100,6 +105,24 @@ class GroupCheck:
                 "Give texts, a table, images or --metadata."
             )
         return said
+
+
+@dataclass(frozen=True, eq=False)
+class _Attribute:
+    """Sides of an attribute of all samples; −1 on none."""
+
+    name: str
+    sides: Array
+    called: Sequence[str]
+    asked: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Test:
+    attribute: str
+    name: str
+    rows: Array
+    relies_more: bool
 
 
 def checked_groups(
@@ -113,8 +136,9 @@ def checked_groups(
     """Choose attributes on training rows, and test their groups on validation rows.
 
     An attribute is chosen where samples of a class on one side of it lose more than the others of
-    that class. Each group of it, and each class, is tested by the exact sign test of the samples
-    that were right and are wrong against the reverse (McNemar 1947), with Holm's correction.
+    that class. A group that does so on the validation rows, too, and each class, is tested by the
+    exact sign test of the samples that were right and are wrong against the reverse (McNemar
+    1947), with Holm's correction.
 
     Parameters
     ----------
@@ -137,58 +161,71 @@ def checked_groups(
     -------
     GroupCheck
     """
-    chosen = _chosen(views, y_index, right, is_train)
+    attributes = [_Attribute(name, sides, called, True) for name, sides, called in named]
+    attributes += _chosen(views, y_index, right, is_train, attributes)
     rows = ~is_train
     y, before, after = y_index[rows], right[0][rows], right[1][rows]
-    tests, unchecked = list[tuple[str, str, Array, bool]](), list[str]()
-    for k, label in enumerate(classes.tolist()):
-        tests.append(("", f"class {label}", y == k, False))
-    asked = [(name, sides[rows], tuple(called)) for name, sides, called in named]
-    asked += [(name, values_of(views, name)[rows], (f"not {name}", name)) for name in chosen]
-    for name, sides, called in asked:
+    tests = [_Test("", f"class {label}", y == k, False) for k, label in enumerate(classes.tolist())]
+    unchecked = list[str]()
+    for each in attributes:
+        sides = each.sides[rows]
         for k, label in enumerate(classes.tolist()):
-            for side, of_side in enumerate(called):
+            for side, called in enumerate(each.called):
                 group = (y == k) & (sides == side)
-                title = f"class {label}, {_with(of_side)}"
                 rest = (y == k) & (sides >= 0) & (sides != side)
+                name = f"class {label}, {_with(called, each.name)}"
                 if 0 < group.sum() < CHECKED:
-                    unchecked.append(f"{title} ({int(group.sum())})")
-                elif group.any():
-                    more = _gap(before, group, rest) < _gap(after, group, rest)
-                    tests.append((name, title, group, more))
-    tests = [test for test in tests if test[2].sum() >= CHECKED]
+                    unchecked.append(f"{each.name}, {name} ({int(group.sum())})")
+                elif each.asked or _excess(before, after, group, rest) > _NOTABLE:
+                    more = _gap(after, group, rest) > _gap(before, group, rest)
+                    tests.append(_Test(each.name, name, group, more))
+    tests = [test for test in tests if test.rows.sum() >= CHECKED]
     return GroupCheck(tuple(_lost(tests, before, after)), tuple(unchecked), bool(views or named))
 
 
-def _lost(
-    tests: Sequence[tuple[str, str, Array, bool]], before: Array, after: Array
-) -> Iterator[LostGroup]:
+def _lost(tests: Sequence[_Test], before: Array, after: Array) -> Iterator[LostGroup]:
+    """Groups whose loss is no chance, the largest number of samples lost first."""
     worse, better = before & ~after, ~before & after
-    counts = [(int((group & worse).sum()), int((group & better).sum())) for *_, group, _ in tests]
+    counts = [(int((t.rows & worse).sum()), int((t.rows & better).sum())) for t in tests]
     p = np.asarray([binom.sf(lost - 1, lost + gained, 0.5) for lost, gained in counts])
-    corrected = holm(p, len(p))
+    corrected, level = holm(p, len(p)), _LEVEL / max(len(tests), 1)
     for i in np.argsort([gained - lost for lost, gained in counts], kind="stable"):
-        if corrected[i] > _LEVEL:
-            continue
-        (attribute, name, group, more), (lost, gained) = tests[i], counts[i]
-        n, level = int(group.sum()), _LEVEL / len(tests)
-        low, _ = drop_bounds(lost, gained, n, upper_level=level, lower_level=level)
-        shares = float(before[group].mean()), float(after[group].mean())
-        yield LostGroup(attribute, name, n, *shares, low, more)
+        if corrected[i] <= _LEVEL:
+            test, (lost, gained) = tests[i], counts[i]
+            n = int(test.rows.sum())
+            low, _ = drop_bounds(lost, gained, n, upper_level=level, lower_level=level)
+            shares = float(before[test.rows].mean()), float(after[test.rows].mean())
+            yield LostGroup(test.attribute, test.name, n, *shares, low, test.relies_more)
 
 
-def _with(side: str) -> str:
-    return f"without {side[4:]}" if side.startswith("not ") else f"with {side}"
+def _with(side: str, attribute: str) -> str:
+    """How a side is called after its attribute was named."""
+    if side == f"not {attribute}":
+        return "without it"
+    return "with it" if side == attribute else side
 
 
 def _gap(right: Array, group: Array, rest: Array) -> float:
-    """By how much a group is right less often than the rest of its class."""
-    return float(right[rest].mean() - right[group].mean()) if rest.any() else 0.0
+    """Difference of the shares of a group and of the rest of its class that are right."""
+    return abs(float(right[rest].mean() - right[group].mean())) if rest.any() else 0.0
+
+
+def _excess(before: Array, after: Array, group: Array, rest: Array) -> float:
+    """Z of what a group loses beyond the rest of its class; 0 where either is empty."""
+    if not (group.any() and rest.any()):
+        return 0.0
+    change = after.astype(float) - before
+    spread = sum(max(change[part].var(), 1 / part.sum()) / part.sum() for part in (group, rest))
+    return float((change[rest].mean() - change[group].mean()) / np.sqrt(spread))
 
 
 def _chosen(
-    views: Sequence[View], y_index: Array, right: tuple[Array, Array], is_train: Array
-) -> list[str]:
+    views: Sequence[View],
+    y_index: Array,
+    right: tuple[Array, Array],
+    is_train: Array,
+    asked: Sequence[_Attribute],
+) -> list[_Attribute]:
     """Attributes of which a side loses notably more than the rest of its class, at most ten."""
     names, scores = list[str](), list[Array]()
     change = right[1].astype(np.float64) - right[0]
@@ -198,8 +235,8 @@ def _chosen(
             known = is_train if block.known is None else is_train & block.known
             moments = np.zeros((len(y_index), 3 * n_classes))
             rows = np.flatnonzero(known)
-            for j, values in enumerate((np.ones(len(rows)), change[rows], change[rows] ** 2)):
-                moments[rows, j * n_classes + y_index[rows]] = values
+            for j, power in enumerate((change**0, change, change**2)):
+                moments[rows, j * n_classes + y_index[rows]] = power[rows]
             having = product_of(block.values, sparse.csr_array(moments)).reshape(-1, 3, n_classes)
             scores.append(_excess_loss(having, moments.sum(axis=0).reshape(3, n_classes)))
             names += block.names
@@ -207,14 +244,20 @@ def _chosen(
         return []
     score = np.concatenate(scores)
     top = [int(i) for i in np.argsort(-score, kind="stable")[:_LOOKED_AT] if score[i] > _NOTABLE]
-    values = np.stack([values_of(views, names[i]) for i in top], axis=1) if top else None
-    kept = list[int]()
-    if values is not None:
-        alike = np.abs(within_class_correlation(values, y_index, is_train.astype(float)))
-        for i in range(len(top)):
-            if len(kept) < _MOST and (alike[i, kept] < ALIKE).all():
-                kept.append(i)
-    return [names[top[i]] for i in kept]
+    if not top:
+        return []
+    values = np.stack(values_by_name(views, [names[i] for i in top]), axis=1)
+    given = [each.sides == side for each in asked for side in range(len(each.called))]
+    columns = np.column_stack([*(column.astype(np.int8) for column in given), values])
+    alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))
+    kept, first = list[int](), len(given)
+    for i in range(len(top)):
+        if len(kept) < _MOST and (alike[first + i, [*range(first), *kept]] < ALIKE).all():
+            kept.append(first + i)
+    return [
+        _Attribute(name, values[:, i - first], (f"not {name}", name), False)
+        for i, name in ((i, names[top[i - first]]) for i in kept)
+    ]
 
 
 def _excess_loss(having: Array, total: Array) -> Array:

@@ -18,7 +18,8 @@ from ntkit.suspicions import Suspicion
 __all__ = ["AUDIT_FILES", "FindingsResult", "figures_of", "open_findings"]
 
 AUDIT_FILES = ("audit.html", "audit.json")
-_SHOWN = 5  # findings of a list
+QUESTIONS = 3
+"""Findings of each of the two lists that are asked about; weaker ones are on the page."""
 _WHY = (
     "ntkit wrote no model. Errors on biased data do not tell a shortcut from a hard sample: only a "
     "person can."
@@ -26,14 +27,20 @@ _WHY = (
 
 
 def open_findings(audit: Audit, answers: Answers) -> tuple[Suspicion, ...]:
-    """Findings that nobody answered yes or no on, the model's own first, each list as ranked."""
+    """Questions that nobody answered yes or no, the model's own first, each list as ranked."""
     said = {
         name
         for answer in answers.answers
         if answer.answer != "unsure"
         for name in (answer.name, *(name for side in answer.sides for name in side))
     }
-    return tuple(f for f in audit.findings if not said & {f.name, *f.same, *f.opposed})
+    return tuple(f for f in questions_of(audit) if not said & {f.name, *f.same, *f.opposed})
+
+
+def questions_of(audit: Audit) -> tuple[Suspicion, ...]:
+    """The strongest findings of the model, then of retraining."""
+    new = () if audit.retraining is None else audit.retraining.suspicions
+    return (*audit.suspicions[:QUESTIONS], *new[:QUESTIONS])
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +111,13 @@ class FindingsResult:
         str
             The first line of :meth:`summary`.
         """
-        n, n_open = len(self.audit.findings), len(self.open)
+        n, n_open = len(questions_of(self.audit)), len(self.open)
         if n_open:
             return f"No decision yet: {n_open} question{'s' * (n_open > 1)}."
         if n:
-            return f"Kept the original model. No finding is a shortcut: {n} of {n} are answered no."
+            more = len(self.audit.findings) - n
+            weaker = f" {more} weaker ones are on the page." if more else ""
+            return f"Kept the original model: all {n} findings are answered as legitimate.{weaker}"
         n_samples = len(self.audit.predictions.y_index)
         return f"Kept the original model. Nothing was found on {n_samples} validation samples."
 
@@ -135,14 +144,12 @@ class FindingsResult:
         return "\n".join(lines)
 
     def _list(self, title: str, findings: Sequence[Suspicion]) -> list[str]:
-        waiting = [finding for finding in findings if finding in self.open]
-        if not waiting:
-            return []
-        lines = ["", f"{title}:"]
-        for finding in waiting[:_SHOWN]:
+        waiting = [finding for finding in findings[:QUESTIONS] if finding in self.open]
+        lines = ["", f"{title}:"] if waiting else []
+        for finding in waiting:
             lines += [f"  {question_of(finding)}", f"    {figures_of(finding)}"]
-        more = len(waiting) - _SHOWN
-        return [*lines, *([f"  {more} more: see the page."] if more > 0 else [])]
+        more = len(findings) - QUESTIONS
+        return [*lines, *([f"  {more} weaker: see the page."] if waiting and more > 0 else [])]
 
     def _next(self) -> list[str]:
         name = self.open[0].name

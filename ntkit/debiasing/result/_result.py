@@ -191,9 +191,10 @@ class DebiasResult:
         worst = f"at worst {-100 * price.cost_high:+.1f}"
         return f"{name}{share}: {fixed}; average {-100 * price.cost:+.1f} points there, {worst}."
 
-    @property
-    def _has_file(self) -> bool:
-        return self.path is not None and (self.verification is not None or self.kept_original)
+    def _file(self) -> str | None:
+        """Where a model lies, the new one or the unchanged original."""
+        there = self.verification is not None or self.kept_original
+        return str(self.path / MODEL_FILE) if self.path is not None and there else None
 
     def named_outcome(self) -> str:
         """What becomes of the worst of the groups that the chosen candidate is balanced over.
@@ -328,7 +329,7 @@ class DebiasResult:
             "verdict": self.verdict(),
             "verification": asdict(self.verification) if self.verification else None,
             "notes": list(self.notes),
-            "model": str(self.path / MODEL_FILE) if self._has_file else None,
+            "model": self._file(),
             "version": __version__,
         }
 

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ntkit._output import new_file
 from ntkit.exceptions import InputError
 from ntkit.extraction import Embedded, Samples
 from ntkit.frozen_model import FrozenModel
-from ntkit.samples import sample_digests, sum_of_digests
+from ntkit.samples import sum_of_digests
 
 __all__ = ["KEPT", "keep", "kept_or_computed"]
 
+Digests = NDArray[np.bytes_]
 KEPT = "embedded.npz"
 _KEY, _Z = "ntkit", "Z"
 _LARGEST = 2 << 30  # bytes; more is computed again
@@ -29,9 +31,8 @@ def kept_or_computed(
     folder: Path,
     model: FrozenModel,
     samples: Samples,
+    digests: Digests,
     compute: Callable[[], Embedded],
-    *,
-    verbose: bool,
 ) -> tuple[Embedded, bool]:
     """Embeddings and layers as they were kept, if that is for this model and these contents.
 
@@ -43,10 +44,10 @@ def kept_or_computed(
         The model.
     samples : Samples
         What it is run on.
+    digests : ndarray of bytes, shape (N,)
+        Of their contents.
     compute : callable
         Runs it.
-    verbose : bool
-        Show progress bars.
 
     Returns
     -------
@@ -54,7 +55,7 @@ def kept_or_computed(
     computed : bool
         Whether it was run, so that :func:`keep` has something to do.
     """
-    key = _key(model, samples, verbose)
+    key = _key(model, samples, digests)
     found = _read(folder / KEPT)
     if found is not None and found.device == key:
         return found, False
@@ -78,11 +79,10 @@ def keep(folder: Path, embedded: Embedded) -> None:
         np.savez(opened, **arrays, **named)
 
 
-def _key(model: FrozenModel, samples: Samples, verbose: bool) -> str:
+def _key(model: FrozenModel, samples: Samples, digests: Digests) -> str:
     """What tells a model and samples from all others."""
     steps = json.dumps(samples.preprocessing, sort_keys=True, default=str)
-    contents = sum_of_digests(sample_digests(samples, verbose=verbose))
-    text = "\n".join([model.sha256(), model.embedding.name, steps, contents])
+    text = "\n".join([model.sha256(), model.embedding.name, steps, sum_of_digests(digests)])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

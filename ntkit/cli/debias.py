@@ -91,6 +91,7 @@ def command(
     ] = None,
     metadata: o.Metadata = None,
     id_column: o.IdColumn = None,
+    match_names: o.MatchNames = False,
     no_attributes: Annotated[
         bool,
         typer.Option("--no-attributes", help="Act on no word or metadata that nobody named."),
@@ -211,6 +212,7 @@ def command(
             groups=None if groups is None else _groups(groups, data_options),
             metadata=None if metadata is None else _beside(metadata, data_options),
             id_column=id_column,
+            match_names=match_names,
             attributes=not no_attributes,
             recorded=recorded,
             even_if_worse=even_if_worse,

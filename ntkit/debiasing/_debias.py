@@ -68,6 +68,7 @@ def debias(
     groups: Any = None,
     metadata: Any = None,
     id_column: str | None = None,
+    match_names: bool = False,
     attributes: bool = True,
     even_if_worse: bool = False,
     only_if_better: bool = False,
@@ -170,9 +171,13 @@ def debias(
         a table is called "group" or is the only other one.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
         What is known beside the inputs, matched by its column of names; without one, row by row,
-        the training samples first.
+        the training samples first. A name that two samples have is refused. Attributes that are
+        named are read from the columns of the samples' own tables, too, and from the
+        ``metadata.csv`` of image folders.
     id_column : str, optional
         That column; by default ``file_name`` for images and ``id`` for tables.
+    match_names : bool
+        Match labels by name where no content matches: the samples were saved again since.
     attributes : bool
         Whether "auto" may act on a clear word or metadata by itself.
     even_if_worse : bool
@@ -255,6 +260,7 @@ def debias(
         attribute=attribute,
         groups=groups,
         key=id_column,
+        match_names=match_names,
     )
     asked = asked_attributes(spurious, None if single else answers, model, both)
     asked.read(pool)

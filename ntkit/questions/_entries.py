@@ -74,7 +74,8 @@ def check_alike(entries: Iterable[Entry]) -> None:
 def contradiction(before: Entry, entry: Entry) -> InputError:
     """The error that two answers on one sample are."""
     other = before.name != entry.name
-    there = f"as {before.name!r:.60} in {before.at}" if other else "above"
+    there = f" in {before.at}" * (before.at != entry.at)
+    there = f"as {before.name!r:.60}{there}" if other else "above"
     why = ", and both are one sample by their contents" * other
     return InputError(
         f"{entry.at}: {entry.name!r:.60} is answered {entry.answer!r} here and {before.answer!r} "

@@ -296,7 +296,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
         ({"spurious": "column:lenth>=3"}, "did you mean 'length'"),
         ({"spurious": "column:length>=1e9"}, "No sample is on the side"),
         ({"spurious": "column:length"}, "say where to cut it"),
-        ({"spurious": "metadata:site=A"}, "needs metadata"),
+        ({"spurious": "metadata:site=A"}, "There is no column 'site'"),
         ({"spurious": "layer:relu #3"}, "a layer that the model does not have"),
         ({"spurious": [[]]}, "names for each of its sides"),
         ({"metadata": {"site": ["A", "B"]}}, "one for each training sample"),

@@ -73,6 +73,9 @@ class TakenAnswers:
         self._said |= own
         rows = [place if isinstance(place, int) else None for place in places]
         self.notes += [note] if note else self._told(where, everything, rows)
+        by_name = note or any(entry.content is None for entry in everything)
+        if by_name and list(self.names) == [str(row) for row in range(len(self.names))]:
+            self.notes.append(f"{where}: these samples are named by their rows alone, from 0 on.")
         return rows
 
     def labels(self, asked: Labels) -> Labels:

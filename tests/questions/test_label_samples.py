@@ -61,6 +61,9 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
     before = kept(out)
     second = ask(model, out, question=None)
     assert (second.n_new, second.labels.n_answers) == (11, 11)
+    assert second.about_answers == (
+        f"{out / 'labels.csv'}: these samples are named by their rows alone, from 0 on.",
+    )
     assert "Of 1 more sample nobody could tell" in str(second)
     answers = read_labels(out / "answers.json").answers
     given = told | truth(names)
@@ -356,6 +359,7 @@ def test_other_samples_are_refused_and_those_saved_again_match_by_name(model, an
     assert kept(answered) == before
     found = asked_of(model, np.arange(240), answered, X=others, match_names=True)
     assert "none of 16 contents is one of these samples; matched by name" in str(found)
+    assert "named by their rows alone, from 0 on" in str(found)
     assert all_right(found.labels, np.arange(240))
     again = asked_of(model, np.arange(240), answered, X=others)  # known by content from now on
     assert (again.about_answers, len(again.labels.answers)) == ((), 16)

@@ -205,7 +205,9 @@ def test_the_table_of_a_page_is_matched_by_content(tmp_path):
     lines = [[*line[:-1], "yes" if int(line[0]) % 3 else "no"] for line in lines]
     path = write(tmp_path / "labels.csv", header, lines)
     assert len(asking.asked) == 12
-    backwards = Pool([Samples(X[11::-1], Y[11::-1]), Samples(X[100:108], Y[:8])])
+    ids = np.array([str(i) for i in range(20)])  # of rows, as the table has them
+    sets = [Samples(X[11::-1], Y[11::-1], ids=ids[:12]), Samples(X[100:108], Y[:8], ids=ids[12:])]
+    backwards = Pool(sets)
     expected = ["yes" if i % 3 else "no" for i in range(12)]
     assert values_of(backwards, answers=path)[:12] == expected[::-1]
 

@@ -401,9 +401,11 @@ def test_two_files_do_not_contradict_each_other_under_two_names(model, answered,
     content = json.loads((answered / "answers.json").read_text())
     entry = content["answers"][0]
     other = {"yes": "no", "no": "yes"}[entry["answer"]]
-    more = content | {"answers": [entry | {"id": "a name of before", "answer": other}]}
+    names = {each["id"] for each in content["answers"]}
+    named = next(str(i) for i in range(240) if str(i) not in names)  # a row number of before
+    more = content | {"answers": [entry | {"id": named, "answer": other}]}
     (tmp_path / "more.json").write_text(json.dumps(more))
-    message = f"'a name of before' is answered '{other}' here and '{entry['answer']}' as"
+    message = f"'{named}' is answered '{other}' here and '{entry['answer']}' as"
     with pytest.raises(InputError, match=message):
         ask(model, answered, answers=tmp_path / "more.json")
     more["answers"][0]["id"] = entry["id"]  # by its own name the last word counts

@@ -114,6 +114,7 @@ def command(
     ] = None,
     metadata: o.Metadata = None,
     id_column: o.IdColumn = None,
+    match_names: o.MatchNames = False,
     recorded: Annotated[
         Path | None,
         typer.Option(
@@ -261,6 +262,7 @@ def command(
             groups=None if groups is None else _groups(groups, data_options),
             metadata=None if metadata is None else _beside(metadata, data_options),
             id_column=id_column,
+            match_names=match_names,
             recorded=recorded,
             even_if_worse=even_if_worse,
             keep_original=keep_original,

@@ -85,6 +85,7 @@ def debias(
     groups: Any = None,
     metadata: Any = None,
     id_column: str | None = None,
+    match_names: bool = False,
     even_if_worse: bool = False,
     keep_original: bool = False,
     resume: str | os.PathLike[str] | None = None,
@@ -190,9 +191,13 @@ def debias(
         a table is called "group" or is the only other one.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
         What is known beside the inputs, matched by its column of names; without one, row by row,
-        the training samples first.
+        the training samples first. A name that two samples have is refused. Attributes that are
+        named are read from the columns of the samples' own tables, too, and from the
+        ``metadata.csv`` of image folders.
     id_column : str, optional
         That column; by default ``file_name`` for images and ``id`` for tables.
+    match_names : bool
+        Match labels by name where no content matches: the samples were saved again since.
     even_if_worse : bool
         Write the head chosen, whole, even if it is not found to be better.
     keep_original : bool
@@ -273,7 +278,14 @@ def debias(
     sets = read_sets(model, data, preprocessing)
     compared = parity_notes(model, sets, recorded, device)
     pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
-    few = known_of_some(pool, answers=labels, attribute=attribute, groups=groups, key=id_column)
+    few = known_of_some(
+        pool,
+        answers=labels,
+        attribute=attribute,
+        groups=groups,
+        key=id_column,
+        match_names=match_names,
+    )
     asked = asked_attributes(spurious, said, model, pool.sets)
     asked.read(pool)
     looks = method is None and not asked.attributes and few is None and not new_head

@@ -49,8 +49,8 @@ def looked_at(given: Prepared, pool: Pool, comparison: Comparison, seed: int) ->
 
 def _beside(pool: Pool, given: Prepared) -> Metadata | None:
     """Metadata of the validation samples: those given, or of an image folder."""
-    if pool.given_metadata is None:
+    if pool.given is None:
         return Metadata.of(None, given.sets["held-out"], None)
     first = len(given.sets["train"])
-    columns = {name: np.asarray(v)[first:] for name, v in (pool.metadata or {}).items()}
+    columns = {name: np.asarray(v)[first:] for name, v in pool.given.items()}
     return Metadata(columns, None, "", "")

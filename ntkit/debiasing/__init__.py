@@ -3,6 +3,7 @@
 from ntkit.debiasing._candidates import Candidate
 from ntkit.debiasing._debias import debias
 from ntkit.debiasing._price import MAX_COST, Price
+from ntkit.debiasing._undo import undo
 from ntkit.debiasing._write_candidate import write_candidate
 from ntkit.debiasing.result import HEADS_FILE as HEADS_FILE  # for the command line
 from ntkit.debiasing.result import MODEL_FILE as MODEL_FILE
@@ -17,5 +18,6 @@ __all__ = [
     "FindingsResult",
     "Price",
     "debias",
+    "undo",
     "write_candidate",
 ]

@@ -64,8 +64,12 @@ class Change:
         return f"Written, though lower on the {self.where}."
 
     def __str__(self) -> str:
+        return self.told()
+
+    def told(self, by: str = "") -> str:
+        """The figures in a sentence; ``by`` says which head, where it is not the one written."""
         return (
-            f"{self.where.capitalize()}, {self.what}: {100 * self.worst_before:.1f} → "
+            f"{self.where.capitalize()}{by}, {self.what}: {100 * self.worst_before:.1f} → "
             f"{100 * self.worst_after:.1f} %; average: {100 * self.average_before:.1f} → "
             f"{100 * self.average_after:.1f} %."
         )

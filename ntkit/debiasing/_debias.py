@@ -15,7 +15,12 @@ import numpy as np
 from ntkit._output import check_folder, check_update, new_folder, refuse_nested, updated_folder
 from ntkit.auditing import Answer, Answers, Audit, joined_answers, read_answers, write_answers
 from ntkit.debiasing._against_service import parity_notes
-from ntkit.debiasing._candidates import DEFAULT_SCORE, asked_for, n_suppressed
+from ntkit.debiasing._candidates import (
+    DEFAULT_SCORE,
+    LabelledEmbeddings,
+    asked_for,
+    n_suppressed,
+)
 from ntkit.debiasing._choice import Choice, chosen_among
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing._inputs import Prepared, embeddings_file, prepared, read_sets
@@ -23,6 +28,7 @@ from ntkit.debiasing._look import looked_at
 from ntkit.debiasing._lost_groups import GroupCheck, checked_groups
 from ntkit.debiasing._price import MAX_COST
 from ntkit.debiasing.groups import (
+    Asked,
     KnownGroups,
     KnownOfSome,
     Pool,
@@ -52,7 +58,13 @@ from ntkit.debiasing.result import (
 )
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
-from ntkit.extraction import MOST_LAYERS, ImagePreprocessing, TextPreprocessing, layer_names
+from ntkit.extraction import (
+    MOST_LAYERS,
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    layer_names,
+)
 from ntkit.frozen_model import FrozenModel
 from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.questions import views_of
@@ -308,14 +320,13 @@ def debias(
         Comparison,
         given.Z["train"],
         given.Z["held-out"],
-        given.Z.get("test"),
         head=None if new_head else given.model.head,
         C=C,
         select=method if by_score else DEFAULT_SCORE,
         seed=random_state,
     )
     if looks:
-        found = _look(given, pool, compare(), said, folder, ask, keep_original, random_state)
+        found = _look(given, pool, compare(None), said, folder, ask, keep_original, random_state)
         asked = asked_attributes(None, found.answers, model, pool.sets)
         if not asked.attributes:
             return found
@@ -323,7 +334,9 @@ def debias(
         folder = None if folder is None else replace(folder, goes_on=True)
     by_known = None if few is None else few.balanced_by
     settings, name = asked_for(auto, method, asked.title, by_known=by_known)
+    Z_test = _with_groups(given.Z["test"], asked, sets["test"]) if "test" in sets else None
     comparison = compare(
+        Z_test,
         named=asked.named(pool),
         known=None if few is None else inferred(few, given, earlier, pool, random_state),
     )
@@ -334,7 +347,10 @@ def debias(
     by_person = choice.groups is not None
     helped = choice.decision.helped and given.shared <= MOST_SHARED
     helped = helped and (by_person or check.refused(max_cost) is None)
-    trail = tuple(list(asked.said) + ([] if few is None else [few.trail()]))
+    trail = tuple(
+        [answer.as_dict() for answer in asked.answers.answers]
+        + ([] if few is None else [few.trail()])
+    )
     draft = draft_of(
         given,
         choice,
@@ -394,6 +410,22 @@ class _Folder:
         if self.goes_on:
             return updated_folder(self.path, keep=_KEPT)
         return new_folder(self.path, force=self.force)
+
+
+def _with_groups(test: LabelledEmbeddings, asked: Asked, samples: Samples) -> LabelledEmbeddings:
+    """The test set with groups class × what was named, where it has none and tells the names."""
+    if test.groups is not None or not asked.attributes:
+        return test
+    try:
+        named = asked.named(Pool([samples]))
+    except InputError:  # it lacks a column, a layer, or samples on one side
+        return test
+    assert named is not None
+    groups = np.full(len(test.y), None, dtype=object)
+    for row in np.flatnonzero((named.sides >= 0).all(axis=1)):
+        sides = zip(named.sides[row], named.side_names, strict=True)
+        groups[row] = " × ".join([str(test.y[row]), *(called[side] for side, called in sides)])
+    return replace(test, groups=groups)
 
 
 def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Any]:

@@ -57,8 +57,13 @@ class LostGroup:
 
     def __str__(self) -> str:
         how = f"relies {'more' if self.relies_more else 'less'} on {self.attribute}: "
-        shares = f"{100 * self.before:.0f} → {100 * self.after:.0f} % ({self.count} samples)"
-        return f"{how if self.attribute else ''}{self.name}: {shares}"
+        return f"{how if self.attribute else ''}{self.figures}"
+
+    @property
+    def figures(self) -> str:
+        """The group and its accuracies."""
+        shares = f"{100 * self.before:.0f} → {100 * self.after:.0f} %"
+        return f"{self.name}: {shares} ({self.count} samples)"
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,11 @@ class GroupCheck:
     def sentences(self) -> list[str]:
         """What to say of it, a line each."""
         said = ["Validation groups that lose accuracy:"] * bool(self.lost)
-        said += [f"  {group}" for group in self.lost]
+        of_attribute = dict[tuple[str, bool], list[LostGroup]]()
+        for group in self.lost:
+            of_attribute.setdefault((group.attribute, group.relies_more), []).append(group)
+        for first, *others in of_attribute.values():
+            said.append("; ".join([f"  {first}", *(group.figures for group in others)]))
         if self.unchecked:
             shown = "; ".join(self.unchecked[:_SHOWN])
             more = len(self.unchecked) - _SHOWN

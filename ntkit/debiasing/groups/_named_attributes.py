@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.attributes import Rule
-from ntkit.auditing import Answers, read_answers
+from ntkit.auditing import Answer, Answers, check_contradictions, read_answers
 from ntkit.debiasing.groups._heldout_groups import HeldoutGroups
 from ntkit.debiasing.groups._of_layers import OfLayer, unreadable_layers
 from ntkit.debiasing.groups._pool import Pool, Sides
@@ -77,14 +77,14 @@ class Asked:
         How attributes of layers are read.
     replaced : tuple of str
         What was answered, and is read otherwise or not at all: a sentence for each.
-    said : tuple of mapping
-        Who said it and when, as far as that is known.
+    answers : Answers
+        All answers on findings, those named on the command line among them.
     """
 
     attributes: Mapping[str, Sides]
     rules: Mapping[str, Rule]
     replaced: tuple[str, ...]
-    said: tuple[dict[str, Any], ...] = ()
+    answers: Answers = field(default_factory=lambda: Answers(()))
 
     @property
     def title(self) -> str | None:
@@ -103,6 +103,7 @@ class Asked:
         for sides in self.attributes.values():
             if not any(OfLayer.named(name) for side in sides for name in side):
                 _check_varies(_titled(sides), pool, *pool.sides(sides, self.rules))
+        check_contradictions(self.answers, lambda name: _values_or_unknown(pool, name))
 
     def named(self, pool: Pool) -> Named | None:
         """Read all of them; None if there are none."""
@@ -165,13 +166,7 @@ def asked_attributes(
         {_titled(sides): sides for sides in asked},
         rules,
         tuple(sentence for sentence in replaced if sentence),
-        (
-            *(
-                {"name": _titled(sides), "answer": "spurious", "from": "spurious"}
-                for sides in given
-            ),
-            *(answer.as_dict() for answer in said.answers),
-        ),
+        replace(said, answers=(*(_answer(sides) for sides in given), *said.answers)),
     )
 
 
@@ -196,6 +191,14 @@ def groups_balanced(
     return HeldoutGroups.of(named.title, y, y_index, own, called, by_person=True)
 
 
+def _values_or_unknown(pool: Pool, name: str) -> Array:
+    """An attribute of every sample; −1 throughout where these samples do not tell it."""
+    try:
+        return pool.values(name)
+    except InputError:
+        return np.full(sum(map(len, pool.sets)), -1)
+
+
 def _check_varies(name: str, pool: Pool, on: Array, called: Sequence[str]) -> None:
     """Refuse an attribute that has one value in each class: the class itself, or its stand-in."""
     y = np.concatenate([samples.y for samples in pool.sets])
@@ -211,6 +214,11 @@ def _check_varies(name: str, pool: Pool, on: Array, called: Sequence[str]) -> No
 def _titled(sides: Sides) -> str:
     """What an attribute is called, by the first name of each side."""
     return " against ".join(side[0] for side in sides)
+
+
+def _answer(sides: Sides) -> Answer:
+    """What was named, as an answer."""
+    return Answer(sides[0][0], "spurious", sides)
 
 
 def _listed(spurious: Any) -> list[Any]:

@@ -6,7 +6,7 @@ from ntkit.debiasing.result._findings_result import (
     figures_of,
     open_findings,
 )
-from ntkit.debiasing.result._heads import HEADS_FILE, write_heads
+from ntkit.debiasing.result._heads import HEADS_FILE, ORIGINAL, write_heads
 from ntkit.debiasing.result._page import report_of_job, write_card, write_deploy
 from ntkit.debiasing.result._record import (
     answers_sha256,
@@ -24,6 +24,7 @@ __all__ = [
     "HEADS_FILE",
     "MODEL_FILE",
     "MOST_SHARED",
+    "ORIGINAL",
     "RUN_FILE",
     "DebiasResult",
     "FindingsResult",

@@ -13,7 +13,7 @@ from ntkit.auditing import Answers, Audit
 from ntkit.debiasing.result._result import MODEL_FILE
 from ntkit.frozen_model import FrozenModel
 from ntkit.report.audit import question_of
-from ntkit.suspicions import Suspicion
+from ntkit.suspicions import NAMELESS, Suspicion
 
 __all__ = ["AUDIT_FILES", "FindingsResult", "figures_of", "open_findings"]
 
@@ -27,7 +27,7 @@ _WHY = (
 
 
 def open_findings(audit: Audit, answers: Answers) -> tuple[Suspicion, ...]:
-    """Questions that nobody answered yes or no, the model's own first, each list as ranked."""
+    """Questions that nobody answered yes or no, the strongest first."""
     said = {
         name
         for answer in answers.answers
@@ -38,9 +38,10 @@ def open_findings(audit: Audit, answers: Answers) -> tuple[Suspicion, ...]:
 
 
 def questions_of(audit: Audit) -> tuple[Suspicion, ...]:
-    """The strongest findings of the model, then of retraining."""
+    """The strongest findings of the model and of retraining; those that have a name come first."""
     new = () if audit.retraining is None else audit.retraining.suspicions
-    return (*audit.suspicions[:QUESTIONS], *new[:QUESTIONS])
+    both = (*audit.suspicions[:QUESTIONS], *new[:QUESTIONS])
+    return tuple(sorted(both, key=lambda finding: (finding.view in NAMELESS, -finding.score)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,17 +153,16 @@ class FindingsResult:
         return [*lines, *([f"  {more} weaker: see the page."] if waiting and more > 0 else [])]
 
     def _next(self) -> list[str]:
-        name = self.open[0].name
         if self.path is None:
             return [
-                f"  a finding is a shortcut:  debias(..., answers=audit.answers({name!r}))",
-                "  an explicit method:       debias(..., method='auto')",
+                "  a finding is a shortcut:  debias(..., answers=result.audit.answers(NAME))",
+                "  order a method:           debias(..., method='auto')",
             ]
         run = f"ntkit debias --from {shlex.quote(str(self.path))}"
         return [
             f"  answer on the page:     open {self.path / AUDIT_FILES[0]} and save answers.json",
             f"                          {run} --answers answers.json",
-            f"  name a shortcut:        {run} --spurious {shlex.quote(name)}",
+            f"  name a shortcut:        {run} --spurious NAME",
             '  label single samples:   ntkit label MODEL DATA -o labels/ --question "…"',
             f"  order a method:         {run} --method auto",
         ]

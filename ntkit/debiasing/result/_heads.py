@@ -42,6 +42,7 @@ def write_heads(
         "source_sha256": model.sha256(),
         "located_by": dict(model.located_by),
         "new_head": new_head,
+        "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},
     }
     arrays: dict[str, Any] = {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
     if own is not None:

@@ -166,8 +166,8 @@ class DebiasResult:
         """
         if self.written:
             return f"{self.change.verdict if self.helped else _AS_ORDERED} {self.change}"
-        with_it = str(self.change)
-        return f"Kept the original model: {self._why()}. With {self.chosen.name}, {with_it}"
+        told = self.change.told(f" with {self.chosen.name}")
+        return f"Kept the original model: {self._why()}. {told}"
 
     def _why(self) -> str:
         """Why the head is not written."""

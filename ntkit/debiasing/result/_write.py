@@ -104,12 +104,12 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
             (folder / name).write_text(text, encoding="utf-8")
     if result.kept_original:
         result.model.save(folder / MODEL_FILE)
-    if (started := arguments()) is not None:
-        (folder / RUN_FILE).write_text(json.dumps(started, indent=2), encoding="utf-8")
     (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
     write_record(folder, result.as_dict())
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write ``result.json``."""
+    """Write ``result.json``, and what the run can be gone on from."""
+    if (started := arguments()) is not None:
+        (folder / RUN_FILE).write_text(json.dumps(started, indent=2), encoding="utf-8")
     (folder / "result.json").write_text(json.dumps(record, indent=2), encoding="utf-8")

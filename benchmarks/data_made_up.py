@@ -231,7 +231,7 @@ KINDS = {
     "images": Kind(
         ("small", "large"), ("picture:top left brightness above the median",),
         "picture:bottom right brightness above the median",
-        "picture:middle centre brightness above the median",
+        "picture:bottom centre brightness high",
         (("top left",),), image_inputs, image_network,
     ),
     "tables, two shortcuts": Kind(

@@ -43,6 +43,7 @@ from scipy.stats import binomtest
 import ntkit
 from data_made_up import KINDS, Kind, Samples, write_samples
 from evidence_tables import mean_std, table
+from ntkit.exceptions import VerificationError
 
 Array = NDArray[Any]
 Run = dict[str, Any]
@@ -99,19 +100,19 @@ def runs(name: str, case: str, seed: int, sayings: list[str]) -> Iterator[Run]:
         before = correctness(model, tested, test)
         for saying in sayings:
             start = time.perf_counter()
-            result = ntkit.debias(model, *sets, device="cpu", **options_of(kind)[saying])
-            result.model.save(new, force=True)
-            yield {
-                "input": name,
-                "case": case,
-                "seed": seed,
-                "said": saying,
-                "written": result.written,
-                "state": getattr(result, "state", None),
-                "groups": compared(kind, test, before, correctness(new, tested, test)),
-                "summary": result.summary(),
-                "seconds": time.perf_counter() - start,
-            }
+            run: Run = {"input": name, "case": case, "seed": seed, "said": saying}
+            try:
+                result = ntkit.debias(model, *sets, device="cpu", **options_of(kind)[saying])
+            except VerificationError as error:  # a job that fails is a result as well
+                run |= {"written": False, "state": "failed", "summary": str(error)}
+                after = before
+            else:
+                run |= {"written": result.written, "state": getattr(result, "state", None)}
+                run |= {"summary": result.summary()}
+                result.model.save(new, force=True)
+                after = correctness(new, tested, test)
+            groups = compared(kind, test, before, after)
+            yield run | {"groups": groups, "seconds": time.perf_counter() - start}
 
 
 def correctness(model: Path, inputs: Any, samples: Samples) -> Array:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ntkit.auditing import Answer, Audit
-from ntkit.checking import check
+from ntkit.checking import check, summary_of
 from ntkit.cli import _options as o
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.debiasing import DebiasResult, debias, figures_of
@@ -40,15 +40,15 @@ def command(
 
     Example: ntkit demo --method neurontune
     """
-    digits, say = load_marked_digits(), (lambda text: None) if json else typer.echo
-    say(_STORY)
+    digits = load_marked_digits()
+    typer.echo(_STORY, err=json)
     result = debias(
         marked_digits_model_path(),
         (digits.X_train, digits.y_train),
         (digits.X_heldout, digits.y_heldout),
         test=(digits.X_test, digits.y_test, digits.groups_test),
         method=method,
-        ask=lambda audit, findings: _answered(findings, audit, say),
+        ask=lambda audit, findings: _answered(findings, audit, quiet=json),
         device="cpu",
         out=out,
         force=force,
@@ -66,13 +66,14 @@ def command(
             (digits.X_test, digits.y_test, digits.groups_test),
             device="cpu",
         )
-        typer.echo(f"\nCheck, as for continuous integration (ntkit check):\n{found}")
+        typer.echo(f"\nCheck, as for continuous integration (ntkit check):\n{summary_of(found)}")
 
 
-def _answered(findings: tuple[Suspicion, ...], audit: Audit, say: Any) -> Iterator[Answer]:
+def _answered(findings: tuple[Suspicion, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:
     """Answer yes on the strongest finding, as a person at the keyboard would."""
     for finding in findings[:1]:
-        say(f"{question_of(finding)}\n  {figures_of(finding)}\n> yes (the demo answers)\n")
+        asked = f"{question_of(finding)}\n  {figures_of(finding)}"
+        typer.echo(f"{asked}\n> yes (the demo answers)\n", err=quiet)
         yield from audit.answers(finding.name).answers
 
 

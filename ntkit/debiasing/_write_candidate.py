@@ -93,6 +93,7 @@ def write_candidate(
     ...         marked_digits_model_path(),
     ...         (d.X_train[:300], d.y_train[:300]),
     ...         (d.X_heldout[:300], d.y_heldout[:300]),
+    ...         method="auto",
     ...         out=run,
     ...         device="cpu",
     ...     )

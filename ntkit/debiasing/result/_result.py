@@ -165,7 +165,9 @@ class DebiasResult:
             The first line of :meth:`summary`.
         """
         if self.written:
-            return f"{self.change.verdict if self.helped else _AS_ORDERED} {self.change}"
+            said = f"{self.change.verdict if self.helped else _AS_ORDERED} {self.change}"
+            more = self.check.refused(self.max_cost)
+            return f"{said} But the new head {more}." if more else said
         told = self.change.told(f" with {self.chosen.name}")
         return f"Kept the original model: {self._why()}. {told}"
 
@@ -178,8 +180,10 @@ class DebiasResult:
         if not self.price.affordable(self.max_cost):
             whose = self.price.whose
             return f"more than {limit} points of {whose} might be lost (allow more: --max-cost)"
-        refused = self.check.refused(self.max_cost) if self.balanced_over is None else None
-        if refused is not None:
+        if not self.price.helps(self.max_cost, learnable=True):
+            return f"{self.chosen.name} is not found to be better on unseen validation samples"
+        refused = self.check.refused(self.max_cost)
+        if refused is not None and self.balanced_over is None:
             return f"{self.chosen.name} {refused}, more than {limit} points (--even-if-worse)"
         return f"{self.chosen.name} is not found to be better on unseen validation samples"
 

@@ -390,6 +390,14 @@ def test_the_question_names_what_a_yes_acts_on(line):
     assert asked == f"Is {noun} a shortcut that the model should ignore?"
 
 
+def test_a_question_holds_nothing_that_a_terminal_obeys():
+    for finding in audits.hostile().findings:
+        asked = question_of(finding, audits.EVIL)
+        assert asked.isprintable()
+        assert asked.endswith(" a shortcut that the model should ignore?")
+        assert len(asked) < 1000
+
+
 def test_two_lists_are_two_sections_and_examples_are_of_the_head_they_are_about(tmp_path):
     audit = audits.of_two_heads()
     _, page = written(audit, tmp_path, go_on="ntkit debias --from 'a b' --answers answers.json")

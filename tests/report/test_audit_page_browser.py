@@ -63,7 +63,7 @@ def test_letters_answer_both_lists_and_say_who_and_when(browser, pages, found, t
         page.press("j", "n", "j", "y")
         kept = "const e = document.getElementById('name'); e.value = ' Ada \u00c5 ';"
         page.run(f"{kept} e.dispatchEvent(new Event('input'))")
-        page.go(pages["of_two_heads"])
+        page.reload()
         assert pressed(page) == ["legitimate", "spurious"]
         page.press("j", "s")
         answers = read_answers(downloaded(tmp_path, "answers.json")).answers

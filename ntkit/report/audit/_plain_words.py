@@ -141,7 +141,8 @@ def question_of(suspicion: Suspicion, columns: Iterable[str] = ()) -> str:
     )
     against = f" (against {_listed(rest, shown=0)})" if rest else ""
     sentence = f"Is {_listed(first, shown=1)}{against} a shortcut that the model should ignore?"
-    return sentence.replace("“", '"').replace("”", '"')  # as a terminal writes them
+    plain = sentence.replace("“", '"').replace("”", '"')  # as a terminal writes them
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
 
 
 def _listed(nouns: Sequence[str], shown: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -69,7 +70,7 @@ def write_job(
         if draft.model is not original:
             result = replace(draft, verification=save(draft.model, folder / MODEL_FILE))
         elif draft.kept_original:
-            original.save(folder / MODEL_FILE)
+            copy_original(original, folder)
         if draft.path is not None:
             shown = report(result)
             if result.verification is not None:
@@ -103,9 +104,17 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     if result.kept_original:
-        result.model.save(folder / MODEL_FILE)
+        copy_original(result.model, folder)
     (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
     write_record(folder, result.as_dict())
+
+
+def copy_original(model: FrozenModel, folder: Path) -> None:
+    """Put a model under the name of the new one, its file byte by byte where it is one file."""
+    if model.path is not None and len(model.files) == 1:
+        shutil.copyfile(model.path, folder / MODEL_FILE)
+    else:
+        model.save(folder / MODEL_FILE)
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

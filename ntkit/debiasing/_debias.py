@@ -171,13 +171,10 @@ def debias(
         a table is called "group" or is the only other one.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
         What is known beside the inputs, matched by its column of names; without one, row by row,
-        the training samples first. A name that two samples have is refused. Attributes that are
-        named are read from the columns of the samples' own tables, too, and from the
-        ``metadata.csv`` of image folders.
-    id_column : str, optional
-        That column; by default ``file_name`` for images and ``id`` for tables.
-    match_names : bool
-        Match labels by name where no content matches: the samples were saved again since.
+        the training samples first. What the samples' own tables and folders tell is read as well.
+    id_column, match_names : str and bool, optional
+        That column; by default ``file_name`` for images and ``id`` for tables. And whether labels
+        are matched by name where no content matches: the samples were saved again since.
     attributes : bool
         Whether "auto" may act on a clear word or metadata by itself.
     even_if_worse : bool

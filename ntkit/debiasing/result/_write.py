@@ -13,7 +13,7 @@ from typing import Any
 
 from ntkit.auditing import audit_files
 from ntkit.debiasing.result._deploy import DEPLOYED
-from ntkit.debiasing.result._findings_result import FindingsResult
+from ntkit.debiasing.result._findings_result import QUESTIONS, FindingsResult
 from ntkit.debiasing.result._result import MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import Report, arguments, name_of, report_html
@@ -100,7 +100,7 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
     """
     if page:
         go_on = f"ntkit debias --from {shlex.quote(str(result.path))} --answers answers.json"
-        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on)
+        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on, most=QUESTIONS)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     if result.kept_original:

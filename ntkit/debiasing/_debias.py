@@ -314,6 +314,7 @@ def debias(
     )
     asked = asked_attributes(spurious, said, model, pool.sets)
     asked.read(pool)
+    _ = pool.given  # metadata that match no sample are refused before the work
     looks = method is None and not asked.attributes and few is None and not new_head
     earlier = layer_names(model, most=MOST_LAYERS) if looks or few is not None else ()
     given = prepared(

@@ -292,9 +292,11 @@ def check_update(path: StrPath, names: Iterable[str] = ()) -> Path:
                 f"{path} is no folder that ntkit wrote; give the folder of an earlier run."
             )
         check_writable(path)
+        before = _read_record(path, "before")
         for name in {*recorded, *names}:
-            digest = recorded.get(name)
-            if _changed(path / name, digest or "") or (path / name).is_symlink():
+            known = (recorded.get(name, ""), before.get(name, ""))
+            changed = all(_changed(path / name, digest) for digest in known)
+            if changed or (path / name).is_symlink():
                 raise InputError(
                     f"{path / name} is not as ntkit wrote it, and going on would replace it; move "
                     "it away."
@@ -349,10 +351,11 @@ def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Pat
             if name not in keep and name not in new:
                 (real / name).unlink(missing_ok=True)
         kept = {name: digest for name, digest in recorded.items() if name in keep}
-        _write_record(real, kept | new)
+        _update_record(real, kept | new, recorded)  # whoever stops here can go on
         for name in made:
             (real / name).parent.mkdir(parents=True, exist_ok=True)
             give_name(folder / name, real / name)
+        _update_record(real, kept | new, {})
 
 
 def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> None:
@@ -476,20 +479,29 @@ def _changed(file: Path, digest: str) -> bool:
 # -- the record ---------------------------------------------------------------------------------
 
 
-def _write_record(folder: Path, digests: dict[str, str] | None = None) -> None:
-    if digests is None:
-        files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-        digests = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
-        digests.pop(RECORD, None)
-    content = {"ntkit": __version__, "files": digests}
-    (folder / RECORD).write_text(json.dumps(content, indent=2), encoding="utf-8")
+def _write_record(folder: Path) -> None:
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    digests = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+    digests.pop(RECORD, None)
+    (folder / RECORD).write_text(_record(digests), encoding="utf-8")
 
 
-def _read_record(folder: Path) -> dict[str, str]:
+def _update_record(folder: Path, digests: dict[str, str], before: dict[str, str]) -> None:
+    """Say which files are ntkit's; while they are replaced, what they were ``before``, too."""
+    with new_file(folder / RECORD) as file:
+        file.write_text(_record(digests, before), encoding="utf-8")
+
+
+def _record(digests: dict[str, str], before: dict[str, str] | None = None) -> str:
+    content = {"ntkit": __version__, "files": digests} | ({"before": before} if before else {})
+    return json.dumps(content, indent=2)
+
+
+def _read_record(folder: Path, part: str = "files") -> dict[str, str]:
     """Names and digests; empty where there is no record, or one that cannot be read."""
     try:
         found: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        files = found["files"]
+        files = found[part]
         return {str(name): str(digest) for name, digest in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import chain, product
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -63,6 +65,14 @@ class Answer:
     rules: Mapping[str, Rule] = field(default_factory=dict, repr=False, compare=False)
     by: str | None = field(default=None, repr=False, compare=False)
     at: str | None = field(default=None, repr=False, compare=False)
+
+    def signed(self) -> Answer:
+        """The same, given by the user of this machine and now."""
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError, ImportError):  # nobody has a name here
+            user = None
+        return replace(self, by=user, at=datetime.now(UTC).isoformat(timespec="seconds"))
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as values that JSON can hold."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ntkit._disk import read_json
-from ntkit.cli._options import DataOptions, ModelOptions
 from ntkit.debiasing import RUN_FILE
 from ntkit.exceptions import InputError
 
-__all__ = ["plain_arguments", "read_arguments"]
+__all__ = ["going_on", "plain_arguments"]
 
-_BUNDLES = {"model_options": ModelOptions, "data_options": DataOptions}
 _LARGEST = 1 << 20  # bytes
 
 
@@ -24,8 +22,8 @@ def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in arguments.items()}
 
 
-def read_arguments(folder: Path) -> dict[str, Any]:
-    """Arguments of the run that a folder is of.
+def going_on(folder: Path, arguments: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
+    """Arguments of the run that a folder is of, with what was typed now in their place.
 
     Raises
     ------
@@ -40,12 +38,19 @@ def read_arguments(folder: Path) -> dict[str, Any]:
         )
     kept = read_json(file, largest=_LARGEST, wanted="what ntkit debias wrote to go on from")
     try:
-        return {
-            name: _BUNDLES[name](**_typed(value)) if name in _BUNDLES else _typed(value)
-            for name, value in kept.items()
-        }
-    except (TypeError, AttributeError) as error:
+        return {name: _merged(value, kept[name], name, typed) for name, value in arguments.items()}
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged ({error}); run ntkit debias again.") from error
+
+
+def _merged(now: Any, kept: Any, name: str, typed: set[str]) -> Any:
+    if is_dataclass(now) and not isinstance(now, type):
+        values = {
+            field.name: _merged(getattr(now, field.name), kept[field.name], field.name, typed)
+            for field in fields(now)
+        }
+        return replace(now, **values)
+    return now if name in typed else _typed(kept)
 
 
 def _plain(value: Any) -> Any:
@@ -57,8 +62,4 @@ def _plain(value: Any) -> Any:
 
 
 def _typed(value: Any) -> Any:
-    if isinstance(value, dict):
-        if set(value) == {"path"}:
-            return Path(value["path"])
-        return {name: _typed(each) for name, each in value.items()}
-    return value
+    return Path(value["path"]) if isinstance(value, dict) else value

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 
 import typer
@@ -43,7 +42,7 @@ def asks_in_terminal(
     def ask(audit: Audit, findings: tuple[Suspicion, ...]) -> Iterator[Answer]:
         asked = findings[:_MOST]
         for number, finding in enumerate(asked, start=1):
-            _say(f"\nQuestion {number} of {len(asked)}. {_whose(audit, finding)}")
+            _say(f"\nQuestion {number} of {len(asked)}, on {_whose(audit, finding)}:")
             _say(f"  {figures_of(finding)}")
             _show(audit, finding, _EXAMPLES)
             said = _answer_on(audit, finding, page)
@@ -51,8 +50,7 @@ def asks_in_terminal(
                 return
             if said:
                 (answer,) = audit.answers(finding.name).answers
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                yield Answer(answer.name, said, answer.sides, answer.rules, _user(), now)
+                yield replace(answer, answer=said).signed()
 
     return ask
 
@@ -73,13 +71,14 @@ def _answer_on(audit: Audit, finding: Suspicion, page: Path) -> str | None:
             _say(f"The page: {page}")
         elif said == "?":
             _show(audit, finding, _MORE)
+            _say("")
         else:
             _say("Type y, n, ? or o, or press Enter to decide later.")
 
 
 def _whose(audit: Audit, finding: Suspicion) -> str:
     new = audit.retraining is not None and finding in audit.retraining.suspicions
-    return "Retraining would newly rely on it:" if new else "The model relies on it:"
+    return "what retraining would newly rely on" if new else "what the model relies on"
 
 
 def _show(audit: Audit, finding: Suspicion, most: int) -> None:
@@ -105,13 +104,6 @@ def _sample(audit: Audit, row: int) -> str:
     columns = {**((inputs and inputs.table) or {}), **((inputs and inputs.metadata) or {})}
     cells = ", ".join(f"{column}={values[row]}" for column, values in [*columns.items()][:6])
     return f"{name}: {cells}" if cells else name
-
-
-def _user() -> str | None:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return None
 
 
 def _say(text: str) -> None:

@@ -12,6 +12,7 @@ import typer
 from ntkit.debiasing import HEADS_FILE, RUN_FILE
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
+from ntkit.report import quoted
 from ntkit.store import MANIFEST, read_manifest
 
 __all__ = ["INTERRUPTED", "interruptible"]
@@ -72,7 +73,9 @@ def _what_is_left(
     if EmbeddingStore.is_store(out) and not (same and force):
         return _left_in_store(out, force)
     if not same and (out / RUN_FILE).is_file() and not (out / HEADS_FILE).is_file():
-        return f"; {out} keeps the findings and all answers: ntkit debias --from {out} goes on"
+        return (
+            f"; {out} keeps the findings and all answers: ntkit debias --from {quoted(out)} goes on"
+        )
     if not same:
         return f"; {out} was written"
     sets = [values.get(name) for name in ("train", "heldout", "test")]

@@ -352,6 +352,12 @@ def named_like(model: FrozenModel, head: LinearHead) -> FrozenModel:
     return model.with_classes(head.classes)
 
 
+def typed_options(context: typer.Context) -> set[str]:
+    """Names of the parameters that were given to a command."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source and source.name != "DEFAULT"}
+
+
 def command_line() -> str | None:
     """How this process was started, if by the command ``ntkit``."""
     program = Path(sys.argv[0]).name

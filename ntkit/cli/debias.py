@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import typer
 
 from ntkit._output import check_folder, refuse_nested
 from ntkit.cli import _options as o
-from ntkit.cli._again import plain_arguments, read_arguments
+from ntkit.cli._again import going_on, plain_arguments
 from ntkit.cli._ask import asks_in_terminal, can_ask
 from ntkit.debiasing import (
     ANSWERS_FILE,
@@ -25,7 +26,7 @@ from ntkit.debiasing import (
 )
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
-from ntkit.report import started_by
+from ntkit.report import quoted, started_by
 from ntkit.samples import Samples, named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3
@@ -39,6 +40,7 @@ def command(
         Path | None, typer.Argument(help="ONNX classifier, or its folder.", show_default=False)
     ] = None,
     *,
+    context: typer.Context,
     train: Annotated[
         Path | None,
         typer.Option(help="DATA: training samples, to retrain the head.", show_default=False),
@@ -148,7 +150,7 @@ def command(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Look at a classifier, ask what is a shortcut, repair it, prove it.
+    """Find shortcuts, ask, repair, prove.
 
     Without an answer no model is written. ntkit audits the model and what retraining would newly
     rely on, writes a page with the findings, and asks about the strongest in the terminal: y means
@@ -175,24 +177,40 @@ def command(
 
     Example: ntkit debias --from debiased/ --answers answers.json
     """
-    said = answers or spurious or groups or (run is not None and (run / ANSWERS_FILE).is_file())
-    if run is not None and (run / HEADS_FILE).is_file() and (method is not None or not said):
-        if deploy is not None:
-            raise InputError("--deploy needs samples, to run its program on; --from has none.")
-        _other_row(run, model, train or heldout, method, out, model_options, device, force, json)
+    typed = o.typed_options(context)
+    if run is not None and (run / HEADS_FILE).is_file() and not _goes_on(run, typed):
+        _other_row(run, model, method, out, model_options, device, force, json, typed)
         return
+    arguments = {
+        "model": model,
+        "train": train,
+        "heldout": heldout,
+        "test": test,
+        "method": method,
+        "new_head": new_head,
+        "max_cost": max_cost,
+        "heldout_balanced": heldout_balanced,
+        "groups": groups,
+        "metadata": metadata,
+        "id_column": id_column,
+        "match_names": match_names,
+        "recorded": recorded,
+        "keep_original": keep_original,
+        "device": device,
+        "batch_size": batch_size,
+        "seed": seed,
+        "C": C,
+        "model_options": model_options,
+        "data_options": data_options,
+    }
     if run is not None:
-        kept = read_arguments(run)
-        model, train, heldout = (
-            model or kept["model"],
-            train or kept["train"],
-            heldout or kept["heldout"],
-        )
-        test, metadata = test or kept["test"], metadata or kept["metadata"]
-        id_column, out = id_column or kept["id_column"], out or run
-        device = device if device != "auto" else kept["device"]
-        batch_size, seed, C = batch_size or kept["batch_size"], seed or kept["seed"], C or kept["C"]
-        model_options, data_options = kept["model_options"], kept["data_options"]
+        arguments, out = going_on(run, arguments, typed), out or run
+        if {"answers", "spurious", "groups"} & typed or (run / ANSWERS_FILE).is_file():
+            arguments["method"] = method  # what was ordered before is not what is said now
+    a = SimpleNamespace(**arguments)
+    model, train, heldout, test, method = a.model, a.train, a.heldout, a.test, a.method
+    groups, metadata, recorded = a.groups, a.metadata, a.recorded
+    model_options, data_options, seed, C = a.model_options, a.data_options, a.seed, a.C
     if model is None or train is None or heldout is None or out is None:
         raise InputError(
             "Give a model, samples and a folder (ntkit debias MODEL --train DATA --heldout DATA -o "
@@ -230,22 +248,8 @@ def command(
             C=C, min_neurons=None, random_state=seed, **parameters
         )
     asks = not (no_input or json) and can_ask()
-    if not asks and not (spurious or answers or groups or ordered or new_head) and run is None:
+    if not asks and not (spurious or answers or groups or ordered or a.new_head) and run is None:
         _tell_cost(sets, model, heldout)
-    arguments = {
-        "model": model,
-        "train": train,
-        "heldout": heldout,
-        "test": test,
-        "metadata": metadata,
-        "id_column": id_column,
-        "device": device,
-        "batch_size": batch_size,
-        "seed": seed,
-        "C": C,
-        "model_options": model_options,
-        "data_options": data_options,
-    }
     with started_by(o.command_line(), plain_arguments(arguments)):
         result = debias(
             frozen,
@@ -255,23 +259,23 @@ def command(
             out=out,
             deploy=deploy,
             method=ordered,
-            new_head=new_head,
-            max_cost=max_cost,
-            heldout_balanced=heldout_balanced,
+            new_head=a.new_head,
+            max_cost=a.max_cost,
+            heldout_balanced=a.heldout_balanced,
             spurious=spurious,
             answers=answers or None,
             ask=asks_in_terminal(out / "audit.html") if asks else None,
             groups=None if groups is None else _groups(groups, data_options),
             metadata=None if metadata is None else _beside(metadata, data_options),
-            id_column=id_column,
-            match_names=match_names,
+            id_column=a.id_column,
+            match_names=a.match_names,
             recorded=recorded,
             even_if_worse=even_if_worse,
-            keep_original=keep_original,
+            keep_original=a.keep_original,
             resume=run,
             C=C,
-            device=device,
-            batch_size=o.batch_size_of(batch_size),
+            device=a.device,
+            batch_size=o.batch_size_of(a.batch_size),
             random_state=seed,
             force=force,
             verbose=not quiet,
@@ -293,8 +297,13 @@ def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:
     """Refuse a folder that is in the way; one of an earlier run can be gone on from."""
     if not force and (out / RUN_FILE).is_file():
         raise InputError(
-            f"{out} holds an earlier run: go on with ntkit debias --from {shlex.quote(str(out))}, "
+            f"{out} holds an earlier run: go on with ntkit debias --from {quoted(out)}, "
             "replace it with --force, or choose another name."
+        )
+    if force and (out / ANSWERS_FILE).is_file():
+        raise InputError(
+            f"{out} holds somebody's {ANSWERS_FILE}: go on with ntkit debias --from {quoted(out)}, "
+            "or move the answers away first."
         )
     check_folder(out, inputs=inputs, force=force)
 
@@ -304,9 +313,9 @@ def _tell_cost(sets: Mapping[str, Samples], model: Path, heldout: Path) -> None:
     n = sum(len(samples) for samples in sets.values() if not samples.embedded)
     if n >= _MUCH:
         typer.echo(
-            f"Note: this run embeds {n} samples and writes no model, for nobody answers. ntkit "
-            f"audit {shlex.quote(str(model))} {shlex.quote(str(heldout))} -o audit/ lists findings "
-            "from the validation set alone.",
+            f"Note: this run embeds {n} samples and writes no model: there is no terminal to ask "
+            f"in. ntkit audit {quoted(model)} {quoted(heldout)} -o audit/ lists findings from the "
+            "validation set alone.",
             err=True,
         )
 
@@ -320,21 +329,35 @@ def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
     return {"group" if name == own else name: values for name, values in found.items()}
 
 
+def _goes_on(run: Path, typed: set[str]) -> bool:
+    """Whether a decided run is done again, rather than another row of its table written."""
+    if typed & {"answers", "spurious", "groups", "max_cost", "even_if_worse"}:
+        return True
+    return "out" not in typed and ("method" in typed or (run / ANSWERS_FILE).is_file())
+
+
 def _other_row(
     run: Path,
     path: Path | None,
-    samples: Path | None,
     method: str | None,
     out: Path | None,
     model_options: o.ModelOptions,
     device: str,
     force: bool,
     json: bool,
+    typed: set[str],
 ) -> None:
-    if method is None or samples is not None or out is None:
+    if method is None or out is None:
         raise InputError(
-            f"{run} is decided. To write another row of its table: ntkit debias --from {run} "
-            "--method NAME -o OTHER. To change what is said: --answers or --spurious."
+            f"{run} holds a decided run. Another method: ntkit debias --from {quoted(run)} "
+            "--method NAME -o OTHER. Other answers: add --answers or --spurious."
+        )
+    of_a_row = {"run", "model", "method", "out", "device", "force", "json", "quiet", "no_input"}
+    of_a_row |= {field.name for field in fields(model_options)}
+    for name in sorted(typed - of_a_row):
+        raise InputError(
+            f"--{name.replace('_', '-')} is not used to write another row of {run}; leave it out, "
+            "or leave -o out to do the run again."
         )
     model = None if path is None else model_options.load(path)
     check = write_candidate(run, method, out, model=model, device=device, force=force)

@@ -126,7 +126,7 @@ class Candidate:
         Suppressed neurons.
     worst_named : float or None
         Accuracy, on held-out samples, of the worst group class × attribute, where attributes were
-        named or acted by themselves.
+        named.
     spread : dict of str to float
         Standard deviation of the figures over draws (random masks).
     note : str

@@ -132,9 +132,7 @@ class Comparison:
         self.classes = reference.classes
         self.halves = self._halves()
 
-    def fit(
-        self, setting: Setting, heldout: Array | None = None, sides: Array | None = None
-    ) -> tuple[Any, str]:
+    def fit(self, setting: Setting, heldout: Array | None = None) -> tuple[Any, str]:
         """Fit a copy of a candidate's estimator; also what it warned of.
 
         Parameters
@@ -143,10 +141,8 @@ class Comparison:
             The candidate.
         heldout : ndarray of int, optional
             Rows of the held-out set that it may see; all of them by default.
-        sides : ndarray of int, shape (N + M, A), optional
-            Sides of all rows to balance over, instead of those that were named.
         """
-        study = self._study_with(heldout, sides)
+        study = self._study_with(heldout)
         if setting.by_known and self.known is not None:
             clf = self._set(setting)
             return self.known.fit(clf, study, heldout), ""
@@ -185,12 +181,11 @@ class Comparison:
         own_words = [str(w.message) for w in caught if issubclass(w.category, SuppressionWarning)]
         return clf, " ".join(own_words) if n_suppressed(clf) or is_degenerate(clf) else ""
 
-    def _study_with(self, heldout: Array | None, sides: Array | None = None) -> Study:
+    def _study_with(self, heldout: Array | None) -> Study:
         """The study, or the one that sees some rows of the held-out set only."""
         if heldout is None:
-            return self.study if sides is None else replace(self.study, sides=sides)
-        sides = self.study.sides if sides is None else sides
-        key = digest(heldout), digest(sides)
+            return self.study
+        sides, key = self.study.sides, digest(heldout)
         if key not in self._of_halves:
             held, n = self.study.held, len(self.train.y)
             assert held is not None
@@ -345,8 +340,7 @@ class Comparison:
     def _heads_of_halves(self, setting: Setting, clf: Any) -> list[LinearHead]:
         """The candidate fitted with either half; what "auto" decided stays decided."""
         setting = _decided(setting, clf)
-        sides = getattr(clf, "sides_", None)
-        return [head_of(self.fit(setting, seen, sides)[0]) for seen, _ in self.halves]
+        return [head_of(self.fit(setting, seen)[0]) for seen, _ in self.halves]
 
     def _halves(self) -> list[tuple[Array, Array]]:
         """Two halves of the held-out set, stratified by class."""

@@ -68,11 +68,13 @@ from ntkit.extraction import (
 from ntkit.frozen_model import FrozenModel
 from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.questions import views_of
+from ntkit.report import arguments
 from ntkit.study import Rows
 from ntkit.suspicions import Suspicion
 
 __all__ = ["debias"]
 
+_EXACT = ("word", "column", "metadata")
 Ask = Callable[[Audit, tuple[Suspicion, ...]], Iterable[Answer]]
 _KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))
 """Files of a look, that a repair in the same folder leaves there."""
@@ -398,8 +400,10 @@ def _repair(
     )
     check = group_check(given, pool, choice, settings)
     trail = [answer.as_dict() for answer in asked.answers.answers]
-    trail += [] if few is None else [few.trail()]
-    draft = draft_of(order, given, choice, check, tuple(trail))
+    digests = [digest for name in ("train", "held-out") for digest in given.digests[name]]
+    trail += [] if few is None else [few.trail(digests)]
+    ordered = order.method is not None or by_known is not None or asked.title is not None
+    draft = draft_of(order, given, choice, check, tuple(trail), ordered=ordered)
     folder, place, new_head = order.folder, order.deploy, order.new_head
     if not draft.written and folder is None and place is None and not new_head:
         return draft
@@ -411,7 +415,7 @@ def _repair(
         "largest cost": f"{100 * order.max_cost:g} % of {choice.decision.price.whose}",
         "random_state": str(order.seed),
     }
-    return write_job(
+    result = write_job(
         draft,
         given.model,
         given.inputs,
@@ -423,6 +427,9 @@ def _repair(
         None if place is None else partial(new_folder, place, force=order.force),
         partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head),
     )
+    if folder is not None and asked.answers.answers:
+        write_answers(folder.path / ANSWERS_FILE, asked.answers)
+    return result
 
 
 @dataclass(frozen=True)
@@ -452,7 +459,9 @@ class _Folder:
 
 def _with_groups(test: LabelledEmbeddings, asked: Asked, samples: Samples) -> LabelledEmbeddings:
     """The test set with groups class × what was named, where it has none and tells the names."""
-    if test.groups is not None or not asked.attributes:
+    names = [name for sides in asked.attributes.values() for side in sides for name in side]
+    exact = all(name.partition(":")[0] in _EXACT for name in names)  # others are cut at quantiles
+    if test.groups is not None or not names or not exact:
         return test
     try:
         named = asked.named(Pool([samples]))
@@ -477,9 +486,14 @@ def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Any]:
             f"{labels[0]} holds labels of samples, which are taken alone; give one file of them, "
             "or answers on findings."
         )
-    kept = None if resume is None or labels else resume / ANSWERS_FILE
+    kept = None if resume is None else resume / ANSWERS_FILE
     if kept is not None and kept.is_file() and kept.resolve() not in map(_resolved, files):
-        files.append(kept)
+        if labels and read_answers(kept).spurious:
+            raise InputError(
+                f"{kept} says what a shortcut is, and {labels[0]} holds labels, which are taken "
+                "alone; move one of them away."
+            )
+        files += [] if labels else [kept]
     read = {
         f"answers[{i}]" if isinstance(each, Answers) else str(each): (
             each if isinstance(each, Answers) else read_answers(each)
@@ -504,18 +518,26 @@ def _look(
     """Audit, write what was found, and ask about what nobody answered yet."""
     folder = order.folder
     audit = looked_at(given, pool, comparison, order.seed)
+    if said.model not in (None, audit.model) and any(each.rules for each in said.answers):
+        raise InputError(
+            "The answers are about layers of another model; answer on this one's page."
+        )
     result = FindingsResult(
         model=given.model,
         audit=audit,
-        answers=replace(said, model=said.model or audit.model),
+        answers=replace(said, model=audit.model),
         path=None if folder is None else folder.path,
         notes=tuple(dict.fromkeys((*given.notes, *audit.notes))),
         kept_original=order.keep_original and folder is not None,
+        resumable=arguments() is not None,
+        train=next(iter(given.sets["train"].sources), None),
     )
     if folder is not None:
         with folder.opened() as place:
             given.keep(place, computed_only=folder.goes_on)
             write_findings(place, result)
+        if said.answers:
+            write_answers(folder.path / ANSWERS_FILE, result.answers)
         folder = replace(folder, goes_on=True)
     for answer in ask(audit, open_findings(audit, said)) if ask is not None else ():
         result = replace(result, answers=result.answers.with_answer(answer))
@@ -576,13 +598,15 @@ def draft_of(
     choice: Choice,
     check: GroupCheck,
     answers: tuple[Mapping[str, Any], ...],
+    *,
+    ordered: bool,
 ) -> DebiasResult:
     """What the job did, before anything is written or verified."""
     comparison, clf, decision = choice.comparison, choice.clf, choice.decision
     new_head, path = order.new_head, None if order.folder is None else order.folder.path
     # What a person said is carried out, and what it costs is told; an order is refused.
     harmless = choice.groups is not None or check.refused(order.max_cost) is None
-    helped = decision.helped and given.shared <= MOST_SHARED and harmless
+    helped = ordered and decision.helped and given.shared <= MOST_SHARED and harmless
     written = helped or order.even_if_worse
     head = comparison.on_raw_embeddings(decision.head if written else comparison.original)
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
@@ -599,7 +623,8 @@ def draft_of(
         debiased = given.model.with_head(head, provenance=facts)
     told = comparison.named.counted() if comparison.named is not None else []
     told += [*choice.told_of_answers()]
-    notes = [*given.notes, *told, f"auto: {choice.fitted['auto'].reason_}"]
+    notes = [*given.notes, *told]
+    notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
     if new_head and given.model.head is not None:
         before, now = len(given.model.head.classes), len(head.classes)
         notes.append(f"The head is new: {before} classes before, {now} now.")
@@ -626,6 +651,7 @@ def draft_of(
         price=decision.price,
         max_cost=order.max_cost,
         helped=helped,
+        ordered=ordered,
         shared=given.shared,
         written=written,
         change=choice.change(),

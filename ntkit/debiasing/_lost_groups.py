@@ -135,8 +135,10 @@ class _Attribute:
         """A group, after the attribute was named."""
         called = self.called[side]
         if called == f"not {self.name}":
-            called = "without it"
-        return f"class {label}, {'with it' if called == self.name else called}"
+            return f"class {label} without it"
+        if called.startswith(f"{self.name}="):  # one value of a whole column
+            called = called[len(self.name) + 1 :]
+        return f"class {label} with {'it' if called == self.name else called}"
 
 
 @dataclass(frozen=True, eq=False)

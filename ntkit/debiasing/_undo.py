@@ -73,6 +73,10 @@ def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = Fals
     if kept.new_head:
         raise InputError(f"{file} has a head for other classes, so there is no original head.")
     written = FrozenModel.load(file, **kept.located_by)
+    if written.metadata.get("ntkit.source_sha256") != kept.source_sha256:
+        raise InputError(
+            f"{file} is not what {folder} was written with; give the folder of its run."
+        )
     place = check_file(out, inputs=written.files, force=force, size=size_of(written.files))
     head = kept.head
     return save_verified(

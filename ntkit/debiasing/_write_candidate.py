@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ def write_candidate(
         "method": method,
         "new_head": str(kept.new_head).lower(),
         "share_of_new_head": "1",
+        "source_sha256": kept.source_sha256,
     }
     with new_folder(place, force=force) as folder:
         check = save_verified(
@@ -121,6 +123,7 @@ def write_candidate(
             head=kept.head,
             device=device,
         )
+        shutil.copyfile(run / HEADS_FILE, folder / HEADS_FILE)
         chosen = _chosen(record, method) | {"model": str(place / MODEL_FILE)}
         (folder / "result.json").write_text(json.dumps(chosen, indent=2), encoding="utf-8")
     return check

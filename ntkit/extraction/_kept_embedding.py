@@ -60,8 +60,8 @@ def kept_or_computed(
         Whether the model was run, so that :func:`keep` has something to do.
     """
     key = _key(model, samples, digests)
-    kept = None if file is None else _read(file)
-    if kept is not None and kept.device == key and {*layers} <= {*kept.layers}:
+    kept = None if file is None else _read(file, key)
+    if kept is not None and {*layers} <= {*kept.layers}:
         return kept, False
     computed = compute()
     return Embedded(computed.Z, computed.layers, key), True
@@ -91,12 +91,14 @@ def _key(model: FrozenModel, samples: Samples, digests: Array) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read(file: Path) -> Embedded | None:
-    """What a file keeps; None where there is none, or it is no such file."""
+def _read(file: Path, wanted: str | None = None) -> Embedded | None:
+    """What a file keeps, of a key; None where there is none, or it is no such file."""
     if not file.is_file():
         return None
     try:
         with np.load(file, allow_pickle=False) as content:
+            if wanted is not None and str(content[_KEY]) != wanted:
+                return None  # without reading the rest
             arrays: dict[str, Any] = {name: content[name] for name in content.files}
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
         return None

@@ -2,6 +2,7 @@
 
 from ntkit.report._command import arguments as arguments  # for other packages
 from ntkit.report._command import commands, started_by
+from ntkit.report._command import quoted as quoted
 from ntkit.report._facts import facts_of_job, look_of, name_of
 from ntkit.report._inputs import Inputs as Inputs  # for pages
 from ntkit.report._model_card import model_card

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["arguments", "commands", "started_by"]
+__all__ = ["arguments", "commands", "quoted", "started_by"]
 
 _COMMAND: ContextVar[str | None] = ContextVar("command", default=None)
 _ARGUMENTS: ContextVar[Mapping[str, Any] | None] = ContextVar("arguments", default=None)
@@ -27,6 +30,11 @@ def started_by(command: str | None, arguments: Mapping[str, Any] | None = None) 
 def arguments() -> Mapping[str, Any] | None:
     """Arguments of the command that is at work, as JSON holds them."""
     return _ARGUMENTS.get()
+
+
+def quoted(word: object) -> str:
+    """A word of a command line, as this machine's shell takes it."""
+    return subprocess.list2cmdline([str(word)]) if os.name == "nt" else shlex.quote(str(word))
 
 
 def commands() -> list[str]:

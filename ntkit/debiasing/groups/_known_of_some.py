@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -70,9 +72,15 @@ class KnownOfSome:
         """What one known value is called, in the plural."""
         return "answers" if self.answers else "samples"
 
-    def trail(self) -> dict[str, Any]:
-        """What was known, for the record."""
-        return {"name": self.title, self.given_as: int(sum(v is not None for v in self.values))}
+    def trail(self, digests: Sequence[bytes]) -> dict[str, Any]:
+        """What was known, for the record: how many, and what tells them from others."""
+        known = [
+            [digest.hex(), value]
+            for digest, value in zip(digests, self.values, strict=True)
+            if value is not None
+        ]
+        sha256 = hashlib.sha256(json.dumps(sorted(known)).encode()).hexdigest()
+        return {"name": self.title, self.given_as: len(known), "sha256": sha256}
 
     @property
     def balanced_by(self) -> str:

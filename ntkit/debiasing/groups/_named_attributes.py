@@ -103,7 +103,10 @@ class Asked:
         for sides in self.attributes.values():
             if not any(OfLayer.named(name) for side in sides for name in side):
                 _check_varies(_titled(sides), pool, *pool.sides(sides, self.rules))
-        check_contradictions(self.answers, lambda name: _values_or_unknown(pool, name))
+        rules = {n: rule for answer in self.answers.answers for n, rule in answer.rules.items()}
+        check_contradictions(
+            self.answers, lambda name: _values_or_unknown(pool, name, rules.get(name))
+        )
 
     def named(self, pool: Pool) -> Named | None:
         """Read all of them; None if there are none."""
@@ -191,10 +194,10 @@ def groups_balanced(
     return HeldoutGroups.of(named.title, y, y_index, own, called, by_person=True)
 
 
-def _values_or_unknown(pool: Pool, name: str) -> Array:
+def _values_or_unknown(pool: Pool, name: str, rule: Rule | None) -> Array:
     """An attribute of every sample; −1 throughout where these samples do not tell it."""
     try:
-        return pool.values(name)
+        return pool.values(name, rule)
     except InputError:
         return np.full(sum(map(len, pool.sets)), -1)
 
@@ -218,7 +221,7 @@ def _titled(sides: Sides) -> str:
 
 def _answer(sides: Sides) -> Answer:
     """What was named, as an answer."""
-    return Answer(sides[0][0], "spurious", sides)
+    return Answer(sides[0][0], "spurious", sides).signed()
 
 
 def _listed(spurious: Any) -> list[Any]:

@@ -82,7 +82,8 @@ class OfLayer:
 
     def _rule_of(self, X: Array) -> Rule | None:
         column = _COLUMN.fullmatch(self.rest)
-        assert column is not None
+        if column is None:
+            raise InputError(f"{self.name!r} does not say how it is read; give the page's answers.")
         channels = X.shape[1] if self.layer == EMBEDDING else X.shape[1] // 2
         if int(column[1]) >= channels:
             raise InputError(

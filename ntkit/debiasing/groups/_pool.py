@@ -85,6 +85,7 @@ class Pool:
         self.inputs = [inputs_of(samples) for samples in sets]
         self._given_metadata, self._key = metadata, key
         self._layers: Mapping[str, Array] = {}
+        self._values: dict[tuple[str, bool], Array] = {}
         self._read: dict[Sides, tuple[Array, tuple[str, ...]]] = {}
 
     @cached_property
@@ -177,7 +178,13 @@ class Pool:
         return self._read[sides]
 
     def values(self, name: str, rule: Rule | None = None) -> Array:
-        """One attribute of every sample by its name: 1, 0, or −1 where it is not known."""
+        """One attribute of every sample by its name: 1, 0, or −1 where not known; read once."""
+        key = name, rule is None
+        if key not in self._values:
+            self._values[key] = self._value(name, rule)
+        return self._values[key]
+
+    def _value(self, name: str, rule: Rule | None) -> Array:
         of_layer = OfLayer.named(name, rule)
         if of_layer is not None:
             return of_layer.values(self._layers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from ntkit._version import __version__
 from ntkit.auditing import Answers, Audit
 from ntkit.debiasing.result._result import MODEL_FILE
 from ntkit.frozen_model import FrozenModel
+from ntkit.report import quoted
 from ntkit.report.audit import question_of
 from ntkit.suspicions import NAMELESS, Suspicion
 
@@ -21,7 +21,7 @@ AUDIT_FILES = ("audit.html", "audit.json")
 QUESTIONS = 3
 """Findings of each of the two lists that are asked about; weaker ones are in audit.json."""
 _WHY = (
-    "ntkit wrote no model. Errors on biased data do not tell a shortcut from a hard sample: only a "
+    "ntkit wrote no model. Errors on biased data do not tell a shortcut from a hard sample. Only a "
     "person can."
 )
 
@@ -62,6 +62,10 @@ class FindingsResult:
         What was assumed, one sentence each.
     kept_original : bool
         Whether the unchanged original lies in the folder.
+    resumable : bool
+        Whether the command line can go on from the folder.
+    train : pathlib.Path or None
+        Where the training samples are.
 
     Examples
     --------
@@ -84,6 +88,8 @@ class FindingsResult:
     path: Path | None
     notes: tuple[str, ...]
     kept_original: bool = False
+    resumable: bool = False
+    train: Path | None = None
 
     written = False
     """No model is written without an answer."""
@@ -118,9 +124,9 @@ class FindingsResult:
         if n:
             more = len(self.audit.findings) - n
             weaker = f" {more} weaker ones are in audit.json." if more else ""
-            return f"Kept the original model: all {n} findings are answered as legitimate.{weaker}"
+            return f"Kept the original model: all {n} findings are answered with no.{weaker}"
         n_samples = len(self.audit.predictions.y_index)
-        return f"Kept the original model. Nothing was found on {n_samples} validation samples."
+        return f"Kept the original model. No finding on {n_samples} validation samples."
 
     def summary(self) -> str:
         """The findings and how to go on, as text.
@@ -153,17 +159,21 @@ class FindingsResult:
         return [*lines, *([f"  {more} weaker: see audit.json."] if waiting and more > 0 else [])]
 
     def _next(self) -> list[str]:
-        if self.path is None:
+        if self.path is None or not self.resumable:
+            there = "" if self.path is None else f"  (out and resume: {str(self.path)!r})"
             return [
-                "  a finding is a shortcut:  debias(..., answers=result.audit.answers(NAME))",
-                "  order a method:           debias(..., method='auto')",
+                "  a finding is a shortcut:  debias(…, answers=result.audit.answers(NAME))" + there,
+                "  order a method:           debias(…, method='auto')" + there,
             ]
-        run = f"ntkit debias --from {shlex.quote(str(self.path))}"
+        run, page = f"ntkit debias --from {quoted(self.path)}", self.path / AUDIT_FILES[0]
+        model, train = (quoted(path or "…") for path in (self.model.path, self.train))
         return [
-            f"  answer on the page:     open {self.path / AUDIT_FILES[0]} and save answers.json",
+            f"  answer on the page:     open {page} and save answers.json, then",
             f"                          {run} --answers answers.json",
             f"  name a shortcut:        {run} --spurious NAME",
-            '  label single samples:   ntkit label MODEL DATA -o labels/ --question "…"',
+            "  label single samples:",
+            f'    ntkit label {model} {train} -o labels/ --question "Is there …?"',
+            f"    {run} --answers labels/answers.json",
             f"  order a method:         {run} --method auto",
         ]
 

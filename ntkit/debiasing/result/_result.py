@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ntkit._version import __version__
@@ -54,7 +55,7 @@ class DebiasResult:
     verification : Verification
         What ONNX Runtime computes against NumPy.
     evaluated_on : str
-        "test set", or "held-out set" where no test set was given.
+        "test set", or "validation set" where no test set was given.
     select : str
         Name of the held-out score.
     path : pathlib.Path or None
@@ -69,6 +70,8 @@ class DebiasResult:
         The largest cost that was allowed for the head of ``price``.
     helped : bool
         Whether the head is found to be better than the original one on samples it has not seen.
+    ordered : bool
+        Whether a method was ordered, or something was named or answered.
     shared : float
         Share of the held-out samples that are in the training set as well.
     written : bool
@@ -82,7 +85,7 @@ class DebiasResult:
     answers : tuple of mapping
         Who said what and when: name, answer, and where known ``by``, ``at`` and ``from``.
     balanced_over : str or None
-        Attributes that the chosen candidate is balanced over, named by you or acting by themselves.
+        Attributes that the chosen candidate is balanced over, that were named.
 
     Examples
     --------
@@ -119,6 +122,7 @@ class DebiasResult:
     price: Price
     max_cost: float
     helped: bool
+    ordered: bool
     shared: float
     written: bool
     change: Change
@@ -178,27 +182,30 @@ class DebiasResult:
 
     def _why(self) -> str:
         """Why the head is not written."""
-        limit = f"{100 * self.max_cost:g}"
+        limit, name = f"{100 * self.max_cost:g}", self.chosen.name
+        if not self.ordered:
+            return "no method was ordered, and nothing was named"
         if self.shared > MOST_SHARED:
             share = f"{100 * self.shared:.0f} % of the validation samples"
             return f"{share} are in the training set, so nothing is shown on unseen ones"
         if not self.price.affordable(self.max_cost):
-            whose = self.price.whose
-            return f"more than {limit} points of {whose} might be lost (allow more: --max-cost)"
-        if not self.price.helps(self.max_cost, learnable=True):
-            return f"{self.chosen.name} is not found to be better on unseen validation samples"
-        refused = self.check.refused(self.max_cost)
-        if refused is not None and self.balanced_over is None:
-            return f"{self.chosen.name} {refused}, more than {limit} points (--even-if-worse)"
-        return f"{self.chosen.name} is not found to be better on unseen validation samples"
+            bound = -self.price.class_gain if self.price.by_groups else self.price.cost_high
+            lost = f"{100 * bound:.1f} points of {self.price.whose}, limit {limit}"
+            return f"{name} may lose {lost}. Allow more: --max-cost {np.ceil(100 * bound) / 100:g}"
+        refused = self.check.refused(self.max_cost) if self.balanced_over is None else None
+        if refused is not None and self.price.helps(self.max_cost, learnable=True):
+            shown = str(refused).removesuffix(")")
+            return f"{name} {shown}; limit {limit} points). Write it anyway: --even-if-worse"
+        return f"{name} is not found to be better on unseen validation samples"
 
     def _what_changed(self) -> str:
         """Which head, and what it changes on validation samples that it has not seen."""
         price, name = self.price, self.chosen.name
         share = "" if price.t == 1 else f", {100 * price.t:.0f} % of the way to it"
-        fixed = f"{price.n_mended} validation errors fixed, {price.n_broken} new errors"
-        worst = f"at worst {-100 * price.cost_high:+.1f}"
-        return f"{name}{share}: {fixed}; average {-100 * price.cost:+.1f} points there, {worst}."
+        new = f"{price.n_broken} new error{'s' * (price.n_broken != 1)}"
+        fixed = f"{price.n_mended} validation errors fixed, {new}"
+        bound = f"lower 95 % bound {-100 * price.cost_high:+.1f}"
+        return f"{name}{share}: {fixed}; average {-100 * price.cost:+.1f} points there ({bound})."
 
     def _file(self) -> str | None:
         """Where a model lies, the new one or the unchanged original."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -16,7 +15,7 @@ from ntkit.debiasing.result._deploy import DEPLOYED
 from ntkit.debiasing.result._findings_result import QUESTIONS, FindingsResult
 from ntkit.debiasing.result._result import MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit.frozen_model import FrozenModel
-from ntkit.report import Report, arguments, name_of, report_html
+from ntkit.report import Report, arguments, name_of, quoted, report_html
 from ntkit.verification import Verification, save_verified
 
 __all__ = ["ANSWERS_FILE", "RUN_FILE", "write_findings", "write_job"]
@@ -99,7 +98,9 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
         Whether the page is written as well; it does not change with the answers.
     """
     if page:
-        go_on = f"ntkit debias --from {shlex.quote(str(result.path))} --answers answers.json"
+        go_on = f"ntkit debias --from {quoted(result.path)} --answers answers.json"
+        if not result.resumable:
+            go_on = f"debias(…, out={str(result.path)!r}, resume={str(result.path)!r}, answers=…)"
         files = audit_files(result.audit, title=name_of(result.model), go_on=go_on, most=QUESTIONS)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")

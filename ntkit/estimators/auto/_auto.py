@@ -263,7 +263,7 @@ class AutoDebiasClassifier(TunedHeads):
         self.sides_ = study.sides if self.recipe == GROUPS else None
         if self.sides_ is not None:
             self.reason_ = "You named the attributes"
-            weight, _, path = self._over_groups(study.both, self.sides_, outcomes=False)
+            weight, path = self._over_groups(study.both, self.sides_)
             self._retrain(GROUPS, study.both, weight, path)
             return
         if held is None:

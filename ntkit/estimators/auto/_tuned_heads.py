@@ -57,14 +57,11 @@ class TunedHeads(StudyClassifier):
             outcomes=outcomes,
         )
 
-    def _over_groups(
-        self, rows: Rows, sides: Array, *, outcomes: bool
-    ) -> tuple[Array, Array, PenaltyPath]:
-        """Weights that balance class × sides, the groups to judge by, and penalties by these."""
+    def _over_groups(self, rows: Rows, sides: Array) -> tuple[Array, PenaltyPath]:
+        """Weights that balance class × sides, and penalties by these groups."""
         weight = group_balanced(rows.weight, rows.y_index, sides)
         groups = judged_groups(rows.weight, rows.y_index, sides)
-        path = self._path(rows, weight, groups, worse_half=True, outcomes=outcomes)
-        return weight, groups, path
+        return weight, self._path(rows, weight, groups, worse_half=True, outcomes=False)
 
     def _head_with(self, alpha: float, rows: Rows, weight: Array) -> FittedHead:
         return self._heads_with(rows, [weight], [alpha])[0]

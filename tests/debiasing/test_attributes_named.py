@@ -344,6 +344,21 @@ def test_what_is_given_goes_before_the_tables_own_columns(with_sites):
     )
 
 
+def test_labels_groups_and_predictions_of_a_table_are_no_attributes(tmp_path):
+    sets = []
+    for name, seed in (("train", 0), ("heldout", 1)):
+        X, y, mark = rows(seed, 100)
+        columns = dict(zip("abcdef", X.T.tolist(), strict=True))
+        path = tmp_path / f"{name}.csv"
+        write_table(path, **columns, label=y, group=2 * y + mark, prediction=mark)
+        sets.append(read_samples(path, columns="abcdef", group_column="group"))
+    read = {
+        name for view in Pool(sets).views([]) for block in view.blocks() for name in block.names
+    }
+    assert {name.split(":")[1][0] for name in read} == {*"abcdef"}
+    assert not any(word in name for name in read for word in ("label", "group", "prediction"))
+
+
 def test_columns_of_a_table_of_numbers(tmp_path):
     """Those that go into the model, and those beside them."""
     model = write_model_of_rows(tmp_path / "model.onnx")

@@ -219,7 +219,8 @@ class Pool:
             inputs = tuple(name for name in first.table.inputs if name in both)
             found += views_of_table(first, ReadTable(both, inputs, first.table.labels))
         elif self.table is not None:
-            found.append(columns(self.table))
+            own = {n: v for n, v in self.table.items() if n not in _NOT_TOLD}
+            found.append(columns({n: v for n, v in own.items() if not named_like_a_prediction(n)}))
         elif self.numbers is not None:
             found.append(array(self.numbers, kind="input"))
         else:

@@ -12,7 +12,15 @@ from types import SimpleNamespace
 import pytest
 
 from ntkit import _output
-from ntkit._output import RECORD, check_file, check_folder, put_folder
+from ntkit._output import (
+    RECORD,
+    check_file,
+    check_folder,
+    check_update,
+    new_folder,
+    put_folder,
+    updated_folder,
+)
 from ntkit.exceptions import InputError
 from tests.models import contents
 
@@ -331,3 +339,30 @@ def test_the_record_is_no_key_to_other_folders(out, tmp_path):
     (out / RECORD).write_text(json.dumps(record))
     put(tmp_path, out, {"new": b""}, force=True)
     assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_whoever_is_stopped_while_files_are_replaced_can_go_on(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with new_folder(out) as folder:
+        (folder / "a.txt").write_text("old")
+        (folder / "b.txt").write_text("old")
+    give, moved = _output.give_name, []
+
+    def stopped(made, path):
+        if Path(path).name == "b.txt":
+            raise KeyboardInterrupt
+        moved.append(path)
+        give(made, path)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(_output, "give_name", stopped)
+        with updated_folder(out) as folder:
+            (folder / "a.txt").write_text("new")
+            (folder / "b.txt").write_text("new")
+    check_update(out, ["a.txt", "b.txt"])
+    with updated_folder(out) as folder:
+        (folder / "a.txt").write_text("newer")
+    assert sorted(file.name for file in out.iterdir()) == [".ntkit.json", "a.txt"]
+    (out / "a.txt").write_text("somebody's")
+    with pytest.raises(InputError, match="not as ntkit wrote it"):
+        check_update(out)

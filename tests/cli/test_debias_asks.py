@@ -154,6 +154,38 @@ def test_a_folder_of_an_earlier_run_says_how_to_go_on(command, tmp_path):
     assert "holds no run.json" in str(nothing.exception)
 
 
+def test_a_run_goes_on_with_all_that_it_was_asked(command, tmp_path):
+    strict = [*command, "--method", "auto", "--max-cost", "0", "--label-column", "label"]
+    assert CliRunner().invoke(app, strict).exit_code == 1
+    out = tmp_path / "out"
+    more = CliRunner().invoke(app, ["debias", "--from", str(out), "--max-cost", "1"])
+    assert more.exit_code in (0, 1), more.output
+    record = json.loads((out / "result.json").read_text())
+    assert (record["chosen"], record["max_cost"]) == ("auto", 1)
+    unused = ["debias", "--from", str(out), "--method", "class-balanced", "--seed", "3"]
+    refused = CliRunner().invoke(app, [*unused, "-o", str(tmp_path / "row")])
+    assert "--seed is not used" in str(refused.exception)
+    other = CliRunner().invoke(app, ["debias", "--from", str(out), "--label-column", "text",
+                                     "--method", "class-balanced"])  # fmt: skip
+    assert other.exit_code != 0  # the option that is typed now counts
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"model": 3}', "no json"])
+def test_a_damaged_run_is_refused_in_a_sentence(tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    done = CliRunner().invoke(app, ["debias", "--from", str(tmp_path)])
+    assert done.exit_code != 0
+    assert "run.json" in str(done.exception)
+    assert isinstance(done.exception, ValueError)
+
+
+def test_answers_are_nothing_that_force_replaces(command, tmp_path, monkeypatch):
+    typed(monkeypatch, command, "n\n")
+    done = CliRunner().invoke(app, [*command, "--force"])
+    assert "holds somebody's answers.json" in str(done.exception)
+    assert (tmp_path / "out" / "answers.json").exists()
+
+
 def test_undo_puts_the_original_head_back(command, texts, tmp_path):
     CliRunner().invoke(app, [*command, "--spurious", "word:film|word:movie"])
     back = tmp_path / "back.onnx"

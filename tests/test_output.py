@@ -354,11 +354,15 @@ def test_whoever_is_stopped_while_files_are_replaced_can_go_on(tmp_path, monkeyp
         moved.append(path)
         give(made, path)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(_output, "give_name", stopped)
+    def updated():
         with updated_folder(out) as folder:
             (folder / "a.txt").write_text("new")
             (folder / "b.txt").write_text("new")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_output, "give_name", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            updated()
     check_update(out, ["a.txt", "b.txt"])
     with updated_folder(out) as folder:
         (folder / "a.txt").write_text("newer")

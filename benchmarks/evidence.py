@@ -36,6 +36,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
 from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
+from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import (
     CANDIDATES,
     OTHER_METHODS,
@@ -151,8 +152,9 @@ def candidate_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[st
 
 
 def written_row(comparison: Comparison, auto: AutoDebiasClassifier) -> dict[str, Any]:
-    """What ntkit.debias would leave in the model: mixed as far as it helps, or the original."""
-    decision = comparison.decided("auto", auto, learnable=auto.recipe_ != "class-balanced")
+    """What ``--method auto`` would leave: mixed as far as it helps, or the original."""
+    learnable = auto.recipe_ != "class-balanced"
+    decision = comparison.decided("auto", auto, max_cost=MAX_COST, learnable=learnable)
     head = decision.head if decision.helped else comparison.original
     return rated(comparison, head) | {"n_suppressed": 0, "helped": decision.helped}
 

@@ -1,10 +1,10 @@
 """The problems of the overview: shortcuts that are planted, that nobody planted, and none.
 
 A problem is a training set with a held-out set that is distributed like it (setting 2), a balanced
-test set, what may read the attribute, and what has a name. The twelve sets of the evidence are
-taken as they are; "no shortcut" takes the held-out sets that are balanced over the groups in their
-place, so that class and attribute have nothing to do with each other in all that is seen. The real
-Waterbirds, frozen or fine-tuned, come from caches of ``data_waterbirds.py``.
+test set, what may read the attribute, and what a person confirms. The twelve sets of the evidence
+are taken as they are; "no shortcut" takes the held-out sets that are balanced over the groups in
+their place, so that class and attribute have nothing to do with each other in all that is seen. The
+real Waterbirds, frozen or fine-tuned, come from caches of ``data_waterbirds.py``.
 """
 
 from __future__ import annotations
@@ -55,8 +55,6 @@ class Problem:
         Embeddings, classes and groups 2 y + a.
     views : dict of str to matrix
         What may read the attribute of the training and then the held-out samples.
-    named : View or None
-        Words, columns or directions of layers of the same samples: what has a name.
     answer : callable or None
         Name and sides of what a person confirms; None and None where nothing is recognised.
     frozen : bool
@@ -67,7 +65,6 @@ class Problem:
     heldout: LabelledEmbeddings
     test: LabelledEmbeddings
     views: dict[str, Any]
-    named: View | None
     answer: Callable[[], Confirmed] | None
     frozen: bool
 
@@ -103,18 +100,17 @@ def of_evidence(name: str, folder: Path, seed: int) -> Problem:
     if source != name:
         train, heldout = two_thirds(splits.heldout["balanced"], seed)
     kind = zero_one.kind_of(source)
-    named = None if kind is None else zero_one.raw_view(source, folder, seed, [train, heldout])
     both = joined(train, heldout)
     answer: Callable[[], Confirmed] | None = None
-    if named is not None and kind is not None:
-        true, view = zero_one.TRUE.get(kind, set()), named
+    if kind is not None:
+        view = zero_one.raw_view(source, folder, seed, [train, heldout])
+        true = zero_one.TRUE.get(kind, set())
         answer = lambda: confirmed(view, both, kind, true, seed)  # noqa: E731
     return Problem(
         train,
         heldout,
         splits.test,
         views_of_set(source, folder, seed, both.Z),
-        named,
         answer,
         source != name or not source.startswith(TRAINED_ON_IT),
     )
@@ -156,7 +152,7 @@ def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
     train_rows, held_rows = (taken(samples, rows) for rows in parts)
     test_rows = waterbirds.samples(test)
     said = answer if train.layers else None
-    return Problem(train_rows, held_rows, test_rows, views, None, said, frozen)
+    return Problem(train_rows, held_rows, test_rows, views, said, frozen)
 
 
 def problems(birds: Path | None, tuned: list[Path]) -> dict[str, Callable[[Path, int], Problem]]:

@@ -1,4 +1,4 @@
-"""What zero answers and one answer are worth: a word acts by itself, or a person confirms one.
+"""What one answer is worth: a person confirms a word, and the groups class × word are balanced.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/zero_one.py DATA_DIR [--draws 0 1 2 3 4]
         [--setting i.i.d.] [--markdown FILE]
@@ -8,17 +8,16 @@ Worst-group accuracy on the balanced test sets of the evidence, with a held-out 
 distributed as the training set. Everything is fitted on the same rows, the training and the
 held-out set, and every penalty is cross-validated:
 
-* ERM (on the training set), class-balanced retraining, "auto" from errors alone;
-* zero answers: "auto" is given the words of the texts, and acts where one is clear; and what
-  ntkit.debias would leave in the model then;
+* ERM (on the training set), class-balanced retraining;
+* zero answers: "auto", which goes by errors, and what ``--method auto`` would leave in the model;
 * one answer: a person confirms the first suspicion of an audit of these rows that is of the true
   attribute (by a list of words), and its sides are balanced over. For Adult the answer is the
-  column sex. Without such a suspicion there is no answer, and "auto" stays. And what ntkit.debias
-  would leave in the model then;
+  column sex. Without such a suspicion there is no answer, and the original head stays. And what
+  ntkit.debias would leave in the model then;
 * the sides named outright, as on the command line: word:film|word:movie;
 * DFR, which is told the group of every sample †.
 
-Data without texts or columns have no names to answer on, and are as they are from errors alone.
+Data without texts or columns have no names to answer on.
 """
 
 from __future__ import annotations
@@ -44,6 +43,7 @@ from evidence_tables import mean_std, table
 from ntkit import audit
 from ntkit.attributes import View, columns, sides_of_names, words
 from ntkit.attributes._view import values_of
+from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing.groups import Named
@@ -66,9 +66,8 @@ GROUPS = AutoDebiasClassifier(recipe="group-balanced")
 ROWS = (
     "ERM",
     "class-balanced",
-    "auto, errors alone",
-    "zero answers",
-    "what debias writes",
+    "auto",
+    "--method auto",
     "one answer",
     "debias, one answer",
     "sides named",
@@ -144,23 +143,16 @@ def compared(
         which: 100 * worst_group_accuracy(test.y, head.predict(found.Z_test), groups=test.groups)
         for which, head in found.heads.items()
     }
-    return {
-        "figures": figures,
-        "acted": found.acted,
-        "confirmed": found.confirmed,
-        "helped": found.helped,
-    }
+    return {"figures": figures, "confirmed": found.confirmed}
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Heads by row, and what they predict; what "auto" acted on, what a person confirmed."""
+    """Heads by row, the samples that they are rated on, and what a person confirmed."""
 
     heads: dict[str, Any]
     Z_test: Array
-    acted: str | None
     confirmed: str | None
-    helped: bool
 
 
 def heads(
@@ -180,28 +172,23 @@ def heads(
     heads: dict[str, Any] = {
         "ERM": tuned(plain.train, None, seed),
         "class-balanced": tuned(both, "balanced", seed),
-        "auto, errors alone": alone,
+        "auto": alone,
+        "--method auto": written(plain, "auto", auto, alone),
         "DFR †": dfr(both, seed),
     }
-    acted, confirmed, answered, comparison, zero = None, None, None, plain, alone
+    confirmed = None
     if view is not None:
-        comparison = Comparison(train, held, test, head=None, seed=seed, views=[view])
-        zero, _ = comparison.fit(Setting(auto))
-        acted = zero.attribute_
         on, _ = sides_of_names(sides, lambda name: values_of([view], name))
-        heads["sides named"] = balanced(comparison, on)
+        heads["sides named"] = balanced(plain, on)
         confirmed, answered = answer(view, both, true, seed) if true else (None, on)
-        heads["one answer"] = alone if answered is None else balanced(comparison, answered)
-    heads["zero answers"] = zero
-    heads["what debias writes"], helped = written(comparison, "auto", auto, zero)
-    if answered is not None:
-        called = tuple(str(side) for side in range(answered.max() + 1))
-        named = Named(("the answer",), answered[:, None], (called,))
-        told = Comparison(train, held, test, head=None, seed=seed, named=named)
-        heads["debias, one answer"], _ = written(told, "named", GROUPS, heads["one answer"])
-    elif view is not None:
-        heads["debias, one answer"] = heads["what debias writes"]
-    return Fitted(heads, plain.test.Z, acted, confirmed, helped)
+        heads["one answer"] = heads["debias, one answer"] = plain.original
+        if answered is not None:
+            heads["one answer"] = balanced(plain, answered)
+            called = tuple(str(side) for side in range(answered.max() + 1))
+            named = Named(("the answer",), answered[:, None], (called,))
+            told = Comparison(train, held, test, head=None, seed=seed, named=named)
+            heads["debias, one answer"] = written(told, "named", GROUPS, heads["one answer"])
+    return Fitted(heads, plain.test.Z, confirmed)
 
 
 def answer(
@@ -221,18 +208,12 @@ def balanced(comparison: Comparison, on: Array) -> Any:
     return comparison.fit(Setting(GROUPS), sides=on[:, None])[0]
 
 
-def written(
-    comparison: Comparison,
-    name: str,
-    estimator: Any,
-    fitted: Any,
-    max_cost: float | None = None,
-) -> tuple[Any, bool]:
+def written(comparison: Comparison, name: str, estimator: Any, fitted: Any) -> Any:
     """The head that ntkit.debias would leave in the model."""
     comparison.row(name, Setting(estimator), fitted)
     learnable = fitted.recipe_ not in ("class-balanced", "group-balanced")
-    decision = comparison.decided(name, fitted, max_cost=max_cost, learnable=learnable)
-    return (decision.head if decision.helped else comparison.original), decision.helped
+    decision = comparison.decided(name, fitted, max_cost=MAX_COST, learnable=learnable)
+    return decision.head if decision.helped else comparison.original
 
 
 def line(name: str, results: list[dict[str, Any]]) -> list[str]:
@@ -241,11 +222,9 @@ def line(name: str, results: list[dict[str, Any]]) -> list[str]:
         mean_std([r["figures"][which] for r in results]) if which in results[0]["figures"] else "–"
         for which in ROWS
     ]
-    acted = Counter(r["acted"] for r in results if r["acted"])
-    shown = ", ".join(f"`{word.partition(':')[2]}` {n}×" for word, n in acted.most_common())
     confirmed = Counter(r["confirmed"] for r in results if r["confirmed"])
     said = ", ".join(f"`{word.partition(':')[2]}` {n}×" for word, n in confirmed.most_common())
-    return [name, *cells, shown or "–", said or "–"]
+    return [name, *cells, said or "–"]
 
 
 def gaps(results: list[list[dict[str, Any]]], which: str) -> list[float]:
@@ -280,8 +259,8 @@ def main() -> None:
     for what, of in (("mean", np.mean), ("worst", max)):
         found = [gaps(results, row) for row in ROWS]
         cells = [f"{of(gap):.1f}" if gap else "–" for gap in found]
-        lines.append([f"**{what} gap to DFR**", *cells, "", ""])
-    shown = table(["data", *ROWS, "acted by itself", "confirmed"], lines)
+        lines.append([f"**{what} gap to DFR**", *cells, ""])
+    shown = table(["data", *ROWS, "confirmed"], lines)
     print(shown)
     if arguments.markdown:
         arguments.markdown.write_text(shown + "\n", encoding="utf-8")

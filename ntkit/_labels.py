@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["differing_classes", "listed", "meant_instead", "unknown_labels"]
+__all__ = ["differing_classes", "listed", "meant_instead", "plain_label", "unknown_labels"]
 
 _SHOWN = 6
 
@@ -65,9 +65,9 @@ def meant_instead(label: Any, known: Any) -> str | None:
     """
     plain: dict[str, Any] = {}
     for other in _distinct(known):
-        plain.setdefault(_plain(other), other)
-    near = get_close_matches(_plain(label), plain, n=1, cutoff=0.6)
-    exact = _plain(label) in plain
+        plain.setdefault(plain_label(other), other)
+    near = get_close_matches(plain_label(label), plain, n=1, cutoff=0.6)
+    exact = plain_label(label) in plain
     # Numbers that share a digit are not near each other.
     if not near or not (exact or (isinstance(label, str) and isinstance(plain[near[0]], str))):
         return None
@@ -175,7 +175,7 @@ def _sorted(values: Iterable[Any]) -> list[Any]:
         return sorted(values, key=lambda value: (type(value).__name__, str(value)))
 
 
-def _plain(label: Any) -> str:
+def plain_label(label: Any) -> str:
     """A label without what people write differently: spaces, case, 1, 1.0 and "1"."""
     text = " ".join(str(label).split()).casefold()
     try:
@@ -189,7 +189,7 @@ def _twins(labels: list[Any]) -> str:
     """Two labels of one sample that were probably meant to be one."""
     seen: dict[str, Any] = {}
     for label in labels:
-        other = seen.setdefault(_plain(label), label)
+        other = seen.setdefault(plain_label(label), label)
         if other is not label:
             return f" (Are {other!r} and {label!r} one class?{_only(label, [other])})"
     return ""
@@ -197,7 +197,7 @@ def _twins(labels: list[Any]) -> str:
 
 def _only(label: Any, known: list[Any]) -> str:
     """What a label and the nearest known one differ in, if that is a matter of writing only."""
-    other = next((other for other in known if _plain(other) == _plain(label)), None)
+    other = next((other for other in known if plain_label(other) == plain_label(label)), None)
     if other is None:
         return ""
     if type(label) is not type(other):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ __all__ = [
     "RECORD",
     "check_file",
     "check_folder",
+    "check_update",
     "new_file",
     "new_folder",
     "put_folder",
     "refuse_folder_of_inputs",
     "refuse_nested",
+    "updated_folder",
 ]
 
 RECORD = ".ntkit.json"
@@ -253,6 +255,106 @@ def put_folder(made: Path, path: StrPath, *, force: bool = False) -> None:
             raise
 
 
+def check_update(path: StrPath, names: Iterable[str] = ()) -> Path:
+    """Refuse to go on in a folder whose files, as ntkit wrote them, somebody changed.
+
+    Parameters
+    ----------
+    path : path-like
+        A folder that ntkit wrote.
+    names : iterable of str
+        Files that may be written there, besides those of its record.
+
+    Returns
+    -------
+    pathlib.Path
+        ``path``.
+
+    Raises
+    ------
+    InputError
+        If it is no such folder, cannot be written, or a file that ntkit would replace or remove
+        is not as ntkit wrote it. Other files do not matter: they stay.
+
+    Examples
+    --------
+    >>> from ntkit._output import check_update
+    >>> check_update("a folder that is not there")
+    Traceback (most recent call last):
+    ntkit.exceptions.InputError: a folder that is not there is no folder that ntkit wrote; give the
+    folder of an earlier run.
+    """
+    path = Path(path)
+    with saying_what_failed(path):
+        recorded = _read_record(path)
+        if not recorded:
+            raise InputError(
+                f"{path} is no folder that ntkit wrote; give the folder of an earlier run."
+            )
+        check_writable(path)
+        for name in {*recorded, *names}:
+            digest = recorded.get(name)
+            if _changed(path / name, digest or "") or (path / name).is_symlink():
+                raise InputError(
+                    f"{path / name} is not as ntkit wrote it, and going on would replace it; move "
+                    "it away."
+                )
+    return path
+
+
+@contextmanager
+def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Path]:
+    """Give an empty folder whose files move into one that ntkit wrote before, at the end.
+
+    Files that ntkit wrote there before and that are neither new nor to ``keep`` go first, so that
+    no result of an earlier run stays. Files of others stay.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder, which :func:`check_update` found to be as ntkit wrote it.
+    keep : collection of str
+        Names of its files that stay as they are.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit._output import new_folder, updated_folder
+    >>> with tempfile.TemporaryDirectory() as place:
+    ...     out = Path(place) / "out"
+    ...     with new_folder(out) as folder:
+    ...         _ = (folder / "old.onnx").write_text("weights")
+    ...         _ = (folder / "findings.html").write_text("<p>")
+    ...     _ = (out / "thesis.txt").write_text("years of work")
+    ...     with updated_folder(out, keep=["findings.html"]) as folder:
+    ...         _ = (folder / "result.json").write_text("{}")
+    ...     sorted(file.name for file in out.iterdir())
+    ['.ntkit.json', 'findings.html', 'result.json', 'thesis.txt']
+    """
+    real = Path(os.path.realpath(path))
+    with (
+        saying_what_failed(path),
+        tempfile.TemporaryDirectory(
+            prefix=".ntkit-", dir=real.parent, ignore_cleanup_errors=True
+        ) as temporary,
+    ):
+        folder = Path(temporary)
+        yield folder
+        made = [f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()]
+        check_update(path, made)
+        recorded = _read_record(real)
+        new = {name: _sha256(folder / name) for name in made}
+        for name in recorded:
+            if name not in keep and name not in new:
+                (real / name).unlink(missing_ok=True)
+        kept = {name: digest for name, digest in recorded.items() if name in keep}
+        _write_record(real, kept | new)
+        for name in made:
+            (real / name).parent.mkdir(parents=True, exist_ok=True)
+            give_name(folder / name, real / name)
+
+
 def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> None:
     """Refuse a folder that is an input, or in which one lies, links followed.
 
@@ -374,10 +476,11 @@ def _changed(file: Path, digest: str) -> bool:
 # -- the record ---------------------------------------------------------------------------------
 
 
-def _write_record(folder: Path) -> None:
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    digests = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
-    digests.pop(RECORD, None)
+def _write_record(folder: Path, digests: dict[str, str] | None = None) -> None:
+    if digests is None:
+        files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+        digests = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+        digests.pop(RECORD, None)
     content = {"ntkit": __version__, "files": digests}
     (folder / RECORD).write_text(json.dumps(content, indent=2), encoding="utf-8")
 

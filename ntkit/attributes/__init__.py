@@ -23,6 +23,7 @@ from ntkit.attributes._sides import sides_of_names as sides_of_names
 from ntkit.attributes._view import FEWEST as FEWEST
 from ntkit.attributes._view import SUPPORT as SUPPORT
 from ntkit.attributes._view import Block, View
+from ntkit.attributes._view import values_by_name as values_by_name
 from ntkit.attributes._view import values_of as values_of
 from ntkit.attributes._words import holding as holding  # for other rooms
 from ntkit.attributes._words import places_of as places_of

@@ -20,7 +20,7 @@ _FEW = 10  # different numbers, which are as good as categories
 _LONGEST = 60  # characters of a category that a name shows
 
 
-def columns(table: Any, *, kind: str = "column", alone: bool = False) -> View:
+def columns(table: Any, *, kind: str = "column") -> View:
     """View of the columns of a table.
 
     A column of texts gives one attribute for each category that at least 1 % of the samples have,
@@ -34,8 +34,6 @@ def columns(table: Any, *, kind: str = "column", alone: bool = False) -> View:
         Values by column. Missing are None, NaN and empty texts.
     kind : str, default="column"
         What they are called.
-    alone : bool, default=False
-        As in :class:`View`; the model is taken to have these columns for inputs.
 
     Returns
     -------
@@ -63,7 +61,7 @@ def columns(table: Any, *, kind: str = "column", alone: bool = False) -> View:
         for name, values in given.items():
             yield from _blocks_of(f"{kind}:{shown(name)}", values)
 
-    return View(kind, True, n_samples, blocks, alone)
+    return View(kind, True, n_samples, blocks)
 
 
 def columns_of(table: Any) -> dict[str, Array]:

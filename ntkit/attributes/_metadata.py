@@ -46,7 +46,7 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     >>> [name for block in view.blocks() for name in block.names]
     ['metadata:site=A', 'metadata:site=B', 'metadata:site missing']
     """
-    return columns(matched(table, ids, key), kind="metadata", alone=True)
+    return columns(matched(table, ids, key), kind="metadata")
 
 
 def matched(table: Any, ids: Sequence[str] | None, key: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,15 @@ from ntkit._labels import meant_instead
 from ntkit.attributes._rules import Rule
 from ntkit.exceptions import InputError
 
-__all__ = ["FEWEST", "SUPPORT", "Block", "View", "common_enough", "values_of"]
+__all__ = [
+    "FEWEST",
+    "SUPPORT",
+    "Block",
+    "View",
+    "common_enough",
+    "values_by_name",
+    "values_of",
+]
 
 Array = NDArray[Any]
 SUPPORT = 0.01
@@ -70,9 +78,6 @@ class View:
         N.
     make : callable
         Gives the blocks, each time it is called.
-    alone : bool, default=False
-        Whether one attribute of this kind is too little to decide a class by, so that a model that
-        strongly depends on it is wrong to: a word, a site, but not a column that it takes in.
     rule : callable, optional
         Gives, by the name of an attribute whose name does not say how to read it from other
         samples, what does; None where nothing can.
@@ -91,7 +96,6 @@ class View:
     exact: bool
     n_samples: int
     make: Callable[[], Iterator[Block]]
-    alone: bool = False
     rule: Callable[[str], Rule | None] = field(default=lambda name: None)
 
     def blocks(self) -> Iterator[Block]:
@@ -145,6 +149,17 @@ def _without(blocks: Iterator[Block], left_out: set[str]) -> Iterator[Block]:
             origins = tuple(block.origins[i] for i in kept) if block.origins else ()
             names = tuple(block.names[i] for i in kept)
             yield Block(names, block.values[:, kept], block.known, origins)
+
+
+def values_by_name(views: Iterable[View], names: Sequence[str]) -> list[Array]:
+    """Some attributes of every sample, by going through the views once."""
+    wanted, found = set(names), dict[str, Array]()
+    for view in views if names else ():
+        for block in view.blocks():
+            for i, name in enumerate(block.names):
+                if name in wanted and name not in found:
+                    found[name] = block.column(i)
+    return [found[name] for name in names]
 
 
 def common_enough(counts: Array, n: int | Array) -> Array:

@@ -69,7 +69,7 @@ def words(
             part = slice(start, start + _BLOCK)
             yield Block(tuple(f"{kind}:{word}" for word in found[part]), X[:, part])
 
-    return View(kind, True, len(texts), blocks, alone=True)
+    return View(kind, True, len(texts), blocks)
 
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:

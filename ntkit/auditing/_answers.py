@@ -1,27 +1,45 @@
-"""What a person answered on suspicions: read from the file that the audit's page saves."""
+"""What people answered on findings: read from the file that the audit's page saves, and written."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain, product
+from pathlib import Path
 from typing import Any, TypeGuard
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ntkit._disk import StrPath, entries_of, read_json
+from ntkit._output import check_file, new_file
 from ntkit.attributes import Rule
 from ntkit.exceptions import InputError
 
-__all__ = ["ANSWERS", "Answer", "Answers", "read_answers"]
+__all__ = [
+    "ANSWERS",
+    "Answer",
+    "Answers",
+    "check_contradictions",
+    "joined_answers",
+    "read_answers",
+    "write_answers",
+]
+
+Array = NDArray[Any]
 
 ANSWERS = ("spurious", "legitimate", "unsure")
-"""What can be answered on an attribute: a right answer must not depend on it, may, or who knows."""
+"""What can be answered on a finding: it is a shortcut to ignore, it matters, or who knows."""
 _VERSION = 1
 _LARGEST = 16 << 20  # bytes of a file
+_LONGEST = 200  # characters of a name of a person, or of a time
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a person said of one attribute.
+    """What a person said of one finding.
 
     Attributes
     ----------
@@ -33,31 +51,38 @@ class Answer:
         Attributes that stand for each side of it; the first are those that say the same as it.
     rules : mapping of str to Rule
         Of those of them that are of a layer of the model: how each is read from other samples.
+    by : str or None
+        Who said so.
+    at : str or None
+        When, as an ISO 8601 time in UTC.
     """
 
     name: str
     answer: str
     sides: tuple[tuple[str, ...], ...]
     rules: Mapping[str, Rule] = field(default_factory=dict, repr=False, compare=False)
+    by: str | None = field(default=None, repr=False, compare=False)
+    at: str | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as values that JSON can hold."""
         said: dict[str, Any] = {"name": self.name, "sides": [list(side) for side in self.sides]}
         if self.rules:
             said["rules"] = {name: rule.as_dict() for name, rule in self.rules.items()}
-        return said | {"answer": self.answer}
+        who = {"by": self.by, "at": self.at}
+        return said | {"answer": self.answer} | {k: v for k, v in who.items() if v is not None}
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a person said of the suspicions of an audit.
+    """What people said of the findings of an audit.
 
     :func:`read_answers` makes it, and :meth:`ntkit.Audit.answers` without a page.
 
     Attributes
     ----------
     answers : tuple of Answer
-        One for each attribute that was answered.
+        One for each finding that was answered.
     model : str or None
         SHA-256 of the model that the rules are of.
 
@@ -75,8 +100,13 @@ class Answers:
 
     @property
     def spurious(self) -> tuple[Answer, ...]:
-        """Those of attributes that a right answer must not depend on."""
+        """Those on shortcuts that the model should ignore."""
         return tuple(answer for answer in self.answers if answer.answer == "spurious")
+
+    def with_answer(self, answer: Answer) -> Answers:
+        """The same with one more answer, in place of an earlier one on that finding."""
+        others = (each for each in self.answers if each.name != answer.name)
+        return replace(self, answers=(*others, answer))
 
 
 def read_answers(path: StrPath) -> Answers:
@@ -128,6 +158,150 @@ def read_answers(path: StrPath) -> Answers:
     return Answers(answers, model if isinstance(model, str) else None)
 
 
+def write_answers(path: StrPath, answers: Answers) -> None:
+    """Write answers as the page of an audit saves them; answers that are there are replaced.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, such as ``answers.json``.
+    answers : Answers
+        What it is to hold.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written, or another kind of file has its name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit.auditing import Answer, Answers, read_answers, write_answers
+    >>> film = Answer("word:film", "spurious", (("word:film",),), at="2026-05-04T10:00:00.000Z")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_answers(Path(folder) / "answers.json", Answers((film,)))
+    ...     read_answers(Path(folder) / "answers.json").answers[0].at
+    '2026-05-04T10:00:00.000Z'
+    """
+    check_file(path, force=True)
+    if Path(path).exists():
+        read_answers(path)  # refuses to replace anything else
+    content: dict[str, Any] = {"ntkit": "answers", "version": _VERSION}
+    content["answers"] = [answer.as_dict() for answer in answers.answers]
+    if answers.model is not None:
+        content["model"] = answers.model
+    with new_file(path) as file:
+        file.write_text(f"{json.dumps(content, indent=2)}\n", encoding="utf-8")
+
+
+# -- several people ----------------------------------------------------------------------------
+
+
+def joined_answers(files: Mapping[str, Answers]) -> Answers:
+    """Join what several people answered.
+
+    Parameters
+    ----------
+    files : mapping of str to Answers
+        Answers by the name of their file.
+
+    Returns
+    -------
+    Answers
+        One for each finding: the first *yes* or *no* that anybody gave, else *unsure*.
+
+    Raises
+    ------
+    InputError
+        If one says that a finding is a shortcut and another that it matters; if one finding is a
+        shortcut and another, that shares an attribute with it, matters; or if the files are of
+        different models.
+
+    Examples
+    --------
+    >>> from ntkit.auditing import Answer, Answers, joined_answers
+    >>> ada = Answers((Answer("word:film", "unsure", (("word:film",),)),))
+    >>> bob = Answers((Answer("word:film", "spurious", (("word:film",),)),))
+    >>> joined_answers({"ada.json": ada, "bob.json": bob}).spurious[0].name
+    'word:film'
+    """
+    joined, models = dict[str, tuple[str, Answer]](), dict[str, str]()
+    for file, answers in files.items():
+        if answers.model is not None:
+            models.setdefault(answers.model, file)
+        for answer in answers.answers:
+            earlier, before = joined.get(answer.name, (file, answer))
+            if {before.answer, answer.answer} == {"spurious", "legitimate"}:
+                yes, no = (file, earlier) if answer.answer == "spurious" else (earlier, file)
+                raise InputError(
+                    f"{yes} says that {answer.name!r} is a shortcut, and {no} that it matters; "
+                    "agree on one answer."
+                )
+            if answer.name not in joined or before.answer == "unsure":
+                joined[answer.name] = file, answer
+    if len(models) > 1:
+        first, second, *_ = models.values()
+        raise InputError(f"{first} and {second} answer on two models; give answers on one.")
+    whole = Answers(tuple(answer for _, answer in joined.values()), next(iter(models), None))
+    for shortcut, other in _opposite(whole):
+        shared = {*chain(*shortcut.sides)} & {*chain(*other.sides)}
+        if shared:
+            raise _contradiction(shortcut, other, f"both are about {min(shared)!r}")
+    return whole
+
+
+def check_contradictions(answers: Answers, values: Callable[[str], Array]) -> None:
+    """Refuse a shortcut and a finding that matters which are one thing, or each other's opposite.
+
+    Parameters
+    ----------
+    answers : Answers
+        What people said.
+    values : callable
+        Gives an attribute of every sample by its name: 1, 0, or −1 where it is not known.
+
+    Raises
+    ------
+    InputError
+        If the two are equal on every sample of which both are known, or differ on every one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.auditing import Answer, Answers, check_contradictions
+    >>> sex = {"column:sex=F": np.array([1, 0, 1]), "column:sex=M": np.array([0, 1, 0])}
+    >>> said = zip(sex, ("spurious", "legitimate"))
+    >>> both = Answers(tuple(Answer(name, answer, ((name,),)) for name, answer in said))
+    >>> check_contradictions(both, sex.__getitem__)
+    Traceback (most recent call last):
+    ntkit.exceptions.InputError: 'column:sex=F' is answered as a shortcut and 'column:sex=M' as ...
+    """
+    for yes, no in _opposite(answers):
+        one, other = np.asarray(values(yes.name)), np.asarray(values(no.name))
+        known = (one >= 0) & (other >= 0)
+        same = one[known] == other[known]
+        if len(np.unique(one[known])) > 1 and (same.all() or not same.any()):
+            how = "say the same" if same.all() else "are each other's opposite"
+            raise _contradiction(yes, no, f"they {how} of every sample")
+
+
+def _opposite(answers: Answers) -> list[tuple[Answer, Answer]]:
+    """All pairs of a shortcut and a finding that matters."""
+    matters = [answer for answer in answers.answers if answer.answer == "legitimate"]
+    return list(product(answers.spurious, matters))
+
+
+def _contradiction(yes: Answer, no: Answer, reason: str) -> InputError:
+    return InputError(
+        f"{yes.name!r} is answered as a shortcut and {no.name!r} as what matters, but {reason}; "
+        "change one of the two answers."
+    )
+
+
+# -- from a file --------------------------------------------------------------------------------
+
+
 def _answer(path: StrPath, number: int, entry: Any) -> Answer:
     if not isinstance(entry, dict):
         raise _refusal(path, f"answer {number} is no object")
@@ -139,7 +313,14 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
             f"{path} answers {answer!r:.40} on {name!r}; an answer is one of {', '.join(ANSWERS)}."
         )
     sides = _sides(path, name, entry.get("sides", [[name]]))
-    return Answer(name, str(answer), sides, _rules(path, name, entry.get("rules", {})))
+    rules = _rules(path, name, entry.get("rules", {}))
+    for key, what in (("by", "who gave"), ("at", "when somebody gave")):
+        value = entry.get(key)
+        if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST):
+            raise _refusal(
+                path, f"{what} the answer on {name!r:.80} is no text of at most {_LONGEST} letters"
+            )
+    return Answer(name, str(answer), sides, rules, entry.get("by"), entry.get("at"))
 
 
 def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:

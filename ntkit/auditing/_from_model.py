@@ -136,34 +136,80 @@ def audit_model(
     frozen, notes = _matched(frozen, samples, cross_fit)
     beside = Metadata.of(metadata, samples, key)
     given = _run(frozen, samples, views, device, batch_size, verbose)
-    found, more = views_of(given, beside, views, random_state)
-    outcome: dict[str, Any] = {"embeddings": given.embedded.Z}
+    pred = None
     if not cross_fit and frozen.head is not None:
         pred = frozen.head.predict(given.embedded.Z)
-        outcome = {"pred": pred}
         order = class_order(samples.y, pred, frozen.head.classes)
         notes += [] if order is None else [order.sentence()]
     extra = None if unlabelled is None else _unlabelled(unlabelled, samples, frozen, preprocessing)
+    result = audit_read(
+        given,
+        frozen,
+        pred,
+        beside=beside,
+        views=views,
+        arrays=arrays,
+        more_views=more_views,
+        alpha=alpha,
+        random_state=random_state,
+    )
+    if extra is not None:
+        seen = _run(frozen, extra, views, device, batch_size, verbose)
+        names = [suspicion.name for suspicion in result.suspicions]
+        result = replace(result, unlabelled=unlabelled_of(seen, names, result.rule))
+    notes = [*samples.notes, *_skipped(samples), *image_note([samples]), *notes, *result.notes]
+    return replace(result, notes=tuple(dict.fromkeys(notes)))
+
+
+def audit_read(
+    read: Read,
+    model: FrozenModel,
+    pred: Array | None,
+    *,
+    beside: Metadata | None,
+    views: Sequence[str] | None = None,
+    arrays: Mapping[str, ArrayLike] | None = None,
+    more_views: Iterable[View] = (),
+    alpha: float = 0.05,
+    random_state: int = 0,
+) -> Audit:
+    """Audit samples that a model ran over.
+
+    Parameters
+    ----------
+    read : Read
+        The samples, and what a pass gave.
+    model : FrozenModel
+        The model.
+    pred : ndarray of shape (N,) or None
+        Predicted classes; None takes those of heads that are cross-fitted on the embedding.
+    beside : Metadata or None
+        What is known beside the samples.
+    views, arrays, more_views, alpha, random_state
+        As in :func:`audit_model`.
+
+    Returns
+    -------
+    Audit
+        Its notes say what was left out or assumed of the views.
+    """
+    found, notes = views_of(read, beside, views, random_state)
+    outcome: dict[str, Any] = {"embeddings": read.embedded.Z} if pred is None else {"pred": pred}
     result = audit(
-        samples.y,
+        read.samples.y,
         **outcome,
         arrays=arrays,
         views=[*found, *more_views],
         alpha=alpha,
         random_state=random_state,
     )
-    notes = [*samples.notes, *_skipped(samples), *image_note([samples]), *notes, *more]
-    inputs = replace(inputs_of(samples), metadata=None if beside is None else beside.matched())
-    if extra is not None:
-        seen = _run(frozen, extra, views, device, batch_size, verbose)
-        names = [suspicion.name for suspicion in result.suspicions]
-        result = replace(result, unlabelled=unlabelled_of(seen, names, result.rule))
+    metadata = None if beside is None else beside.matched()
     return replace(
         result,
-        inputs=inputs,
-        notes=tuple(dict.fromkeys(notes)),
-        model=frozen.sha256(),
-        layers=tuple(given.embedded.layers),
+        inputs=replace(inputs_of(read.samples), metadata=metadata),
+        notes=tuple(notes),
+        model=model.sha256(),
+        layers=tuple(read.embedded.layers),
     )
 
 

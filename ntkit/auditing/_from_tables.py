@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._labels import plain_label
 from ntkit.attributes import View, array, columns, metadata, words
 from ntkit.attributes import matched as in_order
 from ntkit.auditing._audit import audit
@@ -103,7 +104,10 @@ def audit_tables(
         asked = replace(named, key=_key_of(first, second, named))
         if asked.key != named.key:
             matched.append(f"Samples of the two tables are matched by their column {_NAMING!r}.")
+        if asked.key is None:
+            matched.append(_by_position(second, first))
         second = _matched(second, first, asked)
+        _check_labels(first, second, asked)
     y, found = _outcome(first, first if asked.label in first.columns else second, asked)
     views, texts, notes = _views(second, asked, one_file)
     beside = None
@@ -111,6 +115,7 @@ def audit_tables(
         table = _read(metadata_file, asked)
         key = _key_of(first, table, named)
         ids = None if key is None else [str(name) for name in _keys(first, key)]
+        matched += [_by_position(table, first)] if key is None else []
         views.append(metadata(table.columns, ids, key=key or ""))
         beside = in_order(table.columns, ids, key or "")
     shown = Inputs(
@@ -166,6 +171,30 @@ def _matched(table: Table, first: Table, asked: Asked) -> Table:
     rows = np.asarray([row_of[name] for name in wanted], dtype=np.int64)
     chosen = {name: values[rows] for name, values in table.columns.items()}
     return Table(table.path, chosen, table.rows[rows], table.delimiter, table.notes)
+
+
+def _by_position(table: Table, first: Table) -> str:
+    """What is said where nothing names the samples."""
+    return (
+        f"Rows of {table.path} and {first.path} are matched by position; name a column that tells "
+        "samples apart with --id-column if their order may differ."
+    )
+
+
+def _check_labels(first: Table, second: Table, asked: Asked) -> None:
+    """Refuse tables that give one sample two labels: their rows are probably of others."""
+    if asked.label not in first.columns or asked.label not in second.columns:
+        return
+    pairs = zip(first.columns[asked.label], second.columns[asked.label], strict=True)
+    told = [(one, two) for one, two in pairs if _as_text(one) and _as_text(two)]
+    n = sum(plain_label(one) != plain_label(two) for one, two in told)
+    if n:
+        mend = "name the column that tells samples apart with --id-column, or "
+        raise InputError(
+            f"{n} of {len(told)} rows of {second.path} have another label in {asked.label!r} than "
+            f"those of {first.path}; {mend if asked.key is None else ''}give the same samples, "
+            "with the same labels, in both."
+        )
 
 
 # -- labels and predictions ---------------------------------------------------------------------

@@ -17,6 +17,7 @@ __all__ = ["PictureArray", "PictureFiles", "inputs_of"]
 
 Array = NDArray[Any]
 _CHANNELS = (1, 3)
+_PROSE = 2  # words of an entry, on average, from which on strings are texts and no categories
 
 
 class _Lazy(Sequence[Array]):
@@ -102,8 +103,8 @@ def inputs_of(samples: Samples) -> Inputs:
     """
     X = samples.X
     ids = None if samples.ids is None else [str(name) for name in samples.ids]
-    if isinstance(X, Texts):
-        texts = [t if isinstance(t, str) else "\n\n".join(t) for t in X.texts]
+    texts = _texts_of(X)
+    if texts is not None:
         return Inputs(texts=texts, table=_kept(samples, besides=True), ids=ids)
     if isinstance(X, ImageFiles):
         return Inputs(images=PictureFiles([Path(path) for path in X.paths]), ids=ids)
@@ -112,6 +113,17 @@ def inputs_of(samples: Samples) -> Inputs:
     if not samples.embedded and PictureArray.is_one(X):
         return Inputs(images=PictureArray(X), ids=ids)
     return Inputs(table=_columns(samples), ids=ids)
+
+
+def _texts_of(X: Any) -> list[str] | None:
+    """Texts that go into a model, through a tokenizer or as they are; None where none do."""
+    if isinstance(X, Texts):
+        return [t if isinstance(t, str) else "\n\n".join(t) for t in X.texts]
+    if not isinstance(X, np.ndarray) or X.dtype.kind not in "UO" or X.size != len(X):
+        return None
+    texts = [value for value in X.ravel().tolist() if isinstance(value, str)]
+    words = sum(len(text.split()) for text in texts)
+    return texts if len(texts) == len(X) and words >= _PROSE * len(texts) else None
 
 
 def _kept(samples: Samples, *, besides: bool = False) -> dict[str, Array] | None:

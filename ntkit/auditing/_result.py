@@ -52,6 +52,9 @@ class Audit:
         Its layers that were looked at, in order.
     unlabelled : Unlabelled or None
         What other samples, that have no labels, have of the suspicions.
+    retraining : Audit or None
+        What class-balanced retraining would newly rely on: its own predictions and the findings
+        the model itself does not have.
 
     Examples
     --------
@@ -79,11 +82,17 @@ class Audit:
     model: str | None = None
     layers: tuple[str, ...] = ()
     unlabelled: Unlabelled | None = None
+    retraining: Audit | None = None
 
     @property
     def suspicions(self) -> tuple[Suspicion, ...]:
         """One for each family: what is exact, then what is inferred, five of a kind at most."""
         return self.found.suspicions
+
+    @property
+    def findings(self) -> tuple[Suspicion, ...]:
+        """Those of the model, then those that only retraining has; no name is there twice."""
+        return self.suspicions + (self.retraining.suspicions if self.retraining else ())
 
     @property
     def n_looked_at(self) -> dict[str, int]:
@@ -146,12 +155,13 @@ class Audit:
         return Answers(tuple(self._answer(name) for name in dict.fromkeys(names)), self.model)
 
     def _answer(self, name: str) -> Answer:
-        place = self._place(name)
-        if place is None:
+        family = self._family(name)
+        if family is None:
             self.values(name)  # refuses a name that there is not
             sides: tuple[tuple[str, ...], ...] = ((name,),)
         else:
-            name, sides = self.suspicions[place].name, self.found.side_members[place]
+            found, place = family
+            name, sides = found.suspicions[place].name, found.suspicions[place].sides
         of_layers = [n for side in sides for n in side if n.startswith(_OF_LAYERS)]
         rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
         return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
@@ -161,19 +171,21 @@ class Audit:
         found = (view.rule(name) for view in self.views)
         return next((rule for rule in found if rule is not None), None)
 
-    def _place(self, name: str) -> int | None:
-        """Number of the suspicion whose family an attribute is of."""
-        for i, suspicion in enumerate(self.suspicions):
-            if name in (suspicion.name, *suspicion.same, *suspicion.opposed):
-                return i
+    def _family(self, name: str) -> tuple[Found, int] | None:
+        """What was found, and the number there of the finding whose family an attribute is of."""
+        for audit in (self, *([self.retraining] if self.retraining else [])):
+            for i, suspicion in enumerate(audit.suspicions):
+                if name in (suspicion.name, *suspicion.same, *suspicion.opposed):
+                    return audit.found, i
         return None
 
     def _sides(self, name: str) -> Array:
-        place = self._place(name)
-        if place is not None:
-            of_side = self.found.side_names[place]
+        family = self._family(name)
+        if family is not None:
+            found, place = family
+            of_side = found.side_names[place]
             rest = "other" if len(of_side) > 1 else f"not {of_side[0]}"
-            return np.asarray([rest, *of_side, "unknown"])[self.found.sides[:, place]]
+            return np.asarray([rest, *of_side, "unknown"])[found.sides[:, place]]
         return np.asarray([f"not {name}", name, "unknown"])[self.values(name)]
 
     # -- for people and programs ------------------------------------------------------------
@@ -198,7 +210,14 @@ class Audit:
             "layers": list(self.layers),
             "unlabelled": self._unlabelled(),
             "suspicions": [suspicion.as_dict() for suspicion in self.suspicions],
+            "retraining": self._retraining(),
         }
+
+    def _retraining(self) -> dict[str, Any] | None:
+        if self.retraining is None:
+            return None
+        facts = self.retraining.as_dict()
+        return {"accuracy": facts["accuracy"], "suspicions": facts["suspicions"]}
 
     def _unlabelled(self) -> dict[str, Any] | None:
         if self.unlabelled is None:
@@ -232,11 +251,22 @@ class Audit:
 
     def __str__(self) -> str:
         parts = [self._first_line()]
+        new = self.retraining if self.retraining and self.retraining.suspicions else None
         if self.suspicions:
-            more = len(self.suspicions) - _SHOWN
-            parts += [self.table(), _READ]
-            parts += [f"{more} more are not shown."] * (more > 0)
-        return "\n\n".join(parts)
+            parts += ["The model relies on"] * (new is not None) + self._shown()
+        if new is not None:
+            accuracy = f"{100 * new.as_dict()['accuracy']:.1f} %"
+            parts += [
+                "Retraining would newly rely on",
+                *new._shown(),
+                f"With its last layer retrained so that all classes count alike, the model would "
+                f"be right on {accuracy}.",
+            ]
+        return "\n\n".join([*parts, *[_READ] * bool(self.findings)])
+
+    def _shown(self) -> list[str]:
+        more = len(self.suspicions) - _SHOWN
+        return [self.table(), *[f"{more} more are not shown."] * (more > 0)]
 
     def __repr__(self) -> str:
         names = ", ".join(suspicion.name for suspicion in self.suspicions[:3])
@@ -280,8 +310,8 @@ class Audit:
 _READ = (
     "worst group: of the samples that conflict with what the attribute goes with, those that are "
     "surely wrong most often, with the share that is right in % and its 95 % interval; otherwise: "
-    "the other samples of that class. A suspicion is no verdict: only a person can tell whether a "
-    "right answer may depend on it."
+    "the other samples of that class. A finding is no verdict: only a person can tell whether it "
+    "is a shortcut that the model should ignore."
 )
 
 

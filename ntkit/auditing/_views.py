@@ -26,7 +26,7 @@ from ntkit.extraction import Embedded, Samples, Texts
 from ntkit.report import Inputs
 from ntkit.samples import ReadTable, is_aside, named_like_a_prediction
 
-__all__ = ["VIEWS", "Read", "views_of"]
+__all__ = ["VIEWS", "Read", "views_of", "views_of_table"]
 
 Array = NDArray[Any]
 VIEWS = ("word", "column", "input", "metadata", "picture", "file", "layer", "embedding")
@@ -102,14 +102,16 @@ def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[View]:
     if inputs.texts is not None:
         yield words(inputs.texts)
     if read.samples.table is not None:
-        yield from _of_table(read.samples, read.samples.table, notes)
+        own, left = _of_table(read.samples, read.samples.table)
+        yield from own
+        notes += left
     elif inputs.table is not None:
         yield columns(inputs.table)
     if read.watched is not None:
         yield measured_pictures(read.watched.statistics())
         facts = read.watched.file_facts()
         if facts:
-            yield columns(facts, kind="file", alone=True)
+            yield columns(facts, kind="file")
     elif inputs.images is not None:
         yield pictures(inputs.images, len(inputs.images))
     X = read.samples.X
@@ -118,19 +120,26 @@ def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[View]:
         yield array(X, kind="input")
 
 
-def _of_table(samples: Samples, table: ReadTable, notes: list[str]) -> Iterator[View]:
-    """Columns that the model takes in, and those beside them."""
+def views_of_table(samples: Samples, table: ReadTable) -> list[View]:
+    """Columns that the model takes in, and those beside them, except what says nothing."""
+    return _of_table(samples, table)[0]
+
+
+def _of_table(samples: Samples, table: ReadTable) -> tuple[list[View], list[str]]:
+    """The views of a table's columns, and a note on those that were left out."""
+    found, notes = list[View](), list[str]()
     taken = () if isinstance(samples.X, Texts) else table.inputs
     own = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
     if own:
-        yield columns(own)
+        found.append(columns(own))
     rest = {name: values for name, values in table.rest.items() if values.ndim == 1}
     left = [name for name, values in rest.items() if _says_nothing(name, values)]
     if left:
         notes.append(f"Not looked at, by their names: {', '.join(map(repr, left[:8]))}.")
     beside = {name: values for name, values in rest.items() if name not in left}
     if beside:
-        yield columns(beside, kind="metadata", alone=True)
+        found.append(columns(beside, kind="metadata"))
+    return found, notes
 
 
 def _says_nothing(name: str, values: Array) -> bool:

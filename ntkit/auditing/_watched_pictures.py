@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from ntkit.attributes import picture_statistics
 from ntkit.extraction import ImageFiles
-from ntkit.preprocessing import shown
+from ntkit.preprocessing import decode, shown
 
 __all__ = ["WatchedPictures"]
 
@@ -36,14 +37,22 @@ class WatchedPictures:
         self.files = ImageFiles(self._paths, files.preprocessing, self._look)
 
     def statistics(self) -> Array:
-        """What was measured, (N, 19): of pictures that went through the model."""
+        """What was measured, (N, 19); what did not go through the model is decoded now."""
+        self._look_at_all()
         return np.stack([self._seen[path][0] for path in self._paths])
 
     def file_facts(self) -> dict[str, Sequence[str]]:
         """Kind of file, colour mode and camera; a column for each that differs."""
+        self._look_at_all()
         facts = [self._seen[path][1] for path in self._paths]
         columns = {key: [fact[key] for fact in facts] for key in facts[0]}
         return {key: values for key, values in columns.items() if len(set(values)) > 1}
+
+    def _look_at_all(self) -> None:
+        missing = [path for path in self._paths if path not in self._seen]
+        with ThreadPoolExecutor() as threads:
+            for path, image in zip(missing, threads.map(decode, missing), strict=True):
+                self._look(path, image)
 
     def _look(self, path: Path, image: Image.Image) -> None:
         upright = shown(image)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
-
-from numpy.typing import NDArray
 
 from ntkit._disk import StrPath
 from ntkit._output import check_folder, new_folder
+from ntkit.attributes import values_by_name
 from ntkit.auditing._result import Audit
 from ntkit.report import Inputs
 from ntkit.report.audit import SHOWN, AuditPage, audit_html
 from ntkit.suspicions import Suspicion
 
-__all__ = ["write_audit"]
+__all__ = ["audit_files", "write_audit"]
 
 
 def write_audit(
@@ -23,12 +23,13 @@ def write_audit(
     *,
     inputs: Inputs | None = None,
     title: str = "",
+    go_on: str | None = None,
     force: bool = False,
 ) -> None:
     """Write ``audit.html``, ``audit.json`` and ``table.md`` into a folder.
 
     It takes its name when they are in it. The page is for somebody who knows the subject: each
-    suspicion in words, with examples, and three buttons. It opens offline and saves what is
+    finding in words, with examples, and three buttons. It opens offline and saves what is
     answered as ``answers.json``, for :func:`read_answers`.
 
     Parameters
@@ -41,6 +42,9 @@ def write_audit(
         Raw inputs to show examples of; by default those that the audit was given.
     title : str
         What was looked at, such as the model's file name.
+    go_on : str, optional
+        Command that acts on the answers, for the page to show; by default ``ntkit debias`` of the
+        model.
     force : bool
         Replace what ntkit wrote there.
 
@@ -63,26 +67,38 @@ def write_audit(
     ['.ntkit.json', 'audit.html', 'audit.json', 'table.md']
     """
     check_folder(path, force=force)
-    content = audit.to_json()
-    html = audit_html(_page(audit, content, inputs or audit.inputs or Inputs(), title))
+    files = audit_files(audit, inputs=inputs, title=title, go_on=go_on)
     with new_folder(path, force=force) as folder:
-        (folder / "audit.html").write_text(html, encoding="utf-8")
-        (folder / "audit.json").write_text(f"{content}\n", encoding="utf-8")
-        (folder / "table.md").write_text(f"{audit}\n", encoding="utf-8")
+        for name, text in (files | {"table.md": f"{audit}\n"}).items():
+            (folder / name).write_text(text, encoding="utf-8")
 
 
-def _page(audit: Audit, content: str, inputs: Inputs, title: str) -> AuditPage:
+def audit_files(
+    audit: Audit, *, inputs: Inputs | None = None, title: str = "", go_on: str | None = None
+) -> dict[str, str]:
+    """The page and the JSON of an audit, by file name; parameters as in :func:`write_audit`."""
+    content = audit.to_json()
+    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+    page = _page(audit, digest, inputs or audit.inputs or Inputs(), title)
+    return {"audit.html": audit_html(replace(page, go_on=go_on)), "audit.json": f"{content}\n"}
+
+
+def _page(audit: Audit, digest: str, inputs: Inputs, title: str) -> AuditPage:
+    shown = audit.suspicions[:SHOWN]
     return AuditPage(
         title=title,
-        digest=hashlib.sha256(content.encode()).hexdigest()[:16],
+        digest=digest,
         facts=audit.as_dict(),
         suspicions=audit.suspicions,
-        entries=[_entry(audit, suspicion) for suspicion in audit.suspicions[:SHOWN]],
+        entries=[_entry(audit, suspicion) for suspicion in shown],
         model=audit.model,
         unlabelled=audit.unlabelled,
-        values=_values(audit, [suspicion.name for suspicion in audit.suspicions[:SHOWN]]),
+        values=values_by_name(
+            audit.views, [suspicion.name for suspicion in audit.suspicions[:SHOWN]]
+        ),
         predictions=audit.predictions,
         inputs=inputs,
+        retraining=_page(audit.retraining, digest, inputs, title) if audit.retraining else None,
     )
 
 
@@ -90,14 +106,3 @@ def _entry(audit: Audit, suspicion: Suspicion) -> dict[str, Any]:
     """What ``answers.json`` says of a suspicion, but for the answer."""
     (said,) = audit.answers(suspicion.name).answers
     return {name: value for name, value in said.as_dict().items() if name != "answer"}
-
-
-def _values(audit: Audit, names: list[str]) -> list[NDArray[Any]]:
-    """Some attributes of every sample, by going through the views once."""
-    wanted, found = set(names), dict[str, NDArray[Any]]()
-    for view in audit.views if names else ():
-        for block in view.blocks():
-            for i, name in enumerate(block.names):
-                if name in wanted and name not in found:
-                    found[name] = block.column(i)
-    return [found[name] for name in names]

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.stats import binom, norm
 
-from ntkit.checking._paired import below
 from ntkit.checking._shares import share_bounds
+from ntkit.metrics import below
 
 __all__ = ["POWER", "enough_for_drop", "enough_for_share"]
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from ntkit.checking._enough import enough_for_drop, enough_for_share
 from ntkit.checking._limits import Limits
-from ntkit.checking._paired import below, drop_bounds
 from ntkit.checking._result import CheckRow, Kind, Outcome, Verdict
 from ntkit.checking._shares import share_bounds
+from ntkit.metrics import below, drop_bounds
 
 __all__ = ["Part", "judged", "outcomes"]
 

@@ -46,6 +46,9 @@ Metadata = Annotated[
 IdColumn = Annotated[
     str | None, typer.Option(help="Column of it that names the samples; else file_name or id.")
 ]
+MatchNames = Annotated[
+    bool, typer.Option("--match-names", help="Match labels by name where no content matches.")
+]
 BatchSize = Annotated[
     str | None, typer.Option(help="Samples per run, or auto: the fastest here; 8, on a GPU 64.")
 ]

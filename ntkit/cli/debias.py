@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,11 +11,25 @@ import typer
 
 from ntkit._output import check_folder, refuse_nested
 from ntkit.cli import _options as o
-from ntkit.debiasing import MODEL_FILE, debias, write_candidate
+from ntkit.cli._again import plain_arguments, read_arguments
+from ntkit.cli._ask import asks_in_terminal, can_ask
+from ntkit.debiasing import (
+    HEADS_FILE,
+    MAX_COST,
+    MODEL_FILE,
+    RUN_FILE,
+    DebiasResult,
+    debias,
+    write_candidate,
+)
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.report import started_by
-from ntkit.samples import named_delimiter, read_table
+from ntkit.samples import Samples, named_delimiter, read_table
+
+NOT_BETTER, OPEN = 1, 3
+"""Exit codes: what was asked for is not better; questions are open."""
+_MUCH = 1000  # samples to embed, from which on a run that cannot end with a model says so first
 
 
 @o.with_options
@@ -33,12 +49,15 @@ def command(
             show_default=False,
         ),
     ] = None,
-    out: o.Out,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Output folder; with --from, by default the same folder."),
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option(
             "--from",
-            help="Folder of a finished run: write its row --method, and embed nothing again.",
+            help="Folder of an earlier run to go on from; its embeddings are used again.",
         ),
     ] = None,
     deploy: Annotated[
@@ -51,20 +70,21 @@ def command(
     test: Annotated[Path | None, typer.Option(help="DATA: samples for the table only.")] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="Candidate to write, such as neurontune, or score that chooses one."),
+        typer.Option(
+            help="Order a method instead of answering: auto, neurontune, afr, …, or a score."
+        ),
     ] = None,
     new_head: Annotated[
         bool, typer.Option("--new-head", help="Give the model a head for the labels at hand.")
     ] = False,
     max_cost: Annotated[
-        float | None,
+        float,
         typer.Option(
-            help="Largest share of average accuracy to lose, of the groups' mean where you named "
-            "them; by default 0.05, and 0.02 where errors alone speak for the head.",
+            help="Largest share of average accuracy to lose, or of the groups' mean.",
             min=0,
             max=1,
         ),
-    ] = None,
+    ] = MAX_COST,
     heldout_balanced: Annotated[
         bool | None,
         typer.Option(
@@ -79,22 +99,22 @@ def command(
         ),
     ] = None,
     answers: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="answers.json of an audit's page: what is spurious there. Or answers on single "
-            "samples: answers.json of ntkit label, or a table of them."
+            help="answers.json of a page, again for more people; or labels of single samples, as "
+            "ntkit label keeps them or as a table."
         ),
     ] = None,
+    no_input: Annotated[
+        bool, typer.Option("--no-input", help="Ask no question in the terminal.")
+    ] = False,
     groups: Annotated[
         Path | None,
         typer.Option(help="Table of groups that are known of some samples, to be balanced over."),
     ] = None,
     metadata: o.Metadata = None,
     id_column: o.IdColumn = None,
-    no_attributes: Annotated[
-        bool,
-        typer.Option("--no-attributes", help="Act on no word or metadata that nobody named."),
-    ] = False,
+    match_names: o.MatchNames = False,
     recorded: Annotated[
         Path | None,
         typer.Option(
@@ -105,9 +125,11 @@ def command(
     even_if_worse: Annotated[
         bool, typer.Option("--even-if-worse", help="Write a head that is not found to be better.")
     ] = False,
-    only_if_better: Annotated[
+    keep_original: Annotated[
         bool,
-        typer.Option("--only-if-better", help="Else write nothing at all, and exit with code 1."),
+        typer.Option(
+            "--keep-original", help="Without a new model, put the unchanged original there."
+        ),
     ] = False,
     threshold: o.Threshold = None,
     standardize: o.Standardize = None,
@@ -125,49 +147,60 @@ def command(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Debias a classifier: embed, fit candidates, choose without group labels, write, verify.
+    """Look at a classifier, ask what is a shortcut, repair it, prove it.
+
+    Without an answer no model is written. ntkit audits the model and what retraining would newly
+    rely on, writes a page with the findings, and asks about the strongest in the terminal: y means
+    that the model should ignore it. Or answer on the page, name a shortcut with --spurious, label
+    single samples with ntkit label, or order a method with --method.
 
     DATA is an image folder with one subfolder per class (groups in a metadata.csv with file_name
     and group), an .npz with X and y (and groups), X.npy beside y.npy, a .csv, .tsv, .jsonl or
     .parquet table of texts or of numeric columns, or an embedding store. Groups, where given, are
     for the table only.
 
-    A head is written only if it is found to be better than the original one on held-out samples it
-    has not seen, and costs no more than it may (--max-cost); otherwise the original model stays,
-    and the first line says so.
-
-    --spurious, or the answers given on an audit's page, balance the groups class × attribute, and
-    the head is judged by them. Without them, a word of the texts or metadata that is clearer than
-    what rightly goes with a class is balanced over all the same, and named in the first line.
-
-    Where it is known of some samples only, --answers of ntkit label or --groups, it is inferred for
-    the others: from the embedding, earlier layers, words or columns, whatever reads it best. Tables
-    name samples by file_name or id (or --id-column), or have a row for each training sample and
-    then each held-out one.
+    A new head is written only if it is found to be better on validation samples it has not seen,
+    and costs no more than --max-cost. The summary names the groups that lose accuracy. Labels of
+    some samples (--answers of ntkit label, --groups) are inferred for the others. Tables name
+    samples by file_name or id (or --id-column), or have a row for each training sample and then
+    each validation sample.
 
     Any of --threshold, --standardize, --max-suppressed, --aggregation, --statistic and
-    --error-weight makes NeuronTune with these parameters the head that is written.
+    --error-weight orders NeuronTune with these parameters.
 
-    --from takes a finished run instead of samples, and writes another row of its table, whole.
+    Exit codes: 0 decided, 1 what was asked for is not better, 2 an error, 3 questions are open.
 
     Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
 
-    Example: ntkit debias --from debiased/ --method class-balanced -o balanced/
+    Example: ntkit debias --from debiased/ --answers answers.json
     """
-    if run is not None:
+    if run is not None and _is_finished(run) and not (answers or spurious or groups):
         if deploy is not None:
             raise InputError("--deploy needs samples, to run its program on; --from has none.")
         _other_row(run, model, train or heldout, method, out, model_options, device, force, json)
         return
-    if model is None or train is None or heldout is None:
-        raise InputError(
-            "Give a model and samples (ntkit debias MODEL --train DATA --heldout DATA -o OUT), or "
-            "a finished run (ntkit debias --from OUT --method NAME -o OTHER)."
+    if run is not None:
+        kept = read_arguments(run)
+        model, train, heldout = (
+            model or kept["model"],
+            train or kept["train"],
+            heldout or kept["heldout"],
         )
-    given = [model, train, heldout, test, answers, groups, metadata, recorded, *data_options.files]
-    check_folder(out, inputs=given, force=force)
+        test, metadata = test or kept["test"], metadata or kept["metadata"]
+        id_column, out = id_column or kept["id_column"], out or run
+        device = device if device != "auto" else kept["device"]
+        batch_size, seed, C = batch_size or kept["batch_size"], seed or kept["seed"], C or kept["C"]
+        model_options, data_options = kept["model_options"], kept["data_options"]
+    if model is None or train is None or heldout is None or out is None:
+        raise InputError(
+            "Give a model, samples and a folder (ntkit debias MODEL --train DATA --heldout DATA -o "
+            "OUT), or the folder of an earlier run (ntkit debias --from OUT)."
+        )
+    given = [model, train, heldout, test, groups, metadata, recorded, *data_options.files]
+    if run is None or run.resolve() != out.resolve():
+        _check_new(out, [*given, *(answers or ())], force=force)
     if deploy is not None:
-        check_folder(deploy, inputs=given, force=force)
+        check_folder(deploy, inputs=[*given, *(answers or ())], force=force)
         refuse_nested(out, deploy)
     frozen = model_options.load(model)
     parameters = o.neurontune_parameters(
@@ -179,11 +212,11 @@ def command(
         error_weight=error_weight,
     )
     sets = {
-        name: data_options.read(path, frozen, tell=False)
+        name: data_options.read(path, frozen, tell=False, keep_table=True)
         for name, path in (("train", train), ("heldout", heldout), ("test", test))
         if path is not None
     }
-    chosen: Any = method or "auto"
+    ordered: Any = method
     if parameters:
         if method is not None:
             option = f"--{next(iter(parameters)).replace('_', '-')}"
@@ -191,10 +224,27 @@ def command(
                 f"{option} makes NeuronTune the head that is written, and --method {method} says "
                 "which one, too; drop one of them."
             )
-        chosen = NeuronTuneClassifier.as_published(
+        ordered = NeuronTuneClassifier.as_published(
             C=C, min_neurons=None, random_state=seed, **parameters
         )
-    with started_by(o.command_line()):
+    asks = not (no_input or json) and can_ask()
+    if not asks and not (spurious or answers or groups or ordered or new_head) and run is None:
+        _tell_cost(sets, model, heldout)
+    arguments = {
+        "model": model,
+        "train": train,
+        "heldout": heldout,
+        "test": test,
+        "metadata": metadata,
+        "id_column": id_column,
+        "device": device,
+        "batch_size": batch_size,
+        "seed": seed,
+        "C": C,
+        "model_options": model_options,
+        "data_options": data_options,
+    }
+    with started_by(o.command_line(), plain_arguments(arguments)):
         result = debias(
             frozen,
             sets["train"],
@@ -202,19 +252,21 @@ def command(
             test=sets.get("test"),
             out=out,
             deploy=deploy,
-            method=chosen,
+            method=ordered,
             new_head=new_head,
             max_cost=max_cost,
             heldout_balanced=heldout_balanced,
             spurious=spurious,
-            answers=answers,
+            answers=answers or None,
+            ask=asks_in_terminal(out / "audit.html") if asks else None,
             groups=None if groups is None else _groups(groups, data_options),
             metadata=None if metadata is None else _beside(metadata, data_options),
             id_column=id_column,
-            attributes=not no_attributes,
+            match_names=match_names,
             recorded=recorded,
             even_if_worse=even_if_worse,
-            only_if_better=only_if_better,
+            keep_original=keep_original,
+            resume=run,
             C=C,
             device=device,
             batch_size=o.batch_size_of(batch_size),
@@ -226,10 +278,34 @@ def command(
         o.print_json(result.as_dict())
     else:
         typer.echo(result.summary())
-        if deploy is not None and result.verification is None:
+        if deploy is not None and not result.written:
             typer.echo(f"Not written: {deploy}, for there is no new model to deploy.")
-    if only_if_better and not result.helped:
-        raise typer.Exit(1)
+    if result.state == "open":
+        raise typer.Exit(OPEN)
+    if isinstance(result, DebiasResult) and not result.written:
+        raise typer.Exit(NOT_BETTER)
+
+
+def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:
+    """Refuse a folder that is in the way; one of an earlier run can be gone on from."""
+    if not force and (out / RUN_FILE).is_file():
+        raise InputError(
+            f"{out} holds an earlier run: go on with ntkit debias --from {shlex.quote(str(out))}, "
+            "replace it with --force, or choose another name."
+        )
+    check_folder(out, inputs=inputs, force=force)
+
+
+def _tell_cost(sets: Mapping[str, Samples], model: Path, heldout: Path) -> None:
+    """Say what a run costs that cannot end with a model."""
+    n = sum(len(samples) for samples in sets.values() if not samples.embedded)
+    if n >= _MUCH:
+        typer.echo(
+            f"Note: this run embeds {n} samples and writes no model, for nobody answers. ntkit "
+            f"audit {shlex.quote(str(model))} {shlex.quote(str(heldout))} -o audit/ lists findings "
+            "from the validation set alone.",
+            err=True,
+        )
 
 
 def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
@@ -246,15 +322,16 @@ def _other_row(
     path: Path | None,
     samples: Path | None,
     method: str | None,
-    out: Path,
+    out: Path | None,
     model_options: o.ModelOptions,
     device: str,
     force: bool,
     json: bool,
 ) -> None:
-    if method is None or samples is not None:
+    if method is None or samples is not None or out is None:
         raise InputError(
-            "--from writes a row of a finished run: it needs --method NAME, and no samples."
+            f"{run} is decided. To write another row of its table: ntkit debias --from {run} "
+            "--method NAME -o OTHER. To change what is said: --answers or --spurious."
         )
     model = None if path is None else model_options.load(path)
     check = write_candidate(run, method, out, model=model, device=device, force=force)
@@ -273,3 +350,8 @@ def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:
     told = (options.label_column, options.group_column)
     found = read_table(path, named_delimiter(options.delimiter)).columns
     return {name: values for name, values in found.items() if name not in told}
+
+
+def _is_finished(run: Path) -> bool:
+    """Whether a run has a table of heads, rather than open questions."""
+    return (run / HEADS_FILE).is_file()

@@ -10,19 +10,26 @@ import typer
 from ntkit._disk import size_of
 from ntkit._output import check_file
 from ntkit.cli import _options as o
-from ntkit.exceptions import ModelError
+from ntkit.debiasing import undo as put_back
+from ntkit.exceptions import InputError, ModelError
 from ntkit.frozen_model import FrozenModel
 from ntkit.samples import input_paths
 from ntkit.store import check_alike, check_made_with, origin_of_head
-from ntkit.verification import check_head, random_inputs, save_verified
+from ntkit.verification import Verification, check_head, random_inputs, save_verified
 
 
 @o.with_options
 def command(
     model: o.Model,
-    head: Annotated[Path, typer.Argument(help="Head, as ntkit fit writes it.")],
-    out: o.Out,
+    head: Annotated[
+        Path | None, typer.Argument(help="Head, as ntkit fit writes it.", show_default=False)
+    ] = None,
     *,
+    out: o.Out,
+    undo: Annotated[
+        bool,
+        typer.Option("--undo", help="MODEL is a folder of ntkit debias: write the original back."),
+    ] = False,
     data: Annotated[
         Path | None, typer.Option(help="Samples to verify on; without, random inputs.")
     ] = None,
@@ -34,8 +41,19 @@ def command(
 ) -> None:
     """Write a head into a model; the file appears once ONNX Runtime agrees with NumPy.
 
+    With --undo the head is the one that the model had before ntkit debias repaired it.
+
     Example: ntkit export classifier.onnx head.onnx -o debiased.onnx
+
+    Example: ntkit export --undo debiased/ -o original.onnx
     """
+    if undo:
+        if head is not None:
+            raise InputError(f"--undo takes the head that the run kept; leave {head} out.")
+        _tell(out, put_back(model, out, device=device, force=force), json)
+        return
+    if head is None:
+        raise InputError("Name the head to write: ntkit export MODEL HEAD -o OUT.")
     check_file(out, inputs=[model, head, data, *data_options.files], force=force)
     original = model_options.load(model)
     inputs, size = input_paths(original), size_of(original.files)
@@ -73,6 +91,10 @@ def command(
         device=device,
         force=force,
     )
+    _tell(out, check, json)
+
+
+def _tell(out: Path, check: Verification, json: bool) -> None:
     if json:
         o.print_json({"model": str(out), **check.__dict__})
         return

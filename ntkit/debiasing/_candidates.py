@@ -170,36 +170,31 @@ def asked_for(
     ----------
     auto : AutoDebiasClassifier
         The candidate "auto" of this job.
-    method : str or classifier
+    method : str, classifier or None
         As in :func:`ntkit.debias`.
     named : str, optional
-        Attributes that the user named; balancing over them joins the table, and is what the
-        default asks for.
+        Attributes that the user named; balancing over them joins the table, and is what is asked
+        for where ``method`` says nothing.
     by_known : str, optional
-        Where groups are known of some samples, what balancing over these is called: it joins the
-        table as well, and is what the default asks for.
+        Where groups are known of some samples, what balancing over these is called, likewise.
 
     Raises
     ------
     InputError
         If there is no such candidate or score.
     """
-    settings = CANDIDATES | {"auto": Setting(auto)}
+    settings, default = CANDIDATES | {"auto": Setting(auto)}, "auto"
     if by_known is not None:
         few = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
-        settings |= {by_known: few}
-        method = by_known if isinstance(method, str) and method == "auto" else method
+        settings, default = settings | {by_known: few}, by_known
     if named is not None:
-        balanced = AutoDebiasClassifier(recipe="group-balanced")
-        settings |= {f"{GROUP_BALANCED} {named}": Setting(balanced)}
-        method = (
-            f"{GROUP_BALANCED} {named}" if isinstance(method, str) and method == "auto" else method
-        )
+        default = f"{GROUP_BALANCED} {named}"
+        settings |= {default: Setting(AutoDebiasClassifier(recipe="group-balanced"))}
+    method = default if method is None else method
     if not isinstance(method, str):
         if isinstance(method, type) or not hasattr(method, "get_params"):
             raise InputError(
-                f"method is the name of a candidate or score, or a classifier; got {method!r}. "
-                'The default is "auto".'
+                f"method is the name of a candidate or score, or a classifier; got {method!r}."
             )
         return settings | {"yours": Setting(method, as_is=True)}, "yours"
     if method in OTHER_METHODS:

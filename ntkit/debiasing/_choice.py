@@ -18,12 +18,13 @@ from ntkit.debiasing._candidates import (
     is_degenerate,
     n_suppressed,
 )
+from ntkit.debiasing._change import Change
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing._price import MAX_COST, Decision
+from ntkit.debiasing._price import Decision
 from ntkit.debiasing.groups import HeldoutGroups
 from ntkit.estimators import DFRClassifier, head_of
 from ntkit.head import LinearHead
-from ntkit.report import Shown, outcome
+from ntkit.metrics import group_report
 
 __all__ = ["Choice", "chosen_among"]
 
@@ -87,26 +88,20 @@ class Choice:
             return self.comparison.heldout_predictions(self.name, self.decision.price.t)
         return self.decision.head.predict(self.rated.Z)
 
-    def outcome(self) -> str:
-        """What becomes of the worst group or class, in a sentence."""
-        rated, before = self.rated, self.comparison.original.predict(self.rated.Z)
-        return outcome(Shown(rated.y, before, self.after, rated.groups, None, None).figures())
+    def change(self) -> Change:
+        """What becomes of the worst group or class, and of the average.
 
-    def told_of_limit(self) -> list[str]:
-        """What is left undone because errors alone speak for it, and how to have it."""
-        left = self.decision.left
-        if left is None:
-            return []
-        more = "more of this head" if self.decision.helped else "this head"
-        whole = "it whole" if left.t == 1 else f"{100 * left.t:.0f} % of it"
-        told = self.comparison.known is not None or left.by_groups
-        return [
-            f"Errors alone speak for {more}, and those on hard samples may look like a shortcut's: "
-            f"no more than {100 * left.limit():g} % of {left.whose} is paid for them. --max-cost "
-            f"{MAX_COST:g} (max_cost={MAX_COST:g}) takes {whole} ({left.n_mended} held-out samples "
-            f"mended, {left.n_broken} broken)"
-            + ("." if told else "; a few dozen answers tell what the errors are (ntkit label).")
-        ]
+        On the test set, else on the validation set over the groups that the head is judged by.
+        """
+        rated, before = self.rated, self.comparison.original.predict(self.rated.Z)
+        where, groups = "test set", rated.groups
+        if self.comparison.test is None:
+            where = "validation set"
+            if self.groups is not None:
+                names = np.asarray([*self.groups.names, None], dtype=object)
+                groups = names[self.groups.number]
+        figures = group_report(rated.y, self.after, groups=groups, y_pred_before=before)
+        return Change.of(figures, where)
 
     def told_of_answers(self) -> list[str]:
         """What groups known of some samples came to, where the candidate is balanced over them."""
@@ -151,24 +146,12 @@ class Choice:
         right = pred == self.comparison.heldout.y
         return replace(row, worst_named=self.groups.worst(right).accuracy)
 
-    def better_ones(self) -> list[str]:
-        """Name the candidate with the best held-out score, if it is not "auto"; how to get it."""
-        best, rows = best_of(self.rows, self.fitted), self.rows
-        if self.groups is not None:  # the score knows nothing of them
-            return []
-        if rows[best].score <= rows["auto"].score:
-            return []
-        return [
-            f"By the held-out score {best} ({rows[best].score:.3f}) is above auto "
-            f"({rows['auto'].score:.3f}); --method {best} (method={best!r}) takes it."
-        ]
-
 
 def chosen_among(
     comparison: Comparison,
     settings: Mapping[str, Setting],
     name: str | None,
-    max_cost: float | None,
+    max_cost: float,
     n_random: int,
     verbose: bool,
 ) -> Choice:
@@ -182,8 +165,8 @@ def chosen_among(
         The candidates.
     name : str or None
         The one to price; None for the best by the held-out score.
-    max_cost : float or None
-        Largest share of average accuracy to lose, as in :meth:`Price.limit`.
+    max_cost : float
+        Largest share of accuracy to lose.
     n_random : int
         Draws of the random mask of the same size.
     verbose : bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from inspect import signature
 from typing import Any
@@ -44,6 +44,7 @@ from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest
 __all__ = ["Comparison"]
 
 Array = NDArray[Any]
+_TRAIN_FOLDS = 3
 
 
 class Comparison:
@@ -72,8 +73,6 @@ class Comparison:
         One of :data:`ntkit.metrics.LABEL_FREE_SCORES`.
     seed : int
         Decides folds, halves and random masks.
-    views : sequence of View
-        Attributes of the training and then the held-out samples, of which "auto" may act on one.
     named : Named or None
         Attributes that a right answer must not depend on.
     known : KnownGroups or None
@@ -90,7 +89,6 @@ class Comparison:
         C: float | None = None,
         select: str = DEFAULT_SCORE,
         seed: int = 0,
-        views: Sequence[Any] = (),
         named: Named | None = None,
         known: KnownGroups | None = None,
     ) -> None:
@@ -114,7 +112,7 @@ class Comparison:
         )
         sides = None if named is None else named.sides
         self.named, self.known = named, known
-        self.study = Study(classes, train_rows, held_rows, tuple(views), sides)
+        self.study = Study(classes, train_rows, held_rows, sides)
         self.C = C
         self.select = select
         self.seed = seed
@@ -148,6 +146,14 @@ class Comparison:
         sides : ndarray of int, shape (N + M, A), optional
             Sides of all rows to balance over, instead of those that were named.
         """
+        study = self._study_with(heldout, sides)
+        if setting.by_known and self.known is not None:
+            clf = self._set(setting)
+            return self.known.fit(clf, study, heldout), ""
+        return self._fitted(setting, study)
+
+    def _set(self, setting: Setting) -> Any:
+        """A copy of a candidate's estimator, with what the comparison decides for it."""
         clf = clone(setting.estimator)
         own: dict[str, Any] = {"head": self.original}
         if not setting.as_is:
@@ -157,11 +163,11 @@ class Comparison:
                 own |= {"C": self.C}
             elif "C" in clf.get_params(deep=False):
                 own |= {"C": self._C(setting.rows, cells=by_cells)}
-        clf.set_params(**{k: v for k, v in own.items() if k in clf.get_params(deep=False)})
-        study = self._study_with(heldout, sides)
-        if setting.by_known and self.known is not None:
-            return self.known.fit(clf, study, heldout), ""
-        study = study.on(setting.rows)
+        return clf.set_params(**{k: v for k, v in own.items() if k in clf.get_params(deep=False)})
+
+    def _fitted(self, setting: Setting, study: Study) -> tuple[Any, str]:
+        """Fit a copy of a candidate's estimator on a study; also what it warned of."""
+        clf, study = self._set(setting), study.on(setting.rows)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
             if isinstance(clf, StudyClassifier):
@@ -189,7 +195,7 @@ class Comparison:
             held, n = self.study.held, len(self.train.y)
             assert held is not None
             own = None if sides is None else np.concatenate([sides[:n], sides[n:][heldout]])
-            seen = replace(self.study, held=held.take(heldout), sides=own, views=())
+            seen = replace(self.study, held=held.take(heldout), sides=own)
             self._of_halves[key] = seen
         return self._of_halves[key]
 
@@ -219,6 +225,24 @@ class Comparison:
             pred[scored] = head.predict(self.heldout.Z[scored])
         return pred
 
+    def train_predictions(self, name: str, setting: Setting, clf: Any, t: float) -> Array:
+        """Predict training rows by fits of a candidate that saw none of them, mixed as it is.
+
+        Where that is not to be had (large mapped embeddings, groups that are known of some samples)
+        the candidate itself predicts them.
+        """
+        old, train, n = self.original, self.train, len(self.train.y)
+        if setting.rows == "heldout" or setting.by_known or self._mapped:
+            return mixed(old, head_of(clf), t, train.Z).predict(train.Z)
+        pred, sides = np.empty_like(train.y), self.study.sides
+        folds = StratifiedKFold(_TRAIN_FOLDS, shuffle=True, random_state=self.seed)
+        for seen, unseen in folds.split(np.zeros(n), train.y):
+            own = None if sides is None else np.concatenate([sides[:n][seen], sides[n:]])
+            study = replace(self.study, train=self.study.train.take(seen), sides=own)
+            head = head_of(self._fitted(_decided(setting, clf), study)[0])
+            pred[unseen] = mixed(old, head, t, train.Z).predict(train.Z[unseen])
+        return pred
+
     def prices(self, name: str, clf: Any) -> tuple[Price, ...]:
         """What a rated candidate costs, and the heads between the original one and it.
 
@@ -243,7 +267,7 @@ class Comparison:
         return groups_balanced(clf, self.named, self.heldout.y, held.y_index)
 
     def decided(
-        self, name: str, clf: Any, *, max_cost: float | None = None, learnable: bool
+        self, name: str, clf: Any, *, max_cost: float = MAX_COST, learnable: bool
     ) -> Decision:
         """Mix a rated candidate with the original head as far as that helps.
 
@@ -253,8 +277,8 @@ class Comparison:
             The candidate.
         clf : estimator
             The candidate, fitted.
-        max_cost : float, optional
-            Largest share of average accuracy to lose; as in :meth:`Price.limit` by default.
+        max_cost : float
+            Largest share of accuracy to lose.
         learnable : bool
             Whether errors on these data were shown to be a shortcut's, as "auto" finds out.
 
@@ -266,9 +290,7 @@ class Comparison:
         price = taken(prices, max_cost, learnable=learnable)
         used = price or prices[-1]
         head = mixed(self.original, head_of(clf), used.t, self.train.Z)
-        more = taken(prices, MAX_COST, learnable=learnable) if max_cost is None else None
-        left = more if more and not (price and price.t >= more.t) else None
-        return Decision(prices, used, helped=price is not None, head=head, left=left)
+        return Decision(prices, used, helped=price is not None, head=head)
 
     def original_row(self, name: str) -> Candidate:
         """Rate the original head."""
@@ -322,11 +344,7 @@ class Comparison:
 
     def _heads_of_halves(self, setting: Setting, clf: Any) -> list[LinearHead]:
         """The candidate fitted with either half; what "auto" decided stays decided."""
-        if isinstance(clf, AutoDebiasClassifier):
-            decided = clone(clf).set_params(
-                recipe=clf.recipe_, alphas=(clf.alpha_,), reference_alpha=clf.reference_alpha_
-            )
-            setting = replace(setting, estimator=decided)
+        setting = _decided(setting, clf)
         sides = getattr(clf, "sides_", None)
         return [head_of(self.fit(setting, seen, sides)[0]) for seen, _ in self.halves]
 
@@ -370,6 +388,16 @@ class Comparison:
             "worst_class": worst_class_accuracy(y, pred),
             "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
         }
+
+
+def _decided(setting: Setting, clf: Any) -> Setting:
+    """A candidate to fit on other rows: what "auto" decided stays decided."""
+    if not isinstance(clf, AutoDebiasClassifier):
+        return setting
+    decided = clone(clf).set_params(
+        recipe=clf.recipe_, alphas=(clf.alpha_,), reference_alpha=clf.reference_alpha_
+    )
+    return replace(setting, estimator=decided)
 
 
 def _parts(Z: Array) -> Iterator[Array]:

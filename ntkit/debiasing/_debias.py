@@ -1,24 +1,34 @@
-"""The main job as one function: embed, fit candidates, choose, write, verify, summarise."""
+"""The main job as one function: look, ask, repair, prove."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ntkit._output import check_folder, refuse_nested
-from ntkit.auditing import Answers
+from ntkit._output import check_folder, check_update, new_folder, refuse_nested, updated_folder
+from ntkit.auditing import Answer, Answers, Audit, joined_answers, read_answers, write_answers
 from ntkit.debiasing._against_service import parity_notes
-from ntkit.debiasing._candidates import DEFAULT_SCORE, asked_for, n_suppressed
+from ntkit.debiasing._candidates import (
+    DEFAULT_SCORE,
+    LabelledEmbeddings,
+    asked_for,
+    n_suppressed,
+)
 from ntkit.debiasing._choice import Choice, chosen_among
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing._inputs import Prepared, prepared, read_sets
+from ntkit.debiasing._inputs import Prepared, embeddings_file, prepared, read_sets
+from ntkit.debiasing._look import looked_at
+from ntkit.debiasing._lost_groups import GroupCheck, checked_groups
+from ntkit.debiasing._price import MAX_COST
 from ntkit.debiasing.groups import (
+    Asked,
     KnownGroups,
     KnownOfSome,
     Pool,
@@ -27,27 +37,45 @@ from ntkit.debiasing.groups import (
     known_of_some,
 )
 from ntkit.debiasing.result import (
+    ANSWERS_FILE,
+    AUDIT_FILES,
     MOST_SHARED,
+    RUN_FILE,
     DebiasResult,
+    FindingsResult,
+    answers_sha256,
     chosen_by,
     described,
+    open_findings,
     parameters,
     provenance,
     report_of_job,
     write_card,
     write_deploy,
+    write_findings,
     write_heads,
     write_job,
 )
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
-from ntkit.extraction import MOST_LAYERS, ImagePreprocessing, TextPreprocessing, layer_names
+from ntkit.extraction import (
+    MOST_LAYERS,
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    layer_names,
+)
 from ntkit.frozen_model import FrozenModel
 from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.questions import views_of
 from ntkit.study import Rows
+from ntkit.suspicions import Suspicion
 
 __all__ = ["debias"]
+
+Ask = Callable[[Audit, tuple[Suspicion, ...]], Iterable[Answer]]
+_KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))
+"""Files of a look, that a repair in the same folder leaves there."""
 
 
 def debias(
@@ -58,19 +86,21 @@ def debias(
     test: Any = None,
     out: str | os.PathLike[str] | None = None,
     deploy: str | os.PathLike[str] | None = None,
-    method: Any = "auto",
+    method: Any = None,
     new_head: bool = False,
-    max_cost: float | None = None,
+    max_cost: float = MAX_COST,
     heldout_balanced: bool | None = None,
     spurious: Any = None,
-    answers: Answers | str | os.PathLike[str] | None = None,
+    answers: Any = None,
+    ask: Ask | None = None,
     attribute: Any = None,
     groups: Any = None,
     metadata: Any = None,
     id_column: str | None = None,
-    attributes: bool = True,
+    match_names: bool = False,
     even_if_worse: bool = False,
-    only_if_better: bool = False,
+    keep_original: bool = False,
+    resume: str | os.PathLike[str] | None = None,
     C: float | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     recorded: Any = None,
@@ -80,28 +110,28 @@ def debias(
     random_state: int = 0,
     force: bool = False,
     verbose: bool = False,
-) -> DebiasResult:
+) -> DebiasResult | FindingsResult:
     """Debias a frozen classifier.
 
-    Candidates are fitted on the training set, with the held-out set to find neurons (outcomes of
-    the original head on it) or to retrain on; one of them is written into the model and verified
-    in ONNX Runtime. Which one is decided without group labels: by the recipe "auto", or by a
-    label-free score on halves of the held-out set that a candidate has not seen (``method``).
-    Group labels are used for the table only.
+    ntkit acts on what a person said, never on a guess: errors on biased data do not tell a
+    shortcut from a hard sample, and a head that is retrained on them can learn the shortcut.
 
-    Where you know what a right answer must not depend on (``spurious``, or ``answers`` on the page
-    of an audit), the groups class × attribute are balanced instead, and the head is judged by them.
-    So it is where you know that of some samples only (``answers`` of :func:`ntkit.questions.
-    label_samples`, ``attribute``, ``groups``): it is inferred for the others, from the embedding,
-    earlier layers of the model, words or columns, whatever reads it best.
-    Where nobody says anything, "auto" acts on a word of the texts, or on metadata, that is clearer
-    than what rightly goes with a class, and says which; columns that the model takes in, and what
-    is inferred, are for asking: see :func:`ntkit.audit`.
+    *Look.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method`` the model is
+    audited on the validation set (``heldout``), and so is what class-balanced retraining would put
+    in its place. ``ask`` may then ask a person about the findings. Without a yes no model is
+    written: the result says what is open and how to go on.
 
-    The head chosen is priced beside the original one on held-out samples that neither has seen:
-    mixed with it so far that it costs at most ``max_cost`` of average accuracy (less by default,
-    where errors alone speak for it), and written only if it is found to be better there
-    (:class:`~ntkit.Price`). Otherwise the original model stays.
+    *Repair.* Where a person said what a right answer must not depend on, the groups class ×
+    attribute are balanced, and the new head is judged by them. An attribute that is known of some
+    samples only is inferred for the others, from the embedding, earlier layers of the model, words
+    or columns, whatever reads it best. ``method`` is an explicit order instead.
+
+    *Prove.* The new head is compared with the original one on validation samples that neither has
+    seen: mixed with it so far that it costs at most ``max_cost`` (:class:`~ntkit.Price`). It is
+    written only if it is found to be better. Every attribute that can be read is checked: the
+    summary names the groups that lose accuracy, and the attributes on which the new head relies
+    more. After an explicit ``method`` a group that surely loses more than ``max_cost`` keeps the
+    original. The model written is verified in ONNX Runtime.
 
     Embeddings are standardised on the training set for fitting, and the scale is folded back
     into the head that is written. (``NeuronTuneClassifier`` on its own fits embeddings as they
@@ -124,22 +154,21 @@ def debias(
         need (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the classes in the order
         of the scores), ``predict.py`` (ONNX Runtime without ntkit, run and compared before the
         folder takes its name), ``README.md`` and ``SHA256SUMS``. None is written where no head is.
-    method : str or classifier, default="auto"
-        Which head is written: the name of a candidate, as the table shows it ("auto" is
-        :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's method), or one
-        of "afr", "jtt", "self", "evals", "leace", "leia"; or the name of a label-free score
-        (:data:`~ntkit.metrics.LABEL_FREE_SCORES`), which chooses among the candidates and is shown
-        in the table; or a classifier of your own, one of ntkit's or any linear one that
-        :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``. Its ``head``, if
-        it has one, is set to the original head; its ``C`` is for standardised embeddings.
+    method : str or classifier, optional
+        An explicit order, which head is written: the name of a candidate, as the table shows it
+        ("auto" is :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's
+        method), or one of "afr", "jtt", "self", "evals", "leace", "leia"; or the name of a
+        label-free score (:data:`~ntkit.metrics.LABEL_FREE_SCORES`), which chooses among the
+        candidates and is shown in the table; or a classifier of your own, one of ntkit's or any
+        linear one that :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``.
+        Its ``head``, if it has one, is set to the original head; its ``C`` is for standardised
+        embeddings.
     new_head : bool
         Give the model a new head for the labels at hand, where they are not its own classes.
         The original head is then an ERM head fitted on the training set.
-    max_cost : float, optional
-        Largest share of average accuracy on held-out samples that may be lost, by its upper 95 %
-        bound; of the mean accuracy of the groups, where you named attributes. By default 0.05, and
-        0.02 where errors alone speak for the head: a shortcut's cannot be told from those on
-        samples that are hard in one way.
+    max_cost : float, default=0.05
+        Largest share of average accuracy on validation samples that may be lost, by its upper 95 %
+        bound; of the mean accuracy of the groups, where you named attributes.
     heldout_balanced : bool, optional
         Whether the held-out set is better balanced over the groups than the training set, where
         you know it; by default "auto" tests it.
@@ -153,12 +182,16 @@ def debias(
         channel of the model's own layers, ``layer:relu_2 #3 mean high`` (the highest quarter of the
         training and held-out samples), in the pass that embeds them. Balancing over class ×
         attributes joins the candidates, and is what is chosen where ``method`` says nothing else.
-    answers : path-like or Answers, optional
+    answers : path-like, Answers, or sequence of these, optional
         ``answers.json`` of the page of an audit, or :meth:`ntkit.Audit.answers`: attributes that
-        were answered *spurious* are taken as ``spurious``, and "auto" acts on none that was
-        answered at all. Attributes of layers are cut as on the samples of the audit. Or answers on
-        single samples: ``answers.json`` of :func:`ntkit.questions.label_samples`, which finds them
-        by their contents, or a table of them, as ``attribute``.
+        were answered *spurious* are taken as ``spurious``. Attributes of layers are cut as on the
+        samples of the audit. Several files are the answers of several people; a yes and a no on
+        one finding are refused. Or labels of single samples: ``answers.json`` of
+        :func:`ntkit.questions.label_samples`, which finds them by their contents, or a table of
+        them, as ``attribute``.
+    ask : callable, optional
+        Called with the audit and the open findings, once embeddings, findings and page are on
+        disk; it yields an :class:`~ntkit.auditing.Answer` for each that a person gave one on.
     attribute : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
         An attribute that a right answer must not depend on, known of some of the N training and
         then the M held-out samples: -1, None or NaN (in a file an empty cell, ? or -1) elsewhere.
@@ -170,16 +203,21 @@ def debias(
         a table is called "group" or is the only other one.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
         What is known beside the inputs, matched by its column of names; without one, row by row,
-        the training samples first.
+        the training samples first. A name that two samples have is refused. Attributes that are
+        named are read from the columns of the samples' own tables, too, and from the
+        ``metadata.csv`` of image folders.
     id_column : str, optional
         That column; by default ``file_name`` for images and ``id`` for tables.
-    attributes : bool
-        Whether "auto" may act on a clear word or metadata by itself.
+    match_names : bool
+        Match labels by name where no content matches: the samples were saved again since.
     even_if_worse : bool
         Write the head chosen, whole, even if it is not found to be better.
-    only_if_better : bool
-        Write nothing at all unless the head is found to be better. By default a folder without a
-        model then holds the report and the figures.
+    keep_original : bool
+        Where no new model is written, put the unchanged original into ``out`` under its name, for
+        a program that needs a file there.
+    resume : path-like, optional
+        Folder of an earlier run on the same samples, which may be ``out``: its embeddings are
+        taken where model and contents are the same, and its ``answers.json`` is read.
     C : float, optional
         Inverse penalty of all candidates but "auto" on standardised embeddings, in scikit-learn's
         meaning. By default each gets the penalty that "auto" would choose for it.
@@ -206,7 +244,9 @@ def debias(
 
     Returns
     -------
-    DebiasResult
+    DebiasResult or FindingsResult
+        The second where nobody said what to do. Both have ``state`` ("written", "kept" or
+        "open"), ``written``, ``model``, ``headline()``, ``summary()`` and ``as_dict()``.
 
     Raises
     ------
@@ -221,104 +261,261 @@ def debias(
     >>> from ntkit import debias
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> d = load_marked_digits()
+    >>> sets = (d.X_train, d.y_train), (d.X_heldout, d.y_heldout)
+    >>> found = debias(marked_digits_model_path(), *sets, device="cpu")
+    >>> found.state, found.open[0].name
+    ('open', 'picture:top left brightness above the median')
     >>> result = debias(
     ...     marked_digits_model_path(),
-    ...     (d.X_train, d.y_train),
-    ...     (d.X_heldout, d.y_heldout),
+    ...     *sets,
     ...     test=(d.X_test, d.y_test, d.groups_test),
+    ...     answers=found.audit.answers(found.open[0].name),
     ...     device="cpu",
     ... )
-    >>> result.chosen.worst_group > result.candidates[0].worst_group + 0.2
-    True
+    >>> result.state, result.chosen.worst_group > result.candidates[0].worst_group + 0.2
+    ('written', True)
     """
     auto = AutoDebiasClassifier(frozen_backbone=new_head, heldout_balanced=heldout_balanced)
     asked_for(auto, method)
-    by_score = isinstance(method, str) and method in LABEL_FREE_SCORES
-    if max_cost is not None and not 0 <= max_cost <= 1:
+    if not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
-    if even_if_worse and only_if_better:
-        raise InputError("even_if_worse and only_if_better contradict each other; give one.")
-    folder = None if out is None else check_folder(out, force=force)
+    again = None if resume is None else Path(resume)
+    folder = _Folder.of(out, again, force=force)
     place = None if deploy is None else check_folder(deploy, force=force)
     if folder is not None and place is not None:
-        refuse_nested(folder, place)
+        refuse_nested(folder.path, place)
+    said, labels = _answers_given(answers, again)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
     sets = read_sets(model, data, preprocessing)
     compared = parity_notes(model, sets, recorded, device)
-    both = [sets["train"], sets["held-out"]]
-    pool = Pool(both, metadata, id_column)
-    single = holds_labels(answers)
+    pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
     few = known_of_some(
         pool,
-        answers=answers if single else None,
+        answers=labels,
         attribute=attribute,
         groups=groups,
         key=id_column,
+        match_names=match_names,
     )
-    asked = asked_attributes(spurious, None if single else answers, model, both)
+    asked = asked_attributes(spurious, said, model, pool.sets)
     asked.read(pool)
-    views = pool.views(asked.answered) if attributes else ()
-    by_known = None if few is None else few.balanced_by
-    settings, name = asked_for(auto, method, asked.title, by_known=by_known)
-    earlier = () if few is None else layer_names(model, most=MOST_LAYERS)
+    looks = method is None and not asked.attributes and few is None and not new_head
+    earlier = layer_names(model, most=MOST_LAYERS) if looks or few is not None else ()
     given = prepared(
         model,
         sets,
-        folder=folder,
+        folder=None if folder is None or folder.goes_on else folder.path,
         new_head=new_head,
-        layers=(*asked.layers, *earlier),
+        layers=tuple(dict.fromkeys((*asked.layers, *earlier))),
+        kept=again,
         device=device,
         batch_size=batch_size,
         force=force,
         verbose=verbose,
     ).with_notes(compared)
-    pool.add_layers(given.layers)
-    comparison = Comparison(
+    pool.add_layers(given.pooled_layers)
+    by_score = isinstance(method, str) and method in LABEL_FREE_SCORES
+    compare = partial(
+        Comparison,
         given.Z["train"],
         given.Z["held-out"],
-        given.Z.get("test"),
         head=None if new_head else given.model.head,
         C=C,
         select=method if by_score else DEFAULT_SCORE,
         seed=random_state,
-        views=views,
+    )
+    if looks:
+        found = _look(given, pool, compare(None), said, folder, ask, keep_original, random_state)
+        asked = asked_attributes(None, found.answers, model, pool.sets)
+        if not asked.attributes:
+            return found
+        asked.read(pool)
+        folder = None if folder is None else replace(folder, goes_on=True)
+    by_known = None if few is None else few.balanced_by
+    settings, name = asked_for(auto, method, asked.title, by_known=by_known)
+    Z_test = _with_groups(given.Z["test"], asked, sets["test"]) if "test" in sets else None
+    comparison = compare(
+        Z_test,
         named=asked.named(pool),
         known=None if few is None else inferred(few, given, earlier, pool, random_state),
     )
     choice = chosen_among(
         comparison, settings, None if by_score else name, max_cost, n_random, verbose
     )
+    check = group_check(given, pool, choice, settings)
+    by_person = choice.groups is not None
     helped = choice.decision.helped and given.shared <= MOST_SHARED
-    written = helped or even_if_worse
+    helped = helped and (by_person or check.refused(max_cost) is None)
+    trail = tuple(
+        [answer.as_dict() for answer in asked.answers.answers]
+        + ([] if few is None else [few.trail()])
+    )
     draft = draft_of(
         given,
         choice,
+        check,
         new_head=new_head,
         max_cost=max_cost,
         helped=helped,
-        written=written,
-        better=choice.better_ones() if choice.name == "auto" == method else [],
-        path=folder,
+        written=helped or even_if_worse,
+        path=None if folder is None else folder.path,
+        answers=trail,
+        keep_original=keep_original,
     )
-    nowhere = folder is None and place is None and not new_head
-    if not written and (only_if_better or nowhere):
-        return replace(draft, path=None)
+    if not draft.written and folder is None and place is None and not new_head:
+        return draft
     facts = {
         **described(given.sets),
-        "head chosen": "auto (the default)" if choice.name == "auto" == method else choice.name,
+        "head chosen": choice.name,
         "its parameters": parameters(choice.clf) or "the defaults",
-        "chosen by": chosen_by(choice.name if method == "auto" else method, by_score=by_score),
-        "largest cost": f"{100 * draft.max_cost:g} % of {choice.decision.price.whose}"
-        + " (the default)" * (max_cost is None),
+        "chosen by": chosen_by(method, by_score=by_score),
+        "largest cost": f"{100 * max_cost:g} % of {choice.decision.price.whose}",
         "random_state": str(random_state),
     }
-    report = partial(report_of_job, given=given, choice=choice, asked=facts)
-    card = partial(write_card, samples=given.sets, original=given.model, new_head=new_head)
-    heads = partial(write_heads, heads=choice.heads(), model=given.model, new_head=new_head)
-    deployed = partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head)
     return write_job(
-        draft, given.model, given.inputs, device, force, report, card, heads, place, deployed
+        draft,
+        given.model,
+        given.inputs,
+        device,
+        partial(new_folder, None) if folder is None else folder.opened,
+        partial(report_of_job, given=given, choice=choice, asked=facts),
+        partial(write_card, samples=given.sets, original=given.model, new_head=new_head),
+        partial(write_heads, heads=choice.heads(), model=given.model, new_head=new_head),
+        None if place is None else partial(new_folder, place, force=force),
+        partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head),
+    )
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """Where results go: a new folder, or one of an earlier run that is gone on in."""
+
+    path: Path
+    goes_on: bool
+    force: bool
+
+    @classmethod
+    def of(cls, out: Any, resume: Path | None, *, force: bool) -> _Folder | None:
+        """Check it before the work; None where nothing is to be written."""
+        if out is None:
+            return None
+        path = Path(out)
+        if resume is not None and path.exists() and path.resolve() == resume.resolve():
+            return cls(check_update(path, _KEPT), True, force)
+        return cls(check_folder(path, force=force), False, force)
+
+    def opened(self) -> AbstractContextManager[Path]:
+        """An empty folder, whose files take their place when the block ends well."""
+        if self.goes_on:
+            return updated_folder(self.path, keep=_KEPT)
+        return new_folder(self.path, force=self.force)
+
+
+def _with_groups(test: LabelledEmbeddings, asked: Asked, samples: Samples) -> LabelledEmbeddings:
+    """The test set with groups class × what was named, where it has none and tells the names."""
+    if test.groups is not None or not asked.attributes:
+        return test
+    try:
+        named = asked.named(Pool([samples]))
+    except InputError:  # it lacks a column, a layer, or samples on one side
+        return test
+    assert named is not None
+    groups = np.full(len(test.y), None, dtype=object)
+    for row in np.flatnonzero((named.sides >= 0).all(axis=1)):
+        sides = zip(named.sides[row], named.side_names, strict=True)
+        groups[row] = " × ".join([str(test.y[row]), *(called[side] for side, called in sides)])
+    return replace(test, groups=groups)
+
+
+def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Any]:
+    """Answers on findings, of all who gave some, and the file of labels of samples."""
+    one = answers is None or isinstance(answers, str | os.PathLike | Answers)
+    given = [] if answers is None else [answers] if one else [*answers]
+    labels = [each for each in given if holds_labels(each)]
+    files = [each for each in given if each not in labels]
+    if labels and (files or len(labels) > 1):
+        raise InputError(
+            f"{labels[0]} holds labels of samples, which are taken alone; give one file of them, "
+            "or answers on findings."
+        )
+    kept = None if resume is None or labels else resume / ANSWERS_FILE
+    if kept is not None and kept.is_file() and kept.resolve() not in map(_resolved, files):
+        files.append(kept)
+    read = {
+        f"answers[{i}]" if isinstance(each, Answers) else str(each): (
+            each if isinstance(each, Answers) else read_answers(each)
+        )
+        for i, each in enumerate(files)
+    }
+    return joined_answers(read), labels[0] if labels else None
+
+
+def _resolved(given: Any) -> Path | None:
+    return None if isinstance(given, Answers) else Path(given).resolve()
+
+
+def _look(
+    given: Prepared,
+    pool: Pool,
+    comparison: Comparison,
+    said: Answers,
+    folder: _Folder | None,
+    ask: Ask | None,
+    keep_original: bool,
+    seed: int,
+) -> FindingsResult:
+    """Audit, write what was found, and ask about what nobody answered yet."""
+    audit = looked_at(given, pool, comparison, seed)
+    result = FindingsResult(
+        model=given.model,
+        audit=audit,
+        answers=replace(said, model=said.model or audit.model),
+        path=None if folder is None else folder.path,
+        notes=tuple(dict.fromkeys((*given.notes, *audit.notes))),
+        kept_original=keep_original and folder is not None,
+    )
+    if folder is not None:
+        with folder.opened() as place:
+            given.keep(place, computed_only=folder.goes_on)
+            write_findings(place, result)
+        folder = replace(folder, goes_on=True)
+    for answer in ask(audit, open_findings(audit, said)) if ask is not None else ():
+        result = replace(result, answers=result.answers.with_answer(answer))
+        if folder is not None:
+            write_answers(folder.path / ANSWERS_FILE, result.answers)
+    if folder is not None and result.answers.answers != said.answers:
+        with folder.opened() as place:
+            write_findings(place, result, page=False)
+    return result
+
+
+def group_check(
+    given: Prepared, pool: Pool, choice: Choice, settings: Mapping[str, Any]
+) -> GroupCheck:
+    """Which groups of the validation set lose accuracy, of all attributes that can be read."""
+    comparison, name, t = choice.comparison, choice.name, choice.decision.price.t
+    train, held = comparison.train, comparison.heldout
+    y = np.concatenate([train.y, held.y])
+    after = np.concatenate(
+        [
+            comparison.train_predictions(name, settings[name], choice.clf, t),
+            comparison.heldout_predictions(name, t),
+        ]
+    )
+    before = np.concatenate([comparison.original.predict(part.Z) for part in (train, held)])
+    named, known = comparison.named, comparison.known
+    asked = (
+        [] if named is None else [*zip(named.names, named.sides.T, named.side_names, strict=True)]
+    )
+    asked += [] if known is None else [(known.title, known.side, known.values)]
+    return checked_groups(
+        pool.views([*given.watched.values()]),
+        comparison.study.classes,
+        np.searchsorted(comparison.study.classes, y),
+        (before == y, after == y),
+        np.arange(len(y)) < len(train.y),
+        asked,
     )
 
 
@@ -330,7 +527,8 @@ def inferred(
     rows = [Rows(part.Z, np.zeros(len(part.y), dtype=int), np.ones(len(part.y))) for part in parts]
     Z = rows[0].and_then(rows[1])
     Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy
-    layers = {name: given.layers[name] for name in earlier if name in given.layers}
+    pooled = given.pooled_layers
+    layers = {name: pooled[name] for name in earlier if name in pooled}
     views = views_of(Z.X, layers, texts=pool.texts, inputs=pool.numbers)
     return KnownGroups.inferred(few, (parts[0].y, parts[1].y), views, seed)
 
@@ -338,13 +536,15 @@ def inferred(
 def draft_of(
     given: Prepared,
     choice: Choice,
+    check: GroupCheck,
     *,
     new_head: bool,
-    max_cost: float | None,
+    max_cost: float,
     helped: bool,
     written: bool,
-    better: list[str],
     path: Path | None,
+    answers: tuple[Mapping[str, Any], ...],
+    keep_original: bool,
 ) -> DebiasResult:
     """What the job did, before anything is written or verified."""
     comparison, clf, decision = choice.comparison, choice.clf, choice.decision
@@ -357,6 +557,8 @@ def draft_of(
             t = decision.price.t
             if choice.groups is not None:
                 facts["attributes"] = choice.groups.title
+            if answers:
+                facts["answers_sha256"] = answers_sha256(answers)
             facts |= provenance(choice.name, clf, suppressed, given.model, given.sets["train"], t)
         debiased = given.model.with_head(head, provenance=facts)
     told = comparison.named.counted() if comparison.named is not None else []
@@ -369,10 +571,9 @@ def draft_of(
         notes.append("The head written is the ERM head, fitted on the training set.")
     if comparison.test is None:
         notes.append(
-            "No test set was given: the figures are for the held-out set, from heads that saw "
+            "No test set was given: the figures are for the validation set, from heads that saw "
             "the other half of it."
         )
-    heeded = given.shared <= MOST_SHARED and (helped or not written)
     return DebiasResult(
         model=debiased,
         head=head,
@@ -381,17 +582,19 @@ def draft_of(
         suppressed=suppressed,
         n_live=int(choice.paper.live_.sum()),
         verification=None,
-        evaluated_on="held-out set" if comparison.test is None else "test set",
+        evaluated_on="validation set" if comparison.test is None else "test set",
         select=comparison.select,
         path=path,
         notes=tuple(notes),
-        advice=(*(choice.told_of_limit() if heeded else []), *better),
         prices=decision.prices,
         price=decision.price,
-        max_cost=decision.price.limit(max_cost),
+        max_cost=max_cost,
         helped=helped,
         shared=given.shared,
         written=written,
-        outcome=choice.outcome(),
+        change=choice.change(),
+        check=check,
+        answers=answers,
+        kept_original=keep_original and path is not None and debiased is given.model,
         balanced_over=choice.groups.title if choice.groups else None,
     )

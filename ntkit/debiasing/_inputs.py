@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from ntkit._disk import size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder
+from ntkit.auditing import WatchedPictures
 from ntkit.debiasing._candidates import LabelledEmbeddings
 from ntkit.debiasing._sanity_checks import (
     check_embeddings,
@@ -24,12 +26,16 @@ from ntkit.debiasing._sanity_checks import (
 from ntkit.debiasing.groups import EMBEDDING
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
+    Embedded,
+    ImageFiles,
     ImagePreprocessing,
     OnnxEmbedder,
     Samples,
     TextPreprocessing,
     embedded_with_layers,
     image_note,
+    keep,
+    kept_or_computed,
     preprocessing_for,
 )
 from ntkit.frozen_model import FrozenModel
@@ -64,8 +70,14 @@ class Prepared:
         "train", "held-out" and perhaps "test".
     Z : mapping of str to LabelledEmbeddings
         Their embeddings.
-    layers : mapping of str to ndarray
-        Layers that were asked for: a row for each training sample, and then each held-out one.
+    passes : mapping of str to Embedded
+        What the model made of each set that is not a store, for :meth:`keep`.
+    computed : frozenset of str
+        Sets that the model ran over now, rather than taken as an earlier run kept them.
+    layers : mapping of str to mapping of str to ndarray
+        Layers that were asked for, of the training and of the held-out samples.
+    watched : mapping of str to WatchedPictures
+        Of sets of image files: what was seen of them.
     digests : mapping of str to ndarray
         Of their contents.
     inputs : array-like
@@ -79,7 +91,10 @@ class Prepared:
     model: FrozenModel
     sets: Mapping[str, Samples]
     Z: Mapping[str, LabelledEmbeddings]
-    layers: Mapping[str, Array]
+    passes: Mapping[str, Embedded]
+    computed: frozenset[str]
+    layers: Mapping[str, Mapping[str, Array]]
+    watched: Mapping[str, WatchedPictures]
     digests: Mapping[str, Array]
     inputs: Any
     device: str | None
@@ -88,6 +103,18 @@ class Prepared:
     def with_notes(self, notes: Sequence[str]) -> Prepared:
         """Add what else is to say."""
         return replace(self, notes=(*self.notes, *notes))
+
+    def keep(self, folder: Path, *, computed_only: bool) -> None:
+        """Write embeddings into a folder, all or those computed now, for the next run."""
+        for name, found in self.passes.items():
+            if name in self.computed or not computed_only:
+                keep(folder / embeddings_file(name), found)
+
+    @property
+    def pooled_layers(self) -> dict[str, Array]:
+        """Layers that both sets have: the training samples, then the held-out ones."""
+        first, second = (self.layers[name] for name in _POOLED)
+        return {n: np.concatenate([first[n], second[n]]) for n in first if n in second}
 
     @property
     def shared(self) -> float:
@@ -114,6 +141,7 @@ def prepared(
     folder: Path | None,
     new_head: bool,
     layers: Sequence[str],
+    kept: Path | None,
     device: str,
     batch_size: int | str | None,
     force: bool,
@@ -131,6 +159,8 @@ def prepared(
         What is to be written.
     layers : sequence of str
         Layers of the model to read as well, of training and held-out samples.
+    kept : pathlib.Path or None
+        Folder of embeddings that may be taken, if they are of this model and these contents.
     new_head, device, batch_size, force, verbose
         As in :func:`ntkit.debias`.
 
@@ -155,23 +185,49 @@ def prepared(
     if not new_head:
         check_head(model, inputs, device=device)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
-    Z, of_layers = dict[str, LabelledEmbeddings](), list[Mapping[str, Array]]()
+    digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
+    watched = {
+        name: WatchedPictures(sets[name].X)
+        for name in _POOLED
+        if isinstance(sets[name].X, ImageFiles)
+    }
+    passes, computed = dict[str, Embedded](), set[str]()
+    Z, of_layers = dict[str, LabelledEmbeddings](), dict[str, Mapping[str, Array]]()
     for name, samples in sets.items():
-        Z[name], more = embedded(samples, embedder, layers if name in _POOLED else ())
-        of_layers += [more] if name in _POOLED else []
+        X = watched[name].files if name in watched else samples.X
+        wanted = layers if name in _POOLED else ()
+        compute = partial(embedded, samples, X, embedder, wanted)
+        if samples.embedded:
+            made = compute()
+        else:
+            names = [layer for layer in wanted if layer != EMBEDDING]
+            file = None if kept is None else kept / embeddings_file(name)
+            made, ran = kept_or_computed(file, model, samples, digests[name], compute, layers=names)
+            passes[name] = made
+            computed |= {name} if ran else set()
+        if len(made.Z) != len(samples.y):
+            raise InputError(f"There are {len(made.Z)} samples, but {len(samples.y)} labels.")
+        Z[name] = LabelledEmbeddings(made.Z, samples.y, samples.groups)
+        here = {EMBEDDING: made.Z} if EMBEDDING in wanted else {}
+        of_layers[name] = {**made.layers, **here} if wanted else {}
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
         own = Z["train"]  # a shortcut may point the other way in any other set
         check_class_order(model.head.predict(own.Z), own.y, model.head.classes)
         check_original(model.head, Z["held-out"].Z, Z["held-out"].y)
-    digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
-    notes += [*reading_notes(sets, embedder, digests), *few_samples(labels)]
-    computed = not all(samples.embedded for samples in sets.values())
+    notes += [*reading_notes(sets, digests), *few_samples(labels)]
+    if computed:
+        notes.append(f"Embeddings were computed on: {embedder.device_}.")
+    elif passes:
+        notes.append(f"Embeddings are those that {kept} keeps.")
     return Prepared(
         model,
         sets,
         Z,
-        pooled(of_layers),
+        passes,
+        frozenset(computed),
+        of_layers,
+        watched,
         digests,
         inputs,
         embedder.device_ if computed else None,
@@ -210,37 +266,27 @@ def with_classes(
 
 
 def embedded(
-    samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str] = ()
-) -> tuple[LabelledEmbeddings, Mapping[str, Array]]:
-    """Embeddings of samples, and what layers make of them, in one pass."""
+    samples: Samples, X: Any, embedder: OnnxEmbedder, layers: Sequence[str] = ()
+) -> Embedded:
+    """Embeddings of inputs, and what layers make of them, in one pass; a store's as they are."""
     names = [name for name in layers if name != EMBEDDING]
-    found: Mapping[str, Array] = {}
     if samples.embedded:
-        Z = samples.X
-    elif names:
-        passed = embedded_with_layers(
-            embedder.model,
-            samples.X,
-            names=names,
-            device=embedder.device,
-            batch_size=embedder.batch_size,
-            verbose=embedder.verbose,
-        )
-        Z, found = passed.Z, passed.layers
-    else:
-        Z = embedder.transform(samples.X)
-    if len(Z) != len(samples.y):
-        raise InputError(f"There are {len(Z)} samples, but {len(samples.y)} labels.")
-    if EMBEDDING in layers:
-        found = {**found, EMBEDDING: Z}
-    return LabelledEmbeddings(Z, samples.y, samples.groups), found
+        return Embedded(samples.X, {}, "store")
+    if not names:
+        return Embedded(embedder.transform(X), {}, embedder.device)
+    return embedded_with_layers(
+        embedder.model,
+        X,
+        names=names,
+        device=embedder.device,
+        batch_size=embedder.batch_size,
+        verbose=embedder.verbose,
+    )
 
 
-def pooled(layers: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """Layers that all sets have, one set after the other."""
-    first, *others = layers
-    both = [name for name in first if all(name in other for other in others)]
-    return {name: np.concatenate([layer[name] for layer in layers]) for name in both}
+def embeddings_file(name: str) -> str:
+    """Name of the file that keeps the embeddings of a set."""
+    return f"embedded-{'validation' if name == 'held-out' else name}.npz"
 
 
 def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
@@ -259,9 +305,8 @@ def _called(name: str, samples: Samples) -> str:
     return f"{samples.sources[0]} ({name})" if samples.sources else f"The {name} set"
 
 
-def reading_notes(
-    sets: Mapping[str, Samples], embedder: OnnxEmbedder, digests: Mapping[str, Array]
-) -> list[str]:
+def reading_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
+    """What was assumed or left out in reading, a sentence each."""
     notes = [note for s in sets.values() for note in s.notes]
     notes += [
         f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
@@ -273,10 +318,7 @@ def reading_notes(
         if n:
             meaning = _MEANING_OF_SHARED[first, second]
             notes.append(f"{_shared(n, sets[second], first, second)}: {meaning}.")
-    notes += image_note(sets.values())
-    if not all(samples.embedded for samples in sets.values()):
-        notes.append(f"Embeddings were computed on: {embedder.device_}.")
-    return notes
+    return [*notes, *image_note(sets.values())]
 
 
 def _shared(n: int, samples: Samples, first: str, second: str) -> str:

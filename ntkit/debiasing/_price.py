@@ -19,9 +19,7 @@ __all__ = ["MAX_COST", "Decision", "Price", "mixed", "price_of", "steps", "taken
 
 Array = NDArray[Any]
 MAX_COST = 0.05
-"""Largest share of average accuracy that a head may cost by default, if it is seen to be better."""
-_MAX_COST_OF_ERRORS = 0.02
-"""The same where errors alone speak for it: what they look like may be hard samples, too."""
+"""Largest share of accuracy that a head may cost by default."""
 _CONFIDENCE = 0.95
 _LIKELY = 0.7
 _ROUNDING = 1e-12
@@ -113,33 +111,7 @@ class Price:
             f"{self.n_inferred}"
         )
 
-    @property
-    def by_errors_alone(self) -> bool:
-        """Whether errors alone can speak for the head.
-
-        It is not found to be more accurate over classes or groups, so what speaks for it, if
-        anything, is that it learns errors. A shortcut's errors are learned, and so are those on
-        samples that are hard in one way; held-out samples like the training set cannot tell.
-        """
-        return not (self._likely_better or (self.by_groups and self._worst_likely_better))
-
-    def limit(self, max_cost: float | None = None) -> float:
-        """What may be lost: ``max_cost``, if it is given.
-
-        Parameters
-        ----------
-        max_cost : float, optional
-            In [0, 1]. By default 0.05, and 0.02 where errors alone speak for the head.
-
-        Returns
-        -------
-        float
-        """
-        if max_cost is not None:
-            return max_cost
-        return _MAX_COST_OF_ERRORS if self.by_errors_alone else MAX_COST
-
-    def affordable(self, max_cost: float | None = None) -> bool:
+    def affordable(self, max_cost: float = MAX_COST) -> bool:
         """Whether no more average accuracy is lost than may be, by the upper bound.
 
         Of the mean accuracy of groups that a person named, by the estimate: the rare ones are too
@@ -147,24 +119,24 @@ class Price:
 
         Parameters
         ----------
-        max_cost : float, optional
-            As in :meth:`limit`.
+        max_cost : float
+            What may be lost, in [0, 1].
 
         Returns
         -------
         bool
         """
         if self.by_groups:
-            return -self.class_gain <= self.limit(max_cost) + _ROUNDING
-        return self.cost <= _ROUNDING or self.cost_high <= self.limit(max_cost)
+            return -self.class_gain <= max_cost + _ROUNDING
+        return self.cost <= _ROUNDING or self.cost_high <= max_cost
 
-    def helps(self, max_cost: float | None = None, *, learnable: bool = False) -> bool:
+    def helps(self, max_cost: float = MAX_COST, *, learnable: bool = False) -> bool:
         """Whether the head is found to be better than the original one, and affordable.
 
         Parameters
         ----------
-        max_cost : float, optional
-            As in :meth:`limit`.
+        max_cost : float
+            What may be lost, in [0, 1].
         learnable : bool
             Whether errors on these data were shown to be a shortcut's rather than noise.
 
@@ -216,16 +188,12 @@ class Decision:
         Whether that one is found to be better than the original head.
     head : LinearHead
         The mixture, on standardised embeddings.
-    left : Price or None
-        Of the mixture that a ``max_cost`` of 0.05 would take, where that is more of the candidate
-        and the default stops before it, for errors alone speak for it.
     """
 
     prices: tuple[Price, ...]
     price: Price
     helped: bool
     head: LinearHead
-    left: Price | None = None
 
 
 def steps(n: int = 10) -> tuple[float, ...]:
@@ -342,15 +310,15 @@ def price_of(
     )
 
 
-def taken(prices: Sequence[Price], max_cost: float | None, *, learnable: bool) -> Price | None:
+def taken(prices: Sequence[Price], max_cost: float, *, learnable: bool) -> Price | None:
     """Price with the largest share of the new head that helps.
 
     Parameters
     ----------
     prices : sequence of Price
         One for each share.
-    max_cost : float or None
-        As in :meth:`Price.limit`.
+    max_cost : float
+        What may be lost, in [0, 1].
     learnable : bool
         As in :meth:`Price.helps`.
 

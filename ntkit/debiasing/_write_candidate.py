@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -20,7 +20,7 @@ from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.verification import Verification, random_inputs, save_verified
 
-__all__ = ["write_candidate"]
+__all__ = ["kept_head", "write_candidate"]
 
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, BadZipFile)
 
@@ -35,6 +35,7 @@ class _Kept:
     source: str
     located_by: dict[str, Any]
     new_head: bool
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 def write_candidate(
@@ -92,6 +93,7 @@ def write_candidate(
     ...         marked_digits_model_path(),
     ...         (d.X_train[:300], d.y_train[:300]),
     ...         (d.X_heldout[:300], d.y_heldout[:300]),
+    ...         method="auto",
     ...         out=run,
     ...         device="cpu",
     ...     )
@@ -100,7 +102,7 @@ def write_candidate(
     """
     run = Path(run)
     place = check_folder(out, inputs=[run], force=force)
-    kept = _read(run, method)
+    kept = kept_head(run, method)
     model = _model(kept, run, model)
     check_folder(out, inputs=[run, *model.files], force=force, size=size_of(model.files))
     record = json.loads((run / "result.json").read_text(encoding="utf-8"))
@@ -124,7 +126,8 @@ def write_candidate(
     return check
 
 
-def _read(run: Path, method: str) -> _Kept:
+def kept_head(run: Path, method: str) -> _Kept:
+    """The head of a row of a finished run, and what model it is for."""
     file = run / HEADS_FILE
     if not file.is_file() or not (run / "result.json").is_file():
         raise InputError(

@@ -5,6 +5,8 @@ from ntkit.extraction._embedder import OnnxEmbedder
 from ntkit.extraction._found_preprocessing import image_note as image_note  # for other rooms
 from ntkit.extraction._found_preprocessing import is_image_folder as is_image_folder
 from ntkit.extraction._found_preprocessing import preprocessing_for as preprocessing_for
+from ntkit.extraction._kept_embedding import keep as keep
+from ntkit.extraction._kept_embedding import kept_or_computed as kept_or_computed
 from ntkit.extraction._layer_embedder import Embedded as Embedded
 from ntkit.extraction._layer_embedder import embedded_with_layers as embedded_with_layers
 from ntkit.extraction._layer_embedder import layer_names as layer_names

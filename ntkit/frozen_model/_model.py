@@ -243,6 +243,28 @@ class FrozenModel(ReadModel):
         parts = Parts(model, found, value, self.located_by, names, head.classes)
         return FrozenModel(replace(parts, folder=self.folder))
 
+    def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
+        """Return the same model, with these facts in place of what ntkit wrote into its metadata.
+
+        Parameters
+        ----------
+        facts : mapping of str to str
+            Metadata, all of whose keys begin with ``ntkit.``.
+
+        Returns
+        -------
+        FrozenModel
+            A model in memory.
+        """
+        model = self._model.clone()
+        for key in [key for key in model.metadata_props if key.startswith("ntkit.")]:
+            del model.metadata_props[key]
+        model.metadata_props.update(facts)
+        found, value = located(model, **self.located_by)
+        return FrozenModel(
+            replace(self._parts, model=model, found=found, embedding=value, path=None)
+        )
+
     def with_classes(self, classes: Any) -> FrozenModel:
         """Return the same model with its classes named, in the order of the logits.
 

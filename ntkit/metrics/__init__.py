@@ -19,6 +19,8 @@ from ntkit.metrics._label_free import (
     class_accuracy_gap,
     sfit_score,
 )
+from ntkit.metrics._paired import below as below
+from ntkit.metrics._paired import drop_bounds as drop_bounds
 from ntkit.metrics._report import GroupReport, ReportRow
 from ntkit.metrics._scorers import (
     adjusted_accuracy_scorer,

@@ -1,6 +1,11 @@
 """Which samples to ask a person about, where to answer, and when to stop."""
 
-from ntkit.questions._files import answer_in as answer_in  # for other rooms
+from ntkit.questions._entries import CONTENT as CONTENT  # for other rooms
+from ntkit.questions._entries import Entry as Entry
+from ntkit.questions._entries import check_alike as check_alike
+from ntkit.questions._entries import content_in as content_in
+from ntkit.questions._entries import contents_here as contents_here
+from ntkit.questions._files import answer_in as answer_in
 from ntkit.questions._files import cell_text as cell_text
 from ntkit.questions._files import read_answers, write_questions
 from ntkit.questions._label import label_samples

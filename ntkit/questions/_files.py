@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,15 @@ from ntkit._disk import StrPath
 from ntkit._labels import listed, meant_instead
 from ntkit._output import check_file, new_file
 from ntkit.exceptions import InputError
+from ntkit.questions._entries import CONTENT, Entry, check_alike, content_in
 from ntkit.samples import TABLES, read_table
 
 __all__ = [
-    "FilledIn",
     "answer_in",
     "cell_text",
     "read_answers",
     "read_filled_in",
+    "row_named",
     "write_questions",
 ]
 
@@ -133,41 +133,22 @@ def read_answers(
         two ways.
     """
     rows = {name: i for i, name in enumerate(_names(ids))}
-    return read_filled_in(path, rows, question=question, delimiter=delimiter).values
-
-
-@dataclass(frozen=True, eq=False)
-class FilledIn:
-    """A table that a person filled in.
-
-    Attributes
-    ----------
-    values : ndarray of object, shape (N,)
-        Answers as text; None where there is none.
-    unsure : ndarray of bool, shape (N,)
-        Where the cell says that nobody can tell.
-    """
-
-    values: NDArray[np.object_]
-    unsure: NDArray[np.bool_]
+    answers = np.full(len(rows), None, dtype=object)
+    for entry in read_filled_in(path, question=question, delimiter=delimiter):
+        row = row_named(entry, rows)
+        answers[row] = answers[row] if entry.answer is None else entry.answer
+    return answers
 
 
 def read_filled_in(
-    path: StrPath,
-    rows: Mapping[str, int],
-    *,
-    question: str,
-    key: str = ID,
-    delimiter: str | None = None,
-) -> FilledIn:
-    """Read a table of answers, as :func:`read_answers` does.
+    path: StrPath, *, question: str, key: str = ID, delimiter: str | None = None
+) -> list[Entry]:
+    """Read the rows of a table that a person filled in, as :func:`read_answers` does.
 
     Parameters
     ----------
     path : path-like
         The file.
-    rows : mapping of str to int
-        The row of each of N samples, by its name.
     question, key : str
         Columns of the answers, and of the names.
     delimiter : str, optional
@@ -182,31 +163,35 @@ def read_filled_in(
             raise InputError(
                 f"{path} has no column {column!r}; its columns are {listed(list(table.columns))}."
             )
-    answers = np.full(len(rows), None, dtype=object)
-    unsure = np.zeros(len(rows), dtype=bool)
-    spelling = dict[str, str]()
-    for row, (name, value) in enumerate(
-        zip(table.columns[key], table.columns[question], strict=True)
-    ):
+    columns = [table.columns[key], table.columns[question]]
+    columns.append(table.columns.get(CONTENT, np.full(len(table), None)))
+    entries, spelling = list[Entry](), dict[str, str]()
+    for row, (name, value, content) in enumerate(zip(*columns, strict=True)):
         answer = answer_in(value)
-        if answer is None and cell_text(value) == "":
+        if answer is not None:
+            answer = spelling.setdefault(answer.casefold(), answer)
+        elif cell_text(value) == "":
             continue
-        at = rows.get(cell_text(name), rows.get(cell_text(name).removeprefix("'")))
-        if at is None:
-            near = meant_instead(cell_text(name), list(rows)) if len(rows) < 10_000 else None
-            hint = f" (did you mean {near}?)" if near else ""
-            raise InputError(f"{table.at(row)}: no sample is called {cell_text(name)!r}{hint}.")
-        if answer is None:
-            unsure[at] = answers[at] is None
-            continue
-        answer = spelling.setdefault(answer.casefold(), answer)
-        if answers[at] not in (None, answer):
-            raise InputError(
-                f"{table.at(row)}: {cell_text(name)!r} is answered {answer!r} here and "
-                f"{answers[at]!r} above; leave one of them."
-            )
-        answers[at], unsure[at] = answer, False
-    return FilledIn(answers, unsure)
+        digest = content_in(cell_text(content))
+        entries.append(Entry(cell_text(name), answer, digest, table.at(row)))
+    check_alike(entries)
+    return entries
+
+
+def row_named(entry: Entry, rows: Mapping[str, int]) -> int:
+    """Row of the sample that an answer names; an apostrophe may stand before the name.
+
+    Raises
+    ------
+    InputError
+        If no sample is called so.
+    """
+    row = rows.get(entry.name, rows.get(entry.name.removeprefix("'")))
+    if row is None:
+        near = meant_instead(entry.name, list(rows)) if len(rows) < 10_000 else None
+        hint = f" (did you mean {near}?)" if near else ""
+        raise InputError(f"{entry.at}: no sample is called {entry.name!r:.60}{hint}.")
+    return row
 
 
 def _names(ids: ArrayLike) -> list[str]:

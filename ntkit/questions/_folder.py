@@ -17,8 +17,10 @@ from typing import Any
 from ntkit._disk import StrPath, check_place, check_writable, saying_what_failed
 from ntkit._output import new_file, refuse_folder_of_inputs
 from ntkit.exceptions import InputError
+from ntkit.questions._entries import Entry
 from ntkit.questions._files import read_filled_in
 from ntkit.questions._labels import KIND, Labels, json_of, labels_of
+from ntkit.questions._taken import TakenAnswers
 from ntkit.samples import TABLES
 
 __all__ = ["ANSWERS", "PAGE", "LabelFolder"]
@@ -109,25 +111,33 @@ class LabelFolder:
             ]
             return sorted(found, key=lambda file: (file.stat().st_mtime_ns, file.name))
 
-    def take(self, labels: Labels, files: Sequence[StrPath], names: Sequence[str]) -> Labels:
-        """Add what files say to the labels; the later one counts where two differ.
+    def take(self, asked: Labels, files: Sequence[StrPath], taken: TakenAnswers) -> Labels:
+        """Add what files say to the answers kept; the later one counts where two differ.
 
         Raises
         ------
         InputError
-            If one is no table of answers to this question, or JSON of them.
+            If one is no table of answers to this question, or JSON of them, or of other samples.
         """
-        rows = {name: i for i, name in enumerate(names)}
         for given in files:
-            file = Path(given)
+            file, left_out = Path(given), tuple[Entry, ...]()
             if file.suffix.lower() == ".json":
-                labels = _joined(labels, labels_of(file, json_of(file)), file, rows)
+                labels = labels_of(file, json_of(file))
+                _check_question(labels, asked, file)
+                entries, left_out = labels.entries, labels.left_out
             else:
-                filled_in = read_filled_in(file, rows, question=labels.question)
-                labels = labels.with_answers(file, filled_in, names)
+                entries = read_filled_in(file, question=asked.question)
+            taken.take(file, _spelt(asked, entries, file), _spelt(asked, left_out, file))
             if file.parent.resolve() == self.path.resolve():
                 self.read[file.name] = digest_of(file.read_bytes())
-        return labels
+        return taken.labels(asked)
+
+    def take_kept(self, asked: Labels, taken: TakenAnswers) -> Labels:
+        """The answers that the folder keeps, on the samples that have their contents now."""
+        rows = taken.take(self.path / ANSWERS, asked.entries, asked.left_out)
+        first = [len({*rows[:n]} - {None}) for n in self.looked_at]
+        self.looked_at = sorted({*first} - {0})
+        return taken.labels(asked)
 
     def write(self, labels: Labels, batch: int, files: Mapping[str, bytes]) -> None:
         """Write the answers, then other files; of these, what somebody changed stays."""
@@ -163,20 +173,25 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _joined(labels: Labels, more: Labels, file: Path, rows: Mapping[str, int]) -> Labels:
-    """Labels and those of another file of the same question."""
-    if more.question != labels.question:
+def _check_question(labels: Labels, asked: Labels, file: Path) -> None:
+    """Refuse answers to another question."""
+    if labels.question != asked.question:
         raise InputError(
-            f"{file} has answers to {more.question!r:.80}, and the question is "
-            f"{labels.question!r:.80}."
+            f"{file} has answers to {labels.question!r:.80}, and the question is "
+            f"{asked.question!r:.80}."
         )
-    strange = next((name for name in more.answers if name not in rows), None)
+
+
+def _spelt(asked: Labels, entries: Sequence[Entry], file: Path) -> list[Entry]:
+    """Answers as the question spells its values."""
+    spelling = {value.casefold(): value for value in asked.values}
+    strange = next((e for e in entries if e.answer and e.answer.casefold() not in spelling), None)
     if strange is not None:
-        raise InputError(f"{file} answers {strange!r:.60}, and no sample is called so.")
-    foreign = next((v for v in more.answers.values() if v not in (None, *labels.values)), None)
-    if foreign is not None:
-        raise InputError(f"{file} answers {foreign!r}; values are {', '.join(labels.values)}.")
-    return Labels(labels.question, labels.values, {**labels.answers, **more.answers})
+        raise InputError(
+            f"{file} answers {strange.answer!r:.40} of {strange.name!r:.60}, and the question "
+            f"takes {', '.join(asked.values)}, or ? where nobody can tell."
+        )
+    return [e._replace(answer=e.answer and spelling[e.answer.casefold()]) for e in entries]
 
 
 def _state(content: Any) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit._disk import StrPath
-from ntkit._labels import listed
 from ntkit.auditing import inputs_of
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
@@ -24,18 +23,21 @@ from ntkit.extraction import (
     Samples,
     TextPreprocessing,
     embedded_with_layers,
+    keep,
+    kept_or_computed,
     preprocessing_for,
     read_samples,
 )
 from ntkit.frozen_model import FrozenModel
+from ntkit.questions._entries import CONTENT, content_cell
 from ntkit.questions._files import answer_in, write_questions
-from ntkit.questions._folder import ANSWERS, PAGE, LabelFolder
-from ntkit.questions._kept_embedding import keep, kept_or_computed
+from ntkit.questions._folder import PAGE, LabelFolder
 from ntkit.questions._labels import Labels
 from ntkit.questions._margins import margins_of
 from ntkit.questions._next import next_questions
 from ntkit.questions._progress import is_earlier, progress
 from ntkit.questions._standing import THE_MODEL, GroupStanding, Labelling, standing_of
+from ntkit.questions._taken import TakenAnswers
 from ntkit.questions._views import views_of
 from ntkit.report import Inputs, as_samples
 from ntkit.report.label import label_html
@@ -45,6 +47,7 @@ from ntkit.store import check_made_with
 __all__ = ["label_samples"]
 
 Array = NDArray[Any]
+_KEPT = "embedded.npz"
 _COLUMNS = 40  # of a table of cases to fill in
 _LONGEST = 2000  # characters of a text there
 
@@ -58,6 +61,7 @@ def label_samples(
     values: Sequence[str] | None = None,
     batch: int = 48,
     answers: StrPath | Iterable[StrPath] = (),
+    match_names: bool = False,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
     batch_size: int | str | None = None,
@@ -72,6 +76,10 @@ def label_samples(
     inferred for all samples, and the next batch is written. ``answers.json`` keeps all answers, for
     :func:`ntkit.debias`, and ``embedded.npz`` what the model makes of the samples. No sample is
     asked about twice, and nothing that a person filled in is replaced.
+
+    Answers belong to samples by their contents, whatever these are called by now. An answer whose
+    sample has changed is left out, and kept in case that sample comes back. A file without
+    contents, such as one written by hand, is matched by name.
 
     Parameters
     ----------
@@ -90,6 +98,9 @@ def label_samples(
         How many samples to ask about next.
     answers : path-like, or iterable of path-like, optional
         Files with answers that are not in the folder.
+    match_names : bool, default=False
+        Match a file's answers by name if none of its contents is one of these samples: these were
+        saved again, and are called as before.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
         As in :func:`ntkit.debias`.
     device, batch_size : optional
@@ -134,15 +145,17 @@ def label_samples(
     samples = _read(data, frozen, preprocessing)
     folder = LabelFolder.of(out, [*input_paths(frozen, samples), *given])
     folder.check_page()
-    names = names_of(samples)
-    before = _asked(folder, question, values)
-    labels = folder.take(before, [*folder.answer_files(), *given], names)
-    _check_known(labels, names, folder)
+    names, digests = names_of(samples), sample_digests(samples, verbose=verbose)
+    contents = [digest.hex() for digest in digests]
+    taken = TakenAnswers(names, contents, match_names)
+    before = folder.take_kept(_asked(folder, question, values), taken)
+    labels = folder.take(before, [*folder.answer_files(), *given], taken)
 
     embedded, computed = Embedded(samples.X, {}, "store"), False
     if not samples.embedded:
         run = partial(_embedded, frozen, samples, device, batch_size, verbose)
-        embedded, computed = kept_or_computed(folder.path, frozen, samples, run, verbose=verbose)
+        file = folder.path / _KEPT
+        embedded, computed = kept_or_computed(file, frozen, samples, digests, run)
     inputs = inputs_of(samples)
     attribute = labels.attribute(names)
     views = views_of(embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples))
@@ -159,12 +172,11 @@ def label_samples(
 
     new = [v for n, v in labels.answers.items() if before.answers.get(n, "") != v]
     number = folder.batch + bool(new or folder.labels is None)
-    labels = replace(labels, contents=_contents(labels, names, samples))
     table = f"questions-{number}.csv"
-    files = _files(labels, rows, replace(inputs, ids=names), table) if len(rows) else {}
+    files = _files(labels, rows, replace(inputs, ids=names), contents, table) if len(rows) else {}
     folder.write(labels, number, files)
     if computed:
-        keep(folder.path, embedded)
+        keep(folder.path / _KEPT, embedded)
 
     right, of_head = _right(frozen, embedded.Z, samples.y, margins)
     groups = tuple[GroupStanding, ...]()
@@ -181,6 +193,7 @@ def label_samples(
         view=None if inference is None else inference.view_,
         of_head=of_head,
         notes=samples.notes,
+        about_answers=tuple(taken.notes),
     )
 
 
@@ -257,15 +270,6 @@ def _checked_values(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def _check_known(labels: Labels, names: Sequence[str], folder: LabelFolder) -> None:
-    strange = sorted({*labels.answers} - {*names})
-    if strange:
-        raise InputError(
-            f"{folder.path / ANSWERS} has answers on {listed(strange)}, which names none of these "
-            "samples; label other samples in another folder."
-        )
-
-
 def _embedded(
     model: FrozenModel, samples: Samples, device: str, batch_size: int | str | None, verbose: bool
 ) -> Embedded:
@@ -297,17 +301,11 @@ def _chosen(
     return next_questions(y, seen, margins=margins, inference=inference, n=n, random_state=seed)
 
 
-def _contents(labels: Labels, names: Sequence[str], samples: Samples) -> dict[str, str]:
-    """Digests of the samples that were looked at, by name."""
-    return {
-        name: sample_digests(samples, i, i + 1)[0].hex()
-        for i, name in enumerate(names)
-        if name in labels.answers
-    }
-
-
-def _files(labels: Labels, rows: Array, inputs: Inputs, table: str) -> dict[str, bytes]:
-    """The page, and the table."""
+def _files(
+    labels: Labels, rows: Array, inputs: Inputs, contents: Sequence[str], table: str
+) -> dict[str, bytes]:
+    """The page, and the table, both with what tells the samples from others."""
+    cells = np.array([content_cell(content) for content in contents], dtype=object)
     page = label_html(
         labels.question,
         rows.tolist(),
@@ -315,13 +313,14 @@ def _files(labels: Labels, rows: Array, inputs: Inputs, table: str) -> dict[str,
         values=labels.values,
         attribute=labels.question,
         csv=table,
+        more=(CONTENT, cells[rows].tolist()),
         then="Move it to the folder of this page, and run ntkit label once more.",
     )
-    shown = dict[str, Array]()
+    shown = {CONTENT: cells}
     if inputs.texts is not None:
         shown["text"] = np.array([text[:_LONGEST] for text in inputs.texts], dtype=object)
     for name, values in [*(inputs.table or {}).items()][:_COLUMNS]:
-        if name not in ("id", "text", labels.question):
+        if name not in ("id", "text", CONTENT, labels.question):
             shown[name] = np.asarray(values, dtype=object)
     with TemporaryDirectory(prefix="ntkit-") as folder:
         file = Path(folder) / table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ntkit._disk import StrPath, entries_of, read_json
 from ntkit._labels import listed
 from ntkit.exceptions import InputError
-from ntkit.questions._files import FilledIn, answer_in
+from ntkit.questions._entries import Entry, check_alike
+from ntkit.questions._files import answer_in
 
 __all__ = ["KIND", "Labels", "kind_of_json", "read_labels"]
 
@@ -37,6 +38,8 @@ class Labels:
         By name of sample; None where it was looked at, and nobody can tell.
     contents : mapping of str to str
         Digest of each of these samples, by which it is found under another name, too.
+    left_out : tuple of Entry
+        Name, answer and digest of samples that were labelled, and whose content none has now.
 
     Examples
     --------
@@ -50,6 +53,12 @@ class Labels:
     values: tuple[str, ...]
     answers: Mapping[str, str | None] = field(default_factory=dict)
     contents: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[Entry, ...] = ()
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The answers one by one, but for those left out."""
+        return [Entry(name, v, self.contents.get(name)) for name, v in self.answers.items()]
 
     @property
     def n_answers(self) -> int:
@@ -63,41 +72,16 @@ class Labels:
             found[i] = self.answers.get(name)
         return found
 
-    def with_answers(self, path: StrPath, filled_in: FilledIn, names: Sequence[str]) -> Labels:
-        """These and what a table says, which counts where the two differ.
-
-        Raises
-        ------
-        InputError
-            If it holds what could not be answered.
-        """
-        spelling = {value.casefold(): value for value in self.values}
-        answers = dict(self.answers)
-        for name, given, unsure in zip(names, filled_in.values, filled_in.unsure, strict=True):
-            if given is None and not unsure:
-                continue
-            if given is not None and given.casefold() not in spelling:
-                raise InputError(
-                    f"{path} answers {given!r:.40} of {name!r:.60}, and the question takes "
-                    f"{', '.join(self.values)}, or ? where nobody can tell."
-                )
-            answers[name] = None if given is None else spelling[given.casefold()]
-        return replace(self, answers=answers)
-
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
-        entries = [
-            {"id": name, "answer": value}
-            | ({"content": self.contents[name]} if name in self.contents else {})
-            for name, value in self.answers.items()
-        ]
+        left = {"left_out": [_as_dict(entry) for entry in self.left_out]} if self.left_out else {}
         return {
             "ntkit": KIND,
             "version": _VERSION,
             "question": self.question,
             "values": list(self.values),
-            "answers": entries,
-        }
+            "answers": [_as_dict(entry) for entry in self.entries],
+        } | left
 
 
 def read_labels(path: StrPath) -> Labels:
@@ -161,20 +145,28 @@ def labels_of(path: StrPath, content: Any) -> Labels:
         raise _refusal(path, "it has no question")
     if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
         raise _refusal(path, "its values are no list of texts")
-    answers, contents = dict[str, str | None](), dict[str, str]()
-    for number, entry in enumerate(entries, start=1):
-        name, value, digest = _entry(path, number, entry, values)
-        if name in answers and answers[name] != value:
+    read = [_entry(path, number, entry, values) for number, entry in enumerate(entries, start=1)]
+    answers = dict[str, str | None]()
+    for name, value, *_ in read:
+        if answers.setdefault(name, value) != value:
             raise InputError(f"{path} answers {name!r:.60} in two ways; leave one of them.")
-        answers[name] = value
-        if digest is not None:
-            contents[name] = digest
-    return Labels(question, tuple(values), answers, contents)
+    check_alike(read)
+    contents = {entry.name: entry.content for entry in read if entry.content is not None}
+    others = content.get("left_out", [])
+    if not isinstance(others, list):
+        raise _refusal(path, "its left_out is no list")
+    left = [_entry(path, number, entry, values) for number, entry in enumerate(others, start=1)]
+    return Labels(question, tuple(values), answers, contents, tuple(e for e in left if e.content))
 
 
-def _entry(
-    path: StrPath, number: int, entry: Any, values: list[str]
-) -> tuple[str, str | None, str | None]:
+def _as_dict(entry: Entry) -> dict[str, Any]:
+    """An answer as plain values."""
+    content = {} if entry.content is None else {"content": entry.content}
+    return {"id": entry.name, "answer": entry.answer} | content
+
+
+def _entry(path: StrPath, number: int, entry: Any, values: list[str]) -> Entry:
+    """An answer of a file."""
     if not isinstance(entry, dict):
         raise _refusal(path, f"answer {number} is no object")
     name, value, digest = entry.get("id"), entry.get("answer"), entry.get("content")
@@ -189,7 +181,7 @@ def _entry(
         raise InputError(
             f"{path} answers {value!r:.40} of {name!r:.60}; its values are {listed(values)}."
         )
-    return name, value, digest if isinstance(digest, str) else None
+    return Entry(name, value, digest if isinstance(digest, str) else None, str(path))
 
 
 def _refusal(path: StrPath, reason: str) -> InputError:

@@ -83,7 +83,9 @@ class Labelling:
     of_head : str
         Whose accuracies these are.
     notes : tuple of str
-        What was assumed.
+        What was assumed of the samples.
+    about_answers : tuple of str
+        Which answers went to samples of other names, were left out, or matched by name.
     """
 
     path: Path
@@ -96,9 +98,10 @@ class Labelling:
     view: str | None
     of_head: str
     notes: tuple[str, ...]
+    about_answers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return "\n".join([*self._standing(), *self._next()])
+        return "\n".join([*self.about_answers, *self._standing(), *self._next()])
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -117,7 +120,7 @@ class Labelling:
             "answers": str(self.path / ANSWERS),
             "page": str(self.path / PAGE) if self.asked else None,
             "table": str(self.path / self.table) if self.asked else None,
-            "notes": list(self.notes),
+            "notes": [*self.notes, *self.about_answers],
         }
 
     def _standing(self) -> list[str]:

@@ -1,5 +1,6 @@
 """Pages and cards for people: what was done to a model, and how it is used."""
 
+from ntkit.report._command import arguments as arguments  # for other packages
 from ntkit.report._command import commands, started_by
 from ntkit.report._facts import facts_of_job, look_of, name_of
 from ntkit.report._inputs import Inputs as Inputs  # for pages

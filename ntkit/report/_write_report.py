@@ -243,7 +243,9 @@ def as_samples(
 ) -> Samples:
     """Take a path, Samples, (X, y) or (X, y, groups) as labelled samples."""
     if isinstance(data, str | os.PathLike):
-        return read_samples(os.fspath(data), preprocessing=preprocessing, inputs=model.inputs)
+        return read_samples(
+            os.fspath(data), preprocessing=preprocessing, inputs=model.inputs, keep_table=True
+        )
     if isinstance(data, tuple) and len(data) in (2, 3):
         X, y, groups = (*data, None)[:3]
         labels, groups = (None if v is None else np.asarray(v) for v in (y, groups))

@@ -27,18 +27,14 @@ class Study:
         Training set.
     held : Rows or None
         Held-out set: samples the model was not trained on.
-    views : tuple of View
-        Attributes of the training rows and then the held-out ones, of which it is not known whether
-        a right answer may depend on them.
     sides : ndarray of int, shape (N + M, A), or None
-        Of attributes that it must not depend on: the side that each training row, and then each
-        held-out one, is on; −1 where it is on none, or that is not known.
+        Of attributes that a right answer must not depend on: the side that each training row, and
+        then each held-out one, is on; −1 where it is on none, or that is not known.
     """
 
     classes: Array
     train: Rows
     held: Rows | None = None
-    views: tuple[Any, ...] = ()
     sides: Array | None = None
     _with: dict[Any, Study] = field(default_factory=dict, init=False, repr=False)
 
@@ -66,6 +62,6 @@ class Study:
                 self._with[rows] = replace(self, train=self.both, held=None)
             else:
                 sides = None if self.sides is None else self.sides[len(self.train.weight) :]
-                own = replace(self, train=self.held, held=None, views=(), sides=sides)
+                own = replace(self, train=self.held, held=None, sides=sides)
                 self._with[rows] = own
         return self._with[rows]

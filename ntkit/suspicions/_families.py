@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ALIKE", "Family", "families", "sides", "within_class_correlation"]
+__all__ = ["ALIKE", "Family", "families", "led_by_names", "sides", "within_class_correlation"]
 
 Array = NDArray[Any]
 ALIKE = 0.35
@@ -74,6 +74,36 @@ def families(correlation: Array, side: Array, origins: Sequence[str]) -> list[Fa
 def _alike(i: int, leader: int, correlation: Array, side: Array) -> float:
     value = float(correlation[i, leader])
     return abs(value) if side[i] == side[leader] else -value
+
+
+def led_by_names(
+    found: Sequence[Family], named: Sequence[bool], origins: Sequence[str]
+) -> list[Family]:
+    """Let the first member that has a name lead its family; families of one column become one.
+
+    Parameters
+    ----------
+    found : sequence of Family
+        As :func:`families` made them.
+    named : sequence of bool, length A
+        Whether each attribute has a name that a person can make something of.
+    origins : sequence of str, length A
+        What each is read from.
+
+    Returns
+    -------
+    list of Family
+        The highest score of a leader first.
+    """
+    joined = dict[str, list[int]]()
+    for family in found:
+        leader = next((i for i in family.members if named[i]), family.leader)
+        joined.setdefault(origins[leader], []).extend(family.members)
+    led = list[Family]()
+    for members in map(sorted, joined.values()):
+        leader = next((i for i in members if named[i]), members[0])
+        led.append(Family(leader, [leader, *(i for i in members if i != leader)]))
+    return sorted(led, key=lambda family: family.leader)
 
 
 def within_class_correlation(values: Array, y_index: Array, weight: Array) -> Array:

@@ -12,20 +12,26 @@ from numpy.typing import NDArray
 
 from ntkit.attributes import View
 from ntkit.metrics import wilson
-from ntkit.suspicions._families import Family, families, sides, within_class_correlation
+from ntkit.suspicions._families import (
+    Family,
+    families,
+    led_by_names,
+    sides,
+    within_class_correlation,
+)
 from ntkit.suspicions._predictions import Predictions
 from ntkit.suspicions._ranking import Ranking, ranking_of
 from ntkit.suspicions._suspicion import Cell, Suspicion
 
-__all__ = ["MOST_INFERRED", "Found", "find_suspicions"]
+__all__ = ["MOST_INFERRED", "NAMELESS", "Found", "find_suspicions"]
 
 Array = NDArray[Any]
 _MOST = 300  # attributes that are made families of
+NAMELESS = ("layer", "embedding", "input")
+"""Kinds of views whose attributes only a number tells apart: no person can say what they are."""
 MOST_INFERRED = 5  # families of a kind that is inferred: each costs a person's time
 _EXAMPLES = 6
 _CONFIDENCE = 0.95
-_CLEAR_SCORE = 8.0
-_CLEAR_STRENGTH = 0.12  # the score alone grows with the samples, of what is legitimate as well
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +51,6 @@ class Found:
     sides : ndarray of int, shape (N, S)
         For each suspicion's family, the side that each sample is on, from 1 on: 1 with the
         suspicion itself; 0 neither; −1 unknown.
-    side_members : tuple of tuple of tuple of str
-        For each family, the attributes that put a sample on each side, from 1 on.
     """
 
     suspicions: tuple[Suspicion, ...]
@@ -54,12 +58,11 @@ class Found:
     n_passed: int
     n_left_out: dict[str, int]
     sides: Array
-    side_members: tuple[tuple[tuple[str, ...], ...], ...]
 
     @property
     def side_names(self) -> tuple[tuple[str, ...], ...]:
         """For each family, the attribute that each side is called after, from 1 on."""
-        return tuple(tuple(side[0] for side in family) for family in self.side_members)
+        return tuple(tuple(side[0] for side in one.sides) for one in self.suspicions)
 
 
 def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: float) -> Found:
@@ -87,24 +90,29 @@ def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: floa
     correlation = within_class_correlation(values, predictions.y_index, predictions.weight)
     side = np.where(ranking.association > 0, ranking.goes_with, -1 - ranking.goes_with)[top]
     origins = [ranking.origins[i] for i in top]
-    groups, left_out = _clearest(families(correlation, side, origins), views, ranking.view[top])
-    found = tuple(
-        _suspicion(group, ranking, top, side, values, views, predictions) for group in groups
-    )
-    on = [
-        sides(values[:, m], side[m], correlation[np.ix_(m, m)]) for m in (g.members for g in groups)
-    ]
-    side_members = tuple(
-        tuple(tuple(ranking.names[top[group.members[i]]] for i in side) for side in members)
-        for group, (_, members) in zip(groups, on, strict=True)
-    )
+    kinds = [views[ranking.view[i]].kind for i in top]
+    named = [kind not in NAMELESS for kind in kinds]
+    joined = led_by_names(families(correlation, side, origins), named, origins)
+    groups, left_out = _clearest(joined, views, ranking.view[top])
+    found, of_samples = list[Suspicion](), [np.empty((len(values), 0), dtype=int)]
+    for group in groups:
+        own = _standing_for(group, kinds)
+        of_sample, on = sides(values[:, own], side[own], correlation[np.ix_(own, own)])
+        names = tuple(tuple(ranking.names[top[own[i]]] for i in members) for members in on)
+        found.append(_suspicion(group, names, ranking, top, side, values, views, predictions))
+        of_samples.append(of_sample[:, None])
     counts = np.bincount(ranking.view, minlength=len(views)).tolist()
     looked_at = dict[str, int]()
     for view, count in zip(views, counts, strict=True):
         looked_at[view.kind] = looked_at.get(view.kind, 0) + count
-    of_sample = [of_sample[:, None] for of_sample, _ in on]
-    on_side = np.concatenate([np.empty((len(values), 0), dtype=int), *of_sample], axis=1)
-    return Found(found, looked_at, len(passed), left_out, on_side, side_members)
+    on_side = np.concatenate(of_samples, axis=1)
+    return Found(tuple(found), looked_at, len(passed), left_out, on_side)
+
+
+def _standing_for(family: Family, kinds: Sequence[str]) -> list[int]:
+    """Members that put samples on sides: what has a name stands for itself, not for a neuron."""
+    kind = kinds[family.leader]
+    return [i for i in family.members if kind in NAMELESS or kinds[i] == kind]
 
 
 def _clearest(
@@ -134,6 +142,7 @@ def _values_of(views: Sequence[View], ranking: Ranking, top: Array, n_samples: i
 
 def _suspicion(
     family: Family,
+    on: tuple[tuple[str, ...], ...],
     ranking: Ranking,
     top: Array,
     side: Array,
@@ -164,16 +173,12 @@ def _suspicion(
         error_contrast=float(ranking.errors[at]),
         score=float(ranking.score[at]),
         p_value=float(ranking.p_value[at]),
-        clear=_is_clear(view, float(ranking.score[at]), int(known.sum())),
         same=tuple(ranking.names[top[i]] for i in others if side[i] == side[family.leader]),
         opposed=tuple(ranking.names[top[i]] for i in others if side[i] != side[family.leader]),
+        sides=on,
         cells=_cells(column, known, goes_with, present, predictions),
         examples=_examples(agrees, predictions.wrong, known),
     )
-
-
-def _is_clear(view: View, score: float, n: int) -> bool:
-    return view.alone and score >= max(_CLEAR_SCORE, _CLEAR_STRENGTH * n**0.5)
 
 
 def _share(column: Array, rows: Array, weight: Array) -> float:

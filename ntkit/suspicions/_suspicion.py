@@ -67,11 +67,12 @@ class Suspicion:
     p_value : float
         Of both being so large by chance, after Holm's correction for the attributes of its
         kind, and for the number of kinds looked at.
-    clear : bool
-        Whether it is so strong that one may act on it without asking: a word or metadata, with a
-        score of at least 8, and of at least 0.12 for each root of a sample.
     same, opposed : tuple of str
         Attributes that say the same; and that belong to it, but go with another class.
+    sides : tuple of tuple of str
+        Attributes that groups are made of, for each side; the first side is the finding's own. They
+        are of its kind, so that a word stands for words only. Where no attribute that says the same
+        has a name (neurons, clusters), they are of any kind.
     cells : tuple of Cell
         Accuracies of those that have it and those that have not, by class.
     examples : dict of str to tuple of int
@@ -92,9 +93,9 @@ class Suspicion:
     error_contrast: float
     score: float
     p_value: float
-    clear: bool
     same: tuple[str, ...]
     opposed: tuple[str, ...]
+    sides: tuple[tuple[str, ...], ...]
     cells: tuple[Cell, ...]
     examples: dict[str, tuple[int, ...]]
 

@@ -12,7 +12,7 @@ from scipy import sparse
 from ntkit.attributes import Block
 from ntkit.suspicions._predictions import Predictions
 
-__all__ = ["Marks", "Tallies", "tallies"]
+__all__ = ["Marks", "Tallies", "product_of", "tallies"]
 
 Array = NDArray[Any]
 _BYTES = 64 << 20  # of a product of dense values
@@ -87,11 +87,11 @@ class Marks:
 
 def tallies(block: Block, marks: Marks) -> Tallies:
     """Count the attributes of a block by class and by error."""
-    having, wrong, taken_for = np.split(_product(block.values, marks.matrix), 3, axis=1)
+    having, wrong, taken_for = np.split(product_of(block.values, marks.matrix), 3, axis=1)
     return Tallies(having, wrong, taken_for, marks.size, marks.confusion, marks.unit)
 
 
-def _product(values: Any, marks: Any) -> Array:
+def product_of(values: Any, marks: Any) -> Array:
     """Transposed values (B, N) times marks (N, M), dense."""
     if sparse.issparse(values):
         return np.asarray((values.T @ marks).toarray(), dtype=np.float64)

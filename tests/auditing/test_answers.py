@@ -8,7 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ntkit
-from ntkit.auditing import Answer, read_answers
+from ntkit.auditing import (
+    Answer,
+    Answers,
+    check_contradictions,
+    joined_answers,
+    read_answers,
+    write_answers,
+)
 from ntkit.exceptions import InputError, NtkitError
 
 FILM = {"name": "word:film", "answer": "spurious", "sides": [["word:film"], ["word:movie"]]}
@@ -71,6 +78,9 @@ def test_read(tmp_path):
         (answers(FILM | {"sides": []}), "lacks 'word:film' on the first"),
         (answers(FILM | {"sides": [["word:movie"], ["word:film"]]}), "lacks 'word:film'"),
         (answers(FILM | {"sides": [["word:film"], ["word:film"]]}), "an attribute twice"),
+        (answers(FILM | {"by": 3}), "who gave the answer on 'word:film' is no text of at most 200"),
+        (answers(FILM | {"by": "x" * 201}), "who gave the answer on 'word:film'"),
+        (answers(FILM | {"at": ["2026"]}), "when somebody gave the answer on 'word:film'"),
         (answers(FILM | {"rules": []}), "rules of 'word:film' are no object"),
         (answers(FILM | {"rules": {"layer:a #0 mean high": {}}}), "rule of 'layer:a #0 mean high'"),
     ],
@@ -93,6 +103,7 @@ def test_what_is_no_file_is_refused(tmp_path):
         read_answers("a\0b")
 
 
+FIELDS = ("name", "answer", "sides", "rules", "by", "at")
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
     lambda some: st.lists(some, max_size=3),
@@ -101,9 +112,7 @@ JSON = st.recursive(
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.fixed_dictionaries({}, optional={"name": JSON, "answer": JSON, "sides": JSON, "rules": JSON})
-)
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)))
 def test_any_json_is_read_or_refused(tmp_path_factory, entry):
     path = file_of(tmp_path_factory.getbasetemp(), answers(FILM, entry))
     try:
@@ -119,8 +128,116 @@ def test_the_sides_of_an_answer_put_other_samples_where_the_audit_put_its_own():
     film = np.where(rng.random(1000) < 0.9, y, 1 - y)
     texts = [["a movie", "a film"][f] + " s" * (rng.random() < 0.3) for f in film]
     found = ntkit.audit(y, np.where(rng.random(1000) < 0.5, film, y), texts=texts)
-    (sides,) = found.found.side_members
+    (sides,) = (s.sides for s in found.suspicions)
     having = np.stack(
         [np.any([found.values(name) == 1 for name in side], axis=0) for side in sides]
     )
     assert (found.found.sides[:, 0] == np.where(having[0], 1, 2)).all()
+
+
+def test_what_is_answered_is_what_is_done():
+    """A word that a neuron sees: a yes acts on the word, and leaves the neuron alone."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 1000)
+    kindly = np.where(rng.random(1000) < 0.9, y, 1 - y)
+    neurons = np.stack([rng.random(1000), -kindly + rng.random(1000) / 9], axis=1)
+    pred = np.where(rng.random(1000) < 0.5, kindly, y)
+    texts = ["told kindly" if k else "told" for k in kindly]
+    found = ntkit.audit(y, pred, texts=texts, arrays={"embedding": neurons})
+    assert any(name.startswith("embedding #1") for name in found.suspicions[0].opposed)
+    assert found.answers("word:kindly").spurious[0].sides == (("word:kindly",),)
+
+
+# -- who and when, and several people -----------------------------------------------------------
+
+
+def test_what_is_written_is_read_and_what_is_no_answers_stays(tmp_path):
+    signed = FILM | {"by": "Ada \u00c5", "at": "2026-05-04T10:00:00.000Z"}
+    found = read_answers(file_of(tmp_path, answers(signed, BAD, model="0" * 64)))
+    assert (found.answers[0].by, found.answers[1].at) == ("Ada \u00c5", None)
+    path = tmp_path / "again.json"
+    for _ in range(2):  # the second replaces the first
+        write_answers(path, found)
+        assert read_answers(path) == found
+    assert [a.as_dict() for a in read_answers(path).answers] == [
+        signed,
+        BAD | {"sides": [["word:bad"]]},
+    ]
+    assert {*json.loads(path.read_text())} == {"ntkit", "version", "answers", "model"}
+    path.write_text("{}")
+    with pytest.raises(InputError, match="holds no answers"):
+        write_answers(path, found)
+    assert path.read_text() == "{}"
+    with pytest.raises(InputError, match="does not exist"):
+        write_answers(tmp_path / "no folder" / "answers.json", found)
+
+
+def said(model=None, **answered):
+    """Answers on words: film=("spurious", "film", "movie") stands against movie."""
+    made = []
+    for word, (answer, *sides) in answered.items():
+        made.append(Answer(f"word:{word}", answer, tuple((f"word:{s}",) for s in sides or [word])))
+    return Answers(tuple(made), model)
+
+
+def test_several_people_are_joined():
+    ada = said(film=["unsure"], bad=["legitimate"], model="m")
+    bob = said(bad=["legitimate"], film=["spurious", "film", "movie"], plot=["unsure"])
+    eve = said(film=["unsure"], plot=["unsure"], model="m")
+    joined = joined_answers({"ada": ada, "bob": bob, "eve": eve})
+    assert joined == said(
+        film=["spurious", "film", "movie"], bad=["legitimate"], plot=["unsure"], model="m"
+    )
+    assert joined_answers({}) == Answers(())
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (
+            {"ada.json": said(bad=["legitimate"]), "bob.json": said(bad=["spurious"])},
+            "bob.json says that 'word:bad' is a shortcut, and ada.json that it matters",
+        ),
+        (
+            {"ada.json": said(bad=["spurious"]), "bob.json": said(bad=["legitimate"])},
+            "ada.json says that 'word:bad' is a shortcut, and bob.json that it matters",
+        ),
+        (
+            {
+                "ada.json": said(film=["spurious", "film", "movie"]),
+                "bob.json": said(movie=["legitimate"]),
+            },
+            "'word:film' is answered as a shortcut and 'word:movie' as what matters, but both are "
+            "about 'word:movie'",
+        ),
+        (
+            {"ada.json": said(film=["spurious"], model="a"), "bob.json": said(model="b")},
+            "ada.json and bob.json answer on two models",
+        ),
+    ],
+)
+def test_people_who_disagree_are_refused_by_name(files, says):
+    with pytest.raises(InputError, match=says):
+        joined_answers(files)
+
+
+@pytest.mark.parametrize(
+    ("film", "bad", "refused"),
+    [
+        ([1, 0, 1, -1], [0, 1, 0, 1], True),
+        ([1, 0, 1, -1], [1, 0, 1, 0], True),
+        ([1, 0, 1, 0], [0, 1, 1, 0], False),
+        ([0, 0, 0, 1], [0, 0, 0, -1], False),  # what nobody here has is no contradiction
+        ([-1, -1, 1, 0], [1, 0, -1, -1], False),
+    ],
+)
+def test_a_shortcut_that_is_what_matters_is_refused(film, bad, refused):
+    values = {"word:film": np.array(film), "word:bad": np.array(bad)}.__getitem__
+    both = said(film=["spurious"], bad=["legitimate"])
+    for other in ("spurious", "unsure"):
+        check_contradictions(said(film=["spurious"], bad=[other]), values)
+    if not refused:
+        check_contradictions(both, values)
+        return
+    with pytest.raises(InputError, match="'word:film' is answered as a shortcut and 'word:bad'"):
+        check_contradictions(both, values)

@@ -340,7 +340,7 @@ def test_samples_without_labels_are_cut_where_the_audit_cut_and_decide_nothing(d
     without = {**found.as_dict(), "unlabelled": None}
     assert without == alone.as_dict()
     told = found.as_dict()["unlabelled"]
-    first = found.suspicions[0].name
+    first = next(s.name for s in found.suspicions if s.view == "layer")
     having = int(found.unlabelled.values[first].sum())
     assert told["samples"] == 600
     assert told["suspicions"][first] == {"having": having, "known": 600}

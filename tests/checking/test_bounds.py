@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.stats import binom, multinomial, norm
 
 from ntkit.checking._enough import enough_for_drop, enough_for_share
-from ntkit.checking._paired import below, drop_bounds
 from ntkit.checking._shares import share_bounds
+from ntkit.metrics._paired import below, drop_bounds
 
 
 def chance_of_saying_below(n, drop, gained, level):

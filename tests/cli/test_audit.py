@@ -101,6 +101,46 @@ def test_labels_and_prediction_may_be_in_either(tmp_path, capsys):
     assert suspicions(tmp_path / "out") == ["word:film"]
 
 
+def test_labels_that_contradict_each_other_are_refused(tmp_path, capsys):
+    """Rows of one table in another order, and no column that names them."""
+    order = RNG.permutation(N)
+    preds = write(tmp_path / "p.csv", name=range(N), label=Y, y_pred=PRED)
+    texts = [TEXTS[i] for i in order]
+    data = write(tmp_path / "d.csv", name=order, label=Y[order], text=texts)
+    code, _, err = run(capsys, "--predictions", preds, data, "-o", tmp_path / "out")
+    n = np.sum(Y[order] != Y)
+    assert (code, f"{n} of {N} rows of {data} have another label" in err) == (2, True), err
+    assert "--id-column" in err
+    assert not (tmp_path / "out").exists()
+    named = ["--predictions", preds, data, "-o", tmp_path / "out", "--id-column", "name"]
+    code, _, err = run(capsys, *named)
+    assert (code, err) == (0, "")
+    assert suspicions(tmp_path / "out") == ["word:film"]
+    write(data, name=order, label=1 - Y[order], text=texts)
+    code, _, err = run(capsys, *named, "--force")
+    assert (code, f"{N} of {N} rows" in err, "--id-column" in err) == (2, True, False), err
+
+
+def test_labels_are_compared_as_they_are_meant_and_where_there_are_any(tmp_path, capsys):
+    preds = write(tmp_path / "p.csv", label=Y, y_pred=PRED)
+    some = [f"{y}.0" if i % 2 else "" for i, y in enumerate(Y)]
+    data = write(tmp_path / "d.csv", label=some, text=TEXTS)
+    assert run(capsys, "--predictions", preds, data, "-o", tmp_path / "out")[0] == 0
+
+
+def test_that_rows_are_matched_by_position_is_said(tmp_path, capsys):
+    preds = write(tmp_path / "p.csv", label=Y, y_pred=PRED)
+    data = write(tmp_path / "d.csv", text=TEXTS)
+    meta = write(tmp_path / "m.csv", site=SITE)
+    given = ["--predictions", preds, data, "--metadata", meta, "-o", tmp_path / "out"]
+    code, _, err = run(capsys, *given)
+    assert code == 0
+    for path in (data, meta):
+        assert f"Rows of {path} and {preds} are matched by position" in err
+    notes = json.loads((tmp_path / "out" / "audit.json").read_text())["notes"]
+    assert len(notes) == 2
+
+
 def test_parquet_with_embeddings(tmp_path, capsys):
     pa = pytest.importorskip("pyarrow")
     pq = pytest.importorskip("pyarrow.parquet")

@@ -49,8 +49,9 @@ def test_images_and_arrays(capsys, folder, tmp_path):
     assert images["classes"] == ["small", "zlarge"]
     assert any("took the labels in sorted order" in note for note in images["notes"])
     for one in found:
-        first = one["suspicions"][0]  # a neuron that sees the mark, and where that is
-        assert first["same"][0].startswith("picture:top left brightness")
+        first = one["suspicions"][0]  # where the mark is, and neurons that see it
+        assert first["name"].startswith("picture:top left brightness")
+        assert any(name.startswith("layer:") for name in first["same"])
         assert set(one["looked_at"]) == {"picture", "layer"}
 
 

@@ -51,7 +51,7 @@ def test_a_table_with_names_shows_all_that_it_knows(capsys, model, tmp_path):
     assert code == 0, err
     asked = table(tmp_path / "o" / "questions-1.csv")
     assert [row["id"] for row in asked] == json.loads(printed)["asked"]
-    assert list(asked[0]) == ["id", *names, "note", "Marked?"]  # and not the class
+    assert list(asked[0]) == ["id", "ntkit_content", *names, "note", "Marked?"]  # and not the class
     assert asked[0]["note"] == "'=1+1"
     page = (tmp_path / "o" / "label.html").read_text(encoding="utf-8")
     assert asked[0]["id"] in page

@@ -157,10 +157,85 @@ def test_answers_are_found_by_content_under_any_name(tmp_path):
         assert values_of(pool(names), answers=answers) == expected
     content = json.loads(answers.read_text())
     for entry in content["answers"]:
-        entry["content"] = "0" * 32  # embeddings of the same, say: by name then
+        entry["content"] = entry["content"][::-1]  # of the same images, saved again
         entry["id"] = f"b/{int(entry['id']) + 20}.png"
     answers.write_text(json.dumps(content))
-    assert values_of(pool(NAMES), answers=answers) == expected
+    with pytest.raises(InputError, match=r"None of 3 contents in .* --match-names"):
+        values_of(pool(NAMES), answers=answers)
+    assert values_of(pool(NAMES), answers=answers, match_names=True) == expected
+    told = known_of_some(pool(NAMES), answers=answers, key=None, match_names=True).left
+    assert told == f"{answers}: none of 3 contents is one of these samples; matched by name."
+
+
+def test_answers_of_other_samples_are_refused(tmp_path):
+    """Of the same names, as rows of two tables have."""
+    model, out = write_model(tmp_path / "model.onnx"), tmp_path / "o"
+    label_samples(model, (X[40:60], Y[40:60]), out, question="Is it?", device="cpu")
+    said = ["no" if i % 3 else "yes" for i in range(9)]
+    write(out / "labels.csv", ["id", "Is it?"], [(str(i), value) for i, value in enumerate(said)])
+    label_samples(model, (X[40:60], Y[40:60]), out, device="cpu")
+    numbered = ([str(i) for i in range(12)], [f"{i}" for i in range(12, 20)])
+    with pytest.raises(InputError, match="None of 9 contents"):
+        values_of(pool(numbered), answers=out / "answers.json")
+    content = json.loads((out / "answers.json").read_text())
+    for entry in content["answers"]:
+        del entry["content"]  # written by hand: by name
+    (out / "answers.json").write_text(json.dumps(content))
+    assert values_of(pool(numbered), answers=out / "answers.json") == [*said, *[None] * 11]
+
+
+def test_what_was_left_out_while_labelling_is_found_by_content(tmp_path):
+    """A sample that the training set lost may be a held-out one now."""
+    model, out = write_model(tmp_path / "model.onnx"), tmp_path / "o"
+    ask = {"question": "Is it?", "device": "cpu"}
+    label_samples(model, (X[:60], Y[:60]), out, **ask)
+    write(out / "labels.csv", ["id", "Is it?"], [("3", "yes"), ("4", "no"), ("5", "no")])
+    label_samples(model, (X[:60], Y[:60]), out, **ask)
+    label_samples(model, (X[4:60], Y[4:60]), out, **ask)
+    moved = Pool([Samples(X[4:40], Y[4:40]), Samples(X[:4], Y[:4])])
+    found = values_of(moved, answers=out / "answers.json")
+    assert found == ["no", "no", *[None] * 34, *[None] * 3, "yes"]
+
+
+def test_the_table_of_a_page_is_matched_by_content(tmp_path):
+    model, out = write_model(tmp_path / "model.onnx"), tmp_path / "o"
+    asking = label_samples(model, (X[:12], Y[:12]), out, question="Is it?", device="cpu")
+    with (out / "questions-1.csv").open(newline="") as file:
+        header, *lines = csv.reader(file)
+    lines = [[*line[:-1], "yes" if int(line[0]) % 3 else "no"] for line in lines]
+    path = write(tmp_path / "labels.csv", header, lines)
+    assert len(asking.asked) == 12
+    ids = np.array([str(i) for i in range(20)])  # of rows, as the table has them
+    sets = [Samples(X[11::-1], Y[11::-1], ids=ids[:12]), Samples(X[100:108], Y[:8], ids=ids[12:])]
+    backwards = Pool(sets)
+    expected = ["yes" if i % 3 else "no" for i in range(12)]
+    assert values_of(backwards, answers=path)[:12] == expected[::-1]
+
+
+@pytest.mark.parametrize("option", ["attribute", "groups", "answers"])
+def test_one_content_is_not_of_two_values(tmp_path, option):
+    """Two files of the same bytes, of one class; of two classes the groups differ rightly."""
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3)).astype(np.uint8)
+    images[13] = images[2]
+    sets = [
+        Samples(images[:12], Y[:12], ids=np.array(NAMES[0])),
+        Samples(
+            images[12:], Y[12:20] if option == "groups" else 1 - Y[12:20], ids=np.array(NAMES[1])
+        ),
+    ]
+    sets[1].y[1] = Y[2]
+    lines = [("a/2.png", "yes"), ("b/21.png", "no"), ("a/4.png", "no")]
+    path = write(tmp_path / "labels.csv", ["id", "x"], lines)
+    with pytest.raises(
+        InputError, match=r"'yes' for 'a/2.png' \(training\) and 'no' for 'b/21.png'"
+    ):
+        values_of(Pool(sets), **{option: path})
+    lines[1] = ("b/21.png", "yes")
+    assert values_of(Pool(sets), **{option: write(path, ["id", "x"], lines)})[13] == "yes"
+    if option == "groups":
+        lines[1] = ("b/21.png", "no")
+        sets[1].y[1] = 1 - Y[2]
+        assert values_of(Pool(sets), groups=write(path, ["id", "x"], lines))[13] == "no"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +244,12 @@ def test_answers_are_found_by_content_under_any_name(tmp_path):
         (NAMES, ["id", "x"], [("zzz", "yes")], "knows nothing of any training or held-out"),
         (NAMES, ["id", "x"], [("a/3.png", "?")], "has 1 of the training .* could anybody tell"),
         (NAMES, ["id", "x"], [(n, n) for n in NAMES[0][:11]], "11 values in 11 samples"),
-        (NAMES, ["id", "x"], [("a/3.png", "1"), ("a/3.png", "0")], "two things of 'a/3.png'"),
+        (
+            NAMES,
+            ["id", "x"],
+            [("a/3.png", "1"), ("a/3.png", "0")],
+            "'a/3.png' is answered '0' here and '1' above",
+        ),
         (NAMES, ["id", "x", "y"], [("a/3.png", "1", "2")], "no column 'attribute', and 'x'"),
         (NAMES, ["id"], [("a/3.png",)], "and none beside"),
         (NAMES, ["x"], [("1",), ("0",)], "2 rows for 20 training"),

@@ -8,13 +8,19 @@ import onnxruntime as ort
 import pytest
 import tokenizers
 from onnx import TensorProto, helper
+from PIL import Image
 
 import ntkit
 from ntkit import FrozenModel, debias
 from ntkit.cli import main
 from ntkit.debiasing import DebiasResult
+from ntkit.debiasing.groups import Pool
 from ntkit.estimators import retrain_head
 from ntkit.exceptions import InputError
+from ntkit.extraction import ImagePreprocessing, Samples, read_samples
+from ntkit.samples import read_table
+from tests.questions.models import rows
+from tests.questions.models import write_model as write_model_of_rows
 
 GOOD, POOR = ([f"{word}{i}" for i in range(20)] for word in ("fine", "dull"))
 REST = ["the", "plot", "of", "this", "scene", "actor", "music", "story"]
@@ -263,6 +269,124 @@ def test_metadata_that_match_half_of_the_rows(files, tmp_path):
     assert "750 on none" in " ".join(result.notes)
 
 
+@pytest.mark.parametrize("names", ["both", "the held-out set twice"])
+def test_metadata_of_a_name_that_two_samples_have_are_refused(names):
+    """Else a table of the validation set would be taken for the training set, too."""
+    ids = [np.array([f"{i}.png" for i in range(4)]), np.array(["7.png", "8.png", "8.png"])]
+    if names == "both":
+        ids[1] = np.array(["2.png", "5.png", "6.png"])
+    sets = [Samples(np.zeros((len(own), 2)), np.zeros(len(own)), ids=own) for own in ids]
+    table = {"file_name": ["1.png", "2.png", "6.png", "8.png"], "site": ["A", "B", "A", "B"]}
+    with pytest.raises(
+        InputError, match=r"The metadata say something of '[28].png', and 2 samples"
+    ):
+        _ = Pool(sets, table).metadata
+    with pytest.raises(InputError, match="samples are called so"):
+        Pool(sets, table).views()
+    few = {name: [values[0], values[2]] for name, values in table.items()}
+    if names == "both":  # of the name that both have it says nothing
+        site = Pool(sets, few).metadata["site"].tolist()
+        assert site == [None, "A", None, None, None, None, "A"]
+
+
+# -- columns that an audit takes for metadata -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_sites(tmp_path_factory):
+    """A model, and tables that say beside the texts where each is from."""
+    folder = tmp_path_factory.mktemp("sites")
+    write_model(folder)
+    for name, seed, n in (("train", 1, 900), ("heldout", 2, 600)):
+        texts, y, film = reviews(seed, n, 0.95)
+        site = np.where(film, "A", "B")
+        write_table(folder / f"{name}.csv", text=texts, label=y, site=site)
+    return folder
+
+
+def test_from_an_audit_of_the_tables_own_columns_to_a_repaired_model(with_sites, tmp_path, capsys):
+    files, model = with_sites, with_sites / "model.onnx"
+    audit = ntkit.audit_model(model, files / "heldout.csv", views=["metadata"], device="cpu")
+    (found,) = audit.suspicions
+    assert found.name in ("metadata:site=A", "metadata:site=B")
+    code, out, err = run(
+        capsys, "debias", model, *sets(files), "--spurious", "metadata:site=B", "-o", tmp_path / "a"
+    )
+    assert code == 0, err
+    assert out.startswith("Better: group-balanced on metadata:site=B")
+    assert worst_group(tmp_path / "a" / "debiased.onnx") > worst_group(model) + 0.3
+    given = np.array([v for n in ("train", "heldout") for v in column(files / f"{n}.csv", "site")])
+    table = {"site": given}  # the same, as it was given until now
+    by_row = job(files, spurious="metadata:site=B", metadata=table)
+    by_answers = job(files, answers=audit.answers(found.name))
+    by_name = job(files, spurious="metadata:site=B")
+    assert np.array_equal(by_name.head.coef, by_row.head.coef)
+    assert by_answers.helped
+    assert by_answers.price.worst_named.accuracy == by_row.price.worst_named.accuracy
+
+
+def column(path, name):
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row[name] for row in csv.DictReader(file)]
+
+
+def test_what_is_given_goes_before_the_tables_own_columns_and_nothing_own_acts_alone(with_sites):
+    files = [read_table(with_sites / f"{name}.csv") for name in ("train", "heldout")]
+    sets = [Samples(np.zeros((len(f), 1)), np.zeros(len(f)), sources=(f.path,)) for f in files]
+    assert Pool(sets).metadata.keys() == {"text", "site"}
+    assert Pool(sets).views() == ()
+    other = Pool(sets, {"site": ["C"] * 1500, "age": range(1500)})
+    assert (*other.metadata["site"][:2], other.metadata.keys()) == (
+        "C",
+        "C",
+        {"text", "site", "age"},
+    )
+
+
+def test_columns_of_a_table_of_numbers(tmp_path):
+    """Those that go into the model, and those beside them."""
+    model = write_model_of_rows(tmp_path / "model.onnx")
+    sets = []
+    for name, seed in (("train", 0), ("heldout", 1)):
+        X, y, mark = rows(seed, 400)
+        columns = dict(zip("abcdef", X.T.tolist(), strict=True))
+        path = tmp_path / f"{name}.csv"
+        write_table(path, **columns, label=y, site=np.array(["A", "B"])[mark])
+        sets.append(read_samples(path, columns="abcdef", keep_table=name == "heldout"))
+    audit = ntkit.audit_model(model, sets[1], views=["column", "metadata"], device="cpu")
+    names = [name for s in audit.suspicions for name in (s.name, *s.same, *s.opposed)]
+    cut = next(name for name in names if name.startswith("column:b>="))
+    assert {"metadata:site=A", "metadata:site=B"} & {*names}
+    for name in (cut, "metadata:site=B"):
+        found = debias(model, *sets, spurious=name, device="cpu")
+        assert found.helped, name
+        assert found.price.worst_named.accuracy > found.prices[0].worst_named.accuracy + 0.2
+    np.savez(tmp_path / "plain.npz", X=X, y=y)
+    with pytest.raises(InputError, match="'metadata:site=B' needs metadata"):
+        debias(model, tmp_path / "plain.npz", tmp_path / "plain.npz", spurious="metadata:site=B")
+
+
+def test_metadata_in_image_folders(tmp_path):
+    """Each set's own metadata.csv, as an audit takes it; names may be the same in both."""
+    sets = []
+    for name, values in (("train", "ABAB"), ("heldout", "BBAA")):
+        for i in range(4):
+            file = tmp_path / name / f"{i % 2}" / f"{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 4), i).save(file)
+        ids = [f"{i % 2}/{i}.png" for i in range(4)]
+        write_table(tmp_path / name / "metadata.csv", file_name=ids, site=values, group="0011")
+        steps = ImagePreprocessing(resize=(4, 4))
+        sets.append(read_samples(tmp_path / name, preprocessing=steps))
+    found = Pool(sets)
+    assert found.metadata.keys() == {"site"}
+    assert found.metadata["site"].tolist() == [*"AABB", *"BABA"]
+    assert found.values("metadata:site=B").tolist() == [0, 0, 1, 1, 1, 0, 1, 0]
+    (tmp_path / "heldout" / "metadata.csv").unlink()
+    with pytest.raises(InputError, match="needs metadata"):
+        Pool(sets).values("metadata:site=B")
+
+
 def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
     write_model(tmp_path)
     sets = {}
@@ -296,7 +420,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
         ({"spurious": "column:lenth>=3"}, "did you mean 'length'"),
         ({"spurious": "column:length>=1e9"}, "No sample is on the side"),
         ({"spurious": "column:length"}, "say where to cut it"),
-        ({"spurious": "metadata:site=A"}, "needs metadata"),
+        ({"spurious": "metadata:site=A"}, "There is no column 'site'"),
         ({"spurious": "layer:relu #3"}, "a layer that the model does not have"),
         ({"spurious": [[]]}, "names for each of its sides"),
         ({"metadata": {"site": ["A", "B"]}}, "one for each training sample"),

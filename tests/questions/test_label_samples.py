@@ -55,14 +55,18 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
     told = truth(first.asked[:10]) | {first.asked[0]: "?"}
     save(out / "labels.csv", told)
     table = (out / "questions-1.csv").read_text().splitlines()
-    table[-2:] = [line + truth([line.rstrip(",")])[line.rstrip(",")] for line in table[-2:]]
+    names = [line.partition(",")[0] for line in table[-2:]]
+    table[-2:] = [line + truth([n])[n] for n, line in zip(names, table[-2:], strict=True)]
     (out / "questions-1.csv").write_text("\n".join(table))
     before = kept(out)
     second = ask(model, out, question=None)
     assert (second.n_new, second.labels.n_answers) == (11, 11)
+    assert second.about_answers == (
+        f"{out / 'labels.csv'}: these samples are named by their rows alone, from 0 on.",
+    )
     assert "Of 1 more sample nobody could tell" in str(second)
     answers = read_labels(out / "answers.json").answers
-    given = {**told, **dict(line.split(",") for line in table[-2:])}
+    given = told | truth(names)
     assert answers == {name: None if value == "?" else value for name, value in given.items()}
     assert not {*second.asked} & {*given}
     assert sum(group.n_answered for group in second.groups) == 11
@@ -127,7 +131,7 @@ def test_without_new_answers_everything_stays(model, tmp_path):
 def test_a_table_that_a_person_saved_is_theirs_answered_or_not(model, tmp_path):
     ask(model, tmp_path / "out")
     table = tmp_path / "out" / "questions-1.csv"
-    theirs = table.read_text().replace(",", ";") + "9;\n"
+    theirs = table.read_text().replace(",", ";") + "9;;\n"
     table.write_text(theirs)
     assert ask(model, tmp_path / "out", batch=8).n_new == 0
     assert table.read_text() == theirs
@@ -206,11 +210,6 @@ def test_another_question_wants_another_folder(model, tmp_path):
     with pytest.raises(InputError, match="no column 'Is it marked"):
         ask(model, out)
     (out / "labels.csv").unlink()
-    few = (X[:100], Y[:100])
-    save(out / "labels.csv", {"200": "yes", "1": "no"})
-    ask(model, out)
-    with pytest.raises(InputError, match="has answers on '200'"):
-        label_samples(model, few, out, device="cpu")
 
 
 def test_stopped_in_the_middle_it_goes_on(model, tmp_path, monkeypatch):
@@ -269,6 +268,160 @@ def test_when_all_were_asked_nothing_is_left(model, tmp_path):
     assert "nothing left to ask" in str(done)
 
 
+# -- whose answers ---
+
+
+PERMUTED = np.random.default_rng(7).permutation(len(Y))
+
+
+@pytest.fixture
+def answered(model, tmp_path):
+    """A folder with sixteen answers, and the content of each sample."""
+    asking = ask(model, tmp_path / "out")
+    save(tmp_path / "out" / "labels.csv", truth(asking.asked))
+    ask(model, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def asked_of(model, rows, out, X=X, **options):
+    """The same question of some of the rows, in another order perhaps."""
+    options = {"question": QUESTION, "batch": 16, "device": "cpu"} | options
+    return label_samples(model, (X[rows], Y[rows]), out, **options)
+
+
+def all_right(labels, rows):
+    """Whether each answer is that of the sample of its row."""
+    return labels.answers == {n: ["no", "yes"][MARK[rows[int(n)]]] for n in labels.answers}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [PERMUTED, np.r_[239, 0:240], np.r_[100:240, 0:100, 0:240]],
+    ids=["shuffled", "longer", "twice"],
+)
+def test_answers_go_with_their_samples_to_other_rows(model, answered, rows):
+    before = read_labels(answered / "answers.json")
+    for _ in range(2):  # the second time from what the first one kept
+        found = asked_of(model, rows, answered)
+        assert len(found.labels.answers) == len(before.answers) == 16
+        assert all_right(found.labels, rows)
+        assert (
+            not {*rows[[*map(int, found.asked)]]} & {*map(int, before.answers)} or len(rows) > 300
+        )
+        assert {*found.labels.contents.values()} == {*before.contents.values()}
+        assert found.labels.left_out == ()
+    assert found.about_answers == ()
+    assert json.loads((answered / "answers.json").read_text())["looked_at"] == [16]
+
+
+def test_it_is_told_that_answers_moved(model, answered):
+    said = str(asked_of(model, PERMUTED, answered)).splitlines()[0]
+    assert said.startswith(
+        f"{answered / 'answers.json'}: 16 of 16 answers went with their contents"
+    )
+
+
+def test_answers_of_another_file_go_by_content_too(model, answered, tmp_path):
+    found = asked_of(model, PERMUTED, tmp_path / "o", answers=answered / "answers.json")
+    assert len(found.labels.answers) == 16
+    assert all_right(found.labels, PERMUTED)
+
+
+def test_what_has_changed_is_left_out_and_comes_back(model, answered):
+    before = read_labels(answered / "answers.json")
+    first, second = [*before.answers][:2]
+    others = X.copy()
+    others[[int(first), int(second)], 5] += 1
+    found = asked_of(model, np.arange(240), answered, X=others)
+    assert {*before.answers} - {*found.labels.answers} == {first, second}
+    note = "2 of 16 answers are left out, and kept for later, as no sample has their contents now"
+    assert f"{note}: {', '.join(map(repr, sorted([first, second])))}." in str(found)
+    assert [entry.name for entry in found.labels.left_out] == [first, second]
+    assert json.loads((answered / "answers.json").read_text())["looked_at"] == [14]
+
+    # The changed sample is asked about anew, under the name of what was left out.
+    save(answered / "labels (1).csv", {first: "no"})
+    found = asked_of(model, np.arange(240), answered, X=others)
+    assert (found.labels.answers[first], len(found.labels.left_out)) == ("no", 2)
+    found = asked_of(model, PERMUTED, answered)
+    assert all_right(found.labels, PERMUTED)
+    assert len(found.labels.answers) == 16
+    assert [entry.answer for entry in found.labels.left_out] == ["no"]
+
+
+def test_other_samples_are_refused_and_those_saved_again_match_by_name(model, answered, tmp_path):
+    before = kept(answered)
+    others = X + np.float32(1e-3)
+    with pytest.raises(InputError, match=r"None of 16 contents in .* --match-names"):
+        asked_of(model, np.arange(240), answered, X=others)
+    with pytest.raises(InputError, match="None of 16 contents"):
+        asked_of(model, np.arange(240), tmp_path / "o", X=others, answers=answered / "answers.json")
+    assert kept(answered) == before
+    found = asked_of(model, np.arange(240), answered, X=others, match_names=True)
+    assert "none of 16 contents is one of these samples; matched by name" in str(found)
+    assert "named by their rows alone, from 0 on" in str(found)
+    assert all_right(found.labels, np.arange(240))
+    again = asked_of(model, np.arange(240), answered, X=others)  # known by content from now on
+    assert (again.about_answers, len(again.labels.answers)) == ((), 16)
+
+
+def test_a_table_is_read_by_content_where_the_data_were_shuffled(model, tmp_path):
+    """A person fills in the table of a question, and somebody sorts the data meanwhile."""
+    out = tmp_path / "out"
+    ask(model, out)
+    with (out / "questions-1.csv").open(newline="") as file:
+        header, *lines = csv.reader(file)
+    lines = [[*line[:-1], ["no", "yes"][MARK[int(line[0])]]] for line in lines]
+    with (out / "questions-1.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
+    found = asked_of(model, PERMUTED, out)
+    assert len(found.labels.answers) == 16
+    assert all_right(found.labels, PERMUTED)
+
+
+def test_one_content_is_not_answered_in_two_ways(model, tmp_path):
+    twice = np.r_[0:240, 0:240]
+    out = tmp_path / "out"
+    asked_of(model, twice, out)
+    save(out / "labels.csv", {"3": "yes", "243": "no", "4": "no"})
+    before = kept(out)
+    with pytest.raises(InputError, match="'3' is answered 'yes' and '243' is answered 'no'"):
+        asked_of(model, twice, out)
+    assert kept(out) == before
+    save(out / "labels.csv", {"3": "yes", "4": "no"})
+    asked_of(model, twice, out)
+    save(tmp_path / "more.csv", {"243": "no"})
+    with pytest.raises(InputError, match="'3' is answered 'yes' and '243' is answered 'no'"):
+        asked_of(model, twice, out, answers=tmp_path / "more.csv")
+    save(tmp_path / "more.csv", {"243": "?", "5": "no"})
+    assert asked_of(model, twice, out, answers=tmp_path / "more.csv").labels.n_answers == 3
+
+
+def test_two_files_do_not_contradict_each_other_under_two_names(model, answered, tmp_path):
+    content = json.loads((answered / "answers.json").read_text())
+    entry = content["answers"][0]
+    other = {"yes": "no", "no": "yes"}[entry["answer"]]
+    names = {each["id"] for each in content["answers"]}
+    named = next(str(i) for i in range(240) if str(i) not in names)  # a row number of before
+    more = content | {"answers": [entry | {"id": named, "answer": other}]}
+    (tmp_path / "more.json").write_text(json.dumps(more))
+    message = f"'{named}' is answered '{other}' here and '{entry['answer']}' as"
+    with pytest.raises(InputError, match=message):
+        ask(model, answered, answers=tmp_path / "more.json")
+    more["answers"][0]["id"] = entry["id"]  # by its own name the last word counts
+    (tmp_path / "more.json").write_text(json.dumps(more))
+    found = ask(model, answered, answers=tmp_path / "more.json").labels
+    assert found.answers[entry["id"]] == other
+
+
+def test_two_names_of_one_content_are_refused_on_reading(tmp_path):
+    entries = [{"id": n, "answer": v, "content": "ab"} for n, v in (("a", "yes"), ("b", "no"))]
+    file = tmp_path / "answers.json"
+    file.write_text(json.dumps(GOOD | {"values": ["yes", "no"], "answers": entries}))
+    with pytest.raises(InputError, match="'b' is answered 'no' here and 'yes' as 'a'"):
+        read_labels(file)
+
+
 # -- the file of all answers -------------------------------------------------------------------
 
 
@@ -278,7 +431,8 @@ NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=9).filter(str
 @given(st.dictionaries(NAMES, st.sampled_from(["yes", "no", None]), max_size=6))
 @settings(max_examples=30, deadline=None)
 def test_answers_come_back_as_they_were(tmp_path_factory, answers):
-    labels = Labels("Is it?", ("yes", "no"), answers, dict.fromkeys(answers, "ab12"))
+    contents = {name: f"ab{i}" for i, name in enumerate(answers)}
+    labels = Labels("Is it?", ("yes", "no"), answers, contents)
     file = tmp_path_factory.mktemp("labels") / "answers.json"
     file.write_text(json.dumps(labels.as_dict()), encoding="utf-8")
     assert read_labels(file) == labels

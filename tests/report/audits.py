@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 import ntkit
+from ntkit.auditing import with_retraining
 from ntkit.report.audit import Unlabelled
 
 N = 600
@@ -14,6 +15,8 @@ FILM = np.where(RNG.random(N) < 0.9, Y, 1 - Y)
 BAD = np.where(RNG.random(N) < 0.85, 1 - Y, Y)
 LUCK = RNG.random(N)
 PRED = np.where(LUCK < 0.4, FILM, np.where(LUCK < 0.8, 1 - BAD, Y))
+ONE = np.where(LUCK < 0.4, FILM, Y)
+AGAIN = np.where(LUCK < 0.4, 1 - BAD, Y)
 EVIL = (
     "<script>window.hacked = 1</script>",
     '"><img src=x onerror="window.hacked = 2">',
@@ -30,6 +33,12 @@ def of_texts():
     ]
     names = np.array(["rotten", "fresh"])
     return ntkit.audit(names[Y], names[PRED], texts=texts)
+
+
+def of_two_heads():
+    """A model that relies on one word, and a retrained last layer that relies on another."""
+    texts = of_texts().inputs.texts
+    return with_retraining(ntkit.audit(Y, ONE, texts=texts), AGAIN)
 
 
 def of_a_table():

@@ -3,6 +3,7 @@
 import html
 import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from PIL import Image
 
 import ntkit
 from ntkit.attributes import Block, View
-from ntkit.auditing import Inputs, read_answers, write_audit
+from ntkit.auditing import Inputs, read_answers, with_retraining, write_audit
 from ntkit.exceptions import InputError
 from ntkit.report._looks import snippet_of, thumbnail_of
+from ntkit.report.audit import question_of
 from ntkit.report.audit._examples import examples_of
 from ntkit.report.audit._plain_words import wording
 from tests.report import audits
@@ -167,7 +169,7 @@ def test_weak_suspicions_are_left_out_and_counted(tmp_path, monkeypatch):
     _, page = written(audit, tmp_path)
     assert len(page.entries) == 1
     assert audit.suspicions[0].name in page.entries[0]
-    assert "1 more suspicion is not shown" in page.text
+    assert "1 more finding is not shown" in page.text
     assert "2 things were found" in page.text
     assert "the clearest is below" in page.text
 
@@ -178,7 +180,7 @@ def test_a_name_of_megabytes_is_not_asked_about(tmp_path):
     audit = ntkit.audit(Y, PRED, views=[view], texts=["film" if f else "movie" for f in FILM])
     content, page = written(audit, tmp_path)
     assert len(content) < 100_000
-    assert "1 more suspicion is not shown" in page.text
+    assert "1 more finding is not shown" in page.text
     assert "Nothing that was looked at" not in page.text
 
 
@@ -359,9 +361,88 @@ odd | other | “odd” | with “odd” | without “odd”
 def test_attributes_in_words(line):
     name, kind, title, having, lacking = re.split(r" +\| ", line)
     words = wording(name, kind, ["a", "a=b", "age", "site"])
+    assert not re.match("[A-Z]", words.noun)
     assert (words.title, words.having, words.lacking) == (title, having, lacking)
     if name != "column:a=b=c":
         assert wording(name, kind) == words
+
+
+QUESTIONS = """
+word | word:film | the word "film"
+word | word:movie, word:movies / word:film, word:films | the word "movie" or "movies" (against "film" or "films")
+word | word:the end / word:<b | the words "the end" (against the tag "<b")
+word | word:a, word:b, word:c, word:d, word:e | the word "a", "b", "c", "d" or 1 more
+column | column:sex=F / column:sex=M | the value "F" of "sex" (against the value "M" of "sex")
+column | column:age>=40 | "age" of 40 or more
+metadata | metadata:site missing | a missing "site"
+picture | picture:size high / picture:size low | a high size of the picture (against a low size of the picture)
+clip | clip #5 above the median | an above-median value of clip "#5"
+layer | layer:relu #3 mean high, embedding #1 high / layer:relu #4 mean high | this thing that the model notices
+layer | layer:relu cluster 3 | this kind that the model tells apart
+"""  # noqa: E501
+
+
+@pytest.mark.parametrize("line", QUESTIONS.strip().splitlines())
+def test_the_question_names_what_a_yes_acts_on(line):
+    kind, names, noun = re.split(r" +\| ", line)
+    sides = tuple(tuple(side.split(", ")) for side in names.split(" / "))
+    asked = question_of(SimpleNamespace(name=sides[0][0], view=kind, sides=sides))
+    assert asked == f"Is {noun} a shortcut that the model should ignore?"
+
+
+def test_a_question_holds_nothing_that_a_terminal_obeys():
+    for finding in audits.hostile().findings:
+        asked = question_of(finding, audits.EVIL)
+        assert asked.isprintable()
+        assert asked.endswith(" a shortcut that the model should ignore?")
+        assert len(asked) < 1000
+
+
+def test_two_lists_are_two_sections_and_examples_are_of_the_head_they_are_about(tmp_path):
+    audit = audits.of_two_heads()
+    _, page = written(audit, tmp_path, go_on="ntkit debias --from 'a b' --answers answers.json")
+    first, second = page.text.split("Retraining would newly rely on")
+    assert "The model relies on" in first
+    assert 'Is the word "film" (against "movie") a shortcut' in first
+    assert 'Is the word "bad" (against "good") a shortcut' not in first
+    assert 'Is the word "bad" (against "good") a shortcut' in second
+    seems = (
+        "After class-balanced retraining, the model would seem to take texts with the word “bad”"
+    )
+    assert seems in second
+    accuracy = 100 * (audits.AGAIN == Y).mean()
+    assert f"would be right on {accuracy:.0f} % of the same texts" in second.replace("\xa0", " ")
+    assert "ntkit debias --from 'a b' --answers answers.json" in second
+    assert len(page.entries) == len(audit.findings) == 2
+    retrained = 0
+    for outcome, words in page.examples:
+        text = "".join(words)
+        row = int(re.search(r"number (\d+)", text)[1])
+        says = [
+            pred for pred, how in ((audits.ONE, "says"), (audits.AGAIN, "would say")) if how in text
+        ]
+        retrained += "would say" in text
+        if outcome == "wrong":
+            assert says[0][row] != Y[row]
+    assert retrained
+
+
+@pytest.mark.parametrize("again", [PRED, Y], ids=["nothing new", "nothing wrong"])
+def test_one_list_has_no_heading(again, tmp_path):
+    audit = with_retraining(audits.of_texts(), np.array(["rotten", "fresh"])[again])
+    _, page = written(audit, tmp_path)
+    assert len(page.entries) == 2
+    assert "The model relies on" not in page.text
+    assert "Retraining" not in page.text
+
+
+def test_a_page_on_what_retraining_alone_would_rely_on(tmp_path):
+    right = ntkit.audit(Y, Y, texts=["a film" if f else "a movie" for f in FILM])
+    _, page = written(with_retraining(right, PRED), tmp_path)
+    assert "Nothing that was looked at goes along with its mistakes" in page.text
+    assert "Retraining would newly rely on" in page.text
+    assert "The model relies on" not in page.text
+    assert len(page.entries) == 1
 
 
 def test_what_says_much_the_same_is_named_as_a_person_would(tmp_path):
@@ -374,9 +455,7 @@ def test_what_says_much_the_same_is_named_as_a_person_would(tmp_path):
     _, page = written(ntkit.audit(Y, PRED, arrays=numbers), tmp_path / "only")
     assert "Much the same" not in page.text
     _, page = written(ntkit.audit(Y, PRED, arrays=numbers, images=bright()), tmp_path / "seen")
-    assert re.search(
-        r"Something that the model notices: [A-Z][a-z]+[^:]* of the picture", page.text
-    )
+    assert re.search(r"Is an? [a-z -]+ of the picture .*a shortcut", page.text)
 
 
 def test_what_has_no_name_is_numbered_and_its_name_in_the_files_stands_small(tmp_path):

@@ -1,6 +1,7 @@
 """The page of an audit as a person uses it, in a real browser."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -8,7 +9,7 @@ from ntkit.auditing import read_answers, write_audit
 from tests.report import audits
 from tests.report.browser import downloaded
 
-KINDS = ["of_texts", "of_a_table", "of_pictures", "hostile"]
+KINDS = ["of_texts", "of_two_heads", "of_a_table", "of_pictures", "hostile"]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def pressed(page):
 
 def test_answering_by_keyboard_saves_what_the_reader_reads(browser, pages, found, tmp_path):
     names = [suspicion.name for suspicion in found["of_texts"].suspicions]
-    sides = found["of_texts"].found.side_members
+    sides = [s.sides for s in found["of_texts"].suspicions]
     assert names == ["word:bad", "word:film"] or names == ["word:film", "word:bad"]
     with browser.page(pages["of_texts"], downloads=tmp_path) as page:
         page.press("1")  # nothing is chosen yet
@@ -54,6 +55,28 @@ def test_answering_by_keyboard_saves_what_the_reader_reads(browser, pages, found
     assert [*tmp_path.iterdir()] == [saved]
 
 
+def test_letters_answer_both_lists_and_say_who_and_when(browser, pages, found, tmp_path):
+    names = [finding.name for finding in found["of_two_heads"].findings]
+    with browser.page(pages["of_two_heads"], downloads=tmp_path) as page:
+        page.run("localStorage.clear()")
+        page.go(pages["of_two_heads"])
+        page.press("j", "n", "j", "y")
+        kept = "const e = document.getElementById('name'); e.value = ' Ada \u00c5 ';"
+        page.run(f"{kept} e.dispatchEvent(new Event('input'))")
+        page.reload()
+        assert pressed(page) == ["legitimate", "spurious"]
+        page.press("j", "s")
+        answers = read_answers(downloaded(tmp_path, "answers.json")).answers
+        page.run("localStorage.clear()")
+    assert [(a.name, a.answer, a.by) for a in answers] == [
+        (names[0], "legitimate", "Ada \u00c5"),
+        (names[1], "spurious", "Ada \u00c5"),
+    ]
+    for answer in answers:
+        age = datetime.now(UTC) - datetime.fromisoformat(answer.at)
+        assert timedelta(minutes=-1) < age < timedelta(minutes=5)
+
+
 def test_every_name_comes_back_as_it_was(browser, pages, found, tmp_path):
     audit = found["hostile"]
     with browser.page(pages["hostile"], downloads=tmp_path) as page:
@@ -62,7 +85,7 @@ def test_every_name_comes_back_as_it_was(browser, pages, found, tmp_path):
         page.press("s")
         answers = read_answers(downloaded(tmp_path, "answers.json"))
     assert [a.name for a in answers.spurious] == [s.name for s in audit.suspicions]
-    assert [a.sides for a in answers.spurious] == [*audit.found.side_members]
+    assert [a.sides for a in answers.spurious] == [s.sides for s in audit.suspicions]
 
 
 def test_answering_by_mouse_and_taking_back(browser, pages):
@@ -72,7 +95,7 @@ def test_answering_by_mouse_and_taking_back(browser, pages):
         page.go(pages["of_texts"])
         assert page.run("document.getElementById('save').disabled")
         page.run(click.format("unsure", 1))
-        assert states(page) == ["", "✓ not sure"]
+        assert states(page) == ["", "✓ decide later"]
         page.run(click.format("spurious", 1))
         assert pressed(page) == ["spurious"]
         assert page.run("document.querySelector('pre').checkVisibility()")
@@ -157,7 +180,7 @@ def test_what_a_screen_reader_reads(browser, pages):
         if not node["ignored"]
     ]
     buttons = [name for role, name in read if role == "button"]
-    assert any(name.startswith("No A right answer must not depend on this") for name in buttons)
+    assert any(name.startswith("Yes Ignore it") for name in buttons)
     assert "Save answers" in buttons
     regions = [name for role, name in read if role == "region"]
     assert any("site" in name for name in regions)
@@ -165,7 +188,9 @@ def test_what_a_screen_reader_reads(browser, pages):
     assert pictures
     assert all(pictures)
     assert any("% are right; 95 % interval from" in name for name in pictures)
-    assert ("group", "May a right answer depend on this?") in read
+    questions = [name for role, name in read if role == "group"]
+    assert any(q.endswith("a shortcut that the model should ignore?") for q in questions)
+    assert ("textbox", "Your name") in read
     assert "status" in [role for role, _ in read]
 
 

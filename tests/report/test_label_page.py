@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from ntkit.exceptions import InputError
 from ntkit.report import Inputs
-from ntkit.report.label import write_label_page
+from ntkit.report.label import label_html, write_label_page
 from ntkit.report.label._cells import csv_of, name_cell
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
@@ -57,6 +58,18 @@ def test_what_cannot_be_asked_is_refused(rows, inputs, options, says, tmp_path):
     with pytest.raises(InputError, match=says):
         write_label_page(tmp_path / "label", "Water?", rows, given, **options)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_page_on_other_samples_of_the_same_names_keeps_other_labels():
+    """What a browser kept of the samples of before must not answer for these."""
+    pages = [
+        label_html("Water?", [0, 1], Inputs(texts=["a", "b"]), values=("yes", "no"), attribute="w",
+                   more=("content", contents))
+        for contents in (["12", "34"], ["34", "12"])
+    ]  # fmt: skip
+    digests = [re.search(r"digest&#34;: &#34;(\w+)", page)[1] for page in pages]
+    assert digests[0] != digests[1]
+    assert "id,content,w" in pages[0]
 
 
 def test_nothing_of_others_is_replaced(tmp_path):

@@ -210,3 +210,20 @@ def test_what_is_asked_comes_back(browser, tmp_path):
     values = [second.labels.values[int(key) - 1] for key in keys[:-1]]
     assert [second.labels.answers[name] for name in first.asked] == [*values, None]
     assert not {*first.asked} & {*second.asked}
+
+
+def test_what_the_page_saves_is_read_by_content_where_the_data_were_shuffled(browser, tmp_path):
+    model = write_model(tmp_path / "model.onnx")
+    X, y, mark = rows(n=80)
+    ask = {"question": "Is it marked?", "batch": 12, "device": "cpu"}
+    first = label_samples(model, (X, y), tmp_path / "out", **ask)
+    keys = ["21"[mark[int(name)]] for name in first.asked]
+    page_of = (tmp_path / "out" / "label.html").as_uri()
+    with browser.page(page_of, downloads=tmp_path / "out") as page:
+        page.press(*keys, "s")
+        downloaded(tmp_path / "out", "labels.csv")
+        page.run("localStorage.clear()")
+    order = np.random.default_rng(0).permutation(80)
+    labels = label_samples(model, (X[order], y[order]), tmp_path / "out", device="cpu").labels
+    assert len(labels.answers) == 12
+    assert labels.answers == {n: ["no", "yes"][mark[order[int(n)]]] for n in labels.answers}

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from ntkit.suspicions._families import families, sides, within_class_correlation
+from ntkit.suspicions._families import (
+    Family,
+    families,
+    led_by_names,
+    sides,
+    within_class_correlation,
+)
 
 
 def test_correlation_is_numpys_within_one_class():
@@ -78,3 +84,15 @@ def test_a_side_for_every_class(n_classes):
     found, members = sides(values, np.arange(n_classes), np.corrcoef(values.T))
     assert found.tolist() == (colour + 1).tolist()
     assert members == [[c] for c in range(n_classes)]
+
+
+def test_the_first_that_has_a_name_leads_its_family():
+    def led(found, named, origins):
+        return led_by_names([Family(f[0], f) for f in found], named, origins)
+
+    each = ["a", "b", "c", "d"]
+    assert led([[0, 2], [1, 3]], [0, 0, 1, 0], each) == [Family(1, [1, 3]), Family(2, [2, 0])]
+    assert led([[0, 2], [1]], [0, 0, 0], each) == [Family(0, [0, 2]), Family(1, [1])]
+    of_one = ["a", "bright", "bright"]
+    assert led([[0, 2], [1]], [0, 1, 1], of_one) == [Family(1, [1, 0, 2])]
+    assert led([], [], []) == []

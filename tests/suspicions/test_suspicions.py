@@ -136,7 +136,7 @@ def test_of_what_is_inferred_the_five_clearest_families_are_asked_about(exact):
     shown = [s.name.partition(":")[2] for s in found.suspicions]
     assert shown == [s.name.partition(":")[2] for s in whole.suspicions][: 8 if exact else 5]
     assert found.n_left_out == ({} if exact else {"layer": 3})
-    assert len(found.side_members) == found.sides.shape[1] == len(shown)
+    assert found.sides.shape[1] == len(shown)
     assert found.n_passed == whole.n_passed
 
 
@@ -155,3 +155,28 @@ def test_nothing_to_find():
     assert found.suspicions == ()
     assert found.n_looked_at == {"word": 31}
     assert found.sides.shape == (len(values), 0)
+
+
+def test_a_word_stands_for_words_and_not_for_a_neuron_that_sees_it():
+    values, p = planted()
+    neuron = np.where(np.random.default_rng(1).random(len(values)) < 0.95, ~values[:, 0], 0)
+    seen = view_of(neuron[:, None], ("embedding #3 high",), kind="embedding", exact=False)
+    found = find_suspicions([view_of(values), seen], p, 0.05)
+    (one,) = found.suspicions
+    assert (one.name, one.opposed) == ("word:0", ("embedding #3 high",))
+    assert one.sides == (("word:0",),)
+    assert (found.sides[:, 0] == values[:, 0]).all()
+
+
+def test_what_has_a_name_leads_a_neuron_that_sees_it_better():
+    values, p = planted()
+    name = "picture:brightness high"
+    neuron = view_of(values[:, :1], ("layer:relu #3 mean high",), kind="layer", exact=False)
+    bright = values[:, 0] ^ (np.random.default_rng(1).random(len(values)) < 0.1)
+    measured = view_of(bright[:, None], (name,), kind="picture", exact=False)
+    found = find_suspicions([neuron, measured], p, 0.05)
+    (one,) = found.suspicions
+    assert (one.name, one.view, one.sides) == (name, "picture", ((name,),))
+    assert one.same == ("layer:relu #3 mean high",)
+    assert one.cells[0].count == (bright & (p.y_index == 0)).sum()
+    assert (found.sides[:, 0] == bright).all()

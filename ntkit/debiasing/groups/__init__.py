@@ -3,12 +3,13 @@
 from ntkit.debiasing.groups._heldout_groups import HeldoutGroups, WorstGroup
 from ntkit.debiasing.groups._known_groups import KnownGroups
 from ntkit.debiasing.groups._known_of_some import KnownOfSome, holds_labels, known_of_some
-from ntkit.debiasing.groups._named_attributes import Named, asked_attributes, groups_balanced
+from ntkit.debiasing.groups._named_attributes import Asked, Named, asked_attributes, groups_balanced
 from ntkit.debiasing.groups._of_layers import EMBEDDING
 from ntkit.debiasing.groups._pool import Pool
 
 __all__ = [
     "EMBEDDING",
+    "Asked",
     "HeldoutGroups",
     "KnownGroups",
     "KnownOfSome",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,18 @@ from ntkit.attributes import columns_of
 from ntkit.auditing import Answers
 from ntkit.debiasing.groups._pool import Pool
 from ntkit.exceptions import InputError
-from ntkit.questions import Labels, answer_in, cell_text, kind_of_json, read_labels
-from ntkit.samples import TABLES, read_table, sample_digests
+from ntkit.questions import (
+    CONTENT,
+    Entry,
+    answer_in,
+    cell_text,
+    check_alike,
+    content_in,
+    contents_here,
+    kind_of_json,
+    read_labels,
+)
+from ntkit.samples import TABLES, read_table
 
 __all__ = ["KnownOfSome", "holds_labels", "known_of_some"]
 
@@ -60,6 +70,10 @@ class KnownOfSome:
         """What one known value is called, in the plural."""
         return "answers" if self.answers else "samples"
 
+    def trail(self) -> dict[str, Any]:
+        """What was known, for the record."""
+        return {"name": self.title, self.given_as: int(sum(v is not None for v in self.values))}
+
     @property
     def balanced_by(self) -> str:
         """What balancing over it is called in the table."""
@@ -75,7 +89,13 @@ def holds_labels(answers: Any) -> bool:
 
 
 def known_of_some(
-    pool: Pool, *, answers: Any = None, attribute: Any = None, groups: Any = None, key: str | None
+    pool: Pool,
+    *,
+    answers: Any = None,
+    attribute: Any = None,
+    groups: Any = None,
+    key: str | None,
+    match_names: bool = False,
 ) -> KnownOfSome | None:
     """Match what is known of some samples.
 
@@ -89,6 +109,8 @@ def known_of_some(
         As in :func:`ntkit.debias`.
     key : str or None
         Column of tables that names the samples.
+    match_names : bool
+        Whether names may do where a file has contents, and none is one of these samples.
 
     Returns
     -------
@@ -98,35 +120,31 @@ def known_of_some(
     Raises
     ------
     InputError
-        If two are given, one cannot be read or matched, or nothing is known that
-        tells a group from its class.
+        If two are given, one cannot be read or matched, two samples of one content differ in it,
+        or nothing is known that tells a group from its class.
     """
-    found = _matched(pool, answers=answers, attribute=attribute, groups=groups, key=key)
+    options = {"answers": answers, "attribute": attribute, "groups": groups}
+    given = {name: value for name, value in options.items() if value is not None}
+    if len(given) > 1:
+        raise InputError(f"Of {' and '.join(given)} one at a time is taken; give one of them.")
+    found = next((_matched(pool, *one, key, match_names) for one in given.items()), None)
     if found is not None:
+        _check_same(found, pool)
         classes = np.concatenate([samples.y for samples in pool.sets])
         _check_crossed(found.title, classes, found.values)
     return found
 
 
-def _matched(
-    pool: Pool, *, answers: Any = None, attribute: Any = None, groups: Any = None, key: str | None
-) -> KnownOfSome | None:
+def _matched(pool: Pool, name: str, value: Any, key: str | None, match_names: bool) -> KnownOfSome:
     """What :func:`known_of_some` is given, by row."""
-    options = {"answers": answers, "attribute": attribute, "groups": groups}
-    given = {name: value for name, value in options.items() if value is not None}
-    if len(given) > 1:
-        raise InputError(f"Of {' and '.join(given)} one at a time is taken; give one of them.")
-    if not given:
-        return None
-    name, value = next(iter(given.items()))
     what = "groups" if name == "groups" else "attribute"
     title = "the groups given" if name == "groups" else "the attribute given"
     if name == "answers" and Path(value).suffix.lower() not in TABLES:
         labels = read_labels(value)
-        found, left = _by_labels(value, labels, pool)
+        found, left = _by_entries(value, labels.entries, labels.left_out, pool, "id", match_names)
         return KnownOfSome(what, repr(labels.question), found, answers=True, left=left)
     if isinstance(value, str | os.PathLike) or _is_table(value):
-        column, found, left = _by_table(value, what.removesuffix("s"), pool, key)
+        column, found, left = _by_table(value, what.removesuffix("s"), pool, key, match_names)
         title = repr(column) if what == "attribute" else title
         return KnownOfSome(what, title, found, answers=name == "answers", left=left)
     labels_given, known = known_labels(value, name)
@@ -153,35 +171,42 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, Mapping) or hasattr(value, "columns")
 
 
-def _by_labels(path: Any, labels: Labels, pool: Pool) -> tuple[Array, str]:
-    """Answers by the contents of the samples, or by their names where no content is one of these.
+def _by_entries(
+    where: Any,
+    entries: Sequence[Entry],
+    left_out: Sequence[Entry],
+    pool: Pool,
+    key: str,
+    match_names: bool,
+) -> tuple[Array, str]:
+    """Answers by the contents of the samples, or by names where they have none.
 
-    Also what is left of them.
+    Also what is said of them: what is left, and whether names had to do.
     """
-    digests = [
-        digest.hex()
-        for samples in pool.sets
-        for digest in (sample_digests(samples).tolist() if labels.contents else ())
-    ]
-    by_content = {labels.contents.get(name): value for name, value in labels.answers.items()}
-    by_content.pop(None, None)
+    everything = [*left_out, *entries]
+    digests = pool.digests if any(entry.content for entry in everything) else []
+    here, note = contents_here(where, everything, {*digests}, match_names=match_names)
+    by_content = {e.content: e.answer for e in everything if e.answer is not None}
     found = np.full(sum(map(len, pool.sets)), None, dtype=object)
-    for i, digest in enumerate(digests):
-        found[i] = by_content.get(digest)
-    here = {name for name, content in labels.contents.items() if content in {*digests}}
-    if not here:
-        rows = _rows(pool, "id", labels.answers, str(path))
-        here = {*rows}
-        for name, row in rows.items():
-            found[row] = labels.answers[name]
-    return _some(found, path, len(here)), _left(path, labels.answers, here)
+    for row, digest in enumerate(digests):
+        found[row] = by_content.get(digest)
+    by_name = [e for e in entries if note or e.content is None]
+    said = {e.name: e.answer for e in sorted(by_name, key=lambda e: e.answer is not None)}
+    rows = _rows(pool, key, said, str(where)) if said else {}
+    for name, row in rows.items():
+        found[row] = said[name]
+    placed = {e for e in everything if e.content in here} | {e for e in by_name if e.name in rows}
+    told = [note, _left(where, everything, placed)]
+    return _some(found, where, len(placed)), " ".join(filter(None, told))
 
 
-def _by_table(given: Any, wanted: str, pool: Pool, key: str | None) -> tuple[str, Array, str]:
-    """A column of a table, its values by names or rows, and what is left of them."""
+def _by_table(
+    given: Any, wanted: str, pool: Pool, key: str | None, match_names: bool
+) -> tuple[str, Array, str]:
+    """A column of a table, its values by contents, names or rows, and what is left of them."""
     name, columns = _read(given, wanted)
     key = key or next((k for k in _KEYS if k in columns), None)
-    rest = [column for column in columns if column != key]
+    rest = [column for column in columns if column not in (key, CONTENT)]
     if wanted not in rest and len(rest) != 1:
         raise InputError(
             f"{name} has no column {wanted!r}, and {listed(rest) if rest else 'none'} beside the "
@@ -190,17 +215,16 @@ def _by_table(given: Any, wanted: str, pool: Pool, key: str | None) -> tuple[str
     column = wanted if wanted in rest else rest[0]
     values = alike_in_case(answer_in(value) for value in columns[column].tolist())
     n = sum(map(len, pool.sets))
-    found, left, n_here = np.full(n, None, dtype=object), "", 0
+    found, left = np.full(n, None, dtype=object), ""
     if key is not None and key in columns:
-        said = dict[str, str | None]()
-        for at, value in zip(map(cell_text, columns[key].tolist()), values, strict=True):
-            if value is not None and said.get(at, value) != value:
-                raise InputError(f"{name} says two things of {at!r:.60}; leave one of them.")
-            said[at] = value if value is not None else said.get(at)
-        rows = _rows(pool, key, said, name)
-        left, n_here = _left(name, said, {*rows}), len(rows)
-        for at, row in rows.items():
-            found[row] = said[at]
+        names = map(cell_text, columns[key].tolist())
+        contents = map(cell_text, columns.get(CONTENT, np.full(len(values), None)).tolist())
+        entries = [
+            Entry(each, value, content_in(content), name)
+            for each, value, content in zip(names, values, contents, strict=True)
+        ]
+        check_alike(entries)
+        found, left = _by_entries(name, entries, (), pool, key, match_names)
     elif key is None and len(values) == n:
         found[:] = values
     else:
@@ -209,7 +233,7 @@ def _by_table(given: Any, wanted: str, pool: Pool, key: str | None) -> tuple[str
             f"--id-column), and has {len(values)} rows for {n} training and held-out samples; name "
             "the samples, or give a row for each, the training samples first."
         )
-    return column, _some(found, name, n_here), left
+    return column, _some(found, name), left
 
 
 def _read(given: Any, wanted: str) -> tuple[str, dict[str, Array]]:
@@ -247,16 +271,17 @@ def _rows(pool: Pool, key: str, said: Mapping[str, str | None], where: str) -> d
     return found
 
 
-def _left(where: Any, said: Mapping[str, str | None], here: set[str]) -> str:
-    """What names no sample, in a sentence."""
-    strange = [name for name, value in said.items() if value is not None and name not in here]
+def _left(where: Any, entries: Sequence[Entry], placed: Set[Entry]) -> str:
+    """What goes with no sample, in a sentence."""
+    known = [entry for entry in entries if entry.answer is not None]
+    strange = {entry.name for entry in known if entry not in placed}
     if not strange:
         return ""
     n = len(strange)
     return (
-        f"{n} of the {sum(value is not None for value in said.values())} that {where} tells of "
+        f"{n} of the {len({entry.name for entry in known})} that {where} tells of "
         f"{'is' if n == 1 else 'are'} no training or held-out sample, and left out: "
-        f"{listed(strange)}."
+        f"{listed(sorted(strange))}."
     )
 
 
@@ -272,6 +297,29 @@ def _some(found: Array, where: Any, n_here: int = 0) -> Array:
             "were labelled?"
         )
     return found
+
+
+def _check_same(found: KnownOfSome, pool: Pool) -> None:
+    """Refuse two values of one image or text; rows of numbers may lack what they differ in."""
+    if pool.inputs[0].samples == "cases":
+        return
+    classes = np.concatenate([samples.y for samples in pool.sets]).tolist()
+    names = [pool.names(i, "id") or [*map(str, range(len(s)))] for i, s in enumerate(pool.sets)]
+    called = [
+        f"{name!r:.60} ({which})"
+        for which, own in zip(("training", "held-out"), names, strict=True)
+        for name in own
+    ]
+    first = dict[tuple[str, Any], int]()
+    for row in np.flatnonzero([value is not None for value in found.values]).tolist():
+        group_of = classes[row] if found.what == "groups" else None  # groups are of a class
+        before = first.setdefault((pool.digests[row], group_of), row)
+        if found.values[before] != found.values[row]:
+            raise InputError(
+                f"{found.title} is {found.values[before]!r} for {called[before]} and "
+                f"{found.values[row]!r} for {called[row]}, and both are one sample by their "
+                "contents; leave one of them."
+            )
 
 
 def _check_crossed(title: str, classes: Array, values: Array) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.attributes import Rule
-from ntkit.auditing import Answers, read_answers
+from ntkit.auditing import Answer, Answers, check_contradictions, read_answers
 from ntkit.debiasing.groups._heldout_groups import HeldoutGroups
 from ntkit.debiasing.groups._of_layers import OfLayer, unreadable_layers
 from ntkit.debiasing.groups._pool import Pool, Sides
@@ -75,16 +75,16 @@ class Asked:
         Sides of each attribute, by what it is called.
     rules : mapping of str to Rule
         How attributes of layers are read.
-    answered : tuple of str
-        Attributes that a person was asked about, whatever the answer.
     replaced : tuple of str
         What was answered, and is read otherwise or not at all: a sentence for each.
+    answers : Answers
+        All answers on findings, those named on the command line among them.
     """
 
     attributes: Mapping[str, Sides]
     rules: Mapping[str, Rule]
-    answered: tuple[str, ...]
     replaced: tuple[str, ...]
+    answers: Answers = field(default_factory=lambda: Answers(()))
 
     @property
     def title(self) -> str | None:
@@ -102,13 +102,16 @@ class Asked:
         """Read what needs no layer, for what cannot be read is told before the work."""
         for sides in self.attributes.values():
             if not any(OfLayer.named(name) for side in sides for name in side):
-                pool.sides(sides, self.rules)
+                _check_varies(_titled(sides), pool, *pool.sides(sides, self.rules))
+        check_contradictions(self.answers, lambda name: _values_or_unknown(pool, name))
 
     def named(self, pool: Pool) -> Named | None:
         """Read all of them; None if there are none."""
         if not self.attributes:
             return None
         found = [pool.sides(sides, self.rules) for sides in self.attributes.values()]
+        for name, sides in zip(self.attributes, found, strict=True):
+            _check_varies(name, pool, *sides)
         on = np.stack([each for each, _ in found], axis=1)
         return Named(tuple(self.attributes), on, tuple(names for _, names in found), self.replaced)
 
@@ -160,10 +163,10 @@ def asked_attributes(
         for pair in zip(of_answers, readable, strict=True)
     ]
     return Asked(
-        {" against ".join(side[0] for side in sides): sides for sides in asked},
+        {_titled(sides): sides for sides in asked},
         rules,
-        tuple(n for answer in said.answers for side in answer.sides for n in side),
         tuple(sentence for sentence in replaced if sentence),
+        replace(said, answers=(*(_answer(sides) for sides in given), *said.answers)),
     )
 
 
@@ -181,13 +184,41 @@ def groups_balanced(
     y, y_index : ndarray of shape (M,)
         Classes of the held-out samples, and their indices.
     """
-    sides, acted = getattr(clf, "sides_", None), getattr(clf, "attribute_", None)
-    if acted is not None:
-        named = Named((acted,), clf.sides_, (clf.side_names_,))
+    sides = getattr(clf, "sides_", None)
     if sides is None or named is None:
         return None
     own, called = sides[len(sides) - len(y) :], named.side_names
-    return HeldoutGroups.of(named.title, y, y_index, own, called, by_person=acted is None)
+    return HeldoutGroups.of(named.title, y, y_index, own, called, by_person=True)
+
+
+def _values_or_unknown(pool: Pool, name: str) -> Array:
+    """An attribute of every sample; −1 throughout where these samples do not tell it."""
+    try:
+        return pool.values(name)
+    except InputError:
+        return np.full(sum(map(len, pool.sets)), -1)
+
+
+def _check_varies(name: str, pool: Pool, on: Array, called: Sequence[str]) -> None:
+    """Refuse an attribute that has one value in each class: the class itself, or its stand-in."""
+    y = np.concatenate([samples.y for samples in pool.sets])
+    pairs = {(label, called[side]) for label, side in zip(y.tolist(), on, strict=True) if side >= 0}
+    if len(pairs) <= len({label for label, _ in pairs}):
+        shown = "; ".join(f"class {label}: {side}" for label, side in sorted(pairs, key=str)[:3])
+        raise InputError(
+            f"{name!r} has one value in each class ({shown}), so it is the class itself or cannot "
+            "be told from it; name an attribute that varies within a class."
+        )
+
+
+def _titled(sides: Sides) -> str:
+    """What an attribute is called, by the first name of each side."""
+    return " against ".join(side[0] for side in sides)
+
+
+def _answer(sides: Sides) -> Answer:
+    """What was named, as an answer."""
+    return Answer(sides[0][0], "spurious", sides)
 
 
 def _listed(spurious: Any) -> list[Any]:
@@ -208,7 +239,7 @@ def _replaced(sides: Sides, readable: Sides, problem: str | None) -> str:
         return ""
     if not readable:
         return f"Left out: {problem}"
-    instead = " against ".join(side[0] for side in readable)
+    instead = _titled(readable)
     return f"{instead} stands for {sides[0][0]}, of which the answer says that it is much the same."
 
 

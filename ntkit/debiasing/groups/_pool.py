@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice
@@ -16,25 +16,35 @@ from numpy.typing import NDArray
 from ntkit.attributes import (
     Rule,
     View,
+    array,
     attribute_named,
     columns,
     matched,
+    measured_pictures,
+    pictures,
     sides_of_column,
     sides_of_names,
     words,
 )
-from ntkit.auditing import inputs_of
+from ntkit.auditing import Metadata, WatchedPictures, inputs_of, views_of_table
 from ntkit.debiasing.groups._of_layers import OfLayer
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
-from ntkit.samples import TABLES, Table, read_table
+from ntkit.samples import (
+    TABLES,
+    ReadTable,
+    Table,
+    named_like_a_prediction,
+    read_table,
+    sample_digests,
+)
 
 __all__ = ["Pool", "Sides"]
 
 Array = NDArray[Any]
 Sides = tuple[tuple[str, ...], ...]
+_ROW = "\0row"  # no column is called so
 _NOT_TOLD = ("label", "group")  # columns that say the class, or are for the table only
-_OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 
 
 class _OneAfterTheOther(Sequence[Any]):
@@ -62,7 +72,8 @@ class Pool:
         The two.
     metadata : path-like, DataFrame, mapping or None
         What is known beside the inputs, matched by name, or, where samples have none, row by row:
-        the training samples first.
+        the training samples first. Named attributes are read from the samples' own tables, or the
+        ``metadata.csv`` of image folders, too.
     key : str or None
         Column that names the samples; None for ``file_name`` of images, and ``id`` of tables.
     """
@@ -100,8 +111,25 @@ class Pool:
         return _pooled(parts)
 
     @cached_property
+    def digests(self) -> list[str]:
+        """Digests of the contents of all samples."""
+        return [digest.hex() for samples in self.sets for digest in sample_digests(samples)]
+
+    @cached_property
     def metadata(self) -> dict[str, Array] | None:
-        """Metadata of every sample, by column."""
+        """Metadata of every sample, by column: what is given, and what stands in its own files."""
+        if self._files is not None:
+            own = self.table
+        else:
+            beside = [Metadata.of(None, samples, self._key) for samples in self.sets]
+            own = _pooled([None if each is None else each.matched() for each in beside])
+        if own is None:
+            return self.given
+        return {n: v for n, v in own.items() if n not in _NOT_TOLD} | (self.given or {})
+
+    @cached_property
+    def given(self) -> dict[str, Array] | None:
+        """Metadata that were given, of every sample."""
         given = self._given_metadata
         if given is None:
             return None
@@ -111,7 +139,17 @@ class Pool:
         key = self._key or ("id" if self.inputs[0].ids is None else "file_name")
         ids = [self.names(i, key) for i in range(len(self.sets))]
         if key in given and all(own is not None for own in ids):
-            return _pooled([matched(given, own, key) for own in ids])
+            rows = {_ROW: np.arange(len(given[key]))}
+            found = _pooled([matched(given | rows, own, key) for own in ids]) or {}
+            counts = Counter(row for row in found.pop(_ROW) if row is not None)
+            twice, n = max(counts.items(), key=lambda item: item[1])
+            if n > 1:
+                raise InputError(
+                    f"The metadata say something of {str(given[key][twice])!r:.60}, and {n} "
+                    "samples are called so; name another column with --id-column, or give a row "
+                    f"for each training and then each held-out sample, without {key!r}."
+                )
+            return found
         n = sum(map(len, self.sets))
         sizes = {len(values) for values in given.values()}
         if self._key is not None or sizes != {n}:
@@ -130,10 +168,9 @@ class Pool:
     def sides(self, sides: Sides, rules: Mapping[str, Rule]) -> tuple[Array, tuple[str, ...]]:
         """The side that each sample is on, and what each side is called; read once."""
         if sides not in self._read:
-            tables = {"column": self.table or {}, "metadata": self.metadata or {}}
-            whole = (
-                sides_of_column(sides[0][0], tables) if len(sides) == len(sides[0]) == 1 else None
-            )
+            name = sides[0][0]
+            tables = {name.partition(":")[0]: self._columns_of(name) or {}}
+            whole = sides_of_column(name, tables) if len(sides) == len(sides[0]) == 1 else None
             self._read[sides] = whole or sides_of_names(
                 sides, lambda name: self.values(name, rules.get(name))
             )
@@ -150,18 +187,45 @@ class Pool:
         return attribute_named(
             name,
             texts=self.texts,
-            table=self.table if kind == "column" else None,
-            metadata=self.metadata,
+            table=self._columns_of(name) if kind == "column" else None,
+            metadata=self._columns_of(name) if kind == "metadata" else self.given,
             images=pictures if kind == "picture" else None,
         )
 
-    def views(self, without: Sequence[str] = ()) -> tuple[View, ...]:
-        """What may act alone: words and metadata, but for some attributes."""
+    def _columns_of(self, name: str) -> dict[str, Array] | None:
+        """Columns that an attribute may be of, by its kind; files are read only for these."""
+        kind = name.partition(":")[0]
+        return self.table if kind == "column" else self.metadata if kind == "metadata" else None
+
+    def views(self, watched: Sequence[WatchedPictures]) -> list[View]:
+        """What can be read of every sample without the model, except what says the class.
+
+        Parameters
+        ----------
+        watched : sequence of WatchedPictures
+            Of each set, where the samples are image files.
+        """
         found = [] if self.texts is None else [words(self.texts)]
-        if self.metadata is not None:
-            given = {n: v for n, v in self.metadata.items() if not _OF_A_MODEL.match(n)}
-            found.append(columns(given, kind="metadata", alone=True))
-        return tuple(view.without(without) for view in found)
+        first, tables, beside = self.sets[0], [each.table for each in self.sets], self.given
+        if first.table is not None and all(table is not None for table in tables):
+            both = _pooled([None if table is None else table.columns for table in tables]) or {}
+            inputs = tuple(name for name in first.table.inputs if name in both)
+            found += views_of_table(first, ReadTable(both, inputs, first.table.labels))
+        elif self.table is not None:
+            found.append(columns(self.table))
+        elif self.numbers is not None:
+            found.append(array(self.numbers, kind="input"))
+        else:
+            beside = self.metadata
+        if beside is not None:
+            told = {n: v for n, v in beside.items() if not named_like_a_prediction(n)}
+            found.append(columns(told, kind="metadata"))
+        images = [each.images for each in self.inputs]
+        if watched:
+            found.append(measured_pictures(np.concatenate([w.statistics() for w in watched])))
+        elif None not in images:
+            found.append(pictures(_OneAfterTheOther(images), sum(map(len, self.sets))))
+        return found
 
     @cached_property
     def _files(self) -> list[Table] | None:

@@ -13,15 +13,15 @@ import numpy as np
 from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 
-__all__ = ["HEADS_FILE", "write_heads"]
+__all__ = ["HEADS_FILE", "ORIGINAL", "write_heads"]
 
-HEADS_FILE = "heads.npz"
+HEADS_FILE, ORIGINAL = "heads.npz", "original head"
 
 
 def write_heads(
     folder: Path, heads: Mapping[str, LinearHead], model: FrozenModel, *, new_head: bool
 ) -> None:
-    """Write the heads of candidates, on raw embeddings, and which model they are for.
+    """Write the heads of candidates and the original one, and which model they are for.
 
     Parameters
     ----------
@@ -35,11 +35,14 @@ def write_heads(
         Whether the heads are for other classes than its own.
     """
     own = None if new_head or model.head is None else model.head.classes
+    if own is not None and model.head is not None:
+        heads = {ORIGINAL: model.head, **heads}
     about = {
         "source": "" if model.path is None else os.path.abspath(model.path),
         "source_sha256": model.sha256(),
         "located_by": dict(model.located_by),
         "new_head": new_head,
+        "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},
     }
     arrays: dict[str, Any] = {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
     if own is not None:

@@ -67,7 +67,6 @@ def report_of_job(
             *filter(None, [result.named_outcome()]),
             result.verdict(),
             *result.notes,
-            *result.advice,
         ],
         asked=asked,
         candidates=[asdict(c) for c in result.candidates],

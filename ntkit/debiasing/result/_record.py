@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -15,7 +16,7 @@ from ntkit.extraction import Samples
 from ntkit.frozen_model import FrozenModel
 from ntkit.store import facts_of
 
-__all__ = ["chosen_by", "described", "parameters", "provenance"]
+__all__ = ["answers_sha256", "chosen_by", "described", "parameters", "provenance"]
 
 Array = NDArray[Any]
 
@@ -72,8 +73,12 @@ def parameters(clf: Any) -> str:
 
 
 def chosen_by(method: Any, *, by_score: bool) -> str:
+    """Who decided which head it is."""
     if by_score:
-        return f"the label-free score {method} on halves of the held-out set"
-    if method != "auto":
-        return "you"
-    return "the recipe auto, which looks at errors (and words, metadata) without group labels"
+        return f"the label-free score {method} on halves of the validation set"
+    return "your answers" if method is None else "you"
+
+
+def answers_sha256(answers: Sequence[Mapping[str, Any]]) -> str:
+    """What tells the answers that a model was made from: 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(list(answers), sort_keys=True).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.debiasing._candidates import Candidate
+from ntkit.debiasing._change import Change
+from ntkit.debiasing._lost_groups import GroupCheck
 from ntkit.debiasing._price import Price
 from ntkit.debiasing.result._table import dial_of, table_of
 from ntkit.frozen_model import FrozenModel
@@ -24,6 +27,7 @@ MODEL_FILE = "debiased.onnx"
 REPORT_FILE = "report.html"
 MOST_SHARED = 0.5
 """Of the held-out samples, in the training set as well: beyond, nothing is shown on unseen ones."""
+_AS_ORDERED = "Written as you asked, though not found to be better."
 _SCORE_IN_WORDS = {
     "worst_class_cell_accuracy": "⅔ the worst class + ⅓ the worst class × correctness cell"
 }
@@ -57,8 +61,6 @@ class DebiasResult:
         The folder written.
     notes : tuple of str
         What a reader should know about this run.
-    advice : tuple of str
-        What else could be had: more of the chosen candidate, or another one.
     prices : tuple of Price
         The chosen candidate mixed with the original head, by the share of the candidate.
     price : Price
@@ -71,8 +73,14 @@ class DebiasResult:
         Share of the held-out samples that are in the training set as well.
     written : bool
         Whether ``model`` has it.
-    outcome : str
+    kept_original : bool
+        Whether the unchanged original lies in the folder instead.
+    change : Change
         What becomes of the worst group (or class) and the average, with the head of ``price``.
+    check : GroupCheck
+        Groups that the head of ``price`` gets right less often, and those too small to tell.
+    answers : tuple of mapping
+        Who said what and when: name, answer, and where known ``by``, ``at`` and ``from``.
     balanced_over : str or None
         Attributes that the chosen candidate is balanced over, named by you or acting by themselves.
 
@@ -113,9 +121,11 @@ class DebiasResult:
     helped: bool
     shared: float
     written: bool
-    outcome: str
+    change: Change
+    check: GroupCheck
     balanced_over: str | None = None
-    advice: tuple[str, ...] = ()
+    answers: tuple[Mapping[str, Any], ...] = ()
+    kept_original: bool = False
 
     def __str__(self) -> str:
         return self.summary()
@@ -125,6 +135,11 @@ class DebiasResult:
             f"DebiasResult(chosen={self.chosen.name!r}, helped={self.helped}, "
             f"written={self.written}, path={str(self.path) if self.path else None!r})"
         )
+
+    @property
+    def state(self) -> str:
+        """``"written"``, or ``"kept"`` where the original model stays."""
+        return "written" if self.written else "kept"
 
     @property
     def chosen(self) -> Candidate:
@@ -142,45 +157,48 @@ class DebiasResult:
         return table_of(self.candidates, balanced=self.balanced_over is not None)
 
     def headline(self) -> str:
-        """One or two sentences: better or not, what was written, what it costs.
+        """What became of the model: the verdict, then the worst group and the average.
 
         Returns
         -------
         str
             The first line of :meth:`summary`.
         """
-        price = self.price
-        changed = (
-            f"{price.n_mended} held-out samples mended, {price.n_broken} broken, average accuracy "
-            f"{-100 * price.cost:+.1f} points there (at worst {-100 * price.cost_high:+.1f})"
-        )
-        if self.helped:
-            share = "" if price.t == 1 else f", {100 * price.t:.0f} % of it,"
-            acted = ""
-            if self.chosen.name == "auto" and self.balanced_over is not None:
-                acted = f", balanced over {self.balanced_over!r} by itself{'' if share else ','}"
-            place = f"{self.chosen.name}{acted}{share} in the place of the original head. {changed}"
-            if price.class_gain_low > 0:
-                return f"Better: {place}."
-            if price.by_errors_alone:
-                return f"A trade: {place}, for errors that look like a shortcut's."
-            if price.class_gain > 0:
-                return f"Better, by a margin that chance may explain: {place}."
-            return f"A trade: {place}, for the worst of {price.which_groups}."
-        if self.shared > MOST_SHARED:
-            why = f"{100 * self.shared:.0f} % of the held-out samples are in the training set"
-        elif price.affordable(self.max_cost):
-            why = "it is not found to be better on samples it has not seen"
-        else:
-            why = f"more than {100 * self.max_cost:g} % of {price.whose} might be lost"
         if self.written:
-            dear = not price.affordable(self.max_cost)
-            at = f" for at most {100 * self.max_cost:g} % of {price.whose}" if dear else ""
-            return (
-                f"Not found to be better{at}, and written as you asked: {self.chosen.name}. "
-                f"{changed}."
-            )
-        return f"The original head stays: {self.chosen.name} was tried, and {why}. {changed}."
+            said = f"{self.change.verdict if self.helped else _AS_ORDERED} {self.change}"
+            more = self.check.refused(self.max_cost)
+            return f"{said} But the new head {more}." if more else said
+        told = self.change.told(f" with {self.chosen.name}")
+        return f"Kept the original model: {self._why()}. {told}"
+
+    def _why(self) -> str:
+        """Why the head is not written."""
+        limit = f"{100 * self.max_cost:g}"
+        if self.shared > MOST_SHARED:
+            share = f"{100 * self.shared:.0f} % of the validation samples"
+            return f"{share} are in the training set, so nothing is shown on unseen ones"
+        if not self.price.affordable(self.max_cost):
+            whose = self.price.whose
+            return f"more than {limit} points of {whose} might be lost (allow more: --max-cost)"
+        if not self.price.helps(self.max_cost, learnable=True):
+            return f"{self.chosen.name} is not found to be better on unseen validation samples"
+        refused = self.check.refused(self.max_cost)
+        if refused is not None and self.balanced_over is None:
+            return f"{self.chosen.name} {refused}, more than {limit} points (--even-if-worse)"
+        return f"{self.chosen.name} is not found to be better on unseen validation samples"
+
+    def _what_changed(self) -> str:
+        """Which head, and what it changes on validation samples that it has not seen."""
+        price, name = self.price, self.chosen.name
+        share = "" if price.t == 1 else f", {100 * price.t:.0f} % of the way to it"
+        fixed = f"{price.n_mended} validation errors fixed, {price.n_broken} new errors"
+        worst = f"at worst {-100 * price.cost_high:+.1f}"
+        return f"{name}{share}: {fixed}; average {-100 * price.cost:+.1f} points there, {worst}."
+
+    def _file(self) -> str | None:
+        """Where a model lies, the new one or the unchanged original."""
+        there = self.verification is not None or self.kept_original
+        return str(self.path / MODEL_FILE) if self.path is not None and there else None
 
     def named_outcome(self) -> str:
         """What becomes of the worst of the groups that the chosen candidate is balanced over.
@@ -255,7 +273,8 @@ class DebiasResult:
         """
         lines = [
             self.headline(),
-            f"{self._where()}: {self.outcome}",
+            self._what_changed(),
+            *self.check.sentences(),
             *([self.named_outcome()] if self.balanced_over is not None else []),
             "",
             self.table(),
@@ -268,16 +287,15 @@ class DebiasResult:
             self.verdict(),
             *([_checked(self.verification)] if self.verification else []),
             *self.notes,
-            *self.advice,
             *(["", "The dial, on held-out samples:", self.dial()] if len(self.prices) > 2 else []),
         ]
         if self.path is not None:
-            found = MODEL_FILE if self.verification is not None else REPORT_FILE
-            lines.append(f"Written: {self.path / found}")
+            lines.append(
+                f"Written: {self.path / (MODEL_FILE if self.verification else REPORT_FILE)}"
+            )
+            if self.kept_original:
+                lines.append(f"The unchanged original: {self.path / MODEL_FILE}")
         return "\n".join(lines)
-
-    def _where(self) -> str:
-        return f"On the {self.evaluated_on}{'' if self.written else ', with the head tried'}"
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON.
@@ -293,7 +311,11 @@ class DebiasResult:
             "helped": self.helped,
             "written": self.written,
             "headline": self.headline(),
-            "outcome": self.outcome,
+            "state": self.state,
+            "change": asdict(self.change),
+            "lost_groups": [asdict(group) for group in self.check.lost],
+            "unchecked_groups": list(self.check.unchecked),
+            "answers": [dict(answer) for answer in self.answers],
             "balanced_over": self.balanced_over,
             "named_outcome": self.named_outcome() or None,
             "max_cost": self.max_cost,
@@ -311,8 +333,7 @@ class DebiasResult:
             "verdict": self.verdict(),
             "verification": asdict(self.verification) if self.verification else None,
             "notes": list(self.notes),
-            "advice": list(self.advice),
-            "model": str(self.path / MODEL_FILE) if self.path and self.verification else None,
+            "model": self._file(),
             "version": __version__,
         }
 

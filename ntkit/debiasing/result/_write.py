@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ntkit._output import new_folder
+from ntkit.auditing import audit_files
 from ntkit.debiasing.result._deploy import DEPLOYED
+from ntkit.debiasing.result._findings_result import FindingsResult
 from ntkit.debiasing.result._result import MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit.frozen_model import FrozenModel
-from ntkit.report import Report, report_html
+from ntkit.report import Report, arguments, name_of, report_html
 from ntkit.verification import Verification, save_verified
 
-__all__ = ["write_job"]
+__all__ = ["ANSWERS_FILE", "RUN_FILE", "write_findings", "write_job"]
+
+ANSWERS_FILE, RUN_FILE = "answers.json", "run.json"
 
 
 def write_job(
@@ -23,11 +28,11 @@ def write_job(
     original: FrozenModel,
     X: Any,
     device: str,
-    force: bool,
+    opened: Callable[[], AbstractContextManager[Path]],
     report: Callable[[DebiasResult], Report],
     card: Callable[[Path, Report, DebiasResult], None],
     heads: Callable[[Path], None],
-    deploy: Path | None = None,
+    deploy: Callable[[], AbstractContextManager[Path]] | None = None,
     deployed: Callable[[Path, Report, DebiasResult], None] | None = None,
 ) -> DebiasResult:
     """Write and verify in a temporary folder; it takes its name when everything is in it.
@@ -42,16 +47,16 @@ def write_job(
         Inputs to verify on.
     device : str
         Where to verify.
-    force : bool
-        Replace what ntkit wrote there.
+    opened : callable
+        Gives an empty folder, whose files take their place when its block ends well.
     report : callable
         Makes the report of a result.
     card : callable
         Writes the model card into a folder.
     heads : callable
         Writes the heads of all candidates into a folder.
-    deploy : pathlib.Path, optional
-        Another folder, for a service; only where a head was written.
+    deploy : callable, optional
+        Gives another folder likewise, for a service; only where a head was written.
     deployed : callable, optional
         Writes into it what belongs beside the model.
     """
@@ -59,10 +64,12 @@ def write_job(
     def save(model: FrozenModel, path: Path) -> Verification:
         return save_verified(model, path, original=original, X=X, head=draft.head, device=device)
 
-    with new_folder(draft.path, force=force) as folder:
+    with opened() as folder:
         result = draft
         if draft.model is not original:
             result = replace(draft, verification=save(draft.model, folder / MODEL_FILE))
+        elif draft.kept_original:
+            original.save(folder / MODEL_FILE)
         if draft.path is not None:
             shown = report(result)
             if result.verification is not None:
@@ -70,11 +77,39 @@ def write_job(
             heads(folder)
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
-            (folder / "result.json").write_text(
-                json.dumps(result.as_dict(), indent=2), encoding="utf-8"
-            )
+            write_record(folder, result.as_dict())
         if deploy is not None and deployed is not None and result.verification is not None:
-            with new_folder(deploy, force=force) as place:
+            with deploy() as place:
                 save(draft.model, place / DEPLOYED)
                 deployed(place, report(result), result)
     return result
+
+
+def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -> None:
+    """Write what was found: the page to answer on, its figures, and how the run is gone on with.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where to.
+    result : FindingsResult
+        What was found.
+    page : bool
+        Whether the page is written as well; it does not change with the answers.
+    """
+    if page:
+        go_on = f"ntkit debias --from {shlex.quote(str(result.path))} --answers answers.json"
+        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    if result.kept_original:
+        result.model.save(folder / MODEL_FILE)
+    (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
+    write_record(folder, result.as_dict())
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write ``result.json``, and what the run can be gone on from."""
+    if (started := arguments()) is not None:
+        (folder / RUN_FILE).write_text(json.dumps(started, indent=2), encoding="utf-8")
+    (folder / "result.json").write_text(json.dumps(record, indent=2), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -22,7 +21,7 @@ from ntkit.estimators.auto._are_errors_bias import (
     class_rates,
     learns,
 )
-from ntkit.estimators.auto._by_attribute import acting_attribute, with_attributes
+from ntkit.estimators.auto._by_attribute import with_attributes
 from ntkit.estimators.auto._tuned_heads import TunedHeads
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -50,16 +49,10 @@ _LEARNED_HELDOUT = 0.25
 class AutoDebiasClassifier(TunedHeads):
     r"""Choose the last-layer retraining the data call for.
 
-    Needs embeddings and class labels; no group labels. A held-out set (``X_val``) that is less
-    biased than the training set is used where there is one, and attributes of the samples (which
-    words a text holds, where a picture is from) where these are given.
+    Needs embeddings and class labels; no group labels. A validation set (``X_val``) that is less
+    biased than the training set is used where there is one. With ``recipe="group-balanced"`` it
+    balances the classes × attributes that you give.
 
-    0. If an attribute goes with a class, and errors within classes with it, more clearly than what
-       rightly tells classes apart, the groups class × attribute are balanced on T and H. Its score
-       (:class:`ntkit.suspicions.Suspicion`) is at least 6 and 1.5 times that of the next unrelated
-       one, and the groups' mean accuracy surely rises beside class-balanced retraining: by 5 points
-       if its score is below 2.5 times the next. (Less is asked of one that stands against another,
-       as *film* against *movie*; nothing, where it is ``clear``, with twice the next score.)
     1. Reference head: class-balanced, with a ridge of weight 1 on the mean loss, or less where that
        costs more than 4 points of mean class accuracy, fitted on the training set T. Its errors are
        cross-fitted on T and plain on the held-out set H.
@@ -122,8 +115,6 @@ class AutoDebiasClassifier(TunedHeads):
         What was done: one of the five.
     reason_ : str
         Why, in one sentence or two.
-    attribute_, side_names_ : str or None, tuple of str
-        The attribute that was acted on by itself, and what its sides are called.
     sides_ : ndarray of int, shape (N + M, A), or None
         Side of each attribute balanced over, of the samples of T and then of H; −1 on none.
     shift_pvalue_ : float
@@ -171,8 +162,6 @@ class AutoDebiasClassifier(TunedHeads):
         },
     }
 
-    side_names_: tuple[str, ...]
-
     def __init__(
         self,
         *,
@@ -212,7 +201,6 @@ class AutoDebiasClassifier(TunedHeads):
         sample_weight_val: ArrayLike | None = None,
         attributes: Any = None,
         attributes_val: Any = None,
-        attribute_names: Sequence[str] | None = None,
     ) -> AutoDebiasClassifier:
         """Look at the errors of a reference head, decide, retrain.
 
@@ -227,11 +215,8 @@ class AutoDebiasClassifier(TunedHeads):
         X_val, y_val, sample_weight_val : array-like, optional
             Held-out set: samples the model was not trained on.
         attributes, attributes_val : array-like or sparse array of shape (N, A) and (M, A), optional
-            What samples have: 1 and 0, or −1 where it is not known. An attribute that may rightly
-            decide a class, such as an input of the model, does not belong here. With
-            ``recipe="group-balanced"``, the side of each attribute, from 0 on.
-        attribute_names : sequence of str, length A, optional
-            Of the attributes.
+            With ``recipe="group-balanced"``: the side of each attribute that a sample is on, from 0
+            on; −1 where that is not known.
 
         Returns
         -------
@@ -245,8 +230,12 @@ class AutoDebiasClassifier(TunedHeads):
         """
         study = self._study(X, y, sample_weight, X_val, y_val, sample_weight_val)
         if attributes is not None:
-            given = (attributes, attributes_val, attribute_names)
-            study = with_attributes(study, *given, named=self.recipe == GROUPS)
+            if self.recipe != GROUPS:
+                raise InputError(
+                    f"attributes are balanced over with recipe={GROUPS!r}; recipe={self.recipe!r} "
+                    "uses none, so leave them out or change the recipe."
+                )
+            study = with_attributes(study, attributes, attributes_val)
         self._learn(study)
         return self
 
@@ -271,7 +260,11 @@ class AutoDebiasClassifier(TunedHeads):
         self.class_errors_ = class_rates(train, unseen.wrong)
         self.shift_pvalue_ = self.heldout_learned_ = self.learned_ = float("nan")
         self._hint = ""
-        if self._balances_groups(study):
+        self.sides_ = study.sides if self.recipe == GROUPS else None
+        if self.sides_ is not None:
+            self.reason_ = "You named the attributes"
+            weight, _, path = self._over_groups(study.both, self.sides_, outcomes=False)
+            self._retrain(GROUPS, study.both, weight, path)
             return
         if held is None:
             self._decide(train, unseen, train)
@@ -284,26 +277,6 @@ class AutoDebiasClassifier(TunedHeads):
             self._decide(held, self._unseen(held, unseen_held), study.both)
         else:
             self._decide(study.both, unseen.and_of(unseen_held), study.both)
-
-    def _balances_groups(self, study: Study) -> bool:
-        """Step 0: whether an attribute is clear, or was named; the head is retrained then."""
-        self.attribute_, self.sides_ = None, study.sides if self.recipe == GROUPS else None
-        self.reason_, self.side_names_ = "You named the attributes", ()
-        rows, sides, found = study.both, self.sides_, None
-        if self.recipe == "auto" and study.views and (unseen := self._reference(rows)[1]):
-            found = acting_attribute(study.views, study.classes, rows, unseen)
-            sides = found.sides if found else None
-        if sides is None:
-            return False
-        weight, groups, path = self._over_groups(rows, sides, outcomes=found is not None)
-        if found:
-            plain = None if found.gain is None else self._path(rows).outcome
-            if not (reason := found.reason_to_act(groups, rows.weight, plain, path.outcome)):
-                return False
-            self.attribute_, self.sides_ = found.name, sides
-            self.side_names_, self.reason_ = found.side_names, reason
-        self._retrain(GROUPS, rows, weight, path)
-        return True
 
     def _held_alone(self) -> bool:
         """Whether step 3 leaves the training set aside, which may be memorised."""

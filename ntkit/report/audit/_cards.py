@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
@@ -13,14 +13,13 @@ from ntkit.report._inputs import Inputs
 from ntkit.report._looks import shortened
 from ntkit.report.audit._examples import Drawn, examples_of
 from ntkit.report.audit._look import Look
-from ntkit.report.audit._plain_words import Wording, class_name, wording
+from ntkit.report.audit._plain_words import Wording, class_name, question_of, wording
 from ntkit.suspicions import Cell, Predictions, Suspicion
 
 __all__ = ["Bar", "Card", "Group", "card_of", "percent"]
 
 Array = NDArray[Any]
 _MOST_NAMES = 3
-_NAMELESS = ("layer", "embedding")  # what the model itself sees
 _MOST_CLASSES = 12
 _LONGEST_NAME = 100
 _PICTURES, _OTHERS = 6, 4  # examples of a group
@@ -64,6 +63,10 @@ class Card:
         Of the attribute.
     words : Wording
         What it is.
+    question : str
+        What is asked of it.
+    retrained : bool
+        Whether it is about the model as class-balanced retraining would leave it.
     seems, verdict, common : str
         What the model seems to do, how right it is, how common the attribute is: a sentence each.
     really : str
@@ -87,6 +90,8 @@ class Card:
     entry: str
     name: str
     words: Wording
+    question: str
+    retrained: bool
     seems: str
     verdict: str
     really: str
@@ -115,6 +120,7 @@ def card_of(
     inputs: Inputs,
     seed: int,
     layers: Sequence[str] = (),
+    retrained: bool = False,
 ) -> Card:
     """Put a suspicion in words, and draw its examples.
 
@@ -134,6 +140,8 @@ def card_of(
         Decides the draw.
     layers : sequence of str
         Layers of the model that were looked at, in order.
+    retrained : bool
+        Whether the predictions are those after class-balanced retraining.
 
     Returns
     -------
@@ -150,18 +158,20 @@ def card_of(
         for cell in two
     )
     same = _names(suspicion.same, columns)
-    if words.hint and suspicion.view in _NAMELESS:
-        likely = next(iter(_readable(suspicion.same, columns)), None)
-        words = replace(words, title=f"{words.title}: {likely}?") if likely else words
     agreeing = words.having if suspicion.present else words.lacking
+    model, is_right = "The model seems", "it is right"
+    if retrained:
+        model = "After class-balanced retraining, the model would seem"
+        is_right = "it would be right"
     labels = list(dict.fromkeys(cell.label for cell in suspicion.cells))
     return Card(
         entry=json.dumps(dict(entry), separators=(",", ":")),
         name=shortened(suspicion.name, _LONGEST_NAME),
         words=words,
-        seems=f"The model seems to take {samples} {agreeing} for "
-        f"{class_name(suspicion.goes_with)}.",
-        verdict=_verdict(groups, class_name(worst.label), samples),
+        question=question_of(suspicion, columns),
+        retrained=retrained,
+        seems=f"{model} to take {samples} {agreeing} for {class_name(suspicion.goes_with)}.",
+        verdict=_verdict(groups, class_name(worst.label), samples, is_right),
         really=class_name(worst.label),
         common=f"Of the {samples} of class {class_name(suspicion.goes_with)}, "
         f"{percent(suspicion.share)} are ones {words.having}; of all others, "
@@ -204,13 +214,13 @@ def _bar(cell: Cell, words: Wording) -> Bar:
     return Bar(label, 100 * cell.accuracy, low, high, cell.count)
 
 
-def _verdict(groups: Sequence[Group], label: str, samples: str) -> str:
+def _verdict(groups: Sequence[Group], label: str, samples: str, is_right: str) -> str:
     first, *others = (group.bar for group in groups)
     said = f"{first.shown} of those {first.label}"
     for other in others:
         joined = "but" if first.accuracy < other.accuracy else "and"
         said += f", {joined} on {other.shown} of the others"
-    return f"Of the {samples} that are really {label}, it is right on {said}."
+    return f"Of the {samples} that are really {label}, {is_right} on {said}."
 
 
 def percent(share: float) -> str:

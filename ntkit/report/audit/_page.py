@@ -56,6 +56,10 @@ class AuditPage:
         SHA-256 of the model, for ``answers.json``.
     unlabelled : Unlabelled or None
         Other samples, and what they have of what is shown.
+    go_on : str or None
+        Command that acts on the answers; by default ``ntkit debias`` of the model.
+    retraining : AuditPage or None
+        What class-balanced retraining would newly rely on: a second list on the same page.
     """
 
     title: str
@@ -69,6 +73,14 @@ class AuditPage:
     seed: int = 0
     model: str | None = None
     unlabelled: Unlabelled | None = None
+    go_on: str | None = None
+    retraining: AuditPage | None = None
+
+    @property
+    def lists(self) -> tuple[AuditPage, ...]:
+        """Findings of the model, then those that only retraining has, if there are any."""
+        new = self.retraining
+        return (self, new) if new is not None and new.suspicions else (self,)
 
 
 def audit_html(page: AuditPage) -> str:
@@ -94,15 +106,17 @@ def audit_html(page: AuditPage) -> str:
     """
     page.inputs.check(len(page.predictions.y_index))
     cards = _with_unlabelled(page, _cards(page))
-    facts = page.facts
+    facts, model = page.facts, quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
+    data = "--train DATA --heldout DATA -o debiased/"
     return offline_page(
         "audit/audit",
         page=page,
-        model=quote(page.title) if page.title.endswith(".onnx") else "model.onnx",
+        go_on=page.go_on or f"ntkit debias {model} {data} --answers answers.json",
         facts=facts,
         accuracy=percent(facts["accuracy"]),
         cards=cards,
-        n_left_out=len(page.suspicions) - len(cards),
+        retrained=percent(page.lists[1].facts["accuracy"]) if len(page.lists) > 1 else "",
+        n_left_out=sum(len(each.suspicions) for each in page.lists) - len(cards),
         n_families=len(page.suspicions) + sum(facts["left_out"].values()),
         samples=page.inputs.samples,
         looked_at=", ".join(f"{count} of {kind}" for kind, count in facts["looked_at"].items()),
@@ -147,7 +161,6 @@ def _elsewhere(having: int, known: int, card: Card, samples: str) -> str:
 
 def _cards(page: AuditPage) -> list[tuple[Suspicion, Card]]:
     """The suspicions to show, with examples."""
-    shown = list(zip(page.suspicions, page.entries, page.values, strict=False))[:SHOWN]
     found = [
         (
             suspicion,
@@ -155,13 +168,17 @@ def _cards(page: AuditPage) -> list[tuple[Suspicion, Card]]:
                 suspicion,
                 entry,
                 values,
-                page.predictions,
+                each.predictions,
                 page.inputs,
                 page.seed,
                 page.facts["layers"],
+                retrained=each is not page,
             ),
         )
-        for suspicion, entry, values in shown
+        for each in page.lists
+        for suspicion, entry, values in zip(
+            each.suspicions[:SHOWN], each.entries, each.values, strict=False
+        )
     ]
     found = [(suspicion, card) for suspicion, card in found if len(card.entry) <= _LARGEST_ENTRY]
     found = _told_apart(found)
@@ -176,7 +193,11 @@ def _cards(page: AuditPage) -> list[tuple[Suspicion, Card]]:
                         group,
                         looks=tuple(
                             look_of(
-                                row, suspicion, page.predictions, page.inputs, pictures.get(row)
+                                row,
+                                suspicion,
+                                page.lists[card.retrained].predictions,
+                                page.inputs,
+                                pictures.get(row),
                             )
                             for row in group.examples
                         ),

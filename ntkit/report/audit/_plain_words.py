@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ntkit.report._looks import shortened
+from ntkit.suspicions import NAMELESS, Suspicion
 
-__all__ = ["Wording", "class_name", "column_of", "quoted", "wording"]
+__all__ = ["Wording", "class_name", "column_of", "question_of", "quoted", "wording"]
 
 _LONGEST = 60  # characters of a column that names of attributes show
+_MOST_NOUNS = 4  # of a side that a question names
 _OF_A_TABLE = ("column", "metadata", "file")
 _HEIGHT = {
-    "high": ("the highest quarter", "is lower"),
-    "low": ("the lowest quarter", "is higher"),
-    "above the median": ("the upper half", "is below the median"),
+    "high": ("a high", "the highest quarter", "is lower"),
+    "low": ("a low", "the lowest quarter", "is higher"),
+    "above the median": ("an above-median", "the upper half", "is below the median"),
 }
 _CLUSTER = re.compile(r" cluster \d+$")
 _INFERRED = (
@@ -43,6 +45,8 @@ class Wording:
     ----------
     title : str
         What it is.
+    noun : str
+        The same within a sentence: "the word …".
     having, lacking : str
         Samples that have it, and samples that have it not: "with the word …", "without …".
     hint : str
@@ -50,6 +54,7 @@ class Wording:
     """
 
     title: str
+    noun: str
     having: str
     lacking: str
     hint: str = ""
@@ -98,33 +103,92 @@ def wording(
     if height is not None:
         return _of_a_number(rest.removesuffix(f" {height}"), kind, height)
     what = f"{kind} {quoted(rest)}" if rest != name else quoted(rest)
-    return Wording(_capital(what), f"with {what}", f"without {what}")
+    return Wording(_capital(what), what, f"with {what}", f"without {what}")
+
+
+def question_of(suspicion: Suspicion, columns: Iterable[str] = ()) -> str:
+    """Ask whether a finding is a shortcut, naming all that a *yes* would act on.
+
+    The page of an audit and the terminal ask in these words.
+
+    Parameters
+    ----------
+    suspicion : Suspicion
+        The finding.
+    columns : iterable of str
+        Names of the columns of the tables at hand.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import ntkit
+    >>> from ntkit.report.audit import question_of
+    >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
+    >>> found = ntkit.audit(y, film, texts=[f"a {'film' if f else 'movie'}" for f in film])
+    >>> print(question_of(found.suspicions[0]))
+    Is the word "film" (against "movie") a shortcut that the model should ignore?
+    """
+    columns = list(columns)
+    own, *others = suspicion.sides
+    if suspicion.view in NAMELESS:  # a number that differs says nothing to a person
+        own, others = (suspicion.name,), []
+    first, rest = (
+        [wording(name, suspicion.view, columns).noun for name in names]
+        for names in (own, [name for side in others for name in side])
+    )
+    against = f" (against {_listed(rest, shown=0)})" if rest else ""
+    sentence = f"Is {_listed(first, shown=1)}{against} a shortcut that the model should ignore?"
+    plain = sentence.replace("“", '"').replace("”", '"')  # as a terminal writes them
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
+
+
+def _listed(nouns: Sequence[str], shown: int) -> str:
+    """Some nouns as one; of several words, those after the first ones shown are just quoted."""
+    said = [
+        noun.removeprefix("the word ") if i >= shown else noun
+        for i, noun in enumerate(nouns[:_MOST_NOUNS])
+    ]
+    more = len(nouns) - len(said)
+    said += [f"{more} more"] if more else []
+    return " or ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said)
 
 
 def _of_a_word(word: str) -> Wording:
     kind = "tag" if word.startswith("<") else "words" if " " in word else "word"
     what = f"the {kind} {quoted(word)}"
-    return Wording(_capital(what), f"with {what}", f"without {what}")
+    return Wording(_capital(what), what, f"with {what}", f"without {what}")
 
 
 def _of_a_column(name: str, kind: str, rest: str, columns: Iterable[str]) -> Wording:
     column, condition = column_of(name, kind, columns) or _parts(rest)
     what = quoted(column)
     if condition == " missing":
-        return Wording(f"{what} is missing", f"where {what} is missing", f"where {what} is known")
+        return Wording(
+            f"{what} is missing",
+            f"a missing {what}",
+            f"where {what} is missing",
+            f"where {what} is known",
+        )
     if condition.startswith(">="):
         limit = condition[2:]
         return Wording(
             f"{what} is {limit} or more",
+            f"{what} of {limit} or more",
             f"where {what} is {limit} or more",
             f"where {what} is less than {limit}",
         )
     if condition.startswith("="):
         value = quoted(condition[1:])
         return Wording(
-            f"{what} is {value}", f"where {what} is {value}", f"where {what} is something else"
+            f"{what} is {value}",
+            f"the value {value} of {what}",
+            f"where {what} is {value}",
+            f"where {what} is something else",
         )
-    return Wording(what, f"with {what}", f"without {what}")
+    return Wording(what, what, f"with {what}", f"without {what}")
 
 
 def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str] | None:
@@ -156,13 +220,15 @@ def _parts(rest: str) -> tuple[str, str]:
 
 
 def _of_a_number(what: str, kind: str, height: str) -> Wording:
-    which, otherwise = _HEIGHT[height]
-    if kind == "picture":
-        title, hint = f"{_capital(what)} of the picture: {height}", ""
-    else:
+    adjective, which, otherwise = _HEIGHT[height]
+    noun, hint = f"{adjective} {what} of the picture", ""
+    title = f"{_capital(what)} of the picture: {height}"
+    if kind != "picture":
         what = f"{kind} {quoted(what)}"
-        title, hint = f"{_capital(what)}: {height}", _INFERRED
-    return Wording(title, f"whose {what} is {height} ({which})", f"whose {what} {otherwise}", hint)
+        noun, hint = f"{adjective} value of {what}", _INFERRED
+        title = f"{_capital(what)}: {height}"
+    having, lacking = f"whose {what} is {height} ({which})", f"whose {what} {otherwise}"
+    return Wording(title, noun, having, lacking, hint)
 
 
 def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wording:
@@ -173,9 +239,11 @@ def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wordi
         where = f"layer {layers.index(layer) + 1} of the {len(layers)} that were looked at"
     hint = f"{_SEEN} It is what {where} makes of them; in the files: {shortened(name)}."
     if _CLUSTER.search(rest):
-        return Wording("A kind that the model tells apart", "of this kind", "of other kinds", hint)
+        title, noun = "A kind that the model tells apart", "this kind that the model tells apart"
+        return Wording(title, noun, "of this kind", "of other kinds", hint)
     height = next((h for h in _SHOWING if rest.endswith(f" {h}")), "high")
-    return Wording("Something that the model notices", *_SHOWING[height], hint)
+    noun = "this thing that the model notices"
+    return Wording("Something that the model notices", noun, *_SHOWING[height], hint)
 
 
 def quoted(text: str) -> str:

@@ -8,7 +8,9 @@
   const save = document.getElementById("save");
   const keys = document.getElementById("keys");
   const place = `ntkit-audit-${main.dataset.digest}`;
-  const WORDS = {spurious: "must not depend on it", legitimate: "legitimate", unsure: "not sure"};
+  const name = document.getElementById("name");
+  const WORDS = {spurious: "ignore it", legitimate: "it matters", unsure: "decide later"};
+  const KEYS = {1: "spurious", y: "spurious", 2: "legitimate", n: "legitimate", 3: "unsure", u: "unsure"};
   let given = new Map();
   let kept = true;
 
@@ -16,8 +18,9 @@
     given = new Map();
     try {
       const found = JSON.parse(localStorage.getItem(place) ?? "[]");
-      for (const [name, answer] of Array.isArray(found) ? found : [])
-        if (Object.hasOwn(WORDS, answer) && entries.some((entry) => entry.name === name)) given.set(name, answer);
+      for (const [finding, {answer, at}] of Array.isArray(found) ? found : [])
+        if (Object.hasOwn(WORDS, answer) && typeof at === "string" && entries.some((entry) => entry.name === finding))
+          given.set(finding, {answer, at});
     } catch {
       given = new Map(); // another program's, or none can be kept
     }
@@ -26,6 +29,7 @@
   function keep() {
     try {
       localStorage.setItem(place, JSON.stringify([...given]));
+      localStorage.setItem("ntkit-name", name.value);
     } catch {
       kept = false;
     }
@@ -33,12 +37,12 @@
 
   function show(news = "") {
     cards.forEach((card, i) => {
-      const answer = given.get(entries[i].name);
+      const answer = given.get(entries[i].name)?.answer;
       card.querySelector(".state").textContent = answer ? `✓ ${WORDS[answer]}` : "";
       for (const button of card.querySelectorAll("[data-answer]"))
         button.setAttribute("aria-pressed", String(button.dataset.answer === answer));
     });
-    const answers = [...given.values()];
+    const answers = [...given.values()].map((said) => said.answer);
     const when = answers.includes("spurious") ? "spurious" : answers.length ? "others" : "none";
     for (const part of document.querySelectorAll("[data-when]")) part.hidden = part.dataset.when !== when;
     save.disabled = !given.size;
@@ -48,18 +52,19 @@
   }
 
   function answer(i, value) {
-    const name = entries[i].name;
-    const again = given.get(name) === value;
-    if (again) given.delete(name);
-    else given.set(name, value);
+    const finding = entries[i].name;
+    const again = given.get(finding)?.answer === value;
+    if (again) given.delete(finding);
+    else given.set(finding, {answer: value, at: new Date().toISOString()});
     keep();
     show(again ? "Answer taken back." : "");
   }
 
   function download() {
+    const who = name.value.trim() ? {by: name.value.trim()} : {};
     const answers = entries
       .filter((entry) => given.has(entry.name))
-      .map((entry) => ({...entry, answer: given.get(entry.name)}));
+      .map((entry) => ({...entry, ...given.get(entry.name), ...who}));
     const content = {ntkit: "answers", version: 1, audit: main.dataset.digest, answers};
     if (main.dataset.model) content.model = main.dataset.model;
     const file = new Blob([JSON.stringify(content, null, 2) + "\n"], {type: "application/json"});
@@ -88,12 +93,13 @@
       button.addEventListener("click", () => answer(i, button.dataset.answer));
   });
   save.addEventListener("click", download);
+  name.addEventListener("input", keep);
   document.addEventListener("keydown", (event) => {
     if (!keys.checked || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, summary")) return;
     const at = current();
-    const value = {1: "spurious", 2: "legitimate", 3: "unsure"}[event.key];
+    const value = KEYS[event.key];
     if (value && at >= 0) answer(at, value);
-    else if (value) show("Go to a suspicion first, with j.");
+    else if (value) show("Go to a finding first, with j.");
     else if (event.key === "j" || event.key === "ArrowRight") move(1);
     else if (event.key === "k" || event.key === "ArrowLeft") move(-1);
     else if (event.key === "s" && given.size) download();
@@ -106,5 +112,10 @@
     show();
   });
   load();
+  try {
+    name.value = localStorage.getItem("ntkit-name") ?? "";
+  } catch {
+    kept = false;
+  }
   show();
 })();

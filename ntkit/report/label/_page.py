@@ -28,7 +28,7 @@ _KEYS = 9  # values, one digit each
 
 @dataclass(frozen=True)
 class _Sample:
-    """A sample to label; ``cell`` is its name in the CSV."""
+    """A sample to label; ``cell`` is what tells it from others in the CSV."""
 
     name: str
     cell: str
@@ -111,28 +111,33 @@ def label_html(
     values: Sequence[str],
     attribute: str,
     csv: str = CSV_FILE,
+    more: tuple[str, Sequence[str]] | None = None,
     then: str = "",
 ) -> str:
     """The page alone.
 
-    ``csv`` is the file to fill in where a browser runs no scripts, and ``then`` says what to do
-    with the file that was saved.
+    ``csv`` is the file to fill in where a browser runs no scripts, ``more`` another column of the
+    file that is saved, with a cell for each of the rows, and ``then`` says what to do with it.
     """
     values, rows = [str(value).strip() for value in values], [int(row) for row in rows]
     _check_values(values)
     names = _names(rows, inputs)
     _check_texts([*names, *values, attribute])
+    columns, cells = ["id"], [name_cell(name) for name in names]
+    if more is not None:
+        columns.append(more[0])
+        cells = [f"{one},{quoted_cell(two)}" for one, two in zip(cells, more[1], strict=True)]
     return offline_page(
         "label/label",
         question=question,
-        samples=_samples(rows, names, inputs),
+        samples=_samples(rows, names, cells, inputs),
         what=inputs.samples,
         values=values,
         csv=csv,
         settings=json.dumps(
             {
-                "digest": _digest(question, names, values, attribute),
-                "header": f"id,{quoted_cell(attribute)}",
+                "digest": _digest(question, cells, values, attribute),
+                "header": ",".join([*columns, quoted_cell(attribute)]),
                 "values": values,
                 "cells": [quoted_cell(value) for value in values],
                 "then": then and f" {then}",
@@ -179,27 +184,29 @@ def _names(rows: Sequence[int], inputs: Inputs) -> list[str]:
     return names
 
 
-def _samples(rows: Sequence[int], names: Sequence[str], inputs: Inputs) -> list[_Sample]:
+def _samples(
+    rows: Sequence[int], names: Sequence[str], cells: Sequence[str], inputs: Inputs
+) -> list[_Sample]:
     side = _LARGE if len(rows) <= _MANY else _SMALL
     pictures = {row: thumbnail_of(image, side) for row, image in inputs.pictures(rows)}
     found = list[_Sample]()
-    for row, name in zip(rows, names, strict=True):
+    for row, name, cell in zip(rows, names, cells, strict=True):
         text = str(inputs.texts[row]) if inputs.texts is not None else ""
-        cells, n_more = cells_of(inputs.tables, row, {}, _COLUMNS)
+        shown, n_more = cells_of(inputs.tables, row, {}, _COLUMNS)
         found.append(
             _Sample(
                 name=shortened(name),
-                cell=json.dumps(name_cell(name)),
+                cell=json.dumps(cell),
                 picture=pictures.get(row),
                 text=text[:_LONGEST_TEXT],
                 cut=len(text) > _LONGEST_TEXT,
-                cells=cells,
+                cells=shown,
                 n_more=n_more,
             )
         )
     return found
 
 
-def _digest(question: str, names: Sequence[str], values: Sequence[str], attribute: str) -> str:
-    asked = json.dumps([question, list(names), list(values), attribute])
+def _digest(question: str, cells: Sequence[str], values: Sequence[str], attribute: str) -> str:
+    asked = json.dumps([question, list(cells), list(values), attribute])
     return hashlib.sha256(asked.encode()).hexdigest()[:16]

@@ -1,0 +1,288 @@
+"""Groups that a new head gets right less often: where in the data somebody pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.stats import binom
+
+from ntkit.attributes import View, values_by_name
+from ntkit.metrics import drop_bounds
+from ntkit.suspicions import ALIKE, holm, product_of, within_class_correlation
+
+__all__ = ["CHECKED", "GroupCheck", "LostGroup", "checked_groups"]
+
+Array = NDArray[Any]
+CHECKED = 30
+"""Validation samples of a group, below which its loss is not tested."""
+_MOST = 10  # attributes
+_LEVEL = 0.05
+_NOTABLE = 2.0  # z, by which a group loses more than the rest of its class
+_SHOWN = 6  # groups that are not checked
+_LOOKED_AT = 50  # of the most notable attributes, among which those that say the same are one
+
+
+@dataclass(frozen=True)
+class LostGroup:
+    """A group of validation samples that the new head gets right less often than the old one.
+
+    Attributes
+    ----------
+    attribute : str
+        As ``column:region=1``; empty for a whole class.
+    name : str
+        The class, and on which side of the attribute.
+    count : int
+        Validation samples.
+    before, after : float
+        Share that is right, in [0, 1].
+    surely : float
+        Lower bound of the share that is lost, all tests together at level 0.05.
+    relies_more : bool
+        Whether the gap between this side of the attribute and the others, in the class, grew.
+    """
+
+    attribute: str
+    name: str
+    count: int
+    before: float
+    after: float
+    surely: float
+    relies_more: bool
+
+    def __str__(self) -> str:
+        how = f"relies {'more' if self.relies_more else 'less'} on {self.attribute}: "
+        return f"{how if self.attribute else ''}{self.figures}"
+
+    @property
+    def figures(self) -> str:
+        """The group and its accuracies."""
+        shares = f"{100 * self.before:.0f} → {100 * self.after:.0f} %"
+        return f"{self.name}: {shares} ({self.count} samples)"
+
+
+@dataclass(frozen=True)
+class GroupCheck:
+    """What was tested of a new head, group by group.
+
+    Attributes
+    ----------
+    lost : tuple of LostGroup
+        Groups that it surely gets right less often, the largest loss first.
+    unchecked : tuple of str
+        Groups with too few validation samples, and how many they have.
+    readable : bool
+        Whether anything of the samples could be read that makes groups.
+    """
+
+    lost: tuple[LostGroup, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    readable: bool = False
+
+    def refused(self, max_cost: float) -> LostGroup | None:
+        """The group that surely loses most, of attributes relied on more, if it is too much.
+
+        A head that relies less on an attribute takes back what its large groups owed to it.
+        """
+        more = (group for group in self.lost if group.relies_more)
+        worst = max(more, key=lambda group: group.surely, default=None)
+        return worst if worst is not None and worst.surely > max_cost else None
+
+    def sentences(self) -> list[str]:
+        """What to say of it, a line each."""
+        said = ["Validation groups that lose accuracy:"] * bool(self.lost)
+        of_attribute = dict[tuple[str, bool], list[LostGroup]]()
+        for group in self.lost:
+            of_attribute.setdefault((group.attribute, group.relies_more), []).append(group)
+        for first, *others in of_attribute.values():
+            said.append("; ".join([f"  {first}", *(group.figures for group in others)]))
+        if self.unchecked:
+            shown = "; ".join(self.unchecked[:_SHOWN])
+            more = len(self.unchecked) - _SHOWN
+            said.append(
+                f"Not checked, fewer than {CHECKED} validation samples: {shown}"
+                + (f"; {more} more groups." if more > 0 else ".")
+            )
+        if not self.readable:
+            said.append(
+                "No group could be checked: nothing but the class can be read of these samples. "
+                "Give texts, a table, images or --metadata."
+            )
+        return said
+
+
+@dataclass(frozen=True, eq=False)
+class _Attribute:
+    """Sides of an attribute of all samples; −1 on none."""
+
+    name: str
+    sides: Array
+    called: Sequence[str]
+    asked: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _Test:
+    attribute: str
+    name: str
+    rows: Array
+    relies_more: bool
+
+
+def checked_groups(
+    views: Sequence[View],
+    classes: Array,
+    y_index: Array,
+    right: tuple[Array, Array],
+    is_train: Array,
+    named: Sequence[tuple[str, Array, Sequence[str]]] = (),
+) -> GroupCheck:
+    """Choose attributes on training rows, and test their groups on validation rows.
+
+    An attribute is chosen where samples of a class on one side of it lose more than the others of
+    that class. A group that does so on the validation rows, too, and each class, is tested by the
+    exact sign test of the samples that were right and are wrong against the reverse (McNemar
+    1947), with Holm's correction.
+
+    Parameters
+    ----------
+    views : sequence of View
+        What can be read of the training and then the validation samples.
+    classes : ndarray of shape (C,)
+        Class labels.
+    y_index : ndarray of int, shape (N + M,)
+        Class of each sample.
+    right : tuple of ndarray of bool, shape (N + M,)
+        Which samples the old head, and the new one, gets right; the new one on training rows
+        that it was not fitted on.
+    is_train : ndarray of bool, shape (N + M,)
+        Which rows attributes are chosen on.
+    named : sequence of (str, ndarray of int of shape (N + M,), sequence of str)
+        Attributes that are tested whatever they lose: name, side of each sample (−1 on none), and
+        names of the sides.
+
+    Returns
+    -------
+    GroupCheck
+    """
+    attributes = [_Attribute(name, sides, called, True) for name, sides, called in named]
+    attributes += _chosen(views, y_index, right, is_train, attributes)
+    rows = ~is_train
+    y, before, after = y_index[rows], right[0][rows], right[1][rows]
+    tests = [_Test("", f"class {label}", y == k, False) for k, label in enumerate(classes.tolist())]
+    unchecked = list[str]()
+    for each in attributes:
+        sides = each.sides[rows]
+        for k, label in enumerate(classes.tolist()):
+            for side, called in enumerate(each.called):
+                group = (y == k) & (sides == side)
+                rest = (y == k) & (sides >= 0) & (sides != side)
+                name = f"class {label}, {_with(called, each.name)}"
+                if 0 < group.sum() < CHECKED:
+                    unchecked.append(f"{each.name}, {name} ({int(group.sum())})")
+                elif each.asked or _excess(before, after, group, rest) > _NOTABLE:
+                    more = _gap(after, group, rest) > _gap(before, group, rest)
+                    tests.append(_Test(each.name, name, group, more))
+    tests = [test for test in tests if test.rows.sum() >= CHECKED]
+    return GroupCheck(tuple(_lost(tests, before, after)), tuple(unchecked), bool(views or named))
+
+
+def _lost(tests: Sequence[_Test], before: Array, after: Array) -> Iterator[LostGroup]:
+    """Groups whose loss is no chance, the largest number of samples lost first."""
+    worse, better = before & ~after, ~before & after
+    counts = [(int((t.rows & worse).sum()), int((t.rows & better).sum())) for t in tests]
+    p = np.asarray([binom.sf(lost - 1, lost + gained, 0.5) for lost, gained in counts])
+    corrected, level = holm(p, len(p)), _LEVEL / max(len(tests), 1)
+    for i in np.argsort([gained - lost for lost, gained in counts], kind="stable"):
+        if corrected[i] <= _LEVEL:
+            test, (lost, gained) = tests[i], counts[i]
+            n = int(test.rows.sum())
+            low, _ = drop_bounds(lost, gained, n, upper_level=level, lower_level=level)
+            shares = float(before[test.rows].mean()), float(after[test.rows].mean())
+            yield LostGroup(test.attribute, test.name, n, *shares, low, test.relies_more)
+
+
+def _with(side: str, attribute: str) -> str:
+    """How a side is called after its attribute was named."""
+    if side == f"not {attribute}":
+        return "without it"
+    return "with it" if side == attribute else side
+
+
+def _gap(right: Array, group: Array, rest: Array) -> float:
+    """Difference of the shares of a group and of the rest of its class that are right."""
+    return abs(float(right[rest].mean() - right[group].mean())) if rest.any() else 0.0
+
+
+def _excess(before: Array, after: Array, group: Array, rest: Array) -> float:
+    """Z of what a group loses beyond the rest of its class; 0 where either is empty."""
+    if not (group.any() and rest.any()):
+        return 0.0
+    change = after.astype(float) - before
+    spread = sum(max(change[part].var(), 1 / part.sum()) / part.sum() for part in (group, rest))
+    return float((change[rest].mean() - change[group].mean()) / np.sqrt(spread))
+
+
+def _chosen(
+    views: Sequence[View],
+    y_index: Array,
+    right: tuple[Array, Array],
+    is_train: Array,
+    asked: Sequence[_Attribute],
+) -> list[_Attribute]:
+    """Attributes of which a side loses notably more than the rest of its class, at most ten."""
+    names, scores = list[str](), list[Array]()
+    change = right[1].astype(np.float64) - right[0]
+    n_classes = int(y_index.max()) + 1
+    for view in views:
+        for block in view.blocks():
+            known = is_train if block.known is None else is_train & block.known
+            moments = np.zeros((len(y_index), 3 * n_classes))
+            rows = np.flatnonzero(known)
+            for j, power in enumerate((change**0, change, change**2)):
+                moments[rows, j * n_classes + y_index[rows]] = power[rows]
+            having = product_of(block.values, sparse.csr_array(moments)).reshape(-1, 3, n_classes)
+            scores.append(_excess_loss(having, moments.sum(axis=0).reshape(3, n_classes)))
+            names += block.names
+    if not names:
+        return []
+    score = np.concatenate(scores)
+    top = [int(i) for i in np.argsort(-score, kind="stable")[:_LOOKED_AT] if score[i] > _NOTABLE]
+    if not top:
+        return []
+    values = np.stack(values_by_name(views, [names[i] for i in top]), axis=1)
+    given = [each.sides == side for each in asked for side in range(len(each.called))]
+    columns = np.column_stack([*(column.astype(np.int8) for column in given), values])
+    alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))
+    kept, first = list[int](), len(given)
+    for i in range(len(top)):
+        if len(kept) < _MOST and (alike[first + i, [*range(first), *kept]] < ALIKE).all():
+            kept.append(first + i)
+    return [
+        _Attribute(name, values[:, i - first], (f"not {name}", name), False)
+        for i, name in ((i, names[top[i - first]]) for i in kept)
+    ]
+
+
+def _excess_loss(having: Array, total: Array) -> Array:
+    """Largest z, over classes and sides, of a side's loss beyond that of its class's other side.
+
+    ``having`` (B, 3, C) are the number, sum and sum of squares of the changes of those that have
+    each attribute, ``total`` (3, C) of all.
+    """
+    lacking = total - having
+    mean, variance = list[Array](), list[Array]()
+    for part in (having, lacking):
+        n, s, square = np.maximum(part[:, 0], 1), part[:, 1], part[:, 2]
+        m = s / n
+        mean.append(m)
+        variance.append(np.maximum(square / n - m**2, 1 / n) / n)
+    enough = (having[:, 0] >= CHECKED) & (lacking[:, 0] >= CHECKED)
+    z = np.abs(mean[0] - mean[1]) / np.sqrt(variance[0] + variance[1])
+    loses = np.minimum(mean[0], mean[1]) < 0
+    return np.asarray(np.where(enough & loses, z, 0.0).max(axis=1))

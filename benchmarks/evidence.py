@@ -36,7 +36,6 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
 from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
-from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import (
     CANDIDATES,
     OTHER_METHODS,
@@ -154,7 +153,7 @@ def candidate_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[st
 def written_row(comparison: Comparison, auto: AutoDebiasClassifier) -> dict[str, Any]:
     """What ``--method auto`` would leave: mixed as far as it helps, or the original."""
     learnable = auto.recipe_ != "class-balanced"
-    decision = comparison.decided("auto", auto, max_cost=MAX_COST, learnable=learnable)
+    decision = comparison.decided("auto", auto, learnable=learnable)
     head = decision.head if decision.helped else comparison.original
     return rated(comparison, head) | {"n_suppressed": 0, "helped": decision.helped}
 

@@ -41,7 +41,6 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from evidence_tables import mean_std, table
-from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import CANDIDATES, LabelledEmbeddings
 from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
@@ -188,7 +187,7 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
     auto, _ = comparison.fit(CANDIDATES["auto"])
     comparison.row("auto", CANDIDATES["auto"], auto)
     learnable = auto.recipe_ != "class-balanced"
-    decision = comparison.decided("auto", auto, max_cost=MAX_COST, learnable=learnable)
+    decision = comparison.decided("auto", auto, learnable=learnable)
     T, H = comparison.train, comparison.heldout
     balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)
     balanced.fit(T.Z, T.y, X_val=H.Z, y_val=H.y)

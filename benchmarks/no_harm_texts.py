@@ -26,7 +26,6 @@ from sklearn.neural_network import MLPClassifier
 from audit import ENCODERS, SETS
 from evidence_tables import table
 from no_harm import hidden, turned
-from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
@@ -79,7 +78,7 @@ def run(
     auto, _ = comparison.fit(setting)
     comparison.row("auto", setting, auto)
     learnable = auto.recipe_ != "class-balanced"
-    decision = comparison.decided("auto", auto, max_cost=MAX_COST, learnable=learnable)
+    decision = comparison.decided("auto", auto, learnable=learnable)
     T, H = comparison.train, comparison.heldout
     balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)
     balanced.fit(T.Z, T.y, X_val=H.Z, y_val=H.y)

@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 import answers
 import evidence
 import tuned_alike
-from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import OTHER_METHODS, LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing.groups import KnownGroups, KnownOfSome, Named
@@ -98,7 +97,7 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Rows
     fitted, _ = comparison.fit(Setting(auto))
     yield "0 | original", comparison.original, True
     yield "0 | auto", fitted, True
-    yield "0 | --method auto", written(comparison, "auto", auto, fitted), True
+    yield "0 | --method auto", written(comparison, "auto", auto, fitted, problem.read), True
 
 
 def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: Array) -> Found:
@@ -172,7 +171,7 @@ def by_answers(problem: Problem, given: Array, seed: int) -> Any:
     setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
     clf, _ = told.fit(setting)
     told.row(some.balanced_by, setting, clf)
-    decision = told.decided(some.balanced_by, clf, max_cost=MAX_COST, learnable=False)
+    decision = told.decided(some.balanced_by, clf, learnable=False)
     return decision.head if decision.helped else told.original
 
 

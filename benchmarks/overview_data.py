@@ -55,6 +55,8 @@ class Problem:
         Embeddings, classes and groups 2 y + a.
     views : dict of str to matrix
         What may read the attribute of the training and then the held-out samples.
+    read : View or None
+        Words or columns of the same samples, whose groups a head must not lose.
     answer : callable or None
         Name and sides of what a person confirms; None and None where nothing is recognised.
     frozen : bool
@@ -65,6 +67,7 @@ class Problem:
     heldout: LabelledEmbeddings
     test: LabelledEmbeddings
     views: dict[str, Any]
+    read: View | None
     answer: Callable[[], Confirmed] | None
     frozen: bool
 
@@ -101,16 +104,17 @@ def of_evidence(name: str, folder: Path, seed: int) -> Problem:
         train, heldout = two_thirds(splits.heldout["balanced"], seed)
     kind = zero_one.kind_of(source)
     both = joined(train, heldout)
+    view = None if kind is None else zero_one.raw_view(source, folder, seed, [train, heldout])
     answer: Callable[[], Confirmed] | None = None
-    if kind is not None:
-        view = zero_one.raw_view(source, folder, seed, [train, heldout])
-        true = zero_one.TRUE.get(kind, set())
-        answer = lambda: confirmed(view, both, kind, true, seed)  # noqa: E731
+    if view is not None and kind is not None:
+        true, read = zero_one.TRUE.get(kind, set()), view
+        answer = lambda: confirmed(read, both, kind, true, seed)  # noqa: E731
     return Problem(
         train,
         heldout,
         splits.test,
         views_of_set(source, folder, seed, both.Z),
+        view,
         answer,
         source != name or not source.startswith(TRAINED_ON_IT),
     )
@@ -152,7 +156,7 @@ def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
     train_rows, held_rows = (taken(samples, rows) for rows in parts)
     test_rows = waterbirds.samples(test)
     said = answer if train.layers else None
-    return Problem(train_rows, held_rows, test_rows, views, said, frozen)
+    return Problem(train_rows, held_rows, test_rows, views, None, said, frozen)
 
 
 def problems(birds: Path | None, tuned: list[Path]) -> dict[str, Callable[[Path, int], Problem]]:

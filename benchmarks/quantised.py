@@ -33,7 +33,6 @@ from sklearn.preprocessing import StandardScaler
 
 import ntkit
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
-from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import CANDIDATES, LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import BalancedClassifier, head_of, match_head, retrain_head
@@ -159,7 +158,7 @@ class Body:
         clf, note = compared.fit(setting)
         compared.row("auto", setting, clf, note)
         learnable = clf.recipe_ not in ("class-balanced", "group-balanced")
-        decision = compared.decided("auto", clf, max_cost=MAX_COST, learnable=learnable)
+        decision = compared.decided("auto", clf, learnable=learnable)
         self.written = decision.helped
         written = compared.on_raw_embeddings(decision.head) if decision.helped else self.head
         return {"auto": compared.on_raw_embeddings(head_of(clf)), "debias": written}

@@ -46,6 +46,7 @@ from ntkit.attributes._view import values_of
 from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
+from ntkit.debiasing._lost_groups import checked_groups
 from ntkit.debiasing.groups import Named
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.metrics import worst_group_accuracy
@@ -173,7 +174,7 @@ def heads(
         "ERM": tuned(plain.train, None, seed),
         "class-balanced": tuned(both, "balanced", seed),
         "auto": alone,
-        "--method auto": written(plain, "auto", auto, alone),
+        "--method auto": written(plain, "auto", auto, alone, view),
         "DFR †": dfr(both, seed),
     }
     confirmed = None
@@ -208,12 +209,35 @@ def balanced(comparison: Comparison, on: Array) -> Any:
     return comparison.fit(Setting(GROUPS), sides=on[:, None])[0]
 
 
-def written(comparison: Comparison, name: str, estimator: Any, fitted: Any) -> Any:
-    """The head that ntkit.debias would leave in the model."""
-    comparison.row(name, Setting(estimator), fitted)
+def written(
+    comparison: Comparison, name: str, estimator: Any, fitted: Any, view: View | None = None
+) -> Any:
+    """The head that ntkit.debias would leave in the model.
+
+    ``view`` is what it can read of the training and held-out samples where nobody named anything:
+    a group of these that surely loses more than it may keeps the original head.
+    """
+    setting = Setting(estimator)
+    comparison.row(name, setting, fitted)
     learnable = fitted.recipe_ not in ("class-balanced", "group-balanced")
-    decision = comparison.decided(name, fitted, max_cost=MAX_COST, learnable=learnable)
-    return decision.head if decision.helped else comparison.original
+    decision = comparison.decided(name, fitted, learnable=learnable)
+    if not decision.helped:
+        return comparison.original
+    if view is not None:
+        train, held, t = comparison.train, comparison.heldout, decision.price.t
+        y = np.concatenate([train.y, held.y])
+        before = np.concatenate([comparison.original.predict(part.Z) for part in (train, held)])
+        after = np.concatenate(
+            [
+                comparison.train_predictions(name, setting, fitted, t),
+                comparison.heldout_predictions(name, t),
+            ]
+        )
+        classes, y_index = np.unique(y, return_inverse=True)
+        right, is_train = (before == y, after == y), np.arange(len(y)) < len(train.y)
+        if checked_groups([view], classes, y_index, right, is_train).refused(MAX_COST):
+            return comparison.original
+    return decision.head
 
 
 def line(name: str, results: list[dict[str, Any]]) -> list[str]:

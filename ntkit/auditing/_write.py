@@ -74,17 +74,22 @@ def write_audit(
 
 
 def audit_files(
-    audit: Audit, *, inputs: Inputs | None = None, title: str = "", go_on: str | None = None
+    audit: Audit,
+    *,
+    inputs: Inputs | None = None,
+    title: str = "",
+    go_on: str | None = None,
+    most: int = SHOWN,
 ) -> dict[str, str]:
-    """The page and the JSON of an audit, by file name; parameters as in :func:`write_audit`."""
+    """The page, with the first findings of each list, and the JSON of an audit, by file name."""
     content = audit.to_json()
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-    page = _page(audit, digest, inputs or audit.inputs or Inputs(), title)
+    page = _page(audit, digest, inputs or audit.inputs or Inputs(), title, most)
     return {"audit.html": audit_html(replace(page, go_on=go_on)), "audit.json": f"{content}\n"}
 
 
-def _page(audit: Audit, digest: str, inputs: Inputs, title: str) -> AuditPage:
-    shown = audit.suspicions[:SHOWN]
+def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> AuditPage:
+    shown, new = audit.suspicions[:most], audit.retraining
     return AuditPage(
         title=title,
         digest=digest,
@@ -93,12 +98,10 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str) -> AuditPage:
         entries=[_entry(audit, suspicion) for suspicion in shown],
         model=audit.model,
         unlabelled=audit.unlabelled,
-        values=values_by_name(
-            audit.views, [suspicion.name for suspicion in audit.suspicions[:SHOWN]]
-        ),
+        values=values_by_name(audit.views, [suspicion.name for suspicion in shown]),
         predictions=audit.predictions,
         inputs=inputs,
-        retraining=_page(audit.retraining, digest, inputs, title) if audit.retraining else None,
+        retraining=None if new is None else _page(new, digest, inputs, title, most),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from ntkit.debiasing import RUN_FILE
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
 from ntkit.store import MANIFEST, read_manifest
@@ -40,7 +41,7 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def guarded(**values: Any) -> None:
-        before = _stamp(values.get("out"))
+        before = _stamp(values.get("out") or values.get("run"))
         try:
             command(**values)
         except KeyboardInterrupt:
@@ -64,11 +65,14 @@ def _stamp(out: Path | None) -> tuple[int, int] | None:
 def _what_is_left(
     before: tuple[int, int] | None, out: Path | None = None, force: bool = False, **values: Any
 ) -> str:
+    out = out or values.get("run")
     if out is None:
         return ""
     same = _stamp(out) == before
     if EmbeddingStore.is_store(out) and not (same and force):
         return _left_in_store(out, force)
+    if not same and (out / RUN_FILE).is_file():
+        return f"; {out} keeps the findings and all answers: ntkit debias --from {out} goes on"
     if not same:
         return f"; {out} was written"
     sets = [values.get(name) for name in ("train", "heldout", "test")]

@@ -14,6 +14,7 @@ from ntkit.cli import _options as o
 from ntkit.cli._again import plain_arguments, read_arguments
 from ntkit.cli._ask import asks_in_terminal, can_ask
 from ntkit.debiasing import (
+    ANSWERS_FILE,
     HEADS_FILE,
     MAX_COST,
     MODEL_FILE,
@@ -174,7 +175,8 @@ def command(
 
     Example: ntkit debias --from debiased/ --answers answers.json
     """
-    if run is not None and _is_finished(run) and not (answers or spurious or groups):
+    said = answers or spurious or groups or (run is not None and (run / ANSWERS_FILE).is_file())
+    if run is not None and (run / HEADS_FILE).is_file() and (method is not None or not said):
         if deploy is not None:
             raise InputError("--deploy needs samples, to run its program on; --from has none.")
         _other_row(run, model, train or heldout, method, out, model_options, device, force, json)
@@ -350,8 +352,3 @@ def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:
     told = (options.label_column, options.group_column)
     found = read_table(path, named_delimiter(options.delimiter)).columns
     return {name: values for name, values in found.items() if name not in told}
-
-
-def _is_finished(run: Path) -> bool:
-    """Whether a run has a table of heads, rather than open questions."""
-    return (run / HEADS_FILE).is_file()

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from ntkit.metrics import GroupReport
 
-__all__ = ["Change"]
+__all__ = ["AT_A_COST", "Change"]
 
+AT_A_COST = "Accepted at a cost."
 _SAME = 1e-9
 
 
@@ -58,7 +59,7 @@ class Change:
         if min(worst, average) >= -_SAME and max(worst, average) > _SAME:
             return "Better." if self.sure else "Better, by a margin that chance may explain."
         if worst > _SAME:
-            return "Accepted at a cost."
+            return AT_A_COST
         if max(abs(worst), abs(average)) <= _SAME:
             return f"Written, without a change on the {self.where}."
         return f"Written, though lower on the {self.where}."

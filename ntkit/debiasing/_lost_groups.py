@@ -20,7 +20,12 @@ __all__ = ["CHECKED", "GroupCheck", "LostGroup", "checked_groups"]
 Array = NDArray[Any]
 CHECKED = 30
 """Validation samples of a group, below which its loss is not tested."""
+_NOTHING_READABLE = (
+    "No group could be checked: nothing but the class can be read of these samples. Give texts, a "
+    "table, images or --metadata."
+)
 _MOST = 10  # attributes
+_FEWEST = 10  # training samples of a side, below which it chooses nothing
 _LEVEL = 0.05
 _NOTABLE = 2.0  # z, by which a group loses more than the rest of its class
 _SHOWN = 6  # groups that are not checked
@@ -95,7 +100,8 @@ class GroupCheck:
 
     def sentences(self) -> list[str]:
         """What to say of it, a line each."""
-        said = ["Validation groups that lose accuracy:"] * bool(self.lost)
+        said = [] if self.readable else [_NOTHING_READABLE]
+        said += ["Validation groups that lose accuracy:"] * bool(self.lost)
         of_attribute = dict[tuple[str, bool], list[LostGroup]]()
         for group in self.lost:
             of_attribute.setdefault((group.attribute, group.relies_more), []).append(group)
@@ -108,22 +114,28 @@ class GroupCheck:
                 f"Not checked, fewer than {CHECKED} validation samples: {shown}"
                 + (f"; {more} more groups." if more > 0 else ".")
             )
-        if not self.readable:
-            said.append(
-                "No group could be checked: nothing but the class can be read of these samples. "
-                "Give texts, a table, images or --metadata."
-            )
         return said
 
 
 @dataclass(frozen=True, eq=False)
 class _Attribute:
-    """Sides of an attribute of all samples; −1 on none."""
+    """Sides of an attribute of all samples; −1 on none.
+
+    ``losing`` are the pairs of a class and a side that lost on training rows; None where it is
+    tested whatever it loses.
+    """
 
     name: str
     sides: Array
     called: Sequence[str]
-    asked: bool
+    losing: tuple[tuple[int, int], ...] | None = None
+
+    def named(self, label: Any, side: int) -> str:
+        """A group, after the attribute was named."""
+        called = self.called[side]
+        if called == f"not {self.name}":
+            called = "without it"
+        return f"class {label}, {'with it' if called == self.name else called}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +159,8 @@ def checked_groups(
     An attribute is chosen where samples of a class on one side of it lose more than the others of
     that class. A group that does so on the validation rows, too, and each class, is tested by the
     exact sign test of the samples that were right and are wrong against the reverse (McNemar
-    1947), with Holm's correction.
+    1947), with Holm's correction. Groups of several classes that lost by one attribute on training
+    rows are tested together as well: each of them may be small.
 
     Parameters
     ----------
@@ -170,24 +183,24 @@ def checked_groups(
     -------
     GroupCheck
     """
-    attributes = [_Attribute(name, sides, called, True) for name, sides, called in named]
+    attributes = [_Attribute(*each) for each in named]
     attributes += _chosen(views, y_index, right, is_train, attributes)
     rows = ~is_train
     y, before, after = y_index[rows], right[0][rows], right[1][rows]
     tests = [_Test("", f"class {label}", y == k, False) for k, label in enumerate(classes.tolist())]
     unchecked = list[str]()
     for each in attributes:
-        sides = each.sides[rows]
-        for k, label in enumerate(classes.tolist()):
-            for side, called in enumerate(each.called):
-                group = (y == k) & (sides == side)
-                rest = (y == k) & (sides >= 0) & (sides != side)
-                name = f"class {label}, {_with(called, each.name)}"
-                if 0 < group.sum() < CHECKED:
-                    unchecked.append(f"{each.name}, {name} ({int(group.sum())})")
-                elif each.asked or _excess(before, after, group, rest) > _NOTABLE:
-                    more = _gap(after, group, rest) > _gap(before, group, rest)
-                    tests.append(_Test(each.name, name, group, more))
+        sides, together = each.sides[rows], each.losing or ()
+        pairs = [(k, side) for k in range(len(classes)) for side in range(len(each.called))]
+        for of_test in [*([pair] for pair in pairs), *([together] if len(together) > 1 else [])]:
+            group = np.any([(y == k) & (sides == side) for k, side in of_test], axis=0)
+            rest = np.isin(y, [k for k, _ in of_test]) & (sides >= 0) & ~group
+            name = " and ".join(each.named(classes[k], side) for k, side in of_test)
+            if 0 < group.sum() < CHECKED:
+                unchecked.append(f"{each.name}, {name} ({int(group.sum())})")
+            elif each.losing is None or _excess(before, after, group, rest) > _NOTABLE:
+                more = _gap(after, group, rest) > _gap(before, group, rest)
+                tests.append(_Test(each.name, name, group, more))
     tests = [test for test in tests if test.rows.sum() >= CHECKED]
     return GroupCheck(tuple(_lost(tests, before, after)), tuple(unchecked), bool(views or named))
 
@@ -205,13 +218,6 @@ def _lost(tests: Sequence[_Test], before: Array, after: Array) -> Iterator[LostG
             low, _ = drop_bounds(lost, gained, n, upper_level=level, lower_level=level)
             shares = float(before[test.rows].mean()), float(after[test.rows].mean())
             yield LostGroup(test.attribute, test.name, n, *shares, low, test.relies_more)
-
-
-def _with(side: str, attribute: str) -> str:
-    """How a side is called after its attribute was named."""
-    if side == f"not {attribute}":
-        return "without it"
-    return "with it" if side == attribute else side
 
 
 def _gap(right: Array, group: Array, rest: Array) -> float:
@@ -236,7 +242,7 @@ def _chosen(
     asked: Sequence[_Attribute],
 ) -> list[_Attribute]:
     """Attributes of which a side loses notably more than the rest of its class, at most ten."""
-    names, scores = list[str](), list[Array]()
+    names, found = list[str](), list[Array]()
     change = right[1].astype(np.float64) - right[0]
     n_classes = int(y_index.max()) + 1
     for view in views:
@@ -247,11 +253,12 @@ def _chosen(
             for j, power in enumerate((change**0, change, change**2)):
                 moments[rows, j * n_classes + y_index[rows]] = power[rows]
             having = product_of(block.values, sparse.csr_array(moments)).reshape(-1, 3, n_classes)
-            scores.append(_excess_loss(having, moments.sum(axis=0).reshape(3, n_classes)))
+            found.append(_excess_loss(having, moments.sum(axis=0).reshape(3, n_classes)))
             names += block.names
     if not names:
         return []
-    score = np.concatenate(scores)
+    excess = np.concatenate(found)
+    score = np.abs(excess).max(axis=1)
     top = [int(i) for i in np.argsort(-score, kind="stable")[:_LOOKED_AT] if score[i] > _NOTABLE]
     if not top:
         return []
@@ -263,17 +270,19 @@ def _chosen(
     for i in range(len(top)):
         if len(kept) < _MOST and (alike[first + i, [*range(first), *kept]] < ALIKE).all():
             kept.append(first + i)
-    return [
-        _Attribute(name, values[:, i - first], (f"not {name}", name), False)
-        for i, name in ((i, names[top[i - first]]) for i in kept)
-    ]
+    chosen = list[_Attribute]()
+    for i in (i - first for i in kept):
+        z, name = excess[top[i]], names[top[i]]
+        losing = tuple((int(k), int(z[k] > 0)) for k in np.flatnonzero(np.abs(z) > _NOTABLE))
+        chosen.append(_Attribute(name, values[:, i], (f"not {name}", name), losing))
+    return chosen
 
 
 def _excess_loss(having: Array, total: Array) -> Array:
-    """Largest z, over classes and sides, of a side's loss beyond that of its class's other side.
+    """Z of what a side loses beyond the other side of its class, (B, C); above 0 of those with it.
 
     ``having`` (B, 3, C) are the number, sum and sum of squares of the changes of those that have
-    each attribute, ``total`` (3, C) of all.
+    each attribute, ``total`` (3, C) of all. 0 where a side has too few, or neither loses.
     """
     lacking = total - having
     mean, variance = list[Array](), list[Array]()
@@ -282,7 +291,6 @@ def _excess_loss(having: Array, total: Array) -> Array:
         m = s / n
         mean.append(m)
         variance.append(np.maximum(square / n - m**2, 1 / n) / n)
-    enough = (having[:, 0] >= CHECKED) & (lacking[:, 0] >= CHECKED)
-    z = np.abs(mean[0] - mean[1]) / np.sqrt(variance[0] + variance[1])
-    loses = np.minimum(mean[0], mean[1]) < 0
-    return np.asarray(np.where(enough & loses, z, 0.0).max(axis=1))
+    enough = np.minimum(having[:, 0], lacking[:, 0]) >= _FEWEST
+    z = (mean[1] - mean[0]) / np.sqrt(variance[0] + variance[1])
+    return np.asarray(np.where(enough & (np.minimum(mean[0], mean[1]) < 0), z, 0.0))

@@ -168,7 +168,7 @@ def label_samples(
             for fewer in earlier_answers(labels, folder.looked_at)
         ]
     margins = margins_of(embedded.Z, samples.y, random_state=random_state)
-    rows = _chosen(samples.y, labels, names, margins, inference, batch, random_state)
+    rows = _chosen(samples.y, labels, contents, margins, inference, batch, random_state)
 
     new = [v for n, v in labels.answers.items() if before.answers.get(n, "") != v]
     number = folder.batch + bool(new or folder.labels is None)
@@ -288,14 +288,15 @@ def _numbers(samples: Samples) -> Any:
 def _chosen(
     y: Array,
     labels: Labels,
-    names: Sequence[str],
+    contents: Sequence[str],
     margins: Array,
     inference: GroupInference | None,
     n: int,
     seed: int,
 ) -> Array:
     """Samples to ask about next: none that was looked at, though nobody could tell."""
-    seen = np.array([0 if name in labels.answers else -1 for name in names])
+    known = {*labels.contents.values()}
+    seen = np.array([0 if content in known else -1 for content in contents])
     if (seen >= 0).all():
         return np.zeros(0, dtype=np.intp)
     return next_questions(y, seen, margins=margins, inference=inference, n=n, random_state=seed)

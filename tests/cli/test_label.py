@@ -89,6 +89,17 @@ def test_texts_are_shown_and_read_by_their_words(capsys, tmp_path):
         "bad × fox", "bad × other", "good × fox", "good × other",
     }  # fmt: skip
 
+    # The same rows in another order, many of them of one text.
+    order = rng.permutation(len(texts))
+    with data.open("w", newline="") as file:
+        csv.writer(file).writerows([["review", "label"], *[lines[i] for i in order]])
+    code, printed, err = run(capsys, *ask, "--json")
+    told = json.loads(printed)
+    assert (code, told["n_answers"], told["n_new"]) == (0, 48, 0), err
+    assert "went with their contents to other names" in " ".join(told["notes"])
+    answers = read_labels(tmp_path / "o" / "answers.json").answers
+    assert all(("fox" in texts[order[int(n)]]) == (v == "fox") for n, v in answers.items())
+
 
 def test_a_store_and_the_arrays_that_it_is_of(capsys, model, tmp_path):
     np.savez(tmp_path / "rows.npz", X=X, y=Y)

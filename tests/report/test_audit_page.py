@@ -375,7 +375,7 @@ word | word:a, word:b, word:c, word:d, word:e | the word "a", "b", "c", "d" or 1
 column | column:sex=F / column:sex=M | the value "F" of "sex" (against the value "M" of "sex")
 column | column:age>=40 | "age" of 40 or more
 metadata | metadata:site missing | a missing "site"
-picture | picture:size high / picture:size low | a high size of the picture (against a low size of the picture)
+picture | picture:size high / picture:size low | a high size of the image (against a low one)
 clip | clip #5 above the median | an above-median value of clip "#5"
 layer | layer:relu #3 mean high, embedding #1 high / layer:relu #4 mean high | this thing that the model notices
 layer | layer:relu cluster 3 | this kind that the model tells apart
@@ -455,7 +455,7 @@ def test_what_says_much_the_same_is_named_as_a_person_would(tmp_path):
     _, page = written(ntkit.audit(Y, PRED, arrays=numbers), tmp_path / "only")
     assert "Much the same" not in page.text
     _, page = written(ntkit.audit(Y, PRED, arrays=numbers, images=bright()), tmp_path / "seen")
-    assert re.search(r"Is an? [a-z -]+ of the picture .*a shortcut", page.text)
+    assert re.search(r"Is an? [a-z -]+ of the image .*a shortcut", page.text)
 
 
 def test_what_has_no_name_is_numbered_and_its_name_in_the_files_stands_small(tmp_path):

@@ -310,16 +310,19 @@ def _check_same(found: KnownOfSome, pool: Pool) -> None:
         for which, own in zip(("training", "held-out"), names, strict=True)
         for name in own
     ]
-    first = dict[tuple[str, Any], int]()
+    first, pairs = dict[tuple[str, Any], int](), list[tuple[int, int]]()
     for row in np.flatnonzero([value is not None for value in found.values]).tolist():
         group_of = classes[row] if found.what == "groups" else None  # groups are of a class
         before = first.setdefault((pool.digests[row], group_of), row)
         if found.values[before] != found.values[row]:
-            raise InputError(
-                f"{found.title} is {found.values[before]!r} for {called[before]} and "
-                f"{found.values[row]!r} for {called[row]}, and both are one sample by their "
-                "contents; leave one of them."
-            )
+            pairs.append((before, row))
+    if pairs:
+        one, two = (f"{found.values[row]!r} for {called[row]}" for row in pairs[0])
+        more = f" (and {len(pairs) - 1} more such pairs)" * (len(pairs) > 1)
+        raise InputError(
+            f"{found.title} is {one} and {two}, and both are one sample by their contents{more}; "
+            "leave one of them."
+        )
 
 
 def _check_crossed(title: str, classes: Array, values: Array) -> None:

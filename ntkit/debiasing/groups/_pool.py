@@ -146,8 +146,8 @@ class Pool:
             if n > 1:
                 raise InputError(
                     f"The metadata say something of {str(given[key][twice])!r:.60}, and {n} "
-                    "samples are called so; name another column with --id-column, or give a row "
-                    f"for each training and then each held-out sample, without {key!r}."
+                    "samples are called so; put them into the table or the metadata.csv of the set "
+                    "that they are of, or name another column with --id-column."
                 )
             return found
         n = sum(map(len, self.sets))

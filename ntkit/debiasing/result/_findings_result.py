@@ -19,7 +19,7 @@ __all__ = ["AUDIT_FILES", "FindingsResult", "figures_of", "open_findings"]
 
 AUDIT_FILES = ("audit.html", "audit.json")
 QUESTIONS = 3
-"""Findings of each of the two lists that are asked about; weaker ones are on the page."""
+"""Findings of each of the two lists that are asked about; weaker ones are in audit.json."""
 _WHY = (
     "ntkit wrote no model. Errors on biased data do not tell a shortcut from a hard sample: only a "
     "person can."
@@ -117,7 +117,7 @@ class FindingsResult:
             return f"No decision yet: {n_open} question{'s' * (n_open > 1)}."
         if n:
             more = len(self.audit.findings) - n
-            weaker = f" {more} weaker ones are on the page." if more else ""
+            weaker = f" {more} weaker ones are in audit.json." if more else ""
             return f"Kept the original model: all {n} findings are answered as legitimate.{weaker}"
         n_samples = len(self.audit.predictions.y_index)
         return f"Kept the original model. Nothing was found on {n_samples} validation samples."
@@ -150,7 +150,7 @@ class FindingsResult:
         for finding in waiting:
             lines += [f"  {question_of(finding)}", f"    {figures_of(finding)}"]
         more = len(findings) - QUESTIONS
-        return [*lines, *([f"  {more} weaker: see the page."] if waiting and more > 0 else [])]
+        return [*lines, *([f"  {more} weaker: see audit.json."] if waiting and more > 0 else [])]
 
     def _next(self) -> list[str]:
         if self.path is None:

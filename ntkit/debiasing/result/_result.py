@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.debiasing._candidates import Candidate
-from ntkit.debiasing._change import Change
+from ntkit.debiasing._change import AT_A_COST, Change
 from ntkit.debiasing._lost_groups import GroupCheck
 from ntkit.debiasing._price import Price
 from ntkit.debiasing.result._table import dial_of, table_of
@@ -165,8 +165,11 @@ class DebiasResult:
             The first line of :meth:`summary`.
         """
         if self.written:
-            said = f"{self.change.verdict if self.helped else _AS_ORDERED} {self.change}"
             more = self.check.refused(self.max_cost)
+            verdict = self.change.verdict if self.helped else _AS_ORDERED
+            if more and self.evaluated_on != "test set" and verdict.startswith("Better"):
+                verdict = AT_A_COST  # the validation set has the bias of the training set
+            said = f"{verdict} {self.change}"
             return f"{said} But the new head {more}." if more else said
         told = self.change.told(f" with {self.chosen.name}")
         return f"Kept the original model: {self._why()}. {told}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 
 from ntkit.auditing import audit_files
 from ntkit.debiasing.result._deploy import DEPLOYED
-from ntkit.debiasing.result._findings_result import FindingsResult
+from ntkit.debiasing.result._findings_result import QUESTIONS, FindingsResult
 from ntkit.debiasing.result._result import MODEL_FILE, REPORT_FILE, DebiasResult
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import Report, arguments, name_of, report_html
@@ -69,7 +70,7 @@ def write_job(
         if draft.model is not original:
             result = replace(draft, verification=save(draft.model, folder / MODEL_FILE))
         elif draft.kept_original:
-            original.save(folder / MODEL_FILE)
+            copy_original(original, folder)
         if draft.path is not None:
             shown = report(result)
             if result.verification is not None:
@@ -99,13 +100,21 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
     """
     if page:
         go_on = f"ntkit debias --from {shlex.quote(str(result.path))} --answers answers.json"
-        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on)
+        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on, most=QUESTIONS)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     if result.kept_original:
-        result.model.save(folder / MODEL_FILE)
+        copy_original(result.model, folder)
     (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
     write_record(folder, result.as_dict())
+
+
+def copy_original(model: FrozenModel, folder: Path) -> None:
+    """Put a model under the name of the new one, its file byte by byte where it is one file."""
+    if model.path is not None and len(model.files) == 1:
+        shutil.copyfile(model.path, folder / MODEL_FILE)
+    else:
+        model.save(folder / MODEL_FILE)
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

@@ -139,6 +139,9 @@ def question_of(suspicion: Suspicion, columns: Iterable[str] = ()) -> str:
         [wording(name, suspicion.view, columns).noun for name in names]
         for names in (own, [name for side in others for name in side])
     )
+    if suspicion.view == "picture":  # one measurement, cut twice
+        same = f" {first[0].split(' ', 2)[-1]}"
+        rest = [noun.replace(same, " one") for noun in rest]
     against = f" (against {_listed(rest, shown=0)})" if rest else ""
     sentence = f"Is {_listed(first, shown=1)}{against} a shortcut that the model should ignore?"
     plain = sentence.replace("“", '"').replace("”", '"')  # as a terminal writes them
@@ -221,7 +224,7 @@ def _parts(rest: str) -> tuple[str, str]:
 
 def _of_a_number(what: str, kind: str, height: str) -> Wording:
     adjective, which, otherwise = _HEIGHT[height]
-    noun, hint = f"{adjective} {what} of the picture", ""
+    noun, hint = f"{adjective} {what} of the image", ""
     title = f"{_capital(what)} of the picture: {height}"
     if kind != "picture":
         what = f"{kind} {quoted(what)}"

@@ -41,10 +41,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from evidence_tables import mean_std, table
+from ntkit.attributes import array
 from ntkit.debiasing._candidates import CANDIDATES, LabelledEmbeddings
 from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
+from written import written
 
 Array = NDArray[Any]
 _ACCURACIES = ("average", "worst")
@@ -173,6 +175,7 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
     rest, test = train_test_split(np.arange(len(y)), test_size=1 / 3, stratify=y, random_state=seed)
     train, held = train_test_split(rest, test_size=1 / 3, stratify=y[rest], random_state=seed)
     labels = turned(y, noise, rng)
+    view = array(X[np.concatenate([train, held])], kind="input")
     head = None
     if memorised:
         net = MLPClassifier((128, 64), alpha=1e-6, max_iter=300, tol=0, n_iter_no_change=300,
@@ -185,25 +188,22 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
     sets = [LabelledEmbeddings(X[rows], labels[rows]) for rows in (train, held)]
     comparison = Comparison(*sets, LabelledEmbeddings(X[test], y[test]), head=head, seed=seed)
     auto, _ = comparison.fit(CANDIDATES["auto"])
-    comparison.row("auto", CANDIDATES["auto"], auto)
-    learnable = auto.recipe_ != "class-balanced"
-    decision = comparison.decided("auto", auto, learnable=learnable)
+    kept = written(comparison, "auto", auto, view)
     T, H = comparison.train, comparison.heldout
     balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)
     balanced.fit(T.Z, T.y, X_val=H.Z, y_val=H.y)
-    written = decision.head if decision.helped else comparison.original
     heads = {
         "original": comparison.original,
         "balanced": balanced,
         "auto": auto,
-        "written": written,
+        "written": kept,
     }
     figures = {}
     for which, fitted in heads.items():
         right = fitted.predict(comparison.test.Z) == comparison.test.y
         of_class = [right[comparison.test.y == label].mean() for label in np.unique(y)]
         figures[which] = {"average": 100 * right.mean(), "worst": 100 * min(of_class)}
-    return {"figures": figures, "recipe": auto.recipe_, "helped": decision.helped}
+    return {"figures": figures, "recipe": auto.recipe_, "helped": kept is not comparison.original}
 
 
 def better(run: dict[str, Any]) -> dict[str, float]:

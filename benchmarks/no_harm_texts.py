@@ -26,11 +26,14 @@ from sklearn.neural_network import MLPClassifier
 from audit import ENCODERS, SETS
 from evidence_tables import table
 from no_harm import hidden, turned
+from ntkit.attributes import words
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
+from packages import default_cache
 from splits import drawn
+from written import written
 
 Array = NDArray[Any]
 KINDS = {
@@ -44,6 +47,7 @@ KINDS = {
 
 
 def run(
+    read: tuple[list[str], Array, Array],
     path: Path,
     seed: int,
     *,
@@ -53,8 +57,9 @@ def run(
 ) -> dict[str, Any]:
     """Fit all heads once; accuracies on clean test labels in percent."""
     warnings.simplefilter("ignore")
+    texts, y, a = read
     with np.load(path) as data:
-        X, y, a = data["Z"].astype(np.float64), data["y"], data["a"]
+        X = data["Z"].astype(np.float64)
     groups, rng = 2 * y + a, np.random.default_rng(seed)
     rows = drawn(groups, dict.fromkeys(range(4), int(0.9 * np.bincount(groups).min())), seed)
     rest, test = train_test_split(rows, test_size=1 / 3, stratify=groups[rows], random_state=seed)
@@ -74,11 +79,9 @@ def run(
     sets = [LabelledEmbeddings(X[part], labels[part]) for part in (train, held)]
     tested = LabelledEmbeddings(X[test], y[test])
     comparison = Comparison(*sets, tested, head=head, seed=seed)
-    setting = Setting(AutoDebiasClassifier())
-    auto, _ = comparison.fit(setting)
-    comparison.row("auto", setting, auto)
-    learnable = auto.recipe_ != "class-balanced"
-    decision = comparison.decided("auto", auto, learnable=learnable)
+    auto, _ = comparison.fit(Setting(AutoDebiasClassifier()))
+    view = words([texts[i] for i in np.concatenate([train, held])])
+    kept = written(comparison, "auto", auto, view)
     T, H = comparison.train, comparison.heldout
     balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)
     balanced.fit(T.Z, T.y, X_val=H.Z, y_val=H.y)
@@ -86,14 +89,14 @@ def run(
         "original": comparison.original,
         "balanced": balanced,
         "auto": auto,
-        "written": decision.head if decision.helped else comparison.original,
+        "written": kept,
     }
     figures = {}
     for which, fitted in heads.items():
         right = fitted.predict(comparison.test.Z) == comparison.test.y
         worst = min(right[comparison.test.y == k].mean() for k in (0, 1))
         figures[which] = {"average": 100 * right.mean(), "worst": 100 * worst}
-    return {"figures": figures, "helped": decision.helped}
+    return {"figures": figures, "helped": kept is not comparison.original}
 
 
 def row(name: str, runs: list[dict[str, Any]]) -> list[str]:
@@ -120,15 +123,16 @@ def main() -> None:
     parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--markdown", type=Path, help="also write the table here")
     arguments = parser.parse_args()
+    read = {name: reader(default_cache()) for name, (_, reader, _) in SETS.items()}
     cells = [
-        (kind, arguments.data_dir / f"{file}{suffix}.npz", seed)
+        (kind, read[name], arguments.data_dir / f"{file}{suffix}.npz", seed)
         for kind in KINDS
-        for file, _, _ in SETS.values()
+        for name, (file, _, _) in SETS.items()
         for suffix in ENCODERS.values()
         for seed in range(30, 30 + arguments.draws)
     ]
     results = Parallel(n_jobs=arguments.n_jobs, batch_size=1)(
-        delayed(run)(path, seed, **KINDS[kind]) for kind, path, seed in cells
+        delayed(run)(texts, path, seed, **KINDS[kind]) for kind, texts, path, seed in cells
     )
     lines = [
         row(kind, [r for (k, *_), r in zip(cells, results, strict=True) if k == kind])

@@ -48,7 +48,8 @@ from ntkit.metrics import accuracy_by
 from ntkit.questions import margins_of
 from overview_data import Problem, problems
 from splits import joined
-from zero_one import GROUPS, written
+from written import written
+from zero_one import GROUPS
 
 Array = NDArray[Any]
 Found = dict[str, Any]
@@ -97,7 +98,7 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Rows
     fitted, _ = comparison.fit(Setting(auto))
     yield "0 | original", comparison.original, True
     yield "0 | auto", fitted, True
-    yield "0 | --method auto", written(comparison, "auto", auto, fitted, problem.read), True
+    yield "0 | --method auto", written(comparison, "auto", fitted, problem.read), True
 
 
 def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: Array) -> Found:
@@ -134,7 +135,7 @@ def with_one(problem: Problem, comparison: Comparison, seed: int) -> Rows:
         problem.train, problem.heldout, problem.test, head=None, seed=seed, named=named
     )
     fitted = told.fit(Setting(GROUPS), sides=sides[:, None])[0]
-    yield "1 | debias", written(told, "named", GROUPS, fitted), True
+    yield "1 | debias", written(told, "named", fitted), True
 
 
 def with_some(problem: Problem, plain: Comparison, seed: int) -> Rows:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import data_waterbirds
 import waterbirds
+import written
 import zero_one
 from answers_data import Pool, views_of_set
 from evidence import TRAINED_ON_IT
@@ -92,7 +93,7 @@ def has_names(name: str) -> bool:
     """Whether something of a problem has a name that a person may recognise."""
     if name.startswith("Waterbirds"):
         return name == "Waterbirds, frozen"  # of the others no earlier layers are kept
-    return zero_one.kind_of(name.removesuffix(WITHOUT)) is not None
+    return written.kind_of(name.removesuffix(WITHOUT)) is not None
 
 
 def of_evidence(name: str, folder: Path, seed: int) -> Problem:
@@ -102,9 +103,9 @@ def of_evidence(name: str, folder: Path, seed: int) -> Problem:
     train, heldout = splits.train, splits.heldout["i.i.d."]
     if source != name:
         train, heldout = two_thirds(splits.heldout["balanced"], seed)
-    kind = zero_one.kind_of(source)
+    kind = written.kind_of(source)
     both = joined(train, heldout)
-    view = None if kind is None else zero_one.raw_view(source, folder, seed, [train, heldout])
+    view = written.read_of(source, folder, seed, [train, heldout])
     answer: Callable[[], Confirmed] | None = None
     if view is not None and kind is not None:
         true, read = zero_one.TRUE.get(kind, set()), view

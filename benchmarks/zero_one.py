@@ -23,10 +23,7 @@ Data without texts or columns have no names to answer on.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import warnings
-import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,22 +33,18 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-import data_adult
-import data_texts
 from evidence import TRAINED_ON_IT, dfr, tuned
 from evidence_tables import mean_std, table
 from ntkit import audit
-from ntkit.attributes import View, columns, sides_of_names, words
+from ntkit.attributes import View, sides_of_names
 from ntkit.attributes._view import values_of
-from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing._lost_groups import checked_groups
 from ntkit.debiasing.groups import Named
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.metrics import worst_group_accuracy
-from packages import default_cache
 from splits import CHECKS, DATA, joined, splits_of
+from written import kind_of, read_of, written
 
 Array = NDArray[Any]
 SIDES = {
@@ -76,49 +69,12 @@ ROWS = (
 )
 
 
-def kind_of(name: str) -> str | None:
-    """Which raw inputs a data set has."""
-    file = (DATA | CHECKS)[name][1]
-    return next((kind for kind in SIDES if file.startswith(kind)), None)
-
-
-def raw_view(name: str, folder: Path, seed: int, parts: list[LabelledEmbeddings]) -> View:
-    """Words or columns of some samples, found again by their embeddings."""
-    file, kind = (DATA | CHECKS)[name][1], kind_of(name)
-    if kind == "adult":
-        source = data_adult.SOURCE.fetched(default_cache())
-        X, y, _ = data_adult.people(source)
-        unseen = np.array_split(np.random.default_rng(seed).permutation(len(y)), 2)[1]
-        rows = unseen[found_again(folder / f"{file}_{seed}.npz", y[unseen], parts)]
-        with zipfile.ZipFile(source) as archive:
-            text = archive.read(archive.namelist()[0]).decode()
-        names = [n for n in next(csv.reader(io.StringIO(text))) if not n.startswith("salary")]
-        return columns({n: X[rows, j] for j, n in enumerate(names)})
-    read = data_texts.reviews if kind == "rotten_tomatoes" else data_texts.mails
-    texts, y, _ = read(default_cache())
-    rows = found_again(folder / f"{file}.npz", y, parts)
-    return words([texts[row] for row in rows])
-
-
-def found_again(path: Path, y: Array, parts: list[LabelledEmbeddings]) -> Array:
-    """Rows of a file that samples are; of the same embedding, each is taken once."""
-    with np.load(path) as data:
-        Z = data["Z"]
-        if not (data["y"] == y).all():
-            raise ValueError(f"{path}: not made of the same packages")
-    rows_of: dict[bytes, list[int]] = {}
-    for row in range(len(Z) - 1, -1, -1):
-        rows_of.setdefault(Z[row].tobytes() + bytes([int(y[row])]), []).append(row)
-    keys = [z.tobytes() + bytes([int(k)]) for p in parts for z, k in zip(p.Z, p.y, strict=True)]
-    return np.asarray([rows_of[key].pop() for key in keys])
-
-
 def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     """Fit all rows of the table once."""
     splits, kind = splits_of(name, folder, seed), kind_of(name)
     train, held = splits.train, splits.heldout[setting]
     auto = AutoDebiasClassifier(frozen_backbone=not name.startswith(TRAINED_ON_IT))
-    view = None if kind is None else raw_view(name, folder, seed, [train, held])
+    view = read_of(name, folder, seed, [train, held])
     sides, true = SIDES.get(kind or "", []), TRUE.get(kind or "", set())
     return compared(train, held, splits.test, seed, auto, view, sides, true)
 
@@ -174,7 +130,7 @@ def heads(
         "ERM": tuned(plain.train, None, seed),
         "class-balanced": tuned(both, "balanced", seed),
         "auto": alone,
-        "--method auto": written(plain, "auto", auto, alone, view),
+        "--method auto": written(plain, "auto", alone, view),
         "DFR †": dfr(both, seed),
     }
     confirmed = None
@@ -188,7 +144,7 @@ def heads(
             called = tuple(str(side) for side in range(answered.max() + 1))
             named = Named(("the answer",), answered[:, None], (called,))
             told = Comparison(train, held, test, head=None, seed=seed, named=named)
-            heads["debias, one answer"] = written(told, "named", GROUPS, heads["one answer"])
+            heads["debias, one answer"] = written(told, "named", heads["one answer"])
     return Fitted(heads, plain.test.Z, confirmed)
 
 
@@ -207,37 +163,6 @@ def answer(
 def balanced(comparison: Comparison, on: Array) -> Any:
     """Group-balanced retraining on these sides."""
     return comparison.fit(Setting(GROUPS), sides=on[:, None])[0]
-
-
-def written(
-    comparison: Comparison, name: str, estimator: Any, fitted: Any, view: View | None = None
-) -> Any:
-    """The head that ntkit.debias would leave in the model.
-
-    ``view`` is what it can read of the training and held-out samples where nobody named anything:
-    a group of these that surely loses more than it may keeps the original head.
-    """
-    setting = Setting(estimator)
-    comparison.row(name, setting, fitted)
-    learnable = fitted.recipe_ not in ("class-balanced", "group-balanced")
-    decision = comparison.decided(name, fitted, learnable=learnable)
-    if not decision.helped:
-        return comparison.original
-    if view is not None:
-        train, held, t = comparison.train, comparison.heldout, decision.price.t
-        y = np.concatenate([train.y, held.y])
-        before = np.concatenate([comparison.original.predict(part.Z) for part in (train, held)])
-        after = np.concatenate(
-            [
-                comparison.train_predictions(name, setting, fitted, t),
-                comparison.heldout_predictions(name, t),
-            ]
-        )
-        classes, y_index = np.unique(y, return_inverse=True)
-        right, is_train = (before == y, after == y), np.arange(len(y)) < len(train.y)
-        if checked_groups([view], classes, y_index, right, is_train).refused(MAX_COST):
-            return comparison.original
-    return decision.head
 
 
 def line(name: str, results: list[dict[str, Any]]) -> list[str]:

@@ -57,7 +57,7 @@ class Problem:
     views : dict of str to matrix
         What may read the attribute of the training and then the held-out samples.
     read : View or None
-        Words or columns of the same samples, whose groups a head must not lose.
+        Words, columns or pictures of the same samples, whose groups a head must not lose.
     answer : callable or None
         Name and sides of what a person confirms; None and None where nothing is recognised.
     frozen : bool

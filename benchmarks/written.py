@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 import data_adult
 import data_texts
-from ntkit.attributes import View, columns, words
+from answers_data import images_of, rows_in
+from ntkit.attributes import View, columns, pictures, words
 from ntkit.debiasing import MAX_COST
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
@@ -23,7 +24,7 @@ from splits import CHECKS, DATA
 
 Array = NDArray[Any]
 KINDS = ("rotten_tomatoes", "spam_assassin", "adult")
-"""Data sets that hold words or columns."""
+"""Data sets that hold words or columns, which have names."""
 
 
 def kind_of(name: str) -> str | None:
@@ -33,8 +34,15 @@ def kind_of(name: str) -> str | None:
 
 
 def read_of(name: str, folder: Path, seed: int, parts: list[LabelledEmbeddings]) -> View | None:
-    """Words or columns of some samples, found again by their embeddings; None of images."""
+    """Words, columns or pictures of some samples, found again by their embeddings.
+
+    Of TuxScenes None: ``make bench-data`` does not keep its images.
+    """
     file, kind = (DATA | CHECKS)[name][1], kind_of(name)
+    if file.startswith("fashion"):
+        Z = np.concatenate([part.Z for part in parts])
+        images = images_of(file, seed)[rows_in(folder / f"{file}_{seed}.npz", Z), 0]
+        return pictures(images, len(images))
     if kind is None:
         return None
     if kind == "adult":

@@ -134,7 +134,7 @@ def heads(
         "DFR †": dfr(both, seed),
     }
     confirmed = None
-    if view is not None:
+    if view is not None and sides:
         on, _ = sides_of_names(sides, lambda name: values_of([view], name))
         heads["sides named"] = balanced(plain, on)
         confirmed, answered = answer(view, both, true, seed) if true else (None, on)

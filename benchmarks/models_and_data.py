@@ -18,7 +18,10 @@ The test set is balanced over class × shortcuts, and debias never sees it. How 
   That is so if the gap between the groups that agree and those that contradict grows by more than
   5 points. Other groups are lost where a repair takes away the advantage of a shortcut, or where
   one class gains at the cost of the other.
-* The loss is *named* if a line of the summary with "relies more on" names that shortcut.
+* A lost group is *told of* if the summary lists, among the validation groups that lose accuracy,
+  its class, or a group of its class by the shortcut; or if it says that the groups of the shortcut
+  in its class are too small to check.
+* A loss to a shortcut is *named* if a line with "relies more on" names that shortcut.
 
 Each run is a line of RESULTS.jsonl; the script goes on where it stopped.
 """
@@ -174,6 +177,25 @@ def mentioned(run: Run, shortcuts: list[int], phrase: str = "") -> bool:
     return any(sign in line for line in lines for sign in signs)
 
 
+def n_told(run: Run) -> int:
+    """How many of the lost groups the summary tells of."""
+    signs = [sign for own in KINDS[run["input"]].signs for sign in own]
+    lines = run["summary"].splitlines()
+    unchecked = [line for line in lines if line.startswith("Not checked")]
+    parts = [part for line in unchecked for part in line.partition(": ")[2].split("; ")]
+    for line in (line.strip() for line in lines if line.startswith("  ")):
+        attribute = line.partition(": class ")[0] if ": class " in line else ""
+        parts += [f"{attribute} {part}" for part in line.split("; ")]
+    return sum(
+        any(
+            f"class {group['class']}" in part
+            and (any(sign in part for sign in signs) or f"class {group['class']}:" in part)
+            for part in parts
+        )
+        for group in lost(run)
+    )
+
+
 def n_named(run: Run) -> int:
     """How many of the groups lost to a shortcut the summary names."""
     return sum(mentioned(run, to, "relies more on") for to in lost_to_shortcuts(run))
@@ -201,7 +223,7 @@ def tables(results: list[Run]) -> str:
         table(header, [[*cell, *model_row(of_cell)] for cell, of_cell in models.items()]),
     ]
     header = ["shortcut in", "said", "written", "worst group", "average"]
-    header += ["groups lost", "to a shortcut", "of these named"]
+    header += ["groups lost", "told of", "to a shortcut", "named"]
     for name in dict.fromkeys(name for name, *_ in by_cell):
         rows = [[*cell[1:], *row(of_cell)] for cell, of_cell in by_cell.items() if cell[0] == name]
         parts.append(f"\n### {name.capitalize()}\n\n{table(header, rows)}")
@@ -228,7 +250,8 @@ def row(of_cell: list[Run]) -> list[str]:
         cells.append(f"{old:.1f} → {new:.1f}")
     n_lost = sum(len(lost(run)) for run in of_cell)
     n_to = sum(len(lost_to_shortcuts(run)) for run in of_cell)
-    cells += [f"{n_lost} of {sum(len(run['groups']) for run in of_cell)}", str(n_to)]
+    n_told_of = str(sum(map(n_told, of_cell))) if n_lost else "–"
+    cells += [f"{n_lost} of {sum(len(run['groups']) for run in of_cell)}", n_told_of, str(n_to)]
     return [*cells, str(sum(map(n_named, of_cell))) if n_to else "–"]
 
 
@@ -237,10 +260,12 @@ def totals(results: list[Run]) -> str:
     silent = [run for run in results if run["said"] == NO_ANSWER]
     harmful = [run for run in results if lost_to_shortcuts(run)]
     told = [run for run in harmful if n_named(run) == len(lost_to_shortcuts(run))]
+    n_lost = sum(len(lost(run)) for run in results)
     return (
         f"Without an answer a model was written in {sum(run['written'] for run in silent)} of "
         f"{len(silent)} runs. Groups were lost to a shortcut in {len(harmful)} of {len(results)} "
-        f"runs; the summary named them all in {len(told)} of these."
+        f"runs; the summary named them all in {len(told)} of these. {n_lost} groups were lost in "
+        f"all, and the summary told of {sum(map(n_told, results))}."
     )
 
 

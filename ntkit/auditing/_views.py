@@ -83,7 +83,7 @@ def views_of(
     found = [*_of_inputs(read, inputs_of(read.samples), notes)]
     if beside is not None:
         found.append(beside.view())
-        notes.append(beside.note)
+        notes += [beside.note] if beside.note else []
     if read.embedded.layers:
         found.append(layers(read.embedded.layers, random_state=random_state))
     if not read.embedded.layers or "embedding" in (asked or ()):

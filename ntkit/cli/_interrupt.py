@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from ntkit.debiasing import RUN_FILE
+from ntkit.debiasing import HEADS_FILE, RUN_FILE
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
 from ntkit.store import MANIFEST, read_manifest
@@ -71,7 +71,7 @@ def _what_is_left(
     same = _stamp(out) == before
     if EmbeddingStore.is_store(out) and not (same and force):
         return _left_in_store(out, force)
-    if not same and (out / RUN_FILE).is_file():
+    if not same and (out / RUN_FILE).is_file() and not (out / HEADS_FILE).is_file():
         return f"; {out} keeps the findings and all answers: ntkit debias --from {out} goes on"
     if not same:
         return f"; {out} was written"

@@ -276,15 +276,16 @@ def command(
             force=force,
             verbose=not quiet,
         )
+    new = isinstance(result, DebiasResult) and result.verification is not None
     if json:
         o.print_json(result.as_dict())
     else:
         typer.echo(result.summary())
-        if deploy is not None and not result.written:
+        if deploy is not None and not new:
             typer.echo(f"Not written: {deploy}, for there is no new model to deploy.")
     if result.state == "open":
         raise typer.Exit(OPEN)
-    if isinstance(result, DebiasResult) and not result.written:
+    if isinstance(result, DebiasResult) and not new:
         raise typer.Exit(NOT_BETTER)
 
 

@@ -280,10 +280,24 @@ def debias(
     if not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
     again = None if resume is None else Path(resume)
-    folder = _Folder.of(out, again, force=force)
-    place = None if deploy is None else check_folder(deploy, force=force)
-    if folder is not None and place is not None:
-        refuse_nested(folder.path, place)
+    order = _Order(
+        method=method,
+        auto=auto,
+        new_head=new_head,
+        max_cost=max_cost,
+        even_if_worse=even_if_worse,
+        keep_original=keep_original,
+        folder=_Folder.of(out, again, force=force),
+        deploy=None if deploy is None else check_folder(deploy, force=force),
+        force=force,
+        device=device,
+        n_random=n_random,
+        seed=random_state,
+        verbose=verbose,
+    )
+    folder = order.folder
+    if folder is not None and order.deploy is not None:
+        refuse_nested(folder.path, order.deploy)
     said, labels = _answers_given(answers, again)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
@@ -300,6 +314,7 @@ def debias(
     )
     asked = asked_attributes(spurious, said, model, pool.sets)
     asked.read(pool)
+    _ = pool.given  # metadata that match no sample are refused before the work
     looks = method is None and not asked.attributes and few is None and not new_head
     earlier = layer_names(model, most=MOST_LAYERS) if looks or few is not None else ()
     given = prepared(
@@ -315,74 +330,97 @@ def debias(
         verbose=verbose,
     ).with_notes(compared)
     pool.add_layers(given.pooled_layers)
-    by_score = isinstance(method, str) and method in LABEL_FREE_SCORES
     compare = partial(
         Comparison,
         given.Z["train"],
         given.Z["held-out"],
         head=None if new_head else given.model.head,
         C=C,
-        select=method if by_score else DEFAULT_SCORE,
+        select=method if order.by_score else DEFAULT_SCORE,
         seed=random_state,
     )
     if looks:
-        found = _look(given, pool, compare(None), said, folder, ask, keep_original, random_state)
+        found = _look(order, given, pool, compare(None), said, ask)
         asked = asked_attributes(None, found.answers, model, pool.sets)
         if not asked.attributes:
             return found
         asked.read(pool)
-        folder = None if folder is None else replace(folder, goes_on=True)
-    by_known = None if few is None else few.balanced_by
-    settings, name = asked_for(auto, method, asked.title, by_known=by_known)
+        order = order.going_on()
+    known = None if few is None else inferred(few, given, earlier, pool, random_state)
     Z_test = _with_groups(given.Z["test"], asked, sets["test"]) if "test" in sets else None
-    comparison = compare(
-        Z_test,
-        named=asked.named(pool),
-        known=None if few is None else inferred(few, given, earlier, pool, random_state),
-    )
+    comparison = compare(Z_test, named=asked.named(pool), known=known)
+    return _repair(order, given, pool, comparison, asked, few)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What was asked for, and where the results go; as :func:`debias` has them."""
+
+    method: Any
+    auto: AutoDebiasClassifier
+    new_head: bool
+    max_cost: float
+    even_if_worse: bool
+    keep_original: bool
+    folder: _Folder | None
+    deploy: Path | None
+    force: bool
+    device: str
+    n_random: int
+    seed: int
+    verbose: bool
+
+    @property
+    def by_score(self) -> bool:
+        """Whether a label-free score chooses the head."""
+        return isinstance(self.method, str) and self.method in LABEL_FREE_SCORES
+
+    def going_on(self) -> _Order:
+        """The same, in the folder that was written by now."""
+        folder = self.folder
+        return self if folder is None else replace(self, folder=replace(folder, goes_on=True))
+
+
+def _repair(
+    order: _Order,
+    given: Prepared,
+    pool: Pool,
+    comparison: Comparison,
+    asked: Asked,
+    few: KnownOfSome | None,
+) -> DebiasResult:
+    """Fit, choose, prove, and write what is better."""
+    by_known = None if few is None else few.balanced_by
+    settings, name = asked_for(order.auto, order.method, asked.title, by_known=by_known)
+    wanted = None if order.by_score else name
     choice = chosen_among(
-        comparison, settings, None if by_score else name, max_cost, n_random, verbose
+        comparison, settings, wanted, order.max_cost, order.n_random, order.verbose
     )
     check = group_check(given, pool, choice, settings)
-    by_person = choice.groups is not None
-    helped = choice.decision.helped and given.shared <= MOST_SHARED
-    helped = helped and (by_person or check.refused(max_cost) is None)
-    trail = tuple(
-        [answer.as_dict() for answer in asked.answers.answers]
-        + ([] if few is None else [few.trail()])
-    )
-    draft = draft_of(
-        given,
-        choice,
-        check,
-        new_head=new_head,
-        max_cost=max_cost,
-        helped=helped,
-        written=helped or even_if_worse,
-        path=None if folder is None else folder.path,
-        answers=trail,
-        keep_original=keep_original,
-    )
+    trail = [answer.as_dict() for answer in asked.answers.answers]
+    trail += [] if few is None else [few.trail()]
+    draft = draft_of(order, given, choice, check, tuple(trail))
+    folder, place, new_head = order.folder, order.deploy, order.new_head
     if not draft.written and folder is None and place is None and not new_head:
         return draft
     facts = {
         **described(given.sets),
         "head chosen": choice.name,
         "its parameters": parameters(choice.clf) or "the defaults",
-        "chosen by": chosen_by(method, by_score=by_score),
-        "largest cost": f"{100 * max_cost:g} % of {choice.decision.price.whose}",
-        "random_state": str(random_state),
+        "chosen by": chosen_by(order.method, by_score=order.by_score),
+        "largest cost": f"{100 * order.max_cost:g} % of {choice.decision.price.whose}",
+        "random_state": str(order.seed),
     }
     return write_job(
         draft,
         given.model,
         given.inputs,
-        device,
+        order.device,
         partial(new_folder, None) if folder is None else folder.opened,
         partial(report_of_job, given=given, choice=choice, asked=facts),
         partial(write_card, samples=given.sets, original=given.model, new_head=new_head),
         partial(write_heads, heads=choice.heads(), model=given.model, new_head=new_head),
-        None if place is None else partial(new_folder, place, force=force),
+        None if place is None else partial(new_folder, place, force=order.force),
         partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head),
     )
 
@@ -456,24 +494,23 @@ def _resolved(given: Any) -> Path | None:
 
 
 def _look(
+    order: _Order,
     given: Prepared,
     pool: Pool,
     comparison: Comparison,
     said: Answers,
-    folder: _Folder | None,
     ask: Ask | None,
-    keep_original: bool,
-    seed: int,
 ) -> FindingsResult:
     """Audit, write what was found, and ask about what nobody answered yet."""
-    audit = looked_at(given, pool, comparison, seed)
+    folder = order.folder
+    audit = looked_at(given, pool, comparison, order.seed)
     result = FindingsResult(
         model=given.model,
         audit=audit,
         answers=replace(said, model=said.model or audit.model),
         path=None if folder is None else folder.path,
         notes=tuple(dict.fromkeys((*given.notes, *audit.notes))),
-        kept_original=keep_original and folder is not None,
+        kept_original=order.keep_original and folder is not None,
     )
     if folder is not None:
         with folder.opened() as place:
@@ -534,20 +571,19 @@ def inferred(
 
 
 def draft_of(
+    order: _Order,
     given: Prepared,
     choice: Choice,
     check: GroupCheck,
-    *,
-    new_head: bool,
-    max_cost: float,
-    helped: bool,
-    written: bool,
-    path: Path | None,
     answers: tuple[Mapping[str, Any], ...],
-    keep_original: bool,
 ) -> DebiasResult:
     """What the job did, before anything is written or verified."""
     comparison, clf, decision = choice.comparison, choice.clf, choice.decision
+    new_head, path = order.new_head, None if order.folder is None else order.folder.path
+    # What a person said is carried out, and what it costs is told; an order is refused.
+    harmless = choice.groups is not None or check.refused(order.max_cost) is None
+    helped = decision.helped and given.shared <= MOST_SHARED and harmless
+    written = helped or order.even_if_worse
     head = comparison.on_raw_embeddings(decision.head if written else comparison.original)
     suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
     debiased = given.model
@@ -588,13 +624,13 @@ def draft_of(
         notes=tuple(notes),
         prices=decision.prices,
         price=decision.price,
-        max_cost=max_cost,
+        max_cost=order.max_cost,
         helped=helped,
         shared=given.shared,
         written=written,
         change=choice.change(),
         check=check,
         answers=answers,
-        kept_original=keep_original and path is not None and debiased is given.model,
+        kept_original=order.keep_original and path is not None and debiased is given.model,
         balanced_over=choice.groups.title if choice.groups else None,
     )

@@ -179,6 +179,7 @@ def prepared(
     if folder is not None:
         check_output(folder, model, sets, force)
     check_origins(model, sets)
+    check_lengths(sets)
     model, notes = with_classes(model, sets, new_head)
     check_sizes(labels)
     inputs = some_inputs(model, sets)
@@ -205,8 +206,6 @@ def prepared(
             made, ran = kept_or_computed(file, model, samples, digests[name], compute, layers=names)
             passes[name] = made
             computed |= {name} if ran else set()
-        if len(made.Z) != len(samples.y):
-            raise InputError(f"There are {len(made.Z)} samples, but {len(samples.y)} labels.")
         Z[name] = LabelledEmbeddings(made.Z, samples.y, samples.groups)
         here = {EMBEDDING: made.Z} if EMBEDDING in wanted else {}
         of_layers[name] = {**made.layers, **here} if wanted else {}
@@ -233,6 +232,14 @@ def prepared(
         embedder.device_ if computed else None,
         tuple(notes),
     )
+
+
+def check_lengths(sets: Mapping[str, Samples]) -> None:
+    """Refuse sets that have more labels than samples, or fewer."""
+    for samples in sets.values():
+        n = len(replace(samples, y=None, groups=None))
+        if n != len(samples.y):
+            raise InputError(f"There are {n} samples, but {len(samples.y)} labels.")
 
 
 def check_output(out: Path, model: FrozenModel, sets: Mapping[str, Samples], force: bool) -> None:

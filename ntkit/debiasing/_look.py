@@ -14,6 +14,7 @@ from ntkit.debiasing._inputs import Prepared
 from ntkit.debiasing.groups import Pool
 from ntkit.estimators import head_of
 from ntkit.extraction import Embedded
+from ntkit.samples import named_like_a_prediction
 
 __all__ = ["looked_at"]
 
@@ -52,5 +53,6 @@ def _beside(pool: Pool, given: Prepared) -> Metadata | None:
     if pool.given is None:
         return Metadata.of(None, given.sets["held-out"], None)
     first = len(given.sets["train"])
-    columns = {name: np.asarray(v)[first:] for name, v in pool.given.items()}
-    return Metadata(columns, None, "", "")
+    told = {n: v for n, v in pool.given.items() if not named_like_a_prediction(n)}
+    columns = {name: np.asarray(v)[first:] for name, v in told.items()}
+    return Metadata(columns, None, "", "") if columns else None

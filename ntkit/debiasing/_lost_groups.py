@@ -196,7 +196,9 @@ def checked_groups(
             group = np.any([(y == k) & (sides == side) for k, side in of_test], axis=0)
             rest = np.isin(y, [k for k, _ in of_test]) & (sides >= 0) & ~group
             name = " and ".join(each.named(classes[k], side) for k, side in of_test)
-            if 0 < group.sum() < CHECKED:
+            if not group.any():
+                continue
+            if group.sum() < CHECKED:
                 unchecked.append(f"{each.name}, {name} ({int(group.sum())})")
             elif each.losing is None or _excess(before, after, group, rest) > _NOTABLE:
                 more = _gap(after, group, rest) > _gap(before, group, rest)

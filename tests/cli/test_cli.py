@@ -50,15 +50,18 @@ def run(capsys, *arguments):
 def test_demo(capsys, tmp_path):
     code, out, _ = run(capsys, "demo", "-o", tmp_path / "demo")
     assert code == 0
-    assert "planted" in out
-    assert "original head" in out
-    assert "random mask of" in out
+    story = ["ntkit is not told so", "picture:top left brightness", "> yes", "Better. Test set"]
+    told = [out.index(part) for part in [*story, "original head", "random mask of", "\nPassed: "]]
+    assert told == sorted(told)  # look, ask, repair, prove
     assert (tmp_path / "demo" / "debiased.onnx").exists()
-    assert "leans on" in out
-    assert "'picture:top left brightness" in out  # where the patch is
-    code, out, _ = run(capsys, "demo", "--json")
+    code, out, err = run(capsys, "demo", "--json")
     assert code == 0
     assert json.loads(out)["verification"]["same_nodes"]
+    assert "> yes" in err
+    code, out, _ = run(capsys, "demo", "--method", "neurontune")
+    assert code == 0
+    assert "> yes" not in out
+    assert "The paper's default (neurontune: threshold 0) suppresses 47 of " in out
 
 
 def test_inspect(capsys, folder):
@@ -77,8 +80,9 @@ def test_debias_image_folders(capsys, folder, tmp_path):
     arguments = [
         *("debias", folder / "model.onnx", "--train", folder / "train"),
         *("--heldout", folder / "heldout", "--test", folder / "test", "--device", "cpu"),
+        "--even-if-worse",
     ]
-    code, out, err = run(capsys, *arguments, "-o", tmp_path / "a")
+    code, out, err = run(capsys, *arguments, "--method", "auto", "-o", tmp_path / "a")
     assert code == 0, err
     assert "worst group" in out
     assert "0 = small, 1 = zlarge" in out
@@ -228,6 +232,7 @@ def test_csv_tables(capsys, tmp_path):
     code, out, err = run(
         capsys, "debias", tmp_path / "mlp.onnx", "-o", tmp_path / "out",
         "--train", tmp_path / "train.csv", "--heldout", tmp_path / "heldout.csv",
+        "--method", "auto", "--even-if-worse",
     )  # fmt: skip
     assert code == 0, err
     assert "node list changed" in out  # a bare MatMul gets a bias

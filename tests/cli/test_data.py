@@ -107,7 +107,8 @@ def test_a_model_of_columns_goes_through_every_verb(ntkit, people):
     assert "Note: " in err
     assert "left out the column 'id'" in err
     sets = ("--train", train, "--heldout", heldout)
-    code, out, err = ntkit("debias", model, *sets, "-o", people / "out", *QUIET)
+    ordered = ("--method", "auto", "--even-if-worse")
+    code, out, err = ntkit("debias", model, *sets, *ordered, "-o", people / "out", *QUIET)
     assert code == 0, err
     assert "left out the column 'id'" in out  # among the notes of the result
     debiased = people / "out" / "debiased.onnx"
@@ -193,7 +194,7 @@ def test_a_head_of_ntkits_and_tables_of_embeddings(ntkit, tmp_path):
     Z, y = embeddings(2)
     assert (model.head.predict(Z) == y).mean() > 0.8
     sets = ("--train", train, "--heldout", heldout)
-    debias = ("debias", head, *sets, "--even-if-worse")
+    debias = ("debias", head, *sets, "--method", "auto", "--even-if-worse")
     code, out, err = ntkit(*debias, "-o", tmp_path / "out", *QUIET)
     assert code == 0, err
     assert "left out the column 'id'" in out

@@ -105,7 +105,7 @@ def test_debias_writes_nothing_and_says_how_to_resume(capsys, data, tmp_path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr("ntkit.debiasing.result._write.report_html", press)
-        code, _, err = run(capsys, *arguments, "--force")
+        code, _, err = run(capsys, *arguments, "--force", "--method", "auto")
     assert code == 130
     assert "out is as it was" in err
     assert contents(tmp_path) == before

@@ -45,7 +45,7 @@ def comparison(values, what="attribute", view=BOTH):
     made = Comparison(
         LabelledEmbeddings(X, Y), LabelledEmbeddings(HELD[0], HELD[1]), None, head=None, known=known
     )
-    return made, asked_for(AutoDebiasClassifier(), "auto", by_known="group-balanced by answers")
+    return made, asked_for(AutoDebiasClassifier(), None, by_known="group-balanced by answers")
 
 
 @pytest.mark.parametrize(("view", "name"), [(BOTH, "view"), (NOISE, None)])
@@ -380,7 +380,9 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     command = job(folders, tmp_path / "repaired")
     code, printed, err = run(capsys, *command, "--answers", out / "answers.json")
     assert code == 0, err
-    assert "group-balanced by answers" in printed.splitlines()[0]
+    headline, head, *_ = printed.splitlines()
+    assert "Validation set, worst group: " in headline
+    assert head.startswith("group-balanced by answers")
     assert f"{question!r} (inferred from 48 answers): known of 48 training" in printed
     assert "Of the 48 samples of which it is known (48 of them training samples: the new" in printed
     record = json.loads((tmp_path / "repaired" / "result.json").read_text())
@@ -505,7 +507,7 @@ def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
     given = KnownOfSome("attribute", "mark", values)
     known = KnownGroups.inferred(given, (train.y, held.y), {"noise": noise}, 0)
     made = Comparison(train, held, None, head=original, known=known)
-    settings, name = asked_for(AutoDebiasClassifier(), "auto", by_known="group-balanced by answers")
+    settings, name = asked_for(AutoDebiasClassifier(), None, by_known="group-balanced by answers")
     clf, _ = made.fit(settings[name])
     made.row(name, settings[name], clf)
     decision = made.decided(name, clf, max_cost=0.05, learnable=False)

@@ -232,9 +232,11 @@ def test_the_command_says_that_there_is_no_folder(zoo, tmp_path):
     place = tmp_path / "service"
     arguments = ["debias", path, "--train", tmp_path / "train.npz", "-o", tmp_path / "out"]
     arguments += ["--heldout", tmp_path / "heldout.npz", "--deploy", place, "--device", "cpu"]
-    said = {}
-    for more in ([], ["--even-if-worse", "--force"]):
+    auto = ["--method", "auto", "--force"]
+    runs = {"nothing found": ([], 0), "kept": (auto, 1), "written": ([*auto, "--even-if-worse"], 0)}
+    for state, (more, code) in runs.items():
         found = CliRunner().invoke(app, [str(each) for each in (*arguments, *more)])
-        assert found.exit_code == 0, found.output
-        said[place.exists()] = f"Not written: {place}, for there is no new model" in found.output
-    assert said == {False: True, True: False}
+        assert found.exit_code == code, found.output
+        assert place.exists() == (state == "written")
+        none = f"Not written: {place}, for there is no new model" in found.output
+        assert none == (state != "written")

@@ -40,16 +40,6 @@ def test_the_worst_group_counts_where_the_mean_stays_and_no_more_than_it_may_cos
     assert not priced(0.9, 0.5, 1.0, by_person=True).helps(1.0)
 
 
-def test_the_worst_group_that_a_person_named_is_more_than_errors():
-    trade = priced(0.2, 0.5, 0.65, by_person=True)
-    assert (trade.by_errors_alone, trade.limit()) == (False, 0.05)
-    assert trade.helps()
-    nobody = priced(0.2, 0.5, 0.65, by_person=False)
-    assert (nobody.by_errors_alone, nobody.limit()) == (True, 0.02)
-    chance = priced(0.2, 0.25, 0.95, by_person=True)
-    assert (chance.by_errors_alone, chance.limit()) == (True, 0.02)
-
-
 def test_groups_of_fewer_than_five_say_nothing():
     sides = SIDES.copy()
     sides[:16] = 1

@@ -23,7 +23,7 @@ def job(zoo, tmp_path_factory):
     X = zoo.inputs(240)
     y = np.array(["cow", "ant", "bee"])[(X[:, :3] + zoo.run(path, X)["logits"] / 3).argmax(axis=1)]
     sets = (X[:120], y[:120]), (X[120:], y[120:])
-    debias(model, *sets, out=folder / "run", **OPTIONS)
+    debias(model, *sets, method="auto", out=folder / "run", **OPTIONS)
     return model, sets, folder / "run"
 
 
@@ -55,7 +55,7 @@ def test_a_row_is_what_the_job_would_have_written(zoo, job, tmp_path, capsys, na
     assert written.metadata["ntkit.method"] == name
     record = json.loads((tmp_path / "other" / "result.json").read_text())
     assert record["chosen"] == name
-    assert not {"advice", "max_cost", "headline", "prices"} & set(record)  # of the other row
+    assert not {"max_cost", "headline", "prices", "change"} & set(record)  # of the other row
     assert [row["name"] for row in record["candidates"] if row["chosen"]] == [name]
     assert zoo.contents(run) == before
 
@@ -97,12 +97,12 @@ def test_the_command_line_says_what_is_missing(job, tmp_path, capsys):
     _, _, run = job
     code, _, err = command(capsys, "debias", "--from", run, "-o", tmp_path / "out")
     assert code == 2
-    assert "needs --method NAME" in err
+    assert "is decided. To write another row of its table" in err
     row = ["debias", "--from", run, "--method", "auto", "-o", tmp_path / "out"]
-    for more, says in ((["--train", run], "no samples"), (["--deploy", run], "needs samples")):
+    for more, says in ((["--train", run], "is decided"), (["--deploy", run], "needs samples")):
         code, _, err = command(capsys, *row, *more)
         assert code == 2
         assert says in err
     code, _, err = command(capsys, "debias", "-o", tmp_path / "out")
     assert code == 2
-    assert "Give a model and samples" in err
+    assert "Give a model, samples and a folder" in err

@@ -84,7 +84,8 @@ def job(request, zoo, tmp_path_factory):
 
     model = FrozenModel.load(path, **options)
     out = folder / "out"
-    debias(model, sample(120), sample(120), out=out, new_head=new, device="cpu")
+    ordered = {"new_head": True} if new else {"method": "auto", "even_if_worse": True}
+    debias(model, sample(120), sample(120), out=out, device="cpu", **ordered)
     X, y = sample(90)
     np.savez(folder / "test.npz", X=X, y=y)
     return path, out / "debiased.onnx", folder / "test.npz", new
@@ -143,7 +144,7 @@ def test_names_in_a_config_json_decide_not_the_alphabet(zoo, tmp_path, capsys):
         np.savez(tmp_path / f"{part}.npz", X=X[rows], y=y[rows])
     code, out, err = run(
         capsys, "debias", path, "--train", tmp_path / "train.npz", "--heldout",
-        tmp_path / "heldout.npz", "-o", tmp_path / "out", "--quiet",
+        tmp_path / "heldout.npz", "-o", tmp_path / "out", "--quiet", "--method", "auto",
     )  # fmt: skip
     assert code == 0, err
     assert "sorted order" not in out

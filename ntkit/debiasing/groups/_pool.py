@@ -221,7 +221,7 @@ class Pool:
             told = {n: v for n, v in beside.items() if not named_like_a_prediction(n)}
             found.append(columns(told, kind="metadata"))
         images = [each.images for each in self.inputs]
-        if watched:
+        if watched and len(watched) == len(self.sets):
             found.append(measured_pictures(np.concatenate([w.statistics() for w in watched])))
         elif None not in images:
             found.append(pictures(_OneAfterTheOther(images), sum(map(len, self.sets))))

@@ -172,7 +172,9 @@ class DebiasResult:
             said = f"{verdict} {self.change}"
             return f"{said} But the new head {more}." if more else said
         told = self.change.told(f" with {self.chosen.name}")
-        return f"Kept the original model: {self._why()}. {told}"
+        erm = "Written: an ERM head for the labels at hand, fitted on the training set"
+        kept = "Kept the original model" if self.verification is None else erm
+        return f"{kept}: {self._why()}. {told}"
 
     def _why(self) -> str:
         """Why the head is not written."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from ntkit.attributes import View, values_by_name
 from ntkit.metrics import drop_bounds
-from ntkit.suspicions import ALIKE, holm, product_of, within_class_correlation
+from ntkit.suspicions import ALIKE, product_of, within_class_correlation
 
 __all__ = ["CHECKED", "GroupCheck", "LostGroup", "checked_groups"]
 
@@ -27,6 +27,7 @@ _NOTHING_READABLE = (
 _MOST = 10  # attributes
 _FEWEST = 10  # training samples of a side, below which it chooses nothing
 _LEVEL = 0.05
+_CLASSES, _ASKED = 0.1, 0.3  # parts of the level, next to 1 of the attribute that lost most
 _NOTABLE = 2.0  # z, by which a group loses more than the rest of its class
 _SHOWN = 6  # groups that are not checked
 _LOOKED_AT = 50  # of the most notable attributes, among which those that say the same are one
@@ -47,7 +48,7 @@ class LostGroup:
     before, after : float
         Share that is right, in [0, 1].
     surely : float
-        Lower bound of the share that is lost, all tests together at level 0.05.
+        Lower bound of the share that is lost, at the group's part of the level 0.05.
     relies_more : bool
         Whether the gap between this side of the attribute and the others, in the class, grew.
     """
@@ -140,10 +141,17 @@ class _Attribute:
 
 @dataclass(frozen=True, eq=False)
 class _Test:
+    """Whether a group of validation rows loses; its weight is its part of the level.
+
+    ``parts`` are looked at where it does.
+    """
+
     attribute: str
     name: str
     rows: Array
     relies_more: bool
+    weight: float
+    parts: tuple[_Test, ...] = ()
 
 
 def checked_groups(
@@ -157,10 +165,10 @@ def checked_groups(
     """Choose attributes on training rows, and test their groups on validation rows.
 
     An attribute is chosen where samples of a class on one side of it lose more than the others of
-    that class. A group that does so on the validation rows, too, and each class, is tested by the
-    exact sign test of the samples that were right and are wrong against the reverse (McNemar
-    1947), with Holm's correction. Groups of several classes that lost by one attribute on training
-    rows are tested together as well: each of them may be small.
+    that class. Its losing groups are tested together, for each may be small, and then alone; so is
+    each class. The test is the exact sign test of samples that were right and are wrong against the
+    reverse (McNemar 1947). Holm's correction (1979) is weighted: the more an attribute lost on
+    training rows, the larger its part of the level.
 
     Parameters
     ----------
@@ -187,53 +195,72 @@ def checked_groups(
     attributes += _chosen(views, y_index, right, is_train, attributes)
     rows = ~is_train
     y, before, after = y_index[rows], right[0][rows], right[1][rows]
-    tests = [_Test("", f"class {label}", y == k, False) for k, label in enumerate(classes.tolist())]
-    unchecked = list[str]()
+    tests, unchecked = list[_Test](), list[str]()
+
+    def add(each: _Attribute, pairs: Sequence[tuple[int, int]], weight: float) -> list[_Test]:
+        """Tests of these groups together, and of each as a part; small ones are noted."""
+        sides = each.sides[rows]
+        group = np.any([(y == k) & (sides == side) for k, side in pairs], axis=0)
+        parts = [test for pair in pairs for test in add(each, [pair], weight)] if pairs[1:] else []
+        name = " and ".join(each.named(classes[k], side) for k, side in pairs)
+        if 0 < group.sum() < CHECKED:
+            unchecked.append(f"{each.name}, {name} ({int(group.sum())})")
+        if group.sum() < CHECKED:
+            return []
+        rest = np.isin(y, [k for k, _ in pairs]) & (sides >= 0) & ~group
+        more = _gap(after, group, rest) > _gap(before, group, rest)
+        return [_Test(each.name, name, group, more, weight, tuple(parts))]
+
+    for k, label in enumerate(classes.tolist()):
+        of_class = _Test("", f"class {label}", y == k, False, _CLASSES / len(classes))
+        tests += [of_class] if of_class.rows.sum() >= CHECKED else []
     for each in attributes:
-        sides, together = each.sides[rows], each.losing or ()
         pairs = [(k, side) for k in range(len(classes)) for side in range(len(each.called))]
-        for of_test in [*([pair] for pair in pairs), *([together] if len(together) > 1 else [])]:
-            group = np.any([(y == k) & (sides == side) for k, side in of_test], axis=0)
-            rest = np.isin(y, [k for k, _ in of_test]) & (sides >= 0) & ~group
-            name = " and ".join(each.named(classes[k], side) for k, side in of_test)
-            if not group.any():
-                continue
-            if group.sum() < CHECKED:
-                unchecked.append(f"{each.name}, {name} ({int(group.sum())})")
-            elif each.losing is None or _excess(before, after, group, rest) > _NOTABLE:
-                more = _gap(after, group, rest) > _gap(before, group, rest)
-                tests.append(_Test(each.name, name, group, more))
-    tests = [test for test in tests if test.rows.sum() >= CHECKED]
+        for pair in pairs if each.losing is None else ():
+            tests += add(each, [pair], _ASKED / (len(pairs) * len(named)))
+    for rank, each in enumerate((a for a in attributes if a.losing), start=1):
+        tests += add(each, each.losing or (), 1 / rank**2)
     return GroupCheck(tuple(_lost(tests, before, after)), tuple(unchecked), bool(views or named))
 
 
-def _lost(tests: Sequence[_Test], before: Array, after: Array) -> Iterator[LostGroup]:
+def _lost(tests: Sequence[_Test], before: Array, after: Array) -> list[LostGroup]:
     """Groups whose loss is no chance, the largest number of samples lost first."""
-    worse, better = before & ~after, ~before & after
-    counts = [(int((t.rows & worse).sum()), int((t.rows & better).sum())) for t in tests]
-    p = np.asarray([binom.sf(lost - 1, lost + gained, 0.5) for lost, gained in counts])
-    corrected, level = holm(p, len(p)), _LEVEL / max(len(tests), 1)
-    for i in np.argsort([gained - lost for lost, gained in counts], kind="stable"):
-        if corrected[i] <= _LEVEL:
-            test, (lost, gained) = tests[i], counts[i]
-            n = int(test.rows.sum())
-            low, _ = drop_bounds(lost, gained, n, upper_level=level, lower_level=level)
-            shares = float(before[test.rows].mean()), float(after[test.rows].mean())
-            yield LostGroup(test.attribute, test.name, n, *shares, low, test.relies_more)
+    total, left = (sum(test.weight for test in tests) for _ in range(2))
+    lost = list[tuple[float, LostGroup]]()
+    p = [_p_value(test, before, after) for test in tests]
+    for i in sorted(range(len(tests)), key=lambda i: p[i] / tests[i].weight):
+        test = tests[i]
+        level = _LEVEL * test.weight / left
+        if p[i] > level:
+            break
+        left -= test.weight
+        parts = [part for part in test.parts if _p_value(part, before, after) <= level]
+        for each in (test, *parts):
+            lost.append(_measured(each, before, after, _LEVEL * test.weight / total))
+    return [group for _, group in sorted(lost, key=lambda pair: -pair[0])]
+
+
+def _p_value(test: _Test, before: Array, after: Array) -> float:
+    """Chance of so many new errors among all changes, if either way were as likely."""
+    worse = int((test.rows & before & ~after).sum())
+    better = int((test.rows & ~before & after).sum())
+    return float(binom.sf(worse - 1, worse + better, 0.5))
+
+
+def _measured(test: _Test, before: Array, after: Array, level: float) -> tuple[float, LostGroup]:
+    """Samples that a group lost, and the group."""
+    n = int(test.rows.sum())
+    worse = int((test.rows & before & ~after).sum())
+    better = int((test.rows & ~before & after).sum())
+    surely, _ = drop_bounds(worse, better, n, upper_level=level, lower_level=level)
+    shares = float(before[test.rows].mean()), float(after[test.rows].mean())
+    group = LostGroup(test.attribute, test.name, n, *shares, surely, test.relies_more)
+    return worse - better, group
 
 
 def _gap(right: Array, group: Array, rest: Array) -> float:
     """Difference of the shares of a group and of the rest of its class that are right."""
     return abs(float(right[rest].mean() - right[group].mean())) if rest.any() else 0.0
-
-
-def _excess(before: Array, after: Array, group: Array, rest: Array) -> float:
-    """Z of what a group loses beyond the rest of its class; 0 where either is empty."""
-    if not (group.any() and rest.any()):
-        return 0.0
-    change = after.astype(float) - before
-    spread = sum(max(change[part].var(), 1 / part.sum()) / part.sum() for part in (group, rest))
-    return float((change[rest].mean() - change[group].mean()) / np.sqrt(spread))
 
 
 def _chosen(
@@ -250,12 +277,13 @@ def _chosen(
     for view in views:
         for block in view.blocks():
             known = is_train if block.known is None else is_train & block.known
-            moments = np.zeros((len(y_index), 3 * n_classes))
             rows = np.flatnonzero(known)
-            for j, power in enumerate((change**0, change, change**2)):
-                moments[rows, j * n_classes + y_index[rows]] = power[rows]
-            having = product_of(block.values, sparse.csr_array(moments)).reshape(-1, 3, n_classes)
-            found.append(_excess_loss(having, moments.sum(axis=0).reshape(3, n_classes)))
+            powers = np.concatenate([power[rows] for power in (change**0, change, change**2)])
+            at = np.tile(rows, 3), np.concatenate([j * n_classes + y_index[rows] for j in range(3)])
+            moments = sparse.csr_array((powers, at), shape=(len(y_index), 3 * n_classes))
+            having = product_of(block.values, moments).reshape(-1, 3, n_classes)
+            total = np.asarray(moments.sum(axis=0)).reshape(3, n_classes)
+            found.append(_excess_loss(having, total))
             names += block.names
     if not names:
         return []

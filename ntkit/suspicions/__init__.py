@@ -10,7 +10,6 @@ from ntkit.suspicions._find_suspicions import NAMELESS as NAMELESS  # for other 
 from ntkit.suspicions._find_suspicions import Found as Found
 from ntkit.suspicions._find_suspicions import find_suspicions as find_suspicions
 from ntkit.suspicions._predictions import Predictions as Predictions
-from ntkit.suspicions._ranking import holm as holm
 from ntkit.suspicions._suspicion import Cell, Suspicion
 from ntkit.suspicions._tallies import product_of as product_of
 

@@ -144,8 +144,10 @@ PUBLIC = {
         "MAX_COST",
         "Candidate",
         "DebiasResult",
+        "FindingsResult",
         "Price",
         "debias",
+        "undo",
         "write_candidate",
     ],
     "ntkit.verification": [

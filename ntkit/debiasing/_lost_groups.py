@@ -279,8 +279,10 @@ def _chosen(
             known = is_train if block.known is None else is_train & block.known
             rows = np.flatnonzero(known)
             powers = np.concatenate([power[rows] for power in (change**0, change, change**2)])
-            at = np.tile(rows, 3), np.concatenate([j * n_classes + y_index[rows] for j in range(3)])
-            moments = sparse.csr_array((powers, at), shape=(len(y_index), 3 * n_classes))
+            cells = np.concatenate([j * n_classes + y_index[rows] for j in range(3)])
+            moments = sparse.csr_array(
+                (powers, (np.tile(rows, 3), cells)), shape=(len(y_index), 3 * n_classes)
+            )
             having = product_of(block.values, moments).reshape(-1, 3, n_classes)
             total = np.asarray(moments.sum(axis=0)).reshape(3, n_classes)
             found.append(_excess_loss(having, total))
@@ -296,16 +298,20 @@ def _chosen(
     given = [each.sides == side for each in asked for side in range(len(each.called))]
     columns = np.column_stack([*(column.astype(np.int8) for column in given), values])
     alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))
-    kept, first = list[int](), len(given)
-    for i in range(len(top)):
-        if len(kept) < _MOST and (alike[first + i, [*range(first), *kept]] < ALIKE).all():
-            kept.append(first + i)
-    chosen = list[_Attribute]()
-    for i in (i - first for i in kept):
-        z, name = excess[top[i]], names[top[i]]
+    chosen, alike_to, small = list[_Attribute](), [*range(len(given))], list[_Attribute]()
+    for i, at in enumerate(top):
+        z, name, own = excess[at], names[at], len(given) + i
         losing = tuple((int(k), int(z[k] > 0)) for k in np.flatnonzero(np.abs(z) > _NOTABLE))
-        chosen.append(_Attribute(name, values[:, i], (f"not {name}", name), losing))
-    return chosen
+        each = _Attribute(name, values[:, i], (f"not {name}", name), losing)
+        rows = np.any([(y_index == k) & (values[:, i] == side) for k, side in losing], axis=0)
+        if len(chosen) == _MOST or (alike[own, alike_to] >= ALIKE).any():
+            continue
+        if (rows & ~is_train).sum() < CHECKED:  # another cut of the same may be testable
+            small.append(each)
+        else:
+            chosen.append(each)
+            alike_to.append(own)
+    return [*chosen, *small[: _MOST - len(chosen)]]
 
 
 def _excess_loss(having: Array, total: Array) -> Array:

@@ -493,7 +493,7 @@ def test_into_debias(tmp_path, digits):
     )
     result = debias(
         marked_digits_model_path(), train, val, test=test, device="cpu", n_random=1,
-        even_if_worse=True,
+        method="class-balanced", even_if_worse=True,
     )  # fmt: skip
     Z = OnnxEmbedder(marked_digits_model_path(), device="cpu").transform(test.X)
     pred = result.head.predict(Z)

@@ -36,6 +36,12 @@ def sets(digits):
 
 
 @pytest.fixture(scope="module")
+def few(sets):
+    """Enough for what does not depend on how good a head is."""
+    return [tuple(each[:400] for each in part) for part in sets]
+
+
+@pytest.fixture(scope="module")
 def written(sets, tmp_path_factory):
     out = tmp_path_factory.mktemp("debias") / "out"
     train, heldout, test = sets
@@ -89,28 +95,16 @@ def test_table_holds_every_control(written):
 
 
 def test_choice_does_not_see_the_test_set_or_the_groups(sets, written):
-    train, heldout, test = sets
+    train, heldout, _ = sets
     blind = run(train, heldout)
     assert blind.chosen.name == written.chosen.name
     assert np.array_equal(blind.head.coef, written.head.coef)
     assert blind.chosen.worst_group is None
     assert any("No test set" in note for note in blind.notes)
-    shuffled = (test[0], test[1][::-1].copy())
-    other = run(train, heldout, test=shuffled)
-    assert np.array_equal(other.head.coef, written.head.coef)
 
 
-def test_auto_says_why(sets):
-    train, heldout, test = sets
-    result = run(train, heldout, test=test, method="auto", even_if_worse=False)
-    assert result.chosen.name == "auto"
-    assert result.estimator.reason_ in result.summary()
-    assert "Silencing neurons" in result.verdict()
-    assert result.chosen.worst_group > result.candidates[0].worst_group + 0.2
-
-
-def test_a_label_free_score_can_choose(sets):
-    train, heldout, _ = sets
+def test_a_label_free_score_can_choose(few):
+    train, heldout, _ = few
     result = run(train, heldout, method="worst_class_accuracy")
     rivals = [c for c in result.candidates[1:] if not c.name.startswith("random")]
     assert result.chosen.score == max(c.score for c in rivals)
@@ -118,8 +112,8 @@ def test_a_label_free_score_can_choose(sets):
         run(train, heldout, method="luck")
 
 
-def test_method_forces_a_candidate(sets):
-    train, heldout, _ = sets
+def test_method_forces_a_candidate(few):
+    train, heldout, _ = few
     for method in ("neurontune", "class-balanced-heldout", "jtt"):
         forced = run(train, heldout, method=method)
         assert forced.chosen.name == method
@@ -136,9 +130,9 @@ def test_what_is_no_method_is_refused_before_the_work(method, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:The retrained head")
-def test_own_estimator_is_the_faithful_pipeline(sets):
+def test_own_estimator_is_the_faithful_pipeline(few):
     """debias equals the steps done by hand: embed, standardise, fit, fold, put back."""
-    train, heldout, _ = sets
+    train, heldout, _ = few
     model = FrozenModel.load(marked_digits_model_path())
     own = NeuronTuneClassifier.as_published(threshold=0.4, standardize=True, C=0.01, random_state=0)
     result = debias(model, train, heldout, method=own, even_if_worse=True, device="cpu")
@@ -170,8 +164,8 @@ def test_embedding_stores_give_the_same_head(sets, written, tmp_path):
     assert np.array_equal(result.head.coef, written.head.coef)
 
 
-def test_new_head_for_other_labels(sets, digits):
-    train, heldout, test = sets
+def test_new_head_for_other_labels(few):
+    train, heldout, test = few
     names = np.array(["small", "large"])
     relabelled = [(s[0], names[s[1]], *s[2:]) for s in (train, heldout, test)]
     model = FrozenModel.load(marked_digits_model_path())
@@ -187,8 +181,8 @@ def test_new_head_for_other_labels(sets, digits):
     assert any("5 classes before, 2 now" in note for note in result.notes)
 
 
-def test_unnamed_classes_take_text_labels_in_sorted_order(sets):
-    train, heldout, _ = sets
+def test_unnamed_classes_take_text_labels_in_sorted_order(few):
+    train, heldout, _ = few
     names = np.array(["a: 0-4", "b: 5-9"])
     result = debias(
         marked_digits_model_path(),
@@ -256,8 +250,8 @@ def test_an_existing_folder_is_kept(sets, tmp_path):
         debias(marked_digits_model_path(), train, heldout, out=tmp_path / "no" / "such")
 
 
-def test_a_failed_verification_leaves_nothing(sets, written, tmp_path, monkeypatch):
-    train, heldout, _ = sets
+def test_a_failed_verification_leaves_nothing(few, written, tmp_path, monkeypatch):
+    train, heldout, _ = few
 
     def fail(*_, **__):
         raise VerificationError("differs")
@@ -272,14 +266,13 @@ def test_a_failed_verification_leaves_nothing(sets, written, tmp_path, monkeypat
     assert models.contents(out) == before
 
 
-def test_force_replaces_what_ntkit_wrote_and_nothing_else(sets, written, tmp_path):
-    train, heldout, _ = sets
+def test_force_replaces_what_ntkit_wrote_and_nothing_else(few, written, tmp_path):
+    train, heldout, _ = few
     out = tmp_path / "out"
     shutil.copytree(written.path, out)
 
     def again():
-        few = ((X[:300], y[:300]) for X, y in (train, heldout))
-        return run(*few, out=out, force=True, method="class-balanced")
+        return run(train, heldout, out=out, force=True, method="class-balanced")
 
     (out / "thesis.txt").write_text("precious")
     before = models.contents(out)
@@ -321,8 +314,8 @@ def test_a_folder_that_holds_what_is_read_is_never_replaced(sets, written, tmp_p
     assert models.contents(out) == before
 
 
-def test_samples_in_two_sets_are_counted_one_by_one(sets):
-    train, heldout, test = sets
+def test_samples_in_two_sets_are_counted_one_by_one(few):
+    train, heldout, test = few
     again = (np.concatenate([heldout[0], train[0][:12]]), np.append(heldout[1], train[1][:12]))
     notes = " ".join(run(train, again, test=(train[0][:9], train[1][:9])).notes)
     share = f"{1200 / len(again[1]):.1f}".removesuffix(".0")
@@ -355,8 +348,8 @@ def test_files_of_equal_names_and_labels_are_not_the_same_samples(sets, tmp_path
     assert said[0].startswith("60 of the 60 test samples (100 %) are in the training set as well")
 
 
-def test_stores_are_compared_by_embedding(sets, tmp_path):
-    train, heldout, _ = sets
+def test_stores_are_compared_by_embedding(few, tmp_path):
+    train, heldout, _ = few
     embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
     for name, (X, y) in {
         "train": train,

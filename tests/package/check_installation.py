@@ -94,7 +94,7 @@ def test_one_build_of_onnx_runtime_is_installed(default, light):
 
 def test_the_demo_runs(installed):
     said = installed.run("ntkit demo -o out").replace("\N{NO-BREAK SPACE}", " ")
-    (headline,) = re.findall(r"^On the test set: .*", README, re.MULTILINE)
+    (headline,) = re.findall(r"^Better\. Test set, .*", README, re.MULTILINE)
     assert headline in said
     assert "| auto " in said
     assert (installed.folder / "out" / "debiased.onnx").is_file()

@@ -15,6 +15,8 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing, Texts, read_samples
 from tests.texts import WORDS, text_model, word_pieces
 
+ORDER = {"method": "class-balanced", "even_if_worse": True, "n_random": 1, "device": "cpu"}
+
 
 def printed(out, *arguments):
     """What the card's program prints, run in the folder of the card."""
@@ -52,7 +54,7 @@ def test_images(tmp_path, digits):
     )
     out = tmp_path / "out"
     sets = (tmp_path / "train", tmp_path / "heldout")
-    debias(model, *sets, out=out, preprocessing=steps, device="cpu")
+    debias(model, *sets, out=out, preprocessing=steps, **ORDER)
     samples = read_samples(tmp_path / "heldout", preprocessing=steps)
     files = [tmp_path / "heldout" / name for name in samples.ids.tolist()]
     rotated = tmp_path / "rotated.jpg"
@@ -90,7 +92,7 @@ def test_arrays(zoo, tmp_path, tail):
     X = zoo.inputs(120)
     y = np.asarray(classes)[X[:, : len(classes)].argmax(axis=1)]
     out = tmp_path / "out"
-    debias(path, (X[:60], y[:60]), (X[60:], y[60:]), out=out, device="cpu")
+    debias(path, (X[:60], y[:60]), (X[60:], y[60:]), out=out, **ORDER)
     np.save(tmp_path / "x.npy", X)
     assert printed(out, tmp_path / "x.npy") == predictions(out, X)
 
@@ -116,7 +118,7 @@ def test_several_inputs(tmp_path):
     y = (X["a"][:, 0] > X["b"][:, 1]).astype(int)
     halves = [({k: v[rows] for k, v in X.items()}, y[rows]) for rows in (slice(40), slice(40, 80))]
     out = tmp_path / "out"
-    debias(path, *halves, out=out, device="cpu")
+    debias(path, *halves, out=out, **ORDER)
     np.savez(tmp_path / "x.npz", **X)
     assert printed(out, tmp_path / "x.npz") == predictions(out, X)
 
@@ -134,7 +136,7 @@ def test_tables_of_numbers(zoo, tmp_path):
         ]
         (tmp_path / f"{name}.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
     out = tmp_path / "out"
-    debias(path, tmp_path / "train.csv", tmp_path / "heldout.csv", out=out, device="cpu")
+    debias(path, tmp_path / "train.csv", tmp_path / "heldout.csv", out=out, **ORDER)
     samples = read_samples(tmp_path / "heldout.csv")
     assert printed(out, tmp_path / "heldout.csv") == predictions(out, samples.X)
     assert "`age`, `größe`, `a b`" in (out / "README.md").read_text("utf-8")
@@ -167,7 +169,8 @@ def test_a_card_tells_the_truth_about_a_new_head(zoo, tmp_path):
     for name, classes, new in (("new", ["x", "y"], True), ("old", [0, 1, 2], False)):
         y = np.asarray(classes)[X[:, : len(classes)].argmax(axis=1)]
         halves = (X[:60], y[:60]), (X[60:], y[60:])
-        debias(path, *halves, out=tmp_path / name, new_head=new, device="cpu")
+        ordered = {"new_head": True, "device": "cpu"} if new else ORDER
+        debias(path, *halves, out=tmp_path / name, **ordered)
         card = (tmp_path / name / "README.md").read_text("utf-8")
         assert ("inputs, outputs and their names are those of the original" in card) != new
         assert ("tells 3 other classes apart, this one 2 classes" in card) == new

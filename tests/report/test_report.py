@@ -339,7 +339,7 @@ def test_groups_that_overlap_are_shown(job, tmp_path):
     members = np.stack([groups == 0, groups > 0, groups == 3], axis=1)
     result = debias(
         marked_digits_model_path(), sets["train"], sets["heldout"], test=(X, y, members),
-        out=tmp_path / "out", device="cpu",
+        out=tmp_path / "out", method="class-balanced", device="cpu",
     )  # fmt: skip
     assert result.chosen.worst_group is not None
     text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text

@@ -6,11 +6,11 @@ from ntkit.attributes import Block, View
 from ntkit.suspicions import Predictions
 
 
-def view_of(values, names=None, kind="word", known=None, exact=True, alone=True):
+def view_of(values, names=None, kind="word", known=None, exact=True):
     """A view of one block of columns."""
     values = np.asarray(values)
     names = names or tuple(f"{kind}:{j}" for j in range(values.shape[1]))
-    return View(kind, exact, len(values), lambda: iter([Block(tuple(names), values, known)]), alone)
+    return View(kind, exact, len(values), lambda: iter([Block(tuple(names), values, known)]))
 
 
 def planted(n=2000, n_classes=2, n_others=30, leaning=0.5, agreement=0.9, seed=0):

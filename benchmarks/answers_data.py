@@ -99,21 +99,26 @@ def columns(seed: int) -> Array:
     return np.asarray(X[rest])
 
 
-def earlier_layers(path: Path, seed: int) -> Array:
-    """Mean and deviation over the positions of the channels of earlier layers, (N, ·)."""
-    import onnx
-    from onnxruntime import InferenceSession
-
+def images_of(stem: str, seed: int) -> Array:
+    """Images of Fashion-MNIST, all parts of a draw, (N, 1, 28, 28)."""
     import data_fashion_mnist as clothes
 
-    classes = tuple(int(c) for c in path.stem.split("_")[2:4])
+    classes = tuple(int(c) for c in stem.split("_")[2:4])
     rng, folder = np.random.default_rng(seed), clothes.SOURCE.fetched(default_cache())
-    images = np.concatenate(
+    return np.concatenate(
         [
             clothes.draw(folder, classes, part, n, correlation, rng)[0]
             for part, (n, correlation) in clothes.SIZES.items()
         ]
     )
+
+
+def earlier_layers(path: Path, seed: int) -> Array:
+    """Mean and deviation over the positions of the channels of earlier layers, (N, ·)."""
+    import onnx
+    from onnxruntime import InferenceSession
+
+    images = images_of(path.stem, seed)
     model = onnx.load(path)
     model.graph.output.extend(
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in EARLIER

@@ -6,8 +6,7 @@ DATA_DIR is what ``make bench-data`` built; the texts are read anew from their p
 are those of class-balanced heads, cross-fitted on the embeddings, and the words of the texts are
 looked at. Each set is drawn with its natural shares of the groups, with 95 % in two of them
 (reviews), and balanced over the groups; the latter also with a share of the labels turned. Every
-draw takes 90 % of what there is. Constants of the gate were chosen on the first encoder; the others
-check them.
+draw takes 90 % of what there is.
 
 The second table is of Adult (embeddings of networks trained on the columns looked at), five
 draws at most: the attribute is sex, and much else goes along with income.
@@ -121,8 +120,6 @@ def summary(own: set[str], *draw: Any) -> dict[str, Any]:
     return {
         "first": [(s.name.removeprefix("word:"), s.score) for s in found[:3]],
         "rank": is_own.index(True) + 1 if any(is_own) else None,
-        "clear": any(s.clear for s in found),
-        "clear, another": any(s.clear and not own for s, own in zip(found, is_own, strict=True)),
     }
 
 
@@ -144,8 +141,6 @@ def row(cell: tuple[str, str, str, float], results: list[dict[str, Any]]) -> lis
         ", ".join(shown) or "–",
         f"{sum(r == 1 for r in ranks)}/{n}" if shares != "balanced" else "",
         f"{sum(r is not None and r <= 3 for r in ranks)}/{n}" if shares != "balanced" else "",
-        f"{sum(found['clear'] for found in results)}/{n}",
-        f"{sum(found['clear, another'] for found in results)}/{n}",
     ]
 
 
@@ -181,7 +176,7 @@ def main() -> None:
         for seed in seeds
     )
     header = ["data", "encoder", "shares of the groups", "most often among the first three, score"]
-    header += ["first", "in three", "acts alone", "on another word"]
+    header += ["first", "in three"]
     rows = [
         row(cell, results[i * len(seeds) : (i + 1) * len(seeds)]) for i, cell in enumerate(cells)
     ]

@@ -99,7 +99,6 @@ def summary(found: Audit, a: Array) -> Found:
         "view": views[own[0]] if own else None,
         "best": nearest(found, a, y)[0],
         "suspicions": len(found.suspicions),
-        "clear": any(s.clear for s in found.suspicions),
     }
 
 
@@ -116,7 +115,6 @@ def row(name: str, shares: str, results: list[Found]) -> list[str]:
         f"{np.mean([found['best'] for found in results]):.2f}",
         ", ".join(f"{view} {count}×" for view, count in views.most_common()) or "–",
         f"{np.mean([found['suspicions'] for found in results]):.0f}",
-        f"{sum(found['clear'] for found in results)}/{n}",
     ]
 
 
@@ -147,7 +145,7 @@ def main() -> None:
             for shares, (found, a) in job().items():
                 results.setdefault((name, shares), []).append(summary(found, a))
     header = ["data", "held-out set", "errors", "first", "in three", "in ten"]
-    header += ["nearest of three", "nearest of all", "by", "suspicions", "acts alone"]
+    header += ["nearest of three", "nearest of all", "by", "suspicions"]
     shown = table(header, [row(*key, found) for key, found in results.items()])
     print(shown)
     if arguments.markdown:

@@ -36,6 +36,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
 from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
+from ntkit.attributes import View
 from ntkit.debiasing._candidates import (
     CANDIDATES,
     OTHER_METHODS,
@@ -62,6 +63,7 @@ from ntkit.metrics import (
 )
 from ntkit.study._penalty_path import ALPHAS
 from splits import CHECKS, DATA, SETTINGS, joined, splits_of
+from written import read_of, written
 
 Array = NDArray[Any]
 TRAINED_ON_IT = ("Sneaker", "T-shirt", "Pullover")
@@ -84,14 +86,14 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     """Fit and rate everything once; what a rule may pick has scores."""
     start = time.perf_counter()
     splits = splits_of(name, folder, seed)
-    comparison = Comparison(
-        splits.train, splits.heldout[setting], splits.test, head=None, seed=seed
-    )
+    held = splits.heldout[setting]
+    comparison = Comparison(splits.train, held, splits.test, head=None, seed=seed)
+    view = read_of(name, folder, seed, [splits.train, held])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         frozen = not name.startswith(TRAINED_ON_IT)
         rows = (
-            candidate_rows(comparison, frozen=frozen)
+            candidate_rows(comparison, frozen=frozen, view=view)
             | control_rows(comparison, frozen=frozen)
             | reference_rows(comparison)
         )
@@ -119,7 +121,9 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     }
 
 
-def candidate_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[str, Any]]:
+def candidate_rows(
+    comparison: Comparison, *, frozen: bool, view: View | None = None
+) -> dict[str, dict[str, Any]]:
     """What a rule may pick: the candidates of ntkit.debias, other methods, the original head.
 
     ``frozen`` says that the network was not trained on the training set, and "auto" is told so.
@@ -137,7 +141,7 @@ def candidate_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[st
         }
         if name == "auto":
             rows[name] |= {"recipe": clf.recipe_, "alpha": clf.alpha_}
-            written = written_row(comparison, clf)
+            kept = written_row(comparison, clf, view)
         if name == "neurontune":
             mask = comparison.random_mask_row(clf, 5)
     original = comparison.original
@@ -147,14 +151,15 @@ def candidate_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[st
         "sound": True,
     }
     control = {"worst_group": mask.worst_group, "average": mask.average}
-    return rows | {WRITTEN: written, "random mask": control | {"n_suppressed": mask.n_suppressed}}
+    return rows | {WRITTEN: kept, "random mask": control | {"n_suppressed": mask.n_suppressed}}
 
 
-def written_row(comparison: Comparison, auto: AutoDebiasClassifier) -> dict[str, Any]:
-    """What ntkit.debias would leave in the model: mixed as far as it helps, or the original."""
-    decision = comparison.decided("auto", auto, learnable=auto.recipe_ != "class-balanced")
-    head = decision.head if decision.helped else comparison.original
-    return rated(comparison, head) | {"n_suppressed": 0, "helped": decision.helped}
+def written_row(
+    comparison: Comparison, auto: AutoDebiasClassifier, view: View | None = None
+) -> dict[str, Any]:
+    """What ``--method auto`` would leave: mixed as far as it helps, or the original."""
+    head = written(comparison, "auto", auto, view)
+    return rated(comparison, head) | {"n_suppressed": 0, "helped": head is not comparison.original}
 
 
 def heldout_predictions(

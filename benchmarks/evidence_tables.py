@@ -17,7 +17,7 @@ from ntkit.metrics import LABEL_FREE_SCORES
 Array = NDArray[Any]
 ORACLE = "worst-group accuracy †"
 ORIGINAL = "original ERM head"
-WRITTEN = "what debias writes"
+WRITTEN = "--method auto"
 OWN = tuple(CANDIDATES)
 """What ``ntkit.debias(method=…)`` chooses from when no other method is named."""
 

@@ -95,7 +95,7 @@ def one(data: Path | None) -> None:
         write_model(sets, model)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         start = time.perf_counter()
-        debias(model, **sets, out=Path(folder) / "out", device="cpu")
+        debias(model, **sets, method="auto", out=Path(folder) / "out", device="cpu")
         seconds = time.perf_counter() - start
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     size = sum(Z.nbytes for Z, _, _ in sets.values())

@@ -1,4 +1,4 @@
-"""Where there is nothing to find: what ``auto`` and ``ntkit.debias`` make of data without bias.
+"""Where there is nothing to find: what ``auto`` and ``--method auto`` make of data without bias.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/no_harm.py [--seeds 5] [--data aside] [--markdown FILE]
 
@@ -6,7 +6,8 @@ Iris, wine, breast cancer, digits and Gaussian mixtures, with a share of the lab
 in the training and held-out sets, and networks that memorised such sets, with a held-out set of the
 same distribution. Test labels stay as they are. Three heads are compared on them: the original one
 (logistic regression, or the network's own), class-balanced retraining with a tuned penalty, and
-what is under test: "auto" as an estimator, and the head that ``ntkit.debias`` leaves in the model.
+what is under test: "auto" as an estimator, and the head that ``ntkit.debias(method="auto")`` leaves
+in the model.
 The loss is that to the better of the first two, by the worst class. The last line counts how often
 the head that is left in the model is worse than the original one by both accuracies.
 
@@ -40,10 +41,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from evidence_tables import mean_std, table
+from ntkit.attributes import array
 from ntkit.debiasing._candidates import CANDIDATES, LabelledEmbeddings
 from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
+from written import written
 
 Array = NDArray[Any]
 _ACCURACIES = ("average", "worst")
@@ -172,6 +175,7 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
     rest, test = train_test_split(np.arange(len(y)), test_size=1 / 3, stratify=y, random_state=seed)
     train, held = train_test_split(rest, test_size=1 / 3, stratify=y[rest], random_state=seed)
     labels = turned(y, noise, rng)
+    view = array(X[np.concatenate([train, held])], kind="input")
     head = None
     if memorised:
         net = MLPClassifier((128, 64), alpha=1e-6, max_iter=300, tol=0, n_iter_no_change=300,
@@ -184,24 +188,22 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
     sets = [LabelledEmbeddings(X[rows], labels[rows]) for rows in (train, held)]
     comparison = Comparison(*sets, LabelledEmbeddings(X[test], y[test]), head=head, seed=seed)
     auto, _ = comparison.fit(CANDIDATES["auto"])
-    comparison.row("auto", CANDIDATES["auto"], auto)
-    decision = comparison.decided("auto", auto, learnable=auto.recipe_ != "class-balanced")
+    kept = written(comparison, "auto", auto, view)
     T, H = comparison.train, comparison.heldout
     balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)
     balanced.fit(T.Z, T.y, X_val=H.Z, y_val=H.y)
-    written = decision.head if decision.helped else comparison.original
     heads = {
         "original": comparison.original,
         "balanced": balanced,
         "auto": auto,
-        "debias": written,
+        "written": kept,
     }
     figures = {}
     for which, fitted in heads.items():
         right = fitted.predict(comparison.test.Z) == comparison.test.y
         of_class = [right[comparison.test.y == label].mean() for label in np.unique(y)]
         figures[which] = {"average": 100 * right.mean(), "worst": 100 * min(of_class)}
-    return {"figures": figures, "recipe": auto.recipe_, "helped": decision.helped}
+    return {"figures": figures, "recipe": auto.recipe_, "helped": kept is not comparison.original}
 
 
 def better(run: dict[str, Any]) -> dict[str, float]:
@@ -235,7 +237,7 @@ def main() -> None:
         delayed(run)(name, noise, seed, memorised) for name, noise, memorised in kinds
         for seed in seeds
     )  # fmt: skip
-    lines, means = [], {(w, a): [] for w in ("auto", "debias") for a in ("average", "worst")}
+    lines, means = [], {(w, a): [] for w in ("auto", "written") for a in ("average", "worst")}
     for i, (name, noise, memorised) in enumerate(kinds):
         runs = results[i * len(seeds) : (i + 1) * len(seeds)]
         base = [better(run)["worst"] for run in runs]
@@ -249,9 +251,9 @@ def main() -> None:
     for what, of in (("mean", np.mean), ("worst", max)):
         lines.append([f"**{what} of the rows**", "", *(f"{of(v):.1f}" for v in means.values()), ""])
     header = ["data, labels turned", "worst class, the better of two, %"]
-    header += ["auto: average lost", "worst class lost", "debias: average lost"]
+    header += ["auto: average lost", "worst class lost", "--method auto: average lost"]
     header += ["worst class lost", f"gates opened / heads written, of {len(seeds)}"]
-    worse = [all(r["figures"]["original"][a] - r["figures"]["debias"][a] > 1 for a in _ACCURACIES)
+    worse = [all(r["figures"]["original"][a] - r["figures"]["written"][a] > 1 for a in _ACCURACIES)
              for r in results]  # fmt: skip
     text = f"{table(header, lines)}\n\nWorse than the original by more than a point in both, the "
     text += f"average and the worst class: {sum(worse)} of {len(worse)} runs.\n"

@@ -12,7 +12,8 @@ What sees no group label, what a person confirms once, what 48 and 96 answers te
 all groups † stand beside each other, each with the accuracy of the worst group of a balanced test
 set, and the average over groups by their shares of the training set: the price. "debias" is what
 ``ntkit.debias`` would leave in the model, which is the original head wherever it does not trust
-the other. Each part of a data set and draw is one line of RESULTS, and is not run again.
+the other. It writes nothing without an answer: "--method auto" is what it is told then. Each part
+of a data set and draw is one line of RESULTS, and is not run again.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ from ntkit.metrics import accuracy_by
 from ntkit.questions import margins_of
 from overview_data import Problem, problems
 from splits import joined
-from zero_one import GROUPS, written
+from written import written
+from zero_one import GROUPS
 
 Array = NDArray[Any]
 Found = dict[str, Any]
@@ -93,16 +95,10 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Rows
     for name, estimator in OTHER_METHODS.items():
         yield f"0 | {name}", comparison.fit(Setting(estimator))[0], True
     auto = AutoDebiasClassifier(frozen_backbone=problem.frozen)
-    if problem.named is not None:
-        views = [problem.named]
-        comparison = Comparison(
-            problem.train, problem.heldout, problem.test, head=None, seed=seed, views=views
-        )
     fitted, _ = comparison.fit(Setting(auto))
     yield "0 | original", comparison.original, True
     yield "0 | auto", fitted, True
-    for name, cost in (("0 | debias", None), ("0 | debias, 5 %", 0.05)):
-        yield name, written(comparison, "auto", auto, fitted, cost)[0], True
+    yield "0 | --method auto", written(comparison, "auto", fitted, problem.read), True
 
 
 def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: Array) -> Found:
@@ -139,7 +135,7 @@ def with_one(problem: Problem, comparison: Comparison, seed: int) -> Rows:
         problem.train, problem.heldout, problem.test, head=None, seed=seed, named=named
     )
     fitted = told.fit(Setting(GROUPS), sides=sides[:, None])[0]
-    yield "1 | debias", written(told, "named", GROUPS, fitted)[0], True
+    yield "1 | debias", written(told, "named", fitted), True
 
 
 def with_some(problem: Problem, plain: Comparison, seed: int) -> Rows:

@@ -1,10 +1,10 @@
 """The problems of the overview: shortcuts that are planted, that nobody planted, and none.
 
 A problem is a training set with a held-out set that is distributed like it (setting 2), a balanced
-test set, what may read the attribute, and what has a name. The twelve sets of the evidence are
-taken as they are; "no shortcut" takes the held-out sets that are balanced over the groups in their
-place, so that class and attribute have nothing to do with each other in all that is seen. The real
-Waterbirds, frozen or fine-tuned, come from caches of ``data_waterbirds.py``.
+test set, what may read the attribute, and what a person confirms. The twelve sets of the evidence
+are taken as they are; "no shortcut" takes the held-out sets that are balanced over the groups in
+their place, so that class and attribute have nothing to do with each other in all that is seen. The
+real Waterbirds, frozen or fine-tuned, come from caches of ``data_waterbirds.py``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 import data_waterbirds
 import waterbirds
+import written
 import zero_one
 from answers_data import Pool, views_of_set
 from evidence import TRAINED_ON_IT
@@ -55,8 +56,8 @@ class Problem:
         Embeddings, classes and groups 2 y + a.
     views : dict of str to matrix
         What may read the attribute of the training and then the held-out samples.
-    named : View or None
-        Words, columns or directions of layers of the same samples: what has a name.
+    read : View or None
+        Words, columns or pictures of the same samples, whose groups a head must not lose.
     answer : callable or None
         Name and sides of what a person confirms; None and None where nothing is recognised.
     frozen : bool
@@ -67,7 +68,7 @@ class Problem:
     heldout: LabelledEmbeddings
     test: LabelledEmbeddings
     views: dict[str, Any]
-    named: View | None
+    read: View | None
     answer: Callable[[], Confirmed] | None
     frozen: bool
 
@@ -92,7 +93,7 @@ def has_names(name: str) -> bool:
     """Whether something of a problem has a name that a person may recognise."""
     if name.startswith("Waterbirds"):
         return name == "Waterbirds, frozen"  # of the others no earlier layers are kept
-    return zero_one.kind_of(name.removesuffix(WITHOUT)) is not None
+    return written.kind_of(name.removesuffix(WITHOUT)) is not None
 
 
 def of_evidence(name: str, folder: Path, seed: int) -> Problem:
@@ -102,19 +103,19 @@ def of_evidence(name: str, folder: Path, seed: int) -> Problem:
     train, heldout = splits.train, splits.heldout["i.i.d."]
     if source != name:
         train, heldout = two_thirds(splits.heldout["balanced"], seed)
-    kind = zero_one.kind_of(source)
-    named = None if kind is None else zero_one.raw_view(source, folder, seed, [train, heldout])
+    kind = written.kind_of(source)
     both = joined(train, heldout)
+    view = written.read_of(source, folder, seed, [train, heldout])
     answer: Callable[[], Confirmed] | None = None
-    if named is not None and kind is not None:
-        true, view = zero_one.TRUE.get(kind, set()), named
-        answer = lambda: confirmed(view, both, kind, true, seed)  # noqa: E731
+    if view is not None and kind is not None:
+        true, read = zero_one.TRUE.get(kind, set()), view
+        answer = lambda: confirmed(read, both, kind, true, seed)  # noqa: E731
     return Problem(
         train,
         heldout,
         splits.test,
         views_of_set(source, folder, seed, both.Z),
-        named,
+        view,
         answer,
         source != name or not source.startswith(TRAINED_ON_IT),
     )

@@ -33,8 +33,7 @@ NAMES = {
     "0 | leace": "LEACE on errors ◊",
     "0 | leia": "LEIA ◊",
     "0 | auto": "ntkit, `auto`",
-    "0 | debias": "ntkit, what `debias` writes",
-    "0 | debias, 5 %": "ntkit, `debias` with `max_cost=0.05`",
+    "0 | --method auto": "ntkit, `--method auto`",
     "1 | balanced over it": "ntkit, balanced over it",
     "1 | debias": "ntkit, what `debias` writes",
     "48 | DFR, random labels": "DFR on as many random labels",
@@ -81,8 +80,8 @@ TUNED = {
 REFERENCE = "all | DFR †"
 ORIGINAL = "0 | ERM"
 KINDS = {"planted": "planted", "natural": "natural", "none": "no shortcut"}
-FALLBACK = {"1 | balanced over it": "0 | auto", "1 | debias": "0 | debias"}
-"""What stays where nothing was recognised: without an answer there are zero answers."""
+CONFIRMED = ("1 | balanced over it", "1 | debias")
+"""Rows in which the original head stays where nothing was recognised: without an answer."""
 Runs = dict[str, list[dict[str, Found]]]
 
 
@@ -94,9 +93,8 @@ def runs_of(results: Sequence[Found]) -> Runs:
     runs: Runs = {}
     for (data, _), rows in joined.items():
         if all(name in rows for name in (ORIGINAL, REFERENCE)):
-            for name, instead in FALLBACK.items() if has_names(data) else ():
-                if instead in rows:
-                    rows.setdefault(name, rows[instead])
+            for name in CONFIRMED if has_names(data) and "0 | original" in rows else ():
+                rows.setdefault(name, rows["0 | original"])
             runs.setdefault(data, []).append(rows)
     return dict(sorted(runs.items(), key=lambda item: list(KINDS).index(kind_of(item[0]))))
 
@@ -129,8 +127,6 @@ def tables(results: Sequence[Found]) -> str:
             goals(runs),
             "### Who chooses among 24 configurations",
             by_rule(runs),
-            "### What errors alone may cost",
-            by_limit(runs),
             "### Worst group, %",
             figures(runs, "worst"),
             "### Average by training shares, %",
@@ -172,7 +168,7 @@ def summary(runs: Runs) -> str:
 
 ASKED = {
     "zero answers, `auto`": ("0 | auto", 6.0, 15.0),
-    "zero answers, `debias`": ("0 | debias", 6.0, 15.0),
+    "zero answers, `--method auto`": ("0 | --method auto", 6.0, 15.0),
     "one answer, balanced over it": ("1 | balanced over it", 1.5, 4.0),
     "one answer, `debias`": ("1 | debias", 1.5, 4.0),
     "48 answers, `debias`": ("48 | debias", 4.0, 10.0),
@@ -200,7 +196,7 @@ def goals(runs: Runs) -> str:
                 f"({reached(means[last] <= worst)}), worst draw {run:.1f}; {len(means)} sets",
             ]
         )
-    for title, name in (("`auto`", "0 | auto"), ("`debias`", "0 | debias")):
+    for title, name in (("`auto`", "0 | auto"), ("`--method auto`", "0 | --method auto")):
         below = {
             data: np.mean(values(rows, "0 | class-balanced", "worst"))
             - np.mean(values(rows, name, "worst"))
@@ -220,7 +216,7 @@ def goals(runs: Runs) -> str:
     lost = [
         tuple(
             row["0 | original"]["average"] - row[name]["average"]
-            for name in ("0 | debias", REFERENCE)
+            for name in ("0 | --method auto", REFERENCE)
         )
         for rows in runs.values()
         for row in rows
@@ -231,7 +227,7 @@ def goals(runs: Runs) -> str:
         some = sum(own <= 3 for own in cheap)
         lines += [
             [
-                "`debias`, no answers: average accuracy lost, within 5 points",
+                "`--method auto`: average accuracy lost, within 5 points",
                 "95 % of draws",
                 f"{kept} of {len(lost)} ({reached(kept >= 0.95 * len(lost))})",
             ],
@@ -263,28 +259,6 @@ def by_rule(runs: Runs) -> str:
     return table(header, lines)
 
 
-LIMITS = {
-    "0 | original": "original head",
-    "0 | debias, 5 %": "`max_cost=0.05`",
-    "0 | debias": "default",
-    REFERENCE: "DFR †",
-}
-
-
-def by_limit(runs: Runs) -> str:
-    """Worst group and average of what ``debias`` writes without an answer, where limits differ."""
-    lines = []
-    for data, rows in runs.items():
-        have = [row for row in rows if all(name in row for name in LIMITS)]
-        cells = [
-            " / ".join(f"{np.mean(values(have, name, key)):.1f}" for key in ("worst", "average"))
-            for name in (LIMITS if have else ())
-        ]
-        if have and cells[1] != cells[2]:
-            lines.append([data, *cells])
-    return table(["worst group / average", *LIMITS.values()], lines)
-
-
 def figures(runs: Runs, key: str) -> str:
     """A figure of all rows and data sets, mean and deviation over the draws."""
     lines = [
@@ -307,7 +281,7 @@ SHOWN = {
     "0 | class-balanced": ("class-balanced", "#999999", "s"),
     "0 | NeuronTune": ("NeuronTune as published", "#D55E00", "D"),
     "48 | SSA": ("SSA, 48 answers", "#E69F00", "v"),
-    "0 | debias": ("debias, no answer", "#8FD3BF", "o"),
+    "0 | --method auto": ("--method auto, no answer", "#8FD3BF", "o"),
     "1 | debias": ("debias, one answer", "#35B592", "o"),
     "48 | debias": ("debias, 48 answers", "#00805D", "o"),
     "96 | debias": ("debias, 96 answers", "#004733", "o"),

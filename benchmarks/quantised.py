@@ -153,12 +153,12 @@ class Body:
         }
 
     def debiased(self) -> dict[str, LinearHead]:
-        """The head of ``auto``, and the one that ``debias`` would write."""
+        """The head of ``auto``, and the one that ``--method auto`` would write."""
         compared, setting = self.comparison, CANDIDATES["auto"]
         clf, note = compared.fit(setting)
         compared.row("auto", setting, clf, note)
         learnable = clf.recipe_ not in ("class-balanced", "group-balanced")
-        decision = compared.decided("auto", clf, max_cost=0.05, learnable=learnable)
+        decision = compared.decided("auto", clf, learnable=learnable)
         self.written = decision.helped
         written = compared.on_raw_embeddings(decision.head) if decision.helped else self.head
         return {"auto": compared.on_raw_embeddings(head_of(clf)), "debias": written}

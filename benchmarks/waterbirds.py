@@ -12,8 +12,7 @@ Official splits; the test split serves the figures alone. The parts:
 * answers: the training split alone; a simulated person tells the place of the samples that
   :func:`ntkit.questions.next_questions` asks about, as in ``answers.py``.
 * rivals: SSA and GSR on 48 and 96 of the same answers.
-* audit: what an audit of the training split suspects, what one answer to it gives, and what "auto"
-  does when the place is given as metadata.
+* audit: what an audit of the training split suspects, and what one answer to it gives.
 
 The splits are fixed: a seed decides folds, halves, thirds, random masks and what is drawn to ask.
 Each part and seed is one line of RESULTS, and is not run again.
@@ -115,7 +114,7 @@ def in_percent(rows: dict[str, Found], test: Birds, shares: Array) -> None:
 
 
 def few_rows(comparison: Comparison, *, frozen: bool = True) -> dict[str, Found]:
-    """ERM, class-balanced on all rows, "auto" and what debias writes, NeuronTune, random masks.
+    """ERM, class-balanced on all rows, "auto" whole and priced, NeuronTune, random masks.
 
     ``frozen`` says that the network was not trained on the training split.
     """
@@ -298,10 +297,9 @@ def audited(splits: dict[str, Birds], seed: int) -> Found:
         "first": first,
         "n_suspicions": len(found.suspicions),
         "n_looked_at": found.n_looked_at,
-        "clear": [s.name for s in found.suspicions if s.clear],
         "nearest of all": {"name": best, "near": value},
         "told": [{"name": s.name, "score": float(s.score)} for s in told.suspicions[:3]],
-        "rows": rows | {"auto, place as metadata": by_itself(train, test, place, shares, seed)},
+        "rows": rows,
     }
 
 
@@ -315,16 +313,6 @@ def balanced(train: Birds, on: Array, seed: int) -> AutoDebiasClassifier:
     """Group-balanced retraining on these sides."""
     clf = AutoDebiasClassifier(recipe="group-balanced", random_state=seed)
     return clf.fit(train.Z, train.y, attributes=on[:, None])
-
-
-def by_itself(train: Birds, test: Birds, place: Any, shares: Array, seed: int) -> Found:
-    """What "auto" does that is given the place, and nobody says anything about it."""
-    names = [name for block in place.blocks() for name in block.names]
-    values = np.column_stack([place.values(name) for name in names])
-    auto = AutoDebiasClassifier(frozen_backbone=True, random_state=seed)
-    auto.fit(train.Z, train.y, attributes=values, attribute_names=names)
-    acted = {"recipe": auto.recipe_, "attribute": auto.attribute_, "reason": auto.reason_}
-    return rated(auto, samples(test), shares) | acted
 
 
 # -- all of it ----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ NAMES = {
     "class-balanced": "class-balanced on the training split",
     "cell-balanced": "cell-balanced on the training split",
     "auto": "`auto`",
-    "what debias writes": "what `debias` writes",
+    "--method auto": "`--method auto`",
     "neurontune": "NeuronTune, penalty as for `auto`",
     "random mask": "random mask of its size",
     "neurontune-cells": "NeuronTune, cells balanced",

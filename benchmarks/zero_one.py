@@ -1,4 +1,4 @@
-"""What zero answers and one answer are worth: a word acts by itself, or a person confirms one.
+"""What one answer is worth: a person confirms a word, and the groups class × word are balanced.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/zero_one.py DATA_DIR [--draws 0 1 2 3 4]
         [--setting i.i.d.] [--markdown FILE]
@@ -8,26 +8,22 @@ Worst-group accuracy on the balanced test sets of the evidence, with a held-out 
 distributed as the training set. Everything is fitted on the same rows, the training and the
 held-out set, and every penalty is cross-validated:
 
-* ERM (on the training set), class-balanced retraining, "auto" from errors alone;
-* zero answers: "auto" is given the words of the texts, and acts where one is clear; and what
-  ntkit.debias would leave in the model then;
+* ERM (on the training set), class-balanced retraining;
+* zero answers: "auto", which goes by errors, and what ``--method auto`` would leave in the model;
 * one answer: a person confirms the first suspicion of an audit of these rows that is of the true
   attribute (by a list of words), and its sides are balanced over. For Adult the answer is the
-  column sex. Without such a suspicion there is no answer, and "auto" stays. And what ntkit.debias
-  would leave in the model then;
+  column sex. Without such a suspicion there is no answer, and the original head stays. And what
+  ntkit.debias would leave in the model then;
 * the sides named outright, as on the command line: word:film|word:movie;
 * DFR, which is told the group of every sample †.
 
-Data without texts or columns have no names to answer on, and are as they are from errors alone.
+Data without texts or columns have no names to answer on.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import warnings
-import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,20 +33,18 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-import data_adult
-import data_texts
 from evidence import TRAINED_ON_IT, dfr, tuned
 from evidence_tables import mean_std, table
 from ntkit import audit
-from ntkit.attributes import View, columns, sides_of_names, words
+from ntkit.attributes import View, sides_of_names
 from ntkit.attributes._view import values_of
 from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing.groups import Named
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.metrics import worst_group_accuracy
-from packages import default_cache
 from splits import CHECKS, DATA, joined, splits_of
+from written import kind_of, read_of, written
 
 Array = NDArray[Any]
 SIDES = {
@@ -66,9 +60,8 @@ GROUPS = AutoDebiasClassifier(recipe="group-balanced")
 ROWS = (
     "ERM",
     "class-balanced",
-    "auto, errors alone",
-    "zero answers",
-    "what debias writes",
+    "auto",
+    "--method auto",
     "one answer",
     "debias, one answer",
     "sides named",
@@ -76,49 +69,12 @@ ROWS = (
 )
 
 
-def kind_of(name: str) -> str | None:
-    """Which raw inputs a data set has."""
-    file = (DATA | CHECKS)[name][1]
-    return next((kind for kind in SIDES if file.startswith(kind)), None)
-
-
-def raw_view(name: str, folder: Path, seed: int, parts: list[LabelledEmbeddings]) -> View:
-    """Words or columns of some samples, found again by their embeddings."""
-    file, kind = (DATA | CHECKS)[name][1], kind_of(name)
-    if kind == "adult":
-        source = data_adult.SOURCE.fetched(default_cache())
-        X, y, _ = data_adult.people(source)
-        unseen = np.array_split(np.random.default_rng(seed).permutation(len(y)), 2)[1]
-        rows = unseen[found_again(folder / f"{file}_{seed}.npz", y[unseen], parts)]
-        with zipfile.ZipFile(source) as archive:
-            text = archive.read(archive.namelist()[0]).decode()
-        names = [n for n in next(csv.reader(io.StringIO(text))) if not n.startswith("salary")]
-        return columns({n: X[rows, j] for j, n in enumerate(names)})
-    read = data_texts.reviews if kind == "rotten_tomatoes" else data_texts.mails
-    texts, y, _ = read(default_cache())
-    rows = found_again(folder / f"{file}.npz", y, parts)
-    return words([texts[row] for row in rows])
-
-
-def found_again(path: Path, y: Array, parts: list[LabelledEmbeddings]) -> Array:
-    """Rows of a file that samples are; of the same embedding, each is taken once."""
-    with np.load(path) as data:
-        Z = data["Z"]
-        if not (data["y"] == y).all():
-            raise ValueError(f"{path}: not made of the same packages")
-    rows_of: dict[bytes, list[int]] = {}
-    for row in range(len(Z) - 1, -1, -1):
-        rows_of.setdefault(Z[row].tobytes() + bytes([int(y[row])]), []).append(row)
-    keys = [z.tobytes() + bytes([int(k)]) for p in parts for z, k in zip(p.Z, p.y, strict=True)]
-    return np.asarray([rows_of[key].pop() for key in keys])
-
-
 def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     """Fit all rows of the table once."""
     splits, kind = splits_of(name, folder, seed), kind_of(name)
     train, held = splits.train, splits.heldout[setting]
     auto = AutoDebiasClassifier(frozen_backbone=not name.startswith(TRAINED_ON_IT))
-    view = None if kind is None else raw_view(name, folder, seed, [train, held])
+    view = read_of(name, folder, seed, [train, held])
     sides, true = SIDES.get(kind or "", []), TRUE.get(kind or "", set())
     return compared(train, held, splits.test, seed, auto, view, sides, true)
 
@@ -144,23 +100,16 @@ def compared(
         which: 100 * worst_group_accuracy(test.y, head.predict(found.Z_test), groups=test.groups)
         for which, head in found.heads.items()
     }
-    return {
-        "figures": figures,
-        "acted": found.acted,
-        "confirmed": found.confirmed,
-        "helped": found.helped,
-    }
+    return {"figures": figures, "confirmed": found.confirmed}
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Heads by row, and what they predict; what "auto" acted on, what a person confirmed."""
+    """Heads by row, the samples that they are rated on, and what a person confirmed."""
 
     heads: dict[str, Any]
     Z_test: Array
-    acted: str | None
     confirmed: str | None
-    helped: bool
 
 
 def heads(
@@ -180,28 +129,23 @@ def heads(
     heads: dict[str, Any] = {
         "ERM": tuned(plain.train, None, seed),
         "class-balanced": tuned(both, "balanced", seed),
-        "auto, errors alone": alone,
+        "auto": alone,
+        "--method auto": written(plain, "auto", alone, view),
         "DFR †": dfr(both, seed),
     }
-    acted, confirmed, answered, comparison, zero = None, None, None, plain, alone
-    if view is not None:
-        comparison = Comparison(train, held, test, head=None, seed=seed, views=[view])
-        zero, _ = comparison.fit(Setting(auto))
-        acted = zero.attribute_
+    confirmed = None
+    if view is not None and sides:
         on, _ = sides_of_names(sides, lambda name: values_of([view], name))
-        heads["sides named"] = balanced(comparison, on)
+        heads["sides named"] = balanced(plain, on)
         confirmed, answered = answer(view, both, true, seed) if true else (None, on)
-        heads["one answer"] = alone if answered is None else balanced(comparison, answered)
-    heads["zero answers"] = zero
-    heads["what debias writes"], helped = written(comparison, "auto", auto, zero)
-    if answered is not None:
-        called = tuple(str(side) for side in range(answered.max() + 1))
-        named = Named(("the answer",), answered[:, None], (called,))
-        told = Comparison(train, held, test, head=None, seed=seed, named=named)
-        heads["debias, one answer"], _ = written(told, "named", GROUPS, heads["one answer"])
-    elif view is not None:
-        heads["debias, one answer"] = heads["what debias writes"]
-    return Fitted(heads, plain.test.Z, acted, confirmed, helped)
+        heads["one answer"] = heads["debias, one answer"] = plain.original
+        if answered is not None:
+            heads["one answer"] = balanced(plain, answered)
+            called = tuple(str(side) for side in range(answered.max() + 1))
+            named = Named(("the answer",), answered[:, None], (called,))
+            told = Comparison(train, held, test, head=None, seed=seed, named=named)
+            heads["debias, one answer"] = written(told, "named", heads["one answer"])
+    return Fitted(heads, plain.test.Z, confirmed)
 
 
 def answer(
@@ -221,31 +165,15 @@ def balanced(comparison: Comparison, on: Array) -> Any:
     return comparison.fit(Setting(GROUPS), sides=on[:, None])[0]
 
 
-def written(
-    comparison: Comparison,
-    name: str,
-    estimator: Any,
-    fitted: Any,
-    max_cost: float | None = None,
-) -> tuple[Any, bool]:
-    """The head that ntkit.debias would leave in the model."""
-    comparison.row(name, Setting(estimator), fitted)
-    learnable = fitted.recipe_ not in ("class-balanced", "group-balanced")
-    decision = comparison.decided(name, fitted, max_cost=max_cost, learnable=learnable)
-    return (decision.head if decision.helped else comparison.original), decision.helped
-
-
 def line(name: str, results: list[dict[str, Any]]) -> list[str]:
     """One row of the table."""
     cells = [
         mean_std([r["figures"][which] for r in results]) if which in results[0]["figures"] else "–"
         for which in ROWS
     ]
-    acted = Counter(r["acted"] for r in results if r["acted"])
-    shown = ", ".join(f"`{word.partition(':')[2]}` {n}×" for word, n in acted.most_common())
     confirmed = Counter(r["confirmed"] for r in results if r["confirmed"])
     said = ", ".join(f"`{word.partition(':')[2]}` {n}×" for word, n in confirmed.most_common())
-    return [name, *cells, shown or "–", said or "–"]
+    return [name, *cells, said or "–"]
 
 
 def gaps(results: list[list[dict[str, Any]]], which: str) -> list[float]:
@@ -280,8 +208,8 @@ def main() -> None:
     for what, of in (("mean", np.mean), ("worst", max)):
         found = [gaps(results, row) for row in ROWS]
         cells = [f"{of(gap):.1f}" if gap else "–" for gap in found]
-        lines.append([f"**{what} gap to DFR**", *cells, "", ""])
-    shown = table(["data", *ROWS, "acted by itself", "confirmed"], lines)
+        lines.append([f"**{what} gap to DFR**", *cells, ""])
+    shown = table(["data", *ROWS, "confirmed"], lines)
     print(shown)
     if arguments.markdown:
         arguments.markdown.write_text(shown + "\n", encoding="utf-8")

@@ -1,0 +1,102 @@
+"""What ``ntkit.debias`` leaves in a model, and what it reads of the samples to decide that."""
+
+from __future__ import annotations
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import data_adult
+import data_texts
+from answers_data import images_of, rows_in
+from ntkit.attributes import View, columns, pictures, words
+from ntkit.debiasing import MAX_COST
+from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
+from ntkit.debiasing._comparison import Comparison
+from ntkit.debiasing._lost_groups import checked_groups
+from packages import default_cache
+from splits import CHECKS, DATA
+
+Array = NDArray[Any]
+KINDS = ("rotten_tomatoes", "spam_assassin", "adult")
+"""Data sets that hold words or columns, which have names."""
+
+
+def kind_of(name: str) -> str | None:
+    """Which raw inputs a data set has."""
+    file = (DATA | CHECKS)[name][1]
+    return next((kind for kind in KINDS if file.startswith(kind)), None)
+
+
+def read_of(name: str, folder: Path, seed: int, parts: list[LabelledEmbeddings]) -> View | None:
+    """Words, columns or pictures of some samples, found again by their embeddings.
+
+    Of TuxScenes None: ``make bench-data`` does not keep its images.
+    """
+    file, kind = (DATA | CHECKS)[name][1], kind_of(name)
+    if file.startswith("fashion"):
+        Z = np.concatenate([part.Z for part in parts])
+        images = images_of(file, seed)[rows_in(folder / f"{file}_{seed}.npz", Z), 0]
+        return pictures(images, len(images))
+    if kind is None:
+        return None
+    if kind == "adult":
+        source = data_adult.SOURCE.fetched(default_cache())
+        X, y, _ = data_adult.people(source)
+        unseen = np.array_split(np.random.default_rng(seed).permutation(len(y)), 2)[1]
+        rows = unseen[found_again(folder / f"{file}_{seed}.npz", y[unseen], parts)]
+        with zipfile.ZipFile(source) as archive:
+            text = archive.read(archive.namelist()[0]).decode()
+        names = [n for n in next(csv.reader(io.StringIO(text))) if not n.startswith("salary")]
+        return columns({n: X[rows, j] for j, n in enumerate(names)})
+    read = data_texts.reviews if kind == "rotten_tomatoes" else data_texts.mails
+    texts, y, _ = read(default_cache())
+    rows = found_again(folder / f"{file}.npz", y, parts)
+    return words([texts[row] for row in rows])
+
+
+def found_again(path: Path, y: Array, parts: list[LabelledEmbeddings]) -> Array:
+    """Rows of a file that samples are; of the same embedding, each is taken once."""
+    with np.load(path) as data:
+        Z = data["Z"]
+        if not (data["y"] == y).all():
+            raise ValueError(f"{path}: not made of the same packages")
+    rows_of: dict[bytes, list[int]] = {}
+    for row in range(len(Z) - 1, -1, -1):
+        rows_of.setdefault(Z[row].tobytes() + bytes([int(y[row])]), []).append(row)
+    keys = [z.tobytes() + bytes([int(k)]) for p in parts for z, k in zip(p.Z, p.y, strict=True)]
+    return np.asarray([rows_of[key].pop() for key in keys])
+
+
+def written(comparison: Comparison, name: str, fitted: Any, view: View | None = None) -> Any:
+    """The head that ``ntkit.debias`` would leave in the model.
+
+    ``view`` is what it can read of the training and held-out samples where nobody named anything:
+    a group of these that surely loses more than it may keeps the original head.
+    """
+    setting = Setting(fitted)
+    comparison.row(name, setting, fitted)
+    learnable = fitted.recipe_ not in ("class-balanced", "group-balanced")
+    decision = comparison.decided(name, fitted, learnable=learnable)
+    if not decision.helped:
+        return comparison.original
+    if view is not None:
+        train, held, t = comparison.train, comparison.heldout, decision.price.t
+        y = np.concatenate([train.y, held.y])
+        before = np.concatenate([comparison.original.predict(part.Z) for part in (train, held)])
+        after = np.concatenate(
+            [
+                comparison.train_predictions(name, setting, fitted, t),
+                comparison.heldout_predictions(name, t),
+            ]
+        )
+        classes, y_index = np.unique(y, return_inverse=True)
+        right, is_train = (before == y, after == y), np.arange(len(y)) < len(train.y)
+        if checked_groups([view], classes, y_index, right, is_train).refused(MAX_COST):
+            return comparison.original
+    return decision.head

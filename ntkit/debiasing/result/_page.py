@@ -64,6 +64,7 @@ def report_of_job(
         prices=[asdict(price) for price in result.prices],
         price_taken=asdict(result.price),
         sentences=[
+            *(line.strip() for line in result.check.sentences()),
             *filter(None, [result.named_outcome()]),
             result.verdict(),
             *result.notes,

@@ -119,6 +119,8 @@ def _texts_of(X: Any) -> list[str] | None:
     """Texts that go into a model, through a tokenizer or as they are; None where none do."""
     if isinstance(X, Texts):
         return [t if isinstance(t, str) else "\n\n".join(t) for t in X.texts]
+    if isinstance(X, Mapping) and len(X) == 1:
+        X = np.asarray(next(iter(X.values())))
     if not isinstance(X, np.ndarray) or X.dtype.kind not in "UO" or X.size != len(X):
         return None
     texts = [value for value in X.ravel().tolist() if isinstance(value, str)]

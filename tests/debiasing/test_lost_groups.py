@@ -70,7 +70,7 @@ def test_small_groups_are_named_as_unchecked_and_nothing_readable_is_said():
     right = rng.random(len(y)) < 0.8
     sides = (table["region"], ("region=0", "region=1"))
     check = checked_groups([], CLASSES, y, (right, right), is_train, [("region", *sides)])
-    assert check.unchecked == (f"region, class high, region=1 ({CHECKED - 5})",)
+    assert check.unchecked == (f"region, class high with 1 ({CHECKED - 5})",)
     assert f"fewer than {CHECKED}" in check.sentences()[0]
     nothing = checked_groups([], CLASSES, y, (right, right), is_train)
     assert not nothing.readable

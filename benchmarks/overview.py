@@ -36,7 +36,7 @@ import evidence
 import tuned_alike
 from ntkit.debiasing._candidates import OTHER_METHODS, LabelledEmbeddings, Setting
 from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing.groups import KnownGroups, KnownOfSome, Named
+from ntkit.debiasing.groups import KnownGroups, KnownOfSome
 from ntkit.estimators import (
     AutoDebiasClassifier,
     DFRClassifier,
@@ -49,7 +49,7 @@ from ntkit.questions import margins_of
 from overview_data import Problem, problems
 from splits import joined
 from written import written
-from zero_one import GROUPS
+from zero_one import balanced
 
 Array = NDArray[Any]
 Found = dict[str, Any]
@@ -128,13 +128,8 @@ def with_one(problem: Problem, comparison: Comparison, seed: int) -> Rows:
     _, sides = problem.answer()
     if sides is None:
         return
-    yield "1 | balanced over it", comparison.fit(Setting(GROUPS), sides=sides[:, None])[0], True
-    called = tuple(str(side) for side in range(sides.max() + 1))
-    named = Named(("the answer",), sides[:, None], (called,))
-    told = Comparison(
-        problem.train, problem.heldout, problem.test, head=None, seed=seed, named=named
-    )
-    fitted = told.fit(Setting(GROUPS), sides=sides[:, None])[0]
+    told, fitted = balanced(problem.train, problem.heldout, problem.test, seed, sides)
+    yield "1 | balanced over it", fitted, True
     yield "1 | debias", written(told, "named", fitted), True
 
 

@@ -56,7 +56,6 @@ TRUE = {
     "rotten_tomatoes": {"word:film", "word:movie", "word:films", "word:movies"},
     "spam_assassin": set(SIDES["spam_assassin"][0]),
 }
-GROUPS = AutoDebiasClassifier(recipe="group-balanced")
 ROWS = (
     "ERM",
     "class-balanced",
@@ -136,14 +135,11 @@ def heads(
     confirmed = None
     if view is not None and sides:
         on, _ = sides_of_names(sides, lambda name: values_of([view], name))
-        heads["sides named"] = balanced(plain, on)
+        _, heads["sides named"] = balanced(train, held, test, seed, on)
         confirmed, answered = answer(view, both, true, seed) if true else (None, on)
         heads["one answer"] = heads["debias, one answer"] = plain.original
         if answered is not None:
-            heads["one answer"] = balanced(plain, answered)
-            called = tuple(str(side) for side in range(answered.max() + 1))
-            named = Named(("the answer",), answered[:, None], (called,))
-            told = Comparison(train, held, test, head=None, seed=seed, named=named)
+            told, heads["one answer"] = balanced(train, held, test, seed, answered)
             heads["debias, one answer"] = written(told, "named", heads["one answer"])
     return Fitted(heads, plain.test.Z, confirmed)
 
@@ -160,9 +156,18 @@ def answer(
     return None, None
 
 
-def balanced(comparison: Comparison, on: Array) -> Any:
-    """Group-balanced retraining on these sides."""
-    return comparison.fit(Setting(GROUPS), sides=on[:, None])[0]
+def balanced(
+    train: LabelledEmbeddings,
+    held: LabelledEmbeddings,
+    test: LabelledEmbeddings,
+    seed: int,
+    on: Array,
+) -> tuple[Comparison, Any]:
+    """A comparison that is told these sides, and group-balanced retraining on them."""
+    called = tuple(str(side) for side in range(on.max() + 1))
+    named = Named(("the answer",), on[:, None], (called,))
+    told = Comparison(train, held, test, head=None, seed=seed, named=named)
+    return told, told.fit(Setting(AutoDebiasClassifier(recipe="group-balanced")))[0]
 
 
 def line(name: str, results: list[dict[str, Any]]) -> list[str]:

@@ -13,7 +13,7 @@ from ntkit.extraction import ImageFiles, Samples, Texts
 from ntkit.preprocessing import decode, shown
 from ntkit.report import Inputs
 
-__all__ = ["PictureArray", "PictureFiles", "inputs_of"]
+__all__ = ["PictureArray", "PictureFiles", "inputs_of", "texts_of"]
 
 Array = NDArray[Any]
 _CHANNELS = (1, 3)
@@ -103,7 +103,7 @@ def inputs_of(samples: Samples) -> Inputs:
     """
     X = samples.X
     ids = None if samples.ids is None else [str(name) for name in samples.ids]
-    texts = _texts_of(X)
+    texts = texts_of(X)
     if texts is not None:
         return Inputs(texts=texts, table=_kept(samples, besides=True), ids=ids)
     if isinstance(X, ImageFiles):
@@ -115,7 +115,7 @@ def inputs_of(samples: Samples) -> Inputs:
     return Inputs(table=_columns(samples), ids=ids)
 
 
-def _texts_of(X: Any) -> list[str] | None:
+def texts_of(X: Any) -> list[str] | None:
     """Texts that go into a model, through a tokenizer or as they are; None where none do."""
     if isinstance(X, Texts):
         return [t if isinstance(t, str) else "\n\n".join(t) for t in X.texts]

@@ -18,11 +18,11 @@ from ntkit.attributes import (
     pictures,
     words,
 )
-from ntkit.auditing._inputs import inputs_of
+from ntkit.auditing._inputs import inputs_of, texts_of
 from ntkit.auditing._metadata import Metadata
 from ntkit.auditing._watched_pictures import WatchedPictures
 from ntkit.exceptions import InputError
-from ntkit.extraction import Embedded, Samples, Texts
+from ntkit.extraction import Embedded, Samples
 from ntkit.report import Inputs
 from ntkit.samples import ReadTable, is_aside, named_like_a_prediction
 
@@ -115,7 +115,8 @@ def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[View]:
     elif inputs.images is not None:
         yield pictures(inputs.images, len(inputs.images))
     X = read.samples.X
-    nameless = isinstance(X, np.ndarray) and X.ndim == 2 and inputs.table is None
+    numbers = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub"
+    nameless = numbers and inputs.table is None
     if nameless and not read.samples.embedded:
         yield array(X, kind="input")
 
@@ -128,7 +129,7 @@ def views_of_table(samples: Samples, table: ReadTable) -> list[View]:
 def _of_table(samples: Samples, table: ReadTable) -> tuple[list[View], list[str]]:
     """The views of a table's columns, and a note on those that were left out."""
     found, notes = list[View](), list[str]()
-    taken = () if isinstance(samples.X, Texts) else table.inputs
+    taken = table.inputs if texts_of(samples.X) is None else ()
     own = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
     if own:
         found.append(columns(own))

@@ -22,6 +22,7 @@ from ntkit.debiasing import (
     RUN_FILE,
     DebiasResult,
     debias,
+    holds_labels,
     write_candidate,
 )
 from ntkit.estimators import NeuronTuneClassifier
@@ -31,6 +32,9 @@ from ntkit.samples import Samples, named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3
 """Exit codes: what was asked for is not better; questions are open."""
+_NEURONTUNE = (
+    "threshold", "standardize", "max_suppressed", "aggregation", "statistic", "error_weight",
+)  # fmt: skip
 _MUCH = 1000  # samples to embed, from which on a run that cannot end with a model says so first
 
 
@@ -196,6 +200,15 @@ def command(
         "match_names": match_names,
         "recorded": recorded,
         "keep_original": keep_original,
+        "labels": next(iter(answers or ()), None)
+        if any(map(holds_labels, answers or ()))
+        else None,
+        "threshold": threshold,
+        "standardize": standardize,
+        "max_suppressed": max_suppressed,
+        "aggregation": aggregation,
+        "statistic": statistic,
+        "error_weight": error_weight,
         "device": device,
         "batch_size": batch_size,
         "seed": seed,
@@ -203,10 +216,12 @@ def command(
         "model_options": model_options,
         "data_options": data_options,
     }
+    said_now = {name: arguments[name] for name in ("method", "labels", *_NEURONTUNE)}
     if run is not None:
         arguments, out = going_on(run, arguments, typed), out or run
         if {"answers", "spurious", "groups"} & typed or (run / ANSWERS_FILE).is_file():
-            arguments["method"] = method  # what was ordered before is not what is said now
+            # What was ordered or labelled before is not what is said now.
+            arguments |= said_now
     a = SimpleNamespace(**arguments)
     model, train, heldout, test, method = a.model, a.train, a.heldout, a.test, a.method
     groups, metadata, recorded = a.groups, a.metadata, a.recorded
@@ -223,14 +238,7 @@ def command(
         check_folder(deploy, inputs=[*given, *(answers or ())], force=force)
         refuse_nested(out, deploy)
     frozen = model_options.load(model)
-    parameters = o.neurontune_parameters(
-        threshold=threshold,
-        standardize=standardize,
-        max_suppressed=max_suppressed,
-        aggregation=aggregation,
-        statistic=statistic,
-        error_weight=error_weight,
-    )
+    parameters = o.neurontune_parameters(**{name: arguments[name] for name in _NEURONTUNE})
     sets = {
         name: data_options.read(path, frozen, tell=False, keep_table=True)
         for name, path in (("train", train), ("heldout", heldout), ("test", test))
@@ -263,7 +271,7 @@ def command(
             max_cost=a.max_cost,
             heldout_balanced=a.heldout_balanced,
             spurious=spurious,
-            answers=answers or None,
+            answers=answers or a.labels,
             ask=asks_in_terminal(out / "audit.html") if asks else None,
             groups=None if groups is None else _groups(groups, data_options),
             metadata=None if metadata is None else _beside(metadata, data_options),

@@ -5,7 +5,8 @@ from ntkit.debiasing._debias import debias
 from ntkit.debiasing._price import MAX_COST, Price
 from ntkit.debiasing._undo import undo
 from ntkit.debiasing._write_candidate import write_candidate
-from ntkit.debiasing.result import ANSWERS_FILE as ANSWERS_FILE  # for the command line
+from ntkit.debiasing.groups import holds_labels as holds_labels  # for the command line
+from ntkit.debiasing.result import ANSWERS_FILE as ANSWERS_FILE
 from ntkit.debiasing.result import HEADS_FILE as HEADS_FILE
 from ntkit.debiasing.result import MODEL_FILE as MODEL_FILE
 from ntkit.debiasing.result import RUN_FILE as RUN_FILE

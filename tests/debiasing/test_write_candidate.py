@@ -97,12 +97,12 @@ def test_the_command_line_says_what_is_missing(job, tmp_path, capsys):
     _, _, run = job
     code, _, err = command(capsys, "debias", "--from", run, "-o", tmp_path / "out")
     assert code == 2
-    assert "is decided. To write another row of its table" in err
+    assert "holds a decided run. Another method" in err
     row = ["debias", "--from", run, "--method", "auto", "-o", tmp_path / "out"]
-    for more, says in ((["--train", run], "is decided"), (["--deploy", run], "needs samples")):
-        code, _, err = command(capsys, *row, *more)
+    for option in ("--train", "--deploy"):
+        code, _, err = command(capsys, *row, option, run)
         assert code == 2
-        assert says in err
+        assert f"{option} is not used to write another row" in err
     code, _, err = command(capsys, "debias", "-o", tmp_path / "out")
     assert code == 2
     assert "Give a model, samples and a folder" in err

@@ -98,7 +98,9 @@ class Pool:
     def numbers(self) -> Array | None:
         """Rows of numbers, if that is what goes into the model."""
         parts = [np.zeros(0) if samples.embedded else samples.X for samples in self.sets]
-        if not all(isinstance(X, np.ndarray) and X.ndim == 2 for X in parts):
+        if not all(
+            isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub" for X in parts
+        ):
             return None
         return np.concatenate(parts)
 

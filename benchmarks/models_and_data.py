@@ -219,14 +219,14 @@ def tables(results: list[Run]) -> str:
     models = {cell[:2]: of_cell for cell, of_cell in by_cell.items() if cell[2] == NO_ANSWER}
     header = ["input", "shortcut in", "worst group", "average", "mentioned without an answer"]
     parts = [
-        "### The models before\n",
+        "## The models before\n",
         table(header, [[*cell, *model_row(of_cell)] for cell, of_cell in models.items()]),
     ]
     header = ["shortcut in", "said", "written", "worst group", "average"]
     header += ["groups lost", "told of", "to a shortcut", "named"]
     for name in dict.fromkeys(name for name, *_ in by_cell):
         rows = [[*cell[1:], *row(of_cell)] for cell, of_cell in by_cell.items() if cell[0] == name]
-        parts.append(f"\n### {name.capitalize()}\n\n{table(header, rows)}")
+        parts.append(f"\n## {name.capitalize()}\n\n{table(header, rows)}")
     seeds = sorted({run["seed"] for run in results})
     parts.append(f"\nSeeds {', '.join(map(str, seeds))}. {totals(results)}")
     return "\n".join(parts) + "\n"

@@ -30,6 +30,8 @@ _LEVEL = 0.05
 _CLASSES, _ASKED = 0.1, 0.3  # parts of the level, next to 1 of the attribute that lost most
 _NOTABLE = 2.0  # z, by which a group loses more than the rest of its class
 _SHOWN = 6  # groups that are not checked
+_DOUBTFUL = 0.02  # share lost, above which a group is named that lost on training samples as well
+_DOUBTFUL_SHOWN = 3
 _LOOKED_AT = 50  # of the most notable attributes, among which those that say the same are one
 
 
@@ -80,6 +82,9 @@ class GroupCheck:
     ----------
     lost : tuple of LostGroup
         Groups that it surely gets right less often, the largest loss first.
+    doubtful : tuple of LostGroup
+        Groups of attributes that it relies on more, which lose on training and validation samples,
+        too few of them to be sure; what lost most on training samples first.
     unchecked : tuple of str
         Groups with too few validation samples, and how many they have.
     readable : bool
@@ -87,6 +92,7 @@ class GroupCheck:
     """
 
     lost: tuple[LostGroup, ...] = ()
+    doubtful: tuple[LostGroup, ...] = ()
     unchecked: tuple[str, ...] = ()
     readable: bool = False
 
@@ -102,12 +108,11 @@ class GroupCheck:
     def sentences(self) -> list[str]:
         """What to say of it, a line each."""
         said = [] if self.readable else [_NOTHING_READABLE]
-        said += ["Validation groups that lose accuracy:"] * bool(self.lost)
-        of_attribute = dict[tuple[str, bool], list[LostGroup]]()
-        for group in self.lost:
-            of_attribute.setdefault((group.attribute, group.relies_more), []).append(group)
-        for first, *others in of_attribute.values():
-            said.append("; ".join([f"  {first}", *(group.figures for group in others)]))
+        said += _listed("Validation groups that lose accuracy:", self.lost)
+        said += _listed(
+            "Validation groups that may lose accuracy, or by chance:",
+            self.doubtful[:_DOUBTFUL_SHOWN],
+        )
         if self.unchecked:
             shown = "; ".join(self.unchecked[:_SHOWN])
             more = len(self.unchecked) - _SHOWN
@@ -220,9 +225,24 @@ def checked_groups(
         pairs = [(k, side) for k in range(len(classes)) for side in range(len(each.called))]
         for pair in pairs if each.losing is None else ():
             tests += add(each, [pair], _ASKED / (len(pairs) * len(named)))
+    chosen = list[_Test]()
     for rank, each in enumerate((a for a in attributes if a.losing), start=1):
-        tests += add(each, each.losing or (), 1 / rank**2)
-    return GroupCheck(tuple(_lost(tests, before, after)), tuple(unchecked), bool(views or named))
+        chosen += add(each, each.losing or (), 1 / rank**2)
+    lost = _lost(tests + chosen, before, after)
+    doubtful = _doubtful(chosen, before, after, {group.attribute for group in lost})
+    return GroupCheck(tuple(lost), tuple(doubtful), tuple(unchecked), bool(views or named))
+
+
+def _listed(heading: str, groups: Sequence[LostGroup]) -> list[str]:
+    """Groups below a heading, those of one attribute in one line; nothing if there are none."""
+    of_attribute = dict[tuple[str, bool], list[LostGroup]]()
+    for group in groups:
+        of_attribute.setdefault((group.attribute, group.relies_more), []).append(group)
+    lines = [
+        "; ".join([f"  {first}", *(group.figures for group in others)])
+        for first, *others in of_attribute.values()
+    ]
+    return [heading, *lines] if lines else []
 
 
 def _lost(tests: Sequence[_Test], before: Array, after: Array) -> list[LostGroup]:
@@ -240,6 +260,18 @@ def _lost(tests: Sequence[_Test], before: Array, after: Array) -> list[LostGroup
         for each in (test, *parts):
             lost.append(_measured(each, before, after, _LEVEL * test.weight / total))
     return [group for _, group in sorted(lost, key=lambda pair: -pair[0])]
+
+
+def _doubtful(
+    tests: Sequence[_Test], before: Array, after: Array, told: set[str]
+) -> list[LostGroup]:
+    """Groups of attributes relied on more that lose, if not for sure, and were not told of."""
+    found = list[LostGroup]()
+    for test in tests:
+        if test.relies_more and test.attribute not in told:
+            each = [_measured(part, before, after, _LEVEL)[1] for part in test.parts or (test,)]
+            found += [group for group in each if group.before - group.after > _DOUBTFUL]
+    return found
 
 
 def _p_value(test: _Test, before: Array, after: Array) -> float:

@@ -75,3 +75,27 @@ def test_small_groups_are_named_as_unchecked_and_nothing_readable_is_said():
     nothing = checked_groups([], CLASSES, y, (right, right), is_train)
     assert not nothing.readable
     assert "No group could be checked" in nothing.sentences()[0]
+
+
+def test_a_loss_of_few_samples_is_named_as_one_that_may_be_chance():
+    """Told of, below another heading, but neither counted as lost nor a reason to refuse."""
+    rng, y, region, table, is_train = samples(3)
+    rare = (y == 1) & (region == 1)
+    kept = ~rare | is_train | (np.cumsum(rare & ~is_train) <= CHECKED)
+    y, is_train, rare = y[kept], is_train[kept], rare[kept]
+    table = {name: values[kept] for name, values in table.items()}
+    before = rng.random(len(y)) < 0.9
+    validation = np.flatnonzero(rare & ~is_train & before)
+    after = before & ~(rare & is_train & (rng.random(len(y)) < 0.5))
+    after[validation[:4]] = False  # by chance in 1 of 16
+    check = checked_groups([columns(table)], CLASSES, y, (before, after), is_train)
+    assert not check.lost
+    assert check.refused(0) is None
+    group = next(g for g in check.doubtful if "region" in g.attribute)
+    assert group.count == CHECKED
+    assert group.relies_more
+    said = check.sentences()
+    at = next(i for i, line in enumerate(said) if "may lose accuracy, or by chance" in line)
+    assert str(group) in said[at + 1]
+    after[validation[:4]] = True
+    assert not checked_groups([columns(table)], CLASSES, y, (before, after), is_train).doubtful

@@ -326,6 +326,7 @@ class DebiasResult:
             "state": self.state,
             "change": asdict(self.change),
             "lost_groups": [asdict(group) for group in self.check.lost],
+            "doubtful_groups": [asdict(group) for group in self.check.doubtful],
             "unchecked_groups": list(self.check.unchecked),
             "answers": [dict(answer) for answer in self.answers],
             "balanced_over": self.balanced_over,

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 from ntkit.metrics import GroupReport
 
-__all__ = ["AT_A_COST", "Change"]
+__all__ = ["AT_A_COST", "AccuracyChange"]
 
 AT_A_COST = "Accepted at a cost."
 _SAME = 1e-9
 
 
 @dataclass(frozen=True)
-class Change:
+class AccuracyChange:
     """Accuracies before and after, in [0, 1].
 
     Attributes
@@ -37,7 +37,7 @@ class Change:
     sure: bool
 
     @classmethod
-    def of(cls, figures: GroupReport, where: str) -> Change:
+    def of(cls, figures: GroupReport, where: str) -> AccuracyChange:
         """The change that a report with predictions before shows."""
         worst, average = figures.worst_group, figures.summary("average")
         low, high = worst.change_interval or (0.0, 0.0)

@@ -18,7 +18,7 @@ from ntkit.debiasing._candidates import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit.debiasing._change import Change
+from ntkit.debiasing._change import AccuracyChange
 from ntkit.debiasing._comparison import Comparison
 from ntkit.debiasing._price import Decision
 from ntkit.debiasing.groups import HeldoutGroups
@@ -88,7 +88,7 @@ class Choice:
             return self.comparison.heldout_predictions(self.name, self.decision.price.t)
         return self.decision.head.predict(self.rated.Z)
 
-    def change(self) -> Change:
+    def change(self) -> AccuracyChange:
         """What becomes of the worst group or class, and of the average.
 
         On the test set, else on the validation set over the groups that the head is judged by.
@@ -101,7 +101,7 @@ class Choice:
                 names = np.asarray([*self.groups.names, None], dtype=object)
                 groups = names[self.groups.number]
         figures = group_report(rated.y, self.after, groups=groups, y_pred_before=before)
-        return Change.of(figures, where)
+        return AccuracyChange.of(figures, where)
 
     def told_of_answers(self) -> list[str]:
         """What groups known of some samples came to, where the candidate is balanced over them."""

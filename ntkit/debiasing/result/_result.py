@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.debiasing._candidates import Candidate
-from ntkit.debiasing._change import AT_A_COST, Change
+from ntkit.debiasing._change import AT_A_COST, AccuracyChange
 from ntkit.debiasing._lost_groups import GroupCheck
 from ntkit.debiasing._price import Price
 from ntkit.debiasing.result._table import dial_of, table_of
@@ -78,7 +78,7 @@ class DebiasResult:
         Whether ``model`` has it.
     kept_original : bool
         Whether the unchanged original lies in the folder instead.
-    change : Change
+    change : AccuracyChange
         What becomes of the worst group (or class) and the average, with the head of ``price``.
     check : GroupCheck
         Groups that the head of ``price`` gets right less often, and those too small to tell.
@@ -125,7 +125,7 @@ class DebiasResult:
     ordered: bool
     shared: float
     written: bool
-    change: Change
+    change: AccuracyChange
     check: GroupCheck
     balanced_over: str | None = None
     answers: tuple[Mapping[str, Any], ...] = ()

@@ -27,7 +27,7 @@ from ntkit.extraction import (
     Samples,
     TextPreprocessing,
     embedded_with_layers,
-    image_note,
+    input_notes,
     preprocessing_for,
     read_samples,
 )
@@ -157,7 +157,7 @@ def audit_model(
         seen = _run(frozen, extra, views, device, batch_size, verbose)
         names = [suspicion.name for suspicion in result.suspicions]
         result = replace(result, unlabelled=unlabelled_of(seen, names, result.rule))
-    notes = [*samples.notes, *_skipped(samples), *image_note([samples]), *notes, *result.notes]
+    notes = [*samples.notes, *_skipped(samples), *input_notes([samples]), *notes, *result.notes]
     return replace(result, notes=tuple(dict.fromkeys(notes)))
 
 

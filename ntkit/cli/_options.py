@@ -22,7 +22,7 @@ from ntkit.extraction import (
     ImagePreprocessing,
     Samples,
     TextPreprocessing,
-    image_note,
+    input_notes,
     is_image_folder,
     read_samples,
 )
@@ -226,7 +226,7 @@ class DataOptions(TableOptions):
         samples = self.read_table(
             path, labels=labels, keep_table=keep_table, **self._of_model(path, model)
         )
-        for note in image_note([samples]) if tell else ():
+        for note in input_notes([samples]) if tell else ():
             typer.echo(note, err=True)
         return samples
 

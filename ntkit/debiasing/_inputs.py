@@ -33,7 +33,7 @@ from ntkit.extraction import (
     Samples,
     TextPreprocessing,
     embedded_with_layers,
-    image_note,
+    input_notes,
     keep,
     kept_or_computed,
     preprocessing_for,
@@ -325,7 +325,7 @@ def reading_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> 
         if n:
             meaning = _MEANING_OF_SHARED[first, second]
             notes.append(f"{_shared(n, sets[second], first, second)}: {meaning}.")
-    return [*notes, *image_note(sets.values())]
+    return [*notes, *input_notes(sets.values())]
 
 
 def _shared(n: int, samples: Samples, first: str, second: str) -> str:

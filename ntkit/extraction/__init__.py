@@ -2,7 +2,7 @@
 
 from ntkit.extraction._doctor import diagnosis
 from ntkit.extraction._embedder import OnnxEmbedder
-from ntkit.extraction._found_preprocessing import image_note as image_note  # for other rooms
+from ntkit.extraction._found_preprocessing import input_notes as input_notes  # for other rooms
 from ntkit.extraction._found_preprocessing import is_image_folder as is_image_folder
 from ntkit.extraction._found_preprocessing import preprocessing_for as preprocessing_for
 from ntkit.extraction._kept_embedding import keep as keep

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ntkit.frozen_model import FrozenModel
-from ntkit.preprocessing import ImageFiles, ImagePreprocessing, TextPreprocessing
+from ntkit.preprocessing import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
 from ntkit.store import EmbeddingStore
 
 if TYPE_CHECKING:
     from ntkit.samples import Samples
 
-__all__ = ["image_note", "image_preprocessing", "is_image_folder", "preprocessing_for"]
+__all__ = ["image_preprocessing", "input_notes", "is_image_folder", "preprocessing_for"]
+
+SHOWN_COLUMNS = 20
 
 
 def preprocessing_for(
@@ -57,15 +59,26 @@ def image_preprocessing(samples: Samples) -> ImagePreprocessing | None:
     return samples.X.preprocessing if isinstance(samples.X, ImageFiles) else None
 
 
-def image_note(samples: Iterable[Samples]) -> list[str]:
-    """Sentences on how images became model inputs: one where all sets agree, none without images.
+def input_notes(samples: Iterable[Samples]) -> list[str]:
+    """Sentences on how samples became model inputs: one where all sets agree, none of arrays.
 
     Examples
     --------
     >>> from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples
-    >>> from ntkit.extraction._found_preprocessing import image_note
-    >>> image_note([Samples(ImageFiles([], ImagePreprocessing((8, 8))), [])])
+    >>> from ntkit.extraction._found_preprocessing import input_notes
+    >>> input_notes([Samples(ImageFiles([], ImagePreprocessing((8, 8))), [])])
     ['Images: resized to 8 x 8 (bilinear), values / 255, RGB, NCHW; as given.']
     """
-    found = [steps for part in samples if (steps := image_preprocessing(part)) is not None]
-    return list(dict.fromkeys(steps.describe() for steps in found))
+    found = [_input_note(part) for part in samples]
+    return list(dict.fromkeys(note for note in found if note))
+
+
+def _input_note(samples: Samples) -> str:
+    if isinstance(samples.X, ImageFiles | Texts):
+        return samples.X.preprocessing.describe()
+    if not samples.columns_source:
+        return ""
+    names = samples.columns
+    more = f", … ({len(names)} in all)" if len(names) > SHOWN_COLUMNS else ""
+    shown = ", ".join(map(repr, names[:SHOWN_COLUMNS]))
+    return f"Columns, in this order: {shown}{more}; {samples.columns_source}."

@@ -5,6 +5,8 @@ Graph in, graph out: no session runs here, and nothing is written but by ``Froze
 
 from ntkit.frozen_model._inspect import inspected as inspected  # for other rooms
 from ntkit.frozen_model._model import FrozenModel
+from ntkit.frozen_model._read_model import PREPROCESSING as PREPROCESSING
+from ntkit.frozen_model._read_model import recorded_preprocessing as recorded_preprocessing
 from ntkit.graph import TensorInfo
 
 __all__ = ["FrozenModel", "TensorInfo"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,21 @@ from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.frozen_model._cut import body_of, tail_of
 from ntkit.frozen_model._describe import file_facts, head_facts
 from ntkit.frozen_model._located import PLACES, Parts, embedding_info
-from ntkit.graph import external_files, fingerprint, info_of, serialised, sound, write_model
+from ntkit.graph import (
+    TensorInfo,
+    external_files,
+    fingerprint,
+    info_of,
+    serialised,
+    sound,
+    write_model,
+)
 from ntkit.head import LinearHead
 from ntkit.head_search import candidate_layers
 
-__all__ = ["ReadModel"]
+__all__ = ["PREPROCESSING", "ReadModel", "recorded_preprocessing"]
+
+PREPROCESSING = "ntkit.preprocessing"
 
 
 class ReadModel:
@@ -38,7 +50,8 @@ class ReadModel:
         self.embedding = embedding_info(parts.embedding, found)
         self.logits = info_of(found.logits) if found else None
         self.logit_scale = found.after.scale if found else 1.0
-        self.inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
+        inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
+        self.inputs = _with_columns(inputs, self.metadata)
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         self._names = parts.names if parts.names is not None else self._known_names()
         self.class_names = self._names.names
@@ -253,3 +266,22 @@ class ReadModel:
             If the model does not pass ONNX's checker.
         """
         return write_model(self._model, Path(path), force=force, verify=verify)
+
+
+def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What ntkit wrote into a model of how its inputs are made; nothing where that is damaged."""
+    try:
+        steps = json.loads(metadata.get(PREPROCESSING, "null"))
+    except (ValueError, RecursionError):
+        return {}
+    return steps if isinstance(steps, dict) else {}
+
+
+def _with_columns(
+    inputs: tuple[TensorInfo, ...], metadata: Mapping[str, str]
+) -> tuple[TensorInfo, ...]:
+    """The one input of a model with the columns that ntkit recorded for it."""
+    names = recorded_preprocessing(metadata).get("columns")
+    if len(inputs) != 1 or not isinstance(names, list):
+        return inputs
+    return (replace(inputs[0], columns=tuple(map(str, names))),)

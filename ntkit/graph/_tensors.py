@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir as ir
@@ -44,6 +44,8 @@ class TensorInfo:
         Its axes; None where the graph gives no shape at all.
     dtype : str
         ONNX's element type in lower case: "float32", "float16", "double", "uint8", …
+    columns : tuple of str or None
+        Of a model that says so: the columns of a table that are its numbers, in their order.
 
     Examples
     --------
@@ -55,6 +57,7 @@ class TensorInfo:
     name: str
     shape: Shape
     dtype: str
+    columns: tuple[str, ...] | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         shape = "unknown shape" if self.shape is None else f"({', '.join(map(str, self.shape))})"

@@ -18,7 +18,7 @@ from ntkit.extraction import (
     Samples,
     TextPreprocessing,
     Texts,
-    image_note,
+    input_notes,
     preprocessing_for,
     read_samples,
 )
@@ -137,9 +137,13 @@ def asked_pair(
     """
     first, second = load_pair(before, after)
     second, notes = _named_alike(first, second)
-    one = read(first)
+    alike = _takes(second, first)
+    # A model that ntkit wrote knows how its inputs are made, where the one before may not.
+    one = read(second if alike and second.inputs[0].columns is not None else first)
+    if isinstance(one.X, Texts):
+        one = _as_recorded(one, second)
     other = one
-    if not _takes(second, first):
+    if not alike:
         other = read(second)
         notes += ["The two models take other inputs; each was given its own."]
     elif isinstance(one.X, ImageFiles | Texts):
@@ -148,7 +152,7 @@ def asked_pair(
             other = own
             notes += [
                 "The two models' files say that their inputs are prepared in two ways; each was "
-                f"given its own. {' '.join(image_note([own]))}".strip()
+                f"given its own. {' '.join(input_notes([own]))}".strip()
             ]
     if len(one) != len(other) or not _same(one.y, other.y):
         raise InputError(
@@ -160,7 +164,7 @@ def asked_pair(
 
 def reading_notes(samples: Samples) -> tuple[str, ...]:
     """What was assumed and left out in reading."""
-    return (*samples.notes, *_skipped(samples), *image_note([samples]))
+    return (*samples.notes, *_skipped(samples), *input_notes([samples]))
 
 
 def matched(asked: Asked, *, name: str, strict: bool) -> Asked:
@@ -237,15 +241,25 @@ def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, 
 
 def _takes(model: FrozenModel, other: FrozenModel) -> bool:
     """Whether a model takes what the other one takes."""
-    return [_signature(each) for each in model.inputs] == [
-        _signature(each) for each in other.inputs
-    ]
+    return len(model.inputs) == len(other.inputs) and all(
+        _signature(one) == _signature(two)
+        and (one.columns == two.columns or None in (one.columns, two.columns))
+        for one, two in zip(model.inputs, other.inputs, strict=True)
+    )
 
 
 def _signature(tensor: Any) -> tuple[Any, ...]:
     """Name and type, and sides that are fixed, but for the number of samples."""
     sides = tuple(side if isinstance(side, int) else None for side in (tensor.shape or ())[1:])
     return tensor.name, tensor.dtype, sides
+
+
+def _as_recorded(samples: Samples, model: FrozenModel) -> Samples:
+    """Texts cut off and filled up as ntkit recorded it in a model, unless a user said it."""
+    steps = samples.X.preprocessing.as_recorded(model)
+    if steps == samples.X.preprocessing:
+        return samples
+    return replace(samples, X=samples.X.with_steps(steps), preprocessing=steps.as_dict())
 
 
 def _says_how(model: FrozenModel, samples: Samples) -> bool:

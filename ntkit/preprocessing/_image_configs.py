@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ntkit.exceptions import InputError
-from ntkit.frozen_model import FrozenModel
+from ntkit.frozen_model import PREPROCESSING, FrozenModel
 from ntkit.preprocessing._hugging_face_images import processor_name, processor_steps
 from ntkit.preprocessing._timm_images import is_timm_config, timm_steps
 
-__all__ = ["METADATA_KEY", "Said", "read_image_config", "said_beside"]
+__all__ = ["Said", "read_image_config", "said_beside"]
 
-METADATA_KEY = "ntkit.preprocessing"
 _HUGGING_FACE, _TIMM = "preprocessor_config.json", "config.json"
 _MEND = (
     "give the preprocessing itself (--resize, --mean and --std; --crop, --scale and --resample "
@@ -81,8 +80,8 @@ def said_beside(model: FrozenModel) -> Iterator[Said]:
             yield read_image_config(folder / _HUGGING_FACE)
         if _is_timms(folder / _TIMM):
             yield read_image_config(folder / _TIMM)
-    if METADATA_KEY in model.metadata:
-        yield _recorded(model.metadata[METADATA_KEY])
+    if PREPROCESSING in model.metadata and model.inputs[0].columns is None:
+        yield _recorded(model.metadata[PREPROCESSING])
 
 
 def _is_timms(path: Path) -> bool:
@@ -101,6 +100,6 @@ def _recorded(text: str) -> Said:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in steps.items()}
     except (ValueError, AttributeError, RecursionError) as error:
         raise InputError(
-            f"The model's metadata {METADATA_KEY!r} are damaged ({error}); {_MEND}."
+            f"The model's metadata {PREPROCESSING!r} are damaged ({error}); {_MEND}."
         ) from error
-    return Said(values, f"as the model's metadata ({METADATA_KEY}) say")
+    return Said(values, f"as the model's metadata ({PREPROCESSING}) say")

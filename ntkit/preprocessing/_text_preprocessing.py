@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ntkit.exceptions import InputError
-from ntkit.frozen_model import FrozenModel, TensorInfo
+from ntkit.frozen_model import FrozenModel, TensorInfo, recorded_preprocessing
 
 __all__ = ["TextPreprocessing", "saved_pad_token", "saved_settings"]
 
@@ -22,6 +22,8 @@ _NOT_HANDED_ON = frozenset(
     | {"special_tokens_map_file"}
 )
 _DEFAULT_LENGTH = 512
+_GIVEN = "as given"
+_RECORDED = frozenset({"tokenizer_sha256", "max_length", "truncation", "padding", "pad_token"})
 _NO_LIMIT = 1_000_000  # where no limit is known, tokenizer_config.json says 1e30
 # These count positions from pad_token_id + 1 on, so that many of them are out of reach.
 _ROBERTAS = frozenset(
@@ -62,6 +64,8 @@ class TextPreprocessing:
         Its input of positions, if it has one: 0, 1, … from the first token that is no padding.
     dtype : str
         Element type of these inputs.
+    source : str
+        Where the largest length comes from; ends a sentence: "as tokenizer.json says".
 
     Raises
     ------
@@ -87,6 +91,7 @@ class TextPreprocessing:
     types: str | None = None
     positions: str | None = None
     dtype: str = "int64"
+    source: str = field(default=_GIVEN, compare=False)
 
     def __post_init__(self) -> None:
         if self.max_length < 1:
@@ -111,7 +116,8 @@ class TextPreprocessing:
 
         The tokenizer is the ``tokenizer.json`` beside the model, or in the folder above one that
         is named ``onnx``. Sides, the padding token and the largest length come from it and from
-        ``tokenizer_config.json`` and ``config.json``.
+        ``tokenizer_config.json`` and ``config.json``; the smallest of the lengths counts. What
+        ntkit recorded in a model that it wrote, with the same tokenizer, goes before these.
 
         Parameters
         ----------
@@ -159,11 +165,18 @@ class TextPreprocessing:
         padding, truncation = _section(saved, "padding"), _section(saved, "truncation")
         fixed = ids.shape[1] if ids.shape is not None else None
         fixed = fixed if isinstance(fixed, int) else None
-        limits = [_limit(settings.get("model_max_length")), _n_positions(config), _NO_LIMIT]
-        longest = min(n for n in limits if n is not None)
+        limits = {
+            f"as {file.name} says": _limit(truncation.get("max_length")),
+            f"as {_SETTINGS} says": _limit(settings.get("model_max_length")),
+            "as config.json says": _n_positions(config),
+            "as the model's input says": fixed,
+        }
+        known = {source: n for source, n in limits.items() if n is not None}
+        source = min(known, key=known.__getitem__) if known else "since no file says how many"
+        longest, given = known.get(source, _DEFAULT_LENGTH), max_length is not None
         if max_length is None:
-            max_length = _DEFAULT_LENGTH if longest == _NO_LIMIT else longest
-        return cls(
+            max_length = longest
+        steps = cls(
             file,
             max_length=max_length if fixed is None else min(max_length, fixed),
             truncation=_side(settings.get("truncation_side"), truncation.get("direction")),
@@ -175,6 +188,45 @@ class TextPreprocessing:
             types=types.name if types else None,
             positions=positions.name if positions else None,
             dtype=ids.dtype,
+            source=_GIVEN if given else source,
+        )
+        return steps.as_recorded(model)
+
+    def as_recorded(self, model: FrozenModel) -> TextPreprocessing:
+        """Return these steps as ntkit recorded them when it trained the head of a model.
+
+        Parameters
+        ----------
+        model : FrozenModel
+            The model.
+
+        Returns
+        -------
+        TextPreprocessing
+            These steps where the model holds no record, or one of another tokenizer, and where
+            the length was given.
+        """
+        recorded = recorded_preprocessing(model.metadata)
+        if self.source == _GIVEN or not recorded.keys() >= _RECORDED:
+            return self
+        if recorded["tokenizer_sha256"] != self.as_dict()["tokenizer_sha256"]:
+            return self
+        steps = {name: recorded[name] for name in _RECORDED if name != "tokenizer_sha256"}
+        try:
+            return replace(self, **steps, source="as the model's metadata say")
+        except (TypeError, InputError):  # not as ntkit writes it
+            return self
+
+    def describe(self) -> str:
+        """Say in a sentence how long texts may be, and where that comes from.
+
+        Returns
+        -------
+        str
+        """
+        return (
+            f"Texts: at most {self.max_length} tokens, cut off on the {self.truncation}; "
+            f"{self.source}."
         )
 
     def as_dict(self) -> dict[str, Any]:

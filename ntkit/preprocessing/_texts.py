@@ -91,6 +91,22 @@ class Texts:
         texts = self.texts[index]
         return self._encoded(texts).batch(np.arange(len(texts)))
 
+    def with_steps(self, preprocessing: TextPreprocessing) -> Texts:
+        """Return the same texts, tokenised in another way.
+
+        Parameters
+        ----------
+        preprocessing : TextPreprocessing
+            The other way.
+
+        Returns
+        -------
+        Texts
+        """
+        first = [text[0] for text in self.texts] if self.paired else self.texts
+        second = [text[1] for text in self.texts] if self.paired else None
+        return Texts(first, preprocessing, pairs=second)
+
     def window(self, start: int, stop: int) -> TextWindow:
         """Tokenise consecutive texts, to be padded in batches of similar length.
 

@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ntkit._version import __version__
-from ntkit.extraction import Samples, image_note
+from ntkit.extraction import Samples, input_notes
 from ntkit.frozen_model import FrozenModel
 from ntkit.report._sample_pictures import TableRows
 from ntkit.store import fingerprint
@@ -49,7 +49,7 @@ def facts_of_job(
         facts[f"{name} data"] = (
             f"{len(part)} samples, fingerprint {fingerprint(part, digests.get(name))}"
         )
-    if notes := image_note(samples.values()):
+    if notes := input_notes(samples.values()):
         facts["images as inputs"] = " ".join(notes).removeprefix("Images: ")
     versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
     versions.append(f"ONNX Runtime {onnxruntime.__version__}")

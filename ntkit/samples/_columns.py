@@ -105,15 +105,17 @@ def samples_from_table(
         notes.append(f"{table.path} has no column {columns.group!r}: its samples have no groups.")
     X: Any
     asked_for_texts = columns.text is not None or columns.pair is not None
-    names, steps, more = tuple[str, ...](), {"input": "as it is"}, list[str]()
+    names, source, more = tuple[str, ...](), "", list[str]()
+    steps: dict[str, Any] = {"input": "as it is"}
     if _by_name(inputs) and not isinstance(preprocessing, TextPreprocessing):
         X, used, more = _one_input_a_column(table, columns, inputs)
     elif asked_for_texts or isinstance(preprocessing, TextPreprocessing):
         X, used = _texts(table, columns, preprocessing)
         steps = X.preprocessing.as_dict()
     else:
-        X, used, more = _matrix(table, columns, inputs)
-        names = () if any(table.list_length(name) is not None for name in used) else used
+        X, used, source, more = _matrix(table, columns, inputs)
+        if all(table.list_length(name) is None for name in used):
+            names, steps = used, {"columns": list(used)}
     labels = (columns.label, columns.group)
     return Samples(
         X,
@@ -121,6 +123,7 @@ def samples_from_table(
         groups,
         preprocessing=steps,
         columns=names,
+        columns_source=source,
         notes=(*notes, *more),
         table=ReadTable(table.columns, used, labels) if columns.keep_table else None,
     )
@@ -269,13 +272,22 @@ def _values(table: Table, name: str, info: TensorInfo) -> Array:
 
 def _matrix(
     table: Table, columns: Columns, inputs: Sequence[TensorInfo]
-) -> tuple[Array, tuple[str, ...], list[str]]:
+) -> tuple[Array, tuple[str, ...], str, list[str]]:
     width = _width(inputs)
+    of_model = inputs[0].columns if len(inputs) == 1 else None
+    source = "as the table has them; the model names none"
     if columns.inputs is not None:
         for name in columns.inputs:
             table.column(name, "--columns")
-        names = list(columns.inputs)
+        names, source = list(columns.inputs), "as given"
+        if of_model is not None and sorted(names) == sorted(of_model) and names != [*of_model]:
+            raise InputError(
+                f"The model takes {_quoted(of_model)} in this order, and --columns names them in "
+                "another; leave --columns out."
+            )
         _check_width(table, names, width)
+    elif of_model is not None:
+        names, source = _of_model(table, of_model), "as the model's metadata say"
     else:
         names = _chosen(table, columns, width)
     free = [name for name in table.columns if name not in (columns.label, columns.group)]
@@ -283,13 +295,25 @@ def _matrix(
     notes = list[str]()
     if columns.inputs is None:
         kept = [name for name in names if is_aside(name)]
-        if left:
+        if left and of_model is None:
             what = f"{table.path}: left out {_quoted(left)}"
             notes.append(f"{what}; if that is an input, name all inputs with --columns.")
         if kept:
             what = f"{table.path}: {_quoted(kept)} went in as an input"
             notes.append(f"{what}, since the model takes {width} columns.")
-    return table.numbers(names), tuple(names), [*notes, *_decimal_note(table, names)]
+    return table.numbers(names), tuple(names), source, [*notes, *_decimal_note(table, names)]
+
+
+def _of_model(table: Table, names: Sequence[str]) -> list[str]:
+    """The columns that a model was given when its head was trained, in that order."""
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise InputError(
+            f"{table.path} lacks {_quoted(missing)}, which the model takes; its columns are "
+            f"{_quoted([*table.columns])}. Add what is missing, or name the columns that stand "
+            f"for the model's {_quoted(names)}, in this order, with --columns."
+        )
+    return [*names]
 
 
 def _width(inputs: Sequence[TensorInfo]) -> int | None:

@@ -66,6 +66,8 @@ class Samples:
         Image files, relative to their folder.
     columns : tuple of str
         Names of the columns of X, where it comes from a table of numbers.
+    columns_source : str
+        Who decided about their order; ends a sentence: "as the table has them".
     notes : tuple of str
         What was assumed or left out in reading, one sentence each.
     sources : tuple of pathlib.Path
@@ -95,6 +97,7 @@ class Samples:
     skipped: tuple[Path, ...] = ()
     ids: Array | None = None
     columns: tuple[str, ...] = ()
+    columns_source: str = ""
     notes: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
     origin: dict[str, Any] | None = None
@@ -134,7 +137,14 @@ class Samples:
                     "or name those to take with --columns."
                 )
         order = [self.columns.index(name) for name in other.columns]
-        return replace(self, X=self.X[:, order], columns=other.columns)
+        steps = {"columns": list(other.columns)} if self.preprocessing is not None else None
+        return replace(
+            self,
+            X=self.X[:, order],
+            columns=other.columns,
+            columns_source=other.columns_source,
+            preprocessing=steps,
+        )
 
 
 def as_classes(labels: Array) -> Array:

@@ -28,6 +28,8 @@ def command(model: o.Model, *, model_options: o.ModelOptions, json: o.Json = Fal
         raise
     steps = _preprocessing(read)
     facts["preprocessing"] = steps if isinstance(steps, str) else _told(steps)
+    if steps is None and (columns := read.inputs[0].columns) is not None:
+        facts["preprocessing"] = f"Columns, in this order: {', '.join(columns)}."
     facts["debias_needs"] = _needs(read, facts, steps)
     if json:
         o.print_json(facts)
@@ -50,9 +52,7 @@ def _preprocessing(model: FrozenModel) -> ImagePreprocessing | TextPreprocessing
 def _told(steps: ImagePreprocessing | TextPreprocessing | None) -> str | None:
     if isinstance(steps, ImagePreprocessing):
         return steps.describe()
-    if steps is None:
-        return None
-    return f"Texts: {steps.tokenizer}, at most {steps.max_length} tokens."
+    return None if steps is None else f"{steps.describe()} Tokenizer: {steps.tokenizer}."
 
 
 def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ntkit.exceptions import InputError
-from ntkit.frozen_model import FrozenModel
+from ntkit.frozen_model import FrozenModel, recorded_preprocessing
 from ntkit.preprocessing import with_defaults
 
 __all__ = ["Origin", "check_alike", "check_made_with", "facts_of", "origin_of", "origin_of_head"]
@@ -102,7 +102,7 @@ def origin_of_head(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> None:
-    """Refuse embeddings, or a head, of another model or tensor.
+    """Refuse embeddings, or a head, of another model, tensor or preprocessing.
 
     A model that differs from the one recorded in its head only, because ntkit wrote it from that
     one, has the same embeddings.
@@ -142,6 +142,10 @@ def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> Non
             f"{name} was made from the tensor {tensor!r}, but the embedding of {_name(model)} is "
             f"{now!r}; name the tensor with --embedding (embedding=), or make it again."
         )
+    steps = {"preprocessing": (origin or {}).get("preprocessing")}
+    check_alike(
+        (name, _name(model)), steps, {"preprocessing": recorded_preprocessing(model.metadata)}
+    )
 
 
 def check_alike(names: tuple[str, str], first: Origin | None, second: Origin | None) -> None:

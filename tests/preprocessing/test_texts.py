@@ -358,6 +358,46 @@ def test_the_largest_length_is_what_the_files_allow(settings, config, wanted, fo
     assert TextPreprocessing.for_model(fixed).fixed_length == 32
 
 
+@pytest.mark.parametrize(
+    ("settings", "wanted", "source"),
+    [
+        ({}, 48, "as tokenizer.json says"),
+        ({"model_max_length": 512}, 48, "as tokenizer.json says"),
+        ({"model_max_length": 32}, 32, "as tokenizer_config.json says"),
+    ],
+)
+def test_the_truncation_that_a_tokenizer_was_saved_with_counts(settings, wanted, source, folder):
+    tokenizer = word_pieces()
+    tokenizer.enable_truncation(48)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder / "tokenizer_config.json", settings)
+    model = text_model(folder)
+    steps = TextPreprocessing.for_model(model)
+    assert (steps.max_length, steps.describe()) == (
+        wanted, f"Texts: at most {wanted} tokens, cut off on the right; {source}."
+    )  # fmt: skip
+    as_its_makers_do = [e.ids for e in tokenizer.encode_batch(["the fox " * 40])]
+    if wanted == 48:
+        assert Texts(["the fox " * 40], steps)[:]["input_ids"].tolist() == as_its_makers_do
+    assert TextPreprocessing.for_model(model, max_length=99).max_length == 99
+
+
+def test_a_model_that_ntkit_wrote_knows_how_long_its_texts_were(folder):
+    model = text_model(folder)
+    steps = TextPreprocessing.for_model(model, max_length=7)
+    said = {"ntkit.preprocessing": json.dumps(steps.as_dict())}
+    written = model.with_provenance(said)
+    assert TextPreprocessing.for_model(model).max_length != 7
+    found = TextPreprocessing.for_model(written, folder)
+    assert (found, found.source) == (steps, "as the model's metadata say")
+    assert TextPreprocessing.for_model(written, folder, max_length=9).max_length == 9
+    (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text() + " ")
+    assert TextPreprocessing.for_model(written, folder).max_length != 7  # another tokenizer
+    for damaged in ("[", "[]", '{"max_length": 7}', said["ntkit.preprocessing"].replace("7", '""')):
+        odd = model.with_provenance({"ntkit.preprocessing": damaged})
+        assert TextPreprocessing.for_model(odd, folder).max_length != 7
+
+
 def test_sides_and_padding_come_from_the_files(folder):
     tokenizer = word_pieces()
     tokenizer.enable_padding(direction="left", pad_token="[MASK]", pad_id=4)

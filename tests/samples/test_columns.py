@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples, read_samples
+from ntkit.extraction import EmbeddingStore, Samples, input_notes, read_samples
 from ntkit.frozen_model import TensorInfo
 from ntkit.samples._table_files import read_table
 
@@ -44,6 +44,39 @@ def test_a_row_number_or_a_prediction_is_no_input(name, inputs, tmp_path):
     assert samples.columns == ("a", "b")
     assert samples.X.tolist() == [[1, 2], [3, 4]]
     assert any(f"left out the column {name!r}" in note for note in samples.notes)
+
+
+# -- a model that names its columns -------------------------------------------------------------
+
+
+KNOWN = (TensorInfo("x", ("N", 2), "float32", ("b", "a")),)
+
+
+def test_columns_go_in_as_the_model_names_them(tmp_path):
+    path = write(tmp_path / "t.csv", "id,a,more,label,b\n7,1,9,x,2\n8,3,9,y,4\n")
+    samples = read_samples(path, inputs=KNOWN)
+    assert (samples.columns, samples.X.tolist()) == (("b", "a"), [[2, 1], [4, 3]])
+    assert samples.columns_source == "as the model's metadata say"
+
+
+def test_a_column_that_the_model_names_is_missing(tmp_path):
+    path = write(tmp_path / "t.csv", "a,c,label\n1,2,x\n3,4,y\n")
+    with pytest.raises(InputError, match=r"lacks the column 'b'.*stand.*'b', 'a'.*--columns"):
+        read_samples(path, inputs=KNOWN)
+    assert read_samples(path, inputs=KNOWN, columns=["c", "a"]).X.tolist() == [[2, 1], [4, 3]]
+
+
+def test_another_order_than_the_model_s_is_refused(tmp_path):
+    path = write(tmp_path / "t.csv", "a,b,label\n1,2,x\n3,4,y\n")
+    with pytest.raises(InputError, match=r"'b', 'a' in this order.*leave --columns out"):
+        read_samples(path, inputs=KNOWN, columns=["a", "b"])
+
+
+def test_the_order_of_a_table_is_said_where_the_model_names_none(tmp_path):
+    path = write(tmp_path / "t.csv", "a,b,label\n1,2,x\n3,4,y\n")
+    assert input_notes([read_samples(path, inputs=matrix_of(2))]) == [
+        "Columns, in this order: 'a', 'b'; as the table has them; the model names none."
+    ]
 
 
 @pytest.mark.parametrize(

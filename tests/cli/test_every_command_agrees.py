@@ -1,0 +1,250 @@
+"""Every command gives a model the same inputs: columns moved, rows shuffled, other batches.
+
+For each kind of input, ntkit writes a model, and ONNX Runtime says what that model answers to
+inputs that are made here by hand. Then each command reads the samples in another form, and must
+agree on every one of them.
+"""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from tokenizers import Tokenizer
+from typer.testing import CliRunner
+
+from data_made_up import KINDS, write_samples
+from ntkit.cli._app import app
+from ntkit.datasets import load_marked_digits, marked_digits_model_path
+
+N_TRAIN, N_TEST, CUT = 300, 150, 7
+
+
+class Job:
+    """A model's files, the samples in two forms, and the inputs that ONNX Runtime is given."""
+
+    def __init__(self, folder):
+        self.folder, self.options, self.table = folder, [], True
+        self.said_once = []  # to debias: the model that it writes keeps it
+        self.model = folder / "model.onnx"
+        self.train, self.test, self.moved = (folder / n for n in ("train", "test", "moved"))
+
+    def ntkit(self, *arguments, codes=(0,)):
+        done = CliRunner().invoke(app, [*map(str, arguments)])
+        assert done.exit_code in codes, done.output
+        return done
+
+    @property
+    def written(self):
+        return self.folder / "out" / "debiased.onnx"
+
+
+def table(path, rows, columns):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def moved(job, path, rng):
+    """The same table with its rows shuffled and its columns the other way round."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    job.order = rng.permutation(len(rows))
+    return table(path.with_name("moved.csv"), [rows[i] for i in job.order], [*rows[0]][::-1])
+
+
+def made_up(job, kind, rng):
+    samples = {
+        part: kind.draw(part, n, [0.9], rng) for part, n in (("train", N_TRAIN), ("test", N_TEST))
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a network that has not converged will do
+        kind.train(samples["train"].X, samples["train"].y, 0, job.model)
+    for part, each in samples.items():
+        setattr(job, part, write_samples(each, job.folder / f"{part}.csv"))
+    job.moved = moved(job, job.test, rng)
+    job.y = samples["test"].y
+    return samples["test"].X
+
+
+def tables(job, rng):
+    X = made_up(job, KINDS["tables"], rng)
+    job.feed = {"X": X}
+    job.recorded = {"rows": np.arange(N_TEST)}
+
+
+def tokens(job, rng, cut=CUT):
+    """The model's own tokenizer.json cuts texts off after a few words."""
+    texts = made_up(job, KINDS["texts"], rng)
+    file = job.folder / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.enable_truncation(CUT)
+    tokenizer.save(str(file))
+    tokenizer.enable_truncation(cut)
+    job.options = ["--tokenizer", file]
+    encoded = tokenizer.encode_batch(texts.tolist())
+    ids = np.asarray([e.ids + [0] * (cut - len(e.ids)) for e in encoded])
+    masks = np.asarray([[1] * len(e.ids) + [0] * (cut - len(e.ids)) for e in encoded])
+    job.feed = {"input_ids": ids, "attention_mask": masks}
+    job.recorded = {"texts": texts.astype(str)}
+
+
+def shorter(job, rng):
+    """As tokens, but debias is told another length."""
+    tokens(job, rng, 5)
+    job.said_once = ["--max-length", "5"]
+
+
+def images(job, rng):
+    digits = load_marked_digits()
+    shutil.copy(marked_digits_model_path(), job.model)
+    job.table = False
+    for part, n in (("train", N_TRAIN), ("test", N_TEST)):
+        for i in range(n):
+            own = "heldout" if part == "test" else part
+            path = job.folder / part / str(digits[f"y_{own}"][i]) / f"{i:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = (digits[f"X_{own}"][i, 0] * 255).astype(np.uint8)
+            Image.fromarray(pixels).save(path)
+            if part == "test":  # its class folder is sorted otherwise under other names
+                copy = job.folder / "moved" / path.parent.name / f"{997 * i % 1000:03}.png"
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)
+    job.files = sorted(job.test.rglob("*.png"))
+    names = [f"{path.parent.name}/{997 * int(path.stem) % 1000:03}.png" for path in job.files]
+    job.names = {name: i for i, name in enumerate(names)}
+    X = np.stack([np.asarray(Image.open(path), np.float32)[None] / 255 for path in job.files])
+    job.y = np.asarray([int(path.parent.name) for path in job.files])
+    job.feed = {"image": X}
+    job.recorded = {"files": np.asarray([path.relative_to(job.test) for path in job.files], str)}
+
+
+def embeddings(job, rng):
+    """A model that is nothing but a head, and arrays of embeddings."""
+    W = rng.normal(size=(12, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["z", "W", "b"], ["logits"])],
+        "head",
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 12])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(W, "W"), numpy_helper.from_array(np.zeros(3, np.float32), "b")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    job.model.write_bytes(
+        helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+    )
+    job.table = False
+    for part, n in (("train", N_TRAIN), ("test", N_TEST)):
+        X = rng.normal(size=(n, 12)).astype(np.float32)
+        y = (X @ W + rng.normal(size=(n, 3))).argmax(axis=1)
+        job.order = rng.permutation(n)
+        setattr(job, part, job.folder / f"{part}.npz")
+        np.savez(job.folder / f"{part}.npz", X=X, y=y)
+    job.moved = job.folder / "moved.npz"
+    np.savez(job.moved, X=X[job.order], y=y[job.order])
+    job.y, job.feed, job.recorded = y, {"z": X}, {"rows": np.arange(n)}
+
+
+@pytest.fixture(scope="module", params=[tables, tokens, shorter, images, embeddings])
+def job(request, tmp_path_factory):
+    """A repaired model, deployed, and what ONNX Runtime says that it answers."""
+    job = Job(tmp_path_factory.mktemp(request.param.__name__))
+    request.param(job, np.random.default_rng(0))
+    job.ntkit(
+        "debias", job.model, "--train", job.train, "--heldout", job.test, "-o", job.folder / "out",
+        "--deploy", job.folder / "service", "--method", "class-balanced", "--even-if-worse",
+        "--device", "cpu", *job.options, *job.said_once,
+    )  # fmt: skip
+    described = json.loads(job.ntkit("inspect", job.written, "--json").stdout)
+    names = np.asarray(described["classes"])
+    session = onnxruntime.InferenceSession(job.written)
+    job.outputs = session.run(None, job.feed)
+    scores = next(out for out in job.outputs if np.ndim(out) == 2)
+    job.scores, job.answers = scores, names[scores.argmax(axis=1)]
+    assert len(np.unique(job.answers)) == len(names)  # a constant would agree with anything
+    return job
+
+
+def in_order(job, rows):
+    """Answers to the moved samples, in the order of those that were not moved."""
+    if hasattr(job, "names"):
+        found = {job.names[row["file_name"]]: row["prediction"] for row in rows}
+        return [found[i] for i in range(len(rows))]
+    back = np.argsort(job.order)
+    return [rows[i]["prediction"] for i in back]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_predict(job, tmp_path, batch_size):
+    job.ntkit(
+        "predict", job.written, job.moved, "-o", tmp_path / "p.csv", "--batch-size", batch_size,
+        "--device", "cpu", *job.options,
+    )  # fmt: skip
+    with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert in_order(job, rows) == job.answers.astype(str).tolist()
+
+
+def test_check_and_audit(job, tmp_path):
+    """Both count the samples that are right."""
+    right = float((job.answers == job.y).mean())
+    found = json.loads(
+        job.ntkit(
+            "check", job.model, job.written, job.moved, "--json", "--max-drop", "100",
+            "--device", "cpu", "--batch-size", "7", *job.options, codes=(0, 3),
+        ).stdout
+    )  # fmt: skip
+    average = found["rows"][0]
+    assert (average["samples"], average["accuracy"]) == (N_TEST, pytest.approx(right))
+    before = json.loads((job.folder / "out" / "result.json").read_text())["candidates"][0]
+    assert average["before"] == pytest.approx(before["average"])
+    job.ntkit(
+        "audit", job.written, job.moved, "-o", tmp_path / "audit", "--device", "cpu", *job.options
+    )
+    audit = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    assert audit["accuracy"] == pytest.approx(right)
+
+
+def test_recorded_outputs(job, tmp_path):
+    sums = np.allclose(job.scores.sum(axis=1), 1)
+    outputs = {"probabilities" if sums else "logits": job.scores}
+    np.savez(tmp_path / "recorded.npz", **outputs, **job.recorded)
+    data = () if "texts" in job.recorded else ("--data", job.test)
+    done = job.ntkit(
+        "verify", job.written, "--recorded", tmp_path / "recorded.npz", *data, "--json",
+        "--device", "cpu", *job.options,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["matched"], found
+
+
+def test_the_deployed_program(job, tmp_path):
+    arguments = [job.moved]
+    if hasattr(job, "names"):
+        arguments = job.files
+    elif "texts" in job.recorded:
+        arguments = job.recorded["texts"].tolist()
+    elif not job.table:
+        np.save(tmp_path / "moved.npy", np.load(job.moved)["X"])
+        arguments = [tmp_path / "moved.npy"]
+    done = subprocess.run(
+        [sys.executable, job.folder / "service" / "predict.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    lines = [line.removeprefix(f"{a} ") for line, a in zip(
+        done.stdout.splitlines(), arguments if hasattr(job, "names") else [""] * N_TEST, strict=True
+    )]  # fmt: skip
+    expected = job.answers if len(arguments) > 1 else job.answers[job.order]
+    assert lines == expected.astype(str).tolist()

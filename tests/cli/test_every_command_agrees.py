@@ -17,7 +17,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
-from tokenizers import Tokenizer
+from sklearn.linear_model import LogisticRegression
+from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 
 from data_made_up import KINDS, write_samples
@@ -62,13 +63,13 @@ def moved(job, path, rng):
     return table(path.with_name("moved.csv"), [rows[i] for i in job.order], [*rows[0]][::-1])
 
 
-def made_up(job, kind, rng):
+def made_up(job, kind, rng, train=None):
     samples = {
         part: kind.draw(part, n, [0.9], rng) for part, n in (("train", N_TRAIN), ("test", N_TEST))
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a network that has not converged will do
-        kind.train(samples["train"].X, samples["train"].y, 0, job.model)
+        (train or kind.train)(samples["train"].X, samples["train"].y, 0, job.model)
     for part, each in samples.items():
         setattr(job, part, write_samples(each, job.folder / f"{part}.csv"))
     job.moved = moved(job, job.test, rng)
@@ -82,9 +83,74 @@ def tables(job, rng):
     job.recorded = {"rows": np.arange(N_TEST)}
 
 
+def transformer(texts, y, seed, path, width=16):
+    """One layer of self-attention with frozen weights, the mean over tokens, and a fitted head."""
+    words = sorted({word for text in texts for word in text.split()})
+    numbers = {word: i for i, word in enumerate(["[PAD]", *words])}
+    tokenizer = Tokenizer(models.WordLevel(numbers, unk_token="[PAD]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(path.with_name("tokenizer.json")))
+    rng = np.random.default_rng(seed)
+    tensors = {name: rng.normal(size=(width, width)) / 2 for name in ("Q", "K", "V")}
+    tensors |= {"E": rng.normal(size=(len(numbers), width)), "far": np.array(1e4)}
+    tensors |= {"W": np.zeros((width, 2)), "b": np.zeros(2), "one": np.array(1.0)}
+    node = helper.make_node
+    nodes = [
+        node("Gather", ["E", "input_ids"], ["x"]),
+        *(node("MatMul", ["x", name], [name.lower()]) for name in ("Q", "K", "V")),
+        node("Transpose", ["k"], ["kT"], perm=[0, 2, 1]),
+        node("MatMul", ["q", "kT"], ["scores"]),
+        node("Cast", ["attention_mask"], ["m"], to=TensorProto.FLOAT),
+        node("Sub", ["m", "one"], ["hidden"]),
+        node("Mul", ["hidden", "far"], ["minus"]),
+        node("Unsqueeze", ["minus", "axis1"], ["minus_row"]),
+        node("Add", ["scores", "minus_row"], ["masked"]),
+        node("Softmax", ["masked"], ["attention"], axis=-1),
+        node("MatMul", ["attention", "v"], ["mixed"]),
+        node("Tanh", ["mixed"], ["active"]),
+        node("Unsqueeze", ["m", "axis2"], ["m_column"]),
+        node("Mul", ["active", "m_column"], ["kept"]),
+        node("ReduceSum", ["kept", "axis1"], ["sum"], keepdims=0),
+        node("ReduceSum", ["m", "axis1"], ["length"], keepdims=1),
+        node("Div", ["sum", "length"], ["z"]),
+        node("Gemm", ["z", "W", "b"], ["logits"]),
+    ]
+    shape = ["batch", "tokens"]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, shape)
+        for name in ("input_ids", "attention_mask")
+    ]
+
+    def written(outputs):
+        held = [numpy_helper.from_array(v.astype(np.float32), n) for n, v in tensors.items()]
+        held += [numpy_helper.from_array(np.array([i]), f"axis{i}") for i in (1, 2)]
+        shown = [
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", w]) for n, w in outputs
+        ]
+        graph = helper.make_graph(nodes, "transformer", inputs, shown, held)
+        opset = [helper.make_opsetid("", 17)]
+        return helper.make_model(graph, opset_imports=opset, ir_version=8)
+
+    tokenizer.enable_truncation(CUT)
+    tokenizer.enable_padding()
+    encoded = tokenizer.encode_batch(texts.tolist())
+    feed = {
+        "input_ids": [e.ids for e in encoded],
+        "attention_mask": [e.attention_mask for e in encoded],
+    }
+    session = onnxruntime.InferenceSession(written([("z", width)]).SerializeToString())
+    (Z,) = session.run(["z"], {name: np.asarray(v) for name, v in feed.items()})
+    head = LogisticRegression(max_iter=1000).fit(Z, y)
+    tensors |= {"W": np.vstack([-head.coef_, head.coef_]).T / 2}
+    tensors |= {"b": np.concatenate([-head.intercept_, head.intercept_]) / 2}
+    model = written([("logits", 2)])
+    model.metadata_props.add(key="classes", value=json.dumps(head.classes_.tolist()))
+    path.write_bytes(model.SerializeToString())
+
+
 def tokens(job, rng, cut=CUT):
-    """The model's own tokenizer.json cuts texts off after a few words."""
-    texts = made_up(job, KINDS["texts"], rng)
+    """A transformer, whose own tokenizer.json cuts texts off after a few words."""
+    texts = made_up(job, KINDS["texts"], rng, transformer)
     file = job.folder / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.enable_truncation(CUT)

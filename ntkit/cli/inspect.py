@@ -52,6 +52,8 @@ def _told(steps: ImagePreprocessing | TextPreprocessing | None) -> str | None:
         return steps.describe()
     if steps is None:
         return None
+    if steps.tokenizer is None:
+        return f"Texts, as they are: {steps.ids} takes one for each sample."
     return f"Texts: {steps.tokenizer}, at most {steps.max_length} tokens."
 
 
@@ -73,13 +75,13 @@ def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str
 
 def _samples(model: FrozenModel, steps: object) -> list[str]:
     sets = "--train and --heldout:"
-    strings = [info.name for info in model.inputs if info.dtype == "string"]
-    if strings:
-        return [f"a model whose inputs are numbers: {', '.join(strings)} takes text itself"]
     if isinstance(steps, ImagePreprocessing):
         return [f"{sets} image folders with a folder for each class"]
     if isinstance(steps, TextPreprocessing):
         return [f"{sets} tables with a text column and a label column"]
+    if any(info.dtype == "string" for info in model.inputs):
+        columns = ", ".join(info.name for info in model.inputs)
+        return [f"{sets} tables with the columns {columns} and a label column"]
     if len(model.inputs) > 1 or model.inputs[0].dtype in ("int32", "int64"):
         return [
             f"{sets} arrays X.npz with {', '.join(i.name for i in model.inputs)} and y, or tables "

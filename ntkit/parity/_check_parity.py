@@ -27,6 +27,7 @@ from ntkit.parity._recorded import Recorded, read_recorded
 from ntkit.parity._result import Parity
 from ntkit.parity._search import Tried, found_causes, is_far_better
 from ntkit.parity._subjects import subject_of
+from ntkit.samples import with_plain_texts
 from ntkit.verification import tolerance_of
 
 __all__ = ["check_parity"]
@@ -126,10 +127,9 @@ def check_parity(
 
 
 def _samples(model: FrozenModel, data: Any, preprocessing: Any) -> Samples:
-    if isinstance(data, Samples):
-        return data
     if not isinstance(data, str | os.PathLike):
-        return Samples(data)
+        samples = data if isinstance(data, Samples) else Samples(data)
+        return with_plain_texts(samples, model.inputs)
     steps = preprocessing or preprocessing_for(model, [data])
     return read_samples(Path(data), preprocessing=steps, inputs=model.inputs, labels="optional")
 

@@ -23,6 +23,7 @@ from ntkit.extraction import (
     read_samples,
 )
 from ntkit.frozen_model import FrozenModel
+from ntkit.samples import with_plain_texts
 from ntkit.store import check_made_with
 from ntkit.verification import check_head, load_pair
 
@@ -105,7 +106,7 @@ def samples_of(
         raise InputError(f"{_DATA}.")
     if data.y is None and labels == "required":
         raise InputError("The samples have no labels (y), which are needed here; add them.")
-    return data
+    return with_plain_texts(data, model.inputs)
 
 
 def asked_pair(

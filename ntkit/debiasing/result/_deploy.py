@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.extraction import ImageFiles, ImagePreprocessing, OnnxEmbedder, Samples, Texts
+from ntkit.extraction import (
+    ImageFiles,
+    ImagePreprocessing,
+    OnnxEmbedder,
+    Samples,
+    TextPreprocessing,
+    Texts,
+)
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import Usage
 from ntkit.verification import random_inputs
@@ -106,8 +113,10 @@ def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: lis
     wanted = list[str]()
     if isinstance(samples.X, ImageFiles) and _says(original, samples.X.preprocessing):
         wanted = [_PREPROCESSOR]
-    elif isinstance(samples.X, Texts) and Path(samples.X.preprocessing.tokenizer).parent in places:
-        wanted = [*_BESIDE_TOKENIZER]
+    elif isinstance(samples.X, Texts):
+        tokenizer = samples.X.preprocessing.tokenizer
+        used = tokenizer is not None and Path(tokenizer).parent in places
+        wanted = [*_BESIDE_TOKENIZER] * used
     for name in wanted:
         if name in beside:
             (folder / name).write_bytes(beside[name].read_bytes())
@@ -181,7 +190,10 @@ def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[s
     """Arguments of the program, and the same samples as inputs."""
     X = samples.X
     rows = np.unique(np.linspace(0, len(samples) - 1, _TRIED).astype(np.intp))
-    if samples.embedded:
+    plain = TextPreprocessing.for_strings(model.inputs) if samples.embedded else None
+    if plain is not None:
+        X = Texts(["one", "one text", "another text", "some words more"], plain)
+    elif samples.embedded:
         made = random_inputs(model, _TRIED)
         X, rows = made if len(made) > 1 else next(iter(made.values())), np.arange(_TRIED)
     if isinstance(X, ImageFiles):

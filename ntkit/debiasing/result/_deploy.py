@@ -21,11 +21,11 @@ from ntkit.extraction import (
     ImagePreprocessing,
     OnnxEmbedder,
     Samples,
-    TextPreprocessing,
     Texts,
 )
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import Usage
+from ntkit.samples import with_plain_texts
 from ntkit.verification import random_inputs
 
 __all__ = ["DEPLOYED", "write_deployed"]
@@ -190,12 +190,10 @@ def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[s
     """Arguments of the program, and the same samples as inputs."""
     X = samples.X
     rows = np.unique(np.linspace(0, len(samples) - 1, _TRIED).astype(np.intp))
-    plain = TextPreprocessing.for_strings(model.inputs) if samples.embedded else None
-    if plain is not None:
-        X = Texts(["one", "one text", "another text", "some words more"], plain)
-    elif samples.embedded:
+    if samples.embedded:
         made = random_inputs(model, _TRIED)
         X, rows = made if len(made) > 1 else next(iter(made.values())), np.arange(_TRIED)
+        X = with_plain_texts(Samples(X), model.inputs).X
     if isinstance(X, ImageFiles):
         paths = [X.paths[i] for i in rows]
         return [str(path.resolve()) for path in paths], ImageFiles(paths, X.preprocessing)

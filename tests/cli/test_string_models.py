@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from ntkit import FrozenModel, audit_model, check, debias, predict
 from ntkit.cli import main
 from ntkit.debiasing import undo, write_candidate
-from ntkit.exceptions import InputError
+from ntkit.exceptions import InputError, ModelError
 from ntkit.extraction import TextPreprocessing, Texts, read_samples
 from ntkit.parity import check_parity
 from ntkit.questions import label_samples
@@ -195,6 +195,20 @@ def test_what_says_nothing_of_strings_is_refused(folder, ntkit, tmp_path):
         predict(folder / "reviews.onnx", ["a \ud83d film"], device="cpu")
     with pytest.raises(InputError, match="Sample 1 is None, not a text"):
         predict(folder / "reviews.onnx", ["a film", None], device="cpu")
+
+
+def test_a_locale_that_is_not_installed_is_named(fitted, tmp_path, capfd):
+    vectoriser = TfidfVectorizer().fit(SETS["train"][0])
+    with warnings.catch_warnings(action="ignore"):
+        converted = to_onnx(
+            make_pipeline(vectoriser, fitted[-1]),
+            initial_types=[("review", StringTensorType([None, 1]))],
+            options={id(vectoriser): {"locale": "xx_XX.UTF-8"}},
+        )
+    (tmp_path / "m.onnx").write_bytes(converted.SerializeToString())
+    with pytest.raises(ModelError, match=r"install the locale .* option locale='C'"):
+        predict(tmp_path / "m.onnx", ["a film"], device="cpu")
+    capfd.readouterr()  # ONNX Runtime prints as well
 
 
 # -- look, ask, repair ----------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     preprocessing_for,
     read_samples,
+    with_plain_texts,
 )
 from ntkit.frozen_model import FrozenModel
 from ntkit.parity._change import Subject
@@ -27,7 +28,6 @@ from ntkit.parity._recorded import Recorded, read_recorded
 from ntkit.parity._result import Parity
 from ntkit.parity._search import Tried, found_causes, is_far_better
 from ntkit.parity._subjects import subject_of
-from ntkit.samples import with_plain_texts
 from ntkit.verification import tolerance_of
 
 __all__ = ["check_parity"]

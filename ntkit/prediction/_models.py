@@ -21,9 +21,9 @@ from ntkit.extraction import (
     image_note,
     preprocessing_for,
     read_samples,
+    with_plain_texts,
 )
 from ntkit.frozen_model import FrozenModel
-from ntkit.samples import with_plain_texts
 from ntkit.store import check_made_with
 from ntkit.verification import check_head, load_pair
 

@@ -206,7 +206,7 @@ class TextPreprocessing:
         --------
         >>> from ntkit.extraction import TextPreprocessing
         >>> from ntkit.frozen_model import TensorInfo
-        >>> review = TensorInfo("review", "string", (None, 1))
+        >>> review = TensorInfo("review", (None, 1), "string")
         >>> TextPreprocessing.for_strings([review]).ids
         'review'
         """

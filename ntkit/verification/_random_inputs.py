@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
+from ntkit.extraction import TextPreprocessing
 from ntkit.frozen_model import FrozenModel, TensorInfo
-from ntkit.preprocessing import TextPreprocessing
 
 __all__ = ["random_inputs"]
 

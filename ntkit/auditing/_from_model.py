@@ -33,6 +33,7 @@ from ntkit.extraction import (
 )
 from ntkit.frozen_model import FrozenModel
 from ntkit.metrics import class_order
+from ntkit.samples import with_plain_texts
 from ntkit.store import check_made_with
 from ntkit.verification import check_head
 
@@ -233,7 +234,7 @@ def _samples(
         raise InputError("Give the samples as a path, Samples or (X, y).")
     if data.y is None:
         raise InputError("The samples have no labels (y), by which errors are told; add them.")
-    return data
+    return with_plain_texts(data, model.inputs)
 
 
 def _unlabelled(
@@ -245,6 +246,7 @@ def _unlabelled(
     if isinstance(data, str | os.PathLike):
         data = _read_from(data, model, preprocessing, "optional")
     samples = data if isinstance(data, Samples) else Samples(data)
+    samples = with_plain_texts(samples, model.inputs)
     if samples.embedded:
         name = str(samples.sources[0]) if samples.sources else "The samples without labels"
         check_made_with(name, samples.origin or {}, model)

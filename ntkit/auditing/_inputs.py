@@ -17,7 +17,6 @@ __all__ = ["PictureArray", "PictureFiles", "inputs_of", "texts_of"]
 
 Array = NDArray[Any]
 _CHANNELS = (1, 3)
-_PROSE = 2  # words of an entry, on average, from which on strings are texts and no categories
 
 
 class _Lazy(Sequence[Array]):
@@ -117,15 +116,9 @@ def inputs_of(samples: Samples) -> Inputs:
 
 def texts_of(X: Any) -> list[str] | None:
     """Texts that go into a model, through a tokenizer or as they are; None where none do."""
-    if isinstance(X, Texts):
-        return [t if isinstance(t, str) else "\n\n".join(t) for t in X.texts]
-    if isinstance(X, Mapping) and len(X) == 1:
-        X = np.asarray(next(iter(X.values())))
-    if not isinstance(X, np.ndarray) or X.dtype.kind not in "UO" or X.size != len(X):
+    if not isinstance(X, Texts):
         return None
-    texts = [value for value in X.ravel().tolist() if isinstance(value, str)]
-    words = sum(len(text.split()) for text in texts)
-    return texts if len(texts) == len(X) and words >= _PROSE * len(texts) else None
+    return [t if isinstance(t, str) else "\n\n".join(t) for t in X.texts]
 
 
 def _kept(samples: Samples, *, besides: bool = False) -> dict[str, Array] | None:

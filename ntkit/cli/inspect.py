@@ -52,7 +52,9 @@ def _preprocessing(model: FrozenModel) -> ImagePreprocessing | TextPreprocessing
 def _told(steps: ImagePreprocessing | TextPreprocessing | None) -> str | None:
     if isinstance(steps, ImagePreprocessing):
         return steps.describe()
-    return None if steps is None else f"{steps.describe()} Tokenizer: {steps.tokenizer}."
+    if steps is None or steps.tokenizer is None:
+        return None if steps is None else steps.describe()
+    return f"{steps.describe()} Tokenizer: {steps.tokenizer}."
 
 
 def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str]:
@@ -73,13 +75,13 @@ def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str
 
 def _samples(model: FrozenModel, steps: object) -> list[str]:
     sets = "--train and --heldout:"
-    strings = [info.name for info in model.inputs if info.dtype == "string"]
-    if strings:
-        return [f"a model whose inputs are numbers: {', '.join(strings)} takes text itself"]
     if isinstance(steps, ImagePreprocessing):
         return [f"{sets} image folders with a folder for each class"]
     if isinstance(steps, TextPreprocessing):
         return [f"{sets} tables with a text column and a label column"]
+    if any(info.dtype == "string" for info in model.inputs):
+        columns = ", ".join(info.name for info in model.inputs)
+        return [f"{sets} tables with the columns {columns} and a label column"]
     if len(model.inputs) > 1 or model.inputs[0].dtype in ("int32", "int64"):
         return [
             f"{sets} arrays X.npz with {', '.join(i.name for i in model.inputs)} and y, or tables "

@@ -17,6 +17,7 @@ from ntkit.extraction._session import available_cpus, device_of, make_session
 from ntkit.extraction._session import import_onnxruntime as import_onnxruntime
 from ntkit.preprocessing import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
 from ntkit.samples import Samples
+from ntkit.samples import with_plain_texts as with_plain_texts
 from ntkit.store import EmbeddingStore
 
 __all__ = [

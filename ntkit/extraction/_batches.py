@@ -188,6 +188,8 @@ def _common_length(parts: dict[str, Any]) -> int:
 
 def _cast(spec: Any, values: Any) -> Array:
     array, wanted = np.asarray(values), spec.shape
+    if spec.type == "tensor(string)" and array.ndim and array.size == len(array):
+        array = array.reshape((-1, 1)[: len(wanted)])  # one of each sample, (N,) or (N, 1)
     fits = array.ndim == len(wanted) and all(
         not isinstance(want, int) or want == have
         for want, have in zip(wanted[1:], array.shape[1:], strict=True)

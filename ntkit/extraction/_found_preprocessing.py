@@ -74,8 +74,10 @@ def input_notes(samples: Iterable[Samples]) -> list[str]:
 
 
 def _input_note(samples: Samples) -> str:
-    if isinstance(samples.X, ImageFiles | Texts):
+    if isinstance(samples.X, ImageFiles):
         return samples.X.preprocessing.describe()
+    if isinstance(samples.X, Texts):
+        return samples.X.preprocessing.describe() if samples.X.preprocessing.tokenizer else ""
     if not samples.columns_source:
         return ""
     names = samples.columns

@@ -52,7 +52,9 @@ def shipped(X: Any) -> Any:
     if isinstance(X, Texts):
         pack, unpack = (_pair_to_bytes, _pair) if X.paired else (_text_to_bytes, _text)
         texts = map(pack, X.texts)
-        steps = replace(X.preprocessing, tokenizer=Path(X.preprocessing.tokenizer).absolute())
+        steps = X.preprocessing
+        if steps.tokenizer is not None:
+            steps = replace(steps, tokenizer=steps.tokenizer_path.absolute())
         return _changed(X, texts=_Packed(texts, len(X), unpack), preprocessing=steps)
     if isinstance(X, np.memmap):
         return _MappedFile.of(X) if _is_whole_file(X) else np.asarray(X)

@@ -18,6 +18,7 @@ from ntkit.samples import (
     samples_from_file,
     samples_from_image_folder,
     samples_from_npy,
+    with_plain_texts,
 )
 from ntkit.store import EmbeddingStore, origin_of
 
@@ -53,16 +54,17 @@ def read_samples(
         For images and texts; required there. With a TextPreprocessing a table holds texts.
     inputs : sequence of TensorInfo
         The inputs of the model that the samples are for. They decide what a table's columns
-        become: of several inputs, or of strings, each takes the column of its name; one input of
-        D numbers takes D columns. Without them, columns such as ``id``, ``prediction`` or
-        ``split`` are left out by their names.
+        become: one input of one string takes texts as they are; of several inputs each takes the
+        column of its name; one input of D numbers takes D columns. Without them, columns such as
+        ``id``, ``prediction`` or ``split`` are left out by their names.
     labels : {"required", "optional"}
         With "optional", an image folder with images but without class folders, an array without
         ``y`` and a table without the label column are read, and ``y`` is None.
     columns : sequence of str, optional
         Columns of a table that go into the model, in its order, instead of those that are found.
     text_column : str, optional
-        Column of a table that holds the texts; by default ``text``, or the only one that does.
+        Column of a table that holds the texts; by default that of the name of a model's input of
+        strings, ``text``, or the only one that does.
     text_pair_column : str, optional
         Column of the second texts, where a sample is a pair of texts (premise and hypothesis).
     label_column, group_column : str
@@ -123,6 +125,7 @@ def read_samples(
         samples = samples_from_npy(path / "X.npy", asked.labels_required)
     else:
         samples = samples_from_image_folder(path, preprocessing, asked, delimiter, skip_bad)
+    samples = with_plain_texts(samples, inputs)
     return replace(samples, sources=samples.sources or (path,))
 
 

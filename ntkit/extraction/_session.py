@@ -120,6 +120,11 @@ def make_session(
         session = ort.InferenceSession(model, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's own exceptions share no base class but this one
         reason = str(error).strip().splitlines()[0]
+        if "construct locale" in reason:  # as of every TfidfVectorizer that lower-cases
+            reason = (
+                f"{reason.rstrip(':. ')}; install the locale (en_US.UTF-8 by default, in Debian's "
+                "package locales), or convert the model with skl2onnx's option locale='C'."
+            )
         raise ModelError(f"ONNX Runtime cannot run the model: {reason}") from error
     _refuse_fallback(device, device_of(session), on_gpu)
     return session

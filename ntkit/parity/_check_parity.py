@@ -19,6 +19,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     preprocessing_for,
     read_samples,
+    with_plain_texts,
 )
 from ntkit.frozen_model import FrozenModel
 from ntkit.parity._change import Subject
@@ -126,10 +127,9 @@ def check_parity(
 
 
 def _samples(model: FrozenModel, data: Any, preprocessing: Any) -> Samples:
-    if isinstance(data, Samples):
-        return data
     if not isinstance(data, str | os.PathLike):
-        return Samples(data)
+        samples = data if isinstance(data, Samples) else Samples(data)
+        return with_plain_texts(samples, model.inputs)
     steps = preprocessing or preprocessing_for(model, [data])
     return read_samples(Path(data), preprocessing=steps, inputs=model.inputs, labels="optional")
 

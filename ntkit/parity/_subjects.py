@@ -65,6 +65,10 @@ def subject_of(
             )
         return Images([*given["images"]], _image_steps(model, preprocessing), _size(model))
     arrays = {name: values for name, values in given.items() if name not in ("rows",)}
+    plain = TextPreprocessing.for_strings(model.inputs)
+    if plain is not None and not {"X", plain.ids}.isdisjoint(arrays):
+        strings = arrays["X"] if "X" in arrays else arrays[plain.ids]
+        return TextSamples(strings.ravel().tolist(), plain, None, folder)
     if "X" in arrays:
         return Arrays(arrays["X"], _channel_axis(model))
     if arrays and recorded.files is None:

@@ -21,6 +21,7 @@ from ntkit.extraction import (
     input_notes,
     preprocessing_for,
     read_samples,
+    with_plain_texts,
 )
 from ntkit.frozen_model import FrozenModel
 from ntkit.store import check_made_with
@@ -105,7 +106,7 @@ def samples_of(
         raise InputError(f"{_DATA}.")
     if data.y is None and labels == "required":
         raise InputError("The samples have no labels (y), which are needed here; add them.")
-    return data
+    return with_plain_texts(data, model.inputs)
 
 
 def asked_pair(

@@ -41,8 +41,9 @@ class TextPreprocessing:
 
     Parameters
     ----------
-    tokenizer : path-like
-        A ``tokenizer.json``, as Hugging Face's tokenizers library writes it.
+    tokenizer : path-like or None
+        A ``tokenizer.json``, as Hugging Face's tokenizers library writes it. None: the model takes
+        texts as they are, in one input of strings, and nothing else here says anything of them.
     max_length : int
         Most tokens of a text, special tokens included; longer texts are truncated.
     truncation : {"right", "left"}
@@ -55,7 +56,7 @@ class TextPreprocessing:
         Tokens of every batch, for a model that takes no other number; None pads to the longest
         text of the batch.
     ids : str
-        The model's input of token ids.
+        The model's input of token ids, or of texts as they are.
     mask : str or None
         Its input that is 1 for a token and 0 for padding, if it has one.
     types : str or None
@@ -80,7 +81,7 @@ class TextPreprocessing:
     ('input_ids', 'attention_mask')
     """
 
-    tokenizer: str | Path
+    tokenizer: str | Path | None
     max_length: int = _DEFAULT_LENGTH
     truncation: Side = "right"
     padding: Side = "right"
@@ -114,10 +115,12 @@ class TextPreprocessing:
     ) -> TextPreprocessing | None:
         """Find how texts go into a model.
 
-        The tokenizer is the ``tokenizer.json`` beside the model, or in the folder above one that
-        is named ``onnx``. Sides, the padding token and the largest length come from it and from
-        ``tokenizer_config.json`` and ``config.json``; the smallest of the lengths counts. What
-        ntkit recorded in a model that it wrote, with the same tokenizer, goes before these.
+        Where its only input takes one string of each sample, as that of a TF-IDF pipeline does,
+        texts go in as they are. Else the tokenizer is the ``tokenizer.json`` beside the model, or
+        in the folder above one that is named ``onnx``. Sides, the padding token and the largest
+        length come from it and from ``tokenizer_config.json`` and ``config.json``; the smallest of
+        the lengths counts. What ntkit recorded in a model that it wrote, with the same tokenizer,
+        goes before these.
 
         Parameters
         ----------
@@ -132,12 +135,13 @@ class TextPreprocessing:
         Returns
         -------
         TextPreprocessing or None
-            None if the model does not take texts, or no tokenizer is given or found.
+            None if the model does not take texts, or needs a tokenizer, and none is given or found.
 
         Raises
         ------
         InputError
-            If a tokenizer is given to a model that does not take texts, or a file is damaged.
+            If a tokenizer is given to a model that does not take texts, or takes them as they are,
+            or a file is damaged.
 
         Examples
         --------
@@ -148,6 +152,14 @@ class TextPreprocessing:
         >>> TextPreprocessing.for_model(model) is None  # it takes images
         True
         """
+        as_they_are = cls.for_strings(model.inputs)
+        if as_they_are is not None:
+            if tokenizer is not None or max_length is not None:
+                raise InputError(
+                    f"The model's input {model.inputs[0]} takes texts as they are; leave out "
+                    "--tokenizer and --max-length."
+                )
+            return as_they_are
         inputs = _text_inputs(model.inputs)
         if inputs is None and tokenizer is not None:
             raise InputError(
@@ -207,7 +219,7 @@ class TextPreprocessing:
             the length was given.
         """
         recorded = recorded_preprocessing(model.metadata)
-        if self.source == _GIVEN or not recorded.keys() >= _RECORDED:
+        if self.tokenizer is None or self.source == _GIVEN or not recorded.keys() >= _RECORDED:
             return self
         if recorded["tokenizer_sha256"] != self.as_dict()["tokenizer_sha256"]:
             return self
@@ -224,10 +236,47 @@ class TextPreprocessing:
         -------
         str
         """
+        if self.tokenizer is None:
+            return f"Texts: as they are, to the input {self.ids!r}."
         return (
             f"Texts: at most {self.max_length} tokens, cut off on the {self.truncation}; "
             f"{self.source}."
         )
+
+    @classmethod
+    def for_strings(cls, inputs: Sequence[TensorInfo]) -> TextPreprocessing | None:
+        """Find whether texts go into a model as they are.
+
+        Parameters
+        ----------
+        inputs : sequence of TensorInfo
+            The model's inputs.
+
+        Returns
+        -------
+        TextPreprocessing or None
+            None unless there is one input, of one string of each sample.
+
+        Examples
+        --------
+        >>> from ntkit.extraction import TextPreprocessing
+        >>> from ntkit.frozen_model import TensorInfo
+        >>> review = TensorInfo("review", (None, 1), "string")
+        >>> TextPreprocessing.for_strings([review]).ids
+        'review'
+        """
+        if len(inputs) != 1 or inputs[0].dtype != "string":
+            return None
+        shape = inputs[0].shape or ()
+        is_one = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+        return cls(None, ids=inputs[0].name, mask=None) if is_one else None
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """Path: The tokenizer; an InputError where texts go in as they are."""
+        if self.tokenizer is None:
+            raise InputError(f"Texts go into {self.ids!r} as they are, without a tokenizer.")
+        return Path(self.tokenizer)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a manifest.
@@ -236,14 +285,17 @@ class TextPreprocessing:
         -------
         dict
             What decides about the token ids, by name: the tokenizer as the SHA-256 of its file.
+            Of texts that go in as they are, that they do.
 
         Raises
         ------
         InputError
             If the tokenizer cannot be read.
         """
+        if self.tokenizer is None:
+            return {"input": "as it is"}
         try:
-            content = Path(self.tokenizer).read_bytes()
+            content = self.tokenizer_path.read_bytes()
         except OSError as error:
             raise InputError(f"{self.tokenizer} cannot be read: {error}.") from error
         return {

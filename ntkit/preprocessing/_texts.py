@@ -1,4 +1,4 @@
-"""Texts as model inputs: tokenised and padded batch by batch, as the tokenizer's makers do."""
+"""Texts as model inputs: as they are, or tokenised and padded as the tokenizer's makers do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,8 @@ _USUAL_PADDING = ("[PAD]", "<pad>", "<PAD>")
 class Texts:
     """A lazy sequence of texts: a slice gives the model's inputs, padded to its longest text.
 
+    Without a tokenizer it gives the texts themselves.
+
     Parameters
     ----------
     texts : iterable of str
@@ -43,8 +44,8 @@ class Texts:
     Raises
     ------
     InputError
-        If one is not a text, or pairs are not as many; on slicing, if the tokenizer cannot be
-        read or used.
+        If one is not a text, or pairs are not as many, or there is no tokenizer to join them; on
+        slicing, if the tokenizer cannot be read or used.
     MissingDependencyError
         On slicing, if the package tokenizers is not installed.
 
@@ -76,6 +77,11 @@ class Texts:
         self.texts = _checked(texts)
         self.preprocessing = preprocessing
         self.paired = pairs is not None
+        if pairs is not None and preprocessing.tokenizer is None:
+            raise InputError(
+                f"The model's input {preprocessing.ids!r} takes one text of each sample, as it is; "
+                "leave out the second texts (--text-pair-column)."
+            )
         if pairs is not None:
             second = _checked(pairs)
             if len(second) != len(self.texts):
@@ -107,7 +113,7 @@ class Texts:
         second = [text[1] for text in self.texts] if self.paired else None
         return Texts(first, preprocessing, pairs=second)
 
-    def window(self, start: int, stop: int) -> TextWindow:
+    def window(self, start: int, stop: int) -> TextWindow | PlainWindow:
         """Tokenise consecutive texts, to be padded in batches of similar length.
 
         Parameters
@@ -117,8 +123,8 @@ class Texts:
 
         Returns
         -------
-        TextWindow
-            Their token ids.
+        TextWindow or PlainWindow
+            Their token ids, or the texts as they are.
         """
         return self._encoded(self.texts[start:stop])
 
@@ -155,7 +161,10 @@ class Texts:
     def _pad_id(self) -> int:
         return _pad_id(self._tokenizer, self.preprocessing)
 
-    def _encoded(self, texts: Sequence[Any]) -> TextWindow:
+    def _encoded(self, texts: Sequence[Any]) -> TextWindow | PlainWindow:
+        if self.preprocessing.tokenizer is None:
+            _refuse_broken(texts)
+            return PlainWindow(np.asarray([*map(len, texts)], np.int64), texts, self.preprocessing)
         ids, types, lengths = list[Array](), list[Array](), list[int]()
         for start in range(0, len(texts), _AT_ONCE):
             for encoding in self._encodings(texts[start : start + _AT_ONCE]):
@@ -173,16 +182,34 @@ class Texts:
         )
 
     def _encodings(self, texts: Sequence[Any]) -> Any:
-        parts = chain.from_iterable(texts) if self.paired else iter(texts)
-        broken = next((text for text in parts if not _is_unicode(text)), None)
-        if broken is not None:  # some versions of tokenizers would put another character there
-            raise InputError(
-                f"The text {broken[:80]!a} holds half a character (a lone surrogate); mend or "
-                "remove it."
-            )
+        _refuse_broken(chain.from_iterable(texts) if self.paired else texts)
         if self.paired:  # the fast way gives both texts type 0 where there is no post-processor
             return self._tokenizer.encode_batch(texts)
         return self._tokenizer.encode_batch_fast(texts)
+
+
+@dataclass(frozen=True)
+class PlainWindow:
+    """Some consecutive texts, which go into the model as they are.
+
+    Parameters
+    ----------
+    lengths : ndarray of int64, shape (n,)
+        Characters of each text.
+    texts : sequence of str
+        The texts.
+    preprocessing : TextPreprocessing
+        The name of the model's input.
+    """
+
+    lengths: Array
+    texts: Sequence[str]
+    preprocessing: TextPreprocessing
+
+    def batch(self, indices: Any) -> dict[str, Array]:
+        """Return the model's input for some of the texts, of shape (len(indices), 1)."""
+        chosen = np.asarray([self.texts[i] for i in indices], dtype=object)
+        return {self.preprocessing.ids: chosen[:, None]}
 
 
 @dataclass(frozen=True)
@@ -259,10 +286,10 @@ def _load_tokenizer(steps: TextPreprocessing, paired: bool) -> Any:
         raise MissingDependencyError(
             "Texts need the package tokenizers; install it with: pip install 'ntkit[text]'"
         ) from error
-    if not Path(steps.tokenizer).is_file():
+    if not steps.tokenizer_path.is_file():
         raise InputError(f"The tokenizer {steps.tokenizer} does not exist.")
     try:
-        tokenizer = tokenizers.Tokenizer.from_file(str(steps.tokenizer))
+        tokenizer = tokenizers.Tokenizer.from_file(str(steps.tokenizer_path))
     except Exception as error:  # the library raises no class of its own
         raise InputError(
             f"{steps.tokenizer} is not a usable tokenizer.json: {error}; save it again with the "
@@ -291,7 +318,7 @@ def _pad_id(tokenizer: Any, steps: TextPreprocessing) -> int:
                 "is."
             )
         return int(known)
-    for token in (saved_pad_token(steps.tokenizer), *_USUAL_PADDING):
+    for token in (saved_pad_token(steps.tokenizer_path), *_USUAL_PADDING):
         known = tokenizer.token_to_id(token) if token is not None else None
         if known is not None:
             return int(known)
@@ -301,6 +328,15 @@ def _pad_id(tokenizer: Any, steps: TextPreprocessing) -> int:
             'the token as "pad_token" in tokenizer_config.json.'
         )
     return 0  # the model does not look at it
+
+
+def _refuse_broken(texts: Iterable[str]) -> None:
+    broken = next((text for text in texts if not _is_unicode(text)), None)
+    if broken is not None:  # some versions of tokenizers would put another character there
+        raise InputError(
+            f"The text {broken[:80]!a} holds half a character (a lone surrogate); mend or "
+            "remove it."
+        )
 
 
 def _is_unicode(text: str) -> bool:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
+from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
 from ntkit.frozen_model import FrozenModel, TensorInfo
 from ntkit.preprocessing import saved_settings
 
 __all__ = ["Kind", "samples_kind"]
 
 SHOWN = 20  # columns, as of classes
-_OF_IMAGES = "image-classification"
+_OF_IMAGES, _OF_TEXTS = "image-classification", "text-classification"
 _NUMPY = {"double": "float64", "float": "float32"}
 _STEPS = frozenset(
     {"resize", "crop", "scale", "mean", "std", "layout", "channels", "resample"}
@@ -40,6 +39,9 @@ def samples_kind(
     model: FrozenModel, samples: Samples
 ) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
     """Parts of the program for samples of this kind, facts about them, and files it needs."""
+    if TextPreprocessing.for_strings(model.inputs) is not None:
+        said = f"they go into `{model.inputs[0].name}` as they are, one for each sample"
+        return _plain_texts(model.inputs[0]), {"texts": said}, {}
     if samples.embedded:
         said = "the job was given embeddings; prepare inputs as for the original model"
         return _arrays(model), {"preparation": said}, {}
@@ -120,7 +122,7 @@ def _prepared(steps: Mapping[str, Any], dtype: str) -> str:
 
 def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
     steps = texts.preprocessing
-    content = Path(steps.tokenizer).read_bytes()
+    content = steps.tokenizer_path.read_bytes()
     pad = texts.pad_token()
     length = "" if steps.fixed_length is None else f", length={steps.fixed_length}"
     feeds = {steps.ids: "ids", steps.mask: "attention_mask", steps.types: "type_ids"}
@@ -146,7 +148,7 @@ def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
         "import numpy as np\nimport onnxruntime\nfrom tokenizers import Tokenizer",
         helpers,
         _each_text(texts),
-        task="text-classification",
+        task=_OF_TEXTS,
     )
     said = (
         f"`tokenizer.json` beside this card (sha256 {steps.as_dict()['tokenizer_sha256']}); at "
@@ -161,7 +163,7 @@ def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
         "pad_token": steps.pad_token,
     }
     # What else the original says is for transformers: the tokenizer's class, its special tokens.
-    settings = saved_settings(steps.tokenizer)
+    settings = saved_settings(steps.tokenizer_path)
     settings |= {name: value for name, value in said_here.items() if value is not None}
     files = {
         "tokenizer.json": content,
@@ -175,6 +177,17 @@ def _each_text(texts: Texts) -> str:
         each = "for pair in zip(sys.argv[1::2], sys.argv[2::2]):  # first and second texts\n"
         return f"{each}    print(predict(encoded([pair]))[0])"
     return "for text in sys.argv[1:]:\n    print(predict(encoded([text]))[0])"
+
+
+def _plain_texts(info: TensorInfo) -> Kind:
+    one = "[text]" if len(info.shape or ()) == 1 else "[[text]]"
+    single = _one_at_a_time(info, f"np.array({one}, dtype=object)")
+    return Kind(
+        "import numpy as np\nimport onnxruntime",
+        "",
+        f"for text in sys.argv[1:]:\n    print({single}[0])",
+        task=_OF_TEXTS,
+    )
 
 
 def _table(model: FrozenModel, columns: tuple[str, ...]) -> Kind:

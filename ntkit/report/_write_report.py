@@ -30,7 +30,7 @@ from ntkit.metrics import class_order
 from ntkit.report._command import commands
 from ntkit.report._facts import facts_of_job, look_of, name_of
 from ntkit.report._page import Report, Shown, report_html
-from ntkit.samples import input_paths
+from ntkit.samples import input_paths, with_plain_texts
 from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import check_alike, check_made_with, origin_of_head
 from ntkit.verification import is_new_head, load_pair
@@ -254,7 +254,7 @@ def as_samples(
         raise InputError("Give each set as a path, Samples, (X, y) or (X, y, groups).")
     if data.y is None:
         raise InputError("The samples have no labels (y), which are needed here; add them.")
-    return data
+    return with_plain_texts(data, model.inputs)
 
 
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:

@@ -9,6 +9,7 @@ from ntkit.samples._digests import combined, sample_digests, shared_samples, sum
 from ntkit.samples._files import samples_from_file
 from ntkit.samples._files_read import input_paths
 from ntkit.samples._image_folder import samples_from_image_folder
+from ntkit.samples._plain_texts import with_plain_texts
 from ntkit.samples._samples import ReadTable as ReadTable
 from ntkit.samples._samples import Samples
 from ntkit.samples._samples import as_classes as as_classes
@@ -32,4 +33,5 @@ __all__ = [
     "samples_from_npy",
     "shared_samples",
     "sum_of_digests",
+    "with_plain_texts",
 ]

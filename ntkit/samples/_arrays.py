@@ -86,7 +86,8 @@ def _checked(
             f"{path}: {name} holds {X.dtype} values, but a model takes numbers; save them with "
             f"{name}.astype(np.float32)."
         )
-    if X.ndim < 2 or (y is not None and y.ndim != 1):
+    least = 1 if X.dtype.kind == "U" else 2  # of strings there may be one for each sample
+    if X.ndim < least or (y is not None and y.ndim != 1):
         shape = "none" if y is None else str(y.shape)
         raise InputError(
             f"{path}: {name} has the shape {X.shape} and y {shape}; they are (N, ...) and (N,)."

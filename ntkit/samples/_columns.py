@@ -107,6 +107,7 @@ def samples_from_table(
     asked_for_texts = columns.text is not None or columns.pair is not None
     names, source, more = tuple[str, ...](), "", list[str]()
     steps: dict[str, Any] = {"input": "as it is"}
+    preprocessing = TextPreprocessing.for_strings(inputs) or preprocessing
     if _by_name(inputs) and not isinstance(preprocessing, TextPreprocessing):
         X, used, more = _one_input_a_column(table, columns, inputs)
     elif asked_for_texts or isinstance(preprocessing, TextPreprocessing):
@@ -167,10 +168,15 @@ def _texts(table: Table, columns: Columns, preprocessing: Any) -> tuple[Texts, t
             f"The texts in {table.path} need a tokenizer; put its tokenizer.json beside the model, "
             "or name it with --tokenizer (a TextPreprocessing in Python)."
         )
-    first = columns.text if columns.text is not None else _text_column_of(table, columns)
+    first = columns.text
+    if first is None and preprocessing.tokenizer is None:
+        first = _column_named(table, preprocessing.ids)
+    first = _text_column_of(table, columns) if first is None else first
     table.column(first, "--text-column")
     if columns.pair is None:
-        return Texts(table.texts(first), preprocessing), (first,)
+        plain = preprocessing.tokenizer is None
+        texts = table.strings(first).tolist() if plain else table.texts(first)
+        return Texts(texts, preprocessing), (first,)
     table.column(columns.pair, "--text-pair-column")
     if columns.pair == first:
         raise InputError(
@@ -217,7 +223,7 @@ def _is_of_columns(info: TensorInfo) -> bool:
 def _one_input_a_column(
     table: Table, columns: Columns, inputs: Sequence[TensorInfo]
 ) -> tuple[dict[str, Array], tuple[str, ...], list[str]]:
-    found = {info.name: _column_of(table, columns, info, len(inputs)) for info in inputs}
+    found = {info.name: _column_of(table, info) for info in inputs}
     X = {info.name: _values(table, found[info.name], info) for info in inputs}
     used = {*found.values(), columns.label, columns.group}
     left = [name for name in table.columns if name not in used]
@@ -228,22 +234,25 @@ def _one_input_a_column(
     return X, tuple(found.values()), [*notes, *_decimal_note(table, numeric)]
 
 
-def _column_of(table: Table, columns: Columns, info: TensorInfo, n_inputs: int) -> str:
-    """The column with an input's name, as it is or as an exporter spells it."""
-    if n_inputs == 1 and columns.text is not None:
-        table.column(columns.text, "--text-column")
-        return columns.text
-    if info.name in table.columns:
-        return info.name
-    alike = [name for name in table.columns if name and _spelt(name) == _spelt(info.name)]
-    if len(alike) == 1:
-        return alike[0]
+def _column_of(table: Table, info: TensorInfo) -> str:
+    """The column with an input's name."""
+    found = _column_named(table, info.name)
+    if found is not None:
+        return found
     meant = meant_instead(info.name, list(table.columns))
     raise InputError(
         f"{table.path} has no column {info.name!r}, which the model takes as an input; its columns "
         f"are {list(table.columns)}{f' (is it {meant}?)' if meant else ''}. Name them as the "
         "model's inputs are named."
     )
+
+
+def _column_named(table: Table, name: str) -> str | None:
+    """The column of a name, as it is or as an exporter spells it."""
+    if name in table.columns:
+        return name
+    alike = [column for column in table.columns if column and _spelt(column) == _spelt(name)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _spelt(name: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
+from ntkit.extraction import TextPreprocessing
 from ntkit.frozen_model import FrozenModel, TensorInfo
 
 __all__ = ["random_inputs"]
@@ -39,13 +40,13 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
         0 … 127 for pixels (uint8, int8), True for bool; ones for an input with "mask" in its
         name, zeros for token types, 0, 1, … for positions. An open axis is 224 long where there
         are four (images), 16 000 where it is all of a sample of floats (a second of sound), else
-        16.
+        16. Where texts go in as they are: runs of 16 of the words that the model knows.
 
     Raises
     ------
     InputError
         If the model does not say how many axes an input has, or how many columns a layer reads of
-        it, or an input is of another type, such as text.
+        it, or an input is of another type, such as text beside other inputs.
 
     Examples
     --------
@@ -57,6 +58,9 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
     {'image': (8, 1, 20, 20)}
     """
     rng = np.random.default_rng(0)
+    if TextPreprocessing.for_strings(model.inputs) is not None:
+        words = rng.choice(_words(model), (n_samples, _LENGTH)).tolist()
+        return {model.inputs[0].name: np.asarray([[" ".join(some)] for some in words], object)}
     for tensor in model.inputs:
         if not tensor.shape or (_is_open_row(tensor) and not _slides_over(model, tensor.name)):
             raise InputError(
@@ -64,6 +68,13 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
                 "(--data)."
             )
     return {tensor.name: _random(tensor, n_samples, rng) for tensor in model.inputs}
+
+
+def _words(model: FrozenModel) -> list[str]:
+    """Strings that layers before the head hold, such as the vocabulary of a TF-IDF."""
+    attributes = [each for node in model.body().graph.node for each in node.attribute]
+    held = [word.decode(errors="replace") for each in attributes for word in each.strings]
+    return held or ["one", "two", "three"]
 
 
 def _is_open_row(tensor: TensorInfo) -> bool:

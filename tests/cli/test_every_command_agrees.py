@@ -17,7 +17,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import StringTensorType
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
 from tokenizers import Tokenizer, models, pre_tokenizers
 from typer.testing import CliRunner
 
@@ -170,6 +175,21 @@ def shorter(job, rng):
     job.said_once = ["--max-length", "5"]
 
 
+def tfidf(texts, y, seed, path):
+    """A pipeline of scikit-learn's that takes strings."""
+    words = TfidfVectorizer(token_pattern=r"[a-z]+", lowercase=False)
+    net = MLPClassifier((16,), alpha=0.01, max_iter=60, random_state=seed)
+    pipeline = make_pipeline(words, net).fit(texts.tolist(), y)
+    kinds = [("review", StringTensorType([None, 1]))]
+    proto = to_onnx(pipeline, initial_types=kinds, options={"zipmap": False}, target_opset=17)
+    path.write_bytes(proto.SerializeToString())
+
+
+def strings(job, rng):
+    texts = made_up(job, KINDS["texts"], rng, tfidf)
+    job.feed, job.recorded = {"review": texts[:, None]}, {"texts": texts.astype(str)}
+
+
 def images(job, rng):
     digits = load_marked_digits()
     shutil.copy(marked_digits_model_path(), job.model)
@@ -220,7 +240,7 @@ def embeddings(job, rng):
     job.y, job.feed, job.recorded = y, {"z": X}, {"rows": np.arange(n)}
 
 
-@pytest.fixture(scope="module", params=[tables, tokens, shorter, images, embeddings])
+@pytest.fixture(scope="module", params=[tables, tokens, shorter, strings, images, embeddings])
 def job(request, tmp_path_factory):
     """A repaired model, deployed, and what ONNX Runtime says that it answers."""
     job = Job(tmp_path_factory.mktemp(request.param.__name__))

@@ -304,6 +304,8 @@ def test_texts_and_paths_arrive_as_they_were(tmp_path):
         6, texts, texts[1:4], texts[4:],
     )  # fmt: skip
     assert there.preprocessing == steps
+    as_they_are = Texts(["a", "b c"], TextPreprocessing(None, ids="review"))
+    assert arrive(as_they_are)[:]["review"].tolist() == [["a"], ["b c"]]
     paths = [tmp_path / "a.png", tmp_path / os.fsdecode(b"\xff.png"), tmp_path / "猫.png"]
     images = ImageFiles(paths, ImagePreprocessing())
     assert (arrive(images).paths[:], images.paths) == (paths, paths)

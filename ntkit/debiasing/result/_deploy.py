@@ -16,9 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.extraction import ImageFiles, ImagePreprocessing, OnnxEmbedder, Samples, Texts
+from ntkit.extraction import (
+    ImageFiles,
+    ImagePreprocessing,
+    OnnxEmbedder,
+    Samples,
+    Texts,
+)
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import Usage
+from ntkit.samples import with_plain_texts
 from ntkit.verification import random_inputs
 
 __all__ = ["DEPLOYED", "write_deployed"]
@@ -106,8 +113,10 @@ def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: lis
     wanted = list[str]()
     if isinstance(samples.X, ImageFiles) and _says(original, samples.X.preprocessing):
         wanted = [_PREPROCESSOR]
-    elif isinstance(samples.X, Texts) and Path(samples.X.preprocessing.tokenizer).parent in places:
-        wanted = [*_BESIDE_TOKENIZER]
+    elif isinstance(samples.X, Texts):
+        tokenizer = samples.X.preprocessing.tokenizer
+        used = tokenizer is not None and Path(tokenizer).parent in places
+        wanted = [*_BESIDE_TOKENIZER] * used
     for name in wanted:
         if name in beside:
             (folder / name).write_bytes(beside[name].read_bytes())
@@ -184,6 +193,7 @@ def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[s
     if samples.embedded:
         made = random_inputs(model, _TRIED)
         X, rows = made if len(made) > 1 else next(iter(made.values())), np.arange(_TRIED)
+        X = with_plain_texts(Samples(X), model.inputs).X
     if isinstance(X, ImageFiles):
         paths = [X.paths[i] for i in rows]
         return [str(path.resolve()) for path in paths], ImageFiles(paths, X.preprocessing)

@@ -88,6 +88,8 @@ class TextSamples:
     def changes(self) -> list[Change]:
         """What a service may do otherwise with texts."""
         steps = self.settings.steps
+        if steps.tokenizer is None:
+            return [*_cases({}), *_others(steps, paired=False)]
         return [
             *_cases(self._content()),
             *_specials(self._content()),
@@ -98,15 +100,20 @@ class TextSamples:
 
     def pipelines(self) -> list[tuple[Change, ...]]:
         """How texts are filled up, together with what is done to all of them."""
+        if self.settings.steps.tokenizer is None:
+            return []
         content = self._content()
         common = [*_cases(content), *_specials(content)]
         return list(product(_paddings(self.settings.steps), common))
 
     def inputs(self, settings: TextSettings, rows: Sequence[int]) -> Any:
         """Inputs of the model for some of the texts; None where a change does not apply."""
-        file = self._tokenizer(settings.tokenizer)
-        if file is None:
-            return None
+        steps = settings.steps
+        if steps.tokenizer is not None:
+            file = self._tokenizer(settings.tokenizer)
+            if file is None:
+                return None
+            steps = replace(steps, tokenizer=file)
         first, second = self.texts, self.pairs
         if settings.swapped and second is not None:
             first, second = second, first
@@ -114,7 +121,6 @@ class TextSamples:
             None if part is None else [_done(settings.before, part[row]) for row in rows]
             for part in (first, second)
         ]
-        steps = replace(settings.steps, tokenizer=file)
         if settings.filled and steps.fixed_length is None:
             steps = replace(steps, fixed_length=steps.max_length)
         texts = Texts(parts[0] or [], steps, pairs=parts[1])
@@ -125,12 +131,12 @@ class TextSamples:
         return 1 if settings.apart else BATCH_SIZE
 
     def _content(self) -> Any:
-        return json.loads(Path(self.settings.steps.tokenizer).read_text(encoding="utf-8"))
+        return json.loads(self.settings.steps.tokenizer_path.read_text(encoding="utf-8"))
 
     def _tokenizer(self, edits: tuple[Edit, ...]) -> Path | None:
         """The tokenizer's file, or one with these edits."""
         if not edits:
-            return Path(self.settings.steps.tokenizer)
+            return self.settings.steps.tokenizer_path
         if edits not in self._tokenizers:
             content = self._content()
             for edit in edits:
@@ -200,7 +206,7 @@ def _cases(content: Mapping[str, Any]) -> list[Change]:
                 usual=1,
             ),
         ]
-    words = "lower-cases texts first, which ntkit's tokenizer does not"
+    words = "lower-cases texts first, which ntkit does not"
     return [Change("lower-casing", words, _settings(before=str.lower))]
 
 

@@ -1,4 +1,4 @@
-"""How to install what an optional part of ntkit needs: by its own name, for ntkit is in no index."""
+"""How to install what an optional part of ntkit needs: by its name, for ntkit is in no index."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from ntkit.datasets._marked_digits import CANVAS, load_marked_digits
 from ntkit._extras import install_extra
+from ntkit.datasets._marked_digits import CANVAS, load_marked_digits
 from ntkit.exceptions import MissingDependencyError
 
 logger = logging.getLogger(__name__)

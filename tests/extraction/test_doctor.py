@@ -144,7 +144,9 @@ def test_cuda_that_does_not_start_in_one_of_two_builds_is_repaired_from_the_grou
     machine_with_gpu.setattr(ort, "InferenceSession", Session)
     machine_with_gpu.setattr(Session, "runs_on", (CPU,))
     (problem,) = diagnosis()["problems"]
-    repair = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    repair = (
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    )
     assert problem["repair"].startswith(repair)
 
 

@@ -22,7 +22,6 @@ __all__ = [
     "name_of",
     "outcome",
     "report_html",
-    "report_of_job",
     "started_by",
     "usage_of",
     "write_card",

@@ -124,7 +124,7 @@ SEVEN = {name: [0] for name in [*"abcdef", "year_income_in_currency_of_1990"]}
         (
             "column:income=1",
             {"table": SEVEN},
-            f"the columns are 'year_income_in.*{'.*'.join('abcdef')}",
+            r"the columns are 'year_income_in.*, 'c', .*, 'f'\.",
         ),
         ("column:sex=zz", {"table": {"sex": list("ABCDEFGH")}}, "it has 'A'.*'H'"),
     ],

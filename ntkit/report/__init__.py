@@ -24,6 +24,5 @@ __all__ = [
     "report_html",
     "started_by",
     "usage_of",
-    "write_card",
     "write_report",
 ]

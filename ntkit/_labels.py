@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ __all__ = ["differing_classes", "listed", "meant_instead", "plain_label", "unkno
 _SHOWN = 6
 
 
-def listed(labels: Any, most: int = _SHOWN) -> str:
+def listed(labels: Any, most: int = _SHOWN, *, near: str | None = None) -> str:
     """Labels as a program would write them, the first few of them.
 
     Parameters
@@ -22,6 +22,8 @@ def listed(labels: Any, most: int = _SHOWN) -> str:
         Labels; each is shown once.
     most : int
         How many to show.
+    near : str, optional
+        What was asked for: the labels that are most like it come first.
 
     Returns
     -------
@@ -33,8 +35,19 @@ def listed(labels: Any, most: int = _SHOWN) -> str:
     >>> from ntkit._labels import listed
     >>> listed(["dog", "cat", "dog"]), listed(range(1000), most=3)
     ("'cat', 'dog'", '0, 1, 2, … (1000)')
+    >>> listed(["age", "age_of_car", "car"], near="cars")
+    "'car', 'age_of_car', 'age'"
     """
-    return _shown(_distinct(labels), most)
+    distinct = _distinct(labels)
+    if near is not None:
+        distinct.sort(key=lambda label: -_likeness(plain_label(near), plain_label(label)))
+    return _shown(distinct, most)
+
+
+def _likeness(one: str, other: str) -> float:
+    """From 0 to 1; a label within the other is like it, however long that is."""
+    within = min(len(one), len(other)) > 2 and (one in other or other in one)
+    return max(SequenceMatcher(None, one, other).ratio(), 0.6 * within)
 
 
 def _shown(distinct: list[Any], most: int = _SHOWN) -> str:

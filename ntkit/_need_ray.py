@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ntkit._extras import install_extra
 from ntkit.exceptions import MissingDependencyError
 
 __all__ = ["import_ray", "start_ray", "without_ray_warnings"]
@@ -27,7 +28,7 @@ def import_ray(wanted_by: str) -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise MissingDependencyError(
-            f"{wanted_by} needs the package ray; install it with: pip install 'ntkit[ray]'"
+            f"{wanted_by} needs the package ray; install it with: {install_extra('ray')}"
         ) from error
 
 

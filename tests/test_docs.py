@@ -1,6 +1,8 @@
 """The pages say what the code does: every verb, option, candidate, method, score, public name."""
 
 import importlib
+import inspect
+import json
 import pkgutil
 import re
 import shlex
@@ -8,12 +10,14 @@ import socket
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 import ntkit
@@ -84,7 +88,7 @@ def test_verb_is_on_the_command_line_page(verb):
     assert not missing
 
 
-@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*WRITTEN, ROOT / "README.md"], ids=lambda page: page.name)
 def test_commands_on_pages_exist(page):
     """Every `ntkit` command in a shell block names a verb, and options that the verb has."""
     for block in re.findall(r"```bash\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL):
@@ -97,12 +101,58 @@ def test_commands_on_pages_exist(page):
             assert not unknown, line
 
 
+def in_code_spans(page):
+    """What stands between backticks on a page, blocks of code left out."""
+    text = page.read_text("utf-8")
+    if page.suffix == ".ipynb":
+        cells = [c for c in json.loads(text)["cells"] if c["cell_type"] == "markdown"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
+def test_options_that_sentences_name_exist(page):
+    ours = {"--debug", "--help", "--version"}.union(*map(options_of, VERBS))
+    of_others = {"--excludes", "--task"}  # uv's, Optimum's
+    named = {o for code in in_code_spans(page) for o in re.findall(r"(?<!\S)--[a-z][\w-]+", code)}
+    assert not named - ours - of_others
+
+
+def public_parameters():
+    """Names of parameters and attributes of everything public."""
+    for module in map(importlib.import_module, [*MODULES, *(f"ntkit.{name}" for name in INSIDE)]):
+        for name in getattr(module, "__all__", []):
+            thing = getattr(module, name)
+            methods = [m for _, m in inspect.getmembers(thing, inspect.isfunction)]
+            for one in [thing, *methods] if inspect.isclass(thing) else [thing]:
+                yield from getattr(one, "__annotations__", {})
+                if callable(one):
+                    with suppress(ValueError, TypeError):
+                        yield from inspect.signature(one).parameters
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p not in HOWTO], ids=lambda page: page.name)
+def test_parameters_that_sentences_name_exist(page):
+    """Written as `name=`; how-to pages name those of other libraries as well."""
+    of_others = {"error_score", "format"}
+    spans = in_code_spans(page)
+    named = {n for code in spans for n in re.findall(r"(?<![\w.:-])([a-z_]\w*)=", code)}
+    assert not named - {*public_parameters()} - of_others
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_public_names_are_on_the_api_page(module):
     text = section((DOCS / "api.md").read_text("utf-8"), module)
     names = importlib.import_module(module).__all__
     missing = [name for name in names if not re.search(rf"(?<!\w){name}(?!\w)", text)]
     assert not missing
+
+
+def test_pictures_are_of_the_demo_that_the_readme_shows():
+    """`python docs/take_pictures.py` takes them again."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    with Image.open(DOCS / "_static" / "report.png") as picture:
+        assert picture.text["Description"] in text.splitlines()
 
 
 @pytest.mark.parametrize("candidate", [*CANDIDATES, *OTHER_METHODS])

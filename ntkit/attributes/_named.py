@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ntkit._labels import listed, meant_instead
 from ntkit.attributes._columns import Column, columns_of, number, read_column, shown
 from ntkit.attributes._metadata import matched
-from ntkit.attributes._pictures import pictures
+from ntkit.attributes._pictures import STATISTICS, pictures
 from ntkit.attributes._view import View, values_of
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
@@ -19,6 +20,7 @@ from ntkit.exceptions import InputError
 __all__ = ["NobodyHas", "attribute_named"]
 
 Array = NDArray[Any]
+_MOST_NAMES = 20  # in a sentence
 
 
 class NobodyHas(InputError):
@@ -104,11 +106,36 @@ def _unreadable(name: str, kind: str, rest: str, given: Mapping[str, Any]) -> st
         needed = {"word": "texts", "column": "a table", "metadata": "metadata", "picture": "images"}
         return f"The attribute {name!r} needs {needed[kind]}, and {could}."
     meant = meant_instead(kind, list(given))
-    hint = f"; did you mean {meant[1:-1]}:{rest or '…'}?" if meant and kind not in given else "."
+    hint = f"; did you mean {meant[1:-1]}:{rest or '…'}?" if meant and kind not in given else ""
+    if not hint and not rest:
+        hint = _full_names(name, given)
     return (
         f"The attribute {name!r} cannot be read from raw inputs (word:…, column:…, metadata:… and "
-        f"picture:… can){hint}"
+        f"picture:… can){hint or '.'}"
     )
+
+
+def _full_names(name: str, given: Mapping[str, Any]) -> str:
+    """What a name without a kind may have meant, or else what there is; empty if nothing is."""
+    full = dict[str, str]()
+    if given["picture"] is not None:
+        whats = ("above the median", "low", "high")
+        full |= {f"{s} {what}": f"picture:{s} {what}" for s in STATISTICS for what in whats}
+        full |= {s: f"picture:{s} high" for s in STATISTICS}
+    for kind in ("metadata", "column"):
+        table = {} if given[kind] is None else columns_of(given[kind])
+        full |= {shown(column): f"{kind}:{shown(column)}" for column in table}
+    there = list(dict.fromkeys(full.values()))
+    if given["word"] is not None:
+        has, known = holding(given["word"], name)
+        full = {word: f"word:{word}" for word in ([name] if has.any() else known)} | full
+    asked = name.partition(">=")[0].partition("=")[0].removesuffix(" missing")
+    if asked in full:
+        return f"; did you mean {full[asked] + name.removeprefix(asked)!r}?"
+    near = meant_instead(name, list(full))
+    if near is not None:
+        return f"; did you mean {full[ast.literal_eval(near)]!r}?"
+    return f"; there are {listed(there, _MOST_NAMES, near=name)}." if there else ""
 
 
 def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
@@ -147,7 +174,11 @@ def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> 
         )
     raise InputError(
         f"There is no column {column!r} for {name!r}"
-        + (f"; did you mean {meant}?" if meant else f"; the columns are {listed(list(table))}.")
+        + (
+            f"; did you mean {meant}?"
+            if meant
+            else f"; the columns are {listed(list(table), _MOST_NAMES, near=column)}."
+        )
     )
 
 
@@ -196,5 +227,9 @@ def _category(name: str, prefix: str, value: str, column: Column) -> Array:
             f"{len(fits)} values of the column are called {name!r}; write the value in full."
         )
     meant = meant_instead(value, labels)
-    hint = f"did you mean {f'{prefix}={meant[1:-1]}'!r}?" if meant else f"it has {listed(labels)}."
+    hint = (
+        f"did you mean {f'{prefix}={meant[1:-1]}'!r}?"
+        if meant
+        else f"it has {listed(labels, _MOST_NAMES, near=value)}."
+    )
     raise NobodyHas(f"No sample has {name!r}; {hint}")

@@ -132,7 +132,8 @@ def values_of(views: Iterable[View], name: str) -> Array:
             if name in block.names:
                 return block.column(block.names.index(name))
             names += block.names
-    meant = meant_instead(name, names)
+    full = [one for one in names if one.partition(":")[2].startswith(name)]  # without its kind
+    meant = repr(min(full, key=len)) if full else meant_instead(name, names)
     raise InputError(
         f"No attribute is called {name!r}; did you mean {meant}?"
         if meant

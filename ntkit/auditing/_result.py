@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,19 +231,20 @@ class Audit:
         """Everything as JSON."""
         return json.dumps(self.as_dict(), indent=2, allow_nan=False, default=str)
 
-    def table(self, most: int = _SHOWN) -> str:
-        """The first suspicions as a Markdown table, accuracies in percent."""
+    def table(self, most: int = _SHOWN, *, markdown: bool = True) -> str:
+        """The first suspicions as a table, in percent; in Markdown names are escaped."""
+        text, code = (_escaped, _code) if markdown else (_readable, _readable)
         header = ["", "attribute", "goes with", "score", "p", "worst group", "right", "otherwise"]
         lines = [_line(header), _line(["---:", "---", "---", "---:", "---:", "---", "---", "---"])]
         for i, suspicion in enumerate(self.suspicions[:most], start=1):
             worst = suspicion.worst
             cells = [
                 str(i),
-                _code(_named(suspicion)),
-                _plain(str(suspicion.goes_with)),
+                code(_named(suspicion)),
+                text(str(suspicion.goes_with)),
                 f"{suspicion.score:.1f}",
                 f"{suspicion.p_value:.0e}" if suspicion.p_value > 0 else "< 1e-300",
-                _plain(f"{worst.label}, {'with' if worst.having else 'without'}"),
+                text(f"{worst.label}, {'with' if worst.having else 'without'}"),
                 _right(worst),
                 _right(suspicion.beside(worst)),
             ]
@@ -250,23 +252,27 @@ class Audit:
         return "\n".join(lines)
 
     def __str__(self) -> str:
+        return self.summary()
+
+    def summary(self, *, markdown: bool = False) -> str:
+        """What ``ntkit audit`` prints; in Markdown, what its ``table.md`` holds."""
         parts = [self._first_line()]
         new = self.retraining if self.retraining and self.retraining.suspicions else None
         if self.suspicions:
-            parts += ["The model relies on"] * (new is not None) + self._shown()
+            parts += ["The model relies on"] * (new is not None) + self._shown(markdown)
         if new is not None:
             accuracy = f"{100 * new.as_dict()['accuracy']:.1f} %"
             parts += [
                 "Retraining would newly rely on",
-                *new._shown(),
+                *new._shown(markdown),
                 f"With its last layer retrained so that all classes count alike, the model would "
                 f"be right on {accuracy}.",
             ]
         return "\n\n".join([*parts, *[_READ] * bool(self.findings)])
 
-    def _shown(self) -> list[str]:
+    def _shown(self, markdown: bool) -> list[str]:
         more = len(self.suspicions) - _SHOWN
-        return [self.table(), *[f"{more} more are not shown."] * (more > 0)]
+        return [self.table(markdown=markdown), *[f"{more} more are not shown."] * (more > 0)]
 
     def __repr__(self) -> str:
         names = ", ".join(suspicion.name for suspicion in self.suspicions[:3])
@@ -331,20 +337,20 @@ def _right(cell: Cell) -> str:
 
 
 def _readable(text: str, most: int = 80) -> str:
-    """Text that a terminal shows and does not obey, and that leaves a table whole."""
+    """Text that a terminal shows and does not obey."""
     shown = text if len(text) <= most else f"{text[: most - 1]}…"
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
-    return plain.replace("|", "\\|")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
 
 
 def _code(text: str) -> str:
     """Text as a code span: a name may hold mark-up, which no page is to run."""
-    shown = _readable(text).replace("`", "'")
+    shown = _readable(text).replace("|", "\\|").replace("`", "'")
     return f"`{shown}`"
 
 
-def _plain(text: str) -> str:
-    return _readable(text).replace("<", "\\<").replace("`", "\\`")
+def _escaped(text: str) -> str:
+    """Text as Markdown that shows it as it is, and leaves a table whole."""
+    return re.sub(r"([\\`*<|])", r"\\\1", _readable(text))
 
 
 def _line(cells: list[str]) -> str:

@@ -69,7 +69,7 @@ def write_audit(
     check_folder(path, force=force)
     files = audit_files(audit, inputs=inputs, title=title, go_on=go_on)
     with new_folder(path, force=force) as folder:
-        for name, text in (files | {"table.md": f"{audit}\n"}).items():
+        for name, text in (files | {"table.md": f"{audit.summary(markdown=True)}\n"}).items():
             (folder / name).write_text(text, encoding="utf-8")
 
 

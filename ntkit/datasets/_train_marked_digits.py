@@ -11,6 +11,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+from ntkit._extras import install_extra
 from ntkit.datasets._marked_digits import CANVAS, load_marked_digits
 from ntkit.exceptions import MissingDependencyError
 
@@ -145,7 +146,7 @@ def _import_torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        message = "training the demo model needs PyTorch: pip install 'ntkit[torch]'"
+        message = f"training the demo model needs PyTorch: {install_extra('torch')}"
         raise MissingDependencyError(message) from error
     return torch
 

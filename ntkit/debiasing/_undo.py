@@ -78,6 +78,8 @@ def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = Fals
             f"{file} is not what {folder} was written with; give the folder of its run."
         )
     place = check_file(out, inputs=written.files, force=force, size=size_of(written.files))
+    if kept.model_classes is not None:  # names that were given with --classes
+        written = written.with_classes(kept.model_classes)
     head = kept.head
     return save_verified(
         written.with_head(head).with_provenance(kept.metadata),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto, helper
 
+from ntkit._extras import install_extra
 from ntkit._version import __version__
 from ntkit.exceptions import NtkitError
 from ntkit.extraction._runner import run_batches
@@ -32,7 +33,7 @@ from ntkit.graph import model_file
 
 __all__ = ["diagnosis"]
 
-_CUDA_EXTRA = "'ntkit[cuda]'"
+_CUDA_EXTRA = install_extra("cuda").removeprefix("pip install ")
 _PLACEMENT = {"session.record_ep_graph_assignment_info": "1"}
 
 

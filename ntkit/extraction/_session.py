@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from joblib import cpu_count
 
+from ntkit._extras import install_extra
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
 
 __all__ = [
@@ -305,11 +306,11 @@ def _refuse_fallback(device: Device, real: str, on_gpu: bool) -> None:
     if device == "tensorrt":
         raise DeviceError(
             f"TensorRT was asked for, but ONNX Runtime runs on {real!r}: its libraries do not "
-            "load. Install them with: pip install 'ntkit[cuda]' tensorrt"
+            f"load. Install them with: {install_extra('cuda', 'tensorrt')}"
         )
     message = (
         "The GPU was asked for, but ONNX Runtime runs on the CPU: its CUDA libraries do not load. "
-        "Install them with: pip install 'ntkit[cuda]'"
+        f"Install them with: {install_extra('cuda')}"
     )
     if device == "cuda":
         raise DeviceError(message)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._extras import install_extra
 from ntkit.exceptions import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -52,12 +53,12 @@ _NAMED = 40  # neurons that can have their names under an axis
 
 
 def require_matplotlib(caller: str) -> None:
-    """Raise MissingDependencyError, which names the extra to install, without matplotlib."""
+    """Raise MissingDependencyError, which names what to install, without matplotlib."""
     try:
         importlib.import_module("matplotlib")
     except ImportError as error:
         raise MissingDependencyError(
-            f"{caller} needs the package matplotlib; install it with: pip install 'ntkit[report]'"
+            f"{caller} needs the package matplotlib; install it with: {install_extra('report')}"
         ) from error
 
 

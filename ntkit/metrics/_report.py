@@ -103,8 +103,8 @@ class GroupReport:
             "rows": [_plain(asdict(row) | {"change": row.change}) for row in self.rows],
         }
 
-    def table(self) -> str:
-        """The report as a Markdown table, in percent."""
+    def table(self, *, markdown: bool = True) -> str:
+        """The report as a Markdown table, in percent; False shows names as they are."""
         compared = self.rows[0].accuracy_before is not None
         coverage = f"{100 * self.confidence:g} % interval"
         header = ["", "samples", "accuracy", coverage]
@@ -112,7 +112,9 @@ class GroupReport:
             header += ["before", coverage, "change", coverage]
         lines = [_line(header), _line(["---", *["---:"] * (len(header) - 1)])]
         for row in self.rows:
-            cells = [_name(row), str(row.count), _percent(row.accuracy), _range(row.interval)]
+            name = _name(row)
+            name = name.replace("|", "\\|") if markdown else name
+            cells = [name, str(row.count), _percent(row.accuracy), _range(row.interval)]
             if compared:
                 cells += [
                     _percent(row.accuracy_before),
@@ -131,7 +133,7 @@ class GroupReport:
         return f"The group of {self.n_unknown} sample(s) is not known"
 
     def __str__(self) -> str:
-        return self.table()
+        return self.table(markdown=False)
 
     def __repr__(self) -> str:
         parts = []
@@ -159,8 +161,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 def _name(row: ReportRow) -> str:
     name = str(row.label) if row.kind == "summary" else f"{row.kind} {row.label}"
-    name = name if row.which is None else f"{name} ({row.which})"
-    return name.replace("|", "\\|")
+    return name if row.which is None else f"{name} ({row.which})"
 
 
 def _line(cells: list[str]) -> str:

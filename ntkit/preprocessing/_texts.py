@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._extras import install_extra
 from ntkit.exceptions import InputError, MissingDependencyError
 from ntkit.preprocessing._text_preprocessing import TextPreprocessing, saved_pad_token
 
@@ -284,7 +285,7 @@ def _load_tokenizer(steps: TextPreprocessing, paired: bool) -> Any:
         tokenizers = importlib.import_module("tokenizers")
     except ImportError as error:
         raise MissingDependencyError(
-            "Texts need the package tokenizers; install it with: pip install 'ntkit[text]'"
+            f"Texts need the package tokenizers; install it with: {install_extra('text')}"
         ) from error
     if not steps.tokenizer_path.is_file():
         raise InputError(f"The tokenizer {steps.tokenizer} does not exist.")

@@ -161,7 +161,8 @@ def read_filled_in(
     for column in (key, question):
         if column not in table.columns:
             raise InputError(
-                f"{path} has no column {column!r}; its columns are {listed(list(table.columns))}."
+                f"{path} has no column {column!r}; its columns are "
+                f"{listed(list(table.columns), 20, near=column)}."
             )
     columns = [table.columns[key], table.columns[question]]
     columns.append(table.columns.get(CONTENT, np.full(len(table), None)))

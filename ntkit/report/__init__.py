@@ -22,9 +22,7 @@ __all__ = [
     "name_of",
     "outcome",
     "report_html",
-    "report_of_job",
     "started_by",
     "usage_of",
-    "write_card",
     "write_report",
 ]

@@ -80,8 +80,10 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.reader(file, delimiter=delimiter, strict=True)
                 for row, record in enumerate(reader, start=1):
-                    if not record:
-                        continue  # an empty line
+                    if not record:  # an empty line
+                        if len(header) != 1:
+                            continue
+                        record = [""]  # the empty cell of the only column, as most programs write
                     if not header:
                         header = distinct(path, record)
                         continue

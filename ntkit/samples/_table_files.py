@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._extras import install_extra
 from ntkit.exceptions import InputError, MissingDependencyError
 from ntkit.samples._delimited_text import read_delimited
 from ntkit.samples._table import Table, distinct, objects
@@ -99,8 +100,8 @@ def open_parquet(path: Path) -> Iterator[Any]:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise MissingDependencyError(
-            f"{path}: Parquet files need the package pyarrow; install it with: pip install "
-            "'ntkit[text]'"
+            f"{path}: Parquet files need the package pyarrow; install it with: "
+            f"{install_extra('text')}"
         ) from error
     try:
         # One file, whatever its folder's name means; not read ahead, which takes all of its rows.

@@ -31,6 +31,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
+from ntkit._extras import install_extra
 from ntkit._need_ray import import_ray
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 from ntkit.head import LinearHead
@@ -348,7 +349,7 @@ def resolve_device(device: str) -> str:
         if device == "auto":
             return "cpu"
         raise MissingDependencyError(
-            "device='cuda' needs PyTorch; install it with: pip install 'ntkit[torch]'"
+            f"device='cuda' needs PyTorch; install it with: {install_extra('torch')}"
         ) from error
     if torch.cuda.is_available():
         return "cuda"

@@ -93,6 +93,9 @@ def test_other_samples():
     assert attribute_named("column:x=3", table={"x": ["1", "n/a", "3.0"]}).tolist() == [0, 0, 1]
 
 
+SEVEN = {name: [0] for name in [*"abcdef", "year_income_in_currency_of_1990"]}
+
+
 @pytest.mark.parametrize(
     ("name", "inputs", "message"),
     [
@@ -110,6 +113,20 @@ def test_other_samples():
         ("wrod:film", {"texts": ["a film"]}, "did you mean word:film"),
         ("layer:relu #3", {"texts": ["a film"]}, "cannot be read from raw inputs"),
         ("film", {}, "cannot be read from raw inputs"),
+        ("film", {"texts": ["a film"]}, "did you mean 'word:film'"),
+        ("flim", {"texts": ["a film"]}, "did you mean 'word:film'"),
+        ("sex_male", {"table": {"age": [1], "sex_male": [0]}}, "did you mean 'column:sex_male'"),
+        ("sex=F", {"table": {"sex": ["F"]}}, "did you mean 'column:sex=F'"),
+        ("site", {"texts": ["a"], "metadata": {"site": ["B"]}}, "did you mean 'metadata:site'"),
+        ("top left brightness low", {"images": []}, "mean 'picture:top left brightness low'"),
+        ("contrast", {"images": []}, "did you mean 'picture:contrast high'"),
+        ("zzz", {"table": {"sex": ["F"]}}, "there are 'column:sex'"),
+        (
+            "column:income=1",
+            {"table": SEVEN},
+            r"the columns are 'year_income_in.*, 'c', .*, 'f'\.",
+        ),
+        ("column:sex=zz", {"table": {"sex": list("ABCDEFGH")}}, "it has 'A'.*'H'"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_the_nearest_name(name, inputs, message):

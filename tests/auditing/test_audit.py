@@ -130,11 +130,23 @@ def test_a_name_cannot_break_the_table_or_the_terminal():
     found = ntkit.audit(Y, PRED, table={evil: FILM})
     assert first(found).startswith(f"column:{evil}")
     assert "\x1b" not in str(found)
-    row = next(line for line in str(found).splitlines() if "<script>" in line)
+    page = found.summary(markdown=True)
+    assert "\x1b" not in page
+    row = next(line for line in page.splitlines() if "<script>" in line)
     assert len(re.split(r"(?<!\\)\|", row)) == 10
     assert row.count("`") == 2  # a page shows mark-up as code, and does not run it
     labels = np.array(["<b>", "`"])
-    assert "\\<b>" in str(ntkit.audit(labels[Y], labels[PRED], table={"film": FILM}))
+    marked_up = ntkit.audit(labels[Y], labels[PRED], table={"film": FILM})
+    assert "\\<b>" in marked_up.summary(markdown=True)
+
+
+def test_a_terminal_shows_names_as_they_are():
+    labels = np.array(["<b>_y", "a|b*"])
+    found = ntkit.audit(labels[Y], labels[PRED], table={"a|b_c": FILM})
+    shown = str(found)
+    assert "| column:a|b_c=0 " in shown or "| column:a|b_c=1 " in shown
+    assert "<b>_y" in shown
+    assert not {"\\", "`"} & {*shown}
 
 
 def test_rows_in_another_order():

@@ -59,9 +59,9 @@ def test_names_of_either_list_are_answered(both, tmp_path):
 def test_two_short_tables_under_their_headings(both):
     first, second = str(both).split("Retraining would newly rely on")
     assert "The model relies on\n\n|" in first
-    assert "`word:film against word:movie`" in first
+    assert "| word:film against word:movie |" in first
     assert "word:bad" not in first
-    assert "`word:bad against word:good`" in second
+    assert "| word:bad against word:good |" in second
     assert f"right on {100 * (AGAIN == Y).mean():.1f} %" in second
     assert str(both).count("A finding is no verdict") == 1
     for one in (ntkit.audit(Y, ONE, texts=both.inputs.texts), with_retraining(both, ONE)):

@@ -136,6 +136,8 @@ def test_tables_and_arrays_have_a_row_for_each(tmp_path):
     path = write(tmp_path / "g.csv", ["group"], [(cell,) for cell in column])
     expected = ["1", None, "0", *[None] * 16, "1"]
     assert values_of(pool(), groups=path) == expected
+    path.write_text("\n".join(["group", *column]) + "\n")  # an empty cell is an empty line
+    assert values_of(pool(), groups=path) == expected
     assert values_of(pool(), groups={"group": [1.0, -1, 0, *[np.nan] * 16, 1]}) == expected
     assert values_of(pool(), groups=[1, -1, 0, *[-1] * 16, 1]) == expected
     assert values_of(pool(), attribute=[1, None, 0, *[None] * 16, 1]) == expected

@@ -427,6 +427,8 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
     assert "script>alert" in card
     assert "<script>alert" not in card.replace("\\<", "")
     assert {line.replace("\\|", "").count("|") for line in result.table().splitlines()} == {7}
+    assert result.table() in (tmp_path / "out" / "table.md").read_text()
+    assert "\\" not in result.summary()
 
 
 @pytest.mark.parametrize(
@@ -436,6 +438,8 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
         ({"spurious": "column:lenth>=3"}, "did you mean 'length'"),
         ({"spurious": "column:length>=1e9"}, "No sample is on the side"),
         ({"spurious": "column:length"}, "say where to cut it"),
+        ({"spurious": "length>=3"}, "did you mean 'column:length>=3'"),
+        ({"spurious": "film"}, "did you mean 'word:film'"),
         ({"spurious": "metadata:site=A"}, "There is no column 'site'"),
         ({"spurious": "layer:relu #3"}, "a layer that the model does not have"),
         ({"spurious": [[]]}, "names for each of its sides"),

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from skl2onnx import to_onnx
+from sklearn.neural_network import MLPClassifier
 
 from data_made_up import KINDS, write_samples
 from ntkit import FrozenModel, OnnxEmbedder, debias
@@ -333,3 +335,22 @@ def test_the_original_head_can_be_put_back(biased, tmp_path):
     (out / "debiased.onnx").write_bytes(written)
     with pytest.raises(InputError, match="no repair to undo"):
         undo(tmp_path, tmp_path / "other.onnx")
+
+
+def test_the_original_head_goes_back_into_a_graph_whose_labels_were_given_names(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 6)).astype(np.float32)
+    y = (X[:, 0] + 0.8 * rng.normal(size=400) > 0).astype(int)
+    fitted = MLPClassifier((8,), max_iter=30, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged
+        model = to_onnx(fitted.fit(X, y), X[:1], options={"zipmap": False})
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    first = FrozenModel.load(tmp_path / "model.onnx", classes=["low", "high"])
+    named = np.array(["low", "high"])[y]
+    sets = (X[:200], named[:200]), (X[200:], named[200:])
+    options = {"method": "class-balanced", "even_if_worse": True, "device": "cpu"}
+    assert debias(first, *sets, out=tmp_path / "out", **options).written
+    undo(tmp_path / "out", tmp_path / "back.onnx", device="cpu")
+    back = FrozenModel.load(tmp_path / "back.onnx", classes=["low", "high"])
+    assert back.head == first.head

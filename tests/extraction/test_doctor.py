@@ -91,10 +91,10 @@ def test_a_gpu_that_does_not_start_is_a_problem_with_the_missing_library(machine
     assert (found["device"], found["cuda_starts"], found["sound"]) == ("cpu", False, False)
     (problem,) = found["problems"]
     assert "libcudnn.so.9" in problem["what"]
-    assert "pip install 'ntkit[cuda]'" in problem["repair"]
+    assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in problem["repair"]
     assert ntkit() == 1
     out, err = capfd.readouterr()
-    assert "repair       pip install 'ntkit[cuda]'" in out
+    assert "repair       pip install 'onnxruntime-gpu[cuda,cudnn]'" in out
     assert err == ""
 
 
@@ -104,7 +104,7 @@ def test_a_gpu_without_a_build_for_it_is_a_hint(machine_with_gpu):
     assert found["sound"]
     (hint,) = found["hints"]
     assert "built without CUDA" in hint["what"]
-    assert "pip install 'ntkit[cuda]'" in hint["repair"]
+    assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in hint["repair"]
 
 
 def repair_of_both(names):
@@ -144,7 +144,9 @@ def test_cuda_that_does_not_start_in_one_of_two_builds_is_repaired_from_the_grou
     machine_with_gpu.setattr(ort, "InferenceSession", Session)
     machine_with_gpu.setattr(Session, "runs_on", (CPU,))
     (problem,) = diagnosis()["problems"]
-    repair = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'ntkit[cuda]'"
+    repair = (
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    )
     assert problem["repair"].startswith(repair)
 
 

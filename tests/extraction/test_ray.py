@@ -205,7 +205,7 @@ def test_without_ray_one_sentence_says_what_to_install(
 ):
     monkeypatch.setitem(sys.modules, missing, None)
     samples = Samples(zoo.inputs(4), np.arange(4) % 3)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'ntkit\[ray\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'ray\[data\]'"):
         EmbeddingStore.write(tmp_path / "store", embedder, samples, engine="ray")
     assert not (tmp_path / "store").exists()
 

@@ -72,7 +72,9 @@ def fake_gpu(monkeypatch):
 
 
 def test_a_gpu_asked_for_by_name_never_becomes_the_cpu(fake_gpu):
-    with pytest.raises(DeviceError, match=r"runs on the CPU.*pip install 'ntkit\[cuda\]'"):
+    with pytest.raises(
+        DeviceError, match=r"runs on the CPU.*pip install 'onnxruntime-gpu\[cuda,cudnn\]'"
+    ):
         make_session(b"", device="cuda")
     for given in ([CUDA], [(CUDA, {"device_id": 0})]):
         with pytest.raises(DeviceError):

@@ -213,7 +213,8 @@ def test_the_table_is_markdown():
     y, attribute, before, after = labels(0)
     report = group_report(y, after, attribute=np.array(["a|b", "c"])[attribute],
                           y_pred_before=before)  # fmt: skip
-    lines = str(report).splitlines()
+    assert "group 0 × a|b" in str(report)
+    lines = report.table().splitlines()
     assert len(lines) == 2 + len(report.rows)
     assert {line.replace("\\|", "").count("|") for line in lines} == {9}
     assert "was 0." in repr(report)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ntkit import __version__
+from ntkit._extras import EXTRAS
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -91,6 +92,16 @@ def test_the_light_installation_names_every_dependency_but_the_runtime():
     (command,) = re.findall(r"pip install onnxruntime \\\n((?:.*\\\n)*.*)\n", text)
     named = re.findall(r'"([^"]+)"', command)
     assert named == [d for d in PROJECT["dependencies"] if not d.startswith("onnxruntime")]
+
+
+def test_extras_are_named_by_packages_that_an_index_has():
+    """Nothing is published under our own name, so a hint that says ntkit[text] cannot work."""
+    extras = PROJECT["optional-dependencies"]
+    for extra, packages in EXTRAS.items():
+        named = [re.split("[<>=;]", package)[0].strip() for package in extras[extra]]
+        assert list(packages) == named
+    pages = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("ntkit/**/*.py"), ROOT / "README.md"]
+    assert [p for p in pages if "install 'ntkit[" in p.read_text("utf-8")] == []
 
 
 def test_the_classifiers_name_the_pythons_that_ci_runs():

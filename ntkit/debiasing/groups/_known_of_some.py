@@ -217,8 +217,8 @@ def _by_table(
     rest = [column for column in columns if column not in (key, CONTENT)]
     if wanted not in rest and len(rest) != 1:
         raise InputError(
-            f"{name} has no column {wanted!r}, and {listed(rest) if rest else 'none'} beside the "
-            "names of samples; leave one column there, or call it so."
+            f"{name} has no column {wanted!r}, and {listed(rest, 20) if rest else 'none'} beside "
+            "the names of samples; leave one column there, or call it so."
         )
     column = wanted if wanted in rest else rest[0]
     values = alike_in_case(answer_in(value) for value in columns[column].tolist())

@@ -191,14 +191,15 @@ class Pool:
         if of_layer is not None:
             return of_layer.values(self._layers)
         kind = name.partition(":")[0]
+        every = kind not in ("word", "column", "metadata", "picture")  # to say what there is
         images = [each.images for each in self.inputs]
         pictures = None if None in images else _OneAfterTheOther(images)
         return attribute_named(
             name,
             texts=self.texts,
-            table=self._columns_of(name) if kind == "column" else None,
-            metadata=self._columns_of(name) if kind == "metadata" else self.given,
-            images=pictures if kind == "picture" else None,
+            table=self.table if every or kind == "column" else None,
+            metadata=self.metadata if every or kind == "metadata" else self.given,
+            images=pictures if every or kind == "picture" else None,
         )
 
     def _columns_of(self, name: str) -> dict[str, Array] | None:

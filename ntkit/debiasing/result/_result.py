@@ -150,15 +150,21 @@ class DebiasResult:
         """Candidate: the row of the head that was chosen, whether it is written or not."""
         return next(c for c in self.candidates if c.chosen)
 
-    def table(self) -> str:
+    def table(self, *, markdown: bool = True) -> str:
         """All candidates as a Markdown table; accuracies in percent.
+
+        Parameters
+        ----------
+        markdown : bool
+            Whether names are escaped; False is for a terminal.
 
         Returns
         -------
         str
             A header and one line per candidate; ← marks the chosen one.
         """
-        return table_of(self.candidates, balanced=self.balanced_over is not None)
+        balanced = self.balanced_over is not None
+        return table_of(self.candidates, balanced=balanced, markdown=markdown)
 
     def headline(self) -> str:
         """What became of the model: the verdict, then the worst group and the average.
@@ -275,13 +281,18 @@ class DebiasResult:
             f"suppression ({plain.name}) and {random.score:.3f} for random masks of the same size."
         )
 
-    def summary(self) -> str:
+    def summary(self, *, markdown: bool = False) -> str:
         """The table and what to know about it, as text.
+
+        Parameters
+        ----------
+        markdown : bool
+            Whether names in the table are escaped.
 
         Returns
         -------
         str
-            What ``ntkit debias`` prints and ``table.md`` holds.
+            What ``ntkit debias`` prints, and in Markdown what ``table.md`` holds.
         """
         lines = [
             self.headline(),
@@ -289,7 +300,7 @@ class DebiasResult:
             *self.check.sentences(),
             *([self.named_outcome()] if self.balanced_over is not None else []),
             "",
-            self.table(),
+            self.table(markdown=markdown),
             "",
             f"Accuracies in % on the {self.evaluated_on}; ← marks the candidate chosen. The "
             "held-out score needs no group labels: "

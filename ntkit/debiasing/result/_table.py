@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ntkit.debiasing._candidates import Candidate
@@ -10,7 +11,7 @@ from ntkit.debiasing._price import Price
 __all__ = ["dial_of", "table_of"]
 
 
-def table_of(candidates: Sequence[Candidate], *, balanced: bool) -> str:
+def table_of(candidates: Sequence[Candidate], *, balanced: bool, markdown: bool) -> str:
     """All candidates, accuracies in percent; ← marks the chosen one.
 
     Parameters
@@ -19,6 +20,8 @@ def table_of(candidates: Sequence[Candidate], *, balanced: bool) -> str:
         The rows.
     balanced : bool
         Whether the one chosen is balanced over groups, by which all are rated as well.
+    markdown : bool
+        Whether names are escaped; a terminal shows them as they are.
     """
     groups = any(c.worst_group is not None for c in candidates)
     header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
@@ -34,7 +37,7 @@ def table_of(candidates: Sequence[Candidate], *, balanced: bool) -> str:
         ]
         cells += [_with_spread(c.worst_group, c.spread.get("worst_group"))] * groups
         rows.append(cells + [_with_spread(c.worst_named)] * balanced)
-    return _markdown(rows)
+    return _aligned(rows, escaped=markdown)
 
 
 def dial_of(prices: Sequence[Price], taken: Price, *, balanced: bool) -> str:
@@ -50,11 +53,12 @@ def dial_of(prices: Sequence[Price], taken: Price, *, balanced: bool) -> str:
         cells += [_with_spread(p.worst_group)] * groups
         worst = None if p.worst_named is None else p.worst_named.accuracy
         rows.append(cells + [_with_spread(worst)] * balanced)
-    return _markdown(rows)
+    return _aligned(rows)
 
 
-def _markdown(rows: list[list[str]]) -> str:
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+def _aligned(rows: list[list[str]], *, escaped: bool = False) -> str:
+    if escaped:
+        rows = [[re.sub(r"([\\`*<|])", r"\\\1", cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")

@@ -76,7 +76,7 @@ def write_job(
                 card(folder, shown, result)
             heads(folder)
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
-            (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
+            (folder / "table.md").write_text(f"{result.summary(markdown=True)}\n", encoding="utf-8")
             write_record(folder, result.as_dict())
         if deploy is not None and deployed is not None and result.verification is not None:
             with deploy() as place:

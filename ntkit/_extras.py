@@ -1,0 +1,29 @@
+"""How to install what an optional part of ntkit needs: by its name, for ntkit is in no index."""
+
+from __future__ import annotations
+
+import shlex
+
+__all__ = ["EXTRAS", "install_extra"]
+
+EXTRAS = {
+    "cuda": ("onnxruntime-gpu[cuda,cudnn]",),
+    "torch": ("torch", "onnxscript"),
+    "text": ("tokenizers", "pyarrow"),
+    "report": ("matplotlib",),
+    "ray": ("ray[data]",),
+}
+"""Packages of each extra of pyproject.toml that a user may miss; a test compares the two."""
+
+
+def install_extra(extra: str, *more: str) -> str:
+    """Return the command that installs the packages of an extra, and some more.
+
+    Examples
+    --------
+    >>> from ntkit._extras import install_extra
+    >>> install_extra("text"), install_extra("cuda", "tensorrt")
+    ('pip install tokenizers pyarrow', "pip install 'onnxruntime-gpu[cuda,cudnn]' tensorrt")
+    """
+    names = (*EXTRAS[extra], *more)
+    return f"pip install {' '.join(map(shlex.quote, names))}"

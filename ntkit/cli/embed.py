@@ -39,7 +39,10 @@ def command(
         bool, typer.Option("--json", help="Print progress and the result as lines of JSON.")
     ] = False,
 ) -> None:
-    """Compute the embeddings of samples, labelled or not; run again to finish what was stopped.
+    """Compute the embeddings of samples.
+
+    Samples need no labels. Run the same command again to finish what was stopped; on a finished
+    store of the same samples and model it does nothing.
 
     Example: ntkit embed classifier.onnx images/train -o train.store
     """

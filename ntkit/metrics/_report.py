@@ -160,7 +160,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 def _name(row: ReportRow) -> str:
     name = str(row.label) if row.kind == "summary" else f"{row.kind} {row.label}"
     name = name if row.which is None else f"{name} ({row.which})"
-    return name.replace("|", "\\|")
+    return " ".join(name.split()).replace("|", "\\|")
 
 
 def _line(cells: list[str]) -> str:

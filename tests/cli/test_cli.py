@@ -380,8 +380,10 @@ def test_doctor(capsys, folder, monkeypatch):
 
 
 def test_debug_shows_the_traceback(capsys):
-    with pytest.raises(ValueError, match="not a file"):
-        main(["inspect", "none.onnx", "--debug"])
+    code, _, err = run(capsys, "inspect", "none.onnx", "--debug")
+    assert code == 2
+    assert "Traceback" in err
+    assert "not a file" in err.splitlines()[-1]
 
 
 def test_help_of_every_verb_has_an_example(capsys):

@@ -127,9 +127,15 @@ def test_step_by_step(capsys, folder, tmp_path, digits):
         code, out, err = run(capsys, "embed", model, folder / f"{part}.npz", "-o", store)
         assert code == 0, err
         assert "600 embeddings of 64 neurons, computed on cpu" in out
-    code, _, err = run(capsys, "embed", model, folder / "train.npz", "-o", tmp_path / "train.store")
+    again = ("-o", tmp_path / "train.store", "--quiet")
+    code, out, _ = run(capsys, "embed", model, folder / "train.npz", *again)
+    assert code == 0
+    assert "already complete, 600 embeddings" in out
+    code, out, _ = run(capsys, "embed", model, folder / "train.npz", *again, "--json")
+    assert (code, json.loads(out)["already_complete"]) == (0, True)
+    code, _, err = run(capsys, "embed", model, folder / "heldout.npz", *again)
     assert code == 2
-    assert "finished already" in err
+    assert "another samples" in err
     fit = ["fit", tmp_path / "train.store", "--heldout", tmp_path / "heldout.store"]
     head = tmp_path / "head.onnx"
     code, out, err = run(capsys, *fit, "-o", head, "--json")

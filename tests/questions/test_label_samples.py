@@ -51,6 +51,7 @@ def test_a_second_run_in_the_folder_is_refused_and_the_first_one_stays(model, tm
 
     def another(*arguments, **options):
         """While the first run computes, somebody starts a second one."""
+        patch.setattr(label, "margins_of", margins)
         with pytest.raises(InputError, match=r"Another process is writing .*out; wait") as error:
             ask(model, out)
         refused.append(error)

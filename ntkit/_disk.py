@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,16 @@ from numpy.typing import NDArray
 from ntkit.exceptions import InputError, NtkitError
 
 __all__ = [
+    "TEMPORARY",
     "StrPath",
+    "alone_in",
     "check_place",
     "check_room",
     "check_writable",
     "entries_of",
     "give_name",
+    "has_name",
+    "locked",
     "read_json",
     "saying_what_failed",
     "scratch",
@@ -35,6 +41,10 @@ __all__ = [
 StrPath = str | os.PathLike[str]
 # On Windows whoever looks at a new file, a virus scanner for one, keeps it from being renamed.
 _WAITS = (0.01, 0.05, 0.2, 0.5) if sys.platform == "win32" else ()
+_CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
+_LOG = logging.getLogger(__name__)
+TEMPORARY = ".ntkit-"
+"""How names begin of what is in a folder only while ntkit writes there, or was killed there."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -64,7 +74,7 @@ def check_place(path: Path, real: Path, size: int) -> None:
         raise InputError(f"The folder {real.parent} does not exist; make it first.")
     if not real.parent.is_dir():
         raise InputError(f"{real.parent} is a file, not a folder; choose another place.")
-    with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=real.parent) as trial:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=real.parent) as trial:
         (Path(trial) / real.name).mkdir()
     check_room(path, size)
 
@@ -93,7 +103,7 @@ def check_writable(path: StrPath) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return
     above = next(parent for parent in path.parents if parent.exists())
-    with tempfile.TemporaryDirectory(prefix=".ntkit-", dir=above) as trial:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=above) as trial:
         (Path(trial) / path.name).mkdir()  # a name that this disk takes
 
 
@@ -159,6 +169,133 @@ def give_name(made: StrPath, path: StrPath) -> None:
         except PermissionError:
             time.sleep(wait)
     os.replace(made, path)
+
+
+@contextmanager
+def alone_in(folder: StrPath) -> Iterator[None]:
+    """Keep other processes from writing a folder meanwhile; it is made if there is none.
+
+    The lock dies with the process. A folder that was made goes again if it is still empty then.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder; the one above it must exist.
+
+    Raises
+    ------
+    InputError
+        If another process has it, or it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit._disk import alone_in
+    >>> with tempfile.TemporaryDirectory() as folder, alone_in(folder):
+    ...     with alone_in(folder):
+    ...         pass
+    Traceback (most recent call last):
+    ntkit.exceptions.InputError: Another process is writing ...; wait until it is done, or end it.
+    """
+    folder = Path(folder)
+    new, lock = not folder.exists(), folder / f"{TEMPORARY}lock"
+    with saying_what_failed(folder):
+        folder.mkdir(exist_ok=True)
+        file = locked(lock)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # first, so that whoever waits for it finds that it is gone
+            lock.unlink()
+        file.close()
+        with suppress(OSError):  # on Windows, which removes no open file
+            if sys.platform == "win32":
+                lock.unlink()
+        with suppress(OSError):  # of a folder that holds something
+            if new:
+                folder.rmdir()
+
+
+def locked(path: Path) -> FileIO:
+    """Open a file for writing, and lock it against other processes until it is closed.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; an empty one is made if there is none.
+
+    Raises
+    ------
+    InputError
+        If another process has it.
+    OSError
+        If it cannot be opened for writing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit._disk import locked
+    >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder) / "rows") as file:
+    ...     file.write(b"1")
+    1
+    """
+    while True:
+        file = FileIO(path, "r+", opener=_create)
+        try:
+            _lock(file)
+        except BaseException:
+            file.close()
+            raise
+        if has_name(file, path):  # else its owner replaced it before we had the lock
+            return file
+        file.close()
+
+
+def has_name(file: FileIO, path: Path) -> bool:
+    """Whether an open file is the one of that name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit._disk import has_name, locked
+    >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder) / "rows") as file:
+    ...     has_name(file, Path(folder) / "rows"), has_name(file, Path(folder) / "others")
+    (True, False)
+    """
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _create(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o666)
+
+
+def _lock(file: FileIO) -> None:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(1 << 42)  # a lock on bytes that are not there keeps no reader out
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _CANNOT_LOCK:
+            _LOG.warning("%s cannot be locked here; let one process at a time write it.", file.name)
+            return
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
+            raise
+        folder = Path(os.fsdecode(file.name)).parent
+        raise InputError(
+            f"Another process is writing {folder}; wait until it is done, or end it."
+        ) from error
 
 
 def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:

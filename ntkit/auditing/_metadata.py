@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ntkit.attributes import View, columns_of, matched, metadata
 from ntkit.exceptions import InputError
-from ntkit.samples import TABLES, Samples, read_table
+from ntkit.samples import Samples, read_table
 
 __all__ = ["Metadata"]
 
@@ -108,8 +108,6 @@ def _columns(source: Any) -> dict[str, Array]:
     path = Path(source)
     if not path.exists():
         raise InputError(f"{path} does not exist.")
-    if path.suffix.lower() not in TABLES:
-        raise InputError(f"{path} is no table of metadata; give one of {', '.join(TABLES)}.")
     table = read_table(path, None, (_FILE, _NAMING))
     return {n: v for n, v in table.columns.items() if table.list_length(n) is None}
 

@@ -1,53 +1,111 @@
-"""The ``ntkit`` command: its verbs, and what happens when one fails."""
+"""The ``ntkit`` command: its commands, and what happens when one fails."""
 
 from __future__ import annotations
 
 import io
+import os
 import sys
+import traceback
 import warnings
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ntkit._version import __version__
-from ntkit.cli import (
-    audit,
-    bench,
-    check,
-    debias,
-    demo,
-    doctor,
-    embed,
-    export,
-    fit,
-    inspect,
-    label,
-    merge,
-    predict,
-    report,
-    verify,
-)
-from ntkit.cli._interrupt import interruptible
 
 __all__ = ["app", "main"]
 
+_SUMMARIES = {
+    "debias": "Find shortcuts, ask, repair, prove.",
+    "audit": "Find what the model's errors depend on.",
+    "label": "Ask a person about some of the samples.",
+    "check": "Check whether a model may replace another.",
+    "predict": "Write a model's predictions as a table.",
+    "demo": "Try every step on handwritten digits.",
+    "inspect": "Show a model's inputs, outputs and head.",
+    "embed": "Compute the embeddings of samples.",
+    "merge": "Join the parts of an embedding store.",
+    "fit": "Retrain a head without spurious neurons.",
+    "export": "Write a head into a model.",
+    "verify": "Compare two models, or ntkit and a service.",
+    "report": "Write a report on two models.",
+    "doctor": "Show what ONNX Runtime uses here.",
+    "bench": "Run a benchmark of ntkit's source.",
+}
+_INTERRUPTED = 130  # as shells have it
+
+
+class _Commands(Mapping[str, Any]):
+    """Commands by name; importing one takes seconds of scikit-learn and ONNX Runtime."""
+
+    def __init__(self) -> None:
+        self._imported = dict[str, Any]()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in _SUMMARIES:
+            raise KeyError(name)
+        if name not in self._imported:
+            self._imported[name] = _imported(name)
+        return self._imported[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_SUMMARIES)
+
+    def __len__(self) -> int:
+        return len(_SUMMARIES)
+
+
+class _Group(TyperGroup):
+    """The commands, each imported when it is called; their list imports none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Commands()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([*_SUMMARIES.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; typer would end Ctrl-C and a closed pipe with 1, which means worse."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("Interrupted: nothing was written.", err=True)
+            raise typer.Exit(_INTERRUPTED) from None
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())  # else Python complains when it flushes
+            raise typer.Exit(2) from None
+
+
+def _imported(name: str) -> Any:
+    interruptible = import_module("ntkit.cli._interrupt").interruptible
+    single = typer.Typer(rich_markup_mode=None, add_completion=False)
+    settings = {}
+    if name == "bench":  # what follows the benchmark's name is left to it
+        settings = {"allow_extra_args": True, "allow_interspersed_args": False}
+    command = interruptible(import_module(f"ntkit.cli.{name}").command)
+    single.command(name=name, context_settings=settings)(command)
+    return typer.main.get_command(single)
+
+
 app = typer.Typer(
     name="ntkit",
-    help="Debias a frozen ONNX classifier: silence its spurious neurons, retrain its last layer.",
+    cls=_Group,
+    help="Find and repair shortcuts in trained ONNX classifiers by retraining the last layer.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (
-    debias, audit, label, check, predict, demo, inspect, embed, merge, fit, export, verify, report,
-    doctor,
-):  # fmt: skip
-    app.command(name=verb.__name__.rsplit(".", 1)[-1])(interruptible(verb.command))
-app.command(  # what follows the benchmark's name is left to it
-    name="bench", context_settings={"allow_extra_args": True, "allow_interspersed_args": False}
-)(interruptible(bench.command))
 
 
 def _version(value: bool) -> None:
@@ -63,7 +121,7 @@ def _options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
-    """Global options; the real work is in the verbs."""
+    """Global options; the real work is in the commands."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -75,11 +133,21 @@ def main(arguments: list[str] | None = None) -> None:
     _say_what_can_be_said()
     try:
         app(args=arguments, prog_name="ntkit")
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
+    except Exception as error:
         if debug:
-            raise
-        typer.echo(f"Error: {error}", err=True)
-        sys.exit(2)
+            traceback.print_exc()
+        typer.echo(_sentence(error), err=True)
+        sys.exit(2)  # never 1, as Python would: to scripts that means a model that is not better
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, ValueError | OSError | RuntimeError | ImportError):
+        return f"Error: {error}"
+    said = f": {error}" * bool(str(error))
+    return (
+        f"Unexpected error ({type(error).__name__}{said}); run the same command with --debug, and "
+        "report what it shows."
+    )
 
 
 def _say_what_can_be_said() -> None:

@@ -52,20 +52,20 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-def _stamp(out: Path | None) -> tuple[int, int] | None:
-    """What tells an output that was replaced from the one before."""
+def _stamp(out: Path | None) -> frozenset[tuple[str, int, int]] | None:
+    """What tells an output that was replaced, or written in, from the one before."""
     if out is None:
         return None
     try:
-        found = (out / MANIFEST if (out / MANIFEST).is_file() else out).lstat()
+        files = [out / MANIFEST] if (out / MANIFEST).is_file() else [out]
+        if files == [out] and out.is_dir():  # its own time changes with what is there meanwhile
+            files = [*out.iterdir()]
+        return frozenset((f.name, (s := f.lstat()).st_ino, s.st_mtime_ns) for f in files)
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns
 
 
-def _what_is_left(
-    before: tuple[int, int] | None, out: Path | None = None, force: bool = False, **values: Any
-) -> str:
+def _what_is_left(before: Any, out: Path | None = None, force: bool = False, **values: Any) -> str:
     out = out or values.get("run")
     if out is None:
         return ""

@@ -74,7 +74,9 @@ def command(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Find what a model leans on: attributes that go with a class, and on which its errors depend.
+    """Find what the model's errors depend on.
+
+    It looks for attributes that are correlated with a class and on which the errors depend.
 
     DATA is what ntkit debias takes, and was not trained on; the model runs over it once. Words of
     texts, columns of tables, statistics of pictures and their files, metadata, neurons of the

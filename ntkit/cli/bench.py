@@ -22,7 +22,9 @@ def command(
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """Run a benchmark by name, in a checkout of ntkit; what follows the name goes to it.
+    """Run a benchmark of ntkit's source.
+
+    It needs a checkout of ntkit; what follows the benchmark's name goes to the benchmark.
 
     Example: ntkit bench solver --quick
 

@@ -78,7 +78,9 @@ def command(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Check whether a model may take another one's place: a gate for continuous integration.
+    """Check whether a model may replace another.
+
+    Use it as an acceptance check in continuous integration.
 
     Both models predict the same labelled samples. Each limit passes, fails, or has too few samples
     to say; then it is said how many would do. Exit code 0: all pass. 1: one fails. 3: none fails,

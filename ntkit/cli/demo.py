@@ -34,7 +34,9 @@ def command(
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
-    """Look, ask, repair and prove on handwritten digits; offline.
+    """Try every step on handwritten digits.
+
+    It looks, asks, repairs and checks, offline.
 
     Example: ntkit demo -o ntkit-demo/
 

@@ -20,7 +20,9 @@ def command(
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """Show what ONNX Runtime really uses on this machine, and how to repair it.
+    """Show what ONNX Runtime uses here.
+
+    It also says how to repair what is wrong.
 
     Example: ntkit doctor classifier.onnx
 

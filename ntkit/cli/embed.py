@@ -14,6 +14,7 @@ from ntkit._output import refuse_folder_of_inputs
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, OnnxEmbedder
+from ntkit.store import is_finished, read_manifest
 
 
 @o.with_options
@@ -39,7 +40,10 @@ def command(
         bool, typer.Option("--json", help="Print progress and the result as lines of JSON.")
     ] = False,
 ) -> None:
-    """Compute the embeddings of samples, labelled or not; run again to finish what was stopped.
+    """Compute the embeddings of samples.
+
+    Samples need no labels. Run the same command again to finish what was stopped; on a finished
+    store of the same samples and model it does nothing.
 
     Example: ntkit embed classifier.onnx images/train -o train.store
     """
@@ -52,6 +56,7 @@ def command(
         batch_size=o.batch_size_of(batch_size),
         verbose=not (quiet or json),
     )
+    before = None if force else read_manifest(out)
     store = EmbeddingStore.write(
         out,
         embedder,
@@ -63,16 +68,18 @@ def command(
         progress=_lines_of_json() if json and not quiet else None,
     )
     (rows, neurons), where = store.X.shape, store.manifest["device"]
+    already = before is not None and is_finished(before)
     if json:
         o.print_line({
             "event": "finished", "store": str(out), "rows": rows, "neurons": neurons,
-            "device": where, "run": store.manifest["run"],
+            "device": where, "already_complete": already, "run": store.manifest["run"],
             "skipped": [str(path) for path in samples.skipped],
         })  # fmt: skip
         return
     for path in samples.skipped:
         typer.echo(f"Left out, does not decode: {path}", err=True)
-    typer.echo(f"{out}: {rows} embeddings of {neurons} neurons, computed on {where}.")
+    said = "already complete, " * already
+    typer.echo(f"{out}: {said}{rows} embeddings of {neurons} neurons, computed on {where}.")
 
 
 def _part(shard: str) -> tuple[int, int]:

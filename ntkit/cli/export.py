@@ -39,7 +39,9 @@ def command(
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
-    """Write a head into a model; the file appears once ONNX Runtime agrees with NumPy.
+    """Write a head into a model.
+
+    The file appears only after ONNX Runtime agrees with NumPy.
 
     With --undo the head is the one that the model had before ntkit debias repaired it.
 

@@ -53,7 +53,9 @@ def command(
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
-    """Find the spurious neurons in embeddings and retrain the head without them.
+    """Retrain a head without spurious neurons.
+
+    It finds the spurious neurons in embeddings, and suppresses them.
 
     Starts from the original head, where a store carries it. NeuronTune scores neurons in standard
     deviations, chooses its penalty by cross-validation and suppresses none where that costs

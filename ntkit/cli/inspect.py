@@ -14,7 +14,9 @@ from ntkit.preprocessing import ImagePreprocessing, TextPreprocessing
 
 @o.with_options
 def command(model: o.Model, *, model_options: o.ModelOptions, json: o.Json = False) -> None:
-    """Show a model's inputs, outputs, head and classes, and what the main job would need.
+    """Show a model's inputs, outputs and head.
+
+    It also shows the classes, and what a repair would need.
 
     It succeeds on every model that can be read; where no head is found, it says why.
 

@@ -42,7 +42,9 @@ def command(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Ask a person whether samples have what the model may lean on; a few dozen answers do.
+    """Ask a person about some of the samples.
+
+    A few dozen labels of an attribute that the model may rely on are enough.
 
     The first time, OUT holds label.html, an offline page that takes one key for each sample and
     saves labels.csv, and questions-1.csv, the same to fill in. Move labels.csv to OUT and run the

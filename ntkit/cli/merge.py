@@ -17,7 +17,9 @@ def command(
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
-    """Join the parts of a store that several machines embedded; the bytes are those of one run.
+    """Join the parts of an embedding store.
+
+    Several machines may have written the parts; the bytes are those of one run.
 
     Example: ntkit merge part1.store part2.store part3.store -o train.store
     """

@@ -31,7 +31,7 @@ def command(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Write the predictions of a model as a table: class, margin and probabilities of each sample.
+    """Write a model's predictions as a table.
 
     OUT is a .csv or .tsv file: the file name, id or row of each sample, its label where it has one,
     prediction, margin (the largest logit less the second largest) and prob_CLASS for each class;

@@ -27,7 +27,9 @@ def command(
     quiet: o.Quiet = False,
     json: o.Json = False,
 ) -> None:
-    """Write a report on two models that differ in their head: who gained, who lost, which neurons.
+    """Write a report on two models.
+
+    The models differ in their head; the page shows who gained, who lost, and which neurons.
 
     ntkit debias writes one by itself; this is for other samples, or for models made otherwise.
 

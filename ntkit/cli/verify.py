@@ -40,7 +40,7 @@ def command(
     data_options: o.DataOptions,
     json: o.Json = False,
 ) -> None:
-    """Check a debiased model against the original, or ntkit against a service.
+    """Compare two models, or ntkit and a service.
 
     With two models and samples: the debiased model must compute its head on the original's
     embeddings, its classes stand in the original's order, and all other outputs be the original's.

@@ -161,7 +161,8 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 def _name(row: ReportRow) -> str:
     name = str(row.label) if row.kind == "summary" else f"{row.kind} {row.label}"
-    return name if row.which is None else f"{name} ({row.which})"
+    name = name if row.which is None else f"{name} ({row.which})"
+    return " ".join(name.split())
 
 
 def _line(cells: list[str]) -> str:

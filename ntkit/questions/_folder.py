@@ -9,12 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ntkit._disk import StrPath, check_place, check_writable, saying_what_failed
+from ntkit._disk import (
+    TEMPORARY,
+    StrPath,
+    alone_in,
+    check_place,
+    check_writable,
+    saying_what_failed,
+)
 from ntkit._output import new_file, refuse_folder_of_inputs
 from ntkit.exceptions import InputError
 from ntkit.questions._entries import Entry
@@ -74,7 +82,8 @@ class LabelFolder:
             if not folder.is_dir():
                 raise InputError(f"{folder} is a file, not a folder; choose another name.")
             check_writable(folder)
-            found = next(iter(sorted(file.name for file in folder.iterdir())), None)
+            names = sorted(file.name for file in folder.iterdir())
+            found = next((name for name in names if not name.startswith(TEMPORARY)), None)
         if found is None:
             return cls(folder)
         if not (folder / ANSWERS).exists():
@@ -89,6 +98,21 @@ class LabelFolder:
                 "another name."
             )
         return cls(folder, labels_of(folder / ANSWERS, content), **_state(content))
+
+    @classmethod
+    @contextmanager
+    def alone(cls, path: StrPath, inputs: Iterable[StrPath | None]) -> Iterator[LabelFolder]:
+        """Open a folder that no other run may write meanwhile: each would undo the other's.
+
+        Raises
+        ------
+        InputError
+            As :meth:`of`, and if another run has it.
+        """
+        inputs = [*inputs]
+        cls.of(path, inputs)  # refused before anything is written
+        with alone_in(path):
+            yield cls.of(path, inputs)
 
     def check_page(self) -> None:
         """Refuse to replace a page that somebody changed."""

@@ -118,7 +118,8 @@ def label_samples(
     Raises
     ------
     InputError
-        If samples, model, answers and folder do not fit together; the message says how to mend it.
+        If samples, model, answers and folder do not fit together, or another process asks in that
+        folder; the message says how to mend it.
 
     Examples
     --------
@@ -143,58 +144,62 @@ def label_samples(
     if batch < 1:
         raise InputError(f"A batch is at least 1 sample; got {batch!r}.")
     samples = _read(data, frozen, preprocessing)
-    folder = LabelFolder.of(out, [*input_paths(frozen, samples), *given])
-    folder.check_page()
-    names, digests = names_of(samples), sample_digests(samples, verbose=verbose)
-    contents = [digest.hex() for digest in digests]
-    taken = TakenAnswers(names, contents, match_names)
-    before = folder.take_kept(_asked(folder, question, values), taken)
-    labels = folder.take(before, [*folder.answer_files(), *given], taken)
+    with LabelFolder.alone(out, [*input_paths(frozen, samples), *given]) as folder:
+        folder.check_page()
+        names, digests = names_of(samples), sample_digests(samples, verbose=verbose)
+        contents = [digest.hex() for digest in digests]
+        taken = TakenAnswers(names, contents, match_names)
+        before = folder.take_kept(_asked(folder, question, values), taken)
+        labels = folder.take(before, [*folder.answer_files(), *given], taken)
 
-    embedded, computed = Embedded(samples.X, {}, "store"), False
-    if not samples.embedded:
-        run = partial(_embedded, frozen, samples, device, batch_size, verbose)
-        file = folder.path / _KEPT
-        embedded, computed = kept_or_computed(file, frozen, samples, digests, run)
-    inputs = inputs_of(samples)
-    attribute = labels.attribute(names)
-    views = views_of(embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples))
-    inference, earlier = None, list[GroupInference]()
-    if labels.n_answers:
-        inference = GroupInference(random_state=random_state)
-        inference.fit(views, samples.y, attribute)
-        earlier = [
-            GroupInference(random_state=random_state).fit(views, samples.y, fewer.attribute(names))
-            for fewer in earlier_answers(labels, folder.looked_at)
-        ]
-    margins = margins_of(embedded.Z, samples.y, random_state=random_state)
-    rows = _chosen(samples.y, labels, contents, margins, inference, batch, random_state)
+        embedded, computed = Embedded(samples.X, {}, "store"), False
+        if not samples.embedded:
+            run = partial(_embedded, frozen, samples, device, batch_size, verbose)
+            file = folder.path / _KEPT
+            embedded, computed = kept_or_computed(file, frozen, samples, digests, run)
+        inputs = inputs_of(samples)
+        attribute = labels.attribute(names)
+        views = views_of(embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples))
+        inference, earlier = None, list[GroupInference]()
+        if labels.n_answers:
+            inference = GroupInference(random_state=random_state)
+            inference.fit(views, samples.y, attribute)
+            earlier = [
+                GroupInference(random_state=random_state).fit(
+                    views, samples.y, fewer.attribute(names)
+                )
+                for fewer in earlier_answers(labels, folder.looked_at)
+            ]
+        margins = margins_of(embedded.Z, samples.y, random_state=random_state)
+        rows = _chosen(samples.y, labels, contents, margins, inference, batch, random_state)
 
-    new = [v for n, v in labels.answers.items() if before.answers.get(n, "") != v]
-    number = folder.batch + bool(new or folder.labels is None)
-    table = f"questions-{number}.csv"
-    files = _files(labels, rows, replace(inputs, ids=names), contents, table) if len(rows) else {}
-    folder.write(labels, number, files)
-    if computed:
-        keep(folder.path / _KEPT, embedded)
+        new = [v for n, v in labels.answers.items() if before.answers.get(n, "") != v]
+        number = folder.batch + bool(new or folder.labels is None)
+        table = f"questions-{number}.csv"
+        files = (
+            _files(labels, rows, replace(inputs, ids=names), contents, table) if len(rows) else {}
+        )
+        folder.write(labels, number, files)
+        if computed:
+            keep(folder.path / _KEPT, embedded)
 
-    right, of_head = _right(frozen, embedded.Z, samples.y, margins)
-    groups = tuple[GroupStanding, ...]()
-    if inference is not None:
-        groups = standing_of(samples.y, attribute, inference, right, labels.values)
-    return Labelling(
-        path=folder.path,
-        labels=labels,
-        n_new=sum(value is not None for value in new),
-        asked=tuple(names[i] for i in rows),
-        table=table,
-        progress=None if inference is None else progress(samples.y, inference, earlier),
-        groups=groups,
-        view=None if inference is None else inference.view_,
-        of_head=of_head,
-        notes=samples.notes,
-        about_answers=tuple(taken.notes),
-    )
+        right, of_head = _right(frozen, embedded.Z, samples.y, margins)
+        groups = tuple[GroupStanding, ...]()
+        if inference is not None:
+            groups = standing_of(samples.y, attribute, inference, right, labels.values)
+        return Labelling(
+            path=folder.path,
+            labels=labels,
+            n_new=sum(value is not None for value in new),
+            asked=tuple(names[i] for i in rows),
+            table=table,
+            progress=None if inference is None else progress(samples.y, inference, earlier),
+            groups=groups,
+            view=None if inference is None else inference.view_,
+            of_head=of_head,
+            notes=samples.notes,
+            about_answers=tuple(taken.notes),
+        )
 
 
 def earlier_answers(labels: Labels, looked_at: Sequence[int]) -> list[Labels]:

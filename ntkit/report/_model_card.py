@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 
 from ntkit.metrics import GroupReport
+from ntkit.report._offline import without_controls
 from ntkit.report._page import Report, outcome
 from ntkit.report._usage import Usage
 
 __all__ = ["model_card"]
+
+_MARKS = re.compile(r"[\\`*\[\]<#~$|]|&(?=[#a-zA-Z])|(?<![^\W_])_|_(?![^\W_])|:(?=//)")
+_ENTITIES = {"<": "&lt;", "&": "&amp;", "|": "&#124;"}  # a backslash is not enough everywhere
 
 
 def model_card(report: Report, usage: Usage) -> str:
@@ -27,14 +33,15 @@ def model_card(report: Report, usage: Usage) -> str:
         A README.md.
     """
     figures = report.shown.figures()
+    title = _text(report.title)
     n_silenced = int(report.silenced.sum())
     parts = [
         _front_matter(usage.task),
-        f"# {report.title}, debiased",
+        f"# {title}, debiased",
         f"{outcome(figures)} Figures are for the {report.evaluated_on} "
         f"({len(report.shown.y)} samples).",
         "## What it is",
-        f"The classifier {report.title} with another last linear layer, written by "
+        f"The classifier {title} with another last linear layer, written by "
         "[ntkit](https://pypi.org/project/ntkit/): "
         + (
             f"{n_silenced} of {report.Z.shape[1]} neurons of the last embedding are silenced, and "
@@ -42,24 +49,24 @@ def model_card(report: Report, usage: Usage) -> str:
             if n_silenced
             else "the layer is retrained, no neuron is silenced."
         )
-        + f" {usage.change}",
+        + f" {_text(usage.change)}",
         "## What goes in and comes out",
         _list(usage.facts),
         "## How to use it",
         "This program predicts the class of the files or texts that follow its name on the "
         "command line; run it beside the model.",
-        f"```python\n{usage.snippet}\n```",
+        _code(usage.snippet, "python"),
         "## Evaluation",
-        *([usage.before] if usage.before else []),
+        *([_text(usage.before)] if usage.before else []),
         _table(figures),
         "Intervals are of 95 %: Wilson's of an accuracy, Bonett and Price's of a change.",
         "## Limits",
         _limits(figures),
-        *report.sentences,
+        *map(_text, report.sentences),
         "## How it was made",
         _list(report.asked),
         _list(report.facts),
-        *(["```\n" + "\n".join(report.commands) + "\n```"] if report.commands else []),
+        *([_code("\n".join(report.commands))] if report.commands else []),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -73,7 +80,12 @@ def _front_matter(task: str | None) -> str:
 
 def _table(figures: GroupReport, most: int = 30) -> str:
     """The table of accuracies; of many classes the summaries and the largest losses."""
-    if len(figures.rows) <= most:
+    rows = [
+        replace(row, label=_text(row.label), which=None if row.which is None else _text(row.which))
+        for row in figures.rows
+    ]
+    figures = replace(figures, rows=tuple(rows))
+    if len(rows) <= most:
         return figures.table()
     kept = [row for row in figures.rows if row.kind != "class"]
     losses = sorted(
@@ -89,7 +101,7 @@ def _table(figures: GroupReport, most: int = 30) -> str:
 
 def _limits(figures: GroupReport) -> str:
     worse = [
-        f"{row.kind} {row.label} ({100 * row.change:+.1f} points)"
+        f"{row.kind} {_text(row.label)} ({100 * row.change:+.1f} points)"
         for row in figures.rows
         if row.kind != "summary" and row.change_interval and row.change_interval[1] < 0
         and row.change is not None
@@ -104,5 +116,17 @@ def _limits(figures: GroupReport) -> str:
     )
 
 
-def _list(values: Any) -> str:
-    return "\n".join(f"- {name}: {value}" for name, value in values.items())
+def _list(values: Mapping[str, str]) -> str:
+    return "\n".join(f"- {_text(name)}: {_text(value)}" for name, value in values.items())
+
+
+def _text(value: object) -> str:
+    """Any text as a line of Markdown that shows it: names may hold mark-up that is not to act."""
+    line = " ".join(without_controls(str(value)).split())
+    return _MARKS.sub(lambda mark: _ENTITIES.get(mark[0], f"\\{mark[0]}"), line)
+
+
+def _code(text: str, language: str = "") -> str:
+    """A block of code that no backticks within it end."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-__all__ = ["offline_page"]
+__all__ = ["offline_page", "without_controls"]
 
 # What no page may hold, and what turns the direction of all that follows.
 _NO_TEXT = re.compile(
@@ -21,16 +22,25 @@ _NO_TEXT = re.compile(
 _HERE = Path(__file__).parent
 
 
-def offline_page(template: str, /, **values: Any) -> str:
-    """Render a template with the style and the script beside it.
+def offline_page(
+    template: str,
+    /,
+    *,
+    filters: Mapping[str, Callable[..., Any]] | None = None,
+    **values: Any,
+) -> str:
+    """Render a template with the style beside it, and the script if there is one.
 
-    Its policy lets the browser load nothing, send nothing, and run no script but that one. Values
-    are escaped, and characters that no page may hold are replaced.
+    Its policy lets the browser load nothing, send nothing, and run no script but that one. A page
+    with a script also has the style that such pages share. Values are escaped, and characters that
+    no page may hold are replaced.
 
     Parameters
     ----------
     template : str
-        Path in this folder, without endings: there are ``.html.jinja``, ``.css`` and ``.js``.
+        Path in this folder, without endings: ``.html.jinja``, ``.css`` and perhaps ``.js``.
+    filters : mapping of str to callable, optional
+        What the template calls to format values.
     **values : Any
         What the template shows.
 
@@ -39,15 +49,19 @@ def offline_page(template: str, /, **values: Any) -> str:
     str
         HTML.
     """
-    style = _read("offline.css") + _read(f"{template}.css")
-    script = _read(f"{template}.js")
+    style, script = _read(f"{template}.css"), ""
+    allowed = "'none'"
+    if (_HERE / f"{template}.js").is_file():
+        style, script = _read("offline.css") + style, _read(f"{template}.js")
+        allowed = f"'{_digest(script)}'"
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-        f"script-src '{_digest(script)}'; base-uri 'none'; form-action 'none'"
+        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
     )
     environment = Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_finalized
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=without_controls
     )
+    environment.filters |= filters or {}
     return environment.from_string(_read(f"{template}.html.jinja")).render(
         policy=policy, style=Markup(style), script=Markup(script), **values
     )
@@ -61,7 +75,8 @@ def _digest(content: str) -> str:
     return f"sha256-{b64encode(sha256(content.encode()).digest()).decode()}"
 
 
-def _finalized(value: Any) -> Any:
+def without_controls(value: Any) -> Any:
+    """Text without the characters that no page may hold; anything else as it is."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value).replace("\r", " ")
     return value

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError
 from ntkit.metrics import GroupReport, ReportRow, group_report
 from ntkit.report._neuron_cards import NeuronCard, neuron_cards, sample_cards
+from ntkit.report._offline import offline_page
 from ntkit.report._sample_pictures import Picture, TableRows, picture_of
 from ntkit.spuriousness import live_neurons
 
@@ -153,39 +152,34 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
     rows = {kind: [r for r in figures.rows if r.kind == kind] for kind in ("class", "group")}
     was_right, is_right = shown.before == shown.y, shown.after == shown.y
     lost, won = np.flatnonzero(was_right & ~is_right), np.flatnonzero(~was_right & is_right)
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": _percent, "signed": _signed, "path": _svg_path}
-    template = environment.from_string(
-        Path(__file__).with_name("report.html.jinja").read_text(encoding="utf-8")
-    )
-    return str(
-        template.render(
-            report=report,
-            summary={row.label: row for row in figures.rows if row.kind == "summary"},
-            worst_before={
-                kind: min(some, key=lambda r: r.accuracy_before or 0.0).label
-                for kind, found in rows.items()
-                if (some := [row for row in found if row.count])
-            },
-            classes=sorted(rows["class"], key=_change),
-            groups=sorted(rows["group"], key=_change),
-            shown_classes=_SHOWN_CLASSES,
-            worse=sorted(filter(_clearly_worse, rows["group"] + rows["class"]), key=_change),
-            verdict=outcome(figures),
-            beside=_beside(report.candidates),
-            n_lost=len(lost),
-            n_won=len(won),
-            lost=sample_cards(lost[:_LOST], shown.y, shown.before, shown.after, *_looks(shown)),
-            neurons=_neurons(
-                report, n_neurons if report.silenced.any() else min(n_neurons, _SUSPECTS), n_samples
-            ),
-            few_errors=_FEW_ERRORS,
-            curve=_curve(report),
-            dial_low=_floor(report.prices),
-            n_silenced=int(report.silenced.sum()),
-            n_neurons=report.Z.shape[1],
-            n_live=int(live_neurons(report.Z).sum()),
-        )
+    return offline_page(
+        "report",
+        filters={"percent": _percent, "signed": _signed, "path": _svg_path},
+        report=report,
+        summary={row.label: row for row in figures.rows if row.kind == "summary"},
+        worst_before={
+            kind: min(some, key=lambda r: r.accuracy_before or 0.0).label
+            for kind, found in rows.items()
+            if (some := [row for row in found if row.count])
+        },
+        classes=sorted(rows["class"], key=_change),
+        groups=sorted(rows["group"], key=_change),
+        shown_classes=_SHOWN_CLASSES,
+        worse=sorted(filter(_clearly_worse, rows["group"] + rows["class"]), key=_change),
+        verdict=outcome(figures),
+        beside=_beside(report.candidates),
+        n_lost=len(lost),
+        n_won=len(won),
+        lost=sample_cards(lost[:_LOST], shown.y, shown.before, shown.after, *_looks(shown)),
+        neurons=_neurons(
+            report, n_neurons if report.silenced.any() else min(n_neurons, _SUSPECTS), n_samples
+        ),
+        few_errors=_FEW_ERRORS,
+        curve=_curve(report),
+        dial_low=_floor(report.prices),
+        n_silenced=int(report.silenced.sum()),
+        n_neurons=report.Z.shape[1],
+        n_live=int(live_neurons(report.Z).sum()),
     )
 
 

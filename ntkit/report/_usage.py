@@ -89,7 +89,7 @@ def _classes(model: FrozenModel) -> str:
     names = json.loads(model.metadata["ntkit.classes"])
     shown = ", ".join(f"{i} = {name!r}" for i, name in enumerate(names[:SHOWN]))
     more = f", … ({len(names)} in all)" * (len(names) > SHOWN)
-    return f"{shown}{more}, in the order of the scores; the file holds them as `ntkit.classes`"
+    return f"{shown}{more}, in the order of the scores; the file holds them as ntkit.classes"
 
 
 def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple[str, str]:
@@ -125,7 +125,7 @@ def _predict(model: FrozenModel) -> str:
     """A function from inputs to class labels, by the output that shows them best."""
     name, lines = _shown(model)
     body = "\n".join(f"    {line}" for line in lines)
-    return f'def predict(feed):\n    found = session.run(["{name}"], feed)[0]\n{body}\n'
+    return f"def predict(feed):\n    found = session.run([{json.dumps(name)}], feed)[0]\n{body}\n"
 
 
 def _shown(model: FrozenModel) -> tuple[str, list[str]]:

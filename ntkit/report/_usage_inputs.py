@@ -51,7 +51,7 @@ def samples_kind(
     if isinstance(samples.X, Texts):
         return _texts(samples.X)
     if samples.columns and len(model.inputs) == 1:
-        few = ", ".join(f"`{name}`" for name in samples.columns[:SHOWN])
+        few = ", ".join(repr(name) for name in samples.columns[:SHOWN])
         more = f", … ({len(samples.columns)} in all)" * (len(samples.columns) > SHOWN)
         said = f"{few}{more}, as numbers in this order"
         return _table(model, samples.columns), {"columns": said}, {}
@@ -60,7 +60,7 @@ def samples_kind(
 
 def _words(steps: ImagePreprocessing) -> str:
     values = ", ".join(f"{name} {value}" for name, value in steps.as_dict().items())
-    return f"{values}; `scale` is a factor on pixels 0 … 255, `mean` and `std` come after it"
+    return f"{values}; scale is a factor on pixels 0 … 255, mean and std come after it"
 
 
 def _images(model: FrozenModel, steps: ImagePreprocessing) -> Kind:
@@ -127,14 +127,14 @@ def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
     length = "" if steps.fixed_length is None else f", length={steps.fixed_length}"
     feeds = {steps.ids: "ids", steps.mask: "attention_mask", steps.types: "type_ids"}
     feed = ",\n".join(
-        f'        "{name}": np.array([e.{what} for e in encodings], "{steps.dtype}")'
+        f'        {json.dumps(name)}: np.array([e.{what} for e in encodings], "{steps.dtype}")'
         for name, what in feeds.items()
         if name is not None
     )
     if steps.positions is not None:
         mask = "np.array([e.attention_mask for e in encodings])"
         counted = f"np.maximum(np.cumsum({mask}, axis=1) - 1, 0)"
-        feed += f',\n        "{steps.positions}": {counted}.astype("{steps.dtype}")'
+        feed += f',\n        {json.dumps(steps.positions)}: {counted}.astype("{steps.dtype}")'
     helpers = (
         'tokenizer = Tokenizer.from_file("tokenizer.json")\n'
         f'tokenizer.enable_truncation({steps.max_length}, direction="{steps.truncation}")\n'
@@ -151,7 +151,7 @@ def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
         task=_OF_TEXTS,
     )
     said = (
-        f"`tokenizer.json` beside this card (sha256 {steps.as_dict()['tokenizer_sha256']}); at "
+        f"tokenizer.json beside this card (sha256 {steps.as_dict()['tokenizer_sha256']}); at "
         f"most {steps.max_length} tokens, cut off on the {steps.truncation}, filled up on the "
         f"{steps.padding} with token {pad[0]}"
         + (f" to {steps.fixed_length} tokens" if steps.fixed_length is not None else "")
@@ -217,7 +217,7 @@ def _arrays(model: FrozenModel) -> Kind:
             f'    X = np.load(path).astype("{_dtype(info)}")\n'
             f"    print(*{_all_rows(info)}, sep='\\n')",
         )
-    names = ", ".join(f'"{tensor.name}"' for tensor in model.inputs)
+    names = ", ".join(json.dumps(tensor.name) for tensor in model.inputs)
     return Kind(
         imports,
         "",
@@ -232,13 +232,13 @@ def _one_at_a_time(info: TensorInfo, value: str) -> str:
     batch = info.shape[0] if info.shape else None
     if isinstance(batch, int) and batch > 1:
         value = f"np.repeat({value}, {batch}, axis=0)"
-    return f'predict({{"{info.name}": {value}}})'
+    return f"predict({{{json.dumps(info.name)}: {value}}})"
 
 
 def _all_rows(info: TensorInfo) -> str:
     if info.shape and isinstance(info.shape[0], int):
         return f"[{_one_at_a_time(info, 'X[i : i + 1]')}[0] for i in range(len(X))]"
-    return f'predict({{"{info.name}": X}})'
+    return f"predict({{{json.dumps(info.name)}: X}})"
 
 
 def _dtype(info: TensorInfo) -> str:

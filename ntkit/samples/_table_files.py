@@ -32,7 +32,7 @@ def read_table(path: Path, delimiter: str | None = None, expected: Collection[st
     Parameters
     ----------
     path : pathlib.Path
-        A file with one of the extensions in ``TABLES``.
+        The file.
     delimiter : str, optional
         What separates the cells of a CSV or TSV file; by default a tab in a ``.tsv`` file, and in
         a ``.csv`` file what its header says.
@@ -47,13 +47,18 @@ def read_table(path: Path, delimiter: str | None = None, expected: Collection[st
     Raises
     ------
     InputError
-        If the file is not a table, or an irregular one; the message names the row.
+        If its extension is not one of ``TABLES``, or the file is not a table, or an irregular one;
+        the message names the row.
     MissingDependencyError
         If a Parquet file is read without the package pyarrow.
     """
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):
         table = read_delimited(path, delimiter or ("\t" if kind == ".tsv" else None), expected)
+    elif kind not in _OTHERS:
+        raise InputError(
+            f"{path} is no table that can be read here; save it as one of {', '.join(TABLES)}."
+        )
     else:
         table = _OTHERS[kind](path)
     if not len(table):

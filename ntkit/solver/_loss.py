@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, log_expit, logsumexp, softmax
+from scipy.special import expit, log_expit
 from sklearn import get_config
 
 __all__ = ["NumpyPasses", "Passes", "is_mapped", "rows_per_chunk"]
@@ -182,7 +182,13 @@ def _sigmoid_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, 
 def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, Array]:
     """Weighted loss of one logit per class, and its derivative by the logits, both (N, K)."""
     rows = np.arange(len(logits))
-    value = float(weight @ (logsumexp(logits, axis=1) - logits[rows, y_index]))
-    residual = softmax(logits, axis=1)
-    residual[rows, y_index] -= 1
-    return value, weight[:, None] * residual
+    residual = logits - logits.max(axis=1, keepdims=True)
+    own = residual[rows, y_index]
+    np.exp(residual, out=residual)
+    residual[rows, y_index] = 0  # apart: beside the 1 of a sure sample the others would be lost
+    others = residual.sum(axis=1)
+    total = others + np.exp(own)
+    value = float(weight @ np.where(own < 0, np.log(total) - own, np.log1p(others)))
+    residual *= (weight / total)[:, None]
+    residual[rows, y_index] = -weight * (others / total)
+    return value, residual

@@ -17,6 +17,7 @@ Array = NDArray[Any]
 _ROWS_PER_NEURON = 2  # fewer, and the Hessian at W = 0 is no guide
 _SAMPLE_PER_NEURON = 4  # rows that estimate the covariance well enough to precondition with
 _SAMPLE = 1000  # and these, however few neurons there are
+_OWN_SHARE = 100  # neurons of less than a hundredth of the mean variance are far below the others
 
 
 class Dense:
@@ -103,7 +104,10 @@ def preconditioner(
             return Diagonal(penalty + np.maximum(inner * average, rounding) / gains**2)
     hessian = inner * (covariance_of(data, mean) if covariance is None else covariance())
     diagonal = np.einsum("ii->i", hessian)
-    diagonal += penalty[0] + rounding * max(diagonal.sum(), 1e-30)
+    # A share of their sum alone would drown neurons of a scale far below the others'.
+    own = np.maximum(diagonal, inner * (rounding * mean) ** 2)
+    most = np.minimum(diagonal.sum(), _OWN_SHARE * data.width * own)
+    diagonal += penalty[0] + rounding * np.maximum(most, 1e-30)
     return Dense(hessian)
 
 

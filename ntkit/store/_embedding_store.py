@@ -15,7 +15,7 @@ from ntkit.head import LinearHead
 from ntkit.store._fill import EMBEDDINGS, Progress, fill_store
 from ntkit.store._from_parquet import parquet_job
 from ntkit.store._from_samples import samples_job
-from ntkit.store._manifest import MANIFEST, read_manifest
+from ntkit.store._manifest import MANIFEST, is_finished, read_manifest
 from ntkit.store._parts import joined
 from ntkit.store._rows_file import array_header
 
@@ -132,7 +132,7 @@ class EmbeddingStore:
         manifest = read_manifest(path)
         if manifest is None:
             raise InputError(f"{path} is not an embedding store; make one with: ntkit embed.")
-        if manifest["finished_rows"] < manifest["rows"]:
+        if not is_finished(manifest):
             raise InputError(
                 f"{path} holds {manifest['finished_rows']} of {manifest['rows']} rows; run the "
                 "same ntkit command again to finish it."
@@ -156,7 +156,8 @@ class EmbeddingStore:
         """Embed samples into a store, or finish one that was interrupted.
 
         Killed at any moment and called again, it ends with the same bytes as if nothing had
-        happened: it goes on with the batch size that it began with.
+        happened: it goes on with the batch size that it began with. A finished store of the same
+        samples and model is returned as it is.
 
         Parameters
         ----------
@@ -180,7 +181,7 @@ class EmbeddingStore:
             Rows between checkpoints; an interruption loses these and at most one batch more, or
             with "ray" what the actors are at.
         force : bool
-            Start anew where a finished or a different store exists.
+            Start anew where a store exists.
         progress : callable of (finished_rows, rows), optional
             Called after each batch.
 
@@ -193,8 +194,8 @@ class EmbeddingStore:
         ------
         InputError
             If the folder holds something else: another model's store (the message says which
-            field differs), a finished store, or other files or what is read here (these even with
-            ``force``); if samples whose embeddings are there already have other contents now; if
+            field differs), or other files or what is read here (these even with ``force``); if
+            samples whose embeddings are there already have other contents now; if
             another process is writing it; if the disk is full or read-only. Also if inputs and
             labels differ in number, a value is too large for ``dtype``, or the model cannot
             embed the samples.
@@ -240,7 +241,7 @@ class EmbeddingStore:
         group : str, optional
             Column of group labels, for evaluation only.
         force : bool
-            Start anew where a finished or a different store exists.
+            Start anew where a store exists.
         progress : callable of (finished_rows, rows), optional
             Called after each batch.
 
@@ -296,7 +297,7 @@ class EmbeddingStore:
         out : path-like
             Folder of the whole store.
         force : bool
-            Start anew where a finished or a different store exists.
+            Start anew where a store exists.
         progress : callable of (finished_rows, rows), optional
             Called after each batch.
 

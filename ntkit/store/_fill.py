@@ -24,6 +24,7 @@ from ntkit.store._manifest import (
     IDENTITY,
     MANIFEST,
     difference,
+    is_finished,
     kind_of_manifest,
     read_manifest,
     replace_file,
@@ -94,7 +95,7 @@ class Job:
 def fill_store(
     path: Path, job: Job, *, checkpoint_rows: int, force: bool, progress: Progress | None
 ) -> None:
-    """Start a store, or go on with an unfinished one, and finish it."""
+    """Start a store, or go on with an unfinished one, and finish it; a finished one is left."""
     if checkpoint_rows < 1:
         raise InputError(f"checkpoint_rows must be at least 1; got {checkpoint_rows}.")
     # Refuse before anything is computed, or touched.
@@ -103,13 +104,18 @@ def fill_store(
         _refuse_other_files(path)
         check_writable(path)
         _check_room(path, job)
-    if _unfinished(path, job, force) is None:
+    manifest = _begun(path, job, force)
+    if manifest is not None and is_finished(manifest):
+        return
+    if manifest is None:
         _ = job.started
     with _disk(path):
         path.mkdir(parents=True, exist_ok=True)
         rows = RowFile(path / EMBEDDINGS)
     with rows:
-        manifest = _unfinished(path, job, force)  # again: now nobody else writes
+        manifest = _begun(path, job, force)  # again: now nobody else writes
+        if manifest is not None and is_finished(manifest):
+            return
         if manifest is None:
             manifest = dict(job.started)
             with _disk(path):
@@ -119,28 +125,27 @@ def fill_store(
         _fill(path, manifest, job, rows, checkpoint_rows, progress)
 
 
-def _unfinished(path: Path, job: Job, force: bool) -> dict[str, Any] | None:
-    """Return the manifest to go on with; None to start anew."""
+def _begun(path: Path, job: Job, force: bool) -> dict[str, Any] | None:
+    """Return the manifest to go on with, or of a store that is finished; None to start anew."""
     with _disk(path):
         _refuse_other_files(path)
         manifest = None if force else read_manifest(path)
     if manifest is None:
         return None
-    finished = manifest["finished_rows"] == manifest["rows"]
-    if "contents" not in manifest and not finished:
+    if "contents" not in manifest and is_finished(manifest):
+        raise InputError(f"{path} is finished already; choose another name or pass --force.")
+    if "contents" not in manifest:
         raise InputError(
             f"{path} was begun by an older ntkit, which did not record the contents of the "
             "samples, and they may have changed; embed again with --force."
         )
-    different = difference(manifest, job.identity, IDENTITY) if "contents" in manifest else None
+    different = difference(manifest, job.identity, IDENTITY)
     if different is not None:
         field, before, now = different
         raise InputError(
             f"{path} was made with another {field} ({before!r}, now {now!r}); choose another name "
             "or pass --force."
         )
-    if finished:
-        raise InputError(f"{path} is finished already; choose another name or pass --force.")
     if not manifest["finished_rows"]:
         return None
     _refuse_other_contents(path, manifest, job)

@@ -15,6 +15,7 @@ __all__ = [
     "IDENTITY",
     "MANIFEST",
     "difference",
+    "is_finished",
     "kind_of_manifest",
     "read_manifest",
     "replace_file",
@@ -86,6 +87,11 @@ def difference(
         if first.get(field) != second.get(field):
             return field, first.get(field), second.get(field)
     return None
+
+
+def is_finished(manifest: Mapping[str, Any]) -> bool:
+    """Whether a store holds all of its rows."""
+    return bool(manifest["finished_rows"] == manifest["rows"])
 
 
 def write_manifest(path: Path, manifest: dict[str, Any]) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 import os
 import sys
 from contextlib import suppress
-from io import BytesIO, FileIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._disk import has_name, locked
 from ntkit.exceptions import InputError
 
 __all__ = ["RowFile", "array_header", "read_rows"]
 
 Array = NDArray[Any]
-_LOG = logging.getLogger(__name__)
-_CANNOT_LOCK = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
 
 
 class RowFile:
@@ -45,7 +42,7 @@ class RowFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = _locked(path)
+        self._file = locked(path)
         self._begin = 0  # of the rows
         self.shape: tuple[int, int] | None = None
         self.dtype = np.dtype(np.float32)
@@ -57,7 +54,7 @@ class RowFile:
         if self._file.closed:  # another writer was quicker in ``renew``
             return
         with self._file, suppress(OSError):
-            if not os.fstat(self._file.fileno()).st_size and _has_name(self._file, self.path):
+            if not os.fstat(self._file.fileno()).st_size and has_name(self._file, self.path):
                 self._remove()  # nothing was embedded
 
     def renew(self) -> None:
@@ -65,7 +62,7 @@ class RowFile:
         if os.fstat(self._file.fileno()).st_size:
             with self._file:
                 self._remove()
-                self._file = _locked(self.path)
+                self._file = locked(self.path)
         self.shape = None
 
     def create(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
@@ -94,7 +91,7 @@ class RowFile:
             If somebody replaced or removed the file meanwhile.
         """
         os.fsync(self._file.fileno())
-        if not _has_name(self._file, self.path):
+        if not has_name(self._file, self.path):
             raise InputError(
                 f"{self.path} was replaced or removed while it was being written; embed again "
                 "with --force."
@@ -139,50 +136,3 @@ def read_rows(path: Path, start: int, stop: int) -> Array:
     offset = begin + start * width * dtype.itemsize
     count = (stop - start) * width
     return np.fromfile(path, dtype, count, offset=offset).reshape(stop - start, width)
-
-
-def _locked(path: Path) -> FileIO:
-    while True:
-        file = FileIO(path, "r+", opener=_create)
-        try:
-            _lock(file)
-        except BaseException:
-            file.close()
-            raise
-        if _has_name(file, path):  # else its owner replaced it before we had the lock
-            return file
-        file.close()
-
-
-def _create(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o666)
-
-
-def _has_name(file: FileIO, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _lock(file: FileIO) -> None:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            file.seek(1 << 42)  # a lock on bytes that are not there keeps no reader out
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _CANNOT_LOCK:
-            _LOG.warning("%s cannot be locked here; let one process at a time write it.", file.name)
-            return
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
-            raise
-        folder = Path(os.fsdecode(file.name)).parent
-        raise InputError(
-            f"Another process is writing {folder}; wait until it is done, or end it."
-        ) from error

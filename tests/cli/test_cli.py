@@ -127,9 +127,15 @@ def test_step_by_step(capsys, folder, tmp_path, digits):
         code, out, err = run(capsys, "embed", model, folder / f"{part}.npz", "-o", store)
         assert code == 0, err
         assert "600 embeddings of 64 neurons, computed on cpu" in out
-    code, _, err = run(capsys, "embed", model, folder / "train.npz", "-o", tmp_path / "train.store")
+    again = ("-o", tmp_path / "train.store", "--quiet")
+    code, out, _ = run(capsys, "embed", model, folder / "train.npz", *again)
+    assert code == 0
+    assert "already complete, 600 embeddings" in out
+    code, out, _ = run(capsys, "embed", model, folder / "train.npz", *again, "--json")
+    assert (code, json.loads(out)["already_complete"]) == (0, True)
+    code, _, err = run(capsys, "embed", model, folder / "heldout.npz", *again)
     assert code == 2
-    assert "finished already" in err
+    assert "another samples" in err
     fit = ["fit", tmp_path / "train.store", "--heldout", tmp_path / "heldout.store"]
     head = tmp_path / "head.onnx"
     code, out, err = run(capsys, *fit, "-o", head, "--json")
@@ -380,8 +386,10 @@ def test_doctor(capsys, folder, monkeypatch):
 
 
 def test_debug_shows_the_traceback(capsys):
-    with pytest.raises(ValueError, match="not a file"):
-        main(["inspect", "none.onnx", "--debug"])
+    code, _, err = run(capsys, "inspect", "none.onnx", "--debug")
+    assert code == 2
+    assert "Traceback" in err
+    assert "not a file" in err.splitlines()[-1]
 
 
 def test_help_of_every_verb_has_an_example(capsys):

@@ -3,6 +3,9 @@
 import csv
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +44,60 @@ def truth(names):
 
 def kept(out):
     return {file.name: file.read_bytes() for file in out.iterdir()}
+
+
+def test_a_second_run_in_the_folder_is_refused_and_the_first_one_stays(model, tmp_path):
+    out, refused = tmp_path / "out", []
+
+    def another(*arguments, **options):
+        """While the first run computes, somebody starts a second one."""
+        patch.setattr(label, "margins_of", margins)
+        with pytest.raises(InputError, match=r"Another process is writing .*out; wait") as error:
+            ask(model, out)
+        refused.append(error)
+        return margins(*arguments, **options)
+
+    margins = label.margins_of
+    for n_runs in (1, 2):  # in a folder that is made, and in one that is there
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(label, "margins_of", another)
+            first = ask(model, out)
+        assert len(refused) == n_runs
+        assert sorted(kept(out)) == [
+            "answers.json",
+            "embedded.npz",
+            "label.html",
+            "questions-1.csv",
+        ]
+    save(out / "labels.csv", truth(first.asked[:4]))
+    assert ask(model, out).labels.n_answers == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")
+def test_a_run_that_was_killed_keeps_nobody_out(model, tmp_path):
+    out = tmp_path / "out"
+    code = (
+        "import os, signal; from ntkit.questions import _label as label\n"
+        "label.margins_of = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from tests.questions.models import rows; X, y, _ = rows()\n"
+        f"label.label_samples({str(model)!r}, (X, y), {str(out)!r}, question='Q', device='cpu')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
+    assert done.returncode == -9
+    assert [*out.iterdir()] == [out / ".ntkit-lock"]
+    (out / ".ntkit-ab12").mkdir()  # as it leaves one where it is killed while it writes
+    assert len(ask(model, out).asked) == 16
+    assert not (out / ".ntkit-lock").exists()
+
+
+def test_a_run_that_fails_leaves_no_folder(model, tmp_path):
+    with pytest.raises(InputError, match="Say what to ask"):
+        ask(model, tmp_path / "out", question=None)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="Say what to ask"):
+        ask(model, tmp_path / "out", question=None)
+    assert [*(tmp_path / "out").iterdir()] == []
 
 
 def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):

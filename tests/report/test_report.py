@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,6 +10,7 @@ from shutil import copytree
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from PIL import Image
 from sklearn.metrics import accuracy_score, recall_score
 
@@ -182,6 +184,45 @@ def test_a_card_has_front_matter_and_the_same_figures():
     assert outcome(report.shown.figures()) in card
     assert "classes with smaller losses are left out" in card
     assert len(card.splitlines()) < 120
+
+
+EVIL = ["<script>alert(1)</script>", "a|b `c` [x](https://evil.example) *d*{}# e ``` &lt; _f_ $g$"]
+
+
+@pytest.mark.parametrize("space", [" ", "\n"])
+def test_a_card_shows_hostile_class_names_and_obeys_none(space, tmp_path, digits):
+    names = [name.format(space) for name in EVIL]
+    sets = [
+        (digits[f"X_{part}"][:600], np.array(names, dtype=object)[digits[f"y_{part}"][:600]])
+        for part in ("train", "heldout", "test")
+    ]
+    file = tmp_path / "_b_ [c](d).onnx"
+    shutil.copy(marked_digits_model_path(), file)
+    model = FrozenModel.load(file, classes=names)
+    method = {"method": "class-balanced", "even_if_worse": True, "device": "cpu"}
+    folders = {"out": tmp_path / "out"}
+    if space == " ":  # the program that is deployed prints a class in a line
+        folders["deploy"] = tmp_path / "deploy"
+    with started_by("ntkit debias '```\n<b>'"):
+        debias(model, *sets[:2], test=sets[2], **folders, **method)
+    for folder in folders.values():
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        tokens = MarkdownIt("commonmark").enable("table").parse(text.partition("\n---\n")[2])
+        inline = [part for token in tokens for part in token.children or ()]
+        assert not [t for t in (*tokens, *inline) if t.type.startswith(("html", "em", "image"))]
+        links = [t.attrs["href"] for t in inline if t.type == "link_open"]
+        assert links == ["https://pypi.org/project/ntkit/"]
+        assert [t.type for t in inline if t.type == "code_inline"] == []
+        assert [t.info for t in tokens if t.type == "fence"] == ["python", ""]
+        shown = [
+            "".join(part.content for part in token.children)
+            for token in tokens
+            if token.type == "inline"
+        ]
+        assert {"class " + " ".join(name.split()) for name in names} <= {*shown}
+        assert "_b_ [c](d).onnx, debiased" in shown
+        (classes,) = [line for line in shown if line.startswith("classes: ")]
+        assert all(repr(name) in classes for name in names)
 
 
 # -- the job and the verb -----------------------------------------------------------------------

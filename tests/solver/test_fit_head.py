@@ -63,6 +63,22 @@ def test_float32_stays_float32_and_near_the_optimum(n_classes):
     assert objective(X, y, weight, 1, found.coef, found.intercept) <= reference * (1 + 1e-5)
 
 
+def test_scales_that_differ_widely_take_no_more_iterations():
+    """Separable classes and a weak penalty, neurons from thousandths to thousands."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 5, 2000)
+    X = (3 * rng.normal(size=(5, 48))[y] + rng.normal(size=(2000, 48))).astype(np.float32)
+    weight, fits = np.ones(len(X)), []
+    for scale in (np.ones(48), np.logspace(-3, 3, 48)):
+        scaled = (X * scale).astype(np.float32)
+        gains = 1 / scaled.std(axis=0, dtype=np.float64)
+        fits.append(fit_linear_head(scaled, y, weight, classes=np.arange(5), C=0.1, gains=gains))
+        assert (fits[-1].predict(scaled) == y).all()
+    plain, wide = fits
+    assert wide.n_iter < 2 * plain.n_iter
+    assert np.allclose(wide.coef * scale, plain.coef, atol=1e-2 * np.abs(plain.coef).max())
+
+
 @given(st.integers(0, 10_000))
 @settings(max_examples=20, deadline=None)
 def test_a_gain_is_the_same_as_a_scaled_column(seed):

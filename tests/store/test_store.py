@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from ntkit import FrozenModel, LinearHead, OnnxEmbedder
+from ntkit import FrozenModel, LinearHead, OnnxEmbedder, _disk
 from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -489,7 +489,7 @@ def test_a_second_writer_is_refused_and_disturbs_nothing(write, model, zoo, forc
 
 def test_a_file_replaced_before_it_was_locked_is_opened_again(write, zoo, tmp_path, monkeypatch):
     whole = zoo.contents(write("whole").path)
-    lock, replaced = _rows_file._lock, []
+    lock, replaced = _disk._lock, []
 
     def late(file):
         if not replaced:
@@ -497,7 +497,7 @@ def test_a_file_replaced_before_it_was_locked_is_opened_again(write, zoo, tmp_pa
             (tmp_path / "store" / "embeddings.npy").unlink()
         lock(file)
 
-    monkeypatch.setattr(_rows_file, "_lock", late)
+    monkeypatch.setattr(_disk, "_lock", late)
     assert zoo.contents(write().path) == whole
 
 
@@ -505,7 +505,7 @@ def test_a_writer_that_was_quicker_while_the_old_file_was_replaced_has_the_store
     write, monkeypatch
 ):
     write()
-    lock, calls = _rows_file._lock, []
+    lock, calls = _disk._lock, []
 
     def second_is_late(file):
         calls.append(file)
@@ -513,7 +513,7 @@ def test_a_writer_that_was_quicker_while_the_old_file_was_replaced_has_the_store
             raise InputError("Another process is writing.")
         lock(file)
 
-    monkeypatch.setattr(_rows_file, "_lock", second_is_late)
+    monkeypatch.setattr(_disk, "_lock", second_is_late)
     with pytest.raises(InputError, match="Another process is writing"):
         write(force=True)
     write(force=True)
@@ -533,11 +533,23 @@ def test_a_file_system_without_locks_is_used_without(write, monkeypatch, caplog)
 # -- overwriting ------------------------------------------------------------------------------
 
 
-def test_a_finished_store_is_kept_without_force(write, zoo):
+def test_a_finished_store_is_kept_without_force(write, zoo, samples, embedder):
     before = zoo.contents(write().path)
-    with pytest.raises(InputError, match=r"is finished already; .*--force"):
-        write()
-    assert zoo.contents(write("other").path) == before
+    times = len(embedder.started)
+    again = write()
+    assert len(embedder.started) == times
+    assert_array_equal(again.y, samples.y)
+    X = samples.X.copy()
+    X[-1] += 1
+    for fields, said in (
+        ({"X": X}, "Contents of the samples changed"),
+        ({"y": (samples.y + 1) % K}, "made with another samples"),
+    ):
+        with pytest.raises(InputError, match=f"{said}.*--force"):
+            write(samples=changed(samples, **fields))
+    with pytest.raises(InputError, match=r"another dtype .*--force"):
+        write(dtype="float16")
+    assert zoo.contents(again.path) == before
 
 
 def test_with_force_nothing_of_the_old_store_survives(write, samples, zoo):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def write_card(
     """
     raw = _raw(samples)
     usage = usage_of(result.model, raw, original=original, new_head=new_head, file=MODEL_FILE)
-    (folder / "README.md").write_text(model_card(_plain_report(report), usage), encoding="utf-8")
+    (folder / "README.md").write_text(model_card(report, usage), encoding="utf-8")
     for name, content in usage.files.items():
         (folder / name).write_bytes(content)
 
@@ -145,7 +145,7 @@ def write_deploy(
     """Write what a service takes as it is, beside the model; parameters as in write_card."""
     raw = _raw(samples)
     usage = usage_of(result.model, raw, original=original, new_head=new_head, file=DEPLOYED)
-    card = model_card(_plain_report(report), usage)
+    card = model_card(report, usage)
     write_deployed(folder, result.model, original, raw, usage, card)
 
 
@@ -155,18 +155,8 @@ def _raw(samples: Mapping[str, Samples]) -> Samples:
     return next((part for part in parts if not part.embedded), parts[0])
 
 
-def _plain_report(report: Report) -> Report:
-    asked = {name: _plain(value) for name, value in report.asked.items()}
-    return replace(report, sentences=[_plain(each) for each in report.sentences], asked=asked)
-
-
 def _unit_of_scores(clf: Any) -> str:
     """Of an estimator fitted on standardised embeddings."""
     if getattr(clf, "statistic", None) != "contribution":
         return "standard deviations of each neuron"
     return "standard deviations of its contribution" if clf.standardize else "logits"
-
-
-def _plain(text: str) -> str:
-    """Text for Markdown: the name of an attribute may hold mark-up, which no page is to obey."""
-    return text.replace("<", "\\<")

@@ -40,7 +40,7 @@ def samples_kind(
 ) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
     """Parts of the program for samples of this kind, facts about them, and files it needs."""
     if TextPreprocessing.for_strings(model.inputs) is not None:
-        said = f"they go into `{model.inputs[0].name}` as they are, one for each sample"
+        said = f"they go into {model.inputs[0].name!r} as they are, one for each sample"
         return _plain_texts(model.inputs[0]), {"texts": said}, {}
     if samples.embedded:
         said = "the job was given embeddings; prepare inputs as for the original model"

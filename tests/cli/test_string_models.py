@@ -238,7 +238,7 @@ def test_the_repaired_model_and_its_program(repair, folder):
     told = predict(out / "service", [*texts[:9], ""], device="cpu").labels.tolist()
     assert done.stdout.splitlines() == told
     card = (out / "service" / "README.md").read_text()
-    assert "texts: they go into `review` as they are, one for each sample" in card
+    assert "texts: they go into 'review' as they are, one for each sample" in card
     assert "pipeline_tag: text-classification" in card
     outcome = check(
         folder / "reviews.onnx", out / "run" / "debiased.onnx", folder / "test.csv",

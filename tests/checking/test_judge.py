@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from ntkit.checking import Limits, check_predictions
+from ntkit.checking import Limits, check_predictions, summary_of
 from ntkit.checking._judge import Part, judged, outcomes
 from ntkit.exceptions import InputError
 
@@ -219,3 +219,23 @@ def test_many_samples_are_summed_one_by_one():
     assert said(1750, 45, 0, 0.05) == "too few"
     assert binom.sf(45, 1750, 0.02) < 0.05
     assert said(1750, 47, 0, 0.05) == "fail"
+
+
+def test_a_class_may_not_lose_within_a_slice_what_another_gains():
+    """In the slice class 0 gains what class 1 loses, and elsewhere the reverse."""
+    y, i = np.tile([0, 1], 2000), np.arange(4000)
+    inside = i < 2000
+    lost, gained = inside == (y == 1), inside == (y == 0)
+    before = np.where(gained & (i % 20 < 2), 1 - y, y)
+    after = np.where(lost & (i % 20 < 2), 1 - y, y)
+    options = {"y_pred_before": before, "limits": {"max_drop": 5}}
+    assert check_predictions(y, after, **options).passed  # nor does any class lose as a whole
+    found = check_predictions(y, after, **options, slices={"s": inside})
+    outcomes_of = {row.name: row.outcome for row in found.rows if row.kind == "slice"}
+    assert outcomes_of == {"s": "pass", "s, class 0": "pass", "s, class 1": "fail"}
+    assert found.n_comparisons == 6
+    assert "within each class" in summary_of(found)
+    one = check_predictions(y, after, **options, slices={"s": inside & (y == 1)})
+    assert [row.name for row in one.rows if row.kind == "slice"] == ["s"]  # one class is itself
+    few = check_predictions(y, y, y_pred_before=y, limits={"max_drop": 5}, slices={"s": i < 100})
+    assert few.row("s, class 1").outcome == "too few"

@@ -5,9 +5,9 @@
 A population of pairs (right or wrong before and after) is stated for each group, so that
 it is known which limits hold; samples of given sizes are drawn from it, and ``ntkit.check``'s
 verdict on each is compared with the truth. A wrong pass: the check passes, and a limit does not
-hold. A wrong failure: it fails, and all limits hold. Another table is of one limit alone: there the
-chance of each error is the sum over all outcomes, not an estimate. The last table asks whether the number of samples that a check
-says would do does.
+hold. A wrong failure: it fails, and all limits hold. Another table is of one limit alone: there
+the chance of each error is the sum over all outcomes, no estimate. The last table asks whether the
+number of samples that a check says would do does.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def alone(n: int, right: int, lost: int, gained: int, limits: Limits) -> str:
 
 
 def largest(n: int, limits: Limits, wrong: str) -> float:
-    """Largest chance of a wrong outcome of one limit that is exactly reached: sums, no estimates."""
+    """Largest chance of a wrong outcome of one limit that is exactly reached: a sum."""
     if limits.max_drop is None:
         counts = np.arange(n + 1)
         said = [alone(n, right, 0, 0, limits) == wrong for right in counts.tolist()]
@@ -250,9 +250,7 @@ def main() -> None:
     rows = Parallel(n_jobs=given.jobs)(
         delayed(row_of)(*each, given.draws, given.seed + i) for i, each in enumerate(populations())
     )
-    sizes = Parallel(n_jobs=given.jobs)(
-        delayed(size_row)(n) for n in (*ALL_SHARES, *LARGER)
-    )
+    sizes = Parallel(n_jobs=given.jobs)(delayed(size_row)(n) for n in (*ALL_SHARES, *LARGER))
     named = ("drop 2", "drop 10", "accuracy 70")
     alone_header = ["samples", "shares", *(f"{name}, {a:.0%}" for name in named for a in LEVELS)]
     header = ["population", "sizes", "limits hold", "pass %", "fail %", "too few %", "wrong %"]

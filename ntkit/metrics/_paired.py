@@ -192,7 +192,7 @@ class _Outcomes:
 
     def chances(self, gained: Array, lost: Array) -> Array:
         """Chance of all these outcomes, for each pair of shares of gained and lost samples."""
-        n, counts, others = self._n, self._counts, self._n - self._counts
+        counts, others = self._counts, self._n - self._counts
         up_to = np.ones((len(gained), len(counts)))
         up_to[:, :-1] = betainc(others[:-1], counts[:-1] + 1, 1 - gained[:, None])
         weights = np.diff(up_to, axis=1, prepend=0.0)

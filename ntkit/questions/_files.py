@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntkit._disk import StrPath
-from ntkit._labels import listed, meant_instead
+from ntkit._labels import guarded_cell, listed, meant_instead
 from ntkit._output import check_file, new_file
 from ntkit.exceptions import InputError
 from ntkit.questions._entries import CONTENT, Entry, check_alike, content_in
@@ -30,8 +30,6 @@ Array = NDArray[Any]
 ID = "id"
 UNSURE = ("", "?", "unsure", "unknown", "-1", "none", "nan")
 """What counts as no answer, in lower case."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings that a spreadsheet takes for a formula, which text of others could be."""
 
 
 def write_questions(
@@ -98,7 +96,9 @@ def write_questions(
     path = check_file(path, force=force)
     table = [[*shown, question], *([*(shown[c][i] for c in shown), ""] for i in rows)]
     with new_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([[_no_formula(cell) for cell in row] for row in table])
+        csv.writer(file).writerows(
+            [[guarded_cell(cell.replace("\x00", "")) for cell in row] for row in table]
+        )
 
 
 def read_answers(
@@ -220,8 +220,3 @@ def answer_in(value: Any) -> str | None:
     """What a cell answers; None where it is empty, or says that nobody can tell."""
     text = cell_text(value)
     return None if text.lower() in UNSURE else text
-
-
-def _no_formula(cell: str) -> str:
-    cell = cell.replace("\x00", "")
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell

@@ -65,8 +65,9 @@ def check_parity(
         The model that the service runs.
     recorded : path-like or mapping of str to array-like
         An ``.npz`` file with the service's outputs, as ``logits`` (N, K), ``probabilities``
-        (N, K), or ``labels`` (N,), which must not contradict the others, and what they are outputs of: ``files`` (their names, below
-        the folder ``data``), ``rows`` of ``data`` from 0 on, ``texts`` (and ``text_pairs``),
+        (N, K), or ``labels`` (N,), which must not contradict the others, and what they are outputs
+        of: ``files`` (their names, below the folder ``data``), ``rows`` of ``data`` from 0 on,
+        ``texts`` (and ``text_pairs``),
         ``images`` (decoded pixels, uint8 of shape (N, H, W, 3)), or what went into the model, as
         ``X`` or by the names of its inputs. Without any of them: all of ``data``, in its order.
     data : path-like, Samples or array-like, optional

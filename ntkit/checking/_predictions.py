@@ -103,6 +103,10 @@ def check_predictions(
             for of, name, inside in _classes_within(members, y)
         ]
     rows = judged(parts, held)
+    no_group = 0 if groups is None else len(y) - sum(r.n for r in rows if r.kind == "group")
+    if no_group:
+        why = "their group is -1 or none, which means that it is not known"
+        notes = [*notes, f"{no_group} of {len(y)} samples are in no group: {why}."]
     compared = sum(len(row.verdicts) for row in rows if row.n > 1)
     broken = np.flatnonzero(before & ~right) if before is not None else np.empty(0, np.int64)
     called = [str(row) if names is None else names[row] for row in broken[:1000].tolist()]

@@ -172,6 +172,7 @@ def test_groups_of_some_rows_only(old):
     assert [(row.title, row.n) for row in found.rows if row.kind == "group"] == [
         ("group known", 200)
     ]
+    assert any("100 of 300 samples are in no group: their group is -1" in n for n in found.notes)
 
 
 # -- slices -------------------------------------------------------------------------------------

@@ -145,9 +145,10 @@ def _read(path: Path, asked: Asked) -> Table:
 def _without_guards(table: Table, asked: Asked) -> Table:
     """Names and classes as they were before a table of predictions was made safe to open."""
     plain = {**table.columns}
-    for name in {asked.key, asked.label, asked.prediction, _NAMING, *_PREDICTIONS} & {*plain}:
-        if plain[name].dtype == object:
-            cells = [unguarded_cell(cell) for cell in plain[name].tolist()]
+    written = {asked.key, asked.label, asked.prediction, _NAMING, *_PREDICTIONS}
+    for name, values in table.columns.items():
+        if name in written and values.dtype == object:
+            cells = [unguarded_cell(cell) for cell in values.tolist()]
             plain[name] = np.fromiter(cells, dtype=object, count=len(cells))
     return replace(table, columns=plain)
 

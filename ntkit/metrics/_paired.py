@@ -126,7 +126,8 @@ def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
     left = level * (1 - _OUT_OF_LINE)
     ends = np.clip(_in_line(gained, n, _OUT_OF_LINE * level), least, most)
     # Of one width in standard errors of the share, more or less, where it is small or large, too.
-    angles = np.linspace(*np.arcsin(np.sqrt((ends - least) / (most - least))), _SHARES + 1)
+    first, last = np.arcsin(np.sqrt((ends - least) / (most - least))).tolist()
+    angles = np.linspace(first, last, _SHARES + 1)
     shares = least + (most - least) * np.sin(angles) ** 2
     outcomes = _Outcomes(lost, gained, n, drop, ends)
     chances = outcomes.chances(shares, shares + drop)

@@ -5,8 +5,9 @@
 A population of pairs (right or wrong before and after) is stated for each group, so that
 it is known which limits hold; samples of given sizes are drawn from it, and ``ntkit.check``'s
 verdict on each is compared with the truth. A wrong pass: the check passes, and a limit does not
-hold. A wrong failure: it fails, and all limits hold. The last table asks whether the number of
-samples that a check says would do does.
+hold. A wrong failure: it fails, and all limits hold. Another table is of one limit alone: there
+the chance of each error is the sum over all outcomes, no estimate. The last table asks whether the
+number of samples that a check says would do does.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from evidence_tables import table
 from ntkit.checking import Limits
@@ -32,6 +34,12 @@ LIMITS = Limits(max_drop=2, worst_group=70)
 DRAWS = 2000
 SMALL = (0, 1, 5, 30)
 LARGE = (150, 400, 1000)
+ALL_SHARES = (2, 5, 10, 20, 30, 60, 100, 150, 200, 300)
+LARGER = (600, 1000, 1750, 5000)
+SOME_SHARES = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
+ALONE = (Limits(max_drop=2, over=("average",)), Limits(max_drop=10, over=("average",)),
+         Limits(average=70))  # fmt: skip
+LEVELS = (0.05, 0.01)
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,63 @@ def populations() -> Iterator[tuple[str, str, list[Group], tuple[int, ...]]]:
         yield f"one of 5000: {name}", "5000", [FINE, FINE, group], (400, 400, 5000)
 
 
+def alone(n: int, right: int, lost: int, gained: int, limits: Limits) -> str:
+    """Outcome of one limit on all samples."""
+    return outcomes([Part("average", "average", n, right, lost, gained)], limits)[0][0]
+
+
+def largest(n: int, limits: Limits, wrong: str) -> float:
+    """Largest chance of a wrong outcome of one limit that is exactly reached: a sum."""
+    if limits.max_drop is None:
+        counts = np.arange(n + 1)
+        said = [alone(n, right, 0, 0, limits) == wrong for right in counts.tolist()]
+        return float(binom.pmf(counts, n, (limits.average or 0) / 100)[said].sum())
+    if n <= max(ALL_SHARES):
+        most = (1 - limits.max_drop / 100) / 2
+        return chance(n, limits, wrong, most * np.sin(np.linspace(0, np.pi / 2, 500)) ** 2)
+    return max(chance(n, limits, wrong, np.array([share])) for share in SOME_SHARES)
+
+
+def chance(n: int, limits: Limits, wrong: str, shares: Array) -> float:
+    """Largest chance of a wrong outcome of a drop, over shares of samples that are mended."""
+    drop = (limits.max_drop or 0) / 100
+    reach = 8 * np.sqrt(n * shares * (1 - shares)) + 10
+    gained = np.arange(max(0, int(np.min(n * shares - reach))),
+                       min(n, int(np.max(n * shares + reach))) + 1)  # fmt: skip
+    # A pass holds up to some number of lost samples, a failure from some number on; both go up
+    # with the number of mended ones.
+    edge, edges = 0, list[int]()
+    first, step = int(gained[0]), 1 << int(n).bit_length()
+
+    def beyond(lost: int, mended: int) -> bool:
+        said = alone(n, n - lost, lost, mended, limits)
+        return said == "fail" if wrong == "fail" else said != "pass"
+
+    while step := step // 2:
+        if edge + step <= n - first and not beyond(edge + step - 1, first):
+            edge += step
+    for mended in gained.tolist():
+        while edge <= n - mended and not beyond(edge, mended):
+            edge += 1
+        edges.append(edge)
+    rest, lost = n - gained, np.minimum(1, (shares + drop) / (1 - shares))[:, None]
+    tail = binom.sf if wrong == "fail" else binom.cdf
+    weights = binom.pmf(gained, n, shares[:, None])
+    chances = (weights * tail(np.asarray(edges) - 1, rest, lost)).sum(axis=1)
+    return float((chances + 1 - weights.sum(axis=1)).max())  # those left out count as wrong
+
+
+def size_row(n: int) -> list[str]:
+    """How often one limit alone is judged wrongly, for each limit and level: a row of the table."""
+    cells = []
+    for limits in ALONE:
+        for level in LEVELS:
+            both = [largest(n, replace(limits, alpha=level), wrong) for wrong in ("pass", "fail")]
+            above = any(each > level + 1e-9 for each in both)
+            cells.append(" / ".join(f"{100 * each:.2f}" for each in both) + " (above)" * above)
+    return [str(n), "all" if n <= max(ALL_SHARES) else "some", *cells]
+
+
 def row_of(
     name: str, shown: str, groups: list[Group], sizes: tuple[int, ...], draws: int, seed: int
 ) -> list[str]:
@@ -185,6 +250,9 @@ def main() -> None:
     rows = Parallel(n_jobs=given.jobs)(
         delayed(row_of)(*each, given.draws, given.seed + i) for i, each in enumerate(populations())
     )
+    sizes = Parallel(n_jobs=given.jobs)(delayed(size_row)(n) for n in (*ALL_SHARES, *LARGER))
+    named = ("drop 2", "drop 10", "accuracy 70")
+    alone_header = ["samples", "shares", *(f"{name}, {a:.0%}" for name in named for a in LEVELS)]
     header = ["population", "sizes", "limits hold", "pass %", "fail %", "too few %", "wrong %"]
     numbers = ["as the samples look", "limit", "said to do", "decided %"]
     worst = {
@@ -196,6 +264,10 @@ def main() -> None:
         f"every group at least {LIMITS.worst_group:g} % right. {given.draws} draws each.\n\n"
         f"{table(header, rows)}\n\n"
         f"Most often wrong: passes {worst['pass']:.1f} %, failures {worst['failure']:.1f} %.\n\n"
+        "One limit alone, exactly reached: wrong passes / wrong failures in percent, as sums over "
+        "all outcomes, at the worst share of mended samples (all shares up to "
+        f"{max(ALL_SHARES)} samples, {len(SOME_SHARES)} of them above).\n\n"
+        f"{table(alone_header, sizes)}\n\n"
         f"Samples that are said to do ({POWER:.0%}):\n\n"
         f"{table(numbers, stated(given.draws, given.seed))}\n"
     )

@@ -8,9 +8,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["differing_classes", "listed", "meant_instead", "plain_label", "unknown_labels"]
+__all__ = [
+    "differing_classes",
+    "guarded_cell",
+    "listed",
+    "meant_instead",
+    "plain_label",
+    "unguarded_cell",
+    "unknown_labels",
+]
 
 _SHOWN = 6
+# What a spreadsheet takes for a formula, and the apostrophe that keeps it from doing so.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 def listed(labels: Any, most: int = _SHOWN, *, near: str | None = None) -> str:
@@ -186,6 +196,34 @@ def _sorted(values: Iterable[Any]) -> list[Any]:
         return sorted(values)
     except TypeError:  # texts and numbers
         return sorted(values, key=lambda value: (type(value).__name__, str(value)))
+
+
+def guarded_cell(text: str) -> str:
+    """A text as a cell that no spreadsheet takes for a formula: with an apostrophe before it.
+
+    Examples
+    --------
+    >>> from ntkit._labels import guarded_cell, unguarded_cell
+    >>> [guarded_cell(text) for text in ("cat", "=cmd", "'=x", "-1")]
+    ['cat', "'=cmd", "''=x", '-1']
+    >>> [unguarded_cell(text) for text in ("cat", "'=cmd", "''=x", "-1")]
+    ['cat', '=cmd', "'=x", '-1']
+    """
+    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+
+
+def unguarded_cell(cell: Any) -> Any:
+    """The text that :func:`guarded_cell` made a cell of; what is no text is left as it is."""
+    guarded = isinstance(cell, str) and cell[:1] == "'" and cell[1:].startswith(_FORMULA)
+    return cell[1:] if guarded else cell
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def plain_label(label: Any) -> str:

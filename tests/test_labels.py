@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, debias
-from ntkit._labels import differing_classes, listed, meant_instead, unknown_labels
+from ntkit._labels import (
+    differing_classes,
+    guarded_cell,
+    listed,
+    meant_instead,
+    unguarded_cell,
+    unknown_labels,
+)
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
 
@@ -83,3 +90,11 @@ def test_everything_that_takes_labels_says_it_alike():
     head = LinearHead(np.zeros((1, Z.shape[1])), np.zeros(1), names)
     with pytest.raises(InputError, match=said):
         NeuronTuneClassifier(head=head).fit(Z, other)
+
+
+@given(st.text(st.sampled_from("=+-@\t\r'1a"), max_size=5))
+def test_a_cell_is_no_formula_and_is_read_back_as_it_was(text):
+    cell = guarded_cell(text)
+    assert unguarded_cell(cell) == text
+    if cell[:1] in tuple("=+-@\t\r"):
+        float(cell)  # a number stays one

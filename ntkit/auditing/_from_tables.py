@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit._labels import plain_label
+from ntkit._labels import plain_label, unguarded_cell
 from ntkit.attributes import View, array, columns, metadata, words
 from ntkit.attributes import matched as in_order
 from ntkit.auditing._audit import audit
@@ -96,7 +96,7 @@ def audit_tables(
     Audit
         Its notes say what was assumed.
     """
-    first = _read(predictions, asked)
+    first = _without_guards(_read(predictions, asked), asked)
     one_file, named = data.resolve() == predictions.resolve(), asked
     second, matched = first, list[str]()
     if not one_file:
@@ -140,6 +140,17 @@ def _read(path: Path, asked: Asked) -> Table:
     if not path.exists():
         raise InputError(f"{path} does not exist.")
     return read_table(path, named_delimiter(asked.delimiter), (asked.label, *_PREDICTIONS))
+
+
+def _without_guards(table: Table, asked: Asked) -> Table:
+    """Names and classes as they were before a table of predictions was made safe to open."""
+    plain = {**table.columns}
+    written = {asked.key, asked.label, asked.prediction, _NAMING, *_PREDICTIONS}
+    for name, values in table.columns.items():
+        if name in written and values.dtype == object:
+            cells = [unguarded_cell(cell) for cell in values.tolist()]
+            plain[name] = np.fromiter(cells, dtype=object, count=len(cells))
+    return replace(table, columns=plain)
 
 
 def _keys(table: Table, key: str) -> Array:

@@ -54,10 +54,10 @@ def check(
 ) -> CheckResult:
     """Check whether a model may take another one's place, by limits on a labelled sample.
 
-    Both models predict the same samples. Average accuracy, every class, every group and every named
-    slice are compared, sample by sample. Each limit passes where an exact interval lies wholly on
-    its good side, fails where it lies wholly on the bad side, and else there are *too few samples
-    to say*: a small group never passes because it is small.
+    Both models predict the same samples. Average accuracy, every class, every group, every named
+    slice and every class within it are compared, sample by sample. Each limit passes where an exact
+    interval lies wholly on its good side, fails where it lies wholly on the bad side, and else
+    there are *too few samples to say*: a small group never passes because it is small.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ntkit.checking._enough import enough_for_drop, enough_for_share
-from ntkit.checking._limits import Limits
+from ntkit.checking._limits import Limits, SliceLimits
 from ntkit.checking._result import CheckRow, Kind, Outcome, Verdict
 from ntkit.checking._shares import share_bounds
 from ntkit.metrics import below, drop_bounds
@@ -42,6 +42,8 @@ class Part:
         Samples that are right.
     lost, gained : int or None
         Samples that were right and are wrong, and the reverse; None of one model alone.
+    within : str or None
+        Of one class within a slice: the slice, whose largest drop is its own as well.
     """
 
     kind: Kind
@@ -50,6 +52,7 @@ class Part:
     right: int
     lost: int | None = None
     gained: int | None = None
+    within: str | None = None
 
     @classmethod
     def of(cls, kind: Kind, name: str, inside: Array, right: Array, before: Array | None) -> Part:
@@ -101,7 +104,9 @@ def _levels(parts: Sequence[Part], limits: Limits) -> tuple[float, float]:
 
 def _asked(part: Part, limits: Limits) -> Iterator[tuple[str, float]]:
     """Limits of one part, by name, as shares."""
-    own = limits.of_slice(part.name) if part.kind == "slice" else None
+    own = limits.of_slice(part.within or part.name) if part.kind == "slice" else None
+    if own is not None and part.within is not None:
+        own = SliceLimits(max_drop=own.max_drop)
     minimum = {
         "average": limits.average,
         "class": limits.worst_class,
@@ -135,7 +140,7 @@ def _row(
     verdicts = [_verdict(part, name, limit, good_level, bad_level) for name, limit in asked]
     return CheckRow(
         part.kind, part.name, n, accuracy, (low, high), before, change, interval, lost, gained,
-        tuple(verdicts),
+        tuple(verdicts), part.within,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ def check_predictions(
         Group labels; -1, None or NaN where the group is not known.
     slices : mapping of str to array-like of shape (N,), optional
         Which samples are in which named slice: 1 or True, 0 or False, −1 where that is not known.
+        Each class that a slice has samples of is held to the slice's largest drop as well.
     classes : array-like, optional
         Classes that there may be, those without samples among them; by default those of
         ``y_true``.
@@ -95,7 +97,16 @@ def check_predictions(
     ]
     parts = [Part.of("average", "average", np.ones(len(y), bool), right, before)]
     parts += [Part.of(kind, name, inside, right, before) for kind, name, inside in members]
+    if before is not None:
+        parts += [
+            replace(Part.of("slice", name, inside, right, before), within=of)
+            for of, name, inside in _classes_within(members, y)
+        ]
     rows = judged(parts, held)
+    no_group = 0 if groups is None else len(y) - sum(r.n for r in rows if r.kind == "group")
+    if no_group:
+        why = "their group is -1 or none, which means that it is not known"
+        notes = [*notes, f"{no_group} of {len(y)} samples are in no group: {why}."]
     compared = sum(len(row.verdicts) for row in rows if row.n > 1)
     broken = np.flatnonzero(before & ~right) if before is not None else np.empty(0, np.int64)
     called = [str(row) if names is None else names[row] for row in broken[:1000].tolist()]
@@ -121,6 +132,16 @@ def refuse_untellable(limits: Limits, *, compared: bool, grouped: bool) -> None:
             "worst_group needs group labels, and the samples have none: add a group column (or a "
             "metadata.csv with file_name and group), or name slices instead."
         )
+
+
+def _classes_within(
+    members: Sequence[tuple[Kind, str, Array]], y: Array
+) -> Iterator[tuple[str, str, Array]]:
+    """Each class of a slice that has several: in all of them one may lose what another gains."""
+    for kind, name, inside in members:
+        labels = np.unique(y[inside]).tolist()
+        for label in labels if kind == "slice" and len(labels) > 1 else ():
+            yield name, f"{name}, class {label}", inside & (y == label)
 
 
 def _of_classes(y: Array, classes: ArrayLike | None) -> Iterator[tuple[Kind, str, Array]]:

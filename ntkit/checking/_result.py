@@ -59,7 +59,7 @@ class Verdict:
         return {
             "accuracy": f"accuracy at least {percent} %",
             "max_drop": f"drop at most {percent} points",
-            "max_flips": f"newly broken at most {percent} %",
+            "max_flips": f"new errors at most {percent} %",
         }[self.limit]
 
     @property
@@ -79,7 +79,7 @@ class Verdict:
         if self.enough is None:
             return "it stands at the limit, where no number of samples decides"
         if not self.n:
-            if_so = "all are right" if self.limit == "accuracy" else "none is newly broken"
+            if_so = "all are right" if self.limit == "accuracy" else "none is a new error"
             return f"{self.enough} samples would do if {if_so}"
         return f"{self.enough} samples would do if they are as these"
 
@@ -110,6 +110,8 @@ class CheckRow:
         Samples that were right and are wrong, and the reverse.
     verdicts : tuple of Verdict
         One for each limit that it is held to.
+    within : str or None
+        Of one class within a slice: the name of the slice.
     """
 
     kind: Kind
@@ -123,6 +125,7 @@ class CheckRow:
     broken: int | None
     mended: int | None
     verdicts: tuple[Verdict, ...]
+    within: str | None = None
 
     @property
     def title(self) -> str:
@@ -260,6 +263,7 @@ def _row_as_dict(row: CheckRow) -> dict[str, Any]:
     return {
         "kind": row.kind,
         "name": row.name,
+        "within": row.within,
         "samples": row.n,
         "accuracy": _plain(row.accuracy),
         "interval": list(row.interval),

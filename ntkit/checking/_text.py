@@ -108,8 +108,8 @@ def _figures(result: CheckResult) -> list[str]:
     average = result.average
     if average.broken is not None and average.mended is not None and average.n:
         sentence += (
-            f" {_count(average.broken, 'sample')} newly broken "
-            f"({100 * average.broken / average.n:.1f} %), {average.mended} mended."
+            f" {_count(average.broken, 'new error')} "
+            f"({100 * average.broken / average.n:.1f} %), {_count(average.mended, 'error')} fixed."
         )
     return [sentence]
 
@@ -126,10 +126,12 @@ def _levels(result: CheckResult) -> str:
     low, high = 100 * (1 - result.alpha), 100 * (1 - result.alpha / max(1, result.n_comparisons))
     several = f", as {result.n_comparisons} limits are compared" * (result.n_comparisons > 1)
     compared = result.average.change is not None
+    within = any(row.within is not None for row in result.rows)
     return (
         f"In brackets: exact bounds{', paired by sample' * compared}. The lower ones hold with "
         f"{low:g} %, the upper ones with {high:.4g} %{several}"
-        f"{'; those of drops and broken samples the other way round' * compared}."
+        f"{'; those of drops and new errors the other way round' * compared}."
+        f"{' Slices are held to the largest drop within each class as well.' * within}"
     )
 
 
@@ -138,7 +140,7 @@ def _header(result: CheckResult) -> list[str]:
     return [
         "",
         "samples",
-        *(["before", "after", "change", "newly broken"] if compared else ["accuracy"]),
+        *(["before", "after", "change", "new errors"] if compared else ["accuracy"]),
         "limits",
     ]
 

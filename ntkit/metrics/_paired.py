@@ -4,7 +4,8 @@ Of n samples, ``lost`` are right before and wrong after, ``gained`` the reverse;
 difference of their shares in the population. Whether it is below δ is tested by Tango's score
 statistic (Stat. Med. 17, 1998), ordered and then computed exactly: the chance of the outcomes
 that speak as loudly or louder, at the worst share of gained samples that is still in line with
-the data (Berger and Boos, JASA 89, 1994). So the level holds for any n, 2 included.
+the data (Berger and Boos, JASA 89, 1994). That chance is bounded between the shares that are
+tried, too, and every rounding is to the side of saying nothing: so the level holds for any n.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, betaincinv, gammaln, xlogy
+from scipy.special import betainc, betaincinv
 
 __all__ = ["below", "drop_bounds", "upper_drop"]
 
 Array = NDArray[Any]
 _OUT_OF_LINE = 0.02  # share of the level that is given to a nuisance outside of its interval
-_SHARES = 40  # of gained samples that are tried
-_COUNTS = 64  # of gained samples that are summed over, for each
-_DEVIATIONS = 8.0
+_SHARES = 16  # of gained samples that are tried at first
+_HALVINGS = 3  # of the distance between them, where that may matter
+_COUNTS = 1024  # of gained samples that are summed over one by one
+_DEVIATIONS = 7.0
+_UNLIKELY = 1e-15
 _SAME = 1e-9  # of two statistics
 _PRECISION = 1e-4
 
@@ -52,7 +55,7 @@ def below(lost: float, gained: float, n: int, drop: float, level: float) -> bool
     >>> below(0, 0, 150, 0.02, 0.05), below(0, 0, 149, 0.02, 0.05)
     (True, False)
     """
-    return n > 0 and _p_value(int(lost), int(gained), int(n), float(drop), float(level)) <= level
+    return n > 0 and _below(int(lost), int(gained), int(n), float(drop), float(level))
 
 
 def drop_bounds(
@@ -113,23 +116,93 @@ def upper_drop(lost: int, gained: int, n: int, level: float) -> float:
 
 
 @lru_cache(maxsize=16384)
-def _p_value(lost: int, gained: int, n: int, drop: float, level: float) -> float:
-    """Largest chance of so few lost samples, or fewer, if the drop is ``drop`` or more."""
+def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
+    """Whether so few lost samples, or fewer, are rare enough where the drop is ``drop`` or more."""
     if drop >= 1:
-        return 0.0 if lost - gained < n else 1.0
+        return lost - gained < n
     if drop <= -1:
-        return 1.0
-    spent = _OUT_OF_LINE * level
-    observed = float(_statistic(np.asarray(float(lost)), np.asarray(float(gained)), n, drop))
-    shares = _gained_shares(gained, n, drop, spent)
-    counts, weights = _counts_of(shares, n)
-    most = _most_lost(counts, n, drop, observed)
-    others = n - counts
-    chance = np.clip((shares[:, None] + drop) / np.maximum(1 - shares[:, None], 1e-300), 0, 1)
-    inside = (most >= 0) & (most < others)
-    tail = betainc(np.where(inside, others - most, 1), np.where(inside, most + 1, 1), 1 - chance)
-    tail = np.where(most < 0, 0.0, np.where(most >= others, 1.0, tail))
-    return float((weights * tail).sum(axis=1).max()) + spent
+        return False
+    least, most = max(0.0, -drop), (1 - drop) / 2
+    left = level * (1 - _OUT_OF_LINE)
+    ends = np.clip(_in_line(gained, n, _OUT_OF_LINE * level), least, most)
+    # Of one width in standard errors of the share, more or less, where it is small or large, too.
+    first, last = np.arcsin(np.sqrt((ends - least) / (most - least))).tolist()
+    angles = np.linspace(first, last, _SHARES + 1)
+    shares = least + (most - least) * np.sin(angles) ** 2
+    outcomes = _Outcomes(lost, gained, n, drop, ends)
+    chances = outcomes.chances(shares, shares + drop)
+    low, high = np.stack([shares[:-1], chances[:-1]]), np.stack([shares[1:], chances[1:]])
+    for _ in range(_HALVINGS + 1):
+        if max(low[1].max(), high[1].max()) > left:
+            return False
+        bound = _most_between(low, high, n, drop)
+        near = np.flatnonzero((bound > left) & (n * (high[0] - low[0]) < 1))
+        # That more gained and fewer lost samples speak louder is a bound as well.
+        bound[near] = outcomes.chances(high[0, near], low[0, near] + drop)
+        low, high = low[:, bound > left], high[:, bound > left]
+        if not low.size:
+            return True
+        middle = (low[0] + high[0]) / 2
+        halves = np.stack([middle, outcomes.chances(middle, middle + drop)])
+        low, high = np.hstack([low, halves]), np.hstack([halves, high])
+    return False
+
+
+def _most_between(low: Array, high: Array, n: int, drop: float) -> Array:
+    """Bound of the chance between two shares of gained samples, from that at each.
+
+    The likelihood is a product of factors linear in the share, so the second derivative of a
+    chance F is its covariance with a sum over pairs of scores: at most n·i·√(2F) in size, i being
+    the information of one sample, which is convex in the share.
+    """
+
+    def information(share: Array) -> Array:
+        parts = np.array([share, share + drop, (1 - 2 * share - drop) / 4])
+        with np.errstate(divide="ignore"):
+            return np.asarray((1 / np.where(parts > _UNLIKELY, parts, 0)).sum(axis=0))
+
+    most = np.maximum(information(low[0]), information(high[0]))
+    width = np.maximum(high[0] - low[0], 1e-100)  # the square of which is no zero
+    bend = width**2 / 8 * np.sqrt(2) * n * most
+    root = (bend + np.sqrt(bend**2 + 4 * np.maximum(low[1], high[1]))) / 2
+    return np.asarray(root**2)
+
+
+def _in_line(gained: int, n: int, spent: float) -> Array:
+    """Least and largest share of gained samples that is in line with their number."""
+    low = 0.0 if gained == 0 else float(betaincinv(gained, n - gained + 1, spent / 2))
+    high = 1.0 if gained == n else float(betaincinv(gained + 1, n - gained, 1 - spent / 2))
+    return np.array([low, high])
+
+
+class _Outcomes:
+    """Outcomes that speak no less for a small drop than what is observed, and their chances."""
+
+    def __init__(self, lost: int, gained: int, n: int, drop: float, ends: Array) -> None:
+        reach = _DEVIATIONS * np.sqrt(n * ends * (1 - ends)) + 8
+        first = max(0, int(n * ends[0] - reach[0]))
+        last = min(n, int(n * ends[1] + reach[1]))
+        # Numbers of gained samples that go together are counted as the largest of them is, which
+        # speaks loudest: all are summed, and no chance comes out too small.
+        step = -(-(last - first + 1) // _COUNTS)
+        self._counts = np.append(np.arange(first, last, step, dtype=float), float(n))
+        observed = float(_statistic(np.asarray(float(lost)), np.asarray(float(gained)), n, drop))
+        most = _most_lost(self._counts, n, drop, observed)
+        self._most = np.minimum(np.maximum.accumulate(most), n - self._counts)
+        self._n = n
+
+    def chances(self, gained: Array, lost: Array) -> Array:
+        """Chance of all these outcomes, for each pair of shares of gained and lost samples."""
+        counts, others = self._counts, self._n - self._counts
+        up_to = np.ones((len(gained), len(counts)))
+        up_to[:, :-1] = betainc(others[:-1], counts[:-1] + 1, 1 - gained[:, None])
+        weights = np.diff(up_to, axis=1, prepend=0.0)
+        share = np.clip(lost / np.maximum(1 - gained, 1e-300), 0, 1)
+        row, column = np.nonzero((weights > _UNLIKELY) & (self._most >= 0) & (self._most < others))
+        tails = np.broadcast_to((self._most >= 0).astype(float), weights.shape).copy()
+        lost_up_to = self._most[column]
+        tails[row, column] = betainc(others[column] - lost_up_to, lost_up_to + 1, 1 - share[row])
+        return np.asarray((weights * tails).sum(axis=1))
 
 
 def _statistic(lost: Array, gained: Array, n: int, drop: float) -> Array:
@@ -142,31 +215,6 @@ def _statistic(lost: Array, gained: Array, n: int, drop: float) -> Array:
     return np.asarray(
         np.where(np.abs(gap) < 1e-12, 0.0, gap / np.sqrt(np.maximum(variance, 1e-300)))
     )
-
-
-def _gained_shares(gained: int, n: int, drop: float, spent: float) -> Array:
-    """Shares of gained samples that are in line with their number, where the drop is ``drop``."""
-    least, most = max(0.0, -drop), (1 - drop) / 2
-    low = 0.0 if gained == 0 else float(betaincinv(gained, n - gained + 1, spent / 2))
-    high = 1.0 if gained == n else float(betaincinv(gained + 1, n - gained, 1 - spent / 2))
-    low, high = (min(max(share, least), most) for share in (low, high))
-    return np.asarray(np.linspace(np.sqrt(low), np.sqrt(high), _SHARES) ** 2)
-
-
-def _counts_of(shares: Array, n: int) -> tuple[Array, Array]:
-    """Numbers of gained samples to sum over for each share, and their chances."""
-    mean, deviation = n * shares, np.sqrt(n * shares * (1 - shares))
-    low = np.maximum(0, np.floor(mean - _DEVIATIONS * deviation - 8))
-    high = np.minimum(n, np.ceil(mean + _DEVIATIONS * deviation + 8))
-    step = np.maximum(1, np.ceil((high - low) / _COUNTS))
-    counts = low[:, None] + step[:, None] * np.arange(int(((high - low) / step).max()) + 1)
-    beyond = counts > high[:, None]
-    counts = np.where(beyond, high[:, None], counts)
-    p = shares[:, None]
-    log = gammaln(n + 1) - gammaln(counts + 1) - gammaln(n - counts + 1)
-    log = log + xlogy(counts, p) + xlogy(n - counts, 1 - p)
-    chances = np.where(beyond, 0.0, np.exp(log))
-    return counts, chances / chances.sum(axis=1, keepdims=True)
 
 
 def _most_lost(counts: Array, n: int, drop: float, observed: float) -> Array:

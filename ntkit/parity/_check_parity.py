@@ -38,6 +38,7 @@ _TOLERANCE = 2e-3
 # Of an order of classes it is not known whose is right, though embeddings are the same.
 _HARMLESS = ("softmax", "temperature", "rounding")
 _MOST_OTHERS = 3
+_SEARCHED = 256  # samples on which causes are looked for
 
 
 def check_parity(
@@ -48,7 +49,7 @@ def check_parity(
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
     tolerance: float | None = None,
-    n_samples: int = 256,
+    n_samples: int | None = None,
 ) -> Parity:
     """Compare what ntkit computes with what a service recorded of its own outputs.
 
@@ -65,8 +66,9 @@ def check_parity(
         The model that the service runs.
     recorded : path-like or mapping of str to array-like
         An ``.npz`` file with the service's outputs, as ``logits`` (N, K), ``probabilities``
-        (N, K), or ``labels`` (N,), and what they are outputs of: ``files`` (their names, below
-        the folder ``data``), ``rows`` of ``data`` from 0 on, ``texts`` (and ``text_pairs``),
+        (N, K), or ``labels`` (N,), which must not contradict the others, and what they are outputs
+        of: ``files`` (their names, below the folder ``data``), ``rows`` of ``data`` from 0 on,
+        ``texts`` (and ``text_pairs``),
         ``images`` (decoded pixels, uint8 of shape (N, H, W, 3)), or what went into the model, as
         ``X`` or by the names of its inputs. Without any of them: all of ``data``, in its order.
     data : path-like, Samples or array-like, optional
@@ -79,8 +81,9 @@ def check_parity(
         Largest difference accepted, relative to how far the recorded outputs vary from sample to
         sample; by default 2e-3, and for a coarser model 8e-3 (float16), 2e-2 (quantised) or 6e-2
         (bfloat16). How far recorded numbers are rounded is allowed for besides.
-    n_samples : int
-        Most samples to compare: as many, spread over what was recorded.
+    n_samples : int, optional
+        Most samples to compare: as many, spread over what was recorded. By default all of them.
+        Where some differ, causes are looked for on up to 256.
 
     Returns
     -------
@@ -112,7 +115,7 @@ def check_parity(
     >>> found.matched, found.cause
     (False, ('class order',))
     """
-    if n_samples < 1:
+    if n_samples is not None and n_samples < 1:
         raise InputError(f"n_samples must be at least 1; got {n_samples}.")
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     found = read_recorded(recorded, tuple(tensor.name for tensor in model.inputs))
@@ -140,13 +143,18 @@ def _compared(
     subject: Subject,
     device: str,
     tolerance: float | None,
-    most: int,
+    most: int | None,
 ) -> Parity:
-    rows = np.unique(np.linspace(0, len(recorded) - 1, min(most, len(recorded))).astype(np.intp))
+    rows = _spread(np.arange(len(recorded)), len(recorded) if most is None else most)
     run = Logits(model, subject, rows, device)
-    logits = run(subject.settings, np.arange(len(rows)), strict=True)
-    if logits is None:
-        raise InputError("The samples make no inputs of the model.")
+    parts = list[Array]()
+    for begin in range(0, len(rows), _SEARCHED):  # the inputs of all at once may be too large
+        part = np.arange(begin, min(begin + _SEARCHED, len(rows)))
+        found = run(subject.settings, part, strict=True)
+        if found is None:
+            raise InputError("The samples make no inputs of the model.")
+        parts.append(found)
+    logits = np.concatenate(parts)
     dtype = recorded.outputs.dtype.name
     within = tolerance if tolerance is not None else max(_TOLERANCE, tolerance_of(model, dtype))
     outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
@@ -159,11 +167,29 @@ def _compared(
         difference=float(base.differences.max()),
         tolerance=within,
         kind=recorded.kind,
+        n_recorded=len(recorded),
+        n_searched=min(_SEARCHED, len(rows)),
     )
     if result.matched:
         return result
+    if len(rows) > _SEARCHED:
+        differ = base.differences > within
+        wrong = _spread(np.flatnonzero(differ), max(_SEARCHED // 2, _SEARCHED - (~differ).sum()))
+        right = _spread(np.flatnonzero(~differ), _SEARCHED - len(wrong))
+        few = np.sort(np.concatenate([wrong, right]))
+        rows, logits = rows[few], logits[few]
+        run = Logits(model, subject, rows, device)
+        outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
+        base = Tried((), outputs.differences(logits, outputs.declared, np.arange(len(rows))))
     whole, partly = found_causes(subject, outputs, run, logits)
     return _with_cause(result, whole, partly, base)
+
+
+def _spread(rows: Array, most: int) -> Array:
+    """At most so many of some rows, spread over them."""
+    if len(rows) <= most:
+        return rows
+    return np.asarray(rows[np.linspace(0, len(rows) - 1, most).astype(np.intp)])
 
 
 def _with_cause(result: Parity, whole: list[Tried], partly: list[Tried], base: Tried) -> Parity:

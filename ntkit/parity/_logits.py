@@ -110,7 +110,8 @@ def outputs_of(
     names = model.head.classes if model.head is not None else np.arange(n_logits)
     outputs = recorded.outputs[rows]
     if recorded.kind == "labels":
-        return Outputs(_positions(recorded, outputs.reshape(-1), names), "labels", tolerance, names)
+        labels = outputs.reshape(-1)
+        return Outputs(_positions(recorded.source, labels, names), "labels", tolerance, names)
     activation = "logits"
     if recorded.kind == "probabilities":
         after = model.describe().get("post_processing") or ()
@@ -127,14 +128,32 @@ def outputs_of(
             f"{recorded.source} holds {columns.shape[1]} {recorded.kind} a sample, and the model "
             f"gives {n_logits}."
         )
+    if recorded.labels is not None:
+        _check_labels(recorded, columns, rows, names)
     return Outputs(columns, activation, tolerance, names)
+
+
+def _check_labels(recorded: Recorded, columns: Array, rows: Array, names: Array) -> None:
+    """Refuse labels of others than the classes that the outputs beside them are largest for."""
+    assert recorded.labels is not None
+    labels = recorded.labels[rows]
+    at = _positions(recorded.source, labels, names)
+    wrong = np.flatnonzero(columns[np.arange(len(at)), at] < columns.max(axis=1))
+    if len(wrong):
+        first = int(wrong[0])
+        raise InputError(
+            f"{recorded.source} contradicts itself in {len(wrong)} of {len(at)} samples: in row "
+            f"{int(rows[first])} (from 0 on) the label is {labels[first].item()!r}, and the "
+            f"{recorded.kind} are largest for {names[columns[first].argmax()].item()!r}; keep "
+            "whichever the service answers."
+        )
 
 
 def _is_single(model: FrozenModel) -> bool:
     return model.head is not None and model.head.n_logits == 1
 
 
-def _positions(recorded: Recorded, labels: Array, names: Array) -> Array:
+def _positions(source: str, labels: Array, names: Array) -> Array:
     """Places of recorded labels among the classes."""
     known = {str(name): i for i, name in enumerate(names.tolist())}
     found = np.asarray([known.get(str(label), -1) for label in labels.tolist()])
@@ -143,7 +162,7 @@ def _positions(recorded: Recorded, labels: Array, names: Array) -> Array:
     wrong = np.flatnonzero((found < 0) | (found >= len(names)))
     if len(wrong):
         raise InputError(
-            f"{recorded.source}: the label {labels[wrong[0]]!r} is none of the model's classes "
+            f"{source}: the label {labels[wrong[0]]!r} is none of the model's classes "
             f"({', '.join(map(str, names[:5].tolist()))}{', …' * (len(names) > 5)})."
         )
     return found

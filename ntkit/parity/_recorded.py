@@ -39,12 +39,15 @@ class Recorded:
         for the model's inputs.
     source : str
         What to call it in a sentence.
+    labels : ndarray of shape (N,) or None
+        Labels beside logits or probabilities; they must say the same.
     """
 
     kind: str
     outputs: Array
     given: Mapping[str, Array] = field(default_factory=dict)
     source: str = "what was recorded"
+    labels: Array | None = None
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -88,7 +91,13 @@ def read_recorded(
     _check_outputs(source, kinds[0], outputs)
     known = {name: values for name, values in arrays.items() if name in (*INPUTS, *inputs)}
     _check_given(source, known, inputs, len(outputs))
-    return Recorded(kinds[0], outputs, known, source)
+    labels = arrays.get("labels")
+    if labels is not None:
+        _check_outputs(source, "labels", labels)
+        if len(labels) != len(outputs):
+            raise InputError(f"{source} holds {len(outputs)} {kinds[0]}, but {len(labels)} labels.")
+        labels = labels.reshape(-1)
+    return Recorded(kinds[0], outputs, known, source, labels)
 
 
 def _arrays_of(path: Path) -> dict[str, Array]:

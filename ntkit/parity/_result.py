@@ -18,6 +18,8 @@ class Parity:
         Whether ntkit computes what was recorded, for every sample.
     n_samples, n_agreeing : int
         Samples compared, and those of them that agree.
+    n_recorded, n_searched : int
+        Samples that were recorded, and those that a cause was looked for on.
     difference : float
         Largest difference, relative to how far the recorded outputs vary (of labels: 1 where one
         differs).
@@ -55,6 +57,8 @@ class Parity:
     mend: str = ""
     others: tuple[str, ...] = ()
     same_embeddings: bool = True
+    n_recorded: int = 0
+    n_searched: int = 0
 
     def summary(self) -> str:
         """Say whether they agree, and if not, why.
@@ -66,12 +70,12 @@ class Parity:
         """
         if self.matched:
             return (
-                f"The {self.kind} agree on all {self.n_samples} samples (largest difference "
-                f"{self._much(self.difference)})."
+                f"The {self.kind} agree on all {self.n_samples} samples{self._of_all()} (largest "
+                f"difference {self._much(self.difference)})."
             )
         lines = [
             f"The {self.kind} differ on {self.n_samples - self.n_agreeing} of {self.n_samples} "
-            f"samples (largest difference {self._much(self.difference)}, at most "
+            f"samples{self._of_all()} (largest difference {self._much(self.difference)}, at most "
             f"{self.tolerance:.0e} is accepted)."
         ]
         if not self.cause:
@@ -79,9 +83,10 @@ class Parity:
         lines.append(
             f"Likely cause: {', '.join(self.cause)}. The service {'; it '.join(self.words)}."
         )
+        tried = " that were tried" if self.n_searched < self.n_samples else ""
         if self.explained <= self.tolerance:
             lines.append(
-                f"So computed, all {self.n_samples} samples agree (largest difference "
+                f"So computed, all {self.n_searched} samples{tried} agree (largest difference "
                 f"{self._much(self.explained)})."
             )
         else:
@@ -94,6 +99,11 @@ class Parity:
         if self.mend:
             lines.append(f"ntkit does the same with {self.mend}.")
         return "\n".join(lines)
+
+    def _of_all(self) -> str:
+        """Of how many, where not all were compared."""
+        looked_at = self.n_samples < self.n_recorded
+        return f" looked at, of {self.n_recorded} recorded" if looked_at else ""
 
     def _nothing(self) -> str:
         if self.others:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkit._disk import StrPath
+from ntkit._labels import guarded_cell
 from ntkit._output import check_file, new_file
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
@@ -97,7 +98,9 @@ def write_predictions(
     (from 0 on); ``label`` where the samples have labels; ``prediction``, ``margin`` (the largest
     logit less the second largest) and ``prob_CLASS`` for each class. With ``before`` there are
     ``prediction_before``, ``changed`` (0 or 1), ``margin_before`` and ``prob_before_CLASS`` beside
-    them. Rows are written as they are computed, and the file takes its name when all are.
+    them. Rows are written as they are computed, and the file takes its name when all are. Text that
+    a spreadsheet would take for a formula (that begins with =, +, - or @ and is no number) has an
+    apostrophe before it, which ``ntkit audit --predictions`` takes off.
 
     Parameters
     ----------
@@ -199,7 +202,8 @@ def write_asked(
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
         writer.writerow(_header(models))
         writer.writerows(
-            count.counted(zip(_beginnings(models[-1].samples), *outcomes, strict=True))
+            [guarded_cell(cell) if isinstance(cell, str) else cell for cell in row]
+            for row in count.counted(zip(_beginnings(models[-1].samples), *outcomes, strict=True))
         )
     return count.table(Path(path), tuple(dict.fromkeys(n for m in models for n in m.notes)))
 

@@ -7,6 +7,7 @@ from ntkit.questions._entries import content_in as content_in
 from ntkit.questions._entries import contents_here as contents_here
 from ntkit.questions._files import answer_in as answer_in
 from ntkit.questions._files import cell_text as cell_text
+from ntkit.questions._files import name_text as name_text
 from ntkit.questions._files import read_answers, write_questions
 from ntkit.questions._label import label_samples
 from ntkit.questions._labels import Labels, read_labels

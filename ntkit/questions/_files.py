@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntkit._disk import StrPath
-from ntkit._labels import listed, meant_instead
+from ntkit._labels import guarded_cell, listed, meant_instead
 from ntkit._output import check_file, new_file
 from ntkit.exceptions import InputError
-from ntkit.questions._entries import CONTENT, Entry, check_alike, content_in
+from ntkit.questions._entries import CONTENT, Entry, check_alike, content_in, contradiction
 from ntkit.samples import TABLES, read_table
 
 __all__ = [
+    "RowsByName",
     "answer_in",
     "cell_text",
+    "name_text",
     "read_answers",
     "read_filled_in",
-    "row_named",
     "write_questions",
 ]
 
@@ -30,8 +31,6 @@ Array = NDArray[Any]
 ID = "id"
 UNSURE = ("", "?", "unsure", "unknown", "-1", "none", "nan")
 """What counts as no answer, in lower case."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings that a spreadsheet takes for a formula, which text of others could be."""
 
 
 def write_questions(
@@ -98,7 +97,9 @@ def write_questions(
     path = check_file(path, force=force)
     table = [[*shown, question], *([*(shown[c][i] for c in shown), ""] for i in rows)]
     with new_file(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([[_no_formula(cell) for cell in row] for row in table])
+        csv.writer(file).writerows(
+            [[guarded_cell(cell.replace("\x00", "")) for cell in row] for row in table]
+        )
 
 
 def read_answers(
@@ -132,11 +133,15 @@ def read_answers(
         If the file is no such table, names a sample that is not there, or answers one sample in
         two ways.
     """
-    rows = {name: i for i, name in enumerate(_names(ids))}
-    answers = np.full(len(rows), None, dtype=object)
+    names = RowsByName(_names(ids))
+    answers, said = np.full(len(names.rows), None, dtype=object), dict[int, Entry]()
     for entry in read_filled_in(path, question=question, delimiter=delimiter):
-        row = row_named(entry, rows)
-        answers[row] = answers[row] if entry.answer is None else entry.answer
+        row = names.row(entry)
+        if entry.answer is None:
+            continue
+        if said.setdefault(row, entry).answer != entry.answer:
+            raise contradiction(said[row], entry)
+        answers[row] = entry.answer
     return answers
 
 
@@ -174,32 +179,56 @@ def read_filled_in(
         elif cell_text(value) == "":
             continue
         digest = content_in(cell_text(content))
-        entries.append(Entry(cell_text(name), answer, digest, table.at(row)))
+        entries.append(Entry(name_text(name), answer, digest, table.at(row)))
     check_alike(entries)
     return entries
 
 
-def row_named(entry: Entry, rows: Mapping[str, int]) -> int:
-    """Row of the sample that an answer names; an apostrophe may stand before the name.
+class RowsByName:
+    """Rows of samples by name, as it is written; else without blanks around, where one is meant.
 
-    Raises
-    ------
-    InputError
-        If no sample is called so.
+    Parameters
+    ----------
+    names : sequence of str
+        Of the samples; each once.
     """
-    row = rows.get(entry.name, rows.get(entry.name.removeprefix("'")))
-    if row is None:
-        near = meant_instead(entry.name, list(rows)) if len(rows) < 10_000 else None
-        hint = f" (did you mean {near}?)" if near else ""
-        raise InputError(f"{entry.at}: no sample is called {entry.name!r:.60}{hint}.")
-    return row
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.rows = {name: row for row, name in enumerate(names)}
+        self._stripped = dict[str, list[int]]()
+        for row, name in enumerate(names):
+            self._stripped.setdefault(name.strip(), []).append(row)
+
+    def get(self, name: str) -> int | None:
+        """Row of the sample of a name, before which an apostrophe may stand."""
+        for one in (name, name.removeprefix("'")):
+            if one in self.rows:
+                return self.rows[one]
+        meant = self._stripped.get(name.removeprefix("'").strip(), [])
+        return meant[0] if len(meant) == 1 else None
+
+    def row(self, entry: Entry) -> int:
+        """Row of the sample that an answer names.
+
+        Raises
+        ------
+        InputError
+            If no sample is called so, or several are but for blanks.
+        """
+        row = self.get(entry.name)
+        if row is None:
+            known = list(self.rows)
+            near = meant_instead(entry.name, known) if len(known) < 10_000 else None
+            hint = f" (did you mean {near}?)" if near else ""
+            raise InputError(f"{entry.at}: no sample is called {entry.name!r:.60}{hint}.")
+        return row
 
 
 def _names(ids: ArrayLike) -> list[str]:
     values = np.asarray(ids, dtype=object)
     if values.ndim != 1:
         raise InputError(f"ids must have shape (N,), one per sample; got {values.shape}.")
-    names = [cell_text(value) for value in values]
+    names = [name_text(value) for value in values]
     seen = set[str]()
     for name in names:
         if name in seen:
@@ -217,12 +246,12 @@ def cell_text(value: Any) -> str:
     return str(value).strip()
 
 
+def name_text(value: Any) -> str:
+    """A cell that names a sample: as :func:`cell_text`, but blanks around are of the name."""
+    return value if isinstance(value, str) else cell_text(value)
+
+
 def answer_in(value: Any) -> str | None:
     """What a cell answers; None where it is empty, or says that nobody can tell."""
     text = cell_text(value)
     return None if text.lower() in UNSURE else text
-
-
-def _no_formula(cell: str) -> str:
-    cell = cell.replace("\x00", "")
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell

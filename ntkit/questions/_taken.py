@@ -8,7 +8,7 @@ from ntkit._disk import StrPath
 from ntkit._labels import listed
 from ntkit.exceptions import InputError
 from ntkit.questions._entries import Entry, contents_here, contradiction
-from ntkit.questions._files import row_named
+from ntkit.questions._files import RowsByName
 from ntkit.questions._labels import Labels
 
 __all__ = ["TakenAnswers"]
@@ -28,7 +28,7 @@ class TakenAnswers:
     def __init__(self, names: Sequence[str], digests: Sequence[str], match_names: bool) -> None:
         self.names, self.digests, self.match_names = names, digests, match_names
         self.notes = list[str]()
-        self._row_named = {name: row for row, name in enumerate(names)}
+        self._by_name = RowsByName(names)
         self._rows_of = dict[str, list[int]]()
         for row, digest in enumerate(digests):
             self._rows_of.setdefault(digest, []).append(row)
@@ -106,10 +106,9 @@ class TakenAnswers:
 
     def _places(self, entries: Sequence[Entry], here: set[str], n_by_name: int) -> list[int | str]:
         """Row of each answer, or its content; a sample that kept its name keeps its answer."""
-        stays = [self._row_named.get(entry.name.removeprefix("'"), -1) for entry in entries]
         stays = [
-            row if row >= 0 and self.digests[row] == entry.content else -1
-            for row, entry in zip(stays, entries, strict=True)
+            row if row is not None and self.digests[row] == entry.content else -1
+            for row, entry in ((self._by_name.get(entry.name), entry) for entry in entries)
         ]
         taken, places = {*stays}, list[int | str]()
         for i, (entry, row) in enumerate(zip(entries, stays, strict=True)):
@@ -120,7 +119,7 @@ class TakenAnswers:
                 taken.add(row)
                 places.append(row)
             elif entry.content is None or i < n_by_name:
-                places.append(row_named(entry, self._row_named))
+                places.append(self._by_name.row(entry))
             else:
                 places.append(entry.content)
         return places

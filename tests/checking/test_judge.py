@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 
-from ntkit.checking import Limits, check_predictions
+from ntkit.checking import Limits, check_predictions, summary_of
 from ntkit.checking._judge import Part, judged, outcomes
 from ntkit.exceptions import InputError
 
@@ -180,3 +181,61 @@ def test_labels_of_two_types_are_refused():
         check_predictions(Y, Y, groups=[1, 2, 3], limits={"average": 80})
     with pytest.raises(InputError, match="shape"):
         check_predictions(Y, Y, slices={"s": [1, 0]}, limits={"average": 80})
+
+
+# -- one limit that is exactly reached: chances of errors by enumeration ---------------------------
+
+
+def said(n, lost, gained, alpha):
+    """Outcome of a drop of at most 2 points, of n samples of which so many changed."""
+    y, after, before = (np.zeros(n, dtype=int) for _ in range(3))
+    after[:lost] = before[lost : lost + gained] = 1
+    limits = Limits(max_drop=2, over=("average",), alpha=alpha)
+    return check_predictions(y, after, y_pred_before=before, limits=limits).outcome
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+@pytest.mark.parametrize("n", [3, 12, 30])
+def test_wrong_outcomes_are_no_more_frequent_than_alpha(n, alpha):
+    """The drop is 2 points, the share of mended samples anything."""
+    passes, fails, gained = [0], [0], np.arange(n + 1)
+    for mended in gained.tolist():  # from how many lost samples on it no longer passes, or fails
+        for edges, holds in ((passes, lambda o: o == "pass"), (fails, lambda o: o != "fail")):
+            edge = edges[-1]
+            while edge <= n - mended and holds(said(n, edge, mended, alpha)):
+                edge += 1
+            edges.append(edge)
+    shares = 0.49 * np.linspace(0, 1, 80)[:, None] ** 2
+    weights, lost = binom.pmf(gained, n, shares), (shares + 0.02) / (1 - shares)
+    passed = weights * binom.cdf(np.array(passes[1:]) - 1, n - gained, lost)
+    failed = weights * binom.sf(np.array(fails[1:]) - 1, n - gained, lost)
+    assert passed.sum(axis=1).max() <= alpha
+    assert failed.sum(axis=1).max() <= alpha
+
+
+def test_many_samples_are_summed_one_by_one():
+    """45 lost of 1750 are no rare thing where 2 % are lost and none mended."""
+    assert binom.sf(44, 1750, 0.02) > 0.05
+    assert said(1750, 45, 0, 0.05) == "too few"
+    assert binom.sf(45, 1750, 0.02) < 0.05
+    assert said(1750, 47, 0, 0.05) == "fail"
+
+
+def test_a_class_may_not_lose_within_a_slice_what_another_gains():
+    """In the slice class 0 gains what class 1 loses, and elsewhere the reverse."""
+    y, i = np.tile([0, 1], 2000), np.arange(4000)
+    inside = i < 2000
+    lost, gained = inside == (y == 1), inside == (y == 0)
+    before = np.where(gained & (i % 20 < 2), 1 - y, y)
+    after = np.where(lost & (i % 20 < 2), 1 - y, y)
+    options = {"y_pred_before": before, "limits": {"max_drop": 5}}
+    assert check_predictions(y, after, **options).passed  # nor does any class lose as a whole
+    found = check_predictions(y, after, **options, slices={"s": inside})
+    outcomes_of = {row.name: row.outcome for row in found.rows if row.kind == "slice"}
+    assert outcomes_of == {"s": "pass", "s, class 0": "pass", "s, class 1": "fail"}
+    assert found.n_comparisons == 6
+    assert "within each class" in summary_of(found)
+    one = check_predictions(y, after, **options, slices={"s": inside & (y == 1)})
+    assert [row.name for row in one.rows if row.kind == "slice"] == ["s"]  # one class is itself
+    few = check_predictions(y, y, y_pred_before=y, limits={"max_drop": 5}, slices={"s": i < 100})
+    assert few.row("s, class 1").outcome == "too few"

@@ -197,3 +197,33 @@ def test_debias_compares_stored_embeddings_by_the_head(digits, tmp_path):
     rows["rows"] += 1
     with pytest.raises(VerificationError, match="No cause found"):
         ntkit.debias(model, sets["train"], sets["heldout"], recorded=rows, **options)
+
+
+def test_all_recorded_samples_are_compared(digits):
+    X = digits.X_test[:300]
+    logits = s.served(marked_digits_model_path(), {"image": X})
+    assert "agree on all 300 samples (" in check({"logits": logits, "X": X}).summary()
+    few = check({"logits": logits, "X": X}, n_samples=40)
+    assert "all 40 samples looked at, of 300 recorded (" in few.summary()
+    wrong = logits.copy()
+    wrong[6] += 100 * np.eye(2)[0]  # one that a spread of 256 leaves out
+    assert 6 not in np.linspace(0, 299, 256).astype(int)
+    found = check({"logits": wrong, "X": X})
+    assert (found.matched, found.n_samples, found.n_agreeing) == (False, 300, 299)
+    swapped = check({"logits": logits[:, ::-1], "X": X})
+    assert swapped.cause == ("class order",)
+    assert "all 256 samples that were tried agree" in swapped.summary()
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+def test_labels_that_contradict_are_refused(answered, kind):
+    X, logits = answered
+    outputs = logits if kind == "logits" else s.softmax(logits)
+    labels = logits.argmax(axis=1)
+    assert check({kind: outputs, "labels": labels, "X": X}).matched
+    labels[[7, 9]] = 1 - labels[[7, 9]]
+    told = rf"in 2 of 30 samples: in row 7 \(from 0 on\) the label is {labels[7]}, and the {kind}"
+    with pytest.raises(InputError, match=told):
+        check({kind: outputs, "labels": labels, "X": X})
+    with pytest.raises(InputError, match=r"30 \w+, but 29 labels"):
+        check({kind: outputs, "labels": labels[:29], "X": X})

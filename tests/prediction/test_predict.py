@@ -141,6 +141,30 @@ def test_an_audit_reads_it(model, tmp_path, capsys):
     assert "matched by their column 'id'" in said.err
 
 
+ODD = ["=cmd", "'=x", "@a", "+1", "-1", "'-1", "-x", "\tb", "'c", "plain"]
+
+
+@pytest.mark.parametrize("classes", [ODD[:3], ODD[3:6], ODD[6:9], ODD[7:10]])
+def test_no_spreadsheet_runs_a_name_and_an_audit_reads_it(model, tmp_path, capsys, classes):
+    """Names of samples and classes that begin as formulas do come back as they were."""
+    X, classes = models.inputs(120), sorted(classes)
+    right = np.random.default_rng(0).random(120) < 0.7
+    y = np.where(right, 0, 1) + logits(model, X).argmax(axis=1)
+    ids = [f"{ODD[i % len(ODD)]}{'' if i < len(ODD) else i}" for i in range(120)]
+    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(6)])
+    frame["label"], frame["id"] = [classes[i % 3] for i in y], ids
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    main_ok("predict", model, tmp_path / "data.csv", "-o", tmp_path / "out.csv")
+    for row in rows_of(tmp_path / "out.csv"):
+        for cell in row.values():
+            if cell[0] in "=+-@\t\r":
+                float(cell)  # a number is one
+    frame.iloc[::-1].to_csv(tmp_path / "sites.csv", index=False)
+    main_ok("audit", "--predictions", tmp_path / "out.csv", tmp_path / "sites.csv", "-o",
+            tmp_path / "audit", "--columns", "f0")  # fmt: skip
+    assert f"{np.mean(right) * 100:.1f} %" in capsys.readouterr().out
+
+
 def main_ok(*arguments):
     with contextlib.suppress(SystemExit):  # of code 0; others are seen by what is not written
         main([*map(str, arguments)])

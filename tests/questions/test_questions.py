@@ -276,3 +276,18 @@ def test_answers_are_not_overwritten_and_nothing_is_left_half_written(tmp_path):
         write_questions(path, [0], ids=["a"], columns={"t": ["x", "y"]}, force=True)
     assert os.listdir(tmp_path) == ["q.csv"]
     assert path.read_text().split() == ["id,attribute", "a,"]
+
+
+def test_blanks_are_of_a_name_unless_no_other_is_meant(tmp_path):
+    path = tmp_path / "q.csv"
+
+    def read(ids, *rows):
+        path.write_text("id,q\n" + "".join(f"{row}\n" for row in rows))
+        return read_answers(path, ids, question="q").tolist()
+
+    assert read(["a", "a "], "a ,yes", "a,no") == ["no", "yes"]
+    assert read(["a ", "b"], "a,yes", "b  ,no") == ["yes", "no"]
+    with pytest.raises(InputError, match="no sample is called 'a  '"):
+        read(["a", "a "], "a  ,yes")
+    with pytest.raises(InputError, match="answer"):
+        read(["a"], "a ,yes", "a,no")

@@ -28,6 +28,7 @@ from ntkit.questions import (
     content_in,
     contents_here,
     kind_of_json,
+    name_text,
     read_labels,
 )
 from ntkit.samples import TABLES, read_table
@@ -225,7 +226,7 @@ def _by_table(
     n = sum(map(len, pool.sets))
     found, left = np.full(n, None, dtype=object), ""
     if key is not None and key in columns:
-        names = map(cell_text, columns[key].tolist())
+        names = map(name_text, columns[key].tolist())
         contents = map(cell_text, columns.get(CONTENT, np.full(len(values), None)).tolist())
         entries = [
             Entry(each, value, content_in(content), name)
@@ -261,14 +262,16 @@ def _rows(pool: Pool, key: str, said: Mapping[str, str | None], where: str) -> d
             f"{where} names samples, and these have no names ({key!r}); {_BY_CONTENTS}, or give a "
             "table with a row for each, and without that column."
         )
-    rows_of, short = dict[str, list[int]](), dict[str, list[int]]()
+    rows_of, short, stripped = (dict[str, list[int]]() for _ in range(3))
     for row, one in enumerate(one for own in names for one in own or ()):
         rows_of.setdefault(one, []).append(row)
         short.setdefault(one.rpartition("/")[2], []).append(row)
+        stripped.setdefault(one.strip(), []).append(row)
     found = dict[str, int]()
     for name in said:
         plain = name.removeprefix("'")
         rows = next((d[n] for d in (rows_of, short) for n in (name, plain) if n in d), [])
+        rows = rows or stripped.get(plain.strip(), [])
         if len(rows) > 1 and said[name] is not None:
             raise InputError(
                 f"{where} says something of {name!r:.60}, and {len(rows)} samples are called so; "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["csv_of", "name_cell", "quoted_cell"]
+from ntkit._labels import guarded_cell
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+__all__ = ["csv_of", "name_cell", "quoted_cell"]
 
 
 def csv_of(names: Iterable[str], attribute: str) -> str:
@@ -24,7 +24,7 @@ def csv_of(names: Iterable[str], attribute: str) -> str:
 
 def name_cell(name: str) -> str:
     """A name as a cell that no spreadsheet takes for a formula: with an apostrophe before it."""
-    return quoted_cell(f"'{name}" if name.startswith(_FORMULA) and not _is_number(name) else name)
+    return quoted_cell(guarded_cell(name))
 
 
 def quoted_cell(text: str) -> str:
@@ -33,11 +33,3 @@ def quoted_cell(text: str) -> str:
         return text
     doubled = text.replace('"', '""')
     return f'"{doubled}"'
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

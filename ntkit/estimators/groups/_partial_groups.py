@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
-from ntkit._partial_labels import known_labels
+from ntkit._partial_labels import holds_several_classes, known_labels
 from ntkit.estimators.groups._group_inference import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.study import Rows, encoded_groups, encoded_labels
@@ -83,7 +83,8 @@ def grouped(
     Warns
     -----
     UserWarning
-        If no view tells, so that the rows are those alone whose group is known.
+        If no view tells, so that the rows are those alone whose group is known. If groups hold
+        several classes each and are correlated with the class.
     """
     if groups is not None and attribute is not None:
         raise InputError("Pass groups or attribute, not both.")
@@ -102,6 +103,8 @@ def grouped(
             f"{name} needs the {'group' if attribute is None else 'attribute'} of some samples; "
             f"{what} is -1, None or NaN for all of them."
         )
+    if attribute is None:
+        _warn_of_several_classes(labels, known, rows, classes)
     if known.all():
         if attribute is not None:
             labels, index = encoded_labels(labels, n, what)
@@ -142,6 +145,21 @@ def grouped(
         return Grouped(complete, crossed, index, fitted)
     found, index = np.unique(index, return_inverse=True)
     return Grouped(complete, fitted.classes_[found], index, fitted)
+
+
+def _warn_of_several_classes(labels: Array, known: Array, rows: Rows, classes: Array) -> None:
+    """Warn of an attribute that was passed as the groups: it has to be crossed with the class."""
+    present = rows.weight > 0
+    y = classes[rows.y_index[known & present]]
+    mixed = holds_several_classes(labels[present[known]], y)
+    if mixed is not None:
+        warnings.warn(
+            f"The group {mixed!r} holds several classes, and groups are correlated with the class: "
+            "balancing groups does not break that correlation. Pass them as attribute= (ntkit "
+            "debias --answers TABLE): groups are then class × attribute.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _are_classes(values: ArrayLike, y: Array) -> bool:

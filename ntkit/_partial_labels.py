@@ -6,17 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2_contingency
 
 from ntkit.exceptions import InputError
 
-__all__ = ["UNKNOWN", "holds_several_classes", "known_labels"]
+__all__ = ["UNKNOWN", "known_labels"]
 
 Array = NDArray[Any]
 UNKNOWN = -1
 """The mark of an unknown label, as in ``sklearn.semi_supervised``."""
-_FEW = 0.01  # of a group: labels that are wrong put so many of another class into it
-_WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that say nothing of the class
 
 
 def known_labels(values: ArrayLike, name: str) -> tuple[Array, NDArray[np.bool_]]:
@@ -101,22 +98,3 @@ def _is_unknown(label: object) -> bool:
         return False
     # NaN and NaT differ from themselves.
     return bool(label != label) or bool(label == UNKNOWN)
-
-
-def holds_several_classes(groups: Array, y: Array) -> Any:
-    """A group of several classes, where the groups are correlated with the class; else None.
-
-    Balancing over such groups leaves the correlation as it is. Groups that are independent of
-    the class (Pearson's test) have none to leave.
-    """
-    names, group = np.unique(groups, return_inverse=True)
-    classes, label = np.unique(y, return_inverse=True)
-    counts = np.zeros((len(names), len(classes)))
-    np.add.at(counts, (group, label), 1)
-    mixed = counts.max(axis=1, initial=0) < (1 - _FEW) * counts.sum(axis=1)
-    if min(counts.shape) < 2 or not mixed.any():
-        return None
-    test = chi2_contingency(counts, correction=False)
-    strength = np.sqrt(test.statistic / (counts.sum() * (min(counts.shape) - 1)))
-    independent = test.pvalue > _CHANCE or strength < _WEAK
-    return None if independent else names.tolist()[mixed.argmax()]

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2_contingency
 from sklearn.base import clone
 
-from ntkit._partial_labels import holds_several_classes, known_labels
+from ntkit._partial_labels import known_labels
 from ntkit.estimators.groups._group_inference import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.study import Rows, encoded_groups, encoded_labels
@@ -18,6 +19,8 @@ from ntkit.study import Rows, encoded_groups, encoded_labels
 __all__ = ["Grouped", "grouped"]
 
 Array = NDArray[Any]
+_FEW = 0.01  # of a group: labels that are wrong put so many of another class into it
+_WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that say nothing of the class
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def _warn_of_several_classes(labels: Array, known: Array, rows: Rows, classes: A
     """Warn of an attribute that was passed as the groups: it has to be crossed with the class."""
     present = rows.weight > 0
     y = classes[rows.y_index[known & present]]
-    mixed = holds_several_classes(labels[present[known]], y)
+    mixed = _of_several_classes(labels[present[known]], y)
     if mixed is not None:
         warnings.warn(
             f"The group {mixed!r} holds several classes, and groups are correlated with the class: "
@@ -160,6 +163,25 @@ def _warn_of_several_classes(labels: Array, known: Array, rows: Rows, classes: A
             UserWarning,
             stacklevel=5,
         )
+
+
+def _of_several_classes(groups: Array, y: Array) -> Any:
+    """A group of several classes, where the groups are correlated with the class; else None.
+
+    Balancing over such groups leaves the correlation as it is. Groups that are independent of
+    the class (Pearson's test) have none to leave.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    classes, label = np.unique(y, return_inverse=True)
+    counts = np.zeros((len(names), len(classes)))
+    np.add.at(counts, (group, label), 1)
+    mixed = counts.max(axis=1, initial=0) < (1 - _FEW) * counts.sum(axis=1)
+    if min(counts.shape) < 2 or not mixed.any():
+        return None
+    test = chi2_contingency(counts, correction=False)
+    strength = np.sqrt(test.statistic / (counts.sum() * (min(counts.shape) - 1)))
+    independent = test.pvalue > _CHANCE or strength < _WEAK
+    return None if independent else names.tolist()[mixed.argmax()]
 
 
 def _are_classes(values: ArrayLike, y: Array) -> bool:

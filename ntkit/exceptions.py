@@ -4,7 +4,10 @@ Every error is also the built-in exception a caller would expect (``ValueError``
 ``RuntimeError`` for a device that is not there), so code that knows nothing of ntkit can catch it.
 """
 
+from typing import Any
+
 __all__ = [
+    "DeployError",
     "DeviceError",
     "HeadNotFoundError",
     "InputError",
@@ -45,6 +48,22 @@ class DeviceError(NtkitError, RuntimeError):
 
 class VerificationError(NtkitError, RuntimeError):
     """A written model does not compute what it should; nothing was put in place."""
+
+
+class DeployError(VerificationError):
+    """The folder for a service could not be written; ``result`` holds what the job came to.
+
+    Parameters
+    ----------
+    sentence : object
+        What went wrong.
+    result : DebiasResult
+        The result, whose own folder is complete.
+    """
+
+    def __init__(self, sentence: object = "", result: Any = None) -> None:
+        super().__init__(sentence)
+        self.result = result
 
 
 class MissingDependencyError(NtkitError, ImportError):

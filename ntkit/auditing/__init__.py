@@ -11,6 +11,9 @@ from ntkit.auditing._from_model import audit_model
 from ntkit.auditing._from_model import audit_read as audit_read  # for other packages
 from ntkit.auditing._from_tables import Asked as Asked  # for the command line
 from ntkit.auditing._from_tables import audit_tables as audit_tables
+from ntkit.auditing._guessing import GO_ON as GO_ON
+from ntkit.auditing._guessing import like_a_guess as like_a_guess
+from ntkit.auditing._guessing import likely_cause as likely_cause
 from ntkit.auditing._inputs import inputs_of as inputs_of
 from ntkit.auditing._metadata import Metadata as Metadata
 from ntkit.auditing._result import Audit

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ntkit._labels import listed
 from ntkit.attributes import View
 from ntkit.auditing._audit import audit
+from ntkit.auditing._guessing import GO_ON, like_a_guess, likely_cause
 from ntkit.auditing._inputs import inputs_of
 from ntkit.auditing._metadata import Metadata
 from ntkit.auditing._result import Audit
@@ -55,6 +56,7 @@ def audit_model(
     cross_fit: bool = False,
     unlabelled: Any = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    trust_inputs: bool = False,
     device: str = "auto",
     batch_size: int | str | None = None,
     alpha: float = 0.05,
@@ -97,6 +99,9 @@ def audit_model(
         some examples. Nothing else is made of them.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
         As in :func:`ntkit.debias`.
+    trust_inputs : bool, default=False
+        Go on, and say so, where the model is no better than guessing: never right on a class, or
+        at chance because it predicts nearly always the same.
     device, batch_size : optional
         As in :class:`ntkit.OnnxEmbedder`.
     alpha : float, default=0.05
@@ -141,7 +146,14 @@ def audit_model(
     if not cross_fit and frozen.head is not None:
         pred = frozen.head.predict(given.embedded.Z)
         order = class_order(samples.y, pred, frozen.head.classes)
-        notes += [] if order is None else [order.sentence()]
+        problem = like_a_guess(samples.y, pred, len(frozen.head.classes))
+        if order is not None:
+            notes.append(order.sentence())
+        elif problem is not None:
+            problem = f"{problem}: {likely_cause(samples)}"
+            if not trust_inputs:
+                raise InputError(f"{problem} {GO_ON}")
+            notes.append(problem)
     extra = None if unlabelled is None else _unlabelled(unlabelled, samples, frozen, preprocessing)
     result = audit_read(
         given,

@@ -35,8 +35,12 @@ from ntkit.verification import load_pair
 Model = Annotated[Path, typer.Argument(help="ONNX classifier, or its folder.", show_default=False)]
 Out = Annotated[Path, typer.Option("-o", "--out", help="What to write.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
+TrustInputs = Annotated[
+    bool,
+    typer.Option("--trust-inputs", help="Go on with a model that is no better than guessing."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars; notes stay.")]
 Device = Annotated[
     str, typer.Option(help="auto, cpu, cuda or tensorrt; none but auto falls back to the CPU.")
 ]

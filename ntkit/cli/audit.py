@@ -65,6 +65,7 @@ def command(
     alpha: Annotated[
         float, typer.Option(help="Chance of any suspicion where there is nothing.", min=0, max=1)
     ] = 0.05,
+    trust_inputs: o.TrustInputs = False,
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",
@@ -124,6 +125,7 @@ def command(
             key=id_column,
             cross_fit=cross_fit,
             unlabelled=more,
+            trust_inputs=trust_inputs,
             device=device,
             batch_size=o.batch_size_of(batch_size),
             alpha=alpha,

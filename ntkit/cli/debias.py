@@ -26,7 +26,7 @@ from ntkit.debiasing import (
     write_candidate,
 )
 from ntkit.estimators import NeuronTuneClassifier
-from ntkit.exceptions import InputError
+from ntkit.exceptions import DeployError, InputError
 from ntkit.report import quoted, started_by
 from ntkit.samples import Samples, named_delimiter, read_table
 
@@ -129,6 +129,7 @@ def command(
             "not its are refused."
         ),
     ] = None,
+    trust_inputs: o.TrustInputs = False,
     even_if_worse: Annotated[
         bool, typer.Option("--even-if-worse", help="Write a head that is not found to be better.")
     ] = False,
@@ -199,6 +200,7 @@ def command(
         "id_column": id_column,
         "match_names": match_names,
         "recorded": recorded,
+        "trust_inputs": trust_inputs,
         "keep_original": keep_original,
         "labels": next(iter(answers or ()), None)
         if any(map(holds_labels, answers or ()))
@@ -258,43 +260,52 @@ def command(
     asks = not (no_input or json) and can_ask()
     if not asks and not (spurious or answers or groups or ordered or a.new_head) and run is None:
         _tell_cost(sets, model, heldout)
-    with started_by(o.command_line(), plain_arguments(arguments)):
-        result = debias(
-            frozen,
-            sets["train"],
-            sets["heldout"],
-            test=sets.get("test"),
-            out=out,
-            deploy=deploy,
-            method=ordered,
-            new_head=a.new_head,
-            max_cost=a.max_cost,
-            heldout_balanced=a.heldout_balanced,
-            spurious=spurious,
-            answers=answers or a.labels,
-            ask=asks_in_terminal(out / "audit.html") if asks else None,
-            groups=None if groups is None else _groups(groups, data_options),
-            metadata=None if metadata is None else _beside(metadata, data_options),
-            id_column=a.id_column,
-            match_names=a.match_names,
-            recorded=recorded,
-            even_if_worse=even_if_worse,
-            keep_original=a.keep_original,
-            resume=run,
-            C=C,
-            device=a.device,
-            batch_size=o.batch_size_of(a.batch_size),
-            random_state=seed,
-            force=force,
-            verbose=not quiet,
-        )
+    failed: DeployError | None = None
+    try:
+        with started_by(o.command_line(), plain_arguments(arguments)):
+            result = debias(
+                frozen,
+                sets["train"],
+                sets["heldout"],
+                test=sets.get("test"),
+                out=out,
+                deploy=deploy,
+                method=ordered,
+                new_head=a.new_head,
+                max_cost=a.max_cost,
+                heldout_balanced=a.heldout_balanced,
+                spurious=spurious,
+                answers=answers or a.labels,
+                ask=asks_in_terminal(out / "audit.html") if asks else None,
+                groups=None if groups is None else _groups(groups, data_options),
+                metadata=None if metadata is None else _beside(metadata, data_options),
+                id_column=a.id_column,
+                match_names=a.match_names,
+                recorded=recorded,
+                trust_inputs=a.trust_inputs,
+                even_if_worse=even_if_worse,
+                keep_original=a.keep_original,
+                resume=run,
+                C=C,
+                device=a.device,
+                batch_size=o.batch_size_of(a.batch_size),
+                random_state=seed,
+                force=force,
+                verbose=not quiet,
+            )
+    except DeployError as error:
+        result, failed = error.result, error
     new = isinstance(result, DebiasResult) and result.verification is not None
     if json:
+        for note in result.notes:  # what was assumed, and samples in two sets, as audit tells them
+            typer.echo(f"Note: {note}", err=True)
         o.print_json(result.as_dict())
     else:
         typer.echo(result.summary())
         if deploy is not None and not new:
             typer.echo(f"Not written: {deploy}, for there is no new model to deploy.")
+    if failed is not None:
+        raise failed
     if result.state == "open":
         raise typer.Exit(OPEN)
     if isinstance(result, DebiasResult) and not new:

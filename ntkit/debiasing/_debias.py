@@ -45,6 +45,7 @@ from ntkit.debiasing.result import (
     FindingsResult,
     answers_sha256,
     chosen_by,
+    deploy_job,
     described,
     open_findings,
     parameters,
@@ -106,6 +107,7 @@ def debias(
     C: float | None = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     recorded: Any = None,
+    trust_inputs: bool = False,
     device: str = "auto",
     batch_size: int | str | None = None,
     n_random: int = 5,
@@ -232,6 +234,10 @@ def debias(
         What the service that runs the model answers, as :func:`ntkit.parity.check_parity` takes
         it, of files of any of these sets, of rows of the held-out set, or of inputs that it holds
         itself. Embeddings that are not the service's are refused, with the likely cause.
+    trust_inputs : bool
+        Go on, and say so, where the original model is no better than guessing: never right on a
+        class of the validation set, or at chance on both sets. By default that is an error, for
+        wrong preprocessing looks like a model to repair.
     device, batch_size
         As in :class:`~ntkit.OnnxEmbedder`.
     n_random : int
@@ -254,6 +260,9 @@ def debias(
     ------
     InputError
         If data, labels and model do not fit together; the message says how to mend it.
+    DeployError
+        If the folder for a service cannot be written, or its program does not answer as ntkit
+        does; ``out`` is complete by then, and the error has the ``result``.
     VerificationError
         If the head found is not what the model computes with, the file written would not compute
         the new one, or what was recorded says that the service computes otherwise.
@@ -330,6 +339,7 @@ def debias(
         batch_size=batch_size,
         force=force,
         verbose=verbose,
+        trust_inputs=trust_inputs,
     ).with_notes(compared)
     pool.add_layers(given.pooled_layers)
     compare = partial(
@@ -415,20 +425,22 @@ def _repair(
         "largest cost": f"{100 * order.max_cost:g} % of {choice.decision.price.whose}",
         "random_state": str(order.seed),
     }
+    report = partial(report_of_job, given=given, choice=choice, asked=facts)
+    verified_on = given.model, given.inputs, order.device
     result = write_job(
         draft,
-        given.model,
-        given.inputs,
-        order.device,
+        *verified_on,
         partial(new_folder, None) if folder is None else folder.opened,
-        partial(report_of_job, given=given, choice=choice, asked=facts),
+        report,
         partial(write_card, samples=given.sets, original=given.model, new_head=new_head),
         partial(write_heads, heads=choice.heads(), model=given.model, new_head=new_head),
-        None if place is None else partial(new_folder, place, force=order.force),
-        partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head),
     )
     if folder is not None and asked.answers.answers:
         write_answers(folder.path / ANSWERS_FILE, asked.answers)
+    if place is not None and result.verification is not None:
+        beside = partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head)
+        opened = partial(new_folder, place, force=order.force)
+        deploy_job(result, *verified_on, opened, report, beside)
     return result
 
 

@@ -146,6 +146,7 @@ def prepared(
     batch_size: int | str | None,
     force: bool,
     verbose: bool,
+    trust_inputs: bool = False,
 ) -> Prepared:
     """Check what a job is given, and embed it.
 
@@ -161,7 +162,7 @@ def prepared(
         Layers of the model to read as well, of training and held-out samples.
     kept : pathlib.Path or None
         Folder of embeddings that may be taken, if they are of this model and these contents.
-    new_head, device, batch_size, force, verbose
+    new_head, device, batch_size, force, verbose, trust_inputs
         As in :func:`ntkit.debias`.
 
     Returns
@@ -211,9 +212,17 @@ def prepared(
         of_layers[name] = {**made.layers, **here} if wanted else {}
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
-        own = Z["train"]  # a shortcut may point the other way in any other set
-        check_class_order(model.head.predict(own.Z), own.y, model.head.classes)
-        check_original(model.head, Z["held-out"].Z, Z["held-out"].y)
+        head, own, held = model.head, Z["train"], Z["held-out"]
+        pred = head.predict(own.Z)
+        # A shortcut may point the other way in any other set.
+        check_class_order(pred, own.y, head.classes)
+        notes += check_original(
+            (own.y, pred),
+            (held.y, head.predict(held.Z)),
+            len(head.classes),
+            sets["held-out"],
+            trusted=trust_inputs,
+        )
     notes += [*reading_notes(sets, digests), *few_samples(labels)]
     if computed:
         notes.append(f"Embeddings were computed on: {embedder.device_}.")

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit.auditing import GO_ON, like_a_guess, likely_cause
 from ntkit.exceptions import InputError
-from ntkit.head import LinearHead
+from ntkit.extraction import Samples
 
 __all__ = ["check_embeddings", "check_original", "check_sizes", "few_samples"]
 
 Array = NDArray[Any]
 _LEAST = 2
 _FEW = 20
-_SIGMAS = 3
 
 
 def check_sizes(labels: Mapping[str, Array]) -> None:
@@ -83,29 +83,41 @@ def check_embeddings(Z: Mapping[str, Array]) -> None:
             )
 
 
-def check_original(head: LinearHead, Z: Array, y: Array) -> None:
-    """Refuse an original head that is clearly worse than guessing.
+def check_original(
+    train: tuple[Array, Array],
+    heldout: tuple[Array, Array],
+    n_classes: int,
+    samples: Samples,
+    *,
+    trusted: bool,
+) -> list[str]:
+    """Refuse an original model that is no better than guessing, unless told to go on.
 
     Parameters
     ----------
-    head : LinearHead
-        The original head.
-    Z, y : ndarray of shape (N, D) and (N,)
-        Held-out embeddings and labels.
+    train, heldout : tuple of ndarray
+        Labels, and predictions of the original head.
+    n_classes : int
+        Its classes.
+    samples : Samples
+        The held-out samples.
+    trusted : bool
+        Whether to say what is wrong rather than to refuse it.
+
+    Returns
+    -------
+    list of str
+        What is wrong, where it is trusted.
 
     Raises
     ------
     InputError
-        If its mean class accuracy is below 1 / C by more than three standard errors.
+        If something is.
     """
-    right = head.predict(Z) == y
-    of_class = [right[y == label] for label in np.unique(y)]
-    mean = float(np.mean([some.mean() for some in of_class]))
-    chance = 1 / len(head.classes)
-    error = np.sqrt(sum(chance * (1 - chance) / len(some) for some in of_class)) / len(of_class)
-    if mean < chance - _SIGMAS * error:
-        raise InputError(
-            f"The original model is right on {100 * mean:.1f} % of the held-out samples of a class "
-            f"on average, where guessing has {100 * chance:.1f} %: are labels, classes "
-            f"({head.classes[:5].tolist()}) and inputs those of this model?"
-        )
+    problem = like_a_guess(*heldout, n_classes, train)
+    if problem is None:
+        return []
+    problem = f"{problem}: {likely_cause(samples)}"
+    if not trusted:
+        raise InputError(f"{problem} {GO_ON}")
+    return [problem]

@@ -11,9 +11,8 @@ from scipy.special import softmax
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
 from ntkit.exceptions import InputError
-from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
 from ntkit.study import (
     Rows,
@@ -76,7 +75,7 @@ class AFRClassifier(StudyClassifier):
         Steps of "gd".
     max_grad_norm : float or None, default=1.0
         Longest gradient of "gd", over weights and bias together; a longer one is shortened.
-    head : LinearHead, default=None
+    head : LinearHead or fitted linear classifier, default=None
         The original head, such as ``FrozenModel.head``. None fits an ERM head.
     C : float, default=1.0
         Inverse strength of the ERM head's L2 penalty, as in scikit-learn's
@@ -143,7 +142,7 @@ class AFRClassifier(StudyClassifier):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "head": [LinearHead, None],
+        "head": HEAD,
         **{
             name: StudyClassifier._shared_constraints[name]
             for name in ("C", "tol", "max_iter", "device", "random_state")
@@ -160,7 +159,7 @@ class AFRClassifier(StudyClassifier):
         learning_rate: float = 0.01,
         n_steps: int = 500,
         max_grad_norm: float | None = 1.0,
-        head: LinearHead | None = None,
+        head: OriginalHead = None,
         C: float = 1.0,
         tol: float = 1e-5,
         max_iter: int = 1000,

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ntkit._labels import differing_classes, unknown_labels
+from ntkit.estimators._head_of import head_of
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device
 from ntkit.study import Rows, Study, warn_of_another_scale
 
-__all__ = ["LastLayerClassifier", "LinearHeadClassifier", "StudyClassifier", "kept_dtypes"]
+__all__ = [
+    "HEAD",
+    "KeepsHead",
+    "LastLayerClassifier",
+    "LinearHeadClassifier",
+    "OriginalHead",
+    "StudyClassifier",
+    "kept_dtypes",
+    "read_head",
+]
 
 Array = NDArray[Any]
+OriginalHead: TypeAlias = LinearHead | BaseEstimator | None
+HEAD = [LinearHead, HasMethods("fit"), None]
+"""What ``head`` may be, for scikit-learn's check of parameters."""
 
 
 def kept_dtypes(X: Any) -> list[Any]:
@@ -33,7 +46,29 @@ def kept_dtypes(X: Any) -> list[Any]:
     return [np.float32, np.float64] if half else [np.float64, np.float32]
 
 
-class LinearHeadClassifier(ClassifierMixin, BaseEstimator):
+def read_head(given: Any, name: str = "head") -> LinearHead:
+    """The linear head that a parameter gives, as it is or in a fitted classifier."""
+    try:
+        return head_of(given)
+    except InputError as error:
+        raise InputError(
+            f"{name} takes a LinearHead or a fitted linear classifier (ntkit.estimators.head_of "
+            f"reads it out, for a grid of heads, too): {error}"
+        ) from error
+
+
+class KeepsHead(BaseEstimator):
+    """A clone has the same original head: scikit-learn would leave a classifier's unfitted."""
+
+    def __sklearn_clone__(self) -> Any:
+        """As scikit-learn clones it, but for heads that were given."""
+        copy = super().__sklearn_clone__()
+        for name in {"head", "early_head"} & vars(self).keys():
+            setattr(copy, name, getattr(self, name))
+        return copy
+
+
+class LinearHeadClassifier(ClassifierMixin, KeepsHead):
     """Base of the estimators: predicts with ``X @ coef_.T + intercept_`` and nothing else.
 
     A subclass's ``fit`` sets ``classes_``, ``coef_`` and ``intercept_``, shaped as scikit-learn
@@ -88,7 +123,7 @@ class LastLayerClassifier(LinearHeadClassifier):
     tol: float
     max_iter: int
     device: str
-    head: LinearHead | None
+    head: OriginalHead
     erm_head_: LinearHead
     n_iter_: Array
 
@@ -193,21 +228,22 @@ class LastLayerClassifier(LinearHeadClassifier):
             fitted = self._fit_head(tune, tune.weight)
             self.erm_head_ = LinearHead(fitted.coef, fitted.intercept, self.classes_)
             return fitted
-        if self.head.n_neurons != tune.X.shape[1]:
+        head = read_head(self.head)
+        if head.n_neurons != tune.X.shape[1]:
             raise InputError(
-                f"The head reads {self.head.n_neurons} neurons, but X has {tune.X.shape[1]} "
+                f"The head reads {head.n_neurons} neurons, but X has {tune.X.shape[1]} "
                 "columns; pass the embeddings of the head's own model."
             )
         problem = differing_classes(
             self.classes_,
-            self.head.classes,
+            head.classes,
             what="y",
             where="the head",
             mend="use the same labels, with samples of each.",
         )
         if problem is not None:
             raise InputError(problem)
-        self.erm_head_ = self.head.aligned_to(self.classes_)
+        self.erm_head_ = head.aligned_to(self.classes_)
         return self.erm_head_.astype(tune.X.dtype)
 
 

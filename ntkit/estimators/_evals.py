@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
-from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
 from ntkit.estimators._shared_between_threads import (
     alone_with_liblinear,
     without_convergence_warnings,
@@ -76,7 +76,7 @@ class EVaLSClassifier(StudyClassifier):
     selection_size : float, default=0.5
         Share of the held-out set that is :math:`D_{MS}`, stratified by class. Where a class has
         fewer than two samples, both halves are the whole set.
-    head : LinearHead, default=None
+    head : LinearHead or fitted linear classifier, default=None
         The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
         set.
     C : float, default=1.0
@@ -146,7 +146,7 @@ class EVaLSClassifier(StudyClassifier):
         "n_selected": ["array-like"],
         "Cs": ["array-like"],
         "selection_size": [Interval(Real, 0, 1, closed="neither")],
-        "head": [LinearHead, None],
+        "head": HEAD,
         **{
             name: StudyClassifier._shared_constraints[name]
             for name in ("C", "tol", "max_iter", "device", "random_state")
@@ -159,7 +159,7 @@ class EVaLSClassifier(StudyClassifier):
         n_selected: Sequence[int] = (50, 100, 150, 200, 250),
         Cs: Sequence[float] = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01),
         selection_size: float = 0.5,
-        head: LinearHead | None = None,
+        head: OriginalHead = None,
         C: float = 1.0,
         tol: float = 1e-3,
         max_iter: int = 1000,

@@ -12,7 +12,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.study import Rows, Study, class_weighted, cross_fitted_logits, folds_of
@@ -60,7 +60,7 @@ class JTTClassifier(StudyClassifier):
     on_no_errors : {"warn", "raise"}, default="warn"
         What to do where E is empty: warn and return the ERM head, which is then the solution
         for any ``up_weight``, or raise an InputError.
-    head : LinearHead, default=None
+    head : LinearHead or fitted linear classifier, default=None
         The original head, such as ``FrozenModel.head``. None fits an ERM head.
     C : float, default=1.0
         Inverse strength of the L2 penalty of both heads, as in scikit-learn's
@@ -127,7 +127,7 @@ class JTTClassifier(StudyClassifier):
             HasMethods(["split"]),
         ],
         "on_no_errors": [StrOptions({"warn", "raise"})],
-        "head": [LinearHead, None],
+        "head": HEAD,
         **{
             name: constraint
             for name, constraint in StudyClassifier._shared_constraints.items()
@@ -141,7 +141,7 @@ class JTTClassifier(StudyClassifier):
         up_weight: float = 20.0,
         identification: Any = 5,
         on_no_errors: str = "warn",
-        head: LinearHead | None = None,
+        head: OriginalHead = None,
         C: float = 1.0,
         class_weight: Any = None,
         tol: float = 1e-5,

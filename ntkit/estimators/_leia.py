@@ -12,7 +12,7 @@ from scipy.special import softmax
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit.estimators._afr import AFRClassifier
-from ntkit.head import LinearHead
+from ntkit.estimators._base import OriginalHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
 from ntkit.study import Rows, split_in_two
 
@@ -80,7 +80,7 @@ class LEIAClassifier(AFRClassifier):
         Steps of "gd".
     max_grad_norm : float or None, default=1.0
         Longest gradient of "gd"; a longer one is shortened.
-    head : LinearHead, default=None
+    head : LinearHead or fitted linear classifier, default=None
         The original head, such as ``FrozenModel.head``. None fits an ERM head.
     C : float, default=1.0
         Inverse strength of the ERM head's L2 penalty, as in scikit-learn's
@@ -168,7 +168,7 @@ class LEIAClassifier(AFRClassifier):
         learning_rate: float = 0.01,
         n_steps: int = 1000,
         max_grad_norm: float | None = 1.0,
-        head: LinearHead | None = None,
+        head: OriginalHead = None,
         C: float = 1.0,
         tol: float = 1e-5,
         max_iter: int = 1000,

@@ -13,7 +13,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier, read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
@@ -84,11 +84,11 @@ class SELFClassifier(StudyClassifier):
     dropout : float, default=0.5
         Probability with which a neuron is dropped for dropout_disagreement (published: 0.5, 0.7,
         0.9).
-    early_head : LinearHead, default=None
+    early_head : LinearHead or fitted linear classifier, default=None
         The early head of the two early_stop scores. None fits one.
     early_iter : int, default=1
         Solver iterations of an early head fitted here, on the training set.
-    head : LinearHead, default=None
+    head : LinearHead or fitted linear classifier, default=None
         The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
         set.
     C : float, default=1.0
@@ -166,9 +166,9 @@ class SELFClassifier(StudyClassifier):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
         "dropout": [Interval(Real, 0, 1, closed="neither")],
-        "early_head": [LinearHead, None],
+        "early_head": HEAD,
         "early_iter": [Interval(Integral, 1, None, closed="left")],
-        "head": [LinearHead, None],
+        "head": HEAD,
         **{
             name: StudyClassifier._shared_constraints[name]
             for name in ("C", "tol", "max_iter", "device", "random_state")
@@ -186,9 +186,9 @@ class SELFClassifier(StudyClassifier):
         weight_decay: float = 1e-4,
         batch_size: int | None = 32,
         dropout: float = 0.5,
-        early_head: LinearHead | None = None,
+        early_head: OriginalHead = None,
         early_iter: int = 1,
-        head: LinearHead | None = None,
+        head: OriginalHead = None,
         C: float = 1.0,
         tol: float = 1e-5,
         max_iter: int = 1000,
@@ -283,7 +283,7 @@ class SELFClassifier(StudyClassifier):
 
     def _early_head(self, rows: Rows) -> LinearHead:
         if self.early_head is not None:
-            head = self.early_head.aligned_to(self.classes_)
+            head = read_head(self.early_head, "early_head").aligned_to(self.classes_)
             if head.n_neurons != rows.X.shape[1]:
                 raise InputError(
                     f"The early head reads {head.n_neurons} neurons, but X has "

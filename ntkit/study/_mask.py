@@ -19,7 +19,7 @@ __all__ = ["Mask", "make_mask", "warn_about", "warn_if_worse", "warn_of_cost", "
 
 Array = NDArray[Any]
 _MUCH = 0.7  # share of live neurons above which a mask singles out little
-_FAR_BELOW = 0.05  # of mean class accuracy
+_LEAST_LEAD = 0.25  # of the lead over guessing: biased samples cost a good head much of it, too
 _SILENT = ContextVar("silent", default=False)
 _NEARLY_ALL = 0.95  # and above which it singles out nothing: what it leaves is left by chance
 
@@ -148,12 +148,14 @@ def warn_of_cost(n_suppressed: int, cost: float, max_cost: float) -> None:
 
 
 def warn_if_worse(errors_before: Array, errors_after: Array) -> None:
-    """Warn of a retrained head that ends far below the one it started from."""
+    """Warn of a retrained head that tells the classes hardly better than guessing does."""
     before, after = 1 - errors_before.mean(), 1 - errors_after.mean()
-    if after < before - _FAR_BELOW:
+    chance = 1 / len(errors_before)
+    if after - chance < _LEAST_LEAD * (before - chance):
         message = (
             f"The retrained head is right on {100 * after:.0f} % of the identification samples of "
-            f"a class on average, the original head on {100 * before:.0f} %; suppress less (raise "
-            "threshold, or set max_cost), or keep the original head."
+            f"a class on average, hardly more than guessing ({100 * chance:.0f} %), the original "
+            f"head on {100 * before:.0f} %; suppress less (raise threshold, or set max_cost), or "
+            "keep the original head."
         )
         warnings.warn(message, SuppressionWarning, stacklevel=4)

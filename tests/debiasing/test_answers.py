@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntkit import FrozenModel, OnnxEmbedder
+from ntkit import FrozenModel, OnnxEmbedder, debias
 from ntkit.cli import main
-from ntkit.datasets import marked_digits_model_path
+from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.debiasing._candidates import asked_for
 from ntkit.debiasing._comparison import Comparison, LabelledEmbeddings
 from ntkit.debiasing._price import price_of
@@ -516,3 +516,19 @@ def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
     assert not known.is_read
     assert made.groups_of(clf) is not None
     assert decision.price.cost_high < 0.05 or not decision.helped
+
+
+def test_after_labels_nothing_is_advised_by_a_score_that_knows_none():
+    d, rng = load_marked_digits(), np.random.default_rng(0)
+    mark = np.concatenate([d.groups_train, d.groups_heldout]) % 2
+    labels, some = np.full(len(mark), None, dtype=object), rng.choice(len(mark), 96, replace=False)
+    labels[some] = np.where(mark[some] == 1, "yes", "no")
+    sets = (d.X_train, d.y_train), (d.X_heldout, d.y_heldout)
+    model, options = marked_digits_model_path(), {"device": "cpu", "n_random": 1}
+    labelled = debias(model, *sets, attribute=labels, **options)
+    assert labelled.balanced_over
+    assert "Silencing" not in labelled.summary()
+    assert labelled.as_dict()["verdict"] is None
+    unlabelled = debias(model, *sets, method="auto", **options)
+    assert unlabelled.verdict() in unlabelled.summary()
+    assert unlabelled.verdict()

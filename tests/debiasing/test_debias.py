@@ -129,7 +129,6 @@ def test_what_is_no_method_is_refused_before_the_work(method, monkeypatch):
         debias(marked_digits_model_path(), None, None, method=method)
 
 
-@pytest.mark.filterwarnings("ignore:The retrained head")
 def test_own_estimator_is_the_faithful_pipeline(few):
     """debias equals the steps done by hand: embed, standardise, fit, fold, put back."""
     train, heldout, _ = few

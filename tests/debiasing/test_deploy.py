@@ -16,11 +16,17 @@ from typer.testing import CliRunner
 from ntkit import FrozenModel, OnnxEmbedder, debias
 from ntkit.cli._app import app
 from ntkit.datasets import marked_digits_model_path
-from ntkit.exceptions import InputError, VerificationError
+from ntkit.exceptions import DeployError, InputError
 from tests.parity import services as s
 
 ALWAYS = {"model.onnx", "labels.json", "predict.py", "README.md", "SHA256SUMS", ".ntkit.json"}
-QUICK = {"method": "class-balanced", "even_if_worse": True, "device": "cpu", "n_random": 1}
+QUICK = {
+    "method": "class-balanced",
+    "trust_inputs": True,
+    "even_if_worse": True,
+    "device": "cpu",
+    "n_random": 1,
+}
 
 
 def answers(folder, elsewhere, *arguments):
@@ -197,18 +203,72 @@ def test_nothing_of_others_is_touched(zoo, tmp_path):
             job(zoo, tmp_path, deploy=nested, out=tmp_path / "out")
 
 
-def test_a_program_that_answers_otherwise_stops_everything(zoo, tmp_path, monkeypatch):
+def test_a_program_that_answers_otherwise_is_not_deployed_and_the_result_stays(
+    zoo, tmp_path, monkeypatch
+):
     from ntkit.debiasing.result import _deploy
 
-    program = _deploy._program
+    program, out = _deploy._program, tmp_path / "out"
     for broken, says in (
         (lambda text: program(text).replace("argmax", "argmin"), "predicts"),
         (lambda text: "raise SystemExit('no such thing')", "no such thing"),
     ):
         monkeypatch.setattr(_deploy, "_program", broken)
-        with pytest.raises(VerificationError, match=says):
-            job(zoo, tmp_path, deploy=tmp_path / "service", out=tmp_path / "out")
-        assert [p.name for p in tmp_path.iterdir()] == ["m.onnx"]
+        with pytest.raises(DeployError, match=rf"{says}.*is complete") as failed:
+            job(zoo, tmp_path, deploy=tmp_path / "service", out=out)
+        assert str(out) in str(failed.value)
+        assert failed.value.result.written
+        assert {p.name for p in tmp_path.iterdir()} == {"m.onnx", "out"}
+        assert {"debiased.onnx", "report.html", "table.md"} < {p.name for p in out.iterdir()}
+        shutil.rmtree(out)
+
+
+def test_the_command_prints_the_result_before_what_became_of_the_folder(zoo, tmp_path, monkeypatch):
+    from ntkit.debiasing.result import _deploy
+
+    monkeypatch.setattr(_deploy, "_program", lambda text: "raise SystemExit('no such thing')")
+    path, X = zoo.save(zoo.classifier(2), tmp_path / "m.onnx"), zoo.inputs(200)
+    y = zoo.run(path, X)["logits"].argmax(axis=1)
+    for name, rows in (("train", slice(100)), ("heldout", slice(100, None))):
+        np.savez(tmp_path / f"{name}.npz", X=X[rows], y=y[rows])
+    arguments = ["debias", path, "--train", tmp_path / "train.npz", "-o", tmp_path / "out"]
+    arguments += ["--heldout", tmp_path / "heldout.npz", "--deploy", tmp_path / "service"]
+    arguments += ["--device", "cpu", "--method", "auto", "--even-if-worse"]
+    found = CliRunner().invoke(app, [str(each) for each in arguments])
+    assert isinstance(found.exception, DeployError)  # which the command says, with exit code 2
+    assert f"Written: {tmp_path / 'out' / 'debiased.onnx'}" in found.output
+    assert not (tmp_path / "service").exists()
+
+
+def test_names_of_files_and_classes_may_hold_anything(tmp_path, images):
+    names = ["on land\nbird", "in water\nbird"]
+    for part in ("train", "heldout"):
+        for old, new in zip(("small ones", "large"), names, strict=True):
+            (tmp_path / part / old).rename(tmp_path / part / new)
+        for file in [*(tmp_path / part).rglob("*.png")]:
+            file.rename(file.with_name(f" {file.stem} a\nb .png"))
+    model = FrozenModel.load(tmp_path / "original.onnx", classes=names)
+    place = tmp_path / "service"
+    debias(model, tmp_path / "train", tmp_path / "heldout", deploy=place, **QUICK)
+    assert json.loads((place / "labels.json").read_text()) == names
+
+
+def test_classes_that_differ_in_their_first_word_are_told_apart(tmp_path, images, monkeypatch):
+    from ntkit.debiasing.result import _deploy
+
+    program = _deploy._program
+    monkeypatch.setattr(
+        _deploy,
+        "_program",
+        lambda text: program(text).replace("argmax", "argmin").replace("> 0", "< 0"),
+    )
+    for part in ("train", "heldout"):
+        (tmp_path / part / "small ones").rename(tmp_path / part / "land bird")
+        (tmp_path / part / "large").rename(tmp_path / part / "water bird")
+    model = FrozenModel.load(tmp_path / "original.onnx", classes=["land bird", "water bird"])
+    sets = tmp_path / "train", tmp_path / "heldout"
+    with pytest.raises(DeployError, match=r"land bird.*where ntkit predicts"):
+        debias(model, *sets, deploy=tmp_path / "service", **QUICK)
 
 
 def test_no_head_no_folder(zoo, tmp_path):

@@ -16,7 +16,13 @@ from ntkit.debiasing.result._record import (
     provenance,
 )
 from ntkit.debiasing.result._result import MODEL_FILE, MOST_SHARED, DebiasResult
-from ntkit.debiasing.result._write import ANSWERS_FILE, RUN_FILE, write_findings, write_job
+from ntkit.debiasing.result._write import (
+    ANSWERS_FILE,
+    RUN_FILE,
+    deploy_job,
+    write_findings,
+    write_job,
+)
 
 __all__ = [
     "ANSWERS_FILE",
@@ -30,6 +36,7 @@ __all__ = [
     "FindingsResult",
     "answers_sha256",
     "chosen_by",
+    "deploy_job",
     "described",
     "figures_of",
     "open_findings",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -158,32 +160,31 @@ def _run(folder: Path, samples: Samples, snippet: str) -> None:
                 [sys.executable, "-B", str(folder / _PROGRAM), *arguments],
                 cwd=elsewhere,
                 capture_output=True,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
+                env={**os.environ, "PYTHONUTF8": "1"},  # a pipe's encoding may lack a class's sign
                 timeout=_SECONDS,
                 check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise VerificationError(f"{_PROGRAM} does not run: {error}.") from error
     if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        why = (_text(done.stderr).strip().splitlines() or ["no reason given"])[-1]
         raise VerificationError(f"{_PROGRAM}, as it would be handed on, does not run: {why}.")
     if written.head is None or "    return found\n" in snippet:
         return  # no output of the model shows classes
     expected = written.head.predict(OnnxEmbedder(written, device="cpu").transform(X))
-    lines = done.stdout.splitlines()
-    found = [
-        line.rsplit(" ", 1)[-1] if isinstance(samples.X, ImageFiles) else line for line in lines
-    ]
     wanted = [str(label) for label in expected.tolist()]
     if isinstance(samples.X, ImageFiles):
-        wanted = [label.rsplit(" ", 1)[-1] for label in wanted]
-    if found != wanted:
+        wanted = [f"{path} {label}" for path, label in zip(arguments, wanted, strict=True)]
+    found = _text(done.stdout)
+    if found != "".join(f"{line}\n" for line in wanted):  # as a whole: names may hold line breaks
         raise VerificationError(
-            f"{_PROGRAM}, as it would be handed on, predicts {found[:4]} where ntkit predicts "
-            f"{wanted[:4]}; nothing was deployed."
+            f"{_PROGRAM}, as it would be handed on, predicts {found.splitlines()[:4]} where ntkit "
+            f"predicts {wanted[:4]}."
         )
+
+
+def _text(output: bytes) -> str:
+    return output.decode("utf-8", "replace").replace(os.linesep, "\n")
 
 
 def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[str], Any]:
@@ -196,7 +197,12 @@ def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[s
         X = with_plain_texts(Samples(X), model.inputs).X
     if isinstance(X, ImageFiles):
         paths = [X.paths[i] for i in rows]
-        return [str(path.resolve()) for path in paths], ImageFiles(paths, X.preprocessing)
+        copies = [
+            elsewhere / f"{i}" for i in range(len(paths))
+        ]  # their own names may hold anything
+        for path, copy in zip(paths, copies, strict=True):
+            shutil.copyfile(path, copy)
+        return [*map(str, copies)], ImageFiles(paths, X.preprocessing)
     if isinstance(X, Texts):
         chosen = sorted(range(len(X)), key=lambda i: len(str(X.texts[i])))[:: max(1, len(X) // 8)]
         texts = [X.texts[i] for i in chosen[:_TRIED]]  # short ones: a command line has an end

@@ -65,8 +65,7 @@ def report_of_job(
         price_taken=asdict(result.price),
         sentences=[
             *(line.strip() for line in result.check.sentences()),
-            *filter(None, [result.named_outcome()]),
-            result.verdict(),
+            *filter(None, [result.named_outcome(), result.verdict()]),
             *result.notes,
         ],
         asked=asked,

@@ -251,8 +251,11 @@ class DebiasResult:
         Returns
         -------
         str
-            It names the scores compared.
+            It names the scores compared; empty where a person told groups or attributes, which the
+            score knows nothing of.
         """
+        if self.answers or self.balanced_over is not None:
+            return ""
         chosen, original = self.chosen, self.candidates[0]
         others = [c for c in self.candidates if c is not chosen]
         random = next(c for c in others if c.name.startswith("random mask"))
@@ -307,7 +310,7 @@ class DebiasResult:
             f"{_SCORE_IN_WORDS.get(self.select, self.select)}."
             + " The worst balanced group is that of the held-out set."
             * bool(self.balanced_over),
-            self.verdict(),
+            *filter(None, [self.verdict()]),
             *([_checked(self.verification)] if self.verification else []),
             *self.notes,
             *(["", "The dial, on held-out samples:", self.dial()] if len(self.prices) > 2 else []),
@@ -354,7 +357,7 @@ class DebiasResult:
             "n_live": self.n_live,
             "classes": (self.model.head or self.head).classes.tolist(),
             "evaluated_on": self.evaluated_on,
-            "verdict": self.verdict(),
+            "verdict": self.verdict() or None,
             "verification": asdict(self.verification) if self.verification else None,
             "notes": list(self.notes),
             "model": self._file(),

@@ -14,11 +14,12 @@ from ntkit.auditing import audit_files
 from ntkit.debiasing.result._deploy import DEPLOYED
 from ntkit.debiasing.result._findings_result import QUESTIONS, FindingsResult
 from ntkit.debiasing.result._result import MODEL_FILE, REPORT_FILE, DebiasResult
+from ntkit.exceptions import DeployError, NtkitError
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import Report, arguments, name_of, quoted, report_html
 from ntkit.verification import Verification, save_verified
 
-__all__ = ["ANSWERS_FILE", "RUN_FILE", "write_findings", "write_job"]
+__all__ = ["ANSWERS_FILE", "RUN_FILE", "deploy_job", "write_findings", "write_job"]
 
 ANSWERS_FILE, RUN_FILE = "answers.json", "run.json"
 
@@ -32,8 +33,6 @@ def write_job(
     report: Callable[[DebiasResult], Report],
     card: Callable[[Path, Report, DebiasResult], None],
     heads: Callable[[Path], None],
-    deploy: Callable[[], AbstractContextManager[Path]] | None = None,
-    deployed: Callable[[Path, Report, DebiasResult], None] | None = None,
 ) -> DebiasResult:
     """Write and verify in a temporary folder; it takes its name when everything is in it.
 
@@ -55,10 +54,6 @@ def write_job(
         Writes the model card into a folder.
     heads : callable
         Writes the heads of all candidates into a folder.
-    deploy : callable, optional
-        Gives another folder likewise, for a service; only where a head was written.
-    deployed : callable, optional
-        Writes into it what belongs beside the model.
     """
 
     def save(model: FrozenModel, path: Path) -> Verification:
@@ -78,11 +73,42 @@ def write_job(
             (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
             (folder / "table.md").write_text(f"{result.summary(markdown=True)}\n", encoding="utf-8")
             write_record(folder, result.as_dict())
-        if deploy is not None and deployed is not None and result.verification is not None:
-            with deploy() as place:
-                save(draft.model, place / DEPLOYED)
-                deployed(place, report(result), result)
     return result
+
+
+def deploy_job(
+    result: DebiasResult,
+    original: FrozenModel,
+    X: Any,
+    device: str,
+    opened: Callable[[], AbstractContextManager[Path]],
+    report: Callable[[DebiasResult], Report],
+    beside: Callable[[Path, Report, DebiasResult], None],
+) -> None:
+    """Write the folder for a service, when that of the result is complete.
+
+    Parameters
+    ----------
+    result : DebiasResult
+        With a model that was written and verified.
+    original, X, device, opened, report
+        As for :func:`write_job`.
+    beside : callable
+        Writes into the folder what belongs beside the model.
+
+    Raises
+    ------
+    DeployError
+        If it cannot be written, or its program does not answer as ntkit does.
+    """
+    try:
+        with opened() as place:
+            model, head = result.model, result.head
+            save_verified(model, place / DEPLOYED, original=original, X=X, head=head, device=device)
+            beside(place, report(result), result)
+    except (NtkitError, OSError) as error:
+        where = "" if result.path is None else f" {result.path} is complete."
+        raise DeployError(f"Nothing was deployed: {error}{where}", result) from error
 
 
 def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -> None:

@@ -231,6 +231,8 @@ class DFRClassifier(LastLayerClassifier):
         UserWarning
             If a group has too few samples for two halves: C is then chosen in-sample. If no view
             tells the groups that are not known: the head is then fitted to the others alone.
+            If ``groups`` hold several classes each and are correlated with the class: an attribute
+            is passed as ``attribute``, which crosses it with the class.
         """
         rows, group = self._grouped(self._rows(X, y, sample_weight), groups, attribute, views)
         self.group_counts_ = np.bincount(group[rows.weight > 0])

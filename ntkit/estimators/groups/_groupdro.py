@@ -198,6 +198,8 @@ class GroupDROClassifier(LastLayerClassifier):
             If ``max_iter`` steps do not suffice.
         UserWarning
             If no view tells the groups that are not known: the others alone are fitted.
+            If ``groups`` hold several classes each and are correlated with the class: an attribute
+            is passed as ``attribute``, which crosses it with the class.
         """
         rows = self._rows(X, y, sample_weight)
         found = grouped(

@@ -13,9 +13,8 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
 from ntkit.exceptions import InputError, SuppressionWarning
-from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import (
     Rows,
@@ -71,7 +70,7 @@ class LEACEClassifier(StudyClassifier):
         or by a splitter (a partition); a float holds out that share, stratified, from fitting
         and retraining; "train" takes in-sample predictions. A given ``head`` predicts the
         training samples as it is. Classes with fewer than two samples fall back to "train".
-    head : LinearHead, default=None
+    head : LinearHead or fitted linear classifier, default=None
         The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
         samples. Concept labels take its place.
     C : float, default=1.0
@@ -150,7 +149,7 @@ class LEACEClassifier(StudyClassifier):
             StrOptions({"train"}),
             HasMethods(["split"]),
         ],
-        "head": [LinearHead, None],
+        "head": HEAD,
         **StudyClassifier._shared_constraints,
     }
 
@@ -159,7 +158,7 @@ class LEACEClassifier(StudyClassifier):
         *,
         shrinkage: float | str = "auto",
         identification: Any = 5,
-        head: LinearHead | None = None,
+        head: OriginalHead = None,
         C: float = 1.0,
         class_weight: Any = "balanced",
         tol: float = 1e-5,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import chi2_contingency
 from sklearn.base import clone
 
 from ntkit._partial_labels import known_labels
@@ -18,6 +19,8 @@ from ntkit.study import Rows, encoded_groups, encoded_labels
 __all__ = ["Grouped", "grouped"]
 
 Array = NDArray[Any]
+_FEW = 0.01  # of a group: labels that are wrong put so many of another class into it
+_WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that say nothing of the class
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ def grouped(
     Warns
     -----
     UserWarning
-        If no view tells, so that the rows are those alone whose group is known.
+        If no view tells, so that the rows are those alone whose group is known. If groups hold
+        several classes each and are correlated with the class.
     """
     if groups is not None and attribute is not None:
         raise InputError("Pass groups or attribute, not both.")
@@ -102,6 +106,8 @@ def grouped(
             f"{name} needs the {'group' if attribute is None else 'attribute'} of some samples; "
             f"{what} is -1, None or NaN for all of them."
         )
+    if attribute is None:
+        _warn_of_several_classes(labels, known, rows, classes)
     if known.all():
         if attribute is not None:
             labels, index = encoded_labels(labels, n, what)
@@ -142,6 +148,40 @@ def grouped(
         return Grouped(complete, crossed, index, fitted)
     found, index = np.unique(index, return_inverse=True)
     return Grouped(complete, fitted.classes_[found], index, fitted)
+
+
+def _warn_of_several_classes(labels: Array, known: Array, rows: Rows, classes: Array) -> None:
+    """Warn of an attribute that was passed as the groups: it has to be crossed with the class."""
+    present = rows.weight > 0
+    y = classes[rows.y_index[known & present]]
+    mixed = _of_several_classes(labels[present[known]], y)
+    if mixed is not None:
+        warnings.warn(
+            f"The group {mixed!r} holds several classes, and groups are correlated with the class: "
+            "balancing groups does not break that correlation. Pass them as attribute= (ntkit "
+            "debias --answers TABLE): groups are then class × attribute.",
+            UserWarning,
+            stacklevel=5,
+        )
+
+
+def _of_several_classes(groups: Array, y: Array) -> Any:
+    """A group of several classes, where the groups are correlated with the class; else None.
+
+    Balancing over such groups leaves the correlation as it is. Groups that are independent of
+    the class (Pearson's test) have none to leave.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    classes, label = np.unique(y, return_inverse=True)
+    counts = np.zeros((len(names), len(classes)))
+    np.add.at(counts, (group, label), 1)
+    mixed = counts.max(axis=1, initial=0) < (1 - _FEW) * counts.sum(axis=1)
+    if min(counts.shape) < 2 or not mixed.any():
+        return None
+    test = chi2_contingency(counts, correction=False)
+    strength = np.sqrt(test.statistic / (counts.sum() * (min(counts.shape) - 1)))
+    independent = test.pvalue > _CHANCE or strength < _WEAK
+    return None if independent else names.tolist()[mixed.argmax()]
 
 
 def _are_classes(values: ArrayLike, y: Array) -> bool:

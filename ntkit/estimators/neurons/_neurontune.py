@@ -11,7 +11,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from ntkit.estimators._base import LastLayerClassifier
+from ntkit.estimators._base import HEAD, LastLayerClassifier, OriginalHead
 from ntkit.estimators.neurons._identification import (
     class_rates,
     predicted,
@@ -100,7 +100,7 @@ class NeuronTuneClassifier(TunedClassifier):
         Most of mean class accuracy (mean cell accuracy, where cells are balanced) that
         suppression may cost on the training samples, cross-validated. A mask that costs more is
         not applied, with a warning. None applies every mask.
-    head : LinearHead, default=None
+    head : LinearHead or fitted linear classifier, default=None
         The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
         samples.
     C : float or None, default=None
@@ -212,7 +212,7 @@ class NeuronTuneClassifier(TunedClassifier):
             StrOptions({"balanced", "auto"}),
         ],
         "max_cost": [Interval(Real, 0, 1, closed="both"), None],
-        "head": [LinearHead, None],
+        "head": HEAD,
         **LastLayerClassifier._shared_constraints,
         "C": [*LastLayerClassifier._shared_constraints["C"], None],
     }
@@ -233,7 +233,7 @@ class NeuronTuneClassifier(TunedClassifier):
         identification: Any = 5,
         error_weight: float | str = "auto",
         max_cost: float | None = 0.03,
-        head: LinearHead | None = None,
+        head: OriginalHead = None,
         C: float | None = None,
         class_weight: Any = "balanced",
         tol: float = 1e-5,

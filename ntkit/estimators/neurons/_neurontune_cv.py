@@ -18,10 +18,9 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import _check_method_params
 
-from ntkit.estimators._base import LastLayerClassifier
+from ntkit.estimators._base import LastLayerClassifier, OriginalHead
 from ntkit.estimators.neurons._neurontune import NeuronTuneClassifier
 from ntkit.exceptions import InputError
-from ntkit.head import LinearHead
 from ntkit.metrics import get_scorer
 from ntkit.study import LEAST_ERRORS, Rows, without_words
 
@@ -133,7 +132,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         min_misclassified: int = LEAST_ERRORS,
         min_neurons: int | None = None,
         identification: Any = 5,
-        head: LinearHead | None = None,
+        head: OriginalHead = None,
         C: float | None = None,
         class_weight: Any = "balanced",
         tol: float = 1e-5,

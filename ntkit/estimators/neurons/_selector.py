@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.feature_selection import SelectorMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ntkit.estimators._base import KeepsHead, OriginalHead
 from ntkit.estimators.neurons._neurontune import NeuronTuneClassifier
-from ntkit.head import LinearHead
 
 __all__ = ["SpuriousNeuronSelector"]
 
 
-class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
+class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
     r"""Feature selector that drops spurious neurons (NeuronTune's first stage).
 
     Needs embeddings and class labels; no group labels.
@@ -51,7 +51,7 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
         spared. None: a rule that flags more than 95 % of them singles out none, so it drops none.
     identification : int, splitter, float or "train", default=5
         Identification set when ``fit`` gets no ``X_val``, as in :class:`NeuronTuneClassifier`.
-    head : LinearHead, default=None
+    head : LinearHead or fitted linear classifier, default=None
         The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
         samples.
     C : float, default=1.0
@@ -118,7 +118,7 @@ class SpuriousNeuronSelector(SelectorMixin, BaseEstimator):
         min_misclassified: int = 1,
         min_neurons: int | None = None,
         identification: Any = 5,
-        head: LinearHead | None = None,
+        head: OriginalHead = None,
         C: float = 1.0,
         tol: float = 1e-5,
         max_iter: int = 1000,

@@ -11,8 +11,10 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ntkit import NeuronTuneClassifier
+from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
+from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import SuppressionWarning
+from ntkit.metrics import worst_group_accuracy
 
 
 def gaussians(distance, n_classes=2, n=600, shares=None):
@@ -84,10 +86,27 @@ def test_a_mask_that_costs_too_much_is_not_applied():
 
 
 @pytest.mark.filterwarnings("ignore:.* live neurons are suppressed")
-def test_warns_where_it_ends_far_below_the_head_it_started_from():
+def test_warns_where_it_ends_hardly_better_than_guessing():
     X, y = gaussians(1.5)
-    with pytest.warns(SuppressionWarning, match="original head on"):
+    with pytest.warns(SuppressionWarning, match=r"hardly more than guessing \(50 %\), the orig"):
         NeuronTuneClassifier.as_published(standardize=True, random_state=0).fit(X, y)
+
+
+@pytest.mark.filterwarnings("ignore:.* live neurons are suppressed")  # other warnings are errors
+def test_a_good_head_that_loses_accuracy_on_biased_samples_is_not_warned_of():
+    data, model = load_marked_digits(), FrozenModel.load(marked_digits_model_path())
+    embedder = OnnxEmbedder(model, device="cpu")
+    Z_train, Z, Z_test = map(embedder.transform, (data.X_train, data.X_heldout, data.X_test))
+    for clf in (NeuronTuneClassifier(), NeuronTuneClassifier.as_published()):
+        clf.set_params(head=model.head, random_state=0)
+        clf.fit(Z_train, data.y_train, X_val=Z, y_val=data.y_heldout)
+        lost = np.mean(model.head.predict(Z) == data.y_heldout) - clf.score(Z, data.y_heldout)
+        assert lost > 0.05
+        worst = [
+            worst_group_accuracy(data.y_test, head.predict(Z_test), groups=data.groups_test)
+            for head in (model.head, clf)
+        ]
+        assert worst[1] > worst[0] + 0.2
 
 
 def test_well_separated_data_warn_of_nothing_but_missing_errors():

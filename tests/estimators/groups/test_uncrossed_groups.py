@@ -1,0 +1,53 @@
+"""An attribute that is passed as the groups is noticed: it has to be crossed with the class."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.datasets import load_marked_digits, marked_digits_model_path
+from ntkit.estimators import DFRClassifier, GroupDROClassifier
+from ntkit.metrics import worst_group_accuracy
+
+ESTIMATORS = [DFRClassifier(random_state=0), GroupDROClassifier()]
+NOTICED = r"The group 0 holds several classes.*Pass them as attribute="
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = load_marked_digits()
+    embedder = OnnxEmbedder(FrozenModel.load(marked_digits_model_path()), device="cpu")
+    return data, embedder.transform(data.X_heldout), embedder.transform(data.X_test)
+
+
+@pytest.mark.parametrize("clf", ESTIMATORS)
+def test_it_is_warned_of_and_the_advice_works(digits, clf):
+    data, Z, Z_test = digits
+    mark, some = data.groups_heldout % 2, np.arange(len(Z)) % 4 == 0
+
+    def worst():
+        return worst_group_accuracy(data.y_test, clf.predict(Z_test), groups=data.groups_test)
+
+    with pytest.warns(UserWarning, match=NOTICED):
+        clf.fit(Z, data.y_heldout, groups=mark)
+    uncrossed = worst()
+    with pytest.warns(UserWarning, match=NOTICED):  # also where it is known of some samples only
+        clf.fit(Z, data.y_heldout, groups=np.where(some, mark, -1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        advised = clf.fit(Z, data.y_heldout, attribute=mark) and worst()
+        crossed = clf.fit(Z, data.y_heldout, groups=data.groups_heldout) and worst()
+    assert advised == crossed > uncrossed + 0.2
+
+
+@pytest.mark.parametrize("clf", ESTIMATORS)
+def test_groups_that_say_nothing_of_the_class_and_wrong_labels_are_not(digits, clf):
+    data, Z, _ = digits
+    site = np.random.default_rng(0).integers(0, 2, len(Z))
+    wrong = data.groups_heldout.copy()
+    wrong[np.flatnonzero(wrong == 0)[0]] = 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for groups in (site, wrong, data.y_heldout):
+            clf.fit(Z, data.y_heldout, groups=groups)

@@ -1,5 +1,6 @@
 """ntkit debias in a terminal and without one: questions, exit codes, and how a run goes on."""
 
+import csv
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from data_made_up import KINDS, write_samples
 from ntkit import FrozenModel
-from ntkit.cli._app import app
+from ntkit.cli._app import app, main
 
 TEXTS = KINDS["texts"]
 
@@ -224,3 +225,21 @@ def _read_until(keyboard, wanted, seconds=120):
         seen += os.read(keyboard, 4096)
     assert wanted in seen
     return seen
+
+
+def test_groups_that_are_not_crossed_with_the_class_are_named_once(
+    command, texts, tmp_path, capsys
+):
+    rows = []
+    for name in ("train.csv", "val.csv"):
+        with (texts / name).open(newline="", encoding="utf-8") as file:
+            rows += [row["text"] for row in csv.DictReader(file)]
+    lines = ["group", *("filmed" if "film" in text else "moved" for text in rows)]
+    (tmp_path / "groups.csv").write_text("\n".join(lines) + "\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--groups", str(tmp_path / "groups.csv")])
+    err = capsys.readouterr().err
+    assert ended.value.code in (0, 1)
+    assert err.count("The group 'filmed' holds several classes") == 1

@@ -142,7 +142,8 @@ class KnownGroups:
         if len(kept) < len(index) or not isinstance(rows.X, np.ndarray):
             rows = rows.take(kept)
         side, weight = self.side[index[kept]], self.weight[index[kept]]
-        groups = rows.y_index * len(self.values) + side if self.crossed else side
+        crossed = rows.y_index * len(self.values) + side
+        groups = crossed if self.crossed else np.asarray(self.values)[side]
         clf.fit(rows.X, study.classes[rows.y_index], sample_weight=weight, groups=groups)
         return clf
 

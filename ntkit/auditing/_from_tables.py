@@ -14,6 +14,7 @@ from ntkit._labels import plain_label, unguarded_cell
 from ntkit.attributes import View, array, columns, metadata, words
 from ntkit.attributes import matched as in_order
 from ntkit.auditing._audit import audit
+from ntkit.auditing._metadata import MADE_OF_CLASSES
 from ntkit.auditing._result import Audit
 from ntkit.exceptions import InputError
 from ntkit.report import Inputs
@@ -116,8 +117,10 @@ def audit_tables(
         key = _key_of(first, table, named)
         ids = None if key is None else [str(name) for name in _keys(first, key)]
         matched += [_by_position(table, first)] if key is None else []
-        views.append(metadata(table.columns, ids, key=key or ""))
-        beside = in_order(table.columns, ids, key or "")
+        cells = table.with_decimal_points()
+        columns = {n: v for n, v in cells.items() if n == key or n not in MADE_OF_CLASSES}
+        views.append(metadata(columns, ids, key=key or ""))
+        beside = in_order(columns, ids, key or "")
     shown = Inputs(
         texts=texts,
         table={n: v for n, v in second.columns.items() if second.list_length(n) is None},
@@ -245,10 +248,11 @@ def _views(
     views, notes = list[View](), list[str]()
     taken: set[str | None] = {asked.label, asked.group, asked.prediction, asked.key, *asked.scores}
     left = [name for name in table.columns if name not in taken]
-    if one_file and asked.columns is None:
-        guessed = [n for n in left if named_like_a_prediction(n)]
+    if asked.columns is None:
+        guessed = [n for n in left if one_file and named_like_a_prediction(n)]
+        guessed += [n for n in left if not one_file and n in _PREDICTIONS]
         left = [n for n in left if n not in guessed]
-        guessed = [n for n in guessed if n not in _PREDICTIONS]
+        guessed = [n for n in guessed if not one_file or n not in _PREDICTIONS]
         if guessed:
             shown = ", ".join(map(repr, guessed[:6]))
             notes.append(
@@ -261,7 +265,8 @@ def _views(
     for asked_for in asked.columns or ():
         table.column(asked_for, "--columns")
     chosen = [name for name in (asked.columns or left) if name != text]
-    plain = {name: table.columns[name] for name in chosen if table.list_length(name) is None}
+    cells = table.with_decimal_points()
+    plain = {name: cells[name] for name in chosen if table.list_length(name) is None}
     if plain:
         views.append(columns(plain))
     lists = [name for name in chosen if name not in plain]

@@ -15,12 +15,12 @@ from ntkit.attributes import View, columns_of, matched, metadata
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples, read_table
 
-__all__ = ["Metadata"]
+__all__ = ["MADE_OF_CLASSES", "Metadata"]
 
 Array = NDArray[Any]
 _FILE = "file_name"
 _NAMING = "id"
-_OF_CLASSES = ("label", "group")  # made of the class: they say nothing else
+MADE_OF_CLASSES = ("label", "group")  # made of the class: they say nothing else
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Metadata:
                 f"{name} has no column {chosen!r} to match samples by; its columns are "
                 f"{list(columns)}. Name the column with --id-column (key= in Python)."
             )
-        left = {n: v for n, v in columns.items() if n == chosen or n not in _OF_CLASSES}
+        left = {n: v for n, v in columns.items() if n == chosen or n not in MADE_OF_CLASSES}
         if not set(left) - {chosen} and given is None:
             return None
         if not set(left) - {chosen}:
@@ -109,7 +109,8 @@ def _columns(source: Any) -> dict[str, Array]:
     if not path.exists():
         raise InputError(f"{path} does not exist.")
     table = read_table(path, None, (_FILE, _NAMING))
-    return {n: v for n, v in table.columns.items() if table.list_length(n) is None}
+    columns = table.with_decimal_points()
+    return {n: v for n, v in columns.items() if table.list_length(n) is None}
 
 
 def _key(columns: Mapping[str, Array], samples: Samples) -> str | None:

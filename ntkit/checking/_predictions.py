@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from ntkit._checks import check_predictions as checked
 from ntkit._partial_labels import known_labels
 from ntkit.checking._judge import Part, judged
-from ntkit.checking._limits import Limits, limits_of
+from ntkit.checking._limits import KINDS, Limits, limits_of
 from ntkit.checking._result import CheckResult, Kind, named
 from ntkit.exceptions import InputError
 
@@ -102,6 +103,7 @@ def check_predictions(
             replace(Part.of("slice", name, inside, right, before), within=of)
             for of, name, inside in _classes_within(members, y)
         ]
+    _refuse_missing_kinds(held, {part.kind for part in parts})
     rows = judged(parts, held)
     no_group = 0 if groups is None else len(y) - sum(r.n for r in rows if r.kind == "group")
     if no_group:
@@ -131,6 +133,17 @@ def refuse_untellable(limits: Limits, *, compared: bool, grouped: bool) -> None:
         raise InputError(
             "worst_group needs group labels, and the samples have none: add a group column (or a "
             "metadata.csv with file_name and group), or name slices instead."
+        )
+
+
+def _refuse_missing_kinds(limits: Limits, kinds: AbstractSet[str]) -> None:
+    """Refuse to hold to a drop what there is none of: nothing would be held to it."""
+    missing = [kind for kind in limits.over if kind not in kinds]
+    if missing and limits.over != KINDS and limits.max_drop is not None:
+        mend = "add a group column" if missing[0] == "group" else "name slices with --slice"
+        raise InputError(
+            f"The largest drop is for each {missing[0]} (--over, over=), and the samples have no "
+            f"{missing[0]}; {mend}, or leave it out of --over."
         )
 
 

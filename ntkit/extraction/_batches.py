@@ -112,14 +112,21 @@ class Inputs:
         """Cut the rows ``begin`` to ``end`` - 1 into parts of at most ``batch_size`` rows.
 
         Texts, and whatever else knows its lengths, come sorted by length: the longest first, so
-        that memory is at its peak at once or never.
+        that memory is at its peak at once or never. Those that must not be padded share a part
+        with others of their length only.
         """
         cuts = range(0, end - begin, batch_size)
         if not self.windowed:
             return [Part(begin + i, min(begin + i + batch_size, end)) for i in cuts]
         window = self.X.window(begin, end)  # type: ignore[union-attr]
-        order = np.argsort(-np.asarray(window.lengths), kind="stable")
-        return [Part(begin, end, order[i : i + batch_size], window) for i in cuts]
+        lengths, apart = np.asarray(window.lengths), getattr(window, "unpadded", False)
+        order = np.argsort(-lengths, kind="stable")
+        ends = np.flatnonzero(np.diff(lengths[order])) + 1 if apart else np.empty(0, np.intp)
+        return [
+            Part(begin, end, alike[i : i + batch_size], window)
+            for alike in np.split(order, ends)
+            for i in range(0, len(alike), batch_size)
+        ]
 
     def load(self, part: Part) -> Batch:
         """Read the samples of a part."""

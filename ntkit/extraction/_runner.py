@@ -133,7 +133,7 @@ def run_batches(
     with progress, closing(computed):
         for begin, end in windows:
             runs = list[Run]()
-            for _ in range(begin, end, size):
+            while sum(len(part) for part, _ in runs) < end - begin:
                 runs.append(next(computed))
                 progress.update(len(runs[-1][0]))
             first, last = max(start, begin), min(stop, end)

@@ -198,22 +198,25 @@ def matched(asked: Asked, *, name: str, strict: bool) -> Asked:
         return asked
     labels, own = np.unique(samples.y), model.head.classes
     if set(labels.tolist()) <= set(own.tolist()):
+        if labels.dtype.kind in "fb" and own.dtype.kind in "iu":  # 1.0 and True are written as 1
+            samples = replace(samples, y=samples.y.astype(own.dtype))
+            asked = replace(asked, samples=samples)
         few = f"Of the {len(own)} classes of {name} there are samples of {listed(labels)} only."
         return replace(asked, notes=(*asked.notes, *[few] * (len(labels) < len(own))))
     try:
         found = model.matched_to(labels)
     except InputError as error:
+        problem = unknown_labels(
+            labels,
+            own,
+            what="The data",
+            where=name,
+            mend="use its labels, leave these samples out, or name the model's classes in the "
+            "order of its logits with --classes (classes= of FrozenModel.load).",
+        )
         if strict:
-            problem = unknown_labels(
-                labels,
-                own,
-                what="The data",
-                where=name,
-                mend="use its labels, leave these samples out, or name the model's classes in the "
-                "order of its logits with --classes (classes= of FrozenModel.load).",
-            )
             raise InputError(problem or error) from error
-        said = f"The labels are written as they are, for they are none of the classes: {error}"
+        said = f"The labels are written as they are, and compared with nothing: {problem or error}"
         return replace(asked, notes=(*asked.notes, said))
     said = "" if found.matched_by is None else f"{name}: {found.matched_by}"
     return replace(asked, model=found, notes=(*asked.notes, *[said] * bool(said)))

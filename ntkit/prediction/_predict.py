@@ -52,7 +52,7 @@ class Predictions:
 
     def __repr__(self) -> str:
         right = ""
-        if self.y is not None and len(self):
+        if self.y is not None and len(self) and np.isin(self.y, self.classes).all():
             right = f", {100 * np.mean(self.labels == self.y):.1f} % right"
         return f"Predictions({len(self)} samples, {len(self.classes)} classes{right})"
 

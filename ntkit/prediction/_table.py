@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ntkit._disk import StrPath
 from ntkit._labels import guarded_cell
 from ntkit._output import check_file, new_file
@@ -44,7 +46,7 @@ class PredictionTable:
     n_samples : int
         Its rows.
     n_labelled : int
-        Samples of which the true class is known.
+        Samples of which the true class is known, if all of these are classes of the model.
     n_right, n_right_before : int or None
         Of these, samples that the model, and the one before, predict rightly; None without one.
     n_changed : int or None
@@ -258,7 +260,8 @@ class _Counts:
     """What is counted on the way."""
 
     def __init__(self, models: list[Asked]) -> None:
-        self._labelled = models[-1].samples.y is not None
+        y = models[-1].samples.y
+        self._labelled = y is not None and set(np.unique(y).tolist()) <= {*_classes(models[-1])}
         self._right = [0] * len(models)
         self._changed = self._rows = 0
 

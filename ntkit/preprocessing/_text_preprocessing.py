@@ -54,7 +54,8 @@ class TextPreprocessing:
         What it is filled with; None takes the tokenizer's own.
     fixed_length : int or None
         Tokens of every batch, for a model that takes no other number; None pads to the longest
-        text of the batch.
+        text of the batch. A model without a mask sees the padding: it gets texts of one length at
+        a time.
     ids : str
         The model's input of token ids, or of texts as they are.
     mask : str or None
@@ -177,6 +178,7 @@ class TextPreprocessing:
         padding, truncation = _section(saved, "padding"), _section(saved, "truncation")
         fixed = ids.shape[1] if ids.shape is not None else None
         fixed = fixed if isinstance(fixed, int) else None
+        filled = _section(padding, "strategy").get("Fixed") if mask is None else None
         limits = {
             f"as {file.name} says": _limit(truncation.get("max_length")),
             f"as {_SETTINGS} says": _limit(settings.get("model_max_length")),
@@ -188,9 +190,12 @@ class TextPreprocessing:
         longest, given = known.get(source, _DEFAULT_LENGTH), max_length is not None
         if max_length is None:
             max_length = longest
+        max_length = max_length if fixed is None else min(max_length, fixed)
+        if fixed is None and isinstance(filled, int) and filled >= max_length:
+            fixed = filled  # as the tokenizer fills texts up, which such a model sees
         steps = cls(
             file,
-            max_length=max_length if fixed is None else min(max_length, fixed),
+            max_length=max_length,
             truncation=_side(settings.get("truncation_side"), truncation.get("direction")),
             padding=_side(settings.get("padding_side"), padding.get("direction")),
             pad_token=_content(settings.get("pad_token")) or _content(padding.get("pad_token")),
@@ -238,10 +243,16 @@ class TextPreprocessing:
         """
         if self.tokenizer is None:
             return f"Texts: as they are, to the input {self.ids!r}."
+        apart = ", never padded, as the model takes no mask" if self.unpadded else ""
         return (
-            f"Texts: at most {self.max_length} tokens, cut off on the {self.truncation}; "
+            f"Texts: at most {self.max_length} tokens, cut off on the {self.truncation}{apart}; "
             f"{self.source}."
         )
+
+    @property
+    def unpadded(self) -> bool:
+        """bool: Whether no text is filled up: the model takes any length, and would see it."""
+        return self.tokenizer is not None and self.mask is None and self.fixed_length is None
 
     @classmethod
     def for_strings(cls, inputs: Sequence[TensorInfo]) -> TextPreprocessing | None:

@@ -207,6 +207,11 @@ class PlainWindow:
     texts: Sequence[str]
     preprocessing: TextPreprocessing
 
+    @property
+    def unpadded(self) -> bool:
+        """Whether a batch may hold texts of one length only."""
+        return False
+
     def batch(self, indices: Any) -> dict[str, Array]:
         """Return the model's input for some of the texts, of shape (len(indices), 1)."""
         chosen = np.asarray([self.texts[i] for i in indices], dtype=object)
@@ -235,6 +240,11 @@ class TextWindow:
     types: Array
     pad_id: int
     preprocessing: TextPreprocessing
+
+    @property
+    def unpadded(self) -> bool:
+        """Whether a batch may hold texts of one length only, for the model sees the padding."""
+        return self.preprocessing.unpadded
 
     def batch(self, indices: Any) -> dict[str, Array]:
         """Return the model's inputs for some of the texts.

@@ -217,13 +217,16 @@ def _arrays(model: FrozenModel) -> Kind:
             f'    X = np.load(path).astype("{_dtype(info)}")\n'
             f"    print(*{_all_rows(info)}, sep='\\n')",
         )
-    names = ", ".join(json.dumps(tensor.name) for tensor in model.inputs)
+    kinds = {
+        info.name: "object" if info.dtype == "string" else _dtype(info) for info in model.inputs
+    }
     return Kind(
         imports,
-        "",
-        f"for path in sys.argv[1:]:  # .npz files that hold {names.replace(chr(34), '')}\n"
+        f"kinds = {json.dumps(kinds, ensure_ascii=False)}\n",
+        "for path in sys.argv[1:]:  # .npz files that hold an array for each input\n"
         "    with np.load(path) as arrays:\n"
-        f"        print(*predict({{name: arrays[name] for name in ({names})}}), sep='\\n')",
+        "        feed = {name: arrays[name].astype(kind) for name, kind in kinds.items()}\n"
+        "        print(*predict(feed), sep='\\n')",
     )
 
 

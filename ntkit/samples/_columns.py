@@ -33,7 +33,7 @@ _SOME_ROWS = 10  # in which more than half of the labels do not differ
 # What tables hold beside the inputs: row numbers, keys, earlier predictions, splits, targets.
 _ASIDE = re.compile(
     r"(?:.*[\W_])?ids?|index|idx|level_0|row|row_?(?:number|names?)|unnamed(?:: ?\d+)?|"
-    r"(?:y_?)?pred(?:s|icted|ictions?)?(?:[\W_].*)?|split|fold|labels?|target|class|file_?name|path",
+    r"(?:y_?)?pred(?:s|icted|ictions?)?(?:[\W_].*)?|split|fold|labels?|groups?|target|class|file_?name|path",
     re.IGNORECASE,
 )
 _OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
@@ -126,7 +126,7 @@ def samples_from_table(
         columns=names,
         columns_source=source,
         notes=(*notes, *more),
-        table=ReadTable(table.columns, used, labels) if columns.keep_table else None,
+        table=ReadTable(table.with_decimal_points(), used, labels) if columns.keep_table else None,
     )
 
 
@@ -263,8 +263,7 @@ def _values(table: Table, name: str, info: TensorInfo) -> Array:
     if info.dtype == "string":
         values = table.strings(name)[:, None]
     else:
-        floats = info.dtype in ("float32", "float16")
-        exact = np.float32 if floats else np.float64  # whole numbers need the digits
+        exact = _exact(info)
         missing = info.dtype in ("float32", "float16", "double")  # the model may fill them in
         values = table.numbers([name], exact, may_be_missing=missing)
     width = info.shape[1] if info.shape is not None and len(info.shape) == 2 else 1
@@ -274,6 +273,11 @@ def _values(table: Table, name: str, info: TensorInfo) -> Array:
             f"{name!r} of {table.path} holds {values.shape[1]}."
         )
     return values if info.shape is None or len(info.shape) == 2 else values[:, 0]
+
+
+def _exact(info: TensorInfo) -> Any:
+    """What holds a file's numbers as exactly as an input takes them: whole ones need digits."""
+    return np.float32 if info.dtype in ("float32", "float16") else np.float64
 
 
 # -- numbers in one matrix ----------------------------------------------------------------------
@@ -310,7 +314,8 @@ def _matrix(
         if kept:
             what = f"{table.path}: {_quoted(kept)} went in as an input"
             notes.append(f"{what}, since the model takes {width} columns.")
-    return table.numbers(names), tuple(names), source, [*notes, *_decimal_note(table, names)]
+    exact = _exact(inputs[0]) if len(inputs) == 1 else np.float32
+    return table.numbers(names, exact), tuple(names), source, [*notes, *_decimal_note(table, names)]
 
 
 def _of_model(table: Table, names: Sequence[str]) -> list[str]:

@@ -85,6 +85,15 @@ class Table:
         first = values[0] if len(values) and values.dtype == object else None
         return len(first) if isinstance(first, list | tuple | np.ndarray) else None
 
+    def with_decimal_points(self) -> dict[str, Array]:
+        """All columns; those of nothing but numbers with a decimal point instead of a comma."""
+        return {
+            name: objects([_pointed(value) for value in values])
+            if self.decimal_comma([name]) and all(map(_is_number_with_comma, values))
+            else values
+            for name, values in self.columns.items()
+        }
+
     def decimal_comma(self, names: Iterable[str]) -> bool:
         """Whether numbers in some columns are written with a decimal comma."""
         return self.delimiter not in (None, ",") and any(
@@ -264,6 +273,11 @@ def objects(values: Sequence[Any]) -> Array:
 def _pointed(value: Any) -> Any:
     comma = isinstance(value, str) and _DECIMAL_COMMA.fullmatch(value)
     return value.replace(",", ".") if comma else value
+
+
+def _is_number_with_comma(value: Any) -> bool:
+    whole = isinstance(value, str) and value.strip().lstrip("+-").isdigit()
+    return whole or _is_empty(value) or bool(_DECIMAL_COMMA.fullmatch(str(value)))
 
 
 def _is_empty(value: Any) -> bool:

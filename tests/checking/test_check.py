@@ -157,6 +157,9 @@ def test_no_labels_no_samples_no_limits(old):
         check(None, old, (X, y))
     with pytest.raises(InputError, match="have none"):
         check(None, old, (X, y), limits={"worst_group": 80})
+    for kind in ("slice", "group"):  # of which there are none: everything would pass
+        with pytest.raises(InputError, match=f"samples have no {kind}"):
+            check(old, old, (X, y), limits={"max_drop": 2, "over": (kind, "average")})
 
 
 def test_without_limits_two_models_may_lose_five_points(old):

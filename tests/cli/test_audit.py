@@ -94,6 +94,21 @@ def test_several_files_by_name(tmp_path, capsys):
     assert found["looked_at"] == {"word": 2, "metadata": 3}
 
 
+def test_what_a_model_said_is_no_attribute_of_its_errors(tmp_path, capsys):
+    """Nor is the class, in metadata."""
+    preds = write(tmp_path / "p.csv", label=Y, prediction=PRED)
+    data = write(tmp_path / "d.csv", prediction=PRED, text=TEXTS)
+    meta = write(tmp_path / "m.csv", label=Y, group=[f"g{y}" for y in Y], site=SITE)
+    out = tmp_path / "out"
+    code, _, err = run(
+        capsys, "--predictions", preds, data, "-o", out, "--metadata", meta, "--json"
+    )
+    assert code == 0, err
+    assert suspicions(out) == ["word:film"]
+    assert json.loads((out / "audit.json").read_text())["looked_at"] == {"word": 2, "metadata": 2}
+    assert "left out 'prediction'" in err
+
+
 def test_labels_and_prediction_may_be_in_either(tmp_path, capsys):
     preds = write(tmp_path / "p.csv", y_pred=PRED)
     data = write(tmp_path / "d.csv", label=Y, text=TEXTS)

@@ -66,6 +66,25 @@ def test_labels_of_other_names_are_kept_and_said(model):
     assert any("written as they are" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.float32, bool])
+def test_labels_of_another_type_are_written_as_the_model_s_own(tmp_path, kind):
+    path = models.save(models.classifier(2), tmp_path / "two.onnx")
+    X, y = models.inputs(30), (np.arange(30) % 2).astype(kind)
+    done = write_predictions(tmp_path / "p.csv", path, (X, y), device="cpu")
+    assert {row["label"] for row in rows_of(tmp_path / "p.csv")} == {"0", "1"}
+    assert done.n_labelled == 30
+
+
+def test_labels_that_are_no_classes_are_compared_with_nothing(model, tmp_path):
+    X, y = models.inputs(30), np.arange(30) % 3 + 1
+    done = write_predictions(tmp_path / "p.csv", model, (X, y), device="cpu")
+    assert (done.n_labelled, "right" in str(done)) == (0, False)
+    assert "right" not in repr(ntkit.predict(model, (X, y), device="cpu"))
+    (said,) = (note for note in done.notes if "written as they are" in note)
+    assert "has the class 3" in said
+    assert "--new-head" not in said
+
+
 def test_nan_has_no_class(model):
     X = models.inputs(30)
     X[4] = np.inf

@@ -382,6 +382,35 @@ def test_the_truncation_that_a_tokenizer_was_saved_with_counts(settings, wanted,
     assert TextPreprocessing.for_model(model, max_length=99).max_length == 99
 
 
+TEXTS_OF_MANY_LENGTHS = ["the fox", "a lazy dog jumps over the quick brown fox", "dog", "fox", ""]
+
+
+def test_a_model_without_a_mask_never_sees_the_texts_beside(folder):
+    """It would take the padding for words."""
+    model = text_model(folder, mask=None)
+    steps = TextPreprocessing.for_model(model)
+    texts = Texts([*TEXTS_OF_MANY_LENGTHS, *TEXTS_OF_MANY_LENGTHS], steps)
+    assert "never padded" in steps.describe()
+    alone = np.concatenate(
+        [OnnxEmbedder(model, device="cpu").transform(texts[i : i + 1]) for i in range(len(texts))]
+    )
+    for size in (1, 3, 64):
+        embedder = OnnxEmbedder(model, device="cpu", batch_size=size)
+        assert_allclose(embedder.transform(texts), alone, rtol=1e-6)
+
+
+def test_a_model_without_a_mask_is_filled_up_as_its_tokenizer_says(folder):
+    tokenizer = word_pieces()
+    tokenizer.enable_padding(length=12)
+    tokenizer.enable_truncation(12)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    steps = TextPreprocessing.for_model(text_model(folder, mask=None))
+    ids = [e.ids for e in tokenizer.encode_batch(TEXTS_OF_MANY_LENGTHS)]
+    assert Texts(TEXTS_OF_MANY_LENGTHS, steps)[:]["input_ids"].tolist() == ids
+    masked = TextPreprocessing.for_model(text_model(folder))
+    assert masked.fixed_length is None  # the mask hides it
+
+
 def test_a_model_that_ntkit_wrote_knows_how_long_its_texts_were(folder):
     model = text_model(folder)
     steps = TextPreprocessing.for_model(model, max_length=7)

@@ -72,6 +72,33 @@ def test_another_order_than_the_model_s_is_refused(tmp_path):
         read_samples(path, inputs=KNOWN, columns=["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "exact"), [("double", np.float64), ("int64", np.float64), ("float32", np.float32)]
+)
+def test_numbers_are_as_exact_as_the_model_takes_them(dtype, exact, tmp_path):
+    path = write(tmp_path / "t.csv", "a,b,label\n0.1,16777217,x\n3,4,y\n")
+    X = read_samples(path, inputs=(TensorInfo("x", ("N", 2), dtype),)).X
+    assert X.tolist() == np.array([[0.1, 16777217], [3, 4]], exact).tolist()
+
+
+def test_columns_with_decimal_commas_are_numbers_to_everyone(tmp_path):
+    """The whole table is what audits, slices and named attributes look at."""
+    head, rest = "a;b;note;label\n", "1,5;0,0;1,5 m;x\n2;;3,5 m;y\n"
+    comma = write(tmp_path / "c.csv", head + rest)
+    point = write(tmp_path / "p.csv", head + rest.replace(",", "."))
+    here, there = (
+        read_samples(path, columns=["a"], keep_table=True).table.columns for path in (comma, point)
+    )
+    for name in ("a", "b", "label"):
+        assert here[name].tolist() == there[name].tolist()
+    assert here["note"].tolist() == ["1,5 m", "3,5 m"]
+
+
+def test_a_group_column_is_no_input_unless_the_model_takes_all(tmp_path):
+    path = write(tmp_path / "t.csv", "a,group,site,label\n1,5,2,x\n3,6,4,y\n")
+    assert read_samples(path, group_column="site").columns == ("a",)
+
+
 def test_the_order_of_a_table_is_said_where_the_model_names_none(tmp_path):
     path = write(tmp_path / "t.csv", "a,b,label\n1,2,x\n3,4,y\n")
     assert input_notes([read_samples(path, inputs=matrix_of(2))]) == [

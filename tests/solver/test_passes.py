@@ -168,5 +168,5 @@ def test_a_head_fitted_on_ray_is_the_head_fitted_here(ray, tmp_path):
 def test_ray_that_is_not_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     X, y, *_ = problem()
-    with pytest.raises(MissingDependencyError, match=r"ntkit\[ray\]"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'ray\[data\]'"):
         NeuronTuneClassifier(device="ray").fit(X, y)

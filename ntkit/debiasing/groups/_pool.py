@@ -137,7 +137,7 @@ class Pool:
         if given is None:
             return None
         if isinstance(given, str | os.PathLike):
-            given = read_table(Path(given), None, ("file_name", "id")).columns
+            given = read_table(Path(given), None, ("file_name", "id")).with_decimal_points()
         given = {name: values for name, values in given.items() if name not in _NOT_TOLD}
         key = self._key or ("id" if self.inputs[0].ids is None else "file_name")
         ids = [self.names(i, key) for i in range(len(self.sets))]

@@ -341,7 +341,7 @@ def test_the_original_head_goes_back_into_a_graph_whose_labels_were_given_names(
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 6)).astype(np.float32)
     y = (X[:, 0] + 0.8 * rng.normal(size=400) > 0).astype(int)
-    fitted = MLPClassifier((8,), max_iter=30, random_state=0)
+    fitted = MLPClassifier((8,), max_iter=200, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it has not converged
         model = to_onnx(fitted.fit(X, y), X[:1], options={"zipmap": False})

@@ -11,7 +11,7 @@ from ntkit.cli import main
 from ntkit.debiasing import write_candidate
 from ntkit.exceptions import InputError
 
-OPTIONS = {"device": "cpu", "n_random": 1}
+OPTIONS = {"device": "cpu", "n_random": 1, "trust_inputs": True}  # random weights
 
 
 @pytest.fixture(scope="module")

@@ -86,11 +86,14 @@ def _images(model: FrozenModel, steps: ImagePreprocessing) -> Kind:
 
 
 def _prepared(steps: Mapping[str, Any], dtype: str) -> str:
-    """A function that does to an 8-bit image what the steps do."""
+    """A function that does to an image what the steps do."""
     mode = "L" if steps["channels"] == 1 else "RGB"
     lines = [
         "def prepared(path):",
-        f'    image = ImageOps.exif_transpose(Image.open(path)).convert("{mode}")',
+        "    image = ImageOps.exif_transpose(Image.open(path))",
+        '    if image.mode.startswith("I"):  # 16 bits for each pixel, which Pillow would clip',
+        "        image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))",
+        f'    image = image.convert("{mode}")',
     ]
     resize, crop, resample = steps["resize"], steps["crop"], int(steps["resample"])
     if isinstance(resize, int):

@@ -69,9 +69,15 @@ def test_images(tmp_path, digits):
     pixels = rng.integers(0, 256, (50, 31, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(rotated, exif=exif)
     samples.X.paths.append(rotated)
-    found = printed(out, *files, rotated)
+    for i, file in enumerate(files[:20]):  # dark for 16 bits, and white if they are clipped to 8
+        pixels = np.asarray(Image.open(file), np.uint16) * 256 + i
+        samples.X.paths.append(tmp_path / f"deep-{i}.png")
+        Image.fromarray(pixels).save(samples.X.paths[-1])
+    files = samples.X.paths
+    found = printed(out, *files)
     wanted = predictions(out, samples.X)
-    assert found == [f"{a} {b}" for a, b in zip([*files, rotated], wanted, strict=True)]
+    assert found == [f"{a} {b}" for a, b in zip(files, wanted, strict=True)]
+    assert wanted[-20:] == wanted[:20]
     card = (out / "README.md").read_text("utf-8")
     assert "classes: 0 = 'small', 1 = 'large'" in card
     assert "resize 24, crop (20, 20)" in card

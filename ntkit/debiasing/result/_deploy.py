@@ -18,13 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.extraction import (
-    ImageFiles,
-    ImagePreprocessing,
-    OnnxEmbedder,
-    Samples,
-    Texts,
-)
+from ntkit.extraction import ImageFiles, ImagePreprocessing, OnnxEmbedder, Samples, Texts
 from ntkit.frozen_model import FrozenModel
 from ntkit.report import Usage
 from ntkit.samples import with_plain_texts
@@ -35,7 +29,7 @@ __all__ = ["DEPLOYED", "write_deployed"]
 Array = NDArray[Any]
 DEPLOYED = "model.onnx"
 _PROGRAM = "predict.py"
-_TRIED = 4  # samples that the program is run on
+_TRIED = 16  # samples that the program is run on
 _SECONDS = 600
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _BESIDE_TOKENIZER = ("special_tokens_map.json", "vocab.txt", "merges.txt", "added_tokens.json")
@@ -197,9 +191,8 @@ def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[s
         X = with_plain_texts(Samples(X), model.inputs).X
     if isinstance(X, ImageFiles):
         paths = [X.paths[i] for i in rows]
-        copies = [
-            elsewhere / f"{i}" for i in range(len(paths))
-        ]  # their own names may hold anything
+        # Their own names may hold anything.
+        copies = [elsewhere / f"{i}" for i in range(len(paths))]
         for path, copy in zip(paths, copies, strict=True):
             shutil.copyfile(path, copy)
         return [*map(str, copies)], ImageFiles(paths, X.preprocessing)

@@ -255,7 +255,9 @@ def joined_answers(files: Mapping[str, Answers]) -> Answers:
         raise InputError(f"{first} and {second} answer on two models; give answers on one.")
     whole = Answers(tuple(answer for _, answer in joined.values()), next(iter(models), None))
     for shortcut, other in _opposite(whole):
-        shared = {*chain(*shortcut.sides)} & {*chain(*other.sides)}
+        one, two = ({*chain(*answer.sides)} for answer in (shortcut, other))
+        # A column as a whole, and one of its values.
+        shared = (one & two) | (one & {*map(_column, two)}) | (two & {*map(_column, one)})
         if shared:
             raise _contradiction(shortcut, other, f"both are about {min(shared)!r}")
     return whole
@@ -294,6 +296,11 @@ def check_contradictions(answers: Answers, values: Callable[[str], Array]) -> No
         if len(np.unique(one[known])) > 1 and (same.all() or not same.any()):
             how = "say the same" if same.all() else "are each other's opposite"
             raise _contradiction(yes, no, f"they {how} of every sample")
+
+
+def _column(name: str) -> str:
+    """The column that an attribute is a value or a cut of."""
+    return name.partition("=")[0].removesuffix(">")
 
 
 def _opposite(answers: Answers) -> list[tuple[Answer, Answer]]:

@@ -110,8 +110,15 @@ class Slices:
         return found
 
     def _sides(self, sides: Sequence[Sequence[str]]) -> dict[str, Array]:
-        """Who is on each side; a single side has another, of those who are not."""
+        """Who is on each side; a single side has another, of those who are not.
+
+        A column as a whole has a side for each of its values.
+        """
         found = {}
+        if len(sides) == 1 and len(sides[0]) == 1:
+            kind, _, column = sides[0][0].partition(":")
+            if column in self._tables.get(kind, {}):
+                return self.named(sides[0][0])
         for names in sides:
             values = np.stack([self.attribute(name) for name in names])
             has = (values == 1).any(axis=0)

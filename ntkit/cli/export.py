@@ -69,10 +69,14 @@ def command(
             "without the scaler, or convert a pipeline that starts with an OnnxEmbedder."
         )
     origin = origin_of_head(source.metadata)
+    if origin["model"] is None:  # of a table of embeddings: its columns are neurons, not inputs
+        origin["preprocessing"] = None
     check_made_with(str(head), origin, original)
     facts = {k.removeprefix("ntkit."): v for k, v in source.metadata.items() if "ntkit." in k}
     facts |= {"source_sha256": original.sha256()}
     facts.pop("classes", None)
+    if origin["preprocessing"] is None:
+        facts.pop("preprocessing", None)
     new = source.head
     if not original.has_class_names:
         original = o.named_like(original, new)

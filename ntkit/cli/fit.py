@@ -79,7 +79,7 @@ def command(
         max_cost=max_cost,
     )
     clf = _estimator(method, parameters, original, seed)
-    origin = train.origin or {}
+    origin = train.origin or {"preprocessing": train.preprocessing}
     held, read = {}, [train]
     if heldout is not None:
         if "X_val" not in signature(clf.fit).parameters:

@@ -229,7 +229,8 @@ class FrozenModel(ReadModel):
         found, value = read_back(model, head, self.located_by)
         kept = keeps_names(head, self.head, self.class_names or ())
         labels = head.classes.tolist()
-        named = self.class_names if kept and are_positions(labels) else None
+        as_before = are_positions(labels) or self.classes_from_graph
+        named = self.class_names if kept and as_before else None
         written = {CLASSES: json.dumps(list(named or labels))}
         written |= {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
         if not kept:

@@ -114,7 +114,12 @@ class ReadModel:
     @property
     def classes_from_graph(self) -> bool:
         """Whether the graph itself maps its scores to the class labels."""
-        return self._found is not None and self._found.after.labels is not None
+        return self.labels_in_graph is not None
+
+    @property
+    def labels_in_graph(self) -> tuple[Any, ...] | None:
+        """Labels that the graph maps its scores to, in the order of the logits, if it does."""
+        return None if self._found is None else self._found.after.labels
 
     @property
     def opset_imports(self) -> dict[str, int]:

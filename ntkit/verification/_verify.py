@@ -137,7 +137,7 @@ def verify(
         ),
         decision_agreement=decision_agreement(
             _from_logits(second, outputs),
-            second.head if second.head is not None else expected_head,
+            _as_in_graph(second, second.head if second.head is not None else expected_head),
             computed,
             tolerance,
         ),
@@ -149,6 +149,14 @@ def verify(
         and (own is None or no_class_moved(own, expected_head, Z)),
         notes=notes_on(first, second, expected_head, Z, y),
     )
+
+
+def _as_in_graph(model: FrozenModel, head: LinearHead) -> LinearHead:
+    """A head with the labels that the graph gives; a user's samples may spell them otherwise."""
+    labels = model.labels_in_graph
+    if labels is None or len(labels) != len(head.classes):
+        return head
+    return LinearHead(head.coef, head.intercept, np.asarray(labels))
 
 
 def save_verified(

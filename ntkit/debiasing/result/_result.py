@@ -197,7 +197,11 @@ class DebiasResult:
         if not self.price.affordable(self.max_cost):
             bound = -self.price.class_gain if self.price.by_groups else self.price.cost_high
             lost = f"{100 * bound:.1f} points of {self.price.whose}, limit {limit}"
-            return f"{name} may lose {lost}. Allow more: --max-cost {np.ceil(100 * bound) / 100:g}"
+            enough = float(np.ceil(100 * bound) / 100)
+            allow = f"Allow more: --max-cost {enough:g}"
+            if self.balanced_over is None and self.check.refused(enough) is not None:
+                allow = "Write it anyway: --even-if-worse"  # its groups lose more than that
+            return f"{name} may lose {lost}. {allow}"
         refused = self.check.refused(self.max_cost) if self.balanced_over is None else None
         if refused is not None and self.price.helps(self.max_cost, learnable=True):
             shown = str(refused).removesuffix(")")

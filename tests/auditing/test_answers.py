@@ -211,6 +211,14 @@ def test_several_people_are_joined():
             "about 'word:movie'",
         ),
         (
+            {
+                "ada.json": Answers((Answer("column:sex", "spurious", (("column:sex",),)),)),
+                "bob.json": Answers((Answer("column:sex=F", "legitimate", (("column:sex=F",),)),)),
+            },
+            "'column:sex' is answered as a shortcut and 'column:sex=F' as what matters, but both "
+            "are about 'column:sex'",
+        ),
+        (
             {"ada.json": said(film=["spurious"], model="a"), "bob.json": said(model="b")},
             "ada.json and bob.json answer on two models",
         ),

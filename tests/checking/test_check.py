@@ -247,6 +247,12 @@ def test_answers_of_an_audit_are_classes_by_sides(old, table, tmp_path):
     ]
     assert sum(row.n for row in rows) == 270  # of the others the site is not known
     assert any("layer:relu #3 is left out" in note for note in found.notes)
+    answers = [{"name": "column:site", "answer": "spurious"}]
+    file.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": answers}))
+    found = check(old, old, table, limits=LOOSE, answers=file)
+    rows = [row for row in found.rows if row.kind == "slice"]
+    assert {row.name.partition(" × ")[2] for row in rows} == {"column:site=A", "column:site=B"}
+    assert sum(row.n for row in rows) == 270
 
 
 @pytest.mark.parametrize(

@@ -184,3 +184,23 @@ def test_what_has_no_record_is_accepted(root):
     )
     sets = [Samples(np.asarray(store.X), store.y, embedded=True) for store in (train, heldout)]
     debias(root / "a.onnx", *sets, device="cpu", method="class-balanced")
+
+
+def test_a_head_that_fit_wrote_knows_the_columns_of_its_table(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3)).round(4)
+    y = np.where(X[:, 0] > X[:, 2], "up", "down")
+    for name, order in (("straight", "abc"), ("moved", "cba")):
+        at = ["abc".index(column) for column in order]
+        rows = [",".join([*map(str, row[at]), label]) for row, label in zip(X, y, strict=True)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([",".join([*order, "label"]), *rows]))
+    method = ("--method", "balanced")
+    done("fit", tmp_path / "straight.csv", *method, "-o", tmp_path / "head.onnx")
+    for name in ("straight", "moved"):
+        table = tmp_path / f"{name}.csv"
+        code, _, err = run(
+            capsys, "predict", tmp_path / "head.onnx", table, "-o", tmp_path / f"{name}-p.csv"
+        )
+        assert code == 0, err
+    tables = [(tmp_path / f"{name}-p.csv").read_text() for name in ("straight", "moved")]
+    assert tables[0] == tables[1]

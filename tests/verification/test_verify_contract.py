@@ -1,16 +1,20 @@
 """A file passes only if the original's readers find the same things at the same places in it."""
 
 import json
+import warnings
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import skl2onnx
 from onnx import TensorProto, helper, numpy_helper
+from sklearn.neural_network import MLPClassifier
 
-from ntkit import FrozenModel, LinearHead
+from ntkit import FrozenModel, LinearHead, debias, predict
 from ntkit.cli import main
 from ntkit.exceptions import VerificationError
-from ntkit.verification import load_pair, save_verified, verify
+from ntkit.verification import check_head, load_pair, save_verified, verify
 
 K = 3
 ORDER = [1, 2, 0]
@@ -239,3 +243,34 @@ def test_a_pair_is_read_where_the_debiased_file_says(zoo, tmp_path):
     assert check.passed
     assert check.side_difference == 0
     assert "no head" in check.notes[0]
+
+
+SPELT = {"upper": ["HIGH", "LOW", "MID"], "blank": ["high ", "low ", "mid "], "places": [0, 1, 2]}
+
+
+@pytest.mark.parametrize("labels", SPELT.values(), ids=SPELT)
+def test_labels_of_a_graph_may_be_spelt_otherwise_by_the_samples(tmp_path, labels):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5)).astype(np.float32)
+    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged
+        network = MLPClassifier((8,), max_iter=100, random_state=0)
+        network.fit(X, np.array(["high", "low", "mid"])[y])
+    proto = skl2onnx.to_onnx(network, X[:1], options={"zipmap": False})
+    (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
+    said = np.asarray(labels)[y]
+    sets = (X[:150], said[:150]), (X[150:], said[150:])
+    place = tmp_path / "service"
+    debias(
+        tmp_path / "model.onnx", *sets, out=tmp_path / "out", deploy=place, device="cpu",
+        method="class-balanced", even_if_worse=True, n_random=1,
+    )  # fmt: skip
+    session = onnxruntime.InferenceSession(place / "model.onnx")
+    answers = session.run(None, {session.get_inputs()[0].name: X})[0]
+    assert set(answers.tolist()) <= {"high", "low", "mid"}
+    assert json.loads((place / "labels.json").read_text()) == ["high", "low", "mid"]
+    found = predict(tmp_path / "out" / "debiased.onnx", (X, said), device="cpu")
+    assert [labels[["high", "low", "mid"].index(a)] for a in answers] == found.labels.tolist()
+    named = FrozenModel.load(tmp_path / "model.onnx", classes=labels)
+    assert check_head(named, X, device="cpu").passed

@@ -162,7 +162,7 @@ def _positions(source: str, labels: Array, names: Array) -> Array:
     wrong = np.flatnonzero((found < 0) | (found >= len(names)))
     if len(wrong):
         raise InputError(
-            f"{source}: the label {labels[wrong[0]]!r} is none of the model's classes "
+            f"{source}: the label {labels[wrong[0]].item()!r} is none of the model's classes "
             f"({', '.join(map(str, names[:5].tolist()))}{', …' * (len(names) > 5)})."
         )
     return found

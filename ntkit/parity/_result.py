@@ -76,7 +76,8 @@ class Parity:
         lines = [
             f"The {self.kind} differ on {self.n_samples - self.n_agreeing} of {self.n_samples} "
             f"samples{self._of_all()} (largest difference {self._much(self.difference)}, at most "
-            f"{self.tolerance:.0e} is accepted)."
+            f"{self.tolerance:.0e} is accepted"
+            f"{', relative to how far they vary' * (self.kind != 'labels')})."
         ]
         if not self.cause:
             return "\n".join([*lines, self._nothing()])

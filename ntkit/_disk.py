@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -25,6 +26,7 @@ __all__ = [
     "TEMPORARY",
     "StrPath",
     "alone_in",
+    "as_json",
     "check_place",
     "check_room",
     "check_writable",
@@ -296,6 +298,26 @@ def _lock(file: FileIO) -> None:
         raise InputError(
             f"Another process is writing {folder}; wait until it is done, or end it."
         ) from error
+
+
+def as_json(content: Any, indent: int | None = 2) -> str:
+    """Write plain values as JSON that every parser reads: NaN and infinities become null.
+
+    Examples
+    --------
+    >>> from ntkit._disk import as_json
+    >>> as_json({"latency": float("nan"), "rows": (1, 2.5)}, indent=None)
+    '{"latency": null, "rows": [1, 2.5]}'
+    """
+    return json.dumps(_finite(content), indent=indent, default=str, allow_nan=False)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import inspect
-import json
 import re
 import shlex
 import sys
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from ntkit._disk import as_json
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     EmbeddingStore,
@@ -370,20 +370,12 @@ def command_line() -> str | None:
 
 def print_json(content: Any) -> None:
     """Print JSON that every parser reads: NaN becomes null."""
-    typer.echo(json.dumps(_without_nan(content), indent=2, default=str))
+    typer.echo(as_json(content))
 
 
 def print_line(content: Any) -> None:
     """Print JSON in one line, at once."""
-    typer.echo(json.dumps(_without_nan(content), default=str))
-
-
-def _without_nan(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and content != content else content
+    typer.echo(as_json(content, indent=None))
 
 
 def _refuse_samples(path: Path) -> None:

@@ -119,7 +119,7 @@ def command(
             more = data_options.read(unlabelled, frozen, "optional", tell=False, keep_table=True)
         found = audit_model(
             frozen,
-            data_options.read(data, frozen, tell=False, keep_table=True),
+            data_options.reader(data, "required")(frozen),
             views=o.names(views),
             metadata=metadata,
             key=id_column,

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ntkit._disk import size_of
+from ntkit._disk import as_json, size_of
 from ntkit._output import check_folder, new_folder
 from ntkit._version import __version__
 from ntkit.debiasing.result import HEADS_FILE, MODEL_FILE
@@ -125,7 +125,7 @@ def write_candidate(
         )
         shutil.copyfile(run / HEADS_FILE, folder / HEADS_FILE)
         chosen = _chosen(record, method) | {"model": str(place / MODEL_FILE)}
-        (folder / "result.json").write_text(json.dumps(chosen, indent=2), encoding="utf-8")
+        (folder / "result.json").write_text(as_json(chosen), encoding="utf-8")
     return check
 
 

@@ -194,15 +194,15 @@ def _standardised(head: LinearHead, Z: Array) -> Array:
     return np.asarray(scores / np.where(deviation > 0, deviation, 1))
 
 
-def agreement(first: LinearHead, second: LinearHead, Z: Array) -> float:
-    """Share of samples on which two heads for the same classes predict the same one.
+def agreement(first: LinearHead, second: LinearHead, Z: Array, others: Array) -> float:
+    """Share of samples on which two models of the same classes predict the same one.
 
     Parameters
     ----------
     first, second : LinearHead
         The two heads.
-    Z : ndarray of shape (N, D)
-        Embeddings.
+    Z, others : ndarray of shape (N, D)
+        Embeddings of the samples by the first model, and by the second.
 
     Returns
     -------
@@ -210,8 +210,8 @@ def agreement(first: LinearHead, second: LinearHead, Z: Array) -> float:
         In [0, 1].
     """
     if set(first.classes.tolist()) == set(second.classes.tolist()):
-        return float((first.predict(Z) == second.predict(Z)).mean())
-    return float((_positions(first, Z) == _positions(second, Z)).mean())
+        return float((first.predict(Z) == second.predict(others)).mean())
+    return float((_positions(first, Z) == _positions(second, others)).mean())
 
 
 def notes_on(

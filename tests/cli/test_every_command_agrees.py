@@ -280,6 +280,19 @@ def test_predict(job, tmp_path, batch_size):
     assert in_order(job, rows) == job.answers.astype(str).tolist()
 
 
+def test_files_are_json_that_every_parser_reads_and_notes_are_said_once(job, tmp_path):
+    def refused(constant):
+        raise AssertionError(constant)
+
+    text = (job.folder / "out" / "result.json").read_text()
+    assert json.loads(text, parse_constant=refused)["verification"]["latency"] is None
+    done = job.ntkit(
+        "audit", job.written, job.moved, "-o", tmp_path / "a", "--device", "cpu", *job.options
+    )
+    lines = [line for line in done.stderr.splitlines() if line.startswith("Note: ")]
+    assert len(lines) == len(set(lines))
+
+
 def test_check_and_audit(job, tmp_path):
     """Both count the samples that are right."""
     right = float((job.answers == job.y).mean())

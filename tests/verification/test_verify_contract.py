@@ -274,3 +274,24 @@ def test_labels_of_a_graph_may_be_spelt_otherwise_by_the_samples(tmp_path, label
     assert [labels[["high", "low", "mid"].index(a)] for a in answers] == found.labels.tolist()
     named = FrozenModel.load(tmp_path / "model.onnx", classes=labels)
     assert check_head(named, X, device="cpu").passed
+
+
+def test_two_networks_are_not_said_to_have_classes_in_another_order(zoo, tmp_path):
+    """What tells the order of classes apart is two heads on the same embeddings."""
+    paths = [tmp_path / f"{seed}.onnx" for seed in (0, 1)]
+    X = zoo.inputs(300)
+    answers = []
+    for seed, path in enumerate(paths):
+        graph = zoo.body(seed=seed)
+        W, b = zoo.weights(3, seed=1 + seed)
+        graph.constant("fc.weight", W)
+        graph.constant("fc.bias", b)
+        graph.add("Gemm", ["z", "fc.weight", "fc.bias"], "logits", transB=1)
+        graph.output("logits", ["batch", 3])
+        zoo.save(graph.model(), path)
+        session = onnxruntime.InferenceSession(path)
+        answers.append(session.run(["logits"], {session.get_inputs()[0].name: X})[0].argmax(axis=1))
+    found = verify(*paths, X, device="cpu", latency=False)
+    assert not found.passed
+    assert found.same_class_order
+    assert found.agreement == pytest.approx((answers[0] == answers[1]).mean())

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ntkit._disk import as_json
 from ntkit.auditing import audit_files
 from ntkit.debiasing.result._deploy import DEPLOYED
 from ntkit.debiasing.result._findings_result import QUESTIONS, FindingsResult
@@ -148,4 +149,4 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write ``result.json``, and what the run can be gone on from."""
     if (started := arguments()) is not None:
         (folder / RUN_FILE).write_text(json.dumps(started, indent=2), encoding="utf-8")
-    (folder / "result.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    (folder / "result.json").write_text(as_json(record), encoding="utf-8")

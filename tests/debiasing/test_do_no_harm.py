@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from html import unescape
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_made_up import KINDS
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder, Price, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.debiasing._price import mixed, price_of, steps, taken
@@ -260,3 +262,20 @@ def test_the_largest_share_that_helps_is_taken():
     assert taken(prices, 0.055, learnable=False).t == pytest.approx(0.4)
     assert taken(prices, 1.0, learnable=False).t == 1
     assert taken(prices, 0.0, learnable=False) is None
+
+
+def test_the_option_that_is_named_allows_the_head(tmp_path):
+    """A larger --max-cost allows nothing where a group loses more than that."""
+    kind, rng = KINDS["tables"], np.random.default_rng(0)
+    train, heldout = (kind.draw(p, n, [0.92], rng) for p, n in (("train", 800), ("heldout", 500)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a network that has not converged will do
+        kind.train(train.X, train.y, 0, tmp_path / "model.onnx")
+    sets = (train.X, train.y), (heldout.X, heldout.y)
+    options = {"method": "neurontune", "n_random": 1, "device": "cpu"}
+    kept = debias(tmp_path / "model.onnx", *sets, max_cost=0.01, **options)
+    told = kept.headline()
+    assert "may lose" in told
+    said = re.search(r"Allow more: --max-cost ([\d.]+)|Write it anyway: --even-if-worse", told)
+    change = {"max_cost": float(said[1])} if said[1] else {"max_cost": 0.01, "even_if_worse": True}
+    assert debias(tmp_path / "model.onnx", *sets, **change, **options).written

@@ -86,12 +86,11 @@ def _refusal(given: list[Any], own: list[Any]) -> str:
             f"The data holds one class only ({listed(given)}) of the model's head "
             f"({listed(own)}); add samples of the others, or name another label column."
         )
-    new_head = f"pass --new-head (new_head=True) for a head of these {len(given)} classes."
     named = "name its classes in the order of the logits with --classes (classes= in Python)"
     sides = {"what": "The data", "where": "the model's head"}
-    unknown = unknown_labels(given, own, **sides, mend=f"use its labels, {named}, or {new_head}")
+    unknown = unknown_labels(given, own, **sides, mend=f"use its labels, or {named}.")
     if unknown is None:
-        return str(differing_classes(given, own, **sides, mend=f"add samples, or {new_head}"))
+        return str(differing_classes(given, own, **sides, mend="add samples of it."))
     return unknown if named in unknown else f"{unknown} If not, {named}."
 
 

@@ -277,7 +277,15 @@ def with_classes(
         return model, []
     if (problem := model.not_single_label) is not None:
         raise InputError(problem)
-    matched = model.matched_to(labels)
+    try:
+        matched = model.matched_to(labels)
+    except InputError as error:
+        if len(labels) < 2:
+            raise
+        raise InputError(
+            f"{str(error).rstrip('.')}. For a head of these {len(labels)} classes instead: "
+            "--new-head (new_head=True)."
+        ) from error
     return matched, [matched.matched_by] if matched.matched_by else []
 
 

@@ -385,12 +385,12 @@ def test_scikit_learn_may_clone_what_holds_a_model(model):
 def test_matching_labels(zoo, model, tmp_path):
     assert model.matched_to([2, 1, 0, 0]) is model
     assert model.matched_to(["b", "a", "c"]).head.classes.tolist() == ["a", "b", "c"]
-    with pytest.raises(InputError, match=r"no sample of class 2 .*--new-head"):
+    with pytest.raises(InputError, match=r"no sample of class 2 .*add samples of it"):
         model.matched_to([0, 1])
     with pytest.raises(InputError, match=r"\('a', 'b'\) has the class 'a' .* \(0, 1, 2\) lacks"):
         model.matched_to(["a", "b"])
     named = model.with_classes(["a", "b", "c"])
-    with pytest.raises(InputError, match=r"'x', which the model's head .* lacks; .*--new-head"):
+    with pytest.raises(InputError, match=r"'x', which the model's head .* lacks; .*--classes"):
         named.matched_to(["a", "b", "x"])
     with pytest.raises(InputError, match="3 classes apart, but 2 class labels"):
         model.with_classes(["a", "b"])

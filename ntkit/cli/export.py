@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,6 +81,9 @@ def command(
     new = source.head
     if not original.has_class_names:
         original = o.named_like(original, new)
+    elif set(new.classes.tolist()) != set(original.class_names or ()):
+        with suppress(InputError):  # which says so below
+            original = original.matched_to(new.classes)
     if data is None:
         X = random_inputs(original)
     else:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -51,13 +51,55 @@ class ReadModel:
         self.logits = info_of(found.logits) if found else None
         self.logit_scale = found.after.scale if found else 1.0
         inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
-        self.inputs = _with_columns(inputs, self.metadata)
+        self.inputs = _with_columns(inputs, self.metadata, self.embedding)
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         self._names = parts.names if parts.names is not None else self._known_names()
         self.class_names = self._names.names
         self.has_class_names = parts.classes is not None or self.class_names is not None
         self.classes_source = "given" if parts.classes is not None else self._names.source
         self.head = self._read_head(parts.classes) if found else None
+
+    def with_columns_of(self, other: ReadModel) -> Self:
+        """Return this model, which names no columns, with those that another of its inputs names.
+
+        Parameters
+        ----------
+        other : ReadModel
+            What may take this model's place.
+
+        Returns
+        -------
+        ReadModel
+            This model where either takes other inputs, or it names columns itself.
+        """
+        names = [info.columns for info in other.inputs]
+        if not self.takes_inputs_of(other) or any(info.columns for info in self.inputs):
+            return self
+        named = object.__new__(type(self))
+        named.__dict__.update(self.__dict__)
+        named.inputs = tuple(
+            replace(info, columns=columns) for info, columns in zip(self.inputs, names, strict=True)
+        )
+        return named
+
+    def takes_inputs_of(self, other: ReadModel) -> bool:
+        """Tell whether inputs have the names, types and sides of another model's, and its columns.
+
+        Parameters
+        ----------
+        other : ReadModel
+            The other model.
+
+        Returns
+        -------
+        bool
+            Columns that one of the two does not name contradict nothing.
+        """
+        return len(self.inputs) == len(other.inputs) and all(
+            _signature(one) == _signature(two)
+            and (one.columns == two.columns or None in (one.columns, two.columns))
+            for one, two in zip(self.inputs, other.inputs, strict=True)
+        )
 
     def _read_head(self, classes: Any) -> LinearHead:
         found = self._found
@@ -282,11 +324,19 @@ def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
     return steps if isinstance(steps, dict) else {}
 
 
+def _signature(info: TensorInfo) -> tuple[Any, ...]:
+    """Name and type, and sides that are fixed, but for the number of samples."""
+    sides = tuple(side if isinstance(side, int) else None for side in (info.shape or ())[1:])
+    return info.name, info.dtype, sides
+
+
 def _with_columns(
-    inputs: tuple[TensorInfo, ...], metadata: Mapping[str, str]
+    inputs: tuple[TensorInfo, ...], metadata: Mapping[str, str], embedding: TensorInfo
 ) -> tuple[TensorInfo, ...]:
     """The one input of a model with the columns that ntkit recorded for it."""
     names = recorded_preprocessing(metadata).get("columns")
     if len(inputs) != 1 or not isinstance(names, list):
         return inputs
+    if metadata.get("ntkit.tensor", embedding.name) != embedding.name:
+        return inputs  # a head alone: these are the inputs of the network before it
     return (replace(inputs[0], columns=tuple(map(str, names))),)

@@ -138,9 +138,8 @@ def asked_pair(
     """
     first, second = load_pair(before, after)
     second, notes = _named_alike(first, second)
-    alike = _takes(second, first)
-    # A model that ntkit wrote knows how its inputs are made, where the one before may not.
-    one = read(second if alike and second.inputs[0].columns is not None else first)
+    alike = second.takes_inputs_of(first)
+    one = read(first)
     if isinstance(one.X, Texts):
         one = _as_recorded(one, second)
     other = one
@@ -241,21 +240,6 @@ def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, 
         f"{called(second, 'The second model')} does not name its classes; they are taken to be the "
         f"first one's, in its order: {listed(first.head.classes.tolist())}."
     ]
-
-
-def _takes(model: FrozenModel, other: FrozenModel) -> bool:
-    """Whether a model takes what the other one takes."""
-    return len(model.inputs) == len(other.inputs) and all(
-        _signature(one) == _signature(two)
-        and (one.columns == two.columns or None in (one.columns, two.columns))
-        for one, two in zip(model.inputs, other.inputs, strict=True)
-    )
-
-
-def _signature(tensor: Any) -> tuple[Any, ...]:
-    """Name and type, and sides that are fixed, but for the number of samples."""
-    sides = tuple(side if isinstance(side, int) else None for side in (tensor.shape or ())[1:])
-    return tensor.name, tensor.dtype, sides
 
 
 def _as_recorded(samples: Samples, model: FrozenModel) -> Samples:

@@ -263,9 +263,8 @@ def _values(table: Table, name: str, info: TensorInfo) -> Array:
     if info.dtype == "string":
         values = table.strings(name)[:, None]
     else:
-        exact = _exact(info)
         missing = info.dtype in ("float32", "float16", "double")  # the model may fill them in
-        values = table.numbers([name], exact, may_be_missing=missing)
+        values = _exactly(table, [name], info, may_be_missing=missing)
     width = info.shape[1] if info.shape is not None and len(info.shape) == 2 else 1
     if isinstance(width, int) and width != values.shape[1]:
         raise InputError(
@@ -275,9 +274,15 @@ def _values(table: Table, name: str, info: TensorInfo) -> Array:
     return values if info.shape is None or len(info.shape) == 2 else values[:, 0]
 
 
-def _exact(info: TensorInfo) -> Any:
-    """What holds a file's numbers as exactly as an input takes them: whole ones need digits."""
-    return np.float32 if info.dtype in ("float32", "float16") else np.float64
+def _exactly(
+    table: Table, names: Sequence[str], info: TensorInfo | None, *, may_be_missing: bool = False
+) -> Array:
+    """Numbers as exactly as an input takes them: whole ones need all their digits."""
+    if info is None or info.dtype in ("float32", "float16"):
+        return table.numbers(names, np.float32, may_be_missing=may_be_missing)
+    X = table.numbers(names, np.float64, may_be_missing=may_be_missing)
+    large = info.dtype != "double" and np.abs(X).max(initial=0) >= 2**53
+    return table.whole_numbers(names) if large else X
 
 
 # -- numbers in one matrix ----------------------------------------------------------------------
@@ -314,8 +319,13 @@ def _matrix(
         if kept:
             what = f"{table.path}: {_quoted(kept)} went in as an input"
             notes.append(f"{what}, since the model takes {width} columns.")
-    exact = _exact(inputs[0]) if len(inputs) == 1 else np.float32
-    return table.numbers(names, exact), tuple(names), source, [*notes, *_decimal_note(table, names)]
+    info = inputs[0] if len(inputs) == 1 else None
+    return (
+        _exactly(table, names, info),
+        tuple(names),
+        source,
+        [*notes, *_decimal_note(table, names)],
+    )
 
 
 def _of_model(table: Table, names: Sequence[str]) -> list[str]:

@@ -125,6 +125,20 @@ class Table:
             at += width
         return X
 
+    def whole_numbers(self, names: Sequence[str]) -> Array:
+        """Return columns of whole numbers as int64, all of whose digits count."""
+        X = np.empty((len(self), len(names)), dtype=np.int64)
+        for i, name in enumerate(names):
+            for row, value in enumerate(self.columns[name]):
+                try:
+                    X[row, i] = int(value)
+                except (TypeError, ValueError, OverflowError) as error:
+                    raise InputError(
+                        f"{self.at(row)}: {_shown(value)} in column {name!r} is no whole number "
+                        "of at most 64 bits, which the model takes there."
+                    ) from error
+        return X
+
     def _numbers(self, name: str, comma: bool, dtype: Any, may_be_missing: bool) -> Array:
         values = self.columns[name]
         if comma:

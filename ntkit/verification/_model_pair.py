@@ -50,7 +50,8 @@ def load_pair(
     Returns
     -------
     tuple of FrozenModel
-        The original's classes bear the debiased model's labels where it does not name them.
+        The original's classes bear the debiased model's labels where it does not name them, and
+        its columns the names that the debiased model has for them.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def load_pair(
         labels = second.head.classes
         if len(labels) == len(first.head.classes) and not is_new_head(first, second):
             first = first.with_classes(labels)
-    return first, second
+    return first.with_columns_of(second), second
 
 
 def _twin(path: str | os.PathLike[str], places: Mapping[str, str | None]) -> FrozenModel:

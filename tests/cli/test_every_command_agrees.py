@@ -313,6 +313,27 @@ def test_check_and_audit(job, tmp_path):
     assert audit["accuracy"] == pytest.approx(right)
 
 
+def test_pairs_are_read_as_the_written_model_says(job, tmp_path):
+    """The original, which names no columns, gets the same inputs as what takes its place."""
+    for data in (job.test, job.moved):
+        found = json.loads(
+            job.ntkit(
+                "verify", job.model, job.written, data, "--json", "--device", "cpu", *job.options,
+                *job.said_once,
+            ).stdout
+        )  # fmt: skip
+        session = onnxruntime.InferenceSession(job.model)
+        scores = next(out for out in session.run(None, job.feed) if np.ndim(out) == 2)
+        same = np.mean(scores.argmax(axis=1) == job.scores.argmax(axis=1))
+        assert found["agreement"] == pytest.approx(same)
+    page = tmp_path / "report.html"
+    job.ntkit(
+        "report", job.model, job.written, job.moved, "-o", page, "--device", "cpu", *job.options,
+        *job.said_once,
+    )  # fmt: skip
+    assert page.exists()
+
+
 def test_recorded_outputs(job, tmp_path):
     sums = np.allclose(job.scores.sum(axis=1), 1)
     outputs = {"probabilities" if sums else "logits": job.scores}

@@ -414,3 +414,15 @@ def test_lists_of_a_fixed_length(tmp_path):
     lists = arrow.array(list(Z), arrow.list_(arrow.float32(), 3))
     parquet.write_table(arrow.table({"e": lists, "label": [0, 1, 0, 1]}), tmp_path / "t.parquet")
     assert_array_equal(read_samples(tmp_path / "t.parquet").X, Z)
+
+
+def test_whole_numbers_keep_all_their_digits(tmp_path):
+    """2**53 + 1 is no float64."""
+    path = write(tmp_path / "t.csv", f"a,b,label\n{2**53 + 1},1,x\n3,4,y\n")
+    several = [TensorInfo(name, ("N", 1), "int64") for name in "ab"]
+    assert read_samples(path, inputs=several).X["a"].tolist() == [[2**53 + 1], [3]]
+    samples = read_samples(path, inputs=(TensorInfo("x", ("N", 2), "int64"),))
+    assert samples.X.tolist() == [[2**53 + 1, 1], [3, 4]]
+    path.write_text(f"a,b,label\n{2**53 + 1},1.5,x\n3,4,y\n")
+    with pytest.raises(InputError, match=r"'1.5' in column 'b' is no whole number"):
+        read_samples(path, inputs=(TensorInfo("x", ("N", 2), "int64"),))

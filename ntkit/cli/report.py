@@ -9,6 +9,7 @@ import typer
 
 from ntkit._output import check_file
 from ntkit.cli import _options as o
+from ntkit.prediction import as_recorded
 from ntkit.report import started_by, write_report
 
 
@@ -41,7 +42,7 @@ def command(
         page = write_report(
             frozen,
             second,
-            data_options.read(data, frozen),
+            as_recorded(data_options.read(data, frozen), second),
             out,
             device=device,
             batch_size=o.batch_size_of(batch_size),

@@ -11,6 +11,7 @@ import typer
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.parity import check_parity
+from ntkit.prediction import as_recorded
 from ntkit.verification import verify
 
 
@@ -73,7 +74,7 @@ def command(
             "outputs (ntkit verify MODEL --recorded OUTPUTS.npz)."
         )
     original, second = model_options.load_pair(model, debiased)
-    samples = data_options.read_inputs(data, original)
+    samples = as_recorded(data_options.read_inputs(data, original), second)
     check = verify(original, second, samples.X, y=samples.y, device=device)
     if json:
         o.print_json(

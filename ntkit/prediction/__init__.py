@@ -1,6 +1,7 @@
 """What models predict of samples: labels, probabilities and margins, in memory or as a table."""
 
 from ntkit.prediction._models import Asked as Asked  # for other rooms
+from ntkit.prediction._models import as_recorded as as_recorded
 from ntkit.prediction._models import asked_pair as asked_pair
 from ntkit.prediction._models import called as called
 from ntkit.prediction._models import loaded as loaded

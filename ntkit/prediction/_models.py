@@ -27,7 +27,16 @@ from ntkit.frozen_model import FrozenModel
 from ntkit.store import check_made_with
 from ntkit.verification import check_head, load_pair
 
-__all__ = ["Asked", "asked_pair", "called", "loaded", "matched", "reading_notes", "samples_of"]
+__all__ = [
+    "Asked",
+    "as_recorded",
+    "asked_pair",
+    "called",
+    "loaded",
+    "matched",
+    "reading_notes",
+    "samples_of",
+]
 
 Steps = ImagePreprocessing | TextPreprocessing | None
 Labels = Literal["required", "optional"]
@@ -140,8 +149,7 @@ def asked_pair(
     second, notes = _named_alike(first, second)
     alike = second.takes_inputs_of(first)
     one = read(first)
-    if isinstance(one.X, Texts):
-        one = _as_recorded(one, second)
+    one = as_recorded(one, second)
     other = one
     if not alike:
         other = read(second)
@@ -242,8 +250,10 @@ def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, 
     ]
 
 
-def _as_recorded(samples: Samples, model: FrozenModel) -> Samples:
+def as_recorded(samples: Samples, model: FrozenModel) -> Samples:
     """Texts cut off and filled up as ntkit recorded it in a model, unless a user said it."""
+    if not isinstance(samples.X, Texts):
+        return samples
     steps = samples.X.preprocessing.as_recorded(model)
     if steps == samples.X.preprocessing:
         return samples

@@ -120,8 +120,7 @@ class TextPreprocessing:
         texts go in as they are. Else the tokenizer is the ``tokenizer.json`` beside the model, or
         in the folder above one that is named ``onnx``. Sides, the padding token and the largest
         length come from it and from ``tokenizer_config.json`` and ``config.json``; the smallest of
-        the lengths counts. What ntkit recorded in a model that it wrote, with the same tokenizer,
-        goes before these.
+        the lengths counts. What ntkit recorded in a model that it wrote goes before these.
 
         Parameters
         ----------
@@ -220,17 +219,21 @@ class TextPreprocessing:
         Returns
         -------
         TextPreprocessing
-            These steps where the model holds no record, or one of another tokenizer, and where
-            the length was given.
+            These steps where the model holds no record, and where the length was given. Of another
+            tokenizer's record the padding token is left out.
         """
         recorded = recorded_preprocessing(model.metadata)
         if self.tokenizer is None or self.source == _GIVEN or not recorded.keys() >= _RECORDED:
             return self
-        if recorded["tokenizer_sha256"] != self.as_dict()["tokenizer_sha256"]:
-            return self
-        steps = {name: recorded[name] for name in _RECORDED if name != "tokenizer_sha256"}
+        same = recorded["tokenizer_sha256"] == self.as_dict()["tokenizer_sha256"]
+        names = _RECORDED - {"tokenizer_sha256"} - ({"pad_token"} if not same else set())
+        said = "as the model's metadata say"
         try:
-            return replace(self, **steps, source="as the model's metadata say")
+            return replace(
+                self,
+                **{name: recorded[name] for name in names},
+                source=said if same else f"{said}, though of another tokenizer",
+            )
         except (TypeError, InputError):  # not as ntkit writes it
             return self
 

@@ -50,7 +50,8 @@ def facts_of_job(
             f"{len(part)} samples, fingerprint {fingerprint(part, digests.get(name))}"
         )
     if notes := input_notes(samples.values()):
-        facts["images as inputs"] = " ".join(notes).removeprefix("Images: ")
+        kind, _, said = " ".join(notes).partition(": ")
+        facts[f"{kind.split(',')[0].lower()} as inputs"] = said
     versions = [f"{name} {metadata.version(name)}" for name in _PACKAGES]
     versions.append(f"ONNX Runtime {onnxruntime.__version__}")
     return facts | {

@@ -138,11 +138,16 @@ def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
         mask = "np.array([e.attention_mask for e in encodings])"
         counted = f"np.maximum(np.cumsum({mask}, axis=1) - 1, 0)"
         feed += f',\n        {json.dumps(steps.positions)}: {counted}.astype("{steps.dtype}")'
+    padding = (
+        "tokenizer.no_padding()  # the model, which takes no mask, would see it"
+        if steps.unpadded
+        else f'tokenizer.enable_padding(direction="{steps.padding}", pad_id={pad[0]}, '
+        f"pad_token={pad[1]!r}{length})"
+    )
     helpers = (
         'tokenizer = Tokenizer.from_file("tokenizer.json")\n'
         f'tokenizer.enable_truncation({steps.max_length}, direction="{steps.truncation}")\n'
-        f'tokenizer.enable_padding(direction="{steps.padding}", pad_id={pad[0]}, '
-        f"pad_token={pad[1]!r}{length})\n\n\n"
+        f"{padding}\n\n\n"
         "def encoded(texts):\n"
         "    encodings = tokenizer.encode_batch(texts)\n"
         f"    return {{\n{feed},\n    }}\n"
@@ -195,7 +200,11 @@ def _plain_texts(info: TensorInfo) -> Kind:
 
 def _table(model: FrozenModel, columns: tuple[str, ...]) -> Kind:
     info = model.inputs[0]
-    rows = f'np.array([[float(row[name]) for name in columns] for row in rows], "{_dtype(info)}")'
+    number = "float(row[name])"
+    if info.dtype in ("int32", "int64"):  # all digits of which count
+        number = 'float(row[name]) if "." in row[name] else int(row[name])'
+    rows = f"[[{number} for name in columns] for row in rows]"
+    rows = f'np.array({rows}, "{_dtype(info)}")'
     return Kind(
         "import numpy as np\nimport onnxruntime",
         f"columns = {json.dumps(list(columns), ensure_ascii=False)}\n",

@@ -16,7 +16,7 @@ from ntkit.exceptions import InputError
 from ntkit.frozen_model import TensorInfo
 from ntkit.preprocessing import TextPreprocessing, Texts
 from ntkit.samples._samples import ReadTable, Samples, as_classes
-from ntkit.samples._table import Table
+from ntkit.samples._table import Table, is_aside
 
 __all__ = [
     "DEFAULT_LABEL",
@@ -30,14 +30,7 @@ Array = NDArray[Any]
 
 DEFAULT_LABEL, DEFAULT_GROUP = "label", "group"
 _SOME_ROWS = 10  # in which more than half of the labels do not differ
-# What tables hold beside the inputs: row numbers, keys, earlier predictions, splits, targets.
-_ASIDE = re.compile(
-    r"(?:.*[\W_])?ids?|index|idx|level_0|row|row_?(?:number|names?)|unnamed(?:: ?\d+)?|"
-    r"(?:y_?)?pred(?:s|icted|ictions?)?(?:[\W_].*)?|split|fold|labels?|groups?|target|class|file_?name|path",
-    re.IGNORECASE,
-)
 _OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
-_CAMEL_ID = re.compile(r".*[a-z]I[dD]")
 
 
 @dataclass(frozen=True)
@@ -389,12 +382,6 @@ def _check_width(
         f"{table.path} has {have} numbers for each sample, but {width} are taken: it has "
         f"{_quoted(names)}; {mend}."
     )
-
-
-def is_aside(name: str) -> bool:
-    """Whether a column's name is that of something beside the inputs: a key, a split, a target."""
-    plain = name.strip()
-    return not plain or bool(_ASIDE.fullmatch(plain) or _CAMEL_ID.fullmatch(plain))
 
 
 def named_like_a_prediction(name: str) -> bool:

@@ -15,10 +15,17 @@ from numpy.typing import NDArray
 from ntkit._labels import meant_instead
 from ntkit.exceptions import InputError
 
-__all__ = ["Table", "distinct", "objects"]
+__all__ = ["Table", "distinct", "is_aside", "objects"]
 
 Array = NDArray[Any]
 
+# What tables hold beside the inputs: row numbers, keys, earlier predictions, splits, targets.
+_ASIDE = re.compile(
+    r"(?:.*[\W_])?ids?|index|idx|level_0|row|row_?(?:number|names?)|unnamed(?:: ?\d+)?|"
+    r"(?:y_?)?pred(?:s|icted|ictions?)?(?:[\W_].*)?|split|fold|labels?|groups?|target|class|file_?name|path",
+    re.IGNORECASE,
+)
+_CAMEL_ID = re.compile(r".*[a-z]I[dD]")
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 _DECIMAL_POINT = re.compile(r"\s*[+-]?\d*\.\d*(?:[eE][+-]?\d+)?\s*")
 
@@ -86,10 +93,12 @@ class Table:
         return len(first) if isinstance(first, list | tuple | np.ndarray) else None
 
     def with_decimal_points(self) -> dict[str, Array]:
-        """All columns; those of nothing but numbers with a decimal point instead of a comma."""
+        """All columns; numbers with a decimal point instead of a comma, but in ids and the like."""
         return {
             name: objects([_pointed(value) for value in values])
-            if self.decimal_comma([name]) and all(map(_is_number_with_comma, values))
+            if not is_aside(name)
+            and self.decimal_comma([name])
+            and all(map(_is_number_with_comma, values))
             else values
             for name, values in self.columns.items()
         }
@@ -325,3 +334,9 @@ def _holds_text(values: Array, comma: bool) -> bool:
 def _shown(value: Any) -> str:
     text = repr(value.item() if isinstance(value, np.generic) else value)
     return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def is_aside(name: str) -> bool:
+    """Whether a column's name is that of something beside the inputs: a key, a split, a target."""
+    plain = name.strip()
+    return not plain or bool(_ASIDE.fullmatch(plain) or _CAMEL_ID.fullmatch(plain))

@@ -319,7 +319,6 @@ def test_pairs_are_read_as_the_written_model_says(job, tmp_path):
         found = json.loads(
             job.ntkit(
                 "verify", job.model, job.written, data, "--json", "--device", "cpu", *job.options,
-                *job.said_once,
             ).stdout
         )  # fmt: skip
         session = onnxruntime.InferenceSession(job.model)
@@ -329,7 +328,6 @@ def test_pairs_are_read_as_the_written_model_says(job, tmp_path):
     page = tmp_path / "report.html"
     job.ntkit(
         "report", job.model, job.written, job.moved, "-o", page, "--device", "cpu", *job.options,
-        *job.said_once,
     )  # fmt: skip
     assert page.exists()
 

@@ -1,11 +1,14 @@
 """A store or a head of one model is not taken with another, whatever its width."""
 
 import shutil
+import warnings
 
 import numpy as np
 import onnx
 import pytest
+import skl2onnx
 from PIL import Image
+from sklearn.neural_network import MLPClassifier
 
 from ntkit import FrozenModel, OnnxEmbedder, debias, write_report
 from ntkit.cli import main
@@ -204,3 +207,25 @@ def test_a_head_that_fit_wrote_knows_the_columns_of_its_table(capsys, tmp_path):
         assert code == 0, err
     tables = [(tmp_path / f"{name}-p.csv").read_text() for name in ("straight", "moved")]
     assert tables[0] == tables[1]
+
+
+def test_a_head_of_a_table_s_store_takes_neurons_and_goes_into_its_model(capsys, tmp_path):
+    """Whose graph spells the labels otherwise than the table."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 4)).astype(np.float32)
+    y = np.where(X[:, 0] > 0, "yes", "no")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged
+        network = MLPClassifier((4,), max_iter=100, random_state=0).fit(X, y)
+    (tmp_path / "m.onnx").write_bytes(
+        skl2onnx.to_onnx(network, X[:1], options={"zipmap": False}).SerializeToString()
+    )
+    rows = [",".join([*map(str, row), label.upper()]) for row, label in zip(X, y, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c,d,label", *rows]))
+    done("embed", tmp_path / "m.onnx", tmp_path / "t.csv", "-o", tmp_path / "t.store")
+    done("fit", tmp_path / "t.store", "--method", "balanced", "-o", tmp_path / "head.onnx")
+    assert FrozenModel.load(tmp_path / "head.onnx").inputs[0].columns is None
+    done("export", tmp_path / "m.onnx", tmp_path / "head.onnx", "-o", tmp_path / "new.onnx")
+    written = FrozenModel.load(tmp_path / "new.onnx")
+    assert written.inputs[0].columns == ("a", "b", "c", "d")
+    assert written.head.classes.tolist() == ["no", "yes"]

@@ -106,6 +106,22 @@ def test_a_preprocessor_that_was_not_used_is_not_handed_on(tmp_path, images):
     assert {p.name for p in place.iterdir()} == ALWAYS
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_timm_s_config_goes_along_where_it_says_what_was_done(tmp_path, images, same):
+    from ntkit.extraction import ImagePreprocessing
+
+    (tmp_path / "preprocessor_config.json").unlink()
+    timm = {"input_size": [1, 20, 20], "mean": [0.0], "std": [1.0], "crop_pct": 1.0}
+    config = {"pretrained_cfg": {"interpolation": "bilinear", **timm}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    steps = ImagePreprocessing.for_model(images, **({} if same else {"resample": 0}))
+    place = tmp_path / "service"
+    sets = tmp_path / "train", tmp_path / "heldout"
+    debias(images, *sets, deploy=place, preprocessing=steps, **QUICK)
+    assert (place / "config.json").exists() == same
+    assert ImagePreprocessing.for_model(FrozenModel.load(place / "model.onnx")) == steps
+
+
 @pytest.mark.parametrize("paired", [False, True])
 def test_texts(tmp_path, paired):
     made = s.tokenizer(tmp_path)

@@ -83,7 +83,7 @@ def test_numbers_are_as_exact_as_the_model_takes_them(dtype, exact, tmp_path):
 
 def test_columns_with_decimal_commas_are_numbers_to_everyone(tmp_path):
     """The whole table is what audits, slices and named attributes look at."""
-    head, rest = "a;b;note;label\n", "1,5;0,0;1,5 m;x\n2;;3,5 m;y\n"
+    head, rest = "a;b;note;label;id\n", "1,5;0,0;1,5 m;x;1,5\n2;;3,5 m;y;1,50\n"
     comma = write(tmp_path / "c.csv", head + rest)
     point = write(tmp_path / "p.csv", head + rest.replace(",", "."))
     here, there = (
@@ -92,6 +92,7 @@ def test_columns_with_decimal_commas_are_numbers_to_everyone(tmp_path):
     for name in ("a", "b", "label"):
         assert here[name].tolist() == there[name].tolist()
     assert here["note"].tolist() == ["1,5 m", "3,5 m"]
+    assert here["id"].tolist() == ["1,5", "1,50"]  # a name, which others have as it is written
 
 
 def test_a_group_column_is_no_input_unless_the_model_takes_all(tmp_path):

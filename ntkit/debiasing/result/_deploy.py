@@ -116,6 +116,10 @@ def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: lis
     for name in wanted:
         if name in beside:
             (folder / name).write_bytes(beside[name].read_bytes())
+    # timm's config.json says how images are prepared, and options may have said otherwise.
+    told = isinstance(samples.X, ImageFiles) and (folder / _CONFIG).is_file()
+    if told and not _says(FrozenModel.load(folder / DEPLOYED), samples.X.preprocessing):
+        (folder / _CONFIG).unlink()
 
 
 def _with_names(path: Path, names: list[str]) -> str | None:

@@ -335,8 +335,10 @@ def _with_columns(
 ) -> tuple[TensorInfo, ...]:
     """The one input of a model with the columns that ntkit recorded for it."""
     names = recorded_preprocessing(metadata).get("columns")
-    if len(inputs) != 1 or not isinstance(names, list):
+    if len(inputs) != 1 or not isinstance(names, list) or not names:
         return inputs
+    if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        return inputs  # not as ntkit writes it
     if metadata.get("ntkit.tensor", embedding.name) != embedding.name:
         return inputs  # a head alone: these are the inputs of the network before it
-    return (replace(inputs[0], columns=tuple(map(str, names))),)
+    return (replace(inputs[0], columns=tuple(names)),)

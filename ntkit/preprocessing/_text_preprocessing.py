@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,6 +97,8 @@ class TextPreprocessing:
     source: str = field(default=_GIVEN, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.max_length, Integral) or isinstance(self.max_length, bool):
+            raise InputError(f"max_length is a whole number of tokens; got {self.max_length!r}.")
         if self.max_length < 1:
             raise InputError(f"max_length must be at least 1 token; got {self.max_length}.")
         for name in ("truncation", "padding"):

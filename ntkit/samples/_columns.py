@@ -299,6 +299,7 @@ def _matrix(
         _check_width(table, names, width)
     elif of_model is not None:
         names, source = _of_model(table, of_model), "as the model's metadata say"
+        _check_width(table, names, width)
     else:
         names = _chosen(table, columns, width)
     free = [name for name in table.columns if name not in (columns.label, columns.group)]

@@ -425,9 +425,14 @@ def test_a_model_that_ntkit_wrote_knows_how_long_its_texts_were(folder):
     assert (other.max_length, other.source) == (
         7, "as the model's metadata say, though of another tokenizer"
     )  # fmt: skip
-    for damaged in ("[", "[]", '{"max_length": 7}', said["ntkit.preprocessing"].replace("7", '""')):
+    texts = [
+        said["ntkit.preprocessing"].replace('"max_length": 7', f'"max_length": {value}')
+        for value in ('""', "7.5", "true", "-1", "null")
+    ]
+    for damaged in ("[", "[]", '{"max_length": 7}', *texts):
         odd = model.with_provenance({"ntkit.preprocessing": damaged})
-        assert TextPreprocessing.for_model(odd, folder).max_length != 7
+        found = TextPreprocessing.for_model(odd, folder)
+        assert found.max_length == TextPreprocessing.for_model(model, folder).max_length
 
 
 def test_sides_and_padding_come_from_the_files(folder):

@@ -66,6 +66,20 @@ def test_a_column_that_the_model_names_is_missing(tmp_path):
     assert read_samples(path, inputs=KNOWN, columns=["c", "a"]).X.tolist() == [[2, 1], [4, 3]]
 
 
+def test_a_record_that_does_not_fit_the_model_is_refused(tmp_path):
+    path = write(tmp_path / "t.csv", "a,b,c,label\n1,2,3,x\n3,4,5,y\n")
+    wide = (TensorInfo("x", ("N", 3), "float32", ("b", "a")),)
+    with pytest.raises(InputError, match="has 2 numbers for each sample, but 3 are taken"):
+        read_samples(path, inputs=wide)
+
+
+@pytest.mark.parametrize("names", [[], ["a", "a"], [1, 2], {"a": 1}, None, [["a"], ["b"]]])
+def test_a_record_of_columns_that_ntkit_did_not_write_is_left_alone(zoo, tmp_path, names):
+    model = FrozenModel.load(zoo.save(zoo.classifier(3), tmp_path / "m.onnx"))
+    record = {"ntkit.preprocessing": json.dumps({"columns": names})}
+    assert model.with_provenance(record).inputs[0].columns is None
+
+
 def test_another_order_than_the_model_s_is_refused(tmp_path):
     path = write(tmp_path / "t.csv", "a,b,label\n1,2,x\n3,4,y\n")
     with pytest.raises(InputError, match=r"'b', 'a' in this order.*leave --columns out"):

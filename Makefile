@@ -5,7 +5,7 @@ VERSIONS ?= 3.11 3.12 3.13 3.14
 DRAWS ?= 1
 BENCH_DATA ?= benchmarks/out/data
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
-SMOKE := tests/test_head.py tests/test_spuriousness.py tests/test_labels.py tests/cli/test_cli.py tests/export tests/frozen_model tests/estimators/test_balanced.py
+SMOKE := tests/test_head.py tests/test_spuriousness.py tests/test_labels.py tests/cli/test_cli.py tests/export tests/model tests/estimators/test_balanced.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test test-zoo test-hosts test-fuzz test-package test-versions docs format bench-data bench-evidence bench-tuxscenes clean

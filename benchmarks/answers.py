@@ -6,7 +6,7 @@
 
 Setting 2 of the evidence: the training set and a held-out set that is distributed like it are the
 pool; no group label is seen but the answers. A simulated person tells the attribute of the samples
-that :func:`ntkit.questions.next_questions` asks about, exactly, or wrongly in 5 or 10 % of the
+that :func:`ntkit.jobs.label.next_questions` asks about, exactly, or wrongly in 5 or 10 % of the
 cases. ``GroupInference`` reads it from the embedding or from raw inputs, whichever reads it best,
 and ``DFRClassifier`` retrains on the groups. ``--rivals`` adds SSA and GSR on the same answers.
 Each data set and seed is one line of RESULTS, and is not run again.
@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from answers_data import Pool, pool_of
 from gsr import gsr
 from ntkit.estimators import DFRClassifier, GroupInference
+from ntkit.jobs.label import margins_of, next_questions, progress
 from ntkit.metrics import worst_group_accuracy
-from ntkit.questions import margins_of, next_questions, progress
 from splits import CHECKS, DATA
 from ssa import ssa
 

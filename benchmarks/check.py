@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from evidence_tables import table
-from ntkit.checking import Limits
-from ntkit.checking._enough import POWER
-from ntkit.checking._judge import Part, judged, outcomes
+from ntkit.jobs.check import Limits
+from ntkit.jobs.check._judge import POWER, Part, judged, outcomes
 
 Array = NDArray[Any]
 LIMITS = Limits(max_drop=2, worst_group=70)

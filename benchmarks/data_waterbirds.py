@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit import FrozenModel
-from ntkit.auditing._watched_pictures import WatchedPictures
 from ntkit.datasets import load_waterbirds
 from ntkit.extraction import ImageFiles, ImagePreprocessing, embedded_with_layers
+from ntkit.jobs.audit._from_model import WatchedPictures
 
 Array = NDArray[Any]
 CHUNK = 256

@@ -37,15 +37,6 @@ from sklearn.model_selection import StratifiedKFold
 
 from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
 from ntkit.attributes import View
-from ntkit.debiasing._candidates import (
-    CANDIDATES,
-    OTHER_METHODS,
-    LabelledEmbeddings,
-    Setting,
-    is_degenerate,
-    n_suppressed,
-)
-from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
@@ -55,6 +46,15 @@ from ntkit.estimators import (
     retrain_head,
 )
 from ntkit.head import LinearHead
+from ntkit.jobs.debias._candidates import (
+    CANDIDATES,
+    OTHER_METHODS,
+    LabelledEmbeddings,
+    Setting,
+    is_degenerate,
+    n_suppressed,
+)
+from ntkit.jobs.debias._comparison import Comparison
 from ntkit.metrics import (
     LABEL_FREE_SCORES,
     accuracy_by,

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from ntkit.debiasing import MAX_COST
-from ntkit.debiasing._candidates import CANDIDATES, DEFAULT_SCORE
+from ntkit.jobs.debias import MAX_COST
+from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE
 from ntkit.metrics import LABEL_FREE_SCORES
 
 Array = NDArray[Any]

@@ -118,7 +118,7 @@ def measure(path: Path) -> None:
         with _watched(name, steps):
             return action()
 
-    step("import ntkit", lambda: __import__("ntkit.frozen_model"))
+    step("import ntkit", lambda: __import__("ntkit.model"))
     from ntkit import FrozenModel, LinearHead
 
     model = step("load", lambda: FrozenModel.load(path))

@@ -22,7 +22,7 @@ from ntkit import FrozenModel
 from ntkit.datasets import marked_digits_model_path
 from ntkit.extraction import make_session
 from ntkit.verification import random_inputs
-from ntkit.verification._latency import timings
+from ntkit.verification._verify import timings
 
 
 def ratios(

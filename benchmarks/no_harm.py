@@ -42,10 +42,10 @@ from sklearn.neural_network import MLPClassifier
 
 from evidence_tables import mean_std, table
 from ntkit.attributes import array
-from ntkit.debiasing._candidates import CANDIDATES, LabelledEmbeddings
-from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
+from ntkit.jobs.debias._candidates import CANDIDATES, LabelledEmbeddings
+from ntkit.jobs.debias._comparison import Comparison
 from written import written
 
 Array = NDArray[Any]

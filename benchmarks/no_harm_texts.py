@@ -27,10 +27,10 @@ from audit import ENCODERS, SETS
 from evidence_tables import table
 from no_harm import hidden, turned
 from ntkit.attributes import words
-from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
-from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
+from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
+from ntkit.jobs.debias._comparison import Comparison
 from packages import default_cache
 from splits import drawn
 from written import written

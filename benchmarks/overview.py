@@ -34,9 +34,6 @@ from numpy.typing import NDArray
 import answers
 import evidence
 import tuned_alike
-from ntkit.debiasing._candidates import OTHER_METHODS, LabelledEmbeddings, Setting
-from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing.groups import KnownGroups, KnownOfSome
 from ntkit.estimators import (
     AutoDebiasClassifier,
     DFRClassifier,
@@ -44,8 +41,11 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     retrain_head,
 )
+from ntkit.jobs.debias._candidates import OTHER_METHODS, LabelledEmbeddings, Setting
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias.groups import KnownGroups, KnownOfSome
+from ntkit.jobs.label import margins_of
 from ntkit.metrics import accuracy_by
-from ntkit.questions import margins_of
 from overview_data import Problem, problems
 from splits import joined
 from written import written

@@ -26,8 +26,8 @@ from evidence import TRAINED_ON_IT
 from nearness import ALIKE, within
 from ntkit import audit
 from ntkit.attributes import View, layers, measured_pictures
-from ntkit.debiasing._candidates import LabelledEmbeddings
-from ntkit.questions import views_of
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.jobs.label import views_of
 from splits import CHECKS, DATA, joined, splits_of, taken, two_thirds
 
 Array = NDArray[Any]

@@ -33,9 +33,9 @@ from sklearn.preprocessing import StandardScaler
 
 import ntkit
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
-from ntkit.debiasing._candidates import CANDIDATES, LabelledEmbeddings, Setting
-from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import BalancedClassifier, head_of, match_head, retrain_head
+from ntkit.jobs.debias._candidates import CANDIDATES, LabelledEmbeddings, Setting
+from ntkit.jobs.debias._comparison import Comparison
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
 from ntkit.verification import save_verified
 from packages import default_cache

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from evidence_tables import mean_std, table
-from ntkit.debiasing._comparison import Comparison
+from ntkit.jobs.debias._comparison import Comparison
 from overview_data import Problem, kind_of, problems
 from silencing import Sample, equal_mass, flagged, path, random_masks, seen, tuned, worst
 from silencing_tables import gain, told

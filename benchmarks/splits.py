@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
-from ntkit.debiasing._candidates import LabelledEmbeddings
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
 
 Array = NDArray[Any]
 SETTINGS = ("balanced", "i.i.d.")

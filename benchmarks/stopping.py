@@ -6,7 +6,7 @@
 
 The pool and the asking are those of ``answers.py``; the first batches are of 48 (as ``ntkit label``
 asks) or of 12 answers. Of each step are kept: the worst group of the head retrained on the groups,
-the purity that the inference expects, and the overlap of :func:`ntkit.questions.progress`. The
+the purity that the inference expects, and the overlap of :func:`ntkit.jobs.label.progress`. The
 table compares rules by what asking on to 192 answers would have gained, and how many are asked.
 Draws beyond the fifth are built by ``bench_data.py --seeds 8``. Each data set, draw and batch is
 one line of RESULTS, and is not run again.
@@ -28,7 +28,7 @@ import numpy as np
 import answers
 from answers_data import Pool, pool_of
 from ntkit.estimators import GroupInference
-from ntkit.questions import margins_of, next_questions, progress, views_of
+from ntkit.jobs.label import margins_of, next_questions, progress, views_of
 from splits import CHECKS, DATA
 
 STEPS = {48: (48, 96, 144, 192), 12: (12, 24, 36, 48, 72, 96, 144, 192)}

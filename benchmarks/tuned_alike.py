@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from ntkit import LinearHead
-from ntkit.debiasing._candidates import LabelledEmbeddings
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.study import Rows
 from splits import taken
 from tuned_methods import METHODS, Task, by_ridge

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit import LinearHead
-from ntkit.debiasing._candidates import LabelledEmbeddings
 from ntkit.estimators import (
     AFRClassifier,
     AutoDebiasClassifier,
@@ -29,6 +28,7 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     SELFClassifier,
 )
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.study import Rows
 
 Array = NDArray[Any]

@@ -39,8 +39,8 @@ from data_texts import REVIEWS, minilm
 from evidence_tables import table
 from no_harm import hidden
 from ntkit.attributes import View, columns, words
-from ntkit.debiasing._candidates import LabelledEmbeddings
 from ntkit.estimators import AutoDebiasClassifier
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from packages import Package, default_cache
 from splits import drawn, images, taken, thinned, two_thirds
 from zero_one import ROWS, compared, gaps, line

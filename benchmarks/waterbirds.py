@@ -10,7 +10,7 @@ Official splits; the test split serves the figures alone. The parts:
   held-out set. Candidates, other methods and controls are those of ``evidence.py``.
 * third: the same with a third of the training split as held-out set, and no validation split.
 * answers: the training split alone; a simulated person tells the place of the samples that
-  :func:`ntkit.questions.next_questions` asks about, as in ``answers.py``.
+  :func:`ntkit.jobs.label.next_questions` asks about, as in ``answers.py``.
 * rivals: SSA and GSR on 48 and 96 of the same answers.
 * audit: what an audit of the training split suspects, and what one answer to it gives.
 
@@ -39,8 +39,6 @@ from data_waterbirds import Birds, read
 from nearness import ALIKE, nearest, within
 from ntkit import Audit, audit
 from ntkit.attributes import layers, measured_pictures, metadata, values_of
-from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
-from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
@@ -48,8 +46,10 @@ from ntkit.estimators import (
     GroupInference,
     retrain_head,
 )
+from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.label import margins_of, views_of
 from ntkit.metrics import worst_class_accuracy
-from ntkit.questions import margins_of, views_of
 from ntkit.study._penalty_path import ALPHAS
 from splits import joined, two_thirds
 

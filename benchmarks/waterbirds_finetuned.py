@@ -36,8 +36,6 @@ import evidence
 from answers_data import Pool
 from data_waterbirds import Birds, read
 from ntkit import FrozenModel
-from ntkit.debiasing._candidates import OTHER_METHODS, LabelledEmbeddings, Setting, n_suppressed
-from ntkit.debiasing._comparison import Comparison
 from ntkit.estimators import (
     AFRClassifier,
     BalancedClassifier,
@@ -50,8 +48,10 @@ from ntkit.estimators import (
     retrain_head,
 )
 from ntkit.head import LinearHead
+from ntkit.jobs.debias._candidates import OTHER_METHODS, LabelledEmbeddings, Setting, n_suppressed
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.label import margins_of
 from ntkit.metrics import sfit_score, worst_class_accuracy, worst_group_accuracy
-from ntkit.questions import margins_of
 from ntkit.study._penalty_path import ALPHAS
 from splits import taken
 from waterbirds import as_published, few_rows, in_percent, rated, samples, without_answers

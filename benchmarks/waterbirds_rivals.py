@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from data_waterbirds import read
 from evidence_tables import mean_std, table
-from ntkit.debiasing._candidates import LabelledEmbeddings
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from tuned_alike import RULES, chosen, halved, original_head, rows_of, run
 from tuned_methods import METHODS, Task
 from waterbirds import samples

@@ -15,10 +15,10 @@ import data_adult
 import data_texts
 from answers_data import images_of, rows_in
 from ntkit.attributes import View, columns, pictures, words
-from ntkit.debiasing import MAX_COST
-from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
-from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing._lost_groups import checked_groups
+from ntkit.jobs.debias import MAX_COST
+from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._lost_groups import checked_groups
 from packages import default_cache
 from splits import CHECKS, DATA
 

@@ -38,10 +38,10 @@ from evidence_tables import mean_std, table
 from ntkit import audit
 from ntkit.attributes import View, sides_of_names
 from ntkit.attributes._view import values_of
-from ntkit.debiasing._candidates import LabelledEmbeddings, Setting
-from ntkit.debiasing._comparison import Comparison
-from ntkit.debiasing.groups import Named
 from ntkit.estimators import AutoDebiasClassifier
+from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias.groups import Named
 from ntkit.metrics import worst_group_accuracy
 from splits import CHECKS, DATA, joined, splits_of
 from written import kind_of, read_of, written

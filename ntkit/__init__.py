@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from ntkit._version import __version__
 
 if TYPE_CHECKING:
-    from ntkit.auditing import Audit, audit, audit_model
-    from ntkit.checking import CheckResult, check
-    from ntkit.debiasing import Candidate, DebiasResult, Price, debias
+    from ntkit.attributes.findings import Suspicion
     from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
     from ntkit.extraction import OnnxEmbedder
-    from ntkit.frozen_model import FrozenModel
     from ntkit.head import LinearHead
-    from ntkit.prediction import Predictions, predict
-    from ntkit.report import write_report
-    from ntkit.suspicions import Suspicion
+    from ntkit.jobs.audit import Audit, audit, audit_model
+    from ntkit.jobs.check import CheckResult, check
+    from ntkit.jobs.debias import Candidate, DebiasResult, Price, debias
+    from ntkit.jobs.predict import Predictions, predict
+    from ntkit.jobs.report import write_report
+    from ntkit.model import FrozenModel
 
 __all__ = [
     "Audit",
@@ -43,24 +43,24 @@ __all__ = [
 
 # Imported on first use, so that `import ntkit` stays light.
 _HOME = {
-    "Audit": "ntkit.auditing",
-    "Candidate": "ntkit.debiasing._comparison",
-    "CheckResult": "ntkit.checking",
-    "DebiasResult": "ntkit.debiasing.result._result",
-    "FrozenModel": "ntkit.frozen_model",
+    "Audit": "ntkit.jobs.audit",
+    "Candidate": "ntkit.jobs.debias._comparison",
+    "CheckResult": "ntkit.jobs.check",
+    "DebiasResult": "ntkit.jobs.debias.result._result",
+    "FrozenModel": "ntkit.model",
     "LinearHead": "ntkit.head",
     "NeuronTuneClassifier": "ntkit.estimators",
     "NeuronTuneClassifierCV": "ntkit.estimators",
     "OnnxEmbedder": "ntkit.extraction",
-    "Predictions": "ntkit.prediction",
-    "Price": "ntkit.debiasing._price",
-    "Suspicion": "ntkit.suspicions",
-    "audit": "ntkit.auditing",
-    "audit_model": "ntkit.auditing",
-    "check": "ntkit.checking",
-    "debias": "ntkit.debiasing._debias",
-    "predict": "ntkit.prediction",
-    "write_report": "ntkit.report._write_report",
+    "Predictions": "ntkit.jobs.predict",
+    "Price": "ntkit.jobs.debias._price",
+    "Suspicion": "ntkit.attributes.findings",
+    "audit": "ntkit.jobs.audit",
+    "audit_model": "ntkit.jobs.audit",
+    "check": "ntkit.jobs.check",
+    "debias": "ntkit.jobs.debias._debias",
+    "predict": "ntkit.jobs.predict",
+    "write_report": "ntkit.jobs.report",
 }
 
 

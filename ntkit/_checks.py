@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from numbers import Number
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 
-__all__ = ["check_embeddings", "check_labels", "check_predictions", "check_weight"]
-
-Array = NDArray[Any]
 _KINDS = {"U": "text", "S": "bytes", "M": "dates", "m": "dates"} | dict.fromkeys("biufc", "numbers")
 
 
 def check_labels(**columns: ArrayLike) -> list[Array]:
-    """Columns as arrays of one length, shape (N,); the keywords name them in errors.
-
-    Raises
-    ------
-    InputError
-        If a column is empty, two-dimensional or longer than another, an entry is missing
-        (None, NaN), or some entries are text and others are not.
-    """
+    """Columns as arrays of one length, shape (N,); the keywords name them in errors."""
     arrays = {name: _column(name, values) for name, values in columns.items()}
     first = next(iter(arrays))
     for name, array in arrays.items():
@@ -49,13 +39,7 @@ def check_predictions(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
 
 
 def check_weight(sample_weight: ArrayLike | None, n: int) -> Array:
-    """Weights of shape (n,), ones where there are none given.
-
-    Raises
-    ------
-    InputError
-        If they are not n finite numbers >= 0, or all of them are 0.
-    """
+    """Weights of shape (n,), ones where there are none given."""
     if sample_weight is None:
         return np.ones(n)
     weight = np.asarray(sample_weight)

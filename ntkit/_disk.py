@@ -22,24 +22,6 @@ from numpy.typing import NDArray
 
 from ntkit.exceptions import InputError, NtkitError
 
-__all__ = [
-    "TEMPORARY",
-    "StrPath",
-    "alone_in",
-    "as_json",
-    "check_place",
-    "check_room",
-    "check_writable",
-    "entries_of",
-    "give_name",
-    "has_name",
-    "locked",
-    "read_json",
-    "saying_what_failed",
-    "scratch",
-    "size_of",
-]
-
 StrPath = str | os.PathLike[str]
 # On Windows whoever looks at a new file, a virus scanner for one, keeps it from being renamed.
 _WAITS = (0.01, 0.05, 0.2, 0.5) if sys.platform == "win32" else ()
@@ -82,23 +64,7 @@ def check_place(path: Path, real: Path, size: int) -> None:
 
 
 def check_writable(path: StrPath) -> None:
-    """Try whether a folder can be made, or one that is there be written in.
-
-    Parameters
-    ----------
-    path : path-like
-        The folder; the folders above it need not exist.
-
-    Raises
-    ------
-    OSError
-        If not.
-
-    Examples
-    --------
-    >>> from ntkit._disk import check_writable
-    >>> check_writable(".")
-    """
+    """Try whether a folder can be made, or one that is there be written in."""
     path = Path(os.path.realpath(path))
     if path.is_dir():
         if not os.access(path, os.W_OK | os.X_OK):
@@ -110,25 +76,7 @@ def check_writable(path: StrPath) -> None:
 
 
 def check_room(path: StrPath, size: int) -> None:
-    """Refuse a place without room.
-
-    Parameters
-    ----------
-    path : path-like
-        What is to be written; its folder need not exist yet.
-    size : int
-        Bytes that it will need, about.
-
-    Raises
-    ------
-    InputError
-        If the disk has fewer bytes free.
-
-    Examples
-    --------
-    >>> from ntkit._disk import check_room
-    >>> check_room("report.html", 1000)
-    """
+    """Refuse a place without room."""
     parents = Path(os.path.realpath(path)).parents
     free = shutil.disk_usage(next(parent for parent in parents if parent.exists())).free
     if size > free:
@@ -139,31 +87,7 @@ def check_room(path: StrPath, size: int) -> None:
 
 
 def give_name(made: StrPath, path: StrPath) -> None:
-    """Rename what was made beside it; a file that has the name already is replaced.
-
-    Parameters
-    ----------
-    made : path-like
-        A file or folder.
-    path : path-like
-        Its name, on the same disk.
-
-    Raises
-    ------
-    OSError
-        If it cannot be; on Windows after some tries, while another program has it open.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit._disk import give_name
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = Path(folder, "unfinished").write_text("| candidate |", encoding="utf-8")
-    ...     give_name(Path(folder, "unfinished"), Path(folder, "table.md"))
-    ...     [file.name for file in Path(folder).iterdir()]
-    ['table.md']
-    """
+    """Rename what was made beside it; a file that has the name already is replaced."""
     for wait in _WAITS:
         try:
             os.replace(made, path)
@@ -175,31 +99,8 @@ def give_name(made: StrPath, path: StrPath) -> None:
 
 @contextmanager
 def alone_in(folder: StrPath) -> Iterator[None]:
-    """Keep other processes from writing a folder meanwhile; it is made if there is none.
-
-    The lock dies with the process. A folder that was made goes again if it is still empty then.
-
-    Parameters
-    ----------
-    folder : path-like
-        The folder; the one above it must exist.
-
-    Raises
-    ------
-    InputError
-        If another process has it, or it cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit._disk import alone_in
-    >>> with tempfile.TemporaryDirectory() as folder, alone_in(folder):
-    ...     with alone_in(folder):
-    ...         pass
-    Traceback (most recent call last):
-    ntkit.exceptions.InputError: Another process is writing ...; wait until it is done, or end it.
-    """
+    """Keep other processes from writing a folder meanwhile; it is made if there is none."""
+    # The lock dies with the process. A folder that was made goes again if it is still empty then.
     folder = Path(folder)
     new, lock = not folder.exists(), folder / f"{TEMPORARY}lock"
     with saying_what_failed(folder):
@@ -220,29 +121,7 @@ def alone_in(folder: StrPath) -> Iterator[None]:
 
 
 def locked(path: Path) -> FileIO:
-    """Open a file for writing, and lock it against other processes until it is closed.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; an empty one is made if there is none.
-
-    Raises
-    ------
-    InputError
-        If another process has it.
-    OSError
-        If it cannot be opened for writing.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit._disk import locked
-    >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder) / "rows") as file:
-    ...     file.write(b"1")
-    1
-    """
+    """Open a file for writing, and lock it against other processes until it is closed."""
     while True:
         file = FileIO(path, "r+", opener=_create)
         try:
@@ -256,17 +135,7 @@ def locked(path: Path) -> FileIO:
 
 
 def has_name(file: FileIO, path: Path) -> bool:
-    """Whether an open file is the one of that name.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit._disk import has_name, locked
-    >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder) / "rows") as file:
-    ...     has_name(file, Path(folder) / "rows"), has_name(file, Path(folder) / "others")
-    (True, False)
-    """
+    """Whether an open file is the one of that name."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -301,14 +170,7 @@ def _lock(file: FileIO) -> None:
 
 
 def as_json(content: Any, indent: int | None = 2) -> str:
-    """Write plain values as JSON that every parser reads: NaN and infinities become null.
-
-    Examples
-    --------
-    >>> from ntkit._disk import as_json
-    >>> as_json({"latency": float("nan"), "rows": (1, 2.5)}, indent=None)
-    '{"latency": null, "rows": [1, 2.5]}'
-    """
+    """Write plain values as JSON that every parser reads: NaN and infinities become null."""
     return json.dumps(_finite(content), indent=indent, default=str, allow_nan=False)
 
 
@@ -321,29 +183,7 @@ def _finite(content: Any) -> Any:
 
 
 def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:
-    """Read a JSON file that somebody else may have written.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    largest : int
-        Bytes that it may have.
-    wanted : str
-        What it should be, as "the answers.json that the page saved".
-
-    Raises
-    ------
-    InputError
-        If there is no such file, or it is too large, or no JSON.
-
-    Examples
-    --------
-    >>> from ntkit._disk import read_json
-    >>> read_json("nowhere.json", largest=1 << 20, wanted="the answers.json that the page saved")
-    Traceback (most recent call last):
-    ntkit.exceptions.InputError: nowhere.json cannot be read (No such file or directory); name ...
-    """
+    """Read a JSON file that somebody else may have written."""
     file, mend = Path(path), f"name {wanted}."
     try:
         if file.exists() and not file.is_file():
@@ -371,36 +211,7 @@ def entries_of(
     refusal: Callable[[str], InputError],
     mend: str,
 ) -> list[Any]:
-    """Answers in the content of a JSON file that ntkit keeps, not looked at one by one.
-
-    Parameters
-    ----------
-    path : path-like
-        The file, for the sentence.
-    content : object
-        What :func:`read_json` read from it.
-    kind : str
-        What its key "ntkit" must say.
-    version : int
-        The version that is read.
-    refusal : callable
-        The error, by the reason why it is no such file.
-    mend : str
-        How to get a file of this version.
-
-    Raises
-    ------
-    InputError
-        If it is of another kind or version, or holds no list of answers.
-
-    Examples
-    --------
-    >>> from ntkit._disk import entries_of
-    >>> content = {"ntkit": "answers", "version": 2}
-    >>> entries_of("a.json", content, kind="answers", version=1, refusal=InputError, mend="again.")
-    Traceback (most recent call last):
-    ntkit.exceptions.InputError: a.json is of version 2, and this ntkit reads version 1; again.
-    """
+    """Answers in the content of a JSON file that ntkit keeps, not looked at one by one."""
     if not isinstance(content, dict) or content.get("ntkit") != kind:
         raise refusal(f'it lacks "ntkit": "{kind}"')
     given = content.get("version")

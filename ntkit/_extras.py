@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-__all__ = ["EXTRAS", "install_extra"]
-
 EXTRAS = {
     "cuda": ("onnxruntime-gpu[cuda,cudnn]",),
     "torch": ("torch", "onnxscript"),
@@ -17,13 +15,6 @@ EXTRAS = {
 
 
 def install_extra(extra: str, *more: str) -> str:
-    """Return the command that installs the packages of an extra, and some more.
-
-    Examples
-    --------
-    >>> from ntkit._extras import install_extra
-    >>> install_extra("text"), install_extra("cuda", "tensorrt")
-    ('pip install tokenizers pyarrow', "pip install 'onnxruntime-gpu[cuda,cudnn]' tensorrt")
-    """
+    """Return the command that installs the packages of an extra, and some more."""
     names = (*EXTRAS[extra], *more)
     return f"pip install {' '.join(map(shlex.quote, names))}"

@@ -8,46 +8,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    "differing_classes",
-    "guarded_cell",
-    "listed",
-    "meant_instead",
-    "plain_label",
-    "unguarded_cell",
-    "unknown_labels",
-]
-
 _SHOWN = 6
 # What a spreadsheet takes for a formula, and the apostrophe that keeps it from doing so.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
 
 def listed(labels: Any, most: int = _SHOWN, *, near: str | None = None) -> str:
-    """Labels as a program would write them, the first few of them.
-
-    Parameters
-    ----------
-    labels : array-like
-        Labels; each is shown once.
-    most : int
-        How many to show.
-    near : str, optional
-        What was asked for: the labels that are most like it come first.
-
-    Returns
-    -------
-    str
-        Separated by commas.
-
-    Examples
-    --------
-    >>> from ntkit._labels import listed
-    >>> listed(["dog", "cat", "dog"]), listed(range(1000), most=3)
-    ("'cat', 'dog'", '0, 1, 2, … (1000)')
-    >>> listed(["age", "age_of_car", "car"], near="cars")
-    "'car', 'age_of_car', 'age'"
-    """
+    """Labels as a program would write them, the first few of them."""
     distinct = _distinct(labels)
     if near is not None:
         distinct.sort(key=lambda label: -_likeness(plain_label(near), plain_label(label)))
@@ -66,26 +33,7 @@ def _shown(distinct: list[Any], most: int = _SHOWN) -> str:
 
 
 def meant_instead(label: Any, known: Any) -> str | None:
-    """Name the known label that another one was probably meant to be.
-
-    Parameters
-    ----------
-    label : object
-        A label.
-    known : array-like
-        Labels that it is none of.
-
-    Returns
-    -------
-    str or None
-        The nearest, as a program would write it; None where none is near.
-
-    Examples
-    --------
-    >>> from ntkit._labels import meant_instead
-    >>> meant_instead("Dog", ["cat", "dog"]), meant_instead("1", [0, 1])
-    ("'dog'", '1')
-    """
+    """Name the known label that another one was probably meant to be."""
     plain: dict[str, Any] = {}
     for other in _distinct(known):
         plain.setdefault(plain_label(other), other)
@@ -98,33 +46,7 @@ def meant_instead(label: Any, known: Any) -> str | None:
 
 
 def unknown_labels(labels: Any, known: Any, *, what: str, where: str, mend: str) -> str | None:
-    """Say that some labels are none of the known ones.
-
-    Parameters
-    ----------
-    labels, known : array-like
-        What there is, and what may be there, which is shown in its own order.
-    what, where : str
-        What the labels and the known ones are of, as "The held-out set" and "the training set".
-    mend : str
-        What to do where no label is near.
-
-    Returns
-    -------
-    str or None
-        One sentence; None where all labels are known.
-
-    Examples
-    --------
-    >>> from ntkit._labels import unknown_labels
-    >>> print(
-    ...     unknown_labels(
-    ...         ["cat", "Dog"], ["cat", "dog"],
-    ...         what="The held-out set", where="the training set", mend="Use the same labels.",
-    ...     )
-    ... )
-    The held-out set ('Dog', 'cat') has the class 'Dog', which the training set ('cat', 'dog') lacks; did you mean 'dog'? They differ in upper and lower case only.
-    """  # noqa: E501
+    """Say that some labels are none of the known ones."""
     have, may = _distinct(labels), _distinct(known, ordered=False)
     foreign = [label for label in have if label not in set(may)]
     if not foreign:
@@ -142,33 +64,7 @@ def unknown_labels(labels: Any, known: Any, *, what: str, where: str, mend: str)
 
 
 def differing_classes(labels: Any, known: Any, *, what: str, where: str, mend: str) -> str | None:
-    """Say that two sets of labels do not hold the same classes, in either direction.
-
-    Parameters
-    ----------
-    labels, known : array-like
-        The two.
-    what, where : str
-        What they are of, as "The held-out set" and "the training set".
-    mend : str
-        What to do.
-
-    Returns
-    -------
-    str or None
-        One sentence; None where the classes are the same.
-
-    Examples
-    --------
-    >>> from ntkit._labels import differing_classes
-    >>> print(
-    ...     differing_classes(
-    ...         [0, 0], [0, 1],
-    ...         what="The held-out set", where="the training set", mend="add samples.",
-    ...     )
-    ... )
-    The held-out set (0) has no sample of class 1 of the training set (0, 1); add samples.
-    """
+    """Say that two sets of labels do not hold the same classes, in either direction."""
     sentence = unknown_labels(labels, known, what=what, where=where, mend=mend)
     have = _distinct(labels)
     may = _distinct(known, ordered=False)
@@ -199,16 +95,7 @@ def _sorted(values: Iterable[Any]) -> list[Any]:
 
 
 def guarded_cell(text: str) -> str:
-    """A text as a cell that no spreadsheet takes for a formula: with an apostrophe before it.
-
-    Examples
-    --------
-    >>> from ntkit._labels import guarded_cell, unguarded_cell
-    >>> [guarded_cell(text) for text in ("cat", "=cmd", "'=x", "-1")]
-    ['cat', "'=cmd", "''=x", '-1']
-    >>> [unguarded_cell(text) for text in ("cat", "'=cmd", "''=x", "-1")]
-    ['cat', '=cmd', "'=x", '-1']
-    """
+    """A text as a cell that no spreadsheet takes for a formula: with an apostrophe before it."""
     return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
 
 

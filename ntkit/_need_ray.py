@@ -12,17 +12,9 @@ from typing import Any
 from ntkit._extras import install_extra
 from ntkit.exceptions import MissingDependencyError
 
-__all__ = ["import_ray", "start_ray", "without_ray_warnings"]
-
 
 def import_ray(wanted_by: str) -> Any:
-    """Ray with its data library.
-
-    Raises
-    ------
-    MissingDependencyError
-        If it is not installed; the message names what wants it.
-    """
+    """Ray with its data library."""
     try:
         importlib.import_module("ray.data")
         return importlib.import_module("ray")

@@ -15,19 +15,6 @@ from ntkit._disk import StrPath, check_place, check_writable, give_name, saying_
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 
-__all__ = [
-    "RECORD",
-    "check_file",
-    "check_folder",
-    "check_update",
-    "new_file",
-    "new_folder",
-    "put_folder",
-    "refuse_folder_of_inputs",
-    "refuse_nested",
-    "updated_folder",
-]
-
 RECORD = ".ntkit.json"
 """File in a folder that ntkit wrote: the names of its files, and the SHA-256 of each."""
 
@@ -35,44 +22,7 @@ RECORD = ".ntkit.json"
 def check_file(
     path: StrPath, *, inputs: Iterable[StrPath | None] = (), force: bool = False, size: int = 0
 ) -> Path:
-    """Refuse a name for a file that would overwrite an input, or that cannot be written.
-
-    Parameters
-    ----------
-    path : path-like
-        The file to write.
-    inputs : iterable of path-like or None
-        Files and folders that are read; links to them count as well.
-    force : bool
-        Whether a file that exists may be replaced.
-    size : int
-        Bytes that it will need, about.
-
-    Returns
-    -------
-    pathlib.Path
-        ``path``.
-
-    Raises
-    ------
-    InputError
-        If the file is an input or in a folder of them, is a folder, exists (without ``force``),
-        or its place cannot be written or has no room.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit._output import check_file
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     model = Path(folder) / "model.onnx"
-    ...     _ = model.write_bytes(b"weights")
-    ...     try:
-    ...         check_file(model, inputs=[model], force=True)
-    ...     except ValueError as error:
-    ...         print(str(error).replace(folder, "here"))
-    here/model.onnx is an input of this job; choose another name.
-    """
+    """Refuse a name for a file that would overwrite an input, or that cannot be written."""
     path = Path(path)
     with saying_what_failed(path):
         if path.is_dir():
@@ -90,45 +40,7 @@ def check_file(
 def check_folder(
     path: StrPath, *, inputs: Iterable[StrPath | None] = (), force: bool = False, size: int = 0
 ) -> Path:
-    """Refuse a name for a folder of results that holds anything but what ntkit wrote.
-
-    Parameters
-    ----------
-    path : path-like
-        The folder to write, as a whole.
-    inputs : iterable of path-like or None
-        Files and folders that are read; none of them may be in the folder, whoever wrote it.
-    force : bool
-        Whether a folder that ntkit wrote (as its record says) may be replaced.
-    size : int
-        Bytes that it will need, about.
-
-    Returns
-    -------
-    pathlib.Path
-        ``path``.
-
-    Raises
-    ------
-    InputError
-        If the folder is or holds an input, is a file, exists (without ``force``), holds a file
-        that ntkit did not write or that was changed since, or its place cannot be written or has
-        no room.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit._output import check_folder
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = (Path(folder) / "thesis.txt").write_text("years of work")
-    ...     try:
-    ...         check_folder(folder, force=True)
-    ...     except ValueError as error:
-    ...         print(str(error).replace(folder, "results"))
-    results holds thesis.txt, which ntkit has no record of writing; move it away or choose another
-    name: --force replaces only what ntkit wrote.
-    """
+    """Refuse a name for a folder of results that holds anything but what ntkit wrote."""
     path = Path(path)
     with saying_what_failed(path):
         real = Path(os.path.realpath(path))
@@ -151,24 +63,7 @@ def check_folder(
 
 @contextmanager
 def new_file(path: StrPath) -> Iterator[Path]:
-    """Give the place to write a file, which takes its name when the block ends well.
-
-    Parameters
-    ----------
-    path : path-like
-        Its name, which :func:`check_file` found to be free or replaceable.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit._output import new_file
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with new_file(Path(folder) / "table.md") as file:
-    ...         _ = file.write_text("| candidate |")
-    ...     [file.name for file in Path(folder).iterdir()]
-    ['table.md']
-    """
+    """Give the place to write a file, which takes its name when the block ends well."""
     path = Path(path)
     with (
         saying_what_failed(path),
@@ -180,16 +75,7 @@ def new_file(path: StrPath) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(path: StrPath | None, *, force: bool = False) -> Iterator[Path]:
-    """Give an empty folder, which takes its name, whole, when the block ends well.
-
-    Parameters
-    ----------
-    path : path-like or None
-        Its name, which :func:`check_folder` found to be free or replaceable. None: it is thrown
-        away.
-    force : bool
-        Replace what ntkit wrote there before.
-    """
+    """Give an empty folder, which takes its name, whole, when the block ends well."""
     parent = None if path is None else Path(os.path.realpath(path)).parent
     with (
         saying_what_failed(path or "the temporary folder"),
@@ -205,38 +91,8 @@ def new_folder(path: StrPath | None, *, force: bool = False) -> Iterator[Path]:
 
 
 def put_folder(made: Path, path: StrPath, *, force: bool = False) -> None:
-    """Give a finished folder its name, whole; what ntkit wrote there before goes.
-
-    The old folder is moved beside the new one first, and comes back if anything fails.
-
-    Parameters
-    ----------
-    made : pathlib.Path
-        The folder as it should be, in a temporary folder on the same disk. It gets a record of
-        its files. The old folder is left beside it.
-    path : path-like
-        Its name, which :func:`check_folder` found to be free or replaceable.
-    force : bool
-        As there.
-
-    Raises
-    ------
-    InputError
-        If it cannot be put there, or somebody put other files there meanwhile.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit._output import put_folder
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     made = Path(folder) / "made"
-    ...     made.mkdir()
-    ...     _ = (made / "table.md").write_text("| candidate |")
-    ...     put_folder(made, Path(folder) / "results")
-    ...     sorted(file.name for file in (Path(folder) / "results").iterdir())
-    ['.ntkit.json', 'table.md']
-    """
+    """Give a finished folder its name, whole; what ntkit wrote there before goes."""
+    # The old folder is moved beside the new one first, and comes back if anything fails.
     real, aside = Path(os.path.realpath(path)), made.with_name(f"{made.name}-before")
     with saying_what_failed(path):
         _write_record(made)
@@ -256,34 +112,7 @@ def put_folder(made: Path, path: StrPath, *, force: bool = False) -> None:
 
 
 def check_update(path: StrPath, names: Iterable[str] = ()) -> Path:
-    """Refuse to go on in a folder whose files, as ntkit wrote them, somebody changed.
-
-    Parameters
-    ----------
-    path : path-like
-        A folder that ntkit wrote.
-    names : iterable of str
-        Files that may be written there, besides those of its record.
-
-    Returns
-    -------
-    pathlib.Path
-        ``path``.
-
-    Raises
-    ------
-    InputError
-        If it is no such folder, cannot be written, or a file that ntkit would replace or remove
-        is not as ntkit wrote it. Other files do not matter: they stay.
-
-    Examples
-    --------
-    >>> from ntkit._output import check_update
-    >>> check_update("a folder that is not there")
-    Traceback (most recent call last):
-    ntkit.exceptions.InputError: a folder that is not there is no folder that ntkit wrote; give the
-    folder of an earlier run.
-    """
+    """Refuse to go on in a folder whose files, as ntkit wrote them, somebody changed."""
     path = Path(path)
     with saying_what_failed(path):
         recorded = _read_record(path)
@@ -306,34 +135,9 @@ def check_update(path: StrPath, names: Iterable[str] = ()) -> Path:
 
 @contextmanager
 def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Path]:
-    """Give an empty folder whose files move into one that ntkit wrote before, at the end.
-
-    Files that ntkit wrote there before and that are neither new nor to ``keep`` go first, so that
-    no result of an earlier run stays. Files of others stay.
-
-    Parameters
-    ----------
-    path : path-like
-        The folder, which :func:`check_update` found to be as ntkit wrote it.
-    keep : collection of str
-        Names of its files that stay as they are.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit._output import new_folder, updated_folder
-    >>> with tempfile.TemporaryDirectory() as place:
-    ...     out = Path(place) / "out"
-    ...     with new_folder(out) as folder:
-    ...         _ = (folder / "old.onnx").write_text("weights")
-    ...         _ = (folder / "findings.html").write_text("<p>")
-    ...     _ = (out / "thesis.txt").write_text("years of work")
-    ...     with updated_folder(out, keep=["findings.html"]) as folder:
-    ...         _ = (folder / "result.json").write_text("{}")
-    ...     sorted(file.name for file in out.iterdir())
-    ['.ntkit.json', 'findings.html', 'result.json', 'thesis.txt']
-    """
+    """Give an empty folder whose files move into one that ntkit wrote before, at the end."""
+    # Files that ntkit wrote there before and that are neither new nor to `keep` go first, so that
+    # no result of an earlier run stays. Files of others stay.
     real = Path(os.path.realpath(path))
     with (
         saying_what_failed(path),
@@ -359,25 +163,7 @@ def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Pat
 
 
 def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> None:
-    """Refuse a folder that is an input, or in which one lies, links followed.
-
-    Parameters
-    ----------
-    path : path-like
-        The folder; it may be missing.
-    inputs : iterable of path-like or None
-        Files and folders that are read.
-
-    Raises
-    ------
-    InputError
-        If so.
-
-    Examples
-    --------
-    >>> from ntkit._output import refuse_folder_of_inputs
-    >>> refuse_folder_of_inputs("a folder that is not there", ["model.onnx", None])
-    """
+    """Refuse a folder that is an input, or in which one lies, links followed."""
     if not os.path.exists(path):
         return
     for given in inputs:
@@ -393,23 +179,7 @@ def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> 
 
 
 def refuse_nested(first: StrPath, second: StrPath) -> None:
-    """Refuse two folders to write that are one, or of which one is in the other.
-
-    Parameters
-    ----------
-    first, second : path-like
-        Folders; they may be missing.
-
-    Raises
-    ------
-    InputError
-        If so.
-
-    Examples
-    --------
-    >>> from ntkit._output import refuse_nested
-    >>> refuse_nested("out", "service")
-    """
+    """Refuse two folders to write that are one, or of which one is in the other."""
     one, two = Path(os.path.realpath(first)), Path(os.path.realpath(second))
     if one == two or one in two.parents or two in one.parents:
         raise InputError(

@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 
-__all__ = ["UNKNOWN", "known_labels"]
-
-Array = NDArray[Any]
 UNKNOWN = -1
 """The mark of an unknown label, as in ``sklearn.semi_supervised``."""
 
 
 def known_labels(values: ArrayLike, name: str) -> tuple[Array, NDArray[np.bool_]]:
-    """Tell the labels that are known from those that are not.
-
-    Unknown is the number -1, None, NaN, NaT and pandas.NA, among labels of any type.
-
-    Parameters
-    ----------
-    values : array-like of shape (N,) or (N, 1)
-        Labels. A list may mix text and -1; in an array that takes the type ``object``, because
-        NumPy makes the text "-1" of the number otherwise.
-    name : str
-        What errors call them.
-
-    Returns
-    -------
-    labels : ndarray of shape (n_known,)
-        Those that are known, of one plain type.
-    known : ndarray of bool, shape (N,)
-
-    Raises
-    ------
-    InputError
-        If they are not one label per sample; if the text "-1" is among them; or if -1 and 1 are
-        all there is, where -1 may as well be meant as a label.
-
-    Examples
-    --------
-    >>> from ntkit._partial_labels import known_labels
-    >>> known_labels(["sea", -1, "land", None], "groups")
-    (array(['sea', 'land'], dtype='<U4'), array([ True, False,  True, False]))
-    >>> known_labels([0, -1, 1], "groups")
-    (array([0, 1]), array([ True, False,  True]))
-    """
+    """Tell the labels that are known from those that are not."""
+    # Unknown is the number -1, None, NaN, NaT and pandas.NA, among labels of any type.
     array = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

@@ -24,8 +24,8 @@ import ntkit
 import ntkit.estimators
 from ntkit import FrozenModel
 from ntkit.cli._app import app
-from ntkit.debiasing._candidates import CANDIDATES, OTHER_METHODS
 from ntkit.estimators import LABEL_FREE
+from ntkit.jobs.debias._candidates import CANDIDATES, OTHER_METHODS
 from ntkit.metrics import LABEL_FREE_SCORES
 
 ROOT = Path(__file__).parents[1]

@@ -14,13 +14,13 @@ import pytest
 
 import ntkit as ntkit_package
 from ntkit import FrozenModel, _disk
+from ntkit import spuriousness as _columns
 from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import save_verified
 from ntkit.extraction import EmbeddingStore
-from ntkit.spuriousness import _columns
-from ntkit.store._rows_file import RowFile
+from ntkit.store._fill import RowFile
 from tests.windows import refuse_if_in_use, windows  # noqa: F401
 
 K = 3

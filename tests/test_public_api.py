@@ -41,7 +41,7 @@ PUBLIC = {
         "pictures",
         "words",
     ],
-    "ntkit.auditing": [
+    "ntkit.jobs.audit": [
         "Answer",
         "Answers",
         "Audit",
@@ -51,7 +51,7 @@ PUBLIC = {
         "read_answers",
         "write_audit",
     ],
-    "ntkit.checking": [
+    "ntkit.jobs.check": [
         "CheckResult",
         "CheckRow",
         "Limits",
@@ -61,9 +61,9 @@ PUBLIC = {
         "check_predictions",
         "write_check",
     ],
-    "ntkit.prediction": ["PredictionTable", "Predictions", "predict", "write_predictions"],
-    "ntkit.suspicions": ["Cell", "Suspicion"],
-    "ntkit.report.label": ["write_label_page"],
+    "ntkit.jobs.predict": ["PredictionTable", "Predictions", "predict", "write_predictions"],
+    "ntkit.attributes.findings": ["Cell", "Suspicion"],
+    "ntkit.pages.label_page": ["write_label_page"],
     "ntkit.estimators": [
         "AFRClassifier",
         "AutoDebiasClassifier",
@@ -84,7 +84,7 @@ PUBLIC = {
         "match_head",
         "retrain_head",
     ],
-    "ntkit.questions": [
+    "ntkit.jobs.label": [
         "GroupStanding",
         "Labelling",
         "Labels",
@@ -122,7 +122,7 @@ PUBLIC = {
         "worst_group_accuracy",
         "worst_group_scorer",
     ],
-    "ntkit.frozen_model": ["FrozenModel", "TensorInfo"],
+    "ntkit.model": ["FrozenModel", "TensorInfo"],
     "ntkit.extraction": [
         "EmbeddingStore",
         "ImageFiles",
@@ -139,8 +139,8 @@ PUBLIC = {
         "run_batches",
     ],
     "ntkit.export": ["Verification", "save_verified", "to_onnx", "verify", "write_onnx"],
-    "ntkit.parity": ["Parity", "check_parity"],
-    "ntkit.debiasing": [
+    "ntkit.jobs.verify": ["Parity", "check_parity"],
+    "ntkit.jobs.debias": [
         "MAX_COST",
         "Candidate",
         "DebiasResult",

@@ -13,7 +13,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from ntkit.store import _rows_file
+from ntkit.store import _fill as _rows_file
 
 CALLS = {"replace": 2, "rename": 2, "unlink": 1, "remove": 1, "rmdir": 1}
 

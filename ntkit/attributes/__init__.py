@@ -4,25 +4,22 @@ A *view* reads attributes, yes or no of every sample: words of texts, columns of
 statistics of pictures, layers of a network, columns of any matrix.
 """
 
-from ntkit.attributes._array import array
-from ntkit.attributes._columns import columns
+from ntkit.attributes._columns import columns, metadata
 from ntkit.attributes._columns import columns_of as columns_of
+from ntkit.attributes._columns import matched as matched  # for other rooms
 from ntkit.attributes._groups import groups_from
 from ntkit.attributes._layers import layers
-from ntkit.attributes._metadata import matched as matched  # for other rooms
-from ntkit.attributes._metadata import metadata
 from ntkit.attributes._named import NobodyHas as NobodyHas
 from ntkit.attributes._named import attribute_named
 from ntkit.attributes._pictures import measured_pictures as measured_pictures
 from ntkit.attributes._pictures import picture_statistics as picture_statistics
 from ntkit.attributes._pictures import pictures
-from ntkit.attributes._rules import Rule
-from ntkit.attributes._rules import rule_of_column as rule_of_column  # for other rooms
 from ntkit.attributes._sides import sides_of_column as sides_of_column
 from ntkit.attributes._sides import sides_of_names as sides_of_names
 from ntkit.attributes._view import FEWEST as FEWEST
 from ntkit.attributes._view import SUPPORT as SUPPORT
-from ntkit.attributes._view import Block, View
+from ntkit.attributes._view import Block, Rule, View, array
+from ntkit.attributes._view import rule_of_column as rule_of_column  # for other rooms
 from ntkit.attributes._view import values_by_name as values_by_name
 from ntkit.attributes._view import values_of as values_of
 from ntkit.attributes._words import holding as holding  # for other rooms

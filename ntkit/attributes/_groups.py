@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ntkit._checks import check_labels
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-
-__all__ = ["groups_from"]
-
-Array = NDArray[Any]
 
 
 def groups_from(y: ArrayLike, attributes: Mapping[str, ArrayLike]) -> Array:

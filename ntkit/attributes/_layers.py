@@ -6,22 +6,17 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
-from ntkit.attributes._array import high_and_low
-from ntkit.attributes._rules import Rule, rule_of_column
-from ntkit.attributes._view import Block, View, common_enough
+from ntkit._types import Array
+from ntkit.attributes._view import Block, Rule, View, common_enough, high_and_low, rule_of_column
 from ntkit.exceptions import InputError
 
-__all__ = ["layers"]
-
-Array = NDArray[Any]
 _DIRECTIONS = 8
 _CLUSTERS = 8
 _FITTED_ON = 10_000  # samples that clusters are fitted on

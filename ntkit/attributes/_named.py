@@ -7,19 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ntkit._labels import listed, meant_instead
-from ntkit.attributes._columns import Column, columns_of, number, read_column, shown
-from ntkit.attributes._metadata import matched
+from ntkit._types import Array
+from ntkit.attributes._columns import Column, columns_of, matched, number, read_column, shown
 from ntkit.attributes._pictures import STATISTICS, pictures
 from ntkit.attributes._view import View, values_of
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
 
-__all__ = ["NobodyHas", "attribute_named"]
-
-Array = NDArray[Any]
 _MOST_NAMES = 20  # in a sentence
 
 

@@ -8,16 +8,11 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ntkit.attributes._array import high_and_low
-from ntkit.attributes._rules import Rule, rule_of_column
-from ntkit.attributes._view import View
+from ntkit._types import Array
+from ntkit.attributes._view import Rule, View, high_and_low, rule_of_column
 from ntkit.exceptions import InputError
 
-__all__ = ["STATISTICS", "measured_pictures", "picture_statistics", "pictures"]
-
-Array = NDArray[Any]
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
 STATISTICS = (
     "brightness",
@@ -99,24 +94,12 @@ def _view(statistics: Callable[[], Array], n_samples: int) -> View:
 
 
 def picture_statistics(image: Any, n_pixels: int | None = None) -> Array:
-    """The statistics of one picture, in the order of ``STATISTICS``.
-
-    Brightness and contrast are the mean and deviation of the grey values; colourfulness is Hasler
-    and Süsstrunk's (2003); redness and blueness are how far these channels exceed the mean of all;
-    sharpness is the deviation of the Laplacian; evenness of the border is minus its deviation. The
-    brightness of each of nine parts, three by three, tells where a mark or a stamp is.
-
-    Parameters
-    ----------
-    image : array-like of shape (H, W) or (H, W, 3 or 4)
-        A fourth channel (transparency) is left out.
-    n_pixels : int, optional
-        Its size, where this is a smaller copy.
-
-    Returns
-    -------
-    ndarray of float, shape (19,)
-    """
+    """The statistics of one picture, in the order of ``STATISTICS``."""
+    # Brightness and contrast are the mean and deviation of the grey values; colourfulness is Hasler
+    # and Süsstrunk's (2003); redness and blueness are how far these channels exceed the mean of
+    # all; sharpness is the deviation of the Laplacian; evenness of the border is minus its
+    # deviation. The brightness of each of nine parts, three by three, tells where a mark or a stamp
+    # is.
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]

@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.attributes._columns import read_column, shown
 from ntkit.attributes._view import FEWEST
 from ntkit.exceptions import InputError
-
-__all__ = ["sides_of_column", "sides_of_names"]
-
-Array = NDArray[Any]
 
 
 def sides_of_names(
     sides: Sequence[Sequence[str]], read: Callable[[str], Array]
 ) -> tuple[Array, tuple[str, ...]]:
-    """Side that each sample is on, where attributes are named for each side.
-
-    Parameters
-    ----------
-    sides : sequence of sequence of str
-        Attributes that stand for each side, as ``[["word:film", "word:films"], ["word:movie"]]``.
-        A single side has another: not having any of its attributes.
-    read : callable
-        Gives an attribute of every sample by its name: 1, 0, or −1.
-
-    Returns
-    -------
-    on : ndarray of int, shape (N,)
-        Number of the side; −1 on none of several, on more than one, or not known.
-    names : tuple of str
-        What each side is called.
-
-    Raises
-    ------
-    InputError
-        If no sample is on a side, or all are on one.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.attributes._sides import sides_of_names
-    >>> has = {"word:film": np.array([1, 0, 1, 0]), "word:movie": np.array([0, 1, 1, 0])}
-    >>> sides_of_names([["word:film"], ["word:movie"]], has.get)[0].tolist()
-    [0, 1, -1, -1]
-    >>> sides_of_names([["word:film"]], has.get)
-    (array([1, 0, 1, 0]), ('not word:film', 'word:film'))
-    """
+    """Side that each sample is on, where attributes are named for each side."""
     having = list[Array]()
     for names in sides:
         values = np.stack([read(name) for name in names], axis=1)
@@ -76,26 +40,7 @@ def sides_of_names(
 def sides_of_column(
     name: str, tables: Mapping[str, Mapping[str, Array]]
 ) -> tuple[Array, tuple[str, ...]] | None:
-    """Sides of a column that is named as a whole, as ``metadata:site``: each of its values.
-
-    Parameters
-    ----------
-    name : str
-        Kind and column.
-    tables : mapping of str to mapping of str to ndarray of shape (N,)
-        Columns by kind.
-
-    Returns
-    -------
-    on, names
-        As of :func:`sides_of_names`; a value that fewer than 5 samples have is no side. None if
-        the name is none of a column.
-
-    Raises
-    ------
-    InputError
-        If the column holds many numbers, or a single value.
-    """
+    """Sides of a column that is named as a whole, as ``metadata:site``: each of its values."""
     kind, _, column = name.partition(":")
     found = next((own for own in tables.get(kind, ()) if shown(own) == column), None)
     if found is None:

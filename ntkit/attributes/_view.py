@@ -2,28 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from ntkit._labels import meant_instead
-from ntkit.attributes._rules import Rule
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 
-__all__ = [
-    "FEWEST",
-    "SUPPORT",
-    "Block",
-    "View",
-    "common_enough",
-    "values_by_name",
-    "values_of",
-]
+_ROWS = 4096
+_MOST = 1 << 22  # numbers of a rule that is read from a file
+_QUANTILES = {"low": 0.25, "above the median": 0.5, "high": 0.75}
 
-Array = NDArray[Any]
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """Linear functions of a layer's columns, of which one must be the largest.
+
+    Being high in a channel, high along a direction, or nearest to one of some centres: all are such
+    rules, with numbers that were read off the samples of an audit and hold for any others.
+
+    Parameters
+    ----------
+    layer : str
+        Of which layer, as ``relu_2``, or ``embedding``.
+    columns : ndarray of int, shape (M,)
+        Columns of it that are looked at.
+    weights : ndarray of shape (K, M)
+        Of K functions.
+    offsets : ndarray of shape (K,)
+        What is added to each.
+    which : int
+        The function that must be the largest; of a single one, its value must be at least 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.attributes import Rule
+    >>> rule = Rule("relu_2", np.array([1]), np.array([[1.0]]), np.array([-0.5]), 0)
+    >>> rule.values(np.array([[9.0, 0.4], [0.0, 0.6]])).tolist()
+    [0, 1]
+    """
+
+    layer: str
+    columns: Array
+    weights: Array
+    offsets: Array
+    which: int = 0
+
+    def values(self, X: Array) -> Array:
+        """Who has the attribute, by the layer's numbers X (N, columns): int8 of shape (N,).
+
+        Raises
+        ------
+        InputError
+            If X has too few columns.
+        """
+        if X.ndim != 2 or self.columns.max() >= X.shape[1]:
+            raise InputError(
+                f"A rule reads column {self.columns.max()} of {self.layer!r}, which has "
+                f"{X.shape[-1]}; it is of another model."
+            )
+        found = np.empty(len(X), dtype=np.int8)
+        for at in range(0, len(X), _ROWS):
+            scores = X[at : at + _ROWS][:, self.columns].astype(np.float64) @ self.weights.T
+            scores += self.offsets
+            single = scores.shape[1] == 1
+            has = scores[:, 0] >= 0 if single else scores.argmax(axis=1) == self.which
+            found[at : at + _ROWS] = has
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as values that JSON can hold; weights to six digits."""
+        return {
+            "layer": self.layer,
+            "columns": self.columns.tolist(),
+            "weights": [[float(f"{w:.6g}") for w in row] for row in self.weights.tolist()],
+            "offsets": self.offsets.tolist(),
+            "which": self.which,
+        }
+
+    @classmethod
+    def from_dict(cls, given: Any) -> Rule | None:
+        """Read what :meth:`as_dict` wrote; None if it is anything else."""
+        if not isinstance(given, Mapping) or not isinstance(given.get("layer"), str):
+            return None
+        columns, offsets = (_numbers(given.get(key), 1) for key in ("columns", "offsets"))
+        weights, which = _numbers(given.get("weights"), 2), given.get("which")
+        if columns is None or offsets is None or weights is None or type(which) is not int:
+            return None
+        whole = columns.dtype.kind == "i" and (columns >= 0).all() and len(columns) > 0
+        fits = weights.shape == (len(offsets), len(columns)) and 0 <= which < len(offsets)
+        if not whole or not fits:
+            return None
+        weights, offsets = (np.asarray(v, dtype=np.float64) for v in (weights, offsets))
+        return cls(given["layer"], columns, weights, offsets, which)
+
+
+def rule_of_column(layer: str, column: int, values: Array, what: str) -> Rule | None:
+    """Rule of being low, above the median or high in a column."""
+    # The cut lies half-way between the last value on one side and the first on the other, where the
+    # last bits of a number decide nothing.
+    there = np.asarray(values, dtype=np.float64)
+    there = there[~np.isnan(there)]
+    if what not in _QUANTILES or not len(there):
+        return None
+    first = np.quantile(there, _QUANTILES[what], method="higher")
+    below = there[there < first]
+    if not len(below):
+        return None
+    cut, sign = (float(first) + float(below.max())) / 2, -1.0 if what == "low" else 1.0
+    return Rule(layer, np.array([column]), np.array([[sign]]), np.array([-sign * cut]))
+
+
+def _numbers(given: Any, rank: int) -> Array | None:
+    """A list of finite numbers, or a list of such lists."""
+    if not isinstance(given, list) or not given:
+        return None
+    rows = given if rank == 2 else [given]
+    if not all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows):
+        return None
+    flat = [number for row in rows for number in row]
+    if len(flat) > _MOST or not all(type(number) in (int, float) for number in flat):
+        return None
+    try:
+        found = np.asarray(given)
+    except (ValueError, OverflowError):
+        return None
+    return found if found.dtype.kind in "if" and np.isfinite(found).all() else None
+
+
 SUPPORT = 0.01
 """Share of the samples that must have an attribute, and that must not."""
 FEWEST = 5  # samples of either kind, below which no test says anything
@@ -119,13 +230,7 @@ class View:
 
 
 def values_of(views: Iterable[View], name: str) -> Array:
-    """One attribute of some views, of every sample: 1, 0, or −1 where it is not known; int8, (N,).
-
-    Raises
-    ------
-    InputError
-        If there is none of that name.
-    """
+    """Value of one attribute for every sample: 1, 0, or −1 if it is not known; int8, (N,)."""
     names = list[str]()
     for view in views:
         for block in view.blocks():
@@ -168,3 +273,94 @@ def common_enough(counts: Array, n: int | Array) -> Array:
     counts = np.asarray(counts)
     least = np.maximum(FEWEST, SUPPORT * np.asarray(n))
     return np.asarray((counts >= least) & (n - counts >= least))
+
+
+_BYTES = 32 << 20  # of a block
+_WHAT = ("low", "above the median", "high")
+
+
+def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = None) -> View:
+    """View of the columns of a matrix, such as another encoder's embedding.
+
+    Each column gives three attributes, ``embedding #5 high`` (the highest quarter of the samples),
+    ``low`` (the lowest) and ``above the median``. They are inferred: what such a number stands for
+    is for a person to see.
+
+    Parameters
+    ----------
+    X : array-like of shape (N, D)
+        Numbers; NaN counts as not known.
+    kind : str, default="array"
+        What they are called.
+    names : sequence of str, length D, optional
+        Of the columns; by default ``#0``, ``#1`` and so on.
+
+    Returns
+    -------
+    View
+
+    Raises
+    ------
+    InputError
+        If X is not a matrix of numbers, or has not as many columns as names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.attributes import array
+    >>> view = array(np.arange(20.0)[:, None], kind="embedding")
+    >>> [name for block in view.blocks() for name in block.names]
+    ['embedding #0 low', 'embedding #0 above the median', 'embedding #0 high']
+    """
+    matrix = X if isinstance(X, np.ndarray) else np.asarray(X)  # a mapped one stays mapped
+    if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":
+        raise InputError(
+            f"{kind} must be a matrix of numbers, one row per sample; got {matrix.dtype} of shape "
+            f"{matrix.shape}."
+        )
+    if names is not None and len(names) != matrix.shape[1]:
+        raise InputError(
+            f"{kind} has {matrix.shape[1]} columns and {len(names)} names; give one for each."
+        )
+    shown = [f"#{j}" for j in range(matrix.shape[1])] if names is None else list(names)
+
+    def blocks() -> Iterator[Block]:
+        return high_and_low(matrix, [f"{kind} {name}" for name in shown])
+
+    def rule(name: str) -> Rule | None:
+        for j, column in enumerate(shown):
+            if name.startswith(f"{kind} {column} "):
+                what = name.removeprefix(f"{kind} {column} ")
+                return rule_of_column(kind, j, matrix[:, j], what)
+        return None
+
+    return View(kind, False, len(matrix), blocks, rule=rule)
+
+
+def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:
+    """Blocks of the attributes low, above the median and high of the columns of X (N, D)."""
+    step = max(1, _BYTES // max(1, 8 * len(X)))
+    for start in range(0, X.shape[1], step):
+        part = np.asarray(X[:, start : start + step], dtype=np.float64)
+        known = ~np.isnan(part)
+        whole = np.flatnonzero(known.all(axis=0)).tolist()
+        own = list(names[start : start + step])
+        yield from _quarters(part[:, whole], [own[j] for j in whole])
+        for j in np.flatnonzero(~known.all(axis=0) & known.any(axis=0)).tolist():
+            yield from _quarters(part[:, [j]], [own[j]], known[:, j])
+
+
+def _quarters(part: Array, names: Sequence[str], known: Array | None = None) -> Iterator[Block]:
+    """The three attributes of each column; a block, if any is common enough."""
+    if not names:
+        return
+    there = part if known is None else part[known]
+    quartiles = np.quantile(there, (0.25, 0.5, 0.75), axis=0, method="higher")
+    reached = part[:, None, :] >= quartiles
+    reached[:, 0] = part < quartiles[0]
+    values = reached.transpose(0, 2, 1).reshape(len(part), -1)
+    kept = np.flatnonzero(common_enough(values.sum(axis=0), len(there)))
+    if len(kept):
+        shown = [f"{name} {what}" for name in names for what in _WHAT]
+        origins = tuple(names[int(i) // len(_WHAT)] for i in kept)
+        yield Block(tuple(shown[i] for i in kept), values[:, kept], known, origins)

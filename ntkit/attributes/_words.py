@@ -8,15 +8,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.feature_extraction.text import CountVectorizer
 
+from ntkit._types import Array
 from ntkit.attributes._view import SUPPORT, Block, View, common_enough
 from ntkit.exceptions import InputError
 
-__all__ = ["holding", "places_of", "words"]
-
-Array = NDArray[Any]
 _TOKEN = re.compile(r"</[a-z]\w*|<[a-z][a-z0-9]{0,39}|\w{2,40}")
 _BLOCK = 4096  # words
 _SOME = 2000  # texts, among whose words the one that was meant is looked for
@@ -73,22 +70,7 @@ def words(
 
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
-    """Which texts hold a word, or a run of words, as :func:`words` reads them.
-
-    Parameters
-    ----------
-    texts : sequence of str, length N
-        The texts.
-    word : str
-        One of their words, or several with spaces between them.
-
-    Returns
-    -------
-    values : ndarray of int8, shape (N,)
-        1 or 0.
-    known : list of str
-        Where none holds it: words that the first texts hold, and what it would be read as itself.
-    """
+    """Which texts hold a word, or a run of words, as :func:`words` reads them."""
     texts = _checked(texts)
     longest, parts = word.count(" ") + 1, word.split(" ")
     values = np.zeros(len(texts), dtype=np.int8)
@@ -131,14 +113,7 @@ def _counted(texts: list[str], longest: int, most: int) -> tuple[tuple[str, ...]
 
 
 def places_of(text: str, word: str) -> Iterator[tuple[int, int]]:
-    """Where a text holds a word, or a run of words: beginning and end of each place.
-
-    Examples
-    --------
-    >>> from ntkit.attributes._words import places_of
-    >>> list(places_of("Film, films: a FILM!", "film"))
-    [(0, 4), (15, 19)]
-    """
+    """Where a text holds a word, or a run of words: beginning and end of each place."""
     wanted, last = word.split(" "), list[re.Match[str]]()
     for match in _TOKEN.finditer(_lower(text)):
         if match[0].startswith("</"):

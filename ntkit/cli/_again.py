@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ntkit._disk import read_json
-from ntkit.debiasing import RUN_FILE
 from ntkit.exceptions import InputError
-
-__all__ = ["going_on", "plain_arguments"]
+from ntkit.jobs.debias import RUN_FILE
 
 _LARGEST = 1 << 20  # bytes
 

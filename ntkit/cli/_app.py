@@ -16,8 +16,6 @@ from typer.core import TyperGroup
 
 from ntkit._version import __version__
 
-__all__ = ["app", "main"]
-
 _SUMMARIES = {
     "debias": "Find shortcuts, ask, repair, prove.",
     "audit": "Find what the model's errors depend on.",

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import typer
 
-from ntkit.auditing import Answer, Audit
-from ntkit.debiasing import figures_of
-from ntkit.report.audit import question_of
-from ntkit.suspicions import Suspicion
-
-__all__ = ["asks_in_terminal", "can_ask"]
+from ntkit.attributes.findings import Suspicion
+from ntkit.jobs.audit import Answer, Audit
+from ntkit.jobs.debias import figures_of
+from ntkit.pages.audit_page import question_of
 
 _MOST = 3  # questions of a run
 _EXAMPLES, _MORE = 2, 6  # of each value

@@ -9,13 +9,11 @@ from typing import Any
 
 import typer
 
-from ntkit.debiasing import HEADS_FILE, RUN_FILE
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
-from ntkit.report import quoted
+from ntkit.jobs.debias import HEADS_FILE, RUN_FILE
+from ntkit.jobs.report import quoted
 from ntkit.store import MANIFEST, read_manifest
-
-__all__ = ["INTERRUPTED", "interruptible"]
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells have it."""

@@ -26,9 +26,9 @@ from ntkit.extraction import (
     is_image_folder,
     read_samples,
 )
-from ntkit.frozen_model import FrozenModel, inspected
 from ntkit.head import LinearHead
-from ntkit.preprocessing import FILTERS
+from ntkit.inputs import FILTERS
+from ntkit.model import FrozenModel, inspected
 from ntkit.samples import TABLES
 from ntkit.verification import load_pair
 

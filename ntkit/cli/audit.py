@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from ntkit._output import check_folder
-from ntkit.auditing import VIEWS, Asked, Audit, audit_model, audit_tables, write_audit
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
+from ntkit.jobs.audit import VIEWS, Asked, Audit, audit_model, audit_tables, write_audit
 from ntkit.samples import TABLES
 
 

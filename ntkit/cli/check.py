@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from ntkit._output import check_file
-from ntkit.checking import KINDS, check_read, limits_of, summary_of, write_check
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
-from ntkit.prediction import Asked, asked_pair, reading_notes
+from ntkit.jobs.check import KINDS, check_read, limits_of, summary_of, write_check
+from ntkit.jobs.predict import Asked, asked_pair, reading_notes
 
 
 @o.with_options

@@ -14,7 +14,9 @@ from ntkit._output import check_folder, refuse_nested
 from ntkit.cli import _options as o
 from ntkit.cli._again import going_on, plain_arguments
 from ntkit.cli._ask import asks_in_terminal, can_ask
-from ntkit.debiasing import (
+from ntkit.estimators import NeuronTuneClassifier
+from ntkit.exceptions import DeployError, InputError
+from ntkit.jobs.debias import (
     ANSWERS_FILE,
     HEADS_FILE,
     MAX_COST,
@@ -25,9 +27,7 @@ from ntkit.debiasing import (
     holds_labels,
     write_candidate,
 )
-from ntkit.estimators import NeuronTuneClassifier
-from ntkit.exceptions import DeployError, InputError
-from ntkit.report import quoted, started_by
+from ntkit.jobs.report import quoted, started_by
 from ntkit.samples import Samples, named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from ntkit.auditing import Answer, Audit
-from ntkit.checking import check, summary_of
+from ntkit.attributes.findings import Suspicion
 from ntkit.cli import _options as o
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
-from ntkit.debiasing import DebiasResult, debias, figures_of
-from ntkit.report.audit import question_of
-from ntkit.suspicions import Suspicion
+from ntkit.jobs.audit import Answer, Audit
+from ntkit.jobs.check import check, summary_of
+from ntkit.jobs.debias import DebiasResult, debias, figures_of
+from ntkit.pages.audit_page import question_of
 
 _STORY = """\
 A small network tells digits 0–4 from 5–9. About 93 % of its training images of 5–9 have a bright

@@ -10,7 +10,7 @@ import typer
 from ntkit.cli import _options as o
 from ntkit.exceptions import NtkitError
 from ntkit.extraction import diagnosis
-from ntkit.frozen_model import FrozenModel
+from ntkit.model import FrozenModel
 from ntkit.verification import random_inputs
 
 

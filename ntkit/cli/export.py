@@ -11,9 +11,9 @@ import typer
 from ntkit._disk import size_of
 from ntkit._output import check_file
 from ntkit.cli import _options as o
-from ntkit.debiasing import undo as put_back
 from ntkit.exceptions import InputError, ModelError
-from ntkit.frozen_model import FrozenModel
+from ntkit.jobs.debias import undo as put_back
+from ntkit.model import FrozenModel
 from ntkit.samples import input_paths
 from ntkit.store import check_alike, check_made_with, origin_of_head
 from ntkit.verification import Verification, check_head, random_inputs, save_verified

@@ -15,8 +15,8 @@ from ntkit.estimators import LABEL_FREE
 from ntkit.exceptions import InputError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, Samples
-from ntkit.frozen_model import TensorInfo
 from ntkit.head import LinearHead
+from ntkit.model import TensorInfo
 from ntkit.samples import input_paths
 from ntkit.store import check_alike, facts_of
 

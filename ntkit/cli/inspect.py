@@ -8,8 +8,8 @@ import typer
 
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, NtkitError
-from ntkit.frozen_model import FrozenModel
-from ntkit.preprocessing import ImagePreprocessing, TextPreprocessing
+from ntkit.inputs import ImagePreprocessing, TextPreprocessing
+from ntkit.model import FrozenModel
 
 
 @o.with_options

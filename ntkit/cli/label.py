@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ntkit.cli import _options as o
-from ntkit.questions import label_samples
+from ntkit.jobs.label import label_samples
 
 
 @o.with_options

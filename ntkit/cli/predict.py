@@ -9,7 +9,7 @@ import typer
 
 from ntkit._output import check_file
 from ntkit.cli import _options as o
-from ntkit.prediction import Asked, asked_pair, check_kind, reading_notes, write_asked
+from ntkit.jobs.predict import Asked, asked_pair, check_kind, reading_notes, write_asked
 
 
 @o.with_options

@@ -9,8 +9,8 @@ import typer
 
 from ntkit._output import check_file
 from ntkit.cli import _options as o
-from ntkit.prediction import as_recorded
-from ntkit.report import started_by, write_report
+from ntkit.jobs.predict import as_recorded
+from ntkit.jobs.report import started_by, write_report
 
 
 @o.with_options

@@ -10,8 +10,8 @@ import typer
 
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.parity import check_parity
-from ntkit.prediction import as_recorded
+from ntkit.jobs.predict import as_recorded
+from ntkit.jobs.verify import check_parity
 from ntkit.verification import verify
 
 

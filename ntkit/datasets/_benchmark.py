@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,16 +16,79 @@ from numpy.typing import NDArray
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing
 
-__all__ = [
-    "SPLITS",
-    "SPLIT_CODES",
-    "BenchmarkSamples",
-    "IncompleteDataWarning",
-    "Source",
-    "check_preprocessing",
-    "check_split",
-    "image_inputs",
-]
+
+@dataclass(frozen=True)
+class Metadata:
+    """Some columns of a table, as they are written."""
+
+    path: Path
+    columns: dict[str, list[str]]
+    first_row: int = 2
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def codes(self, name: str, code_of: Mapping[str, int]) -> NDArray[np.int64]:
+        """Return a column of coded values, shape (N,)."""
+        cells = self.columns[name]
+        codes = [code_of.get(cell) for cell in cells]
+        if None in codes:
+            i = codes.index(None)
+            raise InputError(
+                f"{self.at(i)}: {cells[i][:80]!r} in column {name!r} is none of "
+                f"{', '.join(code_of)}; the file is damaged or another one."
+            )
+        return np.asarray(codes, dtype=np.int64)
+
+    def shares(self, name: str, *, empty: float = np.nan) -> NDArray[np.float64]:
+        """Return a column of numbers, shape (N,); ``empty`` stands for a cell without one."""
+        shares = np.empty(len(self))
+        for i, cell in enumerate(self.columns[name]):
+            try:
+                shares[i] = float(cell) if cell else empty
+            except ValueError:
+                shares[i] = np.nan
+            if np.isnan(shares[i]):
+                raise InputError(
+                    f"{self.at(i)}: {cell[:80]!r} in column {name!r} is no number; the file is "
+                    "damaged or another one."
+                )
+        return shares
+
+    def at(self, i: int) -> str:
+        """Where a record stands, for a sentence about it."""
+        return f"{self.path}, row {i + self.first_row}"
+
+
+def read_csv(path: Path, names: Sequence[str], mend: str) -> Metadata:
+    """Read some columns of a CSV file; the others are not kept in memory."""
+    columns: dict[str, list[str]] = {name: [] for name in names}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            missing = [name for name in names if name not in header]
+            if missing:
+                raise InputError(
+                    f"{path} has no column {missing[0]!r}; its columns are {header[:50]}: {mend}."
+                )
+            kept = [(columns[name], header.index(name)) for name in names]
+            for row, record in enumerate(reader, start=2):
+                if not record:
+                    continue  # an empty line
+                if len(record) != len(header):
+                    raise InputError(
+                        f"{path}, row {row} has {len(record)} cells where the header has "
+                        f"{len(header)}, so the file is cut off or damaged: {mend}."
+                    )
+                for cells, j in kept:
+                    cells.append(record[j])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not a readable table ({error}): {mend}.") from error
+    if not columns[names[0]]:
+        raise InputError(f"{path} has no rows: {mend}.")
+    return Metadata(path, columns)
+
 
 SPLITS = ("train", "val", "test")
 SPLIT_CODES = {"0": 0, "1": 1, "2": 2}  # as Waterbirds, CelebA and MultiNLI write them
@@ -76,17 +140,7 @@ class BenchmarkSamples(Samples):
 
 @dataclass(frozen=True)
 class Source:
-    """A published data set.
-
-    Parameters
-    ----------
-    name : str
-        Its name.
-    url : str
-        Where it is to be had.
-    counts : mapping of str to tuple of int
-        Published numbers of samples by split: of each group, or of all.
-    """
+    """A published data set."""
 
     name: str
     url: str
@@ -98,22 +152,7 @@ class Source:
         return f"get {self.name} again from {self.url}"
 
     def find(self, folder: str | Path, candidates: Sequence[str], *, kind: str = "file") -> Path:
-        """Return the first candidate that is in the folder.
-
-        Parameters
-        ----------
-        folder : path-like
-            The user's folder.
-        candidates : sequence of str
-            Paths below it, the usual one first.
-        kind : {"file", "folder"}
-            What is looked for.
-
-        Raises
-        ------
-        InputError
-            If the folder does not exist, or none of the candidates does.
-        """
+        """Return the first candidate that is in the folder."""
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(
@@ -136,15 +175,7 @@ class Source:
         return rows
 
     def compare(self, split: str, found: Sequence[int]) -> None:
-        """Warn if these are not the published numbers of samples of a split.
-
-        Parameters
-        ----------
-        split : str
-            The split.
-        found : sequence of int
-            Samples of each group, or their sum.
-        """
+        """Warn if these are not the published numbers of samples of a split."""
         published = self.counts[split]
         if len(found) == 1:
             published = (sum(published),)
@@ -184,24 +215,7 @@ def check_preprocessing(
 def image_inputs(
     source: Source, root: Path, names: Sequence[str], preprocessing: ImagePreprocessing
 ) -> dict[str, Any]:
-    """Return the arguments X, preprocessing and ids of samples that are image files.
-
-    Parameters
-    ----------
-    source : Source
-        The data set.
-    root : pathlib.Path
-        Folder of the images.
-    names : sequence of str
-        The files, relative to it.
-    preprocessing : ImagePreprocessing
-        Applied to an image when it is used.
-
-    Raises
-    ------
-    InputError
-        If files are not there.
-    """
+    """Return the arguments X, preprocessing and ids of samples that are image files."""
     files = [root / name for name in names]
     absent = _absent(files)
     if absent:

@@ -10,16 +10,15 @@ from ntkit.datasets._benchmark import (
     SPLIT_CODES,
     SPLITS,
     BenchmarkSamples,
+    Metadata,
     Source,
     check_preprocessing,
     check_split,
     image_inputs,
+    read_csv,
 )
-from ntkit.datasets._metadata import Metadata, read_csv
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing
-
-__all__ = ["load_celeba"]
 
 ABSENT_OR_PRESENT = {"-1": 0, "0": 0, "1": 1}
 FOLDERS = ("", "celebA_v1.0/")

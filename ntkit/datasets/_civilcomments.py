@@ -13,12 +13,10 @@ from ntkit.datasets._benchmark import (
     Source,
     check_preprocessing,
     check_split,
+    read_csv,
 )
-from ntkit.datasets._metadata import read_csv
 from ntkit.exceptions import InputError
 from ntkit.extraction import TextPreprocessing, Texts
-
-__all__ = ["load_civilcomments"]
 
 IDENTITIES = (
     *("male", "female", "LGBTQ", "christian", "muslim", "other_religions", "black", "white"),

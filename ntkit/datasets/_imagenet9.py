@@ -13,12 +13,10 @@ from ntkit.datasets._benchmark import (
     check_preprocessing,
     check_split,
     image_inputs,
+    read_csv,
 )
-from ntkit.datasets._metadata import read_csv
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing
-
-__all__ = ["load_imagenet9", "load_imagenet_a"]
 
 CLASSES = ("dog", "cat", "frog", "turtle", "bird", "monkey", "fish", "crab", "insect")
 TABLE = Path(__file__).with_name("imagenet9.csv")

@@ -15,12 +15,10 @@ from ntkit.datasets._benchmark import (
     Source,
     check_preprocessing,
     check_split,
+    read_csv,
 )
-from ntkit.datasets._metadata import read_csv
 from ntkit.exceptions import InputError
 from ntkit.extraction import TextPreprocessing, Texts
-
-__all__ = ["load_multinli"]
 
 CLASSES = ("contradiction", "entailment", "neutral")
 CODES = {"0": 0, "1": 1, "2": 2}

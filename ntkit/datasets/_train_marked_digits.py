@@ -27,13 +27,7 @@ WEIGHT_DECAY = 1e-2
 
 
 def build_network() -> Any:
-    """Build the CNN: three convolutions, a global max pool and one linear layer.
-
-    Returns
-    -------
-    network : torch.nn.Sequential
-        Maps images (batch, 1, 20, 20) to logits (batch, 2).
-    """
+    """Build the CNN: three convolutions, a global max pool and one linear layer."""
     nn = _import_torch().nn
     body = nn.Sequential(
         nn.Conv2d(1, N_CHANNELS, 3, padding=1),
@@ -51,19 +45,7 @@ def build_network() -> Any:
 
 
 def train(network: Any, X: Any, y: Any, generator: Any) -> None:
-    """Minimise the mean cross-entropy, in place.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        What `build_network` returns.
-    X : torch.Tensor of shape (n, 1, 20, 20)
-        Images.
-    y : torch.Tensor of shape (n,)
-        Classes.
-    generator : torch.Generator
-        Decides the order of the samples.
-    """
+    """Minimise the mean cross-entropy, in place."""
     torch = _import_torch()
     n_batches = len(X) // BATCH_SIZE
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -82,15 +64,7 @@ def train(network: Any, X: Any, y: Any, generator: Any) -> None:
 
 
 def export(network: Any, path: Path) -> None:
-    """Write the network as one ONNX file with a dynamic batch.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        What `build_network` returns.
-    path : pathlib.Path
-        The file to write.
-    """
+    """Write the network as one ONNX file with a dynamic batch."""
     torch = _import_torch()
     program = torch.onnx.export(
         network.eval(),
@@ -113,18 +87,7 @@ def export(network: Any, path: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Train the network and write it.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        Command line; the process's own when left out.
-
-    Raises
-    ------
-    MissingDependencyError
-        If PyTorch is not installed.
-    """
+    """Train the network and write it."""
     parser = argparse.ArgumentParser(description="Train the CNN of the marked digits.")
     parser.add_argument("output", type=Path, metavar="OUT.onnx")
     output = parser.parse_args(argv).output

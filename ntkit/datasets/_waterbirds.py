@@ -14,11 +14,9 @@ from ntkit.datasets._benchmark import (
     check_preprocessing,
     check_split,
     image_inputs,
+    read_csv,
 )
-from ntkit.datasets._metadata import read_csv
 from ntkit.extraction import ImagePreprocessing
-
-__all__ = ["load_waterbirds"]
 
 BINARY = {"0": 0, "1": 1}
 FOLDERS = ("", "waterbirds_v1.0/", "waterbird_complete95_forest2water2/")

@@ -6,11 +6,12 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ntkit._types import Array
 from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
@@ -21,10 +22,6 @@ from ntkit.study import (
     require_every_class,
     split_in_two,
 )
-
-__all__ = ["AFRClassifier"]
-
-Array = NDArray[Any]
 
 
 class AFRClassifier(StudyClassifier):

@@ -10,8 +10,6 @@ from sklearn.base import _fit_context
 from ntkit.estimators._base import StudyClassifier
 from ntkit.study import Study, class_weighted
 
-__all__ = ["BalancedClassifier"]
-
 
 class BalancedClassifier(StudyClassifier):
     r"""Class-balanced last-layer retraining.

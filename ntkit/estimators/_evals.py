@@ -8,7 +8,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import log_softmax
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from ntkit._types import Array
 from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
 from ntkit.estimators._shared_between_threads import (
     alone_with_liblinear,
@@ -32,10 +33,6 @@ from ntkit.study import (
     scaler_of,
     split_in_two,
 )
-
-__all__ = ["EVaLSClassifier"]
-
-Array = NDArray[Any]
 
 
 class EVaLSClassifier(StudyClassifier):

@@ -7,19 +7,16 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
+from ntkit._types import Array
 from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.study import Rows, Study, class_weighted, cross_fitted_logits, folds_of
-
-__all__ = ["JTTClassifier"]
-
-Array = NDArray[Any]
 
 
 class JTTClassifier(StudyClassifier):

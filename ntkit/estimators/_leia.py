@@ -6,19 +6,15 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import eigh, svd
 from scipy.special import softmax
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ntkit._types import Array
 from ntkit.estimators._afr import AFRClassifier
 from ntkit.estimators._base import OriginalHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
 from ntkit.study import Rows, split_in_two
-
-__all__ = ["LEIAClassifier"]
-
-Array = NDArray[Any]
 
 
 class LEIAClassifier(AFRClassifier):

@@ -14,8 +14,6 @@ from sklearn.utils.validation import check_array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 
-__all__ = ["match_head"]
-
 _PENALTIES = 10.0 ** np.arange(-6, 2)
 
 

@@ -15,8 +15,6 @@ from ntkit.head import LinearHead
 from ntkit.solver import fit_linear_head, resolve_device
 from ntkit.study import class_weighted
 
-__all__ = ["retrain_head"]
-
 
 def retrain_head(
     X: ArrayLike,

@@ -7,21 +7,19 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import log_softmax, softmax
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ntkit._types import Array
 from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier, read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
 from ntkit.study import Rows, Study
 
-__all__ = ["SELFClassifier"]
-
-Array = NDArray[Any]
 _BLOCK = 4096  # rows whose dropout mask is drawn at a time
 
 

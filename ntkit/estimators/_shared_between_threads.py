@@ -11,16 +11,12 @@ from typing import Any
 
 from sklearn.exceptions import ConvergenceWarning
 
-__all__ = ["alone_with_liblinear", "without_convergence_warnings"]
-
 
 @contextmanager
 def without_convergence_warnings() -> Iterator[None]:
-    """Hide that a fit did not converge, while any thread asks for that.
-
-    ``warnings.catch_warnings`` puts back the list of filters it found: of two threads that
-    overlap, the second found the first one's, and would leave it behind for good.
-    """
+    """Hide that a fit did not converge, while any thread asks for that."""
+    # `warnings.catch_warnings` puts back the list of filters it found: of two threads that overlap,
+    # the second found the first one's, and would leave it behind for good.
     _HIDDEN.enter()
     try:
         yield

@@ -8,19 +8,16 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 from sklearn.feature_selection import SelectorMixin
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.verification import difference
 
-__all__ = ["NotFoldableError", "ScaledHead", "flat_steps", "folding_errors", "scaled_head"]
-
-Array = NDArray[Any]
 _MOST_ROWS = 2048
 
 
@@ -30,10 +27,9 @@ class NotFoldableError(InputError):
 
 @dataclass(frozen=True)
 class ScaledHead:
-    """A head that reads ``(Z - shift) * gains``, as a pipeline with StandardScalers does.
+    """A head that reads ``(Z - shift) * gains``, as a pipeline with StandardScalers does."""
 
-    ``centre`` and ``spread`` are what the first scaler knows of the embeddings ``Z``.
-    """
+    # `centre` and `spread` are what the first scaler knows of the embeddings `Z`.
 
     head: LinearHead
     shift: Array
@@ -105,15 +101,7 @@ class ScaledHead:
 
 
 def scaled_head(estimator: Any) -> ScaledHead:
-    """The head of an estimator or pipeline, and what stands between embeddings and head.
-
-    Raises
-    ------
-    NotFoldableError
-        If the estimator has no head of its own, or a step is not affine per neuron.
-    InputError
-        If a scaler is not fitted, or the pipeline has no estimator.
-    """
+    """The head of an estimator or pipeline, and what stands between embeddings and head."""
     if isinstance(estimator, LinearHead):
         return ScaledHead.of(estimator)
     if not isinstance(estimator, Pipeline):
@@ -150,22 +138,7 @@ def flat_steps(estimator: Any) -> list[Any]:
 
 
 def folding_errors(scaled: ScaledHead, X: Any, precision: str = "float32") -> tuple[float, float]:
-    """Relative errors of the logits in a precision, folded and with the scaler as nodes.
-
-    Parameters
-    ----------
-    scaled : ScaledHead
-        What may be folded.
-    X : array-like of shape (N, D), inputs of the embedder, or None
-        Samples to compare on; without, rows are drawn from the scaler's own statistics.
-    precision : str
-        ONNX's name of the element type of the weights.
-
-    Returns
-    -------
-    folded, kept : float
-        Largest difference from float64, relative to the largest logit.
-    """
+    """Relative errors of the logits in a precision, folded and with the scaler as nodes."""
     Z = _stored(_rows(scaled, X), precision)
     head = scaled.head.with_logits(len(scaled.head.classes))
     exact = ((Z.astype(np.float64) - scaled.shift) * scaled.gains) @ head.coef.T.astype(np.float64)

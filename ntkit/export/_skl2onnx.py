@@ -13,8 +13,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from ntkit import estimators
 from ntkit.export._fold import ScaledHead
 
-__all__ = ["ScaledHeadClassifier", "register_converters"]
-
 _OPTIONS = {
     "zipmap": [True, False, "columns"],
     "nocl": [True, False],
@@ -76,11 +74,9 @@ def _convert_selector(scope: Any, operator: Any, container: Any) -> None:
 
 
 def _convert_linear_head(scope: Any, operator: Any, container: Any) -> None:
-    """Gemm, Softmax and ArgMax, behind Sub and Mul for a scaled head.
-
-    skl2onnx's own linear converter is right for its own classes only: for another binary
-    classifier it would give softmax(±z) instead of sigmoid(z).
-    """
+    """Gemm, Softmax and ArgMax, behind Sub and Mul for a scaled head."""
+    # skl2onnx's own linear converter is right for its own classes only: for another binary
+    # classifier it would give softmax(±z) instead of sigmoid(z).
     from onnx import TensorProto
 
     estimator = operator.raw_operator

@@ -28,8 +28,6 @@ from ntkit.export._fold import (
 from ntkit.head import LinearHead
 from ntkit.verification import TOLERANCE, tolerance_of
 
-__all__ = ["to_onnx", "write_onnx"]
-
 _OPSET, _IR_VERSION = 17, 8
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError, ModelError
 
-__all__ = ["Batch", "Inputs", "Part", "shown_shape"]
-
-Array = NDArray[Any]
 _DTYPES = {
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -29,17 +28,7 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Part:
-    """Samples that are to run together, not read yet.
-
-    Parameters
-    ----------
-    begin, end : int
-        Samples that these are, or are among: the first, and the one after the last.
-    rows : ndarray of int or None
-        Which of them, counted from ``begin``; None for all.
-    window : object or None
-        What makes a batch of rows, where the samples know their lengths.
-    """
+    """Samples that are to run together, not read yet."""
 
     begin: int
     end: int
@@ -52,19 +41,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one run of the session is fed.
-
-    Parameters
-    ----------
-    part : Part
-        Which samples these are.
-    feed : dict of str to ndarray
-        One array per input, rows first.
-    sent : dict of str to OrtValue, or None
-        The feed, padded, where it was copied to the GPU ahead.
-    sent_rows : int
-        Rows of what was sent.
-    """
+    """What one run of the session is fed."""
 
     part: Part
     feed: dict[str, Array]
@@ -78,22 +55,7 @@ class Batch:
 
 
 class Inputs:
-    """Samples for a session, given a window of rows at a time.
-
-    Parameters
-    ----------
-    session : onnxruntime.InferenceSession
-        Its inputs decide names, shapes and types.
-    X : array-like, lazy sequence, mapping of str to these, or windowed sequence
-        As :func:`~ntkit.extraction.run_batches` takes it.
-
-    Raises
-    ------
-    InputError
-        If X is not one row per sample for each of the inputs.
-    ModelError
-        If the model has no inputs.
-    """
+    """Samples for a session, given a window of rows at a time."""
 
     def __init__(self, session: Any, X: Any) -> None:
         self.specs = {spec.name: spec for spec in session.get_inputs()}
@@ -109,12 +71,10 @@ class Inputs:
         self.instant = all(type(part) is np.ndarray for part in parts.values())
 
     def parts(self, begin: int, end: int, batch_size: int) -> list[Part]:
-        """Cut the rows ``begin`` to ``end`` - 1 into parts of at most ``batch_size`` rows.
-
-        Texts, and whatever else knows its lengths, come sorted by length: the longest first, so
-        that memory is at its peak at once or never. Those that must not be padded share a part
-        with others of their length only.
-        """
+        """Cut the rows ``begin`` to ``end`` - 1 into parts of at most ``batch_size`` rows."""
+        # Texts, and whatever else knows its lengths, come sorted by length: the longest first, so
+        # that memory is at its peak at once or never. Those that must not be padded share a part
+        # with others of their length only.
         cuts = range(0, end - begin, batch_size)
         if not self.windowed:
             return [Part(begin + i, min(begin + i + batch_size, end)) for i in cuts]
@@ -235,3 +195,75 @@ def _as_strings(spec: Any, array: Array) -> Array:
     if odd is not None or array.dtype.kind not in "OUT":
         raise InputError(f"The model's input {spec.name!r} takes texts; got {odd!r}.")
     return strings
+
+
+Feed = dict[str, NDArray[Any]]
+BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_AS_GOOD = 0.02
+_HOPELESS = 1.5  # a size this much slower than the best is not timed again
+_ROWS = 32
+_MEMORY = 1 << 27  # bytes of the largest batch that is timed
+
+
+def fastest(
+    run: Callable[[int], object],
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    *,
+    seconds: float = 3.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> int:
+    """Batch size of the most rows per second."""
+    # Every size is run in turn, round after round, so that what else the machine does meets all
+    # alike, and its fastest run counts. Sizes grow until time is up or two doublings bring nothing.
+    begin = clock()
+    best: dict[int, float] = {}  # seconds per row
+
+    def timed(size: int) -> float:
+        started = clock()
+        try:
+            run(size)
+        except Exception:  # whatever it is: this size cannot be used
+            return np.inf
+        return (clock() - started) / size
+
+    rates = list[float]()
+    for size in batch_sizes:
+        known = min(rates, default=np.inf)
+        if known < np.inf and clock() + 2 * size * known > begin + seconds / 2:
+            break  # the second half is for the rounds
+        if rates and (np.isinf(rates[-1]) or _has_levelled(rates)):
+            break
+        rates.append(timed(size))
+        if clock() < begin + seconds / 2:  # the first run of a shape also allocates
+            rates[-1] = min(rates[-1], timed(size))
+        best[size] = rates[-1]
+    while True:
+        bearable = _HOPELESS * min(best.values())
+        left = [size for size, rate in best.items() if rate <= bearable < np.inf]
+        duration = sum(best[size] * size for size in left)
+        if duration <= 0 or clock() + duration > begin + seconds:
+            break
+        for size in left:
+            best[size] = min(best[size], timed(size))
+    limit = min(best.values()) * (1 + _AS_GOOD)
+    return min(size for size, rate in best.items() if rate <= limit)
+
+
+def few_samples(inputs: Inputs) -> Feed:
+    """The first samples; of those with lengths, one of the median length."""
+    rows = min(_ROWS * (8 if inputs.windowed else 1), inputs.n_samples)
+    parts = inputs.parts(0, rows, 1 if inputs.windowed else rows)
+    return inputs.load(parts[len(parts) // 2]).feed
+
+
+def repeated(feed: Feed, n_samples: int) -> dict[int, Feed]:
+    """Batches of every size up to ``n_samples``: they cost the same whatever the samples are."""
+    rows = len(next(iter(feed.values())))
+    row_bytes = sum(array.nbytes for array in feed.values()) // rows
+    most = min(n_samples, _MEMORY // max(1, row_bytes))
+    sizes = [size for size in BATCH_SIZES if size <= most] or [BATCH_SIZES[0]]
+    return {n: {name: a[np.arange(n) % rows] for name, a in feed.items()} for n in sizes}
+
+
+def _has_levelled(rates: Sequence[float]) -> bool:
+    return len(rates) > 2 and min(rates[-2:]) > rates[-3] * (1 - _AS_GOOD)

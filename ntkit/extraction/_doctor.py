@@ -31,8 +31,6 @@ from ntkit.extraction._session import (
 )
 from ntkit.graph import model_file
 
-__all__ = ["diagnosis"]
-
 _CUDA_EXTRA = install_extra("cuda").removeprefix("pip install ")
 _PLACEMENT = {"session.record_ep_graph_assignment_info": "1"}
 

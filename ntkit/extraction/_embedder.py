@@ -8,20 +8,16 @@ from contextlib import closing
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.extraction._batch_size import fastest, few_samples, repeated
-from ntkit.extraction._batches import Inputs, shown_shape
+from ntkit.extraction._batches import Inputs, fastest, few_samples, repeated, shown_shape
 from ntkit.extraction._ray_embedder import RayEmbedder
 from ntkit.extraction._runner import BATCHES_PER_WINDOW, run_batches
 from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
-from ntkit.frozen_model import FrozenModel
+from ntkit.model import FrozenModel
 
-__all__ = ["OnnxEmbedder"]
-
-Array = NDArray[Any]
 Settings = dict[str, int]
 _CPU_SIZE = 8  # a core's caches hold little more; within 20 % of the fastest for CNNs and texts
 _GPU_SIZE = 64

@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from contextlib import closing
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable, Collection, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ntkit.exceptions import NtkitError
+from ntkit._output import new_file
+from ntkit._types import Array
+from ntkit.exceptions import InputError, NtkitError
 from ntkit.extraction._batches import Inputs
 from ntkit.extraction._embedder import OnnxEmbedder
 from ntkit.extraction._layer_outputs import MOST_LAYERS, Layer, layers_of, with_layers
+from ntkit.model import FrozenModel
+from ntkit.samples import Samples, sum_of_digests
 
-__all__ = ["Embedded", "embedded_with_layers", "layer_names"]
-
-Array = NDArray[Any]
 _TRIED = 2  # samples
 
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """What one pass over N samples gave.
-
-    Attributes
-    ----------
-    Z : ndarray of shape (N, D)
-        Embeddings.
-    layers : dict of str to ndarray of float32, shape (N, 2 C)
-        By layer, in the order of the graph, the mean of each of its C channels over positions
-        (pixels, or the tokens that a text has), then the deviation of each.
-    device : str
-        Where it was computed.
-    """
+    """What one pass over N samples gave."""
 
     Z: Array
     layers: Mapping[str, Array]
@@ -78,43 +71,7 @@ def embedded_with_layers(
     batch_size: int | str | None = None,
     verbose: bool = False,
 ) -> Embedded:
-    """Embed samples, and read earlier layers of the model as it runs.
-
-    Parameters
-    ----------
-    model : FrozenModel
-        The model.
-    X : array-like, lazy or windowed sequence, or mapping of str to array-like
-        As in :meth:`ntkit.OnnxEmbedder.transform`.
-    most : int, optional
-        How many layers, spread over the depth; 0 for none. By default six.
-    names : collection of str, optional
-        Which layers instead, of :func:`layer_names`.
-    device, batch_size, verbose
-        As in :class:`ntkit.OnnxEmbedder`.
-
-    Returns
-    -------
-    Embedded
-        Without layers where the graph has none whose channels and positions are known, or they
-        are not one row for each sample. The last bits of Z may be others than those of an
-        embedder, for the graph is.
-
-    Raises
-    ------
-    InputError, DeviceError, ModelError
-        As :meth:`ntkit.OnnxEmbedder.transform` does.
-
-    Examples
-    --------
-    >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-    >>> from ntkit.extraction import embedded_with_layers
-    >>> model = FrozenModel.load(marked_digits_model_path())
-    >>> found = embedded_with_layers(model, load_marked_digits().X_test[:8], device="cpu")
-    >>> {name: values.shape for name, values in found.layers.items()}
-    {'relu_1': (8, 24), 'relu_2': (8, 48), 'relu_3': (8, 128)}
-    """
+    """Embed samples, and read earlier layers of the model as it runs."""
     embedder = _LayerEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     if names is not None:
         layers = tuple(each for each in layers_of(model.body(), None) if each.name in names)
@@ -145,3 +102,69 @@ def _readable(embedder: _LayerEmbedder, X: Any, layers: tuple[Layer, ...]) -> tu
         for layer, values in zip(layers, found, strict=True)
         if values.shape[1] == 2 * layer.width and np.isfinite(values).all()
     )
+
+
+_KEY, _Z = "ntkit", "Z"
+_LARGEST = 2 << 30  # bytes; more is computed again
+
+
+def kept_or_computed(
+    file: Path | None,
+    model: FrozenModel,
+    samples: Samples,
+    digests: Array,
+    compute: Callable[[], Embedded],
+    *,
+    layers: Collection[str] = (),
+) -> tuple[Embedded, bool]:
+    """Embeddings and layers as they were kept, if that is for this model and these contents."""
+    key = _key(model, samples, digests)
+    kept = None if file is None else _read(file, key)
+    if kept is not None and {*layers} <= {*kept.layers}:
+        return kept, False
+    computed = compute()
+    return Embedded(computed.Z, computed.layers, key), True
+
+
+def keep(file: Path, embedded: Embedded) -> bool:
+    """Write what was computed, unless it is large, somebody's file is there, or no room is."""
+    arrays: dict[str, Any] = {
+        _Z: embedded.Z,
+        **{f"layer:{n}": v for n, v in embedded.layers.items()},
+    }
+    if sum(array.nbytes for array in arrays.values()) > _LARGEST:
+        return False
+    if file.exists() and _read(file) is None:
+        return False
+    named: dict[str, Any] = {_KEY: np.array(embedded.device)}
+    with suppress(InputError), new_file(file) as unfinished, unfinished.open("wb") as opened:
+        np.savez(opened, **arrays, **named)
+        return True
+    return False
+
+
+def _key(model: FrozenModel, samples: Samples, digests: Array) -> str:
+    """What tells a model and samples from all others."""
+    steps = json.dumps(samples.preprocessing, sort_keys=True, default=str)
+    text = "\n".join([model.sha256(), model.embedding.name, steps, sum_of_digests(digests)])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read(file: Path, wanted: str | None = None) -> Embedded | None:
+    """What a file keeps, of a key; None where there is none, or it is no such file."""
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            if wanted is not None and str(content[_KEY]) != wanted:
+                return None  # without reading the rest
+            arrays: dict[str, Any] = {name: content[name] for name in content.files}
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
+        return None
+    key, Z = arrays.pop(_KEY, None), arrays.pop(_Z, None)
+    if key is None or Z is None or key.ndim or Z.ndim != 2:
+        return None
+    layers = {name.removeprefix("layer:"): values for name, values in arrays.items()}
+    if any(values.ndim != 2 or len(values) != len(Z) for values in layers.values()):
+        return None
+    return Embedded(Z, layers, str(key))

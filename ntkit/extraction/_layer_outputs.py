@@ -12,8 +12,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["MOST_LAYERS", "Layer", "layers_of", "with_layers"]
-
 MOST_LAYERS = 6
 """Layers that are read, spread over the depth."""
 _FEW_BLOCKS = 3  # ends of blocks, below which activations are taken as well
@@ -31,21 +29,7 @@ _POOLING = {"GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Reshap
 
 @dataclass(frozen=True)
 class Layer:
-    """An activation of a graph, with one number or more for each channel at each position.
-
-    Parameters
-    ----------
-    name : str
-        Operator and its number of that kind, such as ``relu_2``.
-    tensor : str
-        Name of the tensor.
-    width : int
-        Channels.
-    axis : int
-        Where they are; axis 0 is the samples', the others are positions.
-    rank : int
-        Number of axes.
-    """
+    """An activation of a graph, with one number or more for each channel at each position."""
 
     name: str
     tensor: str
@@ -91,20 +75,7 @@ class _Graph:
 
 
 def layers_of(model: onnx.ModelProto, most: int | None = MOST_LAYERS) -> tuple[Layer, ...]:
-    """Choose activations to read: ends of residual blocks, or else activations, spread evenly.
-
-    Parameters
-    ----------
-    model : onnx.ModelProto
-        Its first output is the embedding.
-    most : int or None
-        How many; None for all.
-
-    Returns
-    -------
-    tuple of Layer
-        In the order of the graph; those whose channels and positions are not known are left out.
-    """
+    """Choose activations to read: ends of residual blocks, or else activations, spread evenly."""
     graph = _Graph.of(model)
     ends, activations = list[Layer](), list[Layer]()
     count = Counter[str]()
@@ -130,21 +101,8 @@ def layers_of(model: onnx.ModelProto, most: int | None = MOST_LAYERS) -> tuple[L
 
 
 def with_layers(model: onnx.ModelProto, layers: Sequence[Layer]) -> onnx.ModelProto:
-    """Copy a model with an output (N, 2 C) for each layer: means, then deviations, of channels.
-
-    Where the model has an input that masks tokens, only those that it shows count.
-
-    Parameters
-    ----------
-    model : onnx.ModelProto
-        The model.
-    layers : sequence of Layer
-        Of this model.
-
-    Returns
-    -------
-    onnx.ModelProto
-    """
+    """Copy a model with an output (N, 2 C) for each layer: means, then deviations, of channels."""
+    # Where the model has an input that masks tokens, only those that it shows count.
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     mask = _mask_of(model)

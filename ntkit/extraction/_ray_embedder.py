@@ -4,29 +4,139 @@ from __future__ import annotations
 
 import copy
 import logging
+import mmap
+import os
 import pickle
+import platform
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ntkit._need_ray import import_ray, start_ray, without_ray_warnings
-from ntkit.exceptions import DeviceError, NtkitError
-from ntkit.extraction._packed_for_ray import opened, shipped
+from ntkit._types import Array
+from ntkit.exceptions import DeviceError, InputError, NtkitError
+from ntkit.inputs import ImageFiles, Texts
 
 if TYPE_CHECKING:
     from ntkit.extraction._embedder import OnnxEmbedder
 
-__all__ = ["Pool", "RayEmbedder", "pool_for", "task_ranges"]
 
-Array = NDArray[Any]
+def shipped(X: Any) -> Any:
+    """Samples as what is small to send, or is kept once for all processes of a machine."""
+    if isinstance(X, Mapping):
+        return {name: shipped(part) for name, part in X.items()}
+    if isinstance(X, ImageFiles):
+        files = map(os.path.abspath, X.paths)  # another process may stand in another folder
+        return _changed(X, paths=_Packed(map(os.fsencode, files), len(X), _path))
+    if isinstance(X, Texts):
+        pack, unpack = (_pair_to_bytes, _pair) if X.paired else (_text_to_bytes, _text)
+        texts = map(pack, X.texts)
+        steps = X.preprocessing
+        if steps.tokenizer is not None:
+            steps = replace(steps, tokenizer=steps.tokenizer_path.absolute())
+        return _changed(X, texts=_Packed(texts, len(X), unpack), preprocessing=steps)
+    if isinstance(X, np.memmap):
+        return _MappedFile.of(X) if _is_whole_file(X) else np.asarray(X)
+    return X
+
+
+def opened(X: Any) -> Any:
+    """Turn what :func:`shipped` returned into samples again."""
+    if isinstance(X, Mapping):
+        return {name: opened(part) for name, part in X.items()}
+    return X.open() if isinstance(X, _MappedFile) else X
+
+
+class _Packed:
+    """Many strings in two arrays: a slice gives a list of them."""
+
+    # Arrays can be shared between the processes of a machine, and millions of objects cannot.
+
+    def __init__(
+        self, strings: Iterable[bytes], length: int, unpack: Callable[[bytes], Any]
+    ) -> None:
+        letters, self.ends = bytearray(), np.zeros(length + 1, np.int64)
+        for i, string in enumerate(strings, start=1):
+            letters += string
+            self.ends[i] = len(letters)
+        self.letters = np.frombuffer(letters, np.uint8)
+        self.unpack = unpack
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, index: slice) -> list[Any]:
+        rows = range(*index.indices(len(self)))
+        return [self.unpack(self.letters[self.ends[i] : self.ends[i + 1]].tobytes()) for i in rows]
+
+
+@dataclass(frozen=True)
+class _MappedFile:
+    """Where a memory map comes from."""
+
+    path: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+    order: Any
+
+    @classmethod
+    def of(cls, X: np.memmap[Any, Any]) -> _MappedFile:
+        order = "C" if X.flags.c_contiguous else "F"
+        return cls(os.path.abspath(str(X.filename)), X.dtype, X.shape, X.offset, order)
+
+    def open(self) -> Array:
+        options = {"mode": "r", "offset": self.offset, "shape": self.shape, "order": self.order}
+        try:
+            return np.memmap(self.path, self.dtype, **options)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.path} cannot be read on {platform.node()} ({error}); put it where all "
+                "machines of the cluster find it."
+            ) from error
+
+
+def _is_whole_file(X: np.memmap[Any, Any]) -> bool:
+    """Whether this is what a file holds: no part of another map, and nothing written to it."""
+    return X.mode == "r" and isinstance(X.base, mmap.mmap)
+
+
+def _changed(X: Any, **fields: Any) -> Any:
+    other = copy.copy(X)
+    vars(other).update(fields)
+    return other
+
+
+def _path(name: bytes) -> Path:
+    return Path(os.fsdecode(name))
+
+
+def _text_to_bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(text: bytes) -> str:
+    return text.decode("utf-8", "surrogatepass")
+
+
+def _pair_to_bytes(pair: tuple[str, str]) -> bytes:
+    first, second = map(_text_to_bytes, pair)
+    return b"%d:" % len(first) + first + second
+
+
+def _pair(packed: bytes) -> tuple[str, str]:
+    length, _, both = packed.partition(b":")
+    return _text(both[: int(length)]), _text(both[int(length) :])
+
+
 _TASK_ROWS = 4096  # enough that the first batch of a task, which nobody prepares ahead, is little
 _TASKS_PER_ACTOR = 8  # so that the slowest actor keeps the others waiting for an eighth at most
 _TRIES = 3  # Ray starts an actor again for ever, also where its rows end any process
@@ -39,15 +149,7 @@ _LOGGED = {  # Ray Data tells of each data set, and of progress bars that are sw
 
 @dataclass(frozen=True)
 class Pool:
-    """How many actors there are, and what each of them is given.
-
-    Parameters
-    ----------
-    actors : int
-        Most actors at a time.
-    num_cpus, num_gpus : int
-        Cores and GPUs that Ray sets aside for each.
-    """
+    """How many actors there are, and what each of them is given."""
 
     actors: int
     num_cpus: int
@@ -55,23 +157,10 @@ class Pool:
 
 
 class RayEmbedder:
-    """What :class:`~ntkit.OnnxEmbedder` does, done by Ray.
+    """What :class:`~ntkit.OnnxEmbedder` does, done by Ray."""
 
-    Ray is started on first use, unless it runs already, and is left running as Ray's own
-    libraries leave it.
-
-    Parameters
-    ----------
-    embedder : OnnxEmbedder
-        What each actor computes with.
-
-    Raises
-    ------
-    MissingDependencyError
-        If Ray is not installed.
-    DeviceError
-        If a GPU is asked for and the cluster has none.
-    """
+    # Ray is started on first use, unless it runs already, and is left running as Ray's own
+    # libraries leave it.
 
     def __init__(self, embedder: OnnxEmbedder) -> None:
         self._ray = import_ray("The engine 'ray'")
@@ -100,27 +189,7 @@ class RayEmbedder:
     def iter_batches(
         self, X: Any, start: int, stop: int, settings: Mapping[str, int]
     ) -> Generator[Array, None, None]:
-        """Yield the embeddings of consecutive samples, some windows at a time.
-
-        Parameters
-        ----------
-        X : array, memory map, lazy or windowed sequence, or mapping of str to these
-            As :meth:`~ntkit.OnnxEmbedder.transform` takes it; files are read by the actors.
-        start, stop : int
-            First sample, a multiple of the window, and the one after the last.
-        settings : mapping
-            As :meth:`settings` returned them.
-
-        Yields
-        ------
-        ndarray of float32 or float64, shape (n, D)
-            Embeddings of the next n samples.
-
-        Raises
-        ------
-        InputError, DeviceError, ModelError
-            As the embedder does, in the turn of the samples that are wrong.
-        """
+        """Yield the embeddings of consecutive samples, some windows at a time."""
         tasks = task_ranges(start, stop, settings["window"], self._pool.actors)
         progress = tqdm(
             total=stop,
@@ -194,33 +263,7 @@ class RayEmbedder:
 
 
 def pool_for(nodes: Sequence[Mapping[str, float]], threads: int | None, on_gpu: bool) -> Pool:
-    """Actors that fill a cluster: one per GPU, or per as many cores as an embedder has threads.
-
-    Parameters
-    ----------
-    nodes : sequence of mapping of str to float
-        What each machine has, as ``ray.nodes()`` lists it under "Resources".
-    threads : int or None
-        Batches that an actor runs at a time, each on a core; no actor asks for more cores than
-        the largest machine has. None takes the cores of the smallest machine.
-    on_gpu : bool
-        Whether sessions run on GPUs.
-
-    Returns
-    -------
-    Pool
-        At least one actor.
-
-    Examples
-    --------
-    >>> from ntkit.extraction._ray_embedder import pool_for
-    >>> pool_for([{"CPU": 8.0}, {"CPU": 6.0}], threads=4, on_gpu=False)
-    Pool(actors=3, num_cpus=4, num_gpus=0)
-    >>> pool_for([{"CPU": 8.0}, {"CPU": 16.0}], threads=None, on_gpu=False)
-    Pool(actors=3, num_cpus=8, num_gpus=0)
-    >>> pool_for([{"CPU": 8.0}, {"CPU": 16.0, "GPU": 4.0}], threads=16, on_gpu=True)
-    Pool(actors=4, num_cpus=1, num_gpus=1)
-    """
+    """Actors that fill a cluster: one per GPU, or per as many cores as an embedder has threads."""
     if on_gpu:
         return Pool(max(1, sum(int(node.get("GPU", 0)) for node in nodes)), 1, 1)
     cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
@@ -229,28 +272,7 @@ def pool_for(nodes: Sequence[Mapping[str, float]], threads: int | None, on_gpu: 
 
 
 def task_ranges(start: int, stop: int, window: int, actors: int) -> list[tuple[int, int]]:
-    """Rows of each task: whole windows, several tasks for every actor.
-
-    Parameters
-    ----------
-    start, stop : int
-        First row, a multiple of the window, and the one after the last.
-    window : int
-        Rows that are computed together.
-    actors : int
-        Actors that share the work.
-
-    Returns
-    -------
-    list of (int, int)
-        First row of each task, and the one after its last.
-
-    Examples
-    --------
-    >>> from ntkit.extraction._ray_embedder import task_ranges
-    >>> task_ranges(64, 200, window=64, actors=2)
-    [(64, 128), (128, 192), (192, 200)]
-    """
+    """Rows of each task: whole windows, several tasks for every actor."""
     fair = (stop - start) // (window * actors * _TASKS_PER_ACTOR)
     rows = window * max(1, min(_TASK_ROWS // window, fair))
     return [(begin, min(begin + rows, stop)) for begin in range(start, stop, rows)]

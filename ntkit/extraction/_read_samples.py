@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ntkit.exceptions import InputError
-from ntkit.frozen_model import TensorInfo
-from ntkit.preprocessing import ImagePreprocessing, TextPreprocessing
+from ntkit.inputs import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
+from ntkit.model import FrozenModel, TensorInfo
 from ntkit.samples import (
     DEFAULT_LABEL,
     Columns,
@@ -22,7 +23,51 @@ from ntkit.samples import (
 )
 from ntkit.store import EmbeddingStore, origin_of
 
-__all__ = ["read_samples"]
+if TYPE_CHECKING:
+    from ntkit.samples import Samples
+
+SHOWN_COLUMNS = 20
+
+
+def preprocessing_for(
+    model: FrozenModel, data: Iterable[Any]
+) -> ImagePreprocessing | TextPreprocessing | None:
+    """Find how images or texts go into a model."""
+    paths = [Path(each) for each in data if isinstance(each, str | os.PathLike)]
+    if any(map(is_image_folder, paths)):
+        images = ImagePreprocessing.for_model(model)
+        if images is not None:
+            return images
+    return TextPreprocessing.for_model(model)
+
+
+def is_image_folder(path: Path) -> bool:
+    """Whether a path is read as an image folder: a folder that is nothing else."""
+    return path.is_dir() and not (EmbeddingStore.is_store(path) or (path / "X.npy").exists())
+
+
+def image_preprocessing(samples: Samples) -> ImagePreprocessing | None:
+    """How these samples became model inputs, if they are images."""
+    return samples.X.preprocessing if isinstance(samples.X, ImageFiles) else None
+
+
+def input_notes(samples: Iterable[Samples]) -> list[str]:
+    """Sentences on how samples became model inputs: one where all sets agree, none of arrays."""
+    found = [_input_note(part) for part in samples]
+    return list(dict.fromkeys(note for note in found if note))
+
+
+def _input_note(samples: Samples) -> str:
+    if isinstance(samples.X, ImageFiles):
+        return samples.X.preprocessing.describe()
+    if isinstance(samples.X, Texts):
+        return samples.X.preprocessing.describe() if samples.X.preprocessing.tokenizer else ""
+    if not samples.columns_source:
+        return ""
+    names = samples.columns
+    more = f", … ({len(names)} in all)" if len(names) > SHOWN_COLUMNS else ""
+    shown = ", ".join(map(repr, names[:SHOWN_COLUMNS]))
+    return f"Columns, in this order: {shown}{more}; {samples.columns_source}."
 
 
 def read_samples(

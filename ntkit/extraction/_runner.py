@@ -3,23 +3,59 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ntkit._types import Array
 from ntkit.exceptions import DeviceError, InputError
 from ntkit.extraction._batches import Batch, Inputs, Part
-from ntkit.extraction._prefetch import prefetched
 from ntkit.extraction._session import available_cpus, sent_to_gpu
 
-__all__ = ["BATCHES_PER_WINDOW", "is_out_of_memory", "run_batches"]
+T = TypeVar("T")
+R = TypeVar("R")
+_MEMORY = 1 << 28  # bytes of finished work that may wait
 
-Array = NDArray[Any]
+
+def prefetched(
+    function: Callable[[T], R],
+    tasks: Iterable[T],
+    *,
+    workers: int,
+    at_once: bool = False,
+    size_of: Callable[[R], int] = lambda _: 0,
+) -> Generator[R, None, None]:
+    """Yield ``function(task)`` for every task in order, computed once and ahead of its turn."""
+    # An exception comes out in the turn of its task. Closing the generator ends the threads.
+    if not workers:
+        yield from map(function, tasks)
+        return
+    remaining, waiting = iter(tasks), deque[Future[R]]()
+    ahead, most, begun = workers + 1 if at_once else 2, workers + 1, False
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="ntkit-prepare")
+    try:
+        while True:
+            while len(waiting) < ahead and (task := next(remaining, None)) is not None:
+                waiting.append(pool.submit(function, task))
+            if not waiting:
+                return
+            late = begun and not waiting[0].done()
+            result, begun = waiting.popleft().result(), True
+            most = max(2, min(workers + 1, _MEMORY // max(1, size_of(result))))
+            # More at a time only where one is not enough: they take cores from the caller.
+            ahead = min(ahead + late, most)
+            yield result
+            del result  # a batch less in memory while the next one is awaited
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
 Run = tuple[Part, list[Array]]
 BATCHES_PER_WINDOW = 64  # of texts: about 3 % of what is computed is padding; 14 % with 16
 _MOST_WORKERS = 8

@@ -16,19 +16,6 @@ from joblib import cpu_count
 from ntkit._extras import install_extra
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
 
-__all__ = [
-    "Device",
-    "available_cpus",
-    "builds",
-    "device_of",
-    "import_onnxruntime",
-    "is_cpu_only",
-    "make_session",
-    "nvidia_device",
-    "repair_of",
-    "sent_to_gpu",
-]
-
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 _TENSORRT = "TensorrtExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -157,39 +144,14 @@ def device_of(session: Any) -> str:
 
 
 def is_cpu_only(device: Device, providers: Sequence[Any] | None = None) -> bool:
-    """Whether a session with these settings is to run on the CPU by ONNX Runtime's own kernels.
-
-    Parameters
-    ----------
-    device, providers
-        As :func:`make_session` takes them.
-
-    Returns
-    -------
-    bool
-        False for a GPU that was asked for, there or not, and for providers of other hardware.
-    """
+    """Whether a session with these settings is to run on the CPU by ONNX Runtime's own kernels."""
     if providers is None:
         providers = _providers(device, import_onnxruntime())
     return [_name(provider) for provider in providers] == [_CPU]
 
 
 def sent_to_gpu(session: Any, feed: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Copy arrays to the GPU that a session runs on, as ONNX Runtime's values.
-
-    Parameters
-    ----------
-    session : onnxruntime.InferenceSession
-        A session that runs on a GPU.
-    feed : mapping of str to ndarray
-        Its inputs.
-
-    Returns
-    -------
-    dict of str to OrtValue, or None
-        None where it cannot be done, for lack of memory for instance: the session copies the
-        arrays by itself then.
-    """
+    """Copy arrays to the GPU that a session runs on, as ONNX Runtime's values."""
     try:
         device = session.get_provider_options()[_CUDA].get("device_id", 0)
         send = import_onnxruntime().OrtValue.ortvalue_from_numpy
@@ -243,28 +205,7 @@ def builds() -> dict[str, str]:
 
 
 def repair_of(installed: Collection[str], wanted: str | None = None) -> str:
-    """Shell commands that leave one whole build of ONNX Runtime.
-
-    Parameters
-    ----------
-    installed : collection of str
-        Distributions that are there; all of them go, since each holds files of the others.
-    wanted : str, optional
-        What is to be there; the default is the GPU build if it was there, else what was there.
-
-    Returns
-    -------
-    str
-        The commands.
-
-    Examples
-    --------
-    >>> from ntkit.extraction._session import repair_of
-    >>> repair_of(["onnxruntime", "onnxruntime-gpu"])
-    'pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu'
-    >>> repair_of([])
-    'pip install onnxruntime'
-    """
+    """Shell commands that leave one whole build of ONNX Runtime."""
     kept = [name for name in (_GPU_BUILD, *installed) if name in installed] or ["onnxruntime"]
     install = f"pip install {wanted or kept[0]}"
     return f"pip uninstall -y {' '.join(installed)} && {install}" if installed else install

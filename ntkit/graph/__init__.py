@@ -3,19 +3,26 @@
 No session runs here, and nothing is written but by ``write_model``.
 """
 
-from ntkit.graph._constants import axes_of, constant_of, dtype_of, float_type, is_constant
-from ntkit.graph._evaluate import evaluator, largest_size
-from ntkit.graph._external_data import data_folder
+from ntkit.graph._constants import (
+    axes_of,
+    constant_of,
+    dtype_of,
+    evaluator,
+    float_type,
+    is_constant,
+    largest_size,
+)
 from ntkit.graph._files import (
+    data_folder,
     deserialised,
     external_files,
     fingerprint,
+    model_file,
     read_model,
     serialised,
     sound,
     write_model,
 )
-from ntkit.graph._model_file import model_file
 from ntkit.graph._pooling import pooled
 from ntkit.graph._rewrite import (
     Nodes,

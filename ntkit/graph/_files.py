@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import logging
 import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
-from pathlib import Path
+from pathlib import Path, PurePath
+from threading import Lock
 from typing import Any
 
 import onnx
@@ -20,27 +22,172 @@ from onnx import TensorProto, helper
 
 from ntkit._disk import give_name
 from ntkit.exceptions import InputError, ModelError, NtkitError
-from ntkit.graph._external_data import check_places, data_folder, drop_unknown_keys, follow_links
-from ntkit.graph._quiet import without_collector, without_log
 from ntkit.graph._tensors import is_sorted
 
-__all__ = [
-    "deserialised",
-    "external_files",
-    "fingerprint",
-    "one_line",
-    "read_model",
-    "serialised",
-    "sound",
-    "write_model",
-]
+
+class _Shared:
+    """A setting of the process, changed while anybody asks for it, and put back by the last one."""
+
+    # Whoever saved it alone would put back what another thread had changed.
+
+    def __init__(self, change: Callable[[], Any], put_back: Callable[[Any], object]) -> None:
+        self._change, self._put_back = change, put_back
+        self._lock, self._asking, self._before = Lock(), 0, None
+
+    @contextmanager
+    def changed(self) -> Iterator[None]:
+        with self._lock:
+            if not self._asking:
+                self._before = self._change()
+            self._asking += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking -= 1
+                if not self._asking:
+                    self._put_back(self._before)
+
+
+def _raise_level() -> int:
+    before = _LOGGER.level
+    _LOGGER.setLevel(logging.CRITICAL)
+    return before
+
+
+def _stop_collecting() -> bool:
+    before = gc.isenabled()
+    gc.disable()
+    return before
+
+
+def _collect_again(before: bool) -> None:
+    if before:
+        gc.enable()
+
+
+_LOGGER = logging.getLogger("onnx_ir")
+_LEVEL = _Shared(_raise_level, _LOGGER.setLevel)
+_COLLECTOR = _Shared(_stop_collecting, _collect_again)
+
+
+@contextmanager
+def without_log() -> Iterator[None]:
+    """Keep onnx-ir from saying what is answered in a sentence, or is of no matter."""
+    with _LEVEL.changed():
+        yield
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Let Python's garbage collector wait while the nodes of a large graph are made or written."""
+    # It would go through all of them again and again, which takes longer than making them.
+    with _COLLECTOR.changed():
+        yield
+
+
+_KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
+
+
+def drop_unknown_keys(proto: onnx.ModelProto) -> None:
+    """Remove what ONNX does not define from the entries of external data, in place."""
+    # onnx ignores them with a warning; a filter of warnings would not be safe among threads.
+    for tensor in _tensors(proto):
+        if any(entry.key not in _KEYS for entry in tensor.external_data):
+            known = [entry for entry in tensor.external_data if entry.key in _KEYS]
+            del tensor.external_data[:]
+            tensor.external_data.extend(known)
+
+
+def check_places(proto: onnx.ModelProto, path: Path) -> None:
+    """Refuse external data that begin or end nowhere; releases of onnx differ in what they do."""
+    for tensor in _tensors(proto):
+        for entry in tensor.external_data:
+            given = entry.value
+            if entry.key in ("offset", "length") and not (given.isascii() and given.isdigit()):
+                raise ModelError(
+                    f"{path} gives {given!r:.40} as the {entry.key} of weights in another file, "
+                    "which is no count of bytes; export it again."
+                )
+
+
+def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a model: of its graphs, of their nodes, and of its functions."""
+    graphs = [proto.graph]
+    node_lists = [function.node for function in proto.functions]
+    while graphs or node_lists:
+        if graphs:
+            graph = graphs.pop()
+            yield from graph.initializer
+            node_lists.append(graph.node)
+        for node in node_lists.pop():
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    yield attribute.t
+                yield from attribute.tensors
+                if attribute.HasField("g"):
+                    graphs.append(attribute.g)
+                graphs.extend(attribute.graphs)
+
+
+def follow_links(model: ir.Model, path: Path) -> None:
+    """Let a model that is a link read its weights where they really are, in place."""
+    # Hugging Face's cache keeps files under the hashes of their contents, and gives them their
+    # names by links in another folder. ONNX and ONNX Runtime refuse weights behind a link or
+    # outside the model's folder, so the tensors get the real file's name. Only names that the model
+    # lists are followed, without any `..`, and only into the folder that the model itself lies in.
+    folder = path.resolve().parent
+    values = [value for graph in model.graphs() for value in graph.initializers.values()]
+    found = dict[str, str]()
+    for value in values:
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor):
+            name = _real_name(str(tensor.location), path, folder)
+            if name is None:
+                return  # left as they are, to be refused by name
+            found[str(tensor.location)] = name
+    for value in values:
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor):
+            value.const_value = ir.ExternalTensor(
+                found[str(tensor.location)],
+                tensor.offset,
+                tensor.length,
+                tensor.dtype,
+                shape=tensor.shape,
+                name=tensor.name or "",
+                doc_string=tensor.doc_string,
+                metadata_props=tensor.metadata_props,
+                base_dir=folder,
+            )
+
+
+def data_folder(model: ir.Model) -> Path | None:
+    """Folder that the locations of a model's external data start from; None without any."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                return Path(value.const_value.base_dir).resolve()
+    return None
+
+
+def _real_name(location: str, path: Path, folder: Path) -> str | None:
+    """Name, in the folder the model really lies in, of the file that a location means."""
+    named = PurePath(location)
+    if named.is_absolute() or ".." in named.parts:
+        return None
+    link = path.parent / named
+    if link.is_symlink() and link.is_file() and link.resolve().parent == folder:
+        return link.resolve().name
+    beside = folder / named
+    if not link.exists() and beside.is_file() and beside.resolve().is_relative_to(folder):
+        return location
+    return None
 
 
 def deserialised(proto: onnx.ModelProto) -> ir.Model:
-    """Turn ONNX's own form into onnx-ir's, its nodes in an order that can run.
-
-    onnx-ir knows no maps, which ZipMap makes; it carries such tensors without a type.
-    """
+    """Turn ONNX's own form into onnx-ir's, its nodes in an order that can run."""
+    # onnx-ir knows no maps, which ZipMap makes; it carries such tensors without a type.
     for value in (*proto.graph.output, *proto.graph.value_info):
         if value.type.sequence_type.elem_type.HasField("map_type"):
             value.ClearField("type")
@@ -71,10 +218,8 @@ def _type_maps(proto: onnx.ModelProto) -> bool:
 
 
 def read_model(path: Path) -> ir.Model:
-    """Read an ONNX file; external data are mapped, and must lie in the file's own folder.
-
-    A file that is a link, as in Hugging Face's cache, may have its data where the link leads to.
-    """
+    """Read an ONNX file; external data are mapped, and must lie in the file's own folder."""
+    # A file that is a link, as in Hugging Face's cache, may have its data where the link leads to.
     with sound(path):
         if not path.is_file():
             raise ModelError(f"{path} is not a file; give the path of an ONNX model.")
@@ -167,11 +312,9 @@ def sound(path: Path | None) -> Iterator[None]:
 def write_model(
     model: ir.Model, path: Path, *, force: bool, verify: Callable[[Path], object] | None
 ) -> Path:
-    """Write a model into a temporary folder, check it there, and give it its name.
-
-    External data get a name that is free, so that a model that is replaced is whole until the
-    one rename that replaces it; the data it used go afterwards.
-    """
+    """Write a model into a temporary folder, check it there, and give it its name."""
+    # External data get a name that is free, so that a model that is replaced is whole until the one
+    # rename that replaces it; the data it used go afterwards.
     sources = external_files(model)
     with _saying_what_failed(path):
         if path.is_dir():
@@ -298,3 +441,33 @@ def one_line(error: Exception) -> str:
         error = error.__cause__
     lines = str(error).strip().splitlines()
     return lines[0].strip().rstrip(".") if lines else type(error).__name__
+
+
+_NAME = "model.onnx"
+_SHOWN = 6
+
+
+def model_file(path: Path) -> Path:
+    """Give the ONNX file that a path names: itself, or that of a folder of one model."""
+    # Exporters (Optimum), the Hugging Face Hub, MLflow and ntkit's own `--deploy` write folders
+    # that hold a model as `model.onnx` or `onnx/model.onnx`, beside its tokenizer and more.
+    if not os.path.isdir(path):  # unlike is_dir no error where a name is too long
+        return path
+    found = [file for file in (path / _NAME, path / "onnx" / _NAME) if file.is_file()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ModelError(
+            f"{path} is a folder of two models, {_NAME} and onnx/{_NAME}; name the one that is "
+            "meant."
+        )
+    names = sorted(
+        file.relative_to(path).as_posix()
+        for folder in (path, path / "onnx")
+        for file in folder.glob("*.onnx")
+    )
+    more = ", …" * (len(names) > _SHOWN)
+    raise ModelError(
+        f"{path} is a folder without a {_NAME}; give the path of an ONNX model"
+        + (f", such as one of those in it: {', '.join(names[:_SHOWN])}{more}." if names else ".")
+    )

@@ -12,8 +12,6 @@ from ntkit.exceptions import InputError
 from ntkit.graph._rewrite import Nodes
 from ntkit.graph._tensors import opset_of, value_named
 
-__all__ = ["POOLINGS", "pooled"]
-
 POOLINGS = ("cls", "mean")
 # The operator set from which on an operator takes its axes as an input, not as an attribute.
 _AXES_AS_INPUT = {"ReduceSum": 13, "Unsqueeze": 13, "ReduceMean": 18}
@@ -21,12 +19,10 @@ _BROADCASTING_MAX = 8
 
 
 def pooled(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
-    """Append the pooling of a tensor (N, T, D) to a graph, in place, unless it is there already.
-
-    "cls" takes the first token, "mean" the mean over those that the attention mask shows.
-    The pooled tensor is named after the pooling and the tensor, so that a written model's is
-    found again.
-    """
+    """Append the pooling of a tensor (N, T, D) to a graph, in place, unless it is there already."""
+    # "cls" takes the first token, "mean" the mean over those that the attention mask shows. The
+    # pooled tensor is named after the pooling and the tensor, so that a written model's is found
+    # again.
     if pooling not in POOLINGS:
         raise InputError(f"pooling is one of {', '.join(POOLINGS)}; got {pooling!r}.")
     if embedding is None:

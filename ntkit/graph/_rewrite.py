@@ -7,22 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.graph._constants import dtype_of
-
-__all__ = [
-    "Nodes",
-    "forget",
-    "free_name",
-    "new_initializer",
-    "remove_unused",
-    "takes_place_of",
-    "tensor",
-]
-
-Array = NDArray[Any]
 
 
 class Nodes:

@@ -11,22 +11,6 @@ from onnx_ir.passes import common
 
 from ntkit.exceptions import HeadNotFoundError
 
-__all__ = [
-    "Shape",
-    "Shapes",
-    "TensorInfo",
-    "ancestors",
-    "attribute",
-    "extract_between",
-    "extract_up_to",
-    "info_of",
-    "inlined_size",
-    "is_sorted",
-    "is_standard",
-    "opset_of",
-    "value_named",
-]
-
 Shape = tuple[int | str | None, ...] | None
 _SMALL = 64
 _STANDARD_DOMAINS = frozenset(["", "ai.onnx", "ai.onnx.ml"])
@@ -49,7 +33,7 @@ class TensorInfo:
 
     Examples
     --------
-    >>> from ntkit.frozen_model import TensorInfo
+    >>> from ntkit.model import TensorInfo
     >>> print(TensorInfo("image", ("batch", 3, 224, 224), "float32"))
     image (batch, 3, 224, 224) float32
     """
@@ -179,10 +163,8 @@ def extract_up_to(graph: ir.Graph, outputs: list[ir.Value]) -> ir.GraphView:
 
 
 def extract_between(graph: ir.Graph, start: ir.Value) -> ir.GraphView | None:
-    """View what computes the graph's outputs from ``start``; None if nothing does.
-
-    Its inputs are ``start`` and the graph inputs that the same outputs need besides.
-    """
+    """View what computes the graph's outputs from ``start``; None if nothing does."""
+    # Its inputs are `start` and the graph inputs that the same outputs need besides.
     outputs = [
         v for v in graph.outputs if v is not start and any(start is a for a in ancestors([v]))
     ]

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inspection._matplotlib import (
     BLACK,
@@ -22,10 +23,6 @@ from ntkit.inspection._matplotlib import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["AnswersCurveDisplay"]
-
-Array = NDArray[Any]
 
 
 class AnswersCurveDisplay:

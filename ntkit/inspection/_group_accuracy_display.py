@@ -10,12 +10,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.inspection._fitted import check_samples
 from ntkit.inspection._matplotlib import (
     BLUE,
     GREY,
     VERMILLION,
     axes_for,
+    check_samples,
     font_size,
     headroom,
     label_axes,
@@ -29,8 +29,6 @@ from ntkit.metrics import GroupReport, ReportRow, group_report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["GroupAccuracyDisplay"]
 
 
 class GroupAccuracyDisplay:

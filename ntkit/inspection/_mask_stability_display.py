@@ -7,21 +7,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
+from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
-from ntkit.inspection._fitted import check_samples, lost_neurons, neuron_names_of, neurontune_of
 from ntkit.inspection._matplotlib import (
     GREY,
     SKY,
     VERMILLION,
     axes_for,
+    check_samples,
     headroom,
     label_axes,
     legend_share,
+    lost_neurons,
     name_neurons,
+    neuron_names_of,
+    neurontune_of,
     percent,
     require_matplotlib,
     show_legend,
@@ -32,9 +36,6 @@ from ntkit.study import Rows, make_mask
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["MaskStabilityDisplay"]
-
-Array = NDArray[Any]
 _logger = logging.getLogger(__name__)
 
 

@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
 
+from ntkit._checks import check_embeddings, check_labels
 from ntkit._extras import install_extra
+from ntkit._labels import unknown_labels
+from ntkit._types import Array
+from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV, SpuriousNeuronSelector
 from ntkit.exceptions import InputError, MissingDependencyError
+from ntkit.head import LinearHead
+from ntkit.metrics import worst_class_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = [
-    "BLACK",
-    "BLUE",
-    "CLASS_COLORS",
-    "CLASS_MARKERS",
-    "GREEN",
-    "GREY",
-    "PALE",
-    "SKY",
-    "VERMILLION",
-    "axes_for",
-    "font_size",
-    "headroom",
-    "label_axes",
-    "legend_share",
-    "marker_size",
-    "name_neurons",
-    "percent",
-    "require_matplotlib",
-    "runs",
-    "short",
-    "show_legend",
-    "spread_out",
-    "width_of",
-]
 
 # Okabe and Ito's colours, which people with a colour vision deficiency tell apart as well.
 BLACK, GREY, PALE = "#000000", "#767676", "#dddddd"
@@ -146,10 +131,8 @@ def percent(value: float, _: object = None) -> str:
 
 
 def short(name: object, most: int = 24) -> str:
-    """Return a name of at most so many letters, on one line, as plain text to matplotlib.
-
-    The middle goes first: names of groups often differ at their ends only.
-    """
+    """Return a name of at most so many letters, on one line, as plain text to matplotlib."""
+    # The middle goes first: names of groups often differ at their ends only.
     line = " ".join(str(name).split())
     if len(line) > most:
         tail = (most - 1) // 2
@@ -174,10 +157,8 @@ def name_neurons(ax: Axes, order: NDArray[Any], names: Sequence[str] | None) -> 
 
 
 def spread_out(ax: Axes, x: NDArray[Any], labels: Sequence[str]) -> NDArray[np.intp]:
-    """Indices of labels that do not touch when written beside each other at ``x`` (ascending).
-
-    The axes' limits must be set.
-    """
+    """Indices of labels that do not touch when written beside each other at ``x`` (ascending)."""
+    # The axes' limits must be set.
     low, high = ax.get_xlim()
     letters = max((len(label) for label in labels), default=0) + 2
     gap = letters * 0.6 * font_size(ax) / 72 * (high - low) / max(width_of(ax), 1e-6)
@@ -192,3 +173,142 @@ def marker_size(ax: Axes, n_points: int) -> float:
     """In points: as large as points beside each other allow, roughly."""
     width = width_of(ax)
     return float(np.clip(32 * np.sqrt(width / n_points), 1.5, 4 + 0.25 * width))
+
+
+def neurontune_of(estimator: Any, caller: str) -> NeuronTuneClassifier:
+    """Return the fitted NeuronTuneClassifier in an estimator, a selector or a search."""
+    inner = _inner(estimator)
+    if not isinstance(inner, NeuronTuneClassifier):
+        raise InputError(
+            f"{caller} needs a fitted NeuronTuneClassifier, NeuronTuneClassifierCV or "
+            f"SpuriousNeuronSelector; got {type(inner).__name__}."
+        )
+    check_is_fitted(inner, "suppressed_")
+    return inner
+
+
+def lost_neurons(clf: NeuronTuneClassifier) -> Array:
+    """Neurons that are suppressed, with "per_class" in any class's weights: bool, shape (D,)."""
+    if clf.aggregation == "per_class" and len(clf.classes_) > 2:
+        return np.asarray(clf.suppressed_per_class_.any(axis=0))
+    return clf.suppressed_
+
+
+def original_head_of(estimator: Any, caller: str) -> LinearHead:
+    """Return the head that a fitted estimator started from."""
+    inner = _inner(estimator)
+    if not hasattr(inner, "fit"):
+        raise InputError(f"{caller} needs a fitted estimator; got {type(inner).__name__}.")
+    check_is_fitted(inner)
+    head = getattr(inner, "erm_head_", None)
+    if not isinstance(head, LinearHead):
+        raise InputError(
+            f"{type(inner).__name__} keeps no original head (erm_head_), which {caller} needs."
+        )
+    return head
+
+
+def _inner(estimator: Any) -> Any:
+    if isinstance(estimator, SpuriousNeuronSelector):
+        check_is_fitted(estimator, "estimator_")
+        return estimator.estimator_
+    if isinstance(estimator, NeuronTuneClassifierCV):
+        check_is_fitted(estimator, "best_estimator_")
+        return estimator.best_estimator_
+    return getattr(estimator, "best_estimator_", estimator)  # one of scikit-learn's searches
+
+
+def check_samples(X: ArrayLike, y: ArrayLike, head: LinearHead) -> tuple[Array, Array]:
+    """Embeddings (N, D) that the head reads, and one class label for each."""
+    (labels,) = check_labels(y=y)
+    Z = np.asarray(X)
+    if Z.ndim == 2 and len(Z) != len(labels):
+        raise InputError(f"X holds {len(Z)} samples but y holds {len(labels)} labels.")
+    Z = check_embeddings(Z, len(labels))
+    if Z.shape[1] != head.n_neurons:
+        raise InputError(
+            f"X has {Z.shape[1]} columns, but the head reads {head.n_neurons} neurons."
+        )
+    problem = unknown_labels(
+        np.unique(labels), head.classes, what="y", where="the head", mend="use its labels."
+    )
+    if problem is not None:
+        raise InputError(problem)
+    return Z, labels
+
+
+def neuron_names_of(estimator: Any) -> list[str] | None:
+    """Column names of the samples an estimator was fitted on, where they had any."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else [str(name) for name in names]
+
+
+def neuron_index(neuron: Any, n_neurons: int, names: list[str] | None) -> int:
+    """Return the column of a neuron given by its index or by its name."""
+    if isinstance(neuron, str):
+        if names is None:
+            raise InputError(
+                f"The neurons have no names, so {neuron!r} is not known; give the index of its "
+                "column."
+            )
+        if neuron not in names:
+            raise InputError(f"No neuron is named {neuron!r}; give one of feature_names_in_.")
+        return names.index(neuron)
+    if isinstance(neuron, bool) or not isinstance(neuron, Integral):
+        raise InputError(f"neuron must be the index of a column or its name; got {neuron!r}.")
+    if not 0 <= int(neuron) < n_neurons:
+        raise InputError(f"neuron must be from 0 to {n_neurons - 1}; got {neuron}.")
+    return int(neuron)
+
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Recorder:
+    """Scorer that also keeps the other figures of every fit it is shown."""
+
+    scorer: Any
+    verbose: bool
+    folds: list[dict[float, tuple[float, float, int, float]]] = field(default_factory=list)
+
+    def __call__(self, estimator: Any, X: Array, y: Array) -> float:
+        return float(self.for_samples(X, y)(estimator, X, y))
+
+    def for_samples(self, X: Array, y: Array) -> Any:
+        """Scorer of one fold."""
+        scorer = self.scorer
+        if hasattr(scorer, "for_samples"):
+            scorer = scorer.for_samples(X, y)
+        fold: dict[float, tuple[float, float, int, float]] = {}
+        self.folds.append(fold)
+
+        def score(clf: NeuronTuneClassifier, X: Array, y: Array) -> float:
+            predicted, value = clf.predict(X), float(scorer(clf, X, y))
+            found = (
+                float(accuracy_score(y, predicted)),
+                float(worst_class_accuracy(y, predicted)),
+                int(lost_neurons(clf).sum()),
+                value,
+            )
+            fold[clf.threshold] = found
+            _logger.log(
+                logging.INFO if self.verbose else logging.DEBUG,
+                "threshold %g: accuracy %.3f, worst class %.3f, %d neurons suppressed, score %.3g",
+                *(clf.threshold, *found),
+            )
+            return value
+
+        return score
+
+    def figures(self, thresholds: Array, scores: Array) -> list[Array]:
+        """Accuracy, worst-class accuracy and mask size (T, F), folds as in the scores (T, F)."""
+        table = np.array([[fold[t] for fold in self.folds] for t in thresholds.tolist()])
+        # Threads may begin the folds in another order than they return in.
+        left, order = list(range(len(self.folds))), list[int]()
+        for column in scores.T:
+            same = [i for i in left if np.array_equal(table[:, i, 3], column, equal_nan=True)]
+            order.append(same[0])
+            left.remove(same[0])
+        table = table[:, order]
+        return [table[..., 0], table[..., 1], table[..., 2].astype(int)]

@@ -6,25 +6,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ntkit._checks import check_predictions
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inspection._fitted import (
-    check_samples,
-    neuron_index,
-    neuron_names_of,
-    original_head_of,
-)
 from ntkit.inspection._matplotlib import (
     BLACK,
     BLUE,
     GREY,
     VERMILLION,
     axes_for,
+    check_samples,
     font_size,
     headroom,
     label_axes,
+    neuron_index,
+    neuron_names_of,
+    original_head_of,
     require_matplotlib,
     short,
     show_legend,
@@ -33,23 +32,12 @@ from ntkit.inspection._matplotlib import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["NeuronDisplay"]
-
-Array = NDArray[Any]
 _HEIGHT = 0.42  # of the highest bar; rows are 1 apart
 
 
 @dataclass(frozen=True)
 class ClassActivations:
-    """Activations of a neuron over the samples of one class.
-
-    Attributes
-    ----------
-    label : object
-        The class.
-    correct, misclassified : ndarray of shape (n,)
-        Activations on the samples the head got right and wrong.
-    """
+    """Activations of a neuron over the samples of one class."""
 
     label: Any
     correct: Array

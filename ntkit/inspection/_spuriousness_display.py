@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inspection._fitted import neuron_names_of, neurontune_of
 from ntkit.inspection._matplotlib import (
     BLACK,
     BLUE,
@@ -22,6 +22,8 @@ from ntkit.inspection._matplotlib import (
     legend_share,
     marker_size,
     name_neurons,
+    neuron_names_of,
+    neurontune_of,
     require_matplotlib,
     runs,
     short,
@@ -32,10 +34,6 @@ from ntkit.spuriousness import Aggregation, severity, suppressed_neurons
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["SpuriousnessDisplay"]
-
-Array = NDArray[Any]
 
 
 class SpuriousnessDisplay:

@@ -6,36 +6,34 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
 from ntkit.exceptions import InputError, SuppressionWarning
-from ntkit.inspection._fitted import neurontune_of
 from ntkit.inspection._matplotlib import (
     BLACK,
     BLUE,
     GREEN,
     GREY,
     VERMILLION,
+    Recorder,
     axes_for,
     font_size,
     headroom,
     label_axes,
+    neurontune_of,
     percent,
     require_matplotlib,
     short,
     show_legend,
     spread_out,
 )
-from ntkit.inspection._recorder import Recorder
 from ntkit.metrics import get_scorer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ThresholdPathDisplay"]
-
-Array = NDArray[Any]
 _SHARED = [  # parameters of NeuronTuneClassifier that the path keeps
     *("max_suppressed", "aggregation", "statistic", "standardize", "activation", "n_rounds"),
     *("min_misclassified", "min_neurons", "identification", "head", "C", "class_weight", "tol"),

@@ -2,16 +2,14 @@
 
 from ntkit.metrics._accuracy import (
     accuracy_by,
+    adjusted_accuracy,
+    weighted_average_accuracy,
     worst_class_accuracy,
     worst_class_cell_accuracy,
     worst_group_accuracy,
 )
-from ntkit.metrics._by_name import LABEL_FREE_SCORES, SCORERS
-from ntkit.metrics._by_name import named_score as named_score  # for other rooms
-from ntkit.metrics._cell_scorer import CellScorer
 from ntkit.metrics._class_order import ClassOrder, check_class_order, class_order
-from ntkit.metrics._group_report import group_report
-from ntkit.metrics._groups import adjusted_accuracy, weighted_average_accuracy
+from ntkit.metrics._group_report import GroupReport, ReportRow, group_report
 from ntkit.metrics._intervals import wilson as wilson  # for other rooms
 from ntkit.metrics._label_free import (
     afr_weighted_accuracy,
@@ -21,12 +19,15 @@ from ntkit.metrics._label_free import (
 )
 from ntkit.metrics._paired import below as below
 from ntkit.metrics._paired import drop_bounds as drop_bounds
-from ntkit.metrics._report import GroupReport, ReportRow
 from ntkit.metrics._scorers import (
+    LABEL_FREE_SCORES,
+    SCORERS,
+    CellScorer,
     adjusted_accuracy_scorer,
     get_scorer,
     worst_group_scorer,
 )
+from ntkit.metrics._scorers import named_score as named_score  # for other rooms
 
 __all__ = [
     "LABEL_FREE_SCORES",

@@ -2,22 +2,97 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._checks import Array, check_predictions, check_weight
+from ntkit._checks import check_labels, check_predictions, check_weight
+from ntkit._partial_labels import known_labels
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics._memberships import Memberships, memberships, of_labels
 
-__all__ = [
-    "accuracy_by",
-    "accuracy_in",
-    "worst_class_accuracy",
-    "worst_class_cell_accuracy",
-    "worst_group_accuracy",
-]
+
+@dataclass(frozen=True)
+class Memberships:
+    """Groups by name, and who is in them."""
+
+    labels: list[Any]
+    index: Array | None = None
+    matrix: Array | None = None
+
+    def sums(self, values: Array) -> Array:
+        """Sum of values (N,) over each group, (G,)."""
+        if self.matrix is not None:
+            return np.array([values[member].sum() for member in self.matrix.T], dtype=float)
+        assert self.index is not None
+        n_groups = len(self.labels)
+        return np.asarray(np.bincount(self.index, values, minlength=n_groups + 1)[:n_groups])
+
+    def unknown(self, weight: Array) -> int:
+        """Samples of positive weight whose group is not known."""
+        if self.index is None:
+            return 0
+        return int(((self.index == len(self.labels)) & (weight > 0)).sum())
+
+    def means(self, values: Array, weight: Array) -> Array:
+        """Weighted mean of values (N,) over each group, (G,); NaN where it has no weight."""
+        mass = self.sums(weight)
+        found = np.full(len(mass), np.nan)
+        np.divide(self.sums(weight * values), mass, out=found, where=mass > 0)
+        return found
+
+    def correlations(self, weight: Array) -> Array:
+        """How much two groups share, (G, G): correlation of their means of one noise."""
+        if self.matrix is None:
+            return np.eye(len(self.labels))
+        members = self.matrix * weight[:, None]
+        shared = members.T @ members
+        length = np.sqrt(np.maximum(np.diag(shared), np.finfo(float).tiny))
+        return np.asarray(shared / np.outer(length, length))
+
+
+def memberships(groups: ArrayLike, n: int, name: str = "groups") -> Memberships:
+    """Read groups as users give them."""
+    matrix = np.asarray(groups)
+    if matrix.ndim != 2 or (matrix.shape[1] == 1 and matrix.dtype != bool):
+        return of_partial_labels(groups, n, name)
+    _check_length(len(matrix), n, name)
+    if matrix.dtype == object and not any(value is None for value in matrix.ravel()):
+        matrix = np.array(matrix.tolist())
+    if matrix.dtype.kind not in "biuf" or not ((matrix == 0) | (matrix == 1)).all():
+        raise InputError(
+            f"{name} of shape (N, G) say which samples are in which group, so they hold True and "
+            "False (or 1 and 0) and nothing is missing; give one label per sample otherwise."
+        )
+    names = getattr(groups, "columns", None)
+    columns = range(matrix.shape[1]) if names is None else names
+    return Memberships(list(columns), matrix=matrix.astype(bool))
+
+
+def of_labels(labels: Array) -> Memberships:
+    """One group for each label that occurs, in sorted order."""
+    names, index = np.unique(labels, return_inverse=True)
+    return Memberships(names.tolist(), index=index.reshape(-1))
+
+
+def of_partial_labels(labels: ArrayLike, n: int, name: str) -> Memberships:
+    """One group for each label that occurs; -1, None and NaN are in none."""
+    known_ones, known = known_labels(labels, name)
+    _check_length(len(known), n, name)
+    if not len(known_ones):
+        raise InputError(f"{name} is not known of any sample; label some of them.")
+    (checked,) = check_labels(**{name: known_ones})
+    found = of_labels(checked)
+    index = np.full(n, len(found.labels))
+    index[known] = found.index
+    return Memberships(found.labels, index=index)
+
+
+def _check_length(found: int, n: int, name: str) -> None:
+    if found != n:
+        raise InputError(f"{name} holds {found} labels but y_true holds {n}; give one per sample.")
 
 
 def accuracy_by(
@@ -207,3 +282,112 @@ def correctness_cells(y_true: Array, reference_pred: Array) -> Array:
     """The class × correctness cell of each sample, as a number."""
     _, class_index = np.unique(y_true, return_inverse=True)
     return np.asarray(2 * class_index + (reference_pred != y_true))
+
+
+def adjusted_accuracy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    groups: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Unweighted mean of the group accuracies.
+
+    "Adjusted accuracy" of SubpopBench (arXiv 2302.12254). With the classes as groups it is
+    scikit-learn's balanced accuracy.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (N,)
+        True and predicted classes.
+    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
+        Group labels, for evaluation; or, where groups overlap, which samples are in which group.
+        Groups without samples do not count, nor do samples of group -1, None or NaN: it is not
+        known.
+    sample_weight : array-like of shape (N,), optional
+        Weights; a sample of weight 0 counts as absent.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If lengths differ or no group is known.
+
+    Examples
+    --------
+    >>> from ntkit.metrics import adjusted_accuracy
+    >>> adjusted_accuracy([0, 0, 0, 1], [0, 0, 1, 0], groups=["a", "a", "a", "b"])
+    0.3333333333333333
+    """
+    by = accuracy_by(y_true, y_pred, groups, sample_weight=sample_weight)
+    return float(np.mean(list(by.values())))
+
+
+def weighted_average_accuracy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    groups: ArrayLike,
+    train_groups: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    train_sample_weight: ArrayLike | None = None,
+) -> float:
+    r"""Mean of the group accuracies, weighted by the groups' shares of the *training* set.
+
+    .. math:: \sum_g \frac{n_g^{train}}{N^{train}} \, \mathrm{acc}_g
+
+    The "average accuracy" of GroupDRO (arXiv 1911.08731) and DFR (arXiv 2204.02937): test sets
+    such as that of Waterbirds are made with other group shares than the training set, and this
+    undoes the difference. Where the shares agree it is the plain accuracy.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (N,)
+        True and predicted classes of the evaluation set.
+    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
+        Group labels of the evaluation set, or where groups overlap, which samples are in which
+        group. A group that the training set lacks has weight 0.
+    train_groups : array-like of shape (M,), or of shape (M, G)
+        The same of the training set. Of groups that overlap, the shares are those of all
+        memberships.
+    sample_weight, train_sample_weight : array-like of shape (N,) and (M,), optional
+        Weights of the samples of each set; a sample of weight 0 counts as absent.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If lengths differ, labels are missing, or a training group has no evaluation sample: its
+        accuracy is unknown, and leaving it out would make another figure of the same name.
+
+    Examples
+    --------
+    Nine of ten training samples are in group "a":
+
+    >>> from ntkit.metrics import weighted_average_accuracy
+    >>> train_groups = ["a"] * 9 + ["b"]
+    >>> weighted_average_accuracy(
+    ...     [0, 0, 1, 1], [0, 0, 1, 0], groups=["a", "a", "b", "b"], train_groups=train_groups
+    ... )
+    0.95
+    """
+    accuracy = accuracy_by(y_true, y_pred, groups, sample_weight=sample_weight)
+    n_train = len(np.asarray(train_groups))
+    train = memberships(train_groups, n_train, "train_groups")
+    mass = train.sums(check_weight(train_sample_weight, n_train))
+    share = {g: m for g, m in zip(train.labels, mass.tolist(), strict=True) if m > 0}
+    unseen = [label for label in share if label not in accuracy]
+    if unseen:
+        raise InputError(
+            f"The training group {unseen[0]!r} has no evaluation sample, so its accuracy is "
+            "unknown; evaluate on samples of every training group, or use adjusted_accuracy."
+        )
+    return float(np.average([accuracy[label] for label in share], weights=list(share.values())))

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-
-__all__ = ["ClassOrder", "check_class_order", "class_order"]
-
-Array = NDArray[Any]
 
 # A permutation is told only where it leaves no doubt; a bad or a biased model is not one.
 _LEAST_GAIN = 0.4  # of the accuracy on the classes that move

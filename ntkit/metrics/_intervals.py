@@ -6,41 +6,16 @@ Counts are real numbers, so that weights serve by their effective number of samp
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
-__all__ = ["change_of_one", "change_of_worst", "of_mean", "of_worst", "wilson"]
+from ntkit._types import Array
 
-Array = NDArray[Any]
 Bounds = tuple[Array, Array]
 
 
 def wilson(accuracy: Array, n: Array, confidence: float) -> Bounds:
-    """Wilson's score interval of proportions (Wilson, 1927).
-
-    Parameters
-    ----------
-    accuracy : ndarray
-        Observed shares, in [0, 1].
-    n : ndarray
-        Samples of each.
-    confidence : float
-        Coverage.
-
-    Returns
-    -------
-    low, high : ndarray
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> low, high = wilson(np.array([1.0]), np.array([20.0]), 0.95)
-    >>> low.round(3), high.round(3)
-    (array([0.839]), array([1.]))
-    """
+    """Wilson's score interval of proportions (Wilson, 1927)."""
     square = _z(confidence) ** 2
     center = (accuracy + square / (2 * n)) / (1 + square / n)
     half = np.sqrt(square * (accuracy * (1 - accuracy) / n + square / (4 * n**2)))
@@ -52,32 +27,10 @@ def wilson(accuracy: Array, n: Array, confidence: float) -> Bounds:
 
 
 def change_of_one(gained: Array, lost: Array, n: Array, confidence: float) -> Bounds:
-    """Bonett and Price's interval of the difference of two paired proportions.
-
-    Wald's, with one more sample of each kind of change (J. Educ. Behav. Stat. 37, 2012);
-    Fagerland, Lydersen and Laake recommend it (Stat. Med. 33, 2014). Widened to hold the observed
-    difference, which it may miss at a low confidence.
-
-    Parameters
-    ----------
-    gained, lost : ndarray
-        Shares of the samples that became right, and wrong.
-    n : ndarray
-        Samples of each.
-    confidence : float
-        Coverage.
-
-    Returns
-    -------
-    low, high : ndarray
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> low, high = change_of_one(np.zeros(1), np.zeros(1), np.array([98.0]), 0.95)
-    >>> low.round(3), high.round(3)
-    (array([-0.028]), array([0.028]))
-    """
+    """Bonett and Price's interval of the difference of two paired proportions."""
+    # Wald's, with one more sample of each kind of change (J. Educ. Behav. Stat. 37, 2012);
+    # Fagerland, Lydersen and Laake recommend it (Stat. Med. 33, 2014). Widened to hold the observed
+    # difference, which it may miss at a low confidence.
     up, down = (gained * n + 1) / (n + 2), (lost * n + 1) / (n + 2)
     half = _z(confidence) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
     observed = gained - lost
@@ -88,22 +41,9 @@ def change_of_one(gained: Array, lost: Array, n: Array, confidence: float) -> Bo
 
 
 def of_worst(accuracy: Array, n: Array, confidence: float) -> tuple[float, float]:
-    """Interval of the smallest of G proportions, whichever it is.
-
-    From the lowest of Wilson's lower limits to the lowest of the upper limits; one of G upper
-    limits is too low by chance more often than one is, so those are Bonferroni's.
-
-    Parameters
-    ----------
-    accuracy, n : ndarray of shape (G,)
-        Observed shares, and samples of each.
-    confidence : float
-        Coverage.
-
-    Returns
-    -------
-    low, high : float
-    """
+    """Interval of the smallest of G proportions, whichever it is."""
+    # From the lowest of Wilson's lower limits to the lowest of the upper limits; one of G upper
+    # limits is too low by chance more often than one is, so those are Bonferroni's.
     low, _ = wilson(accuracy, n, confidence)
     _, high = wilson(accuracy, n, 1 - (1 - confidence) / len(n))
     return float(low.min()), float(high.min())
@@ -112,26 +52,9 @@ def of_worst(accuracy: Array, n: Array, confidence: float) -> tuple[float, float
 def change_of_worst(
     before: Array, after: Array, paired: Bounds, n: Array, confidence: float
 ) -> tuple[float, float]:
-    """Interval of the difference between two minima.
-
-    Where both are of the same group it is that group's own, paired. Else the two limits are
-    combined as if independent (MOVER: Zou and Donner, Stat. Med. 27, 2008).
-
-    Parameters
-    ----------
-    before, after : ndarray of shape (G,)
-        Observed shares.
-    paired : pair of ndarray of shape (G,)
-        Limits of each group's change.
-    n : ndarray of shape (G,)
-        Samples of each group.
-    confidence : float
-        Coverage.
-
-    Returns
-    -------
-    low, high : float
-    """
+    """Interval of the difference between two minima."""
+    # Where both are of the same group it is that group's own, paired. Else the two limits are
+    # combined as if independent (MOVER: Zou and Donner, Stat. Med. 27, 2008).
     b, a = int(before.argmin()), int(after.argmin())
     if before[a] == before[b]:
         return float(paired[0][a]), float(paired[1][a])
@@ -145,23 +68,8 @@ def change_of_worst(
 
 
 def of_mean(figures: Array, limits: Bounds, correlations: Array) -> tuple[float, float]:
-    """Interval of an unweighted mean, from the intervals of its parts.
-
-    By MOVER (Zou and Donner, Stat. Med. 27, 2008); parts that share samples are correlated.
-
-    Parameters
-    ----------
-    figures : ndarray of shape (G,)
-        Accuracies, or changes.
-    limits : pair of ndarray of shape (G,)
-        Their limits.
-    correlations : ndarray of shape (G, G)
-        Between the parts.
-
-    Returns
-    -------
-    low, high : float
-    """
+    """Interval of an unweighted mean, from the intervals of its parts."""
+    # By MOVER (Zou and Donner, Stat. Med. 27, 2008); parts that share samples are correlated.
     below, above = figures - limits[0], limits[1] - figures
     mean, count = figures.mean(), len(figures)
     low = mean - np.sqrt(max(0.0, below @ correlations @ below)) / count

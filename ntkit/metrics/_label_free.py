@@ -7,20 +7,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._checks import (
-    Array,
-    check_embeddings,
-    check_labels,
-    check_predictions,
-    check_weight,
-)
+from ntkit._checks import check_embeddings, check_labels, check_predictions, check_weight
 from ntkit._labels import unknown_labels
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics._accuracy import accuracy_by, accuracy_in, correctness_cells
-from ntkit.metrics._memberships import of_labels
+from ntkit.metrics._accuracy import accuracy_by, accuracy_in, correctness_cells, of_labels
 from ntkit.spuriousness import sfit, spuriousness_scores
-
-__all__ = ["afr_weighted_accuracy", "cell_accuracy", "class_accuracy_gap", "sfit_score"]
 
 
 def class_accuracy_gap(

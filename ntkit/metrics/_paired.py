@@ -11,15 +11,12 @@ tried, too, and every rounding is to the side of saying nothing: so the level ho
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betainc, betaincinv
 
-__all__ = ["below", "drop_bounds", "upper_drop"]
+from ntkit._types import Array
 
-Array = NDArray[Any]
 _OUT_OF_LINE = 0.02  # share of the level that is given to a nuisance outside of its interval
 _SHARES = 16  # of gained samples that are tried at first
 _HALVINGS = 3  # of the distance between them, where that may matter
@@ -31,56 +28,14 @@ _PRECISION = 1e-4
 
 
 def below(lost: float, gained: float, n: int, drop: float, level: float) -> bool:
-    """Whether the true drop is shown to be below a value.
-
-    Parameters
-    ----------
-    lost, gained : float
-        Samples that were right and are wrong, and the reverse.
-    n : int
-        Samples.
-    drop : float
-        In [-1, 1].
-    level : float
-        Largest chance of saying so where it is not.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    Nothing lost in 150 samples shows that less than 2 % are:
-
-    >>> below(0, 0, 150, 0.02, 0.05), below(0, 0, 149, 0.02, 0.05)
-    (True, False)
-    """
+    """Whether the true drop is shown to be below a value."""
     return n > 0 and _below(int(lost), int(gained), int(n), float(drop), float(level))
 
 
 def drop_bounds(
     lost: int, gained: int, n: int, *, upper_level: float, lower_level: float
 ) -> tuple[float, float]:
-    """Lower and upper bound of the drop, each with its own chance to miss it.
-
-    Parameters
-    ----------
-    lost, gained, n : int
-        Counts.
-    upper_level, lower_level : float
-        Largest chance that the drop is above the upper, and below the lower bound.
-
-    Returns
-    -------
-    low, high : float
-        In [-1, 1]; all of it without samples.
-
-    Examples
-    --------
-    >>> low, high = drop_bounds(10, 2, 200, upper_level=0.05, lower_level=0.05)
-    >>> round(low, 3), round(high, 3)
-    (0.012, 0.073)
-    """
+    """Lower and upper bound of the drop, each with its own chance to miss it."""
     if n == 0:
         return -1.0, 1.0
     return -upper_drop(gained, lost, n, lower_level), upper_drop(lost, gained, n, upper_level)
@@ -88,19 +43,7 @@ def drop_bounds(
 
 @lru_cache(maxsize=4096)
 def upper_drop(lost: int, gained: int, n: int, level: float) -> float:
-    """Upper bound of the drop: what it is shown to be below of, to a hundredth of a point.
-
-    Parameters
-    ----------
-    lost, gained, n : int
-        Counts.
-    level : float
-        Largest chance that the drop is above it.
-
-    Returns
-    -------
-    float
-    """
+    """Upper bound of the drop: what it is shown to be below of, to a hundredth of a point."""
     low, step = (lost - gained) / n, 2 * float(np.sqrt(lost + gained + 1)) / n
     high = min(1.0, low + step)
     while high < 1 and not below(lost, gained, n, high, level):
@@ -149,12 +92,10 @@ def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
 
 
 def _most_between(low: Array, high: Array, n: int, drop: float) -> Array:
-    """Bound of the chance between two shares of gained samples, from that at each.
-
-    The likelihood is a product of factors linear in the share, so the second derivative of a
-    chance F is its covariance with a sum over pairs of scores: at most n·i·√(2F) in size, i being
-    the information of one sample, which is convex in the share.
-    """
+    """Bound of the chance between two shares of gained samples, from that at each."""
+    # The likelihood is a product of factors linear in the share, so the second derivative of a
+    # chance F is its covariance with a sum over pairs of scores: at most n·i·√(2F) in size, i being
+    # the information of one sample, which is convex in the share.
 
     def information(share: Array) -> Array:
         parts = np.array([share, share + drop, (1 - 2 * share - drop) / 4])

@@ -3,21 +3,281 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 from sklearn import get_config
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import get_scorer as sklearn_scorer
 from sklearn.metrics import get_scorer_names, make_scorer
+from sklearn.model_selection import StratifiedKFold
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_memory
 
-from ntkit._checks import Array
+from ntkit._checks import check_embeddings, check_labels, check_weight
+from ntkit._labels import unknown_labels
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics._accuracy import worst_class_accuracy
-from ntkit.metrics._by_name import SCORERS, named_score
-from ntkit.metrics._cell_scorer import CellScorer, Scorer
-from ntkit.metrics._label_free import class_accuracy_gap
+from ntkit.head import LinearHead
+from ntkit.metrics._accuracy import (
+    adjusted_accuracy,
+    worst_class_accuracy,
+    worst_class_cell_accuracy,
+    worst_group_accuracy,
+)
+from ntkit.metrics._label_free import (
+    afr_weighted_accuracy,
+    cell_accuracy,
+    class_accuracy_gap,
+    sfit_score,
+)
 
-__all__ = ["adjusted_accuracy_scorer", "get_scorer", "worst_group_scorer"]
+
+def _negated_gap(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
+    return -class_accuracy_gap(y_true, y_pred, sample_weight=sample_weight)
+
+
+def _sfit(
+    y_true: ArrayLike, y_pred: ArrayLike, *, Z: ArrayLike, sample_weight: ArrayLike | None = None
+) -> float:
+    return sfit_score(Z, y_true, y_pred, sample_weight=sample_weight)
+
+
+# Name to the function and the keywords it takes.
+_SCORES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {
+    "worst_class_cell_accuracy": (worst_class_cell_accuracy, ("reference_pred",)),
+    "mean_cell_accuracy": (partial(cell_accuracy, average="mean"), ("reference_pred",)),
+    "worst_cell_accuracy": (partial(cell_accuracy, average="worst"), ("reference_pred",)),
+    "afr_weighted_accuracy": (afr_weighted_accuracy, ("reference_proba", "classes")),
+    "worst_class_accuracy": (worst_class_accuracy, ()),
+    "class_accuracy_gap": (_negated_gap, ()),
+    "sfit_score": (_sfit, ("Z",)),
+    "worst_group_accuracy": (worst_group_accuracy, ("groups",)),
+    "adjusted_accuracy": (adjusted_accuracy, ("groups",)),
+}
+_WHAT = {
+    "reference_pred": "predictions of a reference head that was not fitted on these samples",
+    "reference_proba": "probabilities by a reference head that was not fitted on these samples",
+    "classes": "the class labels in the order of the columns of reference_proba",
+    "Z": "the embeddings",
+    "groups": "group labels",
+}
+
+SCORERS: tuple[str, ...] = tuple(_SCORES)
+"""Names that :func:`get_scorer` knows, the default selector first."""
+
+LABEL_FREE_SCORES: tuple[str, ...] = tuple(n for n in _SCORES if "groups" not in _SCORES[n][1])
+"""Those of them that need no group labels."""
+
+
+def needs_of(name: str) -> tuple[str, ...]:
+    """The keywords that a score needs, by its name."""
+    if name not in _SCORES:
+        raise InputError(f"Unknown score {name!r}; the known ones are {', '.join(SCORERS)}.")
+    return _SCORES[name][1]
+
+
+def named_score(
+    name: str,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    **given: ArrayLike | None,
+) -> float:
+    """Score predictions by the name of a score; larger is better."""
+    for need in needs_of(name):
+        if given.get(need) is None:
+            raise InputError(f"The score {name!r} needs {need}: {_WHAT[need]}.")
+    keywords = {need: given[need] for need in needs_of(name)}
+    return _SCORES[name][0](y_true, y_pred, **keywords, sample_weight=sample_weight)
+
+
+Scorer = Callable[..., float]
+
+
+@dataclass(frozen=True)
+class CellScorer:
+    """Scorer of the cell scores and AFR's, with the reference head they need.
+
+    A reference head must not have been fitted on the rows it judges, and a scorer sees only the
+    validation rows and the fitted estimator. So the reference is a class-balanced logistic
+    regression on standardised features, cross-fitted on the validation rows: each row is judged
+    by a head that was fitted on the other folds. The estimator never sees it. Or pass a
+    ``reference`` that was fitted on other samples.
+
+    Cross-fitting costs ``n_folds`` logistic regressions per call, the same ones for every
+    candidate of a search; ``memory`` computes them once per validation fold.
+
+    Parameters
+    ----------
+    score : str, default="worst_class_cell_accuracy"
+        That, "mean_cell_accuracy", "worst_cell_accuracy" or "afr_weighted_accuracy".
+    reference : LinearHead, default=None
+        A head on the scorer's own ``X`` (in a Pipeline: on the input of its first step), fitted
+        on none of the rows that are scored. None cross-fits one.
+    n_folds : int, default=5
+        Stratified folds; fewer where a class has fewer rows. A class with a single row makes up
+        one cell whatever the reference says, and is left out of its fits.
+    C : float, default=None
+        Inverse L2 penalty of the cross-fitted reference; None for one over the number of rows
+        it is fitted on, a ridge of weight 1 on the mean loss.
+    random_state : int, default=0
+        Decides the folds.
+    memory : str or joblib.Memory, default=None
+        Where to cache cross-fitted references, as in scikit-learn's ``Pipeline``.
+
+    Raises
+    ------
+    InputError
+        When made: if the score is unknown or takes no reference. When called: if the rows are
+        not embeddings without NaN, or the reference does not fit them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from ntkit.metrics import CellScorer
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 200)
+    >>> X = np.column_stack([y + rng.normal(0, 1, 200), rng.normal(0, 1, 200)])
+    >>> search = GridSearchCV(LogisticRegression(), {"C": [0.01, 1.0]}, scoring=CellScorer())
+    >>> bool(0 <= search.fit(X, y).best_score_ <= 1)
+    True
+    """
+
+    score: str = "worst_class_cell_accuracy"
+    reference: LinearHead | None = None
+    n_folds: int = 5
+    C: float | None = None
+    random_state: int = 0
+    memory: Any = None
+
+    def __post_init__(self) -> None:
+        needs = needs_of(self.score)
+        if not {"reference_pred", "reference_proba"} & set(needs):
+            raise InputError(
+                f"The score {self.score!r} takes no reference head; use get_scorer({self.score!r})."
+            )
+        if self.reference is not None and not isinstance(self.reference, LinearHead):
+            raise InputError(
+                "reference must be a LinearHead, such as head_ of a fitted estimator; "
+                f"got {type(self.reference).__name__}."
+            )
+        if self.n_folds < 2:
+            raise InputError(f"n_folds must be at least 2; got {self.n_folds}.")
+
+    def __call__(
+        self, estimator: Any, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Score a fitted estimator on the rows X (N, D) with class labels y (N,)."""
+        return self.for_samples(X, y, sample_weight)(estimator, X, y)
+
+    def for_samples(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Scorer:
+        """Return the scorer for these rows alone, with its reference found once.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            Embeddings that are to be scored.
+        y : array-like of shape (N,)
+            Their class labels.
+        sample_weight : array-like of shape (N,), optional
+            Their weights, for the reference and the score.
+
+        Returns
+        -------
+        scorer
+            Called as ``scorer(estimator, X, y)`` with the same rows.
+        """
+        (labels,) = check_labels(y=y)
+        weight = None if sample_weight is None else check_weight(sample_weight, len(labels))
+        proba, classes = self._reference_proba(check_embeddings(X, len(labels)), labels, weight)
+        return partial(_score_beside, self.score, proba, classes, weight)
+
+    def _reference_proba(
+        self, Z: Array, y: Array, weight: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Probabilities (N, C) by the reference head, and the classes of the columns."""
+        if self.reference is None:
+            cross_fit = check_memory(self.memory).cache(cross_fitted_proba)
+            proba = cross_fit(Z, y, self.n_folds, self.C, self.random_state, weight)
+            return np.asarray(proba), np.unique(y)
+        problem = unknown_labels(
+            np.unique(y),
+            self.reference.classes,
+            what="y",
+            where="the reference head",
+            mend="use its labels.",
+        )
+        if problem is not None:
+            raise InputError(problem)
+        return self.reference.predict_proba(Z), self.reference.classes
+
+
+def cross_fitted_proba(
+    Z: Array,
+    y: Array,
+    n_folds: int,
+    C: float | None,
+    random_state: int,
+    weight: Array | None = None,
+) -> Array:
+    """Probabilities of each row, (N, C), from a class-balanced head fitted on the other folds."""
+    # A class with a single row, or with no other class beside it, cannot be judged: its rows get
+    # equal probabilities, which puts them into one cell.
+    classes, class_index, counts = np.unique(y, return_inverse=True, return_counts=True)
+    proba = np.full((len(y), len(classes)), 1 / len(classes))
+    judged = counts >= 2
+    if judged.sum() < 2:
+        return proba
+    rows = np.flatnonzero(judged[class_index])
+    weight = np.ones(len(y)) if weight is None else weight
+    n_folds = min(n_folds, int(counts[judged].min()))
+    mass = weight[rows].sum() * (n_folds - 1) / n_folds
+    splitter = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
+    # Not cross_val_predict: it sets filters of warnings, which threads leave behind.
+    for train, test in splitter.split(rows, y[rows]):
+        fitted, left_out = rows[train], rows[test]
+        fitted = fitted[weight[fitted] > 0]
+        if len(np.unique(y[fitted])) < judged.sum():
+            continue  # a class without any weight: nothing to judge by
+        scaler = StandardScaler().fit(Z[fitted], sample_weight=weight[fitted] / weight.mean())
+        head = LogisticRegression(
+            C=1 / mass if C is None else C, class_weight="balanced", max_iter=1000
+        ).fit(scaler.transform(Z[fitted]), y[fitted], sample_weight=weight[fitted])
+        proba[left_out] = 0.0
+        proba[np.ix_(left_out, judged)] = head.predict_proba(scaler.transform(Z[left_out]))
+    return proba
+
+
+def _score_beside(
+    score: str,
+    proba: Array,
+    classes: Array,
+    weight: Array | None,
+    estimator: Any,
+    X: ArrayLike,
+    y: ArrayLike,
+) -> float:
+    """Score an estimator beside the reference head's probabilities on the same rows."""
+    return named_score(
+        score,
+        y,
+        estimator.predict(X),
+        reference_pred=classes[proba.argmax(axis=1)],
+        reference_proba=proba,
+        classes=classes,
+        sample_weight=weight,
+    )
 
 
 def worst_group_scorer(*, name: str = "sensitive") -> Scorer:

@@ -2,19 +2,22 @@
 
 from ntkit.samples._arrays import samples_from_npy
 from ntkit.samples._columns import DEFAULT_LABEL, Columns
-from ntkit.samples._columns import is_aside as is_aside
 from ntkit.samples._columns import named_like_a_prediction as named_like_a_prediction
-from ntkit.samples._delimited_text import named_delimiter
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
-from ntkit.samples._files import samples_from_file
-from ntkit.samples._files_read import input_paths
+from ntkit.samples._files import input_paths, samples_from_file, with_plain_texts
 from ntkit.samples._image_folder import samples_from_image_folder
-from ntkit.samples._plain_texts import with_plain_texts
 from ntkit.samples._samples import ReadTable as ReadTable
 from ntkit.samples._samples import Samples
 from ntkit.samples._samples import as_classes as as_classes
 from ntkit.samples._table import Table as Table
-from ntkit.samples._table_files import TABLES, open_parquet, read_parquet, read_table
+from ntkit.samples._table import is_aside as is_aside
+from ntkit.samples._table_files import (
+    TABLES,
+    named_delimiter,
+    open_parquet,
+    read_parquet,
+    read_table,
+)
 
 __all__ = [
     "DEFAULT_LABEL",

@@ -6,18 +6,14 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples._samples import Samples
 
-__all__ = ["samples_from_npy", "samples_from_npz"]
-
-Array = NDArray[Any]
 _UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error)
 _HOW = "save numbers or texts, not Python objects: np.asarray(…, dtype=np.float32), or dtype=str"
 

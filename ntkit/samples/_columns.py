@@ -9,24 +9,14 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ntkit._labels import meant_instead
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.frozen_model import TensorInfo
-from ntkit.preprocessing import TextPreprocessing, Texts
+from ntkit.inputs import TextPreprocessing, Texts
+from ntkit.model import TensorInfo
 from ntkit.samples._samples import ReadTable, Samples, as_classes
 from ntkit.samples._table import Table, is_aside
-
-__all__ = [
-    "DEFAULT_LABEL",
-    "Columns",
-    "is_aside",
-    "named_like_a_prediction",
-    "samples_from_table",
-]
-
-Array = NDArray[Any]
 
 DEFAULT_LABEL, DEFAULT_GROUP = "label", "group"
 _SOME_ROWS = 10  # in which more than half of the labels do not differ
@@ -35,21 +25,7 @@ _OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a table are.
-
-    Parameters
-    ----------
-    label, group : str
-        Columns of labels and groups; without a group column there are no groups.
-    text, pair : str or None
-        Columns of texts, and of the second text of each pair.
-    inputs : tuple of str or None
-        Columns of numbers that go into the model, in its order; None finds them.
-    labels_required : bool
-        Whether a table without the label column is refused.
-    keep_table : bool
-        Whether samples keep all columns of their table.
-    """
+    """What the columns of a table are."""
 
     label: str = DEFAULT_LABEL
     group: str = DEFAULT_GROUP
@@ -69,28 +45,7 @@ class Columns:
 def samples_from_table(
     table: Table, columns: Columns, inputs: Sequence[TensorInfo], preprocessing: Any
 ) -> Samples:
-    """Make samples of a table.
-
-    Parameters
-    ----------
-    table : Table
-        What was read.
-    columns : Columns
-        What its columns are.
-    inputs : sequence of TensorInfo
-        The model's inputs, where they are known.
-    preprocessing : object
-        A TextPreprocessing makes it a table of texts.
-
-    Returns
-    -------
-    Samples
-
-    Raises
-    ------
-    InputError
-        If a column is missing, or holds something else.
-    """
+    """Make samples of a table."""
     groups = table.labels(columns.group, "group") if columns.group in table.columns else None
     y, notes = _labels_of(table, columns)
     notes = [*table.notes, *notes]

@@ -13,14 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 
 if TYPE_CHECKING:
     from ntkit.samples._samples import Samples
 
-__all__ = ["combined", "sample_digests", "shared_samples", "sum_of_digests"]
-
-Array = NDArray[Any]
 Digests = NDArray[np.bytes_]
 
 _LENGTH = 16  # bytes of a digest
@@ -33,37 +31,7 @@ _MODULUS = 1 << 256
 def sample_digests(
     samples: Samples, start: int = 0, stop: int | None = None, *, verbose: bool = False
 ) -> Digests:
-    """Compute a digest of the contents of each sample, its label aside.
-
-    Parameters
-    ----------
-    samples : Samples
-        Image files count by their bytes, whatever their names; arrays and embeddings by their
-        rows, a chunk at a time; texts by their letters; several inputs together.
-    start, stop : int
-        Range of rows; by default all.
-    verbose : bool
-        Whether to show a progress bar where this takes long.
-
-    Returns
-    -------
-    ndarray of bytes, shape (stop - start,)
-        Equal where contents and their kind are, and for all practical purposes only there.
-
-    Raises
-    ------
-    InputError
-        If an image file cannot be read.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.extraction import Samples
-    >>> from ntkit.samples._digests import sample_digests
-    >>> digests = sample_digests(Samples(np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]), [0, 1, 1]))
-    >>> bool(digests[0] == digests[2]), bool(digests[0] == digests[1])
-    (True, False)
-    """
+    """Compute a digest of the contents of each sample, its label aside."""
     stop = len(samples) if stop is None else stop
     found = tqdm(
         _digests_of(samples.X, start, stop),
@@ -77,29 +45,7 @@ def sample_digests(
 
 
 def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]:
-    """Count the samples that two sets share, for all pairs of sets.
-
-    Parameters
-    ----------
-    digests : mapping of str to ndarray of bytes
-        Those of :func:`sample_digests`, by set.
-
-    Returns
-    -------
-    dict of (str, str) to int
-        How many samples of the second set are in the first as well; pairs in the order of the
-        mapping. Sets of two kinds (images and embeddings, say) share nothing.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.extraction import Samples
-    >>> from ntkit.samples._digests import sample_digests, shared_samples
-    >>> X = np.arange(12.0).reshape(6, 2)
-    >>> sets = {"train": Samples(X[:4], range(4)), "held-out": Samples(X[3:], range(3))}
-    >>> shared_samples({name: sample_digests(samples) for name, samples in sets.items()})
-    {('train', 'held-out'): 1}
-    """
+    """Count the samples that two sets share, for all pairs of sets."""
     return {
         (one, two): int(np.isin(digests[two], digests[one]).sum())
         for one, two in combinations(digests, 2)
@@ -107,31 +53,7 @@ def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]
 
 
 def sum_of_digests(digests: Digests, first: int = 0) -> str:
-    """Sum up digests, each with its position: what :func:`combined` can put together again.
-
-    Parameters
-    ----------
-    digests : ndarray of bytes, shape (n,)
-        Of consecutive samples.
-    first : int
-        Position of the first.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.samples._digests import combined, sum_of_digests
-    >>> digests = np.array([b"a", b"b", b"c"])
-    >>> whole = sum_of_digests(digests)
-    >>> whole == combined([sum_of_digests(digests[:2]), sum_of_digests(digests[2:], 2)])
-    True
-    >>> whole == sum_of_digests(digests[::-1])
-    False
-    """
+    """Sum up digests, each with its position: what :func:`combined` can put together again."""
     total = 0
     for position, digest in enumerate(digests.tolist(), start=first):
         placed = hashlib.sha256(b"%d:" % position + digest).digest()
@@ -140,18 +62,7 @@ def sum_of_digests(digests: Digests, first: int = 0) -> str:
 
 
 def combined(sums: Iterable[str]) -> str:
-    """Put the sums of parts together to that of the whole.
-
-    Parameters
-    ----------
-    sums : iterable of str
-        Those of :func:`sum_of_digests`, in any order.
-
-    Returns
-    -------
-    str
-        What it gives for all the samples.
-    """
+    """Put the sums of parts together to that of the whole."""
     return f"{sum(int(text, 16) for text in sums) % _MODULUS:064x}"
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.preprocessing import (
+from ntkit.inputs import (
     ImageFiles,
     ImagePreprocessing,
     TextPreprocessing,
@@ -22,10 +21,6 @@ from ntkit.samples._columns import Columns
 from ntkit.samples._samples import Samples, as_classes
 from ntkit.samples._table_files import read_table
 
-__all__ = ["samples_from_image_folder"]
-
-Array = NDArray[Any]
-
 
 def samples_from_image_folder(
     path: Path,
@@ -34,30 +29,7 @@ def samples_from_image_folder(
     delimiter: str | None,
     skip_bad: bool,
 ) -> Samples:
-    """Read an image folder; images are decoded as they are used.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder.
-    preprocessing : ImagePreprocessing
-        How an image becomes a model input.
-    columns : Columns
-        Whether labels are required, and the column of groups in a ``metadata.csv``.
-    delimiter : str or None
-        What separates the cells of that file, if that was said.
-    skip_bad : bool
-        Leave out images that cannot be decoded.
-
-    Returns
-    -------
-    Samples
-
-    Raises
-    ------
-    InputError
-        If there are no images, or no folders of classes where labels are required.
-    """
+    """Read an image folder; images are decoded as they are used."""
     if not isinstance(preprocessing, ImagePreprocessing):
         raise InputError(f"{path} is an image folder; say how images are preprocessed.")
     files, labels, notes = _images_and_classes(path, columns.labels_required)

@@ -9,28 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-
-__all__ = ["ReadTable", "Samples", "as_classes"]
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class ReadTable:
-    """All columns of a table of samples, and what became of them.
-
-    Parameters
-    ----------
-    columns : mapping of str to ndarray of shape (N,) or (N, D)
-        Values as they were read, by column.
-    inputs : tuple of str
-        Columns that went into the model.
-    labels : tuple of str
-        Columns of class and group labels.
-    """
+    """All columns of a table of samples, and what became of them."""
 
     columns: Mapping[str, Array]
     inputs: tuple[str, ...]

@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ntkit._labels import meant_instead
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-
-__all__ = ["Table", "distinct", "is_aside", "objects"]
-
-Array = NDArray[Any]
 
 # What tables hold beside the inputs: row numbers, keys, earlier predictions, splits, targets.
 _ASIDE = re.compile(
@@ -32,24 +28,7 @@ _DECIMAL_POINT = re.compile(r"\s*[+-]?\d*\.\d*(?:[eE][+-]?\d+)?\s*")
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of a file, and where its records stand in it.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    columns : dict of str to ndarray of shape (N,) or (N, D)
-        Values by column: numbers where the file has a type for them, a matrix for lists of numbers
-        of one length, else Python objects, None where there is none.
-    rows : ndarray of int, shape (N,)
-        Position of each record, from 1 on: the row of a CSV file as a spreadsheet counts it, the
-        line of a JSON lines file, the row of a Parquet file.
-    delimiter : str or None
-        What separates cells, where the file is text with a delimiter. Unless it is a comma, a
-        comma in a number is its decimal sign.
-    notes : tuple of str
-        What was assumed to read it.
-    """
+    """Columns of a file, and where its records stand in it."""
 
     path: Path
     columns: dict[str, Array]
@@ -114,10 +93,8 @@ class Table:
     def numbers(
         self, names: Sequence[str], dtype: Any = np.float32, *, may_be_missing: bool = False
     ) -> Array:
-        """Return columns as a matrix, (N, number of columns), or one of lists, (N, D).
-
-        An empty cell is NaN where it may be missing, else an error that names it.
-        """
+        """Return columns as a matrix, (N, number of columns), or one of lists, (N, D)."""
+        # An empty cell is NaN where it may be missing, else an error that names it.
         widths = [self.list_length(name) or 1 for name in names]
         X, at = np.empty((len(self), sum(widths)), dtype=dtype), 0
         comma = self.decimal_comma(names)
@@ -235,10 +212,8 @@ class Table:
         ]
 
     def labels(self, name: str, what: str) -> Array:
-        """Return a column of labels (or groups): whole numbers or texts, none of them missing.
-
-        Truth values become 0 and 1.
-        """
+        """Return a column of labels (or groups): whole numbers or texts, none of them missing."""
+        # Truth values become 0 and 1.
         values = self.columns[name]
         self._refuse_missing(values, name, what)
         texts = np.asarray([isinstance(value, str) for value in values])

@@ -2,9 +2,7 @@
 
 from ntkit.solver._fit_head import FittedHead, fit_linear_head, resolve_device, stepped_head
 from ntkit.solver._fit_heads import fit_linear_heads
-from ntkit.solver._joined_rows import stacked
-from ntkit.solver._loss import is_mapped, rows_per_chunk
-from ntkit.solver._passes import passes_over
+from ntkit.solver._loss import is_mapped, passes_over, rows_per_chunk, stacked
 from ntkit.solver._preconditioner import covariance_of
 
 __all__ = [

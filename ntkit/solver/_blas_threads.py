@@ -13,8 +13,6 @@ from typing import Any
 import scipy
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
-__all__ = ["SMALL", "one_scipy_thread", "paths_of_scipy"]
-
 SMALL = 4_000_000
 """Elements of the embeddings up to which a pass gains nothing from threads: they wait instead.
 
@@ -23,17 +21,10 @@ Beside other work on two cores, 2 000 x 256 took 16 times as long with two threa
 
 @contextmanager
 def one_scipy_thread(size: int = SMALL + 1) -> Iterator[None]:
-    """Keep SciPy's own BLAS to one thread while NumPy's does the passes.
-
-    The optimiser's vectors are short, and two thread pools that take turns wait for each other:
-    a fit of 1600 x 1280 takes many times longer with both. Fits in several threads share one
-    limit: the first one sets it, and the last one puts back what it found.
-
-    Parameters
-    ----------
-    size : int
-        Elements of the embeddings; up to ``SMALL`` NumPy's BLAS is kept to one thread as well.
-    """
+    """Keep SciPy's own BLAS to one thread while NumPy's does the passes."""
+    # The optimiser's vectors are short, and two thread pools that take turns wait for each other: a
+    # fit of 1600 x 1280 takes many times longer with both. Fits in several threads share one limit:
+    # the first one sets it, and the last one puts back what it found.
     limits = [_LIMIT] if size > SMALL else [_LIMIT, _LIMIT_OF_ALL]
     for limit in limits:
         limit.enter()
@@ -45,25 +36,9 @@ def one_scipy_thread(size: int = SMALL + 1) -> Iterator[None]:
 
 
 def paths_of_scipy(libraries: Iterable[str]) -> list[str]:
-    """Of these BLAS libraries, those that came inside SciPy's package and serve it alone.
-
-    Not by their names: NumPy's own is called libscipy_openblas64_. Where both use one library,
-    as from conda or the system, there is one pool, no waiting, and nothing to limit.
-
-    Parameters
-    ----------
-    libraries : iterable of str
-        Paths of loaded libraries.
-
-    Returns
-    -------
-    list of str
-
-    Examples
-    --------
-    >>> paths_of_scipy(["/usr/lib/libopenblas.so", "/env/numpy.libs/libscipy_openblas64_.so"])
-    []
-    """
+    """Of these BLAS libraries, those that came inside SciPy's package and serve it alone."""
+    # Not by their names: NumPy's own is called libscipy_openblas64_. Where both use one library, as
+    # from conda or the system, there is one pool, no waiting, and nothing to limit.
     package = Path(scipy.__file__).resolve().parent
     homes = (package, package.with_name("scipy.libs"))
     return [
@@ -74,12 +49,11 @@ def paths_of_scipy(libraries: Iterable[str]) -> list[str]:
 
 
 class _SharedLimit:
-    """One limit for all fits of the process: threadpoolctl's own is not made for several threads.
+    """One limit for all fits of the process; threadpoolctl is not made for several threads."""
 
-    Each of its contexts restores what it saw on entry; of two that overlap, the second saw the
-    limit of the first, and would leave it behind for good. Its newer versions let one thread
-    alone set limits and ignore the others, so whoever sets or restores here takes that over.
-    """
+    # Each of its contexts restores what it saw on entry; of two that overlap, the second saw the
+    # limit of the first, and would leave it behind for good. Its newer versions let one thread
+    # alone set limits and ignore the others, so whoever sets or restores here takes that over.
 
     limiter: Any
 

@@ -27,30 +27,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
 from ntkit._extras import install_extra
 from ntkit._need_ray import import_ray
+from ntkit._types import Array
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 from ntkit.head import LinearHead
 from ntkit.solver._blas_threads import one_scipy_thread
-from ntkit.solver._loss import Passes
-from ntkit.solver._passes import passes_over
+from ntkit.solver._loss import Passes, passes_over
 from ntkit.solver._preconditioner import Dense, Diagonal, preconditioner
 
-__all__ = [
-    "CORRECTIONS",
-    "FittedHead",
-    "Problem",
-    "fit_linear_head",
-    "kept_neurons",
-    "resolve_device",
-    "stepped_head",
-]
-
-Array = NDArray[Any]
 CORRECTIONS = 20
 """Steps that L-BFGS remembers."""
 _ABOVE = 0.01  # share of the objective that may be left; more is told
@@ -96,47 +85,7 @@ def fit_linear_head(
     device: str = "cpu",
     must_converge: bool = True,
 ) -> FittedHead:
-    """Fit a linear head to its optimum.
-
-    Parameters
-    ----------
-    X : ndarray or memory map of float32 or float64, shape (N, D)
-        Embeddings; products run in this precision. What is mapped is read once per pass, a chunk
-        at a time, and never copied as a whole.
-    y_index : ndarray of int, shape (N,)
-        Class index of each row.
-    sample_weight : ndarray of shape (N,)
-        Non-negative weights.
-    classes : ndarray of shape (C,)
-        Class labels by index; two of them give one logit.
-    C : float
-        Inverse strength of the penalty; ``inf`` for none.
-    gains : ndarray of shape (D,) or (C, D), optional
-        Factor on each neuron before the head; 0 silences it. One row per class is possible for
-        three classes or more.
-    tol : float
-        Stop when no entry of the preconditioned gradient of f is larger.
-    max_iter : int
-        Most iterations; a ConvergenceWarning when they do not suffice, or when the objective is
-        so small that a gradient below ``tol`` leaves it more than 1 % above its minimum.
-    start : LinearHead, optional
-        Where to start from; of as many logits.
-    offset : ndarray of shape (N, K), optional
-        Fixed logits that the head's are added to.
-    covariance : callable, optional
-        Gives the covariance (D, D) of the embeddings, where it is known from another fit to the
-        same rows; its weights may differ.
-    fit_intercept : bool
-        Whether there is a (never penalised) bias; without one it is 0.
-    device : {"cpu", "cuda", "ray"}
-        Where a pass runs.
-    must_converge : bool
-        Whether to warn where it stops early.
-
-    Returns
-    -------
-    FittedHead
-    """
+    """Fit a linear head to its optimum."""
     weight = np.asarray(sample_weight, dtype=np.float64)
     total = float(weight.sum())
     gains, kept = kept_neurons(gains, X.shape[1])
@@ -166,33 +115,7 @@ def kept_neurons(gains: Array | None, width: int) -> tuple[Array, Array]:
 
 
 class Problem:
-    """The objective in well-conditioned variables, and the way back from them to a head.
-
-    Parameters
-    ----------
-    data : Passes
-        The rows, of the kept neurons.
-    classes : ndarray of shape (C,)
-        Class labels.
-    kept : ndarray of int
-        Neurons that are used.
-    width : int
-        All neurons.
-    mean : ndarray of shape (len(kept),)
-        Weighted mean of the rows.
-    alpha : float
-        Weight of the penalty on the mean loss.
-    gains : ndarray of shape (1, len(kept)) or (K, len(kept))
-        Factors on the kept neurons.
-    covariance : callable or None
-        As in :func:`fit_linear_head`.
-    fit_intercept : bool
-        Likewise.
-    variance : ndarray, optional
-        Of the kept neurons, where it is known.
-    basis : Dense or Diagonal, optional
-        The variables, where they are known from another problem.
-    """
+    """The objective in well-conditioned variables, and the way back from them to a head."""
 
     def __init__(
         self,
@@ -293,12 +216,10 @@ def _warn_if_not_minimised(
 
 
 def _above_minimum(objective: Callable[[Array], Any], result: Any) -> float:
-    """How far the objective is above its minimum at the least, as a share of that.
-
-    Where classes are separable and the penalty is weak, the loss goes to zero as its gradient
-    does, and a small gradient does not mean that little of it is left. The step that L-BFGS would
-    take next says what is; only where that is much, it is taken, and longer ones.
-    """
+    """How far the objective is above its minimum at the least, as a share of that."""
+    # Where classes are separable and the penalty is weak, the loss goes to zero as its gradient
+    # does, and a small gradient does not mean that little of it is left. The step that L-BFGS would
+    # take next says what is; only where that is much, it is taken, and longer ones.
     step = result.hess_inv.matvec(result.jac)
     lowest = result.fun
     if 0.5 * float(result.jac @ step) <= 0.01 * _ABOVE * lowest:
@@ -326,17 +247,7 @@ def _past_rounding(objective: Callable[[Array], Any], result: Any, tol: float) -
 
 
 def resolve_device(device: str) -> str:
-    """Turn "auto" into the device there is; refuse "cuda" and "ray" where they are not.
-
-    Raises
-    ------
-    InputError
-        If the name is none of these.
-    MissingDependencyError
-        If "cuda" is asked for and torch is not installed, or "ray" and Ray is not.
-    DeviceError
-        If torch sees no CUDA device.
-    """
+    """Turn "auto" into the device there is; refuse "cuda" and "ray" where they are not."""
     if device not in ("cpu", "cuda", "auto", "ray"):
         raise InputError(f"device is one of auto, cpu, cuda, ray; got {device!r}.")
     if device == "ray":

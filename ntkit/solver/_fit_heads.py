@@ -8,8 +8,8 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.solver._blas_threads import one_scipy_thread
 from ntkit.solver._fit_head import (
     CORRECTIONS,
@@ -21,9 +21,6 @@ from ntkit.solver._fit_head import (
 from ntkit.solver._loss import NumpyPasses
 from ntkit.solver._preconditioner import Dense, factored
 
-__all__ = ["fit_linear_heads"]
-
-Array = NDArray[Any]
 _MOST = 32  # threads, that mostly wait
 _MEMORY = 256 << 20  # bytes of steps remembered, or of weights
 
@@ -41,25 +38,10 @@ def fit_linear_heads(
     covariance: Callable[[], Array] | None = None,
     device: str = "cpu",
 ) -> list[FittedHead]:
-    """Fit a head for each row of weights, as :func:`fit_linear_head` fits one.
-
-    The heads of folds and penalties differ in weights and penalty only. Their optimisers run side
-    by side and wait for each other at every step, so that one product of the rows with all heads
-    takes the place of one product each.
-
-    Parameters
-    ----------
-    X, y_index, classes, gains, tol, max_iter, covariance, device
-        As in :func:`fit_linear_head`.
-    weights : sequence of ndarray of shape (N,)
-        Weights of the rows, for each head.
-    Cs : sequence of float
-        Inverse strength of the penalty, for each head.
-
-    Returns
-    -------
-    list of FittedHead
-    """
+    """Fit a head for each row of weights, as :func:`fit_linear_head` fits one."""
+    # The heads of folds and penalties differ in weights and penalty only. Their optimisers run side
+    # by side and wait for each other at every step, so that one product of the rows with all heads
+    # takes the place of one product each.
     options: dict[str, Any] = {"classes": classes, "gains": gains, "tol": tol}
     options |= {"max_iter": max_iter, "covariance": covariance, "device": device}
     n_logits = 1 if len(classes) == 2 else len(classes)

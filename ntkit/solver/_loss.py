@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from itertools import pairwise
 from mmap import mmap
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 from sklearn import get_config
 
-__all__ = ["NumpyPasses", "Passes", "is_mapped", "rows_per_chunk"]
+from ntkit._need_ray import import_ray, start_ray
+from ntkit._types import Array
 
-Array = NDArray[Any]
 _CHUNK = 16  # MiB at most: memory-mapped rows are read once for both products
 
 
@@ -50,10 +50,9 @@ def rows_per_chunk(X: Array, n_logits: int) -> int:
 
 
 class NumpyPasses:
-    """Passes on the CPU, over an array or a memory map.
+    """Passes on the CPU, over an array or a memory map."""
 
-    Products run in the precision of the rows, sums over chunks in double precision.
-    """
+    # Products run in the precision of the rows, sums over chunks in double precision.
 
     def __init__(
         self, X: Array, y_index: Array, weight: Array, kept: Array, offset: Array | None = None
@@ -119,21 +118,7 @@ class NumpyPasses:
     def losses(
         self, weights: Array, which: Array, W: Array, b: Array
     ) -> tuple[Array, Array, Array]:
-        """What ``loss`` gives for B heads with weights of their own, in one pass.
-
-        Parameters
-        ----------
-        weights : ndarray of shape (S, N)
-            Of the rows; heads of several penalties share them.
-        which : ndarray of int, shape (B,)
-            The row of ``weights`` that is each head's.
-        W, b : ndarray of shape (B, K, width) and (B, K)
-            The heads.
-
-        Returns
-        -------
-        values, slopes, gradients : ndarray of shape (B,), (B, K) and (B, K, width)
-        """
+        """What ``loss`` gives for B heads with weights of their own, in one pass."""
         n_heads, n_logits = b.shape
         flat = self._over_all_columns(W.reshape(n_heads * n_logits, -1))
         operand = np.ascontiguousarray(flat.T, dtype=self.dtype)
@@ -192,3 +177,190 @@ def _softmax_loss(logits: Array, y_index: Array, weight: Array) -> tuple[float, 
     residual *= (weight / total)[:, None]
     residual[rows, y_index] = -weight * (others / total)
     return value, residual
+
+
+class TorchPasses(NumpyPasses):
+    """Passes through PyTorch: on a GPU, where the rows stay if they fit."""
+
+    def __init__(
+        self,
+        X: Array,
+        y_index: Array,
+        weight: Array,
+        kept: Array,
+        offset: Array | None = None,
+        *,
+        device: str,
+    ) -> None:
+        import torch
+
+        super().__init__(X, y_index, weight, kept, offset)
+        self.torch, self.device = torch, device
+        self._resident: list[Any] | None = None
+        if self.X.nbytes < _free_memory(torch, device) // 2:
+            self._resident = [self._sent(self.X[rows]) for rows in self._chunks(1)]
+
+    def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
+        torch = self.torch
+        operand = self._sent(self._over_all_columns(W).T.astype(self.dtype))
+        bias = self._sent(b)
+        value, slope, gradient = 0.0, np.zeros(len(W)), np.zeros((len(W), self.X.shape[1]))
+        for i, rows in enumerate(self._chunks(1)):
+            chunk = self._resident[i] if self._resident else self._sent(self.X[rows])
+            logits = (chunk @ operand).double() + bias
+            if self.offset is not None:
+                logits += self._sent(self.offset[rows])
+            weight, labels = self._sent(self.weight[rows]), self._sent(self.y_index[rows])
+            part, residual = _torch_loss(torch, logits, labels, weight)
+            value += float(part)
+            slope += residual.sum(0).cpu().numpy()
+            gradient += (chunk.T @ residual.to(chunk.dtype)).T.double().cpu().numpy()
+        return value, slope, gradient if self.columns is None else gradient[:, self.columns]
+
+    def _sent(self, array: Array) -> Any:
+        return self.torch.as_tensor(np.array(array), device=self.device)
+
+
+def _free_memory(torch: Any, device: str) -> int:
+    return int(torch.cuda.mem_get_info(device)[0]) if device != "cpu" else 1 << 62
+
+
+def _torch_loss(torch: Any, logits: Any, labels: Any, weight: Any) -> tuple[Any, Any]:
+    """As ``_sigmoid_loss`` and ``_softmax_loss``, on tensors."""
+    functional = torch.nn.functional
+    if logits.shape[1] == 1:
+        sign = (2 * (labels == 1) - 1)[:, None]
+        value = -(weight @ functional.logsigmoid(sign * logits)[:, 0])
+        return value, weight[:, None] * -sign * torch.sigmoid(-sign * logits)
+    chosen = functional.one_hot(labels, logits.shape[1])
+    value = -(weight @ (functional.log_softmax(logits, 1) * chosen).sum(1))
+    return value, weight[:, None] * (torch.softmax(logits, 1) - chosen)
+
+
+class RayPasses:
+    """Passes on a Ray cluster, one actor for each core that is free."""
+
+    # An array is sent to the actors once per fit. A mapped file is not: they open it by its path,
+    # which must be the same on all machines.
+
+    def __init__(
+        self, X: Array, y_index: Array, weight: Array, kept: Array, offset: Array | None = None
+    ) -> None:
+        self._ray = import_ray("device='ray'")
+        start_ray(self._ray)
+        self.n_rows, self.width, self.dtype = len(X), len(kept), X.dtype
+        free = int(self._ray.available_resources().get("CPU", 0))
+        n_actors = min(max(1, free), self.n_rows)
+        cuts = np.linspace(0, self.n_rows, n_actors + 1).astype(int)
+        remote = self._ray.remote(num_cpus=min(1, free), scheduling_strategy="SPREAD")(_Share)
+        file = _file_of(X)
+        self._actors = [
+            remote.remote(
+                X[start:stop] if file is None else (*file, start, stop),
+                y_index[start:stop],
+                weight[start:stop],
+                kept,
+                None if offset is None else offset[start:stop],
+            )
+            for start, stop in pairwise(cuts)
+        ]
+
+    def mean(self) -> Array:
+        return np.asarray(sum(self._asked("mean")))
+
+    def sample(self, n_rows: int) -> tuple[Array, Array]:
+        shares = self._asked("sample", -(-n_rows // len(self._actors)))
+        rows, weights = zip(*shares, strict=True)
+        return np.concatenate(rows), np.concatenate(weights)
+
+    def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
+        values, slopes, gradients = zip(*self._asked("loss", W, b), strict=True)
+        return float(sum(values)), np.asarray(sum(slopes)), np.asarray(sum(gradients))
+
+    def _asked(self, method: str, *arguments: Any) -> list[Any]:
+        sent = [self._ray.put(argument) for argument in arguments]
+        return list(self._ray.get([getattr(a, method).remote(*sent) for a in self._actors]))
+
+
+class _Share(NumpyPasses):
+    """The rows of one actor."""
+
+    def __init__(self, rows: Any, *others: Any) -> None:
+        if isinstance(rows, tuple):
+            path, dtype, shape, offset, start, stop = rows
+            rows = np.memmap(path, dtype, "r", offset, shape)[start:stop]
+        super().__init__(rows, *others)
+
+
+def _file_of(X: Array) -> tuple[str, str, tuple[int, ...], int] | None:
+    """Path, type, shape and offset of a file that X maps from its first row to its last."""
+    if not isinstance(X, np.ndarray):
+        return None
+    view: Any = X
+    while isinstance(view, np.ndarray):
+        whole, view = view, view.base
+    same = X.shape == whole.shape and X.dtype == whole.dtype and X.flags.c_contiguous
+    if not isinstance(whole, np.memmap) or not same or whole.filename is None:
+        return None
+    if X.__array_interface__["data"][0] != whole.__array_interface__["data"][0]:
+        return None
+    return str(whole.filename), X.dtype.str, X.shape, whole.offset
+
+
+def passes_over(
+    X: Array,
+    y_index: Array,
+    weight: Array,
+    *,
+    kept: Array,
+    offset: Array | None = None,
+    device: str = "cpu",
+) -> Passes:
+    """Passes over embeddings where they are best made."""
+    if device == "cpu":
+        return NumpyPasses(X, y_index, weight, kept, offset)
+    if device == "ray":
+        return RayPasses(X, y_index, weight, kept, offset)
+    return TorchPasses(X, y_index, weight, kept, offset, device=device)
+
+
+def stacked(first: Array, second: Array) -> Any:
+    """Join two arrays of rows: a copy where both are in memory, else a view that reads as one."""
+    if is_mapped(first) or is_mapped(second):
+        return _Stacked(first, second)
+    return np.concatenate([first, second])
+
+
+class _Stacked:
+    """What passes and folds ask of an array: a shape, and rows by slice or by index."""
+
+    has_mapped = True
+
+    def __init__(self, first: Array, second: Array) -> None:
+        self._first, self._second = first, second
+        self.dtype = np.result_type(first, second)
+        self.shape = (len(first) + len(second), first.shape[1])
+        self.nbytes = first.nbytes + second.nbytes
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    def __getitem__(self, index: slice | Array) -> Array:
+        cut = len(self._first)
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            skipped = max(0, -(-(cut - start) // step)) * step  # rows of the first array
+            first = self._first[start : min(stop, cut) : step]
+            second = self._second[max(0, start + skipped - cut) : max(0, stop - cut) : step]
+            if not len(second):
+                return first
+            return np.concatenate([first, second]) if len(first) else second
+        before = index < cut
+        rows = np.empty((len(index), self.shape[1]), dtype=self.dtype)
+        rows[before] = self._first[index[before]]
+        rows[~before] = self._second[index[~before] - cut]
+        return rows

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
+from ntkit._types import Array
 from ntkit.solver._loss import Passes
 
-__all__ = ["Dense", "Diagonal", "covariance_of", "factored", "preconditioner"]
-
-Array = NDArray[Any]
 _ROWS_PER_NEURON = 2  # fewer, and the Hessian at W = 0 is no guide
 _SAMPLE_PER_NEURON = 4  # rows that estimate the covariance well enough to precondition with
 _SAMPLE = 1000  # and these, however few neurons there are
@@ -66,34 +62,11 @@ def preconditioner(
     covariance: Callable[[], Array] | None = None,
     variance: Array | None = None,
 ) -> Dense | Diagonal:
-    """The Hessian at W = 0, factored where that pays.
-
-    With few rows per neuron the classes are nearly separable, the Hessian at the optimum has
-    little to do with the one at W = 0, and factoring costs more than it saves: there, and with
-    gains of their own for each class, the average variance of the neurons times their gains serves.
-
-    Parameters
-    ----------
-    data : Passes
-        The rows.
-    mean : ndarray of shape (D,)
-        Their weighted mean.
-    inner : float
-        Curvature of the loss by a logit, at W = 0.
-    penalty : ndarray of shape (1, D) or (K, D)
-        Curvature of the penalty; infinite for a gain of 0.
-    gains : ndarray of the shape of ``penalty``
-        Factor on each neuron before the head.
-    covariance : callable, optional
-        Gives the rows' covariance (D, D) if it is known, perhaps with other weights: that slows
-        the optimiser down, and does not move the optimum.
-    variance : ndarray of shape (D,), optional
-        Of the rows, where it is known and no covariance is needed.
-
-    Returns
-    -------
-    Dense or Diagonal
-    """
+    """The Hessian at W = 0, factored where that pays."""
+    # With few rows per neuron the classes are nearly separable, the Hessian at the optimum has
+    # little to do with the one at W = 0, and factoring costs more than it saves: there, and with
+    # gains of their own for each class, the average variance of the neurons times their gains
+    # serves.
     rounding = 10 * np.finfo(data.dtype).eps
     if not factored(data, gains):
         if variance is None:

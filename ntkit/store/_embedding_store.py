@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.store._fill import EMBEDDINGS, Progress, fill_store
+from ntkit.store._fill import EMBEDDINGS, Progress, array_header, fill_store
 from ntkit.store._from_parquet import parquet_job
 from ntkit.store._from_samples import samples_job
 from ntkit.store._manifest import MANIFEST, is_finished, read_manifest
 from ntkit.store._parts import joined
-from ntkit.store._rows_file import array_header
 
 if TYPE_CHECKING:
     from ntkit.extraction import OnnxEmbedder
     from ntkit.samples import Samples
 
-__all__ = ["EmbeddingStore"]
-
-Array = NDArray[Any]
 _UNREADABLE = (OSError, ValueError, EOFError, TypeError, BadZipFile)
 
 

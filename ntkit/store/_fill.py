@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
@@ -14,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ntkit._disk import check_room, check_writable
+from ntkit._disk import check_room, check_writable, has_name, locked
 from ntkit._output import refuse_folder_of_inputs
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples import combined
 from ntkit.store._manifest import (
@@ -30,11 +31,107 @@ from ntkit.store._manifest import (
     replace_file,
     write_manifest,
 )
-from ntkit.store._rows_file import RowFile
 
-__all__ = ["EMBEDDINGS", "Job", "Progress", "fill_store"]
 
-Array = NDArray[Any]
+class RowFile:
+    """A ``.npy`` file (rows, D), locked against a second writer and filled by row ranges."""
+
+    # It is created empty, gets its header and full size when the width is known, and is written
+    # through the file, not through a memory map: a full disk is an OSError then, not a SIGBUS. The
+    # lock is on the file itself, so that it dies with the process and leaves nothing behind.
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = locked(path)
+        self._begin = 0  # of the rows
+        self.shape: tuple[int, int] | None = None
+        self.dtype = np.dtype(np.float32)
+
+    def __enter__(self) -> RowFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file.closed:  # another writer was quicker in ``renew``
+            return
+        with self._file, suppress(OSError):
+            if not os.fstat(self._file.fileno()).st_size and has_name(self._file, self.path):
+                self._remove()  # nothing was embedded
+
+    def renew(self) -> None:
+        """Start with an empty file; who has mapped the old one keeps it."""
+        if os.fstat(self._file.fileno()).st_size:
+            with self._file:
+                self._remove()
+                self._file = locked(self.path)
+        self.shape = None
+
+    def create(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> None:
+        """Give the empty file its header and its full size."""
+        content = BytesIO()
+        described = np.lib.format.header_data_from_array_1_0(np.empty((0, shape[1]), dtype))
+        np.lib.format.write_array_header_1_0(content, {**described, "shape": shape})
+        self.shape, self.dtype, self._begin = shape, dtype, content.tell()
+        self._write(0, content.getvalue())
+        self._file.truncate(self._begin + self._row_bytes * shape[0])
+
+    def resume(self) -> None:
+        """Take shape and dtype from the file; a ValueError if it is cut or not an array."""
+        self.shape, self.dtype, self._begin = array_header(self.path)
+
+    def write(self, row: int, batch: Array) -> None:
+        """Write a batch from a row on."""
+        self._write(self._begin + row * self._row_bytes, batch.tobytes())
+
+    def flush(self) -> None:
+        """Wait until the rows are on the disk, in the file that has the name."""
+        os.fsync(self._file.fileno())
+        if not has_name(self._file, self.path):
+            raise InputError(
+                f"{self.path} was replaced or removed while it was being written; embed again "
+                "with --force."
+            )
+
+    def _remove(self) -> None:
+        if sys.platform == "win32":  # which removes no open file
+            self._file.close()
+        self.path.unlink()
+
+    @property
+    def _row_bytes(self) -> int:
+        assert self.shape is not None
+        return self.shape[1] * self.dtype.itemsize
+
+    def _write(self, offset: int, content: bytes) -> None:
+        self._file.seek(offset)
+        left = memoryview(content)
+        while left:
+            left = left[self._file.write(left) :]  # a nearly full disk takes a part
+
+
+def array_header(path: Path) -> tuple[tuple[int, int], np.dtype[Any], int]:
+    """Shape, dtype and offset of a table's rows; a ValueError if the file is no whole table."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"{path.name} has the .npy version {version}")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        begin, size = file.tell(), os.fstat(file.fileno()).st_size
+    if len(shape) != 2 or fortran_order or dtype.kind != "f":
+        raise ValueError(f"{path.name} is no table of floating-point rows")
+    expected = begin + shape[0] * shape[1] * dtype.itemsize
+    if size != expected:
+        raise ValueError(f"{path.name} has {size} bytes instead of {expected}")
+    return (shape[0], shape[1]), dtype, begin
+
+
+def read_rows(path: Path, start: int, stop: int) -> Array:
+    """Read a range of rows, through the file."""
+    (_, width), dtype, begin = array_header(path)
+    offset = begin + start * width * dtype.itemsize
+    count = (stop - start) * width
+    return np.fromfile(path, dtype, count, offset=offset).reshape(stop - start, width)
+
+
 Progress = Callable[[int, int], object]
 EMBEDDINGS = "embeddings.npy"
 _OWN = re.compile(r"\.?(embeddings(-\d{5,})?|labels|groups|ids)\.npy|\.?head\.npz")
@@ -43,30 +140,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Job:
-    """What a store is to hold.
-
-    Parameters
-    ----------
-    identity : dict
-        What must match to go on with an unfinished store.
-    facts : dict
-        What the manifest says besides.
-    files : callable of (first_row, rows) giving dict of str to (array or dict of arrays)
-        Labels and the like, by file name, for a range of rows.
-    settings : callable giving dict
-        Run settings, asked for when a store is started; a resumed one keeps its own.
-    row_range : callable of (settings) giving (first_row, rows)
-        The rows of the whole that this store holds.
-    batches : callable of (start, stop, settings) giving generator of arrays
-        Embeddings of a range of rows of the whole.
-    contents : callable of (first_row, rows) giving str, or str or None
-        What must match to go on, too: a sum over the contents of the samples whose embeddings
-        are there. Where it is no callable, it is that of the whole.
-    inputs : sequence of path-like
-        What is read: the store may not be a folder that holds it.
-    row_bytes : int or None
-        Bytes of an embedding on disk, where they are known before.
-    """
+    """What a store is to hold."""
 
     identity: dict[str, Any]
     facts: dict[str, Any]

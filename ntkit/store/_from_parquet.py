@@ -9,47 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.samples import open_parquet, read_parquet
 from ntkit.store._fill import Job
 from ntkit.store._manifest import IDENTITY
 
-__all__ = ["parquet_job"]
-
-Array = NDArray[Any]
 _ROWS = 4096  # read at once
 
 
 def parquet_job(
     path: Path, embedding: str | Sequence[str] | None, label: str, group: str | None
 ) -> Job:
-    """Describe a store of the embeddings in a Parquet file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    embedding : str, sequence of str or None
-        A column of lists, or columns of numbers; None is the only column of lists, or else all
-        columns of numbers but label and group.
-    label, group : str
-        Columns of labels and groups.
-
-    Returns
-    -------
-    Job
-        What the store is to hold.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read, or a column is not there or holds something else.
-    MissingDependencyError
-        If the package pyarrow is missing.
-    """
+    """Describe a store of the embeddings in a Parquet file."""
     others = [label] if group is None else [label, group]
     with open_parquet(path) as file:
         schema = file.schema_arrow

@@ -10,17 +10,115 @@ from typing import Any, Literal
 
 from ntkit._disk import give_name
 from ntkit.exceptions import InputError
+from ntkit.inputs import with_defaults
+from ntkit.model import FrozenModel, recorded_preprocessing
 
-__all__ = [
-    "IDENTITY",
-    "MANIFEST",
-    "difference",
-    "is_finished",
-    "kind_of_manifest",
-    "read_manifest",
-    "replace_file",
-    "write_manifest",
-]
+Origin = Mapping[str, Any]
+"""The model's SHA-256, the tensor and the preprocessing; None for what nobody recorded."""
+
+_FIELDS = ("model", "tensor", "preprocessing")
+_KEYS = dict(zip(_FIELDS, ("ntkit.source_sha256", "ntkit.tensor", "ntkit.inputs"), strict=True))
+
+
+def origin_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Read from a store's manifest what its embeddings were made with."""
+    return {name: manifest.get(name) for name in _FIELDS}
+
+
+def facts_of(origin: Origin) -> dict[str, str]:
+    """Metadata of a head: what the embeddings that it learned from were made with."""
+    known = {name: value for name, value in origin.items() if value is not None}
+    if not _plain(known.get("preprocessing")):
+        known.pop("preprocessing", None)
+    return {
+        _KEYS[name]: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        for name, value in known.items()
+    }
+
+
+def origin_of_head(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Read from the metadata of a head what its embeddings were made with."""
+    found: dict[str, Any] = {name: metadata.get(key) for name, key in _KEYS.items()}
+    try:
+        found["preprocessing"] = json.loads(found["preprocessing"] or "null")
+    except ValueError:
+        found["preprocessing"] = None
+    return found
+
+
+def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> None:
+    """Refuse embeddings, or a head, of another model, tensor or preprocessing."""
+    # A model that differs from the one recorded in its head only, because ntkit wrote it from that
+    # one, has the same embeddings.
+    recorded = (origin or {}).get("model")
+    if recorded is not None and not _is_of(recorded, model):
+        raise InputError(
+            f"{name} was made with another model (sha256 {_short(recorded)}) than {_name(model)} "
+            f"(sha256 {_short(model.sha256())}); give the model it was made with, or make it again "
+            "with this one."
+        )
+    tensor, now = (origin or {}).get("tensor"), _tensor(model)
+    if tensor is not None and now is not None and tensor != now:
+        raise InputError(
+            f"{name} was made from the tensor {tensor!r}, but the embedding of {_name(model)} is "
+            f"{now!r}; name the tensor with --embedding (embedding=), or make it again."
+        )
+    steps = {"preprocessing": (origin or {}).get("preprocessing")}
+    check_alike(
+        (name, _name(model)), steps, {"preprocessing": recorded_preprocessing(model.metadata)}
+    )
+
+
+def check_alike(names: tuple[str, str], first: Origin | None, second: Origin | None) -> None:
+    """Refuse two sets of samples of different models, tensors or preprocessing."""
+    first, second = first or {}, second or {}
+    for field in ("model", "tensor"):
+        one, two = first.get(field), second.get(field)
+        if one is not None and two is not None and one != two:
+            shown = (_short(one), _short(two)) if field == "model" else (repr(one), repr(two))
+            raise InputError(
+                f"{names[0]} and {names[1]} were made with two {field}s ({shown[0]} and "
+                f"{shown[1]}); make one of them again as the other was."
+            )
+    steps = [_plain(origin.get("preprocessing")) for origin in (first, second)]
+    for key in steps[0].keys() & steps[1].keys():
+        values = [known[key] for known in steps]
+        if values[0] != values[1]:
+            raise InputError(
+                f"{names[0]} and {names[1]} were preprocessed in two ways ({key}: {values[0]!r} "
+                f"and {values[1]!r}); make one of them again as the other was."
+            )
+
+
+def _is_of(recorded: str, model: FrozenModel) -> bool:
+    source = model.metadata.get(_KEYS["model"])
+    if model.path is None and source is None:
+        return True  # a model in memory is no file that one could name
+    return recorded in (source, model.sha256())
+
+
+def _tensor(model: FrozenModel) -> str | None:
+    """The embedding's name; a head alone says which it was in the model."""
+    if model.embedding.name in {tensor.name for tensor in model.inputs}:
+        return model.metadata.get(_KEYS["tensor"])
+    return model.embedding.name
+
+
+def _plain(preprocessing: Any) -> dict[str, Any]:
+    """As JSON keeps it; nothing for arrays, of which nobody knows how they were made."""
+    if not isinstance(preprocessing, Mapping) or "input" in preprocessing:
+        return {}
+    plain: dict[str, Any] = json.loads(json.dumps(preprocessing))
+    return with_defaults(plain) if "resize" in plain else plain
+
+
+def _name(model: FrozenModel) -> str:
+    return "the model in memory" if model.path is None else str(model.path.name)
+
+
+def _short(sha256: str) -> str:
+    return f"{sha256[:12]}…"
+
 
 MANIFEST = "manifest.json"
 FORMAT = 2

@@ -7,48 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples import combined
-from ntkit.store._fill import EMBEDDINGS, Job
+from ntkit.store._fill import EMBEDDINGS, Job, read_rows
 from ntkit.store._manifest import IDENTITY, difference
-from ntkit.store._rows_file import read_rows
 
-__all__ = ["joined", "row_range"]
-
-Array = NDArray[Any]
 _CHUNK = 8 << 20  # bytes read at once
 _SAME = (*(name for name in IDENTITY if name != "part"), "run")
 
 
 def row_range(total: int, window: int, part: tuple[int, int] | None) -> tuple[int, int]:
-    """First row and number of rows of a part: whole windows, spread evenly.
-
-    Parameters
-    ----------
-    total : int
-        Rows of the whole.
-    window : int
-        Rows between places where a run may start.
-    part : (int, int) or None
-        Part i of n, from 1; None is the whole.
-
-    Returns
-    -------
-    first_row, rows : int
-        The range.
-
-    Raises
-    ------
-    InputError
-        If there is no such part.
-
-    Examples
-    --------
-    >>> [row_range(10, 2, (i, 3)) for i in (1, 2, 3)]
-    [(0, 2), (2, 4), (6, 4)]
-    """
+    """First row and number of rows of a part: whole windows, spread evenly."""
     if part is None:
         return 0, total
     i, n = part
@@ -65,23 +36,7 @@ def row_range(total: int, window: int, part: tuple[int, int] | None) -> tuple[in
 
 
 def joined(stores: Sequence[Any]) -> Job:
-    """Describe the store that finished parts make together.
-
-    Parameters
-    ----------
-    stores : sequence of EmbeddingStore
-        All the parts, in any order.
-
-    Returns
-    -------
-    Job
-        What the whole store is to hold.
-
-    Raises
-    ------
-    InputError
-        If one is missing or there twice, or they were not made alike.
-    """
+    """Describe the store that finished parts make together."""
     parts = sorted(_checked(stores), key=lambda store: store.manifest["first_row"])
     whole = {**parts[0].manifest, "part": None}
     given = (*IDENTITY, "contents", "format", "run")

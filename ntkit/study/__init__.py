@@ -7,15 +7,18 @@ from ntkit.study._cross_fit import (
     require_every_class,
     split_in_two,
 )
-from ntkit.study._group_balance import group_balanced, group_numbers, judged_groups
-from ntkit.study._group_labels import encoded_groups, encoded_labels
-from ntkit.study._heldout_shift import shift_pvalue
 from ntkit.study._learned_share import (
     BESIDE,
     LEARNED,
     LEAST_ERRORS,
     CellsTried,
     Outcome,
+    class_weighted,
+    correctness_balanced,
+    correctness_cells,
+    group_balanced,
+    group_numbers,
+    judged_groups,
     learned_share,
 )
 from ntkit.study._mask import (
@@ -35,9 +38,13 @@ from ntkit.study._penalty_path import (
     penalty_path,
 )
 from ntkit.study._rows import LARGE, Rows, digest, scaler_of
-from ntkit.study._sample_weights import class_weighted, correctness_balanced, correctness_cells
-from ntkit.study._scale_check import warn_of_another_scale
-from ntkit.study._study import Study
+from ntkit.study._study import (
+    Study,
+    encoded_groups,
+    encoded_labels,
+    shift_pvalue,
+    warn_of_another_scale,
+)
 
 __all__ = [
     "ALPHAS",

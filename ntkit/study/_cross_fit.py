@@ -6,37 +6,20 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.utils import check_random_state
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import rows_per_chunk
 from ntkit.study._rows import Rows
 
-__all__ = [
-    "cross_fitted_logits",
-    "folds_of",
-    "hold_out",
-    "logits_of_folds",
-    "require_every_class",
-    "split_in_two",
-    "without",
-]
-
-Array = NDArray[Any]
 Fold = tuple[Array, Array]
 
 
 def folds_of(identification: Any, rows: Rows, random_state: Any) -> list[Fold] | None:
-    """Cross-fitting folds for an int or a splitter; None where the samples are too few to split.
-
-    Raises
-    ------
-    InputError
-        If a splitter tests a sample twice.
-    """
+    """Cross-fitting folds for an int or a splitter; None where the samples are too few to split."""
     if not isinstance(identification, int | np.integer):
         folds = [(train, test) for train, test in identification.split(rows.X, rows.y_index)]
         times = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(rows.X))
@@ -75,25 +58,7 @@ def cross_fitted_logits(
     folds: Iterable[Fold],
     fit: Callable[[Rows, Sequence[Array]], Sequence[LinearHead]],
 ) -> tuple[Array, Array]:
-    """Logits of every tested row from a head that gave that row weight 0.
-
-    Parameters
-    ----------
-    rows : Rows
-        Samples.
-    weight : ndarray of shape (N,)
-        Weights for fitting.
-    folds : iterable of (train, test)
-        Row numbers.
-    fit : callable
-        Fits a head for each of several weights: ``fit(rows, weights)``.
-
-    Returns
-    -------
-    logits : ndarray of shape (N, C)
-    tested : ndarray of bool, shape (N,)
-        Rows that some fold tests; the others have no logits.
-    """
+    """Logits of every tested row from a head that gave that row weight 0."""
     folds = list(folds)
     heads = fit(rows, [without(weight, train) for train, _ in folds])
     return logits_of_folds(rows, folds, heads)
@@ -123,10 +88,8 @@ def logits_of_folds(
 
 
 def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Array] | None:
-    """Indices of a stratified split, (rest, share), of the rows of positive weight.
-
-    None where they are too few to split.
-    """
+    """Indices of a stratified split, (rest, share), of the rows of positive weight."""
+    # None where they are too few to split.
     present = np.flatnonzero(rows.weight > 0)
     labels = Rows(present[:, None], rows.y_index[present], rows.weight[present])
     seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)

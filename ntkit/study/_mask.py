@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.exceptions import SuppressionWarning
 from ntkit.spuriousness import Aggregation, spare_neurons, suppressed_neurons
 
-__all__ = ["Mask", "make_mask", "warn_about", "warn_if_worse", "warn_of_cost", "without_words"]
-
-Array = NDArray[Any]
 _MUCH = 0.7  # share of live neurons above which a mask singles out little
 _LEAST_LEAD = 0.25  # of the lead over guessing: biased samples cost a good head much of it, too
 _SILENT = ContextVar("silent", default=False)
@@ -26,17 +22,7 @@ _NEARLY_ALL = 0.95  # and above which it singles out nothing: what it leaves is 
 
 @dataclass(frozen=True)
 class Mask:
-    """Suppressed neurons.
-
-    Attributes
-    ----------
-    columns : ndarray of bool, shape (D,), or (C, D) per class
-        What the head must not use.
-    per_class : ndarray of bool, shape (C, D)
-        What each class flags.
-    spared : bool
-        Whether the rule flagged too many, and some or all of them were spared.
-    """
+    """Suppressed neurons."""
 
     columns: Array
     per_class: Array
@@ -90,10 +76,8 @@ def make_mask(
 
 @contextmanager
 def without_words() -> Iterator[None]:
-    """Warn of no mask in this thread, as along a path of thresholds.
-
-    A filter of warnings would hold for all threads, and two that overlap leave one behind.
-    """
+    """Warn of no mask in this thread, as along a path of thresholds."""
+    # A filter of warnings would hold for all threads, and two that overlap leave one behind.
     token = _SILENT.set(True)
     try:
         yield

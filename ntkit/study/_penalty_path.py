@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.study._cross_fit import logits_of_folds, without
 from ntkit.study._learned_share import Outcome
 from ntkit.study._rows import Rows
 
-__all__ = ["ALPHAS", "AS_GOOD", "ERM_ALPHA", "PenaltyPath", "checked_alphas", "penalty_path"]
-
-Array = NDArray[Any]
 ALPHAS = (1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
 """Wide: networks trained on the very data keep what they neglect in directions of little variance,
 which only a weak penalty lets a head use."""
@@ -32,16 +29,7 @@ heart."""
 
 @dataclass(frozen=True)
 class PenaltyPath:
-    """Some penalties, and the best of them.
-
-    Attributes
-    ----------
-    alpha : float
-        The one of best score, of equally good ones the largest.
-    outcomes : dict of float to Outcome
-        What the cross-fitted heads of each make of the samples (and then of those to judge by);
-        empty where there were too few.
-    """
+    """Some penalties, and the best of them."""
 
     alpha: float
     outcomes: dict[float, Outcome]
@@ -52,17 +40,7 @@ class PenaltyPath:
         return self.outcomes.get(self.alpha)
 
     def strongest(self, y_index: Array, weight: Array, *, most: float, within: float) -> float:
-        """Largest penalty whose mean class error exceeds the smallest by no more than ``within``.
-
-        Parameters
-        ----------
-        y_index, weight : ndarray
-            Classes and weights of the samples of the outcomes.
-        most : float
-            Penalties above are not considered, unless there are no others.
-        within : float
-            Difference of error rates.
-        """
+        """Largest penalty whose mean class error is within ``within`` of the smallest."""
         if not self.outcomes:
             return self.alpha
         mass = np.bincount(y_index, weights=weight)
@@ -76,13 +54,7 @@ class PenaltyPath:
 
 
 def checked_alphas(alphas: Any) -> list[float]:
-    """Ridge weights, the largest first.
-
-    Raises
-    ------
-    InputError
-        If there is none, or one is not a positive number.
-    """
+    """Ridge weights, the largest first."""
     try:
         values = np.asarray(alphas, dtype=float).ravel()
     except (TypeError, ValueError) as error:
@@ -105,36 +77,7 @@ def penalty_path(
     seed: int = 0,
     outcomes: bool = True,
 ) -> PenaltyPath:
-    """Choose the ridge weight of best cross-validated accuracy over cells.
-
-    Parameters
-    ----------
-    fit : callable
-        Fits heads, each with weights and a ridge weight: ``fit(rows, weights, alphas)``.
-    rows : Rows
-        Samples; those of weight 0 count as absent.
-    weight : ndarray of shape (N,)
-        Weights for fitting.
-    cells : ndarray of int, shape (N,), or (N + M,) with ``also``
-        The class of each sample, or its cell (class × correctness, class × attribute); folds are
-        stratified by it. −1 where a sample is not to judge by; its class has others.
-    also : Rows, optional
-        M samples more, which no head is fitted on, to judge by.
-    alphas : sequence of float
-        Ridge weights on the mean loss.
-    worse_half : bool
-        Score by the mean over the worse half of the cells rather than over all.
-    n_splits : int
-        Folds; fewer where a cell has fewer samples.
-    seed : int
-        Decides the folds.
-    outcomes : bool
-        Whether outcomes are wanted even where there is one ridge weight, and nothing to choose.
-
-    Returns
-    -------
-    PenaltyPath
-    """
+    """Choose the ridge weight of best cross-validated accuracy over cells."""
     alphas = checked_alphas(alphas)
     own = cells[: len(rows.weight)]
     sizes = np.bincount(own[(own >= 0) & (rows.weight > 0)])

@@ -9,10 +9,10 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
 from ntkit._disk import scratch
+from ntkit._types import Array
 from ntkit.solver import (
     FittedHead,
     covariance_of,
@@ -23,9 +23,6 @@ from ntkit.solver import (
     stacked,
 )
 
-__all__ = ["LARGE", "Rows", "digest", "scaler_of"]
-
-Array = NDArray[Any]
 T = TypeVar("T")
 LARGE = 1 << 25  # bytes of mapped rows, above which a copy of them is not kept in memory
 _FEW = 1 << 22  # bytes of rows taken of mapped ones, that are kept in memory
@@ -34,10 +31,9 @@ _REMEMBERED = 64 << 20  # bytes of heads
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Labelled embeddings: X (N, D), class index (N,), weight (N,).
+    """Labelled embeddings: X (N, D), class index (N,), weight (N,)."""
 
-    Whoever shares one shares what was computed on it: nothing is fitted twice.
-    """
+    # Whoever shares one shares what was computed on it: nothing is fitted twice.
 
     X: Array
     y_index: Array
@@ -78,15 +74,7 @@ class Rows:
         )
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """What ``compute`` gives, computed the first time only.
-
-        Parameters
-        ----------
-        key : hashable
-            What it is, and all that it depends on besides these rows.
-        compute : callable
-            Without arguments.
-        """
+        """What ``compute`` gives, computed the first time only."""
         if key not in self._known:
             self._known[key] = compute()
         found: T = self._known[key]
@@ -103,21 +91,7 @@ class Rows:
         max_iter: int,
         device: str = "cpu",
     ) -> list[FittedHead]:
-        """Fit a head for each row of weights, all at once; those that are known are not fitted.
-
-        Parameters
-        ----------
-        weights : sequence of ndarray of shape (N,)
-            Weights of these rows, for each head.
-        classes, gains, tol, max_iter, device
-            As in :func:`ntkit.solver.fit_linear_head`.
-        Cs : sequence of float
-            Inverse strength of the penalty, for each head.
-
-        Returns
-        -------
-        list of FittedHead
-        """
+        """Fit a head for each row of weights, all at once; those that are known are not fitted."""
         options = (tuple(classes.tolist()), digest(gains), tol, max_iter, device)
         keys = [("head", digest(w), float(C), *options) for w, C in zip(weights, Cs, strict=True)]
         found: dict[Hashable, FittedHead] = {k: self._known[k] for k in keys if k in self._known}
@@ -150,11 +124,9 @@ def digest(array: Array | None) -> bytes | None:
 
 
 def scaler_of(rows: Rows) -> StandardScaler:
-    """A StandardScaler fitted to weighted rows, some at a time, at any scale of the weights.
-
-    Scikit-learn's own takes their sum for the number of samples, and the larger that is, the
-    larger a variance it takes for rounding.
-    """
+    """A StandardScaler fitted to weighted rows, some at a time, at any scale of the weights."""
+    # Scikit-learn's own takes their sum for the number of samples, and the larger that is, the
+    # larger a variance it takes for rounding.
     scaler, relative = StandardScaler(), rows.weight / rows.weight.mean()
     present = np.flatnonzero(rows.weight > 0)
     step = max(1, rows_per_chunk(rows.X, 1) // 8)  # each part becomes several in float64

@@ -1,13 +1,12 @@
 """The proof that a model written is the model that was meant, by what ONNX Runtime answers."""
 
-from ntkit.verification._check_head import check_head
 from ntkit.verification._model_pair import is_new_head, load_pair
-from ntkit.verification._outputs import difference as difference  # for other rooms
 from ntkit.verification._random_inputs import random_inputs
+from ntkit.verification._result import TOLERANCE as TOLERANCE
 from ntkit.verification._result import Verification
-from ntkit.verification._tolerance import TOLERANCE as TOLERANCE
-from ntkit.verification._tolerance import tolerance_of as tolerance_of
-from ntkit.verification._verify import save_verified, verify
+from ntkit.verification._result import tolerance_of as tolerance_of
+from ntkit.verification._verify import check_head, save_verified, verify
+from ntkit.verification._verify import difference as difference  # for other rooms
 
 __all__ = [
     "Verification",

@@ -8,17 +8,14 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError
-from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
+from ntkit.model import FrozenModel
 
-__all__ = ["agreement", "is_new_head", "load_pair", "names_agree", "no_class_moved", "notes_on"]
-
-Array = NDArray[Any]
 _FEWEST = 30  # samples whose scores' correlation means something
 _NEW_HEAD = "ntkit.new_head"
 _SOURCE = "ntkit.source_sha256"
@@ -121,18 +118,7 @@ def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
 
 
 def names_agree(first: FrozenModel, second: FrozenModel) -> bool:
-    """Whether the names that two files give their classes do not contradict each other.
-
-    Parameters
-    ----------
-    first, second : FrozenModel
-        The original and the debiased model.
-
-    Returns
-    -------
-    bool
-        True for other classes than the original's: there is no order to compare.
-    """
+    """Whether the names that two files give their classes do not contradict each other."""
     before, after = first.names_in_metadata(), second.names_in_metadata()
     pairs = [(names, after[key]) for key, names in before.items() if key in after]
     if first.head is not None and second.head is not None:
@@ -146,25 +132,11 @@ def _permuted(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
 
 
 def no_class_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
-    """Whether two heads mean the same class by the same position, judged by what they compute.
-
-    Another order is told where it explains the predictions far better
-    (:func:`ntkit.metrics.class_order`), or where the scores of the classes that it moves correlate
-    with one another's at .9 or more and with their own at .5 or less, which classes that are
-    never predicted show as well.
-
-    Parameters
-    ----------
-    first, second : LinearHead
-        The original's head and the other one for the same classes, in the order of their logits.
-    Z : ndarray of shape (N, D)
-        Embeddings.
-
-    Returns
-    -------
-    bool
-        True where there is nothing to compare, or no order fits far better.
-    """
+    """Whether two heads mean the same class by the same position, judged by what they compute."""
+    # Another order is told where it explains the predictions far better
+    # (ntkit.metrics.class_order), or where the scores of the classes that it moves correlate with
+    # one another's at .9 or more and with their own at .5 or less, which classes that are never
+    # predicted show as well.
     if first.n_neurons != second.n_neurons:
         return True
     positions = np.arange(len(first.classes))
@@ -196,20 +168,7 @@ def _standardised(head: LinearHead, Z: Array) -> Array:
 
 
 def agreement(first: LinearHead, second: LinearHead, Z: Array, others: Array) -> float:
-    """Share of samples on which two models of the same classes predict the same one.
-
-    Parameters
-    ----------
-    first, second : LinearHead
-        The two heads.
-    Z, others : ndarray of shape (N, D)
-        Embeddings of the samples by the first model, and by the second.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
+    """Share of samples on which two models of the same classes predict the same one."""
     if set(first.classes.tolist()) == set(second.classes.tolist()):
         return float((first.predict(Z) == second.predict(others)).mean())
     return float((_positions(first, Z) == _positions(second, others)).mean())
@@ -218,24 +177,7 @@ def agreement(first: LinearHead, second: LinearHead, Z: Array, others: Array) ->
 def notes_on(
     first: FrozenModel, second: FrozenModel, head: LinearHead, Z: Array, y: Any
 ) -> tuple[str, ...]:
-    """Say what could not be compared, and what the labels say about the classes.
-
-    Parameters
-    ----------
-    first, second : FrozenModel
-        The original and the debiased model.
-    head : LinearHead
-        The debiased model's.
-    Z : ndarray of shape (N, D)
-        Embeddings.
-    y : array-like of shape (N,) or None
-        Class labels.
-
-    Returns
-    -------
-    tuple of str
-        Sentences.
-    """
+    """Say what could not be compared, and what the labels say about the classes."""
     notes = []
     if first.head is None:
         notes.append("The original has no head: its predictions cannot be compared.")

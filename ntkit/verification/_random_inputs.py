@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import TextPreprocessing
-from ntkit.frozen_model import FrozenModel, TensorInfo
+from ntkit.model import FrozenModel, TensorInfo
 
-__all__ = ["random_inputs"]
-
-Array = NDArray[Any]
 _FLOATS = ("float16", "float32", "double")
 _IDS = ("int32", "int64")
 _PIXELS = ("uint8", "int8")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ from numpy.typing import NDArray
 
 from ntkit._disk import size_of
 from ntkit._output import check_file
+from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import OnnxEmbedder, make_session, run_batches
-from ntkit.frozen_model import FrozenModel
 from ntkit.head import LinearHead
-from ntkit.verification._decisions import decision_agreement
-from ntkit.verification._latency import timings
+from ntkit.model import FrozenModel
 from ntkit.verification._model_pair import (
     agreement,
     is_new_head,
@@ -26,19 +26,205 @@ from ntkit.verification._model_pair import (
     no_class_moved,
     notes_on,
 )
-from ntkit.verification._outputs import (
-    BATCH,
-    difference,
-    output_difference,
-    run_whole,
-    same_output,
-)
-from ntkit.verification._result import Verification
-from ntkit.verification._tolerance import tolerance_of
+from ntkit.verification._result import Verification, tolerance_of
 
-__all__ = ["Verification", "save_verified", "verify"]
+# A dynamically quantised model takes its scales from the batch, so that a sample's numbers depend
+# on the others in it: what is compared runs in the same batches.
+BATCH = 64
 
-Array = NDArray[Any]
+
+def run_whole(session: Any, X: Any) -> dict[str, Array]:
+    """Every output of a session, by name, for all samples."""
+    names = [output.name for output in session.get_outputs()]
+    parts = zip(*run_batches(session, X, batch_size=BATCH), strict=True)
+    return {name: _joined(list(p)) for name, p in zip(names, parts, strict=True)}
+
+
+def output_difference(
+    model: FrozenModel,
+    outputs: Mapping[str, Array],
+    logits: Array,
+    X: Any,
+    *,
+    device: Any,
+    tolerance: float,
+) -> float:
+    """Largest difference between the file's outputs and those computed from other logits."""
+    tail = model.tail()
+    if tail is None or model.logits is None:
+        return float("nan")
+    for value in tail.graph.input:
+        if value.name == model.logits.name and not value.type.tensor_type.HasField("shape"):
+            sizes = value.type.tensor_type.shape.dim
+            sizes.add(dim_param="N")
+            for side in logits.shape[1:]:
+                sizes.add(dim_value=side)
+    session = make_session(tail.SerializeToString(), device=device, folder=model.folder)
+    known = {tensor.name for tensor in model.inputs} | {model.logits.name}
+    if any(spec.name not in known for spec in session.get_inputs()):
+        return float("nan")
+    inputs = X if isinstance(X, Mapping) else {model.inputs[0].name: X}
+    expected = run_whole(session, {**inputs, model.logits.name: logits})
+    gaps = np.diff(np.sort(logits.reshape(len(logits), -1).astype(np.float64), axis=1), axis=1)
+    if not gaps.shape[1]:  # one sigmoid logit, whose threshold is 0
+        gaps = np.abs(logits.reshape(len(logits), 1).astype(np.float64))
+    gaps = gaps / max(1.0, float(np.abs(logits).max()))
+    differences = [
+        _of_one_output(outputs[name], array, gaps, tolerance)
+        for name, array in expected.items()
+        if name in outputs
+    ]
+    return max(differences, default=float("nan"))
+
+
+def difference(found: Array, expected: Array) -> float:
+    """Largest difference, relative to the largest value; infinite between other shapes."""
+    if found.shape != expected.shape:
+        return float("inf")
+    if not found.size:
+        return 0.0
+    found, expected = found.astype(np.float64), expected.astype(np.float64)
+    return float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+
+
+def same_output(found: Array, expected: Array) -> float:
+    """Difference of an output that no logits go into; infinite where texts or numbers differ."""
+    return _of_one_output(found, expected, np.ones((len(expected), 1)), 0.0)
+
+
+def _of_one_output(found: Array, expected: Array, gaps: Array, tolerance: float) -> float:
+    if expected.dtype == object and isinstance(next(iter(expected.flat), None), Mapping):
+        found, expected = _unzipped(found), _unzipped(expected)
+    if found.shape != expected.shape:
+        return float("inf")
+    if expected.dtype.kind == "f":
+        same = (found == expected) | (np.isnan(found) & np.isnan(expected))
+        worst = difference(np.where(same, 0, found), np.where(same, 0, expected))
+        return worst if worst == worst else float("inf")
+    # A single label turns on the two largest logits, an order of classes on all of them.
+    single = expected.size == len(expected)
+    clear = (gaps[:, -1] if single else gaps.min(axis=1)) > tolerance
+    if len(expected) != len(clear):  # not one row per sample
+        found, expected, clear = found[None], expected[None], clear.all(keepdims=True)
+    return 0.0 if np.array_equal(found[clear], expected[clear]) else float("inf")
+
+
+def _joined(parts: list[Array]) -> Array:
+    """Parts of one output; flat where they are no rows of samples that fit together."""
+    if all(part.ndim and part.shape[1:] == parts[0].shape[1:] for part in parts):
+        return np.concatenate(parts)
+    return np.concatenate([part.ravel() for part in parts])
+
+
+def _unzipped(rows: Array) -> Array:
+    """ZipMap's dictionaries as a matrix."""
+    return np.asarray([[row[key] for key in sorted(row)] for row in rows.flat])
+
+
+def decision_agreement(
+    outputs: Mapping[str, Array], head: LinearHead, logits: Array, tolerance: float
+) -> float:
+    """Smallest share of samples on which an output decides as the head does."""
+    # Whatever follows the logits may reorder or invert the classes; then a head would be trained
+    # for classes that the file shows as others.
+    scores = logits.reshape(len(logits), -1).astype(np.float64)
+    if scores.shape[1] == 1:
+        scores = np.column_stack([np.zeros(len(scores)), scores])
+    ordered = np.sort(scores, axis=1)
+    clear = ordered[:, -1] - ordered[:, -2] > tolerance * max(1.0, float(np.abs(scores).max()))
+    decided = scores.argmax(axis=1)
+    shown = (_shown(array, head, scores) for array in outputs.values() if len(array) == len(scores))
+    shares = [
+        np.mean((array == decided)[clear]) for array in shown if array is not None and clear.any()
+    ]
+    return float(min(shares, default=1.0))
+
+
+def _shown(output: Array, head: LinearHead, scores: Array) -> Array | None:
+    """Index of the class that each row of an output shows; -1 where it is none of the head's."""
+    if output.dtype == object and isinstance(output.flat[0], Mapping):
+        return _indices(np.asarray([max(row, key=row.get) for row in output.flat]), head)
+    columns = output.reshape(len(output), -1)
+    if output.dtype.kind == "f":
+        if columns.shape[1] == len(head.classes):
+            return np.asarray(columns.argmax(axis=1))
+        single = columns.shape[1] == 1 and head.n_logits == 1
+        return _by_rising(columns[:, 0], scores) if single else None
+    return _indices(columns[:, 0], head)
+
+
+def _by_rising(output: Array, scores: Array) -> Array:
+    """The decisions themselves if a score rises with the logit, the other ones if it falls."""
+    order = np.argsort(scores[:, 1], kind="stable")
+    rises = output[order[-1]] >= output[order[0]]
+    decided: Array = scores.argmax(axis=1)
+    return decided if rises else 1 - decided
+
+
+def _indices(labels: Array, head: LinearHead) -> Array:
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.int64)
+    known = {str(label): index for index, label in enumerate(head.classes.tolist())}
+    if labels.dtype.kind in "iu" and head.classes.dtype.kind not in "iubf":
+        return labels.astype(np.int64)  # the graph gives indices, the names are ours
+    found = [known.get(_text(label), -1) for label in labels.tolist()]
+    if labels.dtype.kind in "iu" and min(found) < 0:
+        return labels.astype(np.int64)
+    return np.asarray(found)
+
+
+def _text(label: Any) -> str:
+    return label.decode() if isinstance(label, bytes) else str(label)
+
+
+BATCH_SIZE = 8
+_WARM_UP = 3
+
+
+def timings(
+    sessions: Sequence[Any], X: Any, *, n_timings: int = 200, seconds: float = 1.0
+) -> NDArray[np.float64]:
+    """Milliseconds per run of the first samples, for each session in turn."""
+    # What the machine does beside it then meets every session alike; a model is never timed on its
+    # first runs.
+    few = {k: v[:BATCH_SIZE] for k, v in X.items()} if isinstance(X, Mapping) else X[:BATCH_SIZE]
+    runs = [(session, _feed(session, few)) for session in sessions]
+    for session, feed in runs * _WARM_UP:
+        session.run(None, feed)
+    rows = np.empty((n_timings, len(runs)))
+    start = time.perf_counter()
+    for done in range(n_timings):
+        if done >= 3 and time.perf_counter() - start > seconds:
+            return rows[:done]
+        order = range(len(runs)) if done % 2 else reversed(range(len(runs)))
+        for i in order:
+            session, feed = runs[i]
+            begin = time.perf_counter()
+            session.run(None, feed)
+            rows[done, i] = 1e3 * (time.perf_counter() - begin)
+    return rows
+
+
+def _feed(session: Any, X: Any) -> dict[str, Array]:
+    """What ``run_batches`` feeds the session first, checked and cast."""
+    recorder = _Recorder(session)
+    next(iter(run_batches(recorder, X, batch_size=BATCH_SIZE)))
+    return recorder.feed
+
+
+class _Recorder:
+    """A session that remembers its last inputs."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.feed: dict[str, Array] = {}
+
+    def get_inputs(self) -> Any:
+        return self._session.get_inputs()
+
+    def run(self, names: Any, feed: dict[str, Array]) -> Any:
+        self.feed = feed
+        return self._session.run(names, feed)
 
 
 def verify(
@@ -341,3 +527,61 @@ def _side_difference(
     own = run_whole(_session(first, device), X) if beside else {}
     beside -= _from_logits(first, own).keys()
     return max((same_output(outputs[name], own[name]) for name in beside), default=float("nan"))
+
+
+def check_head(
+    model: FrozenModel, X: Any, *, device: str = "auto", tolerance: float | None = None
+) -> Verification:
+    """Check that the head found in a model is what turns its embeddings into its outputs.
+
+    Ask before you retrain or edit: a head that was misread cannot be put back right.
+
+    Parameters
+    ----------
+    model : FrozenModel
+        The model, with the head that was found in it.
+    X : array-like, lazy sequence or mapping
+        Model inputs; some dozens suffice.
+    device : {"auto", "cpu", "cuda"}
+        Where to run.
+    tolerance : float, optional
+        Largest difference accepted, as in :func:`verify`.
+
+    Returns
+    -------
+    Verification
+        Of the model with itself; the latency is not measured.
+
+    Raises
+    ------
+    VerificationError
+        If logits or outputs differ by more than the tolerance between ONNX Runtime and NumPy, or
+        an output decides otherwise than the head does.
+    InputError
+        If the model has no head, there are no samples, or they do not fit the model.
+    DeviceError
+        If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
+    ModelError
+        If the model cannot be run.
+
+    Examples
+    --------
+    >>> from ntkit import FrozenModel
+    >>> from ntkit.datasets import marked_digits_model_path
+    >>> from ntkit.verification import check_head, random_inputs
+    >>> model = FrozenModel.load(marked_digits_model_path())
+    >>> check_head(model, random_inputs(model), device="cpu").passed
+    True
+    """
+    if model.head is None or model.logits is None:
+        raise InputError("The model has no head to check; name its logits with --logits NAME.")
+    result = verify(model, model, X, device=device, tolerance=tolerance, latency=False)
+    if not result.passed:
+        raise VerificationError(
+            f"The head found in {model.path or 'the model'} ({model.describe()['head']}, "
+            f"{model.logits.name!r}) does not compute what the model does: they differ by "
+            f"{result.differences()}, where at most {result.tolerance:.0e} is accepted; name the "
+            "right one with --logits NAME, or export the model without what reorders its classes "
+            "or draws random numbers."
+        )
+    return result

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tuned_alike
-from ntkit.debiasing._candidates import LabelledEmbeddings
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from overview_data import kind_of
 from overview_tables import ORIGINAL, REFERENCE, by_rule, goals, runs_of, summary
 

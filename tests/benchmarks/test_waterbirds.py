@@ -8,8 +8,8 @@ from PIL import Image
 
 import data_waterbirds
 import waterbirds
-from ntkit.debiasing._candidates import LabelledEmbeddings
 from ntkit.head import LinearHead
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
 
 
 @pytest.fixture

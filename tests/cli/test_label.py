@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ntkit.cli import main
-from ntkit.questions import read_labels
-from tests.questions.models import rows, write_model
+from ntkit.jobs.label import read_labels
+from tests.jobs.label.models import rows, write_model
 from tests.texts import text_model, word_pieces
 
 X, Y, MARK = rows(n=80)

@@ -17,11 +17,11 @@ from sklearn.pipeline import make_pipeline
 
 from ntkit import FrozenModel, audit_model, check, debias, predict
 from ntkit.cli import main
-from ntkit.debiasing import undo, write_candidate
 from ntkit.exceptions import InputError, ModelError
 from ntkit.extraction import TextPreprocessing, Texts, read_samples
-from ntkit.parity import check_parity
-from ntkit.questions import label_samples
+from ntkit.jobs.debias import undo, write_candidate
+from ntkit.jobs.label import label_samples
+from ntkit.jobs.verify import check_parity
 from ntkit.verification import random_inputs
 
 GOOD = ["Great", "lovely", "superb", "moving", "funny", "warm"]

@@ -58,7 +58,7 @@ def test_export_checks_the_head_it_found_first(capsys, files, tmp_path, zoo, mon
     code, _, err = run(capsys, "export", files[0], head, "-o", tmp_path / "n.onnx")
     assert code == 0, err
     with monkeypatch.context() as patch:
-        patch.setattr("ntkit.verification._check_head.verify", lambda *a, **k: _Failed())
+        patch.setattr("ntkit.verification._verify.verify", lambda *a, **k: _Failed())
         code, _, err = run(capsys, "export", files[0], head, "-o", tmp_path / "other.onnx")
     assert code == 2
     assert "does not compute what the model does" in err

@@ -7,8 +7,9 @@ from sklearn.base import clone
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
-from ntkit.extraction import _batch_size, _embedder
-from ntkit.extraction._batch_size import BATCH_SIZES, fastest
+from ntkit.extraction import _batches as _batch_size
+from ntkit.extraction import _embedder
+from ntkit.extraction._batches import BATCH_SIZES, fastest
 
 
 class Machine:

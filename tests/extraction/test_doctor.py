@@ -11,7 +11,7 @@ from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.extraction import _doctor, _session
 from ntkit.extraction._doctor import diagnosis
-from ntkit.frozen_model import FrozenModel
+from ntkit.model import FrozenModel
 from ntkit.verification import random_inputs
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

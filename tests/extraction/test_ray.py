@@ -27,13 +27,14 @@ from ntkit.extraction import (
     Texts,
     read_samples,
 )
-from ntkit.extraction._packed_for_ray import opened, shipped
 from ntkit.extraction._ray_embedder import (
     Pool,
     _outcome,
     _takes_gpu,
     _told,
+    opened,
     pool_for,
+    shipped,
     task_ranges,
 )
 from tests.models import Graph

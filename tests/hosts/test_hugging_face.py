@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.hosts.checkpoints import NAMES
-from tests.parity.services import softmax
+from tests.jobs.verify.services import softmax
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # exporters warn
 

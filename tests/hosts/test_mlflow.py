@@ -9,7 +9,7 @@ import pytest
 from ntkit import FrozenModel
 from ntkit.extraction import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
 from tests.hosts.checkpoints import NAMES
-from tests.parity.services import softmax
+from tests.jobs.verify.services import softmax
 
 mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
 pytest.importorskip("pandas", reason="pandas is not installed")

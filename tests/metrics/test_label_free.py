@@ -20,7 +20,7 @@ from ntkit.metrics import (
     worst_class_accuracy,
     worst_class_cell_accuracy,
 )
-from ntkit.metrics._by_name import needs_of
+from ntkit.metrics._scorers import needs_of
 
 SEEDS = st.integers(0, 2**32 - 1)
 CLASSES = np.array([0, 1, 2])

@@ -142,7 +142,7 @@ def test_memory_fits_the_reference_once(pipe, data, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr("ntkit.metrics._cell_scorer.LogisticRegression", fail)
+    monkeypatch.setattr("ntkit.metrics._scorers.LogisticRegression", fail)
     assert scorer(pipe, X, y) == value
 
 

@@ -10,10 +10,10 @@ from PIL import Image
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
-from ntkit.preprocessing._text_preprocessing import TextPreprocessing
+from ntkit.inputs._text_preprocessing import TextPreprocessing
 from ntkit.samples import _digests
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
-from ntkit.store._kept_samples import fingerprint
+from ntkit.store._from_samples import fingerprint
 
 N = 30
 

@@ -19,7 +19,7 @@ from ntkit.extraction import (
     Texts,
     read_samples,
 )
-from ntkit.frozen_model import TensorInfo
+from ntkit.model import TensorInfo
 
 PREPROCESSING = ImagePreprocessing((4, 4))
 

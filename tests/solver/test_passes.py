@@ -13,9 +13,7 @@ from sklearn import config_context
 from ntkit import NeuronTuneClassifier
 from ntkit.exceptions import MissingDependencyError
 from ntkit.solver._fit_head import fit_linear_head
-from ntkit.solver._loss import NumpyPasses, is_mapped
-from ntkit.solver._loss_on_gpu import TorchPasses
-from ntkit.solver._loss_on_ray import RayPasses, _file_of
+from ntkit.solver._loss import NumpyPasses, RayPasses, TorchPasses, _file_of, is_mapped
 
 
 def problem(n=500, width=7, n_logits=3, seed=0, dtype=np.float32):
@@ -109,7 +107,7 @@ def test_a_mapped_file_is_never_in_memory(n_silent, tmp_path):
 def test_torch_computes_the_same(n_logits, dtype, resident, monkeypatch):
     pytest.importorskip("torch", reason="needs the extra torch")
     if not resident:
-        monkeypatch.setattr("ntkit.solver._loss_on_gpu._free_memory", lambda torch, device: 0)
+        monkeypatch.setattr("ntkit.solver._loss._free_memory", lambda torch, device: 0)
     X, y, weight, W, b = problem(n_logits=n_logits, dtype=dtype)
     offset = np.random.default_rng(1).normal(size=(len(X), n_logits))
     for kept in (np.arange(7), np.array([1, 6])):

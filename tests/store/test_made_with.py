@@ -9,7 +9,7 @@ from ntkit import FrozenModel, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing
-from ntkit.store._made_with import check_alike, facts_of, origin_of_head
+from ntkit.store._manifest import check_alike, facts_of, origin_of_head
 
 STEPS = ImagePreprocessing(resize=8, mean=(0.1, 0.2, 0.3))
 
@@ -36,6 +36,6 @@ def test_arrays_leave_no_record_that_images_are_then_read_by(digits, tmp_path):
     np.savez(tmp_path / "d.npz", X=digits.X_heldout[:200], y=digits.y_heldout[:200])
     train = tmp_path / "d.npz"
     result = debias(model, train, train, device="cpu", method="class-balanced")
-    assert "ntkit.preprocessing" not in result.model.metadata
+    assert "ntkit.inputs" not in result.model.metadata
     again = ImagePreprocessing.for_model(result.model)
     assert again == ImagePreprocessing.for_model(FrozenModel.load(model))

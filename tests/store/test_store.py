@@ -27,7 +27,8 @@ from ntkit.extraction import (
     Samples,
     read_samples,
 )
-from ntkit.store import _manifest, _rows_file
+from ntkit.store import _fill as _rows_file
+from ntkit.store import _manifest
 
 N, K, CHECKPOINT = 40, 3, 10
 

@@ -5,9 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkit.study._learned_share import LEAST_ERRORS, CellsTried, Outcome, learned_share
+from ntkit.study._learned_share import (
+    LEAST_ERRORS,
+    MOST_WEIGHT,
+    CellsTried,
+    Outcome,
+    correctness_balanced,
+    correctness_cells,
+    learned_share,
+)
 from ntkit.study._penalty_path import checked_alphas
-from ntkit.study._sample_weights import MOST_WEIGHT, correctness_balanced, correctness_cells
 
 
 def outcome(margin):

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing
-from tests.preprocessing import golden_pixels
+from tests.inputs import golden_pixels
 from tests.zoo.building import quietly
 
 with quietly():

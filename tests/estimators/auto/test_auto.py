@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import AutoDebiasClassifier
-from ntkit.solver._joined_rows import stacked
+from ntkit.solver._loss import stacked
 from ntkit.study import shift_pvalue
 from ntkit.study._cross_fit import Rows
 

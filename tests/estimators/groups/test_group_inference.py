@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference
-from ntkit.estimators.groups._shares import shares_of, with_shares
+from ntkit.estimators._group_inference import shares_of, with_shares
 from ntkit.exceptions import InputError
 from ntkit.metrics import worst_group_accuracy, worst_group_scorer
 

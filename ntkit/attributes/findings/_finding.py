@@ -1,0 +1,151 @@
+"""A suspicion: an attribute that goes with a class, and on which the errors depend."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Samples of a class that have an attribute, or have not.
+
+    Attributes
+    ----------
+    label : object
+        The class.
+    having : bool
+        Whether these are the ones that have it.
+    agrees : bool
+        Whether that goes with the class.
+    count : int
+        How many there are.
+    accuracy : float
+        Share that is right; NaN where there are none.
+    interval : tuple of float
+        Wilson's, of 95 %.
+    """
+
+    label: Any
+    having: bool
+    agrees: bool
+    count: int
+    accuracy: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """An attribute that goes with a class, and on which the errors of the model depend.
+
+    That is no verdict: the word *bad* goes with bad reviews, and rightly. A person tells.
+
+    Attributes
+    ----------
+    name : str
+        Of the attribute, as ``word:film``.
+    view : str
+        Kind of the view that it is from, as ``word``.
+    exact : bool
+        Whether the input says it in so many words, or it is inferred.
+    goes_with : object
+        The class.
+    present : bool
+        Whether it is having it that goes with the class, rather than not having it.
+    n, n_known : int
+        Samples that have it, and samples of which it is known.
+    share, share_elsewhere : float
+        Share of the samples that have it, of the class and of all others.
+    association : float
+        z of the difference between these shares.
+    error_contrast : float
+        z of the errors that leaning on it explains, within classes.
+    score : float
+        The smaller of the two.
+    p_value : float
+        Of both being so large by chance, after Holm's correction for the attributes of its
+        kind, and for the number of kinds looked at.
+    same, opposed : tuple of str
+        Attributes that say the same; and that belong to it, but go with another class.
+    sides : tuple of tuple of str
+        Attributes that groups are made of, for each side; the first side is the finding's own. They
+        are of its kind, so that a word stands for words only. Where no attribute that says the same
+        has a name (neurons, clusters), they are of any kind.
+    cells : tuple of Cell
+        Accuracies of those that have it and those that have not, by class.
+    examples : dict of str to tuple of int
+        Rows of samples: "conflicting, wrong", "conflicting, right", "agreeing, wrong" and
+        "agreeing, right", a few of each.
+    """
+
+    name: str
+    view: str
+    exact: bool
+    goes_with: Any
+    present: bool
+    n: int
+    n_known: int
+    share: float
+    share_elsewhere: float
+    association: float
+    error_contrast: float
+    score: float
+    p_value: float
+    same: tuple[str, ...]
+    opposed: tuple[str, ...]
+    sides: tuple[tuple[str, ...], ...]
+    cells: tuple[Cell, ...]
+    examples: dict[str, tuple[int, ...]]
+
+    @property
+    def worst(self) -> Cell:
+        """The conflicting samples that are surely wrong most often: of the lowest upper limit."""
+        conflicting = [cell for cell in self.cells if not cell.agrees and cell.count]
+        return min(conflicting, key=lambda cell: cell.interval[1])
+
+    def beside(self, cell: Cell) -> Cell:
+        """The other samples of a cell's class."""
+        return next(c for c in self.cells if c.label == cell.label and c.having != cell.having)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as values that JSON can hold; NaN becomes None."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    def __str__(self) -> str:
+        worst = self.worst
+        other = self.beside(worst)
+        what = "Having" if self.present else "Not having"
+        sentence = (
+            f"{what} {self.name!r} goes with class {_label(self.goes_with)}: "
+            f"{_percent(self.share)} of its samples have it, "
+            f"{_percent(self.share_elsewhere)} of the others. "
+            f"Of class {_label(worst.label)}, {_right(worst)} {_with(worst)}"
+        )
+        return f"{sentence}, {_right(other)} {_with(other)}." if other.count else f"{sentence}."
+
+
+def _with(cell: Cell) -> str:
+    return "with it" if cell.having else "without it"
+
+
+def _right(cell: Cell) -> str:
+    low, high = cell.interval
+    return f"{_percent(cell.accuracy)} [{100 * low:.0f}, {100 * high:.0f}] are right"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _label(label: Any) -> str:
+    return repr(label.item() if hasattr(label, "item") else label)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and value != value else value

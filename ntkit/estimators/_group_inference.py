@@ -1,0 +1,687 @@
+"""GroupInference: an attribute that is known of a few samples, inferred for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import sparse
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+
+from ntkit._partial_labels import UNKNOWN, known_labels
+from ntkit._types import Array
+from ntkit.estimators._shared_between_threads import (
+    alone_with_liblinear,
+    without_convergence_warnings,
+)
+from ntkit.exceptions import InputError
+from ntkit.solver import rows_per_chunk
+from ntkit.study import Rows, scaler_of
+
+_MAX_ITER = 500
+_TOL = 1e-8
+
+
+def shares_of(p: Array, known: Array, weight: Array, possible: Array) -> Array:
+    r"""Shares of the values among samples of one class, by expectation-maximisation."""
+    # .. math::
+    #     q_{na} \propto \pi_a p_{na} , \qquad
+    #     \pi_a = \frac{1 + \sum_n w_n q_{na}}{A + \sum_n w_n} ,
+    # where p are probabilities under equal shares, and q is one and zeros where the value is known
+    # (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002).
+    is_known = known >= 0
+    own = np.bincount(known[is_known], weights=weight[is_known], minlength=p.shape[1])
+    p, weight, total = p[~is_known], weight[~is_known], weight.sum()
+    shares = possible / possible.sum()
+    for _ in range(_MAX_ITER):
+        q = p * shares
+        q /= np.maximum(q.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+        new = possible * (1 + own + weight @ q) / (possible.sum() + total)
+        change = np.abs(new - shares).max()
+        shares = new
+        if change < _TOL:
+            break
+    return np.asarray(shares)
+
+
+def with_shares(p: Array, shares: Array, strength: float) -> Array:
+    """Probabilities (N, A) by shares (A,), of which a power of ``strength`` counts."""
+    q = p * shares**strength * (shares > 0)
+    total = q.sum(axis=1, keepdims=True)
+    return np.asarray(np.where(total > 0, q / np.where(total > 0, total, 1), shares / shares.sum()))
+
+
+@dataclass(frozen=True)
+class View:
+    """A matrix (N, D) and the units its columns are read in."""
+
+    X: Any
+    mean: Array
+    scale: Array
+
+    def rows(self, index: Array) -> Any:
+        """Some rows, in those units."""
+        if sparse.issparse(self.X):
+            return self.X[index] @ sparse.diags(1 / self.scale)
+        return (np.asarray(self.X[index], dtype=np.float64) - self.mean) / self.scale
+
+    def logits(self, coef: Array, intercept: Array) -> Array:
+        """Of a head (K, D), (K,) that reads those units, for every row: shape (N, K)."""
+        W = coef / self.scale
+        b = intercept - W @ self.mean
+        found = np.empty((self.X.shape[0], len(W)))
+        step = self.X.shape[0] if sparse.issparse(self.X) else rows_per_chunk(self.X, len(W))
+        for start in range(0, len(found), max(1, step)):
+            rows = slice(start, start + step)
+            found[rows] = self.X[rows] @ W.T + b
+        return found
+
+    def of(self, X: Any) -> View:
+        """The same units for other samples."""
+        return View(X, self.mean, self.scale)
+
+
+def named_views(views: Any) -> dict[Any, Any]:
+    """Check views: one matrix, or several by name or in order."""
+    if sparse.issparse(views):  # one kind of them is a mapping as well
+        return {0: _checked(views, "X")}
+    if isinstance(views, Mapping):
+        given = dict(views)
+    elif isinstance(views, list | tuple) and all(np.ndim(v) == 2 or _is_table(v) for v in views):
+        given = dict(enumerate(views))
+    else:
+        return {0: _checked(views, "X")}
+    if not given:
+        raise InputError("No view was given; pass at least one matrix of shape (N, D).")
+    found = {name: _checked(X, f"the view {name!r}") for name, X in given.items()}
+    sizes = {name: X.shape[0] for name, X in found.items()}
+    if len(set(sizes.values())) > 1:
+        listed = ", ".join(f"{name!r}: {n}" for name, n in sizes.items())
+        raise InputError(f"The views have different numbers of samples ({listed}).")
+    return found
+
+
+def view_of(X: Any) -> View:
+    """A view in the units of its columns: deviations, or the largest value of a sparse one."""
+    if sparse.issparse(X):
+        largest = abs(X).max(axis=0).toarray().ravel()
+        return View(X, np.zeros(X.shape[1]), np.where(largest > 0, largest, 1.0))
+    scaler = scaler_of(Rows(X, np.zeros(len(X), dtype=int), np.ones(len(X))))
+    return View(X, scaler.mean_, scaler.scale_)
+
+
+def _checked(X: Any, name: str) -> Any:
+    return check_array(
+        X, accept_sparse="csr", dtype=[np.float64, np.float32], input_name=name, copy=False
+    )
+
+
+def _is_table(view: Any) -> bool:
+    return hasattr(view, "shape") and len(view.shape) == 2
+
+
+PENALTIES = (
+    *(("l2", C) for C in (1e-3, 1e-2, 0.1, 1.0, 10.0)),
+    *(("l1", C) for C in (0.1, 0.3, 1.0, 3.0, 10.0)),
+)
+"""Penalties to choose from: an attribute is spread over many neurons, or is one word."""
+SCALES = (1.0, 0.5, 0.7, 1.4, 2.0, 2.8, 4.0)
+"""Factors of the logits to choose from: a strong penalty leaves a head less sure than it is right,
+and where probabilities are too near to equal, common values seem commoner than they are."""
+ERRORS = (0.02, 0.05, 0.1, 0.15)
+"""Shares of wrong answers to choose from."""
+_HEAD_MAX_ITER = 300
+_MORE = 0.1  # of all samples, in every cell
+_LEAST_SHARE = 1e-3  # of a penalty in the mean, that of the best being 1
+_LEAST_WEIGHT = 1e-9  # of a sample as a value
+
+
+@dataclass(frozen=True)
+class Known:
+    """The samples where the attribute is known."""
+
+    index: Array
+    y_index: Array
+    a_index: Array
+    weight: Array
+
+    def balanced(self, q: Array) -> Array:
+        """Weights (M, A) of the samples as each value, by its probability."""
+        # About the same total for every cell of class and value: the head is to tell the values
+        # apart within a class, whatever their shares. Cells count as if each had a tenth of all
+        # samples more, lest one wrong answer weigh as much as all others. The mean over the samples
+        # is 1.
+        own = self.weight[:, None] * q
+        mass = np.zeros((self.y_index.max() + 1, q.shape[1]))
+        np.add.at(mass, self.y_index, own)
+        balanced = own / (mass + _MORE * mass.sum())[self.y_index]
+        return np.asarray(balanced * (len(own) / balanced.sum()))
+
+    def of(self, rows: Array) -> Known:
+        """Some of them."""
+        return Known(self.index[rows], self.y_index[rows], self.a_index[rows], self.weight[rows])
+
+    def folds(self, n_splits: int, seed: int) -> list[tuple[Array, Array]]:
+        """Stratified by cell, or by attribute where a cell has too few samples; else none."""
+        smallest = int(np.bincount(self.a_index).min())
+        n_splits = min(n_splits, smallest)
+        if n_splits < 2:
+            return []
+        _, cell, sizes = np.unique(
+            np.stack([self.y_index, self.a_index]), axis=1, return_inverse=True, return_counts=True
+        )
+        strata = cell.reshape(-1) if sizes.min() >= n_splits else self.a_index
+        splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+        return list(splitter.split(strata, strata))
+
+
+@dataclass(frozen=True)
+class AttributeHead:
+    """A head, the mean of those of all penalties, and how well it reads what it has not seen."""
+
+    coef: Array
+    intercept: Array
+    loss: float
+    accuracy: float
+    penalty: tuple[str, float]
+    error: float
+    told: Array
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A penalty, with the scale and share of errors of smallest loss."""
+
+    loss: float
+    penalty: tuple[str, float]
+    scale: float
+    error: float
+    p: Array
+
+
+def checked_penalties(penalties: Any) -> Sequence[tuple[str, float]]:
+    """Penalties as a user gives them; None takes ``PENALTIES``."""
+    if penalties is None:
+        return PENALTIES
+    pairs = [tuple(pair) if isinstance(pair, list | tuple) else (pair,) for pair in penalties]
+    if not pairs or not all(_is_penalty(*pair) for pair in pairs):
+        raise InputError(
+            "penalties must be pairs such as ('l2', 1.0) or ('l1', 0.3), at least one; got "
+            f"{penalties!r}."
+        )
+    return pairs
+
+
+def _is_penalty(kind: Any = None, C: Any = None, *rest: Any) -> bool:
+    return not rest and kind in ("l1", "l2") and isinstance(C, Real) and 0 < float(C) < np.inf
+
+
+def best_head(
+    X: Any,
+    known: Known,
+    n_values: int,
+    penalties: Sequence[tuple[str, float]],
+    *,
+    errors: Sequence[float],
+    cv: int,
+    seed: int,
+) -> AttributeHead | None:
+    r"""Fit heads with all penalties and take their mean; None without folds."""
+    # What was said, a, is wrong with probability :math:`\epsilon`, and the value then as likely any
+    # other, so that the loss is :math:`-\log((1 - \epsilon) p_a + \epsilon (1 - p_a) / (A - 1))`.
+    # Every penalty has its own :math:`\epsilon`, and a factor of the logits (temperature scaling),
+    # of smallest cross-validated loss. Logits and :math:`\epsilon` are then averaged over the
+    # penalties with weights :math:`\exp(-M \cdot \mathrm{loss})` (pseudo-Bayesian model averaging:
+    # Geisser and Eddy 1979): of a few dozen samples, some of them wrong, no penalty is surely the
+    # best. The heads of the mean are fitted to every value by the probability that it is right.
+    folds = known.folds(cv, seed)
+    if not folds:
+        return None
+    said = np.eye(n_values)[known.a_index]
+    weight = known.balanced(said).sum(axis=1)
+    with without_convergence_warnings():
+        tried = [
+            _tried(_unseen(X, known, said, penalty, folds, seed), known, weight, penalty, errors)
+            for penalty in penalties
+        ]
+        best = min(tried, key=lambda one: one.loss)
+        share = np.exp(-len(weight) * np.array([one.loss - best.loss for one in tried]))
+        share[share < _LEAST_SHARE] = 0
+        share /= share.sum()
+        p = np.einsum("t,tma->ma", share, [one.p for one in tried])
+        error = float(share @ [one.error for one in tried])
+        told = p * _channel(said, error) + np.finfo(float).tiny
+        told /= told.sum(axis=1, keepdims=True)
+        W, b = np.zeros((n_values, X.shape[1])), np.zeros(n_values)
+        for one, part in zip(tried, share, strict=True):
+            if part > 0:
+                own_W, own_b = _fitted(X, known.balanced(told), one.penalty, seed)
+                W, b = W + part * one.scale * own_W, b + part * one.scale * own_b
+    accuracy = float(np.average(p.argmax(axis=1) == known.a_index, weights=weight))
+    return AttributeHead(W, b, best.loss, accuracy, best.penalty, error, told)
+
+
+def _channel(said: Array, error: float) -> Array:
+    """Probability (M, A) that this is said, given each value."""
+    return np.asarray(said * (1 - error) + (1 - said) * error / (said.shape[1] - 1))
+
+
+def _unseen(
+    X: Any,
+    known: Known,
+    said: Array,
+    penalty: tuple[str, float],
+    folds: Sequence[tuple[Array, Array]],
+    seed: int,
+) -> Array:
+    """Logits (M, A) of heads that have not seen the sample."""
+    logits = np.empty_like(said)
+    for train, test in folds:
+        W, b = _fitted(X[train], known.of(train).balanced(said[train]), penalty, seed)
+        logits[test] = X[test] @ W.T + b
+    return logits
+
+
+def _tried(
+    logits: Array,
+    known: Known,
+    weight: Array,
+    penalty: tuple[str, float],
+    errors: Sequence[float],
+) -> _Tried:
+    """The scale and share of errors of smallest loss."""
+    n_values = logits.shape[1]
+    best: _Tried | None = None
+    for scale in SCALES:
+        p = softmax(scale * logits, axis=1)
+        right = p[np.arange(len(p)), known.a_index]
+        for error in errors:
+            likelihood = (1 - error) * right + error * (1 - right) / (n_values - 1)
+            losses = -np.log(np.maximum(likelihood, np.finfo(float).tiny))
+            loss = float(np.average(losses, weights=weight))
+            if best is None or loss < best.loss - 1e-9:
+                best = _Tried(loss, penalty, scale, error, p)
+    assert best is not None
+    return best
+
+
+def _fitted(X: Any, weight: Array, penalty: tuple[str, float], seed: int) -> tuple[Array, Array]:
+    """Weights (A, D) and biases (A,) of a head, of samples that weigh (M, A) as each value."""
+    kind, C = penalty
+    n_values = weight.shape[1]
+    rows, a = np.nonzero(weight > _LEAST_WEIGHT)
+    X, weight = X[rows], weight[rows, a]
+    if kind == "l2":
+        model = LogisticRegression(C=C, max_iter=_HEAD_MAX_ITER).fit(X, a, sample_weight=weight)
+        return _row_for_each(model, n_values)
+    W, b = np.zeros((n_values, X.shape[1])), np.zeros(n_values)
+    # liblinear knows two classes: each value against the others.
+    for value in range(1 if n_values == 2 else 0, n_values):
+        model = LogisticRegression(
+            C=C, l1_ratio=1.0, solver="liblinear", max_iter=_HEAD_MAX_ITER, random_state=seed
+        )
+        with alone_with_liblinear():
+            model.fit(X, a == value, sample_weight=weight)
+        W[value], b[value] = model.coef_[0], model.intercept_[0]
+    return W, b
+
+
+def _row_for_each(model: Any, n_values: int) -> tuple[Array, Array]:
+    """Weights of a head with a row for each value; of two, scikit-learn keeps the second."""
+    if n_values > 2:
+        return model.coef_, model.intercept_
+    zeros = np.zeros_like(model.coef_)
+    return np.vstack([zeros, model.coef_]), np.concatenate([[0.0], model.intercept_])
+
+
+class GroupInference(ClassifierMixin, BaseEstimator):
+    r"""Infer an attribute, or groups, of all samples from those where it is known.
+
+    In the manner of :mod:`sklearn.semi_supervised`: the attribute is -1 (or None, or NaN) where
+    nobody knows it. Twenty to two hundred known samples are what it is made for.
+
+    1. For each view linear heads are fitted that tell the values apart, on the known samples,
+       every cell of class and value with about the same weight. Their penalties differ in kind and
+       strength: an attribute is spread over many neurons, or is one word, or one column. Each
+       penalty counts in the mean head as much as its cross-validated log loss speaks for it, and
+       the view of smallest loss is read. A share ``answer_error`` of the known values is expected
+       to be wrong.
+    2. The shares of the values in each class are estimated from all samples, by
+       expectation-maximisation (Saerens, Latinne and Decaestecker, 2002). A rare group is thereby
+       taken to be rare: otherwise those mistaken for it outnumber it.
+    3. The probabilities of the values are those of the head times a power ``prior_strength`` of
+       the shares; of a known sample, those of the head times what was said.
+
+    Where no view reads the attribute, nothing is inferred: ``view_`` is None, and only the known
+    samples have a label.
+
+    Parameters
+    ----------
+    cv : int, default=5
+        Folds, stratified by class and value; fewer where a value is known of fewer samples.
+    prior_strength : float, default=0.5
+        How much of the estimated shares counts: 0 takes the values to be equally common, 1 trusts
+        the estimate, which fails where the attribute is badly read. See the page on answers.
+    answer_error : "auto" or float, default="auto"
+        Share of the known values that may be wrong: people err. A value that contradicts what the
+        others say of the sample is then believed less, as ``alpha`` of
+        :class:`sklearn.semi_supervised.LabelSpreading` has it. "auto" estimates it, between 2 and
+        15 %; 0 takes all as they are.
+    penalties : sequence of (str, float), default=None
+        Penalties of the head to choose from: "l1" or "l2", and the inverse strength on a view
+        whose columns have deviation 1 (of a sparse one: largest value 1). None takes five of each,
+        widely spread.
+    min_accuracy : float, default=0.2
+        Accuracy above chance, as a share of what there is above chance, that the best view must
+        reach in cross-validation; below it nothing is inferred. 0.2 is 60 % for two values, less
+        what wrong answers take from it; 0 always infers.
+    random_state : int, RandomState instance or None, default=None
+        Decides the folds.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (A,)
+        Values of the attribute.
+    label_distributions_ : ndarray of shape (N, A)
+        Probability of each value for each sample; zeros where nothing is known of it.
+    transduction_ : ndarray of shape (N,)
+        The most probable value of each sample; where nothing is known, -1 (numbers) or None.
+    view_ : object
+        Name (or number) of the view that is read; None where none is.
+    scores_ : dict
+        Name of a view to its cross-validated accuracy, the mean over class × value.
+    losses_ : dict
+        Name of a view to the cross-validated log loss of its best penalty, in nats.
+    penalty_ : (str, float) or None
+        Kind and inverse strength of the penalty that counts most.
+    answer_error_ : float
+        Share of the known values that is taken to be wrong; NaN where no view is read.
+    shares_ : ndarray of shape (K, A)
+        Estimated shares of the values in each class.
+    y_classes_ : ndarray of shape (K,)
+        The classes of ``y``.
+    n_known_ : int
+        Samples (of positive weight) whose attribute is known.
+    n_features_in_ : int
+        Columns, where there is one view.
+
+    References
+    ----------
+    Geisser, Eddy: A Predictive Approach to Model Selection. Journal of the American Statistical
+    Association 74, 1979.
+
+    Saerens, Latinne, Decaestecker: Adjusting the Outputs of a Classifier to New a Priori
+    Probabilities: A Simple Procedure. Neural Computation 14, 2002.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.estimators import GroupInference
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 400)
+    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)
+    >>> X = np.column_stack([y, 3 * mark]) + rng.normal(0, 1, (400, 2))
+    >>> attribute = np.where(np.arange(400) < 60, mark, -1)  # 60 answers
+    >>> inference = GroupInference(random_state=0).fit(X, y, attribute)
+    >>> bool(np.mean(inference.transduction_ == mark) > 0.9)
+    True
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+        "cv": [Interval(Integral, 2, None, closed="left")],
+        "prior_strength": [Interval(Real, 0, 1, closed="both")],
+        "answer_error": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
+        "penalties": [list, tuple, None],
+        "min_accuracy": [Interval(Real, 0, 1, closed="both")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        *,
+        cv: int = 5,
+        prior_strength: float = 0.5,
+        answer_error: float | str = "auto",
+        penalties: Sequence[tuple[str, float]] | None = None,
+        min_accuracy: float = 0.2,
+        random_state: Any = None,
+    ) -> None:
+        self.cv = cv
+        self.prior_strength = prior_strength
+        self.answer_error = answer_error
+        self.penalties = penalties
+        self.min_accuracy = min_accuracy
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        views: Any,
+        y: ArrayLike,
+        attribute: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> GroupInference:
+        """Infer the attribute where it is not known.
+
+        Parameters
+        ----------
+        views : array-like or sparse matrix of shape (N, D), or dict or list of several
+            What the attribute may be read from: embeddings, earlier layers, words, columns.
+        y : array-like of shape (N,)
+            Class labels.
+        attribute : array-like of shape (N,)
+            Value of the attribute, of any type; -1, None or NaN where it is not known. Groups
+            that lie within one class each may stand for it.
+        sample_weight : array-like of shape (N,), optional
+            Weights; a sample of weight 0 counts as absent.
+
+        Returns
+        -------
+        GroupInference
+            Itself, fitted.
+
+        Raises
+        ------
+        InputError
+            If nothing is known of any sample, or lengths differ.
+        """
+        matrices = named_views(views)
+        n = next(iter(matrices.values())).shape[0]
+        if len(matrices) == 1:
+            self.n_features_in_ = next(iter(matrices.values())).shape[1]
+        self.y_classes_, y_index = np.unique(_one_each(y, n, "y"), return_inverse=True)
+        weight = np.asarray(_check_sample_weight(sample_weight, np.empty((n, 1)), dtype=float))
+        if (weight < 0).any():
+            raise InputError("sample_weight holds negative values; weights must be >= 0.")
+        value = self._values(attribute, weight)
+        known = np.flatnonzero(value >= 0)
+        if not len(known):
+            raise InputError("attribute is known of no sample (of positive weight); answer some.")
+        self.n_known_ = len(known)
+
+        head = self._read(matrices, Known(known, y_index[known], value[known], weight[known]))
+        self.shares_ = np.full((len(self.y_classes_), len(self.classes_)), np.nan)
+        if head is None:
+            self.label_distributions_ = np.zeros((n, len(self.classes_)))
+            self.label_distributions_[known] = np.eye(len(self.classes_))[value[known]]
+        else:
+            p = self._equal_shares(matrices[self.view_])
+            self._learn_shares(p, y_index, value, weight)
+            self.label_distributions_ = self._posterior(p, y_index)
+            self.label_distributions_[known] = head.told
+        self.transduction_ = self._labels(self.label_distributions_)
+        return self
+
+    def predict_proba(self, views: Any, y: ArrayLike | None = None) -> Array:
+        """Probability of each value for other samples, shape (N, A).
+
+        Parameters
+        ----------
+        views : as for ``fit``
+            The same views of other samples.
+        y : array-like of shape (N,), optional
+            Their classes; without them the values count as equally common.
+
+        Raises
+        ------
+        InputError
+            If no view reads the attribute, or the views or classes are others.
+        """
+        check_is_fitted(self, "transduction_")
+        matrices = named_views(views)
+        if len(self.classes_) == 1:
+            return np.ones((next(iter(matrices.values())).shape[0], 1))
+        if self.view_ is None:
+            raise InputError(
+                "No view reads the attribute (see scores_), so it cannot be told of other samples."
+            )
+        p = self._equal_shares(self._same_view(matrices))
+        if y is None:
+            return p
+        y = _one_each(y, len(p), "y")
+        strange = np.setdiff1d(y, self.y_classes_)
+        if len(strange):
+            raise InputError(f"y holds the class {strange.tolist()[0]!r}, which fit did not see.")
+        return self._posterior(p, np.searchsorted(self.y_classes_, y))
+
+    def predict(self, views: Any, y: ArrayLike | None = None) -> Array:
+        """The most probable value of other samples, shape (N,)."""
+        most_probable = self.predict_proba(views, y).argmax(axis=1)
+        return np.asarray(self.classes_[most_probable])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # -- the steps --------------------------------------------------------------------------
+
+    def _values(self, attribute: ArrayLike, weight: Array) -> Array:
+        """Index of each sample's value, -1 where it is not known or has no weight."""
+        labels, is_known = known_labels(attribute, "attribute")
+        if len(is_known) != len(weight):
+            raise InputError(
+                f"attribute holds {len(is_known)} values but there are {len(weight)} samples; give "
+                "one each."
+            )
+        labels, is_known = labels[weight[is_known] > 0], is_known & (weight > 0)
+        if len(labels):
+            check_classification_targets(labels)
+        self.classes_, index = np.unique(labels, return_inverse=True)
+        value = np.full(len(weight), UNKNOWN)
+        value[is_known] = index
+        return value
+
+    def _read(self, matrices: dict[Any, Any], known: Known) -> AttributeHead | None:
+        """Step 1: the best view, and the head that reads it."""
+        self.scores_, self.losses_ = dict[Any, float](), dict[Any, float]()
+        self.view_, self.penalty_, self._units, self._head = None, None, None, None
+        self.answer_error_ = np.nan
+        n_values = len(self.classes_)
+        penalties = checked_penalties(self.penalties)
+        if n_values < 2:
+            return None
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        best: AttributeHead | None = None
+        self._names = list(matrices)
+        for name, X in matrices.items():
+            view = view_of(X)
+            head = best_head(
+                view.rows(known.index),
+                known,
+                n_values,
+                penalties,
+                errors=ERRORS if self.answer_error == "auto" else [float(self.answer_error)],
+                cv=self.cv,
+                seed=seed,
+            )
+            if head is None:
+                return None
+            self.scores_[name], self.losses_[name] = head.accuracy, head.loss
+            if best is None or head.loss < best.loss - 1e-9:
+                best, self.view_, self._units = head, name, View(None, view.mean, view.scale)
+        assert best is not None
+        chance = 1 / n_values
+        least = chance + self.min_accuracy * (1 - chance)
+        # What is right agrees with what was said as often as that is right.
+        agreement = least * (1 - best.error) + (1 - least) * best.error / (n_values - 1)
+        if self.min_accuracy > 0 and best.accuracy < agreement:
+            self.view_, self._units = None, None
+            return None
+        self._head, self.penalty_, self.answer_error_ = best, best.penalty, best.error
+        return best
+
+    def _equal_shares(self, X: Any) -> Array:
+        """Probabilities under equal shares, (N, A)."""
+        assert self._units is not None
+        assert self._head is not None
+        logits = self._units.of(X).logits(self._head.coef, self._head.intercept)
+        return np.asarray(softmax(logits, axis=1))
+
+    def _learn_shares(self, p: Array, y_index: Array, value: Array, weight: Array) -> None:
+        """Step 2: shares of the values in each class."""
+        occurs = np.zeros(self.shares_.shape, dtype=bool)
+        occurs[y_index[value >= 0], value[value >= 0]] = True
+        # Groups within one class each are impossible in another; an attribute's value never is.
+        nested = len(self.y_classes_) > 1 and (occurs.sum(axis=0) == 1).all()
+        for label in range(len(self.y_classes_)):
+            own = y_index == label
+            possible = (
+                occurs[label] if nested and occurs[label].any() else np.full(p.shape[1], True)
+            )
+            self.shares_[label] = shares_of(p[own], value[own], weight[own], possible)
+
+    def _posterior(self, p: Array, y_index: Array) -> Array:
+        """Step 3: probabilities of the values given the class, (N, A)."""
+        q = np.empty_like(p)
+        for label in range(len(self.y_classes_)):
+            own = y_index == label
+            q[own] = with_shares(p[own], self.shares_[label], self.prior_strength)
+        return q
+
+    def _labels(self, q: Array) -> Array:
+        labels = self.classes_[q.argmax(axis=1)]
+        nothing = q.sum(axis=1) == 0
+        if not nothing.any():
+            return np.asarray(labels)
+        if labels.dtype.kind in "iuf":
+            signed = labels.astype(np.result_type(labels.dtype, np.int8), copy=True)
+            signed[nothing] = UNKNOWN
+            return np.asarray(signed)
+        labels = labels.astype(object)
+        labels[nothing] = None
+        return np.asarray(labels)
+
+    def _same_view(self, matrices: dict[Any, Any]) -> Any:
+        """The view that is read, of other samples."""
+        if set(matrices) != set(self._names):
+            raise InputError(
+                f"The views are {list(matrices)!r}, but fit was given {self._names!r}; pass the "
+                "same."
+            )
+        assert self._units is not None
+        X = matrices[self.view_]
+        if X.shape[1] != len(self._units.scale):
+            raise InputError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{len(self._units.scale)} features as input."
+            )
+        return X
+
+
+def _one_each(values: ArrayLike, n: int, name: str) -> Array:
+    array = np.asarray(column_or_1d(np.asarray(values), warn=False))
+    if len(array) != n:
+        raise InputError(f"{name} holds {len(array)} labels but there are {n} samples.")
+    return array

@@ -1,0 +1,364 @@
+"""LEACE: erase a concept from the embeddings, retrain the head, fold the two into one."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import eigh
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+
+from ntkit._types import Array
+from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
+from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.solver import FittedHead
+from ntkit.study import (
+    Rows,
+    Study,
+    class_weighted,
+    cross_fitted_logits,
+    encoded_labels,
+    folds_of,
+    hold_out,
+)
+
+_BATCH = 4096  # rows that are in float64 at a time
+_NO_CORRELATION = 1e-8  # rounding of a correlation of embedding and concept
+
+
+class LEACEClassifier(StudyClassifier):
+    r"""Last-layer retraining on embeddings without a concept (least-squares concept erasure).
+
+    Needs embeddings, class labels and the concept to erase: concept labels in ``fit``. Without
+    them the concept is whether the original head misclassifies a sample, which needs no labels of
+    its own; that use is not of the paper, and experimental.
+
+    With one-hot concepts c the erased embedding is (arXiv 2306.03819, Sec. 4)
+
+    .. math::
+
+        r(z) = z - \Sigma_z^{1/2}\, U U^\top \Sigma_z^{-1/2} (z - \mathrm E z) ,
+
+    with the columns of U an orthonormal basis of the range of
+    :math:`\Sigma_z^{-1/2} \Sigma_{zc}`. Of all affine maps after which no linear
+    classifier predicts the concept better than a constant does, it changes the embeddings least.
+    With :math:`r(z) = P z + (I - P)\, \mathrm E z`, P an oblique projection, a head (W, b)
+    retrained on r(z) is the plain linear head
+
+    .. math:: W' = W P , \qquad b' = b + W (I - P)\, \mathrm E z
+
+    on the embeddings as they are.
+
+    Parameters
+    ----------
+    shrinkage : "auto" or float in [0, 1], default="auto"
+        Share of the mean variance times I in the estimate of :math:`\Sigma_z`. 0 is the formula
+        as it stands; "auto" is the optimal linear shrinkage of Bodnar et al., as in the paper's
+        code. The concept is erased exactly with any; what changes is the direction it is erased
+        along, which needs more samples than neurons to be estimated without. Weights count by
+        their effective number of samples there, whatever their scale.
+    identification : int, splitter, float or "train", default=5
+        Where the original head's errors are taken when ``fit`` gets neither ``concepts`` nor
+        ``X_val``: cross-fitted predictions on the training samples by so many stratified folds
+        or by a splitter (a partition); a float holds out that share, stratified, from fitting
+        and retraining; "train" takes in-sample predictions. A given ``head`` predicts the
+        training samples as it is. Classes with fewer than two samples fall back to "train".
+    head : LinearHead or fitted linear classifier, default=None
+        The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
+        samples. Concept labels take its place.
+    C : float, default=1.0
+        Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``.
+    class_weight : "balanced", dict or None, default="balanced"
+        As in scikit-learn's ``LogisticRegression``; the ERM head is fitted without it.
+    tol : float, default=1e-5
+        Tolerance of the head solver.
+    max_iter : int, default=1000
+        Most iterations of the head solver.
+    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
+        Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU; "ray"
+        spreads the rows over a Ray cluster (extra ``ray``).
+    random_state : int, RandomState instance or None, default=None
+        Decides the folds and splits.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        Class labels.
+    coef_ : ndarray of shape (1, D) or (K, D)
+        Weights on the embeddings as they are.
+    intercept_ : ndarray of shape (1,) or (K,)
+        Bias.
+    head_ : LinearHead
+        The two as one value.
+    eraser_ : ndarray of float64, shape (D, D)
+        The projection P; the identity where the concept is not linearly encoded.
+    eraser_mean_ : ndarray of float64, shape (D,)
+        Mean embedding, which the eraser leaves where it is.
+    rank_ : int
+        Dimensions erased, less than the number of concepts.
+    shrinkage_ : float
+        The shrinkage used.
+    concepts_ : ndarray
+        Concept labels; ``[False, True]`` (misclassified) where they were not given.
+    n_errors_ : ndarray of shape (K,)
+        Misclassified identification samples of each class, where concepts were not given.
+    erm_head_ : LinearHead
+        The original head, where concepts were not given.
+    n_iter_ : ndarray of shape (1,)
+        Iterations of the last head fit.
+    n_features_in_ : int
+        D.
+    feature_names_in_ : ndarray of shape (D,)
+        Names of the neurons, where ``X`` has column names.
+
+    References
+    ----------
+    Belrose, Schneider-Joseph, Ravfogel, Cotterell, Raff, Biderman: LEACE: Perfect Linear Concept
+    Erasure in Closed Form. NeurIPS 2023, arXiv 2306.03819.
+
+    Bodnar, Gupta, Parolya: On the Strong Convergence of the Optimal Linear Shrinkage Estimator
+    for Large Dimensional Covariance Matrix. Journal of Multivariate Analysis 132, 2014,
+    arXiv 1308.2608.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.estimators import LEACEClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 400)
+    >>> mark = np.where(rng.random(400) < 0.7, y, 1 - y)  # a spurious mark, 70 % correlated
+    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    >>> clf = LEACEClassifier(shrinkage=0).fit(X, y, concepts=mark)
+    >>> Z = clf.erase(X)
+    >>> bool(np.allclose(Z[mark == 0].mean(axis=0), Z[mark == 1].mean(axis=0)))
+    True
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+        "shrinkage": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
+        "identification": [
+            Interval(Integral, 2, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+            StrOptions({"train"}),
+            HasMethods(["split"]),
+        ],
+        "head": HEAD,
+        **StudyClassifier._shared_constraints,
+    }
+
+    def __init__(
+        self,
+        *,
+        shrinkage: float | str = "auto",
+        identification: Any = 5,
+        head: OriginalHead = None,
+        C: float = 1.0,
+        class_weight: Any = "balanced",
+        tol: float = 1e-5,
+        max_iter: int = 1000,
+        device: str = "cpu",
+        random_state: Any = None,
+    ) -> None:
+        self.shrinkage = shrinkage
+        self.identification = identification
+        self.head = head
+        self.C = C
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.device = device
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        concepts: ArrayLike | None = None,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> LEACEClassifier:
+        """Erase the concept and retrain the head.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            Embeddings of the training (tuning) set; float32 stays float32.
+        y : array-like of shape (N,)
+            Class labels.
+        sample_weight : array-like of shape (N,), optional
+            Weights; 0 leaves a sample out.
+        concepts : array-like of shape (N,), optional
+            Concept of each sample, of any type, such as its spurious attribute.
+        X_val, y_val : array-like of shape (M, D) and (M,), optional
+            Held-out set, in place of ``concepts``: the eraser is estimated on it, with the
+            original head's errors as the concept.
+            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
+            "From scikit-learn").
+        sample_weight_val : array-like of shape (M,), optional
+            Its weights.
+
+        Returns
+        -------
+        LEACEClassifier
+            Itself, fitted.
+
+        Raises
+        ------
+        InputError
+            If concepts are given along with ``X_val``, are all the same, have missing values or
+            another length, or if labels do not match the head's classes.
+
+        Warns
+        -----
+        SuppressionWarning
+            If concepts are not given and all identification samples are classified correctly, so
+            nothing is erased.
+        """
+        study = self._study(X, y, sample_weight, X_val, y_val, sample_weight_val)
+        self._learn(study, concepts)
+        return self
+
+    def _learn(self, study: Study, concepts: ArrayLike | None = None) -> None:
+        rows = study.train
+        if concepts is None:
+            tune, known, concept = self._errors(study)
+        elif study.held is not None:
+            raise InputError("concepts label the samples of X: pass either concepts or X_val.")
+        else:
+            tune, known = rows, rows
+            self.concepts_, concept = encoded_labels(concepts, len(rows.X), "concepts")
+            present = np.unique(concept[rows.weight > 0])
+            if len(present) < 2:
+                raise InputError(
+                    f"All concepts are {self.concepts_[present].tolist()[0]!r}; there is nothing "
+                    "to erase without samples of another."
+                )
+        left, right = self._erasure(known, concept)
+        self.eraser_ = np.eye(rows.X.shape[1]) - left @ right
+
+        weight = class_weighted(tune.weight, tune.y_index, self.classes_, self.class_weight)
+        erased = Rows(self._erased(tune.X, left, right), tune.y_index, tune.weight)
+        self._set_head(self._folded(self._fit_head(erased, weight), left, right))
+
+    def erase(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the embeddings without the concept, shape (N, D)."""
+        X = self._embeddings(X)
+        mean = self.eraser_mean_
+        return np.asarray((mean + (X - mean) @ self.eraser_.T).astype(X.dtype))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        # On data of two features the errors lie along a useful direction.
+        tags.classifier_tags.poor_score = True
+        return tags
+
+    # -- the concept ------------------------------------------------------------------------
+
+    def _errors(self, study: Study) -> tuple[Rows, Rows, Array]:
+        """Rows to retrain on, rows whose concept is known, and that: misclassified or not."""
+        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        rows = study.train
+        tune, identify, folds = rows, rows, None
+        if study.held is not None:
+            identify = study.held
+        elif isinstance(self.identification, Real) and not isinstance(
+            self.identification, Integral
+        ):
+            tune, identify = hold_out(float(self.identification), rows, seed) or (rows, rows)
+        elif self.identification != "train" and self.head is None:
+            folds = folds_of(self.identification, rows, seed)
+
+        original = self._original_head(tune)
+        if folds is None:
+            logits = original.logits(identify.X)
+        else:
+            logits, tested = cross_fitted_logits(tune, tune.weight, folds, self._fit_heads)
+            identify = Rows(tune.X, tune.y_index, np.where(tested, tune.weight, 0.0))
+        wrong = logits.argmax(axis=1) != identify.y_index
+        counted = wrong & (identify.weight > 0)
+        self.concepts_ = np.array([False, True])
+        self.n_errors_ = np.bincount(identify.y_index[counted], minlength=len(self.classes_))
+        if not counted.any():
+            warnings.warn(
+                "No identification sample is misclassified, so nothing is erased; pass concepts, "
+                "or an X_val the head was not fitted on.",
+                SuppressionWarning,
+                stacklevel=4,
+            )
+        return tune, identify, wrong.astype(int)
+
+    # -- the eraser -------------------------------------------------------------------------
+
+    def _erasure(self, rows: Rows, concept: Array) -> tuple[Array, Array]:
+        """Factors (D, rank), (rank, D) of I - P, which takes the concept's part out."""
+        one_hot = np.eye(len(self.concepts_))[concept]
+        self.eraser_mean_, covariance, cross = _moments(rows.X, one_hot, rows.weight)
+        variances, axes = eigh(covariance)
+        self.shrinkage_ = (
+            _optimal_shrinkage(variances, _effective_number(rows.weight))
+            if self.shrinkage == "auto"
+            else float(self.shrinkage)
+        )
+        variances = (1 - self.shrinkage_) * variances + self.shrinkage_ * variances.mean()
+        kept = variances > len(variances) * np.finfo(np.float64).eps * variances.max()
+        std, axes = np.sqrt(variances[kept])[:, None], axes[:, kept]
+        # Coordinates along the axes: a rotation of those of the symmetric square root.
+        basis, correlation, _ = np.linalg.svd(axes.T @ cross / std, full_matrices=False)
+        basis = basis[:, correlation > _NO_CORRELATION]
+        self.rank_ = basis.shape[1]
+        return axes @ (std * basis), (basis / std).T @ axes.T
+
+    def _erased(self, X: Array, left: Array, right: Array) -> Array:
+        dtype = X.dtype
+        along = (X - self.eraser_mean_.astype(dtype)) @ right.T.astype(dtype)
+        return np.asarray(X - along @ left.T.astype(dtype))
+
+    def _folded(self, solution: FittedHead, left: Array, right: Array) -> FittedHead:
+        """Fold the eraser in front of a head into the head."""
+        dtype = solution.coef.dtype
+        removed = (solution.coef.astype(np.float64) @ left) @ right
+        return FittedHead(
+            (solution.coef - removed).astype(dtype),
+            (solution.intercept + removed @ self.eraser_mean_).astype(dtype),
+            solution.classes,
+            solution.n_iter,
+        )
+
+
+def _moments(X: Array, Z: Array, weight: Array) -> tuple[Array, Array, Array]:
+    """Mean and covariance of X, and its cross-covariance with Z, in float64."""
+    share = weight / weight.sum()
+    batches = list(gen_batches(len(X), _BATCH))
+    mean = np.sum([share[at] @ X[at].astype(np.float64) for at in batches], axis=0)
+    targets = Z - share @ Z
+    covariance = np.zeros((X.shape[1], X.shape[1]))
+    cross = np.zeros((X.shape[1], Z.shape[1]))
+    for at in batches:
+        centered = X[at].astype(np.float64) - mean
+        weighted = centered * share[at, None]
+        covariance += weighted.T @ centered
+        cross += weighted.T @ targets[at]
+    return np.asarray(mean), covariance, cross
+
+
+def _effective_number(weight: Array) -> float:
+    """Samples of equal weight that would say as much, at any scale of the weights (Kish)."""
+    share = weight / weight.sum()
+    return float(1 / (share**2).sum())
+
+
+def _optimal_shrinkage(variances: Array, n_samples: float) -> float:
+    """Weight of the spherical target in Bodnar, Gupta and Parolya's estimator, from eigenvalues."""
+    squared_trace = variances.sum() ** 2
+    spread = (variances**2).sum() - squared_trace / len(variances)
+    rounding = np.finfo(np.float64).eps * squared_trace
+    return float(np.clip(squared_trace / n_samples / max(spread, rounding, 1e-300), 0, 1))

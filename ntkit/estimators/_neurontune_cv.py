@@ -1,0 +1,338 @@
+"""NeuronTune over a path of thresholds, chosen by cross-validation without group labels."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike
+from sklearn import config_context, get_config
+from sklearn.base import _fit_context, clone
+from sklearn.model_selection import ParameterGrid, check_cv
+from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.validation import _check_method_params
+
+from ntkit._types import Array
+from ntkit.estimators._base import LastLayerClassifier, OriginalHead
+from ntkit.estimators._neurontune import NeuronTuneClassifier
+from ntkit.exceptions import InputError
+from ntkit.metrics import get_scorer
+from ntkit.study import LEAST_ERRORS, Rows, without_words
+
+_logger = logging.getLogger(__name__)
+_SHARED = [  # parameters handed on to NeuronTuneClassifier
+    *("max_suppressed", "aggregation", "statistic", "standardize", "activation", "n_rounds"),
+    *("min_misclassified", "min_neurons", "identification", "head", "C", "class_weight", "tol"),
+    *("max_iter", "device", "random_state"),
+]
+
+
+class NeuronTuneClassifierCV(LastLayerClassifier):
+    r"""NeuronTune with the threshold chosen by cross-validation.
+
+    Needs embeddings and class labels; no group labels, neither to fit nor to choose.
+
+    Gives the choice and the head of ``GridSearchCV`` over :class:`NeuronTuneClassifier` with the
+    same grid, folds and scoring, several times sooner: the original head, its outcomes and the
+    spuriousness scores do not depend on the threshold, so each fold finds them once, and each
+    retraining starts from the one before. The defaults choose by
+    :func:`~ntkit.metrics.worst_class_cell_accuracy`.
+
+    Parameters
+    ----------
+    thresholds : array-like, default=(0.0, 0.25, 0.5, 0.75, 1.0)
+        Values of ``threshold`` to try; in standard deviations with ``standardize=True``.
+    error_weights : array-like, default=("auto",)
+        Values of ``error_weight`` to try: numbers, "balanced" or "auto".
+    suppressions : array-like, default=(1.0,)
+        Values of ``suppression`` to try; 0 is retraining without suppression.
+    cv : int, splitter or iterable, default=5
+        Folds, as in scikit-learn's ``LogisticRegressionCV``.
+    scoring : str or callable, default="worst_class_cell_accuracy"
+        A name of :data:`ntkit.metrics.SCORERS`, one of scikit-learn's, or a scorer.
+    max_suppressed, aggregation, statistic, standardize, activation, n_rounds, min_misclassified
+        As in :class:`NeuronTuneClassifier`.
+    min_neurons, identification, head, C, class_weight, tol, max_iter, device, random_state
+        As in :class:`NeuronTuneClassifier`.
+    n_jobs : int, default=None
+        Threads for the folds.
+    verbose : bool, default=False
+        Log the choice at level INFO.
+
+    Attributes
+    ----------
+    threshold_, error_weight_, suppression_
+        The choice.
+    candidates_ : list of dict
+        The parameters tried, in the order of scikit-learn's ``ParameterGrid``.
+    scores_ : ndarray of shape (n_candidates, n_folds)
+        Scores, larger is better.
+    best_score_ : float
+        Mean score of the choice.
+    best_estimator_ : NeuronTuneClassifier
+        The choice, refitted on all samples.
+    classes_, coef_, intercept_, head_, erm_head_, spuriousness_scores_, suppressed_, n_iter_
+        Of the refitted choice, as in :class:`NeuronTuneClassifier`.
+    n_features_in_ : int
+        D.
+    feature_names_in_ : ndarray of shape (D,)
+        Names of the neurons, where ``X`` has column names.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import warnings
+    >>> from ntkit import NeuronTuneClassifierCV
+    >>> from ntkit.exceptions import SuppressionWarning
+    >>> rng = np.random.default_rng(0)
+    >>> y = rng.integers(0, 2, 400)
+    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
+    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    >>> clf = NeuronTuneClassifierCV(thresholds=[0.5, 2.5], error_weights=[1.0], C=1.0)
+    >>> with warnings.catch_warnings():  # that accuracy is lost where the mark goes with the class
+    ...     warnings.simplefilter("ignore", SuppressionWarning)
+    ...     clf = clf.set_params(random_state=0).fit(X, y)
+    >>> clf.threshold_, clf.suppressed_.tolist()
+    (0.5, [False, True, False])
+    """
+
+    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+        "thresholds": ["array-like"],
+        "error_weights": ["array-like"],
+        "suppressions": ["array-like"],
+        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods(["split"]), Iterable],
+        "scoring": [str, callable],
+        "verbose": ["verbose"],
+        "n_jobs": LastLayerClassifier._shared_constraints["n_jobs"],
+        **{name: NeuronTuneClassifier._parameter_constraints[name] for name in _SHARED},
+    }
+
+    def __init__(
+        self,
+        thresholds: Any = (0.0, 0.25, 0.5, 0.75, 1.0),
+        *,
+        error_weights: Any = ("auto",),
+        suppressions: Any = (1.0,),
+        cv: Any = 5,
+        scoring: Any = "worst_class_cell_accuracy",
+        max_suppressed: float = 1.0,
+        aggregation: str = "union",
+        statistic: str = "median",
+        standardize: bool = True,
+        activation: str = "signed",
+        n_rounds: int = 1,
+        min_misclassified: int = LEAST_ERRORS,
+        min_neurons: int | None = None,
+        identification: Any = 5,
+        head: OriginalHead = None,
+        C: float | None = None,
+        class_weight: Any = "balanced",
+        tol: float = 1e-5,
+        max_iter: int = 1000,
+        device: str = "cpu",
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.thresholds = thresholds
+        self.error_weights = error_weights
+        self.suppressions = suppressions
+        self.cv = cv
+        self.scoring = scoring
+        self.max_suppressed = max_suppressed
+        self.aggregation = aggregation
+        self.statistic = statistic
+        self.standardize = standardize
+        self.activation = activation
+        self.n_rounds = n_rounds
+        self.min_misclassified = min_misclassified
+        self.min_neurons = min_neurons
+        self.identification = identification
+        self.head = head
+        self.C = C  # type: ignore[assignment]  # None is resolved for each fit
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.device = device
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        **params: Any,
+    ) -> NeuronTuneClassifierCV:
+        """Score the path on every fold, choose, and refit the choice on all samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (N, D)
+            Embeddings.
+        y : array-like of shape (N,)
+            Class labels.
+        sample_weight : array-like of shape (N,), optional
+            Weights for fitting.
+        X_val, y_val, sample_weight_val : array-like, optional
+            Held-out set: the identification set of every fold, as in :class:`NeuronTuneClassifier`.
+        **params : dict
+            What ``scoring`` and ``cv`` asked for by metadata routing, such as ``sensitive`` of
+            :func:`ntkit.metrics.worst_group_scorer`; one entry per sample is cut into the folds.
+
+        Returns
+        -------
+        NeuronTuneClassifierCV
+            Itself, fitted.
+
+        Raises
+        ------
+        InputError
+            If there is nothing to try, the score is not known, a fold lacks a class, or
+            ``params`` are given while metadata routing is off.
+        """
+        rows = self._rows(X, y, sample_weight)
+        held = (X_val, y_val, sample_weight_val)
+        self.candidates_ = self._candidates()
+        labels = self.classes_[rows.y_index]
+        to_split, to_score = self._routed(sample_weight, params)
+        splits = list(self._splits(rows, labels, to_split))
+        scorer = get_scorer(self.scoring)
+        fold_scores = partial(_with_config, get_config(), self._fold_scores)
+        columns = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(fold_scores)(rows, labels, train, test, held, scorer, to_score)
+            for train, test in splits
+        )
+        self.scores_ = np.column_stack(columns)
+        mean = self.scores_.mean(axis=1)
+        best = int(np.argmax(mean))
+        chosen = self.candidates_[best]
+        self.best_score_ = float(mean[best])
+        self.threshold_ = chosen["threshold"]
+        self.error_weight_ = chosen["error_weight"]
+        self.suppression_ = chosen["suppression"]
+        _logger.log(logging.INFO if self.verbose else logging.DEBUG, "chosen: %s", chosen)
+        self._refit(chosen, X, y, sample_weight, held)
+        return self
+
+    def _candidates(self) -> list[dict[str, Any]]:
+        grid = {
+            "threshold": list(self.thresholds),
+            "error_weight": list(self.error_weights),
+            "suppression": list(self.suppressions),
+        }
+        empty = [name for name, values in grid.items() if not values]
+        if empty:
+            raise InputError(f"There is no {empty[0]} to try; give at least one.")
+        return list(ParameterGrid(grid))
+
+    def get_metadata_routing(self) -> MetadataRouter:
+        """Say what the scorer and the splitter ask for, to scikit-learn's metadata routing."""
+        router = MetadataRouter(owner=self).add_self_request(self)
+        router.add(splitter=self.cv, method_mapping=_routes("split"))
+        return router.add(scorer=get_scorer(self.scoring), method_mapping=_routes("score"))
+
+    def _routed(
+        self, sample_weight: Any, params: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What goes to the splitter, and what to the scorer."""
+        if get_config()["enable_metadata_routing"]:
+            if sample_weight is not None:
+                params = {"sample_weight": sample_weight, **params}
+            routed = process_routing(self, "fit", **params)
+            return dict(routed.splitter.split), dict(routed.scorer.score)
+        if params:
+            raise InputError(
+                f"fit got {', '.join(params)}, which reach scoring and cv only by scikit-learn's "
+                "metadata routing; switch it on with "
+                "sklearn.set_config(enable_metadata_routing=True)."
+            )
+        return {}, {}
+
+    def _splits(
+        self, rows: Rows, labels: Array, params: dict[str, Any]
+    ) -> Iterable[tuple[Array, Array]]:
+        smallest = int(np.bincount(rows.y_index).min())
+        if isinstance(self.cv, int | np.integer) and smallest < self.cv:
+            raise InputError(
+                f"cv={self.cv} folds need {self.cv} samples of each class, but the smallest has "
+                f"{smallest}; lower cv."
+            )
+        splitter = check_cv(self.cv, labels, classifier=True)
+        for train, test in splitter.split(rows.X, labels, **params):
+            if len(np.unique(rows.y_index[train])) < len(self.classes_):
+                raise InputError("A training fold lacks a class; use stratified folds or lower cv.")
+            yield train, test
+
+    def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
+        shared = {name: getattr(self, name) for name in _SHARED}
+        # What a mask costs is what the score is for.
+        own = shared | {"max_cost": None} | parameters
+        estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**own))
+        return estimator
+
+    def _fold_scores(
+        self,
+        rows: Rows,
+        labels: Array,
+        train: Array,
+        test: Array,
+        held: Any,
+        scorer: Any,
+        params: dict[str, Any],
+    ) -> Array:
+        """Scores of all candidates on one fold: stage one once, then the path."""
+        clf = self._estimator()
+        stage = clf._identify(clf._study(rows.X[train], labels[train], rows.weight[train], *held))
+        X_test, y_test = rows.X[test], labels[test]
+        if hasattr(scorer, "for_samples"):
+            scorer = scorer.for_samples(X_test, y_test)
+        params = _check_method_params(rows.X, params, indices=test)
+        scores = np.empty(len(self.candidates_))
+        tunings: dict[Any, Any] = {}
+        current = None
+        for i, candidate in enumerate(self.candidates_):
+            clf.set_params(**candidate)
+            tuning = tunings.get(candidate["error_weight"])
+            if tuning is None:
+                tuning = tunings[candidate["error_weight"]] = clf._tuning(stage)
+            current = clf._retrain(stage, tuning, start=current)
+            scores[i] = scorer(clf, X_test, y_test, **params)
+        return scores
+
+    def _refit(self, chosen: dict[str, Any], X: Any, y: Any, weight: Any, held: Any) -> None:
+        best = self._estimator(**chosen)
+        best.fit(X, y, weight, X_val=held[0], y_val=held[1], sample_weight_val=held[2])
+        self.best_estimator_ = best
+        for name in ("coef_", "intercept_", "n_iter_", "erm_head_"):
+            setattr(self, name, getattr(best, name))
+        self.spuriousness_scores_ = best.spuriousness_scores_
+        self.suppressed_ = best.suppressed_
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True  # as NeuronTuneClassifier, on two features
+        return tags
+
+
+def _with_config(config: dict[str, Any], function: Callable[..., Any], *args: Any) -> Any:
+    """Call in another thread, where scikit-learn's configuration is not this one's."""
+    # Extreme thresholds of a path silence nearly all neurons, which is why one looks.
+    with config_context(**config), without_words():
+        return function(*args)
+
+
+def _routes(callee: str) -> MethodMapping:
+    return MethodMapping().add(caller="fit", callee=callee)

@@ -1,0 +1,426 @@
+"""How a text becomes model inputs: what the model says, and the files beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Integral
+from pathlib import Path
+from typing import Any, Literal
+
+from ntkit.exceptions import InputError
+from ntkit.model import FrozenModel, TensorInfo, recorded_preprocessing
+
+Side = Literal["right", "left"]
+
+_TOKENIZER, _SETTINGS = "tokenizer.json", "tokenizer_config.json"
+_NOT_HANDED_ON = frozenset(
+    {"auto_map", "name_or_path", "tokenizer_file", "vocab_file", "merges_file"}
+    | {"special_tokens_map_file"}
+)
+_DEFAULT_LENGTH = 512
+_GIVEN = "as given"
+_RECORDED = frozenset({"tokenizer_sha256", "max_length", "truncation", "padding", "pad_token"})
+_NO_LIMIT = 1_000_000  # where no limit is known, tokenizer_config.json says 1e30
+# These count positions from pad_token_id + 1 on, so that many of them are out of reach.
+_ROBERTAS = frozenset(
+    {
+        *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "mpnet"),
+        *("longformer", "esm", "data2vec-text", "ibert", "layoutlmv3", "lilt", "luke", "mluke"),
+        *("markuplm", "xmod"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class TextPreprocessing:
+    """How a text becomes model inputs.
+
+    Parameters
+    ----------
+    tokenizer : path-like or None
+        A ``tokenizer.json``, as Hugging Face's tokenizers library writes it. None: the model takes
+        texts as they are, in one input of strings, and nothing else here says anything of them.
+    max_length : int
+        Most tokens of a text, special tokens included; longer texts are truncated.
+    truncation : {"right", "left"}
+        The end that is cut off.
+    padding : {"right", "left"}
+        The end that is filled up.
+    pad_token : str or None
+        What it is filled with; None takes the tokenizer's own.
+    fixed_length : int or None
+        Tokens of every batch, for a model that takes no other number; None pads to the longest
+        text of the batch. A model without a mask sees the padding: it gets texts of one length at
+        a time.
+    ids : str
+        The model's input of token ids, or of texts as they are.
+    mask : str or None
+        Its input that is 1 for a token and 0 for padding, if it has one.
+    types : str or None
+        Its input of token types, if it has one.
+    positions : str or None
+        Its input of positions, if it has one: 0, 1, … from the first token that is no padding.
+    dtype : str
+        Element type of these inputs.
+    source : str
+        Where the largest length comes from; ends a sentence: "as tokenizer.json says".
+
+    Raises
+    ------
+    InputError
+        If a length is not positive or a side is not one.
+
+    Examples
+    --------
+    >>> from ntkit.extraction import TextPreprocessing
+    >>> steps = TextPreprocessing("tokenizer.json", max_length=64)
+    >>> steps.ids, steps.mask
+    ('input_ids', 'attention_mask')
+    """
+
+    tokenizer: str | Path | None
+    max_length: int = _DEFAULT_LENGTH
+    truncation: Side = "right"
+    padding: Side = "right"
+    pad_token: str | None = None
+    fixed_length: int | None = None
+    ids: str = "input_ids"
+    mask: str | None = "attention_mask"
+    types: str | None = None
+    positions: str | None = None
+    dtype: str = "int64"
+    source: str = field(default=_GIVEN, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_length, Integral) or isinstance(self.max_length, bool):
+            raise InputError(f"max_length is a whole number of tokens; got {self.max_length!r}.")
+        if self.max_length < 1:
+            raise InputError(f"max_length must be at least 1 token; got {self.max_length}.")
+        for name in ("truncation", "padding"):
+            if getattr(self, name) not in ("right", "left"):
+                raise InputError(f"{name} is 'right' or 'left'; got {getattr(self, name)!r}.")
+        if self.fixed_length is not None and self.fixed_length < self.max_length:
+            raise InputError(
+                f"max_length={self.max_length} is more than the {self.fixed_length} tokens that "
+                "the model takes."
+            )
+
+    @classmethod
+    def for_model(
+        cls,
+        model: FrozenModel,
+        tokenizer: str | Path | None = None,
+        max_length: int | None = None,
+    ) -> TextPreprocessing | None:
+        """Find how texts go into a model.
+
+        Where its only input takes one string of each sample, as that of a TF-IDF pipeline does,
+        texts go in as they are. Else the tokenizer is the ``tokenizer.json`` beside the model, or
+        in the folder above one that is named ``onnx``. Sides, the padding token and the largest
+        length come from it and from ``tokenizer_config.json`` and ``config.json``; the smallest of
+        the lengths counts. What ntkit recorded in a model that it wrote goes before these.
+
+        Parameters
+        ----------
+        model : FrozenModel
+            The model.
+        tokenizer : path-like, optional
+            The ``tokenizer.json``, or its folder, if it lies elsewhere.
+        max_length : int, optional
+            Most tokens of a text. By default what the files allow, else 512; never more than
+            the model takes.
+
+        Returns
+        -------
+        TextPreprocessing or None
+            None if the model does not take texts, or needs a tokenizer, and none is given or found.
+
+        Raises
+        ------
+        InputError
+            If a tokenizer is given to a model that does not take texts, or takes them as they are,
+            or a file is damaged.
+
+        Examples
+        --------
+        >>> from ntkit import FrozenModel
+        >>> from ntkit.datasets import marked_digits_model_path
+        >>> from ntkit.extraction import TextPreprocessing
+        >>> model = FrozenModel.load(marked_digits_model_path())
+        >>> TextPreprocessing.for_model(model) is None  # it takes images
+        True
+        """
+        as_they_are = cls.for_strings(model.inputs)
+        if as_they_are is not None:
+            if tokenizer is not None or max_length is not None:
+                raise InputError(
+                    f"The model's input {model.inputs[0]} takes texts as they are; leave out "
+                    "--tokenizer and --max-length."
+                )
+            return as_they_are
+        inputs = _text_inputs(model.inputs)
+        if inputs is None and tokenizer is not None:
+            raise InputError(
+                f"The model's inputs ({'; '.join(map(str, model.inputs))}) are not those of a text "
+                "model: whole-numbered token ids (samples, tokens), and perhaps an attention mask, "
+                "token types and positions; leave out --tokenizer."
+            )
+        beside = _folders_of(model)
+        file = _tokenizer_file(tokenizer) if tokenizer is not None else _found(beside, _TOKENIZER)
+        if inputs is None or file is None:
+            return None
+        ids, mask, types, positions = inputs
+        saved, settings = _read_json(file), _read_json(file.with_name(_SETTINGS))
+        config = _read_json(_found([*beside, file.parent], "config.json"))
+        padding, truncation = _section(saved, "padding"), _section(saved, "truncation")
+        fixed = ids.shape[1] if ids.shape is not None else None
+        fixed = fixed if isinstance(fixed, int) else None
+        filled = _section(padding, "strategy").get("Fixed") if mask is None else None
+        limits = {
+            f"as {file.name} says": _limit(truncation.get("max_length")),
+            f"as {_SETTINGS} says": _limit(settings.get("model_max_length")),
+            "as config.json says": _n_positions(config),
+            "as the model's input says": fixed,
+        }
+        known = {source: n for source, n in limits.items() if n is not None}
+        source = min(known, key=known.__getitem__) if known else "since no file says how many"
+        longest, given = known.get(source, _DEFAULT_LENGTH), max_length is not None
+        if max_length is None:
+            max_length = longest
+        max_length = max_length if fixed is None else min(max_length, fixed)
+        if fixed is None and isinstance(filled, int) and filled >= max_length:
+            fixed = filled  # as the tokenizer fills texts up, which such a model sees
+        steps = cls(
+            file,
+            max_length=max_length,
+            truncation=_side(settings.get("truncation_side"), truncation.get("direction")),
+            padding=_side(settings.get("padding_side"), padding.get("direction")),
+            pad_token=_content(settings.get("pad_token")) or _content(padding.get("pad_token")),
+            fixed_length=fixed,
+            ids=ids.name,
+            mask=mask.name if mask else None,
+            types=types.name if types else None,
+            positions=positions.name if positions else None,
+            dtype=ids.dtype,
+            source=_GIVEN if given else source,
+        )
+        return steps.as_recorded(model)
+
+    def as_recorded(self, model: FrozenModel) -> TextPreprocessing:
+        """Return these steps as ntkit recorded them when it trained the head of a model.
+
+        Parameters
+        ----------
+        model : FrozenModel
+            The model.
+
+        Returns
+        -------
+        TextPreprocessing
+            These steps where the model holds no record, and where the length was given. Of another
+            tokenizer's record the padding token is left out.
+        """
+        recorded = recorded_preprocessing(model.metadata)
+        if self.tokenizer is None or self.source == _GIVEN or not recorded.keys() >= _RECORDED:
+            return self
+        same = recorded["tokenizer_sha256"] == self.as_dict()["tokenizer_sha256"]
+        names = _RECORDED - {"tokenizer_sha256"} - ({"pad_token"} if not same else set())
+        said = "as the model's metadata say"
+        try:
+            return replace(
+                self,
+                **{name: recorded[name] for name in names},
+                source=said if same else f"{said}, though of another tokenizer",
+            )
+        except (TypeError, InputError):  # not as ntkit writes it
+            return self
+
+    def describe(self) -> str:
+        """Say in a sentence how long texts may be, and where that comes from.
+
+        Returns
+        -------
+        str
+        """
+        if self.tokenizer is None:
+            return f"Texts: as they are, to the input {self.ids!r}."
+        apart = ", never padded, as the model takes no mask" if self.unpadded else ""
+        return (
+            f"Texts: at most {self.max_length} tokens, cut off on the {self.truncation}{apart}; "
+            f"{self.source}."
+        )
+
+    @property
+    def unpadded(self) -> bool:
+        """bool: Whether no text is filled up: the model takes any length, and would see it."""
+        return self.tokenizer is not None and self.mask is None and self.fixed_length is None
+
+    @classmethod
+    def for_strings(cls, inputs: Sequence[TensorInfo]) -> TextPreprocessing | None:
+        """Find whether texts go into a model as they are.
+
+        Parameters
+        ----------
+        inputs : sequence of TensorInfo
+            The model's inputs.
+
+        Returns
+        -------
+        TextPreprocessing or None
+            None unless there is one input, of one string of each sample.
+
+        Examples
+        --------
+        >>> from ntkit.extraction import TextPreprocessing
+        >>> from ntkit.model import TensorInfo
+        >>> review = TensorInfo("review", (None, 1), "string")
+        >>> TextPreprocessing.for_strings([review]).ids
+        'review'
+        """
+        if len(inputs) != 1 or inputs[0].dtype != "string":
+            return None
+        shape = inputs[0].shape or ()
+        is_one = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+        return cls(None, ids=inputs[0].name, mask=None) if is_one else None
+
+    @property
+    def tokenizer_path(self) -> Path:
+        """Path: The tokenizer; an InputError where texts go in as they are."""
+        if self.tokenizer is None:
+            raise InputError(f"Texts go into {self.ids!r} as they are, without a tokenizer.")
+        return Path(self.tokenizer)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a manifest.
+
+        Returns
+        -------
+        dict
+            What decides about the token ids, by name: the tokenizer as the SHA-256 of its file.
+            Of texts that go in as they are, that they do.
+
+        Raises
+        ------
+        InputError
+            If the tokenizer cannot be read.
+        """
+        if self.tokenizer is None:
+            return {"input": "as it is"}
+        try:
+            content = self.tokenizer_path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{self.tokenizer} cannot be read: {error}.") from error
+        return {
+            "tokenizer_sha256": hashlib.sha256(content).hexdigest(),
+            "max_length": self.max_length,
+            "truncation": self.truncation,
+            "padding": self.padding,
+            "pad_token": self.pad_token,
+            "fixed_length": self.fixed_length,
+        }
+
+
+def saved_pad_token(tokenizer: str | Path) -> str | None:
+    """Padding token that a ``tokenizer.json`` was saved with, if any."""
+    return _content(_section(_read_json(Path(tokenizer)), "padding").get("pad_token"))
+
+
+def saved_settings(tokenizer: str | Path) -> dict[str, Any]:
+    """What a ``tokenizer_config.json`` beside a tokenizer says; nothing where it is none."""
+    # Without what names code or places of whoever saved it.
+    try:
+        settings = _read_json(Path(tokenizer).with_name(_SETTINGS))
+    except InputError:
+        return {}
+    return {name: value for name, value in settings.items() if name not in _NOT_HANDED_ON}
+
+
+# -- the model and its files --------------------------------------------------------------------
+
+
+def _text_inputs(
+    inputs: Sequence[TensorInfo],
+) -> tuple[TensorInfo, TensorInfo | None, TensorInfo | None, TensorInfo | None] | None:
+    """Inputs of token ids, mask, token types and positions; None if there are others, or no ids."""
+    left = list(inputs)
+
+    def take(*words: str) -> list[TensorInfo]:
+        found = [info for info in left if any(word in info.name.lower() for word in words)]
+        left[:] = [info for info in left if info not in found]
+        return found
+
+    masks, positions = take("mask"), take("position")
+    kinds = take("token_type", "segment") or take("type_ids")
+    others = (masks, kinds, positions)
+    if len(left) != 1 or any(len(found) > 1 for found in others):
+        return None
+    if left[0].dtype not in ("int64", "int32") or any(
+        info.shape is not None and len(info.shape) != 2 for info in inputs
+    ):
+        return None
+    mask, kind, position = (found[0] if found else None for found in others)
+    return left[0], mask, kind, position
+
+
+def _folders_of(model: FrozenModel) -> list[Path]:
+    if model.path is None:
+        return []
+    folder = model.path.parent
+    return [folder, folder.parent] if folder.name == "onnx" else [folder]
+
+
+def _found(folders: Sequence[Path], name: str) -> Path | None:
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def _tokenizer_file(path: str | Path) -> Path:
+    path = Path(path)
+    file = path / _TOKENIZER if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"The tokenizer {file} does not exist; give a {_TOKENIZER}.")
+    return file
+
+
+def _read_json(path: Path | None) -> dict[str, Any]:
+    """The content of a file; nothing where there is no file."""
+    if path is None or not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a readable JSON file: {error}.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is not a JSON object; save the tokenizer and its model again.")
+    return content
+
+
+def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
+    section = content.get(name)
+    return section if isinstance(section, dict) else {}
+
+
+def _limit(number: Any) -> int | None:
+    fits = isinstance(number, int | float) and 0 < number < _NO_LIMIT
+    return int(number) if fits else None
+
+
+def _n_positions(config: dict[str, Any]) -> int | None:
+    positions = _limit(config.get("max_position_embeddings", config.get("n_positions")))
+    if positions is None or config.get("model_type") not in _ROBERTAS:
+        return positions
+    padding = config.get("pad_token_id")
+    return _limit(positions - (padding if isinstance(padding, int) else 1) - 1)
+
+
+def _side(*given: Any) -> Side:
+    chosen = next((side for side in given if isinstance(side, str)), "right")
+    return "left" if chosen.lower() == "left" else "right"
+
+
+def _content(token: Any) -> str | None:
+    """A special token as tokenizer_config.json writes it: a text, or an object with a content."""
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else None

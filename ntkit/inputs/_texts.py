@@ -1,0 +1,320 @@
+"""Texts as model inputs: as they are, or tokenised and padded as the tokenizer's makers do."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from ntkit._extras import install_extra
+from ntkit._types import Array
+from ntkit.exceptions import InputError, MissingDependencyError
+from ntkit.inputs._text_preprocessing import TextPreprocessing, saved_pad_token
+
+_AT_ONCE = 1024  # texts; an encoding in memory is far larger than its token ids
+_USUAL_PADDING = ("[PAD]", "<pad>", "<PAD>")
+
+
+class Texts:
+    """A lazy sequence of texts: a slice gives the model's inputs, padded to its longest text.
+
+    Without a tokenizer it gives the texts themselves.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        The texts, N of them.
+    preprocessing : TextPreprocessing
+        How they are tokenised.
+    pairs : iterable of str, optional
+        The second text of each sample, such as the hypothesis to a premise. The tokenizer joins a
+        pair in its own way (BERT: ``[CLS] first [SEP] second [SEP]``, with token types 0 and 1),
+        and takes tokens off the longer text where both are too long. The attribute ``texts`` then
+        holds pairs.
+
+    Raises
+    ------
+    InputError
+        If one is not a text, or pairs are not as many, or there is no tokenizer to join them; on
+        slicing, if the tokenizer cannot be read or used.
+    MissingDependencyError
+        On slicing, if the package tokenizers is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from tokenizers import Tokenizer, models, pre_tokenizers
+    >>> from ntkit.extraction import TextPreprocessing, Texts
+    >>> vocabulary = {"[PAD]": 0, "a": 1, "nice": 2, "bird": 3}
+    >>> tokenizer = Tokenizer(models.WordLevel(vocabulary))
+    >>> tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "tokenizer.json"
+    ...     tokenizer.save(str(path))
+    ...     X = Texts(["bird", "a nice bird"], TextPreprocessing(path))[:]
+    >>> X["input_ids"].tolist(), X["attention_mask"].tolist()
+    ([[3, 0, 0], [1, 2, 3]], [[1, 0, 0], [1, 1, 1]])
+    """
+
+    texts: Any
+
+    def __init__(
+        self,
+        texts: Iterable[str],
+        preprocessing: TextPreprocessing,
+        pairs: Iterable[str] | None = None,
+    ) -> None:
+        self.texts = _checked(texts)
+        self.preprocessing = preprocessing
+        self.paired = pairs is not None
+        if pairs is not None and preprocessing.tokenizer is None:
+            raise InputError(
+                f"The model's input {preprocessing.ids!r} takes one text of each sample, as it is; "
+                "leave out the second texts (--text-pair-column)."
+            )
+        if pairs is not None:
+            second = _checked(pairs)
+            if len(second) != len(self.texts):
+                raise InputError(
+                    f"There are {len(self.texts)} texts, but {len(second)} second texts of pairs."
+                )
+            self.texts = list(zip(self.texts, second, strict=True))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __getitem__(self, index: slice) -> dict[str, Array]:
+        texts = self.texts[index]
+        return self._encoded(texts).batch(np.arange(len(texts)))
+
+    def with_steps(self, preprocessing: TextPreprocessing) -> Texts:
+        """Return the same texts, tokenised in another way.
+
+        Parameters
+        ----------
+        preprocessing : TextPreprocessing
+            The other way.
+
+        Returns
+        -------
+        Texts
+        """
+        first = [text[0] for text in self.texts] if self.paired else self.texts
+        second = [text[1] for text in self.texts] if self.paired else None
+        return Texts(first, preprocessing, pairs=second)
+
+    def window(self, start: int, stop: int) -> TextWindow | PlainWindow:
+        """Tokenise consecutive texts, to be padded in batches of similar length.
+
+        Parameters
+        ----------
+        start, stop : int
+            First text, and the one after the last.
+
+        Returns
+        -------
+        TextWindow or PlainWindow
+            Their token ids, or the texts as they are.
+        """
+        return self._encoded(self.texts[start:stop])
+
+    def sha256(self) -> str:
+        """Fingerprint of the texts, in their order.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
+        """
+        digest = hashlib.sha256()
+        for text in self.texts:
+            for part in text if self.paired else (text,):
+                content = part.encode("utf-8", "surrogatepass")
+                digest.update(b"%d:" % len(content) + content)
+        return digest.hexdigest()
+
+    def pad_token(self) -> tuple[int, str]:
+        """Return what shorter texts are filled up with.
+
+        Returns
+        -------
+        (int, str)
+            Its token id, and the token itself.
+        """
+        return self._pad_id, str(self._tokenizer.id_to_token(self._pad_id))
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return _load_tokenizer(self.preprocessing, self.paired)
+
+    @cached_property
+    def _pad_id(self) -> int:
+        return _pad_id(self._tokenizer, self.preprocessing)
+
+    def _encoded(self, texts: Sequence[Any]) -> TextWindow | PlainWindow:
+        if self.preprocessing.tokenizer is None:
+            _refuse_broken(texts)
+            return PlainWindow(np.asarray([*map(len, texts)], np.int64), texts, self.preprocessing)
+        ids, types, lengths = list[Array](), list[Array](), list[int]()
+        for start in range(0, len(texts), _AT_ONCE):
+            for encoding in self._encodings(texts[start : start + _AT_ONCE]):
+                ids.append(np.asarray(encoding.ids, np.int64))
+                lengths.append(len(encoding.ids))
+                if self.preprocessing.types is not None:
+                    types.append(np.asarray(encoding.type_ids, np.int64))
+        none = [np.empty(0, np.int64)]
+        return TextWindow(
+            np.asarray(lengths, np.int64),
+            np.concatenate(ids or none),
+            np.concatenate(types or none),
+            self._pad_id,
+            self.preprocessing,
+        )
+
+    def _encodings(self, texts: Sequence[Any]) -> Any:
+        _refuse_broken(chain.from_iterable(texts) if self.paired else texts)
+        if self.paired:  # the fast way gives both texts type 0 where there is no post-processor
+            return self._tokenizer.encode_batch(texts)
+        return self._tokenizer.encode_batch_fast(texts)
+
+
+@dataclass(frozen=True)
+class PlainWindow:
+    """Some consecutive texts, which go into the model as they are."""
+
+    lengths: Array
+    texts: Sequence[str]
+    preprocessing: TextPreprocessing
+
+    @property
+    def unpadded(self) -> bool:
+        """Whether a batch may hold texts of one length only."""
+        return False
+
+    def batch(self, indices: Any) -> dict[str, Array]:
+        """Return the model's input for some of the texts, of shape (len(indices), 1)."""
+        chosen = np.asarray([self.texts[i] for i in indices], dtype=object)
+        return {self.preprocessing.ids: chosen[:, None]}
+
+
+@dataclass(frozen=True)
+class TextWindow:
+    """Token ids of some consecutive texts, not padded yet."""
+
+    lengths: Array
+    ids: Array
+    types: Array
+    pad_id: int
+    preprocessing: TextPreprocessing
+
+    @property
+    def unpadded(self) -> bool:
+        """Whether a batch may hold texts of one length only, for the model sees the padding."""
+        return self.preprocessing.unpadded
+
+    def batch(self, indices: Any) -> dict[str, Array]:
+        """Return the model's inputs for some of the texts."""
+        steps, rows = self.preprocessing, np.asarray(indices, np.int64)
+        lengths = self.lengths[rows]
+        width = steps.fixed_length or max(1, int(lengths.max(initial=1)))
+        filled = np.arange(width) < lengths[:, None]
+        starts = np.cumsum(self.lengths)[rows] - lengths
+        at = (starts[:, None] + np.arange(width))[filled]
+        there = filled if steps.padding == "right" else filled[:, ::-1]
+        batch = {steps.ids: np.full(there.shape, self.pad_id, steps.dtype)}
+        batch[steps.ids][there] = self.ids[at]
+        if steps.mask is not None:
+            batch[steps.mask] = there.astype(steps.dtype)
+        if steps.types is not None:
+            batch[steps.types] = np.zeros(there.shape, steps.dtype)
+            batch[steps.types][there] = self.types[at]
+        if steps.positions is not None:
+            from_first = np.cumsum(there, axis=1) - 1
+            batch[steps.positions] = np.maximum(from_first, 0).astype(steps.dtype)
+        return batch
+
+
+def _checked(texts: Iterable[Any]) -> list[str]:
+    found = list(texts)
+    for i, text in enumerate(found):
+        if not isinstance(text, str):
+            raise InputError(f"Sample {i} is {text!r}, not a text.")
+    return found
+
+
+# -- the tokenizer ------------------------------------------------------------------------------
+
+
+def _load_tokenizer(steps: TextPreprocessing, paired: bool) -> Any:
+    try:
+        tokenizers = importlib.import_module("tokenizers")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Texts need the package tokenizers; install it with: {install_extra('text')}"
+        ) from error
+    if not steps.tokenizer_path.is_file():
+        raise InputError(f"The tokenizer {steps.tokenizer} does not exist.")
+    try:
+        tokenizer = tokenizers.Tokenizer.from_file(str(steps.tokenizer_path))
+    except Exception as error:  # the library raises no class of its own
+        raise InputError(
+            f"{steps.tokenizer} is not a usable tokenizer.json: {error}; save it again with the "
+            "installed version of tokenizers or an older one."
+        ) from error
+    special = tokenizer.num_special_tokens_to_add(paired)
+    if steps.max_length <= special:
+        what = "a pair of texts" if paired else "a text"
+        raise InputError(
+            f"max_length={steps.max_length} leaves no room for {what} beside the tokenizer's "
+            f"{special} special tokens; give a larger one with --max-length."
+        )
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(
+        steps.max_length, strategy="longest_first", direction=steps.truncation
+    )
+    return tokenizer
+
+
+def _pad_id(tokenizer: Any, steps: TextPreprocessing) -> int:
+    if steps.pad_token is not None:
+        known = tokenizer.token_to_id(steps.pad_token)
+        if known is None:
+            raise InputError(
+                f"The padding token {steps.pad_token!r} is not in {steps.tokenizer}; name one that "
+                "is."
+            )
+        return int(known)
+    for token in (saved_pad_token(steps.tokenizer_path), *_USUAL_PADDING):
+        known = tokenizer.token_to_id(token) if token is not None else None
+        if known is not None:
+            return int(known)
+    if steps.mask is None:
+        raise InputError(
+            f"{steps.tokenizer} names no padding token, and the model has no attention mask; name "
+            'the token as "pad_token" in tokenizer_config.json.'
+        )
+    return 0  # the model does not look at it
+
+
+def _refuse_broken(texts: Iterable[str]) -> None:
+    broken = next((text for text in texts if not _is_unicode(text)), None)
+    if broken is not None:  # some versions of tokenizers would put another character there
+        raise InputError(
+            f"The text {broken[:80]!a} holds half a character (a lone surrogate); mend or "
+            "remove it."
+        )
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,657 @@
+"""An audit of a model on samples: one pass gives its predictions, its embedding and its layers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from math import comb
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+from PIL import Image
+from scipy.stats import binom
+
+from ntkit._labels import listed
+from ntkit._types import Array
+from ntkit.attributes import (
+    Rule,
+    View,
+    array,
+    attribute_named,
+    columns,
+    holding,
+    layers,
+    measured_pictures,
+    picture_statistics,
+    pictures,
+    words,
+)
+from ntkit.exceptions import InputError
+from ntkit.extraction import (
+    Embedded,
+    ImageFiles,
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    Texts,
+    embedded_with_layers,
+    input_notes,
+    preprocessing_for,
+    read_samples,
+)
+from ntkit.inputs import decode, shown
+from ntkit.jobs.audit._audit import audit
+from ntkit.jobs.audit._metadata import Metadata
+from ntkit.jobs.audit._result import Audit
+from ntkit.metrics import class_order
+from ntkit.model import FrozenModel
+from ntkit.pages import Inputs
+from ntkit.pages.audit_page import Unlabelled
+from ntkit.samples import ReadTable, is_aside, named_like_a_prediction, with_plain_texts
+from ntkit.store import check_made_with
+from ntkit.verification import check_head
+
+_CHANCE = 0.001  # of guesses that do as badly on a class; 11 samples of one of two are never right
+_ERRORS, _ERRORS_BELOW = 2, 3  # standard errors from chance that are no difference, and surely one
+_PRECISE = 0.2  # of the way from chance to 1: where so many errors are more, nothing is told
+GO_ON = "To go on all the same: --trust-inputs (trust_inputs=True)."
+
+
+def like_a_guess(
+    y: Array, pred: Array, n_classes: int, train: tuple[Array, Array] | None = None
+) -> str | None:
+    """Say in what a model is no better than guessing, as no biased model is on its own inputs."""
+    # A biased model fails on groups, and is right on the others of a class. So it is never right on
+    # no class, unless so few samples are of it that guesses would miss them all: with K classes, n
+    # of them with probability (1 - 1/K)^n, and any m classes at most so often as there are choices
+    # of m (Bonferroni). Nor is it at chance by predicting nearly always the same.
+    labels, n, right = _counts(y, pred)
+    never = right == 0
+    n_never, n_labels, chance = int(n[never].sum()), int(never.sum()), 1 / n_classes
+    if n_labels and comb(len(labels), n_labels) * (1 - chance) ** n_never < _CHANCE:
+        return (
+            f"The original model is right on none of the {n_never} validation samples of "
+            f"{'class' if n_labels == 1 else 'classes'} {listed(labels[never])}, where guessing is "
+            f"on {n_never * chance:.0f}"
+        )
+    above, error = _above_chance(n, right, chance)
+    at_chance = above <= _ERRORS * error <= _PRECISE * (1 - chance)
+    suspect = at_chance and bool((binom.cdf(right, n, chance / 2) < _CHANCE).any())
+    if train is not None:
+        above_there, error_there = _above_chance(*_counts(*train)[1:], chance)
+        suspect |= at_chance and above_there <= _ERRORS * error_there
+        suspect |= above < -_ERRORS_BELOW * error
+    if not suspect:
+        return None
+    return (
+        f"The original model is right on {100 * (chance + above):.1f} % of the validation samples "
+        f"of a class on average, where guessing is on {100 * chance:.1f} %"
+    )
+
+
+def _counts(y: Array, pred: Array) -> tuple[Array, Array, Array]:
+    """Classes, samples of each, and those that are right."""
+    labels, at = np.unique(y, return_inverse=True)
+    return labels, np.bincount(at), np.bincount(at, weights=pred == y)
+
+
+def _above_chance(n: Array, right: Array, chance: float) -> tuple[float, float]:
+    """Mean class accuracy less chance, and the standard error of guesses."""
+    error = np.sqrt((chance * (1 - chance) / n).sum()) / len(n)
+    return float((right / n).mean() - chance), float(error)
+
+
+def likely_cause(samples: Samples) -> str:
+    """Ask for the likely cause of a model that fails on samples of this kind."""
+    if isinstance(samples.X, ImageFiles):
+        return (
+            "is the preprocessing the model's? Set --mean and --std, or --preprocessor; compare "
+            "with a service's outputs: ntkit verify --recorded."
+        )
+    if isinstance(samples.X, Texts):
+        return "is the tokenizer the model's? Set --tokenizer and --max-length."
+    if samples.columns:
+        return "are the columns the model's, in its order and units? Name them with --columns."
+    return "are labels, classes and inputs those of this model, scaled as it was trained on?"
+
+
+_CHANNELS = (1, 3)
+
+
+class _Lazy(Sequence[Array]):
+    """A sequence that makes one item at a time."""
+
+    def _one(self, i: int) -> Array:
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, i: int) -> Array: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Array]: ...
+    def __getitem__(self, i: int | slice) -> Array | Sequence[Array]:
+        if isinstance(i, slice):
+            return [self._one(at) for at in range(len(self))[i]]
+        return self._one(range(len(self))[i])
+
+
+class PictureFiles(_Lazy):
+    """Image files as pictures: upright, in grey or RGB."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def _one(self, i: int) -> Array:
+        return np.asarray(shown(decode(self.paths[i])))
+
+
+class PictureArray(_Lazy):
+    """Model inputs of shape (N, C, H, W) or (N, H, W, C), C being 1 or 3, as pictures."""
+
+    def __init__(self, X: Array) -> None:
+        self.X = X
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def _one(self, i: int) -> Array:
+        pixels = np.asarray(self.X[i])
+        if pixels.shape[0] in _CHANNELS and pixels.shape[-1] not in _CHANNELS:
+            pixels = np.moveaxis(pixels, 0, -1)
+        return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+    @staticmethod
+    def is_one(X: Any) -> bool:
+        """Whether an array looks like pictures."""
+        sides: tuple[int, ...] = X.shape[1:] if isinstance(X, np.ndarray) and X.ndim == 4 else ()
+        return bool(sides) and (sides[0] in _CHANNELS) != (sides[-1] in _CHANNELS)
+
+
+def inputs_of(samples: Samples) -> Inputs:
+    """What samples look like, as far as they are kept."""
+    X = samples.X
+    ids = None if samples.ids is None else [str(name) for name in samples.ids]
+    texts = texts_of(X)
+    if texts is not None:
+        return Inputs(texts=texts, table=_kept(samples, besides=True), ids=ids)
+    if isinstance(X, ImageFiles):
+        return Inputs(images=PictureFiles([Path(path) for path in X.paths]), ids=ids)
+    if samples.table is not None:
+        return Inputs(table=_kept(samples), ids=ids)
+    if not samples.embedded and PictureArray.is_one(X):
+        return Inputs(images=PictureArray(X), ids=ids)
+    return Inputs(table=_columns(samples), ids=ids)
+
+
+def texts_of(X: Any) -> list[str] | None:
+    """Texts that go into a model, through a tokenizer or as they are; None where none do."""
+    if not isinstance(X, Texts):
+        return None
+    return [t if isinstance(t, str) else "\n\n".join(t) for t in X.texts]
+
+
+def _kept(samples: Samples, *, besides: bool = False) -> dict[str, Array] | None:
+    """Columns of single values of the table that was kept; besides those of the texts, or all."""
+    table = samples.table
+    if table is None:
+        return None
+    left = {*table.inputs} if besides else set()
+    left |= {*table.labels}
+    return {n: v for n, v in table.columns.items() if v.ndim == 1 and n not in left} or None
+
+
+def _columns(samples: Samples) -> dict[str, Array] | None:
+    """Inputs that have names."""
+    X = samples.X
+    if samples.embedded:
+        return None
+    if isinstance(X, Mapping):
+        plain = {str(name): np.asarray(v).reshape(len(v), -1) for name, v in X.items()}
+        return {n: v[:, 0] for n, v in plain.items() if v.shape[1] == 1} or None
+    return dict(zip(samples.columns, X.T, strict=True)) if samples.columns else None
+
+
+_SIDE = 128  # pixels that the shorter side keeps; more are shrunk by a whole factor first
+_CAMERA = (0x010F, 0x0110)  # EXIF: maker and model
+
+
+class WatchedPictures:
+    """Looks at pictures as they go into a model."""
+
+    def __init__(self, files: ImageFiles) -> None:
+        self._paths = [Path(path) for path in files.paths]
+        self._seen: dict[Path, tuple[Array, dict[str, str]]] = {}
+        self.files = ImageFiles(self._paths, files.preprocessing, self._look)
+
+    def statistics(self) -> Array:
+        """What was measured, (N, 19); what did not go through the model is decoded now."""
+        self._look_at_all()
+        return np.stack([self._seen[path][0] for path in self._paths])
+
+    def file_facts(self) -> dict[str, Sequence[str]]:
+        """Kind of file, colour mode and camera; a column for each that differs."""
+        self._look_at_all()
+        facts = [self._seen[path][1] for path in self._paths]
+        columns = {key: [fact[key] for fact in facts] for key in facts[0]}
+        return {key: values for key, values in columns.items() if len(set(values)) > 1}
+
+    def _look_at_all(self) -> None:
+        missing = [path for path in self._paths if path not in self._seen]
+        with ThreadPoolExecutor() as threads:
+            for path, image in zip(missing, threads.map(decode, missing), strict=True):
+                self._look(path, image)
+
+    def _look(self, path: Path, image: Image.Image) -> None:
+        upright = shown(image)
+        pixels = np.asarray(upright.reduce(max(1, min(image.size) // _SIDE)))
+        self._seen[path] = picture_statistics(pixels, image.width * image.height), _facts(image)
+
+
+def _facts(image: Image.Image) -> dict[str, str]:
+    try:
+        exif = image.getexif()
+        camera = " ".join(str(exif[tag]).strip("\0 ") for tag in _CAMERA if exif.get(tag))
+    except Exception:  # damaged metadata of a sound image
+        camera = ""
+    return {"format": image.format or "", "mode": image.mode, "camera": camera}
+
+
+VIEWS = ("word", "column", "input", "metadata", "picture", "file", "layer", "embedding")
+"""Kinds of views that are found by themselves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """Samples, and what a pass over them gave."""
+
+    samples: Samples
+    embedded: Embedded
+    watched: WatchedPictures | None = None
+
+
+def views_of(
+    read: Read, beside: Metadata | None, asked: Sequence[str] | None, random_state: int
+) -> tuple[list[View], list[str]]:
+    """Views of what there is, or of what of it was asked for."""
+    notes = list[str]()
+    found = [*_of_inputs(read, inputs_of(read.samples), notes)]
+    if beside is not None:
+        found.append(beside.view())
+        notes += [beside.note] if beside.note else []
+    if read.embedded.layers:
+        found.append(layers(read.embedded.layers, random_state=random_state))
+    if not read.embedded.layers or "embedding" in (asked or ()):
+        # The nearer to the prediction, the more do errors depend on it anyhow.
+        found.append(array(read.embedded.Z, kind="embedding"))
+    kinds = [view.kind for view in found]
+    for kind in asked or ():
+        if kind not in kinds:
+            raise InputError(
+                f"There is no view {kind!r} of these samples; there are {', '.join(kinds)}."
+            )
+    return [view for view in found if asked is None or view.kind in asked], notes
+
+
+def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[View]:
+    if inputs.texts is not None:
+        yield words(inputs.texts)
+    if read.samples.table is not None:
+        own, left = _of_table(read.samples, read.samples.table)
+        yield from own
+        notes += left
+    elif inputs.table is not None:
+        yield columns(inputs.table)
+    if read.watched is not None:
+        yield measured_pictures(read.watched.statistics())
+        facts = read.watched.file_facts()
+        if facts:
+            yield columns(facts, kind="file")
+    elif inputs.images is not None:
+        yield pictures(inputs.images, len(inputs.images))
+    X = read.samples.X
+    numbers = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub"
+    nameless = numbers and inputs.table is None
+    if nameless and not read.samples.embedded:
+        yield array(X, kind="input")
+
+
+def views_of_table(samples: Samples, table: ReadTable) -> list[View]:
+    """Columns that the model takes in, and those beside them, except what says nothing."""
+    return _of_table(samples, table)[0]
+
+
+def _of_table(samples: Samples, table: ReadTable) -> tuple[list[View], list[str]]:
+    """The views of a table's columns, and a note on those that were left out."""
+    found, notes = list[View](), list[str]()
+    taken = table.inputs if texts_of(samples.X) is None else ()
+    own = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
+    if own:
+        found.append(columns(own))
+    rest = {name: values for name, values in table.rest.items() if values.ndim == 1}
+    left = [name for name, values in rest.items() if _says_nothing(name, values)]
+    if left:
+        notes.append(f"Not looked at, by their names: {', '.join(map(repr, left[:8]))}.")
+    beside = {name: values for name, values in rest.items() if name not in left}
+    if beside:
+        found.append(columns(beside, kind="metadata"))
+    return found, notes
+
+
+def _says_nothing(name: str, values: Array) -> bool:
+    """Whether a column numbers the rows, splits them, or is made of their class."""
+    if named_like_a_prediction(name):
+        return True
+    few = len(set(map(str, values.tolist()))) <= len(values) / 2
+    return is_aside(name) and not (few and name.lower().rstrip("s").endswith("id"))
+
+
+def unlabelled_of(
+    read: Read, names: Iterable[str], rule_of: Callable[[str], Rule | None]
+) -> Unlabelled:
+    """Read attributes of samples that nobody labelled."""
+    inputs = inputs_of(read.samples)
+    numbers = {**read.embedded.layers, "embedding": read.embedded.Z}
+    if read.watched is not None:
+        numbers["picture"] = read.watched.statistics()
+    elif inputs.images is not None:
+        numbers["picture"] = np.stack([picture_statistics(image) for image in inputs.images])
+    found = dict[str, Array]()
+    for name in names:
+        rule = rule_of(name)
+        try:
+            if rule is None:
+                found[name] = _by_name(name, inputs)
+            elif rule.layer in numbers:
+                found[name] = rule.values(numbers[rule.layer])
+        except InputError:  # these samples lack the column, or the value
+            continue
+    return Unlabelled(len(read.samples), found, inputs)
+
+
+def _by_name(name: str, inputs: Inputs) -> Array:
+    kind, _, word = name.partition(":")
+    if kind == "word" and inputs.texts is not None:
+        return holding(inputs.texts, word)[0]
+    table = inputs.table
+    return attribute_named(name, table=table, metadata=table)
+
+
+_CHECKED_ON = 8  # samples
+
+
+def audit_model(
+    model: Any,
+    data: Any,
+    *,
+    views: Sequence[str] | None = None,
+    metadata: Any = None,
+    key: str | None = None,
+    arrays: Mapping[str, ArrayLike] | None = None,
+    more_views: Iterable[View] = (),
+    cross_fit: bool = False,
+    unlabelled: Any = None,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    trust_inputs: bool = False,
+    device: str = "auto",
+    batch_size: int | str | None = None,
+    alpha: float = 0.05,
+    random_state: int = 0,
+    verbose: bool = False,
+) -> Audit:
+    """Find what a model leans on, from the model itself and samples that it was not trained on.
+
+    The model runs over the samples once. Its errors are compared with what the samples are: words
+    of texts, columns of a table, statistics of pictures and their files, metadata beside them; and
+    with what the model makes of them on the way, the neurons of its embedding and of some earlier
+    layers. :func:`ntkit.audit` does the same with predictions from elsewhere.
+
+    Parameters
+    ----------
+    model : FrozenModel or path-like
+        ONNX classifier.
+    data : path-like, Samples or tuple (X, y)
+        Samples with labels, as :func:`ntkit.debias` takes them. They should be distributed as the
+        training set.
+    views : sequence of str, optional
+        What to look at, of "word", "column", "input" (columns without names), "metadata",
+        "picture", "file", "layer" and "embedding"; by default all that there is, and the embedding
+        where no layers can be read.
+    metadata : path-like, DataFrame or mapping of str to array-like, optional
+        What is known beside the inputs; it may lack samples. Images are matched by the column
+        ``file_name``, tables by ``id`` where both have it, else row by row. By default the
+        ``metadata.csv`` of an image folder.
+    key : str, optional
+        Column that names the samples instead, in the metadata and in the table of samples.
+    arrays : mapping of str to array-like of shape (N, D), optional
+        Any matrices by name, such as another encoder's embedding.
+    more_views : iterable of View, optional
+        Others, of :mod:`ntkit.attributes`.
+    cross_fit : bool, default=False
+        The model's head was trained on these samples: take the errors of class-balanced heads
+        that are cross-fitted on the embeddings instead of its own.
+    unlabelled : path-like, Samples or array-like, optional
+        Other samples, without labels: the page shows how often each suspicion occurs there, and
+        some examples. Nothing else is made of them.
+    preprocessing : ImagePreprocessing or TextPreprocessing, optional
+        As in :func:`ntkit.debias`.
+    trust_inputs : bool, default=False
+        Go on, and say so, where the model is no better than guessing: never right on a class, or
+        at chance because it predicts nearly always the same.
+    device, batch_size : optional
+        As in :class:`ntkit.OnnxEmbedder`.
+    alpha : float, default=0.05
+        As in :func:`ntkit.audit`.
+    random_state : int, default=0
+        Decides folds, and where clusters begin.
+    verbose : bool, default=False
+        Show progress bars.
+
+    Returns
+    -------
+    Audit
+        Its ``notes`` say what was assumed, and its ``inputs`` show the samples.
+
+    Raises
+    ------
+    InputError
+        If samples, labels, metadata and model do not fit together; the message says how to mend it.
+    VerificationError
+        If the head found is not what the model computes with.
+
+    Examples
+    --------
+    The embedded model was trained on digits of which the odd ones have a mark in a corner:
+
+    >>> import ntkit
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> digits = load_marked_digits()
+    >>> found = ntkit.audit_model(
+    ...     marked_digits_model_path(), (digits.X_heldout, digits.y_heldout), device="cpu"
+    ... )
+    >>> found.n_looked_at.keys()
+    dict_keys(['picture', 'layer'])
+    """
+    frozen = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
+    _check_kinds(views)
+    samples = _samples(data, frozen, preprocessing)
+    frozen, notes = _matched(frozen, samples, cross_fit)
+    beside = Metadata.of(metadata, samples, key)
+    given = _run(frozen, samples, views, device, batch_size, verbose)
+    pred = None
+    if not cross_fit and frozen.head is not None:
+        pred = frozen.head.predict(given.embedded.Z)
+        order = class_order(samples.y, pred, frozen.head.classes)
+        problem = like_a_guess(samples.y, pred, len(frozen.head.classes))
+        if order is not None:
+            notes.append(order.sentence())
+        elif problem is not None:
+            problem = f"{problem}: {likely_cause(samples)}"
+            if not trust_inputs:
+                raise InputError(f"{problem} {GO_ON}")
+            notes.append(problem)
+    extra = None if unlabelled is None else _unlabelled(unlabelled, samples, frozen, preprocessing)
+    result = audit_read(
+        given,
+        frozen,
+        pred,
+        beside=beside,
+        views=views,
+        arrays=arrays,
+        more_views=more_views,
+        alpha=alpha,
+        random_state=random_state,
+    )
+    if extra is not None:
+        seen = _run(frozen, extra, views, device, batch_size, verbose)
+        names = [suspicion.name for suspicion in result.suspicions]
+        result = replace(result, unlabelled=unlabelled_of(seen, names, result.rule))
+    notes = [*samples.notes, *_skipped(samples), *input_notes([samples]), *notes, *result.notes]
+    return replace(result, notes=tuple(dict.fromkeys(notes)))
+
+
+def audit_read(
+    read: Read,
+    model: FrozenModel,
+    pred: Array | None,
+    *,
+    beside: Metadata | None,
+    views: Sequence[str] | None = None,
+    arrays: Mapping[str, ArrayLike] | None = None,
+    more_views: Iterable[View] = (),
+    alpha: float = 0.05,
+    random_state: int = 0,
+) -> Audit:
+    """Audit samples that a model ran over."""
+    found, notes = views_of(read, beside, views, random_state)
+    outcome: dict[str, Any] = {"embeddings": read.embedded.Z} if pred is None else {"pred": pred}
+    result = audit(
+        read.samples.y,
+        **outcome,
+        arrays=arrays,
+        views=[*found, *more_views],
+        alpha=alpha,
+        random_state=random_state,
+    )
+    metadata = None if beside is None else beside.matched()
+    return replace(
+        result,
+        inputs=replace(inputs_of(read.samples), metadata=metadata),
+        notes=tuple(notes),
+        model=model.sha256(),
+        layers=tuple(read.embedded.layers),
+    )
+
+
+def _check_kinds(views: Sequence[str] | None) -> None:
+    unknown = [kind for kind in views or () if kind not in VIEWS]
+    if unknown or isinstance(views, str) or (views is not None and not views):
+        raise InputError(
+            f"Views are some of {', '.join(VIEWS)}; got {unknown[0] if unknown else views!r}."
+        )
+
+
+def _samples(
+    data: Any, model: FrozenModel, preprocessing: ImagePreprocessing | TextPreprocessing | None
+) -> Samples:
+    if isinstance(data, str | os.PathLike):
+        return _read_from(data, model, preprocessing, "required")
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        X, y, groups = (*data, None)[:3]
+        data = Samples(X, np.asarray(y), None if groups is None else np.asarray(groups))
+    if not isinstance(data, Samples):
+        raise InputError("Give the samples as a path, Samples or (X, y).")
+    if data.y is None:
+        raise InputError("The samples have no labels (y), by which errors are told; add them.")
+    return with_plain_texts(data, model.inputs)
+
+
+def _unlabelled(
+    data: Any,
+    labelled: Samples,
+    model: FrozenModel,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+) -> Samples:
+    if isinstance(data, str | os.PathLike):
+        data = _read_from(data, model, preprocessing, "optional")
+    samples = data if isinstance(data, Samples) else Samples(data)
+    samples = with_plain_texts(samples, model.inputs)
+    if samples.embedded:
+        name = str(samples.sources[0]) if samples.sources else "The samples without labels"
+        check_made_with(name, samples.origin or {}, model)
+    return samples.with_columns_as_in(labelled)
+
+
+def _read_from(
+    path: str | os.PathLike[str],
+    model: FrozenModel,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+    labels: Literal["required", "optional"],
+) -> Samples:
+    steps = preprocessing or preprocessing_for(model, [path])
+    return read_samples(
+        os.fspath(path), preprocessing=steps, inputs=model.inputs, labels=labels, keep_table=True
+    )
+
+
+def _matched(
+    model: FrozenModel, samples: Samples, cross_fit: bool
+) -> tuple[FrozenModel, list[str]]:
+    """The model with the classes of the labels, which may be some of its own."""
+    if samples.embedded:
+        name = str(samples.sources[0]) if samples.sources else "The samples"
+        check_made_with(name, samples.origin or {}, model)
+    if cross_fit:
+        return model, []
+    if model.head is None:
+        raise InputError(
+            "The model has no head, so it makes no errors yet; take those of heads that are "
+            "cross-fitted on its embedding with --cross-fit (cross_fit=True)."
+        )
+    labels, own = np.unique(samples.y), model.head.classes
+    if len(labels) < len(own) and set(labels.tolist()) < set(own.tolist()):
+        return model, [f"Of the model's {len(own)} classes there are samples of {listed(labels)}."]
+    matched = model.matched_to(labels)
+    return matched, [] if matched.matched_by is None else [matched.matched_by]
+
+
+def _run(
+    model: FrozenModel,
+    samples: Samples,
+    views: Sequence[str] | None,
+    device: str,
+    batch_size: int | str | None,
+    verbose: bool,
+) -> Read:
+    """One pass over the samples; embeddings in a store are taken as they are."""
+    if samples.embedded:
+        return Read(samples, Embedded(samples.X, {}, "store"))
+    X, watched = samples.X, None
+    if isinstance(X, ImageFiles):
+        watched = WatchedPictures(X)
+        X = watched.files
+    if model.head is not None:
+        few = {n: v[:_CHECKED_ON] for n, v in X.items()} if isinstance(X, Mapping) else None
+        check_head(model, X[:_CHECKED_ON] if few is None else few, device=device)
+    embedded = embedded_with_layers(
+        model,
+        X,
+        most=0 if views is not None and "layer" not in views else None,
+        device=device,
+        batch_size=batch_size,
+        verbose=verbose,
+    )
+    if len(embedded.Z) != len(samples):
+        raise InputError(f"There are {len(embedded.Z)} samples, but {len(samples)} labels.")
+    return Read(samples, embedded, watched)
+
+
+def _skipped(samples: Samples) -> list[str]:
+    shown = ", ".join(str(path) for path in samples.skipped[:5])
+    n = len(samples.skipped)
+    return [f"Left out {n} image(s) that cannot be decoded: {shown}."] if n else []

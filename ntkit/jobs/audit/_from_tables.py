@@ -1,0 +1,254 @@
+"""An audit of files: a table of predictions, and tables of what the samples are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit._labels import plain_label, unguarded_cell
+from ntkit._types import Array
+from ntkit.attributes import View, array, columns, metadata, words
+from ntkit.attributes import matched as in_order
+from ntkit.exceptions import InputError
+from ntkit.jobs.audit._audit import audit
+from ntkit.jobs.audit._metadata import MADE_OF_CLASSES
+from ntkit.jobs.audit._result import Audit
+from ntkit.pages import Inputs
+from ntkit.samples import (
+    TABLES,
+    Table,
+    as_classes,
+    named_delimiter,
+    named_like_a_prediction,
+    read_table,
+)
+
+_PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
+_NAMING = "id"  # a column of both tables that tells samples apart, unasked
+_PROSE = 3  # words of an entry, on average, from which on a column is texts and no categories
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of the columns of the tables."""
+
+    label: str = "label"
+    prediction: str | None = None
+    scores: Sequence[str] = ()
+    text: str | None = None
+    columns: Sequence[str] | None = None
+    group: str = "group"
+    key: str | None = None
+    delimiter: str | None = None
+
+
+def audit_tables(
+    predictions: Path,
+    data: Path,
+    asked: Asked,
+    *,
+    metadata_file: Path | None = None,
+    alpha: float = 0.05,
+) -> Audit:
+    """Audit what a model predicted, by the tables that its inputs are in."""
+    first = _without_guards(_read(predictions, asked), asked)
+    one_file, named = data.resolve() == predictions.resolve(), asked
+    second, matched = first, list[str]()
+    if not one_file:
+        second = _read(data, asked)
+        asked = replace(named, key=_key_of(first, second, named))
+        if asked.key != named.key:
+            matched.append(f"Samples of the two tables are matched by their column {_NAMING!r}.")
+        if asked.key is None:
+            matched.append(_by_position(second, first))
+        second = _matched(second, first, asked)
+        _check_labels(first, second, asked)
+    y, found = _outcome(first, first if asked.label in first.columns else second, asked)
+    views, texts, notes = _views(second, asked, one_file)
+    beside = None
+    if metadata_file is not None:
+        table = _read(metadata_file, asked)
+        key = _key_of(first, table, named)
+        ids = None if key is None else [str(name) for name in _keys(first, key)]
+        matched += [_by_position(table, first)] if key is None else []
+        cells = table.with_decimal_points()
+        columns = {n: v for n, v in cells.items() if n == key or n not in MADE_OF_CLASSES}
+        views.append(metadata(columns, ids, key=key or ""))
+        beside = in_order(columns, ids, key or "")
+    shown = Inputs(
+        texts=texts,
+        table={n: v for n, v in second.columns.items() if second.list_length(n) is None},
+        metadata=beside,
+        ids=[str(name) for name in second.columns[asked.key]] if asked.key else None,
+    )
+    result = audit(y, **found, views=views, alpha=alpha)
+    return replace(result, inputs=shown, notes=(*first.notes, *matched, *notes))
+
+
+def _key_of(one: Table, other: Table, asked: Asked) -> str | None:
+    """The column that tells samples apart: the one named, or that of the usual name in both."""
+    both = _NAMING in one.columns and _NAMING in other.columns
+    return _NAMING if both and asked.key is None else asked.key
+
+
+def _read(path: Path, asked: Asked) -> Table:
+    if path.suffix.lower() not in TABLES:
+        raise InputError(f"{path} is no table; with predictions, give one of {', '.join(TABLES)}.")
+    if not path.exists():
+        raise InputError(f"{path} does not exist.")
+    return read_table(path, named_delimiter(asked.delimiter), (asked.label, *_PREDICTIONS))
+
+
+def _without_guards(table: Table, asked: Asked) -> Table:
+    """Names and classes as they were before a table of predictions was made safe to open."""
+    plain = {**table.columns}
+    written = {asked.key, asked.label, asked.prediction, _NAMING, *_PREDICTIONS}
+    for name, values in table.columns.items():
+        if name in written and values.dtype == object:
+            cells = [unguarded_cell(cell) for cell in values.tolist()]
+            plain[name] = np.fromiter(cells, dtype=object, count=len(cells))
+    return replace(table, columns=plain)
+
+
+def _keys(table: Table, key: str) -> Array:
+    return table.column(key, "--id-column")
+
+
+def _matched(table: Table, first: Table, asked: Asked) -> Table:
+    """A table's rows in the order of the predictions."""
+    if asked.key is None:
+        if len(table) != len(first):
+            raise InputError(
+                f"{table.path} has {len(table)} rows and {first.path} has {len(first)}; give the "
+                "same samples in the same order, or name the column that tells them apart with "
+                "--id-column."
+            )
+        return table
+    names = [str(name) for name in _keys(table, asked.key)]
+    row_of = {name: row for row, name in enumerate(names)}
+    wanted = [str(name) for name in _keys(first, asked.key)]
+    for own, path in ((names, table.path), (wanted, first.path)):
+        if len(set(own)) < len(own):
+            raise InputError(f"{path} names a sample twice in {asked.key!r}; leave one row each.")
+    missing = next((name for name in wanted if name not in row_of), None)
+    if missing is not None:
+        raise InputError(
+            f"{table.path} has no row for the sample {missing!r} of {first.path}; add it, or leave "
+            "its prediction out."
+        )
+    rows = np.asarray([row_of[name] for name in wanted], dtype=np.int64)
+    chosen = {name: values[rows] for name, values in table.columns.items()}
+    return Table(table.path, chosen, table.rows[rows], table.delimiter, table.notes)
+
+
+def _by_position(table: Table, first: Table) -> str:
+    """What is said where nothing names the samples."""
+    return (
+        f"Rows of {table.path} and {first.path} are matched by position; name a column that tells "
+        "samples apart with --id-column if their order may differ."
+    )
+
+
+def _check_labels(first: Table, second: Table, asked: Asked) -> None:
+    """Refuse tables that give one sample two labels: their rows are probably of others."""
+    if asked.label not in first.columns or asked.label not in second.columns:
+        return
+    pairs = zip(first.columns[asked.label], second.columns[asked.label], strict=True)
+    told = [(one, two) for one, two in pairs if _as_text(one) and _as_text(two)]
+    n = sum(plain_label(one) != plain_label(two) for one, two in told)
+    if n:
+        mend = "name the column that tells samples apart with --id-column, or "
+        raise InputError(
+            f"{n} of {len(told)} rows of {second.path} have another label in {asked.label!r} than "
+            f"those of {first.path}; {mend if asked.key is None else ''}give the same samples, "
+            "with the same labels, in both."
+        )
+
+
+# -- labels and predictions ---------------------------------------------------------------------
+
+
+def _outcome(table: Table, labelled: Table, asked: Asked) -> tuple[Array, dict[str, Any]]:
+    """Labels, and predictions or scores as arguments of an audit."""
+    labelled.column(asked.label, "--label-column")
+    y = labelled.labels(asked.label, "label")
+    if asked.scores:
+        for column in asked.scores:
+            table.column(column, "--score-columns")
+        return as_classes(y), {"scores": table.numbers(list(asked.scores), np.float64)}
+    name = asked.prediction or next((n for n in _PREDICTIONS if n in table.columns), None)
+    if name is None:
+        raise InputError(
+            f"{table.path} has no column of predictions; its columns are {list(table.columns)}. "
+            "Name one with --prediction-column, or scores with --score-columns."
+        )
+    table.column(name, "--prediction-column")
+    pred = table.labels(name, "prediction")
+    both = as_classes(y), as_classes(pred)
+    return (both[0], {"pred": both[1]}) if _same_kind(*both) else (y, {"pred": pred})
+
+
+def _same_kind(first: Array, second: Array) -> bool:
+    return (first.dtype.kind == "U") == (second.dtype.kind == "U")
+
+
+# -- what is looked at --------------------------------------------------------------------------
+
+
+def _views(
+    table: Table, asked: Asked, one_file: bool
+) -> tuple[list[View], list[str] | None, list[str]]:
+    """What is looked at, the texts among it, and what was left out."""
+    views, notes = list[View](), list[str]()
+    taken: set[str | None] = {asked.label, asked.group, asked.prediction, asked.key, *asked.scores}
+    left = [name for name in table.columns if name not in taken]
+    if asked.columns is None:
+        guessed = [n for n in left if one_file and named_like_a_prediction(n)]
+        guessed += [n for n in left if not one_file and n in _PREDICTIONS]
+        left = [n for n in left if n not in guessed]
+        guessed = [n for n in guessed if not one_file or n not in _PREDICTIONS]
+        if guessed:
+            shown = ", ".join(map(repr, guessed[:6]))
+            notes.append(
+                f"{table.path}: left out {shown}, by their names a model's; if they are inputs, "
+                "name all columns to look at with --columns."
+            )
+    text = _text_column(table, left, asked)
+    texts = None if text is None else [_as_text(value) for value in table.columns[text]]
+    views += [] if texts is None else [words(texts)]
+    for asked_for in asked.columns or ():
+        table.column(asked_for, "--columns")
+    chosen = [name for name in (asked.columns or left) if name != text]
+    cells = table.with_decimal_points()
+    plain = {name: cells[name] for name in chosen if table.list_length(name) is None}
+    if plain:
+        views.append(columns(plain))
+    lists = [name for name in chosen if name not in plain]
+    views += [array(table.numbers([name]), kind=name) for name in lists]
+    return views, texts, [*table.notes, *notes] if not one_file else notes
+
+
+def _text_column(table: Table, names: Sequence[str], asked: Asked) -> str | None:
+    """The column named, or "text", or the only one of prose."""
+    if asked.text is not None:
+        table.column(asked.text, "--text-column")
+        return asked.text
+    of_texts = [name for name in table.text_columns() if name in names]
+    if "text" in of_texts:
+        return "text"
+    prose = [name for name in of_texts if _is_prose(table.columns[name])]
+    return prose[0] if len(prose) == 1 else None
+
+
+def _is_prose(values: Array) -> bool:
+    some = [value for value in values[:1000] if isinstance(value, str)]
+    enough = sum(len(value[:1000].split()) for value in some) >= _PROSE * len(some)
+    return bool(some) and enough and len(set(some)) > len(some) / 2
+
+
+def _as_text(value: Any) -> str:
+    return "" if value is None or value != value else str(value)

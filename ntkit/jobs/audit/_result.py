@@ -1,0 +1,354 @@
+"""What an audit found: suspicions, ranked, as values, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ntkit._types import Array
+from ntkit._version import __version__
+from ntkit.attributes import FEWEST, SUPPORT, Rule, View, groups_from, values_of
+from ntkit.attributes.findings import MOST_INFERRED, Cell, Found, Predictions, Suspicion
+from ntkit.exceptions import InputError
+from ntkit.jobs.audit._answers import Answer, Answers
+from ntkit.pages import Inputs
+from ntkit.pages.audit_page import Unlabelled
+
+_SHOWN = 10  # rows of a table
+_OF_LAYERS = ("layer:", "embedding ")
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """Suspicions about a model: attributes that go with a class, and on which its errors depend.
+
+    :func:`ntkit.audit` makes it.
+
+    Parameters
+    ----------
+    predictions : Predictions
+        True and predicted classes.
+    views : tuple of View
+        What was looked at.
+    found : Found
+        What was found there.
+    alpha : float
+        Largest p-value of a suspicion, after correction.
+    cross_fitted : bool
+        Whether the predictions are those of heads that were fitted for it.
+    inputs : Inputs or None
+        What the samples look like, by row, where that is at hand.
+    notes : tuple of str
+        What was assumed or left out, one sentence each.
+    model : str or None
+        SHA-256 of the model that ran over the samples.
+    layers : tuple of str
+        Its layers that were looked at, in order.
+    unlabelled : Unlabelled or None
+        What other samples, that have no labels, have of the suspicions.
+    retraining : Audit or None
+        What class-balanced retraining would newly rely on: its own predictions and the findings
+        the model itself does not have.
+
+    Examples
+    --------
+    >>> import ntkit
+    >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
+    >>> texts = [f"a {'film' if f else 'movie'}" for f in film]
+    >>> found = ntkit.audit(y, film, texts=texts)
+    >>> [suspicion.name for suspicion in found.suspicions]
+    ['word:film']
+    >>> found.suspicions[0].opposed
+    ('word:movie',)
+    >>> found.values("word:film")[:5].tolist()
+    [0, 1, 0, 1, 0]
+    >>> found.groups("word:film")[:2].tolist()
+    ['0 × word:movie', '1 × word:film']
+    """
+
+    predictions: Predictions
+    views: tuple[View, ...]
+    found: Found
+    alpha: float
+    cross_fitted: bool
+    inputs: Inputs | None = None
+    notes: tuple[str, ...] = ()
+    model: str | None = None
+    layers: tuple[str, ...] = ()
+    unlabelled: Unlabelled | None = None
+    retraining: Audit | None = None
+
+    @property
+    def suspicions(self) -> tuple[Suspicion, ...]:
+        """One for each family: what is exact, then what is inferred, five of a kind at most."""
+        return self.found.suspicions
+
+    @property
+    def findings(self) -> tuple[Suspicion, ...]:
+        """Those of the model, then those that only retraining has; no name is there twice."""
+        return self.suspicions + (self.retraining.suspicions if self.retraining else ())
+
+    @property
+    def n_looked_at(self) -> dict[str, int]:
+        """Number of attributes that were looked at, by kind of view."""
+        return dict(self.found.n_looked_at)
+
+    def values(self, name: str) -> Array:
+        """One attribute of every sample: 1, 0, or −1 where it is not known; int8, (N,).
+
+        Raises
+        ------
+        InputError
+            If no attribute has that name.
+        """
+        return values_of(self.views, name)
+
+    def groups(self, *names: str) -> Array:
+        """Group labels of all samples: class × the side that they are on of each attribute.
+
+        Parameters
+        ----------
+        *names : str
+            Attributes. One of a suspicion's family stands for the family: its sides are called
+            after the first attribute of each, the rest ``other``. Any other attribute has two.
+
+        Returns
+        -------
+        ndarray of str, shape (N,)
+            To retrain with, as by :class:`ntkit.estimators.DFRClassifier`.
+
+        Raises
+        ------
+        InputError
+            If no attribute has that name.
+        """
+        if not names:
+            raise InputError("Groups are class × attribute; name at least one attribute.")
+        y = self.predictions.classes[self.predictions.y_index]
+        return groups_from(y, {name: self._sides(name) for name in names})
+
+    def answers(self, *names: str) -> Answers:
+        """Answer, as a person would on the page, that a right answer must not depend on these.
+
+        Parameters
+        ----------
+        *names : str
+            Attributes. One of a suspicion's family stands for the family; any other for itself.
+
+        Returns
+        -------
+        Answers
+            For :func:`ntkit.debias`. Attributes of layers come with the rule that reads them from
+            other samples of the same model.
+
+        Raises
+        ------
+        InputError
+            If no attribute has that name.
+        """
+        return Answers(tuple(self._answer(name) for name in dict.fromkeys(names)), self.model)
+
+    def _answer(self, name: str) -> Answer:
+        family = self._family(name)
+        if family is None:
+            self.values(name)  # refuses a name that there is not
+            sides: tuple[tuple[str, ...], ...] = ((name,),)
+        else:
+            found, place = family
+            name, sides = found.suspicions[place].name, found.suspicions[place].sides
+        of_layers = [n for side in sides for n in side if n.startswith(_OF_LAYERS)]
+        rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
+        return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
+
+    def rule(self, name: str) -> Rule | None:
+        """How an attribute is read from other samples; None where its name says it."""
+        found = (view.rule(name) for view in self.views)
+        return next((rule for rule in found if rule is not None), None)
+
+    def _family(self, name: str) -> tuple[Found, int] | None:
+        """What was found, and the number there of the finding whose family an attribute is of."""
+        for audit in (self, *([self.retraining] if self.retraining else [])):
+            for i, suspicion in enumerate(audit.suspicions):
+                if name in (suspicion.name, *suspicion.same, *suspicion.opposed):
+                    return audit.found, i
+        return None
+
+    def _sides(self, name: str) -> Array:
+        family = self._family(name)
+        if family is not None:
+            found, place = family
+            of_side = found.side_names[place]
+            rest = "other" if len(of_side) > 1 else f"not {of_side[0]}"
+            return np.asarray([rest, *of_side, "unknown"])[found.sides[:, place]]
+        return np.asarray([f"not {name}", name, "unknown"])[self.values(name)]
+
+    # -- for people and programs ------------------------------------------------------------
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as values that JSON can hold."""
+        wrong, weight = self.predictions.wrong, self.predictions.weight
+        return {
+            "version": __version__,
+            "samples": int((weight > 0).sum()),
+            "errors": int((wrong & (weight > 0)).sum()),
+            "accuracy": float(np.average(~wrong, weights=weight)),
+            "classes": self.predictions.classes.tolist(),
+            "cross_fitted": self.cross_fitted,
+            "alpha": self.alpha,
+            "correction": "Holm",
+            "looked_at": self.n_looked_at,
+            "passed": self.found.n_passed,
+            "left_out": dict(self.found.n_left_out),
+            "notes": list(self.notes),
+            "model": self.model,
+            "layers": list(self.layers),
+            "unlabelled": self._unlabelled(),
+            "suspicions": [suspicion.as_dict() for suspicion in self.suspicions],
+            "retraining": self._retraining(),
+        }
+
+    def _retraining(self) -> dict[str, Any] | None:
+        if self.retraining is None:
+            return None
+        facts = self.retraining.as_dict()
+        return {"accuracy": facts["accuracy"], "suspicions": facts["suspicions"]}
+
+    def _unlabelled(self) -> dict[str, Any] | None:
+        if self.unlabelled is None:
+            return None
+        counts = {s.name: self.unlabelled.counts(s.name) for s in self.suspicions}
+        found = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
+        return {"samples": self.unlabelled.n_samples, "suspicions": found}
+
+    def to_json(self) -> str:
+        """Everything as JSON."""
+        return json.dumps(self.as_dict(), indent=2, allow_nan=False, default=str)
+
+    def table(self, most: int = _SHOWN, *, markdown: bool = True) -> str:
+        """The first suspicions as a table, in percent; in Markdown names are escaped."""
+        text, code = (_escaped, _code) if markdown else (_readable, _readable)
+        header = ["", "attribute", "goes with", "score", "p", "worst group", "right", "otherwise"]
+        lines = [_line(header), _line(["---:", "---", "---", "---:", "---:", "---", "---", "---"])]
+        for i, suspicion in enumerate(self.suspicions[:most], start=1):
+            worst = suspicion.worst
+            cells = [
+                str(i),
+                code(_named(suspicion)),
+                text(str(suspicion.goes_with)),
+                f"{suspicion.score:.1f}",
+                f"{suspicion.p_value:.0e}" if suspicion.p_value > 0 else "< 1e-300",
+                text(f"{worst.label}, {'with' if worst.having else 'without'}"),
+                _right(worst),
+                _right(suspicion.beside(worst)),
+            ]
+            lines.append(_line(cells))
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def summary(self, *, markdown: bool = False) -> str:
+        """What ``ntkit audit`` prints; in Markdown, what its ``table.md`` holds."""
+        parts = [self._first_line()]
+        new = self.retraining if self.retraining and self.retraining.suspicions else None
+        if self.suspicions:
+            parts += ["The model relies on"] * (new is not None) + self._shown(markdown)
+        if new is not None:
+            accuracy = f"{100 * new.as_dict()['accuracy']:.1f} %"
+            parts += [
+                "Retraining would newly rely on",
+                *new._shown(markdown),
+                f"With its last layer retrained so that all classes count alike, the model would "
+                f"be right on {accuracy}.",
+            ]
+        return "\n\n".join([*parts, *[_READ] * bool(self.findings)])
+
+    def _shown(self, markdown: bool) -> list[str]:
+        more = len(self.suspicions) - _SHOWN
+        return [self.table(markdown=markdown), *[f"{more} more are not shown."] * (more > 0)]
+
+    def __repr__(self) -> str:
+        names = ", ".join(suspicion.name for suspicion in self.suspicions[:3])
+        return f"Audit({len(self.suspicions)} suspicions{': ' if names else ''}{names})"
+
+    def _first_line(self) -> str:
+        facts = self.as_dict()
+        looked_at = ", ".join(f"{count} of {kind}" for kind, count in self.n_looked_at.items())
+        whose = "Cross-fitted heads are" if self.cross_fitted else "The model is"
+        sentences = [
+            f"{whose} right on {100 * facts['accuracy']:.1f} % of {facts['samples']} samples.",
+            f"Attributes looked at: {looked_at}.",
+        ]
+        passed = f"p ≤ {self.alpha:g} after Holm's correction"
+        if not facts["errors"]:
+            sentences.append("Where nothing is wrong, errors say nothing.")
+        elif not sum(self.n_looked_at.values()):
+            sentences.append(
+                f"None is had by at least {FEWEST} samples and {100 * SUPPORT:g} % of them, and "
+                "lacked by as many."
+            )
+        elif not self.suspicions:
+            sentences.append(
+                f"None of them goes with a class and with its errors beyond chance ({passed})."
+            )
+        else:
+            left_out = self.found.n_left_out
+            n = len(self.suspicions) + sum(left_out.values())
+            sentences.append(
+                f"{self.found.n_passed} go with a class and with its errors beyond chance "
+                f"({passed}), in {n} {'families' if n > 1 else 'family'}."
+            )
+            sentences += [
+                f"Of {count + MOST_INFERRED} families of {kind} the {MOST_INFERRED} clearest are "
+                "listed."
+                for kind, count in left_out.items()
+            ]
+        return " ".join(sentences)
+
+
+_READ = (
+    "worst group: of the samples that conflict with what the attribute goes with, those that are "
+    "surely wrong most often, with the share that is right in % and its 95 % interval; otherwise: "
+    "the other samples of that class. A finding is no verdict: only a person can tell whether it "
+    "is a shortcut that the model should ignore."
+)
+
+
+def _named(suspicion: Suspicion) -> str:
+    others = len(suspicion.same) - 1
+    same = f" (and {suspicion.same[0]}" if suspicion.same else ""
+    same += f", {others} more)" if others > 0 else ")" if same else ""
+    against = f" against {suspicion.opposed[0]}" if suspicion.opposed else ""
+    return f"{'' if suspicion.present else 'not '}{suspicion.name}{same}{against}"
+
+
+def _right(cell: Cell) -> str:
+    if not cell.count:
+        return "–"
+    low, high = (100 * limit for limit in cell.interval)
+    return f"{100 * cell.accuracy:.1f} [{low:.1f}, {high:.1f}] of {cell.count}"
+
+
+def _readable(text: str, most: int = 80) -> str:
+    """Text that a terminal shows and does not obey."""
+    shown = text if len(text) <= most else f"{text[: most - 1]}…"
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+
+
+def _code(text: str) -> str:
+    """Text as a code span: a name may hold mark-up, which no page is to run."""
+    shown = _readable(text).replace("|", "\\|").replace("`", "'")
+    return f"`{shown}`"
+
+
+def _escaped(text: str) -> str:
+    """Text as Markdown that shows it as it is, and leaves a table whole."""
+    return re.sub(r"([\\`*<|])", r"\\\1", _readable(text))
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

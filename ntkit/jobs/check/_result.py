@@ -1,0 +1,288 @@
+"""What a check found: rows, verdicts, and how they read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ntkit._types import Array
+
+Kind = Literal["average", "class", "group", "slice"]
+Outcome = Literal["pass", "fail", "too few"]
+_WORST_LAST: tuple[Outcome, ...] = ("pass", "too few", "fail")
+_EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
+_NAMED = 1000  # broken samples that are listed
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One limit of one row.
+
+    Attributes
+    ----------
+    limit : str
+        "accuracy" (a minimum), "max_drop" or "max_flips".
+    bound : float
+        The limit, a share in [0, 1].
+    value : float
+        What was found: an accuracy, a drop, or a share of samples; NaN without samples.
+    interval : (float, float)
+        Its bounds. That on the good side is missed with a chance of at most ``alpha``, that on
+        the bad side of ``alpha`` over the number of comparisons.
+    outcome : {"pass", "fail", "too few"}
+        "pass" if the interval is wholly on the good side of the limit, "fail" if on the bad side.
+    n : int
+        Samples.
+    enough : int or None
+        Where they are too few: how many would decide it four times out of five, if they are as
+        these; None where it is at the limit, so that no number would.
+    """
+
+    limit: str
+    bound: float
+    value: float
+    interval: tuple[float, float]
+    outcome: Outcome
+    n: int
+    enough: int | None = None
+
+    @property
+    def asked(self) -> str:
+        """The limit in words."""
+        percent = f"{100 * self.bound:g}"
+        return {
+            "accuracy": f"accuracy at least {percent} %",
+            "max_drop": f"drop at most {percent} points",
+            "max_flips": f"new errors at most {percent} %",
+        }[self.limit]
+
+    @property
+    def found(self) -> str:
+        """What was found, in words."""
+        if not self.n:
+            return "no samples"
+        low, high = (f"{100 * bound:.1f}" for bound in self.interval)
+        what = {"accuracy": "%", "max_drop": "points", "max_flips": "%"}[self.limit]
+        return f"{100 * self.value:.1f} [{low}, {high}] {what} of {self.n} samples"
+
+    @property
+    def more(self) -> str:
+        """What would do where the samples are too few; else nothing."""
+        if self.outcome != "too few":
+            return ""
+        if self.enough is None:
+            return "it stands at the limit, where no number of samples decides"
+        if not self.n:
+            if_so = "all are right" if self.limit == "accuracy" else "none is a new error"
+            return f"{self.enough} samples would do if {if_so}"
+        return f"{self.enough} samples would do if they are as these"
+
+
+@dataclass(frozen=True)
+class CheckRow:
+    """A part of the samples: all, a class, a group, or a named slice.
+
+    Attributes
+    ----------
+    kind : {"average", "class", "group", "slice"}
+        What it is.
+    name : str
+        What it is called.
+    n : int
+        Samples.
+    accuracy : float
+        Share that the new model is right on; NaN without samples.
+    interval : (float, float)
+        Its bounds, as of :class:`Verdict`.
+    before : float or None
+        The old model's accuracy; None of one model alone, as what follows.
+    change : float or None
+        ``accuracy - before``.
+    change_interval : (float, float) or None
+        Its bounds, paired by sample.
+    broken, mended : int or None
+        Samples that were right and are wrong, and the reverse.
+    verdicts : tuple of Verdict
+        One for each limit that it is held to.
+    within : str or None
+        Of one class within a slice: the name of the slice.
+    """
+
+    kind: Kind
+    name: str
+    n: int
+    accuracy: float
+    interval: tuple[float, float]
+    before: float | None
+    change: float | None
+    change_interval: tuple[float, float] | None
+    broken: int | None
+    mended: int | None
+    verdicts: tuple[Verdict, ...]
+    within: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is and what it is called."""
+        return self.name if self.kind in ("average", "slice") else f"{self.kind} {self.name}"
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The worst of its verdicts, if it has any."""
+        return _worst([verdict.outcome for verdict in self.verdicts])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CheckResult:
+    """What a check found; :func:`ntkit.check` makes it.
+
+    Attributes
+    ----------
+    rows : tuple of CheckRow
+        All samples, each class, each group, each named slice.
+    alpha : float
+        Largest chance of a wrong pass, and of a wrong failure, of the whole check.
+    n_comparisons : int
+        Limits that were compared, over which the chance of a wrong failure is divided.
+    newly_broken : ndarray of int
+        Rows of the samples that were right and are wrong; empty of one model alone.
+    broken_names : tuple of str
+        What the first thousand of these are called.
+    title : str
+        What was checked.
+    notes : tuple of str
+        What was assumed, one sentence each.
+    """
+
+    rows: tuple[CheckRow, ...]
+    alpha: float
+    n_comparisons: int
+    newly_broken: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    broken_names: tuple[str, ...] = ()
+    title: str = "the model"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """Of the whole check: the worst of all verdicts."""
+        return _worst([row.outcome for row in self.rows]) or "pass"
+
+    @property
+    def passed(self) -> bool:
+        """Whether every limit is passed."""
+        return self.outcome == "pass"
+
+    @property
+    def exit_code(self) -> int:
+        """0 for "pass", 1 for "fail", 3 for "too few"."""
+        return _EXIT[self.outcome]
+
+    @property
+    def average(self) -> CheckRow:
+        """All samples."""
+        return self.rows[0]
+
+    @property
+    def worst_class(self) -> CheckRow | None:
+        """The class that the new model is worst on."""
+        return self._worst_of("class")
+
+    @property
+    def worst_group(self) -> CheckRow | None:
+        """The group that the new model is worst on."""
+        return self._worst_of("group")
+
+    def row(self, name: str) -> CheckRow:
+        """The row of a title, such as "average", "class 1", "group A" or "word:film".
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        for row in self.rows:
+            if row.title == name:
+                return row
+        raise KeyError(name)
+
+    def of(self, outcome: Outcome) -> list[tuple[CheckRow, Verdict]]:
+        """Verdicts of one outcome, and the rows that they are of."""
+        return [(row, v) for row in self.rows for v in row.verdicts if v.outcome == outcome]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values: accuracies and limits are shares in [0, 1], None where there is none.
+
+        Returns
+        -------
+        dict
+        """
+        return {
+            "outcome": self.outcome,
+            "exit_code": self.exit_code,
+            "title": self.title,
+            "n_samples": self.average.n,
+            "alpha": self.alpha,
+            "n_comparisons": self.n_comparisons,
+            "worst_class": None if self.worst_class is None else self.worst_class.name,
+            "worst_group": None if self.worst_group is None else self.worst_group.name,
+            "rows": [_row_as_dict(row) for row in self.rows],
+            "n_newly_broken": len(self.newly_broken),
+            "newly_broken": list(self.broken_names),
+            "notes": list(self.notes),
+        }
+
+    def to_json(self) -> str:
+        """:meth:`as_dict` as JSON."""
+        return json.dumps(self.as_dict(), indent=2, allow_nan=False)
+
+    def _worst_of(self, kind: Kind) -> CheckRow | None:
+        rows = [row for row in self.rows if row.kind == kind and row.n]
+        return min(rows, key=lambda row: row.accuracy, default=None)
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{len(self.of(each))} {each}" for each in _EXIT)
+        return f"CheckResult({self.outcome}: {told}; {self.average.n} samples)"
+
+
+def named(names: Sequence[Any]) -> tuple[str, ...]:
+    """Names of broken samples, as many as are listed."""
+    return tuple(str(name) for name in names[:_NAMED])
+
+
+def _worst(outcomes: Sequence[Outcome | None]) -> Outcome | None:
+    return next((each for each in reversed(_WORST_LAST) if each in outcomes), None)
+
+
+def _row_as_dict(row: CheckRow) -> dict[str, Any]:
+    return {
+        "kind": row.kind,
+        "name": row.name,
+        "within": row.within,
+        "samples": row.n,
+        "accuracy": _plain(row.accuracy),
+        "interval": list(row.interval),
+        "before": _plain(row.before),
+        "change": _plain(row.change),
+        "change_interval": None if row.change_interval is None else list(row.change_interval),
+        "newly_broken": row.broken,
+        "mended": row.mended,
+        "limits": [
+            {
+                "limit": v.limit,
+                "bound": v.bound,
+                "value": _plain(v.value),
+                "interval": list(v.interval),
+                "outcome": v.outcome,
+                "enough": v.enough,
+            }
+            for v in row.verdicts
+        ],
+    }
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None or value != value else value

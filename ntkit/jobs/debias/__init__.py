@@ -1,0 +1,24 @@
+"""The main job: candidates compared, priced, and one of them written."""
+
+from ntkit.jobs.debias._candidates import Candidate
+from ntkit.jobs.debias._debias import debias
+from ntkit.jobs.debias._price import MAX_COST, Price
+from ntkit.jobs.debias._write_candidate import undo, write_candidate
+from ntkit.jobs.debias.groups import holds_labels as holds_labels  # for the command line
+from ntkit.jobs.debias.result import ANSWERS_FILE as ANSWERS_FILE
+from ntkit.jobs.debias.result import HEADS_FILE as HEADS_FILE
+from ntkit.jobs.debias.result import MODEL_FILE as MODEL_FILE
+from ntkit.jobs.debias.result import RUN_FILE as RUN_FILE
+from ntkit.jobs.debias.result import DebiasResult, FindingsResult
+from ntkit.jobs.debias.result import figures_of as figures_of
+
+__all__ = [
+    "MAX_COST",
+    "Candidate",
+    "DebiasResult",
+    "FindingsResult",
+    "Price",
+    "debias",
+    "undo",
+    "write_candidate",
+]

@@ -1,0 +1,173 @@
+"""The candidates of the main job: what they are, and a row of the table for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ntkit._types import Array
+from ntkit.estimators import (
+    LABEL_FREE,
+    AutoDebiasClassifier,
+    BalancedClassifier,
+    DFRClassifier,
+    NeuronTuneClassifier,
+)
+from ntkit.exceptions import InputError
+from ntkit.metrics import LABEL_FREE_SCORES
+
+GROUP_BALANCED = "group-balanced on"
+DEFAULT_SCORE = "worst_class_cell_accuracy"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A candidate before it is fitted."""
+
+    estimator: Any
+    rows: str = "train"
+    as_is: bool = False
+    by_known: bool = False
+
+
+def default_settings() -> dict[str, Setting]:
+    """Candidates of :func:`ntkit.debias` by name, in the order of the table."""
+    # "cells" balances correct and misclassified samples within each class; "neurontune" is the
+    # paper's method (ntkit.NeuronTuneClassifier.as_published), but for masks of more than 95 % of
+    # the live neurons, which are not applied; the others single out its highest scores.
+    cells: dict[str, Any] = {"error_weight": "balanced"}
+    rules: dict[str, dict[str, Any]] = {
+        "": {},
+        "-0.25sd": {"threshold": 0.25, "standardize": True},
+        "-0.5sd": {"threshold": 0.5, "standardize": True},
+        "-half": {"max_suppressed": 0.5, "standardize": True},
+    }
+    published = partial(NeuronTuneClassifier.as_published, min_neurons=None)
+    settings = {
+        "class-balanced": Setting(BalancedClassifier()),
+        "class-balanced-heldout": Setting(BalancedClassifier(), rows="heldout"),
+        "class-balanced-both": Setting(BalancedClassifier(), rows="both"),
+        "cell-balanced": Setting(published(suppression=0.0, **cells)),
+    }
+    for suffix, extra in (("", {}), ("-cells", cells)):
+        for rule, parameters in rules.items():
+            settings[f"neurontune{rule}{suffix}"] = Setting(published(**parameters, **extra))
+    settings["auto"] = Setting(AutoDebiasClassifier())
+    return settings
+
+
+CANDIDATES = default_settings()
+"""Candidates of :func:`ntkit.debias` by name; the table of every run holds them all."""
+
+OTHER_METHODS = {
+    name: LABEL_FREE[name]() for name in ("afr", "jtt", "self", "evals", "leace", "leia")
+}
+"""Estimators that join the table when they are asked for by name."""
+
+
+@dataclass(frozen=True)
+class LabelledEmbeddings:
+    """Embeddings (N, D), class labels (N,), perhaps group labels (N,)."""
+
+    Z: Array
+    y: Array
+    groups: Array | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row of the table.
+
+    Attributes
+    ----------
+    name : str
+        What it is.
+    score : float
+        Label-free score on the held-out set, larger is better; by default two thirds the accuracy
+        of the worst class and one that of the worst class × correctness cell
+        (:func:`ntkit.metrics.worst_class_cell_accuracy`).
+    average, worst_class : float
+        Accuracies on the evaluation set, in [0, 1].
+    worst_group : float or None
+        Accuracy of the worst group there, where group labels are given.
+    n_suppressed : int
+        Suppressed neurons.
+    worst_named : float or None
+        Accuracy, on held-out samples, of the worst group class × attribute, where attributes were
+        named.
+    spread : dict of str to float
+        Standard deviation of the figures over draws (random masks).
+    note : str
+        What the estimator warned of.
+    chosen : bool
+        Whether this is the head that was chosen to be written, if it is found to be better.
+
+    Examples
+    --------
+    >>> from ntkit import Candidate
+    >>> row = Candidate(
+    ...     "class-balanced",
+    ...     score=1.2,
+    ...     average=0.9,
+    ...     worst_class=0.8,
+    ...     worst_group=None,
+    ...     n_suppressed=0,
+    ... )
+    >>> row.name, row.average, row.chosen
+    ('class-balanced', 0.9, False)
+    """
+
+    name: str
+    score: float
+    average: float
+    worst_class: float
+    worst_group: float | None
+    n_suppressed: int
+    worst_named: float | None = None
+    spread: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+    chosen: bool = False
+
+
+def asked_for(
+    auto: Any, method: Any, named: str | None = None, *, by_known: str | None = None
+) -> tuple[dict[str, Setting], str]:
+    """The candidates of the table, the one asked for among them, and its name."""
+    settings, default = CANDIDATES | {"auto": Setting(auto)}, "auto"
+    if by_known is not None:
+        few = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
+        settings, default = settings | {by_known: few}, by_known
+    if named is not None:
+        default = f"{GROUP_BALANCED} {named}"
+        settings |= {default: Setting(AutoDebiasClassifier(recipe="group-balanced"))}
+    method = default if method is None else method
+    if not isinstance(method, str):
+        if isinstance(method, type) or not hasattr(method, "get_params"):
+            raise InputError(
+                f"method is the name of a candidate or score, or a classifier; got {method!r}."
+            )
+        return settings | {"yours": Setting(method, as_is=True)}, "yours"
+    if method in OTHER_METHODS:
+        return settings | {method: Setting(OTHER_METHODS[method])}, method
+    if method not in settings and method not in LABEL_FREE_SCORES:
+        known = ", ".join([*settings, *OTHER_METHODS])
+        raise InputError(
+            f"There is no candidate {method!r}; choose from {known}, or a score that chooses: "
+            f"{', '.join(LABEL_FREE_SCORES)}."
+        )
+    return settings, method
+
+
+def is_degenerate(clf: Any) -> bool:
+    """Whether the rule of a fitted estimator flagged too much to mean anything."""
+    return bool(getattr(clf, "suppression", 0.0) and clf.spared_)
+
+
+def n_suppressed(clf: Any) -> int:
+    """Neurons a fitted estimator suppresses."""
+    if not getattr(clf, "suppression", 1.0):
+        return 0
+    return int(np.sum(getattr(clf, "suppressed_", 0)))

@@ -1,0 +1,339 @@
+"""Candidate heads side by side: fitted, scored without group labels, rated on the same samples."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedKFold
+
+from ntkit._disk import scratch
+from ntkit._types import Array
+from ntkit.estimators import (
+    AutoDebiasClassifier,
+    DFRClassifier,
+    StudyClassifier,
+    head_of,
+    retrain_head,
+)
+from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.head import LinearHead
+from ntkit.jobs.debias._candidates import (
+    DEFAULT_SCORE,
+    Candidate,
+    LabelledEmbeddings,
+    Setting,
+    is_degenerate,
+    n_suppressed,
+)
+from ntkit.jobs.debias._price import MAX_COST, Decision, Price, mixed, price_of, steps, taken
+from ntkit.jobs.debias.groups import HeldoutGroups, KnownGroups, Named, groups_balanced
+from ntkit.metrics import (
+    named_score,
+    worst_class_accuracy,
+    worst_group_accuracy,
+)
+from ntkit.solver import is_mapped, rows_per_chunk
+from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest
+
+_TRAIN_FOLDS = 3
+
+
+class Comparison:
+    """Fits candidates on the same data and rates them all alike."""
+
+    # Embeddings are standardised on the training set, so that the penalty means the same for every
+    # neuron; on_raw_embeddings folds the scale back into a head. The held-out set identifies
+    # neurons, retrains some candidates, and scores all of them. So that none is scored on what it
+    # has seen, the score is two-fold: fitted with one half of the held-out set, predicting the
+    # other.
+
+    def __init__(
+        self,
+        train: LabelledEmbeddings,
+        heldout: LabelledEmbeddings,
+        test: LabelledEmbeddings | None,
+        *,
+        head: LinearHead | None,
+        C: float | None = None,
+        select: str = DEFAULT_SCORE,
+        seed: int = 0,
+        named: Named | None = None,
+        known: KnownGroups | None = None,
+    ) -> None:
+        self.mean = train.Z.mean(axis=0, dtype=np.float64)
+        std = np.sqrt(
+            sum(((Z - self.mean) ** 2).sum(axis=0) for Z in _parts(train.Z)) / len(train.Z)
+        )
+        # Rounding leaves a constant neuron a deviation of its last digits.
+        varies = train.Z.max(axis=0) > train.Z.min(axis=0)
+        self.std = np.where(varies & (std > 0), std, 1.0)
+        self._mapped = is_mapped(train.Z) and train.Z.nbytes > LARGE
+        self.train, self.heldout = self._standardized(train), self._standardized(heldout)
+        self.test = None if test is None else self._standardized(test)
+        classes, y_index = np.unique(self.train.y, return_inverse=True)
+        train_rows, held_rows = (
+            Rows(part.Z, index, np.ones(len(index)))
+            for part, index in (
+                (self.train, y_index),
+                (self.heldout, np.searchsorted(classes, self.heldout.y)),
+            )
+        )
+        sides = None if named is None else named.sides
+        self.named, self.known = named, known
+        self.study = Study(classes, train_rows, held_rows, sides)
+        self.C = C
+        self.select = select
+        self.seed = seed
+        self._chosen_C: dict[tuple[str, bool], float] = {}
+        self._half_heads: dict[str, list[LinearHead]] = {}
+        self._of_halves: dict[Any, Study] = {}
+        n = len(self.train.y)
+        if head is None:
+            # Without class weights a strong penalty leaves a head the larger class.
+            chosen = self._C("train", cells=False)
+            own = chosen if C is not None else max(chosen, 1 / (ERM_ALPHA * n))
+            self.original = retrain_head(self.train.Z, self.train.y, class_weight=None, C=own)
+        else:
+            self.original = head.scaled(self.std, -self.mean / self.std)
+        reference = retrain_head(self.train.Z, self.train.y, C=1 / n if C is None else C)
+        self.reference_proba = reference.predict_proba(self.heldout.Z)
+        self.classes = reference.classes
+        self.halves = self._halves()
+
+    def fit(self, setting: Setting, heldout: Array | None = None) -> tuple[Any, str]:
+        """Fit a copy of a candidate's estimator; also what it warned of."""
+        study = self._study_with(heldout)
+        if setting.by_known and self.known is not None:
+            clf = self._set(setting)
+            return self.known.fit(clf, study, heldout), ""
+        return self._fitted(setting, study)
+
+    def _set(self, setting: Setting) -> Any:
+        """A copy of a candidate's estimator, with what the comparison decides for it."""
+        clf = clone(setting.estimator)
+        own: dict[str, Any] = {"head": self.original}
+        if not setting.as_is:
+            by_cells = getattr(clf, "error_weight", 1) == "balanced"
+            own |= {"random_state": self.seed}
+            if setting.by_known:
+                own |= {"C": self.C}
+            elif "C" in clf.get_params(deep=False):
+                own |= {"C": self._C(setting.rows, cells=by_cells)}
+        return clf.set_params(**{k: v for k, v in own.items() if k in clf.get_params(deep=False)})
+
+    def _fitted(self, setting: Setting, study: Study) -> tuple[Any, str]:
+        """Fit a copy of a candidate's estimator on a study; also what it warned of."""
+        clf, study = self._set(setting), study.on(setting.rows)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", SuppressionWarning)
+            if isinstance(clf, StudyClassifier):
+                clf.fit_study(study)
+            else:
+                held = {}
+                if study.held is not None and "X_val" in signature(clf.fit).parameters:
+                    held = {"X_val": study.held.X, "y_val": study.classes[study.held.y_index]}
+                clf.fit(study.train.X, study.classes[study.train.y_index], **held)
+        for warning in caught:
+            if not issubclass(warning.category, SuppressionWarning):
+                warnings.warn_explicit(
+                    warning.message, warning.category, warning.filename, warning.lineno
+                )
+        own_words = [str(w.message) for w in caught if issubclass(w.category, SuppressionWarning)]
+        return clf, " ".join(own_words) if n_suppressed(clf) or is_degenerate(clf) else ""
+
+    def _study_with(self, heldout: Array | None) -> Study:
+        """The study, or the one that sees some rows of the held-out set only."""
+        if heldout is None:
+            return self.study
+        sides, key = self.study.sides, digest(heldout)
+        if key not in self._of_halves:
+            held, n = self.study.held, len(self.train.y)
+            assert held is not None
+            own = None if sides is None else np.concatenate([sides[:n], sides[n:][heldout]])
+            seen = replace(self.study, held=held.take(heldout), sides=own)
+            self._of_halves[key] = seen
+        return self._of_halves[key]
+
+    def row(self, name: str, setting: Setting, clf: Any, note: str = "") -> Candidate:
+        """Rate a fitted candidate; it is fitted twice more for its held-out score."""
+        self._half_heads[name] = self._heads_of_halves(setting, clf)
+        return Candidate(
+            name=name,
+            n_suppressed=n_suppressed(clf),
+            note=note,
+            **self._rated(head_of(clf), self.heldout_predictions(name)),
+        )
+
+    def heldout_predictions(self, name: str, t: float = 1.0) -> Array:
+        """Predict each half of the held-out set by a fit that saw only the other half of it."""
+        pred = np.empty_like(self.heldout.y)
+        for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
+            head = mixed(self.original, half, t, self.train.Z)
+            pred[scored] = head.predict(self.heldout.Z[scored])
+        return pred
+
+    def train_predictions(self, name: str, setting: Setting, clf: Any, t: float) -> Array:
+        """Predict training rows by fits of a candidate that saw none of them, mixed as it is."""
+        # Where that is not to be had (large mapped embeddings, groups that are known of some
+        # samples) the candidate itself predicts them.
+        old, train, n = self.original, self.train, len(self.train.y)
+        if setting.rows == "heldout" or setting.by_known or self._mapped:
+            return mixed(old, head_of(clf), t, train.Z).predict(train.Z)
+        pred, sides = np.empty_like(train.y), self.study.sides
+        folds = StratifiedKFold(_TRAIN_FOLDS, shuffle=True, random_state=self.seed)
+        for seen, unseen in folds.split(np.zeros(n), train.y):
+            own = None if sides is None else np.concatenate([sides[:n][seen], sides[n:]])
+            study = replace(self.study, train=self.study.train.take(seen), sides=own)
+            head = head_of(self._fitted(_decided(setting, clf), study)[0])
+            pred[unseen] = mixed(old, head, t, train.Z).predict(train.Z[unseen])
+        return pred
+
+    def prices(self, name: str, clf: Any) -> tuple[Price, ...]:
+        """What a rated candidate costs, and the heads between the original one and it."""
+        # A mixture uses the neurons that a mask silences, so a masked candidate is taken whole or
+        # not at all.
+        held, old, groups = self.heldout, self.original, self.groups_of(clf)
+        logits, labels = old.logits(held.Z), held.groups
+        return tuple(
+            price_of(
+                t, held.y, logits, self.heldout_predictions(name, t), old.classes, labels, groups
+            )
+            for t in ((0.0, 1.0) if n_suppressed(clf) else steps())
+        )
+
+    def groups_of(self, clf: Any) -> HeldoutGroups | None:
+        """Held-out groups that a fitted candidate is balanced over, if any."""
+        held = self.study.held
+        assert held is not None
+        if isinstance(clf, DFRClassifier) and self.known is not None:
+            return self.known.heldout(self.heldout.y, held.y_index)
+        return groups_balanced(clf, self.named, self.heldout.y, held.y_index)
+
+    def decided(
+        self, name: str, clf: Any, *, max_cost: float = MAX_COST, learnable: bool
+    ) -> Decision:
+        """Mix a rated candidate with the original head as far as that helps."""
+        prices = self.prices(name, clf)
+        price = taken(prices, max_cost, learnable=learnable)
+        used = price or prices[-1]
+        head = mixed(self.original, head_of(clf), used.t, self.train.Z)
+        return Decision(prices, used, helped=price is not None, head=head)
+
+    def original_row(self, name: str) -> Candidate:
+        """Rate the original head."""
+        pred = self.original.predict(self.heldout.Z)
+        return Candidate(name=name, n_suppressed=0, **self._rated(self.original, pred))
+
+    def random_mask_row(self, clf: Any, n_draws: int) -> Candidate:
+        """Rate random masks of a candidate's size, retrained with the candidate's own weights."""
+        rng = np.random.default_rng(self.seed)
+        live, size = np.flatnonzero(clf.live_), int(clf.suppressed_.sum())
+        draws = []
+        for _ in range(n_draws):
+            mask = np.zeros(len(clf.live_), dtype=bool)
+            mask[rng.choice(live, size, replace=False)] = True
+            head = retrain_head(
+                self.train.Z,
+                self.train.y,
+                sample_weight=clf.tuning_weight_,
+                class_weight=None,
+                suppressed=mask,
+                C=clf.C or 1 / (float(clf.tuning_weight_.sum()) * clf.alpha_),
+            )
+            rated = self._rated(head, head.predict(self.heldout.Z))
+            draws.append({k: v for k, v in rated.items() if v is not None})
+        mean: dict[str, Any] = {k: float(np.mean([draw[k] for draw in draws])) for k in draws[0]}
+        spread = {k: float(np.std([draw[k] for draw in draws])) for k in draws[0]}
+        return Candidate(
+            name=f"random mask of {size}",
+            n_suppressed=size,
+            spread=spread,
+            **({"worst_group": None} | mean),
+        )
+
+    def on_raw_embeddings(self, head: LinearHead) -> LinearHead:
+        """Fold the standardisation into a head."""
+        return head.scaled(1 / self.std, self.mean)
+
+    def _C(self, rows: str, *, cells: bool) -> float:
+        """The penalty given, or the one that "auto" would choose for these rows and weights."""
+        if self.C is not None:
+            return self.C
+        if (rows, cells) not in self._chosen_C:
+            recipe = "cell-balanced" if cells else "class-balanced"
+            study = self.study.on(rows)
+            if rows == "train":  # without the held-out set
+                study = replace(study, held=None)
+            clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit_study(study)
+            n = len(study.train.weight)
+            self._chosen_C[rows, cells] = 1 / (clf.alpha_ * n)
+        return self._chosen_C[rows, cells]
+
+    def _heads_of_halves(self, setting: Setting, clf: Any) -> list[LinearHead]:
+        """The candidate fitted with either half; what "auto" decided stays decided."""
+        setting = _decided(setting, clf)
+        return [head_of(self.fit(setting, seen)[0]) for seen, _ in self.halves]
+
+    def _halves(self) -> list[tuple[Array, Array]]:
+        """Two halves of the held-out set, stratified by class."""
+        y = self.heldout.y
+        _, counts = np.unique(y, return_counts=True)
+        if counts.min() < 2:
+            raise InputError(
+                "The held-out set needs at least 2 samples of each class, half to find neurons "
+                "and half to choose."
+            )
+        splitter = StratifiedKFold(2, shuffle=True, random_state=self.seed)
+        return [(seen, scored) for seen, scored in splitter.split(np.zeros(len(y)), y)]
+
+    def _standardized(self, samples: LabelledEmbeddings) -> LabelledEmbeddings:
+        large = self._mapped or (is_mapped(samples.Z) and samples.Z.nbytes > LARGE)
+        Z = scratch(samples.Z.shape, samples.Z.dtype) if large else np.empty_like(samples.Z)
+        for part, own in zip(_parts(Z), _parts(samples.Z), strict=True):
+            part[:] = (own - self.mean) / self.std
+        return LabelledEmbeddings(Z, samples.y, samples.groups)
+
+    def _score(self, pred: Array) -> float:
+        return named_score(
+            self.select,
+            self.heldout.y,
+            pred,
+            Z=self.heldout.Z,
+            reference_pred=self.classes[self.reference_proba.argmax(axis=1)],
+            reference_proba=self.reference_proba,
+            classes=self.classes,
+        )
+
+    def _rated(self, head: LinearHead, heldout_pred: Array) -> dict[str, Any]:
+        rows = self.heldout if self.test is None else self.test
+        pred = heldout_pred if self.test is None else head.predict(rows.Z)
+        y, groups = rows.y, rows.groups
+        return {
+            "score": self._score(heldout_pred),
+            "average": float((pred == y).mean()),
+            "worst_class": worst_class_accuracy(y, pred),
+            "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
+        }
+
+
+def _decided(setting: Setting, clf: Any) -> Setting:
+    """A candidate to fit on other rows: what "auto" decided stays decided."""
+    if not isinstance(clf, AutoDebiasClassifier):
+        return setting
+    decided = clone(clf).set_params(
+        recipe=clf.recipe_, alphas=(clf.alpha_,), reference_alpha=clf.reference_alpha_
+    )
+    return replace(setting, estimator=decided)
+
+
+def _parts(Z: Array) -> Iterator[Array]:
+    """Views of some rows at a time: what is computed on them is small."""
+    step = max(1, rows_per_chunk(Z, 0) // 8)
+    for start in range(0, len(Z), step):
+        yield Z[start : start + step]

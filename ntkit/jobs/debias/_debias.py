@@ -1,0 +1,707 @@
+"""The main job as one function: look, ask, repair, prove."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit._output import check_folder, check_update, new_folder, refuse_nested, updated_folder
+from ntkit.attributes.findings import Suspicion
+from ntkit.estimators import AutoDebiasClassifier, head_of
+from ntkit.exceptions import InputError
+from ntkit.extraction import (
+    MOST_LAYERS,
+    Embedded,
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    layer_names,
+)
+from ntkit.jobs.audit import (
+    Answer,
+    Answers,
+    Audit,
+    Metadata,
+    Read,
+    audit_read,
+    joined_answers,
+    read_answers,
+    with_retraining,
+    write_answers,
+)
+from ntkit.jobs.debias._against_service import parity_notes
+from ntkit.jobs.debias._candidates import (
+    CANDIDATES,
+    DEFAULT_SCORE,
+    LabelledEmbeddings,
+    asked_for,
+    n_suppressed,
+)
+from ntkit.jobs.debias._choice import Choice, chosen_among
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._inputs import Prepared, embeddings_file, prepared, read_sets
+from ntkit.jobs.debias._lost_groups import GroupCheck, checked_groups
+from ntkit.jobs.debias._price import MAX_COST
+from ntkit.jobs.debias.groups import (
+    Asked,
+    KnownGroups,
+    KnownOfSome,
+    Pool,
+    asked_attributes,
+    holds_labels,
+    known_of_some,
+)
+from ntkit.jobs.debias.result import (
+    ANSWERS_FILE,
+    AUDIT_FILES,
+    MOST_SHARED,
+    RUN_FILE,
+    DebiasResult,
+    FindingsResult,
+    answers_sha256,
+    chosen_by,
+    deploy_job,
+    described,
+    open_findings,
+    parameters,
+    provenance,
+    report_of_job,
+    write_card,
+    write_deploy,
+    write_findings,
+    write_heads,
+    write_job,
+)
+from ntkit.jobs.label import views_of
+from ntkit.jobs.report import arguments
+from ntkit.metrics import LABEL_FREE_SCORES
+from ntkit.model import FrozenModel
+from ntkit.samples import named_like_a_prediction
+from ntkit.study import Rows
+
+
+def looked_at(given: Prepared, pool: Pool, comparison: Comparison, seed: int) -> Audit:
+    """Audit the model on the validation set, and class-balanced retraining beside it."""
+    samples, Z = given.sets["held-out"], given.Z["held-out"].Z
+    read = Read(samples, Embedded(Z, given.layers["held-out"], ""), given.watched.get("held-out"))
+    original = comparison.original.predict(comparison.heldout.Z)
+    audit = audit_read(read, given.model, original, beside=_beside(pool, given), random_state=seed)
+    retrained, _ = comparison.fit(CANDIDATES["class-balanced"])
+    return with_retraining(audit, head_of(retrained).predict(comparison.heldout.Z))
+
+
+def _beside(pool: Pool, given: Prepared) -> Metadata | None:
+    """Metadata of the validation samples: those given, or of an image folder."""
+    if pool.given is None:
+        return Metadata.of(None, given.sets["held-out"], None)
+    first = len(given.sets["train"])
+    told = {n: v for n, v in pool.given.items() if not named_like_a_prediction(n)}
+    columns = {name: np.asarray(v)[first:] for name, v in told.items()}
+    return Metadata(columns, None, "", "") if columns else None
+
+
+_EXACT = ("word", "column", "metadata")
+Ask = Callable[[Audit, tuple[Suspicion, ...]], Iterable[Answer]]
+_KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))
+"""Files of a look, that a repair in the same folder leaves there."""
+
+
+def debias(
+    model: FrozenModel | str | os.PathLike[str],
+    train: Any,
+    heldout: Any,
+    *,
+    test: Any = None,
+    out: str | os.PathLike[str] | None = None,
+    deploy: str | os.PathLike[str] | None = None,
+    method: Any = None,
+    new_head: bool = False,
+    max_cost: float = MAX_COST,
+    heldout_balanced: bool | None = None,
+    spurious: Any = None,
+    answers: Any = None,
+    ask: Ask | None = None,
+    attribute: Any = None,
+    groups: Any = None,
+    metadata: Any = None,
+    id_column: str | None = None,
+    match_names: bool = False,
+    even_if_worse: bool = False,
+    keep_original: bool = False,
+    resume: str | os.PathLike[str] | None = None,
+    C: float | None = None,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    recorded: Any = None,
+    trust_inputs: bool = False,
+    device: str = "auto",
+    batch_size: int | str | None = None,
+    n_random: int = 5,
+    random_state: int = 0,
+    force: bool = False,
+    verbose: bool = False,
+) -> DebiasResult | FindingsResult:
+    """Debias a frozen classifier.
+
+    ntkit acts on what a person said, never on a guess: errors on biased data do not tell a
+    shortcut from a hard sample, and a head that is retrained on them can learn the shortcut.
+
+    *Look.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method`` the model is
+    audited on the validation set (``heldout``), and so is what class-balanced retraining would put
+    in its place. ``ask`` may then ask a person about the findings. Without a yes no model is
+    written: the result says what is open and how to go on.
+
+    *Repair.* Where a person said what a right answer must not depend on, the groups class ×
+    attribute are balanced, and the new head is judged by them. An attribute that is known of some
+    samples only is inferred for the others, from the embedding, earlier layers of the model, words
+    or columns, whatever reads it best. ``method`` is an explicit order instead.
+
+    *Prove.* The new head is compared with the original one on validation samples that neither has
+    seen: mixed with it so far that it costs at most ``max_cost`` (:class:`~ntkit.Price`). It is
+    written only if it is found to be better. Every attribute that can be read is checked: the
+    summary names the groups that lose accuracy, and the attributes on which the new head relies
+    more. After an explicit ``method`` a group that surely loses more than ``max_cost`` keeps the
+    original. The model written is verified in ONNX Runtime.
+
+    Embeddings are standardised on the training set for fitting, and the scale is folded back
+    into the head that is written. (``NeuronTuneClassifier`` on its own fits embeddings as they
+    are, with C = 1: its head differs.)
+
+    Parameters
+    ----------
+    model : FrozenModel or path-like
+        The classifier.
+    train, heldout, test : path-like, Samples, or (X, y) or (X, y, groups)
+        Labelled samples: paths are read by :func:`ntkit.extraction.read_samples`. The held-out
+        set must not have trained the model. The test set is for the table; without one, the
+        held-out set serves, and the table says so.
+    out : path-like, optional
+        Folder to write: ``debiased.onnx``, ``report.html`` for people, ``README.md`` (a model
+        card), ``table.md``, ``result.json``, and ``heads.npz`` with the heads of all candidates,
+        from which :func:`~ntkit.jobs.debias.write_candidate` writes another one.
+    deploy : path-like, optional
+        Another folder to write, which a service takes as it is: ``model.onnx``, what its inputs
+        need (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the classes in the order
+        of the scores), ``predict.py`` (ONNX Runtime without ntkit, run and compared before the
+        folder takes its name), ``README.md`` and ``SHA256SUMS``. None is written where no head is.
+    method : str or classifier, optional
+        An explicit order, which head is written: the name of a candidate, as the table shows it
+        ("auto" is :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's
+        method), or one of "afr", "jtt", "self", "evals", "leace", "leia"; or the name of a
+        label-free score (:data:`~ntkit.metrics.LABEL_FREE_SCORES`), which chooses among the
+        candidates and is shown in the table; or a classifier of your own, one of ntkit's or any
+        linear one that :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``.
+        Its ``head``, if it has one, is set to the original head; its ``C`` is for standardised
+        embeddings.
+    new_head : bool
+        Give the model a new head for the labels at hand, where they are not its own classes.
+        The original head is then an ERM head fitted on the training set.
+    max_cost : float, default=0.05
+        Largest share of average accuracy on validation samples that may be lost, by its upper 95 %
+        bound; of the mean accuracy of the groups, where you named attributes.
+    heldout_balanced : bool, optional
+        Whether the held-out set is better balanced over the groups than the training set, where
+        you know it; by default "auto" tests it.
+    spurious : str, or sequence of str or of sequences of sequences of str, optional
+        Attributes that a right answer must not depend on, by the names of an audit: ``word:film``,
+        ``column:age>=40``, ``metadata:site=B``, ``picture:brightness high``; of a whole column,
+        ``metadata:site``, each value is a group. ``word:film|word:movie`` sets one side against the
+        other (samples with neither keep their share); names for each side may be listed instead:
+        ``[[["word:film", "word:films"], ["word:movie"]]]``. They are read from the raw inputs: the
+        texts, the columns of the tables that the samples were read from, images, ``metadata``; a
+        channel of the model's own layers, ``layer:relu_2 #3 mean high`` (the highest quarter of the
+        training and held-out samples), in the pass that embeds them. Balancing over class ×
+        attributes joins the candidates, and is what is chosen where ``method`` says nothing else.
+    answers : path-like, Answers, or sequence of these, optional
+        ``answers.json`` of the page of an audit, or :meth:`ntkit.Audit.answers`: attributes that
+        were answered *spurious* are taken as ``spurious``. Attributes of layers are cut as on the
+        samples of the audit. Several files are the answers of several people; a yes and a no on
+        one finding are refused. Or labels of single samples: ``answers.json`` of
+        :func:`ntkit.jobs.label.label_samples`, which finds them by their contents, or a table of
+        them, as ``attribute``.
+    ask : callable, optional
+        Called with the audit and the open findings, once embeddings, findings and page are on
+        disk; it yields an :class:`~ntkit.jobs.audit.Answer` for each that a person gave one on.
+    attribute : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
+        An attribute that a right answer must not depend on, known of some of the N training and
+        then the M held-out samples: -1, None or NaN (in a file an empty cell, ? or -1) elsewhere.
+        A table names samples by ``id_column``, ``file_name`` or ``id``, or has a row for each;
+        its column is called "attribute" or is the only other one. Balancing over class × attribute
+        joins the candidates, and is what is chosen where ``method`` says nothing else.
+    groups : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
+        The same with groups, as a rule one for each class and value of an attribute; the column of
+        a table is called "group" or is the only other one.
+    metadata : path-like, DataFrame or mapping of str to array-like, optional
+        What is known beside the inputs, matched by its column of names; without one, row by row,
+        the training samples first. A name that two samples have is refused. Attributes that are
+        named are read from the columns of the samples' own tables, too, and from the
+        ``metadata.csv`` of image folders.
+    id_column : str, optional
+        That column; by default ``file_name`` for images and ``id`` for tables.
+    match_names : bool
+        Match labels by name where no content matches: the samples were saved again since.
+    even_if_worse : bool
+        Write the head chosen, whole, even if it is not found to be better.
+    keep_original : bool
+        Where no new model is written, put the unchanged original into ``out`` under its name, for
+        a program that needs a file there.
+    resume : path-like, optional
+        Folder of an earlier run on the same samples, which may be ``out``: its embeddings are
+        taken where model and contents are the same, and its ``answers.json`` is read.
+    C : float, optional
+        Inverse penalty of all candidates but "auto" on standardised embeddings, in scikit-learn's
+        meaning. By default each gets the penalty that "auto" would choose for it.
+    preprocessing : ImagePreprocessing or TextPreprocessing, optional
+        For image folders and tables of texts; by default as a ``preprocessor_config.json``,
+        timm's ``config.json`` or a ``tokenizer.json`` beside the model says. Without such a file
+        images get the model's input size, with pixels scaled to 0 … 1 (0 … 255 for an input of
+        unsigned integers); a note says what was taken.
+    recorded : path-like or mapping of str to array-like, optional
+        What the service that runs the model answers, as
+        :func:`ntkit.jobs.verify.check_parity` takes it, of files of any of these sets, of rows of
+        the held-out set, or of inputs that it holds itself.
+        Embeddings that are not the service's are refused, with the likely cause.
+    trust_inputs : bool
+        Go on, and say so, where the original model is no better than guessing: never right on a
+        class of the validation set, or at chance on both sets. By default that is an error, for
+        wrong preprocessing looks like a model to repair.
+    device, batch_size
+        As in :class:`~ntkit.OnnxEmbedder`.
+    n_random : int
+        Draws of the random mask of the same size.
+    random_state : int
+        Seed of folds and random masks.
+    force : bool
+        Replace an ``out`` that exists: files that ntkit wrote there and nobody changed since. A
+        folder that holds anything else, or what is read here, is refused.
+    verbose : bool
+        Show progress bars.
+
+    Returns
+    -------
+    DebiasResult or FindingsResult
+        The second where nobody said what to do. Both have ``state`` ("written", "kept" or
+        "open"), ``written``, ``model``, ``headline()``, ``summary()`` and ``as_dict()``.
+
+    Raises
+    ------
+    InputError
+        If data, labels and model do not fit together; the message says how to mend it.
+    DeployError
+        If the folder for a service cannot be written, or its program does not answer as ntkit
+        does; ``out`` is complete by then, and the error has the ``result``.
+    VerificationError
+        If the head found is not what the model computes with, the file written would not compute
+        the new one, or what was recorded says that the service computes otherwise.
+
+    Examples
+    --------
+    >>> from ntkit import debias
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> d = load_marked_digits()
+    >>> sets = (d.X_train, d.y_train), (d.X_heldout, d.y_heldout)
+    >>> found = debias(marked_digits_model_path(), *sets, device="cpu")
+    >>> found.state, found.open[0].name
+    ('open', 'picture:top left brightness above the median')
+    >>> result = debias(
+    ...     marked_digits_model_path(),
+    ...     *sets,
+    ...     test=(d.X_test, d.y_test, d.groups_test),
+    ...     answers=found.audit.answers(found.open[0].name),
+    ...     device="cpu",
+    ... )
+    >>> result.state, result.chosen.worst_group > result.candidates[0].worst_group + 0.2
+    ('written', True)
+    """
+    auto = AutoDebiasClassifier(frozen_backbone=new_head, heldout_balanced=heldout_balanced)
+    asked_for(auto, method)
+    if not 0 <= max_cost <= 1:
+        raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
+    again = None if resume is None else Path(resume)
+    order = _Order(
+        method=method,
+        auto=auto,
+        new_head=new_head,
+        max_cost=max_cost,
+        even_if_worse=even_if_worse,
+        keep_original=keep_original,
+        folder=_Folder.of(out, again, force=force),
+        deploy=None if deploy is None else check_folder(deploy, force=force),
+        force=force,
+        device=device,
+        n_random=n_random,
+        seed=random_state,
+        verbose=verbose,
+    )
+    folder = order.folder
+    if folder is not None and order.deploy is not None:
+        refuse_nested(folder.path, order.deploy)
+    said, labels = _answers_given(answers, again)
+    model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
+    data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
+    sets = read_sets(model, data, preprocessing)
+    compared = parity_notes(model, sets, recorded, device)
+    pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
+    few = known_of_some(
+        pool,
+        answers=labels,
+        attribute=attribute,
+        groups=groups,
+        key=id_column,
+        match_names=match_names,
+    )
+    asked = asked_attributes(spurious, said, model, pool.sets)
+    asked.read(pool)
+    _ = pool.given  # metadata that match no sample are refused before the work
+    looks = method is None and not asked.attributes and few is None and not new_head
+    earlier = layer_names(model, most=MOST_LAYERS) if looks or few is not None else ()
+    given = prepared(
+        model,
+        sets,
+        folder=None if folder is None or folder.goes_on else folder.path,
+        new_head=new_head,
+        layers=tuple(dict.fromkeys((*asked.layers, *earlier))),
+        kept=again,
+        device=device,
+        batch_size=batch_size,
+        force=force,
+        verbose=verbose,
+        trust_inputs=trust_inputs,
+    ).with_notes(compared)
+    pool.add_layers(given.pooled_layers)
+    compare = partial(
+        Comparison,
+        given.Z["train"],
+        given.Z["held-out"],
+        head=None if new_head else given.model.head,
+        C=C,
+        select=method if order.by_score else DEFAULT_SCORE,
+        seed=random_state,
+    )
+    if looks:
+        found = _look(order, given, pool, compare(None), said, ask)
+        asked = asked_attributes(None, found.answers, model, pool.sets)
+        if not asked.attributes:
+            return found
+        asked.read(pool)
+        order = order.going_on()
+    known = None if few is None else inferred(few, given, earlier, pool, random_state)
+    Z_test = _with_groups(given.Z["test"], asked, sets["test"]) if "test" in sets else None
+    comparison = compare(Z_test, named=asked.named(pool), known=known)
+    return _repair(order, given, pool, comparison, asked, few)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What was asked for, and where the results go; as :func:`debias` has them."""
+
+    method: Any
+    auto: AutoDebiasClassifier
+    new_head: bool
+    max_cost: float
+    even_if_worse: bool
+    keep_original: bool
+    folder: _Folder | None
+    deploy: Path | None
+    force: bool
+    device: str
+    n_random: int
+    seed: int
+    verbose: bool
+
+    @property
+    def by_score(self) -> bool:
+        """Whether a label-free score chooses the head."""
+        return isinstance(self.method, str) and self.method in LABEL_FREE_SCORES
+
+    def going_on(self) -> _Order:
+        """The same, in the folder that was written by now."""
+        folder = self.folder
+        return self if folder is None else replace(self, folder=replace(folder, goes_on=True))
+
+
+def _repair(
+    order: _Order,
+    given: Prepared,
+    pool: Pool,
+    comparison: Comparison,
+    asked: Asked,
+    few: KnownOfSome | None,
+) -> DebiasResult:
+    """Fit, choose, prove, and write what is better."""
+    by_known = None if few is None else few.balanced_by
+    settings, name = asked_for(order.auto, order.method, asked.title, by_known=by_known)
+    wanted = None if order.by_score else name
+    choice = chosen_among(
+        comparison, settings, wanted, order.max_cost, order.n_random, order.verbose
+    )
+    check = group_check(given, pool, choice, settings)
+    trail = [answer.as_dict() for answer in asked.answers.answers]
+    digests = [digest for name in ("train", "held-out") for digest in given.digests[name]]
+    trail += [] if few is None else [few.trail(digests)]
+    ordered = order.method is not None or by_known is not None or asked.title is not None
+    draft = draft_of(order, given, choice, check, tuple(trail), ordered=ordered)
+    folder, place, new_head = order.folder, order.deploy, order.new_head
+    if not draft.written and folder is None and place is None and not new_head:
+        return draft
+    facts = {
+        **described(given.sets),
+        "head chosen": choice.name,
+        "its parameters": parameters(choice.clf) or "the defaults",
+        "chosen by": chosen_by(order.method, by_score=order.by_score),
+        "largest cost": f"{100 * order.max_cost:g} % of {choice.decision.price.whose}",
+        "random_state": str(order.seed),
+    }
+    report = partial(report_of_job, given=given, choice=choice, asked=facts)
+    verified_on = given.model, given.inputs, order.device
+    result = write_job(
+        draft,
+        *verified_on,
+        partial(new_folder, None) if folder is None else folder.opened,
+        report,
+        partial(write_card, samples=given.sets, original=given.model, new_head=new_head),
+        partial(write_heads, heads=choice.heads(), model=given.model, new_head=new_head),
+    )
+    if folder is not None and asked.answers.answers:
+        write_answers(folder.path / ANSWERS_FILE, asked.answers)
+    if place is not None and result.verification is not None:
+        beside = partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head)
+        opened = partial(new_folder, place, force=order.force)
+        deploy_job(result, *verified_on, opened, report, beside)
+    return result
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """Where results go: a new folder, or one of an earlier run that is gone on in."""
+
+    path: Path
+    goes_on: bool
+    force: bool
+
+    @classmethod
+    def of(cls, out: Any, resume: Path | None, *, force: bool) -> _Folder | None:
+        """Check it before the work; None where nothing is to be written."""
+        if out is None:
+            return None
+        path = Path(out)
+        if resume is not None and path.exists() and path.resolve() == resume.resolve():
+            return cls(check_update(path, _KEPT), True, force)
+        return cls(check_folder(path, force=force), False, force)
+
+    def opened(self) -> AbstractContextManager[Path]:
+        """An empty folder, whose files take their place when the block ends well."""
+        if self.goes_on:
+            return updated_folder(self.path, keep=_KEPT)
+        return new_folder(self.path, force=self.force)
+
+
+def _with_groups(test: LabelledEmbeddings, asked: Asked, samples: Samples) -> LabelledEmbeddings:
+    """The test set with groups class × what was named, where it has none and tells the names."""
+    names = [name for sides in asked.attributes.values() for side in sides for name in side]
+    exact = all(name.partition(":")[0] in _EXACT for name in names)  # others are cut at quantiles
+    if test.groups is not None or not names or not exact:
+        return test
+    try:
+        named = asked.named(Pool([samples]))
+    except InputError:  # it lacks a column, a layer, or samples on one side
+        return test
+    assert named is not None
+    groups = np.full(len(test.y), None, dtype=object)
+    for row in np.flatnonzero((named.sides >= 0).all(axis=1)):
+        sides = zip(named.sides[row], named.side_names, strict=True)
+        groups[row] = " × ".join([str(test.y[row]), *(called[side] for side, called in sides)])
+    return replace(test, groups=groups)
+
+
+def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Any]:
+    """Answers on findings, of all who gave some, and the file of labels of samples."""
+    one = answers is None or isinstance(answers, str | os.PathLike | Answers)
+    given = [] if answers is None else [answers] if one else [*answers]
+    labels = [each for each in given if holds_labels(each)]
+    files = [each for each in given if each not in labels]
+    if labels and (files or len(labels) > 1):
+        raise InputError(
+            f"{labels[0]} holds labels of samples, which are taken alone; give one file of them, "
+            "or answers on findings."
+        )
+    kept = None if resume is None else resume / ANSWERS_FILE
+    if kept is not None and kept.is_file() and kept.resolve() not in map(_resolved, files):
+        if labels and read_answers(kept).spurious:
+            raise InputError(
+                f"{kept} says what a shortcut is, and {labels[0]} holds labels, which are taken "
+                "alone; move one of them away."
+            )
+        files += [] if labels else [kept]
+    read = {
+        f"answers[{i}]" if isinstance(each, Answers) else str(each): (
+            each if isinstance(each, Answers) else read_answers(each)
+        )
+        for i, each in enumerate(files)
+    }
+    return joined_answers(read), labels[0] if labels else None
+
+
+def _resolved(given: Any) -> Path | None:
+    return None if isinstance(given, Answers) else Path(given).resolve()
+
+
+def _look(
+    order: _Order,
+    given: Prepared,
+    pool: Pool,
+    comparison: Comparison,
+    said: Answers,
+    ask: Ask | None,
+) -> FindingsResult:
+    """Audit, write what was found, and ask about what nobody answered yet."""
+    folder = order.folder
+    audit = looked_at(given, pool, comparison, order.seed)
+    if said.model not in (None, audit.model) and any(each.rules for each in said.answers):
+        raise InputError(
+            "The answers are about layers of another model; answer on this one's page."
+        )
+    result = FindingsResult(
+        model=given.model,
+        audit=audit,
+        answers=replace(said, model=audit.model),
+        path=None if folder is None else folder.path,
+        notes=tuple(dict.fromkeys((*given.notes, *audit.notes))),
+        kept_original=order.keep_original and folder is not None,
+        resumable=arguments() is not None,
+        train=next(iter(given.sets["train"].sources), None),
+    )
+    if folder is not None:
+        with folder.opened() as place:
+            given.keep(place, computed_only=folder.goes_on)
+            write_findings(place, result)
+        if said.answers:
+            write_answers(folder.path / ANSWERS_FILE, result.answers)
+        folder = replace(folder, goes_on=True)
+    for answer in ask(audit, open_findings(audit, said)) if ask is not None else ():
+        result = replace(result, answers=result.answers.with_answer(answer))
+        if folder is not None:
+            write_answers(folder.path / ANSWERS_FILE, result.answers)
+    if folder is not None and result.answers.answers != said.answers:
+        with folder.opened() as place:
+            write_findings(place, result, page=False)
+    return result
+
+
+def group_check(
+    given: Prepared, pool: Pool, choice: Choice, settings: Mapping[str, Any]
+) -> GroupCheck:
+    """Which groups of the validation set lose accuracy, of all attributes that can be read."""
+    comparison, name, t = choice.comparison, choice.name, choice.decision.price.t
+    train, held = comparison.train, comparison.heldout
+    y = np.concatenate([train.y, held.y])
+    after = np.concatenate(
+        [
+            comparison.train_predictions(name, settings[name], choice.clf, t),
+            comparison.heldout_predictions(name, t),
+        ]
+    )
+    before = np.concatenate([comparison.original.predict(part.Z) for part in (train, held)])
+    named, known = comparison.named, comparison.known
+    asked = (
+        [] if named is None else [*zip(named.names, named.sides.T, named.side_names, strict=True)]
+    )
+    asked += [] if known is None else [(known.title, known.side, known.values)]
+    return checked_groups(
+        pool.views([*given.watched.values()]),
+        comparison.study.classes,
+        np.searchsorted(comparison.study.classes, y),
+        (before == y, after == y),
+        np.arange(len(y)) < len(train.y),
+        asked,
+    )
+
+
+def inferred(
+    few: KnownOfSome, given: Prepared, earlier: Sequence[str], pool: Pool, seed: int
+) -> KnownGroups:
+    """Groups of all training and held-out samples, from those of which they are known."""
+    parts = [given.Z["train"], given.Z["held-out"]]
+    rows = [Rows(part.Z, np.zeros(len(part.y), dtype=int), np.ones(len(part.y))) for part in parts]
+    Z = rows[0].and_then(rows[1])
+    Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy
+    pooled = given.pooled_layers
+    layers = {name: pooled[name] for name in earlier if name in pooled}
+    views = views_of(Z.X, layers, texts=pool.texts, inputs=pool.numbers)
+    return KnownGroups.inferred(few, (parts[0].y, parts[1].y), views, seed)
+
+
+def draft_of(
+    order: _Order,
+    given: Prepared,
+    choice: Choice,
+    check: GroupCheck,
+    answers: tuple[Mapping[str, Any], ...],
+    *,
+    ordered: bool,
+) -> DebiasResult:
+    """What the job did, before anything is written or verified."""
+    comparison, clf, decision = choice.comparison, choice.clf, choice.decision
+    new_head, path = order.new_head, None if order.folder is None else order.folder.path
+    # What a person said is carried out, and what it costs is told; an order is refused.
+    harmless = choice.groups is not None or check.refused(order.max_cost) is None
+    helped = ordered and decision.helped and given.shared <= MOST_SHARED and harmless
+    written = helped or order.even_if_worse
+    head = comparison.on_raw_embeddings(decision.head if written else comparison.original)
+    suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
+    debiased = given.model
+    if written or new_head:
+        facts = {"new_head": str(new_head).lower()}
+        if written:
+            t = decision.price.t
+            if choice.groups is not None:
+                facts["attributes"] = choice.groups.title
+            if answers:
+                facts["answers_sha256"] = answers_sha256(answers)
+            facts |= provenance(choice.name, clf, suppressed, given.model, given.sets["train"], t)
+        debiased = given.model.with_head(head, provenance=facts)
+    told = comparison.named.counted() if comparison.named is not None else []
+    told += [*choice.told_of_answers()]
+    notes = [*given.notes, *told]
+    notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
+    if new_head and given.model.head is not None:
+        before, now = len(given.model.head.classes), len(head.classes)
+        notes.append(f"The head is new: {before} classes before, {now} now.")
+    if new_head and not written:
+        notes.append("The head written is the ERM head, fitted on the training set.")
+    if comparison.test is None:
+        notes.append(
+            "No test set was given: the figures are for the validation set, from heads that saw "
+            "the other half of it."
+        )
+    return DebiasResult(
+        model=debiased,
+        head=head,
+        estimator=clf,
+        candidates=choice.table("ERM head" if new_head else "original head"),
+        suppressed=suppressed,
+        n_live=int(choice.paper.live_.sum()),
+        verification=None,
+        evaluated_on="validation set" if comparison.test is None else "test set",
+        select=comparison.select,
+        path=path,
+        notes=tuple(notes),
+        prices=decision.prices,
+        price=decision.price,
+        max_cost=order.max_cost,
+        helped=helped,
+        ordered=ordered,
+        shared=given.shared,
+        written=written,
+        change=choice.change(),
+        check=check,
+        answers=answers,
+        kept_original=order.keep_original and path is not None and debiased is given.model,
+        balanced_over=choice.groups.title if choice.groups else None,
+    )

@@ -1,0 +1,367 @@
+"""What the main job is given: classes matched, embedded, checked, and what to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit._disk import size_of
+from ntkit._labels import differing_classes
+from ntkit._output import check_folder
+from ntkit._types import Array
+from ntkit.exceptions import InputError
+from ntkit.extraction import (
+    Embedded,
+    ImageFiles,
+    ImagePreprocessing,
+    OnnxEmbedder,
+    Samples,
+    TextPreprocessing,
+    embedded_with_layers,
+    input_notes,
+    keep,
+    kept_or_computed,
+    preprocessing_for,
+)
+from ntkit.jobs.audit import GO_ON, WatchedPictures, like_a_guess, likely_cause
+from ntkit.jobs.debias._candidates import LabelledEmbeddings
+from ntkit.jobs.debias.groups import EMBEDDING
+from ntkit.jobs.report import as_samples
+from ntkit.metrics import check_class_order
+from ntkit.model import FrozenModel
+from ntkit.samples import input_paths, sample_digests, shared_samples
+from ntkit.store import check_alike, check_made_with
+from ntkit.verification import check_head, random_inputs
+
+_LEAST = 2
+_FEW = 20
+
+
+def check_sizes(labels: Mapping[str, Array]) -> None:
+    """Refuse sets in which a class has too few samples to fit and to judge."""
+    for name, y in labels.items():
+        classes, counts = np.unique(y, return_counts=True)
+        if name != "test" and len(counts) and counts.min() < _LEAST:
+            rare = classes[counts.argmin()]
+            raise InputError(
+                f"The {name} set has {counts.min()} sample of class {rare.item()!r}; at least "
+                f"{_LEAST} of each class are needed, half to fit and half to judge, and hundreds "
+                "to conclude anything."
+            )
+
+
+def few_samples(labels: Mapping[str, Array]) -> list[str]:
+    """Say which sets are too small to tell much, in a sentence each."""
+    said = []
+    for name, y in labels.items():
+        classes, counts = np.unique(y, return_counts=True)
+        if counts.min() < _FEW:
+            said.append(
+                f"The {name} set has {counts.min()} samples of class "
+                f"{classes[counts.argmin()].item()!r}: figures from fewer than {_FEW} tell little."
+            )
+    return said
+
+
+def check_embeddings(Z: Mapping[str, Array]) -> None:
+    """Refuse embeddings that are not finite, or the same for all samples."""
+    for name, rows in Z.items():
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise InputError(
+                f"Embeddings of the {name} set hold NaN or infinite values; look at its inputs, "
+                "or run the model in full precision."
+            )
+        if (low == high).all():
+            raise InputError(
+                f"All {len(rows)} embeddings of the {name} set are the same, so nothing can be "
+                "told from them; are the inputs the model's (all zeros, or another scale)?"
+            )
+
+
+def check_original(
+    train: tuple[Array, Array],
+    heldout: tuple[Array, Array],
+    n_classes: int,
+    samples: Samples,
+    *,
+    trusted: bool,
+) -> list[str]:
+    """Refuse an original model that is no better than guessing, unless told to go on."""
+    problem = like_a_guess(*heldout, n_classes, train)
+    if problem is None:
+        return []
+    problem = f"{problem}: {likely_cause(samples)}"
+    if not trusted:
+        raise InputError(f"{problem} {GO_ON}")
+    return [problem]
+
+
+_VERIFY_ROWS = 256
+_POOLED = ("train", "held-out")  # the sets that attributes are read of
+_PAGES = 16 << 20  # bytes, of the report and what else is written besides the model
+_MEANING_OF_SHARED = {
+    ("train", "held-out"): "its errors say little about samples the model has not seen",
+    ("train", "test"): "the figures flatter the model",
+    ("held-out", "test"): "the figures flatter what was chosen on it",
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a job starts from, checked and embedded."""
+
+    model: FrozenModel
+    sets: Mapping[str, Samples]
+    Z: Mapping[str, LabelledEmbeddings]
+    passes: Mapping[str, Embedded]
+    computed: frozenset[str]
+    layers: Mapping[str, Mapping[str, Array]]
+    watched: Mapping[str, WatchedPictures]
+    digests: Mapping[str, Array]
+    inputs: Any
+    device: str | None
+    notes: tuple[str, ...]
+
+    def with_notes(self, notes: Sequence[str]) -> Prepared:
+        """Add what else is to say."""
+        return replace(self, notes=(*self.notes, *notes))
+
+    def keep(self, folder: Path, *, computed_only: bool) -> None:
+        """Write embeddings into a folder, all or those computed now, for the next run."""
+        for name, found in self.passes.items():
+            if name in self.computed or not computed_only:
+                keep(folder / embeddings_file(name), found)
+
+    @property
+    def pooled_layers(self) -> dict[str, Array]:
+        """Layers that both sets have: the training samples, then the held-out ones."""
+        first, second = (self.layers[name] for name in _POOLED)
+        return {n: np.concatenate([first[n], second[n]]) for n in first if n in second}
+
+    @property
+    def shared(self) -> float:
+        """Share of the held-out samples that are in the training set."""
+        found = shared_samples(self.digests).get(("train", "held-out"), 0)
+        return found / len(self.sets["held-out"])
+
+
+def read_sets(
+    model: FrozenModel,
+    data: Mapping[str, Any],
+    preprocessing: ImagePreprocessing | TextPreprocessing | None,
+) -> dict[str, Samples]:
+    """Read what a job is given, "train" among it, as samples of a model."""
+    preprocessing = preprocessing or preprocessing_for(model, data.values())
+    sets = {name: as_samples(each, preprocessing, model) for name, each in data.items()}
+    return {name: samples.with_columns_as_in(sets["train"]) for name, samples in sets.items()}
+
+
+def prepared(
+    model: FrozenModel,
+    sets: Mapping[str, Samples],
+    *,
+    folder: Path | None,
+    new_head: bool,
+    layers: Sequence[str],
+    kept: Path | None,
+    device: str,
+    batch_size: int | str | None,
+    force: bool,
+    verbose: bool,
+    trust_inputs: bool = False,
+) -> Prepared:
+    """Check what a job is given, and embed it."""
+    labels = {name: samples.y for name, samples in sets.items()}
+    if folder is not None:
+        check_output(folder, model, sets, force)
+    check_origins(model, sets)
+    check_lengths(sets)
+    model, notes = with_classes(model, sets, new_head)
+    check_sizes(labels)
+    inputs = some_inputs(model, sets)
+    if not new_head:
+        check_head(model, inputs, device=device)
+    embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
+    digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
+    watched = {
+        name: WatchedPictures(sets[name].X)
+        for name in _POOLED
+        if isinstance(sets[name].X, ImageFiles)
+    }
+    passes, computed = dict[str, Embedded](), set[str]()
+    Z, of_layers = dict[str, LabelledEmbeddings](), dict[str, Mapping[str, Array]]()
+    for name, samples in sets.items():
+        X = watched[name].files if name in watched else samples.X
+        wanted = layers if name in _POOLED else ()
+        compute = partial(embedded, samples, X, embedder, wanted)
+        if samples.embedded:
+            made = compute()
+        else:
+            names = [layer for layer in wanted if layer != EMBEDDING]
+            file = None if kept is None else kept / embeddings_file(name)
+            made, ran = kept_or_computed(file, model, samples, digests[name], compute, layers=names)
+            passes[name] = made
+            computed |= {name} if ran else set()
+        Z[name] = LabelledEmbeddings(made.Z, samples.y, samples.groups)
+        here = {EMBEDDING: made.Z} if EMBEDDING in wanted else {}
+        of_layers[name] = {**made.layers, **here} if wanted else {}
+    check_embeddings({name: samples.Z for name, samples in Z.items()})
+    if not new_head and model.head is not None:
+        head, own, held = model.head, Z["train"], Z["held-out"]
+        pred = head.predict(own.Z)
+        # A shortcut may point the other way in any other set.
+        check_class_order(pred, own.y, head.classes)
+        notes += check_original(
+            (own.y, pred),
+            (held.y, head.predict(held.Z)),
+            len(head.classes),
+            sets["held-out"],
+            trusted=trust_inputs,
+        )
+    notes += [*reading_notes(sets, digests), *few_samples(labels)]
+    if computed:
+        notes.append(f"Embeddings were computed on: {embedder.device_}.")
+    elif passes:
+        notes.append(f"Embeddings are those that {kept} keeps.")
+    return Prepared(
+        model,
+        sets,
+        Z,
+        passes,
+        frozenset(computed),
+        of_layers,
+        watched,
+        digests,
+        inputs,
+        embedder.device_ if computed else None,
+        tuple(notes),
+    )
+
+
+def check_lengths(sets: Mapping[str, Samples]) -> None:
+    """Refuse sets that have more labels than samples, or fewer."""
+    for samples in sets.values():
+        n = len(replace(samples, y=None, groups=None))
+        if n != len(samples.y):
+            raise InputError(f"There are {n} samples, but {len(samples.y)} labels.")
+
+
+def check_output(out: Path, model: FrozenModel, sets: Mapping[str, Samples], force: bool) -> None:
+    """Refuse, before the work, a folder that would take something's place or has no room."""
+    size = 2 * size_of(model.files) + _PAGES
+    inputs = input_paths(model, *sets.values())
+    check_folder(out, inputs=inputs, force=force, size=size)
+
+
+def with_classes(
+    model: FrozenModel, sets: Mapping[str, Samples], new_head: bool
+) -> tuple[FrozenModel, list[str]]:
+    """Match the labels with the head's classes; name unnamed classes after the labels."""
+    labels = np.unique(sets["train"].y)
+    for name, samples in sets.items():
+        problem = differing_classes(
+            np.unique(samples.y),
+            labels,
+            what=f"The {name} set",
+            where="the training set",
+            mend="every class needs samples in each set.",
+        )
+        if problem is not None:
+            raise InputError(problem)
+    if new_head:
+        return model, []
+    if (problem := model.not_single_label) is not None:
+        raise InputError(problem)
+    try:
+        matched = model.matched_to(labels)
+    except InputError as error:
+        if len(labels) < 2:
+            raise
+        raise InputError(
+            f"{str(error).rstrip('.')}. For a head of these {len(labels)} classes instead: "
+            "--new-head (new_head=True)."
+        ) from error
+    return matched, [matched.matched_by] if matched.matched_by else []
+
+
+def embedded(
+    samples: Samples, X: Any, embedder: OnnxEmbedder, layers: Sequence[str] = ()
+) -> Embedded:
+    """Embeddings of inputs, and what layers make of them, in one pass; a store's as they are."""
+    names = [name for name in layers if name != EMBEDDING]
+    if samples.embedded:
+        return Embedded(samples.X, {}, "store")
+    if not names:
+        return Embedded(embedder.transform(X), {}, embedder.device)
+    return embedded_with_layers(
+        embedder.model,
+        X,
+        names=names,
+        device=embedder.device,
+        batch_size=embedder.batch_size,
+        verbose=embedder.verbose,
+    )
+
+
+def embeddings_file(name: str) -> str:
+    """Name of the file that keeps the embeddings of a set."""
+    return f"embedded-{'validation' if name == 'held-out' else name}.npz"
+
+
+def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
+    """Refuse embeddings of another model, and sets that were made in two ways."""
+    origins = {
+        _called(name, samples): samples.origin or {"preprocessing": samples.preprocessing}
+        for name, samples in sets.items()
+    }
+    for name, origin in origins.items():
+        check_made_with(name, origin, model)
+    for one, two in combinations(origins, 2):
+        check_alike((one, two), origins[one], origins[two])
+
+
+def _called(name: str, samples: Samples) -> str:
+    return f"{samples.sources[0]} ({name})" if samples.sources else f"The {name} set"
+
+
+def reading_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
+    """What was assumed or left out in reading, a sentence each."""
+    notes = [note for s in sets.values() for note in s.notes]
+    notes += [
+        f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
+        f"{', '.join(str(p) for p in s.skipped[:5])}."
+        for name, s in sets.items()
+        if s.skipped
+    ]
+    for (first, second), n in shared_samples(digests).items():
+        if n:
+            meaning = _MEANING_OF_SHARED[first, second]
+            notes.append(f"{_shared(n, sets[second], first, second)}: {meaning}.")
+    return [*notes, *input_notes(sets.values())]
+
+
+def _shared(n: int, samples: Samples, first: str, second: str) -> str:
+    share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
+    other = "training" if first == "train" else first
+    return (
+        f"{n} of the {len(samples)} {second} samples ({share} %) {'is' if n == 1 else 'are'} in "
+        f"the {other} set as well, by {'embedding' if samples.embedded else 'content'}"
+    )
+
+
+def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
+    """Inputs to verify on: real ones, where a set holds inputs rather than embeddings."""
+    for samples in sets.values():
+        if not samples.embedded:
+            X = samples.X
+            if isinstance(X, Mapping):
+                return {name: array[:_VERIFY_ROWS] for name, array in X.items()}
+            return X[:_VERIFY_ROWS]
+    return random_inputs(model)

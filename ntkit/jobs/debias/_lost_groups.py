@@ -1,0 +1,305 @@
+"""Groups that a new head gets right less often: where in the data somebody pays for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.stats import binom
+
+from ntkit._types import Array
+from ntkit.attributes import View, values_by_name
+from ntkit.attributes.findings import ALIKE, product_of, within_class_correlation
+from ntkit.metrics import drop_bounds
+
+CHECKED = 30
+"""Validation samples of a group, below which its loss is not tested."""
+_NOTHING_READABLE = (
+    "No group could be checked: nothing but the class can be read of these samples. Give texts, a "
+    "table, images or --metadata."
+)
+_MOST = 10  # attributes
+_FEWEST = 10  # training samples of a side, below which it chooses nothing
+_LEVEL = 0.05
+_CLASSES, _ASKED = 0.1, 0.3  # parts of the level, next to 1 of the attribute that lost most
+_NOTABLE = 2.0  # z, by which a group loses more than the rest of its class
+_SHOWN = 6  # groups that are not checked
+_DOUBTFUL = 0.02  # share lost, above which a group is named that lost on training samples as well
+_DOUBTFUL_SHOWN = 3
+_LOOKED_AT = 50  # of the most notable attributes, among which those that say the same are one
+
+
+@dataclass(frozen=True)
+class LostGroup:
+    """A group of validation samples that the new head gets right less often than the old one."""
+
+    attribute: str
+    name: str
+    count: int
+    before: float
+    after: float
+    surely: float
+    relies_more: bool
+
+    def __str__(self) -> str:
+        how = f"relies {'more' if self.relies_more else 'less'} on {self.attribute}: "
+        return f"{how if self.attribute else ''}{self.figures}"
+
+    @property
+    def figures(self) -> str:
+        """The group and its accuracies."""
+        shares = f"{100 * self.before:.0f} → {100 * self.after:.0f} %"
+        return f"{self.name}: {shares} ({self.count} samples)"
+
+
+@dataclass(frozen=True)
+class GroupCheck:
+    """What was tested of a new head, group by group."""
+
+    lost: tuple[LostGroup, ...] = ()
+    doubtful: tuple[LostGroup, ...] = ()
+    unchecked: tuple[str, ...] = ()
+    readable: bool = False
+
+    def refused(self, max_cost: float) -> LostGroup | None:
+        """The group that surely loses most, of attributes relied on more, if it is too much."""
+        # A head that relies less on an attribute takes back what its large groups owed to it.
+        more = (group for group in self.lost if group.relies_more)
+        worst = max(more, key=lambda group: group.surely, default=None)
+        return worst if worst is not None and worst.surely > max_cost else None
+
+    def sentences(self) -> list[str]:
+        """What to say of it, a line each."""
+        said = [] if self.readable else [_NOTHING_READABLE]
+        said += _listed("Validation groups that lose accuracy:", self.lost)
+        said += _listed(
+            "Validation groups that may lose accuracy, or by chance:",
+            self.doubtful[:_DOUBTFUL_SHOWN],
+        )
+        if self.unchecked:
+            shown = "; ".join(self.unchecked[:_SHOWN])
+            more = len(self.unchecked) - _SHOWN
+            said.append(
+                f"Not checked, fewer than {CHECKED} validation samples: {shown}"
+                + (f"; {more} more groups." if more > 0 else ".")
+            )
+        return said
+
+
+@dataclass(frozen=True, eq=False)
+class _Attribute:
+    """Sides of an attribute of all samples; −1 on none."""
+
+    # `losing` are the pairs of a class and a side that lost on training rows; None where it is
+    # tested whatever it loses.
+
+    name: str
+    sides: Array
+    called: Sequence[str]
+    losing: tuple[tuple[int, int], ...] | None = None
+
+    def named(self, label: Any, side: int) -> str:
+        """A group, after the attribute was named."""
+        called = self.called[side]
+        if called == f"not {self.name}":
+            return f"class {label} without it"
+        if called.startswith(f"{self.name}="):  # one value of a whole column
+            called = called[len(self.name) + 1 :]
+        return f"class {label} with {'it' if called == self.name else called}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Test:
+    """Whether a group of validation rows loses; its weight is its part of the level."""
+
+    # `parts` are looked at where it does.
+
+    attribute: str
+    name: str
+    rows: Array
+    relies_more: bool
+    weight: float
+    parts: tuple[_Test, ...] = ()
+
+
+def checked_groups(
+    views: Sequence[View],
+    classes: Array,
+    y_index: Array,
+    right: tuple[Array, Array],
+    is_train: Array,
+    named: Sequence[tuple[str, Array, Sequence[str]]] = (),
+) -> GroupCheck:
+    """Choose attributes on training rows, and test their groups on validation rows."""
+    # An attribute is chosen where samples of a class on one side of it lose more than the others of
+    # that class. Its losing groups are tested together, for each may be small, and then alone; so
+    # is each class. The test is the exact sign test of samples that were right and are wrong
+    # against the reverse (McNemar 1947). Holm's correction (1979) is weighted: the more an
+    # attribute lost on training rows, the larger its part of the level.
+    attributes = [_Attribute(*each) for each in named]
+    attributes += _chosen(views, y_index, right, is_train, attributes)
+    rows = ~is_train
+    y, before, after = y_index[rows], right[0][rows], right[1][rows]
+    tests, unchecked = list[_Test](), list[str]()
+
+    def add(each: _Attribute, pairs: Sequence[tuple[int, int]], weight: float) -> list[_Test]:
+        """Tests of these groups together, and of each as a part; small ones are noted."""
+        sides = each.sides[rows]
+        group = np.any([(y == k) & (sides == side) for k, side in pairs], axis=0)
+        parts = [test for pair in pairs for test in add(each, [pair], weight)] if pairs[1:] else []
+        name = " and ".join(each.named(classes[k], side) for k, side in pairs)
+        if 0 < group.sum() < CHECKED:
+            unchecked.append(f"{each.name}, {name} ({int(group.sum())})")
+        if group.sum() < CHECKED:
+            return []
+        rest = np.isin(y, [k for k, _ in pairs]) & (sides >= 0) & ~group
+        more = _gap(after, group, rest) > _gap(before, group, rest)
+        return [_Test(each.name, name, group, more, weight, tuple(parts))]
+
+    for k, label in enumerate(classes.tolist()):
+        of_class = _Test("", f"class {label}", y == k, False, _CLASSES / len(classes))
+        tests += [of_class] if of_class.rows.sum() >= CHECKED else []
+    for each in attributes:
+        pairs = [(k, side) for k in range(len(classes)) for side in range(len(each.called))]
+        for pair in pairs if each.losing is None else ():
+            tests += add(each, [pair], _ASKED / (len(pairs) * len(named)))
+    chosen = list[_Test]()
+    for rank, each in enumerate((a for a in attributes if a.losing), start=1):
+        chosen += add(each, each.losing or (), 1 / rank**2)
+    lost = _lost(tests + chosen, before, after)
+    doubtful = _doubtful(chosen, before, after, {group.attribute for group in lost})
+    return GroupCheck(tuple(lost), tuple(doubtful), tuple(unchecked), bool(views or named))
+
+
+def _listed(heading: str, groups: Sequence[LostGroup]) -> list[str]:
+    """Groups below a heading, those of one attribute in one line; nothing if there are none."""
+    of_attribute = dict[tuple[str, bool], list[LostGroup]]()
+    for group in groups:
+        of_attribute.setdefault((group.attribute, group.relies_more), []).append(group)
+    lines = [
+        "; ".join([f"  {first}", *(group.figures for group in others)])
+        for first, *others in of_attribute.values()
+    ]
+    return [heading, *lines] if lines else []
+
+
+def _lost(tests: Sequence[_Test], before: Array, after: Array) -> list[LostGroup]:
+    """Groups whose loss is no chance, the largest number of samples lost first."""
+    total, left = (sum(test.weight for test in tests) for _ in range(2))
+    lost = list[tuple[float, LostGroup]]()
+    p = [_p_value(test, before, after) for test in tests]
+    for i in sorted(range(len(tests)), key=lambda i: p[i] / tests[i].weight):
+        test = tests[i]
+        level = _LEVEL * test.weight / left
+        if p[i] > level:
+            break
+        left -= test.weight
+        parts = [part for part in test.parts if _p_value(part, before, after) <= level]
+        for each in (test, *parts):
+            lost.append(_measured(each, before, after, _LEVEL * test.weight / total))
+    return [group for _, group in sorted(lost, key=lambda pair: -pair[0])]
+
+
+def _doubtful(
+    tests: Sequence[_Test], before: Array, after: Array, told: set[str]
+) -> list[LostGroup]:
+    """Groups of attributes relied on more that lose, if not for sure, and were not told of."""
+    found = list[LostGroup]()
+    for test in tests:
+        if test.relies_more and test.attribute not in told:
+            each = [_measured(part, before, after, _LEVEL)[1] for part in test.parts or (test,)]
+            found += [group for group in each if group.before - group.after > _DOUBTFUL]
+    return found
+
+
+def _p_value(test: _Test, before: Array, after: Array) -> float:
+    """Chance of so many new errors among all changes, if either way were as likely."""
+    worse = int((test.rows & before & ~after).sum())
+    better = int((test.rows & ~before & after).sum())
+    return float(binom.sf(worse - 1, worse + better, 0.5))
+
+
+def _measured(test: _Test, before: Array, after: Array, level: float) -> tuple[float, LostGroup]:
+    """Samples that a group lost, and the group."""
+    n = int(test.rows.sum())
+    worse = int((test.rows & before & ~after).sum())
+    better = int((test.rows & ~before & after).sum())
+    surely, _ = drop_bounds(worse, better, n, upper_level=level, lower_level=level)
+    shares = float(before[test.rows].mean()), float(after[test.rows].mean())
+    group = LostGroup(test.attribute, test.name, n, *shares, surely, test.relies_more)
+    return worse - better, group
+
+
+def _gap(right: Array, group: Array, rest: Array) -> float:
+    """Difference of the shares of a group and of the rest of its class that are right."""
+    return abs(float(right[rest].mean() - right[group].mean())) if rest.any() else 0.0
+
+
+def _chosen(
+    views: Sequence[View],
+    y_index: Array,
+    right: tuple[Array, Array],
+    is_train: Array,
+    asked: Sequence[_Attribute],
+) -> list[_Attribute]:
+    """Attributes of which a side loses notably more than the rest of its class, at most ten."""
+    names, found = list[str](), list[Array]()
+    change = right[1].astype(np.float64) - right[0]
+    n_classes = int(y_index.max()) + 1
+    for view in views:
+        for block in view.blocks():
+            known = is_train if block.known is None else is_train & block.known
+            rows = np.flatnonzero(known)
+            powers = np.concatenate([power[rows] for power in (change**0, change, change**2)])
+            cells = np.concatenate([j * n_classes + y_index[rows] for j in range(3)])
+            moments = sparse.csr_array(
+                (powers, (np.tile(rows, 3), cells)), shape=(len(y_index), 3 * n_classes)
+            )
+            having = product_of(block.values, moments).reshape(-1, 3, n_classes)
+            total = np.asarray(moments.sum(axis=0)).reshape(3, n_classes)
+            found.append(_excess_loss(having, total))
+            names += block.names
+    if not names:
+        return []
+    excess = np.concatenate(found)
+    score = np.abs(excess).max(axis=1)
+    top = [int(i) for i in np.argsort(-score, kind="stable")[:_LOOKED_AT] if score[i] > _NOTABLE]
+    if not top:
+        return []
+    values = np.stack(values_by_name(views, [names[i] for i in top]), axis=1)
+    given = [each.sides == side for each in asked for side in range(len(each.called))]
+    columns = np.column_stack([*(column.astype(np.int8) for column in given), values])
+    alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))
+    chosen, alike_to, small = list[_Attribute](), [*range(len(given))], list[_Attribute]()
+    for i, at in enumerate(top):
+        z, name, own = excess[at], names[at], len(given) + i
+        losing = tuple((int(k), int(z[k] > 0)) for k in np.flatnonzero(np.abs(z) > _NOTABLE))
+        each = _Attribute(name, values[:, i], (f"not {name}", name), losing)
+        rows = np.any([(y_index == k) & (values[:, i] == side) for k, side in losing], axis=0)
+        if len(chosen) == _MOST or (alike[own, alike_to] >= ALIKE).any():
+            continue
+        if (rows & ~is_train).sum() < CHECKED:  # another cut of the same may be testable
+            small.append(each)
+        else:
+            chosen.append(each)
+            alike_to.append(own)
+    return [*chosen, *small[: _MOST - len(chosen)]]
+
+
+def _excess_loss(having: Array, total: Array) -> Array:
+    """Z of what a value loses beyond the other of its class, (B, C); above 0 of those with it."""
+    # `having` (B, 3, C) are the number, sum and sum of squares of the changes of those that have
+    # each attribute, `total` (3, C) of all. 0 where a side has too few, or neither loses.
+    lacking = total - having
+    mean, variance = list[Array](), list[Array]()
+    for part in (having, lacking):
+        n, s, square = np.maximum(part[:, 0], 1), part[:, 1], part[:, 2]
+        m = s / n
+        mean.append(m)
+        variance.append(np.maximum(square / n - m**2, 1 / n) / n)
+    enough = np.minimum(having[:, 0], lacking[:, 0]) >= _FEWEST
+    z = (mean[1] - mean[0]) / np.sqrt(variance[0] + variance[1])
+    return np.asarray(np.where(enough & (np.minimum(mean[0], mean[1]) < 0), z, 0.0))

@@ -1,0 +1,265 @@
+"""What a new head costs beside the old one, on samples neither has seen; and heads in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from ntkit._types import Array
+from ntkit.head import LinearHead
+from ntkit.jobs.debias.groups import HeldoutGroups, WorstGroup
+from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
+from ntkit.study import LEARNED, Outcome, learned_share
+
+MAX_COST = 0.05
+"""Largest share of accuracy that a head may cost by default."""
+_CONFIDENCE = 0.95
+_LIKELY = 0.7
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a head mends and breaks beside the original one, on held-out samples it has not seen.
+
+    Attributes
+    ----------
+    t : float
+        Share of the new head in the mixture: 0 is the original head, 1 the new one.
+    cost : float
+        Average accuracy lost; negative where it is gained.
+    cost_high : float
+        Upper 95 % bound of it.
+    class_gain : float
+        Mean class accuracy gained; where the head is balanced over attributes, that of the groups
+        class × attribute.
+    class_gain_low : float
+        Lower 95 % bound of it.
+    learned : float
+        Lower bound of the learned share of the original head's errors, as
+        :class:`~ntkit.estimators.AutoDebiasClassifier` defines it; NaN where these are too few.
+    mended : float
+        Lower bound of the share of the original head's errors that are mended less the share of
+        correct samples that are broken, the mean over the classes, or over all samples where the
+        errors of a class are too few; NaN where they are so all together.
+    n_mended, n_broken : int
+        Samples that were wrong and are right, and the reverse.
+    average, worst_class : float
+        Accuracies.
+    worst_group : float or None
+        Where there are group labels.
+    worst_named, worst_named_before : WorstGroup or None
+        Of the groups class × attribute that the head is balanced over, with it and with the
+        original one.
+    by_groups : bool
+        Whether what may be lost is the mean accuracy of those groups, for a person named the
+        attributes: average accuracy on samples that have them as the training set does is partly
+        theirs.
+    n_known, n_inferred : int or None
+        Held-out samples in those groups of which a person gave the group, and of which it is
+        inferred from those; None where a name tells it of all.
+
+    Examples
+    --------
+    >>> from ntkit import Price
+    >>> price = Price(1.0, 0.01, 0.02, 0.07, 0.05, 0.4, 0.6, 30, 38, 0.92, 0.9, None)
+    >>> price.helps(0.05), price.helps(0.01)
+    (True, False)
+    """
+
+    t: float
+    cost: float
+    cost_high: float
+    class_gain: float
+    class_gain_low: float
+    learned: float
+    mended: float
+    n_mended: int
+    n_broken: int
+    average: float
+    worst_class: float
+    worst_group: float | None
+    worst_named: WorstGroup | None = None
+    worst_named_before: WorstGroup | None = None
+    by_groups: bool = False
+    n_known: int | None = None
+    n_inferred: int | None = None
+
+    @property
+    def whose(self) -> str:
+        """What may be lost, in words."""
+        return "the balanced groups' mean accuracy" if self.by_groups else "average accuracy"
+
+    @property
+    def which_groups(self) -> str:
+        """Where the groups are from that it is judged by, in words."""
+        if self.n_known is None:
+            return "the groups that you named"
+        if not self.n_inferred:
+            return "the groups that you gave"
+        if not self.n_known:
+            return f"the groups, which are inferred for all {self.n_inferred} held-out samples"
+        return (
+            f"the groups, which are known of {self.n_known} held-out samples and inferred for "
+            f"{self.n_inferred}"
+        )
+
+    def affordable(self, max_cost: float = MAX_COST) -> bool:
+        """Whether no more average accuracy is lost than may be, by the upper bound.
+
+        Of the mean accuracy of groups that a person named, by the estimate: the rare ones are too
+        few for a bound.
+
+        Parameters
+        ----------
+        max_cost : float
+            What may be lost, in [0, 1].
+
+        Returns
+        -------
+        bool
+        """
+        if self.by_groups:
+            return -self.class_gain <= max_cost + _ROUNDING
+        return self.cost <= _ROUNDING or self.cost_high <= max_cost
+
+    def helps(self, max_cost: float = MAX_COST, *, learnable: bool = False) -> bool:
+        """Whether the head is found to be better than the original one, and affordable.
+
+        Parameters
+        ----------
+        max_cost : float
+            What may be lost, in [0, 1].
+        learnable : bool
+            Whether errors on these data were shown to be a shortcut's rather than noise.
+
+        Returns
+        -------
+        bool
+            Better is: more accurate on average over the classes, or the groups that were named, by
+            a lower 70 % bound (few samples can show no more, and a head that is about as good does
+            no harm); or so for the worst of the groups that a person named; or it learns errors of
+            the original head that noise would not let it learn; or, where errors are
+            ``learnable``, it mends a larger share of them than it breaks of the rest (or they are
+            too few to tell, and it does not only break: without errors there is nothing to learn).
+        """
+        better = self._likely_better or self.learned >= LEARNED
+        better = better or (learnable and not self._only_breaks and not self.mended < LEARNED)
+        better = better or (self.by_groups and self._worst_likely_better)
+        return self.t > 0 and better and self.affordable(max_cost)
+
+    @property
+    def _only_breaks(self) -> bool:
+        """Whether samples are broken, and none is mended."""
+        return self.n_broken > 0 and self.n_mended == 0
+
+    @property
+    def _worst_likely_better(self) -> bool:
+        before, after = self.worst_named_before, self.worst_named
+        if before is None or after is None:
+            return False
+        error = float(np.sqrt(before.variance + after.variance))
+        return after.accuracy - before.accuracy > float(norm.ppf(_LIKELY)) * error
+
+    @property
+    def _likely_better(self) -> bool:
+        error = (self.class_gain - self.class_gain_low) / float(norm.ppf(_CONFIDENCE))
+        return self.class_gain > float(norm.ppf(_LIKELY)) * error
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a candidate beside the original head."""
+
+    prices: tuple[Price, ...]
+    price: Price
+    helped: bool
+    head: LinearHead
+
+
+def steps(n: int = 10) -> tuple[float, ...]:
+    """Shares of the new head that are tried, from 0 to 1."""
+    return tuple(i / n for i in range(n + 1))
+
+
+def mixed(old: LinearHead, new: LinearHead, t: float, Z: Array) -> LinearHead:
+    """Head between two: ``(1 - t)`` of the old one's logits and ``t`` of the new one's."""
+    # The logits of both count in units of their spread on `Z`, so that a head of large weights is
+    # not the whole mixture. 0 gives the old head and 1 the new one, as they are.
+    if t in (0, 1):
+        return new if t else old
+    old = old.aligned_to(new.classes)
+    if old.n_logits != new.n_logits:
+        n_logits = len(new.classes)
+        old, new = old.with_logits(n_logits), new.with_logits(n_logits)
+    unit = _spread(new, Z) / max(_spread(old, Z), np.finfo(float).tiny)
+    return LinearHead(
+        ((1 - t) * unit * old.coef + t * new.coef).astype(new.coef.dtype),
+        ((1 - t) * unit * old.intercept + t * new.intercept).astype(new.coef.dtype),
+        new.classes,
+    )
+
+
+def price_of(
+    t: float,
+    y: Array,
+    old_logits: Array,
+    pred: Array,
+    classes: Array,
+    groups: Array | None,
+    named: HeldoutGroups | None = None,
+) -> Price:
+    """Price of predictions beside the logits of the original head, one column per class."""
+    order = np.argsort(classes)
+    y_index = order[np.searchsorted(classes, y, sorter=order)]
+    before = Outcome.of(old_logits, y_index)
+    right_before, right = ~before.wrong, pred == y
+    gain = right.astype(float) - right_before
+    z = float(norm.ppf(_CONFIDENCE))
+    cells = y_index if named is None else named.number
+    of_class = [gain[cells == k] for k in np.unique(cells[cells >= 0])]
+    class_gain = float(np.mean([some.mean() for some in of_class]))
+    class_error = float(np.sqrt(sum(_squared_error(some) for some in of_class))) / len(of_class)
+    counts = None if named is None else named.counts
+    ones = np.ones(len(y))
+    after = Outcome(np.where(right, 1.0, -1.0), ~right)
+    return Price(
+        t=t,
+        cost=-float(gain.mean()),
+        cost_high=-float(gain.mean()) + z * float(np.sqrt(_squared_error(gain))),
+        class_gain=class_gain,
+        class_gain_low=class_gain - z * class_error,
+        learned=learned_share(y_index, before, after, ones).low,
+        mended=learned_share(y_index, before, after, ones, matched=False).low,
+        n_mended=int((right & ~right_before).sum()),
+        n_broken=int((~right & right_before).sum()),
+        average=float(right.mean()),
+        worst_class=worst_class_accuracy(y, pred),
+        worst_group=None if groups is None else worst_group_accuracy(y, pred, groups=groups),
+        worst_named=None if named is None else named.worst(right),
+        worst_named_before=None if named is None else named.worst(right_before),
+        by_groups=named is not None and named.by_person,
+        n_known=None if counts is None else counts[0],
+        n_inferred=None if counts is None else counts[1],
+    )
+
+
+def taken(prices: Sequence[Price], max_cost: float, *, learnable: bool) -> Price | None:
+    """Price with the largest share of the new head that helps."""
+    good = (p for p in prices if p.helps(max_cost, learnable=learnable))
+    return max(good, key=lambda p: p.t, default=None)
+
+
+def _squared_error(gain: Array) -> float:
+    """Squared standard error of a mean of -1, 0 and 1; one change each way is added to none."""
+    n = len(gain)
+    square = (np.sum(gain**2) + 2) / (n + 2)
+    return float(max(square - (gain.sum() / (n + 2)) ** 2, 0.0) / n)
+
+
+def _spread(head: LinearHead, Z: Array) -> float:
+    logits = np.asarray(head.logits(Z), dtype=np.float64)
+    return float((logits - logits.mean(axis=1, keepdims=True)).std())

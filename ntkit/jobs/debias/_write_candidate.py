@@ -1,0 +1,263 @@
+"""Another row of a finished run as a model, from the heads that it kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ntkit._disk import StrPath, as_json, size_of
+from ntkit._output import check_file, check_folder, new_folder
+from ntkit._version import __version__
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.jobs.debias.result import HEADS_FILE, MODEL_FILE, ORIGINAL
+from ntkit.model import FrozenModel
+from ntkit.verification import Verification, random_inputs, save_verified
+
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, BadZipFile)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a run kept."""
+
+    head: LinearHead
+    model_classes: Any
+    source_sha256: str
+    source: str
+    located_by: dict[str, Any]
+    new_head: bool
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+def write_candidate(
+    run: str | os.PathLike[str],
+    method: str,
+    out: str | os.PathLike[str],
+    *,
+    model: FrozenModel | str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    force: bool = False,
+) -> Verification:
+    """Write another row of a finished run, without embedding or fitting anything again.
+
+    The head is the candidate's own, whole, as its row of the table says: it is not mixed with the
+    original one, and nothing is asked about its price.
+
+    Parameters
+    ----------
+    run : path-like
+        The folder that :func:`ntkit.debias` wrote.
+    method : str
+        A name of its table.
+    out : path-like
+        Folder to write: ``debiased.onnx``, verified on random inputs, and ``result.json``, the
+        run's with this row chosen.
+    model : FrozenModel or path-like, optional
+        The model that the run was given; by default from where it was then.
+    device : {"auto", "cpu", "cuda"}
+        Where to verify.
+    force : bool
+        Replace what ntkit wrote there.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    InputError
+        If the folder is none of a run, has no such row, or the model is another one.
+    VerificationError
+        If the model written would not compute the head.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit import debias
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> from ntkit.jobs.debias import write_candidate
+    >>> d = load_marked_digits()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run, other = Path(folder) / "run", Path(folder) / "other"
+    ...     _ = debias(
+    ...         marked_digits_model_path(),
+    ...         (d.X_train[:300], d.y_train[:300]),
+    ...         (d.X_heldout[:300], d.y_heldout[:300]),
+    ...         method="auto",
+    ...         out=run,
+    ...         device="cpu",
+    ...     )
+    ...     write_candidate(run, "class-balanced", other, device="cpu").passed
+    True
+    """
+    run = Path(run)
+    place = check_folder(out, inputs=[run], force=force)
+    kept = kept_head(run, method)
+    model = _model(kept, run, model)
+    check_folder(out, inputs=[run, *model.files], force=force, size=size_of(model.files))
+    record = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    facts = {
+        "version": __version__,
+        "method": method,
+        "new_head": str(kept.new_head).lower(),
+        "share_of_new_head": "1",
+        "source_sha256": kept.source_sha256,
+    }
+    with new_folder(place, force=force) as folder:
+        check = save_verified(
+            model.with_head(kept.head, provenance=facts),
+            folder / MODEL_FILE,
+            original=model,
+            X=random_inputs(model),
+            head=kept.head,
+            device=device,
+        )
+        shutil.copyfile(run / HEADS_FILE, folder / HEADS_FILE)
+        chosen = _chosen(record, method) | {"model": str(place / MODEL_FILE)}
+        (folder / "result.json").write_text(as_json(chosen), encoding="utf-8")
+    return check
+
+
+def kept_head(run: Path, method: str) -> _Kept:
+    """The head of a row of a finished run, and what model it is for."""
+    file = run / HEADS_FILE
+    if not file.is_file() or not (run / "result.json").is_file():
+        raise InputError(
+            f"{run} is no folder of a finished run: {HEADS_FILE} or result.json is missing; give "
+            "what ntkit debias -o wrote."
+        )
+    try:
+        with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
+            names = tuple(arrays["names"].tolist())
+            if method not in names:
+                raise InputError(
+                    f"{run} has no row {method!r}; it has {', '.join(map(str, names))}."
+                )
+            i = names.index(method)
+            parts = (arrays[f"{part}_{i}"] for part in ("coef", "intercept", "classes"))
+            about: dict[str, Any] = json.loads(str(arrays["about"]))
+            own = arrays.get("model_classes")
+            return _Kept(LinearHead(*parts), own, **about)
+    except InputError:
+        raise
+    except _UNREADABLE as error:
+        raise InputError(f"{file} is damaged ({error}); run ntkit debias again.") from error
+
+
+def _model(
+    kept: _Kept, run: Path, model: FrozenModel | str | os.PathLike[str] | None
+) -> FrozenModel:
+    """The model that the run was given, with the classes of its labels."""
+    if model is None:
+        if not kept.source or not Path(kept.source).is_file():
+            raise InputError(
+                f"The model of {run} is no longer at {kept.source or 'a place of its own'}; name "
+                "it (ntkit debias MODEL --from …)."
+            )
+        model = kept.source
+    if not isinstance(model, FrozenModel):
+        model = FrozenModel.load(model, **kept.located_by)
+    found = model
+    if found.sha256() != kept.source_sha256:
+        raise InputError(
+            f"{found.path or 'The model'} is not the model of {run}: its sha256 is another one."
+        )
+    return found if kept.model_classes is None else found.with_classes(kept.model_classes)
+
+
+def _chosen(record: dict[str, Any], method: str) -> dict[str, Any]:
+    """The record of the run with another row chosen; what was said of the first one is left out."""
+    rows = [{**row, "chosen": row["name"] == method} for row in record["candidates"]]
+    kept = ("n_live", "classes", "evaluated_on", "notes", "version")
+    return {
+        "candidates": rows,
+        "chosen": method,
+        "written": True,
+        **{name: record[name] for name in kept if name in record},
+    }
+
+
+def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = False) -> Verification:
+    """Put the original head back into the model that a run wrote; the original file is not needed.
+
+    Parameters
+    ----------
+    run : path-like
+        The folder that :func:`ntkit.debias` wrote, or the model in it.
+    out : path-like
+        File to write.
+    device : {"auto", "cpu", "cuda"}
+        Where to verify.
+    force : bool
+        Replace a file that exists.
+
+    Returns
+    -------
+    Verification
+        ONNX Runtime's logits against the original head's.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no model that was written, or the run gave the model a new head for
+        other classes, so that there is no original one.
+    VerificationError
+        If the model written would not compute the original head.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit import FrozenModel, debias
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> from ntkit.jobs.debias import undo
+    >>> d = load_marked_digits()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run, back = Path(folder) / "run", Path(folder) / "back.onnx"
+    ...     _ = debias(
+    ...         marked_digits_model_path(),
+    ...         (d.X_train[:300], d.y_train[:300]),
+    ...         (d.X_heldout[:300], d.y_heldout[:300]),
+    ...         method="class-balanced",
+    ...         even_if_worse=True,
+    ...         out=run,
+    ...         device="cpu",
+    ...     )
+    ...     _ = undo(run, back, device="cpu")
+    ...     FrozenModel.load(back).head == FrozenModel.load(marked_digits_model_path()).head
+    True
+    """
+    folder = Path(run) if Path(run).is_dir() else Path(run).parent
+    file = folder / MODEL_FILE
+    if not file.is_file():
+        raise InputError(f"{folder} holds no {MODEL_FILE}, so there is no repair to undo.")
+    kept = kept_head(folder, ORIGINAL)
+    if kept.new_head:
+        raise InputError(f"{file} has a head for other classes, so there is no original head.")
+    written = FrozenModel.load(file, **kept.located_by)
+    if written.metadata.get("ntkit.source_sha256") != kept.source_sha256:
+        raise InputError(
+            f"{file} is not what {folder} was written with; give the folder of its run."
+        )
+    place = check_file(out, inputs=written.files, force=force, size=size_of(written.files))
+    if kept.model_classes is not None:  # names that were given with --classes
+        written = written.with_classes(kept.model_classes)
+    head = kept.head
+    return save_verified(
+        written.with_head(head).with_provenance(kept.metadata),
+        place,
+        original=written,
+        X=random_inputs(written),
+        head=head,
+        device=device,
+        force=force,
+    )

@@ -1,0 +1,208 @@
+"""What the main job found and did not act on: open questions, or nothing to repair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ntkit._version import __version__
+from ntkit.attributes.findings import NAMELESS, Suspicion
+from ntkit.jobs.audit import Answers, Audit
+from ntkit.jobs.debias.result._result import MODEL_FILE
+from ntkit.jobs.report import quoted
+from ntkit.model import FrozenModel
+from ntkit.pages.audit_page import question_of
+
+AUDIT_FILES = ("audit.html", "audit.json")
+QUESTIONS = 3
+"""Findings of each of the two lists that are asked about; weaker ones are in audit.json."""
+_WHY = (
+    "ntkit wrote no model. Errors on biased data do not tell a shortcut from a hard sample. Only a "
+    "person can."
+)
+
+
+def open_findings(audit: Audit, answers: Answers) -> tuple[Suspicion, ...]:
+    """Questions that nobody answered yes or no, the strongest first."""
+    said = {
+        name
+        for answer in answers.answers
+        if answer.answer != "unsure"
+        for name in (answer.name, *(name for side in answer.sides for name in side))
+    }
+    return tuple(f for f in questions_of(audit) if not said & {f.name, *f.same, *f.opposed})
+
+
+def questions_of(audit: Audit) -> tuple[Suspicion, ...]:
+    """The strongest findings of the model and of retraining; those that have a name come first."""
+    new = () if audit.retraining is None else audit.retraining.suspicions
+    both = (*audit.suspicions[:QUESTIONS], *new[:QUESTIONS])
+    return tuple(sorted(both, key=lambda finding: (finding.view in NAMELESS, -finding.score)))
+
+
+@dataclass(frozen=True, eq=False)
+class FindingsResult:
+    """What :func:`ntkit.debias` found, where nobody said what to do about it: no model is written.
+
+    Attributes
+    ----------
+    model : FrozenModel
+        The original model.
+    audit : Audit
+        What the model relies on, and what class-balanced retraining would newly rely on.
+    answers : Answers
+        What a person said so far.
+    path : pathlib.Path or None
+        The folder written.
+    notes : tuple of str
+        What was assumed, one sentence each.
+    kept_original : bool
+        Whether the unchanged original lies in the folder.
+    resumable : bool
+        Whether the command line can go on from the folder.
+    train : pathlib.Path or None
+        Where the training samples are.
+
+    Examples
+    --------
+    >>> from ntkit import debias
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> d = load_marked_digits()
+    >>> result = debias(
+    ...     marked_digits_model_path(),
+    ...     (d.X_train, d.y_train),
+    ...     (d.X_heldout, d.y_heldout),
+    ...     device="cpu",
+    ... )
+    >>> result.state, result.written, result.open[0].name
+    ('open', False, 'picture:top left brightness above the median')
+    """
+
+    model: FrozenModel
+    audit: Audit
+    answers: Answers
+    path: Path | None
+    notes: tuple[str, ...]
+    kept_original: bool = False
+    resumable: bool = False
+    train: Path | None = None
+
+    written = False
+    """No model is written without an answer."""
+
+    @property
+    def open(self) -> tuple[Suspicion, ...]:
+        """Findings that nobody answered yes or no on."""
+        return open_findings(self.audit, self.answers)
+
+    @property
+    def state(self) -> str:
+        """``"open"`` where findings wait for an answer, else ``"kept"``."""
+        return "open" if self.open else "kept"
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return f"FindingsResult(state={self.state!r}, open={[f.name for f in self.open]})"
+
+    def headline(self) -> str:
+        """One sentence: how many questions are open, or why the original stays.
+
+        Returns
+        -------
+        str
+            The first line of :meth:`summary`.
+        """
+        n, n_open = len(questions_of(self.audit)), len(self.open)
+        if n_open:
+            return f"No decision yet: {n_open} question{'s' * (n_open > 1)}."
+        if n:
+            more = len(self.audit.findings) - n
+            weaker = f" {more} weaker ones are in audit.json." if more else ""
+            return f"Kept the original model: all {n} findings are answered with no.{weaker}"
+        n_samples = len(self.audit.predictions.y_index)
+        return f"Kept the original model. No finding on {n_samples} validation samples."
+
+    def summary(self) -> str:
+        """The findings and how to go on, as text.
+
+        Returns
+        -------
+        str
+            What ``ntkit debias`` prints.
+        """
+        lines = [self.headline()]
+        if self.open:
+            lines += [_WHY, *self._list("The model relies on", self.audit.suspicions)]
+            if self.audit.retraining is not None:
+                new = self.audit.retraining.suspicions
+                lines += self._list("Retraining would newly rely on", new)
+            lines += ["", "Go on with one of these:", *self._next()]
+        lines += ["", *self.notes] if self.notes else []
+        if self.path is not None:
+            lines.append(f"Written: {self.path / AUDIT_FILES[0]}")
+            if self.kept_original:
+                lines.append(f"The unchanged original: {self.path / MODEL_FILE}")
+        return "\n".join(lines)
+
+    def _list(self, title: str, findings: Sequence[Suspicion]) -> list[str]:
+        waiting = [finding for finding in findings[:QUESTIONS] if finding in self.open]
+        lines = ["", f"{title}:"] if waiting else []
+        for finding in waiting:
+            lines += [f"  {question_of(finding)}", f"    {figures_of(finding)}"]
+        more = len(findings) - QUESTIONS
+        return [*lines, *([f"  {more} weaker: see audit.json."] if waiting and more > 0 else [])]
+
+    def _next(self) -> list[str]:
+        if self.path is None or not self.resumable:
+            there = "" if self.path is None else f"  (out and resume: {str(self.path)!r})"
+            return [
+                "  a finding is a shortcut:  debias(…, answers=result.audit.answers(NAME))" + there,
+                "  order a method:           debias(…, method='auto')" + there,
+            ]
+        run, page = f"ntkit debias --from {quoted(self.path)}", self.path / AUDIT_FILES[0]
+        model, train = (quoted(path or "…") for path in (self.model.path, self.train))
+        return [
+            f"  answer on the page:     open {page} and save answers.json, then",
+            f"                          {run} --answers answers.json",
+            f"  name a shortcut:        {run} --spurious NAME",
+            "  label single samples:",
+            f'    ntkit label {model} {train} -o labels/ --question "Is there …?"',
+            f"    {run} --answers labels/answers.json",
+            f"  order a method:         {run} --method auto",
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON.
+
+        Returns
+        -------
+        dict
+            The content of ``result.json``.
+        """
+        return {
+            "state": self.state,
+            "headline": self.headline(),
+            "written": False,
+            "questions": [{"name": f.name, "question": question_of(f)} for f in self.open],
+            "answers": [answer.as_dict() for answer in self.answers.answers],
+            "findings": [finding.name for finding in self.audit.findings],
+            "model": str(self.path / MODEL_FILE) if self.path and self.kept_original else None,
+            "notes": list(self.notes),
+            "version": __version__,
+        }
+
+
+def figures_of(finding: Suspicion) -> str:
+    """How often samples of a class are right with a finding and without it."""
+    worst = finding.worst
+    other = finding.beside(worst)
+    shares = [
+        f"{100 * cell.accuracy:.0f} % of {cell.count} right with{'' if cell.having else 'out'} it"
+        for cell in (worst, other)
+        if cell.count
+    ]
+    return f"class {worst.label}: {', '.join(shares)}   ({finding.name})"

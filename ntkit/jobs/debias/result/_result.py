@@ -1,0 +1,433 @@
+"""What the main job did, as a value: table, verdict, summary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit._types import Array
+from ntkit._version import __version__
+from ntkit.attributes import FEWEST
+from ntkit.head import LinearHead
+from ntkit.jobs.debias._candidates import Candidate
+from ntkit.jobs.debias._choice import AT_A_COST, AccuracyChange
+from ntkit.jobs.debias._lost_groups import GroupCheck
+from ntkit.jobs.debias._price import Price
+from ntkit.model import FrozenModel
+from ntkit.verification import Verification
+
+
+def table_of(candidates: Sequence[Candidate], *, balanced: bool, markdown: bool) -> str:
+    """All candidates, accuracies in percent; ← marks the chosen one."""
+    groups = any(c.worst_group is not None for c in candidates)
+    header = ["candidate", "suppressed", "held-out score", "average", "worst class"]
+    header += ["worst group"] * groups + ["worst balanced group"] * balanced
+    rows = [header]
+    for c in candidates:
+        cells = [
+            f"{c.name}{' ←' if c.chosen else ''}",
+            str(c.n_suppressed),
+            _with_spread(c.score, c.spread.get("score"), digits=3, factor=1),
+            _with_spread(c.average, c.spread.get("average")),
+            _with_spread(c.worst_class, c.spread.get("worst_class")),
+        ]
+        cells += [_with_spread(c.worst_group, c.spread.get("worst_group"))] * groups
+        rows.append(cells + [_with_spread(c.worst_named)] * balanced)
+    return _aligned(rows, escaped=markdown)
+
+
+def dial_of(prices: Sequence[Price], taken: Price, *, balanced: bool) -> str:
+    """Mixtures with the original head, accuracies in percent; ← marks the one taken."""
+    groups = any(p.worst_group is not None for p in prices)
+    header = ["share of the new head", "mended", "broken", "average", "worst class"]
+    header += ["worst group"] * groups + ["worst balanced group"] * balanced
+    rows = [header]
+    for p in prices:
+        mark = " ←" if p == taken else ""
+        cells = [f"{100 * p.t:.0f} %{mark}", str(p.n_mended), str(p.n_broken)]
+        cells += [f"{100 * value:.1f}" for value in (p.average, p.worst_class)]
+        cells += [_with_spread(p.worst_group)] * groups
+        worst = None if p.worst_named is None else p.worst_named.accuracy
+        rows.append(cells + [_with_spread(worst)] * balanced)
+    return _aligned(rows)
+
+
+def _aligned(rows: list[list[str]], *, escaped: bool = False) -> str:
+    if escaped:
+        rows = [[re.sub(r"([\\`*<|])", r"\\\1", cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def _with_spread(
+    value: float | None, spread: float | None = None, digits: int = 1, factor: float = 100
+) -> str:
+    if value is None:
+        return "–"
+    text = f"{factor * value:.{digits}f}"
+    return text if spread is None else f"{text} ± {factor * spread:.{digits}f}"
+
+
+MODEL_FILE = "debiased.onnx"
+REPORT_FILE = "report.html"
+MOST_SHARED = 0.5
+"""Of the held-out samples, in the training set as well: beyond, nothing is shown on unseen ones."""
+_AS_ORDERED = "Written as you asked, though not found to be better."
+_SCORE_IN_WORDS = {
+    "worst_class_cell_accuracy": "⅔ the worst class + ⅓ the worst class × correctness cell"
+}
+
+
+@dataclass(frozen=True)
+class DebiasResult:
+    """What :func:`ntkit.debias` did.
+
+    Attributes
+    ----------
+    model : FrozenModel
+        The debiased model; the original one where no head was found to be better.
+    head : LinearHead
+        Its head, on raw embeddings.
+    estimator : estimator
+        The chosen candidate, fitted on standardised embeddings.
+    candidates : tuple of Candidate
+        All rows, the original head first.
+    suppressed : ndarray of int, shape (n_suppressed,)
+        Indices of the suppressed neurons.
+    n_live : int
+        Neurons that vary on the held-out set.
+    verification : Verification
+        What ONNX Runtime computes against NumPy.
+    evaluated_on : str
+        "test set", or "validation set" where no test set was given.
+    select : str
+        Name of the held-out score.
+    path : pathlib.Path or None
+        The folder written.
+    notes : tuple of str
+        What a reader should know about this run.
+    prices : tuple of Price
+        The chosen candidate mixed with the original head, by the share of the candidate.
+    price : Price
+        Of the head that was written, or would have been.
+    max_cost : float
+        The largest cost that was allowed for the head of ``price``.
+    helped : bool
+        Whether the head is found to be better than the original one on samples it has not seen.
+    ordered : bool
+        Whether a method was ordered, or something was named or answered.
+    shared : float
+        Share of the held-out samples that are in the training set as well.
+    written : bool
+        Whether ``model`` has it.
+    kept_original : bool
+        Whether the unchanged original lies in the folder instead.
+    change : AccuracyChange
+        What becomes of the worst group (or class) and the average, with the head of ``price``.
+    check : GroupCheck
+        Groups that the head of ``price`` gets right less often, and those too small to tell.
+    answers : tuple of mapping
+        Who said what and when: name, answer, and where known ``by``, ``at`` and ``from``.
+    balanced_over : str or None
+        Attributes that the chosen candidate is balanced over, that were named.
+
+    Examples
+    --------
+    >>> from ntkit import debias
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> d = load_marked_digits()
+    >>> result = debias(
+    ...     marked_digits_model_path(),
+    ...     (d.X_train[:300], d.y_train[:300]),
+    ...     (d.X_heldout[:300], d.y_heldout[:300]),
+    ...     method="neurontune",
+    ...     device="cpu",
+    ... )
+    >>> result.chosen.name
+    'neurontune'
+    >>> len(result.suppressed) == result.chosen.n_suppressed
+    True
+    >>> result.table().startswith("| candidate ")
+    True
+    """
+
+    model: FrozenModel
+    head: LinearHead
+    estimator: Any
+    candidates: tuple[Candidate, ...]
+    suppressed: Array
+    n_live: int
+    verification: Verification | None
+    evaluated_on: str
+    select: str
+    path: Path | None
+    notes: tuple[str, ...]
+    prices: tuple[Price, ...]
+    price: Price
+    max_cost: float
+    helped: bool
+    ordered: bool
+    shared: float
+    written: bool
+    change: AccuracyChange
+    check: GroupCheck
+    balanced_over: str | None = None
+    answers: tuple[Mapping[str, Any], ...] = ()
+    kept_original: bool = False
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return (
+            f"DebiasResult(chosen={self.chosen.name!r}, helped={self.helped}, "
+            f"written={self.written}, path={str(self.path) if self.path else None!r})"
+        )
+
+    @property
+    def state(self) -> str:
+        """``"written"``, or ``"kept"`` where the original model stays."""
+        return "written" if self.written else "kept"
+
+    @property
+    def chosen(self) -> Candidate:
+        """Candidate: the row of the head that was chosen, whether it is written or not."""
+        return next(c for c in self.candidates if c.chosen)
+
+    def table(self, *, markdown: bool = True) -> str:
+        """All candidates as a Markdown table; accuracies in percent.
+
+        Parameters
+        ----------
+        markdown : bool
+            Whether names are escaped; False is for a terminal.
+
+        Returns
+        -------
+        str
+            A header and one line per candidate; ← marks the chosen one.
+        """
+        balanced = self.balanced_over is not None
+        return table_of(self.candidates, balanced=balanced, markdown=markdown)
+
+    def headline(self) -> str:
+        """What became of the model: the verdict, then the worst group and the average.
+
+        Returns
+        -------
+        str
+            The first line of :meth:`summary`.
+        """
+        if self.written:
+            more = self.check.refused(self.max_cost)
+            verdict = self.change.verdict if self.helped else _AS_ORDERED
+            if more and self.evaluated_on != "test set" and verdict.startswith("Better"):
+                verdict = AT_A_COST  # the validation set has the bias of the training set
+            said = f"{verdict} {self.change}"
+            return f"{said} But the new head {more}." if more else said
+        told = self.change.told(f" with {self.chosen.name}")
+        erm = "Written: an ERM head for the labels at hand, fitted on the training set"
+        kept = "Kept the original model" if self.verification is None else erm
+        return f"{kept}: {self._why()}. {told}"
+
+    def _why(self) -> str:
+        """Why the head is not written."""
+        limit, name = f"{100 * self.max_cost:g}", self.chosen.name
+        if not self.ordered:
+            return "no method was ordered, and nothing was named"
+        if self.shared > MOST_SHARED:
+            share = f"{100 * self.shared:.0f} % of the validation samples"
+            return f"{share} are in the training set, so nothing is shown on unseen ones"
+        if not self.price.affordable(self.max_cost):
+            bound = -self.price.class_gain if self.price.by_groups else self.price.cost_high
+            lost = f"{100 * bound:.1f} points of {self.price.whose}, limit {limit}"
+            enough = float(np.ceil(100 * bound) / 100)
+            allow = f"Allow more: --max-cost {enough:g}"
+            if self.balanced_over is None and self.check.refused(enough) is not None:
+                allow = "Write it anyway: --even-if-worse"  # its groups lose more than that
+            return f"{name} may lose {lost}. {allow}"
+        refused = self.check.refused(self.max_cost) if self.balanced_over is None else None
+        if refused is not None and self.price.helps(self.max_cost, learnable=True):
+            shown = str(refused).removesuffix(")")
+            return f"{name} {shown}; limit {limit} points). Write it anyway: --even-if-worse"
+        return f"{name} is not found to be better on unseen validation samples"
+
+    def _what_changed(self) -> str:
+        """Which head, and what it changes on validation samples that it has not seen."""
+        price, name = self.price, self.chosen.name
+        share = "" if price.t == 1 else f", {100 * price.t:.0f} % of the way to it"
+        new = f"{price.n_broken} new error{'s' * (price.n_broken != 1)}"
+        fixed = f"{price.n_mended} validation errors fixed, {new}"
+        bound = f"lower 95 % bound {-100 * price.cost_high:+.1f}"
+        return f"{name}{share}: {fixed}; average {-100 * price.cost:+.1f} points there ({bound})."
+
+    def _file(self) -> str | None:
+        """Where a model lies, the new one or the unchanged original."""
+        there = self.verification is not None or self.kept_original
+        return str(self.path / MODEL_FILE) if self.path is not None and there else None
+
+    def named_outcome(self) -> str:
+        """What becomes of the worst of the groups that the chosen candidate is balanced over.
+
+        Returns
+        -------
+        str
+            One sentence, with 95 % intervals; empty where it is balanced over no attribute.
+        """
+        before, after = self.price.worst_named_before, self.price.worst_named
+        if before is None or after is None:
+            return ""
+        then = f"{before.share} of the same" if before.name == after.name else str(before)
+        return (
+            f"Worst of the groups class × {self.balanced_over} with at least {FEWEST} "
+            f"held-out samples, by the share that is right: {after}; with the original head {then}."
+        )
+
+    def dial(self) -> str:
+        """The price of every mixture with the original head, as a Markdown table.
+
+        Returns
+        -------
+        str
+            Accuracies in percent on held-out samples that no head has seen; ← marks ``price``.
+        """
+        return dial_of(self.prices, self.price, balanced=self.balanced_over is not None)
+
+    def verdict(self) -> str:
+        """One sentence: did silencing neurons help, by the held-out score.
+
+        Returns
+        -------
+        str
+            It names the scores compared; empty where a person told groups or attributes, which the
+            score knows nothing of.
+        """
+        if self.answers or self.balanced_over is not None:
+            return ""
+        chosen, original = self.chosen, self.candidates[0]
+        others = [c for c in self.candidates if c is not chosen]
+        random = next(c for c in others if c.name.startswith("random mask"))
+        plain = max((c for c in others if not c.n_suppressed and c is not original), key=_score)
+        if original.score > max(map(_score, self.candidates[1:])):
+            return (
+                f"By the held-out score no candidate beats the {original.name} "
+                f"({original.score:.3f}; the head chosen {chosen.score:.3f})."
+            )
+        if not chosen.n_suppressed:
+            masks = [c for c in others if c.n_suppressed and c is not random]
+            if not masks:
+                return "No rule found a neuron to silence here."
+            masked = max(masks, key=_score)
+            outcome = "would have helped" if masked.score > chosen.score else "did not help"
+            return (
+                f"Silencing neurons {outcome} here, by the held-out score: {masked.score:.3f} for "
+                f"the best with suppression ({masked.name}), {chosen.score:.3f} for the head "
+                f"chosen ({chosen.name}), which suppresses none."
+            )
+        helped = chosen.score > max(random.score, plain.score)
+        return (
+            f"Silencing {chosen.n_suppressed} of {self.n_live} live neurons "
+            f"{'helped' if helped else 'did not help'}, by the held-out score: "
+            f"{chosen.score:.3f}, against {plain.score:.3f} for the best retraining without "
+            f"suppression ({plain.name}) and {random.score:.3f} for random masks of the same size."
+        )
+
+    def summary(self, *, markdown: bool = False) -> str:
+        """The table and what to know about it, as text.
+
+        Parameters
+        ----------
+        markdown : bool
+            Whether names in the table are escaped.
+
+        Returns
+        -------
+        str
+            What ``ntkit debias`` prints, and in Markdown what ``table.md`` holds.
+        """
+        lines = [
+            self.headline(),
+            self._what_changed(),
+            *self.check.sentences(),
+            *([self.named_outcome()] if self.balanced_over is not None else []),
+            "",
+            self.table(markdown=markdown),
+            "",
+            f"Accuracies in % on the {self.evaluated_on}; ← marks the candidate chosen. The "
+            "held-out score needs no group labels: "
+            f"{_SCORE_IN_WORDS.get(self.select, self.select)}."
+            + " The worst balanced group is that of the held-out set."
+            * bool(self.balanced_over),
+            *filter(None, [self.verdict()]),
+            *([_checked(self.verification)] if self.verification else []),
+            *self.notes,
+            *(["", "The dial, on held-out samples:", self.dial()] if len(self.prices) > 2 else []),
+        ]
+        if self.path is not None:
+            lines.append(
+                f"Written: {self.path / (MODEL_FILE if self.verification else REPORT_FILE)}"
+            )
+            if self.kept_original:
+                lines.append(f"The unchanged original: {self.path / MODEL_FILE}")
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON.
+
+        Returns
+        -------
+        dict
+            The content of ``result.json``; accuracies in [0, 1].
+        """
+        return {
+            "candidates": [asdict(c) for c in self.candidates],
+            "chosen": self.chosen.name,
+            "helped": self.helped,
+            "written": self.written,
+            "headline": self.headline(),
+            "state": self.state,
+            "change": asdict(self.change),
+            "lost_groups": [asdict(group) for group in self.check.lost],
+            "doubtful_groups": [asdict(group) for group in self.check.doubtful],
+            "unchecked_groups": list(self.check.unchecked),
+            "answers": [dict(answer) for answer in self.answers],
+            "balanced_over": self.balanced_over,
+            "named_outcome": self.named_outcome() or None,
+            "max_cost": self.max_cost,
+            "price": asdict(self.price),
+            "prices": [asdict(price) for price in self.prices],
+            "parameters": {
+                k: v
+                for k, v in self.estimator.get_params().items()
+                if v is None or isinstance(v, bool | int | float | str)
+            },
+            "suppressed_neurons": self.suppressed.tolist(),
+            "n_live": self.n_live,
+            "classes": (self.model.head or self.head).classes.tolist(),
+            "evaluated_on": self.evaluated_on,
+            "verdict": self.verdict() or None,
+            "verification": asdict(self.verification) if self.verification else None,
+            "notes": list(self.notes),
+            "model": self._file(),
+            "version": __version__,
+        }
+
+
+def _score(candidate: Candidate) -> float:
+    return candidate.score
+
+
+def _checked(check: Verification) -> str:
+    return (
+        f"ONNX Runtime against NumPy: largest relative difference of logits "
+        f"{check.logit_difference:.1e} on {check.n_samples} samples; node list "
+        f"{'unchanged' if check.same_nodes else 'changed'}, inputs and outputs "
+        f"{'unchanged' if check.same_signature else 'changed'}."
+    )

@@ -1,0 +1,366 @@
+"""How a question stands: answers, the groups that they give, how often a model is right in each."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ntkit._types import Array
+from ntkit.estimators import GroupInference
+from ntkit.exceptions import InputError
+from ntkit.jobs.label._folder import ANSWERS, PAGE
+from ntkit.jobs.label._labels import Labels
+from ntkit.metrics import wilson
+
+ENOUGH_OVERLAP = 0.6
+"""Smallest overlap of a group with itself of fewer answers at which asking ends. On the data that
+it was set on, anything from 0.5 to 0.8 did about as well."""
+FEWEST = 36
+"""Answers below which it does not."""
+MOST = 192
+"""Answers at which it does, where a view is read: more were never tried."""
+_SHARE = 0.75
+"""Of the answers, that an earlier inference may have seen at most: of fewer new ones groups stay
+as they are because hardly anything is new."""
+_NOTHING_READ = "No view reads the attribute from the answers so far"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the answers have come.
+
+    Attributes
+    ----------
+    n_answers : int
+        Answers so far.
+    purity : float
+        Expected share of members that belong there, of the least pure group (class × value), by
+        the probabilities of the inference; 0 where it reads no view. Said of itself, and now and
+        then wrong by far: asking does not end by it.
+    least_pure : tuple or None
+        That group: (class, value).
+    enough : bool
+        Whether more answers are not expected to pay.
+    reason : str
+        Why, in a sentence or two.
+    overlap : float
+        Of the group that changed most since an earlier inference: how many are in it by both, as
+        a share of those that are by either (Jaccard index). NaN where there is nothing to compare
+        with.
+    """
+
+    n_answers: int
+    purity: float
+    least_pure: tuple[Any, Any] | None
+    enough: bool
+    reason: str
+    overlap: float = float("nan")
+
+
+def progress(
+    y: ArrayLike, inference: GroupInference, earlier: Sequence[GroupInference] = ()
+) -> Progress:
+    """Say whether to ask on, from what the last answers changed.
+
+    Asking ends when 36 answers were given and the groups class × value are about what they were
+    with three quarters of the answers or fewer: the group that changed most has an overlap of 60 %
+    or more. It ends after 192 at the latest, unless no view reads the attribute. Answers that
+    leave the groups as they are leave the head as it is that is balanced over them. The page on
+    answers has what was lost by that.
+
+    Parameters
+    ----------
+    y : array-like of shape (N,)
+        Class labels.
+    inference : GroupInference
+        Fitted to the answers so far.
+    earlier : sequence of GroupInference
+        Fitted to fewer of the answers, as a rule before the last batches; the last one counts that
+        has seen at most three quarters of them. Without one, asking goes on to 192.
+
+    Returns
+    -------
+    Progress
+
+    Raises
+    ------
+    InputError
+        If an inference was fitted to other samples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.estimators import GroupInference
+    >>> from ntkit.jobs.label import progress
+    >>> rng = np.random.default_rng(0)
+    >>> y, mark = rng.integers(0, 2, (2, 300))
+    >>> X = np.column_stack([y, 9 * mark]) + rng.normal(0, 1, (300, 2))
+    >>> first, then = (
+    ...     GroupInference(random_state=0).fit(X, y, np.where(np.arange(300) < n, mark, -1))
+    ...     for n in (24, 48)
+    ... )
+    >>> progress(y, then).enough, progress(y, then, [first]).enough
+    (False, True)
+    """
+    y = np.asarray(y)
+    for one in (inference, *earlier):
+        n_samples = len(one.label_distributions_)
+        if n_samples != len(y):
+            raise InputError(f"y holds {len(y)} labels, but the inference {n_samples} samples.")
+    n = inference.n_known_
+    if inference.view_ is None:
+        values = inference.classes_.tolist()
+        alike = f": all are {values[0]!r}" if len(values) == 1 else ""
+        return Progress(n, 0.0, None, False, f"{_NOTHING_READ}{alike}.")
+    q = inference.label_distributions_
+    purity, least_pure = min(_purities(y, q, inference.classes_), key=lambda pair: pair[0])
+    before = next((one for one in reversed(earlier) if is_earlier(one.n_known_, n)), None)
+    overlap, changed = float("nan"), None
+    if before is not None and before.view_ is not None:
+        overlap, changed = min(_overlaps(y, inference, before), key=lambda pair: pair[0])
+    stays = overlap >= ENOUGH_OVERLAP
+    enough = bool((stays and n >= FEWEST) or n >= MOST)
+    if n < FEWEST and n < MOST:
+        reason = f"{n} answers are fewer than {FEWEST}."
+    elif changed is None:
+        reason = "Only another batch can show whether the groups stay as they are."
+        if before is not None:
+            reason = f"With {before.n_known_} answers no group was read yet, so none has stayed."
+        if n >= MOST:
+            reason = f"More than {MOST} answers were never tried, and these were not compared."
+    else:
+        assert before is not None
+        reason = _reason(n, before.n_known_, overlap, changed, enough=enough, stays=bool(stays))
+    return Progress(n, purity, least_pure, enough, reason, overlap)
+
+
+def is_earlier(n_before: int, n: int) -> bool:
+    """Whether enough answers are new since an inference to compare with it."""
+    return 0 < n_before <= _SHARE * n
+
+
+def _reason(
+    n: int, n_before: int, overlap: float, changed: tuple[Any, Any], *, enough: bool, stays: bool
+) -> str:
+    """What the last answers changed, and what follows."""
+    what = f"those taken for {changed[1]!r} of class {changed[0]!r}"
+    share = f"{int(100 * overlap)} %"
+    news = f"{n - n_before} of the {n} answers"
+    if stays:
+        return (
+            f"The last {news} left the groups about as they were (overlap {share} for {what}, "
+            "which changed most): where that was measured, more answers hardly paid."
+        )
+    changing = f"The last {news} changed the groups (overlap {share} for {what})"
+    if enough:
+        return (
+            f"{changing}, so they are not settled, but more than {MOST} answers were never tried: "
+            "judge by held-out samples."
+        )
+    return f"{changing}, and {100 * ENOUGH_OVERLAP:.0f} % are enough: ask on."
+
+
+def _purities(y: Array, q: Array, values: Array) -> list[tuple[float, tuple[Any, Any]]]:
+    """Expected share of right members of each group that holds any."""
+    found = list[tuple[float, tuple[Any, Any]]]()
+    taken_for = q.argmax(axis=1)
+    for label in np.unique(y):
+        for i in np.unique(taken_for[y == label]):
+            members = (y == label) & (taken_for == i)
+            found.append((float(q[members, i].mean()), _named(label, values[i])))
+    return found
+
+
+def _overlaps(
+    y: Array, now: GroupInference, before: GroupInference
+) -> list[tuple[float, tuple[Any, Any]]]:
+    """Jaccard index of each group with itself, of those that hold any sample by either."""
+    found = list[tuple[float, tuple[Any, Any]]]()
+    values = [*now.classes_, *(v for v in before.classes_ if v not in now.classes_)]
+    for label in np.unique(y):
+        for value in values:
+            ours, theirs = (
+                (y == label) & (np.asarray(one.transduction_) == value) for one in (now, before)
+            )
+            if (either := (ours | theirs).sum()) > 0:
+                found.append((float((ours & theirs).sum() / either), _named(label, value)))
+    return found
+
+
+def _named(label: Any, value: Any) -> tuple[Any, Any]:
+    return np.asarray(label).item(), np.asarray(value).item()
+
+
+THE_MODEL = "the model as it is"
+_CONFIDENCE = 0.95
+_FEWEST = 5  # samples, below which no share is told
+
+
+@dataclass(frozen=True)
+class GroupStanding:
+    """A group of a class and a value of the attribute, as far as it is known.
+
+    Attributes
+    ----------
+    name : str
+        Class and value.
+    n_answered : int
+        Samples of which a person said so.
+    n_taken : int
+        Samples that are taken for it, these among them.
+    accuracy : float
+        Share of those taken for it that the head gets right; NaN for fewer than 5.
+    interval : tuple of float
+        Wilson's, of 95 %.
+    """
+
+    name: str
+    n_answered: int
+    n_taken: int
+    accuracy: float
+    interval: tuple[float, float]
+
+    @property
+    def share(self) -> str:
+        """Accuracy and interval in percent."""
+        if np.isnan(self.accuracy):
+            return "–"
+        low, high = (100 * limit for limit in self.interval)
+        return f"{100 * self.accuracy:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """How far a question has come, and what is asked next.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The folder.
+    labels : Labels
+        Answers so far.
+    n_new : int
+        How many of them are new, or others than the last time.
+    asked : tuple of str
+        Names of the samples that are asked about now.
+    table : str
+        Name of the file to fill in, instead of the page.
+    progress : Progress or None
+        Whether more answers pay; None before the first.
+    groups : tuple of GroupStanding
+        Groups class × value, as the answers give them.
+    view : str or None
+        Where the attribute is read from; None where nothing reads it.
+    of_head : str
+        Whose accuracies these are.
+    notes : tuple of str
+        What was assumed of the samples.
+    about_answers : tuple of str
+        Which answers went to samples of other names, were left out, or matched by name.
+    """
+
+    path: Path
+    labels: Labels
+    n_new: int
+    asked: tuple[str, ...]
+    table: str
+    progress: Progress | None
+    groups: tuple[GroupStanding, ...]
+    view: str | None
+    of_head: str
+    notes: tuple[str, ...]
+    about_answers: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([*self.about_answers, *self._standing(), *self._next()])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        done = self.progress
+        return {
+            "question": self.labels.question,
+            "values": list(self.labels.values),
+            "n_answers": self.labels.n_answers,
+            "n_new": self.n_new,
+            "enough": done is not None and done.enough,
+            "reason": None if done is None else done.reason,
+            "overlap": None if done is None or np.isnan(done.overlap) else done.overlap,
+            "view": self.view,
+            "groups": [asdict(group) for group in self.groups],
+            "asked": list(self.asked),
+            "answers": str(self.path / ANSWERS),
+            "page": str(self.path / PAGE) if self.asked else None,
+            "table": str(self.path / self.table) if self.asked else None,
+            "notes": [*self.notes, *self.about_answers],
+        }
+
+    def _standing(self) -> list[str]:
+        labels, done = self.labels, self.progress
+        lines = [f"{labels.question} {_counted(labels.n_answers, 'answer')}, {self.n_new} new."]
+        unknown = len(labels.answers) - labels.n_answers
+        if unknown:
+            lines.append(f"Of {_counted(unknown, 'more sample')} nobody could tell.")
+        if done is None:
+            return lines
+        if self.view is not None:
+            lines.append(f"Of all other samples it is read from the view {self.view!r}.")
+        width = max(len(group.name) for group in self.groups)
+        lines.append(f"{'group':<{width}}  answered  taken for it  right, by {self.of_head}")
+        lines += [
+            f"{g.name:<{width}}  {g.n_answered:>8}  {g.n_taken:>12}  {g.share}" for g in self.groups
+        ]
+        known = [group for group in self.groups if not np.isnan(group.accuracy)]
+        if known:
+            worst = min(known, key=lambda group: group.accuracy)
+            lines.append(f"The worst group now: {worst.name}, {worst.share} right.")
+            if self.of_head == THE_MODEL:
+                lines.append("If the model was fitted on these samples, these shares flatter it.")
+        return [*lines, done.reason]
+
+    def _next(self) -> list[str]:
+        path, done = self.path, self.progress
+        lines = []
+        n_classes = len(self.groups) // len(self.labels.values)
+        told_apart = sum(group.n_answered > 0 for group in self.groups) > n_classes
+        if self.view is not None and told_apart:  # what debias asks for
+            answers = shlex.quote(str(path / ANSWERS))
+            lines.append(f"To repair with what is known: ntkit debias … --answers {answers}")
+        if not self.asked:
+            return [*lines, "There is nothing left to ask."]
+        more = "To go on all the same" if done is not None and done.enough else "Next"
+        return [
+            *lines,
+            f"{more}: {_counted(len(self.asked), 'sample')}. Open {path / PAGE} in a browser and "
+            f"move the labels.csv that it saves to {path} (or fill in {path / self.table}), then "
+            "run the same command again.",
+        ]
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+def standing_of(
+    y: Array, attribute: Array, inference: GroupInference, right: Array, values: Sequence[str]
+) -> tuple[GroupStanding, ...]:
+    """All groups of the classes of samples with the values of an attribute."""
+    q = inference.label_distributions_
+    taken_for = np.where(q.max(axis=1) > 0, inference.classes_[q.argmax(axis=1)].astype(object), "")
+    found = list[GroupStanding]()
+    for label in np.unique(y):
+        for value in values:
+            own = (y == label) & (taken_for == value)
+            n, accuracy, interval = int(own.sum()), float("nan"), (0.0, 1.0)
+            if n >= _FEWEST:
+                accuracy = float(right[own].mean())
+                low, high = wilson(np.array([accuracy]), np.array([n]), _CONFIDENCE)
+                interval = (float(low[0]), float(high[0]))
+            answered = int(((y == label) & (attribute == value)).sum())
+            found.append(GroupStanding(f"{label} × {value}", answered, n, accuracy, interval))
+    return tuple(found)

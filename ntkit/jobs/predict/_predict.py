@@ -1,0 +1,134 @@
+"""Predictions of a model, in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ntkit._types import Array
+from ntkit.extraction import ImagePreprocessing, TextPreprocessing
+from ntkit.jobs.predict._models import (
+    Asked,
+    called,
+    loaded,
+    matched,
+    outcomes_of,
+    reading_notes,
+    samples_of,
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictions:
+    """What a model says of N samples; :func:`predict` makes it.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (C,)
+        Class labels, in the order of the model's logits.
+    labels : ndarray of shape (N,)
+        Predicted class of each sample.
+    probabilities : ndarray of float64, shape (N, C)
+        The softmax of the logits, or their sigmoid, in the order of ``classes``.
+    margins : ndarray of float64, shape (N,)
+        The largest logit less the second largest.
+    y : ndarray of shape (N,) or None
+        True classes, where the samples have labels.
+    names : ndarray of str, shape (N,), or None
+        Image files, where that is what the samples are.
+    notes : tuple of str
+        What was assumed, one sentence each.
+    """
+
+    classes: Array
+    labels: Array
+    probabilities: Array
+    margins: Array
+    y: Array | None = None
+    names: Array | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        right = ""
+        if self.y is not None and len(self) and np.isin(self.y, self.classes).all():
+            right = f", {100 * np.mean(self.labels == self.y):.1f} % right"
+        return f"Predictions({len(self)} samples, {len(self.classes)} classes{right})"
+
+
+def predict(
+    model: Any,
+    data: Any,
+    *,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    device: str = "auto",
+    batch_size: int | str | None = None,
+    verbose: bool = False,
+) -> Predictions:
+    """Predict the classes of samples.
+
+    The network runs in ONNX Runtime up to its embedding, and its last layer in NumPy; that both
+    agree with the whole model is checked on the first samples.
+
+    Parameters
+    ----------
+    model : FrozenModel or path-like
+        ONNX classifier.
+    data : path-like, Samples, array-like, or tuple (X, y) or (X, y, groups)
+        Samples, as :func:`ntkit.extraction.read_samples` reads them, or model inputs; they need no
+        labels.
+    preprocessing : ImagePreprocessing or TextPreprocessing, optional
+        As in :func:`ntkit.debias`.
+    device, batch_size : optional
+        As in :class:`ntkit.OnnxEmbedder`.
+    verbose : bool, default=False
+        Show a progress bar when it takes longer than a second.
+
+    Returns
+    -------
+    Predictions
+        N × C probabilities stay in memory; :func:`ntkit.jobs.predict.write_predictions` keeps none.
+
+    Raises
+    ------
+    InputError
+        If the model has no head that chooses one class, the samples do not fit it, or a logit is
+        NaN or infinite.
+    VerificationError
+        If the head found is not what the model computes with.
+
+    Examples
+    --------
+    >>> import ntkit
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> digits = load_marked_digits()
+    >>> data = (digits.X_test, digits.y_test)
+    >>> found = ntkit.predict(marked_digits_model_path(), data, device="cpu")
+    >>> found
+    Predictions(2000 samples, 2 classes, 73.2 % right)
+    >>> found.probabilities.shape, bool((found.margins >= 0).all())
+    ((2000, 2), True)
+    """
+    frozen = loaded(model)
+    read = samples_of(data, frozen, preprocessing)
+    asked = Asked(frozen, read, reading_notes(read))
+    asked = matched(asked, name=called(frozen, "The model"), strict=False)
+    asked.check(device)
+    parts = list(outcomes_of(asked, device=device, batch_size=batch_size, verbose=verbose))
+    assert asked.model.head is not None
+    classes, samples = asked.model.head.classes, asked.samples
+    index = np.concatenate([part.index for part in parts] or [np.empty(0, int)])
+    none = np.empty((0, len(classes)))
+    return Predictions(
+        classes,
+        classes[index],
+        np.concatenate([part.probabilities for part in parts] or [none]),
+        np.concatenate([part.margins for part in parts] or [none[:, 0]]),
+        samples.y,
+        samples.ids,
+        asked.notes,
+    )

@@ -1,0 +1,236 @@
+"""Compare what ntkit computes with what a service recorded of its own outputs."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit._types import Array
+from ntkit.exceptions import InputError
+from ntkit.extraction import (
+    ImagePreprocessing,
+    Samples,
+    TextPreprocessing,
+    preprocessing_for,
+    read_samples,
+    with_plain_texts,
+)
+from ntkit.jobs.verify._change import Subject
+from ntkit.jobs.verify._logits import Logits, outputs_of
+from ntkit.jobs.verify._recorded import Recorded, read_recorded
+from ntkit.jobs.verify._result import Parity
+from ntkit.jobs.verify._search import Tried, found_causes, is_far_better
+from ntkit.jobs.verify._subjects import subject_of
+from ntkit.model import FrozenModel
+from ntkit.verification import tolerance_of
+
+# What float32 on a GPU, and another decoder's rounding, may make of the same pixels.
+_TOLERANCE = 2e-3
+# Of an order of classes it is not known whose is right, though embeddings are the same.
+_HARMLESS = ("softmax", "temperature", "rounding")
+_MOST_OTHERS = 3
+_SEARCHED = 256  # samples on which causes are looked for
+
+
+def check_parity(
+    model: FrozenModel | str | os.PathLike[str],
+    recorded: str | os.PathLike[str] | Mapping[str, Any],
+    data: Any = None,
+    *,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
+    device: str = "auto",
+    tolerance: float | None = None,
+    n_samples: int | None = None,
+) -> Parity:
+    """Compare what ntkit computes with what a service recorded of its own outputs.
+
+    ntkit reads the samples, makes inputs of them and runs the model, as all its jobs do. Where
+    the outputs differ from the recorded ones, other ways to make inputs and outputs are tried:
+    size, crop, filter, channel order, scale, mean and std, layout, EXIF orientation; lower-casing,
+    special tokens, padding, truncation; softmax, temperature, the order of the classes. The
+    likely cause is the one with which all samples agree, or one that comes far nearer than all
+    others. Where several do, or none, no cause is named.
+
+    Parameters
+    ----------
+    model : FrozenModel or path-like
+        The model that the service runs.
+    recorded : path-like or mapping of str to array-like
+        An ``.npz`` file with the service's outputs, as ``logits`` (N, K), ``probabilities``
+        (N, K), or ``labels`` (N,), which must not contradict the others, and what they are outputs
+        of: ``files`` (their names, below the folder ``data``), ``rows`` of ``data`` from 0 on,
+        ``texts`` (and ``text_pairs``),
+        ``images`` (decoded pixels, uint8 of shape (N, H, W, 3)), or what went into the model, as
+        ``X`` or by the names of its inputs. Without any of them: all of ``data``, in its order.
+    data : path-like, Samples or array-like, optional
+        The samples; they need no labels.
+    preprocessing : ImagePreprocessing or TextPreprocessing, optional
+        What ntkit does to images or texts; by default what is found beside the model.
+    device : {"auto", "cpu", "cuda"}
+        Where to run.
+    tolerance : float, optional
+        Largest difference accepted, relative to how far the recorded outputs vary from sample to
+        sample; by default 2e-3, and for a coarser model 8e-3 (float16), 2e-2 (quantised) or 6e-2
+        (bfloat16). How far recorded numbers are rounded is allowed for besides.
+    n_samples : int, optional
+        Most samples to compare: as many, spread over what was recorded. By default all of them.
+        Where some differ, causes are looked for on up to 256.
+
+    Returns
+    -------
+    Parity
+
+    Raises
+    ------
+    InputError
+        If the recording, the samples and the model do not fit together.
+    DeviceError
+        If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
+    ModelError
+        If the model cannot be read or run.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import onnxruntime
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> from ntkit.jobs.verify import check_parity
+    >>> X = load_marked_digits().X_test[:40]
+    >>> service = onnxruntime.InferenceSession(marked_digits_model_path())
+    >>> logits = service.run(None, {"image": X})[0]
+    >>> check_parity(marked_digits_model_path(), {"logits": logits, "X": X}, device="cpu").matched
+    True
+    >>> found = check_parity(
+    ...     marked_digits_model_path(), {"logits": logits[:, ::-1], "X": X}, device="cpu"
+    ... )
+    >>> found.matched, found.cause
+    (False, ('class order',))
+    """
+    if n_samples is not None and n_samples < 1:
+        raise InputError(f"n_samples must be at least 1; got {n_samples}.")
+    model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
+    found = read_recorded(recorded, tuple(tensor.name for tensor in model.inputs))
+    samples = None if data is None else _samples(model, data, preprocessing)
+    with tempfile.TemporaryDirectory(prefix="ntkit-") as folder:
+        subject = subject_of(model, found, samples, preprocessing, Path(folder))
+        if len(subject) != len(found):
+            raise InputError(
+                f"{found.source} holds outputs of {len(found)} samples, but {len(subject)} inputs."
+            )
+        return _compared(model, found, subject, device, tolerance, n_samples)
+
+
+def _samples(model: FrozenModel, data: Any, preprocessing: Any) -> Samples:
+    if not isinstance(data, str | os.PathLike):
+        samples = data if isinstance(data, Samples) else Samples(data)
+        return with_plain_texts(samples, model.inputs)
+    steps = preprocessing or preprocessing_for(model, [data])
+    return read_samples(Path(data), preprocessing=steps, inputs=model.inputs, labels="optional")
+
+
+def _compared(
+    model: FrozenModel,
+    recorded: Recorded,
+    subject: Subject,
+    device: str,
+    tolerance: float | None,
+    most: int | None,
+) -> Parity:
+    rows = _spread(np.arange(len(recorded)), len(recorded) if most is None else most)
+    run = Logits(model, subject, rows, device)
+    parts = list[Array]()
+    for begin in range(0, len(rows), _SEARCHED):  # the inputs of all at once may be too large
+        part = np.arange(begin, min(begin + _SEARCHED, len(rows)))
+        found = run(subject.settings, part, strict=True)
+        if found is None:
+            raise InputError("The samples make no inputs of the model.")
+        parts.append(found)
+    logits = np.concatenate(parts)
+    dtype = recorded.outputs.dtype.name
+    within = tolerance if tolerance is not None else max(_TOLERANCE, tolerance_of(model, dtype))
+    outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
+    everything = np.arange(len(rows))
+    base = Tried((), outputs.differences(logits, outputs.declared, everything))
+    result = Parity(
+        matched=base.agrees(within),
+        n_samples=len(rows),
+        n_agreeing=int((base.differences <= within).sum()),
+        difference=float(base.differences.max()),
+        tolerance=within,
+        kind=recorded.kind,
+        n_recorded=len(recorded),
+        n_searched=min(_SEARCHED, len(rows)),
+    )
+    if result.matched:
+        return result
+    if len(rows) > _SEARCHED:
+        differ = base.differences > within
+        wrong = _spread(np.flatnonzero(differ), max(_SEARCHED // 2, _SEARCHED - (~differ).sum()))
+        right = _spread(np.flatnonzero(~differ), _SEARCHED - len(wrong))
+        few = np.sort(np.concatenate([wrong, right]))
+        rows, logits = rows[few], logits[few]
+        run = Logits(model, subject, rows, device)
+        outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
+        base = Tried((), outputs.differences(logits, outputs.declared, np.arange(len(rows))))
+    whole, partly = found_causes(subject, outputs, run, logits)
+    return _with_cause(result, whole, partly, base)
+
+
+def _spread(rows: Array, most: int) -> Array:
+    """At most so many of some rows, spread over them."""
+    if len(rows) <= most:
+        return rows
+    return np.asarray(rows[np.linspace(0, len(rows) - 1, most).astype(np.intp)])
+
+
+def _with_cause(result: Parity, whole: list[Tried], partly: list[Tried], base: Tried) -> Parity:
+    """Name what explains all samples, or what comes far nearer than all else."""
+    if whole:
+        best, alike = whole[0], _rivals(whole)
+        if len(alike) > _MOST_OTHERS:
+            return replace(result, others=tuple(map(_in_words, whole[:4])), same_embeddings=False)
+        return _named(result, best, alike)
+    nearest = _simplest(partly)
+    if nearest is not None and is_far_better(nearest, partly, base.distance):
+        return _named(result, nearest, [])
+    return replace(result, same_embeddings=False)
+
+
+def _named(result: Parity, best: Tried, alike: list[Tried]) -> Parity:
+    return replace(
+        result,
+        cause=tuple(change.what for change in best.changes),
+        words=tuple(change.words for change in best.changes),
+        explained=float(best.differences.max()),
+        mend=" ".join(c.mend for c in best.changes) if all(c.mend for c in best.changes) else "",
+        others=tuple(map(_in_words, alike)),
+        same_embeddings=all(change.what in _HARMLESS for change in best.changes),
+    )
+
+
+def _rivals(whole: list[Tried]) -> list[Tried]:
+    """What explains all samples by something else, and leaves hardly more."""
+    best = whole[0]
+    near = max(3 * best.distance, 1e-5)
+    found, seen = list[Tried](), {best.whats}
+    for tried in whole[1:]:
+        if tried.distance <= near and tried.whats not in seen:
+            seen.add(tried.whats)
+            found.append(tried)
+    return found
+
+
+def _simplest(tried: list[Tried]) -> Tried | None:
+    """The nearest, or what has fewer changes and is about as near."""
+    near = [one for one in tried if one.distance <= 1.1 * tried[0].distance]
+    return min(near, key=lambda one: len(one.changes), default=None)
+
+
+def _in_words(tried: Tried) -> str:
+    return " and ".join(change.words for change in tried.changes)

@@ -1,0 +1,199 @@
+"""What a service records of a model's answers, compared with the model's logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.special import expit, log_softmax, softmax
+
+from ntkit._types import Array
+from ntkit.jobs.verify._change import Change
+
+_LEAST_TEMPERATURE_CHANGE = 0.02
+_MANY = 64  # classes: of more, the best order is looked for once
+# Before another order is believed by labels: of two classes that move, and of all that do.
+_LABELS_OF_A_CLASS = 3
+_LABELS_OF_MOVED_CLASSES = 10
+_WORDS = {
+    "logits": "gives logits",
+    "softmax": "gives probabilities by softmax",
+    "sigmoid": "gives a sigmoid of each logit",
+    "log_softmax": "gives the logarithm of the softmax",
+    "softmax twice": "takes the softmax twice",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How outputs are made of logits."""
+
+    activation: str
+    temperature: float = 1.0
+    order: tuple[int, ...] | None = None
+
+    def __call__(self, logits: Array) -> Array:
+        """Outputs of shape (N, K); labels as positions, (N,)."""
+        scores = logits / self.temperature
+        if self.activation == "softmax":
+            scores = softmax(scores, axis=1)
+        elif self.activation == "softmax twice":
+            scores = softmax(softmax(scores, axis=1), axis=1)
+        elif self.activation == "sigmoid":
+            scores = expit(scores)
+        elif self.activation == "log_softmax":
+            scores = log_softmax(scores, axis=1)
+        if self.order is not None:
+            scores = scores[:, list(self.order)]
+        return np.asarray(scores.argmax(axis=1) if self.activation == "labels" else scores)
+
+
+class Outputs:
+    """What a service recorded."""
+
+    def __init__(self, recorded: Array, declared: str, tolerance: float, names: Any) -> None:
+        self._slack = 0.0 if declared == "labels" else _rounding_of(recorded)
+        self.declared, self.tolerance = Reading(declared), tolerance
+        if declared != "labels":
+            recorded = recorded.astype(np.float64)
+        self.recorded, self.names = recorded, [str(name) for name in names]
+        centred = np.abs(recorded - recorded.mean(axis=0)) if recorded.ndim > 1 else np.ones(1)
+        floor = 0.05 * float(np.abs(recorded).max(initial=0.0))
+        self._spread = max(float(centred.max(initial=0.0)), floor, 1e-12)
+
+    def __len__(self) -> int:
+        return len(self.recorded)
+
+    def differences(self, logits: Array, reading: Reading, rows: Array) -> Array:
+        """Difference of each sample, relative to how far the outputs vary; (len(rows),)."""
+        recorded = self.recorded[rows]
+        if reading.activation == "labels":
+            return self._wrong(logits, reading, recorded)
+        apart = np.abs(reading(logits) - recorded) - self._slack
+        return np.asarray(np.maximum(apart, 0).max(axis=1) / self._spread)
+
+    def _wrong(self, logits: Array, reading: Reading, recorded: Array) -> Array:
+        """1 where the label is another one, and the two largest logits leave no doubt."""
+        ordered = np.sort(logits, axis=1)
+        size = max(float(np.abs(logits - logits.mean(axis=1, keepdims=True)).max()), 1e-12)
+        clear = (ordered[:, -1] - ordered[:, -2]) > self.tolerance * size
+        return np.asarray((reading(logits) != recorded) & clear, dtype=np.float64)
+
+    def readings(self, logits: Array, rows: Array, *, once: bool = False) -> Iterator[Reading]:
+        """Other ways to make outputs of these logits, as far as they can be told from them."""
+        recorded = self.recorded[rows]
+        many = logits.shape[1] > _MANY
+        orders = (False,) if many and not once else (False, True)
+        if self.declared.activation == "labels":
+            order = _order_of_labels(self.declared(logits), recorded, logits.shape[1])
+            if order is not None:
+                yield replace(self.declared, order=order)
+            return
+        activations = [name for name in _WORDS if logits.shape[1] > 1 or "max" not in name]
+        for name, hot, other in product(activations, (False, True), orders):
+            if many and other and (hot or name != self.declared.activation):
+                continue
+            reading: Reading | None = Reading(name)
+            if hot:
+                reading = _tempered(Reading(name), logits, recorded)
+            if other and reading is not None:
+                reading = _ordered(reading, logits, recorded)
+            if reading is not None and reading != self.declared:
+                yield reading
+
+    def changes(self, reading: Reading) -> tuple[Change, ...]:
+        """What is other in a reading than in the one declared."""
+        found = []
+        if reading.order is not None:
+            found.append(_outside("class order", f"{self._moved(reading.order)}"))
+        if reading.activation != self.declared.activation:
+            said = "" if self.declared.activation == "labels" else (
+                f", where {_WORDS[self.declared.activation].removeprefix('gives ')} "
+                "should be recorded"
+            )  # fmt: skip
+            found.append(_outside("softmax", f"{_WORDS[reading.activation]}{said}"))
+        if reading.temperature != 1:
+            words = f"divides the logits by a temperature of {reading.temperature:.4g}"
+            found.append(_outside("temperature", words))
+        return tuple(found)
+
+    def _moved(self, order: tuple[int, ...], most: int = 6) -> str:
+        moved = [i for i, c in enumerate(order) if i != c]
+        shown = ", ".join(f"{self.names[order[i]]!r} at place {i}" for i in moved[:most])
+        more = ", …" * (len(moved) > most)
+        return f"has its classes in another order than the model: {shown}{more}"
+
+
+def _outside(what: str, words: str) -> Change:
+    return Change(what, words, _same, inside=False)
+
+
+def _same(settings: Any) -> Any:
+    return settings
+
+
+def _rounding_of(values: Array) -> float:
+    """Half a unit of the last decimal place, or of the float, that values were written with."""
+    step = float(np.finfo(np.float16).eps) if values.dtype == np.float16 else 0.0
+    values = values.astype(np.float64)
+    for places in range(1, 7):
+        if np.allclose(values, np.round(values, places), rtol=0, atol=1e-6 * 10.0**-places + 1e-8):
+            return 0.51 * 10.0**-places
+    return step * float(np.abs(values).max(initial=0.0))
+
+
+def _tempered(reading: Reading, logits: Array, recorded: Array) -> Reading | None:
+    """The reading with the temperature that explains what was recorded best, if it is not 1."""
+    target, weight = recorded, np.ones_like(recorded)
+    if reading.activation in ("softmax", "log_softmax"):
+        if reading.activation == "softmax":
+            weight = np.clip(recorded, 0, 1)
+            target = np.log(np.clip(recorded, 1e-12, None))
+        else:
+            weight = np.exp(np.clip(recorded, -50, 0))
+        total = weight.sum(axis=1, keepdims=True)
+        if not (total > 0).all():
+            return None
+        logits, target = (
+            values - (weight * values).sum(axis=1, keepdims=True) / total
+            for values in (logits, target)
+        )
+    elif reading.activation == "sigmoid":
+        inner = np.clip(recorded.astype(np.float64), 1e-9, 1 - 1e-9)
+        target, weight = np.log(inner / (1 - inner)), inner * (1 - inner)
+    elif reading.activation != "logits":
+        return None
+    below = float((weight * logits**2).sum())
+    factor = float((weight * logits * target).sum()) / below if below > 0 else 0.0
+    if not np.isfinite(factor) or factor <= 0:
+        return None
+    temperature = 1 / factor
+    if abs(temperature - 1) < _LEAST_TEMPERATURE_CHANGE:
+        return None
+    return replace(reading, temperature=temperature)
+
+
+def _ordered(reading: Reading, logits: Array, recorded: Array) -> Reading | None:
+    """The reading with the order of classes that explains what was recorded best."""
+    found = reading(logits)
+    squares = (recorded**2).sum(axis=0)[:, None] + (found**2).sum(axis=0)
+    costs = squares - 2 * recorded.T @ found
+    costs[np.diag_indices(len(costs))] -= 1e-9 * max(float(costs.max()), 1e-30)
+    order = tuple(linear_sum_assignment(costs)[1].tolist())
+    return None if order == tuple(range(len(order))) else replace(reading, order=order)
+
+
+def _order_of_labels(found: Array, recorded: Array, n_classes: int) -> tuple[int, ...] | None:
+    """The order of classes that explains recorded labels best, where there are enough of them."""
+    counts = np.zeros((n_classes, n_classes))
+    np.add.at(counts, (recorded, found), 1)
+    counts[np.diag_indices(n_classes)] += 0.5
+    order = linear_sum_assignment(counts, maximize=True)[1]
+    moved = np.flatnonzero(order != np.arange(n_classes))
+    told = counts[moved, order[moved]]
+    enough = (told >= _LABELS_OF_A_CLASS).sum() > 1 and told.sum() >= _LABELS_OF_MOVED_CLASSES
+    return tuple(order.tolist()) if enough else None

@@ -1,0 +1,339 @@
+"""Put other weights into a linear layer, leaving the rest of the graph as it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from ntkit._types import Array
+from ntkit.exceptions import InputError
+from ntkit.graph import (
+    Shapes,
+    constant_of,
+    dtype_of,
+    float_type,
+    forget,
+    free_name,
+    new_initializer,
+    opset_of,
+    remove_unused,
+    takes_place_of,
+    tensor,
+)
+from ntkit.model.affine import Nodes, Plain, Region, Runner, called, constant_factor, side_by_side
+from ntkit.model.head_search import Head, written_out
+
+# Operators after the logits that keep one column per class, whatever the number of classes.
+_ELEMENTWISE = frozenset(
+    {
+        *("Softmax", "LogSoftmax", "Sigmoid", "Identity", "Cast", "Dropout", "Clip", "Exp", "Log"),
+        *("Mul", "Div", "Normalizer", "Flatten", "QuantizeLinear", "DequantizeLinear"),
+    }
+)
+
+
+def _per_class(starts: list[ir.Value]) -> tuple[list[ir.Value], list[ir.Node]]:
+    """Tensors that hold a column per class, from the logits on, and what reads them."""
+    found, readers = list({id(value): value for value in starts}.values()), list[ir.Node]()
+    softmax = _softmax_nodes(starts)
+    for value in found:
+        for use in value.uses():
+            if id(use.node) not in softmax:
+                readers.append(use.node)
+            of_softmax = softmax.get(id(use.node), "") in ("Sub", "Exp", "Div")
+            if use.node.op_type in _ELEMENTWISE or of_softmax or _keeps_last_axis(use.node):
+                found += [out for out in use.node.outputs if not any(out is v for v in found)]
+    return found, readers
+
+
+def _softmax_nodes(starts: list[ir.Value]) -> dict[int, str]:
+    """Operators of each Softmax that is written out, but not for one number of classes."""
+    graph = next((v.producer().graph for v in starts if v.producer() is not None), None)  # type: ignore[union-attr]
+    ends = map(written_out, graph or ())
+    nodes = [node for end in ends if end is not None for node in end.nodes]
+    return {id(n): n.op_type for n in nodes if n.op_type not in ("Reshape", "Expand")}
+
+
+def _keeps_last_axis(node: ir.Node) -> bool:
+    if node.op_type != "Reshape":
+        return False
+    shape = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    return shape is not None and shape.size == 2 and shape[-1] == -1
+
+
+def refuse_fixed_width(head: Head, before: int, after: int) -> None:
+    """Refuse another number of classes where what follows the logits is made for the old one."""
+    mend = f"give it a head of {max(2, before)} classes, or export the model without that operator"
+    if head.region.rank != 2:
+        raise InputError(f"The model's logits have {head.region.rank} axes; {mend}.")
+    if any(value.is_graph_output() or len(value.uses()) > 1 for value in _moved(head)):
+        raise InputError(
+            f"The model's outputs show the head's {before} logits at every position; {mend}."
+        )
+    for node in _per_class([head.logits])[1]:
+        if not _takes(node, more=after > before):
+            raise InputError(
+                f"The model's {before} logit(s) go into {called(node)}, "
+                f"which does not take {after}; {mend}."
+            )
+        if before == 1 and node.op_type == "Sigmoid":
+            raise InputError(
+                f"The model ends in the Sigmoid of one logit, which cannot tell {after} classes "
+                f"apart; {mend}."
+            )
+
+
+def _takes(node: ir.Node, *, more: bool) -> bool:
+    """Whether an operator takes another number of classes."""
+    if node.op_type in ("Mul", "Div"):
+        return constant_factor(node) is not None
+    if node.op_type == "TopK":
+        return more
+    return node.op_type in _ELEMENTWISE or node.op_type == "ArgMax" or _keeps_last_axis(node)
+
+
+def _moved(head: Head) -> list[ir.Value]:
+    """Tensors from the layer's output up to the logits, where positions are chosen in between."""
+    plain = head.region.plain
+    if plain is None or not plain.moves:
+        return []
+    chosen = (node.outputs[0] for node in plain.after)
+    return [value for value in (plain.output, *chosen) if value is not head.logits]
+
+
+def retype(head: Head, starts: list[ir.Value], before: int, after: int) -> None:
+    """Give every tensor with a column per class its new width."""
+    moved = _moved(head)
+    for value in moved:
+        value.shape = None  # the axis of classes is not the last one everywhere here
+    for value in _per_class([head.logits] if moved else [*starts, head.logits])[0]:
+        if value.shape is not None and len(value.shape) > 1 and value.shape[-1] == before:
+            value.shape = ir.Shape([*value.shape[:-1], after])
+
+
+_BROADCASTING_GEMM = 7  # the operator set from which on a Gemm's bias needs no attribute
+# Operators before a weight that change its shape and nothing else.
+_SAME_VALUES = frozenset(["Reshape", "Squeeze", "Unsqueeze", "Flatten"])
+
+
+def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) -> None:
+    """Write ``coef`` (K, D) and ``intercept`` (K,) into the head's layer, in place."""
+    # The node list stays the same, unless a bias has to be added to a bare MatMul, or the head is
+    # an affine region of more than a plain layer, which becomes one Gemm, or it is quantised: then
+    # float weights take the place of the quantised ones, and what quantised the old logits goes.
+    # With another number of classes the shapes of everything downstream follow.
+    graph, before, after = model.graph, len(head.region.weight), len(coef)
+    if before != after:
+        refuse_fixed_width(head, before, after)
+    coef = coef.astype(np.float64) / head.scale
+    intercept = intercept.astype(np.float64) / head.scale
+    plain = head.region.plain
+    if plain is None:
+        plain = _collapsed(graph, head.region, coef, Runner(Shapes(model)))
+    elif plain.quantised:
+        plain = _in_float(graph, plain, head.source)
+    _set_weight(graph, plain, coef)
+    output = _set_bias(graph, plain, intercept)
+    inside = [v for n in plain.after if n.op_type == "QuantizeLinear" for v in n.inputs[:1]]
+    for value in (plain.product.outputs[0], output, *inside, *head.after.quantised):
+        if value is not None:
+            _lead_past_quantisation(graph, value)
+    if before != after:
+        retype(head, [plain.product.outputs[0], plain.output, output], before, after)
+
+
+def _set_weight(graph: ir.Graph, layer: Plain, coef: Array) -> None:
+    product = layer.product
+    attribute = {name: a.value for name, a in product.attributes.items()}
+    stored = coef / attribute.get("alpha", 1.0)
+    if product.op_type == "Conv":
+        stored = stored.reshape(*stored.shape, *[1] * (layer.rank - 2))
+    elif not attribute.get("transB", 0):
+        stored = stored.T
+    _set_constant(graph, product, 1, stored)
+
+
+def _set_bias(graph: ir.Graph, layer: Plain, intercept: Array) -> ir.Value:
+    """Write the bias; what now is the layer's output."""
+    product = layer.product
+    own = product.inputs[2] if len(product.inputs) > 2 else None  # of a Gemm or Conv
+    if layer.bias_at is not None and layer.bias_at[0] is not product:
+        if product.op_type in ("Gemm", "Conv") and own is not None:
+            _set_constant(graph, product, 2, np.zeros_like(intercept))
+        node, index = layer.bias_at
+        _set_constant(graph, node, index, _shaped_like(node.inputs[index], layer, intercept))
+    elif layer.bias_at is not None:
+        if "beta" in product.attributes and product.attributes["beta"].as_float() != 1:
+            product.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
+        if intercept.any() or own is not None:
+            _set_constant(graph, product, 2, intercept)
+    elif intercept.any():
+        return _add_bias(graph, layer.output, intercept)
+    return layer.output
+
+
+def _shaped_like(old: ir.Value | None, layer: Plain, intercept: Array) -> Array:
+    """The bias of an Add with its axes as they were: (K,), (1, K) or (K, 1, 1)."""
+    known = constant_of(old)
+    trailing = layer.rank - 1 - layer.class_axis
+    leading = max(0, (0 if known is None else known.ndim) - trailing - 1)
+    return intercept.reshape([1] * leading + [-1] + [1] * trailing)
+
+
+def _collapsed(graph: ir.Graph, region: Region, coef: Array, runner: Runner) -> Plain:
+    """Put one Gemm in the place of an affine region."""
+    last = region.end.producer()
+    if last is None:
+        raise InputError(f"Nothing computes the logits {region.end.name!r}.")
+    new = list[ir.Node]()
+    nodes = Nodes(new.append, lambda value: value)
+    embedding = side_by_side(nodes, region.sources, len(region.weight), runner)
+    before, after = (float_type(value) for value in (region.sources[0].value, region.end))
+    weight, bias = (
+        new_initializer(graph, f"ntkit.head.{name}", array, embedding, dtype=before)
+        for name, array in (("weight", coef), ("bias", np.zeros(len(coef))))
+    )
+    old = {"broadcast": 1} if opset_of(graph) < _BROADCASTING_GEMM else {}
+    attributes = {"transB": 1, **old}
+    gemm = ir.node("Gemm", [embedding, weight, bias], attributes, name="ntkit/head/Gemm")
+    new.append(gemm)
+    scores = gemm.outputs[0]
+    if before != after:
+        scores = nodes.node("Cast", [scores], {"to": int(after)})
+    if region.rank != 2 or region.class_axis != 1:
+        sides = [1] * region.rank
+        sides[region.class_axis] = len(coef)
+        sides[0] = -1
+        scores = nodes.node("Reshape", [scores, nodes.constant(np.asarray(sides, np.int64))])
+    for node in new:
+        for value in node.outputs:
+            value.name = free_name(graph, value.name or f"{node.name}.output")
+    graph.insert_before(last, new)
+    output = takes_place_of(graph, scores, region.end)
+    remove_unused(graph, last)
+    return Plain("Gemm", gemm, (gemm, 2), output, coef, np.zeros(len(coef)), 1, 2)
+
+
+def _in_float(graph: ir.Graph, layer: Plain, source: ir.Value) -> Plain:
+    """Put a float MatMul in the place of a dynamically quantised one."""
+    weight = new_initializer(graph, "ntkit.head.weight", layer.weight.T, source)
+    node = ir.node("MatMul", [source, weight], name="ntkit/head/MatMul")
+    graph.insert_before(layer.product, node)
+    output = takes_place_of(graph, node.outputs[0], layer.product.outputs[0])
+    remove_unused(graph, layer.product)
+    return replace(layer, product=node, output=output if layer.bias_at is None else layer.output)
+
+
+def _lead_past_quantisation(graph: ir.Graph, scores: ir.Value) -> None:
+    """Lead scores past what quantised the old ones: its range would cut new ones off."""
+    quantisers = [use.node for use in scores.uses() if use.node.op_type == "QuantizeLinear"]
+    for quantiser in quantisers:
+        if quantiser.outputs[0].is_graph_output():
+            raise InputError(
+                f"The model's output {quantiser.outputs[0].name!r} is of quantised logits, whose "
+                "range is the old head's; debias the float model and quantise the result."
+            )
+        for use in [*quantiser.outputs[0].uses()]:
+            if use.node.op_type != "DequantizeLinear":
+                raise InputError(
+                    f"The model goes on with quantised logits into {called(use.node)}; "
+                    "debias the float model and quantise the result."
+                )
+            old = use.node.outputs[0]
+            name, outside = old.name, old.is_graph_output()
+            ir.convenience.replace_all_uses_with(old, scores, replace_graph_outputs=True)
+            if outside:
+                scores.type, scores.shape = scores.type or old.type, scores.shape or old.shape
+                old.name, scores.name = free_name(graph, f"{name}.ntkit.quantised"), name
+            remove_unused(graph, use.node)
+
+
+def append_head(graph: ir.Graph, embedding: ir.Value, coef: Array, intercept: Array) -> None:
+    """Give a backbone a head: a Gemm on ``embedding`` and a new graph output ``logits``."""
+    if embedding.shape is not None and len(embedding.shape) != 2:
+        raise InputError(
+            f"The embedding {embedding.name!r} has the shape {embedding.shape}, not one vector per "
+            "sample; name another tensor with --embedding NAME."
+        )
+    weight = new_initializer(graph, "ntkit.head.weight", coef, embedding)
+    bias = new_initializer(graph, "ntkit.head.bias", intercept, embedding)
+    node = ir.node("Gemm", [embedding, weight, bias], {"transB": 1}, name="ntkit/head/Gemm")
+    graph.append(node)
+    logits = node.outputs[0]
+    logits.name = free_name(graph, "logits")
+    batch = embedding.shape[0] if embedding.shape is not None else ir.SymbolicDim("batch")
+    logits.shape = ir.Shape([batch, len(coef)])
+    logits.type = embedding.type or ir.TensorType(ir.DataType.FLOAT)
+    graph.outputs.append(logits)
+
+
+def _set_constant(graph: ir.Graph, node: ir.Node, index: int, array: Array) -> None:
+    """Make ``array`` a constant input of a node, in place of old values that only it uses."""
+    # A tensor that something else reads too is never changed; a new initialiser takes its place
+    # here. A Gemm without a bias gets one.
+    old = node.inputs[index] if index < len(node.inputs) else None
+    if old is not None and _overwrite(graph, old, array):
+        return
+    name = "ntkit.head.weight" if index == 1 and node.op_type != "Add" else "ntkit.head.bias"
+    new = new_initializer(graph, name, array, old, *node.inputs)
+    node.resize_inputs(max(index + 1, len(node.inputs)))
+    node.replace_input_with(index, new)
+    if old is not None:
+        for unread in forget(graph, [old]):
+            remove_unused(graph, unread)
+
+
+def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
+    """Change the constant behind ``value``, through no-ops; False if something else reads it."""
+    node, dtype = value.producer(), dtype_of(value)
+    alone = len(value.uses()) == 1 and not value.is_graph_output()
+    if not alone or dtype is None or not dtype.is_floating_point():
+        return False
+    if node is None:
+        if graph.initializers.get(value.name or "") is not value:
+            return False
+        value.const_value = tensor(array, dtype, value.name)
+        if value.dtype is not None:
+            value.type = ir.TensorType(dtype)  # what the graph declares may be wrong
+    elif node.op_type == "Constant":
+        if "value" not in node.attributes:
+            return False
+        node.attributes["value"] = ir.AttrTensor("value", tensor(array, dtype, value.name))
+        value.const_value = None
+    else:
+        inner, before = node.inputs[0], _undone(node, array)
+        if inner is None or before is None or not _overwrite(graph, inner, before):
+            return False
+    if node is None or value.shape is not None:
+        value.shape = ir.Shape(array.shape)
+    return True
+
+
+def _undone(node: ir.Node, array: Array) -> Array | None:
+    """What an operator makes ``array`` of; None where it cannot be told, or not be stored."""
+    if node.op_type == "Transpose":
+        permutation = node.attributes.get("perm")
+        return array.transpose(np.argsort(permutation.as_ints()) if permutation else None)
+    if node.op_type in _SAME_VALUES:
+        inner = constant_of(node.inputs[0])
+        fits = inner is not None and inner.size == array.size
+        return array.reshape(inner.shape) if inner is not None and fits else None
+    if node.op_type in ("Identity", "Cast"):
+        stored, wanted = dtype_of(node.inputs[0]), dtype_of(node.outputs[0])
+        exact = stored is not None and wanted is not None and stored.bitwidth >= wanted.bitwidth
+        return array if exact else None
+    return None
+
+
+def _add_bias(graph: ir.Graph, logits: ir.Value, intercept: Array) -> ir.Value:
+    end = logits.producer()
+    if end is None:
+        raise InputError(f"Nothing computes the logits {logits.name!r}.")
+    bias = new_initializer(graph, "ntkit.head.bias", intercept, *end.inputs, logits)
+    node = ir.node("Add", [logits, bias], name="ntkit/head/Add")
+    graph.insert_after(end, node)
+    total = takes_place_of(graph, node.outputs[0], logits)
+    node.replace_input_with(0, logits)
+    return total

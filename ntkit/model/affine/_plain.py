@@ -1,0 +1,291 @@
+"""Read a region as a plain layer: one product, perhaps a bias, and what keeps every class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from ntkit._types import Array
+from ntkit.graph import Shapes, attribute, constant_of, evaluator, is_constant
+from ntkit.model.affine._operators import NotAffine, Product, called, carriers, product
+from ntkit.model.affine._region import Plain, Source
+
+_MOST_NODES = 300
+_MOST_SHARED = 8
+_TAKING = frozenset(["Slice", "Gather", "Split"])
+_MANY = 2**31 + 1  # samples, of which a slice may not leave any out
+
+
+class Cut:
+    """The operators between some tensors and an end, in order."""
+
+    # Without `stops` the walk back goes on to the input of the first product on each branch.
+
+    def __init__(self, end: ir.Value, stops: list[ir.Value], shape_of: Shapes) -> None:
+        self.end = end
+        self.stops = {id(value): value for value in stops}
+        self.sources: list[ir.Value] = []
+        self.products: list[tuple[ir.Node, Product]] = []
+        self.nodes: list[ir.Node] = []
+        self.reader: dict[int, ir.Node] = {}  # on the way from a tensor to the end
+        self.reads: dict[int, list[ir.Value]] = {}  # the data of each operator
+        self.problem: NotAffine | None = None
+        self._shape_of = shape_of
+        self._seen = set[int]()
+        node = end.producer()
+        if node is None:
+            raise NotAffine("is an input or a constant")
+        self.last = node
+        self._visit(end)
+
+    def _visit(self, start: ir.Value) -> None:
+        waiting = [(start, False)]
+        while waiting:
+            value, done = waiting.pop()
+            node = value.producer()
+            if done and node is not None:
+                self.nodes += [node] * all(node is not n for n in self.nodes)
+                continue
+            if id(value) in self._seen:
+                continue
+            self._seen.add(id(value))
+            if len(self._seen) > _MOST_NODES:
+                raise NotAffine(f"comes from more than {_MOST_NODES} operators after any layer")
+            if id(value) in self.stops:
+                self._found(value)
+            elif node is None:
+                why = f"comes from the input {value.name!r}, which no linear layer reads"
+                self._ends(value, NotAffine(why))
+            else:
+                waiting.append((value, True))
+                waiting += [(data, False) for data in self._before(value, node)[::-1]]
+
+    def _before(self, value: ir.Value, node: ir.Node) -> list[ir.Value]:
+        try:
+            inputs = carriers(value, node)
+        except NotAffine as error:
+            if value is self.end or self.stops:
+                raise
+            self._ends(value, error)
+            return []
+        self.reads[id(node)] = inputs
+        for data in inputs:
+            self.reader.setdefault(id(data), node)
+        if _chooses_samples(node, self._shape_of):
+            raise NotAffine(f"comes from {called(node)}, which chooses samples")
+        layer = product(node, self._shape_of)
+        if layer is None:
+            return inputs
+        self.products.append((node, layer))
+        if self.stops:
+            return inputs
+        self._found(layer.source)
+        return [data for data in inputs if data is not layer.data]
+
+    def _found(self, value: ir.Value) -> None:
+        if all(value is not known for known in self.sources):
+            self.sources.append(value)
+
+    def _ends(self, value: ir.Value, why: NotAffine) -> None:
+        """A branch without a product is fine where it starts from what another one reads."""
+        if self.stops or value is self.end:
+            raise why
+        self.problem = self.problem or why
+
+
+def _chooses_samples(node: ir.Node, shape_of: Shapes) -> bool:
+    """Whether constant places are taken of a first axis of open size, which holds the samples."""
+    shape = shape_of(node.inputs[0]) if node.op_type in _TAKING and node.inputs[0] else None
+    if shape is None or not shape or isinstance(shape[0], int):
+        return False
+    if node.op_type != "Slice":
+        places = node.op_type == "Split" or is_constant(node.inputs[1])
+        return places and not attribute(node, "axis", 0)
+    many = np.broadcast_to(np.float32(0), (_MANY, *[1] * (len(shape) - 1)))
+    return len(evaluator(node)([many, *map(constant_of, node.inputs[1:])])[0]) != _MANY
+
+
+def shared(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Value]:
+    """Sources with those left out that other ones lead to by linear layers alone (LoRA)."""
+    # Where two lead to a third tensor, by layers of their own, it takes their place.
+    for _ in range(_MOST_SHARED):
+        fewer = _without_one(sources, shape_of) or _with_one_for_two(sources, shape_of)
+        if fewer is None:
+            break
+        sources = fewer
+    return sources
+
+
+def _without_one(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Value] | None:
+    for source in sources:
+        others = [s for s in sources if s is not source]
+        if others and _between(source, others, shape_of) is not None:
+            return others
+    return None
+
+
+def _with_one_for_two(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Value] | None:
+    before: dict[int, tuple[ir.Value, Cut]] = {}  # by the tensor that a source comes from
+    for source in sources if len(sources) > 1 else ():
+        with suppress(NotAffine):
+            found = Cut(source, [], shape_of).sources
+            cut = _between(source, found, shape_of) if len(found) == 1 else None
+            if cut is None:
+                continue
+            first, known = before.setdefault(id(found[0]), (source, cut))
+            layers = {id(node) for node, _ in known.products}
+            if first is not source and not any(id(node) in layers for node, _ in cut.products):
+                kept = [s for s in sources if s is not first and s is not source]
+                return [*kept, found[0]]
+    return None
+
+
+def _between(end: ir.Value, stops: list[ir.Value], shape_of: Shapes) -> Cut | None:
+    """What makes ``end`` of ``stops``, if that is affine; None if it needs another tensor too."""
+    try:
+        return Cut(end, stops, shape_of)
+    except NotAffine:
+        return None
+
+
+NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
+_NEARLY_NO_OPS = NO_OPS | {"QuantizeLinear", "DequantizeLinear"}
+# Each acts on positions (pixels, tokens) and on every class alike.
+_MOVING = frozenset(
+    {
+        *("Squeeze", "Unsqueeze", "Transpose", "Flatten", "Reshape", "GlobalAveragePool"),
+        *("AveragePool", "ReduceMean", "Gather", "GatherND", "Slice"),
+    }
+)
+
+
+def plain_layer(cut: Cut, source: Source) -> Plain | None:
+    """The plain layer that the operators of a cut are; None if they are more than that."""
+    product = cut.products[0][0]
+    layer = _product(*cut.products[0], len(source.shape))
+    if layer is None:
+        return None
+    moved, between = False, True  # whether positions have been chosen; before the bias
+    for node in _onwards(cut, product):
+        if (factor := constant_factor(node)) is not None and layer.product is not node:
+            layer, between = replace(layer, scale=layer.scale * factor[1]), False
+        elif node.op_type in ("Add", "Sum") and between:
+            added = _with_bias(layer, node)
+            if added is None or not _read_once(node, product):
+                return None
+            layer, between = added, False
+            continue
+        elif node.op_type in _MOVING:
+            moved, between = True, False
+        elif node.op_type not in _NEARLY_NO_OPS:
+            return None
+        layer = replace(layer, after=(*layer.after, node))
+    others = {id(n) for n in cut.nodes} - {id(n) for n in _onwards(cut, product)} - {id(product)}
+    return None if others or (moved and layer.quantised) else layer
+
+
+def _onwards(cut: Cut, node: ir.Node) -> Iterator[ir.Node]:
+    """The operators from a node to the end, one after the other."""
+    value = node.outputs[0]
+    while value is not cut.end and (after := cut.reader.get(id(value))) is not None:
+        yield after
+        value = after.outputs[0]
+
+
+def _product(node: ir.Node, product: Product, rank: int) -> Plain | None:
+    """The layer of a product alone, with the bias that is an input of its own."""
+    at_each_position = product.matrix is not None and product.axis is not None
+    if not at_each_position or not attribute(node, "alpha", 1.0):
+        return None
+    kind = "MatMulInteger" if node.op_type == "Mul" else node.op_type
+    matrix = product.matrix.astype(np.float32) if node.op_type == "Mul" else product.matrix
+    weight = scaled(_float(matrix), attribute(node, "alpha", 1.0))
+    at = (node, 2) if node.op_type in ("Gemm", "Conv") else None
+    zeros = np.zeros(len(weight), np.float32)
+    axis = (product.axis or 0) % rank
+    layer = Plain(kind, node, at, node.outputs[0], weight, zeros, axis, rank)
+    if at is not None and len(node.inputs) > 2 and node.inputs[2] is not None:
+        own = constant_of(node.inputs[2])
+        vector = None if own is None else _one_per_class(own, layer, after=0)
+        if vector is None:
+            return None
+        layer = replace(layer, bias=scaled(vector, attribute(node, "beta", 1.0)))
+    return layer
+
+
+def _with_bias(layer: Plain, node: ir.Node) -> Plain | None:
+    """The layer with a constant added, one for each class; None if it is no such Add."""
+    constants = [(i, constant_of(value)) for i, value in enumerate(node.inputs)]
+    index, added = next(((i, c) for i, c in constants if c is not None), (0, None))
+    if len(constants) != 2 or added is None or added.ndim > layer.rank:
+        return None
+    vector = _one_per_class(added, layer, after=layer.rank - 1 - layer.class_axis)
+    if vector is None:
+        return None
+    return replace(
+        layer,
+        kind=f"{layer.kind} + Add",
+        bias_at=(node, index),
+        output=node.outputs[0],
+        bias=layer.bias + vector,
+        after=(),
+    )
+
+
+def _one_per_class(bias: Array, layer: Plain, after: int) -> Array | None:
+    """A bias as a vector, ``after`` axes after that of the classes; None if it is none."""
+    rows = len(layer.weight)
+    sides = bias.shape[bias.ndim - after :] if after else ()
+    axis = bias.shape[bias.ndim - after - 1] if bias.ndim > after else 1
+    if bias.size != 1 and (bias.size != rows or axis != rows or any(s != 1 for s in sides)):
+        return None
+    return np.broadcast_to(_float(bias).ravel(), (rows,))
+
+
+def _read_once(node: ir.Node, product: ir.Node) -> bool:
+    """Whether nothing else reads a product, up to the node that adds its bias."""
+    value = next((v for v in node.inputs if v is not None and constant_of(v) is None), None)
+    while value is not None:
+        if len(value.uses()) > 1 or value.is_graph_output():
+            return False
+        before = value.producer()
+        if before is product or before is None:
+            break
+        value = before.inputs[0]
+    return True
+
+
+def constant_factor(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """What a Mul or Div scales by a constant number, and the factor; None if it does not."""
+    if node.op_type not in ("Mul", "Div") or len(node.inputs) != 2:
+        return None
+    first, second = node.inputs
+    for data, other in ((first, second), (second, first)):
+        number = constant_of(other)
+        if data is None or number is None or number.size != 1 or number.dtype.kind not in "fiu":
+            continue
+        factor = float(number.item())
+        if not factor or not np.isfinite(factor):
+            continue
+        if node.op_type == "Mul":
+            return data, factor
+        if data is first:
+            return data, 1 / factor
+    return None
+
+
+def scaled(array: Array, factor: float) -> Array:
+    """An array times a factor, in its own precision."""
+    if factor == 1:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite weights are refused on loading
+        return array * np.float32(factor)
+
+
+def _float(array: Array) -> Array:
+    """A copy: what it is read from may be a mapped file, which saving closes."""
+    return array.astype(np.float64 if array.dtype == np.float64 else np.float32)

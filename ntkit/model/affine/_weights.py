@@ -1,0 +1,430 @@
+"""Read the weights of an affine region by running it on zero and on basis vectors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from ntkit._types import Array
+from ntkit.graph import Shapes, attribute, constant_of, float_type
+from ntkit.model.affine._operators import NotAffine, called
+from ntkit.model.affine._plain import Cut, plain_layer, scaled, shared
+from ntkit.model.affine._region import Plain, Region, SeveralPositions, Source, moved_shape
+from ntkit.model.affine._run import Runner
+
+_MOST_NUMBERS = 50_000_000  # of all sources, for as many samples as the model asks for
+_MOST_WEIGHTS = 100_000_000
+_CHUNK = 4_000_000  # elements of the rows that run at a time
+_ROUNDING = 1e-6
+_TOLERANCE = 1e-8  # float64 all along, but stored scales have seven digits at best
+
+
+class Reader:
+    """Reads the weights of a region by running it."""
+
+    def __init__(self, cut: Cut, sources: list[Source], shape_of: Shapes, *, whole: bool) -> None:
+        self._whole = whole
+        self._cut, self._sources = cut, sources
+        self._shape_of, self._runner = shape_of, Runner(shape_of)
+        self._batch: int | None = None
+        self._width = sum(source.width for source in sources)
+        self._n_scores = 0
+
+    def region(self) -> Region:
+        """Read the operators as a plain layer, or run them on zero and on basis vectors."""
+        with np.errstate(all="ignore"):  # what is infinite is refused
+            if not self._whole and len(self._sources) == 1 and len(self._cut.products) == 1:
+                plain = plain_layer(self._cut, self._sources[0])
+                try:
+                    region = None if plain is None else self._plain_region(plain)
+                except SeveralPositions:
+                    raise
+                except NotAffine:  # what is said of the region tells more
+                    region = None
+                if region is not None:
+                    return region
+            return self._read()
+
+    def _plain_region(self, plain: Plain) -> Region | None:
+        """A plain layer's region; None if what follows it keeps classes apart in no known way."""
+        # That is found by running it on what the layer might compute, not on what it reads.
+        if plain.rank == 2 and not plain.moves:
+            return self._as(plain, plain.class_axis, plain.rank)
+        rng, n = np.random.default_rng(0), self._native_batch() or 2
+        sides = [n, *self._sources[0].shape[1:]]
+        sides[plain.class_axis] = 1
+        positions, classes, neurons = (
+            rng.uniform(1, 2, size)
+            for size in (sides, *(_along(width, plain) for width in plain.weight.shape))
+        )
+        values = self._after(plain, positions * classes)
+        axis, scores = self._class_axis(values[id(self._cut.end)], n), self._scores_of(values, n)
+        self._n_scores = len(plain.weight)
+        self._sources = [self._shortened(self._sources[0], values, n)]
+        even = self._scores_of(self._after(plain, np.ones_like(positions) * classes), n)
+        embedding = self._embedding(self._sources[0], positions * neurons)
+        rank = values[id(self._cut.end)].ndim
+        if scores.shape[1] != len(plain.weight) or not _are_classes(even, classes, plain):
+            return None
+        seen = embedding / neurons.ravel()  # what is left of the positions of each sample
+        if np.ptp(seen, axis=1).max() > _ROUNDING:
+            return None
+        same = _are_classes(scores / seen[:, :1], classes, plain)
+        return self._as(plain, axis, rank) if same else None
+
+    def _after(self, plain: Plain, output: Array) -> dict[int, Array]:
+        """What the operators after a layer make of what it might have computed."""
+        values = {id(plain.output): output}
+        self._runner.samples, self._runner.alike = len(output), False
+        self._runner.run(list(plain.after), values, native=True)
+        return values
+
+    def _scores_of(self, values: dict[int, Array], n: int) -> Array:
+        return values[id(self._cut.end)].reshape(n, -1)
+
+    def _native_batch(self) -> int | None:
+        """The number of samples that the model asks for; None if any will do."""
+        known = filter(None, (self._shape_of(source.value) for source in self._sources))
+        batches = [shape[0] for shape in known if isinstance(shape[0], int)]
+        return max(batches, default=None)
+
+    def _as(self, plain: Plain, axis: int, rank: int) -> Region:
+        weight, bias = scaled(plain.weight, plain.scale), scaled(plain.bias, plain.scale)
+        return self._made(weight, bias, axis, rank, plain)
+
+    def _made(
+        self, weight: Array, bias: Array, axis: int, rank: int, plain: Plain | None
+    ) -> Region:
+        end, nodes = self._cut.end, tuple(self._cut.nodes)
+        return Region(end, tuple(self._sources), nodes, weight, bias, axis, rank, plain)
+
+    def _read(self) -> Region:
+        self._batch = self._native_batch()
+        n = self._batch or 2
+        if n * sum(math.prod(source.shape[1:]) for source in self._sources) > _MOST_NUMBERS:
+            raise NotAffine(f"comes from {self._sources[0].value.name!r}, too large for a head")
+        rows = np.zeros((n, self._width))
+        values = self._values(rows, self._sources, self._cut.nodes, native=True)
+        first = values[id(self._cut.end)]
+        axis, rank = self._class_axis(first, n), first.ndim
+        self._sources = [self._shortened(source, values, n) for source in self._sources]
+        if self._width * self._n_scores > _MOST_WEIGHTS:
+            raise NotAffine(
+                f"comes from {self._width} numbers by {self._n_scores} scores, too many for a head"
+            )
+        if self._whole and not self._scores_classes():
+            raise SeveralPositions("scores every position of a sample, not the sample")
+        bias = self._scores(first, n)[0]
+        weight = self._weight(values) / self._gains()
+        scale = np.abs(weight).sum() + np.abs(bias).sum()
+        if not np.isfinite(scale) or not weight.any():
+            how = "weights that are all 0" if np.isfinite(scale) else "infinite weights or biases"
+            raise NotAffine(f"comes from {called(self._cut.last)}, linear with {how}")
+        region = self._made(weight, bias, axis, rank, None)
+        if not self._agrees(region):
+            raise NotAffine(
+                f"comes from {called(self._cut.last)}, which is not one linear map of "
+                f"{', '.join(repr(s.value.name) for s in self._sources)}"
+            )
+        double = float_type(self._sources[0].value) == ir.DataType.DOUBLE
+        stored = np.float64 if double else np.float32
+        return replace(region, weight=weight.astype(stored), bias=bias.astype(stored))
+
+    def _shortened(self, source: Source, values: dict[int, Array], n: int) -> Source:
+        """A source whose chain ends where one position is left: then come the classes alone."""
+        widths = [p.n_scores for _, p in self._cut.products if p.source is source.value]
+        for number, node in enumerate(source.chain, start=1):
+            if widths and values[id(node.outputs[0])].size == n * widths[0]:
+                return replace(source, chain=source.chain[:number])
+        return source
+
+    def _class_axis(self, scores: Array, n: int) -> int:
+        wide = [i for i, size in enumerate(scores.shape) if i and size != 1]
+        if not scores.ndim or scores.shape[0] != n:
+            raise SeveralPositions(f"comes from {called(self._cut.last)}, which mixes samples")
+        if len(wide) > 1:
+            raise SeveralPositions("scores every position of a sample, not the sample")
+        self._n_scores = scores.size // n
+        return wide[0] if wide else min(1, scores.ndim - 1)
+
+    def _scores_classes(self) -> bool:
+        """Whether there are as many scores as a product has, not one for each position too."""
+        widths = [layer.n_scores for _, layer in self._cut.products if layer.axis is not None]
+        return not widths or self._n_scores in widths
+
+    def _scores(self, output: Array, n: int) -> Array:
+        if output.size != n * self._n_scores:
+            raise NotAffine(f"comes from {called(self._cut.last)}, which mixes samples")
+        return output.reshape(n, self._n_scores)
+
+    def _weight(self, values: dict[int, Array]) -> Array:
+        """(K, D): what is read off the products themselves, times what the rest makes of it."""
+        lifted = self._lifted(values)
+        if not lifted:
+            return self._responses(self._sources, self._cut.nodes)
+        made = {id(entry.value) for _, _, entry in lifted}
+        after = [node for node in self._cut.nodes if id(node.outputs[0]) not in made]
+        rest = self._responses([entry for _, _, entry in lifted], after)
+        parts = {id(s.value): np.zeros((self._n_scores, s.width)) for s in self._sources}
+        start = 0
+        for source, matrix, _ in lifted:
+            parts[id(source.value)] += rest[:, start : start + len(matrix)] @ matrix
+            start += len(matrix)
+        return np.concatenate([parts[id(s.value)] for s in self._sources], axis=1)
+
+    def _lifted(self, values: dict[int, Array]) -> list[tuple[Source, Array, Source]]:
+        """Sources with the matrices that read them, and what these make; none if others do."""
+        sources = {id(s.value): s for s in self._sources}
+        layers = {id(node): layer for node, layer in self._cut.products}
+        found = []
+        for node in self._cut.nodes:
+            read = [v for v in self._cut.reads[id(node)] if id(v) in sources]
+            if not read:
+                continue
+            layer, source = layers.get(id(node)), sources[id(read[0])]
+            matrix = None if layer is None or layer.data is not read[0] else layer.matrix
+            if matrix is None or len(self._cut.reads[id(node)]) > 1:
+                return []  # another branch is added by the same Gemm
+            if matrix.shape[1] != source.width:
+                return []
+            shape = values[id(node.outputs[0])].shape
+            axis = None if len(shape) == 2 else 1 if node.op_type == "Conv" else len(shape) - 1
+            matrix = matrix.astype(np.float64) * attribute(node, "alpha", 1.0)
+            found.append((source, matrix, Source(node.outputs[0], shape, axis)))
+        return found
+
+    def _responses(self, entries: list[Source], nodes: list[ir.Node]) -> Array:
+        """(K, D): scores of the basis vectors of some tensors, less those of zeros."""
+        width = sum(entry.width for entry in entries)
+        row = sum(int(np.prod(entry.shape[1:])) for entry in entries)
+        step = max(1, _CHUNK // max(row, 1))
+
+        def run(rows: Array) -> Array:
+            values = self._values(rows, entries, nodes, native=False)
+            return self._scores(values[id(self._cut.end)], len(rows))
+
+        zero = run(np.zeros((1, width)))
+        result = np.empty((self._n_scores, width))
+        for start in range(0, width, step):
+            n = min(step, width - start)
+            rows = np.zeros((n, width))
+            rows[np.arange(n), start + np.arange(n)] = 1
+            result[:, start : start + n] = (run(rows) - zero).T
+        return result
+
+    def _gains(self) -> Array:
+        """What the chains make of ones: a mean keeps them, a sum over positions does not."""
+        parts = []
+        for source in self._sources:
+            ones = np.ones((self._batch or 2, source.width))
+            self._runner.samples, self._runner.alike = len(ones), True
+            parts.append(self._embedding(source, source.filled(ones))[0])
+        gains = np.concatenate(parts)
+        if not gains.all():
+            raise NotAffine("has an embedding that is always 0")
+        return gains
+
+    def _embedding(self, source: Source, tensor: Array) -> Array:
+        """What the chain of operators makes of a source: one row of neurons per sample."""
+        values: dict[int, Array] = {}
+        current = tensor
+        for node in source.chain:
+            values[id(node.inputs[0])] = current
+            if node.op_type == "Reshape":
+                target = moved_shape(self._runner.target(node), source, self._n_scores)
+                current = current.reshape(
+                    [n if n else current.shape[i] for i, n in enumerate(target)]
+                )
+            else:
+                self._runner.run([node], values, native=True)
+                current = values[id(node.outputs[0])]
+        flat: Array = current.reshape(len(current), -1)
+        if flat.shape[1] != source.width:
+            raise SeveralPositions("scores every position of a sample, not the sample")
+        return flat
+
+    def _values(
+        self, rows: Array, entries: list[Source], nodes: list[ir.Node], *, native: bool
+    ) -> dict[int, Array]:
+        values: dict[int, Array] = {}
+        start, self._runner.samples, self._runner.alike = 0, len(rows), True
+        for entry in entries:
+            real = entry.filled(rows[:, start : start + entry.width])
+            values[id(entry.value)] = self._stored(entry, real)
+            start += entry.width
+        self._runner.run(nodes, values, native=native)
+        return values
+
+    def _stored(self, source: Source, real: Array) -> Array:
+        """A tensor as the graph holds it: quantised, but not rounded."""
+        if not source.scale:
+            return real
+        scale, *zero = (self._runner.constant(v) for v in source.scale)
+        if scale is None or scale.size > 1:
+            raise NotAffine(f"reads {source.value.name!r}, whose scale is not one number")
+        return real / scale + (zero[0] if zero and zero[0] is not None else 0.0)
+
+    def _agrees(self, region: Region) -> bool:
+        """Compare with the region itself at random points, other at every position."""
+        rng = np.random.default_rng(0)
+        for n in (self._batch,) if self._batch else (2, 3):
+            self._runner.samples, self._runner.alike = n, False
+            values, parts = {}, []
+            for source in self._sources:
+                real = rng.normal(size=(n, *source.shape[1:]))
+                values[id(source.value)] = self._stored(source, real)
+                parts.append(self._embedding(source, real))
+            expected = np.concatenate(parts, axis=1) @ region.weight.T + region.bias
+            self._runner.run(self._cut.nodes, values, native=True)
+            got = values[id(self._cut.end)]
+            if len(got) != n or got.size != expected.size:
+                raise NotAffine(f"comes from {called(self._cut.last)}, which mixes samples")
+            error = np.abs(got.reshape(expected.shape) - expected).max()
+            if not error <= _TOLERANCE * (1 + np.abs(expected).max()):
+                return False
+        return True
+
+
+def _along(size: int, plain: Plain) -> list[int]:
+    """A shape with so many along the axis of classes, one along others."""
+    return [size if axis == plain.class_axis else 1 for axis in range(plain.rank)]
+
+
+def _are_classes(scores: Array, classes: Array, plain: Plain) -> bool:
+    """Whether each score is that of its class, times the layer's factor."""
+    difference = np.abs(scores / plain.scale - classes.ravel()).max()
+    return bool(difference <= _ROUNDING)
+
+
+# Operators that may as well come before a product that treats every position alike.
+_MOVING = frozenset(["Squeeze", "Unsqueeze", "Transpose", "Reshape", "Flatten"])
+_CHOOSING = frozenset(
+    {
+        *("GlobalAveragePool", "AveragePool", "ReduceMean", "ReduceSum"),
+        *("Gather", "GatherND", "GatherElements", "Slice"),
+    }
+)
+_QUANTISING = frozenset(["QuantizeLinear", "QLinearMatMul", "QLinearAdd"])
+_SCALE_OF_QGEMM = 7  # inputs; one more is the scale of what it makes
+_INDEXED = frozenset(["Gather", "Slice"])
+
+
+def read_region(end: ir.Value, shape_of: Shapes) -> Region:
+    """Read the affine map that ends in a tensor of scores, cut where its last products read."""
+    cut = Cut(end, [], shape_of)
+    if cut.last.op_type in _QUANTISING or (
+        cut.last.op_type == "QGemm" and len(cut.last.inputs) > _SCALE_OF_QGEMM
+    ):
+        raise SeveralPositions(f"comes from {called(cut.last)}, which are quantised scores")
+    if not cut.products:
+        raise cut.problem or NotAffine("is not linear")
+    if len(cut.products) == 1 and cut.sources == [cut.products[0][1].data] and not cut.problem:
+        return _read(cut, shape_of)  # as nearly all heads are
+    ways = [cut.sources]
+    fewer = shared(cut.sources, shape_of)
+    if fewer != cut.sources:
+        ways.insert(0, fewer)
+    problem = NotAffine("is not linear")
+    for number, stops in enumerate(ways):
+        try:
+            return _read(Cut(end, stops, shape_of), shape_of)
+        except NotAffine as error:
+            if not number or len(ways) == 1:
+                problem = error
+    raise problem
+
+
+def _read(cut: Cut, shape_of: Shapes) -> Region:
+    unused = [s for s in cut.stops.values() if all(s is not found for found in cut.sources)]
+    if unused:
+        raise NotAffine(f"does not come from {unused[0].name!r} alone")
+    problem: NotAffine | None = None
+    for whole in (False, True):
+        sources = [_source(value, cut, shape_of, whole=whole) for value in cut.sources]
+        try:
+            region = Reader(cut, sources, shape_of, whole=whole).region()
+            _refuse_counting(region, cut, shape_of, whole=whole)
+            return region
+        except NotAffine as error:
+            problem = problem or error
+            if isinstance(error, SeveralPositions):
+                break
+    raise problem or NotAffine("is not linear")
+
+
+def _refuse_counting(region: Region, cut: Cut, shape_of: Shapes, *, whole: bool) -> None:
+    """Refuse a region whose weights depend on a number of positions that is left open."""
+    if region.plain is not None:
+        return
+    sources = [_source(value, cut, shape_of, whole=whole, more=1) for value in cut.sources]
+    if all(a.shape[1:] == b.shape[1:] for a, b in zip(sources, region.sources, strict=True)):
+        return
+    wider = Reader(cut, sources, shape_of, whole=whole).region()
+    if not (np.allclose(wider.weight, region.weight) and np.allclose(wider.bias, region.bias)):
+        raise SeveralPositions(
+            f"comes from {called(cut.last)}, which depends on how many positions a sample has"
+        )
+
+
+def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool, more: int = 0) -> Source:
+    """The tensor with a size for each axis, and which one holds the neurons."""
+    layers = [p for p in cut.products if p[1].source is value]
+    node, layer = layers[0] if layers else (None, None)
+    # Of a Gemm the weights tell; inferring shapes takes time.
+    shape = None if node is not None and node.op_type == "Gemm" else shape_of(value)
+    rank = len(shape) if shape is not None else 2
+    if shape is None and node is not None and node.op_type == "Conv":
+        rank = constant_of(node.inputs[1]).ndim  # type: ignore[union-attr]
+    sizes: list[int | None] = [n if isinstance(n, int) else None for n in shape or (None,) * rank]
+    for axis, size in layer.sizes.items() if layer is not None else ():
+        if not -rank <= axis < rank:
+            raise NotAffine(f"has {rank} axes where {called(node)} reads more")  # type: ignore[arg-type]
+        sizes[axis] = size
+    axis_found = layer.axis if layer is not None else None
+    if rank < 2:
+        raise NotAffine(f"comes from a tensor of shape {shape}")
+    if rank == 2 and sizes[1] is None:
+        raise NotAffine(f"comes from {value.name!r}, whose width is not known")
+    open_size = _open_size(cut.nodes) + more
+    filled = tuple(n or open_size for n in sizes)
+    scale = _scale(value, node)
+    if node is None or axis_found is None or whole or rank == 2:
+        if any(n is None for n in sizes[1:]):
+            raise NotAffine(f"comes from {value.name!r} of shape {shape}, whose sizes are open")
+        return Source(value, filled, None, (), scale)
+    axis = axis_found % rank
+    if all(n == 1 for i, n in enumerate(filled) if i not in (0, axis)):
+        return Source(value, filled, None, (), scale)
+    return Source(value, filled, axis, _chain(node, cut), scale)
+
+
+def _scale(value: ir.Value, node: ir.Node | None) -> tuple[ir.Value, ...]:
+    """Scale and zero point of quantised numbers that a product reads as they are."""
+    if (
+        node is None
+        or node.op_type not in ("QGemm", "QLinearMatMul")
+        or node.inputs[0] is not value
+    ):
+        return ()
+    return tuple(v for v in node.inputs[1:3] if v is not None)
+
+
+def _open_size(nodes: Iterable[ir.Node]) -> int:
+    """A size for open axes that holds every position the operators choose."""
+    indices = [constant_of(v) for n in nodes if n.op_type in _INDEXED for v in n.inputs[1:2]]
+    largest = max((int(np.abs(i).max()) for i in indices if i is not None and i.size), default=0)
+    return min(largest, 4096) + 3
+
+
+def _chain(node: ir.Node, cut: Cut) -> tuple[ir.Node, ...]:
+    """Operators after a product that choose positions, and what moves axes before one that does."""
+    value, found, chosen = node.outputs[0], list[ir.Node](), 0
+    while value is not cut.end and (after := cut.reader.get(id(value))) is not None:
+        found += [after] * (after.op_type in _CHOOSING | _MOVING)
+        chosen = len(found) if after.op_type in _CHOOSING else chosen
+        value = after.outputs[0]
+    return tuple(found[:chosen])

@@ -1,0 +1,326 @@
+"""Names of a model's classes, from where exporters put them; literal data only, never run."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit._labels import differing_classes, listed, unknown_labels
+from ntkit._types import Array
+from ntkit.exceptions import InputError
+
+CLASSES = "ntkit.classes"
+POSITIONS = "positions"
+_METADATA = ("names", "id2label", "class_names", "classes", "labels")
+_CONFIG = "config.json"
+_PROBLEM = "problem_type"
+_IN_CONFIG = ("id2label", "label_names")
+_LISTS = ("labels.txt", "classes.txt")
+_MOST_BYTES = 4 * 2**20  # 20 000 classes of ImageNet take one tenth of it
+_PLACEHOLDER = re.compile(r"LABEL_(\d+)")
+# What repr() writes of {int: str}, [str] and (str,): nothing else is given to the parser. The
+# quantifiers give nothing back, so that the time is linear whatever the text.
+_STRING = r"""(?:'(?:[^'\\\n]|\\[\\'"nrtxuUN])*+'|"(?:[^"\\\n]|\\[\\'"nrtxuUN])*+")\s*+"""
+_PAIR = rf"\d{{1,9}}\s*+:\s*+{_STRING}"
+_LITERAL = re.compile(
+    rf"\{{\s*+(?:{_PAIR}(?:,\s*+|(?=\}})))*+\}}"
+    rf"|\[\s*+(?:{_STRING}(?:,\s*+|(?=\])))*+\]|\(\s*+(?:{_STRING}(?:,\s*+|(?=\))))*+\)"
+)
+_NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;]\s*|\s+)(.+)")
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """What a model calls its classes."""
+
+    names: tuple[Any, ...] | None = None  # in the order of the logits; None where nobody names them
+    source: str = POSITIONS  # where they come from; "positions" where nobody names them
+    warnings: tuple[str, ...] = ()  # names that were found and not used, one sentence each
+
+
+def names_of(
+    n_classes: int,
+    metadata: Mapping[str, str],
+    path: Path | None,
+    labels: tuple[Any, ...] | None = None,
+) -> ClassNames:
+    """Find the names of a model's classes."""
+    # The first of these that has as many names as there are classes is taken: the labels that the
+    # graph maps its scores to; the file's metadata `ntkit.classes`, `names` (Ultralytics),
+    # `id2label`, `class_names`, `classes`, `labels`; `id2label` (Hugging Face) or `label_names`
+    # (timm) of a `config.json`, then `labels.txt` or `classes.txt` with a name per line, beside the
+    # file as its path was given, or in the folder above one named `onnx`. `LABEL_0`, `LABEL_1`, …
+    # are positions, not names.
+    if labels is not None:
+        return ClassNames(tuple(labels), "the model's graph")
+    found, warnings = ClassNames(), list[str]()
+    for names, source in _candidates(n_classes, metadata, path):
+        twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+        if _are_positions(names):
+            continue
+        if len(names) != n_classes:
+            if twice is None:  # else it is a list of something else
+                warnings.append(
+                    f"{source} names {len(names)} classes ({_quoted(names)}), but the model's head "
+                    f"tells {n_classes} apart; these names are not used."
+                )
+        elif twice is not None:
+            warnings.append(f"{source} names two classes {twice!r}; these names are not used.")
+        elif found.names is None:
+            found = ClassNames(names, source)
+        elif names != found.names and sorted(map(str, names)) == sorted(map(str, found.names)):
+            warnings.append(
+                f"The classes are in another order in {source} ({_quoted(names)}) than in "
+                f"{found.source} ({_quoted(found.names)}), which is used; say which is right with "
+                "--classes (classes= in Python)."
+            )
+    return ClassNames(found.names, found.source, tuple(warnings))
+
+
+def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, str] | None:
+    """What a model's files say that it was trained for, in Hugging Face's words."""
+    # With the place where it stands; None where nothing says it. A `config.json` that names a
+    # single label means a regression, as transformers reads it.
+    if metadata.get(_PROBLEM):
+        return metadata[_PROBLEM], f"metadata {_PROBLEM!r}"
+    for folder in _folders(path):
+        config = _json(_text_of(folder / _CONFIG))
+        if not isinstance(config, dict):
+            continue
+        if isinstance(config.get(_PROBLEM), str):
+            return config[_PROBLEM], f"{_CONFIG} ({_PROBLEM})"
+        labels = config.get("id2label")
+        if isinstance(labels, dict) and len(labels) == 1 and "transformers_version" in config:
+            return "regression", f"{_CONFIG} (one label)"
+    return None
+
+
+def names_in(metadata: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:
+    """Names of classes that a file's metadata hold, by key, other than ntkit's own."""
+    found = {key: _read(metadata.get(key, "")) for key in _METADATA}
+    return {key: names for key, names in found.items() if names is not None}
+
+
+def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
+    """Metadata that name classes, with other names in the form that they had."""
+    names = list(map(str, classes))
+    new = {}
+    for key in names_in(metadata):
+        text = metadata[key].lstrip()
+        if text[0] == "{":
+            by_position = dict(enumerate(names))
+            new[key] = json.dumps(by_position) if _is_json(text) else repr(by_position)
+        elif text[0] in "[(":
+            new[key] = json.dumps(names) if _is_json(text) else repr(names)
+        else:
+            new[key] = ("\n" if "\n" in text else ",").join(names)
+    return new
+
+
+def _candidates(
+    n_classes: int, metadata: Mapping[str, str], path: Path | None
+) -> Iterator[tuple[tuple[Any, ...], str]]:
+    own = _own(metadata.get(CLASSES))
+    if own is not None and len(own) == n_classes:
+        yield own, f"metadata {CLASSES!r}"
+    for key, names in names_in(metadata).items():
+        if len(names) == n_classes or metadata[key].lstrip()[0] in "{[(":
+            yield names, f"metadata {key!r}"
+    for folder in _folders(path):
+        config = _json(_text_of(folder / _CONFIG))
+        for key in _IN_CONFIG if isinstance(config, dict) else ():
+            listed = _in_order(config.get(key))
+            if listed is not None:
+                yield listed, f"{_CONFIG} ({key})"
+        for name in _LISTS:
+            lines = _lines(_text_of(folder / name))
+            if lines is not None:
+                yield lines, name
+
+
+def _folders(path: Path | None) -> list[Path]:
+    """Beside the path as it was given: a link in a cache has its configuration beside the link."""
+    if path is None:
+        return []
+    folder = path.parent
+    return [folder, folder.parent] if folder.name == "onnx" else [folder]
+
+
+def _own(text: str | None) -> tuple[Any, ...] | None:
+    """What ntkit wrote: labels of any type, in a list."""
+    known = _json(text or "")
+    plain = isinstance(known, list) and any(
+        all(isinstance(label, kind) for label in known) for kind in (str, int | float)
+    )
+    distinct = plain and len({label for label in known if label == label}) == len(known)
+    return tuple(known) if distinct and known else None
+
+
+def _read(text: str) -> tuple[Any, ...] | None:
+    """Names in a metadata entry: JSON, a Python literal, or a list with commas or lines."""
+    if not text.strip() or len(text) > _MOST_BYTES:
+        return None
+    if text.lstrip()[0] not in "{[(":
+        lines = [name.strip() for name in re.split(r"\n" if "\n" in text.strip() else ",", text)]
+        return _in_order([name for name in lines if name]) if len(lines) > 1 else None
+    content = _json(text)
+    if content is None and _LITERAL.fullmatch(text.strip()):
+        try:
+            content = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    return _in_order(content)
+
+
+def _in_order(content: Any) -> tuple[Any, ...] | None:
+    """Names by position, from a list, {position: name} or {name: position}."""
+    if isinstance(content, dict):
+        if content and all(type(value) is int for value in content.values()):
+            content = {position: name for name, position in content.items()}
+        try:
+            by_position = {int(key): name for key, name in content.items()}
+        except (TypeError, ValueError):
+            return None
+        if sorted(by_position) != list(range(len(content))):
+            return None
+        content = [by_position[i] for i in range(len(content))]
+    if not isinstance(content, list | tuple) or len(content) < 2:
+        return None
+    names = [str(name) if type(name) is int else name for name in content]
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        return None
+    names = [name.strip() for name in names]
+    # Labels read from folders and tables are whole numbers where all of them are.
+    if all(re.fullmatch(r"-?(?:0|[1-9][0-9]{0,17})", name) for name in names):
+        return tuple(map(int, names))
+    return tuple(names)
+
+
+def _lines(text: str) -> tuple[Any, ...] | None:
+    """One name per line, each perhaps behind its position."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    numbered = [_NUMBERED.fullmatch(line) for line in lines]
+    if lines and all(numbered):
+        pairs = [(int(match[1]), match[2]) for match in numbered if match]
+        if sorted(i for i, _ in pairs) == list(range(len(pairs))):
+            return _in_order(dict(pairs))
+    return _in_order(lines)
+
+
+def _are_positions(names: tuple[Any, ...]) -> bool:
+    matches = [_PLACEHOLDER.fullmatch(str(name)) for name in names]
+    return all(match and int(match[1]) == i for i, match in enumerate(matches))
+
+
+def _text_of(path: Path) -> str:
+    """A small text file's content; nothing where there is none, or it is no text."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return ""
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError):
+        return ""
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_json(text: str) -> bool:
+    return _json(text) is not None
+
+
+def _quoted(names: tuple[Any, ...], most: int = 6) -> str:
+    return ", ".join(map(repr, names[:most])) + ", …" * (len(names) > most)
+
+
+_NUMBERED_CLASS = re.compile(r"(?:LABEL_)?(0|[1-9][0-9]{0,8})")
+
+
+def matched(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] | None:
+    """Match the labels of a sample with the classes of a head."""
+    # Gives the labels in the order of the logits, and how they were found, as a sentence; None
+    # where labels and classes are the same. `named` says that the classes are names, not positions.
+    given, own = labels.tolist(), classes.tolist()
+    if set(given) == set(own):
+        return None
+    numbers = [_position(label) for label in given]
+    if sorted(numbers) == list(range(len(own))) and not (named and _are_numbers(own)):
+        by_position = labels[np.argsort(numbers)]
+        return by_position, (
+            "The labels are taken as positions of the model's classes: "
+            f"{_listed(own if named else by_position.tolist())}."
+        )
+    if named and len(given) == len(own):
+        spelled = {_plain(label): label for label in given}
+        if len(spelled) == len(own) and spelled.keys() == {_plain(name) for name in own}:
+            found = [spelled[_plain(name)] for name in own]
+            pairs = [f"{a!r} = {b!r}" for a, b in zip(found, own, strict=True) if a != b]
+            return np.asarray(found), (
+                "Labels and names of the model's classes differ in case, blanks or underscores "
+                f"only and are taken for the same: {', '.join(pairs[:8])}"
+                f"{', …' * (len(pairs) > 8)}."
+            )
+    if not named and len(given) == len(own) and labels.dtype.kind in "US":
+        return labels, (
+            "The model does not name its classes; took the labels in sorted order: "
+            f"{_listed(given)}."
+        )
+    raise InputError(_refusal(given, own))
+
+
+def are_positions(classes: Sequence[Any]) -> bool:
+    """Whether classes are the numbers 0 … C-1, in this order."""
+    return _are_numbers(classes) and list(classes) == list(range(len(classes)))
+
+
+def same_name(first: Any, second: Any) -> bool:
+    """Whether two names differ in case, blanks and underscores only."""
+    return bool(first == second) or _plain(first) == _plain(second)
+
+
+def _are_numbers(classes: Sequence[Any]) -> bool:
+    return all(isinstance(label, int | float) and not isinstance(label, bool) for label in classes)
+
+
+def _position(label: Any) -> int:
+    """The position that a label is: 2, "2" or "LABEL_2"; −1 for any other."""
+    if isinstance(label, str):
+        number = _NUMBERED_CLASS.fullmatch(label)
+        return int(number[1]) if number else -1
+    whole = _are_numbers([label]) and math.isfinite(label) and label == int(label)
+    return int(label) if whole else -1
+
+
+def _plain(name: Any) -> str:
+    return " ".join(re.sub(r"[\s_]+", " ", str(name)).split()).casefold()
+
+
+def _refusal(given: list[Any], own: list[Any]) -> str:
+    if len(given) < 2:
+        return (
+            f"The data holds one class only ({listed(given)}) of the model's head "
+            f"({listed(own)}); add samples of the others, or name another label column."
+        )
+    named = "name its classes in the order of the logits with --classes (classes= in Python)"
+    sides = {"what": "The data", "where": "the model's head"}
+    unknown = unknown_labels(given, own, **sides, mend=f"use its labels, or {named}.")
+    if unknown is None:
+        return str(differing_classes(given, own, **sides, mend="add samples of it."))
+    return unknown if named in unknown else f"{unknown} If not, {named}."
+
+
+def _listed(classes: Sequence[Any], most: int = 10) -> str:
+    shown = ", ".join(f"{i} = {c}" for i, c in enumerate(classes[:most]))
+    return f"{shown}{', …' * (len(classes) > most)}"

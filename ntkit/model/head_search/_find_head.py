@@ -1,0 +1,289 @@
+"""Find the linear layer a graph's outputs come from, by walking back from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import onnx_ir as ir
+
+from ntkit.exceptions import HeadNotFoundError
+from ntkit.graph import ancestors, is_constant, value_named
+from ntkit.model.affine import NO_OPS, PRODUCTS, called
+from ntkit.model.head_search._head import PROBABILITIES, Head
+from ntkit.model.head_search._walk_back import Blocked, Regions, walk_back
+
+_MOST_OUTPUTS = 50
+_MOST_BEHIND = 4
+_MOST_NODES = 500
+
+
+def candidate_layers(model: ir.Model, taken: Head | None) -> list[dict[str, Any]]:
+    """What each output comes from: a layer, or what stands between and the layers behind that."""
+    # `logits` is what `--logits` calls it; None stands for what is not known.
+    regions, rows = Regions(model), dict[int, dict[str, Any]]()
+    for output in list(model.graph.outputs)[:_MOST_OUTPUTS]:
+        found = walk_back(output, regions)
+        if isinstance(found, Head):
+            _row(rows, found, taken)["outputs"].append(output.name or "")
+            continue
+        rows[id(output)] = {**_NOTHING, "outputs": [output.name or ""], "reason": found.reason}
+        for value in _layers_behind(output):
+            behind = walk_back(value, regions)
+            if isinstance(behind, Head) and behind.identity not in rows:
+                row = _row(rows, behind, taken)
+                row["reason"] = row["reason"] or f"{output.name!r} is more than its scores"
+    if taken is not None:
+        _row(rows, taken, taken)
+    for row in rows.values():
+        row["reason"] = row["reason"] or _why(row, taken)
+    return list(rows.values())
+
+
+_NOTHING = {"logits": None, "layer": None, "neurons": None, "n_logits": None, "taken": False}
+
+
+def _row(rows: dict[int, dict[str, Any]], head: Head, taken: Head | None) -> dict[str, Any]:
+    n_logits, neurons = head.weight.shape
+    new = {
+        "logits": head.logits.name,
+        "outputs": [],
+        "layer": head.region.kind,
+        "neurons": neurons,
+        "n_logits": n_logits,
+        "taken": taken is not None and head.identity == taken.identity,
+        "reason": "",
+    }
+    return rows.setdefault(head.identity, new)
+
+
+def _why(row: dict[str, Any], taken: Head | None) -> str:
+    if row["taken"]:
+        return "the head" if row["outputs"] else "named"
+    if taken is None:
+        return f"may be the head: choose it with --logits {row['logits']}"
+    return f"{taken.logits.name!r} is the head; choose this one with --logits {row['logits']}"
+
+
+def _layers_behind(output: ir.Value) -> Iterator[ir.Value]:
+    """What the nearest products before a tensor compute, bias included."""
+    waiting, seen, n_found = [output], set[int](), 0
+    while waiting and len(seen) < _MOST_NODES and n_found < _MOST_BEHIND:
+        value = waiting.pop(0)
+        node = value.producer()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.op_type in PRODUCTS:
+            n_found += 1
+            yield _with_bias(node.outputs[0])
+        else:
+            waiting += [v for v in node.inputs if v is not None]
+
+
+def _with_bias(value: ir.Value) -> ir.Value:
+    readers = [use.node for use in value.uses()]
+    if (
+        len(readers) == 1
+        and readers[0].op_type == "Add"
+        and any(map(is_constant, readers[0].inputs))
+    ):
+        return readers[0].outputs[0]
+    return value
+
+
+# What reads a hidden layer, and no scores; and how outputs that are embeddings are called.
+_ACTIVATIONS = frozenset(
+    ["Relu", "LeakyRelu", "PRelu", "Elu", "Selu", "Gelu", "Tanh", "HardSwish", "Mish", "Softplus"]
+)
+_EMBEDDING = re.compile(
+    "emb|feat|proj|hidden|pool|repr|state|latent|vector|bottleneck|penultimate|encod|token", re.I
+)
+
+
+def distinct(found: Iterable[Head | Blocked]) -> list[Head]:
+    return list({f.identity: f for f in found if isinstance(f, Head)}.values())
+
+
+def candidates(found: list[Head | Blocked], outputs: list[str]) -> list[Head]:
+    """Heads that the outputs come from, without embeddings that another head is computed from."""
+    # Scores that another head is computed from are candidates too: a confidence from the logits, or
+    # coarse classes from the probabilities of fine ones.
+    heads = distinct(found)
+    seen = _upstream([value for head in heads for value in head.reads])
+
+    def is_embedding(head: Head) -> bool:
+        same = [
+            (f, name)
+            for f, name in zip(found, outputs, strict=True)
+            if isinstance(f, Head) and f.identity == head.identity
+        ]
+        names = [name for _, name in same] + [head.output.name or ""]
+        bent = any(use.node.op_type in _ACTIVATIONS for use in head.output.uses())
+        raw = not any(f.after.post_processing for f, _ in same)
+        return raw and (bent or any(map(_EMBEDDING.search, names)))
+
+    earlier = [head for head in heads if id(head.output.producer()) in seen]
+    return [h for h in heads if all(h is not e for e in earlier) or not is_embedding(h)]
+
+
+def refuse_leaks(graph: ir.Graph, head: Head) -> None:
+    """Refuse a region of which another output shows an inner tensor, which would stay as it was."""
+    region = head.region
+    if region.plain is not None:
+        return
+    before = _upstream(head.reads)
+    inner = {id(v): v for n in region.nodes if id(n) not in before for v in n.outputs}
+    inner.pop(id(region.end), None)
+    stops = {id(region.end), *inner}
+    for output in graph.outputs:
+        found = (inner[id(v)] for v in ancestors([output], stops) if id(v) in inner)
+        shown = next(found, None)
+        if shown is not None:
+            raise HeadNotFoundError(
+                f"The output {output.name!r} comes from {shown.name!r}, which is inside the head "
+                f"that ends in {region.end.name!r} and would stay as it is; choose the scores to "
+                f"exchange with --logits {shown.name} or --logits {region.end.name} (logits= in "
+                "Python)."
+            )
+
+
+def _upstream(values: list[ir.Value]) -> set[int]:
+    """Identities of the operators that some tensors are computed by."""
+    return {id(value.producer()) for value in ancestors(values)}
+
+
+_RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])
+_CLIPPING = frozenset(["Relu"])
+_MOST_NAMED = 8
+
+
+def find_head(model: ir.Model, logits: str | None = None) -> Head:
+    """Find the one linear layer the graph's outputs (or the tensor ``logits``) come from."""
+    regions = Regions(model)
+    found = [walk_back(output, regions) for output in model.graph.outputs]
+    _refuse_ambiguous(found)
+    if logits is None:
+        heads = candidates(found, [output.name or "" for output in model.graph.outputs])
+        if not heads:
+            raise HeadNotFoundError(_no_head(found))
+        head = _only(heads)
+        refuse_leaks(model.graph, head)
+        return _as_the_outputs_show_it(head, found)
+    named = walk_back(value_named(model.graph, logits), regions)
+    if isinstance(named, Blocked):
+        raise HeadNotFoundError(_no_head([named]))
+    head = _as_the_outputs_show_it(named, [*found, named])
+    shown = any(isinstance(one, Head) and one.identity == head.identity for one in found)
+    return head if shown else _as_its_readers_show_it(head)
+
+
+def _as_its_readers_show_it(head: Head) -> Head:
+    """Take post-processing from what reads the logits, where no output comes from them plainly."""
+    readers = [use.node for use in head.logits.uses()]
+    clipping = [node for node in readers if node.op_type in _CLIPPING]
+    if clipping and len(clipping) == len(readers):
+        raise HeadNotFoundError(
+            f"The logits {head.logits.name!r} go through {called(clipping[0])}, which cuts "
+            "off all scores below 0; export the model without it."
+        )
+    names = dict.fromkeys(node.op_type for node in readers)
+    after = (*head.after.post_processing, *list(names)[:_MOST_NAMED])
+    return replace(head, after=replace(head.after, post_processing=after))
+
+
+def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head | None:
+    """Find the linear layer that reads the tensor ``embedding`` and leads to an output."""
+    value_named(model.graph, embedding)
+    if logits is not None:
+        head = find_head(model, logits)
+        if not _reads(head, embedding):
+            raise HeadNotFoundError(
+                f"The linear layer of the logits {logits!r} reads {head.source.name!r}, not "
+                f"{embedding!r}; name one of the two."
+            )
+        return head
+    regions = Regions(model)
+    found = [walk_back(output, regions) for output in model.graph.outputs]
+    _refuse_ambiguous(found)
+    heads = [head for head in distinct(found) if _reads(head, embedding)]
+    return _as_the_outputs_show_it(_only(heads), found) if heads else None
+
+
+def _no_head(blocked: list[Head | Blocked]) -> str:
+    """What stands between the outputs and a linear layer, and the mend."""
+    outputs: dict[str, list[str]] = {}
+    for one in blocked:
+        if isinstance(one, Blocked):
+            name = repr(one.output) if one.output else "an output without a name"
+            outputs.setdefault(one.reason, []).append(name)
+    told = [
+        f"{', '.join(names[:_MOST_NAMED])} {reason}"
+        for reason, names in list(outputs.items())[:_MOST_NAMED]
+    ]
+    reasons = "; ".join(told) + "; …" * (len(outputs) > _MOST_NAMED)
+    if all(isinstance(one, Blocked) and one.final for one in blocked):
+        return f"No linear last layer was found: {reasons}."
+    if all(isinstance(one, Blocked) and one.after_a_layer for one in blocked):
+        return (
+            f"No linear last layer was found: {reasons}. Export the model without what comes "
+            "between its last layer and that."
+        )
+    return (
+        f"No linear last layer was found: {reasons}. Name the logits with --logits NAME "
+        "(logits= in Python), or, for a backbone without a head, --embedding NAME."
+    )
+
+
+def _refuse_ambiguous(found: list[Head | Blocked]) -> None:
+    """Refuse a model whose outputs contradict each other about its head."""
+    signs: dict[int, bool] = {}
+    for head in found:
+        if not isinstance(head, Head):
+            continue
+        rises = head.scale > 0
+        if signs.setdefault(head.identity, rises) != rises:
+            raise HeadNotFoundError(
+                f"The outputs take the logits {head.output.name!r} with both signs; export the "
+                "model with one of them."
+            )
+
+
+def _only(heads: list[Head]) -> Head:
+    if len(heads) > 1:
+        names = ", ".join(
+            f"{head.logits.name!r} ({head.region.kind}, {len(head.region.bias)} logits on "
+            f"{head.source.name!r})"
+            for head in heads[:_MOST_NAMED]
+        ) + ", …" * (len(heads) > _MOST_NAMED)
+        raise HeadNotFoundError(
+            f"Two or more linear layers end in an output: {names}. Choose one with --logits NAME "
+            "(logits= in Python)."
+        )
+    return heads[0]
+
+
+def _reads(head: Head, embedding: str) -> bool:
+    """Whether a head reads a tensor, perhaps cast or with axes of length one removed."""
+    return any(_leads_to(value, embedding) for value in head.reads)
+
+
+def _leads_to(value: ir.Value | None, name: str) -> bool:
+    while value is not None and value.name != name:
+        node = value.producer()
+        passes = node is not None and node.op_type in NO_OPS | _RESHAPING
+        value = node.inputs[0] if node is not None and passes else None
+    return value is not None
+
+
+def _as_the_outputs_show_it(head: Head, found: Iterable[Head | Blocked]) -> Head:
+    """Take labels, scale and post-processing from the outputs that come from the head."""
+    # Where several do, one with probabilities tells which scale they see.
+    n_classes = max(2, len(head.region.weight))
+    paths = [f for f in found if isinstance(f, Head) and f.identity == head.identity]
+    best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])
+    tables = (path.after.labels for path in paths if path.after.labels is not None)
+    labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)
+    return replace(best, after=replace(best.after, labels=labels))

@@ -1,0 +1,96 @@
+"""What samples look like to a person: texts, rows of tables, pictures and names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ntkit.exceptions import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Raw inputs of N samples, as far as they are at hand; a page shows some of them.
+
+    Parameters
+    ----------
+    texts : sequence of str, length N, optional
+        Texts.
+    table, metadata : mapping of str to sequence of length N, optional
+        Columns of a table, and of what is known beside the samples, in their order.
+    images : sequence or iterable, optional
+        N pictures: arrays of shape (H, W) or (H, W, 1, 3 or 4), Pillow's images, or paths of image
+        files. Few of them are asked for; what cannot be indexed is gone through once.
+    ids : sequence of str, length N, optional
+        Names.
+
+    Examples
+    --------
+    >>> from ntkit.jobs.audit import Inputs
+    >>> Inputs(texts=["a film", "a movie"], ids=["1.txt", "2.txt"]).samples
+    'texts'
+    """
+
+    texts: Sequence[str] | None = None
+    table: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = None
+    images: Any = None
+    ids: Sequence[Any] | None = None
+
+    @property
+    def samples(self) -> str:
+        """What to call the samples."""
+        if self.images is not None:
+            return "pictures"
+        return "texts" if self.texts is not None else "cases"
+
+    @property
+    def n_samples(self) -> int | None:
+        """How many there are; None where nothing at hand tells."""
+        return next((len(given) for _, given in self._sized()), None)
+
+    def check(self, n_samples: int) -> None:
+        """Refuse inputs of another number of samples.
+
+        Raises
+        ------
+        InputError
+            If there are.
+        """
+        for name, given in self._sized():
+            if len(given) != n_samples:
+                raise InputError(
+                    f"The page was given {len(given)} of {name} for {n_samples} samples; give one "
+                    "for each, in their order."
+                )
+
+    def _sized(self) -> list[tuple[str, Sized]]:
+        given = {
+            "texts": self.texts,
+            "images": self.images,
+            "ids": self.ids,
+            **{f"the column {name!r}": v for name, v in (self.table or {}).items()},
+            **{f"the metadata {name!r}": v for name, v in (self.metadata or {}).items()},
+        }
+        return [(name, values) for name, values in given.items() if isinstance(values, Sized)]
+
+    @property
+    def tables(self) -> list[Mapping[str, Any]]:
+        """Columns of the table, and of the metadata."""
+        return [self.table or {}, self.metadata or {}]
+
+    def pictures(self, rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """The pictures of some rows, one after another; not those that cannot be read."""
+        if self.images is None:
+            return
+        if not hasattr(self.images, "__getitem__"):
+            wanted = {*rows}
+            for row, image in zip(range(max(rows, default=-1) + 1), self.images, strict=False):
+                if row in wanted:
+                    yield row, image
+            return
+        for row in dict.fromkeys(rows):
+            with suppress(InputError, OSError):
+                yield row, self.images[row]

@@ -1,0 +1,660 @@
+"""Names of attributes in the words of somebody who never saw one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from shlex import quote
+from typing import Any
+
+import numpy as np
+
+from ntkit._types import Array
+from ntkit.attributes.findings import NAMELESS, Predictions, Suspicion
+from ntkit.attributes.findings import Cell as GroupOfFinding
+from ntkit.pages._inputs import Inputs
+from ntkit.pages._looks import Cell, Part, cells_of, shortened, snippet_of, thumbnail_of
+from ntkit.pages._offline import offline_page
+
+_LONGEST = 60  # characters of a column that names of attributes show
+_MOST_NOUNS = 4  # of a side that a question names
+_OF_A_TABLE = ("column", "metadata", "file")
+_HEIGHT = {
+    "high": ("a high", "the highest quarter", "is lower"),
+    "low": ("a low", "the lowest quarter", "is higher"),
+    "above the median": ("an above-median", "the upper half", "is below the median"),
+}
+_CLUSTER = re.compile(r" cluster \d+$")
+_INFERRED = (
+    "This was measured by a program, and nobody wrote it down. What it stands for is for you to "
+    "see in the examples: what do those on one side have in common?"
+)
+_SEEN = (
+    "The model noticed this by itself, and nobody gave it a name. Compare the two sides below: "
+    "what do those on one side have in common, and not those on the other? If you cannot tell, say "
+    "that you are not sure."
+)
+_SHOWING = {
+    "high": ("with much of it", "with less of it"),
+    "low": ("with little of it", "with more of it"),
+    "above the median": ("with more of it", "with less of it"),
+}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """An attribute in words."""
+
+    title: str
+    noun: str
+    having: str
+    lacking: str
+    hint: str = ""
+
+
+def wording(
+    name: str, kind: str, columns: Iterable[str] = (), layers: Sequence[str] = ()
+) -> Wording:
+    """Put an attribute in words."""
+    rest = name[len(kind) + 1 :] if name.startswith((f"{kind}:", f"{kind} ")) else name
+    if kind == "word":
+        return _of_a_word(rest)
+    if kind in _OF_A_TABLE:
+        return _of_a_column(name, kind, rest, columns)
+    if kind in ("layer", "embedding"):
+        return _of_a_layer(name, kind, rest, layers)
+    height = next((h for h in _HEIGHT if rest.endswith(f" {h}")), None)
+    if height is not None:
+        return _of_a_number(rest.removesuffix(f" {height}"), kind, height)
+    what = f"{kind} {quoted(rest)}" if rest != name else quoted(rest)
+    return Wording(_capital(what), what, f"with {what}", f"without {what}")
+
+
+def question_of(suspicion: Suspicion, columns: Iterable[str] = ()) -> str:
+    """Ask whether a finding is a shortcut, naming all that a *yes* would act on."""
+    # The page of an audit and the terminal ask in these words.
+    columns = list(columns)
+    own, *others = suspicion.sides
+    if suspicion.view in NAMELESS:  # a number that differs says nothing to a person
+        own, others = (suspicion.name,), []
+    first, rest = (
+        [wording(name, suspicion.view, columns).noun for name in names]
+        for names in (own, [name for side in others for name in side])
+    )
+    if suspicion.view == "picture":  # one measurement, cut twice
+        same = f" {first[0].split(' ', 2)[-1]}"
+        rest = [noun.replace(same, " one") for noun in rest]
+    against = f" (against {_listed(rest, shown=0)})" if rest else ""
+    sentence = f"Is {_listed(first, shown=1)}{against} a shortcut that the model should ignore?"
+    plain = sentence.replace("“", '"').replace("”", '"')  # as a terminal writes them
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in plain)
+
+
+def _listed(nouns: Sequence[str], shown: int) -> str:
+    """Some nouns as one; of several words, those after the first ones shown are just quoted."""
+    said = [
+        noun.removeprefix("the word ") if i >= shown else noun
+        for i, noun in enumerate(nouns[:_MOST_NOUNS])
+    ]
+    more = len(nouns) - len(said)
+    said += [f"{more} more"] if more else []
+    return " or ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said)
+
+
+def _of_a_word(word: str) -> Wording:
+    kind = "tag" if word.startswith("<") else "words" if " " in word else "word"
+    what = f"the {kind} {quoted(word)}"
+    return Wording(_capital(what), what, f"with {what}", f"without {what}")
+
+
+def _of_a_column(name: str, kind: str, rest: str, columns: Iterable[str]) -> Wording:
+    column, condition = column_of(name, kind, columns) or _parts(rest)
+    what = quoted(column)
+    if condition == " missing":
+        return Wording(
+            f"{what} is missing",
+            f"a missing {what}",
+            f"where {what} is missing",
+            f"where {what} is known",
+        )
+    if condition.startswith(">="):
+        limit = condition[2:]
+        return Wording(
+            f"{what} is {limit} or more",
+            f"{what} of {limit} or more",
+            f"where {what} is {limit} or more",
+            f"where {what} is less than {limit}",
+        )
+    if condition.startswith("="):
+        value = quoted(condition[1:])
+        return Wording(
+            f"{what} is {value}",
+            f"the value {value} of {what}",
+            f"where {what} is {value}",
+            f"where {what} is something else",
+        )
+    return Wording(what, what, f"with {what}", f"without {what}")
+
+
+def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str] | None:
+    """The column that an attribute is read from, and what it says of it; None if it is none."""
+    found = [
+        (name, attribute.removeprefix(start))
+        for name, start in ((name, f"{kind}:{_as_in_names(name)}") for name in names)
+        if attribute.startswith((f"{start}=", f"{start}>=")) or attribute == f"{start} missing"
+    ]
+    return max(found, key=lambda one: len(one[0]), default=None)
+
+
+def _as_in_names(column: str) -> str:
+    """A column as names of attributes have it, which cut long ones."""
+    return column if len(column) <= _LONGEST else f"{column[: _LONGEST - 1]}…"
+
+
+def _parts(rest: str) -> tuple[str, str]:
+    """A column and what is said of it, where no column is at hand."""
+    parts = re.fullmatch(r"(?s)(.+?)(>=.*|=.*| missing)", rest)
+    return (parts[1], parts[2]) if parts else (rest, "")
+
+
+def _of_a_number(what: str, kind: str, height: str) -> Wording:
+    adjective, which, otherwise = _HEIGHT[height]
+    noun, hint = f"{adjective} {what} of the image", ""
+    title = f"{_capital(what)} of the picture: {height}"
+    if kind != "picture":
+        what = f"{kind} {quoted(what)}"
+        noun, hint = f"{adjective} value of {what}", _INFERRED
+        title = f"{_capital(what)}: {height}"
+    having, lacking = f"whose {what} is {height} ({which})", f"whose {what} {otherwise}"
+    return Wording(title, noun, having, lacking, hint)
+
+
+def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wording:
+    """What a neuron, a direction or a cluster sees: which, only examples can say."""
+    layer = rest.partition(" ")[0]
+    where = "the last layer" if kind == "embedding" else "a layer on the way to its answer"
+    if layer in layers:
+        where = f"layer {layers.index(layer) + 1} of the {len(layers)} that were looked at"
+    hint = f"{_SEEN} It is what {where} makes of them; in the files: {shortened(name)}."
+    if _CLUSTER.search(rest):
+        title, noun = "A kind that the model tells apart", "this kind that the model tells apart"
+        return Wording(title, noun, "of this kind", "of other kinds", hint)
+    height = next((h for h in _SHOWING if rest.endswith(f" {h}")), "high")
+    noun = "this thing that the model notices"
+    return Wording("Something that the model notices", noun, *_SHOWING[height], hint)
+
+
+def quoted(text: str) -> str:
+    """A text in quotation marks, cut where it is long."""
+    return f"“{shortened(text)}”"
+
+
+def class_name(label: Any) -> str:
+    """A class in quotation marks."""
+    return quoted(str(label.item() if hasattr(label, "item") else label))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+@dataclass(frozen=True)
+class Look:
+    """A sample on a page."""
+
+    row: int
+    name: str
+    right: bool | None
+    predicted: str
+    picture: str | None = None
+    text: tuple[Part, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    n_more: int = 0
+
+
+def look_of(
+    row: int,
+    suspicion: Suspicion,
+    predictions: Predictions | None,
+    inputs: Inputs,
+    picture: str | None,
+) -> Look:
+    """How a sample looks beside a suspicion."""
+    tables = inputs.tables
+    marks = _columns_of(suspicion, tables)
+    if inputs.samples == "cases":
+        cells, n_more = cells_of(tables, row, marks)
+    else:
+        of_this = sum(mark == "this" for mark in marks.values())
+        cells, n_more = cells_of(tables, row, marks, of_this)[0], 0
+    text = str(inputs.texts[row]) if inputs.texts is not None else ""
+    right, predicted = None, ""
+    if predictions is not None:
+        right = bool(predictions.y_index[row] == predictions.pred_index[row])
+        predicted = class_name(predictions.classes[predictions.pred_index[row]])
+    this = _words_of((suspicion.name, *suspicion.same))
+    return Look(
+        row=row,
+        name=shortened(str(inputs.ids[row])) if inputs.ids is not None else f"row {row + 1}",
+        right=right,
+        predicted=predicted,
+        picture=picture,
+        text=snippet_of(text, this, _words_of(suspicion.opposed)) if text else (),
+        cells=cells,
+        n_more=n_more,
+    )
+
+
+def _words_of(names: Sequence[str]) -> list[str]:
+    """What to mark in a text: of whatever kind, if the text does not hold it, nothing is."""
+    return [rest for name in names if (rest := name.partition(":")[2])]
+
+
+def _columns_of(suspicion: Suspicion, tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Columns that a family is read from, with their marks."""
+    names = (suspicion.name, *suspicion.same, *suspicion.opposed)
+    columns = [column for table in tables for column in table]
+    marks = dict[str, str]()
+    for name in names:
+        for kind in ("column", "metadata"):
+            found = column_of(name, kind, columns)
+            if found:
+                marks.setdefault(found[0], "this" if name == suspicion.name else "other")
+    return marks
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Some samples of a group, those that are wrong and those that are right."""
+
+    wrong: tuple[int, ...]
+    right: tuple[int, ...]
+    n_wrong: int
+    n_right: int
+    wrong_first: bool
+
+    def __iter__(self) -> Iterator[int]:
+        """Rows in the order in which to show them."""
+        both = (self.wrong, self.right) if self.wrong_first else (self.right, self.wrong)
+        return iter([*both[0], *both[1]])
+
+
+def examples_of(
+    group: Array, wrong: Array, *, wrong_first: bool, most: int = 6, seed: int = 0
+) -> Drawn:
+    """Draw some samples of a group."""
+    rng = np.random.default_rng(seed)
+    kinds = [np.flatnonzero(group & wrong), np.flatnonzero(group & ~wrong)]
+    first, second = kinds if wrong_first else kinds[::-1]
+    n_first = min(len(first), max(-(-2 * most // 3), most - len(second)))
+    n_second = min(len(second), most - n_first)
+    drawn = [_draw(first, n_first, rng), _draw(second, n_second, rng)]
+    wrongs, rights = drawn if wrong_first else drawn[::-1]
+    return Drawn(wrongs, rights, len(kinds[0]), len(kinds[1]), wrong_first)
+
+
+def _draw(rows: Array, n: int, rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(np.sort(rng.choice(rows, n, replace=False)).tolist()) if n else ()
+
+
+_MOST_NAMES = 3
+_MOST_CLASSES = 12
+_LONGEST_NAME = 100
+_PICTURES, _OTHERS = 6, 4  # examples of a group
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Accuracy of some samples of a class, with its interval, in percent."""
+
+    label: str
+    accuracy: float
+    low: float
+    high: float
+    count: int
+
+    @property
+    def shown(self) -> str:
+        """The accuracy in words."""
+        return percent(self.accuracy / 100)
+
+
+@dataclass(frozen=True)
+class Group:
+    """One of the two groups: what it is, its figures, and some of its samples."""
+
+    bar: Bar
+    examples: Drawn
+    conflicting: bool
+    looks: tuple[Look, ...] = ()
+
+
+@dataclass(frozen=True)
+class Card:
+    """All that is shown of a suspicion."""
+
+    entry: str
+    name: str
+    words: Wording
+    question: str
+    retrained: bool
+    seems: str
+    verdict: str
+    really: str
+    common: str
+    groups: tuple[Group, ...]
+    classes: tuple[tuple[str, tuple[Bar, ...]], ...]
+    n_more_classes: int
+    same: tuple[str, ...]
+    opposed: tuple[str, ...]
+    score: str
+    p_value: str
+    elsewhere: str = ""
+    looks_elsewhere: tuple[Look, ...] = ()
+
+    @property
+    def rows(self) -> list[int]:
+        """Rows of all examples."""
+        return [row for group in self.groups for row in group.examples]
+
+
+def card_of(
+    suspicion: Suspicion,
+    entry: Mapping[str, Any],
+    values: Array,
+    predictions: Predictions,
+    inputs: Inputs,
+    seed: int,
+    layers: Sequence[str] = (),
+    retrained: bool = False,
+) -> Card:
+    """Put a suspicion in words, and draw its examples."""
+    columns = [name for table in inputs.tables for name in table]
+    words, samples = wording(suspicion.name, suspicion.view, columns, layers), inputs.samples
+    worst = suspicion.worst
+    two = [cell for cell in (worst, suspicion.beside(worst)) if cell.count]
+    most = _PICTURES if inputs.images is not None else _OTHERS
+    groups = tuple(
+        _group(cell, words, values, predictions, conflicting=cell is worst, most=most, seed=seed)
+        for cell in two
+    )
+    same = _names(suspicion.same, columns)
+    agreeing = words.having if suspicion.present else words.lacking
+    model, is_right = "The model seems", "it is right"
+    if retrained:
+        model = "After class-balanced retraining, the model would seem"
+        is_right = "it would be right"
+    labels = list(dict.fromkeys(cell.label for cell in suspicion.cells))
+    return Card(
+        entry=json.dumps(dict(entry), separators=(",", ":")),
+        name=shortened(suspicion.name, _LONGEST_NAME),
+        words=words,
+        question=question_of(suspicion, columns),
+        retrained=retrained,
+        seems=f"{model} to take {samples} {agreeing} for {class_name(suspicion.goes_with)}.",
+        verdict=_verdict(groups, class_name(worst.label), samples, is_right),
+        really=class_name(worst.label),
+        common=f"Of the {samples} of class {class_name(suspicion.goes_with)}, "
+        f"{percent(suspicion.share)} are ones {words.having}; of all others, "
+        f"{percent(suspicion.share_elsewhere)} are.",
+        groups=groups,
+        classes=tuple(
+            (
+                class_name(label),
+                tuple(_bar(c, words) for c in suspicion.cells if c.label == label and c.count),
+            )
+            for label in labels[:_MOST_CLASSES]
+        ),
+        n_more_classes=max(0, len(labels) - _MOST_CLASSES),
+        same=same,
+        opposed=_names(suspicion.opposed, columns),
+        score=f"{suspicion.score:.1f}",
+        p_value=f"{suspicion.p_value:.0e}" if suspicion.p_value > 0 else "< 1e-300",
+    )
+
+
+def _group(
+    cell: GroupOfFinding,
+    words: Wording,
+    values: Array,
+    predictions: Predictions,
+    *,
+    conflicting: bool,
+    most: int,
+    seed: int,
+) -> Group:
+    label = predictions.classes.tolist().index(cell.label)
+    group = (predictions.y_index == label) & (values == cell.having) & (predictions.weight > 0)
+    examples = examples_of(group, predictions.wrong, wrong_first=conflicting, most=most, seed=seed)
+    return Group(_bar(cell, words), examples, conflicting)
+
+
+def _bar(cell: GroupOfFinding, words: Wording) -> Bar:
+    low, high = (100 * limit for limit in cell.interval)
+    label = words.having if cell.having else words.lacking
+    return Bar(label, 100 * cell.accuracy, low, high, cell.count)
+
+
+def _verdict(groups: Sequence[Group], label: str, samples: str, is_right: str) -> str:
+    first, *others = (group.bar for group in groups)
+    said = f"{first.shown} of those {first.label}"
+    for other in others:
+        joined = "but" if first.accuracy < other.accuracy else "and"
+        said += f", {joined} on {other.shown} of the others"
+    return f"Of the {samples} that are really {label}, {is_right} on {said}."
+
+
+def percent(share: float) -> str:
+    """A share in words: whole percents, but never 100 % of what is not all, or 0 % of what is."""
+    whole = round(100 * share)
+    exact = share in (0, 1) or whole not in (0, 100)
+    shown = f"{whole}" if exact else f"{100 * share:.1f}"
+    return f"{shown}\N{NO-BREAK SPACE}%"
+
+
+def _names(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """Attributes that a person can make something of, in words, and how many more there are."""
+    shown = _readable(names, columns)[:_MOST_NAMES]
+    more = len(names) - len(shown)
+    return (*shown, *([f"and {more} more"] if more and shown else ()))
+
+
+def _readable(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    words = (wording(name, _kind(name), columns) for name in names)
+    return [each.title for each in words if not each.hint]
+
+
+def _kind(name: str) -> str:
+    """Kind of an attribute by its name, for those that only a name is known of."""
+    return name.partition(":")[0] if ":" in name else name.partition(" ")[0]
+
+
+_EXAMPLES = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Unlabelled:
+    """Samples without labels, and what they have of what was found elsewhere."""
+
+    n_samples: int
+    values: Mapping[str, Array]
+    inputs: Inputs
+
+    def counts(self, name: str) -> tuple[int, int] | None:
+        """How many have an attribute, and of how many it is known; None if it cannot be read."""
+        values = self.values.get(name)
+        return None if values is None else (int((values == 1).sum()), int((values >= 0).sum()))
+
+    def examples(self, name: str, seed: int) -> list[int]:
+        """Rows of some that have it, drawn at random."""
+        rows = np.flatnonzero(self.values[name] == 1)
+        drawn = np.random.default_rng(seed).permutation(rows)[:_EXAMPLES]
+        return [int(row) for row in np.sort(drawn)]
+
+
+SHOWN = 12
+"""Suspicions on a page, the first ones: what a person answers in five minutes."""
+_LARGEST_ENTRY = 1_000_000  # characters of the names and rules of a family
+_ROOM = 6_000_000  # characters of pictures; more make a page slow to open and to send
+
+
+@dataclass(frozen=True, eq=False)
+class AuditPage:
+    """What the page of an audit shows."""
+
+    title: str
+    digest: str
+    facts: Mapping[str, Any]
+    suspicions: Sequence[Suspicion]
+    entries: Sequence[Mapping[str, Any]]
+    values: Sequence[Array]
+    predictions: Predictions
+    inputs: Inputs = field(default_factory=Inputs)
+    seed: int = 0
+    model: str | None = None
+    unlabelled: Unlabelled | None = None
+    go_on: str | None = None
+    retraining: AuditPage | None = None
+
+    @property
+    def lists(self) -> tuple[AuditPage, ...]:
+        """Findings of the model, then those that only retraining has, if there are any."""
+        new = self.retraining
+        return (self, new) if new is not None and new.suspicions else (self,)
+
+
+def audit_html(page: AuditPage) -> str:
+    """Write the page of an audit."""
+    # It opens offline, loads nothing and sends nothing. Answers are kept in the browser, and saved
+    # as `answers.json` by a button.
+    page.inputs.check(len(page.predictions.y_index))
+    cards = _with_unlabelled(page, _cards(page))
+    facts, model = page.facts, quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
+    data = "--train DATA --heldout DATA -o debiased/"
+    return offline_page(
+        "audit/audit",
+        page=page,
+        go_on=page.go_on or f"ntkit debias {model} {data} --answers answers.json",
+        facts=facts,
+        accuracy=percent(facts["accuracy"]),
+        cards=cards,
+        retrained=percent(page.lists[1].facts["accuracy"]) if len(page.lists) > 1 else "",
+        n_left_out=sum(len(each.suspicions) for each in page.lists) - len(cards),
+        n_families=len(page.suspicions) + sum(facts["left_out"].values()),
+        samples=page.inputs.samples,
+        looked_at=", ".join(f"{count} of {kind}" for kind, count in facts["looked_at"].items()),
+        without_pictures=page.inputs.images is not None
+        and any(look.picture is None for card in cards for g in card.groups for look in g.looks),
+    )
+
+
+def _with_unlabelled(page: AuditPage, cards: Sequence[tuple[Suspicion, Card]]) -> list[Card]:
+    """Cards that say how often what they are about occurs among samples without labels."""
+    other = page.unlabelled
+    if other is None:
+        return [card for _, card in cards]
+    counts = [other.counts(suspicion.name) for suspicion, _ in cards]
+    rows = [
+        other.examples(suspicion.name, page.seed) if count is not None else []
+        for (suspicion, _), count in zip(cards, counts, strict=True)
+    ]
+    pictures = _thumbnails(other.inputs, [row for drawn in rows for row in drawn])
+    return [
+        card
+        if count is None
+        else replace(
+            card,
+            elsewhere=_elsewhere(*count, card, other.inputs.samples),
+            looks_elsewhere=tuple(
+                look_of(row, suspicion, None, other.inputs, pictures.get(row)) for row in drawn
+            ),
+        )
+        for (suspicion, card), count, drawn in zip(cards, counts, rows, strict=True)
+    ]
+
+
+def _elsewhere(having: int, known: int, card: Card, samples: str) -> str:
+    if not known:
+        return ""
+    return (
+        f"Of {known} {samples} without labels, {having} ({percent(having / known)}) are ones "
+        f"{card.words.having}."
+    )
+
+
+def _cards(page: AuditPage) -> list[tuple[Suspicion, Card]]:
+    """The suspicions to show, with examples."""
+    found = [
+        (
+            suspicion,
+            card_of(
+                suspicion,
+                entry,
+                values,
+                each.predictions,
+                page.inputs,
+                page.seed,
+                page.facts["layers"],
+                retrained=each is not page,
+            ),
+        )
+        for each in page.lists
+        for suspicion, entry, values in zip(
+            each.suspicions[:SHOWN], each.entries, each.values, strict=False
+        )
+    ]
+    found = [(suspicion, card) for suspicion, card in found if len(card.entry) <= _LARGEST_ENTRY]
+    found = _told_apart(found)
+    pictures = _thumbnails(page.inputs, [row for _, card in found for row in card.rows])
+    return [
+        (
+            suspicion,
+            replace(
+                card,
+                groups=tuple(
+                    replace(
+                        group,
+                        looks=tuple(
+                            look_of(
+                                row,
+                                suspicion,
+                                page.lists[card.retrained].predictions,
+                                page.inputs,
+                                pictures.get(row),
+                            )
+                            for row in group.examples
+                        ),
+                    )
+                    for group in card.groups
+                ),
+            ),
+        )
+        for suspicion, card in found
+    ]
+
+
+def _told_apart(found: Sequence[tuple[Suspicion, Card]]) -> list[tuple[Suspicion, Card]]:
+    """Cards whose titles differ: what has no name of its own is numbered."""
+    titles, seen = Counter(card.words.title for _, card in found), Counter[str]()
+    renamed = list[tuple[Suspicion, Card]]()
+    for suspicion, card in found:
+        title = card.words.title
+        seen[title] += 1
+        if titles[title] > 1:
+            title = f"{title} ({seen[title]})"
+        renamed.append((suspicion, replace(card, words=replace(card.words, title=title))))
+    return renamed
+
+
+def _thumbnails(inputs: Inputs, rows: Sequence[int]) -> dict[int, str | None]:
+    """Small pictures of rows, the first ones first, as far as there is room."""
+    left, found = _ROOM, dict[int, str | None]()
+    for row, image in inputs.pictures(rows):
+        found[row] = thumbnail_of(image)
+        left -= len(found[row] or "")
+        if left <= 0:
+            break
+    return found

@@ -1,7 +1,0 @@
-"""Whether ntkit computes what a service computes, and what the service does otherwise if not."""
-
-from ntkit.parity._check_parity import check_parity
-from ntkit.parity._recorded import read_recorded as read_recorded  # for other rooms
-from ntkit.parity._result import Parity
-
-__all__ = ["Parity", "check_parity"]

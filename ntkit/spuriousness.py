@@ -1,0 +1,433 @@
+"""Which neurons drive spurious predictions: scores and masks as pure functions of arrays.
+
+The formulas are those of NeuronTune (Zheng, Ye, Zhang, ICML 2025, arXiv 2505.24048): a neuron whose
+activation is higher on the misclassified samples of a class than on its correctly classified ones
+is biased.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+
+from ntkit._types import Array
+from ntkit.exceptions import InputError
+
+__all__ = [
+    "live_neurons",
+    "sfit",
+    "spare_neurons",
+    "spuriousness_scores",
+    "strongest_wrong",
+    "suppressed_neurons",
+    "weighted_median",
+]
+
+_BLOCK_BYTES = 1 << 27  # of columns at a time
+_ROWS = 1024  # at a time
+_BLOCK = 64  # columns at a time
+_MUCH = 1 << 21  # activations
+
+
+def live_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
+    """Neurons that are not constant over the samples of positive weight: bool, shape (D,).
+
+    Parameters
+    ----------
+    Z : ndarray of shape (N, D)
+        Activations.
+    sample_weight : ndarray of shape (N,), optional
+        Weights; by default all samples count.
+
+    Returns
+    -------
+    ndarray of bool, shape (D,)
+        True for a neuron that varies.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import live_neurons
+    >>> live_neurons(np.array([[0.0, 1.0], [2.0, 1.0]]))
+    array([ True, False])
+    """
+    samples = np.arange(len(Z)) if sample_weight is None else np.flatnonzero(sample_weight > 0)
+    varies = np.zeros(Z.shape[1], dtype=bool)
+    for start in range(0, len(samples), _ROWS):  # nearly all neurons vary in the first few rows
+        rest = np.flatnonzero(~varies)
+        rows = samples[start : start + _ROWS]
+        varies[rest] = (Z[np.ix_(rows, rest)] != Z[samples[0], rest]).any(axis=0)
+    return varies
+
+
+def weighted_median(values: Array, weight: Array) -> Array:
+    """Median of each column; integer weights count as repetitions of a row.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, D), n >= 1
+        Rows of weight > 0.
+    weight : ndarray of shape (n,)
+        Positive weights.
+
+    Returns
+    -------
+    ndarray of shape (D,)
+        In the units of ``values``.
+
+    Raises
+    ------
+    InputError
+        If there is no row, or a weight is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import weighted_median
+    >>> weighted_median(np.array([[1.0], [5.0], [9.0]]), np.array([1, 1, 2]))
+    array([7.])
+    """
+    if len(values) == 0 or (weight <= 0).any():
+        raise InputError("weighted_median needs at least one row, and positive weights.")
+    medians = np.empty(values.shape[1], dtype=np.result_type(values.dtype, np.float32))
+    rows = np.arange(len(values))
+
+    def fill(columns: slice) -> None:
+        medians[columns] = median_of_rows(neurons_of(values, rows, columns), weight)
+
+    for_each_block(fill, values)
+    return medians
+
+
+def for_each_block(function: Callable[[slice], None], Z: Array) -> None:
+    """Call a function for blocks of columns, on all cores where there is much to do."""
+    # A block is small enough for its copy to fit into a cache, and for all of them at a time to fit
+    # into `_BLOCK_BYTES`.
+    threads = _usable_cores() if Z.size > _MUCH else 1
+    width = max(1, min(_BLOCK, _BLOCK_BYTES // (threads * max(1, len(Z) * Z.itemsize))))
+    blocks = [slice(start, start + width) for start in range(0, Z.shape[1], width)]
+    if threads == 1:
+        for block in blocks:
+            function(block)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(function, blocks))
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def neurons_of(Z: Array, samples: Array, columns: slice) -> Array:
+    """A few columns at some rows, one contiguous row for each column."""
+    # Copied before they are turned: turning the matrix itself takes seven times as long.
+    return np.ascontiguousarray(Z[samples, columns].T)
+
+
+def median_of_rows(rows: Array, weight: Array) -> Array:
+    if not (weight == weight[0]).all():
+        return _weighted_median_of_rows(rows, weight)
+    n, lowest = rows.shape[1], rows.min(axis=1)
+    median = lowest.astype(np.result_type(rows.dtype, np.float32))
+    # Behind a ReLU, many neurons are at their lowest for more than half of the samples.
+    rest = np.flatnonzero(np.count_nonzero(rows == lowest[:, None], axis=1) <= n // 2)
+    # NumPy sorts contiguous rows with vector instructions, ten times faster than np.median.
+    ordered = np.sort(rows[rest], axis=1)
+    median[rest] = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
+    return np.asarray(median)
+
+
+def _weighted_median_of_rows(rows: Array, weight: Array) -> Array:
+    order = np.argsort(rows, axis=1, kind="stable")
+    mass = np.cumsum(weight[order], axis=1)
+    # Sums of weights in another order differ in the last digits; half of them must still be half.
+    half, slack = mass[:, -1:] / 2, 1e-12 * mass[:, -1:]
+    lower = (mass < half - slack).sum(axis=1, keepdims=True)
+    upper = (mass <= half + slack).sum(axis=1, keepdims=True)
+    ordered = np.take_along_axis(rows, order, axis=1)
+    at = [np.take_along_axis(ordered, np.asarray(i), axis=1)[:, 0] for i in (lower, upper)]
+    return np.asarray((at[0] + at[1]) / 2)
+
+
+def mean_of_rows(rows: Array, weight: Array) -> Array:
+    return np.asarray(np.average(rows, axis=1, weights=weight))
+
+
+def std_of_rows(rows: Array, weight: Array) -> Array:
+    rows = np.asarray(rows, dtype=np.float64)
+    mean = np.average(rows, axis=1, weights=weight)
+    variance = np.average((rows - mean[:, None]) ** 2, axis=1, weights=weight)
+    # Rounding leaves a constant neuron a variance of its last digits, not of 0.
+    varies = np.asarray(rows.max(axis=1) > rows.min(axis=1))
+    return np.where(varies, np.sqrt(variance), 0.0)
+
+
+_ROUNDING = 1e-13  # of a mean, relative
+
+
+def spuriousness_scores(
+    Z: Array,
+    y: Array,
+    misclassified: Array,
+    classes: Array,
+    *,
+    sample_weight: Array | None = None,
+    statistic: Literal["median", "mean"] = "median",
+    standardize: bool = False,
+    min_misclassified: int = 1,
+    transform: Callable[[Array, Array, slice], Array] | None = None,
+) -> Array:
+    r"""Spuriousness score of every class and neuron.
+
+    .. math:: \delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)
+
+    where :math:`\bar V_i^y` and :math:`\hat V_i^y` are the activations of neuron i over the
+    identification samples of class y that were misclassified and correctly classified
+    (arXiv 2505.24048, Sec. 4).
+
+    Parameters
+    ----------
+    Z : ndarray of shape (N, D)
+        Activations of the identification set, or what else is to be scored.
+    y : ndarray of shape (N,)
+        True classes.
+    misclassified : ndarray of bool, shape (N,)
+        Whether the classifier got the sample wrong.
+    classes : ndarray of shape (C,)
+        The classes to score, in the order of the rows returned.
+    sample_weight : ndarray of shape (N,), optional
+        Integer weights count as repetitions; a sample of weight 0 counts as absent.
+    statistic : {"median", "mean"}
+        What is compared.
+    standardize : bool
+        Divide by the neuron's standard deviation over all samples given; a constant neuron
+        scores 0.
+    min_misclassified : int
+        A class with fewer misclassified samples is not scored.
+    transform : callable, optional
+        Applied to the activations of a few neurons before they are scored, so that no second
+        array of all of them is made: called with activations (neurons, samples), the samples'
+        rows in ``Z``, and the neurons as a slice of its columns.
+
+    Returns
+    -------
+    ndarray of shape (C, D)
+        Scores in units of the activation, or of its standard deviation. A class that is not
+        scored (too few misclassified samples, or no correct one) has a row of NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import spuriousness_scores
+    >>> Z = np.array([[1.0, 5.0], [2.0, 0.0], [3.0, 1.0], [9.0, 9.0]])
+    >>> wrong = np.array([True, False, False, False])
+    >>> spuriousness_scores(Z, np.array([0, 0, 0, 1]), wrong, np.array([0, 1]))
+    array([[-1.5,  4.5],
+           [ nan,  nan]])
+    """
+    weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    present = weight > 0
+    center = {"median": median_of_rows, "mean": mean_of_rows}[statistic]
+    sides = list[tuple[int, Array, Array]]()
+    for row, label in enumerate(classes):
+        wrong = np.flatnonzero(present & (y == label) & misclassified)
+        right = np.flatnonzero(present & (y == label) & ~misclassified)
+        if len(wrong) >= max(1, min_misclassified) and len(right):
+            sides.append((row, wrong, right))
+    scores = np.full((len(classes), Z.shape[1]), np.nan, dtype=np.result_type(Z.dtype, np.float32))
+    samples = np.flatnonzero(present)
+
+    def values(rows: Array, columns: slice) -> Array:
+        neurons = neurons_of(Z, rows, columns)
+        return neurons if transform is None else transform(neurons, rows, columns)
+
+    def fill(columns: slice) -> None:
+        for row, wrong, right in sides:
+            of_wrong = center(values(wrong, columns), weight[wrong]).astype(scores.dtype)
+            of_right = center(values(right, columns), weight[right]).astype(scores.dtype)
+            # Weighted means of equal values differ in their last digits; no neuron is flagged so.
+            equal = np.abs(of_wrong - of_right) <= _ROUNDING * np.abs(of_wrong)
+            scores[row, columns] = np.where(equal, 0, of_wrong - of_right)
+        if standardize:
+            scale = std_of_rows(values(samples, columns), weight[samples])
+            scaled = np.where(np.isnan(scores[:, columns]), np.nan, 0.0)
+            np.divide(scores[:, columns], scale, out=scaled, where=scale > 0)
+            scores[:, columns] = scaled
+
+    for_each_block(fill, Z)
+    return scores
+
+
+def strongest_wrong(logits: Array, y_index: Array) -> Array:
+    """Column of the largest logit other than the true class's.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (N, C)
+        Logits of C >= 2 classes.
+    y_index : ndarray of int, shape (N,)
+        Column of the true class.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        Indices of classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import strongest_wrong
+    >>> strongest_wrong(np.array([[3.0, 1.0, 2.0], [3.0, 1.0, 2.0]]), np.array([0, 1]))
+    array([2, 0])
+    """
+    others = np.array(logits, dtype=float)
+    others[np.arange(len(others)), y_index] = -np.inf
+    return np.asarray(others.argmax(axis=1))
+
+
+def sfit(scores: Array) -> float:
+    r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|` over the scored classes.
+
+    The paper's label-free selection score (arXiv 2505.24048), larger is better; 0 if no class is
+    scored. It rewards heads with few, noisy errors: read it as a diagnostic.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (C, D)
+        From :func:`spuriousness_scores`.
+
+    Returns
+    -------
+    float
+        In the units of the scores.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import sfit
+    >>> sfit(np.array([[0.5, -1.0], [np.nan, np.nan]]))
+    1.5
+    """
+    return float(np.nansum(np.abs(scores), dtype=float))
+
+
+Aggregation = Literal["union", "intersection", "per_class"]
+
+
+def suppressed_neurons(
+    scores: Array,
+    *,
+    threshold: float = 0.0,
+    aggregation: Aggregation = "union",
+    max_suppressed: float = 1.0,
+    live: Array | None = None,
+) -> Array:
+    r"""Neurons whose score exceeds the threshold.
+
+    ``union``: :math:`S = \{ i : \delta_i^y > \lambda \text{ for any scored class } y \}`;
+    ``intersection``: for every scored class; ``per_class``: one set for each class's row of the
+    head. Classes that are not scored (NaN) neither vote nor veto.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (C, D)
+        From :func:`spuriousness_scores`.
+    threshold : float
+        λ, in the units of the scores.
+    aggregation : {"union", "intersection", "per_class"}
+        How the classes are combined.
+    max_suppressed : float in [0, 1]
+        Largest share of live neurons to suppress; the highest scores go first.
+    live : ndarray of bool, shape (D,), optional
+        Neurons that vary at all. A constant neuron is never suppressed: only the bias feels it.
+
+    Returns
+    -------
+    ndarray of bool, shape (D,), or (C, D) with ``per_class``
+        True for a neuron to suppress.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import suppressed_neurons
+    >>> scores = np.array([[0.5, -1.0, 0.2], [-0.1, -2.0, 0.3]])
+    >>> suppressed_neurons(scores)
+    array([ True, False,  True])
+    >>> suppressed_neurons(scores, aggregation="intersection")
+    array([False, False,  True])
+    >>> suppressed_neurons(scores, max_suppressed=0.34)
+    array([ True, False, False])
+    """
+    live = np.ones(scores.shape[1], dtype=bool) if live is None else live
+    compared = severity(scores, aggregation)
+    flagged = (compared > threshold) & live
+    if max_suppressed < 1:
+        most = int(max_suppressed * live.sum())
+        ranked = np.argsort(np.where(flagged, -compared, np.inf), axis=-1, kind="stable")
+        top = np.zeros_like(flagged)
+        np.put_along_axis(top, ranked[..., :most], True, axis=-1)
+        flagged &= top
+    return np.asarray(flagged)
+
+
+def spare_neurons(
+    suppressed: Array,
+    scores: Array,
+    *,
+    aggregation: Aggregation = "union",
+    min_neurons: int = 1,
+    live: Array | None = None,
+) -> Array:
+    """Take neurons out of a mask until at least ``min_neurons`` live ones are kept.
+
+    The neurons with the smallest scores are spared first, so the head never becomes constant.
+
+    Parameters
+    ----------
+    suppressed : ndarray of bool, shape (D,) or (C, D)
+        From :func:`suppressed_neurons`.
+    scores : ndarray of shape (C, D)
+        As there.
+    aggregation : {"union", "intersection", "per_class"}
+        As there.
+    min_neurons : int
+        Live neurons to keep (all of them, where there are fewer).
+    live : ndarray of bool, shape (D,), optional
+        As there.
+
+    Returns
+    -------
+    ndarray of bool, the shape of ``suppressed``
+        The mask that is left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.spuriousness import spare_neurons
+    >>> spare_neurons(np.array([True, True, True]), np.array([[0.5, 0.1, 0.2]]))
+    array([ True, False,  True])
+    """
+    live = np.ones(scores.shape[1], dtype=bool) if live is None else live
+    compared = np.broadcast_to(severity(scores, aggregation), suppressed.shape)
+    spared = np.atleast_2d(suppressed.copy())
+    for row, rank in zip(spared, np.atleast_2d(compared), strict=True):
+        missing = min(min_neurons, int(live.sum())) - int((live & ~row).sum())
+        if missing > 0:
+            candidates = np.flatnonzero(row & live)
+            row[candidates[np.argsort(rank[candidates], kind="stable")[:missing]]] = False
+    return spared.reshape(suppressed.shape)
+
+
+def severity(scores: Array, aggregation: str) -> Array:
+    """Score that is compared with λ: (D,), or (C, D) per class; -inf where nothing is scored."""
+    scored = np.asarray(~np.isnan(scores).all(axis=1))
+    if aggregation == "per_class":
+        return np.where(scored[:, None], scores, -np.inf)
+    if not scored.any():
+        return np.full(scores.shape[1], -np.inf)
+    combine = np.min if aggregation == "intersection" else np.max
+    return np.asarray(combine(scores[scored], axis=0))

@@ -1,0 +1,218 @@
+"""The audit as users call it: predictions in every form, every kind of input, readable results."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import ntkit
+from ntkit.attributes import View, words
+from ntkit.exceptions import InputError
+from tests.attributes.findings.builders import planted
+
+N = 1200
+RNG = np.random.default_rng(0)
+Y = RNG.integers(0, 2, N)
+FILM = np.where(RNG.random(N) < 0.9, Y, 1 - Y)
+PRED = np.where(RNG.random(N) < 0.5, FILM, Y)
+OTHERS = RNG.choice(["good", "bad", "long", "odd"], (N, 2))
+TEXTS = [f"a {['movie', 'film'][f]} {o[0]} {o[1]}" for f, o in zip(FILM, OTHERS, strict=True)]
+
+
+def first(found):
+    return found.suspicions[0].name
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"pred": PRED},
+        {"scores": np.eye(2)[PRED]},
+        {"scores": PRED + 0.0},
+        {"scores": PRED - 0.5},
+        {"scores": (PRED * 0.8 + 0.1)[:, None]},
+    ],
+)
+def test_predictions_in_every_form(given):
+    found = ntkit.audit(Y, **given, texts=TEXTS)
+    assert first(found) == "word:film"
+    assert found.as_dict()["accuracy"] == pytest.approx((PRED == Y).mean())
+
+
+def test_scores_in_the_order_of_classes():
+    names = np.array(["fresh", "rotten"])
+    found = ntkit.audit(names[Y], scores=np.eye(2)[PRED][:, ::-1], classes=["rotten", "fresh"],
+                        texts=TEXTS)  # fmt: skip
+    assert found.as_dict()["accuracy"] == pytest.approx((PRED == Y).mean())
+    assert found.suspicions[0].goes_with == "rotten"
+    assert len(found.suspicions) == 1
+
+
+def test_embeddings_are_cross_fitted():
+    rng = np.random.default_rng(0)
+    core = 2 * Y - 1 + 2.0 * rng.normal(size=N)
+    shortcut = 3.0 * (2 * FILM - 1) + 0.5 * rng.normal(size=N)
+    noise = rng.normal(size=(N, 300))  # learned by heart, training errors would be few
+    X = np.column_stack([core, shortcut, noise])
+    found = ntkit.audit(Y, embeddings=X, texts=TEXTS)
+    assert first(found) == "word:film"
+    assert found.as_dict()["accuracy"] < 0.93
+    assert "Cross-fitted heads are right" in str(found)
+    again = ntkit.audit(Y, embeddings=X, texts=TEXTS)
+    assert again.to_json() == found.to_json()
+
+
+def test_every_kind_of_input_and_a_view_of_ones_own():
+    images = (np.full((6, 6), 200 * f + 20, dtype=np.uint8) for f in FILM)
+    ids = [f"{i}.txt" for i in range(N)]
+    found = ntkit.audit(
+        Y,
+        PRED,
+        texts=TEXTS,
+        table={"year": 1990 + FILM * 20},
+        metadata={"file_name": ids, "site": np.array(["A", "B"])[FILM]},
+        ids=ids,
+        images=images,
+        arrays={"embedding": FILM[:, None] + 0.01 * RNG.random((N, 1))},
+        views=[words(TEXTS, longest=2, kind="run")],
+    )
+    assert set(found.n_looked_at) == {"word", "column", "metadata", "picture", "embedding", "run"}
+    one = found.suspicions[0]  # all say the same
+    kinds = {name.split(":")[0].split(" ")[0] for name in (one.name, *one.same, *one.opposed)}
+    assert kinds == {"word", "column", "metadata", "picture", "embedding", "run"}
+
+
+def test_groups_for_retraining():
+    found = ntkit.audit(Y, PRED, texts=TEXTS)
+    groups = found.groups("word:movie", "word:odd")
+    assert len(np.unique(groups)) == 8
+    sides = np.array(["word:movie", "word:film"])[FILM]
+    odd = np.array(["word:odd" if "odd" in text else "not word:odd" for text in TEXTS])
+    assert (groups == [f"{y} × {s} × {o}" for y, s, o in zip(Y, sides, odd, strict=True)]).all()
+    with pytest.raises(InputError, match="did you mean 'word:odd'"):
+        found.groups("word:od")
+    with pytest.raises(InputError, match="at least one"):
+        found.groups()
+
+
+def test_every_figure_of_the_print_is_in_the_json():
+    found = ntkit.audit(Y, PRED, texts=TEXTS)
+    facts = json.loads(found.to_json())
+    shown = str(found)
+    one = facts["suspicions"][0]
+    worst = found.suspicions[0].worst
+    assert f"{100 * facts['accuracy']:.1f} % of {facts['samples']} samples" in shown
+    assert f"{facts['looked_at']['word']} of word" in shown
+    assert f"| {one['score']:.1f} |" in shown
+    low, high = worst.interval
+    assert (
+        f"{100 * worst.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}] of {worst.count}" in shown
+    )
+    assert "word:film against word:movie" in shown
+    assert repr(found) == "Audit(1 suspicions: word:film)"
+
+
+def test_nothing_found_is_said_and_why():
+    noise = {"noise": RNG.permutation(FILM)}
+    assert "None of them goes with a class" in str(ntkit.audit(Y, PRED, table=noise))
+    assert "Where nothing is wrong" in str(ntkit.audit(Y, Y, table=noise))
+    nothing = "None is had by at least 5 samples and 1 % of them, and lacked by as many."
+    assert nothing in str(ntkit.audit(Y, PRED, texts=["same"] * N))
+    for n_films, few in ((4, True), (5, False)):
+        texts = ["film"] * n_films + ["movie"] * (100 - n_films)
+        assert (nothing in str(ntkit.audit(Y[:100], PRED[:100], texts=texts))) is few
+    assert ntkit.audit(Y, PRED, table=noise).suspicions == ()
+
+
+def test_a_name_cannot_break_the_table_or_the_terminal():
+    evil = "x|\n\x1b[31m<script>"
+    found = ntkit.audit(Y, PRED, table={evil: FILM})
+    assert first(found).startswith(f"column:{evil}")
+    assert "\x1b" not in str(found)
+    page = found.summary(markdown=True)
+    assert "\x1b" not in page
+    row = next(line for line in page.splitlines() if "<script>" in line)
+    assert len(re.split(r"(?<!\\)\|", row)) == 10
+    assert row.count("`") == 2  # a page shows mark-up as code, and does not run it
+    labels = np.array(["<b>", "`"])
+    marked_up = ntkit.audit(labels[Y], labels[PRED], table={"film": FILM})
+    assert "\\<b>" in marked_up.summary(markdown=True)
+
+
+def test_a_terminal_shows_names_as_they_are():
+    labels = np.array(["<b>_y", "a|b*"])
+    found = ntkit.audit(labels[Y], labels[PRED], table={"a|b_c": FILM})
+    shown = str(found)
+    assert "| column:a|b_c=0 " in shown or "| column:a|b_c=1 " in shown
+    assert "<b>_y" in shown
+    assert not {"\\", "`"} & {*shown}
+
+
+def test_rows_in_another_order():
+    order = RNG.permutation(N)
+    table = {"film": np.array(["no", "yes"])[FILM], "other": OTHERS[:, 0]}
+    a = ntkit.audit(Y, PRED, table=table)
+    b = ntkit.audit(Y[order], PRED[order], table={k: v[order] for k, v in table.items()})
+    plain = [{**s.as_dict(), "examples": None} for s in (*a.suspicions, *b.suspicions)]
+    assert plain[: len(a.suspicions)] == plain[len(a.suspicions) :]
+
+
+def test_weights():
+    doubled = np.repeat(np.arange(N), 1 + FILM)
+    weighted = ntkit.audit(Y, PRED, texts=TEXTS, sample_weight=7.0 * (1 + FILM))
+    twice = ntkit.audit(Y[doubled], PRED[doubled], texts=[TEXTS[i] for i in doubled])
+    assert first(weighted) == first(twice)
+    assert weighted.suspicions[0].share == pytest.approx(twice.suspicions[0].share)
+    assert weighted.suspicions[0].score < twice.suspicions[0].score  # as few as there are
+
+
+def test_many_classes():
+    values, p = planted(n_classes=5)
+    found = ntkit.audit(p.y_index, p.pred_index, table={f"c{j}": v for j, v in enumerate(values.T)})
+    assert first(found).startswith("column:c0=")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "One of pred, scores and embeddings is needed; got none"),
+        ({"pred": PRED, "scores": PRED}, "got pred and scores"),
+        ({"pred": PRED.astype(str)}, "labels of one type"),
+        ({"pred": PRED + 10}, "which y .* lacks"),
+        ({"pred": PRED[:-1]}, "give one per sample"),
+        ({"scores": np.zeros((N, 3))}, "3 columns for the classes 0, 1"),
+        ({"scores": np.eye(2)[PRED], "classes": [0, 2]}, "y .* has the class 1"),
+        ({"scores": np.full(N, np.nan)}, "NaN"),
+        ({"scores": PRED.astype(str)}, "scores must be numbers"),
+        ({"embeddings": np.full((N, 2), np.nan)}, "NaN"),
+        ({"pred": PRED, "alpha": 0}, "alpha"),
+        ({"pred": PRED, "texts": ["short"]}, "The word view has 1 samples and y has 1200"),
+        ({"pred": PRED, "texts": None}, "nothing to look at"),
+    ],
+)
+def test_what_is_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        ntkit.audit(Y, **{"texts": TEXTS, **given})
+
+
+def test_one_class_is_refused():
+    ones = np.ones(N, dtype=int)
+    for given in ({"pred": ones}, {"embeddings": np.zeros((N, 1))}):
+        with pytest.raises(InputError, match=r"one class only|too few samples"):
+            ntkit.audit(ones, texts=TEXTS, **given)
+    with pytest.raises(InputError, match="one class only"):
+        ntkit.audit(Y, PRED, texts=TEXTS, sample_weight=Y)
+
+
+def test_a_class_of_one_sample():
+    y = np.where(np.arange(N) == 0, 2, Y)
+    with pytest.raises(InputError, match="Class 2 has too few samples for cross-fitting"):
+        ntkit.audit(y, embeddings=np.zeros((N, 2)), texts=TEXTS)
+    assert first(ntkit.audit(y, PRED, texts=TEXTS)) == "word:film"
+
+
+def test_names_are_public():
+    assert isinstance(ntkit.audit(Y, PRED, texts=TEXTS), ntkit.Audit)
+    assert isinstance(ntkit.audit(Y, PRED, texts=TEXTS).suspicions[0], ntkit.Suspicion)
+    assert View.__module__ == "ntkit.attributes._view"

@@ -1,0 +1,92 @@
+"""What samples look like by row, and pictures as they are measured in passing."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ntkit.exceptions import InputError
+from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples
+from ntkit.jobs.audit._from_model import PictureArray, PictureFiles, WatchedPictures, inputs_of
+
+RNG = np.random.default_rng(0)
+STEPS = ImagePreprocessing(resize=(8, 8))
+ORIENTATION, MODEL = 0x0112, 0x0110
+
+
+def saved(path, image, **options):
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [("1", "a.png"), ("L", "a.png"), ("LA", "a.png"), ("P", "a.gif"), ("P", "a.png"),
+     ("RGB", "a.jpg"), ("RGBA", "a.png"), ("CMYK", "a.jpg"), ("I;16", "a.png")],
+)  # fmt: skip
+def test_every_mode_is_measured_and_shown(tmp_path, mode, name):
+    noise = Image.fromarray(RNG.integers(0, 256, (270, 300, 3), dtype=np.uint8))
+    if mode == "I;16":
+        image = Image.fromarray(RNG.integers(0, 1 << 16, (270, 300)).astype(np.uint16))
+    else:
+        image = noise.convert(mode)
+    path = saved(tmp_path / name, image)
+    watched = WatchedPictures(ImageFiles([path], STEPS))
+    assert watched.files[:1].shape[0] == 1
+    (statistics,) = watched.statistics()
+    assert np.isfinite(statistics).all()
+    assert statistics[6] == 270 * 300
+    assert 0.3 < statistics[0] < 0.7
+    shown = PictureFiles([path])[0]
+    assert shown.dtype == np.uint8
+    assert shown.shape[:2] == (270, 300)
+
+
+def test_turned_pictures_are_shown_upright(tmp_path):
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[MODEL] = 6, "Lens 3000"
+    paths = [
+        saved(tmp_path / "a.jpg", Image.new("L", (40, 20)), exif=exif),
+        saved(tmp_path / "b.jpg", Image.new("L", (40, 20))),
+    ]
+    assert [image.shape for image in PictureFiles(paths)[:]] == [(40, 20), (20, 40)]
+    watched = WatchedPictures(ImageFiles(paths, STEPS))
+    watched.files[:]
+    assert watched.statistics()[:, 7].tolist() == [0.5, 2.0]
+    assert watched.file_facts() == {"camera": ["Lens 3000", ""]}  # all are grey JPEG files
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_metadata_of_a_sound_picture(tmp_path):
+    path = saved(tmp_path / "a.jpg", Image.new("RGB", (20, 20)), exif=b"Exif\0\0II*\0garbage")
+    watched = WatchedPictures(ImageFiles([path], STEPS))
+    watched.files[:]
+    assert watched.statistics().shape == (1, 19)
+    assert watched.file_facts() == {}
+
+
+def test_a_picture_that_is_gone(tmp_path):
+    with pytest.raises(InputError, match="cannot be decoded"):
+        PictureFiles([tmp_path / "gone.png"])[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "picture"),
+    [
+        ((5, 3, 8, 6), (8, 6, 3)),
+        ((5, 8, 6, 3), (8, 6, 3)),
+        ((5, 1, 8, 6), (8, 6)),
+        ((5, 8, 6, 1), (8, 6)),
+    ],
+)
+def test_arrays_of_pictures(shape, picture):
+    X = RNG.random(shape)
+    found = inputs_of(Samples(X, np.zeros(5))).images
+    assert found[-1].shape == picture
+    assert found[-1].sum() == pytest.approx(X[4].sum())
+    with pytest.raises(IndexError):
+        found[5]
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 8), (5, 4, 8, 6), (5, 3, 8, 3)])
+def test_arrays_that_are_no_pictures(shape):
+    assert not PictureArray.is_one(np.zeros(shape))

@@ -1,0 +1,81 @@
+"""What retraining would newly rely on: a second list, of what the model itself does not have."""
+
+import json
+
+import numpy as np
+import pytest
+
+import ntkit
+from ntkit.exceptions import InputError
+from ntkit.jobs.audit import read_answers, with_retraining, write_answers
+from tests.pages.audits import AGAIN, BAD, FILM, LUCK, ONE, N, Y, of_two_heads
+
+
+@pytest.fixture(scope="module")
+def both():
+    return of_two_heads()
+
+
+def test_it_is_what_an_audit_of_the_retrained_head_finds(both):
+    alone = ntkit.audit(Y, AGAIN, texts=both.inputs.texts)
+    assert both.retraining.suspicions == alone.suspicions
+    assert [s.name for s in both.findings] == ["word:film", "word:bad"]
+    assert both.findings == (*both.suspicions, *alone.suspicions)
+    assert both.retraining.retraining is None
+
+
+def test_what_the_model_has_already_is_not_new(both):
+    """Both lists say one thing once, whatever stands first in a family."""
+    led = np.where(LUCK < 0.2, FILM, np.where(LUCK < 0.4, 1 - BAD, Y))
+    audit = with_retraining(ntkit.audit(Y, ONE, texts=both.inputs.texts), led)
+    assert [s.name for s in audit.retraining.suspicions] == ["word:bad"]
+    assert audit.retraining.found.sides.shape == (N, 1)
+    again = with_retraining(both, ONE)
+    assert again.retraining.suspicions == ()
+    assert with_retraining(both, Y).retraining.suspicions == ()
+    near = np.where(np.random.default_rng(3).random(N) < 0.9, FILM, 1 - FILM)
+    led = np.where(LUCK < 0.4, near, Y)
+    table = {"film": FILM, "near": near}  # no name in common: correlated
+    alike = ntkit.audit(Y, ONE, table={"film": FILM}, metadata={"near": near})
+    assert alike.suspicions[0].name.startswith("column:film")
+    assert with_retraining(ntkit.audit(Y, led, table=table), ONE).retraining.suspicions == ()
+
+
+def test_names_of_either_list_are_answered(both, tmp_path):
+    answers = both.answers("word:good", "word:movie")
+    assert [(a.name, a.sides) for a in answers.spurious] == [
+        ("word:bad", (("word:bad",), ("word:good",))),
+        ("word:film", (("word:film",), ("word:movie",))),
+    ]
+    write_answers(tmp_path / "answers.json", answers)
+    assert read_answers(tmp_path / "answers.json") == answers
+    assert {*both.groups("word:bad")} == {
+        f"{label} × word:{word}" for label in (0, 1) for word in ("good", "bad")
+    }
+    assert both.rule("word:bad") is None
+    assert both.values("word:bad").tolist() == BAD.tolist()
+
+
+def test_two_short_tables_under_their_headings(both):
+    first, second = str(both).split("Retraining would newly rely on")
+    assert "The model relies on\n\n|" in first
+    assert "| word:film against word:movie |" in first
+    assert "word:bad" not in first
+    assert "| word:bad against word:good |" in second
+    assert f"right on {100 * (AGAIN == Y).mean():.1f} %" in second
+    assert str(both).count("A finding is no verdict") == 1
+    for one in (ntkit.audit(Y, ONE, texts=both.inputs.texts), with_retraining(both, ONE)):
+        assert "relies on" not in str(one)
+        assert "Retraining" not in str(one)
+
+
+def test_json_holds_both(both):
+    content = json.loads(both.to_json())
+    assert content["retraining"]["accuracy"] == pytest.approx((AGAIN == Y).mean())
+    assert [s["name"] for s in content["retraining"]["suspicions"]] == ["word:bad"]
+    assert ntkit.audit(Y, ONE, texts=both.inputs.texts).as_dict()["retraining"] is None
+
+
+def test_predictions_of_other_samples_are_refused(both):
+    with pytest.raises(InputError):
+        with_retraining(both, AGAIN[1:])

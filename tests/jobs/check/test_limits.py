@@ -1,0 +1,87 @@
+"""Limits: from TOML, from a mapping, and what is refused by name."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ntkit.exceptions import InputError
+from ntkit.jobs.check import Limits, SliceLimits
+from ntkit.jobs.check._limits import limits_of
+
+TOML = """
+max_drop = 2
+worst_group = 70.5
+over = ["average", "group"]
+[slices]
+"word:film" = {}
+"column:site=B" = { accuracy = 80, max_drop = 5 }
+"""
+
+
+def test_toml_says_what_keywords_say(tmp_path):
+    file = tmp_path / "limits.toml"
+    file.write_text("\ufeff" + TOML, encoding="utf-8")
+    assert limits_of(file) == Limits(
+        max_drop=2,
+        worst_group=70.5,
+        over=("average", "group"),
+        slices={"word:film": SliceLimits(), "column:site=B": SliceLimits(80, 5)},
+    )
+    assert limits_of(str(file), max_drop=1, average=None).max_drop == 1
+
+
+def test_the_file_on_the_page_is_one(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "howto" / "gate.md"
+    (block,) = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
+    (tmp_path / "limits.toml").write_text(block, encoding="utf-8")
+    limits = limits_of(tmp_path / "limits.toml")
+    assert limits.of_slice("word:film").max_drop == limits.max_drop == 2
+    assert limits.of_slice("column:site=B") == SliceLimits(75, 5)
+
+
+def test_slices_take_the_drop_of_all_unless_they_have_their_own():
+    limits = limits_of({"max_drop": 2, "slices": {"a": {}, "b": {"max_drop": 5}}})
+    assert [limits.of_slice(name).max_drop for name in ("a", "b", "else")] == [2, 5, 2]
+    assert limits_of({"max_drop": 2, "over": "average"}).of_slice("a").max_drop is None
+    assert limits_of({"slices": ["a", "b"]}).slices.keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("max_dorp = 2", r"'max_dorp' is no limit; did you mean 'max_drop'\? There are 'alpha', "),
+        ("wurst = 2", "'wurst' is no limit.* 'worst_group'"),
+        ('[slices."word:film"]\naccurate = 2', r"slice 'word:film'.*did you mean 'accuracy'\?"),
+        ("worst_group = 0.7", "in percent, so write 70"),
+        ("worst_group = 170", "0 to 100"),
+        ("max_drop = nan", "0 to 100"),
+        ("max_drop = true", "0 to 100"),
+        ('max_drop = "2"', "0 to 100"),
+        ("alpha = 0", "alpha is a chance"),
+        ('over = ["grup"]', "over lists some of average, class, group, slice"),
+        ("over = []", "over lists"),
+        ("over = 3", "over lists"),
+        ("slices = 3", "slices is a table"),
+        ('[slices]\n"word:film" = 3', "are a table"),
+        ("max_drop = ", "is no TOML"),
+    ],
+)
+def test_what_is_no_limit_is_named(tmp_path, content, told):
+    file = tmp_path / "limits.toml"
+    file.write_text(content)
+    with pytest.raises(InputError, match=told) as error:
+        limits_of(file)
+    assert "limits.toml" in str(error.value)
+
+
+def test_what_is_no_file(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        limits_of(tmp_path / "missing.toml")
+    with pytest.raises(InputError, match="cannot be read"):
+        limits_of(tmp_path)
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="no TOML"):
+        limits_of(tmp_path / "b.toml")
+    with pytest.raises(InputError, match="are a mapping"):
+        limits_of(3)

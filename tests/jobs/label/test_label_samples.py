@@ -1,0 +1,529 @@
+"""Asking in a folder: answers are taken, nothing is asked twice, nothing of a person's is lost."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ntkit.exceptions import InputError
+from ntkit.extraction import Samples
+from ntkit.jobs.label import Labels, label_samples, read_labels
+from ntkit.jobs.label import _label as label
+from tests.jobs.label.models import rows, write_model
+
+QUESTION = "Is it marked?"
+X, Y, MARK = rows()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "model.onnx")
+
+
+def ask(model, out, **options):
+    options = {"question": QUESTION, "batch": 16, "device": "cpu"} | options
+    return label_samples(model, (X, Y), out, **options)
+
+
+def save(path, answers, header=QUESTION):
+    """What the page saves, or a person fills in."""
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([["id", header], *answers.items()])
+
+
+def truth(names):
+    return {name: ["no", "yes"][MARK[int(name)]] for name in names}
+
+
+def kept(out):
+    return {file.name: file.read_bytes() for file in out.iterdir()}
+
+
+def test_a_second_run_in_the_folder_is_refused_and_the_first_one_stays(model, tmp_path):
+    out, refused = tmp_path / "out", []
+
+    def another(*arguments, **options):
+        """While the first run computes, somebody starts a second one."""
+        patch.setattr(label, "margins_of", margins)
+        with pytest.raises(InputError, match=r"Another process is writing .*out; wait") as error:
+            ask(model, out)
+        refused.append(error)
+        return margins(*arguments, **options)
+
+    margins = label.margins_of
+    for n_runs in (1, 2):  # in a folder that is made, and in one that is there
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(label, "margins_of", another)
+            first = ask(model, out)
+        assert len(refused) == n_runs
+        assert sorted(kept(out)) == [
+            "answers.json",
+            "embedded.npz",
+            "label.html",
+            "questions-1.csv",
+        ]
+    save(out / "labels.csv", truth(first.asked[:4]))
+    assert ask(model, out).labels.n_answers == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")
+def test_a_run_that_was_killed_keeps_nobody_out(model, tmp_path):
+    out = tmp_path / "out"
+    code = (
+        "import os, signal; from ntkit.jobs.label import _label as label\n"
+        "label.margins_of = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from tests.jobs.label.models import rows; X, y, _ = rows()\n"
+        f"label.label_samples({str(model)!r}, (X, y), {str(out)!r}, question='Q', device='cpu')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
+    assert done.returncode == -9
+    assert [*out.iterdir()] == [out / ".ntkit-lock"]
+    (out / ".ntkit-ab12").mkdir()  # as it leaves one where it is killed while it writes
+    assert len(ask(model, out).asked) == 16
+    assert not (out / ".ntkit-lock").exists()
+
+
+def test_a_run_that_fails_leaves_no_folder(model, tmp_path):
+    with pytest.raises(InputError, match="Say what to ask"):
+        ask(model, tmp_path / "out", question=None)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match="Say what to ask"):
+        ask(model, tmp_path / "out", question=None)
+    assert [*(tmp_path / "out").iterdir()] == []
+
+
+def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
+    out = tmp_path / "out"
+    first = ask(model, out)
+    assert sorted(kept(out)) == ["answers.json", "embedded.npz", "label.html", "questions-1.csv"]
+    assert (first.labels.n_answers, first.progress, len(first.asked)) == (0, None, 16)
+    wrong = np.argmax(X @ [[-0.5, 0.5], [-1, 1], *[[0, 0]] * 4] + [3, -3], axis=1) != Y
+    assert wrong[[int(name) for name in first.asked]].sum() >= 6  # errors first
+
+    # Ten on the page, of which nobody can tell one; two more in the table.
+    told = truth(first.asked[:10]) | {first.asked[0]: "?"}
+    save(out / "labels.csv", told)
+    table = (out / "questions-1.csv").read_text().splitlines()
+    names = [line.partition(",")[0] for line in table[-2:]]
+    table[-2:] = [line + truth([n])[n] for n, line in zip(names, table[-2:], strict=True)]
+    (out / "questions-1.csv").write_text("\n".join(table))
+    before = kept(out)
+    second = ask(model, out, question=None)
+    assert (second.n_new, second.labels.n_answers) == (11, 11)
+    assert second.about_answers == (
+        f"{out / 'labels.csv'}: these samples are named by their rows alone, from 0 on.",
+    )
+    assert "Of 1 more sample nobody could tell" in str(second)
+    answers = read_labels(out / "answers.json").answers
+    given = told | truth(names)
+    assert answers == {name: None if value == "?" else value for name, value in given.items()}
+    assert not {*second.asked} & {*given}
+    assert sum(group.n_answered for group in second.groups) == 11
+    for name in ("labels.csv", "questions-1.csv"):  # a person's
+        assert kept(out)[name] == before[name]
+    assert "questions-2.csv" in kept(out)
+
+    # The page's next file, which a browser calls otherwise, and all of the batch.
+    save(out / "labels (1).csv", truth(second.asked))
+    third = ask(model, out)
+    assert third.labels.n_answers == 27
+    assert not {*third.asked} & ({*given} | {*second.asked})
+    assert third.progress.n_answers == 27
+    assert {g.name for g in third.groups} == {"0 × yes", "0 × no", "1 × yes", "1 × no"}
+    worst = min(third.groups, key=lambda group: group.accuracy)
+    assert f"The worst group now: {worst.name}" in str(third)
+    taken = {g.name: g.n_taken for g in third.groups}
+    named = np.array([f"{c} × {'yes' if m else 'no'}" for c, m in zip(Y, MARK, strict=True)])
+    assert all(abs(n - np.sum(named == name)) <= 4 for name, n in taken.items())
+
+
+def test_whether_to_go_on_is_told_by_what_the_last_batch_changed(model, tmp_path):
+    """The runs are remembered, and a file that says otherwise what was known before is no run."""
+    out = tmp_path / "out"
+    asking, counts = ask(model, out, batch=40), []
+    for _ in range(2):
+        save(out / "labels.csv", truth(asking.asked))
+        asking = ask(model, out, batch=40)
+        counts.append(json.loads((out / "answers.json").read_text())["looked_at"])
+    assert counts == [[40], [40, 80]]
+    assert asking.progress.enough
+    assert asking.progress.reason.startswith("The last 40 of the 80 answers left the groups")
+    assert asking.as_dict()["overlap"] == asking.progress.overlap >= 0.6
+    content = json.loads((out / "answers.json").read_text())
+    for spoilt in (None, [0], ["40"], {"a": 1}, [True, 80]):
+        (out / "answers.json").write_text(json.dumps(content | {"looked_at": spoilt}))
+        again = ask(model, out, batch=40)
+        assert (again.progress.enough, again.as_dict()["overlap"]) == (False, None)
+        assert "Only another batch can show" in str(again)
+
+
+def test_one_answer_alike_for_all_is_told(model, tmp_path):
+    asking = ask(model, tmp_path / "out")
+    save(tmp_path / "out" / "labels.csv", dict.fromkeys(asking.asked, "yes"))
+    assert "from the answers so far: all are 'yes'." in str(ask(model, tmp_path / "out"))
+
+
+def test_without_new_answers_everything_stays(model, tmp_path):
+    ask(model, tmp_path / "out")
+    before = kept(tmp_path / "out")
+    again = ask(model, tmp_path / "out")
+    assert kept(tmp_path / "out") == before
+    assert (again.n_new, again.table) == (0, "questions-1.csv")
+    save(tmp_path / "out" / "labels.csv", {"0": "yes", "1": "no"})
+    ask(model, tmp_path / "out")
+    before = kept(tmp_path / "out")
+    os.utime(tmp_path / "out" / "labels.csv")  # read, and the same
+    assert ask(model, tmp_path / "out").n_new == 0
+    assert kept(tmp_path / "out") == before
+
+
+def test_a_table_that_a_person_saved_is_theirs_answered_or_not(model, tmp_path):
+    ask(model, tmp_path / "out")
+    table = tmp_path / "out" / "questions-1.csv"
+    theirs = table.read_text().replace(",", ";") + "9;;\n"
+    table.write_text(theirs)
+    assert ask(model, tmp_path / "out", batch=8).n_new == 0
+    assert table.read_text() == theirs
+
+
+def test_the_last_word_counts_and_a_file_elsewhere_is_taken(model, tmp_path):
+    ask(model, tmp_path / "out")
+    save(tmp_path / "one.csv", {"0": "yes", "1": "no"})
+    save(tmp_path / "two.csv", {"0": "NO", "1": ""})
+    labels = ask(model, tmp_path / "out", answers=tmp_path / "one.csv").labels
+    found = ask(model, tmp_path / "out", answers=[tmp_path / "two.csv"])
+    assert (labels.answers["0"], found.labels.answers) == ("yes", {"0": "no", "1": "no"})
+    assert found.n_new == 1
+    other = ask(model, tmp_path / "other", answers=tmp_path / "out" / "answers.json")
+    assert other.labels.answers == found.labels.answers
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"0": "maybe"}, "'maybe' of '0'"),
+        ({"9999": "yes"}, "no sample is called '9999'"),
+        ({"zero": "?"}, "no sample is called 'zero'"),
+    ],
+)
+def test_what_is_no_answer_is_named_and_nothing_written(model, tmp_path, content, message):
+    ask(model, tmp_path / "out")
+    save(tmp_path / "out" / "labels.csv", content)
+    before = kept(tmp_path / "out")
+    with pytest.raises(InputError, match=message):
+        ask(model, tmp_path / "out")
+    assert kept(tmp_path / "out") == before
+
+
+def test_folders_of_others_stay_as_they_are(model, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("years of work")
+    of_audit = tmp_path / "audit"
+    of_audit.mkdir()
+    (of_audit / "answers.json").write_text('{"ntkit": "answers", "version": 1, "answers": []}')
+    out = tmp_path / "out"
+    ask(model, out)
+    (out / "notes.txt").write_text("mine")
+    (out / "label.html").write_text("changed")
+    for folder, message in (
+        (theirs, "holds thesis.txt and no answers.json"),
+        (of_audit, "is of an audit"),
+        (out, "label.html was changed"),
+        (tmp_path, "choose another name|an input of this job"),
+        (tmp_path / "no" / "such", "does not exist"),
+    ):
+        before = kept(folder) if folder in (theirs, of_audit, out) else None
+        with pytest.raises(InputError, match=message):
+            ask(model, folder)
+        assert before is None or kept(folder) == before
+    (out / "label.html").unlink()
+    ask(model, out)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_another_question_wants_another_folder(model, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="Say what to ask"):
+        ask(model, out, question=None)
+    assert not out.exists()
+    ask(model, out)
+    for options, message in (
+        ({"question": "Is it red?"}, "it is asked 'Is it marked"),
+        ({"values": ["a", "b"]}, "one answers yes, no"),
+        ({"batch": 0}, "at least 1 sample"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ask(model, out, **options)
+    save(out / "labels.csv", {"0": "yes"}, header="Is it red?")
+    with pytest.raises(InputError, match="no column 'Is it marked"):
+        ask(model, out)
+    (out / "labels.csv").unlink()
+
+
+def test_stopped_in_the_middle_it_goes_on(model, tmp_path, monkeypatch):
+    """After any of its files, and with nothing half-written beside them."""
+    plain = tmp_path / "plain"
+    ask(model, plain)
+    for stop in range(5):  # the first file is the table, in a temporary folder
+        out = tmp_path / f"stopped after {stop}"
+        replaced, left = os.replace, [stop]
+
+        def replace(*paths, replaced=replaced, left=left):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            replaced(*paths)
+
+        monkeypatch.setattr("ntkit._output.os.replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            ask(model, out)
+        monkeypatch.undo()
+        assert len(kept(out) if out.exists() else ()) == max(0, stop - 1)
+        ask(model, out)
+        assert sorted(kept(out)) == sorted(kept(plain))
+        assert kept(out)["label.html"] == kept(plain)["label.html"]
+
+
+def test_the_model_runs_once_over_the_same_samples(model, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    first = ask(model, out)
+    runs = list[int]()
+    run = label.embedded_with_layers
+    monkeypatch.setattr(
+        label, "embedded_with_layers", lambda *a, **k: [runs.append(1), run(*a, **k)][1]
+    )
+    assert ask(model, out).asked == first.asked
+    assert runs == []
+    others = X.copy()
+    others[7, 3] += 1
+    label_samples(model, (others, Y), out, device="cpu")
+    assert len(runs) == 1
+    label_samples(model, (others, Y), out, device="cpu")
+    assert len(runs) == 1
+    (out / "embedded.npz").write_bytes(b"somebody's")
+    ask(model, out)
+    assert len(runs) == 2
+    assert (out / "embedded.npz").read_bytes() == b"somebody's"
+
+
+def test_when_all_were_asked_nothing_is_left(model, tmp_path):
+    few = Samples(X[:12], Y[:12], ids=np.array([f"row {i}" for i in range(12)]))
+    asked = label_samples(model, few, tmp_path / "o", question=QUESTION, device="cpu")
+    assert sorted(asked.asked) == sorted(few.ids)
+    save(tmp_path / "o" / "labels.csv", dict.fromkeys(asked.asked, "?"))
+    done = label_samples(model, few, tmp_path / "o", device="cpu")
+    assert (done.asked, done.labels.n_answers) == ((), 0)
+    assert "nothing left to ask" in str(done)
+
+
+# -- whose answers ---
+
+
+PERMUTED = np.random.default_rng(7).permutation(len(Y))
+
+
+@pytest.fixture
+def answered(model, tmp_path):
+    """A folder with sixteen answers, and the content of each sample."""
+    asking = ask(model, tmp_path / "out")
+    save(tmp_path / "out" / "labels.csv", truth(asking.asked))
+    ask(model, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def asked_of(model, rows, out, X=X, **options):
+    """The same question of some of the rows, in another order perhaps."""
+    options = {"question": QUESTION, "batch": 16, "device": "cpu"} | options
+    return label_samples(model, (X[rows], Y[rows]), out, **options)
+
+
+def all_right(labels, rows):
+    """Whether each answer is that of the sample of its row."""
+    return labels.answers == {n: ["no", "yes"][MARK[rows[int(n)]]] for n in labels.answers}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [PERMUTED, np.r_[239, 0:240], np.r_[100:240, 0:100, 0:240]],
+    ids=["shuffled", "longer", "twice"],
+)
+def test_answers_go_with_their_samples_to_other_rows(model, answered, rows):
+    before = read_labels(answered / "answers.json")
+    for _ in range(2):  # the second time from what the first one kept
+        found = asked_of(model, rows, answered)
+        assert len(found.labels.answers) == len(before.answers) == 16
+        assert all_right(found.labels, rows)
+        assert not {*rows[[*map(int, found.asked)]]} & {*map(int, before.answers)}
+        assert {*found.labels.contents.values()} == {*before.contents.values()}
+        assert found.labels.left_out == ()
+    assert found.about_answers == ()
+    assert json.loads((answered / "answers.json").read_text())["looked_at"] == [16]
+
+
+def test_it_is_told_that_answers_moved(model, answered):
+    said = str(asked_of(model, PERMUTED, answered)).splitlines()[0]
+    assert said.startswith(
+        f"{answered / 'answers.json'}: 16 of 16 answers went with their contents"
+    )
+
+
+def test_answers_of_another_file_go_by_content_too(model, answered, tmp_path):
+    found = asked_of(model, PERMUTED, tmp_path / "o", answers=answered / "answers.json")
+    assert len(found.labels.answers) == 16
+    assert all_right(found.labels, PERMUTED)
+
+
+def test_what_has_changed_is_left_out_and_comes_back(model, answered):
+    before = read_labels(answered / "answers.json")
+    first, second = [*before.answers][:2]
+    others = X.copy()
+    others[[int(first), int(second)], 5] += 1
+    found = asked_of(model, np.arange(240), answered, X=others)
+    assert {*before.answers} - {*found.labels.answers} == {first, second}
+    note = "2 of 16 answers are left out, and kept for later, as no sample has their contents now"
+    assert f"{note}: {', '.join(map(repr, sorted([first, second])))}." in str(found)
+    assert [entry.name for entry in found.labels.left_out] == [first, second]
+    assert json.loads((answered / "answers.json").read_text())["looked_at"] == [14]
+
+    # The changed sample is asked about anew, under the name of what was left out.
+    save(answered / "labels (1).csv", {first: "no"})
+    found = asked_of(model, np.arange(240), answered, X=others)
+    assert (found.labels.answers[first], len(found.labels.left_out)) == ("no", 2)
+    found = asked_of(model, PERMUTED, answered)
+    assert all_right(found.labels, PERMUTED)
+    assert len(found.labels.answers) == 16
+    assert [entry.answer for entry in found.labels.left_out] == ["no"]
+
+
+def test_other_samples_are_refused_and_those_saved_again_match_by_name(model, answered, tmp_path):
+    before = kept(answered)
+    others = X + np.float32(1e-3)
+    with pytest.raises(InputError, match=r"None of 16 contents in .* --match-names"):
+        asked_of(model, np.arange(240), answered, X=others)
+    with pytest.raises(InputError, match="None of 16 contents"):
+        asked_of(model, np.arange(240), tmp_path / "o", X=others, answers=answered / "answers.json")
+    assert kept(answered) == before
+    found = asked_of(model, np.arange(240), answered, X=others, match_names=True)
+    assert "none of 16 contents is one of these samples; matched by name" in str(found)
+    assert "named by their rows alone, from 0 on" in str(found)
+    assert all_right(found.labels, np.arange(240))
+    again = asked_of(model, np.arange(240), answered, X=others)  # known by content from now on
+    assert (again.about_answers, len(again.labels.answers)) == ((), 16)
+
+
+def test_a_table_is_read_by_content_where_the_data_were_shuffled(model, tmp_path):
+    """A person fills in the table of a question, and somebody sorts the data meanwhile."""
+    out = tmp_path / "out"
+    ask(model, out)
+    with (out / "questions-1.csv").open(newline="") as file:
+        header, *lines = csv.reader(file)
+    lines = [[*line[:-1], ["no", "yes"][MARK[int(line[0])]]] for line in lines]
+    with (out / "questions-1.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
+    found = asked_of(model, PERMUTED, out)
+    assert len(found.labels.answers) == 16
+    assert all_right(found.labels, PERMUTED)
+
+
+def test_one_content_is_not_answered_in_two_ways(model, tmp_path):
+    twice = np.r_[0:240, 0:240]
+    out = tmp_path / "out"
+    asked_of(model, twice, out)
+    save(out / "labels.csv", {"3": "yes", "243": "no", "4": "no"})
+    before = kept(out)
+    with pytest.raises(InputError, match="'3' is answered 'yes' and '243' is answered 'no'"):
+        asked_of(model, twice, out)
+    assert kept(out) == before
+    save(out / "labels.csv", {"3": "yes", "4": "no"})
+    asked_of(model, twice, out)
+    save(tmp_path / "more.csv", {"243": "no"})
+    with pytest.raises(InputError, match="'3' is answered 'yes' and '243' is answered 'no'"):
+        asked_of(model, twice, out, answers=tmp_path / "more.csv")
+    save(tmp_path / "more.csv", {"243": "?", "5": "no"})
+    assert asked_of(model, twice, out, answers=tmp_path / "more.csv").labels.n_answers == 3
+
+
+def test_two_files_do_not_contradict_each_other_under_two_names(model, answered, tmp_path):
+    content = json.loads((answered / "answers.json").read_text())
+    entry = content["answers"][0]
+    other = {"yes": "no", "no": "yes"}[entry["answer"]]
+    names = {each["id"] for each in content["answers"]}
+    named = next(str(i) for i in range(240) if str(i) not in names)  # a row number of before
+    more = content | {"answers": [entry | {"id": named, "answer": other}]}
+    (tmp_path / "more.json").write_text(json.dumps(more))
+    message = f"'{named}' is answered '{other}' here and '{entry['answer']}' as"
+    with pytest.raises(InputError, match=message):
+        ask(model, answered, answers=tmp_path / "more.json")
+    more["answers"][0]["id"] = entry["id"]  # by its own name the last word counts
+    (tmp_path / "more.json").write_text(json.dumps(more))
+    found = ask(model, answered, answers=tmp_path / "more.json").labels
+    assert found.answers[entry["id"]] == other
+
+
+def test_two_names_of_one_content_are_refused_on_reading(tmp_path):
+    entries = [{"id": n, "answer": v, "content": "ab"} for n, v in (("a", "yes"), ("b", "no"))]
+    file = tmp_path / "answers.json"
+    file.write_text(json.dumps(GOOD | {"values": ["yes", "no"], "answers": entries}))
+    with pytest.raises(InputError, match="'b' is answered 'no' here and 'yes' as 'a'"):
+        read_labels(file)
+
+
+# -- the file of all answers -------------------------------------------------------------------
+
+
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=9).filter(str.strip)
+
+
+@given(st.dictionaries(NAMES, st.sampled_from(["yes", "no", None]), max_size=6))
+@settings(max_examples=30, deadline=None)
+def test_answers_come_back_as_they_were(tmp_path_factory, answers):
+    contents = {name: f"ab{i}" for i, name in enumerate(answers)}
+    labels = Labels("Is it?", ("yes", "no"), answers, contents)
+    file = tmp_path_factory.mktemp("labels") / "answers.json"
+    file.write_text(json.dumps(labels.as_dict()), encoding="utf-8")
+    assert read_labels(file) == labels
+
+
+GOOD = {"ntkit": "labels", "version": 1, "question": "q", "values": ["yes"], "answers": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no JSON"),
+        (b"\xff", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b"[]", "lacks"),
+        (GOOD | {"ntkit": "answers"}, "lacks"),
+        (GOOD | {"version": 2}, "version 2"),
+        (GOOD | {"version": True}, "version True"),
+        (GOOD | {"question": " "}, "no question"),
+        (GOOD | {"values": "yes"}, "no list of texts"),
+        (GOOD | {"answers": {}}, "no list"),
+        (GOOD | {"answers": ["a"]}, "no object"),
+        (GOOD | {"answers": [{"answer": "yes"}]}, "names no sample"),
+        (GOOD | {"answers": [{"id": "a", "answer": 1}]}, "no text"),
+        (GOOD | {"answers": [{"id": "a", "answer": "no"}]}, "answers 'no' of 'a'"),
+        (
+            GOOD | {"answers": [{"id": "a", "answer": "yes"}, {"id": "a", "answer": None}]},
+            "in two ways",
+        ),
+    ],
+)
+def test_hostile_files_of_answers_are_named(tmp_path, content, message):
+    file = tmp_path / "answers.json"
+    file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    with pytest.raises(InputError, match=message) as error:
+        read_labels(file)
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_labels(tmp_path / "none.json")

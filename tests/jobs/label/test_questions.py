@@ -1,0 +1,293 @@
+"""Which samples are asked about, in what file, and when asking ends."""
+
+import csv
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ntkit.estimators import GroupInference
+from ntkit.exceptions import InputError
+from ntkit.jobs.label import margins_of, next_questions, progress, read_answers, write_questions
+
+QUICK = {"penalties": [("l2", 0.1), ("l1", 1.0)], "cv": 3, "random_state": 0}
+
+
+def data(seed=0, n=800, share=0.95):
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    a = np.where(rng.random(n) < share, y, 1 - y)
+    X = rng.normal(size=(n, 5))
+    X[:, 0] += y
+    X[:, 1] += 4 * a
+    return X, y, a
+
+
+# -- which -----------------------------------------------------------------------------------------
+
+
+def test_margins_are_of_heads_that_have_not_seen_the_sample():
+    X, y, a = data()
+    margins = margins_of(X, y)
+    assert np.mean(margins[y == a] > 0) > 0.9
+    assert np.mean(margins[y != a] < 0) > 0.7
+    noise = np.random.default_rng(0).normal(size=(60, 200))
+    assert np.mean(margins_of(noise, np.arange(60) % 2) > 0) < 0.75  # in-sample it would be 1
+
+
+@given(st.integers(2, 4), st.integers(1, 40), st.integers(0, 99), st.data())
+@settings(deadline=None)
+def test_questions_are_new_alike_for_every_class_and_as_many_as_asked(n_classes, n, seed, draw):
+    rng = np.random.default_rng(seed)
+    y = np.concatenate([np.arange(n_classes), rng.integers(0, n_classes, 56)])
+    known = draw.draw(st.lists(st.booleans(), min_size=len(y), max_size=len(y)))
+    attribute = np.where(known, 0, -1)
+    margins = rng.normal(size=len(y))
+    asked = next_questions(y, attribute, margins=margins, n=n, random_state=seed)
+    left = ~np.array(known)
+    assert len(asked) == len(set(asked.tolist())) == min(n, left.sum())
+    assert left[asked].all()
+    counts = np.bincount(y[asked], minlength=n_classes)
+    open_ = np.bincount(y[left], minlength=n_classes)
+    assert all(c == o or c >= counts.max() - 1 for c, o in zip(counts, open_, strict=True))
+
+
+def test_errors_come_first_and_then_what_is_open():
+    X, y, a = data()
+    margins = margins_of(X, y)
+    first = next_questions(y, margins=margins, n=24, random_state=0)
+    for label in (0, 1):
+        worst = np.flatnonzero(y == label)[np.argsort(margins[y == label])[:6]]
+        assert set(worst.tolist()) <= set(first.tolist())
+    answers = np.full(len(y), -1)
+    answers[first] = a[first]
+    inference = GroupInference(**QUICK).fit(X, y, answers)
+    second = next_questions(y, answers, margins=margins, inference=inference, n=24, random_state=0)
+    assert not set(first.tolist()) & set(second.tolist())
+    share = np.mean(a[second] != y[second])
+    assert share > 4 * np.mean(a != y)  # rare ones are looked for
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"margins": np.zeros(5)}, "margins must be 6"),
+        ({"margins": np.full(6, np.nan)}, "finite"),
+        ({"n": 0}, "n must be at least 1"),
+        ({"attribute": [0, 1]}, "attribute holds 2"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    with pytest.raises(InputError, match=message):
+        next_questions([0, 1] * 3, **({"margins": np.zeros(6)} | change))
+
+
+def test_margins_need_two_of_each_class():
+    with pytest.raises(InputError, match="two samples of each"):
+        margins_of(np.zeros((3, 1)), [0, 0, 1])
+
+
+# -- when to stop ----------------------------------------------------------------------------------
+
+
+def inferred(X, y, a, n, **options):
+    answers = np.where(np.arange(len(y)) < n, a, -1)
+    return GroupInference(**QUICK | options).fit(X, y, answers)
+
+
+def test_asking_ends_where_the_last_answers_changed_nothing_and_not_before():
+    X, y, a = data()
+    half, three_quarters, most, full = (inferred(X, y, a, n) for n in (60, 90, 95, 120))
+    done = progress(y, full, [half, three_quarters, most])
+    assert done.enough
+    assert (done.n_answers, done.purity >= 0.9, done.overlap >= 0.6) == (120, True, True)
+    assert done.reason.startswith(
+        "The last 30 of the 120 answers left the groups"
+    )  # not 25 of them
+    alone, nearly = progress(y, full), progress(y, full, [most])
+    assert not alone.enough
+    assert np.isnan(alone.overlap)
+    assert (
+        alone.reason == nearly.reason == "Only another batch can show whether the groups stay "
+        "as they are."
+    )
+    few = progress(y, inferred(X, y, a, 30), [inferred(X, y, a, 15)])
+    assert not few.enough
+    assert "fewer than 36" in few.reason
+    with pytest.raises(InputError, match="y holds 5 labels"):
+        progress(y[:5], full)
+    with pytest.raises(InputError, match=f"y holds {len(y)} labels, but the inference 99"):
+        progress(y, full, [inferred(X[:99], y[:99], a[:99], 30)])
+
+
+def test_where_groups_change_asking_goes_on_to_the_last():
+    """Of noise groups are inferred anew by every answer."""
+    _, y, a = data()
+    noise = np.random.default_rng(5).normal(size=(len(y), 20))
+    runs = [inferred(noise, y, a, n, min_accuracy=0) for n in (40, 80, 192)]
+    going_on, last = progress(y, runs[1], runs[:1]), progress(y, runs[2], runs[:2])
+    for state, enough in ((going_on, False), (last, True)):
+        assert state.enough == enough
+        assert state.overlap < 0.6
+        assert "changed the groups" in state.reason
+        shown = int(100 * state.overlap)
+        assert f"overlap {shown} % for those taken for" in state.reason
+    assert "never tried" in last.reason
+    assert "ask on" in going_on.reason
+
+
+def test_where_nothing_is_read_asking_does_not_end():
+    X, y, a = data()
+    blind = [inferred(X[:, 2:], y, a, n, min_accuracy=1) for n in (40, 200)]
+    state = progress(y, blind[1], blind[:1])
+    assert (state.enough, state.least_pure) == (False, None)
+    assert state.reason == "No view reads the attribute from the answers so far."
+    first = progress(y, inferred(X, y, a, 120), blind[:1])
+    assert not first.enough
+    assert "With 40 answers no group was read yet" in first.reason
+    same = progress(y, inferred(X, y, np.full(len(y), 2), 60))
+    assert not same.enough
+    assert same.reason.endswith("so far: all are 2.")
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_the_overlap_is_that_of_sets(seed):
+    """Against a plain count, of groups of three values, one of which was not known at first."""
+    rng = np.random.default_rng(seed)
+    y, now, before = rng.integers(0, 2, 60), rng.integers(0, 3, 60), rng.integers(0, 2, 60)
+    made = []
+    for taken, n, values in ((before, 40, 2), (now, 80, 3)):
+        one = GroupInference()
+        one.classes_, one.n_known_, one.view_ = np.arange(values), n, 0
+        one.label_distributions_, one.transduction_ = np.eye(values)[taken], taken
+        made.append(one)
+    groups = [
+        ({*np.flatnonzero((y == c) & (now == v))}, {*np.flatnonzero((y == c) & (before == v))})
+        for c in (0, 1)
+        for v in range(3)
+    ]
+    expected = min(len(g & h) / len(g | h) for g, h in groups if g | h)
+    assert progress(y, made[1], made[:1]).overlap == pytest.approx(expected)
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def filled_in(path, answers):
+    with path.open(newline="") as file:
+        header, *rows = list(csv.reader(file))
+    for row in rows:
+        row[-1] = answers.get(row[0].removeprefix("'"), "")
+    return header, rows
+
+
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1).map(str.strip),
+        min_size=1,
+        max_size=12,
+        unique=True,
+    )
+)
+@settings(max_examples=20, deadline=None)
+def test_round_trip_of_any_names(tmp_path_factory, ids):
+    ids = [name for name in ids if name and not name.startswith("'")] or ["a"]
+    path = tmp_path_factory.mktemp("questions") / "q.csv"
+    index = np.arange(len(ids))
+    write_questions(path, index, ids=ids, columns={"text": ids})
+    header, rows = filled_in(path, {})
+    assert header == ["id", "text", "attribute"]
+    for i, row in enumerate(rows):
+        row[-1] = "yes" if i % 2 else "no"
+        assert not row[0].startswith(("=", "+", "-", "@"))
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    assert read_answers(path, ids).tolist() == ["yes" if i % 2 else "no" for i in index]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,attribute\r\na,yes\r\nb,\r\nc,no\r\n",
+        "\ufeffid;attribute\na;yes\nb;?\nc;no\n",
+        "id\tattribute\na\tYES\nb\tunsure\nc\tno\n",
+        'note,attribute,id\n"x, y",yes,a\nz,-1,b\n,no,c\n',
+    ],
+)
+def test_what_spreadsheets_make_of_it_is_read(tmp_path, text):
+    path = tmp_path / "answers.csv"
+    path.write_text(text, encoding="utf-8")
+    found = read_answers(path, ["a", "b", "c"])
+    assert [v and v.lower() for v in found] == ["yes", None, "no"]
+
+
+def test_numbers_name_samples_and_case_is_no_difference(tmp_path):
+    path = tmp_path / "answers.csv"
+    path.write_text("id,attribute\n7,Yes\n8,yes\n9,NO\n")
+    assert read_answers(path, np.array([9, 8, 7])).tolist() == ["NO", "Yes", "Yes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,attribute\nx,yes\n", "row 2: no sample is called 'x'"),
+        ("id,attribute\na,yes\na,no\n", "row 3: 'a' is answered 'no' here and 'yes' above"),
+        ("name,attribute\na,yes\n", "no column 'id'"),
+        ("id,answer\na,yes\n", "no column 'attribute'"),
+        ("id,attribute\na,yes,9\n", "row 2"),
+        ('id,attribute\n"a,yes\n', "not a readable table"),
+        ("id,attribute\n", "no rows"),
+        ("", "no rows|not a readable"),
+    ],
+)
+def test_hostile_files_are_named(tmp_path, text, message):
+    path = tmp_path / "answers.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        read_answers(path, ["a", "b"])
+    assert "\n" not in str(error.value)
+
+
+def test_other_files_are_named(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("id,attribute\na,ä\n".encode("latin-1"))
+    for name, message in [("latin.csv", "UTF-8"), ("no.csv", "readable"), ("x.docx", "no table")]:
+        with pytest.raises(InputError, match=message):
+            read_answers(tmp_path / name, ["a"])
+    with pytest.raises(InputError, match="twice"):
+        read_answers(tmp_path / "latin.csv", ["a", "a"])
+
+
+def test_answers_are_not_overwritten_and_nothing_is_left_half_written(tmp_path):
+    path = tmp_path / "q.csv"
+    path.write_text("somebody's answers")
+    with pytest.raises(InputError, match="exists"):
+        write_questions(path, [0], ids=["a"])
+    assert path.read_text() == "somebody's answers"
+    write_questions(path, [0], ids=["a"], force=True)
+    assert path.read_text().split() == ["id,attribute", "a,"]
+    with pytest.raises(InputError, match="column already"):
+        write_questions(path, [0], ids=["a"], question="id", force=True)
+    with pytest.raises(InputError, match="beyond"):
+        write_questions(path, [5], ids=["a"], force=True)
+    with pytest.raises(InputError, match="2 values for 1"):
+        write_questions(path, [0], ids=["a"], columns={"t": ["x", "y"]}, force=True)
+    assert os.listdir(tmp_path) == ["q.csv"]
+    assert path.read_text().split() == ["id,attribute", "a,"]
+
+
+def test_blanks_are_of_a_name_unless_no_other_is_meant(tmp_path):
+    path = tmp_path / "q.csv"
+
+    def read(ids, *rows):
+        path.write_text("id,q\n" + "".join(f"{row}\n" for row in rows))
+        return read_answers(path, ids, question="q").tolist()
+
+    assert read(["a", "a "], "a ,yes", "a,no") == ["no", "yes"]
+    assert read(["a ", "b"], "a,yes", "b  ,no") == ["yes", "no"]
+    with pytest.raises(InputError, match="no sample is called 'a  '"):
+        read(["a", "a "], "a  ,yes")
+    with pytest.raises(InputError, match="answer"):
+        read(["a"], "a ,yes", "a,no")

@@ -1,0 +1,245 @@
+"""Predictions: those of the whole model in ONNX Runtime, in memory and as a table."""
+
+import contextlib
+import csv
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.special import softmax
+
+import ntkit
+from ntkit import FrozenModel
+from ntkit.cli import main
+from ntkit.datasets import marked_digits_model_path
+from ntkit.exceptions import InputError
+from ntkit.extraction import Samples
+from ntkit.jobs.predict import write_predictions
+from tests import models
+
+
+@pytest.fixture
+def model(tmp_path):
+    return models.save(models.classifier(3), tmp_path / "model.onnx")
+
+
+@pytest.fixture
+def other(tmp_path):
+    """The same body, and a head of which a neuron is silenced."""
+    frozen = FrozenModel.load(models.save(models.classifier(3), tmp_path / "source.onnx"))
+    head = frozen.head.scaled(np.arange(5) != 1)
+    frozen.with_head(head).save(tmp_path / "other.onnx")
+    return tmp_path / "other.onnx"
+
+
+def logits(path, X):
+    return models.run(path, X)["logits"].astype(np.float64)
+
+
+def test_it_is_what_onnx_runtime_says(model):
+    X = models.inputs(100)
+    found = ntkit.predict(model, X, device="cpu")
+    expected = logits(model, X)
+    ordered = np.sort(expected, axis=1)
+    assert found.labels.tolist() == expected.argmax(axis=1).tolist()
+    np.testing.assert_allclose(found.probabilities, softmax(expected, axis=1), atol=1e-6)
+    np.testing.assert_allclose(found.margins, ordered[:, -1] - ordered[:, -2], atol=1e-5)
+    assert found.y is None
+    assert repr(found) == "Predictions(100 samples, 3 classes)"
+
+
+def test_a_single_logit_is_a_margin_and_a_sigmoid(zoo, tmp_path):
+    path = models.save(models.classifier(1), tmp_path / "one.onnx")
+    X = models.inputs(50)
+    z = logits(path, X)[:, 0]
+    found = ntkit.predict(path, X, device="cpu")
+    np.testing.assert_allclose(found.probabilities[:, 1], 1 / (1 + np.exp(-z)), atol=1e-6)
+    np.testing.assert_allclose(found.margins, np.abs(z), atol=1e-5)
+
+
+def test_labels_of_other_names_are_kept_and_said(model):
+    X = models.inputs(30)
+    found = ntkit.predict(model, (X, np.array(["a", "b"] * 15)), device="cpu")
+    assert set(found.labels.tolist()) <= {0, 1, 2}
+    assert any("written as they are" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, bool])
+def test_labels_of_another_type_are_written_as_the_model_s_own(tmp_path, kind):
+    path = models.save(models.classifier(2), tmp_path / "two.onnx")
+    X, y = models.inputs(30), (np.arange(30) % 2).astype(kind)
+    done = write_predictions(tmp_path / "p.csv", path, (X, y), device="cpu")
+    assert {row["label"] for row in rows_of(tmp_path / "p.csv")} == {"0", "1"}
+    assert done.n_labelled == 30
+
+
+def test_labels_that_are_no_classes_are_compared_with_nothing(model, tmp_path):
+    X, y = models.inputs(30), np.arange(30) % 3 + 1
+    done = write_predictions(tmp_path / "p.csv", model, (X, y), device="cpu")
+    assert (done.n_labelled, "right" in str(done)) == (0, False)
+    assert "right" not in repr(ntkit.predict(model, (X, y), device="cpu"))
+    (said,) = (note for note in done.notes if "written as they are" in note)
+    assert "has the class 3" in said
+    assert "--new-head" not in said
+
+
+def test_nan_has_no_class(model):
+    X = models.inputs(30)
+    X[4] = np.inf
+    with pytest.raises(InputError, match=r"rows \[4\]"):
+        ntkit.predict(model, X, device="cpu")
+
+
+# -- the table ----------------------------------------------------------------------------------
+
+
+def rows_of(path, delimiter=","):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def test_the_table_is_what_predict_says(model, tmp_path):
+    X, y = models.inputs(70), np.arange(70) % 3
+    done = write_predictions(tmp_path / "out.csv", model, (X, y), device="cpu")
+    found, rows = ntkit.predict(model, (X, y), device="cpu"), rows_of(tmp_path / "out.csv")
+    assert [int(row["row"]) for row in rows] == list(range(70))
+    assert [int(row["label"]) for row in rows] == y.tolist()
+    assert [int(row["prediction"]) for row in rows] == found.labels.tolist()
+    read = np.array([[float(row[f"prob_{c}"]) for c in range(3)] for row in rows])
+    np.testing.assert_allclose(read, found.probabilities, rtol=1e-5)
+    np.testing.assert_allclose([float(r["margin"]) for r in rows], found.margins, rtol=1e-5)
+    assert (done.n_samples, done.n_right) == (70, int((found.labels == y).sum()))
+
+
+def test_two_models_side_by_side(model, other, tmp_path):
+    X, y = models.inputs(200), np.arange(200) % 3
+    done = write_predictions(
+        tmp_path / "out.tsv", other, (X, y), before=model, batch_size=7, device="cpu"
+    )
+    rows = rows_of(tmp_path / "out.tsv", "\t")
+    before, after = (logits(path, X).argmax(axis=1) for path in (model, other))
+    assert [int(row["prediction_before"]) for row in rows] == before.tolist()
+    assert [int(row["prediction"]) for row in rows] == after.tolist()
+    assert [int(row["changed"]) for row in rows] == (before != after).astype(int).tolist()
+    assert done.n_changed == (before != after).sum() > 0
+    assert (done.n_right_before, done.n_right) == ((before == y).sum(), (after == y).sum())
+
+
+def test_images_are_called_by_their_files(digits, tmp_path):
+    for i in range(6):
+        file = tmp_path / "images" / ("even", "odd")[i % 2] / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((digits.X_test[i, 0] * 255).astype(np.uint8)).save(file)
+    write_predictions(
+        tmp_path / "out.csv", marked_digits_model_path(), tmp_path / "images", device="cpu"
+    )
+    rows = rows_of(tmp_path / "out.csv")
+    assert [(row["file_name"], row["label"]) for row in rows] == [
+        (f"{name}/{i}.png", name) for name, at in (("even", 0), ("odd", 1)) for i in range(at, 6, 2)
+    ]
+    assert {row["prediction"] for row in rows} <= {"even", "odd"}
+
+
+def test_an_audit_reads_it(model, tmp_path, capsys):
+    """Matched by the names of the samples, in whatever order the table of inputs has."""
+    X, rng = models.inputs(400), np.random.default_rng(0)
+    predicted = logits(model, X).argmax(axis=1)
+    site = np.where(rng.random(400) < 0.5, "A", "B")
+    y = np.where((site == "B") & (rng.random(400) < 0.6), 2 - predicted, predicted)
+    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(6)])
+    frame["label"], frame["id"] = y, [f"s{i}" for i in range(400)]
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    main_ok("predict", model, tmp_path / "data.csv", "-o", tmp_path / "out.csv")
+    frame.assign(site=site).iloc[::-1].to_csv(tmp_path / "sites.csv", index=False)
+    main_ok("audit", "--predictions", tmp_path / "out.csv", tmp_path / "sites.csv", "-o",
+            tmp_path / "audit", "--columns", "site")  # fmt: skip
+    said = capsys.readouterr()
+    assert f"{np.mean(predicted == y) * 100:.1f} %" in said.out
+    assert "matched by their column 'id'" in said.err
+
+
+ODD = ["=cmd", "'=x", "@a", "+1", "-1", "'-1", "-x", "\tb", "'c", "plain"]
+
+
+@pytest.mark.parametrize("classes", [ODD[:3], ODD[3:6], ODD[6:9], ODD[7:10]])
+def test_no_spreadsheet_runs_a_name_and_an_audit_reads_it(model, tmp_path, capsys, classes):
+    """Names of samples and classes that begin as formulas do come back as they were."""
+    X, classes = models.inputs(120), sorted(classes)
+    right = np.random.default_rng(0).random(120) < 0.7
+    y = np.where(right, 0, 1) + logits(model, X).argmax(axis=1)
+    ids = [f"{ODD[i % len(ODD)]}{'' if i < len(ODD) else i}" for i in range(120)]
+    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(6)])
+    frame["label"], frame["id"] = [classes[i % 3] for i in y], ids
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    main_ok("predict", model, tmp_path / "data.csv", "-o", tmp_path / "out.csv")
+    for row in rows_of(tmp_path / "out.csv"):
+        for cell in row.values():
+            if cell[0] in "=+-@\t\r":
+                float(cell)  # a number is one
+    frame.iloc[::-1].to_csv(tmp_path / "sites.csv", index=False)
+    main_ok("audit", "--predictions", tmp_path / "out.csv", tmp_path / "sites.csv", "-o",
+            tmp_path / "audit", "--columns", "f0")  # fmt: skip
+    assert f"{np.mean(right) * 100:.1f} %" in capsys.readouterr().out
+
+
+def main_ok(*arguments):
+    with contextlib.suppress(SystemExit):  # of code 0; others are seen by what is not written
+        main([*map(str, arguments)])
+
+
+def test_memory_does_not_grow_with_the_number_of_samples(model, tmp_path):
+    class Lazy:
+        """Samples that are made as they are asked for."""
+
+        def __init__(self, n):
+            self.n = n
+
+        def __len__(self):
+            return self.n
+
+        def __getitem__(self, rows):
+            return models.inputs(len(range(self.n)[rows]))
+
+    def peak(n):
+        tracemalloc.start()
+        write_predictions(
+            tmp_path / "out.csv", model, Samples(Lazy(n)), device="cpu", batch_size=64, force=True
+        )
+        high = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return high
+
+    peak(64)  # what is loaded on first use
+    few, many = peak(640), peak(12_800)
+    assert many - few < 12_800 * 3 * 8  # the probabilities alone would take as much
+
+
+@pytest.mark.parametrize("name", ["out.onnx", "out", "out.json"])
+def test_no_table(model, tmp_path, name):
+    with pytest.raises(InputError, match="no table"):
+        write_predictions(tmp_path / name, model, models.inputs(), device="cpu")
+
+
+def test_what_exists_stays_and_nothing_is_left_half_written(model, tmp_path):
+    (tmp_path / "out.csv").write_text("years of work")
+    before = models.contents(tmp_path)
+    with pytest.raises(InputError, match="exists"):
+        write_predictions(tmp_path / "out.csv", model, models.inputs(), device="cpu")
+    X = models.inputs(300)
+    X[250] = np.nan  # found when most rows are written
+    with pytest.raises(InputError, match="NaN"):
+        write_predictions(tmp_path / "out.csv", model, X, device="cpu", force=True)
+    with pytest.raises(InputError, match="NaN"):
+        write_predictions(tmp_path / "new.csv", model, X, device="cpu")
+    assert models.contents(tmp_path) == before
+
+
+def test_inputs_are_never_overwritten(model, tmp_path):
+    table = tmp_path / "data.csv"
+    pd.DataFrame(models.inputs(20), columns=list("abcdef")).to_csv(table, index=False)
+    content = table.read_bytes()
+    with pytest.raises(InputError, match="input of this job"):
+        write_predictions(table, model, table, device="cpu", force=True)
+    assert table.read_bytes() == content

@@ -1,0 +1,229 @@
+"""What a recording may hold, and what is refused with a sentence that says the mend."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import ntkit
+from ntkit.cli import main
+from ntkit.datasets import marked_digits_model_path
+from ntkit.exceptions import InputError, VerificationError
+from ntkit.jobs.verify import check_parity
+from tests.jobs.verify import services as s
+
+
+@pytest.fixture(scope="module")
+def answered(digits):
+    """Inputs, and what ONNX Runtime answers."""
+    X = digits.X_test[:30]
+    return X, s.served(marked_digits_model_path(), {"image": X})
+
+
+def check(recorded, data=None, **options):
+    return check_parity(marked_digits_model_path(), recorded, data, device="cpu", **options)
+
+
+def test_rows_and_all_rows_of_data(answered):
+    X, logits = answered
+    assert check({"logits": logits}, X).matched
+    assert check({"logits": logits[5:9], "rows": np.arange(5, 9)}, X).matched
+    assert not check({"logits": logits[5:9], "rows": np.arange(6, 10)}, X).matched
+
+
+def test_two_columns_one_column_and_names_of_inputs(answered):
+    X, logits = answered
+    shares = s.softmax(logits)
+    assert check({"probabilities": shares[:, 1], "image": X}).matched
+    assert check({"logits": logits[:, 1] - logits[:, 0], "X": X}).cause == ()
+    swapped = check({"probabilities": shares[:, 0], "image": X})
+    assert swapped.cause == ("class order",)
+
+
+def test_softmax_and_temperature_leave_the_embeddings_alone(answered):
+    X, logits = answered
+    for recorded, cause in (
+        ({"logits": s.softmax(logits)}, "softmax"),
+        ({"probabilities": s.softmax(logits / 2.5)}, "temperature"),
+    ):
+        found = check({**recorded, "X": X})
+        assert (found.matched, found.cause, found.same_embeddings) == (False, (cause,), True)
+    assert "temperature of 2.5" in found.summary()
+
+
+def test_inverted_images_are_told(digits):
+    images = (digits.X_test[:30, 0] * 255).round().astype(np.uint8)
+    X = (255 - images[:, None].astype(np.float32)) / 255
+    logits = s.served(marked_digits_model_path(), {"image": X})
+    found = check({"logits": logits, "images": images})
+    assert found.cause == ("scale",)
+    assert "inverts images" in found.summary()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"logits": None}, "no outputs"),
+        ({"X": None}, "does not hold what went in"),
+        ({"rows": np.arange(30)}, "keep one"),
+        ({"X": np.zeros((29, 1, 20, 20))}, "30 outputs, but 29 X"),
+        ({"logits": np.full((30, 2), np.nan)}, "not finite"),
+        ({"logits": np.zeros((30, 7))}, "holds 7 logits a sample, and the model gives 2"),
+        ({"logits": np.zeros((2, 2, 2))}, "one row per sample"),
+        ({"logits": None, "labels": np.full(30, 2)}, "none of the model's classes"),
+        ({"logits": None, "labels": np.full(30, 0.5)}, "whole number"),
+        ({"X": None, "files": np.array(["no.png"] * 30)}, "which is not there"),
+        ({"X": None, "files": np.arange(30)}, "dtype=str"),
+        ({"X": None, "texts": np.array(["a"] * 30)}, "no tokenizer"),
+        ({"X": None, "images": np.zeros((30, 20, 20, 3))}, "uint8"),
+        ({"X": np.zeros((30, 3))}, "has shape"),
+    ],
+)
+def test_what_does_not_fit_is_refused(answered, change, says):
+    X, logits = answered
+    recorded = {"logits": logits, "X": X, **change}
+    with pytest.raises(InputError, match=says):
+        check({name: values for name, values in recorded.items() if values is not None})
+
+
+def test_files_that_are_no_recordings_are_refused(tmp_path, answered):
+    _, logits = answered
+    for name, content in {"text.npz": b"not a zip file", "empty.npz": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match="not a readable"):
+            check(tmp_path / name)
+    np.savez(tmp_path / "objects.npz", logits=logits, X=np.array([{}] * 30, dtype=object))
+    with pytest.raises(InputError, match="not Python objects"):
+        check(tmp_path / "objects.npz")
+    with pytest.raises(InputError, match="not a readable"):
+        check(tmp_path / "missing.npz")
+
+
+def test_a_name_that_means_two_files_is_refused(tmp_path):
+    files = s.photographs(tmp_path / "images", 0, n=4)
+    shutil.copy(files[0], tmp_path / "images" / "b" / files[0].name)
+    model = s.picture_model(tmp_path / "model.onnx")
+    recorded = {"logits": np.zeros((1, 5)), "files": np.array([files[0].name])}
+    with pytest.raises(InputError, match="several of the data are called so"):
+        check_parity(model, recorded, tmp_path / "images", device="cpu")
+
+
+def run(capsys, *arguments):
+    code = 0
+    try:
+        main([str(a) for a in arguments])
+    except SystemExit as end:
+        code = end.code or 0
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_the_verb_exits_with_1_where_they_differ(tmp_path, capsys, answered):
+    X, logits = answered
+    np.savez(tmp_path / "same.npz", logits=logits, X=X)
+    np.savez(tmp_path / "other.npz", logits=logits[:, ::-1], X=X)
+    verify = ["verify", marked_digits_model_path(), "--device", "cpu", "--recorded"]
+    code, out, _ = run(capsys, *verify, tmp_path / "same.npz")
+    assert code == 0
+    assert "agree on all 30 samples" in out
+    code, out, _ = run(capsys, *verify, tmp_path / "other.npz", "--json")
+    assert code == 1
+    assert json.loads(out)["cause"] == ["class order"]
+    code, _, err = run(capsys, "verify", marked_digits_model_path())
+    assert code == 2
+    assert "Give a debiased model and samples" in err
+
+
+def test_the_option_it_names_mends_it(tmp_path, capsys):
+    files = s.photographs(tmp_path / "images", 0, n=12)
+    model = s.picture_model(tmp_path / "model.onnx")
+    X = [s.tensor(s.middle(s.shorter_side(s.opened(f), 36), 32)) for f in files]
+    names = [f.relative_to(tmp_path / "images").as_posix() for f in files]
+    np.savez(tmp_path / "recorded.npz", logits=s.served(model, X), files=names)
+    verify = ["verify", model, "--device", "cpu", "--recorded", tmp_path / "recorded.npz"]
+    verify += ["--data", tmp_path / "images"]
+    code, out, _ = run(capsys, *verify)
+    assert (code, out.splitlines()[-1]) == (1, "ntkit does the same with --resize 36 --crop 32,32.")
+    assert run(capsys, *verify, "--resize", "36", "--crop", "32,32")[0] == 0
+
+
+# -- debiasing ----------------------------------------------------------------------------------
+
+
+def job(digits, recorded, **options):
+    return ntkit.debias(
+        marked_digits_model_path(),
+        (digits.X_train[:300], digits.y_train[:300]),
+        (digits.X_heldout[:300], digits.y_heldout[:300]),
+        recorded=recorded,
+        method="class-balanced",
+        device="cpu",
+        **options,
+    )
+
+
+def test_debias_goes_on_where_the_service_does_the_same_and_says_so(digits):
+    X = digits.X_heldout[:20]
+    logits = s.served(marked_digits_model_path(), {"image": X})
+    rows = {"logits": logits, "rows": np.arange(20)}
+    (note,) = [n for n in job(digits, rows).notes if n.startswith("Compared with the service")]
+    assert "agree on all 20 samples" in note
+
+
+def test_debias_refuses_embeddings_that_are_not_the_services(digits, tmp_path):
+    X = digits.X_heldout[:20]
+    logits = s.served(marked_digits_model_path(), {"image": 1 - X})
+    with pytest.raises(VerificationError, match="computes otherwise than ntkit would"):
+        job(digits, {"logits": logits, "rows": np.arange(20)}, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_debias_compares_stored_embeddings_by_the_head(digits, tmp_path):
+    model = ntkit.FrozenModel.load(marked_digits_model_path())
+    embedder = ntkit.OnnxEmbedder(model, device="cpu")
+    X = digits.X_heldout[:20]
+    logits = s.served(marked_digits_model_path(), {"image": X})
+    sets = {
+        part: ntkit.extraction.Samples(
+            embedder.transform(digits[f"X_{part}"][:300]), digits[f"y_{part}"][:300], embedded=True
+        )
+        for part in ("train", "heldout")
+    }
+    rows = {"logits": logits, "rows": np.arange(20)}
+    options = {"method": "class-balanced", "device": "cpu"}
+    result = ntkit.debias(model, sets["train"], sets["heldout"], recorded=rows, **options)
+    assert any("agree on all 20 samples" in note for note in result.notes)
+    rows["rows"] += 1
+    with pytest.raises(VerificationError, match="No cause found"):
+        ntkit.debias(model, sets["train"], sets["heldout"], recorded=rows, **options)
+
+
+def test_all_recorded_samples_are_compared(digits):
+    X = digits.X_test[:300]
+    logits = s.served(marked_digits_model_path(), {"image": X})
+    assert "agree on all 300 samples (" in check({"logits": logits, "X": X}).summary()
+    few = check({"logits": logits, "X": X}, n_samples=40)
+    assert "all 40 samples looked at, of 300 recorded (" in few.summary()
+    wrong = logits.copy()
+    wrong[6] += 100 * np.eye(2)[0]  # one that a spread of 256 leaves out
+    assert 6 not in np.linspace(0, 299, 256).astype(int)
+    found = check({"logits": wrong, "X": X})
+    assert (found.matched, found.n_samples, found.n_agreeing) == (False, 300, 299)
+    swapped = check({"logits": logits[:, ::-1], "X": X})
+    assert swapped.cause == ("class order",)
+    assert "all 256 samples that were tried agree" in swapped.summary()
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+def test_labels_that_contradict_are_refused(answered, kind):
+    X, logits = answered
+    outputs = logits if kind == "logits" else s.softmax(logits)
+    labels = logits.argmax(axis=1)
+    assert check({kind: outputs, "labels": labels, "X": X}).matched
+    labels[[7, 9]] = 1 - labels[[7, 9]]
+    told = rf"in 2 of 30 samples: in row 7 \(from 0 on\) the label is {labels[7]}, and the {kind}"
+    with pytest.raises(InputError, match=told):
+        check({kind: outputs, "labels": labels, "X": X})
+    with pytest.raises(InputError, match=r"30 \w+, but 29 labels"):
+        check({kind: outputs, "labels": labels[:29], "X": X})

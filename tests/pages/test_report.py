@@ -1,0 +1,387 @@
+"""The report and the card: one page, nothing from outside, and its figures are true."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from shutil import copytree
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+from PIL import Image
+from sklearn.metrics import accuracy_score, recall_score
+
+from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, debias, write_report
+from ntkit.datasets import marked_digits_model_path
+from ntkit.exceptions import InputError
+from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
+from ntkit.jobs.report import started_by
+from ntkit.pages._looks import Picture, TableRows, picture_of
+from ntkit.pages._model_card import model_card
+from ntkit.pages._report_page import Report, Shown, neuron_cards, outcome, report_html
+from ntkit.pages._usage import Usage
+
+VOID = ("meta", "img", "line", "path", "polyline")
+
+
+class Page(HTMLParser):
+    """Collects text and links, and fails on a tag that is not closed in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.words, self.links = [], [], []
+        self.feed(html)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        assert tag not in ("script", "link", "iframe", "object")
+        self.links += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def example(n=300, width=12, n_classes=3, seed=0, groups=True, silenced=2, X=None, names=None):
+    rng = np.random.default_rng(seed)
+    names = np.array(names or [f"class {c}" for c in range(n_classes)])
+    y = names[rng.integers(0, n_classes, n)]
+    before, after = (np.where(rng.random(n) < p, y, rng.choice(names, n)) for p in (0.6, 0.8))
+    shown = Shown(y, before, after, rng.integers(0, 4, n) if groups else None, X)
+    scores = rng.normal(size=(n_classes, width))
+    return Report(
+        title="model.onnx",
+        sentences=["A <b>sentence</b> & more."],
+        asked={"train set": "10 samples"},
+        candidates=[],
+        evaluated_on="test set",
+        candidates_on="test set",
+        shown=shown,
+        Z=rng.normal(size=(n, width)),
+        neurons_on=shown,
+        scores=scores,
+        scores_of="Scores are in standard deviations.",
+        classes=names,
+        silenced=np.arange(width) < silenced,
+        threshold=0.5,
+        facts={"versions": "none"},
+        commands=["ntkit debias 'a b.onnx'"],
+    )
+
+
+def test_a_page_is_self_contained_and_its_figures_are_those_of_scikit_learn():
+    report = example()
+    html = report_html(report)
+    page = Page(html)
+    assert not re.search(r"https?://|@import|url\(", html)
+    assert all(link.startswith("data:") for link in page.links)
+    assert "A <b>sentence</b> & more." in page.text
+    shown = report.shown
+    for pred in (shown.before, shown.after):
+        assert f"{100 * accuracy_score(shown.y, pred):.1f}\u00a0%" in html
+        for recall in recall_score(shown.y, pred, average=None):
+            assert f"{100 * recall:.1f}\u00a0%" in html
+    lost = ((shown.before == shown.y) & (shown.after != shown.y)).sum()
+    assert f"and {lost} that were right are wrong" in page.text
+
+
+@pytest.mark.parametrize("groups", [True, False])
+def test_the_first_sentence_says_what_became_of_the_worst(groups):
+    report = example(groups=groups)
+    sentence = outcome(report.shown.figures())
+    assert sentence.startswith("Worst-group" if groups else "Worst-class")
+    assert " ".join(sentence.split()) in Page(report_html(report)).text
+    same = Shown(report.shown.y, report.shown.after, report.shown.after)
+    assert "does not clearly change" in outcome(same.figures())
+    back = Shown(report.shown.y, report.shown.y, report.shown.before)
+    assert "falls" in outcome(back.figures())
+
+
+def test_many_neurons_and_classes_make_a_page_of_reasonable_size():
+    html = report_html(example(n=4000, width=2000, n_classes=100, silenced=900))
+    page = Page(html)
+    assert len(html) < 2_000_000
+    assert "The other 88 classes" in page.text
+    assert "900" in page.text
+    assert html.count("<article") == 24
+
+
+def test_texts_are_shown_as_snippets_and_escaped():
+    texts = [f"<script>alert({i})</script> {'long ' * 80}" for i in range(50)]
+    X = Texts(texts, TextPreprocessing(Path("tokenizer.json")))
+    html = report_html(example(n=50, X=X))
+    page = Page(html)
+    assert "<script>alert(" in page.text
+    assert "…" in page.text
+
+
+def test_neuron_cards_show_the_strongest_samples_of_the_silenced_neurons():
+    rng = np.random.default_rng(0)
+    Z, y = rng.normal(size=(200, 6)), rng.integers(0, 2, 200)
+    before = np.where(rng.random(200) < 0.7, y, 1 - y)
+    scores = np.array([[0.1, 0.9, np.nan, 0.3, 0.2, 0.8], [0.5, 0.2, np.nan, 0.4, 0.1, 0.7]])
+    silenced = np.array([True, False, False, True, False, True])
+    cards = neuron_cards(
+        Z, y, before, y, scores=scores, classes=np.array([0, 1]), silenced=silenced,
+        n_neurons=9, n_samples=3, picture=lambda i: Picture(text=str(i)),
+    )  # fmt: skip
+    assert [card.neuron for card in cards] == [5, 0, 3]
+    assert [card.of_class for card in cards] == [0, 1, 1]
+    for card in cards:
+        strongest = np.argsort(-Z[:, card.neuron])
+        assert [s.picture.text for s in card.samples] == [str(i) for i in strongest[:3]]
+        assert card.share_wrong == (before != y)[strongest[:50]].mean()
+        assert max(*card.right, *card.wrong) == 1
+    nothing = neuron_cards(
+        Z, y, before, y, scores=scores, classes=np.array([0, 1]), silenced=silenced & False,
+        n_neurons=2, n_samples=1, picture=lambda i: Picture(),
+    )  # fmt: skip
+    assert [card.neuron for card in nothing] == [1, 5]
+    assert not neuron_cards(
+        Z, y, y, y, scores=np.full((2, 6), np.nan), classes=np.array([0, 1]), silenced=silenced,
+        n_neurons=2, n_samples=1, picture=lambda i: Picture(),
+    )  # fmt: skip
+
+
+def test_pictures_of_what_models_take(tmp_path):
+    Image.new("RGB", (400, 200), "red").save(tmp_path / "a.png")
+    files = ImageFiles([tmp_path / "a.png", tmp_path / "gone.png"], ImagePreprocessing())
+    assert picture_of(files, 0).image.startswith("data:image/")
+    assert picture_of(files, 1) == Picture()
+    rng = np.random.default_rng(0)
+    for shape in [(2, 1, 20, 20), (2, 3, 20, 20), (2, 20, 20, 3), (2, 20, 20), (2, 20, 20, 1)]:
+        assert picture_of(rng.normal(size=shape), 1).image
+    assert picture_of(np.full((1, 3, 8, 8), np.nan), 0) == Picture()
+    assert picture_of(rng.normal(size=(2, 7, 20, 20)), 1) == Picture()
+    assert picture_of(rng.normal(size=(2, 5)), 1) == Picture()
+    assert picture_of({"ids": np.zeros((2, 5)), "image": np.zeros((2, 8, 8))}, 1).image
+    assert picture_of(None, 0) == Picture()
+
+
+def test_labels_and_predictions_must_belong_together():
+    with pytest.raises(InputError, match="3 labels, 2 predictions before and 3 after"):
+        Shown(np.zeros(3), np.zeros(2), np.zeros(3))
+
+
+def test_a_card_has_front_matter_and_the_same_figures():
+    report = example(n_classes=100, n=3000)
+    card = model_card(report, Usage({"inputs": "image (batch, 3)"}, "print()"))
+    assert card.startswith("---\nlibrary_name: onnx\n")
+    assert outcome(report.shown.figures()) in card
+    assert "classes with smaller losses are left out" in card
+    assert len(card.splitlines()) < 120
+
+
+EVIL = ["<script>alert(1)</script>", "a|b `c` [x](https://evil.example) *d*{}# e ``` &lt; _f_ $g$"]
+
+
+@pytest.mark.parametrize("space", [" ", "\n"])
+def test_a_card_shows_hostile_class_names_and_obeys_none(space, tmp_path, digits):
+    names = [name.format(space) for name in EVIL]
+    sets = [
+        (digits[f"X_{part}"][:600], np.array(names, dtype=object)[digits[f"y_{part}"][:600]])
+        for part in ("train", "heldout", "test")
+    ]
+    file = tmp_path / "_b_ [c](d).onnx"
+    shutil.copy(marked_digits_model_path(), file)
+    model = FrozenModel.load(file, classes=names)
+    method = {"method": "class-balanced", "even_if_worse": True, "device": "cpu"}
+    folders = {"out": tmp_path / "out"}
+    if space == " ":  # the program that is deployed prints a class in a line
+        folders["deploy"] = tmp_path / "deploy"
+    with started_by("ntkit debias '```\n<b>'"):
+        debias(model, *sets[:2], test=sets[2], **folders, **method)
+    for folder in folders.values():
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        tokens = MarkdownIt("commonmark").enable("table").parse(text.partition("\n---\n")[2])
+        inline = [part for token in tokens for part in token.children or ()]
+        assert not [t for t in (*tokens, *inline) if t.type.startswith(("html", "em", "image"))]
+        links = [t.attrs["href"] for t in inline if t.type == "link_open"]
+        assert links == ["https://pypi.org/project/ntkit/"]
+        assert [t.type for t in inline if t.type == "code_inline"] == []
+        assert [t.info for t in tokens if t.type == "fence"] == ["python", ""]
+        shown = [
+            "".join(part.content for part in token.children)
+            for token in tokens
+            if token.type == "inline"
+        ]
+        assert {"class " + " ".join(name.split()) for name in names} <= {*shown}
+        assert "_b_ [c](d).onnx, debiased" in shown
+        (classes,) = [line for line in shown if line.startswith("classes: ")]
+        assert all(repr(name) in classes for name in names)
+
+
+# -- the job and the verb -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory, digits):
+    out = tmp_path_factory.mktemp("job") / "out"
+    rows = slice(0, 500)
+    sets = {
+        name: (digits[f"X_{name}"][rows], digits[f"y_{name}"][rows], digits[f"groups_{name}"][rows])
+        for name in ("train", "heldout", "test")
+    }
+    with started_by("ntkit debias …"):
+        result = debias(
+            marked_digits_model_path(), sets["train"], sets["heldout"], test=sets["test"], out=out,
+            method="neurontune-half-cells", even_if_worse=True, device="cpu",
+        )  # fmt: skip
+    return out, result, sets
+
+
+def test_debias_writes_a_report_and_a_card(job):
+    out, result, _ = job
+    page = Page((out / "report.html").read_text(encoding="utf-8"))
+    worst = result.chosen.worst_group
+    assert f"{100 * worst:.1f}\u00a0%" in (out / "report.html").read_text(encoding="utf-8")
+    assert result.verdict() in page.text
+    assert "ntkit debias …" in page.text
+    assert all(candidate.name in page.text for candidate in result.candidates)
+    assert f"Neuron {result.suppressed[0]} " in page.text or len(result.suppressed) > 24
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert f"{len(result.suppressed)} of 64 neurons" in card
+
+
+@pytest.mark.parametrize("unit", ["logits", "standard deviations of its contribution"])
+def test_the_unit_of_contributions_is_said(job, tmp_path, unit):
+    _, _, sets = job
+    debias(
+        marked_digits_model_path(), sets["train"], sets["heldout"], out=tmp_path / "out",
+        method=NeuronTuneClassifier(statistic="contribution", standardize=unit != "logits"),
+        device="cpu",
+    )  # fmt: skip
+    text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
+    assert f"Scores are for the held-out set, in {unit}." in text
+
+
+def test_rows_of_a_table_are_shown_by_their_most_unusual_values():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 6)).astype(np.float32)
+    X[7, [1, 4]] = 40, -30
+    rows = TableRows(X, ["age", "scan", "a", "b", "mark", "c"])
+    text = picture_of(rows, 7).text
+    assert text.startswith("scan = 40, mark = -30, ")
+    assert text.count("=") == 3
+    assert picture_of(TableRows(np.ones((3, 2)), ["a", "b"]), 0).text == "a = 1, b = 1"
+
+
+def test_what_the_strongest_rows_of_a_table_have_in_common_is_said():
+    report = example(n=400, width=5)
+    X = np.random.default_rng(1).normal(size=(400, 8))
+    X[:, 6] += 3 * (report.Z[:, 2] - report.Z[:, 2].mean()) / report.Z[:, 2].std()
+    on = replace(report.neurons_on, X=TableRows(X, list("abcdefgh")))
+    only = np.arange(5) == 2
+    page = report_html(replace(report, neurons_on=on, silenced=only))
+    assert re.search(r"They differ most from all samples in <b>g \(\+[12]\.\d sd\)", page)
+
+
+def test_the_written_head_stands_beside_its_controls():
+    report = example()
+    row = {"worst_group": 0.5, "worst_class": 0.6, "average": 0.7, "score": 1.0, "n_suppressed": 0}
+    spread = {"spread": {"score": None, "average": None, "worst_class": None, "worst_group": None}}
+    row |= {"chosen": False} | spread
+    candidates = [
+        row | {"name": "class-balanced"},
+        row | {"name": "class-balanced-both", "worst_group": 0.55},
+        row | {"name": "random mask of 3", "worst_group": 0.25},
+        row | {"name": "auto", "worst_group": 0.75, "chosen": True},
+    ]
+    text = Page(report_html(replace(report, candidates=candidates))).text.replace("\u00a0", " ")
+    assert (
+        "Worst-group accuracy beside its controls. The head chosen (auto): 75.0 %; the best that "
+        "only balances the classes (class-balanced-both): 55.0 %; random mask of 3: 25.0 %." in text
+    )
+
+
+def test_scores_from_few_errors_are_called_so():
+    report = example(n=60)
+    alike = replace(report.neurons_on, before=report.neurons_on.y.copy())
+    alike.before[0] = next(c for c in np.unique(alike.y) if c != alike.y[0])
+    text = Page(report_html(replace(report, neurons_on=alike))).text
+    assert re.search(r", [01] wrong: too few to tell", text)
+    assert "too few" not in Page(report_html(example(n=900))).text
+
+
+def test_a_report_on_two_models_finds_what_was_silenced(job, tmp_path):
+    out, result, sets = job
+    page = write_report(
+        marked_digits_model_path(), out / "debiased.onnx", sets["test"], tmp_path / "r.html",
+        device="cpu",
+    )  # fmt: skip
+    text = Page(page.read_text(encoding="utf-8")).text
+    assert "The neurons that were silenced" in text
+    assert result.verdict() in text  # from result.json beside the model
+    with pytest.raises(InputError, match="exists"):
+        write_report(marked_digits_model_path(), out / "debiased.onnx", sets["test"], page)
+    with pytest.raises(InputError, match="does not exist; make it first"):
+        write_report(
+            marked_digits_model_path(), out / "debiased.onnx", sets["test"],
+            tmp_path / "no" / "r.html", device="cpu",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda record: record.update(candidates=3),
+        lambda record: record.update(candidates=[None]),
+        lambda record: record.update(notes="text"),
+        lambda record: record["candidates"][0].pop("chosen"),
+        lambda record: record["candidates"][1].update(score=None),
+        lambda record: record["candidates"][1].update(worst_group=None),
+        lambda record: record["candidates"][1].update(worst_class="0.5"),
+    ],
+)
+def test_a_damaged_record_is_left_out(job, tmp_path, harm):
+    out, _, sets = job
+    copytree(out, tmp_path / "out")
+    file = tmp_path / "out" / "result.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    harm(record)
+    file.write_text(json.dumps(record), encoding="utf-8")
+    page = write_report(
+        marked_digits_model_path(), file.with_name("debiased.onnx"), sets["test"],
+        tmp_path / "r.html", device="cpu",
+    )  # fmt: skip
+    assert "What was compared" not in Page(page.read_text(encoding="utf-8")).text
+
+
+def test_embeddings_and_unlike_labels(tmp_path):
+    model = FrozenModel.load(marked_digits_model_path())
+    rng = np.random.default_rng(0)
+    other = model.with_head(LinearHead(rng.normal(size=(2, 64)), np.zeros(2), model.head.classes))
+    data = Samples(rng.normal(size=(60, 64)), rng.integers(0, 2, 60), embedded=True)
+    page = write_report(model, other, data, tmp_path / "r.html")
+    assert "given as they are" in page.read_text(encoding="utf-8")
+    odd = Samples(rng.normal(size=(9, 64)), rng.integers(5, 8, 9), embedded=True)
+    with pytest.raises(InputError):
+        write_report(model, other, odd, tmp_path / "s.html")
+    assert not (tmp_path / "s.html").exists()
+
+
+def test_groups_that_overlap_are_shown(job, tmp_path):
+    _, _, sets = job
+    X, y, groups = sets["test"]
+    members = np.stack([groups == 0, groups > 0, groups == 3], axis=1)
+    result = debias(
+        marked_digits_model_path(), sets["train"], sets["heldout"], test=(X, y, members),
+        out=tmp_path / "out", method="class-balanced", device="cpu",
+    )  # fmt: skip
+    assert result.chosen.worst_group is not None
+    text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
+    assert "3 groups" in text
+    assert "worst group" in text.lower()

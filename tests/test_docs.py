@@ -21,6 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import ntkit
+import ntkit.jobs
 import ntkit.estimators
 from ntkit import FrozenModel
 from ntkit.cli._app import app
@@ -47,22 +48,29 @@ NEEDS = {  # what a how-to page runs on, where it is not all among our own depen
 }
 # Pages whose commands are run as they stand, rather than what they would write being put there.
 RUN = {"hugging_face": ("ntkit", "optimum-cli"), "mlflow": ("ntkit",)}
+# Packages whose names nobody outside types.
 INSIDE = {
-    "affine",
-    "auditing",
-    "class_names",
     "cli",
-    "debiasing",
     "graph",
-    "head_search",
-    "preprocessing",
-    "report",
+    "inputs",
+    "jobs",
+    "jobs.audit",
+    "jobs.debias",
+    "jobs.report",
+    "model.class_names",
+    "pages",
     "samples",
     "solver",
     "store",
     "study",
 }
-MODULES = ["ntkit"] + [
+# Public modules below a package.
+BELOW = ["ntkit.attributes.findings", "ntkit.pages.label_page"] + [
+    f"ntkit.jobs.{module.name}"
+    for module in pkgutil.iter_modules(ntkit.jobs.__path__)
+    if f"jobs.{module.name}" not in INSIDE
+]
+MODULES = ["ntkit", *BELOW] + [
     f"ntkit.{module.name}"
     for module in pkgutil.iter_modules(ntkit.__path__)
     if not module.name.startswith("_") and module.name not in INSIDE

@@ -211,7 +211,7 @@ def test_import_is_light():
 
 
 @pytest.mark.parametrize(
-    "module", ["attributes", "estimators", "frozen_model", "extraction", "metrics", "inspection"]
+    "module", ["attributes", "estimators", "model", "extraction", "metrics", "inspection"]
 )
 def test_rooms_load_no_more_than_they_need(module):
     code = (

@@ -1,4 +1,4 @@
-"""How a job was started, for its page: whoever starts it says so around it."""
+"""Report of two models on the same samples, and facts about the run for its page."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ from ntkit.extraction import (
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel
-from ntkit.pages._looks import TableRows
-from ntkit.pages._report_page import Report, Shown, report_html
+from ntkit.pages import Report, Shown, TableRows, report_html
 from ntkit.samples import input_paths, with_plain_texts
 from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import check_alike, check_made_with, fingerprint, origin_of_head

@@ -1,4 +1,4 @@
-"""What neurons respond to: their strongest samples, and how errors differ from the rest."""
+"""Report page: tables, neurons and samples of a repair."""
 
 from __future__ import annotations
 

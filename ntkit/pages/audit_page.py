@@ -1,4 +1,4 @@
-"""Names of attributes in the words of somebody who never saw one."""
+"""Page of an audit: findings in plain words, samples, and questions."""
 
 from __future__ import annotations
 
@@ -535,7 +535,7 @@ def audit_html(page: AuditPage) -> str:
     facts, model = page.facts, quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
     data = "--train DATA --heldout DATA -o debiased/"
     return offline_page(
-        "audit/audit",
+        "audit",
         page=page,
         go_on=page.go_on or f"ntkit debias {model} {data} --answers answers.json",
         facts=facts,

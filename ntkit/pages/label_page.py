@@ -1,4 +1,4 @@
-"""Cells of a CSV of labels: names of samples, which may be anything, and what is said of them."""
+"""Page on which a person labels samples, and its CSV."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from ntkit.exceptions import InputError
 from ntkit.pages._inputs import Inputs
 from ntkit.pages._looks import Cell, cells_of, shortened, thumbnail_of
 from ntkit.pages._offline import offline_page
+
+__all__ = ["write_label_page"]
 
 
 def csv_of(names: Iterable[str], attribute: str) -> str:
@@ -144,7 +146,7 @@ def label_html(
         columns.append(more[0])
         cells = [f"{one},{quoted_cell(two)}" for one, two in zip(cells, more[1], strict=True)]
     return offline_page(
-        "label/label",
+        "label",
         question=question,
         samples=_samples(rows, names, cells, inputs),
         what=inputs.samples,

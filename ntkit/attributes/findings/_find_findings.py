@@ -1,4 +1,4 @@
-"""Attributes that say the same, or the opposite, as one family with sides and a rest."""
+"""Findings: attributes that the errors depend on, ranked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of attributes by class and by error, many attributes at a time."""
+"""Counts and contrasts of attributes by class and correctness."""
 
 from __future__ import annotations
 

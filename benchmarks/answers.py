@@ -62,9 +62,9 @@ def curves(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
     for label, given in ((DFR_ALL, groups), (BALANCED, pool.y)):
         head = DFRClassifier(variant="weighted", C=None, random_state=seed)
         found[label] = worst(pool, head.fit(pool.Z, pool.y, groups=given))
-    found["asked"] = followed(pool, asked(pool, pool.views, margins, seed, pool.a), seed)
-    if len(pool.views) > 1:
-        own = {"embedding": pool.views["embedding"]}
+    found["asked"] = followed(pool, asked(pool, pool.feature_sets, margins, seed, pool.a), seed)
+    if len(pool.feature_sets) > 1:
+        own = {"embedding": pool.feature_sets["embedding"]}
         found["asked, embedding alone"] = followed(
             pool, asked(pool, own, margins, seed, pool.a), seed
         )
@@ -73,7 +73,7 @@ def curves(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
     found["random"] = followed(
         pool,
         (
-            (given, GroupInference(random_state=seed).fit(pool.views, pool.y, given))
+            (given, GroupInference(random_state=seed).fit(pool.feature_sets, pool.y, given))
             for given in drawn
         ),
         seed,
@@ -88,7 +88,7 @@ def with_wrong_answers(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
     for wrong, person in [(0.0, 0), *((w, i) for w in WRONG for i in range(PEOPLE))]:
         drawn = np.random.default_rng([seed, person]).random(len(pool.y))
         said = np.where(drawn < wrong, 1 - pool.a, pool.a)
-        asking = asked(pool, pool.views, margins, seed, said, most=96)
+        asking = asked(pool, pool.feature_sets, margins, seed, said, most=96)
         found.setdefault(f"{wrong:.0%} wrong", []).append(
             followed(pool, asking, seed, counts=(24, 48, 96))
         )
@@ -98,7 +98,7 @@ def with_wrong_answers(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
 def with_rivals(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
     """SSA (of the view that our inference chose) and GSR on the same answers."""
     found: dict[str, Any] = {"SSA": {}, "GSR": {}}
-    for answers, inference in asked(pool, pool.views, margins, seed, pool.a):
+    for answers, inference in asked(pool, pool.feature_sets, margins, seed, pool.a):
         n = inference.n_known_
         if n not in COUNTS:
             continue
@@ -109,17 +109,17 @@ def with_rivals(pool: Pool, margins: Array, seed: int) -> dict[str, Any]:
 
 def rivals(pool: Pool, answers: Array, inference: GroupInference, seed: int) -> dict[str, Any]:
     """Heads of SSA and GSR on some answers."""
-    view = pool.views[inference.view_ or "embedding"]
+    feature_set = pool.feature_sets[inference.feature_set_ or "embedding"]
     known, attribute = answers >= 0, np.maximum(answers, 0)
     return {
-        "SSA": ssa(pool.Z, pool.y, known, attribute, view, seed),
+        "SSA": ssa(pool.Z, pool.y, known, attribute, feature_set, seed),
         "GSR": gsr(pool.Z, pool.y, known, 2 * pool.y + attribute, seed),
     }
 
 
 def asked(
     pool: Pool,
-    views: dict[str, Any],
+    feature_sets: dict[str, Any],
     margins: Array,
     seed: int,
     said: Array,
@@ -139,7 +139,7 @@ def asked(
         )
         answers = answers.copy()
         answers[index] = said[index]
-        inference = GroupInference(random_state=seed).fit(views, pool.y, answers)
+        inference = GroupInference(random_state=seed).fit(feature_sets, pool.y, answers)
         yield answers, inference
 
 
@@ -166,7 +166,7 @@ def followed(
         state = progress(pool.y, inference, earlier)
         found[inference.n_known_] = {
             "worst": worst(pool, retrained(pool, inference, seed)),
-            "view": inference.view_,
+            "feature_set": inference.feature_set_,
             "purity": state.purity,
             "overlap": state.overlap,
             "enough": state.enough,
@@ -176,7 +176,7 @@ def followed(
 
 
 def retrained(pool: Pool, inference: GroupInference, seed: int) -> DFRClassifier:
-    """What ``DFRClassifier.fit(attribute=, views=)`` does, without inferring a second time."""
+    """``DFRClassifier.fit(attribute=, feature_sets=)`` without inferring a second time."""
     q = inference.label_distributions_
     rows = np.flatnonzero(q.max(axis=1) > 0)
     head = DFRClassifier(variant="weighted", C=None, random_state=seed)

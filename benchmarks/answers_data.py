@@ -33,7 +33,7 @@ class Pool:
     ----------
     Z, y, a : ndarray
         Embeddings (N, D), classes and true attributes (N,) of the pool.
-    views : dict of str to array or sparse matrix, shape (N, ·)
+    feature_sets : dict of str to array or sparse matrix, shape (N, ·)
         The embedding, and what the raw inputs hold.
     Z_test, y_test, groups_test : ndarray
         Of the test set.
@@ -42,7 +42,7 @@ class Pool:
     Z: Array
     y: Array
     a: Array
-    views: dict[str, Any]
+    feature_sets: dict[str, Any]
     Z_test: Array
     y_test: Array
     groups_test: Array
@@ -51,24 +51,24 @@ class Pool:
 def pool_of(name: str, folder: Path, seed: int) -> Pool:
     """Pool of a data set by its name in the tables."""
     parts = splits.splits_of(name, folder, seed)
-    pool = splits.joined(parts.train, parts.heldout["i.i.d."])
-    views = views_of_set(name, folder, seed, pool.Z)
+    pool = splits.joined(parts.train, parts.validation["i.i.d."])
+    feature_sets = views_of_set(name, folder, seed, pool.Z)
     test = parts.test
-    return Pool(pool.Z, pool.y, pool.groups % 2, views, test.Z, test.y, test.groups)
+    return Pool(pool.Z, pool.y, pool.groups % 2, feature_sets, test.Z, test.y, test.groups)
 
 
 def views_of_set(name: str, folder: Path, seed: int, Z: Array) -> dict[str, Any]:
     """What may read the attribute of samples of a data set, found again by their embeddings."""
     _, stem = (splits.DATA | splits.CHECKS)[name]
-    views: dict[str, Any] = {"embedding": Z}
+    feature_sets: dict[str, Any] = {"embedding": Z}
     if stem.startswith(("rotten", "spam")):
-        views["words"] = words(stem)[rows_in(folder / f"{stem}.npz", Z)]
+        feature_sets["words"] = words(stem)[rows_in(folder / f"{stem}.npz", Z)]
     elif stem.startswith("adult"):
-        views["columns"] = columns(seed)[rows_in(folder / f"{stem}_{seed}.npz", Z)]
+        feature_sets["columns"] = columns(seed)[rows_in(folder / f"{stem}_{seed}.npz", Z)]
     elif stem.startswith("fashion"):
         rows = rows_in(folder / f"{stem}_{seed}.npz", Z)
-        views["earlier layers"] = earlier_layers(folder / f"{stem}_{seed}.onnx", seed)[rows]
-    return views
+        feature_sets["earlier layers"] = earlier_layers(folder / f"{stem}_{seed}.onnx", seed)[rows]
+    return feature_sets
 
 
 def rows_in(path: Path, Z: Array) -> NDArray[np.intp]:

@@ -124,12 +124,12 @@ def by_set(runs: Sequence[Result], name: str) -> list[str]:
         found = [worst(run, row, n) for run in runs]
         return f"{np.mean([v for v in found if v is not None]):.1f}"
 
-    views = sorted({str(run["asked"]["48"]["view"]) for run in runs})
+    feature_sets = sorted({str(run["asked"]["48"]["feature_set"]) for run in runs})
     return [
         name,
         f"{np.mean([run[BALANCED] for run in runs]):.1f}",
         *(mean("asked", n) for n in (24, 48, 96, 192)),
-        ", ".join(views),
+        ", ".join(feature_sets),
         f"{np.mean([run[DFR_ALL] for run in runs]):.1f}",
     ]
 

@@ -86,7 +86,7 @@ def adult_rows(folder: Path, seeds: int) -> list[list[str]]:
     """Lines of the second table."""
     lines = []
     for name, shares in (("adult", "natural"), ("adult95", "95 %"), ("adult", "balanced")):
-        drawn_ones = [run_adult(folder, name, shares, seed).suspicions for seed in range(seeds)]
+        drawn_ones = [run_adult(folder, name, shares, seed).findings for seed in range(seeds)]
         own, first, scores = 0, list[str](), list[float]()
         for found in drawn_ones:
             family = (found[0].name, *found[0].same, *found[0].opposed)
@@ -115,7 +115,7 @@ def run(read: Texts, path: Path, shares: str, noise: float, seed: int) -> Audit:
 
 def summary(own: set[str], *draw: Any) -> dict[str, Any]:
     """What is kept of an audit: the first words with their scores, and those of the attribute."""
-    found = run(*draw).suspicions
+    found = run(*draw).findings
     is_own = [bool(own & {s.name, *s.same, *s.opposed}) for s in found]
     return {
         "first": [(s.name.removeprefix("word:"), s.score) for s in found[:3]],

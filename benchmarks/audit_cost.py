@@ -88,7 +88,9 @@ def timed(model: FrozenModel, samples: Samples, rounds: int) -> dict[str, float]
     embedder.transform(samples.X[:8])
     jobs: dict[str, Callable[[], object]] = {
         "embedding": lambda: embedder.transform(samples.X),
-        "views of inputs": lambda: audit_model(model, samples, device="cpu", views=found(samples)),
+        "views of inputs": lambda: audit_model(
+            model, samples, device="cpu", feature_sets=found(samples)
+        ),
         "all views": lambda: audit_model(model, samples, device="cpu"),
     }
     times: dict[str, list[float]] = {name: [] for name in jobs}

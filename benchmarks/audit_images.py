@@ -37,8 +37,8 @@ from packages import default_cache
 
 Array = NDArray[Any]
 NAMES = {(7, 9): "Sneaker/boot", (0, 3): "T-shirt/dress", (2, 4): "Pullover/coat"}
-PARTS = {"heldout_biased": "biased", "heldout": "balanced"}
-Found = dict[str, Any]
+PARTS = {"validation_biased": "biased", "validation": "balanced"}
+Findings = dict[str, Any]
 
 
 def clothes(folder: Path, classes: tuple[int, int], seed: int) -> dict[str, tuple[Audit, Array]]:
@@ -66,7 +66,7 @@ def scenes(folder: Path, images: Path, seed: int) -> dict[str, tuple[Audit, Arra
         Z, y = data["Z"][train], data["y"][train]
     model = FrozenModel.load(network).with_head(erm_head(Z, np.asarray(["bird", "mammal"])[y]))
     audits = {}
-    for part, name in (("heldout_biased", "biased"), ("heldout_balanced", "balanced")):
+    for part, name in (("validation_biased", "biased"), ("validation_balanced", "balanced")):
         samples = read_samples(built / part, preprocessing=steps)
         audits[name] = (
             audit_model(model, samples, device="cpu", random_state=seed),
@@ -83,11 +83,11 @@ def erm_head(Z: Array, y: Array) -> LinearHead:
     return LinearHead(coef, fitted.intercept_ - coef @ scale.mean_, fitted.classes_)
 
 
-def summary(found: Audit, a: Array) -> Found:
-    """How near the first suspicions are to the attribute, by view and all together."""
+def summary(found: Audit, a: Array) -> Findings:
+    """How near the first findings are to the attribute, by view and all together."""
     y = found.predictions.y_index
-    near = {s.name: within(found.values(s.name), a, y) for s in found.suspicions[:10]}
-    views = {s.name: s.view for s in found.suspicions}
+    near = {s.name: within(found.values(s.name), a, y) for s in found.findings[:10]}
+    feature_sets = {s.name: s.feature_set for s in found.findings}
     first = list(near)[:3]
     own = [name for name in first if near[name] >= ALIKE]
     return {
@@ -96,16 +96,16 @@ def summary(found: Audit, a: Array) -> Found:
         "three": bool(own),
         "ten": any(value >= ALIKE for value in near.values()),
         "nearest": max((near[name] for name in first), default=0.0),
-        "view": views[own[0]] if own else None,
+        "feature_set": feature_sets[own[0]] if own else None,
         "best": nearest(found, a, y)[0],
-        "suspicions": len(found.suspicions),
+        "findings": len(found.findings),
     }
 
 
-def row(name: str, shares: str, results: list[Found]) -> list[str]:
+def row(name: str, shares: str, results: list[Findings]) -> list[str]:
     """One line of the table."""
     n = len(results)
-    views = Counter(found["view"] for found in results if found["view"])
+    feature_sets = Counter(found["feature_set"] for found in results if found["feature_set"])
     return [
         name,
         shares,
@@ -113,8 +113,9 @@ def row(name: str, shares: str, results: list[Found]) -> list[str]:
         *(f"{sum(found[key] for found in results)}/{n}" for key in ("first", "three", "ten")),
         f"{np.mean([found['nearest'] for found in results]):.2f}",
         f"{np.mean([found['best'] for found in results]):.2f}",
-        ", ".join(f"{view} {count}×" for view, count in views.most_common()) or "–",
-        f"{np.mean([found['suspicions'] for found in results]):.0f}",
+        ", ".join(f"{feature_set} {count}×" for feature_set, count in feature_sets.most_common())
+        or "–",
+        f"{np.mean([found['findings'] for found in results]):.0f}",
     ]
 
 
@@ -129,7 +130,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="where their images are, or are kept")
     parser.add_argument("--markdown", type=Path, help="also write the table here")
     arguments = parser.parse_args()
-    results: dict[tuple[str, str], list[Found]] = {}
+    results: dict[tuple[str, str], list[Findings]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         images = arguments.images or Path(temporary)
         folder = arguments.data_dir
@@ -145,7 +146,7 @@ def main() -> None:
             for shares, (found, a) in job().items():
                 results.setdefault((name, shares), []).append(summary(found, a))
     header = ["data", "held-out set", "errors", "first", "in three", "in ten"]
-    header += ["nearest of three", "nearest of all", "by", "suspicions"]
+    header += ["nearest of three", "nearest of all", "by", "findings"]
     shown = table(header, [row(*key, found) for key, found in results.items()])
     print(shown)
     if arguments.markdown:

@@ -4,10 +4,10 @@
 
 writes one ``.npz`` for each data set (and seed, where another seed is another draw or another
 network) with the arrays ``Z`` (N, D), ``y`` (N,) the class, ``a`` (N,) the spurious attribute and,
-where they are fixed, ``part`` (N,): "train" and "heldout_biased" are biased, "heldout" and "test"
-are balanced over the groups. A ``.json`` beside it says what is in it and what it is made of, and
-networks that were trained for it are kept as ONNX. What is there already is left as it is. Most of
-the time goes into the images of TuxScenes. All embeddings go through ntkit.
+where they are fixed, ``part`` (N,): "train" and "validation_biased" are biased, "validation" and
+"test" are balanced over the groups. A ``.json`` beside it says what is in it and what it is made
+of, and networks that were trained for it are kept as ONNX. What is there already is left as it is.
+Most of the time goes into the images of TuxScenes. All embeddings go through ntkit.
 """
 
 from __future__ import annotations
@@ -178,8 +178,8 @@ def tuxscenes(out: Path, cache: Path, seeds: int) -> Built:
         arrays: dict[str, list[NDArray[np.generic]]] = {k: [] for k in ("Z", "y", "a", "part")}
         for split, part in (
             ("train", "train"),
-            ("heldout_biased", "heldout_biased"),
-            ("heldout_balanced", "heldout"),
+            ("validation_biased", "validation_biased"),
+            ("validation_balanced", "validation"),
             ("test", "test"),
         ):
             samples = read_samples(folder / split, preprocessing=steps)

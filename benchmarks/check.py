@@ -47,14 +47,14 @@ class Group:
 
     Attributes
     ----------
-    broken, mended : float
+    broken, fixed : float
         Shares of samples that were right and are wrong, and the reverse.
     accuracy : float
         Share that is right after.
     """
 
     broken: float
-    mended: float
+    fixed: float
     accuracy: float = 0.9
 
     @property
@@ -62,14 +62,14 @@ class Group:
         """Whether it is within the limits."""
         drop, least = LIMITS.max_drop or 0, LIMITS.worst_group or 0
         near = 1e-9
-        return self.broken - self.mended <= drop / 100 + near and (
+        return self.broken - self.fixed <= drop / 100 + near and (
             self.accuracy >= least / 100 - near
         )
 
     def drawn(self, n: int, rng: np.random.Generator) -> Array:
         """Counts of a sample: broken, mended, right both times, wrong both times."""
-        kept = self.accuracy - self.mended
-        shares = [self.broken, self.mended, kept, 1 - self.broken - self.mended - kept]
+        kept = self.accuracy - self.fixed
+        shares = [self.broken, self.fixed, kept, 1 - self.broken - self.fixed - kept]
         return rng.multinomial(n, np.maximum(shares, 0))
 
 
@@ -165,15 +165,15 @@ def chance(n: int, limits: Limits, wrong: str, shares: Array) -> float:
     edge, edges = 0, list[int]()
     first, step = int(gained[0]), 1 << int(n).bit_length()
 
-    def beyond(lost: int, mended: int) -> bool:
-        said = alone(n, n - lost, lost, mended, limits)
+    def beyond(lost: int, fixed: int) -> bool:
+        said = alone(n, n - lost, lost, fixed, limits)
         return said == "fail" if wrong == "fail" else said != "pass"
 
     while step := step // 2:
         if edge + step <= n - first and not beyond(edge + step - 1, first):
             edge += step
-    for mended in gained.tolist():
-        while edge <= n - mended and not beyond(edge, mended):
+    for fixed in gained.tolist():
+        while edge <= n - fixed and not beyond(edge, fixed):
             edge += 1
         edges.append(edge)
     rest, lost = n - gained, np.minimum(1, (shares + drop) / (1 - shares))[:, None]

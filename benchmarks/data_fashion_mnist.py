@@ -27,8 +27,8 @@ Array = NDArray[np.generic]
 SOURCE = Package("Debian", "dataset-fashion-mnist", "usr/share/datasets/fashion-mnist")
 SIZES = {
     "train": (8000, 0.95),
-    "heldout": (4000, 0.5),
-    "heldout_biased": (4000, 0.95),
+    "validation": (4000, 0.5),
+    "validation_biased": (4000, 0.95),
     "test": (4000, 0.5),
 }
 SIDE = 28

@@ -25,7 +25,7 @@ from sklearn.neural_network import MLPClassifier
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 Array = NDArray[Any]
-PARTS = ("model", "train", "heldout", "test")
+PARTS = ("model", "train", "validation", "test")
 COLUMNS = [*(f"x{i}" for i in range(1, 7)), "region", "channel", "device"]
 SIDE, MARK = 12, (slice(0, 3), slice(0, 3))
 WORDS = {

@@ -38,8 +38,8 @@ from ntkit.extraction import ImagePreprocessing, read_samples
 from ntkit.verification import save_verified
 
 CASES = [
-    (model, heldout, options)
-    for heldout in ("heldout_balanced", "heldout_biased")
+    (model, validation, options)
+    for validation in ("validation_balanced", "validation_biased")
     for model, options in (("biased.onnx", ()), ("backbone.onnx", ("--new-head",)))
 ]
 
@@ -105,13 +105,13 @@ def biased_classifier(out: Path) -> None:
 
 
 def ntkit_debias(
-    out: Path, model: str, heldout: str, options: tuple[str, ...], *, show: bool
+    out: Path, model: str, validation: str, options: tuple[str, ...], *, show: bool
 ) -> dict[str, Any]:
     """Run the command a user would run; return its result.json."""
-    target = out / f"debiased-{Path(model).stem}-{heldout}"
+    target = out / f"debiased-{Path(model).stem}-{validation}"
     command = [
         *("ntkit", "debias", str(out / model), "--train", str(out / "train")),
-        *("--heldout", str(out / heldout), "--test", str(out / "test")),
+        *("--validation", str(out / validation), "--test", str(out / "test")),
         *("-o", str(target), "--force", "--method", "auto", *options),
     ]
     print("\n$", " ".join(command), flush=True)

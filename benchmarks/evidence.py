@@ -36,7 +36,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
 from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
-from ntkit.attributes import View
+from ntkit.attributes import FeatureSet
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
@@ -86,14 +86,14 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     """Fit and rate everything once; what a rule may pick has scores."""
     start = time.perf_counter()
     splits = splits_of(name, folder, seed)
-    held = splits.heldout[setting]
+    held = splits.validation[setting]
     comparison = Comparison(splits.train, held, splits.test, head=None, seed=seed)
-    view = read_of(name, folder, seed, [splits.train, held])
+    feature_set = read_of(name, folder, seed, [splits.train, held])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         frozen = not name.startswith(TRAINED_ON_IT)
         rows = (
-            candidate_rows(comparison, frozen=frozen, view=view)
+            candidate_rows(comparison, frozen=frozen, feature_set=feature_set)
             | control_rows(comparison, frozen=frozen)
             | reference_rows(comparison)
         )
@@ -110,7 +110,7 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
             part: np.bincount(samples.groups, minlength=4).tolist()
             for part, samples in (
                 ("train", comparison.train),
-                ("heldout", comparison.heldout),
+                ("validation", comparison.validation),
                 ("test", comparison.test),
             )
         },
@@ -122,7 +122,7 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
 
 
 def candidate_rows(
-    comparison: Comparison, *, frozen: bool, view: View | None = None
+    comparison: Comparison, *, frozen: bool, feature_set: FeatureSet | None = None
 ) -> dict[str, dict[str, Any]]:
     """What a rule may pick: the candidates of ntkit.debias, other methods, the original head.
 
@@ -134,19 +134,21 @@ def candidate_rows(
     for name, setting in settings.items():
         clf, _ = comparison.fit(setting)
         rows[name] = rated(comparison, clf.head_) | {
-            "scores": scores(comparison, heldout_predictions(comparison, name, setting, clf)),
+            "scores": scores(comparison, validation_predictions(comparison, name, setting, clf)),
             "n_suppressed": n_suppressed(clf),
-            "n_live": int(clf.live_.sum()) if hasattr(clf, "live_") else None,
+            "n_non_constant": int(clf.non_constant_.sum())
+            if hasattr(clf, "non_constant_")
+            else None,
             "sound": not is_degenerate(clf),
         }
         if name == "auto":
             rows[name] |= {"recipe": clf.recipe_, "alpha": clf.alpha_}
-            kept = written_row(comparison, clf, view)
+            kept = written_row(comparison, clf, feature_set)
         if name == "neurontune":
             mask = comparison.random_mask_row(clf, 5)
     original = comparison.original
     rows[ORIGINAL] = rated(comparison, original) | {
-        "scores": scores(comparison, original.predict(comparison.heldout.Z)),
+        "scores": scores(comparison, original.predict(comparison.validation.Z)),
         "n_suppressed": 0,
         "sound": True,
     }
@@ -155,19 +157,19 @@ def candidate_rows(
 
 
 def written_row(
-    comparison: Comparison, auto: AutoDebiasClassifier, view: View | None = None
+    comparison: Comparison, auto: AutoDebiasClassifier, feature_set: FeatureSet | None = None
 ) -> dict[str, Any]:
     """What ``--method auto`` would leave: mixed as far as it helps, or the original."""
-    head = written(comparison, "auto", auto, view)
+    head = written(comparison, "auto", auto, feature_set)
     return rated(comparison, head) | {"n_suppressed": 0, "helped": head is not comparison.original}
 
 
-def heldout_predictions(
+def validation_predictions(
     comparison: Comparison, name: str, setting: Setting, clf: Any
 ) -> NDArray[Any]:
     """Of heads that have seen the other half of the held-out set."""
     comparison.row(name, setting, clf)
-    return comparison.heldout_predictions(name)
+    return comparison.validation_predictions(name)
 
 
 def control_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[str, Any]]:
@@ -177,9 +179,11 @@ def control_rows(comparison: Comparison, *, frozen: bool) -> dict[str, dict[str,
     """
     heads = {
         "ERM-tuned-C": tuned(comparison.train, None, comparison.seed),
-        "class-balanced-heldout-tuned-C": tuned(comparison.heldout, "balanced", comparison.seed),
+        "class-balanced-validation-tuned-C": tuned(
+            comparison.validation, "balanced", comparison.seed
+        ),
         "class-balanced-both-tuned-C": tuned(
-            joined(comparison.train, comparison.heldout), "balanced", comparison.seed
+            joined(comparison.train, comparison.validation), "balanced", comparison.seed
         ),
     }
     weighted = NeuronTuneClassifier.as_published(suppression=0.0, error_weight=20.0)
@@ -213,11 +217,11 @@ def tuned(samples: LabelledEmbeddings, class_weight: str | None, seed: int) -> L
 
 def reference_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """Retraining with group labels, as an upper bound."""
-    held, both = comparison.heldout, joined(comparison.train, comparison.heldout)
+    held, both = comparison.validation, joined(comparison.train, comparison.validation)
     dro = GroupDROClassifier(C=1 / len(both.y), eta=0.1)
     dro.fit(both.Z, both.y, groups=both.groups)
     heads = {
-        "DFR-heldout †": dfr(held, comparison.seed),
+        "DFR-validation †": dfr(held, comparison.seed),
         "DFR-both †": dfr(both, comparison.seed),
         "GroupDRO-both †": dro,
     }
@@ -261,7 +265,7 @@ def rated(comparison: Comparison, head: Any) -> dict[str, Any]:
 
 def scores(comparison: Comparison, pred: Array) -> dict[str, float]:
     """Every rule's score of held-out predictions, the oracle's too."""
-    held = comparison.heldout
+    held = comparison.validation
     given = {
         "Z": held.Z,
         "reference_pred": comparison.classes[comparison.reference_proba.argmax(axis=1)],
@@ -332,7 +336,10 @@ def conditions(results: Sequence[dict[str, Any]], seconds: float, n_jobs: int) -
             sizes.append(
                 [
                     f"{result['data']}, {result['setting']}",
-                    *(" / ".join(map(str, groups[part])) for part in ("train", "heldout", "test")),
+                    *(
+                        " / ".join(map(str, groups[part]))
+                        for part in ("train", "validation", "test")
+                    ),
                 ]
             )
     packages = ("ntkit", "numpy", "scipy", "scikit-learn")

@@ -32,7 +32,7 @@ def plot(cells: Mapping[tuple[str, str], Sequence[dict[str, Any]]], path: Path) 
     size = (4.8, 1.3 + len(settings) * (0.5 + 0.42 * len(data)))
     figure, axes = plt.subplots(len(settings), 1, figsize=size, sharex=True, squeeze=False)
     for ax, setting in zip(axes[:, 0], settings, strict=True):
-        same = "both" if setting == "i.i.d." else "heldout"
+        same = "both" if setting == "i.i.d." else "validation"
         for j, (row, (label, colour, marker)) in enumerate(METHODS.items()):
             offsets = np.arange(len(data)) + 0.11 * (j - (len(METHODS) - 1) / 2)
             values = [

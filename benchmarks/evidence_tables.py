@@ -100,7 +100,10 @@ class Tables:
             ("Neurons suppressed", self.suppressed()),
             ("`auto` and class-balanced retraining against the references, points", self.auto()),
             ("What `auto` did", self.recipes()),
-            ("The price: average accuracy lost on the training distribution, points", self.price()),
+            (
+                "The price: average accuracy lost on the training distribution, points",
+                self.accuracy_cost(),
+            ),
         ]
         return "\n\n".join(f"## {title}\n\n{table}" for title, table in parts)
 
@@ -114,8 +117,8 @@ class Tables:
 
     def _figures(self) -> Iterator[list[str]]:
         iid = [setting == "i.i.d." for _, setting in self.cells]
-        dfr = np.where(iid, "DFR-both †", "DFR-heldout †")
-        plain = np.where(iid, "class-balanced-both", "class-balanced-heldout")
+        dfr = np.where(iid, "DFR-both †", "DFR-validation †")
+        plain = np.where(iid, "class-balanced-both", "class-balanced-validation")
         neurontune, auto = self._means("neurontune"), self._means("auto")
 
         def line(
@@ -297,25 +300,31 @@ class Tables:
             for name in rows
             if rows[name].get("scores") and rows[name]["n_suppressed"]
         ]
-        live = [f"{self._mean(c, 'neurontune', 'n_live'):.0f}" for c in self.cells.values()]
+        live = [f"{self._mean(c, 'neurontune', 'n_non_constant'):.0f}" for c in self.cells.values()]
         return table(["estimator", *self.columns], [*lines, ["*live neurons*", *live]])
 
     def auto(self) -> str:
         """The recipe and its control against retraining with group labels."""
         return self._differences(
             [
-                ("auto", "DFR-heldout †"),
+                ("auto", "DFR-validation †"),
                 ("auto", "DFR-both †"),
-                ("auto", "class-balanced-heldout"),
+                ("auto", "class-balanced-validation"),
                 ("auto", "class-balanced-both"),
                 ("class-balanced-both", "DFR-both †"),
             ]
         )
 
-    def price(self) -> str:
+    def accuracy_cost(self) -> str:
         """Average accuracy lost to the original head, groups by their training shares."""
         lines = []
-        for name in (WRITTEN, "auto", "class-balanced-both-tuned-C", "DFR-heldout †", "DFR-both †"):
+        for name in (
+            WRITTEN,
+            "auto",
+            "class-balanced-both-tuned-C",
+            "DFR-validation †",
+            "DFR-both †",
+        ):
             costs = [
                 [100 * (r["rows"][ORIGINAL]["adjusted"] - r["rows"][name]["adjusted"]) for r in c]
                 for c in self.cells.values()

@@ -66,8 +66,8 @@ def lines(path: Path, draws: int) -> list[str]:
         X, y, a = parts["Zva"], parts["yva"].astype(int), parts["ava"].astype(int)
         test = parts["Zte"], parts["yte"].astype(int), parts["ate"].astype(int)
     else:
-        of, at = {name: parts["part"] == name for name in ("heldout", "test")}, parts
-        X, y, a = (at[name][of["heldout"]] for name in ("Z", "y", "a"))
+        of, at = {name: parts["part"] == name for name in ("validation", "test")}, parts
+        X, y, a = (at[name][of["validation"]] for name in ("Z", "y", "a"))
         test = tuple(at[name][of["test"]] for name in ("Z", "y", "a"))
         y, a, test = y.astype(int), a.astype(int), (test[0], *(v.astype(int) for v in test[1:]))
     groups, count = 2 * y + a, {"plain": Counter(), "stratified": Counter()}  # type: ignore[var-annotated]

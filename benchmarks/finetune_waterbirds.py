@@ -136,9 +136,9 @@ def after(network: Any, values: torch.Tensor, frozen: int) -> torch.Tensor:
     return network._fc(embedding)
 
 
-def view(network: Any, pixels: Array, out: Path, number: int, recipe: Recipe) -> Array:
+def feature_set(network: Any, pixels: Array, out: Path, number: int, recipe: Recipe) -> Array:
     """One random crop of every picture behind the frozen blocks, float16; computed once."""
-    kept = out / f"view_{recipe.size}_{recipe.frozen}_{number}.npy"
+    kept = out / f"feature_set_{recipe.size}_{recipe.frozen}_{number}.npy"
     if not kept.exists():
         start = time.perf_counter()
 
@@ -258,7 +258,7 @@ def train(folder: Path, out: Path, seed: int, recipe: Recipe) -> Any:
         log = state["log"]
     pixels, y = pictures(folder, out), labels(folder)
     for epoch in range(len(log), recipe.epochs):
-        values = view(network, pixels, out, (epoch + seed) % recipe.epochs, recipe)
+        values = feature_set(network, pixels, out, (epoch + seed) % recipe.epochs, recipe)
         start = time.perf_counter()
         found = run_epoch(network, optimiser, values, y, seed, epoch, recipe)
         log.append(found | {"seconds": time.perf_counter() - start})

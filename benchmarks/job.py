@@ -43,7 +43,7 @@ def random_sets() -> Sets:
         Z[:, 20:40] += a[:, None]
         return Z, y, 2 * y + a
 
-    return {"train": draw(20_000), "heldout": draw(5_000), "test": draw(5_000)}
+    return {"train": draw(20_000), "validation": draw(5_000), "test": draw(5_000)}
 
 
 def stored_sets(path: Path) -> Sets:
@@ -51,7 +51,7 @@ def stored_sets(path: Path) -> Sets:
     with np.load(path) as data:
         Z, y, part = data["Z"].astype(np.float32), data["y"].astype(int), data["part"]
         groups = 2 * y + data["a"].astype(int)
-    names = {"train": "train", "heldout": "heldout_biased", "test": "test"}
+    names = {"train": "train", "validation": "validation_biased", "test": "test"}
     return {
         name: (Z[part == own], y[part == own], groups[part == own]) for name, own in names.items()
     }

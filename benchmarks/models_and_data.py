@@ -50,7 +50,7 @@ from ntkit.exceptions import VerificationError
 
 Array = NDArray[Any]
 Run = dict[str, Any]
-SIZES = {"train": 3000, "heldout": 1000, "test": 2000}
+SIZES = {"train": 3000, "validation": 1000, "test": 2000}
 BIASED, BALANCED = 0.92, 0.5
 CASES = {  # how often the shortcut agrees with the class: for the model, in the data
     "neither": (BALANCED, BALANCED),
@@ -93,12 +93,12 @@ def runs(name: str, case: str, seed: int, sayings: list[str]) -> Iterator[Run]:
     learned = kind.draw("model", SIZES["train"], [of_model] * n, rng)
     same = of_model == of_data
     train = learned if same else kind.draw("train", SIZES["train"], [of_data] * n, rng)
-    heldout = kind.draw("heldout", SIZES["heldout"], [of_data] * n, rng)
+    validation = kind.draw("validation", SIZES["validation"], [of_data] * n, rng)
     test = kind.draw("test", SIZES["test"], [BALANCED] * n, rng)
     with tempfile.TemporaryDirectory() as folder:
         model, new = Path(folder) / "model.onnx", Path(folder) / "new.onnx"
         kind.train(learned.X, learned.y, seed, model)
-        samples = zip(SIZES, (train, heldout, test), strict=True)
+        samples = zip(SIZES, (train, validation, test), strict=True)
         *sets, tested = (write_samples(s, Path(folder) / f"{part}.csv") for part, s in samples)
         before = correctness(model, tested, test)
         for saying in sayings:

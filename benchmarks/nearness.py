@@ -26,5 +26,5 @@ def within(values: Array, a: Array, y: Array) -> float:
 
 def nearest(found: Audit, a: Array, y: Array) -> tuple[float, str]:
     """The attribute that is nearest to the true one, of all looked at, and its correlation."""
-    blocks = (block for view in found.views for block in view.blocks())
+    blocks = (block for feature_set in found.feature_sets for block in feature_set.blocks())
     return max((within(b.column(i), a, y), name) for b in blocks for i, name in enumerate(b.names))

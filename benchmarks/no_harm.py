@@ -175,7 +175,7 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
     rest, test = train_test_split(np.arange(len(y)), test_size=1 / 3, stratify=y, random_state=seed)
     train, held = train_test_split(rest, test_size=1 / 3, stratify=y[rest], random_state=seed)
     labels = turned(y, noise, rng)
-    view = array(X[np.concatenate([train, held])], kind="input")
+    feature_set = array(X[np.concatenate([train, held])], kind="input")
     head = None
     if memorised:
         net = MLPClassifier((128, 64), alpha=1e-6, max_iter=300, tol=0, n_iter_no_change=300,
@@ -188,8 +188,8 @@ def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
     sets = [LabelledEmbeddings(X[rows], labels[rows]) for rows in (train, held)]
     comparison = Comparison(*sets, LabelledEmbeddings(X[test], y[test]), head=head, seed=seed)
     auto, _ = comparison.fit(CANDIDATES["auto"])
-    kept = written(comparison, "auto", auto, view)
-    T, H = comparison.train, comparison.heldout
+    kept = written(comparison, "auto", auto, feature_set)
+    T, H = comparison.train, comparison.validation
     balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)
     balanced.fit(T.Z, T.y, X_val=H.Z, y_val=H.y)
     heads = {

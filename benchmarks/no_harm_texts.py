@@ -80,9 +80,9 @@ def run(
     tested = LabelledEmbeddings(X[test], y[test])
     comparison = Comparison(*sets, tested, head=head, seed=seed)
     auto, _ = comparison.fit(Setting(AutoDebiasClassifier()))
-    view = words([texts[i] for i in np.concatenate([train, held])])
-    kept = written(comparison, "auto", auto, view)
-    T, H = comparison.train, comparison.heldout
+    feature_set = words([texts[i] for i in np.concatenate([train, held])])
+    kept = written(comparison, "auto", auto, feature_set)
+    T, H = comparison.train, comparison.validation
     balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)
     balanced.fit(T.Z, T.y, X_val=H.Z, y_val=H.y)
     heads = {

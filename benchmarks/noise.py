@@ -29,9 +29,9 @@ WAYS = ("class-balanced", "cell-balanced", "auto")
 def run(folder: Path, name: str, biased: bool, noise: float, seed: int) -> dict[str, Any]:
     """Fit both ways once; accuracies in percent."""
     splits = splits_of(name, folder, seed)
-    samples = splits.heldout["balanced"]
+    samples = splits.validation["balanced"]
     if biased:
-        samples = joined(splits.train, splits.heldout["i.i.d."])
+        samples = joined(splits.train, splits.validation["i.i.d."])
     turned = np.random.default_rng(seed).random(len(samples.y)) < noise
     y = np.where(turned, 1 - samples.y, samples.y)
     found = {}

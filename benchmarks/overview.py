@@ -52,22 +52,22 @@ from written import written
 from zero_one import balanced
 
 Array = NDArray[Any]
-Found = dict[str, Any]
+Findings = dict[str, Any]
 Rows = Iterator[tuple[str, Any, bool]]
 """Name, head, and whether the head is for standardised embeddings."""
 COUNTS = (48, 96)
 MASKS = 5
 
 
-def run(problem: Problem, part: str, seed: int) -> dict[str, Found]:
+def run(problem: Problem, part: str, seed: int) -> dict[str, Findings]:
     """Figures of all rows of a part; a row is called by its number of answers and its method."""
     if part == "tuned":
         return tuned(problem, seed)
     assert problem.train.groups is not None
     shares = np.bincount(problem.train.groups, minlength=4)
-    plain = Comparison(problem.train, problem.heldout, problem.test, head=None, seed=seed)
+    plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=seed)
     assert plain.test is not None
-    rows: dict[str, Found] = {}
+    rows: dict[str, Findings] = {}
     for name, head, standardised in PARTS[part](problem, plain, seed):
         test = plain.test if standardised else problem.test
         rows[name] = rated(head, test, shares)
@@ -76,7 +76,7 @@ def run(problem: Problem, part: str, seed: int) -> dict[str, Found]:
     return rows
 
 
-def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Found:
+def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Findings:
     """Accuracies in %: of the worst group, and over groups by their shares in training."""
     by_group = accuracy_by(test.y, head.predict(test.Z), test.groups)
     found = [100 * float(by_group[group]) for group in sorted(by_group)]
@@ -88,7 +88,7 @@ def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Found:
 
 def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Rows:
     """What sees no group label."""
-    both = joined(comparison.train, comparison.heldout)
+    both = joined(comparison.train, comparison.validation)
     yield "0 | ERM", evidence.tuned(both, None, seed), True
     yield "0 | class-balanced", evidence.tuned(both, "balanced", seed), True
     yield "0 | NeuronTune", comparison.fit(Setting(NeuronTuneClassifier.as_published()))[0], True
@@ -101,10 +101,10 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Rows
     yield "0 | --method auto", written(comparison, "auto", fitted, problem.read), True
 
 
-def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: Array) -> Found:
+def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: Array) -> Findings:
     """Means over random masks of the size of a fitted one, with its penalty and weights."""
     train = comparison.train
-    rng, live = np.random.default_rng(comparison.seed), np.flatnonzero(clf.live_)
+    rng, live = np.random.default_rng(comparison.seed), np.flatnonzero(clf.non_constant_)
     found = []
     for _ in range(MASKS):
         mask = np.zeros(train.Z.shape[1], dtype=bool)
@@ -128,7 +128,7 @@ def with_one(problem: Problem, comparison: Comparison, seed: int) -> Rows:
     _, sides = problem.answer()
     if sides is None:
         return
-    told, fitted = balanced(problem.train, problem.heldout, problem.test, seed, sides)
+    told, fitted = balanced(problem.train, problem.validation, problem.test, seed, sides)
     yield "1 | balanced over it", fitted, True
     yield "1 | debias", written(told, "named", fitted), True
 
@@ -139,7 +139,7 @@ def with_some(problem: Problem, plain: Comparison, seed: int) -> Rows:
     margins = margins_of(pool.Z, pool.y, random_state=seed)
     order = np.random.default_rng(seed).permutation(len(pool.y))
     for given, inference in answers.asked(
-        pool, pool.views, margins, seed, pool.a, most=max(COUNTS)
+        pool, pool.feature_sets, margins, seed, pool.a, most=max(COUNTS)
     ):
         n = inference.n_known_
         if n not in COUNTS:
@@ -159,10 +159,10 @@ def by_answers(problem: Problem, given: Array, seed: int) -> Any:
     """The head that ``ntkit.debias(answers=…)`` would leave in the model."""
     values = np.where(given >= 0, given, None).astype(object)
     some = KnownOfSome("attribute", "the answers", values, answers=True)
-    y = problem.train.y, problem.heldout.y
-    known = KnownGroups.inferred(some, y, problem.views, seed)
+    y = problem.train.y, problem.validation.y
+    known = KnownGroups.inferred(some, y, problem.feature_sets, seed)
     told = Comparison(
-        problem.train, problem.heldout, problem.test, head=None, seed=seed, known=known
+        problem.train, problem.validation, problem.test, head=None, seed=seed, known=known
     )
     setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
     clf, _ = told.fit(setting)
@@ -173,19 +173,19 @@ def by_answers(problem: Problem, given: Array, seed: int) -> Any:
 
 def with_all(problem: Problem, comparison: Comparison, seed: int) -> Rows:
     """What is told every group."""
-    both = joined(comparison.train, comparison.heldout)
+    both = joined(comparison.train, comparison.validation)
     yield "all | DFR †", evidence.dfr(both, seed), True
     dro = GroupDROClassifier(C=1 / len(both.y), eta=0.1)
     yield "all | group DRO †", dro.fit(both.Z, both.y, groups=both.groups), True
 
 
-def tuned(problem: Problem, seed: int) -> dict[str, Found]:
+def tuned(problem: Problem, seed: int) -> dict[str, Findings]:
     """Every method with 24 configurations, by every rule that may choose among them."""
-    plain = Comparison(problem.train, problem.heldout, problem.test, head=None, seed=seed)
+    plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=seed)
     assert plain.test is not None
     rows = tuned_alike.rows_of(plain.train)
-    task, half = tuned_alike.halved(plain.train, rows, plain.heldout, seed)
-    found: dict[str, Found] = {}
+    task, half = tuned_alike.halved(plain.train, rows, plain.validation, seed)
+    found: dict[str, Findings] = {}
     for method in TUNED:
         run_of = tuned_alike.run(method, task, half, plain.test)
         if method == "erm":

@@ -25,9 +25,9 @@ from answers_data import Pool, views_of_set
 from evidence import TRAINED_ON_IT
 from nearness import ALIKE, within
 from ntkit import audit
-from ntkit.attributes import View, layers, measured_pictures
+from ntkit.attributes import FeatureSet, layers, measured_pictures
 from ntkit.jobs.debias._candidates import LabelledEmbeddings
-from ntkit.jobs.label import views_of
+from ntkit.jobs.label import feature_sets_of
 from splits import CHECKS, DATA, joined, splits_of, taken, two_thirds
 
 Array = NDArray[Any]
@@ -52,9 +52,9 @@ class Problem:
 
     Attributes
     ----------
-    train, heldout, test : LabelledEmbeddings
+    train, validation, test : LabelledEmbeddings
         Embeddings, classes and groups 2 y + a.
-    views : dict of str to matrix
+    feature_sets : dict of str to matrix
         What may read the attribute of the training and then the held-out samples.
     read : View or None
         Words, columns or pictures of the same samples, whose groups a head must not lose.
@@ -65,21 +65,21 @@ class Problem:
     """
 
     train: LabelledEmbeddings
-    heldout: LabelledEmbeddings
+    validation: LabelledEmbeddings
     test: LabelledEmbeddings
-    views: dict[str, Any]
-    read: View | None
+    feature_sets: dict[str, Any]
+    read: FeatureSet | None
     answer: Callable[[], Confirmed] | None
     frozen: bool
 
     @property
     def pool(self) -> Pool:
         """Training and held-out samples in one, to ask about."""
-        both, test = joined(self.train, self.heldout), self.test
+        both, test = joined(self.train, self.validation), self.test
         assert both.groups is not None
         assert test.groups is not None
         a = both.groups % 2
-        return Pool(both.Z, both.y, a, self.views, test.Z, test.y, test.groups)
+        return Pool(both.Z, both.y, a, self.feature_sets, test.Z, test.y, test.groups)
 
 
 def kind_of(name: str) -> str:
@@ -100,38 +100,38 @@ def of_evidence(name: str, folder: Path, seed: int) -> Problem:
     """A data set of the evidence, or its balanced held-out set."""
     source = name.removesuffix(WITHOUT)
     splits = splits_of(source, folder, seed)
-    train, heldout = splits.train, splits.heldout["i.i.d."]
+    train, validation = splits.train, splits.validation["i.i.d."]
     if source != name:
-        train, heldout = two_thirds(splits.heldout["balanced"], seed)
+        train, validation = two_thirds(splits.validation["balanced"], seed)
     kind = written.kind_of(source)
-    both = joined(train, heldout)
-    view = written.read_of(source, folder, seed, [train, heldout])
+    both = joined(train, validation)
+    feature_set = written.read_of(source, folder, seed, [train, validation])
     answer: Callable[[], Confirmed] | None = None
-    if view is not None and kind is not None:
-        true, read = zero_one.TRUE.get(kind, set()), view
+    if feature_set is not None and kind is not None:
+        true, read = zero_one.TRUE.get(kind, set()), feature_set
         answer = lambda: confirmed(read, both, kind, true, seed)  # noqa: E731
     return Problem(
         train,
-        heldout,
+        validation,
         splits.test,
         views_of_set(source, folder, seed, both.Z),
-        view,
+        feature_set,
         answer,
         source != name or not source.startswith(TRAINED_ON_IT),
     )
 
 
 def confirmed(
-    view: View, rows: LabelledEmbeddings, kind: str, true: set[str], seed: int
+    feature_set: FeatureSet, rows: LabelledEmbeddings, kind: str, true: set[str], seed: int
 ) -> Confirmed:
-    """The first suspicion of the attribute; of the table, its column if it is suspected at all."""
+    """The first finding of the attribute; of the table, its column if it is suspected at all."""
     if true:
-        return zero_one.answer(view, rows, true, seed)
+        return zero_one.answer(feature_set, rows, true, seed)
     column = zero_one.SIDES[kind][0][0]
-    found = audit(rows.y, embeddings=rows.Z, views=[view], random_state=seed)
-    if not any(column in {s.name, *s.same, *s.opposed} for s in found.suspicions):
+    found = audit(rows.y, embeddings=rows.Z, feature_sets=[feature_set], random_state=seed)
+    if not any(column in {s.name, *s.same, *s.opposed} for s in found.findings):
         return None, None
-    return column, (view.values(column) > 0).astype(int)
+    return column, (feature_set.values(column) > 0).astype(int)
 
 
 def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
@@ -141,23 +141,26 @@ def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
     numbered = LabelledEmbeddings(np.arange(len(train.y))[:, None], train.y, train.groups)
     parts = [part.Z[:, 0] for part in two_thirds(numbered, seed)]
     order = np.concatenate(parts)
-    views = {name: view[order] for name, view in views_of(train.Z, train.layers).items()}
+    feature_sets = {
+        name: feature_set[order]
+        for name, feature_set in feature_sets_of(train.Z, train.layers).items()
+    }
     place, y = train.place[order], train.y[order]
 
     def answer() -> Confirmed:
         kept = [layers({n: v[order] for n, v in train.layers.items()}, random_state=seed)]
         if train.pictures is not None:
             kept.append(measured_pictures(train.pictures[order]))
-        found = audit(y, embeddings=train.Z[order], views=kept, random_state=seed)
-        for i, suspicion in enumerate(found.suspicions):
-            if within(found.values(suspicion.name), place, y) >= ALIKE:
-                return suspicion.name, waterbirds.sides_of(found, i)
+        found = audit(y, embeddings=train.Z[order], feature_sets=kept, random_state=seed)
+        for i, finding in enumerate(found.findings):
+            if within(found.values(finding.name), place, y) >= ALIKE:
+                return finding.name, waterbirds.sides_of(found, i)
         return None, None
 
     train_rows, held_rows = (taken(samples, rows) for rows in parts)
     test_rows = waterbirds.samples(test)
     said = answer if train.layers else None
-    return Problem(train_rows, held_rows, test_rows, views, None, said, frozen)
+    return Problem(train_rows, held_rows, test_rows, feature_sets, None, said, frozen)
 
 
 def problems(birds: Path | None, tuned: list[Path]) -> dict[str, Callable[[Path, int], Problem]]:

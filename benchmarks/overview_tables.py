@@ -12,7 +12,7 @@ from evidence_tables import mean_std, table
 from overview_data import has_names, kind_of
 from tuned_alike import RULES
 
-Found = dict[str, Any]
+Findings = dict[str, Any]
 NAMES = {
     "0 | ERM": "ERM",
     "0 | class-balanced": "class-balanced retraining",
@@ -82,12 +82,12 @@ ORIGINAL = "0 | ERM"
 KINDS = {"planted": "planted", "natural": "natural", "none": "no shortcut"}
 CONFIRMED = ("1 | balanced over it", "1 | debias")
 """Rows in which the original head stays where nothing was recognised: without an answer."""
-Runs = dict[str, list[dict[str, Found]]]
+Runs = dict[str, list[dict[str, Findings]]]
 
 
-def runs_of(results: Sequence[Found]) -> Runs:
+def runs_of(results: Sequence[Findings]) -> Runs:
     """Rows of every draw with all parts, by data set."""
-    joined: dict[tuple[str, int], dict[str, Found]] = {}
+    joined: dict[tuple[str, int], dict[str, Findings]] = {}
     for result in results:
         joined.setdefault((result["data"], result["draw"]), {}).update(result["rows"])
     runs: Runs = {}
@@ -99,22 +99,22 @@ def runs_of(results: Sequence[Found]) -> Runs:
     return dict(sorted(runs.items(), key=lambda item: list(KINDS).index(kind_of(item[0]))))
 
 
-def values(rows: Sequence[dict[str, Found]], name: str, key: str) -> list[float]:
+def values(rows: Sequence[dict[str, Findings]], name: str, key: str) -> list[float]:
     """A figure of a row in every draw that has it."""
     return [row[name][key] for row in rows if name in row]
 
 
-def gaps(rows: Sequence[dict[str, Found]], name: str) -> list[float]:
+def gaps(rows: Sequence[dict[str, Findings]], name: str) -> list[float]:
     """Points of worst-group accuracy below DFR, in every draw that has the row."""
     return [row[REFERENCE]["worst"] - row[name]["worst"] for row in rows if name in row]
 
 
-def prices(rows: Sequence[dict[str, Found]], name: str) -> list[float]:
+def accuracy_costs(rows: Sequence[dict[str, Findings]], name: str) -> list[float]:
     """Points of average accuracy below ERM, by training shares."""
     return [row[ORIGINAL]["average"] - row[name]["average"] for row in rows if name in row]
 
 
-def tables(results: Sequence[Found]) -> str:
+def tables(results: Sequence[Findings]) -> str:
     """All tables, as Markdown."""
     runs = runs_of(results)
     draws = {data: len(rows) for data, rows in runs.items()}
@@ -154,10 +154,12 @@ def summary(runs: Runs) -> str:
         sets = [rows for data, rows in runs.items() if kind_of(data) == kind]
         if not sets:
             continue
-        header += [f"{title}: gap", "worst set", "price"]
+        header += [f"{title}: gap", "worst set", "accuracy_cost"]
         for line, name in zip(lines, names, strict=True):
             of_sets = [np.mean(gaps(rows, name)) for rows in sets if gaps(rows, name)]
-            cost = [np.mean(prices(rows, name)) for rows in sets if prices(rows, name)]
+            cost = [
+                np.mean(accuracy_costs(rows, name)) for rows in sets if accuracy_costs(rows, name)
+            ]
             line += (
                 [f"{np.mean(of_sets):.1f}", f"{max(of_sets):.1f}", f"{np.mean(cost):.1f}"]
                 if of_sets
@@ -289,7 +291,7 @@ SHOWN = {
 }
 
 
-def plot(results: Sequence[Found], path: Path) -> None:
+def plot(results: Sequence[Findings], path: Path) -> None:
     """A line for every data set, from ERM to DFR, with what ntkit writes between them."""
     import matplotlib as mpl
     from matplotlib import pyplot as plt

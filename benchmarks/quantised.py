@@ -134,15 +134,15 @@ class Body:
     ) -> None:
         self.model = FrozenModel.load(path)
         embedder = OnnxEmbedder(self.model, device="cpu", threads=1)
-        parts = (classifier.train, classifier.heldout, classifier.test)
-        self.train, self.heldout, self.test = (
+        parts = (classifier.train, classifier.validation, classifier.test)
+        self.train, self.validation, self.test = (
             LabelledEmbeddings(embedder.transform(p.X), p.y, p.groups) for p in parts
         )
         assert self.model.head is not None
         self.head: LinearHead = self.model.head
-        self.both = np.concatenate([self.train.Z, self.heldout.Z])
+        self.both = np.concatenate([self.train.Z, self.validation.Z])
         self.comparison = Comparison(
-            self.train, self.heldout, self.test, head=self.head, C=C, seed=seed
+            self.train, self.validation, self.test, head=self.head, C=C, seed=seed
         )
 
     def retrained(self) -> dict[str, LinearHead]:
@@ -197,7 +197,7 @@ def results(
         yield about | {
             "scheme": FLOAT,
             "written": getattr(plain, "written", None),
-            "rows": [len(p.y) for p in (plain.train, plain.heldout, plain.test)],
+            "rows": [len(p.y) for p in (plain.train, plain.validation, plain.test)],
             "seconds": round(time.perf_counter() - start, 1),
             "heads": {
                 key: judged(plain.test, head.predict(plain.test.Z), labels)

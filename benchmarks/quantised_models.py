@@ -1,6 +1,6 @@
 """Classifiers to quantise: networks, texts, tables, each with samples to fit and to test on.
 
-Every classifier is a float ONNX file that ends in its own head. ``train`` and ``heldout`` are as
+Every classifier is a float ONNX file that ends in its own head. ``train`` and ``validation`` are as
 biased as the data are, ``test`` is balanced over the groups where the data allow it.
 """
 
@@ -47,7 +47,7 @@ class Classifier:
 
     model: Path
     train: Part
-    heldout: Part
+    validation: Part
     test: Part
     schemes: tuple[str, ...] = STATIC
     debias: bool = True
@@ -78,7 +78,7 @@ def marked_digits(places: Places, seed: int) -> Classifier:
     return Classifier(
         Path(marked_digits_model_path()),
         Part(d.X_train[rows], d.y_train[rows], d.groups_train[rows]),
-        Part(d.X_heldout, d.y_heldout, d.groups_heldout),
+        Part(d.X_val, d.y_val, d.groups_val),
         Part(d.X_test, d.y_test, d.groups_test),
     )
 
@@ -103,10 +103,10 @@ def fashion(classes: tuple[int, int]) -> Callable[[Places, int], Classifier]:
             source.written(X, y, seed, path)
         parts = {
             name: part_of(X, y, a, np.arange(n))
-            for name, n in (("train", 4000), ("heldout_biased", 2000), ("test", 4000))
+            for name, n in (("train", 4000), ("validation_biased", 2000), ("test", 4000))
             for X, y, a in (drawn[name],)
         }
-        return Classifier(path, parts["train"], parts["heldout_biased"], parts["test"])
+        return Classifier(path, parts["train"], parts["validation_biased"], parts["test"])
 
     return build
 
@@ -244,7 +244,7 @@ def tuxscenes(places: Places, seed: int) -> Classifier:
 
     network, folder = backbone_of(places), places.out / f"tuxscenes_{seed}"
     if not folder.exists():
-        sizes = {"train": 300, "heldout_biased": 150, "heldout_balanced": 4, "test": 240}
+        sizes = {"train": 300, "validation_biased": 150, "validation_balanced": 4, "test": 240}
         images.build(folder, sizes, seed, places.cache)
     steps = ImagePreprocessing.from_config(places.out / "preprocessor_config.json")
 
@@ -252,7 +252,7 @@ def tuxscenes(places: Places, seed: int) -> Classifier:
         samples = read_samples(folder / split, preprocessing=steps)
         return Part(samples.X, (samples.y == "mammal").astype(np.int64), samples.groups)
 
-    parts = [part(split) for split in ("train", "heldout_biased", "test")]
+    parts = [part(split) for split in ("train", "validation_biased", "test")]
     path = places.out / f"tuxscenes_{seed}.onnx"
     with_erm_head(network, parts[0], path)
     return Classifier(path, *parts)

@@ -52,7 +52,7 @@ class Regime:
     n_spurious: int = 20
     correlation: float = 0.95
     n: int = 1000
-    n_heldout: int = 400
+    n_validation: int = 400
     balanced: bool = False  # whether attribute and class are independent in the held-out set
     flipped: float = 0.0  # share of wrong labels, but for the test samples
     spurious: float = SPURIOUS
@@ -66,9 +66,9 @@ REGIMES = (
     Regime("ten times the rows", n=10_000),
     Regime("neurons half core, half spurious", mixed="pairs"),
     Regime("everything in every neuron", mixed="all"),
-    Regime("held-out set balanced, 100 samples", balanced=True, n_heldout=100),
+    Regime("held-out set balanced, 100 samples", balanced=True, n_validation=100),
     Regime("held-out set balanced, 400 samples", balanced=True),
-    Regime("held-out set balanced, 4000 samples", balanced=True, n_heldout=4000),
+    Regime("held-out set balanced, 4000 samples", balanced=True, n_validation=4000),
     Regime("attribute in 80 %", correlation=0.8),
     Regime("attribute in 50 %: no bias", correlation=0.5),
     Regime("attribute weak", spurious=0.1),
@@ -129,19 +129,19 @@ def problem(regime: Regime, seed: int) -> tuple[Sample, Sample, Sample, Array]:
     held = 0.5 if regime.balanced else regime.correlation
     parts = [
         draw(regime, mix, regime.n, regime.correlation, rng),
-        draw(regime, mix, regime.n_heldout, held, rng),
+        draw(regime, mix, regime.n_validation, held, rng),
         draw(regime, mix, N_TEST, 0.5, rng),
     ]
     mean, std = parts[0].Z.mean(axis=0), parts[0].Z.std(axis=0)
     labels = [np.where(rng.random(len(p.y)) < regime.flipped, 1 - p.y, p.y) for p in parts[:2]]
-    train, heldout, test = (
+    train, validation, test = (
         Sample((p.Z - mean) / std, y, p.a)
         for p, y in zip(parts, [*labels, parts[2].y], strict=True)
     )
     loading = (mix[:, N_CORE : N_CORE + regime.n_spurious] ** 2).sum(axis=1)
     oracle = np.zeros(WIDTH, dtype=bool)
     oracle[np.argsort(-loading, kind="stable")[: regime.n_spurious]] = True
-    return train, heldout, test, oracle
+    return train, validation, test, oracle
 
 
 # -- heads --------------------------------------------------------------------------------------
@@ -166,18 +166,18 @@ def worst(head: LinearHead, sample: Sample, parts: Array) -> float:
     return 100 * min(float(right[parts == part].mean()) for part in np.unique(parts))
 
 
-def tuned(heads: Sequence[LinearHead], heldout: Sample) -> int:
+def tuned(heads: Sequence[LinearHead], validation: Sample) -> int:
     """The penalty of best worst-class accuracy on the held-out set, the strongest of equal ones."""
-    scores = [worst(head, heldout, heldout.y) for head in heads]
+    scores = [worst(head, validation, validation.y) for head in heads]
     return int(len(scores) - 1 - np.argmax(scores[::-1]))
 
 
-def flagged(head: LinearHead, train: Sample, heldout: Sample, threshold: float) -> Array:
+def flagged(head: LinearHead, train: Sample, validation: Sample, threshold: float) -> Array:
     """What the published rule silences, above a threshold in standard deviations."""
     clf = NeuronTuneClassifier.as_published(
         threshold=threshold, standardize=threshold > 0, head=head, C=1 / len(train.y)
     )
-    clf.fit(train.Z, train.y, X_val=heldout.Z, y_val=heldout.y)
+    clf.fit(train.Z, train.y, X_val=validation.Z, y_val=validation.y)
     return np.asarray(clf.suppressed_, dtype=bool)
 
 
@@ -190,36 +190,36 @@ def random_masks(size: int, seed: int, live: Array) -> list[Array]:
 
 def run(regime: Regime, seed: int) -> dict[str, Any]:
     """All heads of one problem, and what is seen without group labels."""
-    train, heldout, test, oracle = problem(regime, seed)
+    train, validation, test, oracle = problem(regime, seed)
     rows, weight = train.rows, equal_mass(train.y)
     erm = path(rows, np.ones(len(train.y)))
-    original = erm[tuned(erm, heldout)]
+    original = erm[tuned(erm, validation)]
     masks = {
         "no mask": np.zeros(WIDTH, dtype=bool),
         "true spurious neurons": oracle,
-        "flagged above 0": flagged(original, train, heldout, 0.0),
-        "flagged above 0.5 sd": flagged(original, train, heldout, 0.5),
+        "flagged above 0": flagged(original, train, validation, 0.0),
+        "flagged above 0.5 sd": flagged(original, train, validation, 0.5),
     }
     both = Rows(
-        np.concatenate([train.Z, heldout.Z]),
-        np.concatenate([train.y, heldout.y]),
-        np.ones(len(train.y) + len(heldout.y)),
+        np.concatenate([train.Z, validation.Z]),
+        np.concatenate([train.y, validation.y]),
+        np.ones(len(train.y) + len(validation.y)),
     )
-    groups = np.concatenate([train.groups, heldout.groups])
+    groups = np.concatenate([train.groups, validation.groups])
     paths = {name: path(rows, weight, 1.0 - mask) for name, mask in masks.items()}
-    paths["class-balanced, held-out set"] = path(heldout.rows, equal_mass(heldout.y))
+    paths["class-balanced, held-out set"] = path(validation.rows, equal_mass(validation.y))
     paths["DFR, all rows †"] = path(both, equal_mass(groups))
     found: dict[str, Any] = {"ERM": worst(original, test, test.groups)}
     by_ridge = {}
     for name, heads in paths.items():
         by_ridge[name] = [worst(head, test, test.groups) for head in heads]
-        found[name] = by_ridge[name][tuned(heads, heldout)]
+        found[name] = by_ridge[name][tuned(heads, validation)]
     for name in ("true spurious neurons", "flagged above 0.5 sd"):
         control = []
         for mask in random_masks(int(masks[name].sum()), seed, np.ones(WIDTH, bool)):
             heads = path(rows, weight, 1.0 - mask)
             control.append([worst(head, test, test.groups) for head in heads])
-            control[-1].append(control[-1][tuned(heads, heldout)])
+            control[-1].append(control[-1][tuned(heads, validation)])
         means = np.mean(control, axis=0).tolist()
         key = f"random, as many as {name}"
         by_ridge[key], found[key] = means[:-1], means[-1]
@@ -234,7 +234,7 @@ def run(regime: Regime, seed: int) -> dict[str, Any]:
         "by_ridge": by_ridge,
         "size": sizes,
         "hit": hit,
-        "seen": seen(original, train, heldout, seed, np.ones(WIDTH, bool)),
+        "seen": seen(original, train, validation, seed, np.ones(WIDTH, bool)),
     }
 
 
@@ -242,7 +242,7 @@ def run(regime: Regime, seed: int) -> dict[str, Any]:
 
 
 def seen(
-    original: LinearHead, train: Sample, heldout: Sample, seed: int, live: Array
+    original: LinearHead, train: Sample, validation: Sample, seed: int, live: Array
 ) -> dict[str, float]:
     """Statistics of the mask above 0.5 sd that need no group labels.
 
@@ -251,12 +251,12 @@ def seen(
     the two halves. AUC: how well errors are told from correct samples of their class.
     """
     rows, weight = train.rows, equal_mass(train.y)
-    wrong = original.predict(heldout.Z) != heldout.y
-    cells = 2 * heldout.y + wrong
+    wrong = original.predict(validation.Z) != validation.y
+    cells = 2 * validation.y + wrong
     halves = StratifiedKFold(2, shuffle=True, random_state=seed)
     masks, gains = [], []
-    for one, other in halves.split(heldout.Z, cells):
-        mask, judged = flagged(original, train, heldout.take(one), 0.5), heldout.take(other)
+    for one, other in halves.split(validation.Z, cells):
+        mask, judged = flagged(original, train, validation.take(one), 0.5), validation.take(other)
         masks.append(mask)
 
         def score(mask: Array, judged: Sample = judged, other: Array = other) -> float:
@@ -268,21 +268,21 @@ def seen(
     return {
         "specificity": float(np.mean(gains)),
         "agreement": float(np.nan_to_num(cohen_kappa_score(*masks))),
-        "AUC": auc(heldout, wrong, seed),
+        "AUC": auc(validation, wrong, seed),
     }
 
 
-def auc(heldout: Sample, wrong: Array, seed: int) -> float:
+def auc(validation: Sample, wrong: Array, seed: int) -> float:
     """Of errors against correct samples of the same class, cross-fitted; mean over classes."""
     found = []
     for label in (0, 1):
-        of = heldout.y == label
+        of = validation.y == label
         if min(wrong[of].sum(), (~wrong[of]).sum()) < 5:
             continue
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, class_weight="balanced"))
         folds = StratifiedKFold(5, shuffle=True, random_state=seed)
         told = cross_val_predict(
-            model, heldout.Z[of], wrong[of], cv=folds, method="decision_function"
+            model, validation.Z[of], wrong[of], cv=folds, method="decision_function"
         )
         found.append(roc_auc_score(wrong[of], told))
     return float(np.mean(found)) if found else np.nan

@@ -31,41 +31,41 @@ from overview_data import Problem, kind_of, problems
 from silencing import Sample, equal_mass, flagged, path, random_masks, seen, tuned, worst
 from silencing_tables import gain, told
 
-Found = dict[str, Any]
+Findings = dict[str, Any]
 MASK = "flagged above 0.5 sd"
 MOST = 0.95
 """Of the live neurons: a larger mask is not counted."""
 
 
-def run(problem: Problem, seed: int) -> Found:
+def run(problem: Problem, seed: int) -> Findings:
     """Worst groups without and with the mask, with random ones, and the statistics."""
-    plain = Comparison(problem.train, problem.heldout, problem.test, head=None, seed=seed)
-    train, heldout, test = (
+    plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=seed)
+    train, validation, test = (
         Sample(np.asarray(part.Z, dtype=np.float64), part.y, part.groups % 2)
-        for part in (plain.train, plain.heldout, plain.test)
+        for part in (plain.train, plain.validation, plain.test)
     )
     live = train.Z.std(axis=0) > 0
     erm = path(train.rows, np.ones(len(train.y)))
-    original = erm[tuned(erm, heldout)]
-    mask = flagged(original, train, heldout, 0.5)
+    original = erm[tuned(erm, validation)]
+    mask = flagged(original, train, validation, 0.5)
     masks = {"no mask": np.zeros(len(mask), dtype=bool), MASK: mask}
     masks |= {f"random {i}": m for i, m in enumerate(random_masks(int(mask.sum()), seed, live))}
     found = {"ERM": worst(original, test, test.groups)}
     for name, each in masks.items():
         heads = path(train.rows, equal_mass(train.y), 1.0 - each)
-        found[name] = worst(heads[tuned(heads, heldout)], test, test.groups)
-    held = path(heldout.rows, equal_mass(heldout.y))
-    found["class-balanced, held-out set"] = worst(held[tuned(held, heldout)], test, test.groups)
+        found[name] = worst(heads[tuned(heads, validation)], test, test.groups)
+    held = path(validation.rows, equal_mass(validation.y))
+    found["class-balanced, held-out set"] = worst(held[tuned(held, validation)], test, test.groups)
     return {
         "worst": found,
         "random": float(np.mean([v for name, v in found.items() if name.startswith("random")])),
         "size": int(mask.sum()),
         "live": int(live.sum()),
-        "seen": seen(original, train, heldout, seed, live),
+        "seen": seen(original, train, validation, seed, live),
     }
 
 
-def tables(results: Sequence[Found]) -> str:
+def tables(results: Sequence[Findings]) -> str:
     """The statistics beside the gain, by data set; and how far they tell it."""
     lines = []
     for name in sorted({r["data"] for r in results}, key=lambda n: (kind_of(n), n)):

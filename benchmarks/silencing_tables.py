@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from evidence_tables import mean_std, table
 
-Found = dict[str, Any]
+Findings = dict[str, Any]
 COLUMNS = {
     "ERM": "ERM",
     "no mask": "class-balanced",
@@ -40,7 +40,7 @@ SHOWN = (
 )
 
 
-def tables(results: Sequence[Found], ridges: Sequence[float]) -> str:
+def tables(results: Sequence[Findings], ridges: Sequence[float]) -> str:
     """Worst groups, the same by penalty, and the statistics beside the gain."""
     names = dict.fromkeys(r["regime"] for r in results)
     of = {name: [r for r in results if r["regime"] == name] for name in names}
@@ -93,12 +93,12 @@ def tables(results: Sequence[Found], ridges: Sequence[float]) -> str:
     )
 
 
-def gain(result: Found, beside: str = "no mask") -> float:
+def gain(result: Findings, beside: str = "no mask") -> float:
     """Points that the flagged neurons' mask adds to class-balanced retraining on the same rows."""
     return float(result["worst"]["flagged above 0.5 sd"] - result["worst"][beside])
 
 
-def told(results: Sequence[Found]) -> str:
+def told(results: Sequence[Findings]) -> str:
     """How far each statistic tells the gain: by rank, and by a line drawn beforehand."""
     lines = []
     for key, least in LINES.items():

@@ -44,7 +44,7 @@ import data_texts
 from audit import sizes_of
 from evidence_tables import table
 from ntkit import audit
-from ntkit.attributes import View, columns, words
+from ntkit.attributes import FeatureSet, columns, words
 from packages import default_cache
 from splits import drawn
 
@@ -59,7 +59,7 @@ class Case:
     """Samples, what a model makes of them, and the attribute that is to be found, if any."""
 
     columns: dict[str, Array]
-    view: View
+    feature_set: FeatureSet
     Z: Array
     y: Array
     proba: Array
@@ -112,14 +112,18 @@ def texts(folder: Path, name: str, shares: str, seed: int) -> Case:
     with np.load(folder / f"{name}.npz") as data:
         Z = data["Z"]
     rows = drawn(2 * y + a, sizes_of(2 * y + a, shares), seed)
-    view = words([read[i] for i in rows])
-    names, values = zip(*((block.names, block.values) for block in view.blocks()), strict=True)
+    feature_set = words([read[i] for i in rows])
+    names, values = zip(
+        *((block.names, block.values) for block in feature_set.blocks()), strict=True
+    )
     X = np.concatenate([v.toarray() for v in values], axis=1)
     flat = [n for some in names for n in some]
     common = np.argsort(-X.sum(axis=0), kind="stable")[:WORDS]
     cells = {flat[i]: X[:, i].astype(int) for i in common}
     Z, y, a = Z[rows], y[rows], a[rows]
-    return Case(cells, view, Z, y, predicted(Z, y, seed), None if shares == "balanced" else a)
+    return Case(
+        cells, feature_set, Z, y, predicted(Z, y, seed), None if shares == "balanced" else a
+    )
 
 
 def people(folder: Path, seed: int, shares: str = "95 %") -> Case:
@@ -156,9 +160,9 @@ def cases(folder: Path, draws: int) -> Iterator[tuple[str, Case]]:
 
 
 def by_ntkit(case: Case) -> list[Array]:
-    """Samples that have the attributes of the first suspicions."""
-    found = audit(case.y, case.pred, views=[case.view])
-    return [found.values(s.name) == 1 for s in found.suspicions[:FIRST]]
+    """Samples that have the attributes of the first findings."""
+    found = audit(case.y, case.pred, feature_sets=[case.feature_set])
+    return [found.values(s.name) == 1 for s in found.findings[:FIRST]]
 
 
 def by_sliceline(case: Case) -> list[Array]:

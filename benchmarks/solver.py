@@ -64,7 +64,7 @@ from fit import embeddings
 from ntkit import LinearHead, NeuronTuneClassifier
 from ntkit.estimators import AFRClassifier, DFRClassifier
 from ntkit.solver._fit_head import FittedHead, fit_linear_head
-from ntkit.spuriousness import live_neurons, sfit, spuriousness_scores, suppressed_neurons
+from ntkit.spuriousness import non_constant_neurons, sfit, spuriousness_scores, suppressed_neurons
 
 Array = np.ndarray
 Shape = tuple[int, int, int]
@@ -488,7 +488,7 @@ def identification_shares(n: int, width: int, rounds: int) -> dict[str, Any]:
     def identify(rows: slice) -> float:
         """Scores and mask, and SFit from scores of a head's new errors."""
         scores = spuriousness_scores(X[rows], y[rows], wrong[rows], classes)
-        suppressed_neurons(scores, live=live_neurons(X[rows]))
+        suppressed_neurons(scores, live=non_constant_neurons(X[rows]))
         return sfit(
             spuriousness_scores(X[rows], y[rows], predicted(head, X[rows]) != y[rows], classes)
         )

@@ -27,7 +27,7 @@ class Splits:
     """A training set, its two held-out sets by setting, and the test set."""
 
     train: LabelledEmbeddings
-    heldout: dict[str, LabelledEmbeddings]
+    validation: dict[str, LabelledEmbeddings]
     test: LabelledEmbeddings
 
 
@@ -47,13 +47,13 @@ def images(name: str, folder: Path, seed: int) -> Splits:
     Another seed is another draw of images (and, where it was trained on them, another network).
     """
     parts = read(folder / f"{name}_{seed}.npz")
-    if "heldout_biased" in parts:
-        train, iid = parts["train"], parts["heldout_biased"]
+    if "validation_biased" in parts:
+        train, iid = parts["train"], parts["validation_biased"]
     else:
         train, iid = two_thirds(parts["train"], seed)
-    size = min(len(iid.y) // 4, int(np.bincount(parts["heldout"].groups).min()))
-    rows = drawn(parts["heldout"].groups, dict.fromkeys(range(4), size), seed)
-    balanced = taken(parts["heldout"], rows)
+    size = min(len(iid.y) // 4, int(np.bincount(parts["validation"].groups).min()))
+    rows = drawn(parts["validation"].groups, dict.fromkeys(range(4), size), seed)
+    balanced = taken(parts["validation"], rows)
     return Splits(train, {"balanced": balanced, "i.i.d.": iid}, parts["test"])
 
 

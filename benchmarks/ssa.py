@@ -37,7 +37,7 @@ ALPHAS = (10.0, 1.0, 0.1, 0.01, 0.001)
 
 
 def ssa(
-    Z: Array, y: Array, known: Array, attribute: Array, view: Any, seed: int
+    Z: Array, y: Array, known: Array, attribute: Array, feature_set: Any, seed: int
 ) -> GroupDROClassifier:
     """Fit a head by SSA.
 
@@ -51,12 +51,14 @@ def ssa(
         Whose attribute is known.
     attribute : ndarray of int, shape (N,)
         Attribute, 0 or 1; read where it is known alone.
-    view : ndarray or sparse matrix, shape (N, ·)
+    feature_set : ndarray or sparse matrix, shape (N, ·)
         What the attribute is predicted from.
     seed : int
         Decides halves and parts.
     """
-    groups = 2 * y + np.where(known, attribute, pseudo_attribute(y, known, attribute, view, seed))
+    groups = 2 * y + np.where(
+        known, attribute, pseudo_attribute(y, known, attribute, feature_set, seed)
+    )
     rated, trained = np.flatnonzero(known), np.flatnonzero(~known)
     best: tuple[float, GroupDROClassifier] | None = None
     scaler = StandardScaler().fit(Z[trained])
@@ -74,10 +76,16 @@ def ssa(
     return best[1]
 
 
-def pseudo_attribute(y: Array, known: Array, attribute: Array, view: Any, seed: int) -> Array:
+def pseudo_attribute(
+    y: Array, known: Array, attribute: Array, feature_set: Any, seed: int
+) -> Array:
     """Steps 1 and 2: predicted attribute of every sample."""
     rng = np.random.default_rng(seed)
-    X = view.tocsr() if sparse.issparse(view) else StandardScaler().fit_transform(view)
+    X = (
+        feature_set.tocsr()
+        if sparse.issparse(feature_set)
+        else StandardScaler().fit_transform(feature_set)
+    )
     training, validation = halves(2 * y + attribute, np.flatnonzero(known), rng)
     parts = np.array_split(rng.permutation(np.flatnonzero(~known)), PARTS)
     predicted = attribute.copy()

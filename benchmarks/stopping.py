@@ -28,7 +28,7 @@ import numpy as np
 import answers
 from answers_data import Pool, pool_of
 from ntkit.estimators import GroupInference
-from ntkit.jobs.label import margins_of, next_questions, progress, views_of
+from ntkit.jobs.label import feature_sets_of, margins_of, next_questions, progress
 from splits import CHECKS, DATA
 
 STEPS = {48: (48, 96, 144, 192), 12: (12, 24, 36, 48, 72, 96, 144, 192)}
@@ -51,8 +51,8 @@ def waterbirds(cache: Path) -> Pool:
     from data_waterbirds import read
 
     train, test = (read(cache, split) for split in ("train", "test"))
-    views = views_of(train.Z, train.layers)
-    return Pool(train.Z, train.y, train.place, views, test.Z, test.y, test.groups)
+    feature_sets = feature_sets_of(train.Z, train.layers)
+    return Pool(train.Z, train.y, train.place, feature_sets, test.Z, test.y, test.groups)
 
 
 def steps_of(pool: Pool, batch: int, seed: int) -> list[Step]:
@@ -69,7 +69,7 @@ def steps_of(pool: Pool, batch: int, seed: int) -> list[Step]:
             random_state=seed,
         )
         said[index] = pool.a[index]
-        inference = GroupInference(random_state=seed).fit(pool.views, pool.y, said)
+        inference = GroupInference(random_state=seed).fit(pool.feature_sets, pool.y, said)
         state = progress(pool.y, inference, earlier)
         earlier.append(inference)
         if n >= FEWEST:
@@ -144,7 +144,7 @@ def main() -> None:
         own = name == WATERBIRDS
         pool = waterbirds(arguments.waterbirds) if own else pool_of(name, arguments.data_dir, seed)
         if arguments.alone:
-            pool = replace(pool, views={"embedding": pool.views["embedding"]})
+            pool = replace(pool, feature_sets={"embedding": pool.feature_sets["embedding"]})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             steps = steps_of(pool, batch, seed)

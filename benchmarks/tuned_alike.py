@@ -23,7 +23,7 @@ from tuned_methods import METHODS, Task, by_ridge
 from waterbirds import rated
 
 Array = NDArray[Any]
-Found = dict[str, Any]
+Findings = dict[str, Any]
 RULES = {
     "class": "worst class",
     "cell": "worst class × correctness cell",
@@ -37,13 +37,13 @@ def rows_of(part: LabelledEmbeddings) -> Rows:
 
 
 def halved(
-    train: LabelledEmbeddings, rows: Rows, heldout: LabelledEmbeddings, seed: int
+    train: LabelledEmbeddings, rows: Rows, validation: LabelledEmbeddings, seed: int
 ) -> tuple[Task, LabelledEmbeddings]:
     """The task with half of the held-out set, and the half that chooses."""
     halves = train_test_split(
-        np.arange(len(heldout.y)), test_size=0.5, stratify=heldout.y, random_state=seed
+        np.arange(len(validation.y)), test_size=0.5, stratify=validation.y, random_state=seed
     )
-    given, choosing = (taken(heldout, half) for half in halves)
+    given, choosing = (taken(validation, half) for half in halves)
     held = rows_of(given)
     named = {"train": rows, "held-out": held, "both": rows.and_then(held)}
     return Task(train, given, named, seed), choosing
@@ -64,7 +64,7 @@ def scores(predicts: Any, half: LabelledEmbeddings, wrong: Array) -> dict[str, l
     return found | {"average": [float(right.mean())]}
 
 
-def run(method: str, task: Task, half: LabelledEmbeddings, test: LabelledEmbeddings) -> Found:
+def run(method: str, task: Task, half: LabelledEmbeddings, test: LabelledEmbeddings) -> Findings:
     """Fit every configuration, score it on the half that chooses, rate it on the test split."""
     assert task.train.groups is not None
     shares = np.bincount(task.train.groups)
@@ -78,13 +78,13 @@ def run(method: str, task: Task, half: LabelledEmbeddings, test: LabelledEmbeddi
     return {"method": method, "seed": task.seed, "tried": tried, "s": time.perf_counter() - start}
 
 
-def original_head(task: Task, found: Found) -> LinearHead:
+def original_head(task: Task, found: Findings) -> LinearHead:
     """The ERM head of the best worst class on the half that chooses."""
     rows = task.rows["train"]
     [(_, head)] = by_ridge(rows, [chosen(found, "class")["given"]["alpha"]], rows.weight)
     return head
 
 
-def chosen(found: Found, rule: str) -> Found:
+def chosen(found: Findings, rule: str) -> Findings:
     """The configuration with the best score; a tie goes to the mean, then to the first."""
     return max(found["tried"], key=lambda each: tuple(each["scores"][rule]))

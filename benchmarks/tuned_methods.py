@@ -32,8 +32,8 @@ from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from ntkit.study import Rows
 
 Array = NDArray[Any]
-Found = dict[str, Any]
-Fits = Iterator[tuple[Found, Any]]
+Findings = dict[str, Any]
+Fits = Iterator[tuple[Findings, Any]]
 """Configurations, and what predicts labels from standardised embeddings."""
 ROWS = ("train", "held-out", "both")
 SELECTORS = (
@@ -57,20 +57,22 @@ class Task:
     """
 
     train: LabelledEmbeddings
-    heldout: LabelledEmbeddings
+    validation: LabelledEmbeddings
     rows: dict[str, Rows]
     seed: int
     head: LinearHead | None = None
 
     def fitted(self, estimator: Any) -> Any:
         """Fit with the held-out set."""
-        held = {"X_val": self.heldout.Z, "y_val": self.heldout.y}
+        held = {"X_val": self.validation.Z, "y_val": self.validation.y}
         return estimator.fit(self.train.Z, self.train.y, **held)
 
     def groups(self, rows: str) -> Array:
         """Group labels."""
-        parts = {"train": [self.train], "held-out": [self.heldout]}
-        return np.concatenate([part.groups for part in parts.get(rows, [self.train, self.heldout])])
+        parts = {"train": [self.train], "held-out": [self.validation]}
+        return np.concatenate(
+            [part.groups for part in parts.get(rows, [self.train, self.validation])]
+        )
 
 
 def by_ridge(
@@ -113,7 +115,7 @@ def published_mask(task: Task, threshold: float = 0.0) -> tuple[Array, Array]:
         threshold=threshold, standardize=threshold > 0, C=1 / len(task.train.y), head=task.head
     )
     clf = task.fitted(clf)
-    return np.asarray(clf.suppressed_, dtype=bool), np.flatnonzero(clf.live_)
+    return np.asarray(clf.suppressed_, dtype=bool), np.flatnonzero(clf.non_constant_)
 
 
 def neurontune(task: Task) -> Fits:

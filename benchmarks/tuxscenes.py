@@ -6,8 +6,8 @@ images every pair of class and scene is equally frequent, with animals and scene
 
     python benchmarks/tuxscenes.py OUT
 
-writes ``OUT/{train,heldout_biased,heldout_balanced,test}/{bird,mammal}/*.png`` and, in each split's
-folder, a ``metadata.csv`` with the columns ``file_name`` and ``group``.
+writes ``OUT/{train,validation_biased,validation_balanced,test}/{bird,mammal}/*.png`` and, in each
+split's folder, a ``metadata.csv`` with the columns ``file_name`` and ``group``.
 
 Everything comes from public packages, which are fetched without root and unpacked into a cache:
 
@@ -313,8 +313,8 @@ class Split:
 # `stream` keeps the random numbers of the splits apart, whatever their order or size.
 SPLITS = (
     Split("train", part="train", usual_share=0.95, stream=1),
-    Split("heldout_biased", part="train", usual_share=0.95, stream=2),
-    Split("heldout_balanced", part="train", usual_share=0.5, stream=3),
+    Split("validation_biased", part="train", usual_share=0.95, stream=2),
+    Split("validation_balanced", part="train", usual_share=0.5, stream=3),
     Split("test", part="test", usual_share=0.5, stream=4),
 )
 
@@ -431,7 +431,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to make")
     parser.add_argument("--seed", type=seed_number, default=0, help="another seed, another draw")
     parser.add_argument("--train", type=image_count, default=1600, help="training images")
-    parser.add_argument("--heldout", type=image_count, default=800, help="images a held-out split")
+    parser.add_argument(
+        "--validation", type=image_count, default=800, help="images a held-out split"
+    )
     parser.add_argument("--test", type=image_count, default=1200, help="test images")
     parser.add_argument(
         "--cache", type=Path, default=default_cache(), help="folder for the unpacked packages"
@@ -444,8 +446,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_arguments(arguments)
     sizes = {
         "train": args.train,
-        "heldout_biased": args.heldout,
-        "heldout_balanced": args.heldout,
+        "validation_biased": args.validation,
+        "validation_balanced": args.validation,
         "test": args.test,
     }
     try:

@@ -38,7 +38,7 @@ from data_adult import mostly_agreeing
 from data_texts import REVIEWS, minilm
 from evidence_tables import table
 from no_harm import hidden
-from ntkit.attributes import View, columns, words
+from ntkit.attributes import FeatureSet, columns, words
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.jobs.debias._candidates import LabelledEmbeddings
 from packages import Package, default_cache
@@ -151,8 +151,8 @@ def compas(folder: Path, seed: int) -> dict[str, Any]:
     samples = LabelledEmbeddings(Z, y[rest], 2 * y[rest] + 1 - a[rest])
     all_rows, parts = split(samples, seed, 100, thin=True)
     rows = rest[np.concatenate(all_rows[:2])]
-    view = columns({name: X[rows, j] for j, name in enumerate(names)})
-    return told(parts, view, [["column:race=1"]], set(), frozen=False)
+    feature_set = columns({name: X[rows, j] for j, name in enumerate(names)})
+    return told(parts, feature_set, [["column:race=1"]], set(), frozen=False)
 
 
 def shoes(folder: Path, seed: int) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def shoes(folder: Path, seed: int) -> dict[str, Any]:
         arrays = fashion.embed(default_cache(), PAIR, seed, path)
         np.savez(folder / f"{name}_{seed}.npz", **arrays)
     splits = images(name, folder, seed)
-    parts = [splits.train, splits.heldout["i.i.d."], splits.test]
+    parts = [splits.train, splits.validation["i.i.d."], splits.test]
     rng = np.random.default_rng(seed)
     a = np.concatenate([part.groups for part in parts[:2]]) % 2
     a = np.where(rng.random(len(a)) < 0.02, 1 - a, a)
@@ -172,14 +172,14 @@ def shoes(folder: Path, seed: int) -> dict[str, Any]:
         "camera": rng.choice(["one", "two", "three"], len(a)),
         "day": rng.integers(1, 29, len(a)),
     }
-    view = columns(metadata, kind="metadata")
+    feature_set = columns(metadata, kind="metadata")
     names = {"metadata:place=lawn", "metadata:place=yard"}
-    return told(parts, view, [["metadata:place=yard"]], names, frozen=False)
+    return told(parts, feature_set, [["metadata:place=yard"]], names, frozen=False)
 
 
 def told(
     parts: Sequence[LabelledEmbeddings],
-    view: View,
+    feature_set: FeatureSet,
     sides: list[list[str]],
     true: set[str],
     *,
@@ -189,7 +189,7 @@ def told(
     auto = AutoDebiasClassifier(frozen_backbone=frozen)
     names = ("train", "held", "test")
     given = dict(zip(names, parts, strict=True))
-    return {**given, "auto": auto, "view": view, "sides": sides, "true": true}
+    return {**given, "auto": auto, "feature_set": feature_set, "sides": sides, "true": true}
 
 
 SETS: dict[str, Callable[[Path, int], dict[str, Any]]] = {

@@ -48,13 +48,13 @@ from ntkit.estimators import (
 )
 from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
 from ntkit.jobs.debias._comparison import Comparison
-from ntkit.jobs.label import margins_of, views_of
+from ntkit.jobs.label import feature_sets_of, margins_of
 from ntkit.metrics import worst_class_accuracy
 from ntkit.study._penalty_path import ALPHAS
 from splits import joined, two_thirds
 
 Array = NDArray[Any]
-Found = dict[str, Any]
+Findings = dict[str, Any]
 RANDOM = (12, 24, 48, 96, 192)
 
 
@@ -63,7 +63,7 @@ def samples(birds: Birds) -> LabelledEmbeddings:
     return LabelledEmbeddings(birds.Z, birds.y, birds.groups)
 
 
-def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Found:
+def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Findings:
     """Test accuracies in %: worst group, average, and average by the training split's shares."""
     right = head.predict(test.Z) == test.y
     assert test.groups is not None
@@ -79,17 +79,17 @@ def rated(head: Any, test: LabelledEmbeddings, shares: Array) -> Found:
 # -- with a held-out set ------------------------------------------------------------------------
 
 
-def with_heldout(
+def with_validation(
     train: LabelledEmbeddings,
-    heldout: LabelledEmbeddings,
+    validation: LabelledEmbeddings,
     test: Birds,
     shares: Array,
     seed: int,
     *,
     everything: bool,
-) -> Found:
+) -> Findings:
     """Rows of ``evidence.py``, all or some, and the published mask at penalties of its own."""
-    comparison = Comparison(train, heldout, samples(test), head=None, seed=seed)
+    comparison = Comparison(train, validation, samples(test), head=None, seed=seed)
     rows = few_rows(comparison)
     if everything:
         rows |= evidence.candidate_rows(comparison, frozen=True)
@@ -100,7 +100,7 @@ def with_heldout(
     return {"rows": rows} | ({"ridge": evidence.ridges(comparison)} if everything else {})
 
 
-def in_percent(rows: dict[str, Found], test: Birds, shares: Array) -> None:
+def in_percent(rows: dict[str, Findings], test: Birds, shares: Array) -> None:
     """Add the figures of the tables to rows of :func:`evidence.rated` or of random masks."""
     sizes = np.bincount(test.groups)
     for row in rows.values():
@@ -113,12 +113,12 @@ def in_percent(rows: dict[str, Found], test: Birds, shares: Array) -> None:
             row |= {"worst": 100 * row["worst_group"], "average": 100 * row["average"]}
 
 
-def few_rows(comparison: Comparison, *, frozen: bool = True) -> dict[str, Found]:
+def few_rows(comparison: Comparison, *, frozen: bool = True) -> dict[str, Findings]:
     """ERM, class-balanced on all rows, "auto" whole and priced, NeuronTune, random masks.
 
     ``frozen`` says that the network was not trained on the training split.
     """
-    train, both = comparison.train, joined(comparison.train, comparison.heldout)
+    train, both = comparison.train, joined(comparison.train, comparison.validation)
     seed, tuned = comparison.seed, evidence.tuned
     rows = {
         "ERM-tuned-C": evidence.rated(comparison, tuned(train, None, seed)),
@@ -137,7 +137,7 @@ def few_rows(comparison: Comparison, *, frozen: bool = True) -> dict[str, Found]
     return rows | {"random mask": of_random_masks(comparison, mask)}
 
 
-def of_random_masks(comparison: Comparison, clf: Any) -> Found:
+def of_random_masks(comparison: Comparison, clf: Any) -> Findings:
     """Means over five random masks of the size of a fitted one."""
     row = comparison.random_mask_row(clf, 5)
     return {
@@ -147,21 +147,21 @@ def of_random_masks(comparison: Comparison, clf: Any) -> Found:
     }
 
 
-def halved(comparison: Comparison) -> dict[str, Found]:
+def halved(comparison: Comparison) -> dict[str, Findings]:
     """As the paper selects: half of the held-out set finds neurons, half chooses the penalty.
 
     By the accuracy of the worst class. Class-balanced retraining and a random mask of the same
     size choose theirs on the same half.
     """
     (seen, scored), n = comparison.halves[0], len(comparison.train.y)
-    held, best = comparison.heldout, dict[str, tuple[float, Found]]()
+    held, best = comparison.validation, dict[str, tuple[float, Findings]]()
     for alpha in sorted(ALPHAS, reverse=True):
         C = 1 / (alpha * n)
-        plain, _ = comparison.fit(Setting(BalancedClassifier(C=C), as_is=True), heldout=seen)
+        plain, _ = comparison.fit(Setting(BalancedClassifier(C=C), as_is=True), validation=seen)
         setting = Setting(evidence.guarded(C=C), as_is=True)
-        masked, _ = comparison.fit(setting, heldout=seen)
+        masked, _ = comparison.fit(setting, validation=seen)
         rng, mask = np.random.default_rng(comparison.seed), np.zeros(held.Z.shape[1], dtype=bool)
-        size, live = evidence.n_suppressed(masked), np.flatnonzero(masked.live_)
+        size, live = evidence.n_suppressed(masked), np.flatnonzero(masked.non_constant_)
         mask[rng.choice(live, size, replace=False)] = True
         heads = {
             "class-balanced, by half": (plain.head_, 0),
@@ -179,42 +179,42 @@ def halved(comparison: Comparison) -> dict[str, Found]:
     return {name: row for name, (_, row) in best.items()}
 
 
-def as_published(comparison: Comparison) -> dict[str, Found]:
+def as_published(comparison: Comparison) -> dict[str, Findings]:
     """NeuronTune with hardly a penalty, ``C=1``, and random masks of its size."""
     clf, _ = comparison.fit(Setting(evidence.guarded(), as_is=True))
     own = evidence.rated(comparison, clf.head_) | {"n_suppressed": evidence.n_suppressed(clf)}
     return {"neurontune, C = 1": own, "random mask, C = 1": of_random_masks(comparison, clf)}
 
 
-def validation(splits: dict[str, Birds], seed: int) -> Found:
+def validation(splits: dict[str, Birds], seed: int) -> Findings:
     """The validation split is the held-out set."""
     train, val = samples(splits["train"]), samples(splits["val"])
     shares = np.bincount(splits["train"].groups)
-    return with_heldout(train, val, splits["test"], shares, seed, everything=True)
+    return with_validation(train, val, splits["test"], shares, seed, everything=True)
 
 
-def third(splits: dict[str, Birds], seed: int) -> Found:
+def third(splits: dict[str, Birds], seed: int) -> Findings:
     """A third of the training split is the held-out set."""
     parts = two_thirds(samples(splits["train"]), seed)
     shares = np.bincount(splits["train"].groups)
-    return with_heldout(*parts, splits["test"], shares, seed, everything=False)
+    return with_validation(*parts, splits["test"], shares, seed, everything=False)
 
 
 # -- the training split alone -------------------------------------------------------------------
 
 
-def some_answers(splits: dict[str, Birds], seed: int) -> Found:
+def some_answers(splits: dict[str, Birds], seed: int) -> Findings:
     """Zero answers, and 12 to 192, beside what all group labels give."""
     train, test = splits["train"], splits["test"]
-    shares, views = np.bincount(train.groups), views_of(train.Z, train.layers)
-    pool = Pool(train.Z, train.y, train.place, views, test.Z, test.y, test.groups)
+    shares, feature_sets = np.bincount(train.groups), feature_sets_of(train.Z, train.layers)
+    pool = Pool(train.Z, train.y, train.place, feature_sets, test.Z, test.y, test.groups)
     rows = without_answers(train, test, shares, seed)
     margins = margins_of(pool.Z, pool.y, random_state=seed)
     own = {"embedding": train.Z}
-    curves: Found = {}
+    curves: Findings = {}
     for name, asked_of, wrong in (
-        ("asked", views, 0.0),
-        ("asked, 5 % wrong", views, 0.05),
+        ("asked", feature_sets, 0.0),
+        ("asked, 5 % wrong", feature_sets, 0.05),
         ("asked, embedding alone", own, 0.0),
     ):
         drawn = np.random.default_rng([seed, 0]).random(len(pool.y))
@@ -223,20 +223,20 @@ def some_answers(splits: dict[str, Birds], seed: int) -> Found:
         curves[name] = answers.followed(pool, asking, seed)
     order = np.random.default_rng(seed).permutation(len(pool.y))
     given = [answers.answers_to(pool, order[:n], pool.a) for n in RANDOM]
-    inferred = ((g, GroupInference(random_state=seed).fit(views, pool.y, g)) for g in given)
+    inferred = ((g, GroupInference(random_state=seed).fit(feature_sets, pool.y, g)) for g in given)
     curves["random"] = answers.followed(pool, inferred, seed)
     curves["DFR, random labels"] = answers.alone(pool, given, seed)
     return {"rows": rows, "curves": curves}
 
 
-def rivals(splits: dict[str, Birds], seed: int) -> Found:
+def rivals(splits: dict[str, Birds], seed: int) -> Findings:
     """SSA and GSR on the same answers."""
     train, test = splits["train"], splits["test"]
-    views = views_of(train.Z, train.layers)
-    pool = Pool(train.Z, train.y, train.place, views, test.Z, test.y, test.groups)
+    feature_sets = feature_sets_of(train.Z, train.layers)
+    pool = Pool(train.Z, train.y, train.place, feature_sets, test.Z, test.y, test.groups)
     margins = margins_of(pool.Z, pool.y, random_state=seed)
-    curves: Found = {"SSA": {}, "GSR": {}}
-    for given, inference in answers.asked(pool, views, margins, seed, pool.a, most=96):
+    curves: Findings = {"SSA": {}, "GSR": {}}
+    for given, inference in answers.asked(pool, feature_sets, margins, seed, pool.a, most=96):
         n = inference.n_known_
         if n in (48, 96):
             for label, head in answers.rivals(pool, given, inference, seed).items():
@@ -246,7 +246,7 @@ def rivals(splits: dict[str, Birds], seed: int) -> Found:
 
 def without_answers(
     train: Birds, test: Birds, shares: Array, seed: int, *, frozen: bool = True
-) -> dict[str, Found]:
+) -> dict[str, Findings]:
     """Heads that see no group label, and DFR that sees all."""
     scaler = StandardScaler().fit(train.Z)
     scaled = LabelledEmbeddings(scaler.transform(train.Z), train.y, train.groups)
@@ -270,35 +270,37 @@ def without_answers(
 # -- the audit ----------------------------------------------------------------------------------
 
 
-def audited(splits: dict[str, Birds], seed: int) -> Found:
-    """Suspicions of the training split, and what acting on one of them gives."""
+def audited(splits: dict[str, Birds], seed: int) -> Findings:
+    """Findings of the training split, and what acting on one of them gives."""
     train, test = splits["train"], splits["test"]
     shares = np.bincount(train.groups)
     assert train.pictures is not None
-    views = [measured_pictures(train.pictures), layers(train.layers, random_state=seed)]
+    feature_sets = [measured_pictures(train.pictures), layers(train.layers, random_state=seed)]
     place = metadata({"place": np.asarray(["land", "water"])[train.place]})
-    found = audit(train.y, embeddings=train.Z, views=views, random_state=seed)
-    told = audit(train.y, embeddings=train.Z, views=[*views, place], random_state=seed)
-    near = [within(found.values(s.name), train.place, train.y) for s in found.suspicions]
+    found = audit(train.y, embeddings=train.Z, feature_sets=feature_sets, random_state=seed)
+    told = audit(
+        train.y, embeddings=train.Z, feature_sets=[*feature_sets, place], random_state=seed
+    )
+    near = [within(found.values(s.name), train.place, train.y) for s in found.findings]
     first = next((i for i, value in enumerate(near) if value >= ALIKE), None)
     sides = {"metadata:place": train.place}
     if first is not None:
-        sides["first suspicion of the place"] = sides_of(found, first)
+        sides["first finding of the place"] = sides_of(found, first)
     value, best = nearest(found, train.place, train.y)
-    sides["nearest attribute †"] = np.asarray(values_of(views, best) > 0, dtype=int)
+    sides["nearest attribute †"] = np.asarray(values_of(feature_sets, best) > 0, dtype=int)
     rows = {
         name: rated(balanced(train, on, seed), samples(test), shares) for name, on in sides.items()
     }
     return {
-        "suspicions": [
+        "findings": [
             {"name": s.name, "score": float(s.score), "near": value}
-            for s, value in zip(found.suspicions[:10], near, strict=False)
+            for s, value in zip(found.findings[:10], near, strict=False)
         ],
         "first": first,
-        "n_suspicions": len(found.suspicions),
+        "n_findings": len(found.findings),
         "n_looked_at": found.n_looked_at,
         "nearest of all": {"name": best, "near": value},
-        "told": [{"name": s.name, "score": float(s.score)} for s in told.suspicions[:3]],
+        "told": [{"name": s.name, "score": float(s.score)} for s in told.findings[:3]],
         "rows": rows,
     }
 
@@ -317,7 +319,7 @@ def balanced(train: Birds, on: Array, seed: int) -> AutoDebiasClassifier:
 
 # -- all of it ----------------------------------------------------------------------------------
 
-PARTS: dict[str, Callable[[dict[str, Birds], int], Found]] = {
+PARTS: dict[str, Callable[[dict[str, Birds], int], Findings]] = {
     "validation": validation,
     "third": third,
     "answers": some_answers,

@@ -57,7 +57,7 @@ from splits import taken
 from waterbirds import as_published, few_rows, in_percent, rated, samples, without_answers
 
 Array = NDArray[Any]
-Found = dict[str, Any]
+Findings = dict[str, Any]
 Tried = Iterator[tuple[dict[str, Any], Any, int]]
 """Parameters, head and number of suppressed neurons."""
 DRAWS = 3
@@ -101,15 +101,15 @@ def compared(splits: dict[str, Birds], head: LinearHead, seed: int) -> Compariso
     return Comparison(train, val, test, head=head, seed=seed)
 
 
-def network(splits: dict[str, Birds], head: LinearHead, seed: int) -> Found:
+def network(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     """Accuracies of the network on every split, and how its embedding looks."""
     shares = np.bincount(splits["train"].groups)
     rows = {name: rated(head, samples(birds), shares) for name, birds in splits.items()}
     Z = splits["train"].Z
-    return {"rows": rows, "n_live": int((Z.max(axis=0) > Z.min(axis=0)).sum())}
+    return {"rows": rows, "n_non_constant": int((Z.max(axis=0) > Z.min(axis=0)).sum())}
 
 
-def validation(splits: dict[str, Birds], head: LinearHead, seed: int) -> Found:
+def validation(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     """The rows of ``waterbirds.py`` with the whole validation split."""
     comparison = compared(splits, head, seed)
     original = evidence.rated(comparison, comparison.original) | {"n_suppressed": 0}
@@ -119,8 +119,8 @@ def validation(splits: dict[str, Birds], head: LinearHead, seed: int) -> Found:
     for name, setting in settings.items():
         clf, _ = comparison.fit(setting)
         rows[name] = evidence.rated(comparison, clf.head_) | {"n_suppressed": n_suppressed(clf)}
-    balanced = evidence.tuned(comparison.heldout, "balanced", seed)
-    rows["class-balanced-heldout-tuned-C"] = evidence.rated(comparison, balanced)
+    balanced = evidence.tuned(comparison.validation, "balanced", seed)
+    rows["class-balanced-validation-tuned-C"] = evidence.rated(comparison, balanced)
     rows |= as_published(comparison) | evidence.reference_rows(comparison)
     in_percent(rows, splits["test"], np.bincount(splits["train"].groups))
     return {"rows": rows, "ridge": evidence.ridges(comparison)}
@@ -129,18 +129,18 @@ def validation(splits: dict[str, Birds], head: LinearHead, seed: int) -> Found:
 # -- NeuronTune's protocol ------------------------------------------------------------------------
 
 
-def halves(splits: dict[str, Birds], head: LinearHead, seed: int) -> Found:
+def halves(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     """A half to look at, a half to choose by."""
     comparison = compared(splits, head, seed)
     first, second = comparison.halves[0]
-    seen, scored = (taken(comparison.heldout, rows) for rows in (first, second))
+    seen, scored = (taken(comparison.validation, rows) for rows in (first, second))
     masked, _ = comparison.fit(Setting(NeuronTuneClassifier.as_published(), as_is=True), first)
-    mask, live = masked.suppressed_, np.flatnonzero(masked.live_)
+    mask, live = masked.suppressed_, np.flatnonzero(masked.non_constant_)
     rng = np.random.default_rng(seed)
     drawn = [
         np.isin(np.arange(len(mask)), rng.choice(live, mask.sum(), False)) for _ in range(DRAWS)
     ]
-    rows: Found = {"own head": evidence.rated(comparison, comparison.original)}
+    rows: Findings = {"own head": evidence.rated(comparison, comparison.original)}
     for name, fitted, judges in (
         ("on training", comparison.train, scored),
         ("on the other half", scored, seen),
@@ -162,7 +162,7 @@ def halves(splits: dict[str, Birds], head: LinearHead, seed: int) -> Found:
     errors = comparison.original.predict(seen.Z) != seen.y
     return {
         "rows": rows,
-        "n_live": len(live),
+        "n_non_constant": len(live),
         "errors": [int(errors[seen.y == c].sum()) for c in (0, 1)],
         "per class": [int(n) for n in masked.suppressed_per_class_.sum(axis=1)],
     }
@@ -203,9 +203,9 @@ def by_groups(on: LabelledEmbeddings) -> Tried:
         yield {"alpha": alpha}, clf.fit(on.Z, on.y, groups=on.groups).head_, 0
 
 
-def chosen(comparison: Comparison, name: str, tried: Tried, judges: LabelledEmbeddings) -> Found:
+def chosen(comparison: Comparison, name: str, tried: Tried, judges: LabelledEmbeddings) -> Findings:
     """The first of the best by the worst class and by the worst group of these samples."""
-    best: dict[str, tuple[float, Found]] = {}
+    best: dict[str, tuple[float, Findings]] = {}
     for parameters, head, suppressed in tried:
         pred = head.predict(judges.Z)
         by_group = worst_group_accuracy(judges.y, pred, groups=judges.groups)
@@ -219,7 +219,9 @@ def chosen(comparison: Comparison, name: str, tried: Tried, judges: LabelledEmbe
     return {f"{name}, by {rule}": row for rule, (_, row) in best.items()}
 
 
-def by_sfit(comparison: Comparison, name: str, heads: list[Any], seen: LabelledEmbeddings) -> Found:
+def by_sfit(
+    comparison: Comparison, name: str, heads: list[Any], seen: LabelledEmbeddings
+) -> Findings:
     """The head of largest SFit on the identification half, the paper's own choice."""
     scores = [sfit_score(seen.Z, seen.y, head.predict(seen.Z)) for _, head, _ in heads]
     parameters, head, suppressed = heads[int(np.argmax(scores))]
@@ -227,7 +229,7 @@ def by_sfit(comparison: Comparison, name: str, heads: list[Any], seen: LabelledE
     return {f"{name}, by SFit": row | {"parameters": parameters}}
 
 
-def means(name: str, found: list[Found]) -> Found:
+def means(name: str, found: list[Findings]) -> Findings:
     """Means over random masks, each with the penalty chosen for it."""
     rows = {}
     for key in found[0]:
@@ -245,20 +247,20 @@ def means(name: str, found: list[Found]) -> Found:
 # -- the training split alone ---------------------------------------------------------------------
 
 
-def alone(splits: dict[str, Birds], head: LinearHead, seed: int) -> Found:
+def alone(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     """No held-out set: no answers, all answers, and some about the samples that are asked of."""
     train, test = splits["train"], splits["test"]
     rows = without_answers(train, test, np.bincount(train.groups), seed, frozen=False)
-    views = {"embedding": train.Z}
-    pool = Pool(train.Z, train.y, train.place, views, test.Z, test.y, test.groups)
+    feature_sets = {"embedding": train.Z}
+    pool = Pool(train.Z, train.y, train.place, feature_sets, test.Z, test.y, test.groups)
     margins = margins_of(pool.Z, pool.y, random_state=seed)
-    asking = answers.asked(pool, views, margins, seed, pool.a, most=MOST)
+    asking = answers.asked(pool, feature_sets, margins, seed, pool.a, most=MOST)
     return {"rows": rows, "curve": answers.followed(pool, asking, seed)}
 
 
 # -- all of it ------------------------------------------------------------------------------------
 
-PARTS: dict[str, Callable[[dict[str, Birds], LinearHead, int], Found]] = {
+PARTS: dict[str, Callable[[dict[str, Birds], LinearHead, int], Findings]] = {
     "network": network,
     "validation": validation,
     "halves": halves,

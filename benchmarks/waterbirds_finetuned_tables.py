@@ -10,15 +10,15 @@ import numpy as np
 from evidence_tables import mean_std, table
 from waterbirds_tables import FIGURES, NAMES, of_ridges, of_rows, seeds
 
-Found = dict[str, Any]
+Findings = dict[str, Any]
 GROUPS = ("landbird, land", "landbird, water", "waterbird, land", "waterbird, water")
 BY_CLASS, BY_GROUP = ", by worst class", ", by worst group †"
 COUNTS = ("12", "24", "48", "96")
 
 
-def tables(results: Sequence[Found]) -> str:
+def tables(results: Sequence[Findings]) -> str:
     """All tables, as Markdown."""
-    parts: dict[str, list[Found]] = {}
+    parts: dict[str, list[Findings]] = {}
     for result in sorted(results, key=lambda found: found["seed"]):
         parts.setdefault(result["part"], []).append(result)
     shown = []
@@ -39,7 +39,7 @@ def tables(results: Sequence[Found]) -> str:
     return "\n\n".join(shown) + "\n"
 
 
-def of_networks(results: Sequence[Found]) -> str:
+def of_networks(results: Sequence[Findings]) -> str:
     """Accuracies of every network on the three splits."""
     lines = []
     for result in results:
@@ -55,18 +55,18 @@ def of_networks(results: Sequence[Found]) -> str:
     return table(["", "average", "training shares", *GROUPS], lines)
 
 
-def methods(results: Sequence[Found]) -> list[str]:
+def methods(results: Sequence[Findings]) -> list[str]:
     """Names of the rows without the rule that chose, in their order."""
     names = [name.removesuffix(BY_CLASS).removesuffix(BY_GROUP) for name in results[0]["rows"]]
     return list(dict.fromkeys(names))
 
 
-def figures(results: Sequence[Found], name: str, key: str) -> list[float]:
+def figures(results: Sequence[Findings], name: str, key: str) -> list[float]:
     """Of every run; NaN where there is no such row."""
     return [result["rows"].get(name, {}).get(key, np.nan) for result in results]
 
 
-def of_halves(results: Sequence[Found]) -> str:
+def of_halves(results: Sequence[Findings]) -> str:
     """Figures of the methods, chosen without group labels and with them."""
     lines = []
     for name in methods(results):
@@ -81,7 +81,7 @@ def of_halves(results: Sequence[Found]) -> str:
     return table(header, lines) + f"\n\n{seeds(results)}"
 
 
-def by_seed(results: Sequence[Found]) -> str:
+def by_seed(results: Sequence[Findings]) -> str:
     """Worst group of every training, chosen without group labels."""
     lines = []
     for name in methods(results):
@@ -92,7 +92,7 @@ def by_seed(results: Sequence[Found]) -> str:
     return table(["", *(f"seed {result['seed']}" for result in results)], lines)
 
 
-def of_masks(results: Sequence[Found]) -> str:
+def of_masks(results: Sequence[Findings]) -> str:
     """Errors that neurons are found by, and how many are found."""
     lines = []
     for result in results:
@@ -101,7 +101,7 @@ def of_masks(results: Sequence[Found]) -> str:
             [
                 f"seed {result['seed']}",
                 " / ".join(map(str, result["errors"])),
-                str(result["n_live"]),
+                str(result["n_non_constant"]),
                 " / ".join(map(str, result["per class"])),
                 str(row["n_suppressed"]),
             ]
@@ -110,7 +110,7 @@ def of_masks(results: Sequence[Found]) -> str:
     return table([*header, "suppressed"], lines)
 
 
-def of_curve(results: Sequence[Found]) -> str:
+def of_curve(results: Sequence[Findings]) -> str:
     """Worst group by the number of answers."""
     cells = [mean_std([result["curve"][n]["worst"] for result in results]) for n in COUNTS]
     return table(["answers", *COUNTS], [["asked, embedding alone", *cells]])

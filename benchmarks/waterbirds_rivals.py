@@ -33,7 +33,7 @@ from tuned_methods import METHODS, Task
 from waterbirds import samples
 
 Array = NDArray[Any]
-Found = dict[str, Any]
+Findings = dict[str, Any]
 AVERAGES = {"average": "average", "adjusted": "average by training shares"}
 
 
@@ -62,14 +62,14 @@ def shown() -> list[tuple[str, str, str | None]]:
     return found
 
 
-def restricted(found: Found, rows: str | None) -> Found:
+def restricted(found: Findings, rows: str | None) -> Findings:
     """The same run, of configurations on these rows only."""
     if rows is None:
         return found
     return found | {"tried": [each for each in found["tried"] if each["given"]["rows"] == rows]}
 
 
-def tables(results: Sequence[Found]) -> str:
+def tables(results: Sequence[Findings]) -> str:
     """Worst group by method and rule, and what was chosen."""
     figures, choices = [], []
     for name, method, rows in shown():
@@ -99,7 +99,7 @@ def tables(results: Sequence[Found]) -> str:
     )
 
 
-def described(given: Found) -> str:
+def described(given: Findings) -> str:
     """A configuration in words."""
     return ", ".join(f"{key} {value}" for key, value in given.items()) or "–"
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from evidence_tables import mean_std, table
 
-Found = dict[str, Any]
+Findings = dict[str, Any]
 NAMES = {
     "own head": "ERM, the network's own head",
     "ERM-tuned-C": "ERM on the training split, tuned C",
     "class-balanced-both-tuned-C": "class-balanced on all rows, tuned C",
-    "class-balanced-heldout-tuned-C": "class-balanced on the held-out set, tuned C",
+    "class-balanced-validation-tuned-C": "class-balanced on the held-out set, tuned C",
     "class-balanced": "class-balanced on the training split",
     "cell-balanced": "cell-balanced on the training split",
     "auto": "`auto`",
@@ -36,7 +36,7 @@ NAMES = {
     "leia": "LEIA",
     "evals": "EVaLS",
     "leace": "LEACE",
-    "DFR-heldout †": "DFR on the held-out set †",
+    "DFR-validation †": "DFR on the held-out set †",
     "DFR-both †": "DFR on all rows †",
     "GroupDRO-both †": "group DRO on all rows, C not tuned †",
 }
@@ -55,9 +55,9 @@ FIGURES = ("worst", "average", "adjusted")
 SHOWN = ["worst group", "average", "average, training shares"]
 
 
-def tables(results: Sequence[Found]) -> str:
+def tables(results: Sequence[Findings]) -> str:
     """All tables, as Markdown."""
-    parts: dict[str, list[Found]] = {}
+    parts: dict[str, list[Findings]] = {}
     for result in results:
         parts.setdefault(result["part"], []).append(result)
     shown = []
@@ -73,12 +73,12 @@ def tables(results: Sequence[Found]) -> str:
         shown += [of_curves(parts["answers"] + parts.get("rivals", []))]
         shown += ["### What the inference reads", of_inference(parts["answers"])]
     if "audit" in parts:
-        shown += ["### Acting on a suspicion", of_rows(parts["audit"])]
+        shown += ["### Acting on a finding", of_rows(parts["audit"])]
         shown += ["### What the audit suspects", of_audits(parts["audit"])]
     return "\n\n".join(shown) + "\n"
 
 
-def of_rows(results: Sequence[Found]) -> str:
+def of_rows(results: Sequence[Findings]) -> str:
     """Figures of every row, mean and deviation over the seeds."""
     present = results[0]["rows"]
     order = [name for name in NAMES if name in present]
@@ -99,13 +99,13 @@ def plainly(name: str) -> bool:
     return not name.startswith(("neurontune-", "class-balanced-", "auto-", "original"))
 
 
-def seeds(results: Sequence[Found]) -> str:
+def seeds(results: Sequence[Findings]) -> str:
     """Which seeds there are."""
     shown = ", ".join(str(seed) for seed in sorted({result["seed"] for result in results}))
     return f"Seeds {shown}."
 
 
-def of_ridges(results: Sequence[Found]) -> str:
+def of_ridges(results: Sequence[Findings]) -> str:
     """NeuronTune, a random mask and no mask by penalty."""
     alphas = list(results[0]["ridge"])
     rows = list(results[0]["ridge"][alphas[0]])
@@ -116,7 +116,7 @@ def of_ridges(results: Sequence[Found]) -> str:
     return table(["ridge weight", *alphas], lines)
 
 
-def of_curves(results: Sequence[Found]) -> str:
+def of_curves(results: Sequence[Findings]) -> str:
     """Worst group by the number of answers."""
     lines = []
     for name, shown in CURVES.items():
@@ -131,31 +131,31 @@ def of_curves(results: Sequence[Found]) -> str:
     return table(["answers", *map(str, COUNTS), "runs"], lines)
 
 
-def of_inference(results: Sequence[Found]) -> str:
+def of_inference(results: Sequence[Findings]) -> str:
     """View that is read and share of the places that are right, by the number of answers."""
     lines = []
     for name in ("asked", "asked, embedding alone", "random"):
         cells = []
         for n in COUNTS:
             found = [r["curves"][name][str(n)] for r in results]
-            views = ", ".join(sorted({str(each["view"] or "none") for each in found}))
+            feature_sets = ", ".join(sorted({str(each["feature_set"] or "none") for each in found}))
             right = mean_std([100 * each["right"] for each in found])
-            cells.append(f"{right} ({views})")
+            cells.append(f"{right} ({feature_sets})")
         lines.append([CURVES[name], *cells])
     return table(["places right in %, by view", *map(str, COUNTS)], lines)
 
 
-def of_audits(results: Sequence[Found]) -> str:
-    """The first suspicions and how near they are to the place."""
+def of_audits(results: Sequence[Findings]) -> str:
+    """The first findings and how near they are to the place."""
     lines = []
     for result in results:
-        for i, suspicion in enumerate(result["suspicions"][:3]):
+        for i, finding in enumerate(result["findings"][:3]):
             lines.append(
                 [
                     f"seed {result['seed']}, {i + 1}",
-                    f"`{suspicion['name']}`",
-                    f"{suspicion['score']:.1f}",
-                    f"{suspicion['near']:.2f}",
+                    f"`{finding['name']}`",
+                    f"{finding['score']:.1f}",
+                    f"{finding['near']:.2f}",
                 ]
             )
-    return table(["", "suspicion", "score", "correlation with the place within classes"], lines)
+    return table(["", "finding", "score", "correlation with the place within classes"], lines)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import data_adult
 import data_texts
 from answers_data import images_of, rows_in
-from ntkit.attributes import View, columns, pictures, words
+from ntkit.attributes import FeatureSet, columns, pictures, words
 from ntkit.jobs.debias import MAX_COST
 from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
 from ntkit.jobs.debias._comparison import Comparison
@@ -33,7 +33,9 @@ def kind_of(name: str) -> str | None:
     return next((kind for kind in KINDS if file.startswith(kind)), None)
 
 
-def read_of(name: str, folder: Path, seed: int, parts: list[LabelledEmbeddings]) -> View | None:
+def read_of(
+    name: str, folder: Path, seed: int, parts: list[LabelledEmbeddings]
+) -> FeatureSet | None:
     """Words, columns or pictures of some samples, found again by their embeddings.
 
     Of TuxScenes None: ``make bench-data`` does not keep its images.
@@ -73,11 +75,13 @@ def found_again(path: Path, y: Array, parts: list[LabelledEmbeddings]) -> Array:
     return np.asarray([rows_of[key].pop() for key in keys])
 
 
-def written(comparison: Comparison, name: str, fitted: Any, view: View | None = None) -> Any:
+def written(
+    comparison: Comparison, name: str, fitted: Any, feature_set: FeatureSet | None = None
+) -> Any:
     """The head that ``ntkit.debias`` would leave in the model.
 
-    ``view`` is what it can read of the training and held-out samples where nobody named anything:
-    a group of these that surely loses more than it may keeps the original head.
+    ``feature_set`` is what it can read of the training and held-out samples where nobody named
+    anything: a group of these that surely loses more than it may keeps the original head.
     """
     setting = Setting(fitted)
     comparison.row(name, setting, fitted)
@@ -85,18 +89,18 @@ def written(comparison: Comparison, name: str, fitted: Any, view: View | None = 
     decision = comparison.decided(name, fitted, learnable=learnable)
     if not decision.helped:
         return comparison.original
-    if view is not None:
-        train, held, t = comparison.train, comparison.heldout, decision.price.t
+    if feature_set is not None:
+        train, held, t = comparison.train, comparison.validation, decision.accuracy_cost.t
         y = np.concatenate([train.y, held.y])
         before = np.concatenate([comparison.original.predict(part.Z) for part in (train, held)])
         after = np.concatenate(
             [
                 comparison.train_predictions(name, setting, fitted, t),
-                comparison.heldout_predictions(name, t),
+                comparison.validation_predictions(name, t),
             ]
         )
         classes, y_index = np.unique(y, return_inverse=True)
         right, is_train = (before == y, after == y), np.arange(len(y)) < len(train.y)
-        if checked_groups([view], classes, y_index, right, is_train).refused(MAX_COST):
+        if checked_groups([feature_set], classes, y_index, right, is_train).refused(MAX_COST):
             return comparison.original
     return decision.head

@@ -10,9 +10,9 @@ held-out set, and every penalty is cross-validated:
 
 * ERM (on the training set), class-balanced retraining;
 * zero answers: "auto", which goes by errors, and what ``--method auto`` would leave in the model;
-* one answer: a person confirms the first suspicion of an audit of these rows that is of the true
+* one answer: a person confirms the first finding of an audit of these rows that is of the true
   attribute (by a list of words), and its sides are balanced over. For Adult the answer is the
-  column sex. Without such a suspicion there is no answer, and the original head stays. And what
+  column sex. Without such a finding there is no answer, and the original head stays. And what
   ntkit.debias would leave in the model then;
 * the sides named outright, as on the command line: word:film|word:movie;
 * DFR, which is told the group of every sample †.
@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from evidence import TRAINED_ON_IT, dfr, tuned
 from evidence_tables import mean_std, table
 from ntkit import audit
-from ntkit.attributes import View, sides_of_names
-from ntkit.attributes._view import values_of
+from ntkit.attributes import FeatureSet, sides_of_names
+from ntkit.attributes._feature_set import values_of
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
 from ntkit.jobs.debias._comparison import Comparison
@@ -71,11 +71,11 @@ ROWS = (
 def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     """Fit all rows of the table once."""
     splits, kind = splits_of(name, folder, seed), kind_of(name)
-    train, held = splits.train, splits.heldout[setting]
+    train, held = splits.train, splits.validation[setting]
     auto = AutoDebiasClassifier(frozen_backbone=not name.startswith(TRAINED_ON_IT))
-    view = read_of(name, folder, seed, [train, held])
+    feature_set = read_of(name, folder, seed, [train, held])
     sides, true = SIDES.get(kind or "", []), TRUE.get(kind or "", set())
-    return compared(train, held, splits.test, seed, auto, view, sides, true)
+    return compared(train, held, splits.test, seed, auto, feature_set, sides, true)
 
 
 def compared(
@@ -84,17 +84,17 @@ def compared(
     test: LabelledEmbeddings,
     seed: int,
     auto: AutoDebiasClassifier,
-    view: View | None,
+    feature_set: FeatureSet | None,
     sides: list[list[str]],
     true: set[str],
 ) -> dict[str, Any]:
     """Fit all rows of the table on training and held-out samples.
 
-    ``view`` is of both, ``sides`` are those named outright, and ``true`` are the attributes that a
-    person recognises; without any, the sides are the answer.
+    ``feature_set`` is of both, ``sides`` are those named outright, and ``true`` are the attributes
+    that a person recognises; without any, the sides are the answer.
     """
     warnings.simplefilter("ignore")
-    found = heads(train, held, test, seed, auto, view, sides, true)
+    found = heads(train, held, test, seed, auto, feature_set, sides, true)
     figures = {
         which: 100 * worst_group_accuracy(test.y, head.predict(found.Z_test), groups=test.groups)
         for which, head in found.heads.items()
@@ -117,26 +117,26 @@ def heads(
     test: LabelledEmbeddings,
     seed: int,
     auto: AutoDebiasClassifier,
-    view: View | None,
+    feature_set: FeatureSet | None,
     sides: list[list[str]],
     true: set[str],
 ) -> Fitted:
     """Fit all rows of the table, as :func:`compared`."""
     plain = Comparison(train, held, test, head=None, seed=seed)
-    both = joined(plain.train, plain.heldout)
+    both = joined(plain.train, plain.validation)
     alone, _ = plain.fit(Setting(auto))
     heads: dict[str, Any] = {
         "ERM": tuned(plain.train, None, seed),
         "class-balanced": tuned(both, "balanced", seed),
         "auto": alone,
-        "--method auto": written(plain, "auto", alone, view),
+        "--method auto": written(plain, "auto", alone, feature_set),
         "DFR †": dfr(both, seed),
     }
     confirmed = None
-    if view is not None and sides:
-        on, _ = sides_of_names(sides, lambda name: values_of([view], name))
+    if feature_set is not None and sides:
+        on, _ = sides_of_names(sides, lambda name: values_of([feature_set], name))
         _, heads["sides named"] = balanced(train, held, test, seed, on)
-        confirmed, answered = answer(view, both, true, seed) if true else (None, on)
+        confirmed, answered = answer(feature_set, both, true, seed) if true else (None, on)
         heads["one answer"] = heads["debias, one answer"] = plain.original
         if answered is not None:
             told, heads["one answer"] = balanced(train, held, test, seed, answered)
@@ -145,14 +145,14 @@ def heads(
 
 
 def answer(
-    view: View, rows: LabelledEmbeddings, true: set[str], seed: int
+    feature_set: FeatureSet, rows: LabelledEmbeddings, true: set[str], seed: int
 ) -> tuple[str | None, Array | None]:
-    """Name of the first suspicion of the true attribute, and sides as the audit has them."""
-    found = audit(rows.y, embeddings=rows.Z, views=[view], random_state=seed)
-    for i, suspicion in enumerate(found.suspicions):
-        if true & {suspicion.name, *suspicion.same, *suspicion.opposed}:
+    """Name of the first finding of the true attribute, and sides as the audit has them."""
+    found = audit(rows.y, embeddings=rows.Z, feature_sets=[feature_set], random_state=seed)
+    for i, finding in enumerate(found.findings):
+        if true & {finding.name, *finding.same, *finding.opposed}:
             on, names = found.found.sides[:, i], found.found.side_names[i]
-            return suspicion.name, np.where(on > 0, on - 1, -1) if len(names) > 1 else on
+            return finding.name, np.where(on > 0, on - 1, -1) if len(names) > 1 else on
     return None, None
 
 

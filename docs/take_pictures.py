@@ -55,7 +55,7 @@ def main() -> None:
         first, rest = report.split("<h2>What was asked", 1)
         groups = re.findall(r"<h2>Who gained, who lost.*?(?=<h2>)", rest, re.DOTALL)[0]
         save(taken(f"{first}{groups}</main></body></html>", 960, folder), "report.png", verdict)
-        head, finding, *_ = re.split(r'(?=<section class="suspicion")', audit)
+        head, finding, *_ = re.split(r'(?=<section class="finding")', audit)
         title = re.findall(r'id="title-1">(.*?)</h2>', finding)[0]
         finding = finding.split('<h2 class="list"')[0]
         save(taken(f"{head}{finding}</main></body></html>", 960, folder), "audit.png", title)

@@ -8,30 +8,30 @@ from typing import TYPE_CHECKING, Any
 from ntkit._version import __version__
 
 if TYPE_CHECKING:
-    from ntkit.attributes.findings import Suspicion
+    from ntkit.attributes.findings import Finding
     from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
     from ntkit.extraction import OnnxEmbedder
     from ntkit.head import LinearHead
     from ntkit.jobs.audit import Audit, audit, audit_model
     from ntkit.jobs.check import CheckResult, check
-    from ntkit.jobs.debias import Candidate, DebiasResult, Price, debias
+    from ntkit.jobs.debias import AccuracyCost, Candidate, DebiasResult, debias
     from ntkit.jobs.predict import Predictions, predict
     from ntkit.jobs.report import write_report
     from ntkit.model import FrozenModel
 
 __all__ = [
+    "AccuracyCost",
     "Audit",
     "Candidate",
     "CheckResult",
     "DebiasResult",
+    "Finding",
     "FrozenModel",
     "LinearHead",
     "NeuronTuneClassifier",
     "NeuronTuneClassifierCV",
     "OnnxEmbedder",
     "Predictions",
-    "Price",
-    "Suspicion",
     "__version__",
     "audit",
     "audit_model",
@@ -53,8 +53,8 @@ _HOME = {
     "NeuronTuneClassifierCV": "ntkit.estimators",
     "OnnxEmbedder": "ntkit.extraction",
     "Predictions": "ntkit.jobs.predict",
-    "Price": "ntkit.jobs.debias._price",
-    "Suspicion": "ntkit.attributes.findings",
+    "AccuracyCost": "ntkit.jobs.debias._accuracy_cost",
+    "Finding": "ntkit.attributes.findings",
     "audit": "ntkit.jobs.audit",
     "audit_model": "ntkit.jobs.audit",
     "check": "ntkit.jobs.check",

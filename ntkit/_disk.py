@@ -184,22 +184,22 @@ def _finite(content: Any) -> Any:
 
 def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:
     """Read a JSON file that somebody else may have written."""
-    file, mend = Path(path), f"name {wanted}."
+    file, fix = Path(path), f"name {wanted}."
     try:
         if file.exists() and not file.is_file():
-            raise InputError(f"{path} is no file; {mend}")
+            raise InputError(f"{path} is no file; {fix}")
         with file.open("rb") as opened:
             content = opened.read(largest + 1)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}); {mend}") from error
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); {fix}") from error
     except ValueError as error:  # a character that no name may hold
         raise InputError(f"{str(path)!r} is no name for a file ({error}).") from error
     if len(content) > largest:
-        raise InputError(f"{path} is larger than {largest >> 20} MB; {mend}")
+        raise InputError(f"{path} is larger than {largest >> 20} MB; {fix}")
     try:
         return json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON; {mend}") from error
+        raise InputError(f"{path} is no JSON; {fix}") from error
 
 
 def entries_of(
@@ -209,7 +209,7 @@ def entries_of(
     kind: str,
     version: int,
     refusal: Callable[[str], InputError],
-    mend: str,
+    fix: str,
 ) -> list[Any]:
     """Answers in the content of a JSON file that ntkit keeps, not looked at one by one."""
     if not isinstance(content, dict) or content.get("ntkit") != kind:
@@ -217,7 +217,7 @@ def entries_of(
     given = content.get("version")
     if type(given) is not int or given != version:
         raise InputError(
-            f"{path} is of version {given!r:.40}, and this ntkit reads version {version}; {mend}"
+            f"{path} is of version {given!r:.40}, and this ntkit reads version {version}; {fix}"
         )
     entries = content.get("answers")
     if not isinstance(entries, list):

@@ -45,7 +45,7 @@ def meant_instead(label: Any, known: Any) -> str | None:
     return repr(plain[near[0]])
 
 
-def unknown_labels(labels: Any, known: Any, *, what: str, where: str, mend: str) -> str | None:
+def unknown_labels(labels: Any, known: Any, *, what: str, where: str, fix: str) -> str | None:
     """Say that some labels are none of the known ones."""
     have, may = _distinct(labels), _distinct(known, ordered=False)
     foreign = [label for label in have if label not in set(may)]
@@ -59,13 +59,13 @@ def unknown_labels(labels: Any, known: Any, *, what: str, where: str, mend: str)
     )
     meant = meant_instead(first, may)
     if meant is None:
-        return f"{sentence}; {mend}{_twins(have)}"
+        return f"{sentence}; {fix}{_twins(have)}"
     return f"{sentence}; did you mean {meant}?{_only(first, may)}"
 
 
-def differing_classes(labels: Any, known: Any, *, what: str, where: str, mend: str) -> str | None:
+def differing_classes(labels: Any, known: Any, *, what: str, where: str, fix: str) -> str | None:
     """Say that two sets of labels do not hold the same classes, in either direction."""
-    sentence = unknown_labels(labels, known, what=what, where=where, mend=mend)
+    sentence = unknown_labels(labels, known, what=what, where=where, fix=fix)
     have = _distinct(labels)
     may = _distinct(known, ordered=False)
     missing = [label for label in may if label not in set(have)]
@@ -74,7 +74,7 @@ def differing_classes(labels: Any, known: Any, *, what: str, where: str, mend: s
     also = f" (and of {len(missing) - 1} more)" if len(missing) > 1 else ""
     return (
         f"{what} ({listed(have)}) has no sample of class {missing[0]!r}{also} of {where} "
-        f"({_shown(may)}); {mend}"
+        f"({_shown(may)}); {fix}"
     )
 
 

@@ -18,7 +18,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 
 __all__ = [
-    "live_neurons",
+    "non_constant_neurons",
     "sfit",
     "spare_neurons",
     "spuriousness_scores",
@@ -33,7 +33,7 @@ _BLOCK = 64  # columns at a time
 _MUCH = 1 << 21  # activations
 
 
-def live_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
+def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
     """Neurons that are not constant over the samples of positive weight: bool, shape (D,).
 
     Parameters
@@ -51,8 +51,8 @@ def live_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> from ntkit.spuriousness import live_neurons
-    >>> live_neurons(np.array([[0.0, 1.0], [2.0, 1.0]]))
+    >>> from ntkit.spuriousness import non_constant_neurons
+    >>> non_constant_neurons(np.array([[0.0, 1.0], [2.0, 1.0]]))
     array([ True, False])
     """
     samples = np.arange(len(Z)) if sample_weight is None else np.flatnonzero(sample_weight > 0)
@@ -324,7 +324,7 @@ def suppressed_neurons(
     threshold: float = 0.0,
     aggregation: Aggregation = "union",
     max_suppressed: float = 1.0,
-    live: Array | None = None,
+    non_constant: Array | None = None,
 ) -> Array:
     r"""Neurons whose score exceeds the threshold.
 
@@ -342,7 +342,7 @@ def suppressed_neurons(
         How the classes are combined.
     max_suppressed : float in [0, 1]
         Largest share of live neurons to suppress; the highest scores go first.
-    live : ndarray of bool, shape (D,), optional
+    non_constant : ndarray of bool, shape (D,), optional
         Neurons that vary at all. A constant neuron is never suppressed: only the bias feels it.
 
     Returns
@@ -362,11 +362,11 @@ def suppressed_neurons(
     >>> suppressed_neurons(scores, max_suppressed=0.34)
     array([ True, False, False])
     """
-    live = np.ones(scores.shape[1], dtype=bool) if live is None else live
+    non_constant = np.ones(scores.shape[1], dtype=bool) if non_constant is None else non_constant
     compared = severity(scores, aggregation)
-    flagged = (compared > threshold) & live
+    flagged = (compared > threshold) & non_constant
     if max_suppressed < 1:
-        most = int(max_suppressed * live.sum())
+        most = int(max_suppressed * non_constant.sum())
         ranked = np.argsort(np.where(flagged, -compared, np.inf), axis=-1, kind="stable")
         top = np.zeros_like(flagged)
         np.put_along_axis(top, ranked[..., :most], True, axis=-1)
@@ -380,7 +380,7 @@ def spare_neurons(
     *,
     aggregation: Aggregation = "union",
     min_neurons: int = 1,
-    live: Array | None = None,
+    non_constant: Array | None = None,
 ) -> Array:
     """Take neurons out of a mask until at least ``min_neurons`` live ones are kept.
 
@@ -396,7 +396,7 @@ def spare_neurons(
         As there.
     min_neurons : int
         Live neurons to keep (all of them, where there are fewer).
-    live : ndarray of bool, shape (D,), optional
+    non_constant : ndarray of bool, shape (D,), optional
         As there.
 
     Returns
@@ -411,13 +411,13 @@ def spare_neurons(
     >>> spare_neurons(np.array([True, True, True]), np.array([[0.5, 0.1, 0.2]]))
     array([ True, False,  True])
     """
-    live = np.ones(scores.shape[1], dtype=bool) if live is None else live
+    non_constant = np.ones(scores.shape[1], dtype=bool) if non_constant is None else non_constant
     compared = np.broadcast_to(severity(scores, aggregation), suppressed.shape)
     spared = np.atleast_2d(suppressed.copy())
     for row, rank in zip(spared, np.atleast_2d(compared), strict=True):
-        missing = min(min_neurons, int(live.sum())) - int((live & ~row).sum())
+        missing = min(min_neurons, int(non_constant.sum())) - int((non_constant & ~row).sum())
         if missing > 0:
-            candidates = np.flatnonzero(row & live)
+            candidates = np.flatnonzero(row & non_constant)
             row[candidates[np.argsort(rank[candidates], kind="stable")[:missing]]] = False
     return spared.reshape(suppressed.shape)
 

@@ -21,8 +21,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import ntkit
-import ntkit.jobs
 import ntkit.estimators
+import ntkit.jobs
 from ntkit import FrozenModel
 from ntkit.cli._app import app
 from ntkit.estimators import LABEL_FREE

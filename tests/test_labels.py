@@ -17,7 +17,7 @@ from ntkit._labels import (
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
 
-WORDS = {"what": "The held-out set", "where": "the training set", "mend": "mend it."}
+WORDS = {"what": "The held-out set", "where": "the training set", "fix": "mend it."}
 LABELS = st.one_of(
     st.lists(st.integers(-5, 5), min_size=1),
     st.lists(st.text(max_size=4), min_size=1),
@@ -75,18 +75,18 @@ def test_many_classes_are_counted():
 def test_everything_that_takes_labels_says_it_alike():
     d = load_marked_digits()
     names = np.array(["cat", "dog"])
-    train, held = (d.X_train[:200], names[d.y_train[:200]]), d.X_heldout[:200]
-    other = np.array(["cat", "Dog"])[d.y_heldout[:200]]
+    train, held = (d.X_train[:200], names[d.y_train[:200]]), d.X_val[:200]
+    other = np.array(["cat", "Dog"])[d.y_val[:200]]
     said = r"\('Dog', 'cat'\) has the class 'Dog', which .* \('cat', 'dog'\) lacks; did you mean 'd"
     with pytest.raises(InputError, match=said):
         debias(marked_digits_model_path(), train, (held, other), device="cpu")
     model = FrozenModel.load(marked_digits_model_path()).with_classes(names)
     assert "differ in case" in model.matched_to(other).matched_by  # and nothing else is near
     with pytest.raises(InputError, match=said.replace("Dog", "Dogg")):
-        model.matched_to(np.array(["cat", "Dogg"])[d.y_heldout[:200]])
+        model.matched_to(np.array(["cat", "Dogg"])[d.y_val[:200]])
     Z = held.reshape(200, -1).astype(np.float32)
     with pytest.raises(InputError, match=said):
-        NeuronTuneClassifier().fit(Z, names[d.y_heldout[:200]], X_val=Z, y_val=other)
+        NeuronTuneClassifier().fit(Z, names[d.y_val[:200]], X_val=Z, y_val=other)
     head = LinearHead(np.zeros((1, Z.shape[1])), np.zeros(1), names)
     with pytest.raises(InputError, match=said):
         NeuronTuneClassifier(head=head).fit(Z, other)

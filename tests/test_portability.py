@@ -31,7 +31,7 @@ ROOT = Path(ntkit_package.__file__).parent
 def folder(tmp_path, digits):
     """A user's folder: a model and arrays."""
     shutil.copy(marked_digits_model_path(), tmp_path / "model.onnx")
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         X, y = digits[f"X_{part}"][:300], digits[f"y_{part}"][:300]
         np.savez(tmp_path / f"{part}.npz", X=X, y=y)
     return tmp_path
@@ -89,12 +89,14 @@ def test_a_second_writer_of_a_store_is_refused(windows, folder):  # noqa: F811
 
 def test_results_are_written_and_replaced(windows, folder):  # noqa: F811
     for extra in ([], ["--force"]):
-        run("audit", folder / "model.onnx", folder / "heldout.npz", "-o", folder / "seen", *extra)
+        run(
+            "audit", folder / "model.onnx", folder / "validation.npz", "-o", folder / "seen", *extra
+        )
     assert (folder / "seen" / "audit.html").is_file()
 
 
 def test_results_from_stores_are_written_and_replaced(windows, folder):  # noqa: F811
-    stores = {part: folder / f"z_{part}" for part in ("train", "heldout")}
+    stores = {part: folder / f"z_{part}" for part in ("train", "validation")}
     for part, store in stores.items():
         run("embed", folder / "model.onnx", folder / f"{part}.npz", "-o", store, "--device=cpu")
     data = [f"--{part}={store}" for part, store in stores.items()]
@@ -108,7 +110,7 @@ def test_results_from_stores_are_written_and_replaced(windows, folder):  # noqa:
             "--method=class-balanced",
             *extra,
         )
-        run("fit", stores["heldout"], "-o", folder / "head.onnx", "--method=balanced", *extra)
+        run("fit", stores["validation"], "-o", folder / "head.onnx", "--method=balanced", *extra)
         run("export", folder / "model.onnx", folder / "head.onnx", "-o", folder / "new.onnx",
               *extra)  # fmt: skip
 

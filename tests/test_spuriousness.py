@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ntkit.exceptions import InputError
 from ntkit.spuriousness import (
-    live_neurons,
+    non_constant_neurons,
     sfit,
     spare_neurons,
     spuriousness_scores,
@@ -92,10 +92,10 @@ def test_union_intersection_and_per_class(seed, threshold):
 @given(seeds, st.floats(0, 1))
 def test_max_suppressed_takes_the_highest_scores(seed, share):
     rng = np.random.default_rng(seed)
-    scores, live = rng.normal(size=(2, 20)), rng.random(20) < 0.8
-    mask = suppressed_neurons(scores, max_suppressed=share, live=live)
-    every = suppressed_neurons(scores, live=live)
-    assert mask.sum() == min(every.sum(), int(share * live.sum()))
+    scores, non_constant = rng.normal(size=(2, 20)), rng.random(20) < 0.8
+    mask = suppressed_neurons(scores, max_suppressed=share, non_constant=non_constant)
+    every = suppressed_neurons(scores, non_constant=non_constant)
+    assert mask.sum() == min(every.sum(), int(share * non_constant.sum()))
     assert not (mask & ~every).any()
     severity = scores.max(axis=0)
     if mask.any() and (every & ~mask).any():
@@ -105,12 +105,12 @@ def test_max_suppressed_takes_the_highest_scores(seed, share):
 @given(seeds, st.integers(1, 30))
 def test_spare_neurons_keeps_the_smallest_scores(seed, min_neurons):
     rng = np.random.default_rng(seed)
-    scores, live = rng.random(size=(2, 20)), rng.random(20) < 0.7
-    mask = suppressed_neurons(scores, live=live)
-    assert np.array_equal(mask, live)  # every score is positive
-    spared = spare_neurons(mask, scores, min_neurons=min_neurons, live=live)
-    kept = live & ~spared
-    assert kept.sum() == min(min_neurons, live.sum())
+    scores, non_constant = rng.random(size=(2, 20)), rng.random(20) < 0.7
+    mask = suppressed_neurons(scores, non_constant=non_constant)
+    assert np.array_equal(mask, non_constant)  # every score is positive
+    spared = spare_neurons(mask, scores, min_neurons=min_neurons, non_constant=non_constant)
+    kept = non_constant & ~spared
+    assert kept.sum() == min(min_neurons, non_constant.sum())
     severity = scores.max(axis=0)
     if kept.any() and spared.any():
         assert severity[kept].max() <= severity[spared].min()
@@ -147,8 +147,8 @@ def test_contribution_sums_to_the_margin_of_the_strongest_wrong_logit(seed):
 
 def test_live_neurons_vary_where_weight_is():
     Z = np.array([[0.0, 1.0, 5.0], [0.0, 2.0, 5.0], [0.0, 2.0, 6.0]])
-    assert live_neurons(Z).tolist() == [False, True, True]
-    assert live_neurons(Z, np.array([1, 1, 0])).tolist() == [False, True, False]
+    assert non_constant_neurons(Z).tolist() == [False, True, True]
+    assert non_constant_neurons(Z, np.array([1, 1, 0])).tolist() == [False, True, False]
 
 
 def test_sfit_sums_absolute_scores_of_scored_classes():

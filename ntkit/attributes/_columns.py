@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.attributes._view import Block, View, common_enough
+from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
 from ntkit.exceptions import InputError
 
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -35,7 +35,7 @@ _FEW = 10  # different numbers, which are as good as categories
 _LONGEST = 60  # characters of a category that a name shows
 
 
-def columns(table: Any, *, kind: str = "column") -> View:
+def columns(table: Any, *, kind: str = "column") -> FeatureSet:
     """View of the columns of a table.
 
     A column of texts gives one attribute for each category that at least 1 % of the samples have,
@@ -63,10 +63,10 @@ def columns(table: Any, *, kind: str = "column") -> View:
     --------
     >>> from ntkit.attributes import columns
     >>> view = columns({"site": ["A", "B", "A", ""] * 5, "age": range(20)})
-    >>> [name for block in view.blocks() for name in block.names]
+    >>> [name for block in feature_set.blocks() for name in block.names]
     ['column:site=A', 'column:site=B', 'column:site missing', 'column:age>=5', 'column:age>=10',
      'column:age>=15']
-    >>> view.values("column:site=B").tolist()[:4]
+    >>> feature_set.values("column:site=B").tolist()[:4]
     [0, 1, 0, -1]
     """
     given = columns_of(table)
@@ -76,7 +76,7 @@ def columns(table: Any, *, kind: str = "column") -> View:
         for name, values in given.items():
             yield from _blocks_of(f"{kind}:{shown(name)}", values)
 
-    return View(kind, True, n_samples, blocks)
+    return FeatureSet(kind, True, n_samples, blocks)
 
 
 def columns_of(table: Any) -> dict[str, Array]:
@@ -199,7 +199,7 @@ def _distinct(names: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_name") -> View:
+def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_name") -> FeatureSet:
     """View of a table that says more about the samples: where from, by which device, when.
 
     Parameters
@@ -227,7 +227,7 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     >>> ids = [f"{i}.png" for i in range(20)]
     >>> table = {"file_name": ids[5:], "site": ["A"] * 7 + ["B"] * 8}
     >>> view = metadata(table, ids)
-    >>> [name for block in view.blocks() for name in block.names]
+    >>> [name for block in feature_set.blocks() for name in block.names]
     ['metadata:site=A', 'metadata:site=B', 'metadata:site missing']
     """
     return columns(matched(table, ids, key), kind="metadata")

@@ -14,7 +14,14 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from ntkit._types import Array
-from ntkit.attributes._view import Block, Rule, View, common_enough, high_and_low, rule_of_column
+from ntkit.attributes._feature_set import (
+    Block,
+    FeatureSet,
+    Rule,
+    common_enough,
+    high_and_low,
+    rule_of_column,
+)
 from ntkit.exceptions import InputError
 
 _DIRECTIONS = 8
@@ -46,7 +53,7 @@ class _Clusters:
 
 def layers(
     activations: Mapping[str, ArrayLike], *, kind: str = "layer", random_state: int = 0
-) -> View:
+) -> FeatureSet:
     """View of layers of a network: who is high in a channel, or in one of a few clusters.
 
     A layer gives, as :func:`array` does, three attributes for each column, ``layer:relu_2 #3 mean
@@ -78,7 +85,7 @@ def layers(
     >>> import numpy as np
     >>> from ntkit.attributes import layers
     >>> view = layers({"relu_1": np.random.default_rng(0).normal(size=(200, 2))})
-    >>> names = [name for block in view.blocks() for name in block.names]
+    >>> names = [name for block in feature_set.blocks() for name in block.names]
     >>> names[0], names[3], names[6], names[-1]
     ('layer:relu_1 #0 mean low', 'layer:relu_1 #0 deviation low', 'layer:relu_1 direction 1 low',
      'layer:relu_1 cluster 8')
@@ -116,7 +123,7 @@ def layers(
                 return _fitted_rule(name, rest, *seen(name))
         return None
 
-    return View(kind, False, max(sizes, default=0), blocks, rule=rule)
+    return FeatureSet(kind, False, max(sizes, default=0), blocks, rule=rule)
 
 
 def _fitted_rule(name: str, rest: str, directions: _Directions, clusters: _Clusters) -> Rule | None:
@@ -152,22 +159,24 @@ def _checked(name: str, X: ArrayLike) -> Array:
 def _directions(X: Array) -> _Directions:
     """Scores on the first principal components of the standardised columns, eight at most."""
     mean, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-    live = deviation > 1e-6 * np.abs(mean) + 1e-12
-    if not live.any() or len(X) < 2:
+    non_constant = deviation > 1e-6 * np.abs(mean) + 1e-12
+    if not non_constant.any() or len(X) < 2:
         nothing = np.empty((len(X), 0))
         return _Directions(nothing, np.empty(0, dtype=int), nothing[:0].T, np.empty(0))
-    mean, deviation = mean[live], deviation[live]
+    mean, deviation = mean[non_constant], deviation[non_constant]
     parts = [slice(at, at + _ROWS) for at in range(0, len(X), _ROWS)]
     gram = np.zeros((len(mean), len(mean)))
     for part in parts:  # a whole copy in double precision would be twice what is given
-        standardised = (X[part][:, live] - mean) / deviation
+        standardised = (X[part][:, non_constant] - mean) / deviation
         gram += standardised.T @ standardised
     most = min(_DIRECTIONS, len(X) - 1, len(mean))
     axes = _first_axes(gram, most)
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(most)])
-    scores = np.concatenate([(X[part][:, live] - mean) / deviation @ axes for part in parts])
+    scores = np.concatenate(
+        [(X[part][:, non_constant] - mean) / deviation @ axes for part in parts]
+    )
     weights = (axes / deviation[:, None]).T
-    return _Directions(scores, np.flatnonzero(live), weights, -weights @ mean)
+    return _Directions(scores, np.flatnonzero(non_constant), weights, -weights @ mean)
 
 
 def _first_axes(gram: Array, most: int) -> Array:

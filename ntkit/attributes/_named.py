@@ -11,8 +11,8 @@ import numpy as np
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
 from ntkit.attributes._columns import Column, columns_of, matched, number, read_column, shown
+from ntkit.attributes._feature_set import FeatureSet, values_of
 from ntkit.attributes._pictures import STATISTICS, pictures
-from ntkit.attributes._view import View, values_of
 from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
 
@@ -32,7 +32,7 @@ def attribute_named(
     ids: Sequence[str] | None = None,
     key: str = "file_name",
     images: Sequence[Any] | None = None,
-    views: Iterable[View] = (),
+    feature_sets: Iterable[FeatureSet] = (),
 ) -> Array:
     """Read one attribute, by the name that an audit gives it, from raw inputs of any samples.
 
@@ -54,7 +54,7 @@ def attribute_named(
         For metadata, as in :func:`metadata`.
     images : sequence of ndarray, length N, optional
         For pictures, as in :func:`pictures`.
-    views : iterable of View, optional
+    feature_sets : iterable of View, optional
         For all other names.
 
     Returns
@@ -85,7 +85,7 @@ def attribute_named(
     if kind == "picture" and rest and images is not None:
         return pictures(images, len(images)).values(name)
     given = {"word": texts, "column": table, "metadata": metadata, "picture": images}
-    others = tuple(views)
+    others = tuple(feature_sets)
     if others and (kind not in given or not rest):
         return values_of(others, name)
     raise InputError(_unreadable(name, kind, rest, given))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.attributes._view import Rule, View, high_and_low, rule_of_column
+from ntkit.attributes._feature_set import FeatureSet, Rule, high_and_low, rule_of_column
 from ntkit.exceptions import InputError
 
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
@@ -30,7 +30,7 @@ STATISTICS = (
 """Names of the statistics, in the order of :func:`picture_statistics`."""
 
 
-def pictures(images: Iterable[Any], n_samples: int) -> View:
+def pictures(images: Iterable[Any], n_samples: int) -> FeatureSet:
     """View of statistics of pictures: brightness, contrast, colour, sharpness, size, border, parts.
 
     Each statistic gives three attributes, as ``picture:brightness high``; see :func:`array`.
@@ -58,7 +58,7 @@ def pictures(images: Iterable[Any], n_samples: int) -> View:
     >>> from ntkit.attributes import pictures
     >>> grey = (np.full((8, 8), 10 * i, dtype=np.uint8) for i in range(20))
     >>> view = pictures(grey, 20)
-    >>> view.values("picture:brightness high").sum()
+    >>> feature_set.values("picture:brightness high").sum()
     np.int64(5)
     """
 
@@ -72,15 +72,15 @@ def pictures(images: Iterable[Any], n_samples: int) -> View:
             )
         return np.asarray(found)
 
-    return _view(statistics, n_samples)
+    return _feature_set(statistics, n_samples)
 
 
-def measured_pictures(statistics: Array) -> View:
+def measured_pictures(statistics: Array) -> FeatureSet:
     """The same view of statistics that were measured already, (N, 19)."""
-    return _view(lambda: statistics, len(statistics))
+    return _feature_set(lambda: statistics, len(statistics))
 
 
-def _view(statistics: Callable[[], Array], n_samples: int) -> View:
+def _feature_set(statistics: Callable[[], Array], n_samples: int) -> FeatureSet:
     names = [f"picture:{name}" for name in STATISTICS]
 
     def rule(name: str) -> Rule | None:
@@ -90,7 +90,9 @@ def _view(statistics: Callable[[], Array], n_samples: int) -> View:
                 return rule_of_column("picture", j, statistics()[:, j], what)
         return None
 
-    return View("picture", False, n_samples, lambda: high_and_low(statistics(), names), rule=rule)
+    return FeatureSet(
+        "picture", False, n_samples, lambda: high_and_low(statistics(), names), rule=rule
+    )
 
 
 def picture_statistics(image: Any, n_pixels: int | None = None) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.attributes._columns import read_column, shown
-from ntkit.attributes._view import FEWEST
+from ntkit.attributes._feature_set import FEWEST
 from ntkit.exceptions import InputError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
 from ntkit._types import Array
-from ntkit.attributes._view import SUPPORT, Block, View, common_enough
+from ntkit.attributes._feature_set import SUPPORT, Block, FeatureSet, common_enough
 from ntkit.exceptions import InputError
 
 _TOKEN = re.compile(r"</[a-z]\w*|<[a-z][a-z0-9]{0,39}|\w{2,40}")
@@ -21,7 +21,7 @@ _SOME = 2000  # texts, among whose words the one that was meant is looked for
 
 def words(
     texts: Sequence[str], *, longest: int = 1, most: int = 20_000, kind: str = "word"
-) -> View:
+) -> FeatureSet:
     """View of the words that texts hold.
 
     Letters are taken in lower case. An opening tag of mark-up is a word of its own, ``<html``. A
@@ -51,7 +51,7 @@ def words(
     --------
     >>> from ntkit.attributes import words
     >>> view = words(["A <b>film</b>", "a movie"] * 5)
-    >>> [name for block in view.blocks() for name in block.names]
+    >>> [name for block in feature_set.blocks() for name in block.names]
     ['word:<b', 'word:film', 'word:movie']
     """
     texts = _checked(texts)
@@ -66,7 +66,7 @@ def words(
             part = slice(start, start + _BLOCK)
             yield Block(tuple(f"{kind}:{word}" for word in found[part]), X[:, part])
 
-    return View(kind, True, len(texts), blocks)
+    return FeatureSet(kind, True, len(texts), blocks)
 
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import typer
 
-from ntkit.attributes.findings import Suspicion
+from ntkit.attributes.findings import Finding
 from ntkit.jobs.audit import Answer, Audit
 from ntkit.jobs.debias import figures_of
 from ntkit.pages.audit_page import question_of
@@ -28,7 +28,7 @@ def can_ask() -> bool:
 
 def asks_in_terminal(
     page: Path,
-) -> Callable[[Audit, tuple[Suspicion, ...]], Iterator[Answer]]:
+) -> Callable[[Audit, tuple[Finding, ...]], Iterator[Answer]]:
     """What asks about findings on standard error, at most three; the end of input means later.
 
     Parameters
@@ -37,7 +37,7 @@ def asks_in_terminal(
         The page with the same questions, which is opened where somebody asks for it.
     """
 
-    def ask(audit: Audit, findings: tuple[Suspicion, ...]) -> Iterator[Answer]:
+    def ask(audit: Audit, findings: tuple[Finding, ...]) -> Iterator[Answer]:
         asked = findings[:_MOST]
         for number, finding in enumerate(asked, start=1):
             _say(f"\nQuestion {number} of {len(asked)}, on {_whose(audit, finding)}:")
@@ -53,7 +53,7 @@ def asks_in_terminal(
     return ask
 
 
-def _answer_on(audit: Audit, finding: Suspicion, page: Path) -> str | None:
+def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:
     """The answer; empty for later, None where nobody is there any more."""
     while True:
         typer.echo(f"{question_of(finding)}\n{_CHOICES}: ", err=True, nl=False)
@@ -74,12 +74,12 @@ def _answer_on(audit: Audit, finding: Suspicion, page: Path) -> str | None:
             _say("Type y, n, ? or o, or press Enter to decide later.")
 
 
-def _whose(audit: Audit, finding: Suspicion) -> str:
-    new = audit.retraining is not None and finding in audit.retraining.suspicions
+def _whose(audit: Audit, finding: Finding) -> str:
+    new = audit.retraining is not None and finding in audit.retraining.findings
     return "what retraining would newly rely on" if new else "what the model relies on"
 
 
-def _show(audit: Audit, finding: Suspicion, most: int) -> None:
+def _show(audit: Audit, finding: Finding, most: int) -> None:
     """A few samples of the class that errs most, with the finding and without it."""
     values, y = audit.values(finding.name), audit.predictions.y_index
     label = finding.worst.label

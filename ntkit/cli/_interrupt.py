@@ -76,7 +76,7 @@ def _what_is_left(before: Any, out: Path | None = None, force: bool = False, **v
         )
     if not same:
         return f"; {out} was written"
-    sets = [values.get(name) for name in ("train", "heldout", "test")]
+    sets = [values.get(name) for name in ("train", "validation", "test")]
     samples = [path for path in sets if "train" in values and path is not None]
     raw = not all(map(EmbeddingStore.is_store, samples))
     kept = f", and {out} is as it was" if before is not None else ""

@@ -52,10 +52,10 @@ def command(
     unlabelled: Annotated[
         Path | None,
         typer.Option(
-            help="DATA without labels: the page shows how often each suspicion occurs there."
+            help="DATA without labels: the page shows how often each finding occurs there."
         ),
     ] = None,
-    views: Annotated[str | None, typer.Option(help=f"Some of {','.join(VIEWS)}.")] = None,
+    feature_sets: Annotated[str | None, typer.Option(help=f"Some of {','.join(VIEWS)}.")] = None,
     cross_fit: Annotated[
         bool,
         typer.Option(
@@ -63,7 +63,7 @@ def command(
         ),
     ] = False,
     alpha: Annotated[
-        float, typer.Option(help="Chance of any suspicion where there is nothing.", min=0, max=1)
+        float, typer.Option(help="Chance of any finding where there is nothing.", min=0, max=1)
     ] = 0.05,
     trust_inputs: o.TrustInputs = False,
     model_options: o.ModelOptions,
@@ -95,7 +95,11 @@ def command(
         out, inputs=[*paths, predictions, metadata, unlabelled, *data_options.files], force=force
     )
     if predictions is not None:
-        of_a_model = {"--views": views, "--cross-fit": cross_fit, "--unlabelled": unlabelled}
+        of_a_model = {
+            "--feature-sets": feature_sets,
+            "--cross-fit": cross_fit,
+            "--unlabelled": unlabelled,
+        }
         for given, value in of_a_model.items():
             if value:
                 raise InputError(f"{given} is of a model's samples; drop it, or --predictions.")
@@ -120,7 +124,7 @@ def command(
         found = audit_model(
             frozen,
             data_options.reader(data, "required")(frozen),
-            views=o.names(views),
+            feature_sets=o.names(feature_sets),
             metadata=metadata,
             key=id_column,
             cross_fit=cross_fit,

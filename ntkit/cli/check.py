@@ -29,7 +29,7 @@ def command(
         float | None,
         typer.Option(help="Points that the average, a class, group or slice may lose."),
     ] = None,
-    max_flips: Annotated[
+    max_new_errors: Annotated[
         float | None, typer.Option(help="Most samples that were right and are wrong, in percent.")
     ] = None,
     average: Annotated[float | None, typer.Option(help="Least average accuracy, in percent.")] = (
@@ -103,7 +103,7 @@ def command(
     held = limits_of(
         limits,
         max_drop=max_drop,
-        max_flips=max_flips,
+        max_new_errors=max_new_errors,
         average=average,
         worst_class=worst_class,
         worst_group=worst_group,

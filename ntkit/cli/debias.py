@@ -49,7 +49,7 @@ def command(
         Path | None,
         typer.Option(help="DATA: training samples, to retrain the head.", show_default=False),
     ] = None,
-    heldout: Annotated[
+    validation: Annotated[
         Path | None,
         typer.Option(
             help="DATA: samples the model was not trained on, to find neurons, retrain, choose.",
@@ -92,7 +92,7 @@ def command(
             max=1,
         ),
     ] = MAX_COST,
-    heldout_balanced: Annotated[
+    validation_balanced: Annotated[
         bool | None,
         typer.Option(
             help="Is the held-out set better balanced than the training set? Else tested."
@@ -178,7 +178,7 @@ def command(
 
     Exit codes: 0 decided, 1 what was asked for is not better, 2 an error, 3 questions are open.
 
-    Example: ntkit debias classifier.onnx --train images/train --heldout images/val -o debiased/
+    Example: ntkit debias classifier.onnx --train images/train --validation images/val -o debiased/
 
     Example: ntkit debias --from debiased/ --answers answers.json
     """
@@ -189,12 +189,12 @@ def command(
     arguments = {
         "model": model,
         "train": train,
-        "heldout": heldout,
+        "validation": validation,
         "test": test,
         "method": method,
         "new_head": new_head,
         "max_cost": max_cost,
-        "heldout_balanced": heldout_balanced,
+        "validation_balanced": validation_balanced,
         "groups": groups,
         "metadata": metadata,
         "id_column": id_column,
@@ -225,15 +225,16 @@ def command(
             # What was ordered or labelled before is not what is said now.
             arguments |= said_now
     a = SimpleNamespace(**arguments)
-    model, train, heldout, test, method = a.model, a.train, a.heldout, a.test, a.method
+    model, train, validation, test, method = a.model, a.train, a.validation, a.test, a.method
     groups, metadata, recorded = a.groups, a.metadata, a.recorded
     model_options, data_options, seed, C = a.model_options, a.data_options, a.seed, a.C
-    if model is None or train is None or heldout is None or out is None:
+    if model is None or train is None or validation is None or out is None:
         raise InputError(
-            "Give a model, samples and a folder (ntkit debias MODEL --train DATA --heldout DATA -o "
+            "Give a model, samples and a folder (ntkit debias MODEL --train DATA "
+            "--validation DATA -o "
             "OUT), or the folder of an earlier run (ntkit debias --from OUT)."
         )
-    given = [model, train, heldout, test, groups, metadata, recorded, *data_options.files]
+    given = [model, train, validation, test, groups, metadata, recorded, *data_options.files]
     if run is None or run.resolve() != out.resolve():
         _check_new(out, [*given, *(answers or ())], force=force)
     if deploy is not None:
@@ -243,7 +244,7 @@ def command(
     parameters = o.neurontune_parameters(**{name: arguments[name] for name in _NEURONTUNE})
     sets = {
         name: data_options.read(path, frozen, tell=False, keep_table=True)
-        for name, path in (("train", train), ("heldout", heldout), ("test", test))
+        for name, path in (("train", train), ("validation", validation), ("test", test))
         if path is not None
     }
     ordered: Any = method
@@ -259,21 +260,21 @@ def command(
         )
     asks = not (no_input or json) and can_ask()
     if not asks and not (spurious or answers or groups or ordered or a.new_head) and run is None:
-        _tell_cost(sets, model, heldout)
+        _tell_cost(sets, model, validation)
     failed: DeployError | None = None
     try:
         with started_by(o.command_line(), plain_arguments(arguments)):
             result = debias(
                 frozen,
                 sets["train"],
-                sets["heldout"],
+                sets["validation"],
                 test=sets.get("test"),
                 out=out,
                 deploy=deploy,
                 method=ordered,
                 new_head=a.new_head,
                 max_cost=a.max_cost,
-                heldout_balanced=a.heldout_balanced,
+                validation_balanced=a.validation_balanced,
                 spurious=spurious,
                 answers=answers or a.labels,
                 ask=asks_in_terminal(out / "audit.html") if asks else None,
@@ -327,13 +328,14 @@ def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:
     check_folder(out, inputs=inputs, force=force)
 
 
-def _tell_cost(sets: Mapping[str, Samples], model: Path, heldout: Path) -> None:
+def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path) -> None:
     """Say what a run costs that cannot end with a model."""
     n = sum(len(samples) for samples in sets.values() if not samples.embedded)
     if n >= _MUCH:
         typer.echo(
             f"Note: this run embeds {n} samples and writes no model: there is no terminal to ask "
-            f"in. ntkit audit {quoted(model)} {quoted(heldout)} -o audit/ lists findings from the "
+            f"in. ntkit audit {quoted(model)} {quoted(validation)} -o audit/ lists findings "
+            "from the "
             "validation set alone.",
             err=True,
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ntkit.attributes.findings import Suspicion
+from ntkit.attributes.findings import Finding
 from ntkit.cli import _options as o
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.jobs.audit import Answer, Audit
@@ -47,7 +47,7 @@ def command(
     result = debias(
         marked_digits_model_path(),
         (digits.X_train, digits.y_train),
-        (digits.X_heldout, digits.y_heldout),
+        (digits.X_val, digits.y_val),
         test=(digits.X_test, digits.y_test, digits.groups_test),
         method=method,
         ask=lambda audit, findings: _answered(findings, audit, quiet=json),
@@ -71,7 +71,7 @@ def command(
         typer.echo(f"\nCheck, as for continuous integration (ntkit check):\n{summary_of(found)}")
 
 
-def _answered(findings: tuple[Suspicion, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:
+def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:
     """Answer yes on the strongest finding, as a person at the keyboard would."""
     for finding in findings[:1]:
         asked = f"{question_of(finding)}\n  {figures_of(finding)}"
@@ -85,7 +85,8 @@ def _neurons(result: DebiasResult) -> str:
     paper, random = rows["neurontune"], rows["random mask"]
     return (
         f"\nThe paper's default (neurontune: threshold 0) suppresses {paper.n_suppressed} of "
-        f"{result.n_live} live neurons. Test set, worst group: {_percent(paper.worst_group)}; a "
+        f"{result.n_non_constant} live neurons. Test set, "
+        f"worst group: {_percent(paper.worst_group)}; a "
         f"random mask of {random.n_suppressed}: {_percent(random.worst_group)}."
     )
 

@@ -31,7 +31,7 @@ def command(
     ],
     out: o.Out,
     *,
-    heldout: Annotated[
+    validation: Annotated[
         Path | None, typer.Option(help="Identification set, in any of these forms.")
     ] = None,
     method: Annotated[
@@ -64,9 +64,9 @@ def command(
     A table holds embeddings in a column of lists (.parquet, .jsonl) or in one column for each
     neuron, beside the label column.
 
-    Example: ntkit fit train.store --heldout heldout.store -o head.onnx
+    Example: ntkit fit train.store --validation validation.store -o head.onnx
     """
-    check_file(out, inputs=[embeddings, heldout], force=force)
+    check_file(out, inputs=[embeddings, validation], force=force)
     train, original = _embeddings(embeddings, table_options)
     parameters = o.neurontune_parameters(
         threshold=threshold,
@@ -81,12 +81,12 @@ def command(
     clf = _estimator(method, parameters, original, seed)
     origin = train.origin or {"preprocessing": train.preprocessing}
     held, read = {}, [train]
-    if heldout is not None:
+    if validation is not None:
         if "X_val" not in signature(clf.fit).parameters:
-            raise InputError(f"--method {method} has no use for a held-out set; drop --heldout.")
-        second, _ = _embeddings(heldout, table_options, width=train.X.shape[1])
+            raise InputError(f"--method {method} has no use for a held-out set; drop --validation.")
+        second, _ = _embeddings(validation, table_options, width=train.X.shape[1])
         second = second.with_columns_as_in(train)
-        check_alike((str(embeddings), str(heldout)), origin, second.origin)
+        check_alike((str(embeddings), str(validation)), origin, second.origin)
         held, read = {"X_val": second.X, "y_val": second.y}, [train, second]
     check_file(out, inputs=input_paths(*read), force=force)
     clf.fit(train.X, train.y, **held)

@@ -76,7 +76,7 @@ def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str
 
 
 def _samples(model: FrozenModel, steps: object) -> list[str]:
-    sets = "--train and --heldout:"
+    sets = "--train and --validation:"
     if isinstance(steps, ImagePreprocessing):
         return [f"{sets} image folders with a folder for each class"]
     if isinstance(steps, TextPreprocessing):

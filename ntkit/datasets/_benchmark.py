@@ -60,7 +60,7 @@ class Metadata:
         return f"{self.path}, row {i + self.first_row}"
 
 
-def read_csv(path: Path, names: Sequence[str], mend: str) -> Metadata:
+def read_csv(path: Path, names: Sequence[str], fix: str) -> Metadata:
     """Read some columns of a CSV file; the others are not kept in memory."""
     columns: dict[str, list[str]] = {name: [] for name in names}
     try:
@@ -70,7 +70,7 @@ def read_csv(path: Path, names: Sequence[str], mend: str) -> Metadata:
             missing = [name for name in names if name not in header]
             if missing:
                 raise InputError(
-                    f"{path} has no column {missing[0]!r}; its columns are {header[:50]}: {mend}."
+                    f"{path} has no column {missing[0]!r}; its columns are {header[:50]}: {fix}."
                 )
             kept = [(columns[name], header.index(name)) for name in names]
             for row, record in enumerate(reader, start=2):
@@ -79,14 +79,14 @@ def read_csv(path: Path, names: Sequence[str], mend: str) -> Metadata:
                 if len(record) != len(header):
                     raise InputError(
                         f"{path}, row {row} has {len(record)} cells where the header has "
-                        f"{len(header)}, so the file is cut off or damaged: {mend}."
+                        f"{len(header)}, so the file is cut off or damaged: {fix}."
                     )
                 for cells, j in kept:
                     cells.append(record[j])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a readable table ({error}): {mend}.") from error
+        raise InputError(f"{path} is not a readable table ({error}): {fix}.") from error
     if not columns[names[0]]:
-        raise InputError(f"{path} has no rows: {mend}.")
+        raise InputError(f"{path} has no rows: {fix}.")
     return Metadata(path, columns)
 
 
@@ -147,7 +147,7 @@ class Source:
     counts: Mapping[str, tuple[int, ...]]
 
     @property
-    def mend(self) -> str:
+    def fix(self) -> str:
         """What to do about a damaged file."""
         return f"get {self.name} again from {self.url}"
 
@@ -171,7 +171,7 @@ class Source:
         """Return the rows of a split, in the file's order; refuse a file that has none."""
         rows = np.flatnonzero(is_in_split)
         if not len(rows):
-            raise InputError(f"{path} has no row of the split {split!r}: {self.mend}.")
+            raise InputError(f"{path} has no row of the split {split!r}: {self.fix}.")
         return rows
 
     def compare(self, split: str, found: Sequence[int]) -> None:
@@ -189,7 +189,7 @@ class Source:
     def warn(self, what: str) -> None:
         """Warn that the folder differs from the published data set."""
         warnings.warn(
-            f"{self.name}: {what}; {self.mend}, or pass check=False for a subset.",
+            f"{self.name}: {what}; {self.fix}, or pass check=False for a subset.",
             IncompleteDataWarning,
             stacklevel=4,  # whoever called the loader
         )
@@ -221,7 +221,7 @@ def image_inputs(
     if absent:
         raise InputError(
             f"{len(absent)} of the {len(files)} images are not in {root}, the first is "
-            f"{absent[0].relative_to(root).as_posix()}: {source.mend}."
+            f"{absent[0].relative_to(root).as_posix()}: {source.fix}."
         )
     return {
         "X": ImageFiles(files, preprocessing),

@@ -137,7 +137,7 @@ def load_celeba(
     if unknown:
         raise InputError(
             f"{path} has no row for {unknown[0]!r}, one of {len(unknown)} images that "
-            f"{table.path.name} names: {SOURCE.mend}."
+            f"{table.path.name} names: {SOURCE.fix}."
         )
     in_split = np.asarray([split_of[file] for file in files]) == SPLITS.index(split)
     rows = SOURCE.rows_of(split, in_split, path)
@@ -163,8 +163,8 @@ def _attributes(folder: str | Path, target: str, spurious: str) -> Metadata:
     """The columns image_id, target and spurious."""
     path = SOURCE.find(folder, _tables("list_attr_celeba", "Anno"))
     if path.suffix == ".csv":
-        mend = f"name one of them, or {SOURCE.mend}"
-        return read_csv(path, ["image_id", target, spurious], mend)
+        fix = f"name one of them, or {SOURCE.fix}"
+        return read_csv(path, ["image_id", target, spurious], fix)
     count, header, *lines = _lines(path) or ["", ""]
     names = header.split()
     for name in (target, spurious):
@@ -173,7 +173,7 @@ def _attributes(folder: str | Path, target: str, spurious: str) -> Metadata:
     if count.strip() != str(len(lines)):
         raise InputError(
             f"{path} announces {count.strip()[:20]!r} images and has {len(lines)} rows, so it is "
-            f"cut off or damaged: {SOURCE.mend}."
+            f"cut off or damaged: {SOURCE.fix}."
         )
     cells = _split_lines(path, lines, 1 + len(names), first_row=3)
     wanted = {"image_id": 0, target: 1 + names.index(target), spurious: 1 + names.index(spurious)}
@@ -184,7 +184,7 @@ def _partition(folder: str | Path) -> tuple[Path, dict[str, int]]:
     """The file, and the number of the split of each image."""
     path = SOURCE.find(folder, _tables("list_eval_partition", "Eval"))
     if path.suffix == ".csv":
-        table = read_csv(path, ["image_id", "partition"], SOURCE.mend)
+        table = read_csv(path, ["image_id", "partition"], SOURCE.fix)
     else:
         cells = _split_lines(path, _lines(path), 2, first_row=1)
         columns = {"image_id": [a for a, _ in cells], "partition": [b for _, b in cells]}
@@ -208,7 +208,7 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a readable table ({error}): {SOURCE.mend}.") from error
+        raise InputError(f"{path} is not a readable table ({error}): {SOURCE.fix}.") from error
 
 
 def _split_lines(path: Path, lines: list[str], n_cells: int, first_row: int) -> list[list[str]]:
@@ -218,6 +218,6 @@ def _split_lines(path: Path, lines: list[str], n_cells: int, first_row: int) -> 
         if len(record) != n_cells:
             raise InputError(
                 f"{path}, row {row} has {len(record)} cells instead of {n_cells}, so the file is "
-                f"cut off or damaged: {SOURCE.mend}."
+                f"cut off or damaged: {SOURCE.fix}."
             )
     return cells

@@ -123,7 +123,7 @@ def load_civilcomments(
         raise InputError(f'groups is "any_identity" or "wilds"; got {groups!r}.')
     name = "all_data_with_identities.csv"
     path = SOURCE.find(folder, [name, f"civilcomments_v1.0/{name}"])
-    table = read_csv(path, ["comment_text", "split", "toxicity", *IDENTITIES], SOURCE.mend)
+    table = read_csv(path, ["comment_text", "split", "toxicity", *IDENTITIES], SOURCE.fix)
     in_split = np.asarray([cell == split for cell in table.columns["split"]])
     rows = SOURCE.rows_of(split, in_split, path)
     y = (table.shares("toxicity") >= THRESHOLD).astype(np.int64)[rows]

@@ -17,8 +17,8 @@ NOISE = 0.1
 CORRELATION = 0.93
 MARK = (slice(1, 4), slice(1, 4))  # rows and columns of the patch, top left
 MARK_BRIGHTNESS = (0.28, 0.4)
-N_ORIGINALS = {"train": 900, "heldout": 400}  # the remaining 497 are for the test set
-N_SAMPLES = {"train": 2700, "heldout": 1500, "test": 2000}
+N_ORIGINALS = {"train": 900, "validation": 400}  # the remaining 497 are for the test set
+N_SAMPLES = {"train": 2700, "validation": 1500, "test": 2000}
 
 DESCR = f"""\
 Marked digits
@@ -54,11 +54,11 @@ def load_marked_digits() -> Bunch:
     Returns
     -------
     data : Bunch
-        X_train, X_heldout, X_test : ndarray of shape (n, 1, 20, 20), float32
+        X_train, X_val, X_test : ndarray of shape (n, 1, 20, 20), float32
             Grey images in [0, 1], exactly what the model takes: 2700, 1500 and 2000 of them.
-        y_train, y_heldout, y_test : ndarray of shape (n,), int64
+        y_train, y_val, y_test : ndarray of shape (n,), int64
             0 for the digits 0-4, 1 for the digits 5-9.
-        groups_train, groups_heldout, groups_test : ndarray of shape (n,), int64
+        groups_train, groups_val, groups_test : ndarray of shape (n,), int64
             ``2 * y + mark``. For evaluation only.
         target_names : list of str
             Names of the two classes.

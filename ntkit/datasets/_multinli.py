@@ -121,19 +121,19 @@ def load_multinli(
     check_preprocessing(preprocessing, TextPreprocessing)
     labels, pairs = _labelled_pairs(folder)
     path = Path(metadata) if metadata is not None else _metadata(folder)
-    table = read_csv(path, ["gold_label", "sentence2_has_negation", "split"], GROUPS.mend)
+    table = read_csv(path, ["gold_label", "sentence2_has_negation", "split"], GROUPS.fix)
     y = table.codes("gold_label", CODES)
     if len(y) != len(labels):
         raise InputError(
             f"{path} has {len(y)} rows, but the three files in {folder} hold {len(labels)} "
-            f"labelled pairs, so one of them is cut off: {SOURCE.mend}, and {GROUPS.mend}."
+            f"labelled pairs, so one of them is cut off: {SOURCE.fix}, and {GROUPS.fix}."
         )
     if (y != labels).any():
         i = int(np.argmax(y != labels))
         raise InputError(
             f"{table.at(i)} is of class {CLASSES[y[i]]!r}, but the pair there "
             f"({pairs[i][0][:60]!r}) of class {CLASSES[labels[i]]!r}, so the files do not belong "
-            f"together: {GROUPS.mend}."
+            f"together: {GROUPS.fix}."
         )
     in_split = table.codes("split", SPLIT_CODES) == SPLITS.index(split)
     rows = SOURCE.rows_of(split, in_split, path)
@@ -189,6 +189,6 @@ def _parsed(path: Path, row: int, line: bytes) -> tuple[str, tuple[str, str]]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path}, line {row} is not a pair of sentences with its gold_label "
-            f"({type(error).__name__}: {error}), so the file is cut off or damaged: {SOURCE.mend}."
+            f"({type(error).__name__}: {error}), so the file is cut off or damaged: {SOURCE.fix}."
         ) from error
     return label, pair

@@ -118,7 +118,7 @@ def load_waterbirds(
     check_split(split)
     check_preprocessing(preprocessing, ImagePreprocessing)
     path = SOURCE.find(folder, [f"{f}metadata.csv" for f in FOLDERS])
-    table = read_csv(path, ["img_filename", "y", "split", "place"], SOURCE.mend)
+    table = read_csv(path, ["img_filename", "y", "split", "place"], SOURCE.fix)
     in_split = table.codes("split", SPLIT_CODES) == SPLITS.index(split)
     rows = SOURCE.rows_of(split, in_split, path)
     y, place = table.codes("y", BINARY)[rows], table.codes("place", BINARY)[rows]

@@ -23,7 +23,7 @@ from ntkit.study import (
     ALPHAS,
     AS_GOOD,
     BESIDE,
-    LEARNED,
+    ERROR_RECOVERY,
     LEAST_ERRORS,
     CellsTried,
     Outcome,
@@ -33,23 +33,23 @@ from ntkit.study import (
     checked_alphas,
     class_weighted,
     correctness_balanced,
-    correctness_cells,
+    correctness_groups,
+    error_recovery_rate,
     group_balanced,
     judged_groups,
-    learned_share,
     penalty_path,
     shift_pvalue,
 )
 
-HELDOUT, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell-balanced"
-HELDOUT_CELLS = "cell-balanced on X_val"
+VALIDATION, BALANCED, CELLS = "class-balanced on X_val", "class-balanced", "cell-balanced"
+VALIDATION_CELLS = "cell-balanced on X_val"
 GROUPS = "group-balanced"
 DONE = {
-    HELDOUT: "class-balanced retraining on the held-out set",
+    VALIDATION: "class-balanced retraining on the held-out set",
     BALANCED: "class-balanced retraining",
     CELLS: "correct and misclassified samples of each class are given equal weight",
     GROUPS: "its sides are given equal weight in each class",
-    HELDOUT_CELLS: "those of the held-out set, alone, are given equal weight in each class",
+    VALIDATION_CELLS: "those of the held-out set, alone, are given equal weight in each class",
 }
 
 
@@ -58,7 +58,7 @@ class Verdict:
     """Whether errors are learned, the lower bound of the learned share (or NaN), and why."""
 
     learns: bool
-    learned: float
+    error_recovery: float
     reason: str
 
 
@@ -78,18 +78,19 @@ def learns(
     tried = None
     if enough and plain is not None and cells is not None:
         tried = CellsTried.of(rows.y_index, rows.weight, unseen, plain, cells)
-    if tried is None or np.isnan(tried.learned):
+    if tried is None or np.isnan(tried.error_recovery):
         return Verdict(
             False,
             float("nan"),
             f"{rate}, and fewer than two classes, or half of them, have {least} such samples: too "
             "few to tell bias from noise",
         )
-    share = f"{100 * max(0.0, tried.learned):.0f} %"
-    if tried.learned < LEARNED:
+    share = f"{100 * max(0.0, tried.error_recovery):.0f} %"
+    if tried.error_recovery < ERROR_RECOVERY:
         why = (
             f"and balancing correct and misclassified samples learns {share} of these errors by "
-            f"its lower bound, less than {100 * LEARNED:.0f} %: they cannot be told from noise"
+            f"its lower bound, less than {100 * ERROR_RECOVERY:.0f} %: they cannot be told from "
+            "noise"
         )
     elif not tried.worth_it:
         left = f"not {100 * BESIDE:.0f} % by the lower bound: they cannot be told from noise"
@@ -105,7 +106,11 @@ def learns(
             "errors on samples it has not seen, which noise does not allow: they point at what "
             "the head has not learned"
         )
-    return Verdict(tried.worth_it and tried.learned >= LEARNED, tried.learned, f"{rate}, {why}")
+    return Verdict(
+        tried.worth_it and tried.error_recovery >= ERROR_RECOVERY,
+        tried.error_recovery,
+        f"{rate}, {why}",
+    )
 
 
 def class_rates(rows: Rows, wrong: Array) -> Array:
@@ -207,7 +212,7 @@ def _sides(matrix: Any) -> Array:
     return np.maximum(np.asarray(dense, dtype=np.int64), -1)
 
 
-_LEARNED_HELDOUT = 0.25
+_LEARNED_VALIDATION = 0.25
 
 
 class AutoDebiasClassifier(TunedHeads):
@@ -250,7 +255,7 @@ class AutoDebiasClassifier(TunedHeads):
         What to do; "auto" decides as above. Or "class-balanced", "cell-balanced", or either of them
         "on X_val" alone, as in "class-balanced on X_val"; or "group-balanced", over the classes ×
         the attributes given, whatever they are.
-    heldout_balanced : bool, default=None
+    validation_balanced : bool, default=None
         Whether H is better balanced over the groups than T, where you know it; None tests it.
     frozen_backbone : bool, default=False
         Whether the network that computes the embeddings was not trained on T, such as a public
@@ -260,7 +265,7 @@ class AutoDebiasClassifier(TunedHeads):
     alphas : array-like, default=(1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)
         Ridge weights on the mean loss to choose from; scikit-learn's C is 1 / (N alpha). Of equally
         good ones the largest is taken.
-    reference_alpha : float, default=None
+    baseline_alpha : float, default=None
         Ridge weight of the reference head; None chooses it, as in step 1.
     cv : int, default=5
         Folds for errors and for the penalty.
@@ -283,17 +288,17 @@ class AutoDebiasClassifier(TunedHeads):
         Side of each attribute balanced over, of the samples of T and then of H; −1 on none.
     shift_pvalue_ : float
         Of step 2; NaN without ``X_val``.
-    heldout_learned_ : float
+    validation_error_recovery_ : float
         Lower bound of the learned share in step 2; NaN where it was not needed or not known.
-    learned_ : float
+    error_recovery_ : float
         Lower bound of the learned share in step 3, likewise.
     class_errors_ : ndarray of shape (C,)
         Cross-fitted error rates of the reference head on T.
     alpha_ : float
         Ridge weight chosen, one of ``alphas``.
-    reference_head_ : LinearHead
+    baseline_head_ : LinearHead
         The reference head on raw embeddings.
-    reference_alpha_ : float
+    baseline_alpha_ : float
         Ridge weight of the reference head whose errors were looked at in step 3.
     classes_, coef_, intercept_, head_, n_iter_, n_features_in_, feature_names_in_
         As in :class:`BalancedClassifier`.
@@ -313,12 +318,12 @@ class AutoDebiasClassifier(TunedHeads):
     """
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
-        "recipe": [StrOptions({"auto", HELDOUT, BALANCED, CELLS, HELDOUT_CELLS, GROUPS})],
-        "heldout_balanced": ["boolean", None],
+        "recipe": [StrOptions({"auto", VALIDATION, BALANCED, CELLS, VALIDATION_CELLS, GROUPS})],
+        "validation_balanced": ["boolean", None],
         "frozen_backbone": ["boolean"],
         "shift_level": [Interval(Real, 0, 1, closed="both")],
         "alphas": ["array-like"],
-        "reference_alpha": [Interval(Real, 0, None, closed="neither"), None],
+        "baseline_alpha": [Interval(Real, 0, None, closed="neither"), None],
         "cv": [Interval(Integral, 2, None, closed="left")],
         **{
             name: TunedHeads._shared_constraints[name]
@@ -330,11 +335,11 @@ class AutoDebiasClassifier(TunedHeads):
         self,
         *,
         recipe: str = "auto",
-        heldout_balanced: bool | None = None,
+        validation_balanced: bool | None = None,
         frozen_backbone: bool = False,
         shift_level: float = 0.01,
         alphas: Any = ALPHAS,
-        reference_alpha: float | None = None,
+        baseline_alpha: float | None = None,
         cv: int = 5,
         tol: float = 1e-5,
         max_iter: int = 1000,
@@ -342,11 +347,11 @@ class AutoDebiasClassifier(TunedHeads):
         random_state: Any = None,
     ) -> None:
         self.recipe = recipe
-        self.heldout_balanced = heldout_balanced
+        self.validation_balanced = validation_balanced
         self.frozen_backbone = frozen_backbone
         self.shift_level = shift_level
         self.alphas = alphas
-        self.reference_alpha = reference_alpha
+        self.baseline_alpha = baseline_alpha
         self.cv = cv
         self.tol = tol
         self.max_iter = max_iter
@@ -406,7 +411,7 @@ class AutoDebiasClassifier(TunedHeads):
     def _learn(self, study: Study) -> None:
         self._alphas = checked_alphas(self.alphas)
         train, held = study.train, study.held
-        if held is None and self.recipe in (HELDOUT, HELDOUT_CELLS):
+        if held is None and self.recipe in (VALIDATION, VALIDATION_CELLS):
             raise InputError(f"recipe={self.recipe!r} needs X_val and y_val, which were not given.")
         if study.sides is None and self.recipe == GROUPS:
             raise InputError(f"recipe={self.recipe!r} needs attributes, which were not given.")
@@ -417,12 +422,12 @@ class AutoDebiasClassifier(TunedHeads):
 
         alpha, unseen = self._reference(train)
         reference = self._head_with(alpha, train, self._balanced(train))
-        self.reference_head_ = LinearHead(reference.coef, reference.intercept, self.classes_)
-        self.reference_alpha_ = alpha
+        self.baseline_head_ = LinearHead(reference.coef, reference.intercept, self.classes_)
+        self.baseline_alpha_ = alpha
         if unseen is None:  # too few samples for folds
             unseen = Outcome.of(reference.logits(train.X), train.y_index)
         self.class_errors_ = class_rates(train, unseen.wrong)
-        self.shift_pvalue_ = self.heldout_learned_ = self.learned_ = float("nan")
+        self.shift_pvalue_ = self.validation_error_recovery_ = self.error_recovery_ = float("nan")
         self._hint = ""
         self.sides_ = study.sides if self.recipe == GROUPS else None
         if self.sides_ is not None:
@@ -434,9 +439,9 @@ class AutoDebiasClassifier(TunedHeads):
             self._decide(train, unseen, train)
             return
         unseen_held = Outcome.of(reference.logits(held.X), held.y_index)
-        if self._takes_heldout(train, unseen, held, unseen_held):
+        if self._takes_validation(train, unseen, held, unseen_held):
             path = self._path(held, outcomes=False)
-            self._retrain(HELDOUT, held, self._balanced(held), path)
+            self._retrain(VALIDATION, held, self._balanced(held), path)
         elif self._held_alone():
             self._decide(held, self._unseen(held, unseen_held), study.both)
         else:
@@ -445,9 +450,9 @@ class AutoDebiasClassifier(TunedHeads):
     def _held_alone(self) -> bool:
         """Whether step 3 leaves the training set aside, which may be memorised."""
         memorised = self.shift_pvalue_ < self.shift_level and not self.frozen_backbone
-        return self.recipe == HELDOUT_CELLS or (self.recipe == "auto" and memorised)
+        return self.recipe == VALIDATION_CELLS or (self.recipe == "auto" and memorised)
 
-    def _takes_heldout(
+    def _takes_validation(
         self, train: Rows, unseen: Outcome, held: Rows, unseen_held: Outcome
     ) -> bool:
         """Step 2: whether the held-out set is better balanced."""
@@ -456,9 +461,11 @@ class AutoDebiasClassifier(TunedHeads):
             "The reference head errs more on the held-out set than on the training set (p = "
             f"{self.shift_pvalue_:.0e}, below {self.shift_level:g})"
         )
-        if self.recipe != "auto" or self.heldout_balanced is not None:
+        if self.recipe != "auto" or self.validation_balanced is not None:
             self.reason_ = "You said that the held-out set is better balanced"
-            return self.recipe == HELDOUT or (self.recipe == "auto" and bool(self.heldout_balanced))
+            return self.recipe == VALIDATION or (
+                self.recipe == "auto" and bool(self.validation_balanced)
+            )
         if not self.shift_pvalue_ < self.shift_level:
             return False
         if self.frozen_backbone:
@@ -466,26 +473,27 @@ class AutoDebiasClassifier(TunedHeads):
             return True
         after = self._path(held).outcome
         if after is not None:
-            learned = learned_share(held.y_index, unseen_held, after, held.weight)
-            self.heldout_learned_ = learned.low
-        if self.heldout_learned_ >= _LEARNED_HELDOUT:
+            error_recovery = error_recovery_rate(held.y_index, unseen_held, after, held.weight)
+            self.validation_error_recovery_ = error_recovery.low
+        if self.validation_error_recovery_ >= _LEARNED_VALIDATION:
             self.reason_ = (
                 f"{errs_more}, and retraining on the held-out set learns at least "
-                f"{100 * self.heldout_learned_:.0f} % of these errors on samples of it that it has "
+                f"{100 * self.validation_error_recovery_:.0f} % of these errors on samples of it that "
+                "it has "
                 "not seen, which memorising the training set does not explain: the held-out set is "
                 "better balanced"
             )
             return True
         self._hint = (
             f" {errs_more}, as it does where the network memorised its training set; if you know "
-            "that the held-out set is better balanced, pass heldout_balanced=True."
+            "that the held-out set is better balanced, pass validation_balanced=True."
         )
         return False
 
     def _reference(self, rows: Rows) -> tuple[float, Outcome | None]:
         """Penalty of a reference head of these rows, and what it makes of them, cross-fitted."""
-        if self.reference_alpha is not None:
-            alpha = float(self.reference_alpha)
+        if self.baseline_alpha is not None:
+            alpha = float(self.baseline_alpha)
             return alpha, self._path(rows, alphas=[alpha]).outcome
         path = self._path(rows)
         alpha = path.strongest(rows.y_index, rows.weight, most=1.0, within=AS_GOOD)
@@ -494,7 +502,7 @@ class AutoDebiasClassifier(TunedHeads):
     def _unseen(self, held: Rows, otherwise: Outcome) -> Outcome:
         """What a reference head of the held-out set makes of it, cross-fitted."""
         # That of the training set errs on what is new wherever that was memorised.
-        self.reference_alpha_, unseen = self._reference(held)
+        self.baseline_alpha_, unseen = self._reference(held)
         return unseen or otherwise
 
     def _decide(self, rows: Rows, unseen: Outcome, every: Rows) -> None:
@@ -508,9 +516,9 @@ class AutoDebiasClassifier(TunedHeads):
             self._retrain(BALANCED, every, self._balanced(every), path)
             return
         weight = correctness_balanced(balanced, rows.y_index, wrong)
-        cells = correctness_cells(rows.y_index, wrong, rows.weight)
+        cells = correctness_groups(rows.y_index, wrong, rows.weight)
         path = self._path(rows, weight, cells, outcomes=not asked)
-        by_cells = CELLS if rows is every else HELDOUT_CELLS
+        by_cells = CELLS if rows is every else VALIDATION_CELLS
         if asked:
             self.reason_ = "You asked for it"
             self._retrain(by_cells, rows, weight, path)
@@ -519,7 +527,7 @@ class AutoDebiasClassifier(TunedHeads):
         # Halves of a held-out set, which tell the price, must have enough errors as well.
         least = LEAST_ERRORS if rows is every else 2 * LEAST_ERRORS
         verdict = learns(rows, unseen, plain.outcome, path.outcome, least, len(self.classes_))
-        self.learned_, self.reason_ = verdict.learned, verdict.reason
+        self.error_recovery_, self.reason_ = verdict.error_recovery, verdict.reason
         if verdict.learns:
             self._retrain(by_cells, rows, weight, path)
             return

@@ -339,7 +339,7 @@ class LastLayerClassifier(LinearHeadClassifier):
             )
         return Rows(X, y_index, weight)
 
-    def _heldout_rows(
+    def _validation_rows(
         self, X: Any, y: Any, sample_weight: Any, dtype: Any, *, train: Rows | None = None
     ) -> Rows:
         """Check a held-out set, also that it is on the scale of the training rows."""
@@ -347,7 +347,7 @@ class LastLayerClassifier(LinearHeadClassifier):
             raise InputError("X_val needs its labels; pass y_val as well.")
         X, y = validate_data(self, X, y, dtype=kept_dtypes(X), reset=False)
         problem = unknown_labels(
-            np.unique(y), self.classes_, what="y_val", where="y", mend="use the same labels."
+            np.unique(y), self.classes_, what="y_val", where="y", fix="use the same labels."
         )
         if problem is not None:
             raise InputError(problem)
@@ -376,7 +376,7 @@ class LastLayerClassifier(LinearHeadClassifier):
             head.classes,
             what="y",
             where="the head",
-            mend="use the same labels, with samples of each.",
+            fix="use the same labels, with samples of each.",
         )
         if problem is not None:
             raise InputError(problem)
@@ -399,7 +399,9 @@ class StudyClassifier(LastLayerClassifier):
         """Check what ``fit`` was given, and make a study of it."""
         train, held = self._rows(X, y, sample_weight), None
         if X_val is not None:
-            held = self._heldout_rows(X_val, y_val, sample_weight_val, train.X.dtype, train=train)
+            held = self._validation_rows(
+                X_val, y_val, sample_weight_val, train.X.dtype, train=train
+            )
         return Study(self.classes_, train, held)
 
     def _learn(self, study: Study) -> None:

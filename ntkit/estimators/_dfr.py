@@ -214,7 +214,7 @@ class DFRClassifier(LastLayerClassifier):
         *,
         groups: ArrayLike | None = None,
         attribute: ArrayLike | None = None,
-        views: Any = None,
+        feature_sets: Any = None,
     ) -> DFRClassifier:
         """Retrain the head on group-balanced data.
 
@@ -235,7 +235,8 @@ class DFRClassifier(LastLayerClassifier):
             Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known.
             Groups are then class × attribute, and an attribute is inferred from fewer answers
             than the groups are: it is one and the same in all classes.
-        views : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
+        feature_sets : array-like or sparse matrix of shape (N, ·), or dict or list of several,
+        optional
             What groups that are not known are inferred from; None takes ``X``.
 
         Returns
@@ -258,7 +259,9 @@ class DFRClassifier(LastLayerClassifier):
             If ``groups`` hold several classes each and are correlated with the class: an attribute
             is passed as ``attribute``, which crosses it with the class.
         """
-        rows, group = self._grouped(self._rows(X, y, sample_weight), groups, attribute, views)
+        rows, group = self._grouped(
+            self._rows(X, y, sample_weight), groups, attribute, feature_sets
+        )
         self.group_counts_ = np.bincount(group[rows.weight > 0])
         Cs = self._checked_Cs()
         self.worst_group_accuracy_ = np.full(len(Cs), np.nan)
@@ -276,7 +279,7 @@ class DFRClassifier(LastLayerClassifier):
         return self
 
     def _grouped(
-        self, rows: Rows, groups: ArrayLike | None, attribute: ArrayLike | None, views: Any
+        self, rows: Rows, groups: ArrayLike | None, attribute: ArrayLike | None, feature_sets: Any
     ) -> tuple[Rows, Array]:
         """Every row's group; rows of inferred groups weigh as much as these are probable."""
         found = grouped(
@@ -286,7 +289,7 @@ class DFRClassifier(LastLayerClassifier):
             type(self).__name__,
             classes=self.classes_,
             inference=self.group_inference,
-            views=views,
+            feature_sets=feature_sets,
             random_state=self.random_state,
         )
         self.groups_, self.group_inference_ = found.labels, found.inference

@@ -63,7 +63,7 @@ def with_shares(p: Array, shares: Array, strength: float) -> Array:
 
 
 @dataclass(frozen=True)
-class View:
+class FeatureSet:
     """A matrix (N, D) and the units its columns are read in."""
 
     X: Any
@@ -87,21 +87,23 @@ class View:
             found[rows] = self.X[rows] @ W.T + b
         return found
 
-    def of(self, X: Any) -> View:
+    def of(self, X: Any) -> FeatureSet:
         """The same units for other samples."""
-        return View(X, self.mean, self.scale)
+        return FeatureSet(X, self.mean, self.scale)
 
 
-def named_views(views: Any) -> dict[Any, Any]:
+def named_views(feature_sets: Any) -> dict[Any, Any]:
     """Check views: one matrix, or several by name or in order."""
-    if sparse.issparse(views):  # one kind of them is a mapping as well
-        return {0: _checked(views, "X")}
-    if isinstance(views, Mapping):
-        given = dict(views)
-    elif isinstance(views, list | tuple) and all(np.ndim(v) == 2 or _is_table(v) for v in views):
-        given = dict(enumerate(views))
+    if sparse.issparse(feature_sets):  # one kind of them is a mapping as well
+        return {0: _checked(feature_sets, "X")}
+    if isinstance(feature_sets, Mapping):
+        given = dict(feature_sets)
+    elif isinstance(feature_sets, list | tuple) and all(
+        np.ndim(v) == 2 or _is_table(v) for v in feature_sets
+    ):
+        given = dict(enumerate(feature_sets))
     else:
-        return {0: _checked(views, "X")}
+        return {0: _checked(feature_sets, "X")}
     if not given:
         raise InputError("No view was given; pass at least one matrix of shape (N, D).")
     found = {name: _checked(X, f"the view {name!r}") for name, X in given.items()}
@@ -112,13 +114,13 @@ def named_views(views: Any) -> dict[Any, Any]:
     return found
 
 
-def view_of(X: Any) -> View:
+def view_of(X: Any) -> FeatureSet:
     """A view in the units of its columns: deviations, or the largest value of a sparse one."""
     if sparse.issparse(X):
         largest = abs(X).max(axis=0).toarray().ravel()
-        return View(X, np.zeros(X.shape[1]), np.where(largest > 0, largest, 1.0))
+        return FeatureSet(X, np.zeros(X.shape[1]), np.where(largest > 0, largest, 1.0))
     scaler = scaler_of(Rows(X, np.zeros(len(X), dtype=int), np.ones(len(X))))
-    return View(X, scaler.mean_, scaler.scale_)
+    return FeatureSet(X, scaler.mean_, scaler.scale_)
 
 
 def _checked(X: Any, name: str) -> Any:
@@ -127,8 +129,8 @@ def _checked(X: Any, name: str) -> Any:
     )
 
 
-def _is_table(view: Any) -> bool:
-    return hasattr(view, "shape") and len(view.shape) == 2
+def _is_table(feature_set: Any) -> bool:
+    return hasattr(feature_set, "shape") and len(feature_set.shape) == 2
 
 
 PENALTIES = (
@@ -363,8 +365,8 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     3. The probabilities of the values are those of the head times a power ``prior_strength`` of
        the shares; of a known sample, those of the head times what was said.
 
-    Where no view reads the attribute, nothing is inferred: ``view_`` is None, and only the known
-    samples have a label.
+    Where no view reads the attribute, nothing is inferred: ``feature_set_`` is None, and only the
+    known samples have a label.
 
     Parameters
     ----------
@@ -397,7 +399,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         Probability of each value for each sample; zeros where nothing is known of it.
     transduction_ : ndarray of shape (N,)
         The most probable value of each sample; where nothing is known, -1 (numbers) or None.
-    view_ : object
+    feature_set_ : object
         Name (or number) of the view that is read; None where none is.
     scores_ : dict
         Name of a view to its cross-validated accuracy, the mean over class × value.
@@ -467,7 +469,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
-        views: Any,
+        feature_sets: Any,
         y: ArrayLike,
         attribute: ArrayLike,
         sample_weight: ArrayLike | None = None,
@@ -476,7 +478,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        views : array-like or sparse matrix of shape (N, D), or dict or list of several
+        feature_sets : array-like or sparse matrix of shape (N, D), or dict or list of several
             What the attribute may be read from: embeddings, earlier layers, words, columns.
         y : array-like of shape (N,)
             Class labels.
@@ -496,7 +498,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         InputError
             If nothing is known of any sample, or lengths differ.
         """
-        matrices = named_views(views)
+        matrices = named_views(feature_sets)
         n = next(iter(matrices.values())).shape[0]
         if len(matrices) == 1:
             self.n_features_in_ = next(iter(matrices.values())).shape[1]
@@ -516,19 +518,19 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             self.label_distributions_ = np.zeros((n, len(self.classes_)))
             self.label_distributions_[known] = np.eye(len(self.classes_))[value[known]]
         else:
-            p = self._equal_shares(matrices[self.view_])
+            p = self._equal_shares(matrices[self.feature_set_])
             self._learn_shares(p, y_index, value, weight)
             self.label_distributions_ = self._posterior(p, y_index)
             self.label_distributions_[known] = head.told
         self.transduction_ = self._labels(self.label_distributions_)
         return self
 
-    def predict_proba(self, views: Any, y: ArrayLike | None = None) -> Array:
+    def predict_proba(self, feature_sets: Any, y: ArrayLike | None = None) -> Array:
         """Probability of each value for other samples, shape (N, A).
 
         Parameters
         ----------
-        views : as for ``fit``
+        feature_sets : as for ``fit``
             The same views of other samples.
         y : array-like of shape (N,), optional
             Their classes; without them the values count as equally common.
@@ -539,10 +541,10 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             If no view reads the attribute, or the views or classes are others.
         """
         check_is_fitted(self, "transduction_")
-        matrices = named_views(views)
+        matrices = named_views(feature_sets)
         if len(self.classes_) == 1:
             return np.ones((next(iter(matrices.values())).shape[0], 1))
-        if self.view_ is None:
+        if self.feature_set_ is None:
             raise InputError(
                 "No view reads the attribute (see scores_), so it cannot be told of other samples."
             )
@@ -555,9 +557,9 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             raise InputError(f"y holds the class {strange.tolist()[0]!r}, which fit did not see.")
         return self._posterior(p, np.searchsorted(self.y_classes_, y))
 
-    def predict(self, views: Any, y: ArrayLike | None = None) -> Array:
+    def predict(self, feature_sets: Any, y: ArrayLike | None = None) -> Array:
         """The most probable value of other samples, shape (N,)."""
-        most_probable = self.predict_proba(views, y).argmax(axis=1)
+        most_probable = self.predict_proba(feature_sets, y).argmax(axis=1)
         return np.asarray(self.classes_[most_probable])
 
     def __sklearn_tags__(self) -> Any:
@@ -586,7 +588,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     def _read(self, matrices: dict[Any, Any], known: Known) -> AttributeHead | None:
         """Step 1: the best view, and the head that reads it."""
         self.scores_, self.losses_ = dict[Any, float](), dict[Any, float]()
-        self.view_, self.penalty_, self._units, self._head = None, None, None, None
+        self.feature_set_, self.penalty_, self._units, self._head = None, None, None, None
         self.answer_error_ = np.nan
         n_values = len(self.classes_)
         penalties = checked_penalties(self.penalties)
@@ -596,9 +598,9 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         best: AttributeHead | None = None
         self._names = list(matrices)
         for name, X in matrices.items():
-            view = view_of(X)
+            feature_set = view_of(X)
             head = best_head(
-                view.rows(known.index),
+                feature_set.rows(known.index),
                 known,
                 n_values,
                 penalties,
@@ -610,14 +612,18 @@ class GroupInference(ClassifierMixin, BaseEstimator):
                 return None
             self.scores_[name], self.losses_[name] = head.accuracy, head.loss
             if best is None or head.loss < best.loss - 1e-9:
-                best, self.view_, self._units = head, name, View(None, view.mean, view.scale)
+                best, self.feature_set_, self._units = (
+                    head,
+                    name,
+                    FeatureSet(None, feature_set.mean, feature_set.scale),
+                )
         assert best is not None
         chance = 1 / n_values
         least = chance + self.min_accuracy * (1 - chance)
         # What is right agrees with what was said as often as that is right.
         agreement = least * (1 - best.error) + (1 - least) * best.error / (n_values - 1)
         if self.min_accuracy > 0 and best.accuracy < agreement:
-            self.view_, self._units = None, None
+            self.feature_set_, self._units = None, None
             return None
         self._head, self.penalty_, self.answer_error_ = best, best.penalty, best.error
         return best
@@ -671,7 +677,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
                 "same."
             )
         assert self._units is not None
-        X = matrices[self.view_]
+        X = matrices[self.feature_set_]
         if X.shape[1] != len(self._units.scale):
             raise InputError(
                 f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "

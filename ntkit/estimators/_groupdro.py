@@ -154,7 +154,7 @@ class GroupDROClassifier(LastLayerClassifier):
         *,
         groups: ArrayLike | None = None,
         attribute: ArrayLike | None = None,
-        views: Any = None,
+        feature_sets: Any = None,
     ) -> GroupDROClassifier:
         """Retrain the head for the worst group.
 
@@ -175,7 +175,8 @@ class GroupDROClassifier(LastLayerClassifier):
             Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known.
             Groups are then class × attribute, and an attribute is inferred from fewer answers
             than the groups are: it is one and the same in all classes.
-        views : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
+        feature_sets : array-like or sparse matrix of shape (N, ·), or dict or list of several,
+        optional
             What groups that are not known are inferred from; None takes ``X``.
 
         Returns
@@ -207,7 +208,7 @@ class GroupDROClassifier(LastLayerClassifier):
             type(self).__name__,
             classes=self.classes_,
             inference=self.group_inference,
-            views=views,
+            feature_sets=feature_sets,
             random_state=0,
         )
         rows, group = found.rows, found.index

@@ -212,7 +212,7 @@ class JTTClassifier(StudyClassifier):
         return np.asarray(judged & (rows.weight > 0) & wrong)
 
     def _report_no_errors(self) -> None:
-        mend = (
+        fix = (
             "pass a head that was trained on other samples, or samples that the head was not "
             "trained on"
             if self.head is not None
@@ -221,8 +221,7 @@ class JTTClassifier(StudyClassifier):
             else "lower C, or give a head that makes errors"
         )
         message = (
-            "The original head misclassifies no training sample, so the error set is empty; "
-            f"{mend}."
+            f"The original head misclassifies no training sample, so the error set is empty; {fix}."
         )
         if self.on_no_errors == "raise":
             raise InputError(message)

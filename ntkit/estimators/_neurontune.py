@@ -24,7 +24,7 @@ from ntkit.estimators._tuned_retraining import (
 )
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.spuriousness import live_neurons, sfit
+from ntkit.spuriousness import non_constant_neurons, sfit
 from ntkit.study import (
     ERM_ALPHA,
     LEAST_ERRORS,
@@ -145,7 +145,7 @@ class NeuronTuneClassifier(TunedClassifier):
         flagged, or the samples are too few for folds.
     alpha_ : float
         Ridge weight on the mean loss chosen; NaN where ``C`` is given.
-    live_ : ndarray of bool, shape (D,)
+    non_constant_ : ndarray of bool, shape (D,)
         Neurons that vary on the identification set.
     spared_ : bool
         Whether the rule flagged too many live neurons, and some or all of them were spared.
@@ -364,7 +364,7 @@ class NeuronTuneClassifier(TunedClassifier):
             identify.y_index[wrong(logits, identify) & (identify.weight > 0)],
             minlength=len(self.classes_),
         )
-        self.live_ = live_neurons(identify.X, identify.weight)
+        self.non_constant_ = non_constant_neurons(identify.X, identify.weight)
         scores = self._score(identify, logits, original)
         return Stage(tune, identify, folds, seed, also, plain, original, scores)
 

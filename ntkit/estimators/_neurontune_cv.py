@@ -42,7 +42,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     same grid, folds and scoring, several times sooner: the original head, its outcomes and the
     spuriousness scores do not depend on the threshold, so each fold finds them once, and each
     retraining starts from the one before. The defaults choose by
-    :func:`~ntkit.metrics.worst_class_cell_accuracy`.
+    :func:`~ntkit.metrics.worst_class_correctness_group_accuracy`.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         Values of ``suppression`` to try; 0 is retraining without suppression.
     cv : int, splitter or iterable, default=5
         Folds, as in scikit-learn's ``LogisticRegressionCV``.
-    scoring : str or callable, default="worst_class_cell_accuracy"
+    scoring : str or callable, default="worst_class_correctness_group_accuracy"
         A name of :data:`ntkit.metrics.SCORERS`, one of scikit-learn's, or a scorer.
     max_suppressed, aggregation, statistic, standardize, activation, n_rounds, min_misclassified
         As in :class:`NeuronTuneClassifier`.
@@ -120,7 +120,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         error_weights: Any = ("auto",),
         suppressions: Any = (1.0,),
         cv: Any = 5,
-        scoring: Any = "worst_class_cell_accuracy",
+        scoring: Any = "worst_class_correctness_group_accuracy",
         max_suppressed: float = 1.0,
         aggregation: str = "union",
         statistic: str = "median",

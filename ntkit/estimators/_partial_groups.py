@@ -39,7 +39,7 @@ def grouped(
     *,
     classes: Array,
     inference: GroupInference | None,
-    views: Any,
+    feature_sets: Any,
     random_state: Any,
 ) -> Grouped:
     """Infer the groups that are not known."""
@@ -72,7 +72,7 @@ def grouped(
     inference = GroupInference(random_state=random_state) if inference is None else inference
     fitted: GroupInference = clone(inference)
     fitted.fit(
-        rows.X if views is None else views,
+        rows.X if feature_sets is None else feature_sets,
         classes[rows.y_index],
         values,
         sample_weight=rows.weight,
@@ -86,7 +86,7 @@ def grouped(
             f"Nothing is known of any sample of class {classes[missing].tolist()[0]!r}, and no "
             "view tells it (see GroupInference.scores_); label some of them."
         )
-    if fitted.view_ is None:
+    if fitted.feature_set_ is None:
         warnings.warn(
             f"No view reads the {'group' if attribute is None else 'attribute'}, so the head is "
             f"fitted to the {len(kept)} samples alone of which it is known. If they were chosen "

@@ -26,7 +26,7 @@ from ntkit.study import (
     Study,
     class_weighted,
     correctness_balanced,
-    correctness_cells,
+    correctness_groups,
     cross_fitted_logits,
     folds_of,
     hold_out,
@@ -174,7 +174,7 @@ class TunedClassifier(StudyClassifier):
     max_cost: float | None
     class_weight: Any
     verbose: bool
-    live_: Array
+    non_constant_: Array
     mask_cost_: float
     _alpha: float
     _units: Array
@@ -269,7 +269,7 @@ class TunedClassifier(StudyClassifier):
         if reference is None:  # too few samples for folds
             return Tuning(balanced, 2 * tune.y_index, plain.alpha)
         weight = correctness_balanced(balanced, tune.y_index, reference.wrong[: len(balanced)])
-        cells = correctness_cells(y_index, reference.wrong, mass)
+        cells = correctness_groups(y_index, reference.wrong, mass)
         path = PenaltyPath(plain.alpha, {})
         if self.C is None or self.error_weight == "auto":
             path = self._path(tune, stage.also, weight, seed, cells)
@@ -311,7 +311,7 @@ class TunedClassifier(StudyClassifier):
     def _mask(self, scores: Array, before: Mask | None) -> Mask:
         mask = make_mask(
             scores,
-            self.live_,
+            self.non_constant_,
             threshold=self.threshold,
             aggregation=self.aggregation,  # type: ignore[arg-type]
             max_suppressed=self.max_suppressed,
@@ -321,7 +321,7 @@ class TunedClassifier(StudyClassifier):
         warn_about(
             mask,
             scores,
-            self.live_,
+            self.non_constant_,
             min_misclassified=self.min_misclassified,
             min_neurons=self.min_neurons,
         )

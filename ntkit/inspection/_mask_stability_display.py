@@ -30,7 +30,7 @@ from ntkit.inspection._matplotlib import (
     require_matplotlib,
     show_legend,
 )
-from ntkit.spuriousness import live_neurons
+from ntkit.spuriousness import non_constant_neurons
 from ntkit.study import Rows, make_mask
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ def _frequency(
         scores[errors < clf.min_misclassified] = np.nan
         mask = make_mask(
             scores,
-            live_neurons(sample.X),
+            non_constant_neurons(sample.X),
             threshold=clf.threshold,
             aggregation=clf.aggregation,  # type: ignore[arg-type]
             max_suppressed=clf.max_suppressed,

@@ -230,7 +230,7 @@ def check_samples(X: ArrayLike, y: ArrayLike, head: LinearHead) -> tuple[Array, 
             f"X has {Z.shape[1]} columns, but the head reads {head.n_neurons} neurons."
         )
     problem = unknown_labels(
-        np.unique(labels), head.classes, what="y", where="the head", mend="use its labels."
+        np.unique(labels), head.classes, what="y", where="the head", fix="use its labels."
     )
     if problem is not None:
         raise InputError(problem)

@@ -170,7 +170,7 @@ class ThresholdPathDisplay:
             Folds; by default those of a ``NeuronTuneClassifierCV``, else 5.
         scoring : str or callable, optional
             A name of :data:`ntkit.metrics.SCORERS`, one of scikit-learn's, or a scorer; by default
-            that of a ``NeuronTuneClassifierCV``, else "worst_class_cell_accuracy".
+            that of a ``NeuronTuneClassifierCV``, else "worst_class_correctness_group_accuracy".
         n_jobs : int, optional
             Threads for the folds.
         verbose : bool, default=False
@@ -217,7 +217,7 @@ class ThresholdPathDisplay:
             thresholds = estimator.thresholds if is_cv else _default_thresholds(clf)
         path = _checked(thresholds)
         if scoring is None:
-            scoring = estimator.scoring if is_cv else "worst_class_cell_accuracy"
+            scoring = estimator.scoring if is_cv else "worst_class_correctness_group_accuracy"
         if cv is None:
             cv = estimator.cv if is_cv else 5
         recorder = Recorder(get_scorer(scoring), verbose)

@@ -154,7 +154,7 @@ def report_of_models(
     scores = spuriousness_scores(
         Z, samples.y, predicted != samples.y, after.classes, standardize=True
     )
-    silenced = _silenced(used, after) & (scale > 0)
+    suppressed = _silenced(used, after) & (scale > 0)
     record = record or {}
     shown = Shown(samples.y, *predictions, samples.groups, look_of(samples), samples.ids)
     return Report(
@@ -170,7 +170,7 @@ def report_of_models(
         scores=scores,
         scores_of="Scores are for the samples given, in standard deviations of each neuron.",
         classes=after.classes,
-        silenced=silenced,
+        suppressed=suppressed,
         threshold=None,
         facts=facts_of_job(
             original, debiased, {"samples": samples}, embedder.device_ if embedder else None
@@ -325,7 +325,7 @@ def _head(model: FrozenModel, samples: Samples) -> LinearHead:
                 model.head.classes,
                 what="The sample",
                 where=name_of(model),
-                mend="give the two models of one job, and samples of all their classes.",
+                fix="give the two models of one job, and samples of all their classes.",
             )
             or str(error)
         ) from error

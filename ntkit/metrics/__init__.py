@@ -5,7 +5,7 @@ from ntkit.metrics._accuracy import (
     adjusted_accuracy,
     weighted_average_accuracy,
     worst_class_accuracy,
-    worst_class_cell_accuracy,
+    worst_class_correctness_group_accuracy,
     worst_group_accuracy,
 )
 from ntkit.metrics._class_order import ClassOrder, check_class_order, class_order
@@ -13,8 +13,8 @@ from ntkit.metrics._group_report import GroupReport, ReportRow, group_report
 from ntkit.metrics._intervals import wilson as wilson  # for other rooms
 from ntkit.metrics._label_free import (
     afr_weighted_accuracy,
-    cell_accuracy,
     class_accuracy_gap,
+    correctness_group_accuracy,
     sfit_score,
 )
 from ntkit.metrics._paired import below as below
@@ -22,7 +22,7 @@ from ntkit.metrics._paired import drop_bounds as drop_bounds
 from ntkit.metrics._scorers import (
     LABEL_FREE_SCORES,
     SCORERS,
-    CellScorer,
+    CorrectnessGroupScorer,
     adjusted_accuracy_scorer,
     get_scorer,
     worst_group_scorer,
@@ -32,24 +32,24 @@ from ntkit.metrics._scorers import named_score as named_score  # for other rooms
 __all__ = [
     "LABEL_FREE_SCORES",
     "SCORERS",
-    "CellScorer",
     "ClassOrder",
+    "CorrectnessGroupScorer",
     "GroupReport",
     "ReportRow",
     "accuracy_by",
     "adjusted_accuracy",
     "adjusted_accuracy_scorer",
     "afr_weighted_accuracy",
-    "cell_accuracy",
     "check_class_order",
     "class_accuracy_gap",
     "class_order",
+    "correctness_group_accuracy",
     "get_scorer",
     "group_report",
     "sfit_score",
     "weighted_average_accuracy",
     "worst_class_accuracy",
-    "worst_class_cell_accuracy",
+    "worst_class_correctness_group_accuracy",
     "worst_group_accuracy",
     "worst_group_scorer",
 ]

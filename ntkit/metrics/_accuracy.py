@@ -220,7 +220,7 @@ def worst_class_accuracy(
     return min(accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight).values())
 
 
-def worst_class_cell_accuracy(
+def worst_class_correctness_group_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
     *,
@@ -253,14 +253,15 @@ def worst_class_cell_accuracy(
 
     Examples
     --------
-    >>> from ntkit.metrics import worst_class_cell_accuracy
-    >>> worst_class_cell_accuracy([0, 0, 1, 1], [0, 0, 1, 0], reference_pred=[0, 1, 1, 1])
+    >>> from ntkit.metrics import worst_class_correctness_group_accuracy
+    >>> y, pred, reference = [0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 1, 1]
+    >>> worst_class_correctness_group_accuracy(y, pred, reference_pred=reference)
     0.5
     """
     y_true, y_pred, reference_pred = check_predictions(
         y_true, y_pred=y_pred, reference_pred=reference_pred
     )
-    cells = correctness_cells(y_true, reference_pred)
+    cells = correctness_groups(y_true, reference_pred)
     worst_class = worst_class_accuracy(y_true, y_pred, sample_weight=sample_weight)
     worst_cell = min(accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values())
     # The class counts twice: its samples are many, those of the worst cell may be few.
@@ -278,7 +279,7 @@ def accuracy_in(
     return by
 
 
-def correctness_cells(y_true: Array, reference_pred: Array) -> Array:
+def correctness_groups(y_true: Array, reference_pred: Array) -> Array:
     """The class × correctness cell of each sample, as a number."""
     _, class_index = np.unique(y_true, return_inverse=True)
     return np.asarray(2 * class_index + (reference_pred != y_true))

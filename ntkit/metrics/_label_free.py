@@ -11,7 +11,7 @@ from ntkit._checks import check_embeddings, check_labels, check_predictions, che
 from ntkit._labels import unknown_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics._accuracy import accuracy_by, accuracy_in, correctness_cells, of_labels
+from ntkit.metrics._accuracy import accuracy_by, accuracy_in, correctness_groups, of_labels
 from ntkit.spuriousness import sfit, spuriousness_scores
 
 
@@ -53,7 +53,7 @@ def class_accuracy_gap(
     return float(np.abs(accuracies[:, None] - accuracies).sum() / max(1, n_pairs))
 
 
-def cell_accuracy(
+def correctness_group_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
     *,
@@ -92,11 +92,11 @@ def cell_accuracy(
 
     Examples
     --------
-    >>> from ntkit.metrics import cell_accuracy
+    >>> from ntkit.metrics import correctness_group_accuracy
     >>> y_true, y_pred, reference_pred = [0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 1, 1]
-    >>> cell_accuracy(y_true, y_pred, reference_pred=reference_pred)
+    >>> correctness_group_accuracy(y_true, y_pred, reference_pred=reference_pred)
     0.6666666666666666
-    >>> cell_accuracy(y_true, y_pred, reference_pred=reference_pred, average="worst")
+    >>> correctness_group_accuracy(y_true, y_pred, reference_pred=reference_pred, average="worst")
     0.0
     """
     if average not in ("mean", "worst"):
@@ -104,7 +104,7 @@ def cell_accuracy(
     y_true, y_pred, reference_pred = check_predictions(
         y_true, y_pred=y_pred, reference_pred=reference_pred
     )
-    cells = correctness_cells(y_true, reference_pred)
+    cells = correctness_groups(y_true, reference_pred)
     accuracies = list(accuracy_by(y_true, y_pred, cells, sample_weight=sample_weight).values())
     return float(np.mean(accuracies)) if average == "mean" else min(accuracies)
 
@@ -244,7 +244,7 @@ def _probability_of_the_true_class(
         classes,
         what="y_true",
         where="classes",
-        mend="name the classes of all columns of reference_proba.",
+        fix="name the classes of all columns of reference_proba.",
     )
     if problem is not None:
         raise InputError(problem)

@@ -25,13 +25,13 @@ from ntkit.head import LinearHead
 from ntkit.metrics._accuracy import (
     adjusted_accuracy,
     worst_class_accuracy,
-    worst_class_cell_accuracy,
+    worst_class_correctness_group_accuracy,
     worst_group_accuracy,
 )
 from ntkit.metrics._label_free import (
     afr_weighted_accuracy,
-    cell_accuracy,
     class_accuracy_gap,
+    correctness_group_accuracy,
     sfit_score,
 )
 
@@ -50,9 +50,18 @@ def _sfit(
 
 # Name to the function and the keywords it takes.
 _SCORES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {
-    "worst_class_cell_accuracy": (worst_class_cell_accuracy, ("reference_pred",)),
-    "mean_cell_accuracy": (partial(cell_accuracy, average="mean"), ("reference_pred",)),
-    "worst_cell_accuracy": (partial(cell_accuracy, average="worst"), ("reference_pred",)),
+    "worst_class_correctness_group_accuracy": (
+        worst_class_correctness_group_accuracy,
+        ("reference_pred",),
+    ),
+    "mean_correctness_group_accuracy": (
+        partial(correctness_group_accuracy, average="mean"),
+        ("reference_pred",),
+    ),
+    "worst_correctness_group_accuracy": (
+        partial(correctness_group_accuracy, average="worst"),
+        ("reference_pred",),
+    ),
     "afr_weighted_accuracy": (afr_weighted_accuracy, ("reference_proba", "classes")),
     "worst_class_accuracy": (worst_class_accuracy, ()),
     "class_accuracy_gap": (_negated_gap, ()),
@@ -102,7 +111,7 @@ Scorer = Callable[..., float]
 
 
 @dataclass(frozen=True)
-class CellScorer:
+class CorrectnessGroupScorer:
     """Scorer of the cell scores and AFR's, with the reference head they need.
 
     A reference head must not have been fitted on the rows it judges, and a scorer sees only the
@@ -116,8 +125,9 @@ class CellScorer:
 
     Parameters
     ----------
-    score : str, default="worst_class_cell_accuracy"
-        That, "mean_cell_accuracy", "worst_cell_accuracy" or "afr_weighted_accuracy".
+    score : str, default="worst_class_correctness_group_accuracy"
+        That, "mean_correctness_group_accuracy", "worst_correctness_group_accuracy" or
+        "afr_weighted_accuracy".
     reference : LinearHead, default=None
         A head on the scorer's own ``X`` (in a Pipeline: on the input of its first step), fitted
         on none of the rows that are scored. None cross-fits one.
@@ -143,16 +153,17 @@ class CellScorer:
     >>> import numpy as np
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.model_selection import GridSearchCV
-    >>> from ntkit.metrics import CellScorer
+    >>> from ntkit.metrics import CorrectnessGroupScorer
     >>> rng = np.random.default_rng(0)
     >>> y = rng.integers(0, 2, 200)
     >>> X = np.column_stack([y + rng.normal(0, 1, 200), rng.normal(0, 1, 200)])
-    >>> search = GridSearchCV(LogisticRegression(), {"C": [0.01, 1.0]}, scoring=CellScorer())
+    >>> scorer = CorrectnessGroupScorer()
+    >>> search = GridSearchCV(LogisticRegression(), {"C": [0.01, 1.0]}, scoring=scorer)
     >>> bool(0 <= search.fit(X, y).best_score_ <= 1)
     True
     """
 
-    score: str = "worst_class_cell_accuracy"
+    score: str = "worst_class_correctness_group_accuracy"
     reference: LinearHead | None = None
     n_folds: int = 5
     C: float | None = None
@@ -216,7 +227,7 @@ class CellScorer:
             self.reference.classes,
             what="y",
             where="the reference head",
-            mend="use its labels.",
+            fix="use its labels.",
         )
         if problem is not None:
             raise InputError(problem)
@@ -365,8 +376,8 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
     ----------
     scoring : str or callable
         One of ``SCORERS``, or a name of scikit-learn's own. The cell scores and AFR's are a
-        :class:`CellScorer` with its defaults; "sfit_score" takes the rows as they reach the
-        scorer for the embeddings; the group scores take their labels as ``sensitive``, see
+        :class:`CorrectnessGroupScorer` with its defaults; "sfit_score" takes the rows as they reach
+        the scorer for the embeddings; the group scores take their labels as ``sensitive``, see
         :func:`worst_group_scorer`; "class_accuracy_gap" has its sign flipped. A scorer is
         returned as it is.
 
@@ -403,7 +414,7 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
     if scoring in own:
         return own[scoring]()
     if scoring in SCORERS:
-        return CellScorer(scoring)
+        return CorrectnessGroupScorer(scoring)
     if scoring in get_scorer_names():
         scorer: Scorer = sklearn_scorer(scoring)
         return scorer

@@ -65,23 +65,23 @@ def _keeps_last_axis(node: ir.Node) -> bool:
 
 def refuse_fixed_width(head: Head, before: int, after: int) -> None:
     """Refuse another number of classes where what follows the logits is made for the old one."""
-    mend = f"give it a head of {max(2, before)} classes, or export the model without that operator"
+    fix = f"give it a head of {max(2, before)} classes, or export the model without that operator"
     if head.region.rank != 2:
-        raise InputError(f"The model's logits have {head.region.rank} axes; {mend}.")
+        raise InputError(f"The model's logits have {head.region.rank} axes; {fix}.")
     if any(value.is_graph_output() or len(value.uses()) > 1 for value in _moved(head)):
         raise InputError(
-            f"The model's outputs show the head's {before} logits at every position; {mend}."
+            f"The model's outputs show the head's {before} logits at every position; {fix}."
         )
     for node in _per_class([head.logits])[1]:
         if not _takes(node, more=after > before):
             raise InputError(
                 f"The model's {before} logit(s) go into {called(node)}, "
-                f"which does not take {after}; {mend}."
+                f"which does not take {after}; {fix}."
             )
         if before == 1 and node.op_type == "Sigmoid":
             raise InputError(
                 f"The model ends in the Sigmoid of one logit, which cannot tell {after} classes "
-                f"apart; {mend}."
+                f"apart; {fix}."
             )
 
 

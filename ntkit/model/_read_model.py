@@ -135,10 +135,10 @@ def body_of(
 
 def tail_of(model: ir.Model, head: Head) -> onnx.ModelProto | None:
     """Copy what computes the model's outputs from the logits; None if they are all there is."""
-    view = extract_between(model.graph, head.logits)
-    if view is None:
+    feature_set = extract_between(model.graph, head.logits)
+    if feature_set is None:
         return None
-    proto = _model_of(view, model)
+    proto = _model_of(feature_set, model)
     dtype = _float_type(head, head.logits)
     batch = (Shapes(model)(head.logits) or (None,))[0]
     _typed(proto.graph.input[0], dtype, head.region.rank, len(head.region.weight), batch)
@@ -399,18 +399,18 @@ class ReadModel:
     def not_single_label(self) -> str | None:
         """Why the head is none that chooses one class for each sample; None if it may be one."""
         said, where = problem_type(self.metadata, self.path) or ("", "")
-        mend = "; debias retrains heads that choose one class for each sample."
+        fix = "; debias retrains heads that choose one class for each sample."
         if self.head is None or said == "single_label_classification":
             return None
         if said == "regression":
-            return f"The model's head is a regression, as {where} says{mend}"
+            return f"The model's head is a regression, as {where} says{fix}"
         if self.scores_each_class_alone:
             said, where = "multi_label_classification", "its Sigmoid for each of them"
         if said != "multi_label_classification":
             return None
         return (
             f"The model scores each of its {self.head.n_logits} labels on its own, for samples "
-            f"that may have several, as {where} says{mend} If each of your samples has one label, "
+            f"that may have several, as {where} says{fix} If each of your samples has one label, "
             "export the model with a Softmax, or with neither"
             f"{' and without that entry' * (where != 'its Sigmoid for each of them')}."
         )

@@ -315,9 +315,9 @@ def _refusal(given: list[Any], own: list[Any]) -> str:
         )
     named = "name its classes in the order of the logits with --classes (classes= in Python)"
     sides = {"what": "The data", "where": "the model's head"}
-    unknown = unknown_labels(given, own, **sides, mend=f"use its labels, or {named}.")
+    unknown = unknown_labels(given, own, **sides, fix=f"use its labels, or {named}.")
     if unknown is None:
-        return str(differing_classes(given, own, **sides, mend="add samples of it."))
+        return str(differing_classes(given, own, **sides, fix="add samples of it."))
     return unknown if named in unknown else f"{unknown} If not, {named}."
 
 

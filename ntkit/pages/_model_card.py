@@ -19,7 +19,7 @@ def model_card(report: Report, usage: Usage) -> str:
     """Write a model card in Markdown, with the front matter of the Hugging Face Hub."""
     figures = report.shown.figures()
     title = _text(report.title)
-    n_silenced = int(report.silenced.sum())
+    n_suppressed = int(report.suppressed.sum())
     parts = [
         _front_matter(usage.task),
         f"# {title}, debiased",
@@ -29,9 +29,10 @@ def model_card(report: Report, usage: Usage) -> str:
         f"The classifier {title} with another last linear layer, written by "
         "[ntkit](https://pypi.org/project/ntkit/): "
         + (
-            f"{n_silenced} of {report.Z.shape[1]} neurons of the last embedding are silenced, and "
+            f"{n_suppressed} of {report.Z.shape[1]} neurons of the last embedding are silenced, "
+            "and "
             "the layer is retrained."
-            if n_silenced
+            if n_suppressed
             else "the layer is retrained, no neuron is silenced."
         )
         + f" {_text(usage.change)}",

@@ -14,7 +14,7 @@ from ntkit.exceptions import InputError
 from ntkit.metrics import GroupReport, ReportRow, group_report
 from ntkit.pages._looks import Picture, TableRows, picture_of
 from ntkit.pages._offline import offline_page
-from ntkit.spuriousness import live_neurons
+from ntkit.spuriousness import non_constant_neurons
 
 _BINS = 24
 _STRONGEST = 50  # samples that say what a neuron responds to
@@ -49,7 +49,7 @@ class NeuronCard:
     score: float
     of_class: Any
     n_wrong: int
-    silenced: bool
+    suppressed: bool
     samples: tuple[SampleCard, ...]
     n_strongest: int
     mostly: Any
@@ -86,7 +86,7 @@ def neuron_cards(
     *,
     scores: Array,
     classes: Array,
-    silenced: Array,
+    suppressed: Array,
     n_neurons: int,
     n_samples: int,
     picture: Callable[[int], Picture],
@@ -97,7 +97,7 @@ def neuron_cards(
     if np.isnan(scores).all():
         return ()
     known = np.where(np.isnan(scores), -np.inf, scores)
-    severity = np.where(silenced | ~silenced.any(), known.max(axis=0), -np.inf)
+    severity = np.where(suppressed | ~suppressed.any(), known.max(axis=0), -np.inf)
     chosen = np.argsort(-severity, kind="stable")[:n_neurons]
     return tuple(
         _card(
@@ -108,7 +108,7 @@ def neuron_cards(
             after,
             float(severity[j]),
             classes[known[:, j].argmax()],
-            bool(silenced[j]),
+            bool(suppressed[j]),
             n_samples,
             picture,
             in_common,
@@ -127,7 +127,7 @@ def _card(
     after: Array,
     score: float,
     of_class: Any,
-    silenced: bool,
+    suppressed: bool,
     n_samples: int,
     picture: Callable[[int], Picture],
     in_common: Callable[[Array], str],
@@ -148,7 +148,7 @@ def _card(
         score=score,
         of_class=of_class,
         n_wrong=int(sides[1].sum()),
-        silenced=silenced,
+        suppressed=suppressed,
         samples=sample_cards(order[:n_samples], y, before, after, picture, ids),
         n_strongest=len(strongest),
         mostly=labels[counts.argmax()],
@@ -208,11 +208,11 @@ class Report:
     scores: Array
     scores_of: str
     classes: Array
-    silenced: Array
+    suppressed: Array
     threshold: float | None
     facts: Mapping[str, str]
     headline: str = ""
-    prices: Sequence[Mapping[str, Any]] = ()
+    accuracy_costs: Sequence[Mapping[str, Any]] = ()
     price_taken: Mapping[str, Any] | None = None
     commands: Sequence[str] = field(default_factory=tuple)
 
@@ -245,14 +245,14 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
         n_won=len(won),
         lost=sample_cards(lost[:_LOST], shown.y, shown.before, shown.after, *_looks(shown)),
         neurons=_neurons(
-            report, n_neurons if report.silenced.any() else min(n_neurons, _SUSPECTS), n_samples
+            report, n_neurons if report.suppressed.any() else min(n_neurons, _SUSPECTS), n_samples
         ),
         few_errors=_FEW_ERRORS,
         curve=_curve(report),
-        dial_low=_floor(report.prices),
-        n_silenced=int(report.silenced.sum()),
+        dial_low=_floor(report.accuracy_costs),
+        n_suppressed=int(report.suppressed.sum()),
         n_neurons=report.Z.shape[1],
-        n_live=int(live_neurons(report.Z).sum()),
+        n_non_constant=int(non_constant_neurons(report.Z).sum()),
     )
 
 
@@ -296,7 +296,7 @@ def _neurons(report: Report, n_neurons: int, n_samples: int) -> tuple[NeuronCard
         on.after,
         scores=report.scores,
         classes=report.classes,
-        silenced=report.silenced,
+        suppressed=report.suppressed,
         n_neurons=n_neurons,
         n_samples=n_samples,
         picture=picture,
@@ -317,9 +317,9 @@ def _clearly_worse(row: ReportRow) -> bool:
     return row.change_interval is not None and row.change_interval[1] < 0
 
 
-def _floor(prices: Sequence[Mapping[str, Any]]) -> float:
+def _floor(accuracy_costs: Sequence[Mapping[str, Any]]) -> float:
     """Lowest accuracy of the dial, rounded down to a tenth; below 1."""
-    shown = [p[key] for p in prices for key in ("average", "worst_class", "worst_group")]
+    shown = [p[key] for p in accuracy_costs for key in ("average", "worst_class", "worst_group")]
     return min([0.9, *(float(np.floor(10 * a) / 10) for a in shown if a is not None)])
 
 
@@ -329,7 +329,7 @@ def _curve(report: Report) -> dict[str, Any] | None:
         return None
     severity = np.where(np.isnan(report.scores), -np.inf, report.scores).max(axis=0)
     order = np.argsort(-severity, kind="stable")
-    values, silenced = severity[order], report.silenced[order]
+    values, suppressed = severity[order], report.suppressed[order]
     low, high = float(min(values.min(), 0.0)), float(max(values.max(), 0.0))
     span = (high - low) or 1.0
 
@@ -341,7 +341,7 @@ def _curve(report: Report) -> dict[str, Any] | None:
     inside = report.threshold is not None and low <= report.threshold <= high
     return {
         "points": [(float(a), y(float(v))) for a, v in zip(x, values[picked], strict=True)],
-        "marks": [float(100 * (i + 0.5) / len(values)) for i in np.flatnonzero(silenced)],
+        "marks": [float(100 * (i + 0.5) / len(values)) for i in np.flatnonzero(suppressed)],
         "zero": y(0.0),
         "threshold": y(float(report.threshold)) if inside else None,  # type: ignore[arg-type]
         "low": low,

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const main = document.querySelector("main");
-  const cards = [...document.querySelectorAll(".suspicion")];
+  const cards = [...document.querySelectorAll(".finding")];
   if (!cards.length) return;
   const entries = cards.map((card) => JSON.parse(card.dataset.entry));
   const said = document.querySelector(".said");

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.attributes.findings import NAMELESS, Predictions, Suspicion
-from ntkit.attributes.findings import Cell as GroupOfFinding
+from ntkit.attributes.findings import NAMELESS, Finding, FindingGroup, Predictions
 from ntkit.pages._inputs import Inputs
 from ntkit.pages._looks import Cell, Part, cells_of, shortened, snippet_of, thumbnail_of
 from ntkit.pages._offline import offline_page
@@ -73,18 +72,18 @@ def wording(
     return Wording(_capital(what), what, f"with {what}", f"without {what}")
 
 
-def question_of(suspicion: Suspicion, columns: Iterable[str] = ()) -> str:
+def question_of(finding: Finding, columns: Iterable[str] = ()) -> str:
     """Ask whether a finding is a shortcut, naming all that a *yes* would act on."""
     # The page of an audit and the terminal ask in these words.
     columns = list(columns)
-    own, *others = suspicion.sides
-    if suspicion.view in NAMELESS:  # a number that differs says nothing to a person
-        own, others = (suspicion.name,), []
+    own, *others = finding.sides
+    if finding.feature_set in NAMELESS:  # a number that differs says nothing to a person
+        own, others = (finding.name,), []
     first, rest = (
-        [wording(name, suspicion.view, columns).noun for name in names]
+        [wording(name, finding.feature_set, columns).noun for name in names]
         for names in (own, [name for side in others for name in side])
     )
-    if suspicion.view == "picture":  # one measurement, cut twice
+    if finding.feature_set == "picture":  # one measurement, cut twice
         same = f" {first[0].split(' ', 2)[-1]}"
         rest = [noun.replace(same, " one") for noun in rest]
     against = f" (against {_listed(rest, shown=0)})" if rest else ""
@@ -217,14 +216,14 @@ class Look:
 
 def look_of(
     row: int,
-    suspicion: Suspicion,
+    finding: Finding,
     predictions: Predictions | None,
     inputs: Inputs,
     picture: str | None,
 ) -> Look:
-    """How a sample looks beside a suspicion."""
+    """How a sample looks beside a finding."""
     tables = inputs.tables
-    marks = _columns_of(suspicion, tables)
+    marks = _columns_of(finding, tables)
     if inputs.samples == "cases":
         cells, n_more = cells_of(tables, row, marks)
     else:
@@ -235,14 +234,14 @@ def look_of(
     if predictions is not None:
         right = bool(predictions.y_index[row] == predictions.pred_index[row])
         predicted = class_name(predictions.classes[predictions.pred_index[row]])
-    this = _words_of((suspicion.name, *suspicion.same))
+    this = _words_of((finding.name, *finding.same))
     return Look(
         row=row,
         name=shortened(str(inputs.ids[row])) if inputs.ids is not None else f"row {row + 1}",
         right=right,
         predicted=predicted,
         picture=picture,
-        text=snippet_of(text, this, _words_of(suspicion.opposed)) if text else (),
+        text=snippet_of(text, this, _words_of(finding.opposed)) if text else (),
         cells=cells,
         n_more=n_more,
     )
@@ -253,16 +252,16 @@ def _words_of(names: Sequence[str]) -> list[str]:
     return [rest for name in names if (rest := name.partition(":")[2])]
 
 
-def _columns_of(suspicion: Suspicion, tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _columns_of(finding: Finding, tables: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Columns that a family is read from, with their marks."""
-    names = (suspicion.name, *suspicion.same, *suspicion.opposed)
+    names = (finding.name, *finding.same, *finding.opposed)
     columns = [column for table in tables for column in table]
     marks = dict[str, str]()
     for name in names:
         for kind in ("column", "metadata"):
             found = column_of(name, kind, columns)
             if found:
-                marks.setdefault(found[0], "this" if name == suspicion.name else "other")
+                marks.setdefault(found[0], "this" if name == finding.name else "other")
     return marks
 
 
@@ -334,7 +333,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Card:
-    """All that is shown of a suspicion."""
+    """All that is shown of a finding."""
 
     entry: str
     name: str
@@ -362,7 +361,7 @@ class Card:
 
 
 def card_of(
-    suspicion: Suspicion,
+    finding: Finding,
     entry: Mapping[str, Any],
     values: Array,
     predictions: Predictions,
@@ -371,53 +370,53 @@ def card_of(
     layers: Sequence[str] = (),
     retrained: bool = False,
 ) -> Card:
-    """Put a suspicion in words, and draw its examples."""
+    """Put a finding in words, and draw its examples."""
     columns = [name for table in inputs.tables for name in table]
-    words, samples = wording(suspicion.name, suspicion.view, columns, layers), inputs.samples
-    worst = suspicion.worst
-    two = [cell for cell in (worst, suspicion.beside(worst)) if cell.count]
+    words, samples = wording(finding.name, finding.feature_set, columns, layers), inputs.samples
+    worst = finding.worst
+    two = [cell for cell in (worst, finding.beside(worst)) if cell.count]
     most = _PICTURES if inputs.images is not None else _OTHERS
     groups = tuple(
         _group(cell, words, values, predictions, conflicting=cell is worst, most=most, seed=seed)
         for cell in two
     )
-    same = _names(suspicion.same, columns)
-    agreeing = words.having if suspicion.present else words.lacking
+    same = _names(finding.same, columns)
+    agreeing = words.having if finding.present else words.lacking
     model, is_right = "The model seems", "it is right"
     if retrained:
         model = "After class-balanced retraining, the model would seem"
         is_right = "it would be right"
-    labels = list(dict.fromkeys(cell.label for cell in suspicion.cells))
+    labels = list(dict.fromkeys(cell.label for cell in finding.groups))
     return Card(
         entry=json.dumps(dict(entry), separators=(",", ":")),
-        name=shortened(suspicion.name, _LONGEST_NAME),
+        name=shortened(finding.name, _LONGEST_NAME),
         words=words,
-        question=question_of(suspicion, columns),
+        question=question_of(finding, columns),
         retrained=retrained,
-        seems=f"{model} to take {samples} {agreeing} for {class_name(suspicion.goes_with)}.",
+        seems=f"{model} to take {samples} {agreeing} for {class_name(finding.goes_with)}.",
         verdict=_verdict(groups, class_name(worst.label), samples, is_right),
         really=class_name(worst.label),
-        common=f"Of the {samples} of class {class_name(suspicion.goes_with)}, "
-        f"{percent(suspicion.share)} are ones {words.having}; of all others, "
-        f"{percent(suspicion.share_elsewhere)} are.",
+        common=f"Of the {samples} of class {class_name(finding.goes_with)}, "
+        f"{percent(finding.share)} are ones {words.having}; of all others, "
+        f"{percent(finding.share_elsewhere)} are.",
         groups=groups,
         classes=tuple(
             (
                 class_name(label),
-                tuple(_bar(c, words) for c in suspicion.cells if c.label == label and c.count),
+                tuple(_bar(c, words) for c in finding.groups if c.label == label and c.count),
             )
             for label in labels[:_MOST_CLASSES]
         ),
         n_more_classes=max(0, len(labels) - _MOST_CLASSES),
         same=same,
-        opposed=_names(suspicion.opposed, columns),
-        score=f"{suspicion.score:.1f}",
-        p_value=f"{suspicion.p_value:.0e}" if suspicion.p_value > 0 else "< 1e-300",
+        opposed=_names(finding.opposed, columns),
+        score=f"{finding.score:.1f}",
+        p_value=f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
     )
 
 
 def _group(
-    cell: GroupOfFinding,
+    cell: FindingGroup,
     words: Wording,
     values: Array,
     predictions: Predictions,
@@ -432,7 +431,7 @@ def _group(
     return Group(_bar(cell, words), examples, conflicting)
 
 
-def _bar(cell: GroupOfFinding, words: Wording) -> Bar:
+def _bar(cell: FindingGroup, words: Wording) -> Bar:
     low, high = (100 * limit for limit in cell.interval)
     label = words.having if cell.having else words.lacking
     return Bar(label, 100 * cell.accuracy, low, high, cell.count)
@@ -496,7 +495,7 @@ class Unlabelled:
 
 
 SHOWN = 12
-"""Suspicions on a page, the first ones: what a person answers in five minutes."""
+"""Findings on a page, the first ones: what a person answers in five minutes."""
 _LARGEST_ENTRY = 1_000_000  # characters of the names and rules of a family
 _ROOM = 6_000_000  # characters of pictures; more make a page slow to open and to send
 
@@ -508,7 +507,7 @@ class AuditPage:
     title: str
     digest: str
     facts: Mapping[str, Any]
-    suspicions: Sequence[Suspicion]
+    findings: Sequence[Finding]
     entries: Sequence[Mapping[str, Any]]
     values: Sequence[Array]
     predictions: Predictions
@@ -523,7 +522,7 @@ class AuditPage:
     def lists(self) -> tuple[AuditPage, ...]:
         """Findings of the model, then those that only retraining has, if there are any."""
         new = self.retraining
-        return (self, new) if new is not None and new.suspicions else (self,)
+        return (self, new) if new is not None and new.findings else (self,)
 
 
 def audit_html(page: AuditPage) -> str:
@@ -533,7 +532,7 @@ def audit_html(page: AuditPage) -> str:
     page.inputs.check(len(page.predictions.y_index))
     cards = _with_unlabelled(page, _cards(page))
     facts, model = page.facts, quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
-    data = "--train DATA --heldout DATA -o debiased/"
+    data = "--train DATA --validation DATA -o debiased/"
     return offline_page(
         "audit",
         page=page,
@@ -542,8 +541,8 @@ def audit_html(page: AuditPage) -> str:
         accuracy=percent(facts["accuracy"]),
         cards=cards,
         retrained=percent(page.lists[1].facts["accuracy"]) if len(page.lists) > 1 else "",
-        n_left_out=sum(len(each.suspicions) for each in page.lists) - len(cards),
-        n_families=len(page.suspicions) + sum(facts["left_out"].values()),
+        n_left_out=sum(len(each.findings) for each in page.lists) - len(cards),
+        n_families=len(page.findings) + sum(facts["left_out"].values()),
         samples=page.inputs.samples,
         looked_at=", ".join(f"{count} of {kind}" for kind, count in facts["looked_at"].items()),
         without_pictures=page.inputs.images is not None
@@ -551,15 +550,15 @@ def audit_html(page: AuditPage) -> str:
     )
 
 
-def _with_unlabelled(page: AuditPage, cards: Sequence[tuple[Suspicion, Card]]) -> list[Card]:
+def _with_unlabelled(page: AuditPage, cards: Sequence[tuple[Finding, Card]]) -> list[Card]:
     """Cards that say how often what they are about occurs among samples without labels."""
     other = page.unlabelled
     if other is None:
         return [card for _, card in cards]
-    counts = [other.counts(suspicion.name) for suspicion, _ in cards]
+    counts = [other.counts(finding.name) for finding, _ in cards]
     rows = [
-        other.examples(suspicion.name, page.seed) if count is not None else []
-        for (suspicion, _), count in zip(cards, counts, strict=True)
+        other.examples(finding.name, page.seed) if count is not None else []
+        for (finding, _), count in zip(cards, counts, strict=True)
     ]
     pictures = _thumbnails(other.inputs, [row for drawn in rows for row in drawn])
     return [
@@ -569,10 +568,10 @@ def _with_unlabelled(page: AuditPage, cards: Sequence[tuple[Suspicion, Card]]) -
             card,
             elsewhere=_elsewhere(*count, card, other.inputs.samples),
             looks_elsewhere=tuple(
-                look_of(row, suspicion, None, other.inputs, pictures.get(row)) for row in drawn
+                look_of(row, finding, None, other.inputs, pictures.get(row)) for row in drawn
             ),
         )
-        for (suspicion, card), count, drawn in zip(cards, counts, rows, strict=True)
+        for (finding, card), count, drawn in zip(cards, counts, rows, strict=True)
     ]
 
 
@@ -585,13 +584,13 @@ def _elsewhere(having: int, known: int, card: Card, samples: str) -> str:
     )
 
 
-def _cards(page: AuditPage) -> list[tuple[Suspicion, Card]]:
-    """The suspicions to show, with examples."""
+def _cards(page: AuditPage) -> list[tuple[Finding, Card]]:
+    """The findings to show, with examples."""
     found = [
         (
-            suspicion,
+            finding,
             card_of(
-                suspicion,
+                finding,
                 entry,
                 values,
                 each.predictions,
@@ -602,16 +601,16 @@ def _cards(page: AuditPage) -> list[tuple[Suspicion, Card]]:
             ),
         )
         for each in page.lists
-        for suspicion, entry, values in zip(
-            each.suspicions[:SHOWN], each.entries, each.values, strict=False
+        for finding, entry, values in zip(
+            each.findings[:SHOWN], each.entries, each.values, strict=False
         )
     ]
-    found = [(suspicion, card) for suspicion, card in found if len(card.entry) <= _LARGEST_ENTRY]
+    found = [(finding, card) for finding, card in found if len(card.entry) <= _LARGEST_ENTRY]
     found = _told_apart(found)
     pictures = _thumbnails(page.inputs, [row for _, card in found for row in card.rows])
     return [
         (
-            suspicion,
+            finding,
             replace(
                 card,
                 groups=tuple(
@@ -620,7 +619,7 @@ def _cards(page: AuditPage) -> list[tuple[Suspicion, Card]]:
                         looks=tuple(
                             look_of(
                                 row,
-                                suspicion,
+                                finding,
                                 page.lists[card.retrained].predictions,
                                 page.inputs,
                                 pictures.get(row),
@@ -632,20 +631,20 @@ def _cards(page: AuditPage) -> list[tuple[Suspicion, Card]]:
                 ),
             ),
         )
-        for suspicion, card in found
+        for finding, card in found
     ]
 
 
-def _told_apart(found: Sequence[tuple[Suspicion, Card]]) -> list[tuple[Suspicion, Card]]:
+def _told_apart(found: Sequence[tuple[Finding, Card]]) -> list[tuple[Finding, Card]]:
     """Cards whose titles differ: what has no name of its own is numbered."""
     titles, seen = Counter(card.words.title for _, card in found), Counter[str]()
-    renamed = list[tuple[Suspicion, Card]]()
-    for suspicion, card in found:
+    renamed = list[tuple[Finding, Card]]()
+    for finding, card in found:
         title = card.words.title
         seen[title] += 1
         if titles[title] > 1:
             title = f"{title} ({seen[title]})"
-        renamed.append((suspicion, replace(card, words=replace(card.words, title=title))))
+        renamed.append((finding, replace(card, words=replace(card.words, title=title))))
     return renamed
 
 

@@ -330,13 +330,13 @@ def _check_width(
     have = sum(table.list_length(name) or 1 for name in names)
     if width is None or have == width:
         return
-    mend = "give a table of as many columns"
+    fix = "give a table of as many columns"
     if columns is not None and have > width:
         label = "" if columns.label in table.columns else ", and the label with --label-column"
-        mend = f"name those to take, in the model's order, with --columns{label}"
+        fix = f"name those to take, in the model's order, with --columns{label}"
     raise InputError(
         f"{table.path} has {have} numbers for each sample, but {width} are taken: it has "
-        f"{_quoted(names)}; {mend}."
+        f"{_quoted(names)}; {fix}."
     )
 
 

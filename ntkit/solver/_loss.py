@@ -296,9 +296,9 @@ def _file_of(X: Array) -> tuple[str, str, tuple[int, ...], int] | None:
     """Path, type, shape and offset of a file that X maps from its first row to its last."""
     if not isinstance(X, np.ndarray):
         return None
-    view: Any = X
-    while isinstance(view, np.ndarray):
-        whole, view = view, view.base
+    feature_set: Any = X
+    while isinstance(feature_set, np.ndarray):
+        whole, feature_set = feature_set, feature_set.base
     same = X.shape == whole.shape and X.dtype == whole.dtype and X.flags.c_contiguous
     if not isinstance(whole, np.memmap) or not same or whole.filename is None:
         return None

@@ -36,7 +36,7 @@ class Mask:
 
 def make_mask(
     scores: Array,
-    live: Array,
+    non_constant: Array,
     *,
     threshold: float,
     aggregation: Aggregation,
@@ -54,22 +54,26 @@ def make_mask(
         threshold=threshold,
         aggregation=aggregation,
         max_suppressed=max_suppressed,
-        live=live,
+        non_constant=non_constant,
     )
     if before is not None:
         flagged = flagged | before.columns
     if min_neurons is None:
         nothing = np.zeros_like(flagged) if before is None else before.columns
-        n_flagged = flagged[..., live].sum(axis=-1, keepdims=True)
-        columns = np.where(n_flagged > _NEARLY_ALL * live.sum(), nothing, flagged)
+        n_flagged = flagged[..., non_constant].sum(axis=-1, keepdims=True)
+        columns = np.where(n_flagged > _NEARLY_ALL * non_constant.sum(), nothing, flagged)
     else:
         columns = spare_neurons(
-            flagged, scores, aggregation=aggregation, min_neurons=min_neurons, live=live
+            flagged,
+            scores,
+            aggregation=aggregation,
+            min_neurons=min_neurons,
+            non_constant=non_constant,
         )
     per_class = columns
     if columns.ndim == 1:
         per_class = suppressed_neurons(
-            scores, threshold=threshold, aggregation="per_class", live=live
+            scores, threshold=threshold, aggregation="per_class", non_constant=non_constant
         )
     return Mask(columns, per_class, spared=bool((columns != flagged).any()))
 
@@ -86,13 +90,18 @@ def without_words() -> Iterator[None]:
 
 
 def warn_about(
-    mask: Mask, scores: Array, live: Array, *, min_misclassified: int, min_neurons: int | None
+    mask: Mask,
+    scores: Array,
+    non_constant: Array,
+    *,
+    min_misclassified: int,
+    min_neurons: int | None,
 ) -> None:
     """Warn of a mask that silences nothing for want of errors, or nearly everything."""
     if _SILENT.get():
         return
-    n_live, n_suppressed = int(live.sum()), int(mask.everywhere.sum())
-    mend = "raise threshold (with standardize=True in standard deviations) or lower max_suppressed"
+    n_non_constant, n_suppressed = int(non_constant.sum()), int(mask.everywhere.sum())
+    fix = "raise threshold (with standardize=True in standard deviations) or lower max_suppressed"
     if np.isnan(scores).all():
         message = (
             "No class has both correctly classified and at least "
@@ -101,18 +110,20 @@ def warn_about(
         )
     elif mask.spared and min_neurons is None:
         message = (
-            f"The rule flags more than {100 * _NEARLY_ALL:.0f} % of the {n_live} live neurons, "
-            f"which singles out none: no more are suppressed. To single out the strongest, {mend}."
+            f"The rule flags more than {100 * _NEARLY_ALL:.0f} % of the {n_non_constant} live "
+            "neurons, "
+            f"which singles out none: no more are suppressed. To single out the strongest, {fix}."
         )
     elif mask.spared:
         message = (
-            f"The rule would leave fewer than min_neurons={min_neurons} of {n_live} live neurons; "
-            f"those with the smallest scores were kept. To keep more, {mend}."
+            f"The rule would leave fewer than min_neurons={min_neurons} of {n_non_constant} live "
+            "neurons; "
+            f"those with the smallest scores were kept. To keep more, {fix}."
         )
-    elif n_suppressed > _MUCH * n_live:
+    elif n_suppressed > _MUCH * n_non_constant:
         message = (
-            f"{n_suppressed} of {n_live} live neurons are suppressed; to single out the "
-            f"strongest, {mend}."
+            f"{n_suppressed} of {n_non_constant} live neurons are suppressed; to single out the "
+            f"strongest, {fix}."
         )
     else:
         return

@@ -13,7 +13,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.study._cross_fit import logits_of_folds, without
-from ntkit.study._learned_share import Outcome
+from ntkit.study._error_recovery import Outcome
 from ntkit.study._rows import Rows
 
 ALPHAS = (1e-4, 0.001, 0.01, 0.1, 1.0, 10.0)

@@ -55,15 +55,19 @@ def warn_of_another_scale(X: Array, X_val: Array) -> None:
     if min(len(X), len(X_val)) < _FEW:
         return
     train, held = _Look.at(X), _Look.at(X_val)
-    live = train.std > 0
-    if not live.any():
+    non_constant = train.std > 0
+    if not non_constant.any():
         return
-    shift = float(np.median(np.abs(held.mean - train.mean)[live] / train.std[live]))
-    ratio = float(np.median(held.std[live] / train.std[live]))
+    shift = float(np.median(np.abs(held.mean - train.mean)[non_constant] / train.std[non_constant]))
+    ratio = float(np.median(held.std[non_constant] / train.std[non_constant]))
     scaled, other = (train, held) if train.standardized else (held, train)
     most, widest = (_SHIFT, _RATIO) if scaled.standardized else (_FAR_SHIFT, _FAR_RATIO)
     # Behind a ReLU nothing is negative; what was centred is, in nearly every column.
-    signs = scaled.standardized and (other.low >= 0).all() and (scaled.low[live] < 0).mean() > 0.5
+    signs = (
+        scaled.standardized
+        and (other.low >= 0).all()
+        and (scaled.low[non_constant] < 0).mean() > 0.5
+    )
     if shift <= most and 1 / widest <= ratio <= widest and not signs:
         return
     warnings.warn(
@@ -92,11 +96,11 @@ class _Look:
     @property
     def standardized(self) -> bool:
         """Whether means are near 0 and deviations near 1, in half of the columns that vary."""
-        live = self.std > 0
+        non_constant = self.std > 0
         return bool(
-            live.any()
-            and np.median(np.abs(self.mean[live])) < _NEAR
-            and np.median(np.abs(self.std[live] - 1)) < _NEAR
+            non_constant.any()
+            and np.median(np.abs(self.mean[non_constant])) < _NEAR
+            and np.median(np.abs(self.std[non_constant] - 1)) < _NEAR
         )
 
 
@@ -168,7 +172,7 @@ class Study:
         return self.train if self.held is None else self.train.and_then(self.held)
 
     def on(self, rows: str) -> Study:
-        """The study whose training rows are "train", "heldout" or "both" of this one."""
+        """The study whose training rows are "train", "validation" or "both" of this one."""
         if rows == "train":
             return self
         if rows not in self._with:

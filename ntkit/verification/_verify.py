@@ -402,11 +402,11 @@ def save_verified(
     >>> from ntkit.datasets import marked_digits_model_path
     >>> from ntkit.verification import random_inputs, save_verified
     >>> original = FrozenModel.load(marked_digits_model_path())
-    >>> head = original.head.scaled(np.arange(64) != 5)  # neuron 5 silenced
+    >>> head = original.head.scaled(np.arange(64) != 5)  # neuron 5 suppressed
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     check = save_verified(
     ...         original.with_head(head),
-    ...         Path(folder) / "silenced.onnx",
+    ...         Path(folder) / "suppressed.onnx",
     ...         original=original,
     ...         X=random_inputs(original),
     ...         device="cpu",

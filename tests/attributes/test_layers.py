@@ -17,8 +17,12 @@ CENTRES = 6 * RNG.normal(size=(3, 8))
 X = CENTRES[KIND] + RNG.normal(size=(N, 8))
 
 
-def attributes(view):
-    return {name: block.column(i) for block in view.blocks() for i, name in enumerate(block.names)}
+def attributes(feature_set):
+    return {
+        name: block.column(i)
+        for block in feature_set.blocks()
+        for i, name in enumerate(block.names)
+    }
 
 
 def test_clusters_are_the_kinds_there_are():
@@ -90,12 +94,12 @@ def test_what_is_refused(given, message):
 def test_rules_read_what_the_view_did_and_go_through_json(dtype):
     constant = np.full((N, 2), 3.0)  # a channel that never varies, among others
     layer = np.concatenate([X[:, :4], constant, np.round(X[:, 4:]), constant], axis=1).astype(dtype)
-    view = layers({"relu_1": X.astype(dtype), "relu_2": layer}, random_state=1)
-    found = attributes(view)
+    feature_set = layers({"relu_1": X.astype(dtype), "relu_2": layer}, random_state=1)
+    found = attributes(feature_set)
     kinds = {name.split(" ")[1].partition("#")[0] for name in found}
     assert kinds == {"", "direction", "cluster"}
     for name, values in found.items():
-        rule = view.rule(name)
+        rule = feature_set.rule(name)
         assert rule is not None
         again = Rule.from_dict(json.loads(json.dumps(rule.as_dict())))
         own = {"relu_1": X.astype(dtype), "relu_2": layer}[rule.layer]
@@ -105,12 +109,12 @@ def test_rules_read_what_the_view_did_and_go_through_json(dtype):
 
 
 def test_columns_of_a_matrix_have_rules_and_other_names_have_none():
-    view = array(X, kind="embedding")
-    for name, values in attributes(view).items():
-        assert np.array_equal(view.rule(name).values(X), values)
-    assert view.rule("embedding #9 high") is None
-    assert view.rule("word:film") is None
-    assert view.without(["embedding #1 low"]).rule("embedding #1 high") is not None
+    feature_set = array(X, kind="embedding")
+    for name, values in attributes(feature_set).items():
+        assert np.array_equal(feature_set.rule(name).values(X), values)
+    assert feature_set.rule("embedding #9 high") is None
+    assert feature_set.rule("word:film") is None
+    assert feature_set.without(["embedding #1 low"]).rule("embedding #1 high") is not None
     for name in ("layer:b #0 mean high", "layer:a cluster", "layer:a #0 high", "layer:a"):
         assert layers({"a": X}).rule(name) is None
 

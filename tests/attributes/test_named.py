@@ -13,14 +13,14 @@ TOKENS = ["Film", "movie", "<b>", "</b>", "not", "good", "ÉTÉ", "3d", "a", "!"
 CELLS = ["a", "b=c", " padded ", "", "3", "3.0", "x" * 70, ">=5"]
 
 
-def names_of(view):
-    return [name for block in view.blocks() for name in block.names]
+def names_of(feature_set):
+    return [name for block in feature_set.blocks() for name in block.names]
 
 
-def same_as_the_view(view, **inputs):
-    names = names_of(view)
+def same_as_the_view(feature_set, **inputs):
+    names = names_of(feature_set)
     for name in names:
-        assert attribute_named(name, **inputs).tolist() == view.values(name).tolist(), name
+        assert attribute_named(name, **inputs).tolist() == feature_set.values(name).tolist(), name
     return names
 
 
@@ -67,7 +67,7 @@ def test_what_an_audit_found_is_read_on_its_own_samples():
     texts = [f"<p>a {'Film' if f else 'movie'}</p>" for f in film]
     table = {"age": np.where(film, 50.5, 20) + rng.random(400)}
     found = audit(y, film, texts=texts, table=table)
-    suspected = [n for s in found.suspicions for n in (s.name, *s.same, *s.opposed)]
+    suspected = [n for s in found.findings for n in (s.name, *s.same, *s.opposed)]
     assert "word:film" in suspected
     assert any(">=" in name for name in suspected)
     for name in suspected:

@@ -49,14 +49,14 @@ def one(tmp_path):
     )
 
 
-def suspicions(path):
-    return [s["name"] for s in json.loads((path / "audit.json").read_text())["suspicions"]]
+def findings(path):
+    return [s["name"] for s in json.loads((path / "audit.json").read_text())["findings"]]
 
 
 def test_one_file(one, tmp_path, capsys):
     code, out, err = run(capsys, "--predictions", one, one, "-o", tmp_path / "out")
     assert code == 0
-    assert suspicions(tmp_path / "out") == ["word:film"]
+    assert findings(tmp_path / "out") == ["word:film"]
     assert "word:film against word:movie" in out
     assert "left out 'prob_1'" in err
     assert (tmp_path / "out" / "table.md").read_text().replace("`", "") in out + "\n"
@@ -89,7 +89,7 @@ def test_several_files_by_name(tmp_path, capsys):
     )
     assert (code, err) == (0, "")
     found = json.loads((out / "audit.json").read_text())
-    names = {s["name"]: s for s in found["suspicions"]}
+    names = {s["name"]: s for s in found["findings"]}
     assert names["word:film"]["n_known"] == N
     assert found["looked_at"] == {"word": 2, "metadata": 3}
 
@@ -104,7 +104,7 @@ def test_what_a_model_said_is_no_attribute_of_its_errors(tmp_path, capsys):
         capsys, "--predictions", preds, data, "-o", out, "--metadata", meta, "--json"
     )
     assert code == 0, err
-    assert suspicions(out) == ["word:film"]
+    assert findings(out) == ["word:film"]
     assert json.loads((out / "audit.json").read_text())["looked_at"] == {"word": 2, "metadata": 2}
     assert "left out 'prediction'" in err
 
@@ -113,7 +113,7 @@ def test_labels_and_prediction_may_be_in_either(tmp_path, capsys):
     preds = write(tmp_path / "p.csv", y_pred=PRED)
     data = write(tmp_path / "d.csv", label=Y, text=TEXTS)
     assert run(capsys, "--predictions", preds, data, "-o", tmp_path / "out")[0] == 0
-    assert suspicions(tmp_path / "out") == ["word:film"]
+    assert findings(tmp_path / "out") == ["word:film"]
 
 
 def test_labels_that_contradict_each_other_are_refused(tmp_path, capsys):
@@ -130,7 +130,7 @@ def test_labels_that_contradict_each_other_are_refused(tmp_path, capsys):
     named = ["--predictions", preds, data, "-o", tmp_path / "out", "--id-column", "name"]
     code, _, err = run(capsys, *named)
     assert (code, err) == (0, "")
-    assert suspicions(tmp_path / "out") == ["word:film"]
+    assert findings(tmp_path / "out") == ["word:film"]
     write(data, name=order, label=1 - Y[order], text=texts)
     code, _, err = run(capsys, *named, "--force")
     assert (code, f"{N} of {N} rows" in err, "--id-column" in err) == (2, True, False), err
@@ -164,7 +164,7 @@ def test_parquet_with_embeddings(tmp_path, capsys):
     pq.write_table(table, tmp_path / "all.parquet")
     path = tmp_path / "all.parquet"
     assert run(capsys, "--predictions", path, path, "-o", tmp_path / "out")[0] == 0
-    assert suspicions(tmp_path / "out")[0].startswith("embedding #0")
+    assert findings(tmp_path / "out")[0].startswith("embedding #0")
 
 
 def test_only_the_columns_named(one, tmp_path, capsys):
@@ -240,6 +240,6 @@ def test_a_column_id_of_both_tables_matches_them_unasked(tmp_path, capsys):
     code, out, err = run(capsys, "--predictions", shuffled, data, "-o", tmp_path / "out")
     assert code == 0
     assert "matched by their column 'id'" in out + err
-    assert suspicions(tmp_path / "out") == ["word:film"]
+    assert findings(tmp_path / "out") == ["word:film"]
     record = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert record["accuracy"] == pytest.approx((PRED == Y).mean())

@@ -16,7 +16,7 @@ def folder(tmp_path_factory, digits):
     """A model, and images of its two classes in subfolders and as arrays."""
     path = tmp_path_factory.mktemp("audit")
     shutil.copy(marked_digits_model_path(), path / "model.onnx")
-    X, y = digits.X_heldout, digits.y_heldout
+    X, y = digits.X_val, digits.y_val
     for i, (image, label) in enumerate(zip(X, y, strict=True)):
         file = path / "images" / ("small", "zlarge")[int(label)] / f"{i:04d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def test_images_and_arrays(capsys, folder, tmp_path):
     assert images["classes"] == ["small", "zlarge"]
     assert any("took the labels in sorted order" in note for note in images["notes"])
     for one in found:
-        first = one["suspicions"][0]  # where the mark is, and neurons that see it
+        first = one["findings"][0]  # where the mark is, and neurons that see it
         assert first["name"].startswith("picture:top left brightness")
         assert any(name.startswith("layer:") for name in first["same"])
         assert set(one["looked_at"]) == {"picture", "layer"}
@@ -58,7 +58,7 @@ def test_images_and_arrays(capsys, folder, tmp_path):
 def test_json_and_views(capsys, folder, tmp_path):
     code, out, err = run(
         capsys, folder / "model.onnx", folder / "images", "-o", tmp_path / "o", "--json",
-        "--views", "picture,layer", "--quiet",
+        "--feature-sets", "picture,layer", "--quiet",
     )  # fmt: skip
     assert code == 0
     assert list(json.loads(out)["looked_at"]) == ["picture", "layer"]
@@ -69,7 +69,7 @@ def test_json_and_views(capsys, folder, tmp_path):
 def test_what_the_head_was_trained_on(capsys, folder, tmp_path):
     code, out, _ = run(
         capsys, folder / "model.onnx", folder / "arrays.npz", "-o", tmp_path / "o", "--cross-fit",
-        "--views", "picture",
+        "--feature-sets", "picture",
     )  # fmt: skip
     assert code == 0
     assert out.startswith("Cross-fitted heads are right on")
@@ -97,13 +97,21 @@ def test_samples_without_labels(capsys, folder, tmp_path):
         shutil.copy(file, plain)
     model, data = folder / "model.onnx", folder / "images"
     code, _, err = run(
-        capsys, model, data, "--unlabelled", plain, "--views", "picture", "-o", tmp_path / "out"
+        capsys,
+        model,
+        data,
+        "--unlabelled",
+        plain,
+        "--feature-sets",
+        "picture",
+        "-o",
+        tmp_path / "out",
     )
     assert code == 0, err
     found = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert found["unlabelled"]["samples"] == 40
-    names = [suspicion["name"] for suspicion in found["suspicions"]]
-    assert [*found["unlabelled"]["suspicions"]] == names
+    names = [finding["name"] for finding in found["findings"]]
+    assert [*found["unlabelled"]["findings"]] == names
     page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
     assert page.count("Of 40 pictures without labels, ") == len(names)
     code, _, err = run(capsys, model, data, "--unlabelled", tmp_path / "none", "-o", tmp_path / "b")
@@ -127,9 +135,12 @@ def test_usage(capsys, folder, tmp_path):
         ((model, tmp_path / "none"), "does not exist"),
         ((model, table, "--predictions", table), "With --predictions no model is run"),
         ((table, "--predictions", table, "--cross-fit"), "--cross-fit is of a model's samples"),
-        ((table, "--predictions", table, "--views", "word"), "--views is of a model's samples"),
+        (
+            (table, "--predictions", table, "--feature-sets", "word"),
+            "--feature-sets is of a model's samples",
+        ),
         ((model, data, "--prediction-column", "p"), "are those of --predictions"),
-        ((model, data, "--views", "words"), "Views are some of word"),
+        ((model, data, "--feature-sets", "words"), "Views are some of word"),
         ((model, data, "--metadata", tmp_path / "no.csv"), "does not exist"),
         ((model, data, "--metadata", table), "40 rows and there are 1500 samples"),
         ((model, data, "--metadata", table, "--id-column", "site"), "no column 'site'"),

@@ -60,13 +60,13 @@ def test_one_model(capsys, folder):
     assert code == 1
     code, _, err = check(capsys, folder, None, "old.onnx", "test.npz")
     assert (code, "no limit to check" in err) == (2, True)
-    code, _, err = check(capsys, folder, None, "old.onnx", "test.npz", "--max-flips", "3")
+    code, _, err = check(capsys, folder, None, "old.onnx", "test.npz", "--max-new-errors", "3")
     assert (code, "give both models" in err) == (2, True)
 
 
 def test_files_are_written_whatever_the_outcome(capsys, folder, tmp_path):
     limits = tmp_path / "limits.toml"
-    limits.write_text('max_drop = 2\nover = ["group"]\nmax_flips = 50\n')
+    limits.write_text('max_drop = 2\nover = ["group"]\nmax_new_errors = 50\n')
     files = {kind: tmp_path / f"out.{kind}" for kind in ("json", "xml", "md")}
     code, out, _ = check(
         capsys, folder, "old.onnx", "worse.onnx", "test.npz", "--limits", limits, "--json",
@@ -77,7 +77,7 @@ def test_files_are_written_whatever_the_outcome(capsys, folder, tmp_path):
     assert json.loads(out) == written
     limited = [row for row in written["rows"] if row["limits"]]
     assert [row["kind"] for row in limited] == ["average", *["group"] * 4]
-    assert [each["limit"] for each in limited[0]["limits"]] == ["max_flips"]
+    assert [each["limit"] for each in limited[0]["limits"]] == ["max_new_errors"]
     assert ElementTree.parse(files["xml"]).getroot().get("tests") == "5"
     assert files["md"].read_text("utf-8").startswith("### Failed")
 

@@ -22,7 +22,7 @@ def folder(tmp_path_factory, digits):
     """A user's folder: a model, arrays, and image folders with groups."""
     root = tmp_path_factory.mktemp("user")
     shutil.copy(marked_digits_model_path(), root / "model.onnx")
-    for part, n in (("train", 600), ("heldout", 600), ("test", 200)):
+    for part, n in (("train", 600), ("validation", 600), ("test", 200)):
         rows = np.random.default_rng(0).permutation(len(digits[f"y_{part}"]))[:n]
         X, y, groups = (digits[f"{k}_{part}"][rows] for k in ("X", "y", "groups"))
         np.savez(root / f"{part}.npz", X=X, y=y, groups=groups)
@@ -79,7 +79,7 @@ def test_inspect(capsys, folder):
 def test_debias_image_folders(capsys, folder, tmp_path):
     arguments = [
         *("debias", folder / "model.onnx", "--train", folder / "train"),
-        *("--heldout", folder / "heldout", "--test", folder / "test", "--device", "cpu"),
+        *("--validation", folder / "validation", "--test", folder / "test", "--device", "cpu"),
         "--even-if-worse",
     ]
     code, out, err = run(capsys, *arguments, "--method", "auto", "-o", tmp_path / "a")
@@ -101,7 +101,7 @@ def test_debias_image_folders(capsys, folder, tmp_path):
 
 
 def test_images_and_arrays_give_the_same_model(capsys, folder, tmp_path):
-    for part in ("train", "heldout"):  # as the folder holds them: 8 bits, class by class
+    for part in ("train", "validation"):  # as the folder holds them: 8 bits, class by class
         arrays = np.load(folder / f"{part}.npz")
         order = np.argsort(arrays["y"], kind="stable")
         X = (arrays["X"][order] * 255).round().astype(np.uint8).astype(np.float32) / 255
@@ -111,7 +111,7 @@ def test_images_and_arrays_give_the_same_model(capsys, folder, tmp_path):
         target = tmp_path / f"out{kind}"
         code, _, err = run(
             capsys, "debias", folder / "model.onnx", "-o", target, "--method", "neurontune",
-            "--train", data / f"train{kind}", "--heldout", data / f"heldout{kind}",
+            "--train", data / f"train{kind}", "--validation", data / f"validation{kind}",
             "--even-if-worse",
         )  # fmt: skip
         assert code == 0, err
@@ -121,7 +121,7 @@ def test_images_and_arrays_give_the_same_model(capsys, folder, tmp_path):
 
 def test_step_by_step(capsys, folder, tmp_path, digits):
     model = folder / "model.onnx"
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         store = tmp_path / f"{part}.store"
         code, out, err = run(capsys, "embed", model, folder / f"{part}.npz", "-o", store)
         assert code == 0, err
@@ -132,10 +132,10 @@ def test_step_by_step(capsys, folder, tmp_path, digits):
     assert "already complete, 600 embeddings" in out
     code, out, _ = run(capsys, "embed", model, folder / "train.npz", *again, "--json")
     assert (code, json.loads(out)["already_complete"]) == (0, True)
-    code, _, err = run(capsys, "embed", model, folder / "heldout.npz", *again)
+    code, _, err = run(capsys, "embed", model, folder / "validation.npz", *again)
     assert code == 2
     assert "another samples" in err
-    fit = ["fit", tmp_path / "train.store", "--heldout", tmp_path / "heldout.store"]
+    fit = ["fit", tmp_path / "train.store", "--validation", tmp_path / "validation.store"]
     head = tmp_path / "head.onnx"
     code, out, err = run(capsys, *fit, "-o", head, "--json")
     assert code == 0, err
@@ -151,7 +151,7 @@ def test_step_by_step(capsys, folder, tmp_path, digits):
         "-o",
         tmp_path / "debiased.onnx",
         "--data",
-        folder / "heldout.npz",
+        folder / "validation.npz",
     )
     assert code == 0, err
     assert "node list unchanged" in out
@@ -226,7 +226,7 @@ def test_csv_tables(capsys, tmp_path):
     for name, array in (("W", hidden), ("V", head)):
         model.graph.initializer.append(onnx.numpy_helper.from_array(array.astype(np.float32), name))
     onnx.save(model, tmp_path / "mlp.onnx")
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         X = rng.normal(size=(300, 3))
         y = np.where(np.maximum(X @ hidden, 0) @ head[:, 1] + rng.normal(size=300) > 0, 1, 0)
         lines = [
@@ -236,7 +236,7 @@ def test_csv_tables(capsys, tmp_path):
         (tmp_path / f"{part}.csv").write_text("\n".join(lines))
     code, out, err = run(
         capsys, "debias", tmp_path / "mlp.onnx", "-o", tmp_path / "out",
-        "--train", tmp_path / "train.csv", "--heldout", tmp_path / "heldout.csv",
+        "--train", tmp_path / "train.csv", "--validation", tmp_path / "validation.csv",
         "--method", "auto", "--even-if-worse",
     )  # fmt: skip
     assert code == 0, err
@@ -254,7 +254,7 @@ def test_csv_tables(capsys, tmp_path):
         (["embed", "{f}/model.onnx", "{f}/train.npz", "-o", "{t}/s", "--device", "gpu"], "device"),
         (["embed", "{f}/model.onnx", "{t}/broken", "-o", "{t}/s"], "--skip-bad"),
         (["fit", "{f}/train", "-o", "{t}/h.onnx"], "not an embedding store"),
-        (["debias", "{f}/model.onnx", "--train", "{f}/train.npz", "--heldout", "{f}/train.npz",
+        (["debias", "{f}/model.onnx", "--train", "{f}/train.npz", "--validation", "{f}/train.npz",
           "-o", "{t}/o", "--error-weight", "heavy"], "not a number"),
     ],
 )  # fmt: skip
@@ -336,7 +336,7 @@ def test_texts_through_an_encoder_without_a_head(capsys, tmp_path):
     text_model(tmp_path)
     word_pieces().save(str(tmp_path / "tokenizer.json"))
     rng = np.random.default_rng(0)
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         liked = rng.random(200) < 0.5
         texts = [" ".join(rng.choice(WORDS[:8] if y else WORDS[5:13], 6)) for y in liked]
         rows = [f"{text},{'good' if y else 'bad'}" for text, y in zip(texts, liked, strict=True)]
@@ -346,7 +346,7 @@ def test_texts_through_an_encoder_without_a_head(capsys, tmp_path):
     code, out, _ = run(capsys, "inspect", tmp_path / "model.onnx", *model)
     assert code == 0
     assert "ntkit.pooled.mean.hidden (batch, 6) float32" in out
-    files = ["--train", tmp_path / "train.csv", "--heldout", tmp_path / "heldout.csv"]
+    files = ["--train", tmp_path / "train.csv", "--validation", tmp_path / "validation.csv"]
     debias = ["debias", tmp_path / "model.onnx", *model, *data, *files, "--device", "cpu"]
     code, _, err = run(capsys, *debias, "--new-head", "-o", tmp_path / "out")
     assert code == 0, err
@@ -362,7 +362,7 @@ def test_texts_through_an_encoder_without_a_head(capsys, tmp_path):
     fit = ["fit", tmp_path / "store", "--method", "balanced", "-o", tmp_path / "head.onnx"]
     assert run(capsys, *fit)[0] == 0
     export = ["export", tmp_path / "model.onnx", tmp_path / "head.onnx", *model]
-    given = ["--data", tmp_path / "heldout.csv", *data]
+    given = ["--data", tmp_path / "validation.csv", *data]
     code, out, err = run(capsys, *export, *given, "-o", tmp_path / "debiased.onnx")
     assert code == 0, err
     assert "verified on 200 samples" in out

@@ -89,7 +89,7 @@ def people(tmp_path):
     """A model of columns, and tables of them in two orders, one with a column too many."""
     rng = np.random.default_rng(0)
     pipeline(tmp_path / "model.onnx")
-    for part, extra in (("train", {}), ("heldout", {"id": np.arange(240)})):
+    for part, extra in (("train", {}), ("validation", {"id": np.arange(240)})):
         age = rng.normal(size=240)
         town = rng.choice(["Ulm", "Bonn", "Köln"], 240)
         label = ((age + (town == "Ulm") + rng.normal(size=240)) > 0).astype(int)
@@ -101,21 +101,21 @@ def people(tmp_path):
 
 
 def test_a_model_of_columns_goes_through_every_verb(ntkit, people):
-    model, train, heldout = (people / n for n in ("model.onnx", "train.csv", "heldout.csv"))
-    code, _, err = ntkit("embed", model, heldout, "-o", people / "store", *QUIET)
+    model, train, validation = (people / n for n in ("model.onnx", "train.csv", "validation.csv"))
+    code, _, err = ntkit("embed", model, validation, "-o", people / "store", *QUIET)
     assert code == 0, err
     assert "Note: " in err
     assert "left out the column 'id'" in err
-    sets = ("--train", train, "--heldout", heldout)
+    sets = ("--train", train, "--validation", validation)
     ordered = ("--method", "auto", "--even-if-worse", "--trust-inputs")  # random weights
     code, out, err = ntkit("debias", model, *sets, *ordered, "-o", people / "out", *QUIET)
     assert code == 0, err
     assert "left out the column 'id'" in out  # among the notes of the result
     debiased = people / "out" / "debiased.onnx"
-    code, out, err = ntkit("verify", model, debiased, heldout, *QUIET)
+    code, out, err = ntkit("verify", model, debiased, validation, *QUIET)
     assert code == 0, err
     assert "passed" in out
-    code, _, err = ntkit("report", model, debiased, heldout, "-o", people / "r.html", *QUIET)
+    code, _, err = ntkit("report", model, debiased, validation, "-o", people / "r.html", *QUIET)
     assert code == 0, err
     assert (
         ntkit("fit", people / "store", "-o", people / "head.onnx", "--method", "balanced")[0] == 0
@@ -141,7 +141,7 @@ def test_pairs_of_texts(ntkit, tmp_path):
     text_model(tmp_path, types="token_type_ids")
     word_pieces().save(str(tmp_path / "tokenizer.json"))
     rng = np.random.default_rng(0)
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         follows = rng.random(120) < 0.5
         first = [" ".join(rng.choice(WORDS[:8], 5)) for _ in follows]
         second = [" ".join(rng.choice(WORDS[:5] if y else WORDS[5:13], 3)) for y in follows]
@@ -152,7 +152,7 @@ def test_pairs_of_texts(ntkit, tmp_path):
         )
     options = ("--embedding", "hidden", "--pooling", "mean", *QUIET)
     pair = ("--text-column", "premise", "--text-pair-column", "hypothesis")
-    sets = ("--train", tmp_path / "train.csv", "--heldout", tmp_path / "heldout.csv")
+    sets = ("--train", tmp_path / "train.csv", "--validation", tmp_path / "validation.csv")
     debias = ("debias", tmp_path / "model.onnx", *options, *sets, "--new-head")
     code, _, err = ntkit(*debias, *pair, "-o", tmp_path / "out")
     assert code == 0, err
@@ -184,27 +184,27 @@ def as_columns(path, Z, y, separator=","):
 
 def test_a_head_of_ntkits_and_tables_of_embeddings(ntkit, tmp_path):
     train = as_parquet(tmp_path / "train.parquet", *embeddings(0))
-    heldout = as_columns(tmp_path / "heldout.csv", *embeddings(1), separator=";")
+    validation = as_columns(tmp_path / "validation.csv", *embeddings(1), separator=";")
     head = tmp_path / "head.onnx"
-    code, _, err = ntkit("fit", train, "--heldout", heldout, "-o", head, "--method", "auto")
+    code, _, err = ntkit("fit", train, "--validation", validation, "-o", head, "--method", "auto")
     assert code == 0, err
     assert "semicolons" in err
     model = FrozenModel.load(head)
     assert model.head.n_neurons == 6
     Z, y = embeddings(2)
     assert (model.head.predict(Z) == y).mean() > 0.8
-    sets = ("--train", train, "--heldout", heldout)
+    sets = ("--train", train, "--validation", validation)
     debias = ("debias", head, *sets, "--method", "auto", "--even-if-worse")
     code, out, err = ntkit(*debias, "-o", tmp_path / "out", *QUIET)
     assert code == 0, err
     assert "left out the column 'id'" in out
-    code, out, err = ntkit("verify", head, tmp_path / "out" / "debiased.onnx", heldout, *QUIET)
+    code, out, err = ntkit("verify", head, tmp_path / "out" / "debiased.onnx", validation, *QUIET)
     assert code == 0, err
     code, _, err = ntkit("embed", head, train, "-o", tmp_path / "store", *QUIET)
     assert code == 0, err
     store = EmbeddingStore.open(tmp_path / "store")
     assert np.array_equal(store.X, embeddings(0)[0])
-    fit = ("fit", tmp_path / "store", "--heldout", heldout, "--method", "auto")
+    fit = ("fit", tmp_path / "store", "--validation", validation, "--method", "auto")
     code, _, err = ntkit(*fit, "-o", tmp_path / "2.onnx")
     assert code == 0, err
 
@@ -230,7 +230,7 @@ def test_fit_takes_arrays_and_columns(ntkit, tmp_path):
                 made(tmp_path / f"{k}.{name}", *e) for k, e in (("a", (Z, y)), ("b", (Z2, y2)))
             ]
         out = tmp_path / f"{name}.onnx"
-        fit = ("fit", paths[0], "--heldout", paths[1], "--method", "auto", "-o", out)
+        fit = ("fit", paths[0], "--validation", paths[1], "--method", "auto", "-o", out)
         code, _, err = ntkit(*fit)
         assert code == 0, err
         heads.append(FrozenModel.load(out).head)
@@ -243,7 +243,7 @@ def test_fit_says_what_is_no_embedding(ntkit, tmp_path):
     good = as_columns(tmp_path / "good.csv", Z, y)
     narrow = as_columns(tmp_path / "narrow.csv", Z[:, :4], y)
     out = tmp_path / "h.onnx"
-    refused(ntkit("fit", good, "--heldout", narrow, "-o", out), "narrow.csv", "4 numbers", "6")
+    refused(ntkit("fit", good, "--validation", narrow, "-o", out), "narrow.csv", "4 numbers", "6")
     np.savez(tmp_path / "images.npz", X=np.zeros((20, 3, 4, 4)), y=np.arange(20) % 2)
     refused(ntkit("fit", tmp_path / "images.npz", "-o", out), "(N, D)", "ntkit embed")
     refused(ntkit("fit", good, "-o", out, "--label-column", "0"), "holds no classes")
@@ -296,7 +296,7 @@ def test_what_needs_labels_says_so(ntkit, digits_folder):
     assert ntkit("embed", model, bare, "-o", store, *QUIET)[0] == 0
     out = digits_folder / "out"
     refused(ntkit("fit", store, "-o", out), "holds no labels", "embed the samples again")
-    sets = ("--train", labelled, "--heldout")
+    sets = ("--train", labelled, "--validation")
     refused(ntkit("debias", model, *sets, store, "-o", out), "holds no labels")
     refused(ntkit("debias", model, *sets, bare, "-o", out), "no array 'y'", "y=...")
     refused(ntkit("report", model, model, bare, "-o", out), "no array 'y'")
@@ -311,8 +311,8 @@ def test_what_needs_labels_says_so(ntkit, digits_folder):
 def test_swapped_files_are_told_apart(ntkit, digits_folder):
     model, train, out = (digits_folder / n for n in ("model.onnx", "train.npz", "out"))
     refused(ntkit("embed", train, model, "-o", out), "the model comes first")
-    refused(ntkit("debias", train, "--train", model, "--heldout", train, "-o", out), "model")
-    wrong = ("debias", model, "--train", model, "--heldout", train, "-o", out)
+    refused(ntkit("debias", train, "--train", model, "--validation", train, "-o", out), "model")
+    wrong = ("debias", model, "--train", model, "--validation", train, "-o", out)
     refused(ntkit(*wrong), "is a model, and samples are wanted")
     assert ntkit("embed", model, train, "-o", digits_folder / "s", *QUIET)[0] == 0
     refused(ntkit("embed", model, digits_folder / "s", "-o", out), "is an embedding store")
@@ -336,8 +336,8 @@ def test_labels_and_groups_that_are_none(change, said, ntkit, digits_folder):
     bad, good = digits_folder / "bad.npz", digits_folder / "train.npz"
     sets = ("--train", good if "One is text" in said else bad)
     model, out = digits_folder / "model.onnx", digits_folder / "out"
-    heldout = bad if "groups" not in change else good
-    refused(ntkit("debias", model, *sets, "--heldout", heldout, "-o", out), *said)
+    validation = bad if "groups" not in change else good
+    refused(ntkit("debias", model, *sets, "--validation", validation, "-o", out), *said)
     assert not out.exists()
 
 
@@ -366,7 +366,7 @@ def test_columns_can_be_named(ntkit, tmp_path):
 
 def test_json_stays_json(ntkit, people):
     """Notes go to standard error."""
-    model, data = people / "model.onnx", people / "heldout.csv"
+    model, data = people / "model.onnx", people / "validation.csv"
     code, out, err = ntkit("embed", model, data, "-o", people / "store", "--json", "--quiet")
     assert code == 0, err
     assert json.loads(out)["event"] == "finished"

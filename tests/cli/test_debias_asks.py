@@ -32,7 +32,7 @@ def texts(tmp_path_factory):
         warnings.simplefilter("ignore")  # a network that has not converged will do
         TEXTS.train(train.X, train.y, 0, folder / "model.onnx")
     write_samples(train, folder / "train.csv")
-    write_samples(TEXTS.draw("heldout", 800, [0.92], rng), folder / "val.csv")
+    write_samples(TEXTS.draw("validation", 800, [0.92], rng), folder / "val.csv")
     return folder
 
 
@@ -41,7 +41,7 @@ def command(texts, tmp_path):
     """Arguments of a run, whose folder is OUT."""
     return [
         "debias", str(texts / "model.onnx"), "--train", str(texts / "train.csv"),
-        "--heldout", str(texts / "val.csv"), "-o", str(tmp_path / "out"),
+        "--validation", str(texts / "val.csv"), "-o", str(tmp_path / "out"),
         "--device", "cpu", "--quiet",
     ]  # fmt: skip
 
@@ -75,7 +75,7 @@ def test_at_most_three_questions_the_strongest_first(command, tmp_path, monkeypa
     assert '"film"' in done.stderr.split("Question 2")[0]
     assert done.stdout.startswith("No decision yet: ")
     page = (tmp_path / "out" / "audit.html").read_text()
-    n_cards = page.count('class="suspicion"')
+    n_cards = page.count('class="finding"')
     assert done.stdout.startswith(f"No decision yet: {n_cards} questions")
     headings = re.findall('<h2 class="list">.*', page)
     assert len(headings) == len({*headings})

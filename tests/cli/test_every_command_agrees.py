@@ -196,7 +196,7 @@ def images(job, rng):
     job.table = False
     for part, n in (("train", N_TRAIN), ("test", N_TEST)):
         for i in range(n):
-            own = "heldout" if part == "test" else part
+            own = "validation" if part == "test" else part
             path = job.folder / part / str(digits[f"y_{own}"][i]) / f"{i:03}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = (digits[f"X_{own}"][i, 0] * 255).astype(np.uint8)
@@ -246,7 +246,8 @@ def job(request, tmp_path_factory):
     job = Job(tmp_path_factory.mktemp(request.param.__name__))
     request.param(job, np.random.default_rng(0))
     job.ntkit(
-        "debias", job.model, "--train", job.train, "--heldout", job.test, "-o", job.folder / "out",
+        "debias", job.model, "--train", job.train, "--validation", job.test,
+        "-o", job.folder / "out",
         "--deploy", job.folder / "service", "--method", "class-balanced", "--even-if-worse",
         "--device", "cpu", *job.options, *job.said_once,
     )  # fmt: skip

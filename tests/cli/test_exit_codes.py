@@ -15,7 +15,7 @@ from ntkit.datasets import marked_digits_model_path
 def folder(tmp_path_factory, digits):
     root = tmp_path_factory.mktemp("user")
     shutil.copy(marked_digits_model_path(), root / "model.onnx")
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         np.savez(root / f"{part}.npz", X=digits[f"X_{part}"][:200], y=digits[f"y_{part}"][:200])
     (root / "sheet.xlsx").write_bytes(b"PK\x03\x04")
     (root / "sheet.xls").write_bytes(b"\xd0\xcf\x11\xe0")
@@ -34,7 +34,7 @@ def run(capsys, *words):
 @pytest.mark.parametrize("option", ["--metadata", "--groups", "--answers", "--train"])
 @pytest.mark.parametrize("name", ["sheet.xlsx", "sheet.xls", "list.json", "nothing", "folder"])
 def test_a_file_of_another_kind_is_one_sentence(option, name, capsys, folder, tmp_path):
-    given = {"--train": folder / "train.npz", "--heldout": folder / "heldout.npz"}
+    given = {"--train": folder / "train.npz", "--validation": folder / "validation.npz"}
     given |= {option: folder / name}
     words = [word for pair in given.items() for word in pair]
     where = ("-o", tmp_path / "out", "--device", "cpu", "--no-input", "--quiet")

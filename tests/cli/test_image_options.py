@@ -22,7 +22,7 @@ CONFIG = {
 def folder(tmp_path, digits):
     """A model, and images of its two classes: 40 to train, 30 to find, 20 to test."""
     shutil.copy(marked_digits_model_path(), tmp_path / "model.onnx")
-    for part, n in (("train", 200), ("heldout", 160), ("test", 60)):
+    for part, n in (("train", 200), ("validation", 160), ("test", 60)):
         for i, (image, label) in enumerate(
             zip(digits[f"X_{part}"][:n], digits[f"y_{part}"][:n], strict=True)
         ):
@@ -44,7 +44,7 @@ def run(capsys, *arguments):
 
 def test_verbs_that_read_images_tell_what_they_assumed(capsys, folder):
     debias = ["debias", folder / "model.onnx", "--train", folder / "train"]
-    debias += ["--heldout", folder / "heldout", "-o", folder / "out", "--quiet"]
+    debias += ["--validation", folder / "validation", "-o", folder / "out", "--quiet"]
     debias += ["--method", "auto", "--even-if-worse"]
     code, out, err = run(capsys, *debias)
     assert code == 0, err

@@ -33,7 +33,7 @@ def run(capsys, *arguments):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory, digits):
     root = tmp_path_factory.mktemp("data")
-    for name in ("train", "heldout"):
+    for name in ("train", "validation"):
         np.savez(root / f"{name}.npz", X=digits[f"X_{name}"][:N], y=digits[f"y_{name}"][:N])
     return root
 
@@ -89,7 +89,7 @@ def test_embed_interrupted_before_it_began(capsys, data, tmp_path, monkeypatch):
 
 def test_debias_writes_nothing_and_says_how_to_resume(capsys, data, tmp_path, monkeypatch):
     arguments = ["debias", marked_digits_model_path(), "-o", tmp_path / "out", "--quiet"]
-    for name in ("train", "heldout"):
+    for name in ("train", "validation"):
         arguments += [f"--{name}", data / f"{name}.npz"]
     with monkeypatch.context() as patch:
         patch.setattr(OnnxEmbedder, "iter_batches", pressing(3))

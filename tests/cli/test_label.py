@@ -84,7 +84,11 @@ def test_texts_are_shown_and_read_by_their_words(capsys, tmp_path):
     save(tmp_path / "o" / "labels.csv", answers)
     code, printed, err = run(capsys, *ask, "--json")
     told = json.loads(printed)
-    assert (code, told["view"] in ("words", "embedding"), told["n_answers"]) == (0, True, 48), err
+    assert (code, told["feature_set"] in ("words", "embedding"), told["n_answers"]) == (
+        0,
+        True,
+        48,
+    ), err
     assert {group["name"] for group in told["groups"]} == {
         "bad × fox", "bad × other", "good × fox", "good × other",
     }  # fmt: skip

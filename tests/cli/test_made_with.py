@@ -47,7 +47,7 @@ def root(tmp_path_factory, digits):
     changed = onnx.numpy_helper.to_array(weight) * np.float32(1.5)
     weight.CopyFrom(onnx.numpy_helper.from_array(changed, weight.name))
     onnx.save(other, root / "b.onnx")
-    for name in ("train", "heldout"):
+    for name in ("train", "validation"):
         X, y = digits[f"X_{name}"][:N], digits[f"y_{name}"][:N]
         np.savez(root / f"{name}.npz", X=X, y=y)
         for i, (image, label) in enumerate(zip(X, y, strict=True)):
@@ -88,23 +88,23 @@ def refused(capsys, root, said, *arguments):
     assert sorted(root.rglob("*")) == before
 
 
-@pytest.mark.parametrize("which", ["train", "heldout"])
+@pytest.mark.parametrize("which", ["train", "validation"])
 def test_debias_refuses_stores_of_another_model(capsys, root, which):
-    sets = {"train": root / "train-a.store", "heldout": root / "heldout-a.store"}
+    sets = {"train": root / "train-a.store", "validation": root / "validation-a.store"}
     sets[which] = root / f"{which}-b.store"
     shas = [FrozenModel.load(root / f"{m}.onnx").sha256()[:12] for m in "ab"]
     refused(
         capsys, root, [f"{which}-b.store", "another model", "a.onnx", *shas, "give the model"],
-        "debias", root / "a.onnx", "--train", sets["train"], "--heldout", sets["heldout"],
+        "debias", root / "a.onnx", "--train", sets["train"], "--validation", sets["validation"],
     )  # fmt: skip
 
 
 def test_debias_refuses_a_store_and_images_prepared_in_two_ways(capsys, root):
-    debias = ("debias", root / "a.onnx", "--heldout", root / "heldout", "--train")
-    said = ["train-dark.store", "heldout", "preprocessed in two ways (scale: 0.002 and"]
+    debias = ("debias", root / "a.onnx", "--validation", root / "validation", "--train")
+    said = ["train-dark.store", "validation", "preprocessed in two ways (scale: 0.002 and"]
     refused(capsys, root, said, *debias, root / "train-dark.store")
     refused(capsys, root, said[2:], "debias", root / "a.onnx", "--train", root / "train-dark.store",
-            "--heldout", root / "heldout", "--scale", "0.004")  # fmt: skip
+            "--validation", root / "validation", "--scale", "0.004")  # fmt: skip
     code, _, err = run(
         capsys, *debias, root / "train-dark.store", "--scale", "0.002", "-o", root / "same",
         "--method", "class-balanced", "--even-if-worse",
@@ -128,13 +128,20 @@ def test_debias_refuses_another_tensor_of_the_model(root, zoo, tmp_path):
 
 
 def test_fit_refuses_stores_that_do_not_belong_together(capsys, root):
-    fit = ("fit", root / "train-a.store", "--heldout")
-    said = ["train-a.store and", "heldout-b.store were made with two models"]
-    refused(capsys, root, said, *fit, root / "heldout-b.store")
+    fit = ("fit", root / "train-a.store", "--validation")
+    said = ["train-a.store and", "validation-b.store were made with two models"]
+    refused(capsys, root, said, *fit, root / "validation-b.store")
     said = ["preprocessed in two ways (scale"]
     train = root / "train-dark.store"
-    done("embed", root / "a.onnx", root / "heldout", "--quiet", "-o", root / "heldout-bright.store")
-    refused(capsys, root, said, "fit", train, "--heldout", root / "heldout-bright.store")
+    done(
+        "embed",
+        root / "a.onnx",
+        root / "validation",
+        "--quiet",
+        "-o",
+        root / "validation-bright.store",
+    )
+    refused(capsys, root, said, "fit", train, "--validation", root / "validation-bright.store")
 
 
 def test_a_head_says_what_it_was_made_with_and_export_looks(capsys, root):
@@ -147,7 +154,7 @@ def test_a_head_says_what_it_was_made_with_and_export_looks(capsys, root):
     refused(capsys, root, said, "export", root / "b.onnx", root / "head-a.onnx")
     said = ["head-dark.onnx and", "preprocessed in two ways (scale"]
     head = root / "head-dark.onnx"
-    refused(capsys, root, said, "export", root / "a.onnx", head, "--data", root / "heldout")
+    refused(capsys, root, said, "export", root / "a.onnx", head, "--data", root / "validation")
     code, _, err = run(capsys, "export", root / "a.onnx", head, "-o", root / "out.onnx")
     assert code == 0, err
     (root / "out.onnx").unlink()
@@ -166,14 +173,16 @@ def test_report_refuses_what_does_not_belong_to_the_model(capsys, root):
     done("export", root / "a.onnx", root / "head-a.onnx", "-o", root / "new.onnx")
     capsys.readouterr()
     said = ["new.onnx was made with another model", "b.onnx"]
-    refused(capsys, root, said, "report", root / "b.onnx", root / "new.onnx", root / "heldout.npz")
-    said = ["heldout-b.store was made with another model", "a.onnx"]
-    store = root / "heldout-b.store"
+    refused(
+        capsys, root, said, "report", root / "b.onnx", root / "new.onnx", root / "validation.npz"
+    )
+    said = ["validation-b.store was made with another model", "a.onnx"]
+    store = root / "validation-b.store"
     refused(capsys, root, said, "report", root / "a.onnx", root / "new.onnx", store)
     # What differs in its head only has the same embeddings.
     for first in ("a.onnx", "new.onnx"):
         page = write_report(
-            root / first, root / "new.onnx", root / "heldout-a.store", root / "page.html",
+            root / first, root / "new.onnx", root / "validation-a.store", root / "page.html",
             device="cpu", force=True,
         )  # fmt: skip
     for path in (page, root / "new.onnx"):
@@ -182,10 +191,10 @@ def test_report_refuses_what_does_not_belong_to_the_model(capsys, root):
 
 def test_what_has_no_record_is_accepted(root):
     """Arrays of embeddings, and stores of embeddings from elsewhere."""
-    train, heldout = (
-        EmbeddingStore.open(root / f"{name}-b.store") for name in ("train", "heldout")
+    train, validation = (
+        EmbeddingStore.open(root / f"{name}-b.store") for name in ("train", "validation")
     )
-    sets = [Samples(np.asarray(store.X), store.y, embedded=True) for store in (train, heldout)]
+    sets = [Samples(np.asarray(store.X), store.y, embedded=True) for store in (train, validation)]
     debias(root / "a.onnx", *sets, device="cpu", method="class-balanced")
 
 

@@ -34,7 +34,7 @@ def made(tmp_path_factory, digits):
     """A user's only copies."""
     root = tmp_path_factory.mktemp("user")
     shutil.copy(marked_digits_model_path(), root / "model.onnx")
-    X, y = digits.X_heldout[:N], digits.y_heldout[:N]
+    X, y = digits.X_val[:N], digits.y_val[:N]
     np.savez(root / "data.npz", X=X, y=y)
     (root / "arrays").mkdir()
     np.save(root / "arrays" / "X.npy", X)
@@ -67,7 +67,7 @@ def user(made, tmp_path):
 EXPORT = ("export", "model.onnx", "head.onnx")
 REPORT = ("report", "model.onnx", "new.onnx")
 FIT = ("fit", "store", "--method", "jtt")
-DEBIAS = ("debias", "model.onnx", "--train", "data.npz", "--heldout")
+DEBIAS = ("debias", "model.onnx", "--train", "data.npz", "--validation")
 CASES = [
     *((*EXPORT, "-o", name) for name in ("model.onnx", "link.onnx", "same.onnx", "head.onnx")),
     *((*EXPORT, "-o", name) for name in ("images", "store")),
@@ -80,7 +80,7 @@ CASES = [
     (*REPORT, "store", "-o", "store/labels.npy"),
     (*FIT, "-o", "store/labels.npy"),
     (*FIT, "-o", "store"),
-    (*FIT, "--heldout", "store", "-o", "store/manifest.json"),
+    (*FIT, "--validation", "store", "-o", "store/manifest.json"),
     ("fit", "embeddings/X.npy", "--method", "jtt", "-o", "embeddings/y.npy"),
     ("fit", "embeddings", "--method", "jtt", "-o", "embeddings/X.npy"),
     *((*DEBIAS, "data.npz", "-o", name) for name in (".", "..", "store", "thesis.txt", "images")),

@@ -104,7 +104,7 @@ def ntkit(capsys):
 
 def repaired(folder, out, **options):
     """The repair of a person's yes to the word."""
-    paths = {"train": folder / "train.csv", "heldout": folder / "val.csv"}
+    paths = {"train": folder / "train.csv", "validation": folder / "val.csv"}
     options = {"spurious": [SPURIOUS], "max_cost": 1.0, "n_random": 1, "device": "cpu"} | options
     return debias(folder / "reviews.onnx", **(paths | options), out=out)
 
@@ -146,7 +146,7 @@ def test_strings_in_any_form_are_texts(any_model, fitted, form):
     expected = fitted.predict(texts)
     assert (expected != y).any()
     assert predict(any_model, X, device="cpu").labels.tolist() == expected.tolist()
-    audit = audit_model(any_model, (X, y), views=["word"], device="cpu")
+    audit = audit_model(any_model, (X, y), feature_sets=["word"], device="cpu")
     assert audit.as_dict()["accuracy"] == pytest.approx((expected == y).mean())
     assert audit.inputs.texts == texts
 
@@ -219,7 +219,7 @@ def test_an_audit_shows_words_and_texts(folder, ntkit, tmp_path):
     code, out, err = ntkit(*command, "--device", "cpu", "--quiet")
     assert (code, err) == (0, "")
     found = json.loads((tmp_path / "out" / "audit.json").read_text())
-    assert found["suspicions"][0]["name"] in ("word:film", "word:movie")
+    assert found["findings"][0]["name"] in ("word:film", "word:movie")
     assert "of word" in out
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "of 500 texts" in page
@@ -252,7 +252,7 @@ def test_the_repaired_model_and_its_program(repair, folder):
 def test_a_program_for_strings_in_a_row_and_for_arrays(fitted, tmp_path):
     write_model(fitted, tmp_path / "reviews.onnx", (None,))
     result = debias(
-        tmp_path / "reviews.onnx", train=SETS["train"], heldout=SETS["val"], spurious=[SPURIOUS],
+        tmp_path / "reviews.onnx", train=SETS["train"], validation=SETS["val"], spurious=[SPURIOUS],
         max_cost=1.0, n_random=1, device="cpu", out=tmp_path / "run", deploy=tmp_path / "service",
     )  # fmt: skip
     assert result.state == "written"
@@ -282,7 +282,7 @@ def test_stores_undo_and_other_rows_are_verified_on_words_of_the_model(
         )
         assert code == 0, err
     result = debias(
-        model, train=tmp_path / "train", heldout=tmp_path / "val", method="class-balanced",
+        model, train=tmp_path / "train", validation=tmp_path / "val", method="class-balanced",
         even_if_worse=True, n_random=1, device="cpu", out=tmp_path / "run",
         deploy=tmp_path / "service",
     )  # fmt: skip

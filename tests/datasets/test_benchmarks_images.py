@@ -478,7 +478,7 @@ def test_into_a_store(birds, tmp_path):
 
 def test_into_debias(tmp_path, digits):
     """Marked digits in the layout of Waterbirds go through the main job as they are."""
-    sets = [("heldout", 0, 120), ("heldout", 1, 120), ("test", 2, 80)]
+    sets = [("validation", 0, 120), ("validation", 1, 120), ("test", 2, 80)]
     rows = [
         (digits[f"X_{name}"][i, 0], digits[f"groups_{name}"][i], code)
         for name, code, n in sets

@@ -13,7 +13,7 @@ def digits():
 
 def test_same_every_time(digits):
     again = load_marked_digits()
-    for name in ("X_train", "y_heldout", "groups_test"):
+    for name in ("X_train", "y_val", "groups_test"):
         assert np.array_equal(digits[name], again[name])
 
 
@@ -21,13 +21,13 @@ def test_says_that_the_mark_is_planted(digits):
     assert "planted" in digits.DESCR.lower()
 
 
-def test_heldout_is_biased_like_training_and_test_is_balanced(digits):
+def test_validation_is_biased_like_training_and_test_is_balanced(digits):
     def share(part):
         y, groups = digits[f"y_{part}"], digits[f"groups_{part}"]
         assert np.array_equal(groups // 2, y)
         return np.mean(groups % 2 == y)
 
-    assert share("train") == pytest.approx(share("heldout"), abs=0.02)
+    assert share("train") == pytest.approx(share("validation"), abs=0.02)
     assert share("train") > 0.9
     assert len(set(np.bincount(digits.groups_test).tolist())) == 1
 

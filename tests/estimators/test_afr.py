@@ -133,7 +133,7 @@ def test_the_training_set_is_split():
     assert np.array_equal(again.coef_, clf.coef_)
 
 
-def test_a_heldout_set_is_the_reweighting_set():
+def test_a_validation_set_is_the_reweighting_set():
     X, y = data(n=600)
     head = random_head(1)
     held = AFRClassifier(head=head).fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])

@@ -36,7 +36,7 @@ def both_ends(head, X, y, k):
     return np.array(sorted(chosen))
 
 
-def cell_accuracy(hit, y, wrong):
+def correctness_group_accuracy(hit, y, wrong):
     """Accuracy over each class × correctness cell."""
     cells = [[hit[(y == c) & (wrong == w)] for w in (0, 1)] for c in np.unique(y)]
     return np.array([[cell.mean() if len(cell) else np.nan for cell in row] for row in cells])
@@ -69,7 +69,7 @@ def test_the_whole_method(n_classes):
                 random_state=1,
             ).fit(scaler.transform(X[selected]), y[selected])
             hit = lr.predict(scaler.transform(X[rest])) == y[rest]
-            accuracy = cell_accuracy(hit, y[rest], wrong[rest])
+            accuracy = correctness_group_accuracy(hit, y[rest], wrong[rest])
             score = (np.nanmin(accuracy), np.nanmean(accuracy))
             tried.append((score, k, C, selected, accuracy, lr))
     assert np.allclose(
@@ -88,7 +88,7 @@ def test_a_strong_penalty_leaves_neurons_out():
     assert 0 < (clf.coef_ == 0).sum() < 30
 
 
-def test_a_heldout_set_takes_the_place_of_the_training_set():
+def test_a_validation_set_takes_the_place_of_the_training_set():
     X, y = data(per_class=100)
     held = EVaLSClassifier(n_selected=(5, 10), random_state=0)
     held.fit(X[:80], y[:80], X_val=X[80:], y_val=y[80:])

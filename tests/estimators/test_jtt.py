@@ -112,18 +112,18 @@ def test_random_state_labels_and_float32():
 
 
 @pytest.mark.parametrize(
-    ("options", "mend"),
+    ("options", "fix"),
     [
         ({}, "lower C, or give a head"),
         ({"identification": "train"}, "identification=5"),
         ({"head": LinearHead([[1.0, 0.0]], [-5.0], [0, 1])}, "other samples"),
     ],
 )
-def test_an_empty_error_set_is_said(options, mend):
+def test_an_empty_error_set_is_said(options, fix):
     X, y = separable()
-    with pytest.raises(InputError, match=mend):
+    with pytest.raises(InputError, match=fix):
         JTTClassifier(on_no_errors="raise", **options).fit(X, y)
-    with pytest.warns(UserWarning, match=mend):
+    with pytest.warns(UserWarning, match=fix):
         clf = JTTClassifier(tol=1e-10, **options).fit(X, y)
     assert not clf.error_set_.any()
     assert np.allclose(clf.predict_proba(X), logistic(X, y).predict_proba(X), atol=1e-5)

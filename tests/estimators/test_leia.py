@@ -160,7 +160,7 @@ def test_subspace_and_adjustment_may_come_from_different_samples():
     assert np.allclose(clf.predict_proba(X), expected)
 
 
-def test_a_heldout_set_is_the_reweighting_set():
+def test_a_validation_set_is_the_reweighting_set():
     X, y = data(n=600)
     head = random_head(1)
     held = LEIAClassifier(head=head).fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])

@@ -152,7 +152,7 @@ def test_an_early_head_is_fitted_with_few_iterations():
     assert early.early_head_ != early.erm_head_
 
 
-def test_samples_come_from_the_heldout_set():
+def test_samples_come_from_the_validation_set():
     X, y = data(n=600)
     options = {"selection": "misclassification", "n_selected": 40, "random_state": 0}
     clf = SELFClassifier(**options).fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:])

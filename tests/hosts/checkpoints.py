@@ -11,7 +11,7 @@ WORDS = ["film", "water", "light", "people", "town", "night", "music", "never", 
 
 
 def texts(folder):
-    """A BERT that tells capitals apart, with its own tokenizer; train.csv and heldout.csv."""
+    """A BERT that tells capitals apart, with its own tokenizer; train.csv and validation.csv."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
@@ -45,7 +45,7 @@ def texts(folder):
     tokenizer.save_pretrained(checkpoint)
     BertForSequenceClassification(config).eval().save_pretrained(checkpoint)
     rng = np.random.default_rng(0)
-    for name, n in (("train", 120), ("heldout", 60)):
+    for name, n in (("train", 120), ("validation", 60)):
         rows = [["text", "label"]]
         for i in range(n):
             chosen = rng.choice(WORDS, rng.integers(3, 16))
@@ -57,7 +57,7 @@ def texts(folder):
 
 
 def images(folder):
-    """A vision transformer with its image processor; folders train and heldout of PNG files."""
+    """A vision transformer with its image processor; folders train and validation of PNG files."""
     import torch
     from transformers import ViTConfig, ViTForImageClassification
 
@@ -83,7 +83,7 @@ def images(folder):
     }
     (checkpoint / "preprocessor_config.json").write_text(json.dumps(steps))
     rng = np.random.default_rng(0)
-    for part, n in (("train", 80), ("heldout", 40)):
+    for part, n in (("train", 80), ("validation", 40)):
         for i in range(n):
             side = rng.integers(16, 40, 2)
             pixels = rng.integers(0, 256, (*side, 3)) // rng.integers(

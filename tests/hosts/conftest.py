@@ -37,19 +37,19 @@ def run(*words):
 def debiased(kind, exported, data):
     """The folder for the service, and what ``ntkit predict`` writes of the held-out samples."""
     suffix = ".csv" if kind == "texts" else ""
-    train, heldout = data / f"train{suffix}", data / f"heldout{suffix}"
+    train, validation = data / f"train{suffix}", data / f"validation{suffix}"
     service, table = exported.with_name("service"), exported.with_name("predictions.csv")
     quick = ("--method", "class-balanced", "--even-if-worse", "--device", "cpu", "--quiet")
-    sets = ("--train", train, "--heldout", heldout)
+    sets = ("--train", train, "--validation", validation)
     run("debias", exported, *sets, "-o", exported.with_name("out"), "--deploy", service, *quick)
-    run("predict", service, heldout, "-o", table, "--device", "cpu", "--quiet")
+    run("predict", service, validation, "-o", table, "--device", "cpu", "--quiet")
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     if kind == "texts":
-        with heldout.open(encoding="utf-8", newline="") as file:
+        with validation.open(encoding="utf-8", newline="") as file:
             samples = [row["text"] for row in csv.DictReader(file)]
     else:
-        samples = [heldout / row["file_name"] for row in rows]
+        samples = [validation / row["file_name"] for row in rows]
     labels = [row["prediction"] for row in rows]
     assert set(labels) == set(checkpoints.NAMES)
     shares = [[float(row[f"prob_{name}"]) for name in checkpoints.NAMES] for row in rows]

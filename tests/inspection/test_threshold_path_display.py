@@ -14,7 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 from ntkit import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.inspection import ThresholdPathDisplay
-from ntkit.metrics import CellScorer, get_scorer
+from ntkit.metrics import CorrectnessGroupScorer, get_scorer
 
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 
@@ -101,12 +101,12 @@ def test_scorers_of_any_kind(two, held):
     X, y = two.Z[two.train], two.y[two.train]
     display = draw(two.clf, X, y, thresholds=[0.2], cv=2, scoring=first_class, **held)
     assert display.score_name == "first_class"
-    display = draw(two.clf, X, y, thresholds=[0.2], cv=2, scoring=CellScorer(), **held)
-    assert display.score_name == "worst_class_cell_accuracy"
+    display = draw(two.clf, X, y, thresholds=[0.2], cv=2, scoring=CorrectnessGroupScorer(), **held)
+    assert display.score_name == "worst_class_correctness_group_accuracy"
     _, test = next(iter(StratifiedKFold(2).split(X, y)))
     train = np.setdiff1d(np.arange(len(X)), test)
     clf = clone(two.clf).set_params(threshold=0.2).fit(X[train], y[train], **held)
-    expected = get_scorer("worst_class_cell_accuracy")(clf, X[test], y[test])
+    expected = get_scorer("worst_class_correctness_group_accuracy")(clf, X[test], y[test])
     assert display.score[0, 0] == expected
 
 

@@ -9,14 +9,14 @@ from ntkit.metrics import (
     accuracy_by,
     adjusted_accuracy,
     afr_weighted_accuracy,
-    cell_accuracy,
     class_accuracy_gap,
+    correctness_group_accuracy,
     group_report,
     named_score,
     sfit_score,
     weighted_average_accuracy,
     worst_class_accuracy,
-    worst_class_cell_accuracy,
+    worst_class_correctness_group_accuracy,
     worst_group_accuracy,
 )
 
@@ -44,13 +44,13 @@ def test_worst_cell_is_the_worst_class_and_correctness_cell(seed):
         if ((y == c) & ((reference == y) == right)).any()
     ]
     expected = (2 * worst_class_accuracy(y, pred) + min(cells)) / 3
-    found = worst_class_cell_accuracy(y, pred, reference_pred=reference)
+    found = worst_class_correctness_group_accuracy(y, pred, reference_pred=reference)
     assert found == pytest.approx(expected)
 
 
 def test_a_faultless_reference_leaves_the_worst_class():
     y, pred = [0, 0, 1, 1], [0, 1, 1, 1]
-    assert worst_class_cell_accuracy(y, pred, reference_pred=y) == 0.5
+    assert worst_class_correctness_group_accuracy(y, pred, reference_pred=y) == 0.5
 
 
 def test_lengths_must_match():
@@ -101,8 +101,12 @@ METRICS = [
         y, pred, groups=groups, train_groups=[0, 1, 1], **w
     ),
     lambda y, pred, groups, **w: worst_class_accuracy(y, pred, **w),
-    lambda y, pred, groups, **w: worst_class_cell_accuracy(y, pred, reference_pred=1 - y, **w),
-    lambda y, pred, groups, **w: cell_accuracy(y, pred, reference_pred=groups % 2, **w),
+    lambda y, pred, groups, **w: worst_class_correctness_group_accuracy(
+        y, pred, reference_pred=1 - y, **w
+    ),
+    lambda y, pred, groups, **w: correctness_group_accuracy(
+        y, pred, reference_pred=groups % 2, **w
+    ),
     lambda y, pred, groups, **w: class_accuracy_gap(y, pred, **w),
     lambda y, pred, groups, **w: afr_weighted_accuracy(
         y, pred, reference_proba=np.stack([groups / 3, 1 - groups / 3], 1), classes=[0, 1], **w
@@ -203,5 +207,7 @@ def test_a_class_called_minus_one_is_a_class(classes):
     names = [named[np.searchsorted(classes, v)] for v in (y, pred)]
     for score in (worst_class_accuracy, class_accuracy_gap):
         assert score(y, pred) == pytest.approx(score(*names))
-    beside = worst_class_cell_accuracy(y, pred, reference_pred=y)
-    assert beside == pytest.approx(worst_class_cell_accuracy(*names, reference_pred=names[0]))
+    beside = worst_class_correctness_group_accuracy(y, pred, reference_pred=y)
+    assert beside == pytest.approx(
+        worst_class_correctness_group_accuracy(*names, reference_pred=names[0])
+    )

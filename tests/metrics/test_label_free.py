@@ -13,12 +13,12 @@ from ntkit.metrics import (
     SCORERS,
     accuracy_by,
     afr_weighted_accuracy,
-    cell_accuracy,
     class_accuracy_gap,
+    correctness_group_accuracy,
     named_score,
     sfit_score,
     worst_class_accuracy,
-    worst_class_cell_accuracy,
+    worst_class_correctness_group_accuracy,
 )
 from ntkit.metrics._scorers import needs_of
 
@@ -57,13 +57,13 @@ def test_cells(seed):
         for rows in ((y == c) & (reference == y), (y == c) & (reference != y))
         if rows.any()
     ]
-    mean = cell_accuracy(y, pred, reference_pred=reference)
-    worst = cell_accuracy(y, pred, reference_pred=reference, average="worst")
+    mean = correctness_group_accuracy(y, pred, reference_pred=reference)
+    worst = correctness_group_accuracy(y, pred, reference_pred=reference, average="worst")
     assert mean == pytest.approx(np.mean(cells))
     assert worst == pytest.approx(min(cells))
-    assert worst_class_cell_accuracy(y, pred, reference_pred=reference) == pytest.approx(
-        (2 * worst_class_accuracy(y, pred) + worst) / 3
-    )
+    assert worst_class_correctness_group_accuracy(
+        y, pred, reference_pred=reference
+    ) == pytest.approx((2 * worst_class_accuracy(y, pred) + worst) / 3)
 
 
 @given(SEEDS, st.floats(0, 20))
@@ -156,7 +156,7 @@ def test_a_faultless_head_is_best(seed):
 
 def test_names():
     assert set(SCORERS) - set(LABEL_FREE_SCORES) == {"worst_group_accuracy", "adjusted_accuracy"}
-    assert SCORERS[0] == "worst_class_cell_accuracy"
+    assert SCORERS[0] == "worst_class_correctness_group_accuracy"
     with pytest.raises(InputError, match="Unknown score 'nope'; the known ones are worst_class_"):
         named_score("nope", [0], [0])
 
@@ -228,9 +228,9 @@ def test_unusable_embeddings(Z, message):
 
 def test_cells_reject_a_reference_of_another_length_and_other_averages():
     with pytest.raises(InputError, match="reference_pred holds 1 labels"):
-        cell_accuracy([0, 1], [0, 1], reference_pred=[0])
+        correctness_group_accuracy([0, 1], [0, 1], reference_pred=[0])
     with pytest.raises(InputError, match='"mean" or "worst"'):
-        cell_accuracy([0, 1], [0, 1], reference_pred=[0, 1], average="median")
+        correctness_group_accuracy([0, 1], [0, 1], reference_pred=[0, 1], average="median")
 
 
 # -- EIIL ---------------------------------------------------------------------------------------
@@ -275,7 +275,9 @@ def test_the_worst_eiil_environment_is_the_worst_class_and_correctness_cell(seed
     head = LogisticRegression().fit(X[:, :1], y)  # a head to score
     pred = head.predict(X[:, :1])
     by_environment = accuracy_by(y, pred, 2 * y + environment)
-    worst = cell_accuracy(y, pred, reference_pred=reference.predict(X), average="worst")
+    worst = correctness_group_accuracy(
+        y, pred, reference_pred=reference.predict(X), average="worst"
+    )
     assert worst == min(by_environment.values())
 
 

@@ -24,7 +24,7 @@ from ntkit.exceptions import InputError
 from ntkit.metrics import (
     LABEL_FREE_SCORES,
     SCORERS,
-    CellScorer,
+    CorrectnessGroupScorer,
     adjusted_accuracy,
     adjusted_accuracy_scorer,
     get_scorer,
@@ -87,8 +87,8 @@ def test_label_free_scorers_in_a_search(on, pipe, data):
 def test_a_cell_score_is_the_same_each_time(pipe, data):
     X, y, _ = data
     pipe.fit(X, y)
-    assert CellScorer()(pipe, X, y) == CellScorer()(pipe, X, y)
-    assert CellScorer() == pickle.loads(pickle.dumps(CellScorer()))
+    assert CorrectnessGroupScorer()(pipe, X, y) == CorrectnessGroupScorer()(pipe, X, y)
+    assert CorrectnessGroupScorer() == pickle.loads(pickle.dumps(CorrectnessGroupScorer()))
 
 
 def test_scorers_of_predictions_are_their_metrics(pipe, data):
@@ -104,14 +104,15 @@ def test_the_reference_is_not_fitted_on_the_rows_it_judges(data):
     """Labels without any relation to X: a cross-fitted head errs on half, a fitted one on fewer."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 40)), rng.integers(0, 2, 60)
-    proba, classes = CellScorer(C=100.0)._reference_proba(X, y)
+    proba, classes = CorrectnessGroupScorer(C=100.0)._reference_proba(X, y)
     assert np.mean(classes[proba.argmax(axis=1)] == y) < 0.65
     assert LogisticRegression(C=100.0).fit(X, y).score(X, y) > 0.9
 
 
 @pytest.mark.parametrize(
     "name",
-    ["worst_class_cell_accuracy", "mean_cell_accuracy", "worst_cell_accuracy",
+    ["worst_class_correctness_group_accuracy", "mean_correctness_group_accuracy",
+     "worst_correctness_group_accuracy",
      "afr_weighted_accuracy"],
 )  # fmt: skip
 def test_a_given_reference(name, pipe, data):
@@ -126,7 +127,7 @@ def test_a_given_reference(name, pipe, data):
         reference_proba=reference.predict_proba(X),
         classes=[0, 1],
     )
-    scorer = CellScorer(name, reference=reference)
+    scorer = CorrectnessGroupScorer(name, reference=reference)
     assert scorer(pipe, X, y) == expected
     assert scorer.for_samples(X, y)(pipe, X, y) == expected
     assert cross_val_score(pipe, X, y, scoring=scorer, cv=3, error_score="raise").shape == (3,)
@@ -134,10 +135,10 @@ def test_a_given_reference(name, pipe, data):
 
 def test_memory_fits_the_reference_once(pipe, data, tmp_path, monkeypatch):
     X, y, _ = data
-    scorer = CellScorer(memory=str(tmp_path))
+    scorer = CorrectnessGroupScorer(memory=str(tmp_path))
     pipe.fit(X, y)
     value = scorer(pipe, X, y)
-    assert value == CellScorer()(pipe, X, y)
+    assert value == CorrectnessGroupScorer()(pipe, X, y)
 
     def fail(*args, **kwargs):
         raise AssertionError("fitted again")
@@ -152,8 +153,8 @@ def test_classes_with_a_single_row_make_one_cell(counts, rng):
     X = rng.normal(size=(len(y), 3))
     head = LinearHead(rng.normal(size=(3, 3)), np.zeros(3), classes=[0, 1, 2])
     for name in LABEL_FREE_SCORES[:4]:
-        assert 0 <= CellScorer(name)(head, X, y) <= 1
-    proba, classes = CellScorer()._reference_proba(X, y)
+        assert 0 <= CorrectnessGroupScorer(name)(head, X, y) <= 1
+    proba, classes = CorrectnessGroupScorer()._reference_proba(X, y)
     assert proba.shape == (len(y), len(classes))
     assert proba.sum(axis=1) == pytest.approx(1)
 
@@ -162,7 +163,7 @@ def test_text_labels_and_three_classes(rng):
     y = np.array(["a", "b", "c"])[rng.integers(0, 3, 90)]
     X = rng.normal(size=(90, 4)).astype(np.float32) + (y == "a")[:, None]
     score = cross_val_score(
-        LogisticRegression(), X, y, scoring=CellScorer(), cv=3, error_score="raise"
+        LogisticRegression(), X, y, scoring=CorrectnessGroupScorer(), cv=3, error_score="raise"
     )
     assert ((score >= 0) & (score <= 1)).all()
 
@@ -171,28 +172,28 @@ def test_scorers_that_cannot_be_made():
     with pytest.raises(InputError, match="Unknown score 'nope'; the known ones are"):
         get_scorer("nope")
     with pytest.raises(InputError, match="takes no reference head; use get_scorer"):
-        CellScorer("worst_class_accuracy")
+        CorrectnessGroupScorer("worst_class_accuracy")
     with pytest.raises(InputError, match=r"reference must be a LinearHead, .* got str"):
-        CellScorer(reference="head")
+        CorrectnessGroupScorer(reference="head")
     with pytest.raises(InputError, match="n_folds must be at least 2"):
-        CellScorer(n_folds=1)
+        CorrectnessGroupScorer(n_folds=1)
 
 
 def test_unusable_rows(pipe, data):
     X, y, _ = data
     pipe.fit(X, y)
     with pytest.raises(InputError, match="NaN or infinite"):
-        CellScorer()(pipe, np.where(X > 3, np.nan, X), y)
+        CorrectnessGroupScorer()(pipe, np.where(X > 3, np.nan, X), y)
     with pytest.raises(InputError, match=r"has the class 1, which the reference head \(.*\) lacks"):
-        CellScorer(reference=LinearHead([[1, 0]], [0], classes=[0, 7]))(pipe, X, y)
+        CorrectnessGroupScorer(reference=LinearHead([[1, 0]], [0], classes=[0, 7]))(pipe, X, y)
     with pytest.raises(InputError, match=r"reads embeddings of shape \(N, 3\)"):
-        CellScorer(reference=LinearHead([[1, 0, 0]], [0], classes=[0, 1]))(pipe, X, y)
+        CorrectnessGroupScorer(reference=LinearHead([[1, 0, 0]], [0], classes=[0, 1]))(pipe, X, y)
 
 
 def test_other_scorers_pass(pipe, data):
     X, y, _ = data
     assert get_scorer("accuracy")(pipe.fit(X, y), X, y) == pipe.score(X, y)
-    scorer = CellScorer()
+    scorer = CorrectnessGroupScorer()
     assert get_scorer(scorer) is scorer
 
 
@@ -298,13 +299,15 @@ def test_weights_of_a_cell_score(pipe, data):
     X, y, _ = data
     pipe.fit(X, y)
     weight = np.random.default_rng(0).integers(1, 5, len(y))
-    scorer = CellScorer()
+    scorer = CorrectnessGroupScorer()
     plain = scorer(pipe, X, y)
     assert scorer(pipe, X, y, sample_weight=np.full(len(y), 1000.0)) == pytest.approx(plain)
     weighted = scorer(pipe, X, y, sample_weight=weight)
     assert weighted == pytest.approx(scorer(pipe, X, y, sample_weight=1000 * weight))
     assert weighted != plain
     reference = LinearHead([[0.0, 1.0]], [-1.5], classes=[0, 1])
-    given = CellScorer(reference=reference)(pipe, X, y, sample_weight=weight)
+    given = CorrectnessGroupScorer(reference=reference)(pipe, X, y, sample_weight=weight)
     again = np.repeat(np.arange(len(y)), weight)
-    assert given == pytest.approx(CellScorer(reference=reference)(pipe, X[again], y[again]))
+    assert given == pytest.approx(
+        CorrectnessGroupScorer(reference=reference)(pipe, X[again], y[again])
+    )

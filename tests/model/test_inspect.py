@@ -150,7 +150,7 @@ def test_debias_refuses_several_labels_with_the_reason(zoo, tmp_path, capsys):
     path = ending_in(zoo, tmp_path / "m.onnx", "Sigmoid")
     X, y = zoo.inputs(60), np.arange(60) % K
     np.savez(tmp_path / "d.npz", X=X, y=y)
-    data = ["--train", tmp_path / "d.npz", "--heldout", tmp_path / "d.npz"]
+    data = ["--train", tmp_path / "d.npz", "--validation", tmp_path / "d.npz"]
     with pytest.raises(SystemExit) as end:
         main(list(map(str, ["debias", path, *data, "-o", tmp_path / "out"])))
     assert end.value.code

@@ -72,5 +72,5 @@ def hostile():
         arrays={EVIL[0]: np.where(BAD == 1, 1.0, 0.0)[:, None] + RNG.random((N, 1)) / 9},
         ids=[f"{EVIL[i % 5]}{i}" for i in range(N)],
     )
-    values = {suspicion.name: found.values(suspicion.name) for suspicion in found.suspicions}
+    values = {finding.name: found.values(finding.name) for finding in found.findings}
     return replace(found, unlabelled=Unlabelled(N, values, found.inputs))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import ntkit
-from ntkit.attributes import Block, View
+from ntkit.attributes import Block, FeatureSet
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import Inputs, read_answers, with_retraining, write_audit
 from ntkit.pages._looks import snippet_of, thumbnail_of
@@ -83,7 +83,7 @@ def test_a_page_is_whole_and_takes_nothing_from_outside(kind, tmp_path):
 def test_figures_are_those_of_the_samples(tmp_path):
     audit = audits.of_texts()
     _, page = written(audit, tmp_path, title="my reviews.onnx")
-    one = next(s for s in audit.suspicions if s.name == "word:film")
+    one = next(s for s in audit.findings if s.name == "word:film")
     assert "ntkit debias 'my reviews.onnx' --train" in page.text
     assert f"right on {100 * (PRED == Y).mean():.0f} % of {N} texts" in page.text
     assert "The model seems to take texts with the word “film” for “fresh”." in page.text
@@ -161,12 +161,12 @@ def test_many_classes(tmp_path):
     assert "288 more classes are in audit.json" in page.text
 
 
-def test_weak_suspicions_are_left_out_and_counted(tmp_path, monkeypatch):
+def test_weak_findings_are_left_out_and_counted(tmp_path, monkeypatch):
     monkeypatch.setattr("ntkit.pages.audit_page.SHOWN", 1)
     audit = audits.of_texts()
     _, page = written(audit, tmp_path)
     assert len(page.entries) == 1
-    assert audit.suspicions[0].name in page.entries[0]
+    assert audit.findings[0].name in page.entries[0]
     assert "1 more finding is not shown" in page.text
     assert "2 things were found" in page.text
     assert "the clearest is below" in page.text
@@ -174,8 +174,10 @@ def test_weak_suspicions_are_left_out_and_counted(tmp_path, monkeypatch):
 
 def test_a_name_of_megabytes_is_not_asked_about(tmp_path):
     name = "x" * 1_000_000
-    view = View("thing", True, N, lambda: iter([Block((name,), FILM[:, None])]))
-    audit = ntkit.audit(Y, PRED, views=[view], texts=["film" if f else "movie" for f in FILM])
+    feature_set = FeatureSet("thing", True, N, lambda: iter([Block((name,), FILM[:, None])]))
+    audit = ntkit.audit(
+        Y, PRED, feature_sets=[feature_set], texts=["film" if f else "movie" for f in FILM]
+    )
     content, page = written(audit, tmp_path)
     assert len(content) < 100_000
     assert "1 more finding is not shown" in page.text
@@ -384,12 +386,12 @@ layer | layer:relu cluster 3 | this kind that the model tells apart
 def test_the_question_names_what_a_yes_acts_on(line):
     kind, names, noun = re.split(r" +\| ", line)
     sides = tuple(tuple(side.split(", ")) for side in names.split(" / "))
-    asked = question_of(SimpleNamespace(name=sides[0][0], view=kind, sides=sides))
+    asked = question_of(SimpleNamespace(name=sides[0][0], feature_set=kind, sides=sides))
     assert asked == f"Is {noun} a shortcut that the model should ignore?"
 
 
 def test_a_question_holds_nothing_that_a_terminal_obeys():
-    for finding in audits.hostile().findings:
+    for finding in audits.hostile().all_findings:
         asked = question_of(finding, audits.EVIL)
         assert asked.isprintable()
         assert asked.endswith(" a shortcut that the model should ignore?")
@@ -411,7 +413,7 @@ def test_two_lists_are_two_sections_and_examples_are_of_the_head_they_are_about(
     accuracy = 100 * (audits.AGAIN == Y).mean()
     assert f"would be right on {accuracy:.0f} % of the same texts" in second.replace("\xa0", " ")
     assert "ntkit debias --from 'a b' --answers answers.json" in second
-    assert len(page.entries) == len(audit.findings) == 2
+    assert len(page.entries) == len(audit.all_findings) == 2
     retrained = 0
     for outcome, words in page.examples:
         text = "".join(words)
@@ -460,11 +462,11 @@ def test_what_has_no_name_is_numbered_and_its_name_in_the_files_stands_small(tmp
     rng = np.random.default_rng(1)
     own = {"embedding": np.stack([FILM, 1 - audits.BAD], axis=1) + rng.random((N, 2)) / 9}
     audit = ntkit.audit(Y, PRED, arrays=own)
-    assert len(audit.suspicions) == 2
+    assert len(audit.findings) == 2
     content, page = written(audit, tmp_path)
     titles = re.findall(r"<h2 id=.title[^>]*>(.*)</h2>", content)
     assert titles == [f"Something that the model notices ({i})" for i in (1, 2)]
-    assert all(f"in the files: {suspicion.name}." in page.text for suspicion in audit.suspicions)
+    assert all(f"in the files: {finding.name}." in page.text for finding in audit.findings)
 
 
 def test_layers_are_counted_as_they_follow_each_other():
@@ -485,7 +487,7 @@ def test_an_entry_of_the_page_is_an_answer_to_be(tmp_path):
     entries = ", ".join(entry[:-1] + ', "answer": "unsure"}' for entry in page.entries)
     path = tmp_path / "answers.json"
     path.write_text(f'{{"ntkit": "answers", "version": 1, "answers": [{entries}]}}')
-    assert [a.name for a in read_answers(path).answers] == [s.name for s in audit.suspicions]
+    assert [a.name for a in read_answers(path).answers] == [s.name for s in audit.findings]
     assert html.escape(audits.EVIL[0]) in content
 
 

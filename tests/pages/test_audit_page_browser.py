@@ -36,8 +36,8 @@ def pressed(page):
 
 
 def test_answering_by_keyboard_saves_what_the_reader_reads(browser, pages, found, tmp_path):
-    names = [suspicion.name for suspicion in found["of_texts"].suspicions]
-    sides = [s.sides for s in found["of_texts"].suspicions]
+    names = [finding.name for finding in found["of_texts"].findings]
+    sides = [s.sides for s in found["of_texts"].findings]
     assert names == ["word:bad", "word:film"] or names == ["word:film", "word:bad"]
     with browser.page(pages["of_texts"], downloads=tmp_path) as page:
         page.press("1")  # nothing is chosen yet
@@ -56,7 +56,7 @@ def test_answering_by_keyboard_saves_what_the_reader_reads(browser, pages, found
 
 
 def test_letters_answer_both_lists_and_say_who_and_when(browser, pages, found, tmp_path):
-    names = [finding.name for finding in found["of_two_heads"].findings]
+    names = [finding.name for finding in found["of_two_heads"].all_findings]
     with browser.page(pages["of_two_heads"], downloads=tmp_path) as page:
         page.run("localStorage.clear()")
         page.go(pages["of_two_heads"])
@@ -80,12 +80,12 @@ def test_letters_answer_both_lists_and_say_who_and_when(browser, pages, found, t
 def test_every_name_comes_back_as_it_was(browser, pages, found, tmp_path):
     audit = found["hostile"]
     with browser.page(pages["hostile"], downloads=tmp_path) as page:
-        for _ in audit.suspicions:
+        for _ in audit.findings:
             page.press("j", "1")
         page.press("s")
         answers = read_answers(downloaded(tmp_path, "answers.json"))
-    assert [a.name for a in answers.spurious] == [s.name for s in audit.suspicions]
-    assert [a.sides for a in answers.spurious] == [s.sides for s in audit.suspicions]
+    assert [a.name for a in answers.spurious] == [s.name for s in audit.findings]
+    assert [a.sides for a in answers.spurious] == [s.sides for s in audit.findings]
 
 
 def test_answering_by_mouse_and_taking_back(browser, pages):
@@ -207,7 +207,7 @@ def test_on_paper(browser, pages):
         page.send("Emulation.setEmulatedMedia", media="print")
         seen = "document.querySelector('{}').checkVisibility()"
         assert not page.run(seen.format(".bar"))
-        assert page.run(seen.format(".suspicion"))
+        assert page.run(seen.format(".finding"))
         pdf = page.send("Page.printToPDF")["data"]
         page.run("localStorage.clear()")
     assert pdf.startswith("JVBERi")

@@ -46,7 +46,7 @@ def predictions(out, X):
 
 def test_images(tmp_path, digits):
     rng = np.random.default_rng(0)
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         for i in range(60):
             label = digits[f"y_{part}"][i]
             image = Image.fromarray((digits[f"X_{part}"][i, 0] * 255).astype(np.uint8))
@@ -59,10 +59,10 @@ def test_images(tmp_path, digits):
         resize=24, crop=(20, 20), mean=(0.2,), std=(0.7,), channels=1, resample=3
     )
     out = tmp_path / "out"
-    sets = (tmp_path / "train", tmp_path / "heldout")
+    sets = (tmp_path / "train", tmp_path / "validation")
     debias(model, *sets, out=out, preprocessing=steps, **ORDER)
-    samples = read_samples(tmp_path / "heldout", preprocessing=steps)
-    files = [tmp_path / "heldout" / name for name in samples.ids.tolist()]
+    samples = read_samples(tmp_path / "validation", preprocessing=steps)
+    files = [tmp_path / "validation" / name for name in samples.ids.tolist()]
     rotated = tmp_path / "rotated.jpg"
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -140,7 +140,7 @@ def test_tables_of_numbers(zoo, tmp_path):
     X = zoo.inputs(120)
     y = X[:, :3].argmax(axis=1)
     columns = ["age", "größe", "a b", 'q"', "e", "f"]
-    for name, rows in (("train", slice(60)), ("heldout", slice(60, 120))):
+    for name, rows in (("train", slice(60)), ("validation", slice(60, 120))):
         header = ",".join(['"q"""' if c == 'q"' else c for c in columns] + ["label"])
         lines = [
             ",".join([*map(str, row), str(label)])
@@ -148,9 +148,9 @@ def test_tables_of_numbers(zoo, tmp_path):
         ]
         (tmp_path / f"{name}.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
     out = tmp_path / "out"
-    debias(path, tmp_path / "train.csv", tmp_path / "heldout.csv", out=out, **ORDER)
-    samples = read_samples(tmp_path / "heldout.csv")
-    assert printed(out, tmp_path / "heldout.csv") == predictions(out, samples.X)
+    debias(path, tmp_path / "train.csv", tmp_path / "validation.csv", out=out, **ORDER)
+    samples = read_samples(tmp_path / "validation.csv")
+    assert printed(out, tmp_path / "validation.csv") == predictions(out, samples.X)
     assert "'age', 'größe', 'a b'" in (out / "README.md").read_text("utf-8")
 
 

@@ -153,10 +153,10 @@ def test_the_grid(page):
 
 
 @pytest.mark.parametrize("kind", ["pictures", "hostile"])
-@pytest.mark.parametrize("view", ["one", "grid"])
-def test_a_phone_needs_no_sideways_scrolling(kind, view, browser, pages):
+@pytest.mark.parametrize("feature_set", ["one", "grid"])
+def test_a_phone_needs_no_sideways_scrolling(kind, feature_set, browser, pages):
     with browser.page(pages[0][kind], width=400) as page:
-        page.press(*["g"] * (view == "grid"))
+        page.press(*["g"] * (feature_set == "grid"))
         assert page.run("document.documentElement.scrollWidth <= innerWidth")
         wide = """[...document.querySelectorAll("body *")].filter((e) => {
             const box = e.getBoundingClientRect();

@@ -55,7 +55,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def example(n=300, width=12, n_classes=3, seed=0, groups=True, silenced=2, X=None, names=None):
+def example(n=300, width=12, n_classes=3, seed=0, groups=True, suppressed=2, X=None, names=None):
     rng = np.random.default_rng(seed)
     names = np.array(names or [f"class {c}" for c in range(n_classes)])
     y = names[rng.integers(0, n_classes, n)]
@@ -75,7 +75,7 @@ def example(n=300, width=12, n_classes=3, seed=0, groups=True, silenced=2, X=Non
         scores=scores,
         scores_of="Scores are in standard deviations.",
         classes=names,
-        silenced=np.arange(width) < silenced,
+        suppressed=np.arange(width) < suppressed,
         threshold=0.5,
         facts={"versions": "none"},
         commands=["ntkit debias 'a b.onnx'"],
@@ -111,7 +111,7 @@ def test_the_first_sentence_says_what_became_of_the_worst(groups):
 
 
 def test_many_neurons_and_classes_make_a_page_of_reasonable_size():
-    html = report_html(example(n=4000, width=2000, n_classes=100, silenced=900))
+    html = report_html(example(n=4000, width=2000, n_classes=100, suppressed=900))
     page = Page(html)
     assert len(html) < 2_000_000
     assert "The other 88 classes" in page.text
@@ -133,9 +133,9 @@ def test_neuron_cards_show_the_strongest_samples_of_the_silenced_neurons():
     Z, y = rng.normal(size=(200, 6)), rng.integers(0, 2, 200)
     before = np.where(rng.random(200) < 0.7, y, 1 - y)
     scores = np.array([[0.1, 0.9, np.nan, 0.3, 0.2, 0.8], [0.5, 0.2, np.nan, 0.4, 0.1, 0.7]])
-    silenced = np.array([True, False, False, True, False, True])
+    suppressed = np.array([True, False, False, True, False, True])
     cards = neuron_cards(
-        Z, y, before, y, scores=scores, classes=np.array([0, 1]), silenced=silenced,
+        Z, y, before, y, scores=scores, classes=np.array([0, 1]), suppressed=suppressed,
         n_neurons=9, n_samples=3, picture=lambda i: Picture(text=str(i)),
     )  # fmt: skip
     assert [card.neuron for card in cards] == [5, 0, 3]
@@ -146,12 +146,12 @@ def test_neuron_cards_show_the_strongest_samples_of_the_silenced_neurons():
         assert card.share_wrong == (before != y)[strongest[:50]].mean()
         assert max(*card.right, *card.wrong) == 1
     nothing = neuron_cards(
-        Z, y, before, y, scores=scores, classes=np.array([0, 1]), silenced=silenced & False,
+        Z, y, before, y, scores=scores, classes=np.array([0, 1]), suppressed=suppressed & False,
         n_neurons=2, n_samples=1, picture=lambda i: Picture(),
     )  # fmt: skip
     assert [card.neuron for card in nothing] == [1, 5]
     assert not neuron_cards(
-        Z, y, y, y, scores=np.full((2, 6), np.nan), classes=np.array([0, 1]), silenced=silenced,
+        Z, y, y, y, scores=np.full((2, 6), np.nan), classes=np.array([0, 1]), suppressed=suppressed,
         n_neurons=2, n_samples=1, picture=lambda i: Picture(),
     )  # fmt: skip
 
@@ -193,7 +193,7 @@ def test_a_card_shows_hostile_class_names_and_obeys_none(space, tmp_path, digits
     names = [name.format(space) for name in EVIL]
     sets = [
         (digits[f"X_{part}"][:600], np.array(names, dtype=object)[digits[f"y_{part}"][:600]])
-        for part in ("train", "heldout", "test")
+        for part in ("train", "validation", "test")
     ]
     file = tmp_path / "_b_ [c](d).onnx"
     shutil.copy(marked_digits_model_path(), file)
@@ -233,11 +233,12 @@ def job(tmp_path_factory, digits):
     rows = slice(0, 500)
     sets = {
         name: (digits[f"X_{name}"][rows], digits[f"y_{name}"][rows], digits[f"groups_{name}"][rows])
-        for name in ("train", "heldout", "test")
+        for name in ("train", "validation", "test")
     }
     with started_by("ntkit debias …"):
         result = debias(
-            marked_digits_model_path(), sets["train"], sets["heldout"], test=sets["test"], out=out,
+            marked_digits_model_path(), sets["train"], sets["validation"],
+            test=sets["test"], out=out,
             method="neurontune-half-cells", even_if_worse=True, device="cpu",
         )  # fmt: skip
     return out, result, sets
@@ -260,7 +261,7 @@ def test_debias_writes_a_report_and_a_card(job):
 def test_the_unit_of_contributions_is_said(job, tmp_path, unit):
     _, _, sets = job
     debias(
-        marked_digits_model_path(), sets["train"], sets["heldout"], out=tmp_path / "out",
+        marked_digits_model_path(), sets["train"], sets["validation"], out=tmp_path / "out",
         method=NeuronTuneClassifier(statistic="contribution", standardize=unit != "logits"),
         device="cpu",
     )  # fmt: skip
@@ -285,7 +286,7 @@ def test_what_the_strongest_rows_of_a_table_have_in_common_is_said():
     X[:, 6] += 3 * (report.Z[:, 2] - report.Z[:, 2].mean()) / report.Z[:, 2].std()
     on = replace(report.neurons_on, X=TableRows(X, list("abcdefgh")))
     only = np.arange(5) == 2
-    page = report_html(replace(report, neurons_on=on, silenced=only))
+    page = report_html(replace(report, neurons_on=on, suppressed=only))
     assert re.search(r"They differ most from all samples in <b>g \(\+[12]\.\d sd\)", page)
 
 
@@ -378,7 +379,7 @@ def test_groups_that_overlap_are_shown(job, tmp_path):
     X, y, groups = sets["test"]
     members = np.stack([groups == 0, groups > 0, groups == 3], axis=1)
     result = debias(
-        marked_digits_model_path(), sets["train"], sets["heldout"], test=(X, y, members),
+        marked_digits_model_path(), sets["train"], sets["validation"], test=(X, y, members),
         out=tmp_path / "out", method="class-balanced", device="cpu",
     )  # fmt: skip
     assert result.chosen.worst_group is not None

@@ -384,9 +384,9 @@ def test_another_model_or_tensor_is_not_mixed_in(write, unfinished, zoo, tmp_pat
 def test_samples_that_were_mended_before_their_turn_are_taken(write, samples, unfinished, zoo):
     X = samples.X.copy()
     X[[20, N - 1]] += 1
-    mended = changed(samples, X=X)
-    assert zoo.contents(write(samples=mended).path) == zoo.contents(
-        write("whole", samples=mended).path
+    fixed = changed(samples, X=X)
+    assert zoo.contents(write(samples=fixed).path) == zoo.contents(
+        write("whole", samples=fixed).path
     )
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ntkit.study import LEAST_ERRORS, group_balanced, group_numbers, judged_groups
-from ntkit.study._learned_share import MOST_WEIGHT
+from ntkit.study._error_recovery import MOST_WEIGHT
 
 PARTS = st.lists(
     st.tuples(

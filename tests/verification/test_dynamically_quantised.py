@@ -40,8 +40,8 @@ def test_it_is_verified_in_the_same_batches(model, tmp_path):
     by_size = [OnnxEmbedder(model, device="cpu", batch_size=n).transform(X) for n in (8, 64)]
     assert np.abs(by_size[0] - by_size[1]).max() > 0.02 * np.abs(by_size[0][:64]).max()
     check_head(model, X, device="cpu")
-    silenced = model.with_head(model.head.scaled(np.arange(16) != 3))
-    check = save_verified(silenced, tmp_path / "new.onnx", original=model, X=X, device="cpu")
+    suppressed = model.with_head(model.head.scaled(np.arange(16) != 3))
+    check = save_verified(suppressed, tmp_path / "new.onnx", original=model, X=X, device="cpu")
     assert check.passed
     assert check.logit_difference < 1e-5
     assert check.embedding_difference == 0

@@ -1,18 +1,18 @@
 """Which attributes the errors of a model depend on: contrasts, tested, ranked, put into families.
 
-A *suspicion* is an attribute that goes with a class and on which the errors of that class depend.
+A *finding* is an attribute that goes with a class and on which the errors of that class depend.
 """
 
 from ntkit.attributes.findings._find_findings import ALIKE as ALIKE
 from ntkit.attributes.findings._find_findings import MOST_INFERRED as MOST_INFERRED
 from ntkit.attributes.findings._find_findings import NAMELESS as NAMELESS  # for other packages
-from ntkit.attributes.findings._find_findings import Found as Found
-from ntkit.attributes.findings._find_findings import find_suspicions as find_suspicions
+from ntkit.attributes.findings._find_findings import Findings as Findings
+from ntkit.attributes.findings._find_findings import find_findings as find_findings
 from ntkit.attributes.findings._find_findings import (
     within_class_correlation as within_class_correlation,
 )
-from ntkit.attributes.findings._finding import Cell, Suspicion
+from ntkit.attributes.findings._finding import Finding, FindingGroup
 from ntkit.attributes.findings._tallies import Predictions as Predictions
 from ntkit.attributes.findings._tallies import product_of as product_of
 
-__all__ = ["Cell", "Suspicion"]
+__all__ = ["Finding", "FindingGroup"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.attributes import View
-from ntkit.attributes.findings._finding import Cell, Suspicion
+from ntkit.attributes import FeatureSet
+from ntkit.attributes.findings._finding import Finding, FindingGroup
 from ntkit.attributes.findings._tallies import Marks, Predictions, contrast, tallies
 from ntkit.metrics import wilson
 
@@ -111,7 +111,7 @@ class Ranking:
 
     names: list[str]
     origins: list[str]
-    view: Array
+    feature_set: Array
     goes_with: Array
     association: Array
     errors: Array
@@ -122,7 +122,7 @@ class Ranking:
         return len(self.names)
 
 
-def ranking_of(views: Sequence[View], predictions: Predictions) -> Ranking:
+def ranking_of(feature_sets: Sequence[FeatureSet], predictions: Predictions) -> Ranking:
     """Test every attribute of every view, a block at a time."""
     # Kinds of views share the chance of a false alarm equally, and Holm's correction is for the
     # attributes of a kind: thousands of channels do not raise the bar for two hundred words. The
@@ -130,8 +130,8 @@ def ranking_of(views: Sequence[View], predictions: Predictions) -> Ranking:
     names, origins = list[str](), list[str]()
     columns: list[list[Array]] = [[] for _ in range(6)]
     of_all = Marks.of(predictions)
-    for number, view in enumerate(views):
-        for block in view.blocks():
+    for number, feature_set in enumerate(feature_sets):
+        for block in feature_set.blocks():
             marks = of_all if block.known is None else Marks.of(predictions, block.known)
             found = contrast(tallies(block, marks))
             names += block.names
@@ -151,7 +151,9 @@ def ranking_of(views: Sequence[View], predictions: Predictions) -> Ranking:
         np.concatenate([*column, np.empty(0, dtype=int)]) for column in columns
     )
     C = len(predictions.classes)
-    corrected = _corrected(p, which, [view.kind for view in views], 1 if C == 2 else C)
+    corrected = _corrected(
+        p, which, [feature_set.kind for feature_set in feature_sets], 1 if C == 2 else C
+    )
     order = np.argsort(-score.round(9), kind="stable")  # opposites tie, whatever the rounding
     return Ranking(
         [names[i] for i in order],
@@ -189,10 +191,10 @@ _CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """Suspicions, and what each sample has of them."""
+class Findings:
+    """Findings, and what each sample has of them."""
 
-    suspicions: tuple[Suspicion, ...]
+    findings: tuple[Finding, ...]
     n_looked_at: dict[str, int]
     n_passed: int
     n_left_out: dict[str, int]
@@ -201,37 +203,39 @@ class Found:
     @property
     def side_names(self) -> tuple[tuple[str, ...], ...]:
         """For each family, the attribute that each side is called after, from 1 on."""
-        return tuple(tuple(side[0] for side in one.sides) for one in self.suspicions)
+        return tuple(tuple(side[0] for side in one.sides) for one in self.findings)
 
 
-def find_suspicions(views: Sequence[View], predictions: Predictions, alpha: float) -> Found:
+def find_findings(
+    feature_sets: Sequence[FeatureSet], predictions: Predictions, alpha: float
+) -> Findings:
     """Look at all attributes of all views."""
-    ranking = ranking_of(views, predictions)
+    ranking = ranking_of(feature_sets, predictions)
     passed = np.flatnonzero((ranking.p_value <= alpha) & (ranking.score > 0))
-    inferred = np.asarray([not view.exact for view in views], dtype=bool)
-    passed = passed[np.argsort(inferred[ranking.view[passed]], kind="stable")]
+    inferred = np.asarray([not feature_set.exact for feature_set in feature_sets], dtype=bool)
+    passed = passed[np.argsort(inferred[ranking.feature_set[passed]], kind="stable")]
     top = passed[:_MOST]
-    values = _values_of(views, ranking, top, len(predictions.y_index))
+    values = _values_of(feature_sets, ranking, top, len(predictions.y_index))
     correlation = within_class_correlation(values, predictions.y_index, predictions.weight)
     side = np.where(ranking.association > 0, ranking.goes_with, -1 - ranking.goes_with)[top]
     origins = [ranking.origins[i] for i in top]
-    kinds = [views[ranking.view[i]].kind for i in top]
+    kinds = [feature_sets[ranking.feature_set[i]].kind for i in top]
     named = [kind not in NAMELESS for kind in kinds]
     joined = led_by_names(families(correlation, side, origins), named, origins)
-    groups, left_out = _clearest(joined, views, ranking.view[top])
-    found, of_samples = list[Suspicion](), [np.empty((len(values), 0), dtype=int)]
+    groups, left_out = _clearest(joined, feature_sets, ranking.feature_set[top])
+    found, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=int)]
     for group in groups:
         own = _standing_for(group, kinds)
         of_sample, on = sides(values[:, own], side[own], correlation[np.ix_(own, own)])
         names = tuple(tuple(ranking.names[top[own[i]]] for i in members) for members in on)
-        found.append(_suspicion(group, names, ranking, top, side, values, views, predictions))
+        found.append(_finding(group, names, ranking, top, side, values, feature_sets, predictions))
         of_samples.append(of_sample[:, None])
-    counts = np.bincount(ranking.view, minlength=len(views)).tolist()
+    counts = np.bincount(ranking.feature_set, minlength=len(feature_sets)).tolist()
     looked_at = dict[str, int]()
-    for view, count in zip(views, counts, strict=True):
-        looked_at[view.kind] = looked_at.get(view.kind, 0) + count
+    for feature_set, count in zip(feature_sets, counts, strict=True):
+        looked_at[feature_set.kind] = looked_at.get(feature_set.kind, 0) + count
     on_side = np.concatenate(of_samples, axis=1)
-    return Found(tuple(found), looked_at, len(passed), left_out, on_side)
+    return Findings(tuple(found), looked_at, len(passed), left_out, on_side)
 
 
 def _standing_for(family: Family, kinds: Sequence[str]) -> list[int]:
@@ -241,53 +245,59 @@ def _standing_for(family: Family, kinds: Sequence[str]) -> list[int]:
 
 
 def _clearest(
-    found: Sequence[Family], views: Sequence[View], view: Array
+    found: Sequence[Family], feature_sets: Sequence[FeatureSet], feature_set: Array
 ) -> tuple[list[Family], dict[str, int]]:
     """Families to ask about, and how many of each kind are left out: what is exact all comes up."""
     kept, counts = list[Family](), Counter[str]()
     for family in found:
-        leader = views[view[family.leader]]
+        leader = feature_sets[feature_set[family.leader]]
         counts[leader.kind] += not leader.exact
         if counts[leader.kind] <= MOST_INFERRED:
             kept.append(family)
     return kept, {kind: n - MOST_INFERRED for kind, n in counts.items() if n > MOST_INFERRED}
 
 
-def _values_of(views: Sequence[View], ranking: Ranking, top: Array, n_samples: int) -> Array:
+def _values_of(
+    feature_sets: Sequence[FeatureSet], ranking: Ranking, top: Array, n_samples: int
+) -> Array:
     """The attributes at the top of a ranking, of every sample: int8, (N, T)."""
     values = np.empty((n_samples, len(top)), dtype=np.int8)
-    for number, view in enumerate(views):
-        place = {ranking.names[i]: at for at, i in enumerate(top) if ranking.view[i] == number}
-        for block in view.blocks() if place else ():
+    for number, feature_set in enumerate(feature_sets):
+        place = {
+            ranking.names[i]: at for at, i in enumerate(top) if ranking.feature_set[i] == number
+        }
+        for block in feature_set.blocks() if place else ():
             for j, name in enumerate(block.names):
                 if name in place:
                     values[:, place[name]] = block.column(j)
     return values
 
 
-def _suspicion(
+def _finding(
     family: Family,
     on: tuple[tuple[str, ...], ...],
     ranking: Ranking,
     top: Array,
     side: Array,
     values: Array,
-    views: Sequence[View],
+    feature_sets: Sequence[FeatureSet],
     predictions: Predictions,
-) -> Suspicion:
+) -> Finding:
     at = int(top[family.leader])
-    view, goes_with = views[ranking.view[at]], int(ranking.goes_with[at])
+    feature_set, goes_with = feature_sets[ranking.feature_set[at]], int(ranking.goes_with[at])
     present = bool(ranking.association[at] > 0)
     column = values[:, family.leader]
     known = (column >= 0) & (predictions.weight > 0)
     of_class = predictions.y_index == goes_with
     agrees = ((column == 1) == of_class) if present else ((column == 0) == of_class)
     label = predictions.classes[goes_with]
-    others = sorted(family.members[1:], key=lambda i: ranking.view[top[i]])  # as views are given
-    return Suspicion(
+    others = sorted(
+        family.members[1:], key=lambda i: ranking.feature_set[top[i]]
+    )  # as views are given
+    return Finding(
         name=ranking.names[at],
-        view=view.kind,
-        exact=view.exact,
+        feature_set=feature_set.kind,
+        exact=feature_set.exact,
         goes_with=label.item() if hasattr(label, "item") else label,
         present=present,
         n=int(((column == 1) & known).sum()),
@@ -301,7 +311,7 @@ def _suspicion(
         same=tuple(ranking.names[top[i]] for i in others if side[i] == side[family.leader]),
         opposed=tuple(ranking.names[top[i]] for i in others if side[i] != side[family.leader]),
         sides=on,
-        cells=_cells(column, known, goes_with, present, predictions),
+        groups=_groups(column, known, goes_with, present, predictions),
         examples=_examples(agrees, predictions.wrong, known),
     )
 
@@ -311,9 +321,9 @@ def _share(column: Array, rows: Array, weight: Array) -> float:
     return float(weight[rows & (column == 1)].sum()) / mass if mass else float("nan")
 
 
-def _cells(
+def _groups(
     column: Array, known: Array, goes_with: int, present: bool, predictions: Predictions
-) -> tuple[Cell, ...]:
+) -> tuple[FindingGroup, ...]:
     """Accuracies by class, of those that have the attribute and those that have not."""
     C = len(predictions.classes)
     index = 2 * predictions.y_index[known] + (column[known] == 1)
@@ -328,7 +338,7 @@ def _cells(
     effective = np.divide(mass**2, square, out=np.zeros(2 * C), where=some)
     low[some], high[some] = wilson(np.minimum(accuracy[some], 1), effective[some], _CONFIDENCE)
     return tuple(
-        Cell(
+        FindingGroup(
             label.item() if hasattr(label, "item") else label,
             having=having,
             agrees=(having == present) == (c == goes_with),

@@ -1,4 +1,4 @@
-"""A suspicion: an attribute that goes with a class, and on which the errors depend."""
+"""A finding: an attribute that goes with a class, and on which the errors depend."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Cell:
+class FindingGroup:
     """Samples of a class that have an attribute, or have not.
 
     Attributes
@@ -35,7 +35,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class Finding:
     """An attribute that goes with a class, and on which the errors of the model depend.
 
     That is no verdict: the word *bad* goes with bad reviews, and rightly. A person tells.
@@ -44,7 +44,7 @@ class Suspicion:
     ----------
     name : str
         Of the attribute, as ``word:film``.
-    view : str
+    feature_set : str
         Kind of the view that it is from, as ``word``.
     exact : bool
         Whether the input says it in so many words, or it is inferred.
@@ -71,7 +71,7 @@ class Suspicion:
         Attributes that groups are made of, for each side; the first side is the finding's own. They
         are of its kind, so that a word stands for words only. Where no attribute that says the same
         has a name (neurons, clusters), they are of any kind.
-    cells : tuple of Cell
+    groups : tuple of Cell
         Accuracies of those that have it and those that have not, by class.
     examples : dict of str to tuple of int
         Rows of samples: "conflicting, wrong", "conflicting, right", "agreeing, wrong" and
@@ -79,7 +79,7 @@ class Suspicion:
     """
 
     name: str
-    view: str
+    feature_set: str
     exact: bool
     goes_with: Any
     present: bool
@@ -94,18 +94,18 @@ class Suspicion:
     same: tuple[str, ...]
     opposed: tuple[str, ...]
     sides: tuple[tuple[str, ...], ...]
-    cells: tuple[Cell, ...]
+    groups: tuple[FindingGroup, ...]
     examples: dict[str, tuple[int, ...]]
 
     @property
-    def worst(self) -> Cell:
+    def worst(self) -> FindingGroup:
         """The conflicting samples that are surely wrong most often: of the lowest upper limit."""
-        conflicting = [cell for cell in self.cells if not cell.agrees and cell.count]
-        return min(conflicting, key=lambda cell: cell.interval[1])
+        conflicting = [group for group in self.groups if not group.agrees and group.count]
+        return min(conflicting, key=lambda group: group.interval[1])
 
-    def beside(self, cell: Cell) -> Cell:
+    def beside(self, group: FindingGroup) -> FindingGroup:
         """The other samples of a cell's class."""
-        return next(c for c in self.cells if c.label == cell.label and c.having != cell.having)
+        return next(c for c in self.groups if c.label == group.label and c.having != group.having)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as values that JSON can hold; NaN becomes None."""
@@ -124,13 +124,13 @@ class Suspicion:
         return f"{sentence}, {_right(other)} {_with(other)}." if other.count else f"{sentence}."
 
 
-def _with(cell: Cell) -> str:
-    return "with it" if cell.having else "without it"
+def _with(group: FindingGroup) -> str:
+    return "with it" if group.having else "without it"
 
 
-def _right(cell: Cell) -> str:
-    low, high = cell.interval
-    return f"{_percent(cell.accuracy)} [{100 * low:.0f}, {100 * high:.0f}] are right"
+def _right(group: FindingGroup) -> str:
+    low, high = group.interval
+    return f"{_percent(group.accuracy)} [{100 * low:.0f}, {100 * high:.0f}] are right"
 
 
 def _percent(share: float) -> str:

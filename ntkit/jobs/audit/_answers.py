@@ -145,7 +145,7 @@ def read_answers(path: StrPath) -> Answers:
         kind="answers",
         version=_VERSION,
         refusal=lambda reason: _refusal(path, reason),
-        mend="save the answers again on a page that this ntkit wrote.",
+        fix="save the answers again on a page that this ntkit wrote.",
     )
     answers = tuple(_answer(path, i, entry) for i, entry in enumerate(entries, start=1))
     counts = Counter(answer.name for answer in answers)

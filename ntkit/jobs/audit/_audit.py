@@ -1,4 +1,4 @@
-"""The audit: views of the raw inputs, predictions, and the suspicions that they give."""
+"""The audit: views of the raw inputs, predictions, and the findings that they give."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ntkit._checks import check_embeddings, check_labels, check_predictions, che
 from ntkit._labels import listed, unknown_labels
 from ntkit._types import Array
 from ntkit.attributes import (
-    View,
+    FeatureSet,
     array,
     columns,
     columns_of,
@@ -25,9 +25,9 @@ from ntkit.attributes import (
 from ntkit.attributes import metadata as of_metadata
 from ntkit.attributes.findings import (
     ALIKE,
+    Finding,
     Predictions,
-    Suspicion,
-    find_suspicions,
+    find_findings,
     within_class_correlation,
 )
 from ntkit.exceptions import InputError
@@ -58,7 +58,7 @@ def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> Predictions:
                 own,
                 what="pred",
                 where="y",
-                mend="give predictions as the labels that y holds.",
+                fix="give predictions as the labels that y holds.",
             )
         )
     classes, index = np.unique(np.concatenate([y, pred]), return_inverse=True)
@@ -84,7 +84,7 @@ def from_scores(
     if not (labels[y_index] == y).all():
         raise InputError(
             unknown_labels(
-                y, labels, what="y", where="classes", mend="name every class in classes=."
+                y, labels, what="y", where="classes", fix="name every class in classes=."
             )
         )
     return _checked(Predictions(labels, y_index, values.argmax(axis=1), weight))
@@ -148,10 +148,10 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
     """Add what a retrained last layer would newly rely on to the audit of a model."""
     own = audit.predictions
     predictions = from_labels(own.classes[own.y_index], pred, own.weight)
-    found = find_suspicions(audit.views, predictions, audit.alpha)
-    new = np.flatnonzero(_is_new(audit, found.suspicions))
+    found = find_findings(audit.feature_sets, predictions, audit.alpha)
+    new = np.flatnonzero(_is_new(audit, found.findings))
     found = replace(
-        found, suspicions=tuple(found.suspicions[i] for i in new), sides=found.sides[:, new]
+        found, findings=tuple(found.findings[i] for i in new), sides=found.sides[:, new]
     )
     retraining = replace(
         audit, predictions=predictions, found=found, cross_fitted=False, notes=(), retraining=None
@@ -159,14 +159,14 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
     return replace(audit, retraining=retraining)
 
 
-def _is_new(audit: Audit, others: Sequence[Suspicion]) -> list[bool]:
+def _is_new(audit: Audit, others: Sequence[Finding]) -> list[bool]:
     """Whether each finding has no name and no values in common with the families of an audit."""
-    if not (audit.suspicions and others):
+    if not (audit.findings and others):
         return [True] * len(others)
-    names = {name for one in audit.suspicions for name in _family(one)}
-    leaders = [one.name for one in (*audit.suspicions, *others)]
-    values = np.stack(values_by_name(audit.views, leaders), axis=1)
-    p, n = audit.predictions, len(audit.suspicions)
+    names = {name for one in audit.findings for name in _family(one)}
+    leaders = [one.name for one in (*audit.findings, *others)]
+    values = np.stack(values_by_name(audit.feature_sets, leaders), axis=1)
+    p, n = audit.predictions, len(audit.findings)
     correlation = np.abs(within_class_correlation(values, p.y_index, p.weight)[n:, :n])
     return [
         not (names & _family(one) or (row >= ALIKE).any())
@@ -174,7 +174,7 @@ def _is_new(audit: Audit, others: Sequence[Suspicion]) -> list[bool]:
     ]
 
 
-def _family(one: Suspicion) -> set[str]:
+def _family(one: Finding) -> set[str]:
     return {one.name, *one.same, *one.opposed}
 
 
@@ -190,7 +190,7 @@ def audit(
     ids: Sequence[str] | None = None,
     images: Iterable[Any] | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
-    views: Iterable[View] = (),
+    feature_sets: Iterable[FeatureSet] = (),
     classes: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     alpha: float = 0.05,
@@ -226,14 +226,14 @@ def audit(
         Decoded pictures; their statistics are looked at.
     arrays : mapping of str to array-like of shape (N, D), optional
         Any matrices by name, such as another encoder's embedding.
-    views : iterable of View, optional
+    feature_sets : iterable of View, optional
         Others, of :mod:`ntkit.attributes`.
     classes : array-like of shape (C,), optional
         Classes of the columns of ``scores``; by default those of y, sorted.
     sample_weight : array-like of shape (N,), optional
         Weights; a sample of weight 0 counts as absent.
     alpha : float, default=0.05
-        Chance that any suspicion comes up where there is nothing: kinds of attributes share it
+        Chance that any finding comes up where there is nothing: kinds of attributes share it
         equally, and Holm's correction is for those of a kind.
     random_state : int, default=0
         Decides the folds for ``embeddings``.
@@ -241,7 +241,7 @@ def audit(
     Returns
     -------
     Audit
-        With ``suspicions``, ranked; ``print`` shows them.
+        With ``findings``, ranked; ``print`` shows them.
 
     Raises
     ------
@@ -259,15 +259,15 @@ def audit(
     >>> camera = np.where(rng.random(1000) < 0.9, y, 1 - y)
     >>> pred = np.where(rng.random(1000) < 0.4, camera, y)
     >>> found = ntkit.audit(y, pred, table={"camera": np.array(["A", "B"])[camera]})
-    >>> found.suspicions[0].name, found.suspicions[0].goes_with
+    >>> found.findings[0].name, found.findings[0].goes_with
     ('column:camera=A', 0)
-    >>> print(found.suspicions[0])
+    >>> print(found.findings[0])
     Having 'column:camera=A' goes with class 0: 90.9 % of its samples have it, 8.9 % of the others.
     Of class 0, 45.2 % [31, 60] are right without it, 100.0 % [99, 100] are right with it.
     """
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
-    found = [*views]
+    found = [*feature_sets]
     if texts is not None:
         found.append(words(texts))
     if table is not None:
@@ -284,7 +284,7 @@ def audit(
     return Audit(
         predictions,
         tuple(found),
-        find_suspicions(found, predictions, alpha),
+        find_findings(found, predictions, alpha),
         alpha,
         cross_fitted=embeddings is not None,
         inputs=Inputs(
@@ -313,15 +313,16 @@ def _predictions(
     return cross_fitted(embeddings, y, weight, random_state)
 
 
-def _check_views(views: Sequence[View], n_samples: int) -> None:
-    if not views:
+def _check_views(feature_sets: Sequence[FeatureSet], n_samples: int) -> None:
+    if not feature_sets:
         raise InputError(
             "There is nothing to look at; give raw inputs: texts=, table=, metadata=, "
             "images=, arrays= or views=."
         )
-    for view in views:
-        if view.n_samples != n_samples:
+    for feature_set in feature_sets:
+        if feature_set.n_samples != n_samples:
             raise InputError(
-                f"The {view.kind} view has {view.n_samples} samples and y has {n_samples}; give "
+                f"The {feature_set.kind} view has {feature_set.n_samples} samples and y has "
+                f"{n_samples}; give "
                 "the same samples in the same order."
             )

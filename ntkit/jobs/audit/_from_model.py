@@ -18,8 +18,8 @@ from scipy.stats import binom
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import (
+    FeatureSet,
     Rule,
-    View,
     array,
     attribute_named,
     columns,
@@ -275,30 +275,32 @@ class Read:
     watched: WatchedPictures | None = None
 
 
-def views_of(
+def feature_sets_of(
     read: Read, beside: Metadata | None, asked: Sequence[str] | None, random_state: int
-) -> tuple[list[View], list[str]]:
+) -> tuple[list[FeatureSet], list[str]]:
     """Views of what there is, or of what of it was asked for."""
     notes = list[str]()
     found = [*_of_inputs(read, inputs_of(read.samples), notes)]
     if beside is not None:
-        found.append(beside.view())
+        found.append(beside.feature_set())
         notes += [beside.note] if beside.note else []
     if read.embedded.layers:
         found.append(layers(read.embedded.layers, random_state=random_state))
     if not read.embedded.layers or "embedding" in (asked or ()):
         # The nearer to the prediction, the more do errors depend on it anyhow.
         found.append(array(read.embedded.Z, kind="embedding"))
-    kinds = [view.kind for view in found]
+    kinds = [feature_set.kind for feature_set in found]
     for kind in asked or ():
         if kind not in kinds:
             raise InputError(
                 f"There is no view {kind!r} of these samples; there are {', '.join(kinds)}."
             )
-    return [view for view in found if asked is None or view.kind in asked], notes
+    return [
+        feature_set for feature_set in found if asked is None or feature_set.kind in asked
+    ], notes
 
 
-def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[View]:
+def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
     if inputs.texts is not None:
         yield words(inputs.texts)
     if read.samples.table is not None:
@@ -321,14 +323,14 @@ def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[View]:
         yield array(X, kind="input")
 
 
-def views_of_table(samples: Samples, table: ReadTable) -> list[View]:
+def views_of_table(samples: Samples, table: ReadTable) -> list[FeatureSet]:
     """Columns that the model takes in, and those beside them, except what says nothing."""
     return _of_table(samples, table)[0]
 
 
-def _of_table(samples: Samples, table: ReadTable) -> tuple[list[View], list[str]]:
+def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], list[str]]:
     """The views of a table's columns, and a note on those that were left out."""
-    found, notes = list[View](), list[str]()
+    found, notes = list[FeatureSet](), list[str]()
     taken = table.inputs if texts_of(samples.X) is None else ()
     own = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
     if own:
@@ -389,11 +391,11 @@ def audit_model(
     model: Any,
     data: Any,
     *,
-    views: Sequence[str] | None = None,
+    feature_sets: Sequence[str] | None = None,
     metadata: Any = None,
     key: str | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
-    more_views: Iterable[View] = (),
+    more_feature_sets: Iterable[FeatureSet] = (),
     cross_fit: bool = False,
     unlabelled: Any = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
@@ -418,7 +420,7 @@ def audit_model(
     data : path-like, Samples or tuple (X, y)
         Samples with labels, as :func:`ntkit.debias` takes them. They should be distributed as the
         training set.
-    views : sequence of str, optional
+    feature_sets : sequence of str, optional
         What to look at, of "word", "column", "input" (columns without names), "metadata",
         "picture", "file", "layer" and "embedding"; by default all that there is, and the embedding
         where no layers can be read.
@@ -430,13 +432,13 @@ def audit_model(
         Column that names the samples instead, in the metadata and in the table of samples.
     arrays : mapping of str to array-like of shape (N, D), optional
         Any matrices by name, such as another encoder's embedding.
-    more_views : iterable of View, optional
+    more_feature_sets : iterable of View, optional
         Others, of :mod:`ntkit.attributes`.
     cross_fit : bool, default=False
         The model's head was trained on these samples: take the errors of class-balanced heads
         that are cross-fitted on the embeddings instead of its own.
     unlabelled : path-like, Samples or array-like, optional
-        Other samples, without labels: the page shows how often each suspicion occurs there, and
+        Other samples, without labels: the page shows how often each finding occurs there, and
         some examples. Nothing else is made of them.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
         As in :func:`ntkit.debias`.
@@ -472,17 +474,17 @@ def audit_model(
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> digits = load_marked_digits()
     >>> found = ntkit.audit_model(
-    ...     marked_digits_model_path(), (digits.X_heldout, digits.y_heldout), device="cpu"
+    ...     marked_digits_model_path(), (digits.X_val, digits.y_val), device="cpu"
     ... )
     >>> found.n_looked_at.keys()
     dict_keys(['picture', 'layer'])
     """
     frozen = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
-    _check_kinds(views)
+    _check_kinds(feature_sets)
     samples = _samples(data, frozen, preprocessing)
     frozen, notes = _matched(frozen, samples, cross_fit)
     beside = Metadata.of(metadata, samples, key)
-    given = _run(frozen, samples, views, device, batch_size, verbose)
+    given = _run(frozen, samples, feature_sets, device, batch_size, verbose)
     pred = None
     if not cross_fit and frozen.head is not None:
         pred = frozen.head.predict(given.embedded.Z)
@@ -501,15 +503,15 @@ def audit_model(
         frozen,
         pred,
         beside=beside,
-        views=views,
+        feature_sets=feature_sets,
         arrays=arrays,
-        more_views=more_views,
+        more_feature_sets=more_feature_sets,
         alpha=alpha,
         random_state=random_state,
     )
     if extra is not None:
-        seen = _run(frozen, extra, views, device, batch_size, verbose)
-        names = [suspicion.name for suspicion in result.suspicions]
+        seen = _run(frozen, extra, feature_sets, device, batch_size, verbose)
+        names = [finding.name for finding in result.findings]
         result = replace(result, unlabelled=unlabelled_of(seen, names, result.rule))
     notes = [*samples.notes, *_skipped(samples), *input_notes([samples]), *notes, *result.notes]
     return replace(result, notes=tuple(dict.fromkeys(notes)))
@@ -521,20 +523,20 @@ def audit_read(
     pred: Array | None,
     *,
     beside: Metadata | None,
-    views: Sequence[str] | None = None,
+    feature_sets: Sequence[str] | None = None,
     arrays: Mapping[str, ArrayLike] | None = None,
-    more_views: Iterable[View] = (),
+    more_feature_sets: Iterable[FeatureSet] = (),
     alpha: float = 0.05,
     random_state: int = 0,
 ) -> Audit:
     """Audit samples that a model ran over."""
-    found, notes = views_of(read, beside, views, random_state)
+    found, notes = feature_sets_of(read, beside, feature_sets, random_state)
     outcome: dict[str, Any] = {"embeddings": read.embedded.Z} if pred is None else {"pred": pred}
     result = audit(
         read.samples.y,
         **outcome,
         arrays=arrays,
-        views=[*found, *more_views],
+        feature_sets=[*found, *more_feature_sets],
         alpha=alpha,
         random_state=random_state,
     )
@@ -548,11 +550,12 @@ def audit_read(
     )
 
 
-def _check_kinds(views: Sequence[str] | None) -> None:
-    unknown = [kind for kind in views or () if kind not in VIEWS]
-    if unknown or isinstance(views, str) or (views is not None and not views):
+def _check_kinds(feature_sets: Sequence[str] | None) -> None:
+    unknown = [kind for kind in feature_sets or () if kind not in VIEWS]
+    if unknown or isinstance(feature_sets, str) or (feature_sets is not None and not feature_sets):
         raise InputError(
-            f"Views are some of {', '.join(VIEWS)}; got {unknown[0] if unknown else views!r}."
+            f"Feature sets are some of {', '.join(VIEWS)}; got "
+            f"{unknown[0] if unknown else feature_sets!r}."
         )
 
 
@@ -623,7 +626,7 @@ def _matched(
 def _run(
     model: FrozenModel,
     samples: Samples,
-    views: Sequence[str] | None,
+    feature_sets: Sequence[str] | None,
     device: str,
     batch_size: int | str | None,
     verbose: bool,
@@ -641,7 +644,7 @@ def _run(
     embedded = embedded_with_layers(
         model,
         X,
-        most=0 if views is not None and "layer" not in views else None,
+        most=0 if feature_sets is not None and "layer" not in feature_sets else None,
         device=device,
         batch_size=batch_size,
         verbose=verbose,

@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkit._labels import plain_label, unguarded_cell
 from ntkit._types import Array
-from ntkit.attributes import View, array, columns, metadata, words
+from ntkit.attributes import FeatureSet, array, columns, metadata, words
 from ntkit.attributes import matched as in_order
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._audit import audit
@@ -68,7 +68,7 @@ def audit_tables(
         second = _matched(second, first, asked)
         _check_labels(first, second, asked)
     y, found = _outcome(first, first if asked.label in first.columns else second, asked)
-    views, texts, notes = _views(second, asked, one_file)
+    feature_sets, texts, notes = _feature_sets(second, asked, one_file)
     beside = None
     if metadata_file is not None:
         table = _read(metadata_file, asked)
@@ -77,7 +77,7 @@ def audit_tables(
         matched += [_by_position(table, first)] if key is None else []
         cells = table.with_decimal_points()
         columns = {n: v for n, v in cells.items() if n == key or n not in MADE_OF_CLASSES}
-        views.append(metadata(columns, ids, key=key or ""))
+        feature_sets.append(metadata(columns, ids, key=key or ""))
         beside = in_order(columns, ids, key or "")
     shown = Inputs(
         texts=texts,
@@ -85,7 +85,7 @@ def audit_tables(
         metadata=beside,
         ids=[str(name) for name in second.columns[asked.key]] if asked.key else None,
     )
-    result = audit(y, **found, views=views, alpha=alpha)
+    result = audit(y, **found, feature_sets=feature_sets, alpha=alpha)
     return replace(result, inputs=shown, notes=(*first.notes, *matched, *notes))
 
 
@@ -161,10 +161,10 @@ def _check_labels(first: Table, second: Table, asked: Asked) -> None:
     told = [(one, two) for one, two in pairs if _as_text(one) and _as_text(two)]
     n = sum(plain_label(one) != plain_label(two) for one, two in told)
     if n:
-        mend = "name the column that tells samples apart with --id-column, or "
+        fix = "name the column that tells samples apart with --id-column, or "
         raise InputError(
             f"{n} of {len(told)} rows of {second.path} have another label in {asked.label!r} than "
-            f"those of {first.path}; {mend if asked.key is None else ''}give the same samples, "
+            f"those of {first.path}; {fix if asked.key is None else ''}give the same samples, "
             "with the same labels, in both."
         )
 
@@ -199,11 +199,11 @@ def _same_kind(first: Array, second: Array) -> bool:
 # -- what is looked at --------------------------------------------------------------------------
 
 
-def _views(
+def _feature_sets(
     table: Table, asked: Asked, one_file: bool
-) -> tuple[list[View], list[str] | None, list[str]]:
+) -> tuple[list[FeatureSet], list[str] | None, list[str]]:
     """What is looked at, the texts among it, and what was left out."""
-    views, notes = list[View](), list[str]()
+    feature_sets, notes = list[FeatureSet](), list[str]()
     taken: set[str | None] = {asked.label, asked.group, asked.prediction, asked.key, *asked.scores}
     left = [name for name in table.columns if name not in taken]
     if asked.columns is None:
@@ -219,17 +219,17 @@ def _views(
             )
     text = _text_column(table, left, asked)
     texts = None if text is None else [_as_text(value) for value in table.columns[text]]
-    views += [] if texts is None else [words(texts)]
+    feature_sets += [] if texts is None else [words(texts)]
     for asked_for in asked.columns or ():
         table.column(asked_for, "--columns")
     chosen = [name for name in (asked.columns or left) if name != text]
     cells = table.with_decimal_points()
     plain = {name: cells[name] for name in chosen if table.list_length(name) is None}
     if plain:
-        views.append(columns(plain))
+        feature_sets.append(columns(plain))
     lists = [name for name in chosen if name not in plain]
-    views += [array(table.numbers([name]), kind=name) for name in lists]
-    return views, texts, [*table.notes, *notes] if not one_file else notes
+    feature_sets += [array(table.numbers([name]), kind=name) for name in lists]
+    return feature_sets, texts, [*table.notes, *notes] if not one_file else notes
 
 
 def _text_column(table: Table, names: Sequence[str], asked: Asked) -> str | None:

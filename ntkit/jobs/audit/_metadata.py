@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ntkit._types import Array
-from ntkit.attributes import View, columns_of, matched, metadata
+from ntkit.attributes import FeatureSet, columns_of, matched, metadata
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples, read_table
 
@@ -66,7 +66,7 @@ class Metadata:
         note = f"{name} is matched by its column {chosen!r}: it names {n} of {len(ids)} samples."
         return cls(left, ids, chosen, note)
 
-    def view(self) -> View:
+    def feature_set(self) -> FeatureSet:
         """The view of these columns."""
         return metadata(self.columns, self.ids, key=self.key)
 

@@ -1,4 +1,4 @@
-"""What an audit found: suspicions, ranked, as values, as a table and as JSON."""
+"""What an audit found: findings, ranked, as values, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.attributes import FEWEST, SUPPORT, Rule, View, groups_from, values_of
-from ntkit.attributes.findings import MOST_INFERRED, Cell, Found, Predictions, Suspicion
+from ntkit.attributes import FEWEST, SUPPORT, FeatureSet, Rule, groups_from, values_of
+from ntkit.attributes.findings import MOST_INFERRED, Finding, FindingGroup, Findings, Predictions
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._answers import Answer, Answers
 from ntkit.pages import Inputs
@@ -24,7 +24,7 @@ _OF_LAYERS = ("layer:", "embedding ")
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """Suspicions about a model: attributes that go with a class, and on which its errors depend.
+    """Findings about a model: attributes that go with a class, and on which its errors depend.
 
     :func:`ntkit.audit` makes it.
 
@@ -32,12 +32,12 @@ class Audit:
     ----------
     predictions : Predictions
         True and predicted classes.
-    views : tuple of View
+    feature_sets : tuple of View
         What was looked at.
     found : Found
         What was found there.
     alpha : float
-        Largest p-value of a suspicion, after correction.
+        Largest p-value of a finding, after correction.
     cross_fitted : bool
         Whether the predictions are those of heads that were fitted for it.
     inputs : Inputs or None
@@ -49,7 +49,7 @@ class Audit:
     layers : tuple of str
         Its layers that were looked at, in order.
     unlabelled : Unlabelled or None
-        What other samples, that have no labels, have of the suspicions.
+        What other samples, that have no labels, have of the findings.
     retraining : Audit or None
         What class-balanced retraining would newly rely on: its own predictions and the findings
         the model itself does not have.
@@ -60,9 +60,9 @@ class Audit:
     >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
     >>> texts = [f"a {'film' if f else 'movie'}" for f in film]
     >>> found = ntkit.audit(y, film, texts=texts)
-    >>> [suspicion.name for suspicion in found.suspicions]
+    >>> [finding.name for finding in found.findings]
     ['word:film']
-    >>> found.suspicions[0].opposed
+    >>> found.findings[0].opposed
     ('word:movie',)
     >>> found.values("word:film")[:5].tolist()
     [0, 1, 0, 1, 0]
@@ -71,8 +71,8 @@ class Audit:
     """
 
     predictions: Predictions
-    views: tuple[View, ...]
-    found: Found
+    feature_sets: tuple[FeatureSet, ...]
+    found: Findings
     alpha: float
     cross_fitted: bool
     inputs: Inputs | None = None
@@ -83,14 +83,14 @@ class Audit:
     retraining: Audit | None = None
 
     @property
-    def suspicions(self) -> tuple[Suspicion, ...]:
+    def findings(self) -> tuple[Finding, ...]:
         """One for each family: what is exact, then what is inferred, five of a kind at most."""
-        return self.found.suspicions
+        return self.found.findings
 
     @property
-    def findings(self) -> tuple[Suspicion, ...]:
+    def all_findings(self) -> tuple[Finding, ...]:
         """Those of the model, then those that only retraining has; no name is there twice."""
-        return self.suspicions + (self.retraining.suspicions if self.retraining else ())
+        return self.findings + (self.retraining.findings if self.retraining else ())
 
     @property
     def n_looked_at(self) -> dict[str, int]:
@@ -105,7 +105,7 @@ class Audit:
         InputError
             If no attribute has that name.
         """
-        return values_of(self.views, name)
+        return values_of(self.feature_sets, name)
 
     def groups(self, *names: str) -> Array:
         """Group labels of all samples: class × the side that they are on of each attribute.
@@ -113,7 +113,7 @@ class Audit:
         Parameters
         ----------
         *names : str
-            Attributes. One of a suspicion's family stands for the family: its sides are called
+            Attributes. One of a finding's family stands for the family: its sides are called
             after the first attribute of each, the rest ``other``. Any other attribute has two.
 
         Returns
@@ -137,7 +137,7 @@ class Audit:
         Parameters
         ----------
         *names : str
-            Attributes. One of a suspicion's family stands for the family; any other for itself.
+            Attributes. One of a finding's family stands for the family; any other for itself.
 
         Returns
         -------
@@ -159,21 +159,21 @@ class Audit:
             sides: tuple[tuple[str, ...], ...] = ((name,),)
         else:
             found, place = family
-            name, sides = found.suspicions[place].name, found.suspicions[place].sides
+            name, sides = found.findings[place].name, found.findings[place].sides
         of_layers = [n for side in sides for n in side if n.startswith(_OF_LAYERS)]
         rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
         return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
 
     def rule(self, name: str) -> Rule | None:
         """How an attribute is read from other samples; None where its name says it."""
-        found = (view.rule(name) for view in self.views)
+        found = (feature_set.rule(name) for feature_set in self.feature_sets)
         return next((rule for rule in found if rule is not None), None)
 
-    def _family(self, name: str) -> tuple[Found, int] | None:
+    def _family(self, name: str) -> tuple[Findings, int] | None:
         """What was found, and the number there of the finding whose family an attribute is of."""
         for audit in (self, *([self.retraining] if self.retraining else [])):
-            for i, suspicion in enumerate(audit.suspicions):
-                if name in (suspicion.name, *suspicion.same, *suspicion.opposed):
+            for i, finding in enumerate(audit.findings):
+                if name in (finding.name, *finding.same, *finding.opposed):
                     return audit.found, i
         return None
 
@@ -207,7 +207,7 @@ class Audit:
             "model": self.model,
             "layers": list(self.layers),
             "unlabelled": self._unlabelled(),
-            "suspicions": [suspicion.as_dict() for suspicion in self.suspicions],
+            "findings": [finding.as_dict() for finding in self.findings],
             "retraining": self._retraining(),
         }
 
@@ -215,35 +215,35 @@ class Audit:
         if self.retraining is None:
             return None
         facts = self.retraining.as_dict()
-        return {"accuracy": facts["accuracy"], "suspicions": facts["suspicions"]}
+        return {"accuracy": facts["accuracy"], "findings": facts["findings"]}
 
     def _unlabelled(self) -> dict[str, Any] | None:
         if self.unlabelled is None:
             return None
-        counts = {s.name: self.unlabelled.counts(s.name) for s in self.suspicions}
+        counts = {s.name: self.unlabelled.counts(s.name) for s in self.findings}
         found = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
-        return {"samples": self.unlabelled.n_samples, "suspicions": found}
+        return {"samples": self.unlabelled.n_samples, "findings": found}
 
     def to_json(self) -> str:
         """Everything as JSON."""
         return json.dumps(self.as_dict(), indent=2, allow_nan=False, default=str)
 
     def table(self, most: int = _SHOWN, *, markdown: bool = True) -> str:
-        """The first suspicions as a table, in percent; in Markdown names are escaped."""
+        """The first findings as a table, in percent; in Markdown names are escaped."""
         text, code = (_escaped, _code) if markdown else (_readable, _readable)
         header = ["", "attribute", "goes with", "score", "p", "worst group", "right", "otherwise"]
         lines = [_line(header), _line(["---:", "---", "---", "---:", "---:", "---", "---", "---"])]
-        for i, suspicion in enumerate(self.suspicions[:most], start=1):
-            worst = suspicion.worst
+        for i, finding in enumerate(self.findings[:most], start=1):
+            worst = finding.worst
             cells = [
                 str(i),
-                code(_named(suspicion)),
-                text(str(suspicion.goes_with)),
-                f"{suspicion.score:.1f}",
-                f"{suspicion.p_value:.0e}" if suspicion.p_value > 0 else "< 1e-300",
+                code(_named(finding)),
+                text(str(finding.goes_with)),
+                f"{finding.score:.1f}",
+                f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
                 text(f"{worst.label}, {'with' if worst.having else 'without'}"),
                 _right(worst),
-                _right(suspicion.beside(worst)),
+                _right(finding.beside(worst)),
             ]
             lines.append(_line(cells))
         return "\n".join(lines)
@@ -254,8 +254,8 @@ class Audit:
     def summary(self, *, markdown: bool = False) -> str:
         """What ``ntkit audit`` prints; in Markdown, what its ``table.md`` holds."""
         parts = [self._first_line()]
-        new = self.retraining if self.retraining and self.retraining.suspicions else None
-        if self.suspicions:
+        new = self.retraining if self.retraining and self.retraining.findings else None
+        if self.findings:
             parts += ["The model relies on"] * (new is not None) + self._shown(markdown)
         if new is not None:
             accuracy = f"{100 * new.as_dict()['accuracy']:.1f} %"
@@ -265,15 +265,15 @@ class Audit:
                 f"With its last layer retrained so that all classes count alike, the model would "
                 f"be right on {accuracy}.",
             ]
-        return "\n\n".join([*parts, *[_READ] * bool(self.findings)])
+        return "\n\n".join([*parts, *[_READ] * bool(self.all_findings)])
 
     def _shown(self, markdown: bool) -> list[str]:
-        more = len(self.suspicions) - _SHOWN
+        more = len(self.findings) - _SHOWN
         return [self.table(markdown=markdown), *[f"{more} more are not shown."] * (more > 0)]
 
     def __repr__(self) -> str:
-        names = ", ".join(suspicion.name for suspicion in self.suspicions[:3])
-        return f"Audit({len(self.suspicions)} suspicions{': ' if names else ''}{names})"
+        names = ", ".join(finding.name for finding in self.findings[:3])
+        return f"Audit({len(self.findings)} findings{': ' if names else ''}{names})"
 
     def _first_line(self) -> str:
         facts = self.as_dict()
@@ -291,13 +291,13 @@ class Audit:
                 f"None is had by at least {FEWEST} samples and {100 * SUPPORT:g} % of them, and "
                 "lacked by as many."
             )
-        elif not self.suspicions:
+        elif not self.findings:
             sentences.append(
                 f"None of them goes with a class and with its errors beyond chance ({passed})."
             )
         else:
             left_out = self.found.n_left_out
-            n = len(self.suspicions) + sum(left_out.values())
+            n = len(self.findings) + sum(left_out.values())
             sentences.append(
                 f"{self.found.n_passed} go with a class and with its errors beyond chance "
                 f"({passed}), in {n} {'families' if n > 1 else 'family'}."
@@ -318,15 +318,15 @@ _READ = (
 )
 
 
-def _named(suspicion: Suspicion) -> str:
-    others = len(suspicion.same) - 1
-    same = f" (and {suspicion.same[0]}" if suspicion.same else ""
+def _named(finding: Finding) -> str:
+    others = len(finding.same) - 1
+    same = f" (and {finding.same[0]}" if finding.same else ""
     same += f", {others} more)" if others > 0 else ")" if same else ""
-    against = f" against {suspicion.opposed[0]}" if suspicion.opposed else ""
-    return f"{'' if suspicion.present else 'not '}{suspicion.name}{same}{against}"
+    against = f" against {finding.opposed[0]}" if finding.opposed else ""
+    return f"{'' if finding.present else 'not '}{finding.name}{same}{against}"
 
 
-def _right(cell: Cell) -> str:
+def _right(cell: FindingGroup) -> str:
     if not cell.count:
         return "–"
     low, high = (100 * limit for limit in cell.interval)

@@ -9,7 +9,7 @@ from typing import Any
 from ntkit._disk import StrPath
 from ntkit._output import check_folder, new_folder
 from ntkit.attributes import values_by_name
-from ntkit.attributes.findings import Suspicion
+from ntkit.attributes.findings import Finding
 from ntkit.jobs.audit._result import Audit
 from ntkit.pages import Inputs
 from ntkit.pages.audit_page import SHOWN, AuditPage, audit_html
@@ -87,23 +87,23 @@ def audit_files(
 
 
 def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> AuditPage:
-    shown, new = audit.suspicions[:most], audit.retraining
+    shown, new = audit.findings[:most], audit.retraining
     return AuditPage(
         title=title,
         digest=digest,
         facts=audit.as_dict(),
-        suspicions=audit.suspicions,
-        entries=[_entry(audit, suspicion) for suspicion in shown],
+        findings=audit.findings,
+        entries=[_entry(audit, finding) for finding in shown],
         model=audit.model,
         unlabelled=audit.unlabelled,
-        values=values_by_name(audit.views, [suspicion.name for suspicion in shown]),
+        values=values_by_name(audit.feature_sets, [finding.name for finding in shown]),
         predictions=audit.predictions,
         inputs=inputs,
         retraining=None if new is None else _page(new, digest, inputs, title, most),
     )
 
 
-def _entry(audit: Audit, suspicion: Suspicion) -> dict[str, Any]:
-    """What ``answers.json`` says of a suspicion, but for the answer."""
-    (said,) = audit.answers(suspicion.name).answers
+def _entry(audit: Audit, finding: Finding) -> dict[str, Any]:
+    """What ``answers.json`` says of a finding, but for the answer."""
+    (said,) = audit.answers(finding.name).answers
     return {name: value for name, value in said.as_dict().items() if name != "answer"}

@@ -169,9 +169,9 @@ def _asked(part: Part, limits: Limits) -> Iterator[tuple[str, float]]:
     drop = own.max_drop if own is not None else limits.max_drop
     if drop is not None and (own is not None or part.kind in limits.over):
         yield "max_drop", drop / 100
-    flips = own.max_flips if own is not None else limits.max_flips
+    flips = own.max_new_errors if own is not None else limits.max_new_errors
     if flips is not None and (own is not None or part.kind == "average"):
-        yield "max_flips", flips / 100
+        yield "max_new_errors", flips / 100
 
 
 def _row(

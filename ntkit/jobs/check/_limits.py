@@ -28,13 +28,13 @@ class SliceLimits:
         Least accuracy.
     max_drop : float, optional
         Largest drop; by default that of :class:`Limits`.
-    max_flips : float, optional
+    max_new_errors : float, optional
         Largest share of samples that were right and are wrong.
     """
 
     accuracy: float | None = None
     max_drop: float | None = None
-    max_flips: float | None = None
+    max_new_errors: float | None = None
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -48,7 +48,7 @@ class Limits:
     ----------
     max_drop : float, optional
         Points of accuracy that all samples, and each class, group and named slice, may lose.
-    max_flips : float, optional
+    max_new_errors : float, optional
         Largest share of all samples that were right and are wrong.
     average : float, optional
         Least accuracy of all samples.
@@ -75,7 +75,7 @@ class Limits:
     """
 
     max_drop: float | None = None
-    max_flips: float | None = None
+    max_new_errors: float | None = None
     average: float | None = None
     worst_class: float | None = None
     worst_group: float | None = None
@@ -96,7 +96,7 @@ class Limits:
     @property
     def stated(self) -> tuple[str, ...]:
         """Names of the limits that are set."""
-        plain = ("max_drop", "max_flips", "average", "worst_class", "worst_group")
+        plain = ("max_drop", "max_new_errors", "average", "worst_class", "worst_group")
         found = [name for name in plain if getattr(self, name) is not None]
         own = [f"slices.{name}" for name, each in self.slices.items() if each != SliceLimits()]
         return (*found, *own)
@@ -105,9 +105,10 @@ class Limits:
     def compares(self) -> bool:
         """Whether any of them is about a change, for which two models are needed."""
         own = any(
-            each.max_drop is not None or each.max_flips is not None for each in self.slices.values()
+            each.max_drop is not None or each.max_new_errors is not None
+            for each in self.slices.values()
         )
-        return self.max_drop is not None or self.max_flips is not None or own
+        return self.max_drop is not None or self.max_new_errors is not None or own
 
     def of_slice(self, name: str) -> SliceLimits:
         """Limits of a named slice, those of all slices among them."""
@@ -187,7 +188,7 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _check_numbers(limits: Limits | SliceLimits) -> None:
-    for name in ("max_drop", "max_flips", *_MINIMA):
+    for name in ("max_drop", "max_new_errors", *_MINIMA):
         value = getattr(limits, name, None)
         if value is None:
             continue

@@ -107,10 +107,10 @@ def check_predictions(
         why = "their group is -1 or none, which means that it is not known"
         notes = [*notes, f"{no_group} of {len(y)} samples are in no group: {why}."]
     compared = sum(len(row.verdicts) for row in rows if row.n > 1)
-    broken = np.flatnonzero(before & ~right) if before is not None else np.empty(0, np.int64)
-    called = [str(row) if names is None else names[row] for row in broken[:1000].tolist()]
+    new_errors = np.flatnonzero(before & ~right) if before is not None else np.empty(0, np.int64)
+    called = [str(row) if names is None else names[row] for row in new_errors[:1000].tolist()]
     return CheckResult(
-        rows, held.alpha, compared, broken, named(called), title, tuple(dict.fromkeys(notes))
+        rows, held.alpha, compared, new_errors, named(called), title, tuple(dict.fromkeys(notes))
     )
 
 
@@ -123,7 +123,7 @@ def refuse_untellable(limits: Limits, *, compared: bool, grouped: bool) -> None:
         )
     if limits.compares and not compared:
         raise InputError(
-            "max_drop and max_flips are about a change from one model to another; give both "
+            "max_drop and max_new_errors are about a change from one model to another; give both "
             "models, or hold the one to average, worst_class or worst_group."
         )
     if limits.worst_group is not None and not grouped:
@@ -137,10 +137,10 @@ def _refuse_missing_kinds(limits: Limits, kinds: AbstractSet[str]) -> None:
     """Refuse to hold to a drop what there is none of: nothing would be held to it."""
     missing = [kind for kind in limits.over if kind not in kinds]
     if missing and limits.over != KINDS and limits.max_drop is not None:
-        mend = "add a group column" if missing[0] == "group" else "name slices with --slice"
+        fix = "add a group column" if missing[0] == "group" else "name slices with --slice"
         raise InputError(
             f"The largest drop is for each {missing[0]} (--over, over=), and the samples have no "
-            f"{missing[0]}; {mend}, or leave it out of --over."
+            f"{missing[0]}; {fix}, or leave it out of --over."
         )
 
 

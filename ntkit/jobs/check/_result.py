@@ -25,7 +25,7 @@ class Verdict:
     Attributes
     ----------
     limit : str
-        "accuracy" (a minimum), "max_drop" or "max_flips".
+        "accuracy" (a minimum), "max_drop" or "max_new_errors".
     bound : float
         The limit, a share in [0, 1].
     value : float
@@ -57,7 +57,7 @@ class Verdict:
         return {
             "accuracy": f"accuracy at least {percent} %",
             "max_drop": f"drop at most {percent} points",
-            "max_flips": f"new errors at most {percent} %",
+            "max_new_errors": f"new errors at most {percent} %",
         }[self.limit]
 
     @property
@@ -66,7 +66,7 @@ class Verdict:
         if not self.n:
             return "no samples"
         low, high = (f"{100 * bound:.1f}" for bound in self.interval)
-        what = {"accuracy": "%", "max_drop": "points", "max_flips": "%"}[self.limit]
+        what = {"accuracy": "%", "max_drop": "points", "max_new_errors": "%"}[self.limit]
         return f"{100 * self.value:.1f} [{low}, {high}] {what} of {self.n} samples"
 
     @property
@@ -104,7 +104,7 @@ class CheckRow:
         ``accuracy - before``.
     change_interval : (float, float) or None
         Its bounds, paired by sample.
-    broken, mended : int or None
+    new_errors, fixed : int or None
         Samples that were right and are wrong, and the reverse.
     verdicts : tuple of Verdict
         One for each limit that it is held to.
@@ -120,8 +120,8 @@ class CheckRow:
     before: float | None
     change: float | None
     change_interval: tuple[float, float] | None
-    broken: int | None
-    mended: int | None
+    new_errors: int | None
+    fixed: int | None
     verdicts: tuple[Verdict, ...]
     within: str | None = None
 
@@ -148,9 +148,9 @@ class CheckResult:
         Largest chance of a wrong pass, and of a wrong failure, of the whole check.
     n_comparisons : int
         Limits that were compared, over which the chance of a wrong failure is divided.
-    newly_broken : ndarray of int
+    new_errors : ndarray of int
         Rows of the samples that were right and are wrong; empty of one model alone.
-    broken_names : tuple of str
+    new_error_names : tuple of str
         What the first thousand of these are called.
     title : str
         What was checked.
@@ -161,8 +161,8 @@ class CheckResult:
     rows: tuple[CheckRow, ...]
     alpha: float
     n_comparisons: int
-    newly_broken: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    broken_names: tuple[str, ...] = ()
+    new_errors: Array = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    new_error_names: tuple[str, ...] = ()
     title: str = "the model"
     notes: tuple[str, ...] = ()
 
@@ -230,8 +230,8 @@ class CheckResult:
             "worst_class": None if self.worst_class is None else self.worst_class.name,
             "worst_group": None if self.worst_group is None else self.worst_group.name,
             "rows": [_row_as_dict(row) for row in self.rows],
-            "n_newly_broken": len(self.newly_broken),
-            "newly_broken": list(self.broken_names),
+            "n_new_errors": len(self.new_errors),
+            "new_errors": list(self.new_error_names),
             "notes": list(self.notes),
         }
 
@@ -268,8 +268,8 @@ def _row_as_dict(row: CheckRow) -> dict[str, Any]:
         "before": _plain(row.before),
         "change": _plain(row.change),
         "change_interval": None if row.change_interval is None else list(row.change_interval),
-        "newly_broken": row.broken,
-        "mended": row.mended,
+        "new_errors": row.new_errors,
+        "fixed": row.fixed,
         "limits": [
             {
                 "limit": v.limit,

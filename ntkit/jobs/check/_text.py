@@ -84,10 +84,11 @@ def _figures(result: CheckResult) -> list[str]:
             said.append(_figure(f"{title} ({_line(row.name)})", row))
     sentence = ", ".join(said) + "."
     average = result.average
-    if average.broken is not None and average.mended is not None and average.n:
+    if average.new_errors is not None and average.fixed is not None and average.n:
         sentence += (
-            f" {_count(average.broken, 'new error')} "
-            f"({100 * average.broken / average.n:.1f} %), {_count(average.mended, 'error')} fixed."
+            f" {_count(average.new_errors, 'new error')} "
+            f"({100 * average.new_errors / average.n:.1f} %), "
+            f"{_count(average.fixed, 'error')} fixed."
         )
     return [sentence]
 
@@ -134,7 +135,7 @@ def _cells(row: CheckRow, result: CheckResult, *, plain: bool) -> list[str]:
         _percent(row.before),
         _percent(row.accuracy),
         _with_bounds(row.change, row.change_interval, "+", row.n),
-        str(row.broken),
+        str(row.new_errors),
         mark,
     ]
 

@@ -1,8 +1,8 @@
 """The main job: candidates compared, priced, and one of them written."""
 
+from ntkit.jobs.debias._accuracy_cost import MAX_COST, AccuracyCost
 from ntkit.jobs.debias._candidates import Candidate
 from ntkit.jobs.debias._debias import debias
-from ntkit.jobs.debias._price import MAX_COST, Price
 from ntkit.jobs.debias._write_candidate import undo, write_candidate
 from ntkit.jobs.debias.groups import holds_labels as holds_labels  # for the command line
 from ntkit.jobs.debias.result import ANSWERS_FILE as ANSWERS_FILE
@@ -14,10 +14,10 @@ from ntkit.jobs.debias.result import figures_of as figures_of
 
 __all__ = [
     "MAX_COST",
+    "AccuracyCost",
     "Candidate",
     "DebiasResult",
     "FindingsResult",
-    "Price",
     "debias",
     "undo",
     "write_candidate",

@@ -20,7 +20,7 @@ from ntkit.exceptions import InputError
 from ntkit.metrics import LABEL_FREE_SCORES
 
 GROUP_BALANCED = "group-balanced on"
-DEFAULT_SCORE = "worst_class_cell_accuracy"
+DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def default_settings() -> dict[str, Setting]:
     published = partial(NeuronTuneClassifier.as_published, min_neurons=None)
     settings = {
         "class-balanced": Setting(BalancedClassifier()),
-        "class-balanced-heldout": Setting(BalancedClassifier(), rows="heldout"),
+        "class-balanced-validation": Setting(BalancedClassifier(), rows="validation"),
         "class-balanced-both": Setting(BalancedClassifier(), rows="both"),
         "cell-balanced": Setting(published(suppression=0.0, **cells)),
     }
@@ -88,7 +88,7 @@ class Candidate:
     score : float
         Label-free score on the held-out set, larger is better; by default two thirds the accuracy
         of the worst class and one that of the worst class × correctness cell
-        (:func:`ntkit.metrics.worst_class_cell_accuracy`).
+        (:func:`ntkit.metrics.worst_class_correctness_group_accuracy`).
     average, worst_class : float
         Accuracies on the evaluation set, in [0, 1].
     worst_group : float or None

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ntkit._types import Array
 from ntkit.estimators import DFRClassifier, head_of
 from ntkit.head import LinearHead
+from ntkit.jobs.debias._accuracy_cost import Decision
 from ntkit.jobs.debias._candidates import (
     Candidate,
     LabelledEmbeddings,
@@ -21,8 +22,7 @@ from ntkit.jobs.debias._candidates import (
     n_suppressed,
 )
 from ntkit.jobs.debias._comparison import Comparison
-from ntkit.jobs.debias._price import Decision
-from ntkit.jobs.debias.groups import HeldoutGroups
+from ntkit.jobs.debias.groups import ValidationGroups
 from ntkit.metrics import GroupReport, group_report
 
 AT_A_COST = "Accepted at a cost."
@@ -91,7 +91,7 @@ class Choice:
     random: Candidate
     name: str
     decision: Decision
-    groups: HeldoutGroups | None = None
+    groups: ValidationGroups | None = None
 
     @property
     def clf(self) -> Any:
@@ -111,13 +111,13 @@ class Choice:
     @property
     def rated(self) -> LabelledEmbeddings:
         """The samples of the figures."""
-        return self.comparison.test or self.comparison.heldout
+        return self.comparison.test or self.comparison.validation
 
     @cached_property
     def after(self) -> Array:
         """What the head predicts on them; halves of the held-out set that it has not seen."""
         if self.comparison.test is None:
-            return self.comparison.heldout_predictions(self.name, self.decision.price.t)
+            return self.comparison.validation_predictions(self.name, self.decision.accuracy_cost.t)
         return self.decision.head.predict(self.rated.Z)
 
     def change(self) -> AccuracyChange:
@@ -140,11 +140,11 @@ class Choice:
             return []
         if not isinstance(self.clf, DFRClassifier):
             return [known.told(), *filter(None, [known.left])]
-        parts = (comparison.train, comparison.heldout)
+        parts = (comparison.train, comparison.validation)
         y = np.concatenate([part.y for part in parts])
-        t, head = self.decision.price.t, self.decision.head
+        t, head = self.decision.accuracy_cost.t, self.decision.head
         after = np.concatenate(
-            [head.predict(parts[0].Z), comparison.heldout_predictions(self.name, t)]
+            [head.predict(parts[0].Z), comparison.validation_predictions(self.name, t)]
         )
         before = np.concatenate([comparison.original.predict(part.Z) for part in parts])
         y_index = np.searchsorted(comparison.study.classes, y)
@@ -165,15 +165,15 @@ class Choice:
     @property
     def original_predictions(self) -> Array:
         """What the original head predicts on the held-out set."""
-        return self.comparison.original.predict(self.comparison.heldout.Z)
+        return self.comparison.original.predict(self.comparison.validation.Z)
 
     def _of(self, name: str) -> Candidate:
-        return self._with_named(self.rows[name], self.comparison.heldout_predictions(name))
+        return self._with_named(self.rows[name], self.comparison.validation_predictions(name))
 
     def _with_named(self, row: Candidate, pred: Array) -> Candidate:
         if self.groups is None:
             return row
-        right = pred == self.comparison.heldout.y
+        right = pred == self.comparison.validation.y
         return replace(row, worst_named=self.groups.worst(right).accuracy)
 
 

@@ -23,6 +23,15 @@ from ntkit.estimators import (
 )
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
+from ntkit.jobs.debias._accuracy_cost import (
+    MAX_COST,
+    AccuracyCost,
+    Decision,
+    accuracy_cost_of,
+    mixed,
+    steps,
+    taken,
+)
 from ntkit.jobs.debias._candidates import (
     DEFAULT_SCORE,
     Candidate,
@@ -31,8 +40,7 @@ from ntkit.jobs.debias._candidates import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit.jobs.debias._price import MAX_COST, Decision, Price, mixed, price_of, steps, taken
-from ntkit.jobs.debias.groups import HeldoutGroups, KnownGroups, Named, groups_balanced
+from ntkit.jobs.debias.groups import KnownGroups, Named, ValidationGroups, groups_balanced
 from ntkit.metrics import (
     named_score,
     worst_class_accuracy,
@@ -56,7 +64,7 @@ class Comparison:
     def __init__(
         self,
         train: LabelledEmbeddings,
-        heldout: LabelledEmbeddings,
+        validation: LabelledEmbeddings,
         test: LabelledEmbeddings | None,
         *,
         head: LinearHead | None,
@@ -74,14 +82,14 @@ class Comparison:
         varies = train.Z.max(axis=0) > train.Z.min(axis=0)
         self.std = np.where(varies & (std > 0), std, 1.0)
         self._mapped = is_mapped(train.Z) and train.Z.nbytes > LARGE
-        self.train, self.heldout = self._standardized(train), self._standardized(heldout)
+        self.train, self.validation = self._standardized(train), self._standardized(validation)
         self.test = None if test is None else self._standardized(test)
         classes, y_index = np.unique(self.train.y, return_inverse=True)
         train_rows, held_rows = (
             Rows(part.Z, index, np.ones(len(index)))
             for part, index in (
                 (self.train, y_index),
-                (self.heldout, np.searchsorted(classes, self.heldout.y)),
+                (self.validation, np.searchsorted(classes, self.validation.y)),
             )
         )
         sides = None if named is None else named.sides
@@ -102,16 +110,16 @@ class Comparison:
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
         reference = retrain_head(self.train.Z, self.train.y, C=1 / n if C is None else C)
-        self.reference_proba = reference.predict_proba(self.heldout.Z)
+        self.reference_proba = reference.predict_proba(self.validation.Z)
         self.classes = reference.classes
         self.halves = self._halves()
 
-    def fit(self, setting: Setting, heldout: Array | None = None) -> tuple[Any, str]:
+    def fit(self, setting: Setting, validation: Array | None = None) -> tuple[Any, str]:
         """Fit a copy of a candidate's estimator; also what it warned of."""
-        study = self._study_with(heldout)
+        study = self._study_with(validation)
         if setting.by_known and self.known is not None:
             clf = self._set(setting)
-            return self.known.fit(clf, study, heldout), ""
+            return self.known.fit(clf, study, validation), ""
         return self._fitted(setting, study)
 
     def _set(self, setting: Setting) -> Any:
@@ -147,16 +155,16 @@ class Comparison:
         own_words = [str(w.message) for w in caught if issubclass(w.category, SuppressionWarning)]
         return clf, " ".join(own_words) if n_suppressed(clf) or is_degenerate(clf) else ""
 
-    def _study_with(self, heldout: Array | None) -> Study:
+    def _study_with(self, validation: Array | None) -> Study:
         """The study, or the one that sees some rows of the held-out set only."""
-        if heldout is None:
+        if validation is None:
             return self.study
-        sides, key = self.study.sides, digest(heldout)
+        sides, key = self.study.sides, digest(validation)
         if key not in self._of_halves:
             held, n = self.study.held, len(self.train.y)
             assert held is not None
-            own = None if sides is None else np.concatenate([sides[:n], sides[n:][heldout]])
-            seen = replace(self.study, held=held.take(heldout), sides=own)
+            own = None if sides is None else np.concatenate([sides[:n], sides[n:][validation]])
+            seen = replace(self.study, held=held.take(validation), sides=own)
             self._of_halves[key] = seen
         return self._of_halves[key]
 
@@ -167,15 +175,15 @@ class Comparison:
             name=name,
             n_suppressed=n_suppressed(clf),
             note=note,
-            **self._rated(head_of(clf), self.heldout_predictions(name)),
+            **self._rated(head_of(clf), self.validation_predictions(name)),
         )
 
-    def heldout_predictions(self, name: str, t: float = 1.0) -> Array:
+    def validation_predictions(self, name: str, t: float = 1.0) -> Array:
         """Predict each half of the held-out set by a fit that saw only the other half of it."""
-        pred = np.empty_like(self.heldout.y)
+        pred = np.empty_like(self.validation.y)
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
             head = mixed(self.original, half, t, self.train.Z)
-            pred[scored] = head.predict(self.heldout.Z[scored])
+            pred[scored] = head.predict(self.validation.Z[scored])
         return pred
 
     def train_predictions(self, name: str, setting: Setting, clf: Any, t: float) -> Array:
@@ -183,7 +191,7 @@ class Comparison:
         # Where that is not to be had (large mapped embeddings, groups that are known of some
         # samples) the candidate itself predicts them.
         old, train, n = self.original, self.train, len(self.train.y)
-        if setting.rows == "heldout" or setting.by_known or self._mapped:
+        if setting.rows == "validation" or setting.by_known or self._mapped:
             return mixed(old, head_of(clf), t, train.Z).predict(train.Z)
         pred, sides = np.empty_like(train.y), self.study.sides
         folds = StratifiedKFold(_TRAIN_FOLDS, shuffle=True, random_state=self.seed)
@@ -194,49 +202,49 @@ class Comparison:
             pred[unseen] = mixed(old, head, t, train.Z).predict(train.Z[unseen])
         return pred
 
-    def prices(self, name: str, clf: Any) -> tuple[Price, ...]:
+    def accuracy_costs(self, name: str, clf: Any) -> tuple[AccuracyCost, ...]:
         """What a rated candidate costs, and the heads between the original one and it."""
         # A mixture uses the neurons that a mask silences, so a masked candidate is taken whole or
         # not at all.
-        held, old, groups = self.heldout, self.original, self.groups_of(clf)
+        held, old, groups = self.validation, self.original, self.groups_of(clf)
         logits, labels = old.logits(held.Z), held.groups
         return tuple(
-            price_of(
-                t, held.y, logits, self.heldout_predictions(name, t), old.classes, labels, groups
+            accuracy_cost_of(
+                t, held.y, logits, self.validation_predictions(name, t), old.classes, labels, groups
             )
             for t in ((0.0, 1.0) if n_suppressed(clf) else steps())
         )
 
-    def groups_of(self, clf: Any) -> HeldoutGroups | None:
+    def groups_of(self, clf: Any) -> ValidationGroups | None:
         """Held-out groups that a fitted candidate is balanced over, if any."""
         held = self.study.held
         assert held is not None
         if isinstance(clf, DFRClassifier) and self.known is not None:
-            return self.known.heldout(self.heldout.y, held.y_index)
-        return groups_balanced(clf, self.named, self.heldout.y, held.y_index)
+            return self.known.validation(self.validation.y, held.y_index)
+        return groups_balanced(clf, self.named, self.validation.y, held.y_index)
 
     def decided(
         self, name: str, clf: Any, *, max_cost: float = MAX_COST, learnable: bool
     ) -> Decision:
         """Mix a rated candidate with the original head as far as that helps."""
-        prices = self.prices(name, clf)
-        price = taken(prices, max_cost, learnable=learnable)
-        used = price or prices[-1]
+        accuracy_costs = self.accuracy_costs(name, clf)
+        accuracy_cost = taken(accuracy_costs, max_cost, learnable=learnable)
+        used = accuracy_cost or accuracy_costs[-1]
         head = mixed(self.original, head_of(clf), used.t, self.train.Z)
-        return Decision(prices, used, helped=price is not None, head=head)
+        return Decision(accuracy_costs, used, helped=accuracy_cost is not None, head=head)
 
     def original_row(self, name: str) -> Candidate:
         """Rate the original head."""
-        pred = self.original.predict(self.heldout.Z)
+        pred = self.original.predict(self.validation.Z)
         return Candidate(name=name, n_suppressed=0, **self._rated(self.original, pred))
 
     def random_mask_row(self, clf: Any, n_draws: int) -> Candidate:
         """Rate random masks of a candidate's size, retrained with the candidate's own weights."""
         rng = np.random.default_rng(self.seed)
-        live, size = np.flatnonzero(clf.live_), int(clf.suppressed_.sum())
+        live, size = np.flatnonzero(clf.non_constant_), int(clf.suppressed_.sum())
         draws = []
         for _ in range(n_draws):
-            mask = np.zeros(len(clf.live_), dtype=bool)
+            mask = np.zeros(len(clf.non_constant_), dtype=bool)
             mask[rng.choice(live, size, replace=False)] = True
             head = retrain_head(
                 self.train.Z,
@@ -246,7 +254,7 @@ class Comparison:
                 suppressed=mask,
                 C=clf.C or 1 / (float(clf.tuning_weight_.sum()) * clf.alpha_),
             )
-            rated = self._rated(head, head.predict(self.heldout.Z))
+            rated = self._rated(head, head.predict(self.validation.Z))
             draws.append({k: v for k, v in rated.items() if v is not None})
         mean: dict[str, Any] = {k: float(np.mean([draw[k] for draw in draws])) for k in draws[0]}
         spread = {k: float(np.std([draw[k] for draw in draws])) for k in draws[0]}
@@ -282,7 +290,7 @@ class Comparison:
 
     def _halves(self) -> list[tuple[Array, Array]]:
         """Two halves of the held-out set, stratified by class."""
-        y = self.heldout.y
+        y = self.validation.y
         _, counts = np.unique(y, return_counts=True)
         if counts.min() < 2:
             raise InputError(
@@ -302,20 +310,20 @@ class Comparison:
     def _score(self, pred: Array) -> float:
         return named_score(
             self.select,
-            self.heldout.y,
+            self.validation.y,
             pred,
-            Z=self.heldout.Z,
+            Z=self.validation.Z,
             reference_pred=self.classes[self.reference_proba.argmax(axis=1)],
             reference_proba=self.reference_proba,
             classes=self.classes,
         )
 
-    def _rated(self, head: LinearHead, heldout_pred: Array) -> dict[str, Any]:
-        rows = self.heldout if self.test is None else self.test
-        pred = heldout_pred if self.test is None else head.predict(rows.Z)
+    def _rated(self, head: LinearHead, validation_pred: Array) -> dict[str, Any]:
+        rows = self.validation if self.test is None else self.test
+        pred = validation_pred if self.test is None else head.predict(rows.Z)
         y, groups = rows.y, rows.groups
         return {
-            "score": self._score(heldout_pred),
+            "score": self._score(validation_pred),
             "average": float((pred == y).mean()),
             "worst_class": worst_class_accuracy(y, pred),
             "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
@@ -327,7 +335,7 @@ def _decided(setting: Setting, clf: Any) -> Setting:
     if not isinstance(clf, AutoDebiasClassifier):
         return setting
     decided = clone(clf).set_params(
-        recipe=clf.recipe_, alphas=(clf.alpha_,), reference_alpha=clf.reference_alpha_
+        recipe=clf.recipe_, alphas=(clf.alpha_,), baseline_alpha=clf.baseline_alpha_
     )
     return replace(setting, estimator=decided)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._output import check_folder, check_update, new_folder, refuse_nested, updated_folder
-from ntkit.attributes.findings import Suspicion
+from ntkit.attributes.findings import Finding
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -36,6 +36,7 @@ from ntkit.jobs.audit import (
     with_retraining,
     write_answers,
 )
+from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._against_service import parity_notes
 from ntkit.jobs.debias._candidates import (
     CANDIDATES,
@@ -48,7 +49,6 @@ from ntkit.jobs.debias._choice import Choice, chosen_among
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._inputs import Prepared, embeddings_file, prepared, read_sets
 from ntkit.jobs.debias._lost_groups import GroupCheck, checked_groups
-from ntkit.jobs.debias._price import MAX_COST
 from ntkit.jobs.debias.groups import (
     Asked,
     KnownGroups,
@@ -79,7 +79,7 @@ from ntkit.jobs.debias.result import (
     write_heads,
     write_job,
 )
-from ntkit.jobs.label import views_of
+from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
 from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.model import FrozenModel
@@ -91,10 +91,10 @@ def looked_at(given: Prepared, pool: Pool, comparison: Comparison, seed: int) ->
     """Audit the model on the validation set, and class-balanced retraining beside it."""
     samples, Z = given.sets["held-out"], given.Z["held-out"].Z
     read = Read(samples, Embedded(Z, given.layers["held-out"], ""), given.watched.get("held-out"))
-    original = comparison.original.predict(comparison.heldout.Z)
+    original = comparison.original.predict(comparison.validation.Z)
     audit = audit_read(read, given.model, original, beside=_beside(pool, given), random_state=seed)
     retrained, _ = comparison.fit(CANDIDATES["class-balanced"])
-    return with_retraining(audit, head_of(retrained).predict(comparison.heldout.Z))
+    return with_retraining(audit, head_of(retrained).predict(comparison.validation.Z))
 
 
 def _beside(pool: Pool, given: Prepared) -> Metadata | None:
@@ -108,7 +108,7 @@ def _beside(pool: Pool, given: Prepared) -> Metadata | None:
 
 
 _EXACT = ("word", "column", "metadata")
-Ask = Callable[[Audit, tuple[Suspicion, ...]], Iterable[Answer]]
+Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 _KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))
 """Files of a look, that a repair in the same folder leaves there."""
 
@@ -116,7 +116,7 @@ _KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "te
 def debias(
     model: FrozenModel | str | os.PathLike[str],
     train: Any,
-    heldout: Any,
+    validation: Any,
     *,
     test: Any = None,
     out: str | os.PathLike[str] | None = None,
@@ -124,7 +124,7 @@ def debias(
     method: Any = None,
     new_head: bool = False,
     max_cost: float = MAX_COST,
-    heldout_balanced: bool | None = None,
+    validation_balanced: bool | None = None,
     spurious: Any = None,
     answers: Any = None,
     ask: Ask | None = None,
@@ -153,8 +153,8 @@ def debias(
     shortcut from a hard sample, and a head that is retrained on them can learn the shortcut.
 
     *Look.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method`` the model is
-    audited on the validation set (``heldout``), and so is what class-balanced retraining would put
-    in its place. ``ask`` may then ask a person about the findings. Without a yes no model is
+    audited on the validation set (``validation``), and so is what class-balanced retraining would
+    put in its place. ``ask`` may then ask a person about the findings. Without a yes no model is
     written: the result says what is open and how to go on.
 
     *Repair.* Where a person said what a right answer must not depend on, the groups class ×
@@ -163,8 +163,8 @@ def debias(
     or columns, whatever reads it best. ``method`` is an explicit order instead.
 
     *Prove.* The new head is compared with the original one on validation samples that neither has
-    seen: mixed with it so far that it costs at most ``max_cost`` (:class:`~ntkit.Price`). It is
-    written only if it is found to be better. Every attribute that can be read is checked: the
+    seen: mixed with it so far that it costs at most ``max_cost`` (:class:`~ntkit.AccuracyCost`). It
+    is written only if it is found to be better. Every attribute that can be read is checked: the
     summary names the groups that lose accuracy, and the attributes on which the new head relies
     more. After an explicit ``method`` a group that surely loses more than ``max_cost`` keeps the
     original. The model written is verified in ONNX Runtime.
@@ -177,7 +177,7 @@ def debias(
     ----------
     model : FrozenModel or path-like
         The classifier.
-    train, heldout, test : path-like, Samples, or (X, y) or (X, y, groups)
+    train, validation, test : path-like, Samples, or (X, y) or (X, y, groups)
         Labelled samples: paths are read by :func:`ntkit.extraction.read_samples`. The held-out
         set must not have trained the model. The test set is for the table; without one, the
         held-out set serves, and the table says so.
@@ -205,7 +205,7 @@ def debias(
     max_cost : float, default=0.05
         Largest share of average accuracy on validation samples that may be lost, by its upper 95 %
         bound; of the mean accuracy of the groups, where you named attributes.
-    heldout_balanced : bool, optional
+    validation_balanced : bool, optional
         Whether the held-out set is better balanced over the groups than the training set, where
         you know it; by default "auto" tests it.
     spurious : str, or sequence of str or of sequences of sequences of str, optional
@@ -305,7 +305,7 @@ def debias(
     >>> from ntkit import debias
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> d = load_marked_digits()
-    >>> sets = (d.X_train, d.y_train), (d.X_heldout, d.y_heldout)
+    >>> sets = (d.X_train, d.y_train), (d.X_val, d.y_val)
     >>> found = debias(marked_digits_model_path(), *sets, device="cpu")
     >>> found.state, found.open[0].name
     ('open', 'picture:top left brightness above the median')
@@ -319,7 +319,7 @@ def debias(
     >>> result.state, result.chosen.worst_group > result.candidates[0].worst_group + 0.2
     ('written', True)
     """
-    auto = AutoDebiasClassifier(frozen_backbone=new_head, heldout_balanced=heldout_balanced)
+    auto = AutoDebiasClassifier(frozen_backbone=new_head, validation_balanced=validation_balanced)
     asked_for(auto, method)
     if not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
@@ -344,7 +344,7 @@ def debias(
         refuse_nested(folder.path, order.deploy)
     said, labels = _answers_given(answers, again)
     model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
-    data = {"train": train, "held-out": heldout} | ({} if test is None else {"test": test})
+    data = {"train": train, "held-out": validation} | ({} if test is None else {"test": test})
     sets = read_sets(model, data, preprocessing)
     compared = parity_notes(model, sets, recorded, device)
     pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
@@ -455,7 +455,7 @@ def _repair(
         "head chosen": choice.name,
         "its parameters": parameters(choice.clf) or "the defaults",
         "chosen by": chosen_by(order.method, by_score=order.by_score),
-        "largest cost": f"{100 * order.max_cost:g} % of {choice.decision.price.whose}",
+        "largest cost": f"{100 * order.max_cost:g} % of {choice.decision.accuracy_cost.whose}",
         "random_state": str(order.seed),
     }
     report = partial(report_of_job, given=given, choice=choice, asked=facts)
@@ -598,13 +598,13 @@ def group_check(
     given: Prepared, pool: Pool, choice: Choice, settings: Mapping[str, Any]
 ) -> GroupCheck:
     """Which groups of the validation set lose accuracy, of all attributes that can be read."""
-    comparison, name, t = choice.comparison, choice.name, choice.decision.price.t
-    train, held = comparison.train, comparison.heldout
+    comparison, name, t = choice.comparison, choice.name, choice.decision.accuracy_cost.t
+    train, held = comparison.train, comparison.validation
     y = np.concatenate([train.y, held.y])
     after = np.concatenate(
         [
             comparison.train_predictions(name, settings[name], choice.clf, t),
-            comparison.heldout_predictions(name, t),
+            comparison.validation_predictions(name, t),
         ]
     )
     before = np.concatenate([comparison.original.predict(part.Z) for part in (train, held)])
@@ -614,7 +614,7 @@ def group_check(
     )
     asked += [] if known is None else [(known.title, known.side, known.values)]
     return checked_groups(
-        pool.views([*given.watched.values()]),
+        pool.feature_sets([*given.watched.values()]),
         comparison.study.classes,
         np.searchsorted(comparison.study.classes, y),
         (before == y, after == y),
@@ -633,8 +633,8 @@ def inferred(
     Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy
     pooled = given.pooled_layers
     layers = {name: pooled[name] for name in earlier if name in pooled}
-    views = views_of(Z.X, layers, texts=pool.texts, inputs=pool.numbers)
-    return KnownGroups.inferred(few, (parts[0].y, parts[1].y), views, seed)
+    feature_sets = feature_sets_of(Z.X, layers, texts=pool.texts, inputs=pool.numbers)
+    return KnownGroups.inferred(few, (parts[0].y, parts[1].y), feature_sets, seed)
 
 
 def draft_of(
@@ -659,7 +659,7 @@ def draft_of(
     if written or new_head:
         facts = {"new_head": str(new_head).lower()}
         if written:
-            t = decision.price.t
+            t = decision.accuracy_cost.t
             if choice.groups is not None:
                 facts["attributes"] = choice.groups.title
             if answers:
@@ -686,14 +686,14 @@ def draft_of(
         estimator=clf,
         candidates=choice.table("ERM head" if new_head else "original head"),
         suppressed=suppressed,
-        n_live=int(choice.paper.live_.sum()),
+        n_non_constant=int(choice.paper.non_constant_.sum()),
         verification=None,
         evaluated_on="validation set" if comparison.test is None else "test set",
         select=comparison.select,
         path=path,
         notes=tuple(notes),
-        prices=decision.prices,
-        price=decision.price,
+        accuracy_costs=decision.accuracy_costs,
+        accuracy_cost=decision.accuracy_cost,
         max_cost=order.max_cost,
         helped=helped,
         ordered=ordered,

@@ -87,14 +87,14 @@ def check_embeddings(Z: Mapping[str, Array]) -> None:
 
 def check_original(
     train: tuple[Array, Array],
-    heldout: tuple[Array, Array],
+    validation: tuple[Array, Array],
     n_classes: int,
     samples: Samples,
     *,
     trusted: bool,
 ) -> list[str]:
     """Refuse an original model that is no better than guessing, unless told to go on."""
-    problem = like_a_guess(*heldout, n_classes, train)
+    problem = like_a_guess(*validation, n_classes, train)
     if problem is None:
         return []
     problem = f"{problem}: {likely_cause(samples)}"
@@ -271,7 +271,7 @@ def with_classes(
             labels,
             what=f"The {name} set",
             where="the training set",
-            mend="every class needs samples in each set.",
+            fix="every class needs samples in each set.",
         )
         if problem is not None:
             raise InputError(problem)

@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.stats import binom
 
 from ntkit._types import Array
-from ntkit.attributes import View, values_by_name
+from ntkit.attributes import FeatureSet, values_by_name
 from ntkit.attributes.findings import ALIKE, product_of, within_class_correlation
 from ntkit.metrics import drop_bounds
 
@@ -126,7 +126,7 @@ class _Test:
 
 
 def checked_groups(
-    views: Sequence[View],
+    feature_sets: Sequence[FeatureSet],
     classes: Array,
     y_index: Array,
     right: tuple[Array, Array],
@@ -140,7 +140,7 @@ def checked_groups(
     # against the reverse (McNemar 1947). Holm's correction (1979) is weighted: the more an
     # attribute lost on training rows, the larger its part of the level.
     attributes = [_Attribute(*each) for each in named]
-    attributes += _chosen(views, y_index, right, is_train, attributes)
+    attributes += _chosen(feature_sets, y_index, right, is_train, attributes)
     rows = ~is_train
     y, before, after = y_index[rows], right[0][rows], right[1][rows]
     tests, unchecked = list[_Test](), list[str]()
@@ -171,7 +171,7 @@ def checked_groups(
         chosen += add(each, each.losing or (), 1 / rank**2)
     lost = _lost(tests + chosen, before, after)
     doubtful = _doubtful(chosen, before, after, {group.attribute for group in lost})
-    return GroupCheck(tuple(lost), tuple(doubtful), tuple(unchecked), bool(views or named))
+    return GroupCheck(tuple(lost), tuple(doubtful), tuple(unchecked), bool(feature_sets or named))
 
 
 def _listed(heading: str, groups: Sequence[LostGroup]) -> list[str]:
@@ -239,7 +239,7 @@ def _gap(right: Array, group: Array, rest: Array) -> float:
 
 
 def _chosen(
-    views: Sequence[View],
+    feature_sets: Sequence[FeatureSet],
     y_index: Array,
     right: tuple[Array, Array],
     is_train: Array,
@@ -249,8 +249,8 @@ def _chosen(
     names, found = list[str](), list[Array]()
     change = right[1].astype(np.float64) - right[0]
     n_classes = int(y_index.max()) + 1
-    for view in views:
-        for block in view.blocks():
+    for feature_set in feature_sets:
+        for block in feature_set.blocks():
             known = is_train if block.known is None else is_train & block.known
             rows = np.flatnonzero(known)
             powers = np.concatenate([power[rows] for power in (change**0, change, change**2)])
@@ -269,7 +269,7 @@ def _chosen(
     top = [int(i) for i in np.argsort(-score, kind="stable")[:_LOOKED_AT] if score[i] > _NOTABLE]
     if not top:
         return []
-    values = np.stack(values_by_name(views, [names[i] for i in top]), axis=1)
+    values = np.stack(values_by_name(feature_sets, [names[i] for i in top]), axis=1)
     given = [each.sides == side for each in asked for side in range(len(each.called))]
     columns = np.column_stack([*(column.astype(np.int8) for column in given), values])
     alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))

@@ -91,7 +91,7 @@ def write_candidate(
     ...     _ = debias(
     ...         marked_digits_model_path(),
     ...         (d.X_train[:300], d.y_train[:300]),
-    ...         (d.X_heldout[:300], d.y_heldout[:300]),
+    ...         (d.X_val[:300], d.y_val[:300]),
     ...         method="auto",
     ...         out=run,
     ...         device="cpu",
@@ -177,7 +177,7 @@ def _model(
 def _chosen(record: dict[str, Any], method: str) -> dict[str, Any]:
     """The record of the run with another row chosen; what was said of the first one is left out."""
     rows = [{**row, "chosen": row["name"] == method} for row in record["candidates"]]
-    kept = ("n_live", "classes", "evaluated_on", "notes", "version")
+    kept = ("n_non_constant", "classes", "evaluated_on", "notes", "version")
     return {
         "candidates": rows,
         "chosen": method,
@@ -226,7 +226,7 @@ def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = Fals
     ...     _ = debias(
     ...         marked_digits_model_path(),
     ...         (d.X_train[:300], d.y_train[:300]),
-    ...         (d.X_heldout[:300], d.y_heldout[:300]),
+    ...         (d.X_val[:300], d.y_val[:300]),
     ...         method="class-balanced",
     ...         even_if_worse=True,
     ...         out=run,

@@ -12,7 +12,7 @@ from ntkit.jobs.label._files import read_answers, write_questions
 from ntkit.jobs.label._label import label_samples
 from ntkit.jobs.label._labels import Labels, read_labels
 from ntkit.jobs.label._labels import kind_of_json as kind_of_json
-from ntkit.jobs.label._next import margins_of, next_questions, views_of
+from ntkit.jobs.label._next import feature_sets_of, margins_of, next_questions
 from ntkit.jobs.label._standing import GroupStanding, Labelling, Progress, progress
 
 __all__ = [
@@ -20,12 +20,12 @@ __all__ = [
     "Labelling",
     "Labels",
     "Progress",
+    "feature_sets_of",
     "label_samples",
     "margins_of",
     "next_questions",
     "progress",
     "read_answers",
     "read_labels",
-    "views_of",
     "write_questions",
 ]

@@ -31,7 +31,7 @@ from ntkit.jobs.audit import inputs_of
 from ntkit.jobs.label._files import CONTENT, answer_in, content_cell, write_questions
 from ntkit.jobs.label._folder import PAGE, LabelFolder, TakenAnswers
 from ntkit.jobs.label._labels import Labels
-from ntkit.jobs.label._next import margins_of, next_questions, views_of
+from ntkit.jobs.label._next import feature_sets_of, margins_of, next_questions
 from ntkit.jobs.label._standing import (
     THE_MODEL,
     GroupStanding,
@@ -159,14 +159,16 @@ def label_samples(
             embedded, computed = kept_or_computed(file, frozen, samples, digests, run)
         inputs = inputs_of(samples)
         attribute = labels.attribute(names)
-        views = views_of(embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples))
+        feature_sets = feature_sets_of(
+            embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples)
+        )
         inference, earlier = None, list[GroupInference]()
         if labels.n_answers:
             inference = GroupInference(random_state=random_state)
-            inference.fit(views, samples.y, attribute)
+            inference.fit(feature_sets, samples.y, attribute)
             earlier = [
                 GroupInference(random_state=random_state).fit(
-                    views, samples.y, fewer.attribute(names)
+                    feature_sets, samples.y, fewer.attribute(names)
                 )
                 for fewer in earlier_answers(labels, folder.looked_at)
             ]
@@ -195,7 +197,7 @@ def label_samples(
             table=table,
             progress=None if inference is None else progress(samples.y, inference, earlier),
             groups=groups,
-            view=None if inference is None else inference.view_,
+            feature_set=None if inference is None else inference.feature_set_,
             of_head=of_head,
             notes=samples.notes,
             about_answers=tuple(taken.notes),

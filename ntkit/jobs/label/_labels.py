@@ -135,7 +135,7 @@ def labels_of(path: StrPath, content: Any) -> Labels:
         kind=KIND,
         version=_VERSION,
         refusal=lambda reason: _refusal(path, reason),
-        mend="label with one and the same ntkit.",
+        fix="label with one and the same ntkit.",
     )
     question, values = content.get("question"), content.get("values")
     if not isinstance(question, str) or not question.strip():

@@ -77,7 +77,7 @@ def margins_of(X: ArrayLike, y: ArrayLike, *, cv: int = 5, random_state: int = 0
     return path.outcomes[alpha].margin
 
 
-def views_of(
+def feature_sets_of(
     Z: Array,
     layers: Mapping[str, Array] | None = None,
     *,
@@ -105,20 +105,20 @@ def views_of(
     Examples
     --------
     >>> import numpy as np
-    >>> from ntkit.jobs.label import views_of
-    >>> views_of(np.zeros((4, 2)), inputs=np.eye(4)).keys()
+    >>> from ntkit.jobs.label import feature_sets_of
+    >>> feature_sets_of(np.zeros((4, 2)), inputs=np.eye(4)).keys()
     dict_keys(['embedding', 'columns'])
     """
-    views: dict[str, Any] = {"embedding": Z}
+    feature_sets: dict[str, Any] = {"embedding": Z}
     if layers:
-        views["earlier layers"] = np.hstack([*layers.values()])
+        feature_sets["earlier layers"] = np.hstack([*layers.values()])
     if texts is not None:
         blocks = [block.values for block in words(texts).blocks() if block.values is not None]
         if blocks:
-            views["words"] = sparse.hstack(blocks, format="csr")
+            feature_sets["words"] = sparse.hstack(blocks, format="csr")
     if _is_table(inputs):
-        views["columns"] = inputs
-    return views
+        feature_sets["columns"] = inputs
+    return feature_sets
 
 
 def _is_table(inputs: Any) -> bool:
@@ -199,7 +199,7 @@ def next_questions(
     chosen = list[Array]()
     for label, share in enumerate(_shares(np.bincount(y_index[~asked]), n)):
         left = np.flatnonzero((y_index == label) & ~asked)
-        if inference is None or inference.view_ is None:
+        if inference is None or inference.feature_set_ is None:
             chosen.append(_errors_first(left, margin, share, rng))
         else:
             q = inference.label_distributions_

@@ -114,7 +114,7 @@ def progress(
         if n_samples != len(y):
             raise InputError(f"y holds {len(y)} labels, but the inference {n_samples} samples.")
     n = inference.n_known_
-    if inference.view_ is None:
+    if inference.feature_set_ is None:
         values = inference.classes_.tolist()
         alike = f": all are {values[0]!r}" if len(values) == 1 else ""
         return Progress(n, 0.0, None, False, f"{_NOTHING_READ}{alike}.")
@@ -122,7 +122,7 @@ def progress(
     purity, least_pure = min(_purities(y, q, inference.classes_), key=lambda pair: pair[0])
     before = next((one for one in reversed(earlier) if is_earlier(one.n_known_, n)), None)
     overlap, changed = float("nan"), None
-    if before is not None and before.view_ is not None:
+    if before is not None and before.feature_set_ is not None:
         overlap, changed = min(_overlaps(y, inference, before), key=lambda pair: pair[0])
     stays = overlap >= ENOUGH_OVERLAP
     enough = bool((stays and n >= FEWEST) or n >= MOST)
@@ -255,7 +255,7 @@ class Labelling:
         Whether more answers pay; None before the first.
     groups : tuple of GroupStanding
         Groups class × value, as the answers give them.
-    view : str or None
+    feature_set : str or None
         Where the attribute is read from; None where nothing reads it.
     of_head : str
         Whose accuracies these are.
@@ -272,7 +272,7 @@ class Labelling:
     table: str
     progress: Progress | None
     groups: tuple[GroupStanding, ...]
-    view: str | None
+    feature_set: str | None
     of_head: str
     notes: tuple[str, ...]
     about_answers: tuple[str, ...] = ()
@@ -291,7 +291,7 @@ class Labelling:
             "enough": done is not None and done.enough,
             "reason": None if done is None else done.reason,
             "overlap": None if done is None or np.isnan(done.overlap) else done.overlap,
-            "view": self.view,
+            "feature_set": self.feature_set,
             "groups": [asdict(group) for group in self.groups],
             "asked": list(self.asked),
             "answers": str(self.path / ANSWERS),
@@ -308,8 +308,8 @@ class Labelling:
             lines.append(f"Of {_counted(unknown, 'more sample')} nobody could tell.")
         if done is None:
             return lines
-        if self.view is not None:
-            lines.append(f"Of all other samples it is read from the view {self.view!r}.")
+        if self.feature_set is not None:
+            lines.append(f"Of all other samples it is read from the view {self.feature_set!r}.")
         width = max(len(group.name) for group in self.groups)
         lines.append(f"{'group':<{width}}  answered  taken for it  right, by {self.of_head}")
         lines += [
@@ -328,7 +328,7 @@ class Labelling:
         lines = []
         n_classes = len(self.groups) // len(self.labels.values)
         told_apart = sum(group.n_answered > 0 for group in self.groups) > n_classes
-        if self.view is not None and told_apart:  # what debias asks for
+        if self.feature_set is not None and told_apart:  # what debias asks for
             answers = shlex.quote(str(path / ANSWERS))
             lines.append(f"To repair with what is known: ntkit debias … --answers {answers}")
         if not self.asked:

@@ -154,7 +154,7 @@ def matched(asked: Asked, *, name: str, strict: bool) -> Asked:
             own,
             what="The data",
             where=name,
-            mend="use its labels, leave these samples out, or name the model's classes in the "
+            fix="use its labels, leave these samples out, or name the model's classes in the "
             "order of its logits with --classes (classes= of FrozenModel.load).",
         )
         if strict:

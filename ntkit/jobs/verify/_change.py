@@ -16,7 +16,7 @@ class Change:
     what: str
     words: str
     apply: Callable[[Any], Any]
-    mend: str = ""
+    fix: str = ""
     inside: bool = True
     group: str = ""
     usual: int = 0

@@ -208,7 +208,7 @@ def _named(result: Parity, best: Tried, alike: list[Tried]) -> Parity:
         cause=tuple(change.what for change in best.changes),
         words=tuple(change.words for change in best.changes),
         explained=float(best.differences.max()),
-        mend=" ".join(c.mend for c in best.changes) if all(c.mend for c in best.changes) else "",
+        fix=" ".join(c.fix for c in best.changes) if all(c.fix for c in best.changes) else "",
         others=tuple(map(_in_words, alike)),
         same_embeddings=all(change.what in _HARMLESS for change in best.changes),
     )

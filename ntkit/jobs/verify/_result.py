@@ -32,7 +32,7 @@ class Parity:
         The same in words, to go on with "the service …".
     explained : float
         Largest difference that is left with the cause; NaN without one.
-    mend : str
+    fix : str
         Options of the command line with which ntkit does as the service; empty where there are
         none.
     others : tuple of str
@@ -52,7 +52,7 @@ class Parity:
     cause: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     explained: float = float("nan")
-    mend: str = ""
+    fix: str = ""
     others: tuple[str, ...] = ()
     same_embeddings: bool = True
     n_recorded: int = 0
@@ -95,8 +95,8 @@ class Parity:
             )
         if self.others:
             lines.append(f"As good an explanation: the service {'; or it '.join(self.others)}.")
-        if self.mend:
-            lines.append(f"ntkit does the same with {self.mend}.")
+        if self.fix:
+            lines.append(f"ntkit does the same with {self.fix}.")
         return "\n".join(lines)
 
     def _of_all(self) -> str:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ntkit.attributes import Block, View
+from ntkit.attributes import Block, FeatureSet
 from ntkit.attributes.findings import Predictions
 
 
@@ -10,7 +10,7 @@ def view_of(values, names=None, kind="word", known=None, exact=True):
     """A view of one block of columns."""
     values = np.asarray(values)
     names = names or tuple(f"{kind}:{j}" for j in range(values.shape[1]))
-    return View(kind, exact, len(values), lambda: iter([Block(tuple(names), values, known)]))
+    return FeatureSet(kind, exact, len(values), lambda: iter([Block(tuple(names), values, known)]))
 
 
 def planted(n=2000, n_classes=2, n_others=30, leaning=0.5, agreement=0.9, seed=0):

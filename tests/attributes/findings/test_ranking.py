@@ -30,9 +30,9 @@ def test_classes_count_as_tests():
     from ntkit.attributes import Block
     from ntkit.attributes.findings._tallies import Marks, contrast, tallies
 
-    for view, predictions, times in ((values, p, 3), (pair, q, 1)):
-        one = contrast(tallies(Block(("a",), view), Marks.of(predictions))).p_value[0]
-        corrected = ranking_of([view_of(view)], predictions).p_value[0]
+    for feature_set, predictions, times in ((values, p, 3), (pair, q, 1)):
+        one = contrast(tallies(Block(("a",), feature_set), Marks.of(predictions))).p_value[0]
+        corrected = ranking_of([view_of(feature_set)], predictions).p_value[0]
         assert corrected == pytest.approx(min(1, times * one))
 
 

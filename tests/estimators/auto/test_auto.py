@@ -43,7 +43,7 @@ def test_a_better_balanced_held_out_set_is_retrained_on():
     clf = AutoDebiasClassifier(random_state=0).fit(X, y, X_val=X_val, y_val=y_val)
     assert clf.recipe_ == "class-balanced on X_val"
     assert clf.shift_pvalue_ < 1e-9
-    assert clf.heldout_learned_ > 0.25
+    assert clf.validation_error_recovery_ > 0.25
     scaled = make_pipeline(
         StandardScaler().fit(X),
         LogisticRegression(
@@ -61,7 +61,7 @@ def test_few_errors_and_no_shift_balance_the_cells():
     clf = AutoDebiasClassifier(random_state=0).fit(X, y, X_val=X_val, y_val=y_val)
     assert clf.recipe_ == "cell-balanced"
     assert clf.shift_pvalue_ > 0.01
-    before = worst_group(clf.reference_head_, X_test, y_test, g_test)
+    before = worst_group(clf.baseline_head_, X_test, y_test, g_test)
     assert worst_group(clf, X_test, y_test, g_test) > before + 0.1
 
 
@@ -113,7 +113,7 @@ def test_where_the_training_set_is_memorised_the_held_out_set_alone_is_looked_at
     X, y, _ = groups(11, 800)
     X[:, 3] = 2.0 * (2 * y - 1)  # what the network knows of the samples it has seen
     X_val, y_val, _ = groups(12, 3000)
-    clf = AutoDebiasClassifier(heldout_balanced=False, random_state=0)
+    clf = AutoDebiasClassifier(validation_balanced=False, random_state=0)
     clf.fit(X, y, X_val=X_val, y_val=y_val)
     assert clf.shift_pvalue_ < 1e-6
     assert clf.recipe_ == "cell-balanced on X_val"
@@ -135,11 +135,11 @@ def test_what_was_decided_is_repeated_by_its_attributes(memorised):
     if memorised:  # in a direction of little variance, which a weak penalty finds
         X[:, 5] = X[:, 4] + 0.1 * (2 * y - 1)
         X_val[:, 5] = X_val[:, 4] + 0.1 * np.random.default_rng(0).choice([-1, 1], 3000)
-    clf = AutoDebiasClassifier(heldout_balanced=False, random_state=0)
+    clf = AutoDebiasClassifier(validation_balanced=False, random_state=0)
     clf.fit(X, y, X_val=X_val, y_val=y_val)
     assert clf.recipe_ == "cell-balanced" + " on X_val" * memorised
     decided = {"recipe": clf.recipe_, "alphas": (clf.alpha_,)}
-    decided["reference_alpha"] = clf.reference_alpha_
+    decided["baseline_alpha"] = clf.baseline_alpha_
     again = clone(clf).set_params(**decided).fit(X, y, X_val=X_val, y_val=y_val)
     assert np.array_equal(again.coef_, clf.coef_)
 
@@ -165,7 +165,7 @@ def test_a_network_that_memorised_is_no_better_balance(noise):
     assert clf.shift_pvalue_ < 1e-6
     assert clf.recipe_ == "class-balanced"
     assert "memorised" in clf.reason_
-    known = AutoDebiasClassifier(random_state=0, heldout_balanced=True)
+    known = AutoDebiasClassifier(random_state=0, validation_balanced=True)
     known.fit(Z[:1000], labels[:1000], X_val=Z[1000:1800], y_val=labels[1000:1800])
     assert known.recipe_ == "class-balanced on X_val"
 
@@ -203,7 +203,7 @@ def test_what_you_know_decides():
         assert clf.reason_.startswith("You ")
     shut = AutoDebiasClassifier(shift_level=0, random_state=0)
     assert shut.fit(X, y, **held).recipe_ == "cell-balanced"
-    unbalanced = AutoDebiasClassifier(heldout_balanced=False, random_state=0)
+    unbalanced = AutoDebiasClassifier(validation_balanced=False, random_state=0)
     assert unbalanced.fit(X, y, **held).recipe_ != "class-balanced on X_val"
     with pytest.raises(ValueError, match="needs X_val"):
         AutoDebiasClassifier(recipe="class-balanced on X_val").fit(X, y)

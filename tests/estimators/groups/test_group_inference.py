@@ -52,7 +52,7 @@ def test_it_infers_what_a_view_tells(n_values):
     assert q.shape == (len(y), n_values)
     assert np.allclose(q.sum(axis=1), 1)
     assert inference.n_known_ == len(known)
-    assert inference.view_ == 0
+    assert inference.feature_set_ == 0
     assert inference.classes_.tolist() == list(range(n_values))
 
 
@@ -84,11 +84,11 @@ def test_the_view_that_reads_it_is_found_dense_or_sparse():
     values, _ = answered(a, 20)
     for matrix in (words, sparse.csr_matrix(words), sparse.csc_array(words)):
         inference = GroupInference(**QUICK).fit({"embedding": X, "words": matrix}, y, values)
-        assert inference.view_ == "words"
+        assert inference.feature_set_ == "words"
         assert np.mean(inference.transduction_ == a) > 0.98
         assert inference.losses_["words"] < inference.losses_["embedding"]
     listed = GroupInference(**QUICK).fit([X, words], y, values)
-    assert listed.view_ == 1
+    assert listed.feature_set_ == 1
 
 
 def test_where_nothing_reads_it_only_what_is_known_is_said():
@@ -96,7 +96,7 @@ def test_where_nothing_reads_it_only_what_is_known_is_said():
     X[:, 0] = 0
     values, known = answered(a, 20)
     inference = GroupInference(**QUICK, min_accuracy=0.9).fit(X, y, values)
-    assert inference.view_ is None
+    assert inference.feature_set_ is None
     assert np.array_equal(inference.transduction_, values)
     rest = np.setdiff1d(np.arange(len(y)), known)
     assert not inference.label_distributions_[rest].any()
@@ -111,7 +111,7 @@ def test_where_nothing_reads_it_only_what_is_known_is_said():
 def test_one_value_known_tells_nothing_of_the_others():
     X, y, _ = data(n=100)
     inference = GroupInference(**QUICK).fit(X, y, np.where(np.arange(100) < 9, 0, -1))
-    assert inference.view_ is None
+    assert inference.feature_set_ is None
     assert inference.transduction_.tolist() == [0] * 9 + [-1] * 91
 
 
@@ -166,9 +166,9 @@ def test_clone_pickle_and_new_samples():
         ({"attribute": np.full(60, -1)}, "known of no sample"),
         ({"attribute": np.zeros(59, dtype=int)}, "59 values but there are 60"),
         ({"y": np.zeros(59)}, "59 labels but there are 60"),
-        ({"views": {}}, "No view was given"),
-        ({"views": {"a": np.zeros((60, 2)), "b": np.zeros((59, 2))}}, "different numbers"),
-        ({"views": np.full((60, 2), np.nan)}, "NaN"),
+        ({"feature_sets": {}}, "No view was given"),
+        ({"feature_sets": {"a": np.zeros((60, 2)), "b": np.zeros((59, 2))}}, "different numbers"),
+        ({"feature_sets": np.full((60, 2), np.nan)}, "NaN"),
         ({"attribute": np.array(["-1", *"ab" * 29, "a"])}, "the text '-1'"),
         ({"attribute": [1, "a", *[None] * 58]}, "mixes labels"),
         ({"attribute": np.linspace(0, 1, 60)}, "Unknown label type"),
@@ -176,7 +176,7 @@ def test_clone_pickle_and_new_samples():
 )
 def test_bad_input_is_named(change, message):
     X, y, a = data(n=60)
-    arguments = {"views": X, "y": y, "attribute": a} | change
+    arguments = {"feature_sets": X, "y": y, "attribute": a} | change
     with pytest.raises(ValueError, match=message):
         GroupInference(**QUICK).fit(**arguments)
 
@@ -300,7 +300,7 @@ def test_answers_about_something_else_do_little_harm(n_answers):
 def test_a_few_answers_do_what_all_groups_do(clf):
     X, y, a = data(n=1500, share=0.96)
     X_test, y_test, a_test = data(seed=9, n=2000, share=0.0)
-    groups, views = 2 * y + a, {"embedding": X}
+    groups, feature_sets = 2 * y + a, {"embedding": X}
 
     def worst(**labels):
         fitted = clone(clf).set_params(group_inference=GroupInference(**QUICK)).fit(X, y, **labels)
@@ -309,7 +309,7 @@ def test_a_few_answers_do_what_all_groups_do(clf):
     values, _ = answered(a, 20)
     everything = worst(groups=groups)
     assert worst(attribute=values) > everything - 0.06
-    assert worst(attribute=values, views=views) > everything - 0.06
+    assert worst(attribute=values, feature_sets=feature_sets) > everything - 0.06
     by_class = worst(groups=y)
     assert worst(groups=answered(groups, 10)[0]) > (everything + by_class) / 2
     if not (isinstance(clf, DFRClassifier) and clf.variant == "subsample"):
@@ -349,7 +349,7 @@ def test_answers_alone_where_nothing_reads_them():
     with pytest.warns(UserWarning, match=f"the {len(known)} samples alone of which it is known"):
         clf.fit(X, y, attribute=values)
     alone = DFRClassifier(variant="weighted").fit(X[known], y[known], attribute=a[known])
-    assert clf.group_inference_.view_ is None
+    assert clf.group_inference_.feature_set_ is None
     assert np.allclose(clf.coef_, alone.coef_, atol=1e-3)
 
 
@@ -358,7 +358,7 @@ def test_partial_groups_are_routed_through_pipelines_and_searches():
     values, _ = answered(a, 40)
     dfr = DFRClassifier(variant="weighted", group_inference=GroupInference(**QUICK))
     with sklearn.config_context(enable_metadata_routing=True):
-        dfr.set_fit_request(attribute=True, groups=False, views=False, sample_weight=False)
+        dfr.set_fit_request(attribute=True, groups=False, feature_sets=False, sample_weight=False)
         pipe = make_pipeline(StandardScaler(), dfr)
         search = GridSearchCV(
             pipe,

@@ -19,7 +19,7 @@ from ntkit.metrics import (
 
 QUICK = GroupInference(penalties=[("l2", 0.1)], cv=2, random_state=0)
 CV = StratifiedKFold(2)
-OFF = {"groups": False, "attribute": False, "views": False, "sample_weight": False}
+OFF = {"groups": False, "attribute": False, "feature_sets": False, "sample_weight": False}
 CLASSIFIERS = {
     "DFR": (DFRClassifier(variant="weighted", group_inference=QUICK), "C", (1e-4, 1.0)),
     "DFR, published": (
@@ -111,7 +111,7 @@ def test_views_are_cut_with_the_folds():
     """What the scaled embedding does not tell, a matrix beside it does, of the same rows."""
     X, y, mark, groups = data()
     mute = np.column_stack([X[:, 0], np.random.default_rng(1).normal(size=(len(y), 2))])
-    on = OFF | {"attribute": True, "views": True}
+    on = OFF | {"attribute": True, "feature_sets": True}
     for clf in (CLASSIFIERS["DFR"][0], CLASSIFIERS["Group DRO"][0]):
         pipe = make_pipeline(StandardScaler(), clone(clf).set_fit_request(**on))
         found = cross_validate(
@@ -119,7 +119,7 @@ def test_views_are_cut_with_the_folds():
             mute,
             y,
             scoring=worst_group_scorer(),
-            params={"attribute": mark, "views": X[:, 1:2], "sensitive": groups},
+            params={"attribute": mark, "feature_sets": X[:, 1:2], "sensitive": groups},
             cv=CV,
             return_estimator=True,
             error_score="raise",

@@ -288,7 +288,7 @@ def test_a_round_that_flags_the_rest_changes_nothing(recwarn):
     assert one.suppressed_.sum() == 6
     mask = make_mask(
         np.ones((2, 10)),
-        one.live_,
+        one.non_constant_,
         threshold=0,
         aggregation="union",
         max_suppressed=1.0,
@@ -334,7 +334,7 @@ def test_dead_neurons_are_neither_counted_nor_suppressed():
     X, y = data(19)
     X[:, [2, 5]] = 0.0
     clf = published(threshold=-1e9, min_neurons=1, random_state=0).fit(X, y)
-    assert clf.live_.sum() == 8
+    assert clf.non_constant_.sum() == 8
     assert not clf.suppressed_[[2, 5]].any()
     assert clf.suppressed_.sum() == 7  # one live neuron is kept
 

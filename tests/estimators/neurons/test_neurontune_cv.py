@@ -25,7 +25,11 @@ def data(seed=0, n=300, width=12, n_classes=2):
 
 @pytest.mark.parametrize(
     ("scoring", "n_classes"),
-    [("worst_class_cell_accuracy", 3), ("balanced_accuracy", 2), ("worst_class_accuracy", 2)],
+    [
+        ("worst_class_correctness_group_accuracy", 3),
+        ("balanced_accuracy", 2),
+        ("worst_class_accuracy", 2),
+    ],
 )
 def test_same_choice_and_head_as_grid_search(scoring, n_classes):
     X, y = data(n_classes=n_classes)

@@ -58,7 +58,7 @@ def test_read(tmp_path):
         (b"9" * 10_000, "is no JSON"),
         (b" " * (17 << 20), "larger than 16 MB"),
         ([], "holds no answers"),
-        ({"suspicions": []}, "holds no answers"),
+        ({"findings": []}, "holds no answers"),
         (answers() | {"version": 2}, "of version 2"),
         (answers() | {"version": True}, "of version True"),
         (answers() | {"version": "x" * 10_000}, "of version"),
@@ -128,7 +128,7 @@ def test_the_sides_of_an_answer_put_other_samples_where_the_audit_put_its_own():
     film = np.where(rng.random(1000) < 0.9, y, 1 - y)
     texts = [["a movie", "a film"][f] + " s" * (rng.random() < 0.3) for f in film]
     found = ntkit.audit(y, np.where(rng.random(1000) < 0.5, film, y), texts=texts)
-    (sides,) = (s.sides for s in found.suspicions)
+    (sides,) = (s.sides for s in found.findings)
     having = np.stack(
         [np.any([found.values(name) == 1 for name in side], axis=0) for side in sides]
     )
@@ -144,7 +144,7 @@ def test_what_is_answered_is_what_is_done():
     pred = np.where(rng.random(1000) < 0.5, kindly, y)
     texts = ["told kindly" if k else "told" for k in kindly]
     found = ntkit.audit(y, pred, texts=texts, arrays={"embedding": neurons})
-    assert any(name.startswith("embedding #1") for name in found.suspicions[0].opposed)
+    assert any(name.startswith("embedding #1") for name in found.findings[0].opposed)
     assert found.answers("word:kindly").spurious[0].sides == (("word:kindly",),)
 
 

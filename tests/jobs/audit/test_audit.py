@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ntkit
-from ntkit.attributes import View, words
+from ntkit.attributes import FeatureSet, words
 from ntkit.exceptions import InputError
 from tests.attributes.findings.builders import planted
 
@@ -21,7 +21,7 @@ TEXTS = [f"a {['movie', 'film'][f]} {o[0]} {o[1]}" for f, o in zip(FILM, OTHERS,
 
 
 def first(found):
-    return found.suspicions[0].name
+    return found.findings[0].name
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_scores_in_the_order_of_classes():
     found = ntkit.audit(names[Y], scores=np.eye(2)[PRED][:, ::-1], classes=["rotten", "fresh"],
                         texts=TEXTS)  # fmt: skip
     assert found.as_dict()["accuracy"] == pytest.approx((PRED == Y).mean())
-    assert found.suspicions[0].goes_with == "rotten"
-    assert len(found.suspicions) == 1
+    assert found.findings[0].goes_with == "rotten"
+    assert len(found.findings) == 1
 
 
 def test_embeddings_are_cross_fitted():
@@ -75,10 +75,10 @@ def test_every_kind_of_input_and_a_view_of_ones_own():
         ids=ids,
         images=images,
         arrays={"embedding": FILM[:, None] + 0.01 * RNG.random((N, 1))},
-        views=[words(TEXTS, longest=2, kind="run")],
+        feature_sets=[words(TEXTS, longest=2, kind="run")],
     )
     assert set(found.n_looked_at) == {"word", "column", "metadata", "picture", "embedding", "run"}
-    one = found.suspicions[0]  # all say the same
+    one = found.findings[0]  # all say the same
     kinds = {name.split(":")[0].split(" ")[0] for name in (one.name, *one.same, *one.opposed)}
     assert kinds == {"word", "column", "metadata", "picture", "embedding", "run"}
 
@@ -100,8 +100,8 @@ def test_every_figure_of_the_print_is_in_the_json():
     found = ntkit.audit(Y, PRED, texts=TEXTS)
     facts = json.loads(found.to_json())
     shown = str(found)
-    one = facts["suspicions"][0]
-    worst = found.suspicions[0].worst
+    one = facts["findings"][0]
+    worst = found.findings[0].worst
     assert f"{100 * facts['accuracy']:.1f} % of {facts['samples']} samples" in shown
     assert f"{facts['looked_at']['word']} of word" in shown
     assert f"| {one['score']:.1f} |" in shown
@@ -110,7 +110,7 @@ def test_every_figure_of_the_print_is_in_the_json():
         f"{100 * worst.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}] of {worst.count}" in shown
     )
     assert "word:film against word:movie" in shown
-    assert repr(found) == "Audit(1 suspicions: word:film)"
+    assert repr(found) == "Audit(1 findings: word:film)"
 
 
 def test_nothing_found_is_said_and_why():
@@ -122,7 +122,7 @@ def test_nothing_found_is_said_and_why():
     for n_films, few in ((4, True), (5, False)):
         texts = ["film"] * n_films + ["movie"] * (100 - n_films)
         assert (nothing in str(ntkit.audit(Y[:100], PRED[:100], texts=texts))) is few
-    assert ntkit.audit(Y, PRED, table=noise).suspicions == ()
+    assert ntkit.audit(Y, PRED, table=noise).findings == ()
 
 
 def test_a_name_cannot_break_the_table_or_the_terminal():
@@ -154,8 +154,8 @@ def test_rows_in_another_order():
     table = {"film": np.array(["no", "yes"])[FILM], "other": OTHERS[:, 0]}
     a = ntkit.audit(Y, PRED, table=table)
     b = ntkit.audit(Y[order], PRED[order], table={k: v[order] for k, v in table.items()})
-    plain = [{**s.as_dict(), "examples": None} for s in (*a.suspicions, *b.suspicions)]
-    assert plain[: len(a.suspicions)] == plain[len(a.suspicions) :]
+    plain = [{**s.as_dict(), "examples": None} for s in (*a.findings, *b.findings)]
+    assert plain[: len(a.findings)] == plain[len(a.findings) :]
 
 
 def test_weights():
@@ -163,8 +163,8 @@ def test_weights():
     weighted = ntkit.audit(Y, PRED, texts=TEXTS, sample_weight=7.0 * (1 + FILM))
     twice = ntkit.audit(Y[doubled], PRED[doubled], texts=[TEXTS[i] for i in doubled])
     assert first(weighted) == first(twice)
-    assert weighted.suspicions[0].share == pytest.approx(twice.suspicions[0].share)
-    assert weighted.suspicions[0].score < twice.suspicions[0].score  # as few as there are
+    assert weighted.findings[0].share == pytest.approx(twice.findings[0].share)
+    assert weighted.findings[0].score < twice.findings[0].score  # as few as there are
 
 
 def test_many_classes():
@@ -214,5 +214,5 @@ def test_a_class_of_one_sample():
 
 def test_names_are_public():
     assert isinstance(ntkit.audit(Y, PRED, texts=TEXTS), ntkit.Audit)
-    assert isinstance(ntkit.audit(Y, PRED, texts=TEXTS).suspicions[0], ntkit.Suspicion)
-    assert View.__module__ == "ntkit.attributes._view"
+    assert isinstance(ntkit.audit(Y, PRED, texts=TEXTS).findings[0], ntkit.Finding)
+    assert FeatureSet.__module__ == "ntkit.attributes._feature_set"

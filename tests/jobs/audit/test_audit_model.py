@@ -76,7 +76,7 @@ def audited(folder, **options):
 def test_pictures(pictures):
     found = audited(pictures)
     assert set(found.n_looked_at) == {"picture", "file", "layer"}
-    one = found.suspicions[0]
+    one = found.findings[0]
     assert one.name in ("file:format=PNG", "file:format=BMP")  # exact ones come first
     family = {one.name, *one.same, *one.opposed}
     assert any(name.startswith("picture:brightness") for name in family)
@@ -100,13 +100,13 @@ def test_pictures_are_decoded_once(pictures, monkeypatch):
 
 
 def test_only_the_views_asked_for(pictures):
-    found = audited(pictures, views=["picture"])
+    found = audited(pictures, feature_sets=["picture"])
     assert set(found.n_looked_at) == {"picture"}
     with pytest.raises(InputError, match="no view 'word' of these samples; there are picture"):
-        audited(pictures, views=["word"])
+        audited(pictures, feature_sets=["word"])
     for wrong in (["words"], [], "word"):
         with pytest.raises(InputError, match="Views are some of word, column"):
-            audited(pictures, views=wrong)
+            audited(pictures, feature_sets=wrong)
 
 
 def test_ones_own_views_and_arrays(pictures):
@@ -114,8 +114,8 @@ def test_ones_own_views_and_arrays(pictures):
     order = np.array([int(path.stem) for path in paths])
     found = audited(
         pictures,
-        views=["picture"],
-        more_views=[words(["bright" if CUE[i] else "dark" for i in order], kind="caption")],
+        feature_sets=["picture"],
+        more_feature_sets=[words(["bright" if CUE[i] else "dark" for i in order], kind="caption")],
         arrays={"clip": CUE[order][:, None] + 0.01 * np.arange(N)[:, None] / N},
     )
     assert {"caption", "clip"} <= set(found.n_looked_at)
@@ -199,7 +199,7 @@ def test_texts(reviews):
     model, path = reviews
     found = ntkit.audit_model(model, path, device="cpu")
     assert set(found.n_looked_at) == {"word", "metadata", "embedding"}
-    assert found.suspicions[0].name in ("word:dog", "word:fox")
+    assert found.findings[0].name in ("word:dog", "word:fox")
     assert (found.values("word:dog") == CUE).all()
     assert set(found.inputs.table) == {"site", "id", "pred"}
     assert found.inputs.texts[0].startswith("the ")
@@ -213,7 +213,9 @@ def test_metadata_of_a_table_by_its_ids(reviews, tmp_path):
     by_id = write(tmp_path / "m.csv", id=order, source=site[order])
     by_row = write(tmp_path / "r.csv", source=site)
     for table in (by_id, by_row, {"source": site}):
-        found = ntkit.audit_model(model, path, device="cpu", metadata=table, views=["metadata"])
+        found = ntkit.audit_model(
+            model, path, device="cpu", metadata=table, feature_sets=["metadata"]
+        )
         assert (found.values("metadata:source=B") == CUE).all()
     with pytest.raises(InputError, match="3 rows and there are 240 samples"):
         ntkit.audit_model(model, path, device="cpu", metadata={"source": ["A"] * 3})
@@ -237,10 +239,13 @@ def test_columns_of_numbers(tmp_path):
     models.save(graph.model(), tmp_path / "m.onnx")
     found = ntkit.audit_model(tmp_path / "m.onnx", path, device="cpu", metadata=None)
     assert set(found.n_looked_at) == {"column", "metadata", "embedding"}
-    assert found.suspicions[0].name.startswith(("column:age>=", "metadata:site_id="))
+    assert found.findings[0].name.startswith(("column:age>=", "metadata:site_id="))
     assert found.values("metadata:site_id=7").tolist() == CUE.tolist()
     assert "column:score>=" in " ".join(
-        name for view in found.views for block in view.blocks() for name in block.names
+        name
+        for feature_set in found.feature_sets
+        for block in feature_set.blocks()
+        for name in block.names
     )
 
 
@@ -258,15 +263,15 @@ def test_cross_fitted_where_the_head_was_trained(digits):
     Z = OnnxEmbedder(model, device="cpu").transform(digits.X_train)
     expected = ntkit.audit(digits.y_train, embeddings=Z, arrays={"Z": Z})
     assert fitted.as_dict()["accuracy"] == pytest.approx(expected.as_dict()["accuracy"], abs=2e-3)
-    agrees = fitted.values(fitted.suspicions[0].name) == digits.groups_train % 2  # the mark
+    agrees = fitted.values(fitted.findings[0].name) == digits.groups_train % 2  # the mark
     assert max(agrees.mean(), 1 - agrees.mean()) > 0.9
 
 
 def test_a_store_of_embeddings(digits, tmp_path):
     model = FrozenModel.load(marked_digits_model_path())
-    samples = Samples(digits.X_heldout, digits.y_heldout)
+    samples = Samples(digits.X_val, digits.y_val)
     EmbeddingStore.write(tmp_path / "s", OnnxEmbedder(model, device="cpu"), samples)
-    found = ntkit.audit_model(model, tmp_path / "s", metadata={"mark": digits.groups_heldout})
+    found = ntkit.audit_model(model, tmp_path / "s", metadata={"mark": digits.groups_val})
     direct = ntkit.audit_model(model, samples, device="cpu")
     assert set(found.n_looked_at) == {"metadata", "embedding"}
     assert found.as_dict()["errors"] == direct.as_dict()["errors"]
@@ -293,14 +298,14 @@ def test_samples_of_some_of_the_models_classes(tmp_path):
 
 def test_a_class_of_one_sample(digits):
     model = FrozenModel.load(marked_digits_model_path())
-    y = digits.y_heldout
+    y = digits.y_val
     rows = np.flatnonzero((y == 0) | (np.cumsum(y) == 1))
     assert y[rows].sum() == 1
-    found = ntkit.audit_model(model, (digits.X_heldout[rows], y[rows]), device="cpu")
-    assert found.suspicions == ()
+    found = ntkit.audit_model(model, (digits.X_val[rows], y[rows]), device="cpu")
+    assert found.findings == ()
     with pytest.raises(InputError, match="too few samples for cross-fitting"):
         ntkit.audit_model(
-            model, (digits.X_heldout[rows], y[rows]), device="cpu", cross_fit=True
+            model, (digits.X_val[rows], y[rows]), device="cpu", cross_fit=True
         )  # fmt: skip
 
 
@@ -330,20 +335,20 @@ def test_what_are_no_samples(digits):
 
 
 def test_samples_without_labels_are_cut_where_the_audit_cut_and_decide_nothing(digits, tmp_path):
-    held = digits.X_heldout, digits.y_heldout
+    held = digits.X_val, digits.y_val
     model = marked_digits_model_path()
     alone = audit_model(model, held, device="cpu")
-    found = audit_model(model, held, unlabelled=digits.X_heldout[::-1][:600], device="cpu")
-    for suspicion in alone.suspicions:
-        own = alone.values(suspicion.name)
-        assert np.array_equal(found.unlabelled.values[suspicion.name], own[::-1][:600])
+    found = audit_model(model, held, unlabelled=digits.X_val[::-1][:600], device="cpu")
+    for finding in alone.findings:
+        own = alone.values(finding.name)
+        assert np.array_equal(found.unlabelled.values[finding.name], own[::-1][:600])
     without = {**found.as_dict(), "unlabelled": None}
     assert without == alone.as_dict()
     told = found.as_dict()["unlabelled"]
-    first = next(s.name for s in found.suspicions if s.view == "layer")
+    first = next(s.name for s in found.findings if s.feature_set == "layer")
     having = int(found.unlabelled.values[first].sum())
     assert told["samples"] == 600
-    assert told["suspicions"][first] == {"having": having, "known": 600}
+    assert told["findings"][first] == {"having": having, "known": 600}
     write_audit(found, tmp_path / "audit")
     page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
     share = f"{round(100 * having / 600)}"

@@ -18,9 +18,9 @@ def both():
 
 def test_it_is_what_an_audit_of_the_retrained_head_finds(both):
     alone = ntkit.audit(Y, AGAIN, texts=both.inputs.texts)
-    assert both.retraining.suspicions == alone.suspicions
-    assert [s.name for s in both.findings] == ["word:film", "word:bad"]
-    assert both.findings == (*both.suspicions, *alone.suspicions)
+    assert both.retraining.findings == alone.findings
+    assert [s.name for s in both.all_findings] == ["word:film", "word:bad"]
+    assert both.all_findings == (*both.findings, *alone.findings)
     assert both.retraining.retraining is None
 
 
@@ -28,17 +28,17 @@ def test_what_the_model_has_already_is_not_new(both):
     """Both lists say one thing once, whatever stands first in a family."""
     led = np.where(LUCK < 0.2, FILM, np.where(LUCK < 0.4, 1 - BAD, Y))
     audit = with_retraining(ntkit.audit(Y, ONE, texts=both.inputs.texts), led)
-    assert [s.name for s in audit.retraining.suspicions] == ["word:bad"]
+    assert [s.name for s in audit.retraining.findings] == ["word:bad"]
     assert audit.retraining.found.sides.shape == (N, 1)
     again = with_retraining(both, ONE)
-    assert again.retraining.suspicions == ()
-    assert with_retraining(both, Y).retraining.suspicions == ()
+    assert again.retraining.findings == ()
+    assert with_retraining(both, Y).retraining.findings == ()
     near = np.where(np.random.default_rng(3).random(N) < 0.9, FILM, 1 - FILM)
     led = np.where(LUCK < 0.4, near, Y)
     table = {"film": FILM, "near": near}  # no name in common: correlated
     alike = ntkit.audit(Y, ONE, table={"film": FILM}, metadata={"near": near})
-    assert alike.suspicions[0].name.startswith("column:film")
-    assert with_retraining(ntkit.audit(Y, led, table=table), ONE).retraining.suspicions == ()
+    assert alike.findings[0].name.startswith("column:film")
+    assert with_retraining(ntkit.audit(Y, led, table=table), ONE).retraining.findings == ()
 
 
 def test_names_of_either_list_are_answered(both, tmp_path):
@@ -72,7 +72,7 @@ def test_two_short_tables_under_their_headings(both):
 def test_json_holds_both(both):
     content = json.loads(both.to_json())
     assert content["retraining"]["accuracy"] == pytest.approx((AGAIN == Y).mean())
-    assert [s["name"] for s in content["retraining"]["suspicions"]] == ["word:bad"]
+    assert [s["name"] for s in content["retraining"]["findings"]] == ["word:bad"]
     assert ntkit.audit(Y, ONE, texts=both.inputs.texts).as_dict()["retraining"] is None
 
 

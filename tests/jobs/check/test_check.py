@@ -50,22 +50,22 @@ def permuted(tmp_path, order, names, name="new.onnx"):
 
 
 def test_a_model_in_its_own_place_breaks_nothing(old):
-    found = check(old, old, labelled(old), limits={"max_drop": 5, "max_flips": 5})
-    assert len(found.newly_broken) == 0
+    found = check(old, old, labelled(old), limits={"max_drop": 5, "max_new_errors": 5})
+    assert len(found.new_errors) == 0
     assert {row.change for row in found.rows} == {0.0}
     assert found.average.outcome == "pass"
 
 
 def test_a_better_model_passes_and_the_reverse_fails(digits):
     model = FrozenModel.load(marked_digits_model_path())
-    silenced = model.with_head(model.head.scaled(np.arange(64) % 2 == 0))
+    suppressed = model.with_head(model.head.scaled(np.arange(64) % 2 == 0))
     data = (digits.X_test, digits.y_test, digits.groups_test)
-    there = check(silenced, model, data, limits={"max_drop": 1})
-    back = check(model, silenced, data, limits={"max_drop": 1})
+    there = check(suppressed, model, data, limits={"max_drop": 1})
+    back = check(model, suppressed, data, limits={"max_drop": 1})
     for row in there.rows:
         other = back.row(row.title)
         assert row.change == pytest.approx(-other.change)
-        assert (row.broken, row.mended) == (other.mended, other.broken)
+        assert (row.new_errors, row.fixed) == (other.fixed, other.new_errors)
     right = model.head.predict(ntkit.OnnxEmbedder(model, device="cpu").transform(digits.X_test))
     assert there.average.accuracy == np.mean(right == digits.y_test)
     assert back.exit_code == 1
@@ -78,7 +78,7 @@ def test_classes_in_another_order_are_matched_by_their_names(tmp_path):
     data = labelled(FrozenModel.load(first), classes=names)
     found = check(first, second, data, limits=LOOSE)
     assert found.average.before == found.average.accuracy == 1.0
-    assert len(found.newly_broken) == 0
+    assert len(found.new_errors) == 0
 
 
 def test_an_old_model_that_is_misread_is_refused(tmp_path):
@@ -276,7 +276,7 @@ def test_a_store_of_embeddings(old, table, tmp_path):
     old.with_head(head, provenance={"source_sha256": old.sha256()}).save(tmp_path / "new.onnx")
     of_store = check(old, tmp_path / "new.onnx", store.path, limits=LOOSE)
     of_table = check(old, tmp_path / "new.onnx", table, limits=LOOSE)
-    assert of_store.newly_broken.tolist() == of_table.newly_broken.tolist() != []
+    assert of_store.new_errors.tolist() == of_table.new_errors.tolist() != []
     other = permuted(tmp_path, [0, 1, 2], ["0", "1", "2"], "other.onnx")
     with pytest.raises(InputError, match="was made with another model"):
         check(old, other, store.path, limits=LOOSE)
@@ -293,8 +293,8 @@ def reviews(tmp_path):
     head = LinearHead(np.random.default_rng(1).normal(size=(2, 6)), [0.0, 0.1], [0, 1])
     backbone.with_head(head).save(tmp_path / "old" / "model.onnx", force=True)
     (tmp_path / "new").mkdir()
-    silenced = head.scaled(np.arange(6) != 2)
-    backbone.with_head(silenced).save(tmp_path / "new" / "debiased.onnx")
+    suppressed = head.scaled(np.arange(6) != 2)
+    backbone.with_head(suppressed).save(tmp_path / "new" / "debiased.onnx")
     rng = np.random.default_rng(0)
     words = [word for word in texts.WORDS if word.isalpha()]
     rows = [" ".join(rng.choice(words, rng.integers(2, 12))) for _ in range(300)]

@@ -20,7 +20,7 @@ def found():
     sizes = zip(HOSTILE, (60, 300, 5, 0, 1, 600), strict=True)
     slices = {name: np.arange(600) < n for name, n in sizes}
     return check_predictions(
-        y, after, y_pred_before=y, slices=slices, limits={"max_drop": 6, "max_flips": 20},
+        y, after, y_pred_before=y, slices=slices, limits={"max_drop": 6, "max_new_errors": 20},
         names=[f"{i}.png" for i in range(600)], notes=["a | note <b>"],
     )  # fmt: skip
 
@@ -44,8 +44,8 @@ def test_json_is_strict(found, tmp_path):
     content = json.loads((tmp_path / "c.json").read_text("utf-8"), parse_constant=pytest.fail)
     assert content == json.loads(json.dumps(found.as_dict()))
     assert content["outcome"] == "fail"
-    assert content["n_newly_broken"] == 60
-    assert content["newly_broken"][:2] == ["0.png", "1.png"]
+    assert content["n_new_errors"] == 60
+    assert content["new_errors"][:2] == ["0.png", "1.png"]
     empty = content["rows"][6]
     assert (empty["samples"], empty["accuracy"], empty["change"]) == (0, None, None)
 

@@ -16,9 +16,9 @@ LIMITS = Limits(max_drop=2, worst_group=70)
 def parts(groups, sizes, rng):
     """Average and groups, of samples drawn from (broken, mended, right after) of each group."""
     counts = []
-    for (broken, mended, right), n in zip(groups, sizes, strict=True):
-        kept = right - mended
-        counts.append(rng.multinomial(n, [broken, mended, kept, 1 - broken - mended - kept]))
+    for (new_errors, fixed, right), n in zip(groups, sizes, strict=True):
+        kept = right - fixed
+        counts.append(rng.multinomial(n, [new_errors, fixed, kept, 1 - new_errors - fixed - kept]))
     rows = [("average", "average", np.sum(counts, axis=0))]
     rows += [("group", str(i), each) for i, each in enumerate(counts)]
     return [
@@ -70,7 +70,7 @@ def test_no_or_one_sample_is_too_few_for_anything(n, data):
     limits = Limits(
         max_drop=data.draw(st.floats(0, 100)),
         worst_group=data.draw(st.floats(1.1, 100)),
-        max_flips=data.draw(st.floats(0, 100)),
+        max_new_errors=data.draw(st.floats(0, 100)),
     )
     (row,) = judged([Part("group", "g", n, right, lost, gained)], limits)
     assert {v.outcome for v in row.verdicts} == {"too few"}
@@ -120,12 +120,12 @@ def test_rows_count_what_changed():
         "average", "class 0", "class 1", "group few", "group many", "odd",
     ]  # fmt: skip
     few = found.row("group few")
-    assert (few.n, few.broken, few.mended, few.before, few.accuracy) == (50, 40, 0, 1.0, 0.2)
+    assert (few.n, few.new_errors, few.fixed, few.before, few.accuracy) == (50, 40, 0, 1.0, 0.2)
     assert found.worst_group is few
     assert few.outcome == "fail"
     assert found.row("group many").outcome == "pass"
     assert (found.outcome, found.exit_code, found.passed) == ("fail", 1, False)
-    assert found.newly_broken.tolist() == list(range(40))
+    assert found.new_errors.tolist() == list(range(40))
     with pytest.raises(KeyError):
         found.row("group none")
 
@@ -163,7 +163,7 @@ def test_a_drop_may_be_looked_at_for_some_rows_only():
     [
         ({}, "no limit to check"),
         ({"max_drop": 2}, "give both models"),
-        ({"max_flips": 2}, "give both models"),
+        ({"max_new_errors": 2}, "give both models"),
         ({"slices": {"s": {"max_drop": 2}}}, "give both models"),
         ({"worst_group": 80}, "have none"),
         ({"average": 80, "slices": ["s"]}, "the slice 's'"),
@@ -199,10 +199,10 @@ def said(n, lost, gained, alpha):
 def test_wrong_outcomes_are_no_more_frequent_than_alpha(n, alpha):
     """The drop is 2 points, the share of mended samples anything."""
     passes, fails, gained = [0], [0], np.arange(n + 1)
-    for mended in gained.tolist():  # from how many lost samples on it no longer passes, or fails
+    for fixed in gained.tolist():  # from how many lost samples on it no longer passes, or fails
         for edges, holds in ((passes, lambda o: o == "pass"), (fails, lambda o: o != "fail")):
             edge = edges[-1]
-            while edge <= n - mended and holds(said(n, edge, mended, alpha)):
+            while edge <= n - fixed and holds(said(n, edge, fixed, alpha)):
                 edge += 1
             edges.append(edge)
     shares = 0.49 * np.linspace(0, 1, 80)[:, None] ** 2

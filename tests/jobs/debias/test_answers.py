@@ -14,14 +14,14 @@ from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.estimators import AutoDebiasClassifier, DFRClassifier, retrain_head
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
+from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of
 from ntkit.jobs.debias._candidates import asked_for
 from ntkit.jobs.debias._comparison import Comparison, LabelledEmbeddings
-from ntkit.jobs.debias._price import price_of
 from ntkit.jobs.debias.groups import (
-    HeldoutGroups,
     KnownGroups,
     KnownOfSome,
     Pool,
+    ValidationGroups,
     holds_labels,
     known_of_some,
 )
@@ -38,27 +38,27 @@ BOTH = np.concatenate([X, HELD[0]])
 NOISE = np.random.default_rng(0).normal(size=BOTH.shape)
 
 
-def comparison(values, what="attribute", view=BOTH):
+def comparison(values, what="attribute", feature_set=BOTH):
     """A comparison of candidates, which standardises embeddings; and its settings."""
     given = KnownOfSome(what, "mark", values)
-    known = KnownGroups.inferred(given, (Y, HELD[1]), {"view": view}, 0)
+    known = KnownGroups.inferred(given, (Y, HELD[1]), {"feature_set": feature_set}, 0)
     made = Comparison(
         LabelledEmbeddings(X, Y), LabelledEmbeddings(HELD[0], HELD[1]), None, head=None, known=known
     )
     return made, asked_for(AutoDebiasClassifier(), None, by_known="group-balanced by answers")
 
 
-@pytest.mark.parametrize(("view", "name"), [(BOTH, "view"), (NOISE, None)])
-def test_the_candidate_is_dfr_on_partial_attributes(view, name):
+@pytest.mark.parametrize(("feature_set", "name"), [(BOTH, "feature_set"), (NOISE, None)])
+def test_the_candidate_is_dfr_on_partial_attributes(feature_set, name):
     """Of noise nothing is inferred: the known samples alone are fitted."""
     values = np.concatenate([PARTIAL, np.full(len(Y), -1)]).astype(object)
-    made, (settings, chosen) = comparison(values, view=view)
-    assert (chosen, made.known.inference.view_) == ("group-balanced by answers", name)
+    made, (settings, chosen) = comparison(values, feature_set=feature_set)
+    assert (chosen, made.known.inference.feature_set_) == ("group-balanced by answers", name)
     clf, _ = made.fit(settings[chosen])
-    Z, y = np.concatenate([made.train.Z, made.heldout.Z]), np.concatenate([Y, HELD[1]])
+    Z, y = np.concatenate([made.train.Z, made.validation.Z]), np.concatenate([Y, HELD[1]])
     own = DFRClassifier(variant="weighted", C=None, random_state=0)
     with nullcontext() if name else pytest.warns(UserWarning, match="No view reads the attribute"):
-        own.fit(Z, y, attribute=values, views=view)
+        own.fit(Z, y, attribute=values, feature_sets=feature_set)
     np.testing.assert_allclose(clf.coef_, own.coef_, rtol=1e-6)
     np.testing.assert_allclose(clf.intercept_, own.intercept_, rtol=1e-6)
 
@@ -69,7 +69,9 @@ def test_groups_that_are_all_known_are_dfrs():
     clf, _ = made.fit(settings[name])
     own = DFRClassifier(variant="weighted", C=None, random_state=0)
     own.fit(
-        np.concatenate([made.train.Z, made.heldout.Z]), np.concatenate([Y, HELD[1]]), groups=groups
+        np.concatenate([made.train.Z, made.validation.Z]),
+        np.concatenate([Y, HELD[1]]),
+        groups=groups,
     )
     np.testing.assert_allclose(clf.coef_, own.coef_, rtol=1e-6)
     assert "which are all" in made.known.told()
@@ -341,7 +343,7 @@ def folders(tmp_path_factory, digits):
     """Images of both sets, and which of them have the mark, by file."""
     path = tmp_path_factory.mktemp("images")
     marked = {}
-    for part, n in (("train", 900), ("heldout", 700)):
+    for part, n in (("train", 900), ("validation", 700)):
         X, y = getattr(digits, f"X_{part}")[:n], getattr(digits, f"y_{part}")[:n]
         groups = getattr(digits, f"groups_{part}")
         for i, (image, label) in enumerate(zip(X, y, strict=True)):
@@ -360,7 +362,7 @@ def worst(digits, path):
 
 def job(folders, out):
     images, model = folders[0], marked_digits_model_path()
-    sets = ["--train", images / "train", "--heldout", images / "heldout"]
+    sets = ["--train", images / "train", "--validation", images / "validation"]
     return ["debias", model, *sets, "--device", "cpu", "--quiet", "-o", out]
 
 
@@ -377,7 +379,7 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     page = write(out / "labels.csv", ["id", question], [(n, marked[n]) for n in asked])
     code, printed, err = run(capsys, *ask, "--json")
     told = json.loads(printed)
-    assert (code, told["n_answers"], told["view"] is None) == (0, 48, False), err
+    assert (code, told["n_answers"], told["feature_set"] is None) == (0, 48, False), err
 
     command = job(folders, tmp_path / "repaired")
     code, printed, err = run(capsys, *command, "--answers", out / "answers.json")
@@ -389,15 +391,18 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     assert "Of the 48 samples of which it is known (48 of them training samples: the new" in printed
     record = json.loads((tmp_path / "repaired" / "result.json").read_text())
     report, card = ((tmp_path / "repaired" / n).read_text() for n in ("report.html", "README.md"))
-    price = record["price"]
-    assert (price["n_known"], price["n_inferred"]) == (0, 700)  # no held-out sample was asked about
-    n, name = price["worst_named"]["count"], price["worst_named"]["name"]
+    accuracy_cost = record["accuracy_cost"]
+    assert (accuracy_cost["n_known"], accuracy_cost["n_inferred"]) == (
+        0,
+        700,
+    )  # no held-out sample was asked about
+    n, name = accuracy_cost["worst_named"]["count"], accuracy_cost["worst_named"]["name"]
     sentence = f"of the {n} of {name} ({n} of them inferred)"
     assert all(sentence in text for text in (printed, record["named_outcome"], report, card))
     assert worst(digits, tmp_path / "repaired" / "debiased.onnx") > worst(digits, model) + 0.15
 
     steps = ImagePreprocessing.for_model(FrozenModel.load(model))
-    sets = [read_samples(images / part, preprocessing=steps) for part in ("train", "heldout")]
+    sets = [read_samples(images / part, preprocessing=steps) for part in ("train", "validation")]
     by_content = known_of_some(Pool(sets), answers=out / "answers.json", key=None)
     by_name = known_of_some(Pool(sets), answers=page, key=None)
     assert by_name.values.tolist() == by_content.values.tolist()
@@ -406,7 +411,7 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
 
 def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     """Of every fourth held-out image, named by file."""
-    lines = [(n, f"{n[0]}, {m}") for n, m in folders[1].items() if "heldout" in n][::4]
+    lines = [(n, f"{n[0]}, {m}") for n, m in folders[1].items() if "validation" in n][::4]
     path = write(tmp_path / "partial.csv", ["file_name", "who"], lines)
     command = [*job(folders, tmp_path / "out"), "--groups", path]
     code, _, err = run(capsys, *command, "--group-column", "what")
@@ -420,7 +425,7 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     notes = " ".join(found["notes"])
     assert "0 training and 175 held-out samples" in notes
     assert "flatter" not in notes  # of those that are known, no head has seen any
-    assert (found["price"]["n_known"], found["price"]["n_inferred"]) == (175, 525)
+    assert (found["accuracy_cost"]["n_known"], found["accuracy_cost"]["n_inferred"]) == (175, 525)
     before = worst(digits, marked_digits_model_path())
     assert worst(digits, tmp_path / "out" / "debiased.onnx") > before + 0.15
 
@@ -437,13 +442,13 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
 def test_what_is_said_of_the_groups_is_where_they_are_from(n_known, said):
     y, sides = np.repeat([0, 1], 220), np.tile(np.repeat([0, 1], [20, 200]), 2)[:, None]
     known = None if n_known is None else np.arange(440) < n_known
-    groups = HeldoutGroups.of("a", y, y, sides, [("no", "yes")], by_person=True, known=known)
+    groups = ValidationGroups.of("a", y, y, sides, [("no", "yes")], by_person=True, known=known)
     wrong = np.where(np.arange(440) % 220 < 20, 1 - y, y)
-    price = price_of(1.0, y, np.eye(2)[wrong], y, np.array([0, 1]), None, groups)
-    assert price.which_groups == said
+    accuracy_cost = accuracy_cost_of(1.0, y, np.eye(2)[wrong], y, np.array([0, 1]), None, groups)
+    assert accuracy_cost.which_groups == said
     inferred = {None: 0, 440: 0, 30: 0, 0: 20}[n_known]  # of the first 20
-    assert price.worst_named_before.n_inferred == inferred
-    assert ("of them inferred" in str(price.worst_named_before)) == (inferred > 0)
+    assert accuracy_cost.worst_named_before.n_inferred == inferred
+    assert ("of them inferred" in str(accuracy_cost.worst_named_before)) == (inferred > 0)
 
 
 # -- do no harm --------------------------------------------------------------------------------
@@ -468,7 +473,7 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     made.row(name, settings[name], clf)
     assert made.groups_of(clf) is None
     assert "Too few are known of a group to judge by it: 0 × 1 (1), 1 × 0 (1)." in made.known.told()
-    assert not made.decided(name, clf, max_cost=0.05, learnable=False).price.by_groups
+    assert not made.decided(name, clf, max_cost=0.05, learnable=False).accuracy_cost.by_groups
     more = np.where(np.arange(2 * len(Y)) < 200, np.r_[MARK, HELD[2]], -1)
     enough, _ = comparison(more.astype(object))
     assert "Too few" not in enough.known.told()
@@ -483,14 +488,16 @@ def test_three_answers_are_enough_to_fail_on_nothing():
     assert "Of no group are 5 samples known" in known.worst_known(y, y, right, right)
 
 
-def test_where_nothing_is_known_of_the_heldout_set_no_groups_of_it_judge():
+def test_where_nothing_is_known_of_the_validation_set_no_groups_of_it_judge():
     values = np.concatenate([PARTIAL, np.full(len(Y), -1)]).astype(object)
-    for view, judged in ((BOTH, True), (NOISE, False)):
-        made, (settings, name) = comparison(values, view=view)
+    for feature_set, judged in ((BOTH, True), (NOISE, False)):
+        made, (settings, name) = comparison(values, feature_set=feature_set)
         clf, _ = made.fit(settings[name])
         made.row(name, settings[name], clf)
         assert (made.groups_of(clf) is not None) == judged
-        assert {price.by_groups for price in made.prices(name, clf)} == {judged}
+        assert {accuracy_cost.by_groups for accuracy_cost in made.accuracy_costs(name, clf)} == {
+            judged
+        }
 
 
 def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
@@ -515,15 +522,15 @@ def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
     decision = made.decided(name, clf, max_cost=0.05, learnable=False)
     assert not known.is_read
     assert made.groups_of(clf) is not None
-    assert decision.price.cost_high < 0.05 or not decision.helped
+    assert decision.accuracy_cost.cost_high < 0.05 or not decision.helped
 
 
 def test_after_labels_nothing_is_advised_by_a_score_that_knows_none():
     d, rng = load_marked_digits(), np.random.default_rng(0)
-    mark = np.concatenate([d.groups_train, d.groups_heldout]) % 2
+    mark = np.concatenate([d.groups_train, d.groups_val]) % 2
     labels, some = np.full(len(mark), None, dtype=object), rng.choice(len(mark), 96, replace=False)
     labels[some] = np.where(mark[some] == 1, "yes", "no")
-    sets = (d.X_train, d.y_train), (d.X_heldout, d.y_heldout)
+    sets = (d.X_train, d.y_train), (d.X_val, d.y_val)
     model, options = marked_digits_model_path(), {"device": "cpu", "n_random": 1}
     labelled = debias(model, *sets, attribute=labels, **options)
     assert labelled.balanced_over

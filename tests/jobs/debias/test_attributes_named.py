@@ -1,4 +1,4 @@
-"""From a suspicion to a repaired model: attributes that are named, or answered."""
+"""From a finding to a repaired model: attributes that are named, or answered."""
 
 import csv
 import json
@@ -109,7 +109,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reviews")
     write_model(folder)
     ids, site = [], []
-    for name, seed, n in (("train", 1, 900), ("heldout", 2, 600)):
+    for name, seed, n in (("train", 1, 900), ("validation", 2, 600)):
         texts, y, film = reviews(seed, n, 0.95)
         own = [f"{name}-{i}" for i in range(n)]
         write_table(folder / f"{name}.csv", id=own, text=texts, label=y, length=range(n))
@@ -147,20 +147,20 @@ def run(capsys, *arguments):
 
 
 def sets(files):
-    return ["--train", files / "train.csv", "--heldout", files / "heldout.csv"]
+    return ["--train", files / "train.csv", "--validation", files / "validation.csv"]
 
 
 def job(files, **options) -> DebiasResult:
 
     options.setdefault("device", "cpu")
-    return debias(files / "model.onnx", files / "train.csv", files / "heldout.csv", **options)
+    return debias(files / "model.onnx", files / "train.csv", files / "validation.csv", **options)
 
 
 # -- the whole way ------------------------------------------------------------------------------
 
 
 def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
-    with (files / "heldout.csv").open(newline="", encoding="utf-8") as file:
+    with (files / "validation.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     logits = logits_of(files / "model.onnx", [row["text"] for row in rows])
     pred = np.array(["fresh", "rotten"])[logits.argmax(axis=1)]
@@ -175,12 +175,12 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
         "audit",
         "--predictions",
         predictions,
-        files / "heldout.csv",
+        files / "validation.csv",
         "-o",
         tmp_path / "audit",
     )
     assert code == 0, err
-    found = json.loads((tmp_path / "audit" / "audit.json").read_text())["suspicions"][0]
+    found = json.loads((tmp_path / "audit" / "audit.json").read_text())["findings"][0]
     assert {found["name"], *found["opposed"]} == {"word:film", "word:movie"}
     answers = tmp_path / "answers.json"
     entry = {
@@ -197,9 +197,10 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
     headline, head, *_ = out.splitlines()
     assert "Validation set, worst group: " in headline
     assert head.startswith("group-balanced on word:")
-    heldout = files / "heldout.csv"
+    validation = files / "validation.csv"
     assert (
-        run(capsys, "verify", files / "model.onnx", out_folder / "debiased.onnx", heldout)[0] == 0
+        run(capsys, "verify", files / "model.onnx", out_folder / "debiased.onnx", validation)[0]
+        == 0
     )
     assert worst_group(files / "model.onnx") < 0.5
     assert worst_group(out_folder / "debiased.onnx") > worst_group(files / "model.onnx") + 0.3
@@ -213,7 +214,7 @@ def test_named_groups_are_shown_with_an_interval(files, tmp_path):
     assert result.chosen.name == "group-balanced on word:film"
     assert result.helped
     assert result.balanced_over == "word:film"
-    before, after = result.prices[0].worst_named, result.price.worst_named
+    before, after = result.accuracy_costs[0].worst_named, result.accuracy_cost.worst_named
     assert after.accuracy > before.accuracy + 0.3
     assert after.interval[0] < after.accuracy < after.interval[1]
     sentence = result.named_outcome()
@@ -221,12 +222,12 @@ def test_named_groups_are_shown_with_an_interval(files, tmp_path):
     for part, whole in parts:
         assert part in whole
     assert "worst balanced group" in result.table()
-    assert "worst balanced group" in result.dial()
+    assert "worst balanced group" in result.interpolation()
     record = json.loads((tmp_path / "out" / "result.json").read_text())
     assert record["balanced_over"] == "word:film"
     assert record["named_outcome"] == sentence
     chosen = next(c for c in record["candidates"] if c["chosen"])
-    assert chosen["worst_named"] == pytest.approx(result.prices[-1].worst_named.accuracy)
+    assert chosen["worst_named"] == pytest.approx(result.accuracy_costs[-1].worst_named.accuracy)
     assert all(
         0 <= c["worst_named"] <= 1
         for c in record["candidates"]
@@ -250,7 +251,10 @@ def test_named_groups_are_shown_with_an_interval(files, tmp_path):
 def test_ways_to_name_an_attribute(files, spurious):
     result = job(files, spurious=spurious, metadata=files / "sites.csv")
     assert result.helped
-    assert result.price.worst_named.accuracy > result.prices[0].worst_named.accuracy + 0.3
+    assert (
+        result.accuracy_cost.worst_named.accuracy
+        > result.accuracy_costs[0].worst_named.accuracy + 0.3
+    )
     assert any("training and held-out samples" in note for note in result.notes)
 
 
@@ -262,7 +266,7 @@ def test_metadata_that_match_half_of_the_rows(files, tmp_path):
         tmp_path / "half.csv", id=[r["id"] for r in rows], site=[r["site"] for r in rows]
     )
     found = ntkit.audit_model(
-        files / "model.onnx", files / "heldout.csv", metadata=half, device="cpu"
+        files / "model.onnx", files / "validation.csv", metadata=half, device="cpu"
     )
     assert "it names 300 of 600 samples" in " ".join(found.notes)
     assert (found.values("metadata:site=A") < 0).sum() == 300
@@ -284,7 +288,7 @@ def test_metadata_of_a_name_that_two_samples_have_are_refused(names):
     ):
         _ = Pool(sets, table).metadata
     with pytest.raises(InputError, match="samples are called so"):
-        Pool(sets, table).views([])
+        Pool(sets, table).feature_sets([])
     few = {name: [values[0], values[2]] for name, values in table.items()}
     if names == "both":  # of the name that both have it says nothing
         site = Pool(sets, few).metadata["site"].tolist()
@@ -299,7 +303,7 @@ def with_sites(tmp_path_factory):
     """A model, and tables that say beside the texts where each is from."""
     folder = tmp_path_factory.mktemp("sites")
     write_model(folder)
-    for name, seed, n in (("train", 1, 900), ("heldout", 2, 600)):
+    for name, seed, n in (("train", 1, 900), ("validation", 2, 600)):
         texts, y, film = reviews(seed, n, 0.95)
         site = np.where(film, "A", "B")
         write_table(folder / f"{name}.csv", text=texts, label=y, site=site)
@@ -308,8 +312,10 @@ def with_sites(tmp_path_factory):
 
 def test_from_an_audit_of_the_tables_own_columns_to_a_repaired_model(with_sites, tmp_path, capsys):
     files, model = with_sites, with_sites / "model.onnx"
-    audit = ntkit.audit_model(model, files / "heldout.csv", views=["metadata"], device="cpu")
-    (found,) = audit.suspicions
+    audit = ntkit.audit_model(
+        model, files / "validation.csv", feature_sets=["metadata"], device="cpu"
+    )
+    (found,) = audit.findings
     assert found.name in ("metadata:site=A", "metadata:site=B")
     code, out, err = run(
         capsys, "debias", model, *sets(files), "--spurious", "metadata:site=B", "-o", tmp_path / "a"
@@ -317,14 +323,18 @@ def test_from_an_audit_of_the_tables_own_columns_to_a_repaired_model(with_sites,
     assert code == 0, err
     assert out.splitlines()[1].startswith("group-balanced on metadata:site=B")
     assert worst_group(tmp_path / "a" / "debiased.onnx") > worst_group(model) + 0.3
-    given = np.array([v for n in ("train", "heldout") for v in column(files / f"{n}.csv", "site")])
+    given = np.array(
+        [v for n in ("train", "validation") for v in column(files / f"{n}.csv", "site")]
+    )
     table = {"site": given}  # the same, as it was given until now
     by_row = job(files, spurious="metadata:site=B", metadata=table)
     by_answers = job(files, answers=audit.answers(found.name))
     by_name = job(files, spurious="metadata:site=B")
     assert np.array_equal(by_name.head.coef, by_row.head.coef)
     assert by_answers.helped
-    assert by_answers.price.worst_named.accuracy == by_row.price.worst_named.accuracy
+    assert (
+        by_answers.accuracy_cost.worst_named.accuracy == by_row.accuracy_cost.worst_named.accuracy
+    )
 
 
 def column(path, name):
@@ -333,7 +343,7 @@ def column(path, name):
 
 
 def test_what_is_given_goes_before_the_tables_own_columns(with_sites):
-    files = [read_table(with_sites / f"{name}.csv") for name in ("train", "heldout")]
+    files = [read_table(with_sites / f"{name}.csv") for name in ("train", "validation")]
     sets = [Samples(np.zeros((len(f), 1)), np.zeros(len(f)), sources=(f.path,)) for f in files]
     assert Pool(sets).metadata.keys() == {"text", "site"}
     other = Pool(sets, {"site": ["C"] * 1500, "age": range(1500)})
@@ -346,14 +356,17 @@ def test_what_is_given_goes_before_the_tables_own_columns(with_sites):
 
 def test_labels_groups_and_predictions_of_a_table_are_no_attributes(tmp_path):
     sets = []
-    for name, seed in (("train", 0), ("heldout", 1)):
+    for name, seed in (("train", 0), ("validation", 1)):
         X, y, mark = rows(seed, 100)
         columns = dict(zip("abcdef", X.T.tolist(), strict=True))
         path = tmp_path / f"{name}.csv"
         write_table(path, **columns, label=y, group=2 * y + mark, prediction=mark)
         sets.append(read_samples(path, columns="abcdef", group_column="group"))
     read = {
-        name for view in Pool(sets).views([]) for block in view.blocks() for name in block.names
+        name
+        for feature_set in Pool(sets).feature_sets([])
+        for block in feature_set.blocks()
+        for name in block.names
     }
     assert {name.split(":")[1][0] for name in read} == {*"abcdef"}
     assert not any(word in name for name in read for word in ("label", "group", "prediction"))
@@ -363,20 +376,23 @@ def test_columns_of_a_table_of_numbers(tmp_path):
     """Those that go into the model, and those beside them."""
     model = write_model_of_rows(tmp_path / "model.onnx")
     sets = []
-    for name, seed in (("train", 0), ("heldout", 1)):
+    for name, seed in (("train", 0), ("validation", 1)):
         X, y, mark = rows(seed, 400)
         columns = dict(zip("abcdef", X.T.tolist(), strict=True))
         path = tmp_path / f"{name}.csv"
         write_table(path, **columns, label=y, site=np.array(["A", "B"])[mark])
-        sets.append(read_samples(path, columns="abcdef", keep_table=name == "heldout"))
-    audit = ntkit.audit_model(model, sets[1], views=["column", "metadata"], device="cpu")
-    names = [name for s in audit.suspicions for name in (s.name, *s.same, *s.opposed)]
+        sets.append(read_samples(path, columns="abcdef", keep_table=name == "validation"))
+    audit = ntkit.audit_model(model, sets[1], feature_sets=["column", "metadata"], device="cpu")
+    names = [name for s in audit.findings for name in (s.name, *s.same, *s.opposed)]
     cut = next(name for name in names if name.startswith("column:b>="))
     assert {"metadata:site=A", "metadata:site=B"} & {*names}
     for name in (cut, "metadata:site=B"):
         found = debias(model, *sets, spurious=name, device="cpu")
         assert found.helped, name
-        assert found.price.worst_named.accuracy > found.prices[0].worst_named.accuracy + 0.2
+        assert (
+            found.accuracy_cost.worst_named.accuracy
+            > found.accuracy_costs[0].worst_named.accuracy + 0.2
+        )
     np.savez(tmp_path / "plain.npz", X=X, y=y)
     with pytest.raises(InputError, match="'metadata:site=B' needs metadata"):
         debias(model, tmp_path / "plain.npz", tmp_path / "plain.npz", spurious="metadata:site=B")
@@ -385,7 +401,7 @@ def test_columns_of_a_table_of_numbers(tmp_path):
 def test_metadata_in_image_folders(tmp_path):
     """Each set's own metadata.csv, as an audit takes it; names may be the same in both."""
     sets = []
-    for name, values in (("train", "ABAB"), ("heldout", "BBAA")):
+    for name, values in (("train", "ABAB"), ("validation", "BBAA")):
         for i in range(4):
             file = tmp_path / name / f"{i % 2}" / f"{i}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -398,7 +414,7 @@ def test_metadata_in_image_folders(tmp_path):
     assert found.metadata.keys() == {"site"}
     assert found.metadata["site"].tolist() == [*"AABB", *"BABA"]
     assert found.values("metadata:site=B").tolist() == [0, 0, 1, 1, 1, 0, 1, 0]
-    (tmp_path / "heldout" / "metadata.csv").unlink()
+    (tmp_path / "validation" / "metadata.csv").unlink()
     with pytest.raises(InputError, match="needs metadata"):
         Pool(sets).values("metadata:site=B")
 
@@ -406,7 +422,7 @@ def test_metadata_in_image_folders(tmp_path):
 def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
     write_model(tmp_path)
     sets = {}
-    for name, seed in (("train", 1), ("heldout", 2)):
+    for name, seed in (("train", 1), ("validation", 2)):
         texts, y, film = reviews(seed, 400, 0.95)
         site = np.where(film, "<script>alert(1)</script>|`", "B")
         texts = [
@@ -416,7 +432,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
     result = debias(
         tmp_path / "model.onnx",
         sets["train"],
-        sets["heldout"],
+        sets["validation"],
         spurious=["column:site=<script>alert(1)</script>|`", "word:<script"],
         even_if_worse=True,
         out=tmp_path / "out",
@@ -496,7 +512,7 @@ def test_labels_groups_and_what_a_model_says_are_no_metadata(files, tmp_path, ca
     with (files / "sites.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     texts = {}
-    for name in ("train", "heldout"):
+    for name in ("train", "validation"):
         with (files / f"{name}.csv").open(newline="", encoding="utf-8") as file:
             texts |= {row["id"]: row for row in csv.DictReader(file)}
     ids = [row["id"] for row in rows]

@@ -21,7 +21,7 @@ from tests import models
 
 
 def run(*sets, **options):
-    options.setdefault("method", "worst_class_cell_accuracy")
+    options.setdefault("method", "worst_class_correctness_group_accuracy")
     options.setdefault("even_if_worse", True)  # what is found to be better has tests of its own
     return debias(marked_digits_model_path(), *sets, device="cpu", **options)
 
@@ -30,7 +30,7 @@ def run(*sets, **options):
 def sets(digits):
     return (
         (digits.X_train, digits.y_train),
-        (digits.X_heldout, digits.y_heldout),
+        (digits.X_val, digits.y_val),
         (digits.X_test, digits.y_test, digits.groups_test),
     )
 
@@ -44,8 +44,8 @@ def few(sets):
 @pytest.fixture(scope="module")
 def written(sets, tmp_path_factory):
     out = tmp_path_factory.mktemp("debias") / "out"
-    train, heldout, test = sets
-    return run(train, heldout, test=test, out=out)
+    train, validation, test = sets
+    return run(train, validation, test=test, out=out)
 
 
 def test_the_written_file_predicts_what_the_table_says(written, digits):
@@ -83,7 +83,12 @@ def test_provenance_says_what_was_done(written):
 def test_table_holds_every_control(written):
     names = [c.name for c in written.candidates]
     assert names[0] == "original head"
-    controls = {"class-balanced", "class-balanced-heldout", "class-balanced-both", "cell-balanced"}
+    controls = {
+        "class-balanced",
+        "class-balanced-validation",
+        "class-balanced-both",
+        "cell-balanced",
+    }
     assert controls | {"neurontune", "auto"} <= set(names)
     random = next(c for c in written.candidates if c.name.startswith("random mask"))
     assert random.n_suppressed == written.chosen.n_suppressed > 0
@@ -95,8 +100,8 @@ def test_table_holds_every_control(written):
 
 
 def test_choice_does_not_see_the_test_set_or_the_groups(sets, written):
-    train, heldout, _ = sets
-    blind = run(train, heldout)
+    train, validation, _ = sets
+    blind = run(train, validation)
     assert blind.chosen.name == written.chosen.name
     assert np.array_equal(blind.head.coef, written.head.coef)
     assert blind.chosen.worst_group is None
@@ -104,22 +109,22 @@ def test_choice_does_not_see_the_test_set_or_the_groups(sets, written):
 
 
 def test_a_label_free_score_can_choose(few):
-    train, heldout, _ = few
-    result = run(train, heldout, method="worst_class_accuracy")
+    train, validation, _ = few
+    result = run(train, validation, method="worst_class_accuracy")
     rivals = [c for c in result.candidates[1:] if not c.name.startswith("random")]
     assert result.chosen.score == max(c.score for c in rivals)
     with pytest.raises(InputError, match="worst_class_accuracy"):
-        run(train, heldout, method="luck")
+        run(train, validation, method="luck")
 
 
 def test_method_forces_a_candidate(few):
-    train, heldout, _ = few
-    for method in ("neurontune", "class-balanced-heldout", "jtt"):
-        forced = run(train, heldout, method=method)
+    train, validation, _ = few
+    for method in ("neurontune", "class-balanced-validation", "jtt"):
+        forced = run(train, validation, method=method)
         assert forced.chosen.name == method
         assert forced.verdict()
     with pytest.raises(InputError, match="no candidate 'magic'"):
-        debias(marked_digits_model_path(), train, heldout, method="magic", device="cpu")
+        debias(marked_digits_model_path(), train, validation, method="magic", device="cpu")
 
 
 @pytest.mark.parametrize("method", [7, AutoDebiasClassifier])
@@ -131,13 +136,13 @@ def test_what_is_no_method_is_refused_before_the_work(method, monkeypatch):
 
 def test_own_estimator_is_the_faithful_pipeline(few):
     """debias equals the steps done by hand: embed, standardise, fit, fold, put back."""
-    train, heldout, _ = few
+    train, validation, _ = few
     model = FrozenModel.load(marked_digits_model_path())
     own = NeuronTuneClassifier.as_published(threshold=0.4, standardize=True, C=0.01, random_state=0)
-    result = debias(model, train, heldout, method=own, even_if_worse=True, device="cpu")
+    result = debias(model, train, validation, method=own, even_if_worse=True, device="cpu")
     assert result.chosen.name == "yours"
     embedder = OnnxEmbedder(model, device="cpu")
-    Z, Z_val = embedder.transform(train[0]), embedder.transform(heldout[0])
+    Z, Z_val = embedder.transform(train[0]), embedder.transform(validation[0])
     mean, std = Z.mean(axis=0, dtype=float), Z.std(axis=0, dtype=float)
     std[std == 0] = 1
     clf = clone(own).set_params(head=model.head.scaled(std, -mean / std))
@@ -145,7 +150,7 @@ def test_own_estimator_is_the_faithful_pipeline(few):
         ((Z - mean) / std).astype(Z.dtype),
         train[1],
         X_val=((Z_val - mean) / std).astype(Z.dtype),
-        y_val=heldout[1],
+        y_val=validation[1],
     )
     by_hand = clf.head_.scaled(1 / std, mean)
     assert np.allclose(result.head.coef, by_hand.coef, atol=1e-5)
@@ -153,10 +158,10 @@ def test_own_estimator_is_the_faithful_pipeline(few):
 
 
 def test_embedding_stores_give_the_same_head(sets, written, tmp_path):
-    train, heldout, _ = sets
+    train, validation, _ = sets
     embedder = OnnxEmbedder(FrozenModel.load(marked_digits_model_path()), device="cpu")
     stores = []
-    for name, (X, y) in (("train", train), ("heldout", heldout)):
+    for name, (X, y) in (("train", train), ("validation", validation)):
         EmbeddingStore.write(tmp_path / name, embedder, Samples(X, y))
         stores.append(tmp_path / name)
     result = run(*stores)
@@ -164,9 +169,9 @@ def test_embedding_stores_give_the_same_head(sets, written, tmp_path):
 
 
 def test_new_head_for_other_labels(few):
-    train, heldout, test = few
+    train, validation, test = few
     names = np.array(["small", "large"])
-    relabelled = [(s[0], names[s[1]], *s[2:]) for s in (train, heldout, test)]
+    relabelled = [(s[0], names[s[1]], *s[2:]) for s in (train, validation, test)]
     model = FrozenModel.load(marked_digits_model_path())
     wide = model.with_head(
         type(model.head)(np.ones((5, model.head.n_neurons)), np.zeros(5), np.arange(5))
@@ -181,12 +186,12 @@ def test_new_head_for_other_labels(few):
 
 
 def test_unnamed_classes_take_text_labels_in_sorted_order(few):
-    train, heldout, _ = few
+    train, validation, _ = few
     names = np.array(["a: 0-4", "b: 5-9"])
     result = debias(
         marked_digits_model_path(),
         (train[0], names[train[1]]),
-        (heldout[0], names[heldout[1]]),
+        (validation[0], names[validation[1]]),
         method="auto",
         device="cpu",
     )
@@ -211,15 +216,15 @@ def test_unnamed_classes_take_text_labels_in_sorted_order(few):
     ],
 )
 def test_bad_input_gets_one_sentence_and_writes_nothing(sets, tmp_path, change, message):
-    train, heldout = change(*sets[:2])
+    train, validation = change(*sets[:2])
     with pytest.raises(InputError, match=message):
-        debias(marked_digits_model_path(), train, heldout, device="cpu", out=tmp_path / "out")
+        debias(marked_digits_model_path(), train, validation, device="cpu", out=tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_samples_without_labels_are_refused(sets):
-    train, heldout, _ = sets
-    for bare in (Samples(heldout[0]), (heldout[0], None)):
+    train, validation, _ = sets
+    for bare in (Samples(validation[0]), (validation[0], None)):
         with pytest.raises(InputError, match="no labels"):
             debias(marked_digits_model_path(), train, bare, device="cpu")
 
@@ -227,7 +232,7 @@ def test_samples_without_labels_are_refused(sets):
 def test_tables_of_embeddings_by_path(tmp_path):
     """The model's inputs decide which columns of a table go into it, in Python as well."""
     rng, paths = np.random.default_rng(0), []
-    for name in ("train", "heldout"):
+    for name in ("train", "validation"):
         y = rng.integers(0, 2, 300)
         Z = (rng.normal(size=(300, 3)) + y[:, None]).astype(np.float32)
         rows = (f"{i},{a},{b},{c},{k}" for i, ((a, b, c), k) in enumerate(zip(Z, y, strict=True)))
@@ -240,17 +245,17 @@ def test_tables_of_embeddings_by_path(tmp_path):
 
 
 def test_an_existing_folder_is_kept(sets, tmp_path):
-    train, heldout, _ = sets
+    train, validation, _ = sets
     (tmp_path / "mine").write_text("precious")
     with pytest.raises(InputError, match="--force"):
-        debias(marked_digits_model_path(), train, heldout, device="cpu", out=tmp_path)
+        debias(marked_digits_model_path(), train, validation, device="cpu", out=tmp_path)
     assert (tmp_path / "mine").read_text() == "precious"
     with pytest.raises(InputError, match="does not exist"):
-        debias(marked_digits_model_path(), train, heldout, out=tmp_path / "no" / "such")
+        debias(marked_digits_model_path(), train, validation, out=tmp_path / "no" / "such")
 
 
 def test_a_failed_verification_leaves_nothing(few, written, tmp_path, monkeypatch):
-    train, heldout, _ = few
+    train, validation, _ = few
 
     def fail(*_, **__):
         raise VerificationError("differs")
@@ -260,18 +265,18 @@ def test_a_failed_verification_leaves_nothing(few, written, tmp_path, monkeypatc
     shutil.copytree(written.path, out)
     before = models.contents(out)
     with pytest.raises(VerificationError):
-        run(train, heldout, out=out, force=True)
+        run(train, validation, out=out, force=True)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert models.contents(out) == before
 
 
 def test_force_replaces_what_ntkit_wrote_and_nothing_else(few, written, tmp_path):
-    train, heldout, _ = few
+    train, validation, _ = few
     out = tmp_path / "out"
     shutil.copytree(written.path, out)
 
     def again():
-        return run(train, heldout, out=out, force=True, method="class-balanced")
+        return run(train, validation, out=out, force=True, method="class-balanced")
 
     (out / "thesis.txt").write_text("precious")
     before = models.contents(out)
@@ -290,32 +295,35 @@ def test_force_replaces_what_ntkit_wrote_and_nothing_else(few, written, tmp_path
 
 
 def test_no_room_is_found_before_the_work(sets, tmp_path, monkeypatch):
-    train, heldout, _ = sets
+    train, validation, _ = sets
     monkeypatch.setattr(OnnxEmbedder, "transform", lambda *_: pytest.fail("it began to work"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(
         InputError, match=r"no room for .*out: it needs about 16\.9 MB, and 1 kB are"
     ):
-        run(train, heldout, out=tmp_path / "out")
+        run(train, validation, out=tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_holds_what_is_read_is_never_replaced(sets, written, tmp_path):
     """The model that an earlier run wrote is ntkit's own file, and yet the only copy."""
-    train, heldout, _ = sets
+    train, validation, _ = sets
     out, link = tmp_path / "out", tmp_path / "link.onnx"
     shutil.copytree(written.path, out)
     link.symlink_to(out / "debiased.onnx")
     before = models.contents(out)
     for model in (out / "debiased.onnx", link):
         with pytest.raises(InputError, match=r"out holds .*an input of this job"):
-            debias(model, train, heldout, device="cpu", out=out, force=True)
+            debias(model, train, validation, device="cpu", out=out, force=True)
     assert models.contents(out) == before
 
 
 def test_samples_in_two_sets_are_counted_one_by_one(few):
-    train, heldout, test = few
-    again = (np.concatenate([heldout[0], train[0][:12]]), np.append(heldout[1], train[1][:12]))
+    train, validation, test = few
+    again = (
+        np.concatenate([validation[0], train[0][:12]]),
+        np.append(validation[1], train[1][:12]),
+    )
     notes = " ".join(run(train, again, test=(train[0][:9], train[1][:9])).notes)
     share = f"{1200 / len(again[1]):.1f}".removesuffix(".0")
     assert (
@@ -324,7 +332,7 @@ def test_samples_in_two_sets_are_counted_one_by_one(few):
     )
     assert "9 of the 9 test samples (100 %) are in the training set as well, by content" in notes
     assert "9 of the 9 test samples (100 %) are in the held-out set as well, by content" in notes
-    assert "as well" not in " ".join(run(train, heldout, test=test).notes)
+    assert "as well" not in " ".join(run(train, validation, test=test).notes)
 
 
 def test_files_of_equal_names_and_labels_are_not_the_same_samples(sets, tmp_path):
@@ -348,17 +356,17 @@ def test_files_of_equal_names_and_labels_are_not_the_same_samples(sets, tmp_path
 
 
 def test_stores_are_compared_by_embedding(few, tmp_path):
-    train, heldout, _ = few
+    train, validation, _ = few
     embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
     for name, (X, y) in {
         "train": train,
-        "heldout": heldout,
+        "validation": validation,
         "half": (train[0][:300], train[1][:300]),
     }.items():
         EmbeddingStore.write(tmp_path / name, embedder, Samples(X, y))
-    notes = run(tmp_path / "train", tmp_path / "heldout", test=tmp_path / "half").notes
+    notes = run(tmp_path / "train", tmp_path / "validation", test=tmp_path / "half").notes
     assert [n for n in notes if "as well" in n] == [
         "300 of the 300 test samples (100 %) are in the training set as well, by embedding: the "
         "figures flatter the model."
     ]
-    assert not any("as well" in n for n in run(tmp_path / "train", heldout).notes)  # two kinds
+    assert not any("as well" in n for n in run(tmp_path / "train", validation).notes)  # two kinds

@@ -19,7 +19,7 @@ from ntkit.exceptions import InputError
 @pytest.fixture(scope="module")
 def sets():
     digits = load_marked_digits()
-    return (digits.X_train, digits.y_train), (digits.X_heldout, digits.y_heldout)
+    return (digits.X_train, digits.y_train), (digits.X_val, digits.y_val)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def sets():
     ids=["logistic regression", "search over a pipeline"],
 )  # fmt: skip
 def test_the_file_decides_as_the_estimator(own, sets, tmp_path):
-    train, heldout = sets
+    train, validation = sets
     out = tmp_path / "out"
     debias(
         marked_digits_model_path(),
         train,
-        heldout,
+        validation,
         method=own,
         out=out,
         device="cpu",
@@ -58,8 +58,8 @@ def test_the_file_decides_as_the_estimator(own, sets, tmp_path):
 
 
 def test_what_is_not_linear_is_refused(sets, tmp_path):
-    train, heldout = sets
+    train, validation = sets
     out = tmp_path / "out"
     with pytest.raises(InputError, match="GaussianNB is not one linear layer; use one that"):
-        debias(marked_digits_model_path(), train, heldout, method=GaussianNB(), out=out)
+        debias(marked_digits_model_path(), train, validation, method=GaussianNB(), out=out)
     assert not out.exists()

@@ -59,7 +59,7 @@ def images(tmp_path, digits):
     """A model, its preprocessor, and folders of images."""
     shutil.copy(marked_digits_model_path(), tmp_path / "original.onnx")
     s.says(tmp_path, size={"height": 20, "width": 20}, do_normalize=False)
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         for i in range(80):
             label = digits[f"y_{part}"][i]
             path = tmp_path / part / ["small ones", "large"][label] / f"{i}.png"
@@ -74,7 +74,7 @@ def test_images(tmp_path, images):
     config |= {"_name_or_path": "/home/me/checkpoint"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     place = tmp_path / "service"
-    debias(images, tmp_path / "train", tmp_path / "heldout", deploy=place, **QUICK)
+    debias(images, tmp_path / "train", tmp_path / "validation", deploy=place, **QUICK)
     assert {p.name for p in place.iterdir()} == {
         *ALWAYS, "preprocessor_config.json", "config.json"
     }  # fmt: skip
@@ -86,7 +86,7 @@ def test_images(tmp_path, images):
         "id2label": {"0": "small ones", "1": "large"},
         "label2id": {"small ones": 0, "large": 1},
     }
-    files = sorted((tmp_path / "heldout").rglob("*.png"))[::9]
+    files = sorted((tmp_path / "validation").rglob("*.png"))[::9]
     written = FrozenModel.load(place / "model.onnx")
     X = np.stack([s.tensor(Image.open(f).resize((20, 20), 2).convert("RGB"))[:1] for f in files])
     wanted = written.head.predict(OnnxEmbedder(written, device="cpu").transform(X))
@@ -101,7 +101,7 @@ def test_a_preprocessor_that_was_not_used_is_not_handed_on(tmp_path, images):
 
     steps = ImagePreprocessing(resize=(20, 20), channels=1, resample=0)
     place = tmp_path / "service"
-    sets = tmp_path / "train", tmp_path / "heldout"
+    sets = tmp_path / "train", tmp_path / "validation"
     debias(images, *sets, deploy=place, preprocessing=steps, **QUICK)
     assert {p.name for p in place.iterdir()} == ALWAYS
 
@@ -116,7 +116,7 @@ def test_timm_s_config_goes_along_where_it_says_what_was_done(tmp_path, images, 
     (tmp_path / "config.json").write_text(json.dumps(config))
     steps = ImagePreprocessing.for_model(images, **({} if same else {"resample": 0}))
     place = tmp_path / "service"
-    sets = tmp_path / "train", tmp_path / "heldout"
+    sets = tmp_path / "train", tmp_path / "validation"
     debias(images, *sets, deploy=place, preprocessing=steps, **QUICK)
     assert (place / "config.json").exists() == same
     assert ImagePreprocessing.for_model(FrozenModel.load(place / "model.onnx")) == steps
@@ -139,7 +139,7 @@ def test_texts(tmp_path, paired):
     feeds = [s.encoded(made, [text]) for text in texts]
     scores = np.concatenate([s.served(model, feed) for feed in feeds])
     y = scores.argmax(axis=1)
-    for name, rows in (("train", slice(60)), ("heldout", slice(60, 120))):
+    for name, rows in (("train", slice(60)), ("validation", slice(60, 120))):
         lines = ["text\tother\tlabel"] if paired else ["text\tlabel"]
         for text, label in zip(texts[rows], y[rows], strict=True):
             lines.append(f"{text}\tshort film\tc{label}" if paired else f"{text}\tc{label}")
@@ -151,7 +151,7 @@ def test_texts(tmp_path, paired):
     options = {"text_column": "text", "text_pair_column": "other" if paired else None}
     sets = [
         read_samples(tmp_path / f"{n}.tsv", preprocessing=steps, inputs=frozen.inputs, **options)
-        for n in ("train", "heldout")
+        for n in ("train", "validation")
     ]
     place = tmp_path / "service"
     debias(frozen, *sets, deploy=place, out=tmp_path / "out", **QUICK)
@@ -225,11 +225,11 @@ def test_a_program_that_answers_otherwise_is_not_deployed_and_the_result_stays(
     from ntkit.jobs.debias.result import _deploy
 
     program, out = _deploy._program, tmp_path / "out"
-    for broken, says in (
+    for new_errors, says in (
         (lambda text: program(text).replace("argmax", "argmin"), "predicts"),
         (lambda text: "raise SystemExit('no such thing')", "no such thing"),
     ):
-        monkeypatch.setattr(_deploy, "_program", broken)
+        monkeypatch.setattr(_deploy, "_program", new_errors)
         with pytest.raises(DeployError, match=rf"{says}.*is complete") as failed:
             job(zoo, tmp_path, deploy=tmp_path / "service", out=out)
         assert str(out) in str(failed.value)
@@ -245,10 +245,10 @@ def test_the_command_prints_the_result_before_what_became_of_the_folder(zoo, tmp
     monkeypatch.setattr(_deploy, "_program", lambda text: "raise SystemExit('no such thing')")
     path, X = zoo.save(zoo.classifier(2), tmp_path / "m.onnx"), zoo.inputs(200)
     y = zoo.run(path, X)["logits"].argmax(axis=1)
-    for name, rows in (("train", slice(100)), ("heldout", slice(100, None))):
+    for name, rows in (("train", slice(100)), ("validation", slice(100, None))):
         np.savez(tmp_path / f"{name}.npz", X=X[rows], y=y[rows])
     arguments = ["debias", path, "--train", tmp_path / "train.npz", "-o", tmp_path / "out"]
-    arguments += ["--heldout", tmp_path / "heldout.npz", "--deploy", tmp_path / "service"]
+    arguments += ["--validation", tmp_path / "validation.npz", "--deploy", tmp_path / "service"]
     arguments += ["--device", "cpu", "--method", "auto", "--even-if-worse"]
     found = CliRunner().invoke(app, [str(each) for each in arguments])
     assert isinstance(found.exception, DeployError)  # which the command says, with exit code 2
@@ -258,14 +258,14 @@ def test_the_command_prints_the_result_before_what_became_of_the_folder(zoo, tmp
 
 def test_names_of_files_and_classes_may_hold_anything(tmp_path, images):
     names = ["on land\nbird", "in water\nbird"]
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         for old, new in zip(("small ones", "large"), names, strict=True):
             (tmp_path / part / old).rename(tmp_path / part / new)
         for file in [*(tmp_path / part).rglob("*.png")]:
             file.rename(file.with_name(f" {file.stem} a\nb .png"))
     model = FrozenModel.load(tmp_path / "original.onnx", classes=names)
     place = tmp_path / "service"
-    debias(model, tmp_path / "train", tmp_path / "heldout", deploy=place, **QUICK)
+    debias(model, tmp_path / "train", tmp_path / "validation", deploy=place, **QUICK)
     assert json.loads((place / "labels.json").read_text()) == names
 
 
@@ -278,11 +278,11 @@ def test_classes_that_differ_in_their_first_word_are_told_apart(tmp_path, images
         "_program",
         lambda text: program(text).replace("argmax", "argmin").replace("> 0", "< 0"),
     )
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         (tmp_path / part / "small ones").rename(tmp_path / part / "land bird")
         (tmp_path / part / "large").rename(tmp_path / part / "water bird")
     model = FrozenModel.load(tmp_path / "original.onnx", classes=["land bird", "water bird"])
-    sets = tmp_path / "train", tmp_path / "heldout"
+    sets = tmp_path / "train", tmp_path / "validation"
     with pytest.raises(DeployError, match=r"land bird.*where ntkit predicts"):
         debias(model, *sets, deploy=tmp_path / "service", **QUICK)
 
@@ -303,11 +303,11 @@ def test_the_command_says_that_there_is_no_folder(zoo, tmp_path):
     path = zoo.save(zoo.classifier(2), tmp_path / "m.onnx")
     X = zoo.inputs(200)
     y = zoo.run(path, X)["logits"].argmax(axis=1)
-    for name, rows in (("train", slice(100)), ("heldout", slice(100, None))):
+    for name, rows in (("train", slice(100)), ("validation", slice(100, None))):
         np.savez(tmp_path / f"{name}.npz", X=X[rows], y=y[rows])
     place = tmp_path / "service"
     arguments = ["debias", path, "--train", tmp_path / "train.npz", "-o", tmp_path / "out"]
-    arguments += ["--heldout", tmp_path / "heldout.npz", "--deploy", place, "--device", "cpu"]
+    arguments += ["--validation", tmp_path / "validation.npz", "--deploy", place, "--device", "cpu"]
     auto = ["--method", "auto", "--force"]
     runs = {"nothing found": ([], 0), "kept": (auto, 1), "written": ([*auto, "--even-if-worse"], 0)}
     for state, (more, code) in runs.items():

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_made_up import KINDS
-from ntkit import FrozenModel, LinearHead, OnnxEmbedder, Price, debias
+from ntkit import AccuracyCost, FrozenModel, LinearHead, OnnxEmbedder, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.jobs.debias._price import mixed, price_of, steps, taken
+from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of, mixed, steps, taken
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +23,8 @@ def train(digits):
 
 
 @pytest.fixture(scope="module")
-def heldout(digits):
-    return digits.X_heldout, digits.y_heldout
+def validation(digits):
+    return digits.X_val, digits.y_val
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def logits_of(right, y):
     return np.eye(2)[np.where(right, y, 1 - y)]
 
 
-def price(right_before, right_after, y, t=1.0):
+def accuracy_cost(right_before, right_after, y, t=1.0):
     pred = np.where(right_after, y, 1 - y)
-    return price_of(t, y, logits_of(right_before, y), pred, np.array([0, 1]), None)
+    return accuracy_cost_of(t, y, logits_of(right_before, y), pred, np.array([0, 1]), None)
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +51,13 @@ def without_bias(test_set):
 @pytest.fixture(scope="module")
 def good(without_bias):
     """The model debiased on them."""
-    options = {"heldout_balanced": True, "method": "auto", "device": "cpu"}
+    options = {"validation_balanced": True, "method": "auto", "device": "cpu"}
     return debias(marked_digits_model_path(), *without_bias, **options).model
 
 
-def test_a_biased_model_is_mended(train, heldout, test_set, tmp_path):
+def test_a_biased_model_is_mended(train, validation, test_set, tmp_path):
     out = tmp_path / "out"
-    given = (marked_digits_model_path(), train, heldout)
+    given = (marked_digits_model_path(), train, validation)
     result = debias(*given, test=test_set, out=out, method="auto", device="cpu")
     assert result.helped
     assert result.written
@@ -74,7 +74,7 @@ def test_a_biased_model_is_mended(train, heldout, test_set, tmp_path):
     record = json.loads((out / "result.json").read_text())
     assert record["helped"] is True
     assert record["headline"] == result.headline() == str(result).splitlines()[0]
-    assert result.price.cost_high <= result.max_cost == 0.05
+    assert result.accuracy_cost.cost_high <= result.max_cost == 0.05
     assert result.estimator.reason_ in result.summary()
     assert "Silencing neurons" in result.verdict()
     assert result.headline() in unescape((out / "report.html").read_text())
@@ -83,16 +83,20 @@ def test_a_biased_model_is_mended(train, heldout, test_set, tmp_path):
     assert np.allclose(written.decision_function(Z), result.model.head.decision_function(Z))
 
 
-def test_what_may_be_lost_bounds_the_share_that_is_taken(train, heldout):
+def test_what_may_be_lost_bounds_the_share_that_is_taken(train, validation):
     result = debias(
-        marked_digits_model_path(), train, heldout, method="auto", max_cost=0.02, device="cpu"
+        marked_digits_model_path(), train, validation, method="auto", max_cost=0.02, device="cpu"
     )
     assert result.helped
-    assert result.price.cost_high <= result.max_cost == 0.02
-    more = [price for price in result.prices if price.t > result.price.t]
+    assert result.accuracy_cost.cost_high <= result.max_cost == 0.02
+    more = [
+        accuracy_cost
+        for accuracy_cost in result.accuracy_costs
+        if accuracy_cost.t > result.accuracy_cost.t
+    ]
     assert more
-    assert not any(price.affordable(0.02) for price in more)
-    assert f"{100 * result.price.t:.0f} % of the way to it" in result.summary()
+    assert not any(accuracy_cost.affordable(0.02) for accuracy_cost in more)
+    assert f"{100 * result.accuracy_cost.t:.0f} % of the way to it" in result.summary()
     assert result.change.average_after < result.change.average_before
     assert result.headline().startswith("Written, though lower on the validation set.")
 
@@ -114,11 +118,11 @@ def test_a_good_model_stays_as_it_is(good, without_bias, tmp_path, turned):
     assert not (out / "README.md").exists()  # there is no model to describe
 
 
-def test_a_head_without_errors_is_left_alone(train, heldout, tmp_path):
+def test_a_head_without_errors_is_left_alone(train, validation, tmp_path):
     """There is nothing to mend, however learnable the errors of another head are."""
     model = FrozenModel.load(marked_digits_model_path())
     embedder = OnnxEmbedder(model, device="cpu")
-    own = [(X, model.head.predict(embedder.transform(X))) for X, *_ in (train, heldout)]
+    own = [(X, model.head.predict(embedder.transform(X))) for X, *_ in (train, validation)]
     result = debias(model, *own, out=tmp_path / "out", method="auto", device="cpu")
     assert not result.helped
     assert result.headline().startswith("Kept the original model: ")
@@ -148,12 +152,12 @@ def test_what_is_not_better_is_written_when_asked_for(good, without_bias, tmp_pa
 )
 @pytest.mark.parametrize("method", [None, "auto"])
 def test_broken_input_is_stopped_with_one_sentence(
-    train, heldout, tmp_path, change, message, method
+    train, validation, tmp_path, change, message, method
 ):
     out = tmp_path / "out"
     with pytest.raises(ValueError, match=message):
         debias(
-            marked_digits_model_path(), change(*train), change(*heldout),
+            marked_digits_model_path(), change(*train), change(*validation),
             method=method, out=out, device="cpu",
         )  # fmt: skip
     assert not out.exists()
@@ -203,9 +207,9 @@ def test_mixtures_of_one_and_two_logits_and_of_another_order():
 )
 def test_the_price_counts_what_it_says(rows):
     y, before, after = (np.array(column) for column in zip(*rows, strict=True))
-    found = price(before, after, y)
-    assert found.n_mended == (after & ~before).sum()
-    assert found.n_broken == (before & ~after).sum()
+    found = accuracy_cost(before, after, y)
+    assert found.n_fixed == (after & ~before).sum()
+    assert found.n_new_errors == (before & ~after).sum()
     assert found.cost == pytest.approx(before.mean() - after.mean())
     assert found.average == pytest.approx(after.mean())
     assert found.cost_high >= found.cost
@@ -216,18 +220,24 @@ def test_the_bound_holds_what_it_promises():
     rng, above = np.random.default_rng(0), 0
     for _ in range(400):
         y = rng.integers(0, 2, 500)
-        before, broken = rng.random(500) < 0.9, rng.random(500) < 0.06
-        above += price(before, before & ~broken, y).cost_high < 0.9 * 0.06
+        before, new_errors = rng.random(500) < 0.9, rng.random(500) < 0.06
+        above += accuracy_cost(before, before & ~new_errors, y).cost_high < 0.9 * 0.06
     assert above / 400 < 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
 
 
 def test_few_samples_need_not_be_sure_but_more_likely_than_not():
     y = np.arange(60) % 2
     before = np.arange(60) >= 6
-    mended = np.arange(60) >= 3
-    assert price(before, mended, y).helps(0.05)
-    assert price(before, mended, y).class_gain_low < 0 < price(before, mended, y).class_gain
-    assert not price(before, before ^ (np.arange(60) >= 58) ^ (np.arange(60) < 2), y).helps(0.5)
+    fixed = np.arange(60) >= 3
+    assert accuracy_cost(before, fixed, y).helps(0.05)
+    assert (
+        accuracy_cost(before, fixed, y).class_gain_low
+        < 0
+        < accuracy_cost(before, fixed, y).class_gain
+    )
+    assert not accuracy_cost(before, before ^ (np.arange(60) >= 58) ^ (np.arange(60) < 2), y).helps(
+        0.5
+    )
 
 
 def test_noise_does_not_help_and_a_learned_shortcut_does():
@@ -235,43 +245,47 @@ def test_noise_does_not_help_and_a_learned_shortcut_does():
     y = rng.integers(0, 2, 2000)
     before = rng.random(2000) < 0.9
     shaken = np.where(rng.random(2000) < 0.1, ~before, before)
-    assert not price(before, shaken, y).helps(1.0)
-    assert not price(before, before, y).helps(1.0)
-    assert not price(before, shaken, y).helps(1.0, learnable=True)
+    assert not accuracy_cost(before, shaken, y).helps(1.0)
+    assert not accuracy_cost(before, before, y).helps(1.0)
+    assert not accuracy_cost(before, shaken, y).helps(1.0, learnable=True)
     few = np.arange(2000) >= 6  # six errors tell nothing: what the data showed counts
-    assert price(few, few, y).helps(0.05, learnable=True)
-    assert not price(few, few, y).helps(0.05)
-    learned = before | (rng.random(2000) < 0.7)
-    assert price(before, learned, y).helps(0.0)
-    costly = learned & (rng.random(2000) < 0.85)
-    assert price(before, costly, y).cost > 0.05
-    assert not price(before, costly, y).helps(0.05)
+    assert accuracy_cost(few, few, y).helps(0.05, learnable=True)
+    assert not accuracy_cost(few, few, y).helps(0.05)
+    error_recovery = before | (rng.random(2000) < 0.7)
+    assert accuracy_cost(before, error_recovery, y).helps(0.0)
+    costly = error_recovery & (rng.random(2000) < 0.85)
+    assert accuracy_cost(before, costly, y).cost > 0.05
+    assert not accuracy_cost(before, costly, y).helps(0.05)
 
 
 def test_the_largest_share_that_helps_is_taken():
     rows = {
         "class_gain": 0.2,
         "class_gain_low": 0.1,
-        "learned": 0.5,
-        "mended": 0.5,
-        "n_mended": 5,
-        "n_broken": 1,
+        "error_recovery": 0.5,
+        "fixed": 0.5,
+        "n_fixed": 5,
+        "n_new_errors": 1,
     }
     rows |= {"average": 0.9, "worst_class": 0.9, "worst_group": None}
-    prices = [Price(t, cost=0.1 * t, cost_high=0.1 * t + 0.01, **rows) for t in steps()]
-    assert taken(prices, 0.055, learnable=False).t == pytest.approx(0.4)
-    assert taken(prices, 1.0, learnable=False).t == 1
-    assert taken(prices, 0.0, learnable=False) is None
+    accuracy_costs = [
+        AccuracyCost(t, cost=0.1 * t, cost_high=0.1 * t + 0.01, **rows) for t in steps()
+    ]
+    assert taken(accuracy_costs, 0.055, learnable=False).t == pytest.approx(0.4)
+    assert taken(accuracy_costs, 1.0, learnable=False).t == 1
+    assert taken(accuracy_costs, 0.0, learnable=False) is None
 
 
 def test_the_option_that_is_named_allows_the_head(tmp_path):
     """A larger --max-cost allows nothing where a group loses more than that."""
     kind, rng = KINDS["tables"], np.random.default_rng(0)
-    train, heldout = (kind.draw(p, n, [0.92], rng) for p, n in (("train", 800), ("heldout", 500)))
+    train, validation = (
+        kind.draw(p, n, [0.92], rng) for p, n in (("train", 800), ("validation", 500))
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a network that has not converged will do
         kind.train(train.X, train.y, 0, tmp_path / "model.onnx")
-    sets = (train.X, train.y), (heldout.X, heldout.y)
+    sets = (train.X, train.y), (validation.X, validation.y)
     options = {"method": "neurontune", "n_random": 1, "device": "cpu"}
     kept = debias(tmp_path / "model.onnx", *sets, max_cost=0.01, **options)
     told = kept.headline()

@@ -20,7 +20,7 @@ MODEL = marked_digits_model_path()
 
 @pytest.fixture(scope="module")
 def held(digits):
-    return digits.X_heldout, digits.y_heldout
+    return digits.X_val, digits.y_val
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +47,12 @@ def written(folder, saved, **other):
 
 def job(digits, **options):
     train = digits.X_train[:800], digits.y_train[:800]
-    return debias(MODEL, train, (digits.X_heldout, digits.y_heldout), device="cpu", **options)
+    return debias(MODEL, train, (digits.X_val, digits.y_val), device="cpu", **options)
 
 
 def test_an_answer_about_a_layer_repairs_by_the_layer(digits, found, saved, tmp_path):
     """The very attribute, read in the pass that embeds the samples, as the audit cut it."""
-    first = next(s.name for s in found.suspicions if s.name.startswith("layer:relu_3 #57"))
+    first = next(s.name for s in found.findings if s.name.startswith("layer:relu_3 #57"))
     answers = [answer for answer in saved["answers"] if answer["name"] == first]
     result = job(digits, answers=written(tmp_path, saved, answers=answers))
     assert result.balanced_over.startswith(first)
@@ -84,7 +84,7 @@ def test_a_channel_is_read_by_its_name(digits):
     result = job(digits, spurious="layer:relu_3 #42 mean above the median")
     assert result.balanced_over == "layer:relu_3 #42 mean above the median"
     (counted,) = [n for n in result.notes if n.startswith("layer:relu_3 #42")]
-    n = 800 + len(digits.X_heldout)
+    n = 800 + len(digits.X_val)
     assert f"{n // 2} on not layer:relu_3 #42 mean above the median" in counted
     live = int(np.argmax(embedding.std(axis=0)))
     with_embedding = job(digits, spurious=f"embedding #{live} high")
@@ -121,11 +121,11 @@ def test_a_store_has_no_layers(digits, found, tmp_path):
     sets = {}
     for name, X, y in (
         ("train", digits.X_train[:300], digits.y_train[:300]),
-        ("heldout", digits.X_heldout[:300], digits.y_heldout[:300]),
+        ("validation", digits.X_val[:300], digits.y_val[:300]),
     ):
         embedder = OnnxEmbedder(FrozenModel.load(MODEL), device="cpu")
         sets[name] = tmp_path / name
         EmbeddingStore.write(sets[name], embedder, Samples(X, y))
-    first = next(s.name for s in found.suspicions if s.view == "layer")
+    first = next(s.name for s in found.findings if s.feature_set == "layer")
     with pytest.raises(InputError, match="embeddings in a store do not tell"):
-        debias(MODEL, sets["train"], sets["heldout"], answers=found.answers(first))
+        debias(MODEL, sets["train"], sets["validation"], answers=found.answers(first))

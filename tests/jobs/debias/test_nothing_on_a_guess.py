@@ -23,12 +23,12 @@ TABLES = KINDS["tables"]
 def files_of(kind, folder, *, model, data, n=1200):
     """Model, training, validation and test files: shares in which the shortcut agrees."""
     rng = np.random.default_rng(0)
-    learned = kind.draw("train", n, [model], rng)
+    error_recovery = kind.draw("train", n, [model], rng)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a network that has not converged will do
-        kind.train(learned.X, learned.y, 0, folder / "model.onnx")
-    parts = [learned if model == data else kind.draw("train", n, [data], rng)]
-    parts += [kind.draw("heldout", 800, [data], rng), kind.draw("test", 800, [0.5], rng)]
+        kind.train(error_recovery.X, error_recovery.y, 0, folder / "model.onnx")
+    parts = [error_recovery if model == data else kind.draw("train", n, [data], rng)]
+    parts += [kind.draw("validation", 800, [data], rng), kind.draw("test", 800, [0.5], rng)]
     names = ("train.csv", "val.csv", "test.csv")
     sets = [write_samples(s, folder / name) for s, name in zip(parts, names, strict=True)]
     return folder / "model.onnx", *sets
@@ -69,8 +69,8 @@ def test_a_good_model_of_biased_data_stays_without_an_answer(good, found):
 
 def test_what_retraining_would_newly_rely_on_is_asked_first(found):
     """The model does not rely on the region, and retraining would: the strongest finding of all."""
-    own = [name for s in found.audit.suspicions for name in (s.name, *s.same)]
-    new = [name for s in found.audit.retraining.suspicions for name in (s.name, *s.same)]
+    own = [name for s in found.audit.findings for name in (s.name, *s.same)]
+    new = [name for s in found.audit.retraining.findings for name in (s.name, *s.same)]
     assert not any("region" in name for name in own)
     assert any("region" in name for name in new)
     assert "region" in found.open[0].name
@@ -132,7 +132,7 @@ def test_going_on_in_the_folder_repairs_from_what_was_kept(biased, tmp_path):
     out, said = tmp_path / "out", tmp_path / "answers.json"
     first = debias(model, train, val, test=test, out=out, device="cpu")
     (out / "thesis.txt").write_text("years of work")
-    region = next(f for f in first.audit.findings if "region" in f.name)
+    region = next(f for f in first.audit.all_findings if "region" in f.name)
     write_answers(said, first.audit.answers(region.name))
     result = debias(model, train, val, test=test, out=out, resume=out, answers=said, device="cpu")
     assert result.state == "written"
@@ -226,7 +226,7 @@ def test_better_never_stands_above_a_test_set_that_fell(good):
     model, train, val, test = good
     result = debias(model, train, val, test=test, spurious="column:device=0", device="cpu")
     assert result.written
-    assert result.price.class_gain_low > 0  # by validation samples
+    assert result.accuracy_cost.class_gain_low > 0  # by validation samples
     assert result.change.worst_after < result.change.worst_before
     assert "Better" not in result.headline()
     assert "relies more on column:region" in result.headline()
@@ -239,7 +239,7 @@ def test_where_nothing_can_be_read_the_first_lines_say_so(digits, tmp_path):
     embedder = OnnxEmbedder(model, device="cpu")
     sets = [
         Samples(embedder.transform(X), y, embedded=True)
-        for X, y in ((digits.X_train, digits.y_train), (digits.X_heldout, digits.y_heldout))
+        for X, y in ((digits.X_train, digits.y_train), (digits.X_val, digits.y_val))
     ]
     result = debias(model, *sets, method="auto", device="cpu")
     assert "No group could be checked" in "\n".join(str(result).splitlines()[:4])
@@ -267,7 +267,7 @@ def test_what_one_person_said_is_kept_for_the_next(biased, tmp_path):
 
 
 def test_a_new_head_is_the_plain_one_where_nobody_ordered_more(digits):
-    sets = (digits.X_train, digits.y_train), (digits.X_heldout, digits.y_heldout)
+    sets = (digits.X_train, digits.y_train), (digits.X_val, digits.y_val)
     result = debias(marked_digits_model_path(), *sets, new_head=True, device="cpu")
     assert not result.written
     assert "no method was ordered" in result.headline()
@@ -277,13 +277,13 @@ def test_a_new_head_is_the_plain_one_where_nobody_ordered_more(digits):
 
 def test_an_answer_about_a_layer_contradicts_nothing_that_cannot_be_read(digits):
     """Directions and clusters say by their rule how they are read; a no on one is no crash."""
-    sets = (digits.X_train, digits.y_train), (digits.X_heldout, digits.y_heldout)
+    sets = (digits.X_train, digits.y_train), (digits.X_val, digits.y_val)
 
     def ask(audit, findings):
-        named = next(f for f in findings if f.view == "picture")
+        named = next(f for f in findings if f.feature_set == "picture")
         yield yes(audit, named.name)
         for finding in findings:
-            if finding.view != "picture":
+            if finding.feature_set != "picture":
                 yield replace(yes(audit, finding.name), answer="legitimate")
 
     result = debias(marked_digits_model_path(), *sets, ask=ask, device="cpu")
@@ -292,7 +292,7 @@ def test_an_answer_about_a_layer_contradicts_nothing_that_cannot_be_read(digits)
 
 def test_what_is_cut_at_quantiles_makes_no_groups_of_a_test_set(digits):
     """The median of the test set is another one than that of the training set."""
-    sets = (digits.X_train, digits.y_train), (digits.X_heldout, digits.y_heldout)
+    sets = (digits.X_train, digits.y_train), (digits.X_val, digits.y_val)
     result = debias(
         marked_digits_model_path(), *sets, test=(digits.X_test, digits.y_test), device="cpu",
         spurious="picture:top left brightness above the median",

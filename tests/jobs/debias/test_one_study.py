@@ -42,7 +42,7 @@ def fits(monkeypatch):
 
 @pytest.mark.parametrize(("method", "least"), [("auto", 100), (None, 2)])
 def test_no_head_is_fitted_twice_in_a_job(fits, digits, method, least):
-    sets = ((digits.X_train, digits.y_train), (digits.X_heldout, digits.y_heldout))
+    sets = ((digits.X_train, digits.y_train), (digits.X_val, digits.y_val))
     debias(marked_digits_model_path(), *sets, method=method, device="cpu")
     assert len(fits) > least
     assert fits.most_common(1)[0][1] == 1
@@ -68,8 +68,8 @@ def test_parts_of_a_study_are_made_once():
     assert study.on("both") is study.on("both")
     assert study.on("both").train is study.both
     assert len(study.both.X) == 30
-    assert study.on("heldout").train is held
-    assert study.on("heldout").held is None
+    assert study.on("validation").train is held
+    assert study.on("validation").held is None
     assert study.on("train") is study
     alone = Study(np.array([0, 1]), train)
     assert alone.both is train

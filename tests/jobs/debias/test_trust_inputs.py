@@ -17,7 +17,7 @@ HINT = "is the preprocessing the model's.*--mean and --std.*ntkit verify --recor
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     data, place = load_marked_digits(), tmp_path_factory.mktemp("images")
-    for part in ("train", "heldout"):
+    for part in ("train", "validation"):
         X, y = getattr(data, f"X_{part}")[:600], getattr(data, f"y_{part}")[:600]
         for i, (image, label) in enumerate(zip(X, y, strict=True)):
             file = place / part / str(label) / f"{i}.png"
@@ -36,7 +36,7 @@ def steps(mean, std):
 )
 def test_wrong_preprocessing_stops_it(folders, mean, std, problem):
     model, wrong = marked_digits_model_path(), {"preprocessing": steps(mean, std), "device": "cpu"}
-    sets = folders / "train", folders / "heldout"
+    sets = folders / "train", folders / "validation"
     with pytest.raises(InputError, match=f"{problem}.*{HINT}"):
         debias(model, *sets, method="neurontune", **wrong)
     with pytest.raises(InputError, match=f"{problem}.*{HINT}"):
@@ -47,7 +47,7 @@ def test_wrong_preprocessing_stops_it(folders, mean, std, problem):
 
 def test_the_command_goes_on_if_told_to(folders, tmp_path, capsys):
     job = ["debias", str(marked_digits_model_path()), "-o", str(tmp_path / "out"), "--mean", "2"]
-    job += ["--train", str(folders / "train"), "--heldout", str(folders / "heldout")]
+    job += ["--train", str(folders / "train"), "--validation", str(folders / "validation")]
     job += ["--device", "cpu", "--method", "neurontune", "--quiet"]
     with pytest.raises(SystemExit) as stopped:
         main(job)
@@ -79,7 +79,7 @@ def test_a_biased_model_and_a_tiny_class_go_on(n_of_class, n_right, stops):
 
 def test_quiet_hides_no_assumption_and_no_overlap(folders, tmp_path, capsys):
     job = ["debias", str(marked_digits_model_path()), "--train", str(folders / "train")]
-    job += ["--heldout", str(folders / "train"), "--method", "class-balanced", "--device", "cpu"]
+    job += ["--validation", str(folders / "train"), "--method", "class-balanced", "--device", "cpu"]
     for i, more in enumerate(([], ["--json"])):
         with pytest.raises(SystemExit):
             main([*job, "-o", str(tmp_path / str(i)), "--quiet", *more])

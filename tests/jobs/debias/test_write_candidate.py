@@ -55,7 +55,9 @@ def test_a_row_is_what_the_job_would_have_written(zoo, job, tmp_path, capsys, na
     assert written.metadata["ntkit.method"] == name
     record = json.loads((tmp_path / "other" / "result.json").read_text())
     assert record["chosen"] == name
-    assert not {"max_cost", "headline", "prices", "change"} & set(record)  # of the other row
+    assert not {"max_cost", "headline", "accuracy_costs", "change"} & set(
+        record
+    )  # of the other row
     assert [row["name"] for row in record["candidates"] if row["chosen"]] == [name]
     assert zoo.contents(run) == before
 

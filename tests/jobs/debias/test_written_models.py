@@ -141,11 +141,11 @@ def test_names_in_a_config_json_decide_not_the_alphabet(zoo, tmp_path, capsys):
     X = zoo.inputs(900)
     z = zoo.embedding(onnx.load(path), X)
     y = np.asarray(names)[(z @ head.coef.T - (z @ head.coef.T).mean(axis=0)).argmax(axis=1)]
-    for part, rows in (("train", slice(300)), ("heldout", slice(300, 600))):
+    for part, rows in (("train", slice(300)), ("validation", slice(300, 600))):
         np.savez(tmp_path / f"{part}.npz", X=X[rows], y=y[rows])
     code, out, err = run(
-        capsys, "debias", path, "--train", tmp_path / "train.npz", "--heldout",
-        tmp_path / "heldout.npz", "-o", tmp_path / "out", "--quiet", "--method", "auto",
+        capsys, "debias", path, "--train", tmp_path / "train.npz", "--validation",
+        tmp_path / "validation.npz", "-o", tmp_path / "out", "--quiet", "--method", "auto",
         "--trust-inputs",  # its weights are random: it never predicts "neutral"
     )  # fmt: skip
     assert code == 0, err

@@ -161,7 +161,7 @@ def test_the_overlap_is_that_of_sets(seed):
     made = []
     for taken, n, values in ((before, 40, 2), (now, 80, 3)):
         one = GroupInference()
-        one.classes_, one.n_known_, one.view_ = np.arange(values), n, 0
+        one.classes_, one.n_known_, one.feature_set_ = np.arange(values), n, 0
         one.label_distributions_, one.transduction_ = np.eye(values)[taken], taken
         made.append(one)
     groups = [

@@ -155,7 +155,7 @@ def job(digits, recorded, **options):
     return ntkit.debias(
         marked_digits_model_path(),
         (digits.X_train[:300], digits.y_train[:300]),
-        (digits.X_heldout[:300], digits.y_heldout[:300]),
+        (digits.X_val[:300], digits.y_val[:300]),
         recorded=recorded,
         method="class-balanced",
         device="cpu",
@@ -164,7 +164,7 @@ def job(digits, recorded, **options):
 
 
 def test_debias_goes_on_where_the_service_does_the_same_and_says_so(digits):
-    X = digits.X_heldout[:20]
+    X = digits.X_val[:20]
     logits = s.served(marked_digits_model_path(), {"image": X})
     rows = {"logits": logits, "rows": np.arange(20)}
     (note,) = [n for n in job(digits, rows).notes if n.startswith("Compared with the service")]
@@ -172,7 +172,7 @@ def test_debias_goes_on_where_the_service_does_the_same_and_says_so(digits):
 
 
 def test_debias_refuses_embeddings_that_are_not_the_services(digits, tmp_path):
-    X = digits.X_heldout[:20]
+    X = digits.X_val[:20]
     logits = s.served(marked_digits_model_path(), {"image": 1 - X})
     with pytest.raises(VerificationError, match="computes otherwise than ntkit would"):
         job(digits, {"logits": logits, "rows": np.arange(20)}, out=tmp_path / "out")
@@ -182,21 +182,21 @@ def test_debias_refuses_embeddings_that_are_not_the_services(digits, tmp_path):
 def test_debias_compares_stored_embeddings_by_the_head(digits, tmp_path):
     model = ntkit.FrozenModel.load(marked_digits_model_path())
     embedder = ntkit.OnnxEmbedder(model, device="cpu")
-    X = digits.X_heldout[:20]
+    X = digits.X_val[:20]
     logits = s.served(marked_digits_model_path(), {"image": X})
     sets = {
         part: ntkit.extraction.Samples(
             embedder.transform(digits[f"X_{part}"][:300]), digits[f"y_{part}"][:300], embedded=True
         )
-        for part in ("train", "heldout")
+        for part in ("train", "validation")
     }
     rows = {"logits": logits, "rows": np.arange(20)}
     options = {"method": "class-balanced", "device": "cpu"}
-    result = ntkit.debias(model, sets["train"], sets["heldout"], recorded=rows, **options)
+    result = ntkit.debias(model, sets["train"], sets["validation"], recorded=rows, **options)
     assert any("agree on all 20 samples" in note for note in result.notes)
     rows["rows"] += 1
     with pytest.raises(VerificationError, match="No cause found"):
-        ntkit.debias(model, sets["train"], sets["heldout"], recorded=rows, **options)
+        ntkit.debias(model, sets["train"], sets["validation"], recorded=rows, **options)
 
 
 def test_all_recorded_samples_are_compared(digits):

@@ -13,8 +13,8 @@ from ntkit._types import Array
 from ntkit.attributes import FEWEST
 from ntkit.estimators import DFRClassifier, GroupInference
 from ntkit.exceptions import InputError
-from ntkit.jobs.debias.groups._heldout_groups import HeldoutGroups
 from ntkit.jobs.debias.groups._known_of_some import KnownOfSome
+from ntkit.jobs.debias.groups._validation_groups import ValidationGroups
 from ntkit.study import Study
 
 _FEWEST_KNOWN = 3  # samples of a group, below which those inferred to be of it judge no head
@@ -38,7 +38,7 @@ class KnownGroups:
 
     @classmethod
     def inferred(
-        cls, given: KnownOfSome, y: tuple[Array, Array], views: Mapping[str, Any], seed: int
+        cls, given: KnownOfSome, y: tuple[Array, Array], feature_sets: Mapping[str, Any], seed: int
     ) -> KnownGroups:
         """Infer what is not known, as :class:`~ntkit.estimators.DFRClassifier` does by itself."""
         labels, known = known_labels(given.values, given.what)
@@ -48,7 +48,7 @@ class KnownGroups:
             values, side = np.unique(labels, return_inverse=True)
         else:
             inference = GroupInference(random_state=seed)
-            inference.fit(views, classes, given.values)
+            inference.fit(feature_sets, classes, given.values)
             values, q = inference.classes_, inference.label_distributions_
             weight = q.max(axis=1)
             side = np.where(weight > 0, q.argmax(axis=1), -1)
@@ -69,7 +69,7 @@ class KnownGroups:
         }
         n = int(known.sum())
         source = f"{n} {given.given_as}"
-        if inference is not None and inference.view_ is not None:
+        if inference is not None and inference.feature_set_ is not None:
             source = f"inferred from {source}"
         return cls(
             f"{given.title} ({source})",
@@ -88,13 +88,13 @@ class KnownGroups:
     @property
     def is_read(self) -> bool:
         """Whether the groups of all samples are known, or a view tells them."""
-        return self.inference is None or self.inference.view_ is not None
+        return self.inference is None or self.inference.feature_set_ is not None
 
-    def fit(self, clf: DFRClassifier, study: Study, heldout: Array | None) -> DFRClassifier:
+    def fit(self, clf: DFRClassifier, study: Study, validation: Array | None) -> DFRClassifier:
         """Fit the candidate on the training samples and the held-out ones that it may see."""
         rows = study.on("both").train
         seen = np.arange(self.n_train, len(self.side))
-        seen = seen if heldout is None else seen[heldout]
+        seen = seen if validation is None else seen[validation]
         index = np.concatenate([np.arange(self.n_train), seen])
         kept = np.flatnonzero(self.weight[index] > 0)
         if len(kept) < len(index) or not isinstance(rows.X, np.ndarray):
@@ -105,13 +105,13 @@ class KnownGroups:
         clf.fit(rows.X, study.classes[rows.y_index], sample_weight=weight, groups=groups)
         return clf
 
-    def heldout(self, y: Array, y_index: Array) -> HeldoutGroups | None:
+    def validation(self, y: Array, y_index: Array) -> ValidationGroups | None:
         """Groups of the held-out samples, to judge a head by; None where too few are known."""
         # Where no view reads them, they are of the samples alone that somebody was asked about,
         # often because the model errs there: what a head costs is then counted on all samples.
         sides = np.where(self.n_alike >= _FEWEST_KNOWN, self.side, -1)[self.n_train :, None]
         known = self.known[self.n_train :]
-        found = HeldoutGroups.of(
+        found = ValidationGroups.of(
             self.title, y, y_index, sides, [self.values], by_person=self.is_read, known=known
         )
         found = found.of_rows(sides[:, 0] >= 0)
@@ -120,19 +120,20 @@ class KnownGroups:
     def told(self) -> str:
         """Where the groups are from, in a sentence."""
         n_train = int(self.known[: self.n_train].sum())
-        n_heldout = int(self.known.sum()) - n_train
-        counted = f"{self.title}: known of {n_train} training and {n_heldout} held-out samples"
+        n_validation = int(self.known.sum()) - n_train
+        counted = f"{self.title}: known of {n_train} training and {n_validation} held-out samples"
         if self.inference is None:
             return f"{counted}, which are all."
-        if self.inference.view_ is None:
+        if self.inference.feature_set_ is None:
             return (
                 f"{counted}. No view tells it of the others, so the head is retrained on these "
                 "alone."
             )
-        score = self.inference.scores_[self.inference.view_]
+        score = self.inference.scores_[self.inference.feature_set_]
         few = [f"{name} ({n})" for name, n in self.n_said.items() if n < _FEWEST_KNOWN]
         return (
-            f"{counted}; read for the others from the view {self.inference.view_!r}, which is "
+            f"{counted}; read for the others from the view {self.inference.feature_set_!r}, which "
+            "is "
             f"right on {100 * score:.0f} % of those known that it has not seen, the mean over "
             "class × value."
         ) + f" Too few are known of a group to judge by it: {', '.join(few)}." * bool(few)
@@ -144,7 +145,7 @@ class KnownGroups:
         if not len(at):
             return f"Of no group are {FEWEST} samples known, so none is rated by these alone."
         sides = self.side[at, None]
-        groups = HeldoutGroups.of("", y[at], y_index[at], sides, [self.values], by_person=True)
+        groups = ValidationGroups.of("", y[at], y_index[at], sides, [self.values], by_person=True)
         worst, first = groups.worst(after[at]), groups.worst(before[at])
         then = f"{first.share} of the same" if first.name == worst.name else str(first)
         n_train = int(self.known[: self.n_train].sum())

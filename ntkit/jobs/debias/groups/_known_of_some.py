@@ -73,7 +73,7 @@ class KnownOfSome:
 
 
 def holds_labels(answers: Any) -> bool:
-    """Whether a file has answers on single samples, rather than on the suspicions of an audit."""
+    """Whether a file has answers on single samples, rather than on the findings of an audit."""
     if answers is None or isinstance(answers, Answers):
         return False
     path = Path(answers)

@@ -15,9 +15,9 @@ from ntkit.attributes import Rule
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.audit import Answer, Answers, check_contradictions, read_answers
-from ntkit.jobs.debias.groups._heldout_groups import HeldoutGroups
 from ntkit.jobs.debias.groups._of_layers import OfLayer, unreadable_layers
 from ntkit.jobs.debias.groups._pool import Pool, Sides
+from ntkit.jobs.debias.groups._validation_groups import ValidationGroups
 from ntkit.model import FrozenModel
 from ntkit.store import check_made_with
 
@@ -129,13 +129,13 @@ def asked_attributes(
 
 def groups_balanced(
     clf: Any, named: Named | None, y: Array, y_index: Array
-) -> HeldoutGroups | None:
+) -> ValidationGroups | None:
     """Groups of held-out samples, of the attributes that a fitted candidate is balanced over."""
     sides = getattr(clf, "sides_", None)
     if sides is None or named is None:
         return None
     own, called = sides[len(sides) - len(y) :], named.side_names
-    return HeldoutGroups.of(named.title, y, y_index, own, called, by_person=True)
+    return ValidationGroups.of(named.title, y, y_index, own, called, by_person=True)
 
 
 def _values_or_unknown(pool: Pool, name: str, rule: Rule | None) -> Array:

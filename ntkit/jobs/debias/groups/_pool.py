@@ -14,8 +14,8 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.attributes import (
+    FeatureSet,
     Rule,
-    View,
     array,
     attribute_named,
     columns,
@@ -192,7 +192,7 @@ class Pool:
         kind = name.partition(":")[0]
         return self.table if kind == "column" else self.metadata if kind == "metadata" else None
 
-    def views(self, watched: Sequence[WatchedPictures]) -> list[View]:
+    def feature_sets(self, watched: Sequence[WatchedPictures]) -> list[FeatureSet]:
         """What can be read of every sample without the model, except what says the class."""
         found = [] if self.texts is None else [words(self.texts)]
         first, tables, beside = self.sets[0], [each.table for each in self.sets], self.given

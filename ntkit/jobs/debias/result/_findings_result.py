@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkit._version import __version__
-from ntkit.attributes.findings import NAMELESS, Suspicion
+from ntkit.attributes.findings import NAMELESS, Finding
 from ntkit.jobs.audit import Answers, Audit
 from ntkit.jobs.debias.result._result import MODEL_FILE
 from ntkit.jobs.report import quoted
@@ -24,7 +24,7 @@ _WHY = (
 )
 
 
-def open_findings(audit: Audit, answers: Answers) -> tuple[Suspicion, ...]:
+def open_findings(audit: Audit, answers: Answers) -> tuple[Finding, ...]:
     """Questions that nobody answered yes or no, the strongest first."""
     said = {
         name
@@ -35,11 +35,13 @@ def open_findings(audit: Audit, answers: Answers) -> tuple[Suspicion, ...]:
     return tuple(f for f in questions_of(audit) if not said & {f.name, *f.same, *f.opposed})
 
 
-def questions_of(audit: Audit) -> tuple[Suspicion, ...]:
+def questions_of(audit: Audit) -> tuple[Finding, ...]:
     """The strongest findings of the model and of retraining; those that have a name come first."""
-    new = () if audit.retraining is None else audit.retraining.suspicions
-    both = (*audit.suspicions[:QUESTIONS], *new[:QUESTIONS])
-    return tuple(sorted(both, key=lambda finding: (finding.view in NAMELESS, -finding.score)))
+    new = () if audit.retraining is None else audit.retraining.findings
+    both = (*audit.findings[:QUESTIONS], *new[:QUESTIONS])
+    return tuple(
+        sorted(both, key=lambda finding: (finding.feature_set in NAMELESS, -finding.score))
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +75,7 @@ class FindingsResult:
     >>> result = debias(
     ...     marked_digits_model_path(),
     ...     (d.X_train, d.y_train),
-    ...     (d.X_heldout, d.y_heldout),
+    ...     (d.X_val, d.y_val),
     ...     device="cpu",
     ... )
     >>> result.state, result.written, result.open[0].name
@@ -93,7 +95,7 @@ class FindingsResult:
     """No model is written without an answer."""
 
     @property
-    def open(self) -> tuple[Suspicion, ...]:
+    def open(self) -> tuple[Finding, ...]:
         """Findings that nobody answered yes or no on."""
         return open_findings(self.audit, self.answers)
 
@@ -120,7 +122,7 @@ class FindingsResult:
         if n_open:
             return f"No decision yet: {n_open} question{'s' * (n_open > 1)}."
         if n:
-            more = len(self.audit.findings) - n
+            more = len(self.audit.all_findings) - n
             weaker = f" {more} weaker ones are in audit.json." if more else ""
             return f"Kept the original model: all {n} findings are answered with no.{weaker}"
         n_samples = len(self.audit.predictions.y_index)
@@ -136,9 +138,9 @@ class FindingsResult:
         """
         lines = [self.headline()]
         if self.open:
-            lines += [_WHY, *self._list("The model relies on", self.audit.suspicions)]
+            lines += [_WHY, *self._list("The model relies on", self.audit.findings)]
             if self.audit.retraining is not None:
-                new = self.audit.retraining.suspicions
+                new = self.audit.retraining.findings
                 lines += self._list("Retraining would newly rely on", new)
             lines += ["", "Go on with one of these:", *self._next()]
         lines += ["", *self.notes] if self.notes else []
@@ -148,7 +150,7 @@ class FindingsResult:
                 lines.append(f"The unchanged original: {self.path / MODEL_FILE}")
         return "\n".join(lines)
 
-    def _list(self, title: str, findings: Sequence[Suspicion]) -> list[str]:
+    def _list(self, title: str, findings: Sequence[Finding]) -> list[str]:
         waiting = [finding for finding in findings[:QUESTIONS] if finding in self.open]
         lines = ["", f"{title}:"] if waiting else []
         for finding in waiting:
@@ -189,14 +191,14 @@ class FindingsResult:
             "written": False,
             "questions": [{"name": f.name, "question": question_of(f)} for f in self.open],
             "answers": [answer.as_dict() for answer in self.answers.answers],
-            "findings": [finding.name for finding in self.audit.findings],
+            "findings": [finding.name for finding in self.audit.all_findings],
             "model": str(self.path / MODEL_FILE) if self.path and self.kept_original else None,
             "notes": list(self.notes),
             "version": __version__,
         }
 
 
-def figures_of(finding: Suspicion) -> str:
+def figures_of(finding: Finding) -> str:
     """How often samples of a class are right with a finding and without it."""
     worst = finding.worst
     other = finding.beside(worst)

@@ -23,17 +23,17 @@ def report_of_job(
     result: DebiasResult, *, given: Prepared, choice: Choice, asked: Mapping[str, str]
 ) -> Report:
     """Put together what a reader of :func:`ntkit.debias`'s result should see."""
-    held, original_head = choice.comparison.heldout, choice.comparison.original
+    held, original_head = choice.comparison.validation, choice.comparison.original
     shown, head = choice.rated, choice.decision.head
     seen = given.sets["held-out" if choice.comparison.test is None else "test"]
     scored = choice.clf if hasattr(choice.clf, "spuriousness_scores_") else choice.paper
-    silenced = np.zeros(held.Z.shape[1], dtype=bool)
-    silenced[result.suppressed] = True
+    suppressed = np.zeros(held.Z.shape[1], dtype=bool)
+    suppressed[result.suppressed] = True
     return Report(
         title=name_of(given.model),
         headline=result.headline(),
-        prices=[asdict(price) for price in result.prices],
-        price_taken=asdict(result.price),
+        accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
+        price_taken=asdict(result.accuracy_cost),
         sentences=[
             *(line.strip() for line in result.check.sentences()),
             *filter(None, [result.named_outcome(), result.verdict()]),
@@ -63,8 +63,8 @@ def report_of_job(
         scores=scored.spuriousness_scores_,
         scores_of=f"Scores are for the held-out set, in {_unit_of_scores(scored)}.",
         classes=scored.classes_,
-        silenced=silenced,
-        threshold=scored.threshold if silenced.any() else None,
+        suppressed=suppressed,
+        threshold=scored.threshold if suppressed.any() else None,
         facts=facts_of_job(given.model, result.model, given.sets, given.device, given.digests),
         commands=commands(),
     )

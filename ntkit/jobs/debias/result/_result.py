@@ -14,10 +14,10 @@ from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.head import LinearHead
+from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import Candidate
 from ntkit.jobs.debias._choice import AT_A_COST, AccuracyChange
 from ntkit.jobs.debias._lost_groups import GroupCheck
-from ntkit.jobs.debias._price import Price
 from ntkit.model import FrozenModel
 from ntkit.verification import Verification
 
@@ -41,15 +41,15 @@ def table_of(candidates: Sequence[Candidate], *, balanced: bool, markdown: bool)
     return _aligned(rows, escaped=markdown)
 
 
-def dial_of(prices: Sequence[Price], taken: Price, *, balanced: bool) -> str:
+def dial_of(accuracy_costs: Sequence[AccuracyCost], taken: AccuracyCost, *, balanced: bool) -> str:
     """Mixtures with the original head, accuracies in percent; ← marks the one taken."""
-    groups = any(p.worst_group is not None for p in prices)
-    header = ["share of the new head", "mended", "broken", "average", "worst class"]
+    groups = any(p.worst_group is not None for p in accuracy_costs)
+    header = ["share of the new head", "fixed", "new_errors", "average", "worst class"]
     header += ["worst group"] * groups + ["worst balanced group"] * balanced
     rows = [header]
-    for p in prices:
+    for p in accuracy_costs:
         mark = " ←" if p == taken else ""
-        cells = [f"{100 * p.t:.0f} %{mark}", str(p.n_mended), str(p.n_broken)]
+        cells = [f"{100 * p.t:.0f} %{mark}", str(p.n_fixed), str(p.n_new_errors)]
         cells += [f"{100 * value:.1f}" for value in (p.average, p.worst_class)]
         cells += [_with_spread(p.worst_group)] * groups
         worst = None if p.worst_named is None else p.worst_named.accuracy
@@ -81,7 +81,9 @@ MOST_SHARED = 0.5
 """Of the held-out samples, in the training set as well: beyond, nothing is shown on unseen ones."""
 _AS_ORDERED = "Written as you asked, though not found to be better."
 _SCORE_IN_WORDS = {
-    "worst_class_cell_accuracy": "⅔ the worst class + ⅓ the worst class × correctness cell"
+    "worst_class_correctness_group_accuracy": (
+        "⅔ the worst class + ⅓ the worst class × correctness cell"
+    )
 }
 
 
@@ -101,7 +103,7 @@ class DebiasResult:
         All rows, the original head first.
     suppressed : ndarray of int, shape (n_suppressed,)
         Indices of the suppressed neurons.
-    n_live : int
+    n_non_constant : int
         Neurons that vary on the held-out set.
     verification : Verification
         What ONNX Runtime computes against NumPy.
@@ -113,12 +115,12 @@ class DebiasResult:
         The folder written.
     notes : tuple of str
         What a reader should know about this run.
-    prices : tuple of Price
+    accuracy_costs : tuple of Price
         The chosen candidate mixed with the original head, by the share of the candidate.
-    price : Price
+    accuracy_cost : Price
         Of the head that was written, or would have been.
     max_cost : float
-        The largest cost that was allowed for the head of ``price``.
+        The largest cost that was allowed for the head of ``accuracy_cost``.
     helped : bool
         Whether the head is found to be better than the original one on samples it has not seen.
     ordered : bool
@@ -130,9 +132,11 @@ class DebiasResult:
     kept_original : bool
         Whether the unchanged original lies in the folder instead.
     change : AccuracyChange
-        What becomes of the worst group (or class) and the average, with the head of ``price``.
+        What becomes of the worst group (or class) and the average, with the head of
+        ``accuracy_cost``.
     check : GroupCheck
-        Groups that the head of ``price`` gets right less often, and those too small to tell.
+        Groups that the head of ``accuracy_cost`` gets right less often, and those too small to
+        tell.
     answers : tuple of mapping
         Who said what and when: name, answer, and where known ``by``, ``at`` and ``from``.
     balanced_over : str or None
@@ -146,7 +150,7 @@ class DebiasResult:
     >>> result = debias(
     ...     marked_digits_model_path(),
     ...     (d.X_train[:300], d.y_train[:300]),
-    ...     (d.X_heldout[:300], d.y_heldout[:300]),
+    ...     (d.X_val[:300], d.y_val[:300]),
     ...     method="neurontune",
     ...     device="cpu",
     ... )
@@ -163,14 +167,14 @@ class DebiasResult:
     estimator: Any
     candidates: tuple[Candidate, ...]
     suppressed: Array
-    n_live: int
+    n_non_constant: int
     verification: Verification | None
     evaluated_on: str
     select: str
     path: Path | None
     notes: tuple[str, ...]
-    prices: tuple[Price, ...]
-    price: Price
+    accuracy_costs: tuple[AccuracyCost, ...]
+    accuracy_cost: AccuracyCost
     max_cost: float
     helped: bool
     ordered: bool
@@ -245,28 +249,33 @@ class DebiasResult:
         if self.shared > MOST_SHARED:
             share = f"{100 * self.shared:.0f} % of the validation samples"
             return f"{share} are in the training set, so nothing is shown on unseen ones"
-        if not self.price.affordable(self.max_cost):
-            bound = -self.price.class_gain if self.price.by_groups else self.price.cost_high
-            lost = f"{100 * bound:.1f} points of {self.price.whose}, limit {limit}"
+        if not self.accuracy_cost.affordable(self.max_cost):
+            bound = (
+                -self.accuracy_cost.class_gain
+                if self.accuracy_cost.by_groups
+                else self.accuracy_cost.cost_high
+            )
+            lost = f"{100 * bound:.1f} points of {self.accuracy_cost.whose}, limit {limit}"
             enough = float(np.ceil(100 * bound) / 100)
             allow = f"Allow more: --max-cost {enough:g}"
             if self.balanced_over is None and self.check.refused(enough) is not None:
                 allow = "Write it anyway: --even-if-worse"  # its groups lose more than that
             return f"{name} may lose {lost}. {allow}"
         refused = self.check.refused(self.max_cost) if self.balanced_over is None else None
-        if refused is not None and self.price.helps(self.max_cost, learnable=True):
+        if refused is not None and self.accuracy_cost.helps(self.max_cost, learnable=True):
             shown = str(refused).removesuffix(")")
             return f"{name} {shown}; limit {limit} points). Write it anyway: --even-if-worse"
         return f"{name} is not found to be better on unseen validation samples"
 
     def _what_changed(self) -> str:
         """Which head, and what it changes on validation samples that it has not seen."""
-        price, name = self.price, self.chosen.name
-        share = "" if price.t == 1 else f", {100 * price.t:.0f} % of the way to it"
-        new = f"{price.n_broken} new error{'s' * (price.n_broken != 1)}"
-        fixed = f"{price.n_mended} validation errors fixed, {new}"
-        bound = f"lower 95 % bound {-100 * price.cost_high:+.1f}"
-        return f"{name}{share}: {fixed}; average {-100 * price.cost:+.1f} points there ({bound})."
+        accuracy_cost, name = self.accuracy_cost, self.chosen.name
+        share = "" if accuracy_cost.t == 1 else f", {100 * accuracy_cost.t:.0f} % of the way to it"
+        new = f"{accuracy_cost.n_new_errors} new error{'s' * (accuracy_cost.n_new_errors != 1)}"
+        fixed = f"{accuracy_cost.n_fixed} validation errors fixed, {new}"
+        bound = f"lower 95 % bound {-100 * accuracy_cost.cost_high:+.1f}"
+        average = f"{-100 * accuracy_cost.cost:+.1f} points"
+        return f"{name}{share}: {fixed}; average {average} there ({bound})."
 
     def _file(self) -> str | None:
         """Where a model lies, the new one or the unchanged original."""
@@ -281,7 +290,7 @@ class DebiasResult:
         str
             One sentence, with 95 % intervals; empty where it is balanced over no attribute.
         """
-        before, after = self.price.worst_named_before, self.price.worst_named
+        before, after = self.accuracy_cost.worst_named_before, self.accuracy_cost.worst_named
         if before is None or after is None:
             return ""
         then = f"{before.share} of the same" if before.name == after.name else str(before)
@@ -290,15 +299,18 @@ class DebiasResult:
             f"held-out samples, by the share that is right: {after}; with the original head {then}."
         )
 
-    def dial(self) -> str:
+    def interpolation(self) -> str:
         """The price of every mixture with the original head, as a Markdown table.
 
         Returns
         -------
         str
-            Accuracies in percent on held-out samples that no head has seen; ← marks ``price``.
+            Accuracies in percent on held-out samples that no head has seen; ← marks
+            ``accuracy_cost``.
         """
-        return dial_of(self.prices, self.price, balanced=self.balanced_over is not None)
+        return dial_of(
+            self.accuracy_costs, self.accuracy_cost, balanced=self.balanced_over is not None
+        )
 
     def verdict(self) -> str:
         """One sentence: did silencing neurons help, by the held-out score.
@@ -333,7 +345,7 @@ class DebiasResult:
             )
         helped = chosen.score > max(random.score, plain.score)
         return (
-            f"Silencing {chosen.n_suppressed} of {self.n_live} live neurons "
+            f"Silencing {chosen.n_suppressed} of {self.n_non_constant} live neurons "
             f"{'helped' if helped else 'did not help'}, by the held-out score: "
             f"{chosen.score:.3f}, against {plain.score:.3f} for the best retraining without "
             f"suppression ({plain.name}) and {random.score:.3f} for random masks of the same size."
@@ -368,7 +380,11 @@ class DebiasResult:
             *filter(None, [self.verdict()]),
             *([_checked(self.verification)] if self.verification else []),
             *self.notes,
-            *(["", "The dial, on held-out samples:", self.dial()] if len(self.prices) > 2 else []),
+            *(
+                ["", "The dial, on held-out samples:", self.interpolation()]
+                if len(self.accuracy_costs) > 2
+                else []
+            ),
         ]
         if self.path is not None:
             lines.append(
@@ -401,15 +417,15 @@ class DebiasResult:
             "balanced_over": self.balanced_over,
             "named_outcome": self.named_outcome() or None,
             "max_cost": self.max_cost,
-            "price": asdict(self.price),
-            "prices": [asdict(price) for price in self.prices],
+            "accuracy_cost": asdict(self.accuracy_cost),
+            "accuracy_costs": [asdict(accuracy_cost) for accuracy_cost in self.accuracy_costs],
             "parameters": {
                 k: v
                 for k, v in self.estimator.get_params().items()
                 if v is None or isinstance(v, bool | int | float | str)
             },
             "suppressed_neurons": self.suppressed.tolist(),
-            "n_live": self.n_live,
+            "n_non_constant": self.n_non_constant,
             "classes": (self.model.head or self.head).classes.tolist(),
             "evaluated_on": self.evaluated_on,
             "verdict": self.verdict() or None,

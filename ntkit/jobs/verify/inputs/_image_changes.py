@@ -70,7 +70,7 @@ def _changed(what: str, words: str, *, usual: int = 0, group: str = "", **values
 def _with_steps(
     what: str,
     words: str,
-    mend: str,
+    fix: str,
     usual: int = 0,
     others: Any = None,
     *,
@@ -80,7 +80,7 @@ def _with_steps(
     def apply(settings: ImageSettings) -> ImageSettings:
         return replace(settings, steps=replace(settings.steps, **values), **(others or {}))
 
-    return Change(what, words, apply, mend, usual=usual, group=group)
+    return Change(what, words, apply, fix, usual=usual, group=group)
 
 
 # -- the filter ---------------------------------------------------------------------------------
@@ -208,15 +208,15 @@ def _geometry(steps: ImagePreprocessing, resize: Any, crop: Any) -> Change | Non
     else:
         what = "resize" if (crop is None) == (steps.crop is None) else "resize and crop"
     words = f"{_in_words(resize, crop)}, where ntkit {_in_words(steps.resize, steps.crop)}"
-    mend = [f"--resize {_option(resize)}"] if resize is not None else []
-    mend += [f"--crop {_option(crop)}"] if crop is not None else []
+    fix = [f"--resize {_option(resize)}"] if resize is not None else []
+    fix += [f"--crop {_option(crop)}"] if crop is not None else []
     # An option cannot take a crop away that a file asks for.
     possible = resize is not None and (crop is not None or steps.crop is None)
     usual = 0 if not isinstance(resize, tuple) or crop is None else 1
     return _with_steps(
         what,
         words,
-        " ".join(mend) if possible else "",
+        " ".join(fix) if possible else "",
         usual,
         group="geometry",
         resize=resize,
@@ -306,11 +306,11 @@ def _value(steps: ImagePreprocessing, scale: float, mean: Numbers, std: Numbers)
     ranges = all(len(set(values)) == 1 for values in (mean, std, steps.mean, steps.std))
     what = "scale" if ranges or (mean, std) == (steps.mean, steps.std) else "mean and std"
     listed = ",".join
-    mend = (
+    fix = (
         f"--scale {scale:.10g} --mean {listed(f'{v:.10g}' for v in mean)} "
         f"--std {listed(f'{v:.10g}' for v in std)}"
     )
-    return _with_steps(what, words, mend, group="values", scale=scale, mean=mean, std=std)
+    return _with_steps(what, words, fix, group="values", scale=scale, mean=mean, std=std)
 
 
 def _affine(scale: float, mean: Numbers, std: Numbers) -> tuple[tuple[float, float], ...]:

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkit.study._learned_share import (
+from ntkit.study._error_recovery import (
     LEAST_ERRORS,
     MOST_WEIGHT,
     CellsTried,
     Outcome,
     correctness_balanced,
-    correctness_cells,
-    learned_share,
+    correctness_groups,
+    error_recovery_rate,
 )
 from ntkit.study._penalty_path import checked_alphas
 
@@ -31,7 +31,7 @@ def sample(seed, n=2000, share_wrong=0.1):
 
 def test_errors_all_mended_and_nothing_broken_is_one():
     _, y, margin, ones = sample(0)
-    learned = learned_share(y, outcome(margin), outcome(np.abs(margin)), ones)
+    learned = error_recovery_rate(y, outcome(margin), outcome(np.abs(margin)), ones)
     assert learned.share == 1
     assert 0.9 < learned.low < 1
 
@@ -42,9 +42,9 @@ def test_a_head_that_is_shaken_or_turned_learns_nothing(seed, noise):
     """Samples change sides by their distance from the boundary alone."""
     rng, y, margin, ones = sample(seed)
     shaken = outcome(margin + noise * rng.normal(size=len(y)))
-    assert learned_share(y, outcome(margin), shaken, ones).low < 0.05
+    assert error_recovery_rate(y, outcome(margin), shaken, ones).low < 0.05
     turned = outcome(-margin)
-    assert abs(learned_share(y, outcome(margin), turned, ones).share) < 1e-9
+    assert abs(error_recovery_rate(y, outcome(margin), turned, ones).share) < 1e-9
 
 
 def test_unmatched_counts_all_that_was_right():
@@ -52,7 +52,7 @@ def test_unmatched_counts_all_that_was_right():
     after = outcome(np.where(margin < 0, 1.0, margin - 0.1))
     given_up = np.mean([(after.wrong & (margin > 0))[y == k].sum() / ((margin > 0)[y == k].sum())
                         for k in (0, 1)])  # fmt: skip
-    learned = learned_share(y, outcome(margin), after, ones, matched=False)
+    learned = error_recovery_rate(y, outcome(margin), after, ones, matched=False)
     assert learned.share == pytest.approx(1 - given_up)
 
 
@@ -60,10 +60,10 @@ def test_unmatched_many_classes_of_few_errors_are_looked_at_together():
     y = np.arange(2000) % 20
     margin = np.where(np.arange(2000) < 100, -1.0, 1.0)  # five errors of each class
     half = np.where(np.arange(2000) < 50, 1.0, margin)
-    assert np.isnan(learned_share(y, outcome(margin), outcome(half), np.ones(2000)).share)
-    learned = learned_share(y, outcome(margin), outcome(half), np.ones(2000), matched=False)
+    assert np.isnan(error_recovery_rate(y, outcome(margin), outcome(half), np.ones(2000)).share)
+    learned = error_recovery_rate(y, outcome(margin), outcome(half), np.ones(2000), matched=False)
     assert learned.share == pytest.approx(0.5)
-    none = learned_share(y, outcome(half + 3), outcome(half), np.ones(2000), matched=False)
+    none = error_recovery_rate(y, outcome(half + 3), outcome(half), np.ones(2000), matched=False)
     assert np.isnan(none.share)
 
 
@@ -72,7 +72,7 @@ def test_too_few_errors_say_nothing():
     y = np.arange(1000) % 2
     margin[:: 1000 // (2 * LEAST_ERRORS - 4)] = -1
     margin[: 2 * LEAST_ERRORS][y[: 2 * LEAST_ERRORS] == 0] = -1  # enough in one class only
-    learned = learned_share(y, outcome(margin), outcome(np.abs(margin)), np.ones(1000))
+    learned = error_recovery_rate(y, outcome(margin), outcome(np.abs(margin)), np.ones(1000))
     assert np.isnan(learned.share)
     assert np.isnan(learned.low)
     assert not CellsTried(learned.low, learned.low).worth_it
@@ -85,8 +85,8 @@ def test_the_scale_of_weights_does_not_matter(seed, scale):
     rng, y, margin, _ = sample(seed, n=600)
     weight = rng.integers(0, 4, 600).astype(float)
     after = outcome(margin + rng.normal(size=600))
-    one = learned_share(y, outcome(margin), after, weight)
-    other = learned_share(y, outcome(margin), after, scale * weight)
+    one = error_recovery_rate(y, outcome(margin), after, weight)
+    other = error_recovery_rate(y, outcome(margin), after, scale * weight)
     assert one.share == pytest.approx(other.share, nan_ok=True)
     assert one.low == pytest.approx(other.low, nan_ok=True)
 
@@ -97,7 +97,7 @@ def test_the_scale_of_weights_does_not_matter(seed, scale):
 def test_balanced_cells_keep_class_totals_and_cap_what_a_sample_counts(rows):
     y, wrong, weight = (np.array(column) for column in zip(*rows, strict=True))
     balanced = correctness_balanced(weight, y, wrong)
-    cells = correctness_cells(y, wrong, weight)
+    cells = correctness_groups(y, wrong, weight)
     for k in np.unique(y):
         assert balanced[y == k].sum() == pytest.approx(weight[y == k].sum())
         sizes = [((y == k) & (wrong == side) & (weight > 0)).sum() for side in (False, True)]

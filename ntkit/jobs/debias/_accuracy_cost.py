@@ -10,9 +10,9 @@ from scipy.stats import norm
 
 from ntkit._types import Array
 from ntkit.head import LinearHead
-from ntkit.jobs.debias.groups import HeldoutGroups, WorstGroup
+from ntkit.jobs.debias.groups import ValidationGroups, WorstGroup
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
-from ntkit.study import LEARNED, Outcome, learned_share
+from ntkit.study import ERROR_RECOVERY, Outcome, error_recovery_rate
 
 MAX_COST = 0.05
 """Largest share of accuracy that a head may cost by default."""
@@ -22,7 +22,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
-class Price:
+class AccuracyCost:
     """What a head mends and breaks beside the original one, on held-out samples it has not seen.
 
     Attributes
@@ -38,14 +38,14 @@ class Price:
         class × attribute.
     class_gain_low : float
         Lower 95 % bound of it.
-    learned : float
+    error_recovery : float
         Lower bound of the learned share of the original head's errors, as
         :class:`~ntkit.estimators.AutoDebiasClassifier` defines it; NaN where these are too few.
-    mended : float
+    fixed : float
         Lower bound of the share of the original head's errors that are mended less the share of
         correct samples that are broken, the mean over the classes, or over all samples where the
         errors of a class are too few; NaN where they are so all together.
-    n_mended, n_broken : int
+    n_fixed, n_new_errors : int
         Samples that were wrong and are right, and the reverse.
     average, worst_class : float
         Accuracies.
@@ -64,9 +64,9 @@ class Price:
 
     Examples
     --------
-    >>> from ntkit import Price
-    >>> price = Price(1.0, 0.01, 0.02, 0.07, 0.05, 0.4, 0.6, 30, 38, 0.92, 0.9, None)
-    >>> price.helps(0.05), price.helps(0.01)
+    >>> from ntkit import AccuracyCost
+    >>> accuracy_cost = AccuracyCost(1.0, 0.01, 0.02, 0.07, 0.05, 0.4, 0.6, 30, 38, 0.92, 0.9, None)
+    >>> accuracy_cost.helps(0.05), accuracy_cost.helps(0.01)
     (True, False)
     """
 
@@ -75,10 +75,10 @@ class Price:
     cost_high: float
     class_gain: float
     class_gain_low: float
-    learned: float
-    mended: float
-    n_mended: int
-    n_broken: int
+    error_recovery: float
+    fixed: float
+    n_fixed: int
+    n_new_errors: int
     average: float
     worst_class: float
     worst_group: float | None
@@ -146,15 +146,15 @@ class Price:
             ``learnable``, it mends a larger share of them than it breaks of the rest (or they are
             too few to tell, and it does not only break: without errors there is nothing to learn).
         """
-        better = self._likely_better or self.learned >= LEARNED
-        better = better or (learnable and not self._only_breaks and not self.mended < LEARNED)
+        better = self._likely_better or self.error_recovery >= ERROR_RECOVERY
+        better = better or (learnable and not self._only_breaks and not self.fixed < ERROR_RECOVERY)
         better = better or (self.by_groups and self._worst_likely_better)
         return self.t > 0 and better and self.affordable(max_cost)
 
     @property
     def _only_breaks(self) -> bool:
         """Whether samples are broken, and none is mended."""
-        return self.n_broken > 0 and self.n_mended == 0
+        return self.n_new_errors > 0 and self.n_fixed == 0
 
     @property
     def _worst_likely_better(self) -> bool:
@@ -174,8 +174,8 @@ class Price:
 class Decision:
     """What becomes of a candidate beside the original head."""
 
-    prices: tuple[Price, ...]
-    price: Price
+    accuracy_costs: tuple[AccuracyCost, ...]
+    accuracy_cost: AccuracyCost
     helped: bool
     head: LinearHead
 
@@ -203,15 +203,15 @@ def mixed(old: LinearHead, new: LinearHead, t: float, Z: Array) -> LinearHead:
     )
 
 
-def price_of(
+def accuracy_cost_of(
     t: float,
     y: Array,
     old_logits: Array,
     pred: Array,
     classes: Array,
     groups: Array | None,
-    named: HeldoutGroups | None = None,
-) -> Price:
+    named: ValidationGroups | None = None,
+) -> AccuracyCost:
     """Price of predictions beside the logits of the original head, one column per class."""
     order = np.argsort(classes)
     y_index = order[np.searchsorted(classes, y, sorter=order)]
@@ -226,16 +226,16 @@ def price_of(
     counts = None if named is None else named.counts
     ones = np.ones(len(y))
     after = Outcome(np.where(right, 1.0, -1.0), ~right)
-    return Price(
+    return AccuracyCost(
         t=t,
         cost=-float(gain.mean()),
         cost_high=-float(gain.mean()) + z * float(np.sqrt(_squared_error(gain))),
         class_gain=class_gain,
         class_gain_low=class_gain - z * class_error,
-        learned=learned_share(y_index, before, after, ones).low,
-        mended=learned_share(y_index, before, after, ones, matched=False).low,
-        n_mended=int((right & ~right_before).sum()),
-        n_broken=int((~right & right_before).sum()),
+        error_recovery=error_recovery_rate(y_index, before, after, ones).low,
+        fixed=error_recovery_rate(y_index, before, after, ones, matched=False).low,
+        n_fixed=int((right & ~right_before).sum()),
+        n_new_errors=int((~right & right_before).sum()),
         average=float(right.mean()),
         worst_class=worst_class_accuracy(y, pred),
         worst_group=None if groups is None else worst_group_accuracy(y, pred, groups=groups),
@@ -247,9 +247,11 @@ def price_of(
     )
 
 
-def taken(prices: Sequence[Price], max_cost: float, *, learnable: bool) -> Price | None:
+def taken(
+    accuracy_costs: Sequence[AccuracyCost], max_cost: float, *, learnable: bool
+) -> AccuracyCost | None:
     """Price with the largest share of the new head that helps."""
-    good = (p for p in prices if p.helps(max_cost, learnable=learnable))
+    good = (p for p in accuracy_costs if p.helps(max_cost, learnable=learnable))
     return max(good, key=lambda p: p.t, default=None)
 
 

@@ -92,7 +92,7 @@ def test_a_few_rows_say_nothing(cut):
     clf.fit(X[rows], y[rows], X_val=99 * X_val[: cut[1]], y_val=y_val[: cut[1]])
 
 
-def test_a_pipeline_scales_the_heldout_set_where_it_is_told_to():
+def test_a_pipeline_scales_the_validation_set_where_it_is_told_to():
     """scikit-learn's own way: transform_input, with metadata routing."""
     (X, y), (X_val, y_val) = data(0), data(1)
     scaler = StandardScaler().fit(X)
@@ -107,7 +107,7 @@ def test_a_pipeline_scales_the_heldout_set_where_it_is_told_to():
 
 
 @pytest.mark.parametrize("n_val", [60, 200])
-def test_a_search_that_cuts_the_heldout_set_into_folds(n_val):
+def test_a_search_that_cuts_the_validation_set_into_folds(n_val):
     """One of as many rows as X is cut as X is; one of another length is passed whole."""
     (X, y), (X_val, y_val) = data(0), data(1, n=n_val)
     seen = []

@@ -43,7 +43,7 @@ class WorstGroup:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldoutGroups:
+class ValidationGroups:
     """Class × attribute groups of the held-out samples, those with at least 5."""
 
     title: str
@@ -63,7 +63,7 @@ class HeldoutGroups:
         *,
         by_person: bool,
         known: Array | None = None,
-    ) -> HeldoutGroups:
+    ) -> ValidationGroups:
         """Groups of samples of these classes, on these sides of some attributes (M, A)."""
         number = judged_groups(np.ones(len(y)), y_index, sides, FEWEST)
         names = list[str]()
@@ -76,7 +76,7 @@ class HeldoutGroups:
             names.append(" × ".join([str(y[rows[0]]), *on]))
         return cls(title, number, tuple(names), by_person, known)
 
-    def of_rows(self, rows: Array) -> HeldoutGroups:
+    def of_rows(self, rows: Array) -> ValidationGroups:
         """The groups of some samples (M,), the others being in none."""
         number = np.where(rows, self.number, -1)
         kept = np.unique(number[number >= 0])

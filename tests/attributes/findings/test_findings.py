@@ -1,11 +1,11 @@
-"""From attributes to suspicions: the planted one is first, and nothing comes up by chance."""
+"""From attributes to findings: the planted one is first, and nothing comes up by chance."""
 
 import json
 
 import numpy as np
 import pytest
 
-from ntkit.attributes.findings import Predictions, find_suspicions
+from ntkit.attributes.findings import Predictions, find_findings
 from ntkit.metrics import wilson
 from tests.attributes.findings.builders import planted, view_of
 
@@ -14,7 +14,7 @@ from tests.attributes.findings.builders import planted, view_of
 @pytest.mark.parametrize("seed", range(5))
 def test_the_planted_one_is_first_and_alone(n_classes, seed):
     values, p = planted(n_classes=n_classes, seed=seed)
-    (found,) = find_suspicions([view_of(values)], p, 0.05).suspicions
+    (found,) = find_findings([view_of(values)], p, 0.05).findings
     assert found.name == "word:0"
     assert found.present == (found.goes_with == 0)
     assert not found.worst.agrees
@@ -24,8 +24,8 @@ def test_the_planted_one_is_first_and_alone(n_classes, seed):
 def test_a_duplicate_is_family_and_its_opposite_the_other_side():
     values, p = planted()
     more = np.column_stack([values, values[:, 0], ~values[:, 0]])
-    found = find_suspicions([view_of(more)], p, 0.05)
-    (one,) = found.suspicions
+    found = find_findings([view_of(more)], p, 0.05)
+    (one,) = found.findings
     assert one.name == "word:0"
     assert one.same == ("word:31",)
     assert one.opposed == ("word:32",)
@@ -40,9 +40,9 @@ def test_a_colour_for_each_class_is_one_family():
     pred = np.where(rng.random(4000) < 0.5, colour, y)
     from ntkit.attributes import columns
 
-    view = columns({"colour": np.array(list("rgby"))[colour]})
-    found = find_suspicions([view], Predictions(np.arange(4), y, pred, np.ones(4000)), 0.05)
-    (one,) = found.suspicions
+    feature_set = columns({"colour": np.array(list("rgby"))[colour]})
+    found = find_findings([feature_set], Predictions(np.arange(4), y, pred, np.ones(4000)), 0.05)
+    (one,) = found.findings
     assert len(one.opposed) == 3
     sides = np.array(found.side_names[0])[found.sides[:, 0] - 1]
     assert (sides == np.char.add("column:colour=", np.array(list("rgby"))[colour])).all()
@@ -50,21 +50,21 @@ def test_a_colour_for_each_class_is_one_family():
 
 def test_cells_are_counts_and_wilsons():
     values, p = planted(n_classes=3)
-    one = find_suspicions([view_of(values)], p, 0.05).suspicions[0]
-    for cell in one.cells:
-        rows = (p.y_index == cell.label) & (values[:, 0] == cell.having)
-        assert cell.count == rows.sum()
-        assert cell.accuracy == pytest.approx((~p.wrong[rows]).mean())
-        low, high = wilson(np.array([cell.accuracy]), np.array([cell.count]), 0.95)
-        assert cell.interval == pytest.approx((low[0], high[0]))
-    assert sum(cell.count for cell in one.cells) == len(values)
+    one = find_findings([view_of(values)], p, 0.05).findings[0]
+    for group in one.groups:
+        rows = (p.y_index == group.label) & (values[:, 0] == group.having)
+        assert group.count == rows.sum()
+        assert group.accuracy == pytest.approx((~p.wrong[rows]).mean())
+        low, high = wilson(np.array([group.accuracy]), np.array([group.count]), 0.95)
+        assert group.interval == pytest.approx((low[0], high[0]))
+    assert sum(group.count for group in one.groups) == len(values)
     assert one.n == values[:, 0].sum()
     assert one.share == pytest.approx(values[p.y_index == one.goes_with, 0].mean())
 
 
 def test_examples_are_what_they_are_called():
     values, p = planted()
-    one = find_suspicions([view_of(values)], p, 0.05).suspicions[0]
+    one = find_findings([view_of(values)], p, 0.05).findings[0]
     agrees = values[:, 0] == (p.y_index == 0)
     for name, rows in one.examples.items():
         how, what = name.split(", ")
@@ -75,10 +75,10 @@ def test_examples_are_what_they_are_called():
 
 def test_json_and_sentence():
     values, p = planted()
-    one = find_suspicions([view_of(values)], p, 0.05).suspicions[0]
+    one = find_findings([view_of(values)], p, 0.05).findings[0]
     again = json.loads(json.dumps(one.as_dict(), allow_nan=False))
     assert again["name"] == "word:0"
-    assert again["cells"][0]["count"] == one.cells[0].count
+    assert again["groups"][0]["count"] == one.groups[0].count
     assert f"{100 * one.share:.1f} % of its samples have it" in str(one)
     assert f"{100 * one.worst.accuracy:.1f} %" in str(one)
 
@@ -98,7 +98,7 @@ def test_errors_at_random_raise_no_alarm():
     alarms = 0
     for seed in range(400):
         values, p = null(seed)
-        found = find_suspicions([view_of(values)], p, 0.05).suspicions
+        found = find_findings([view_of(values)], p, 0.05).findings
         alarms += bool(found)
     assert alarms <= 28  # 20 are expected at most; 5 % of such tests would show 28
 
@@ -110,11 +110,11 @@ def test_of_what_is_inferred_the_five_clearest_families_are_asked_about(exact):
     has = np.where(rng.random((8, len(y))) < 0.8, y, 1 - y)  # eight that have nothing in common
     led = has[rng.integers(0, 8, len(y)), np.arange(len(y))]
     p = Predictions(np.arange(2), y, np.where(rng.random(len(y)) < 0.9, led, y), np.ones(len(y)))
-    found = find_suspicions([view_of(has.T, kind="layer", exact=exact)], p, 0.05)
-    whole = find_suspicions([view_of(has.T, kind="word")], p, 0.05)
-    assert len(whole.suspicions) == 8
-    shown = [s.name.partition(":")[2] for s in found.suspicions]
-    assert shown == [s.name.partition(":")[2] for s in whole.suspicions][: 8 if exact else 5]
+    found = find_findings([view_of(has.T, kind="layer", exact=exact)], p, 0.05)
+    whole = find_findings([view_of(has.T, kind="word")], p, 0.05)
+    assert len(whole.findings) == 8
+    shown = [s.name.partition(":")[2] for s in found.findings]
+    assert shown == [s.name.partition(":")[2] for s in whole.findings][: 8 if exact else 5]
     assert found.n_left_out == ({} if exact else {"layer": 3})
     assert found.sides.shape[1] == len(shown)
     assert found.n_passed == whole.n_passed
@@ -123,16 +123,16 @@ def test_of_what_is_inferred_the_five_clearest_families_are_asked_about(exact):
 def test_one_class_missing():
     values, p = planted(n_classes=3)
     wider = Predictions(np.array(["a", "b", "c", "never"]), p.y_index, p.pred_index, p.weight)
-    one = find_suspicions([view_of(values)], wider, 0.05).suspicions[0]
+    one = find_findings([view_of(values)], wider, 0.05).findings[0]
     assert one.name == "word:0"
-    assert {cell.label for cell in one.cells} == {"a", "b", "c"}
+    assert {group.label for group in one.groups} == {"a", "b", "c"}
 
 
 def test_nothing_to_find():
     values, p = planted()
     right = Predictions(p.classes, p.y_index, p.y_index, p.weight)
-    found = find_suspicions([view_of(values)], right, 0.05)
-    assert found.suspicions == ()
+    found = find_findings([view_of(values)], right, 0.05)
+    assert found.findings == ()
     assert found.n_looked_at == {"word": 31}
     assert found.sides.shape == (len(values), 0)
 
@@ -141,8 +141,8 @@ def test_a_word_stands_for_words_and_not_for_a_neuron_that_sees_it():
     values, p = planted()
     neuron = np.where(np.random.default_rng(1).random(len(values)) < 0.95, ~values[:, 0], 0)
     seen = view_of(neuron[:, None], ("embedding #3 high",), kind="embedding", exact=False)
-    found = find_suspicions([view_of(values), seen], p, 0.05)
-    (one,) = found.suspicions
+    found = find_findings([view_of(values), seen], p, 0.05)
+    (one,) = found.findings
     assert (one.name, one.opposed) == ("word:0", ("embedding #3 high",))
     assert one.sides == (("word:0",),)
     assert (found.sides[:, 0] == values[:, 0]).all()
@@ -154,9 +154,9 @@ def test_what_has_a_name_leads_a_neuron_that_sees_it_better():
     neuron = view_of(values[:, :1], ("layer:relu #3 mean high",), kind="layer", exact=False)
     bright = values[:, 0] ^ (np.random.default_rng(1).random(len(values)) < 0.1)
     measured = view_of(bright[:, None], (name,), kind="picture", exact=False)
-    found = find_suspicions([neuron, measured], p, 0.05)
-    (one,) = found.suspicions
-    assert (one.name, one.view, one.sides) == (name, "picture", ((name,),))
+    found = find_findings([neuron, measured], p, 0.05)
+    (one,) = found.findings
+    assert (one.name, one.feature_set, one.sides) == (name, "picture", ((name,),))
     assert one.same == ("layer:relu #3 mean high",)
-    assert one.cells[0].count == (bright & (p.y_index == 0)).sum()
+    assert one.groups[0].count == (bright & (p.y_index == 0)).sum()
     assert (found.sides[:, 0] == bright).all()

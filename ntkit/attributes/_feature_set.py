@@ -176,7 +176,7 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class FeatureSet:
     """Attributes of one kind, made as they are looked at.
 
     Parameters
@@ -196,10 +196,10 @@ class View:
     Examples
     --------
     >>> import numpy as np
-    >>> from ntkit.attributes import Block, View
+    >>> from ntkit.attributes import Block, FeatureSet
     >>> short = np.array([[True], [False], [True]])
-    >>> view = View("length", True, 3, lambda: iter([Block(("length:short",), short)]))
-    >>> view.values("length:short").tolist()
+    >>> view = FeatureSet("length", True, 3, lambda: iter([Block(("length:short",), short)]))
+    >>> feature_set.values("length:short").tolist()
     [1, 0, 1]
     """
 
@@ -213,7 +213,7 @@ class View:
         """Give all attributes, some at a time."""
         return self.make()
 
-    def without(self, names: Collection[str]) -> View:
+    def without(self, names: Collection[str]) -> FeatureSet:
         """The same view, some attributes left out."""
         left_out = set(names)
         return replace(self, make=lambda: _without(self.blocks(), left_out)) if left_out else self
@@ -229,11 +229,11 @@ class View:
         return values_of([self], name)
 
 
-def values_of(views: Iterable[View], name: str) -> Array:
+def values_of(feature_sets: Iterable[FeatureSet], name: str) -> Array:
     """Value of one attribute for every sample: 1, 0, or −1 if it is not known; int8, (N,)."""
     names = list[str]()
-    for view in views:
-        for block in view.blocks():
+    for feature_set in feature_sets:
+        for block in feature_set.blocks():
             if name in block.names:
                 return block.column(block.names.index(name))
             names += block.names
@@ -257,11 +257,11 @@ def _without(blocks: Iterator[Block], left_out: set[str]) -> Iterator[Block]:
             yield Block(names, block.values[:, kept], block.known, origins)
 
 
-def values_by_name(views: Iterable[View], names: Sequence[str]) -> list[Array]:
+def values_by_name(feature_sets: Iterable[FeatureSet], names: Sequence[str]) -> list[Array]:
     """Some attributes of every sample, by going through the views once."""
     wanted, found = set(names), dict[str, Array]()
-    for view in views if names else ():
-        for block in view.blocks():
+    for feature_set in feature_sets if names else ():
+        for block in feature_set.blocks():
             for i, name in enumerate(block.names):
                 if name in wanted and name not in found:
                     found[name] = block.column(i)
@@ -279,7 +279,7 @@ _BYTES = 32 << 20  # of a block
 _WHAT = ("low", "above the median", "high")
 
 
-def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = None) -> View:
+def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = None) -> FeatureSet:
     """View of the columns of a matrix, such as another encoder's embedding.
 
     Each column gives three attributes, ``embedding #5 high`` (the highest quarter of the samples),
@@ -309,7 +309,7 @@ def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = No
     >>> import numpy as np
     >>> from ntkit.attributes import array
     >>> view = array(np.arange(20.0)[:, None], kind="embedding")
-    >>> [name for block in view.blocks() for name in block.names]
+    >>> [name for block in feature_set.blocks() for name in block.names]
     ['embedding #0 low', 'embedding #0 above the median', 'embedding #0 high']
     """
     matrix = X if isinstance(X, np.ndarray) else np.asarray(X)  # a mapped one stays mapped
@@ -334,7 +334,7 @@ def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = No
                 return rule_of_column(kind, j, matrix[:, j], what)
         return None
 
-    return View(kind, False, len(matrix), blocks, rule=rule)
+    return FeatureSet(kind, False, len(matrix), blocks, rule=rule)
 
 
 def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:

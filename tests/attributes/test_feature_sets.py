@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntkit.attributes import Block, View, array, columns, metadata, pictures, words
+from ntkit.attributes import Block, FeatureSet, array, columns, metadata, pictures, words
 from ntkit.attributes._pictures import STATISTICS, picture_statistics
 from ntkit.exceptions import InputError
 
 
-def names_of(view):
-    return [name for block in view.blocks() for name in block.names]
+def names_of(feature_set):
+    return [name for block in feature_set.blocks() for name in block.names]
 
 
 def test_values_are_those_of_the_blocks():
-    view = columns({"a": list("xyxy") * 5, "b": [None, "z", "w", "w"] * 5})
-    for block in view.blocks():
+    feature_set = columns({"a": list("xyxy") * 5, "b": [None, "z", "w", "w"] * 5})
+    for block in feature_set.blocks():
         for i, name in enumerate(block.names):
-            assert view.values(name).tolist() == block.column(i).tolist()
-    assert view.values("column:b=w").tolist()[:4] == [-1, 0, 1, 1]
+            assert feature_set.values(name).tolist() == block.column(i).tolist()
+    assert feature_set.values("column:b=w").tolist()[:4] == [-1, 0, 1, 1]
     with pytest.raises(InputError, match="did you mean 'column:b=w'"):
-        view.values("column:b=W")
+        feature_set.values("column:b=W")
 
 
 # -- words ------------------------------------------------------------------------------------
@@ -33,16 +33,16 @@ def test_words_against_a_search():
     texts = [
         " ".join(rng.choice(["Film", "movie", "bad", "<html>", "</td>"], 3)) for _ in range(60)
     ]
-    view = words(texts)
-    assert set(names_of(view)) == {"word:film", "word:movie", "word:bad", "word:<html"}
+    feature_set = words(texts)
+    assert set(names_of(feature_set)) == {"word:film", "word:movie", "word:bad", "word:<html"}
     for word in ("film", "movie", "bad", "<html"):
         expected = [word in text.lower() for text in texts]
-        assert view.values(f"word:{word}").astype(bool).tolist() == expected
+        assert feature_set.values(f"word:{word}").astype(bool).tolist() == expected
 
 
 def test_runs_of_words():
-    view = words(["not good", "good not"] * 10, longest=2)
-    assert view.values("word:not good").tolist() == [1, 0] * 10
+    feature_set = words(["not good", "good not"] * 10, longest=2)
+    assert feature_set.values("word:not good").tolist() == [1, 0] * 10
 
 
 def test_rare_and_common_words_are_left_out():
@@ -60,15 +60,15 @@ def test_texts_without_words():
 
 
 def test_a_word_that_is_a_script_is_a_name_and_no_more():
-    view = words(["<script>alert(1)</script>", "plain"] * 10)
-    assert "word:<script" in names_of(view)
+    feature_set = words(["<script>alert(1)</script>", "plain"] * 10)
+    assert "word:<script" in names_of(feature_set)
 
 
 def test_long_texts():
     long = "x" * 5_000_000 + " film " + "word " * 1_000_000
-    view = words([long, "movie"] * 5)
-    assert view.values("word:film").sum() == 5
-    assert max(map(len, names_of(view))) < 50
+    feature_set = words([long, "movie"] * 5)
+    assert feature_set.values("word:film").sum() == 5
+    assert max(map(len, names_of(feature_set))) < 50
 
 
 # -- columns ----------------------------------------------------------------------------------
@@ -76,12 +76,12 @@ def test_long_texts():
 
 def test_numbers_are_cut_at_quantiles_of_their_own_values():
     age = np.random.default_rng(0).integers(17, 90, 1000)
-    view = columns({"age": age})
-    for name in names_of(view):
+    feature_set = columns({"age": age})
+    for name in names_of(feature_set):
         cut = int(name.removeprefix("column:age>="))
         assert cut in age
-        assert (view.values(name) == (age >= cut)).all()
-    assert len(names_of(view)) == 5
+        assert (feature_set.values(name) == (age >= cut)).all()
+    assert len(names_of(feature_set)) == 5
 
 
 def test_numbers_written_as_text_are_numbers():
@@ -90,11 +90,11 @@ def test_numbers_written_as_text_are_numbers():
 
 
 def test_missing_is_not_no():
-    view = columns({"a": [np.nan] * 10 + [1.5, 2.5] * 10, "b": [""] * 10 + ["x", "y"] * 10})
+    feature_set = columns({"a": [np.nan] * 10 + [1.5, 2.5] * 10, "b": [""] * 10 + ["x", "y"] * 10})
     for name in ("column:a=1.5", "column:b=x"):
-        assert view.values(name).tolist() == [-1] * 10 + [1, 0] * 10
+        assert feature_set.values(name).tolist() == [-1] * 10 + [1, 0] * 10
     for name in ("column:a missing", "column:b missing"):
-        assert view.values(name).tolist() == [1] * 10 + [0] * 20
+        assert feature_set.values(name).tolist() == [1] * 10 + [0] * 20
 
 
 def test_constant_empty_and_odd_columns():
@@ -128,21 +128,21 @@ def test_many_distinct_values():
 
 def test_long_categories_keep_apart():
     one, two = "x" * 5000 + "1", "x" * 5000 + "2"
-    view = columns({"a": [one, two] * 10})
-    first, second = names_of(view)
+    feature_set = columns({"a": [one, two] * 10})
+    first, second = names_of(feature_set)
     assert first != second
     assert len(second) < 100
-    assert (view.values(first) + view.values(second) == 1).all()
+    assert (feature_set.values(first) + feature_set.values(second) == 1).all()
 
 
 def test_data_frames():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"sex": ["f", "m", None, "f"] * 10, "n": pd.array([1, None] * 20)})
     frame["kind"] = frame["sex"].astype("category")
-    view = columns(frame)
-    assert view.values("column:sex=f").tolist()[:4] == [1, 0, -1, 1]
-    assert view.values("column:kind=f").tolist()[:4] == [1, 0, -1, 1]
-    assert view.values("column:n missing").tolist()[:2] == [0, 1]
+    feature_set = columns(frame)
+    assert feature_set.values("column:sex=f").tolist()[:4] == [1, 0, -1, 1]
+    assert feature_set.values("column:kind=f").tolist()[:4] == [1, 0, -1, 1]
+    assert feature_set.values("column:n missing").tolist()[:2] == [0, 1]
 
 
 def test_tables_that_are_none():
@@ -160,11 +160,11 @@ def test_tables_that_are_none():
 def test_metadata_of_half_of_the_samples():
     ids = [f"pictures/{i}.png" for i in range(100)]
     table = {"file_name": ids[50:], "site": ["A", "B"] * 25, "date": list(range(50))}
-    view = metadata(table, ids)
-    site = view.values("metadata:site=A")
+    feature_set = metadata(table, ids)
+    site = feature_set.values("metadata:site=A")
     assert (site[:50] == -1).all()
     assert site[50:].tolist() == [1, 0] * 25
-    assert view.values("metadata:site missing").tolist() == [1] * 50 + [0] * 50
+    assert feature_set.values("metadata:site missing").tolist() == [1] * 50 + [0] * 50
 
 
 def test_names_are_matched_whatever_their_accents_are_made_of():
@@ -188,11 +188,11 @@ def test_metadata_that_cannot_be_matched():
 
 def test_quarters_of_an_array():
     X = np.random.default_rng(0).normal(size=(400, 3))
-    view = array(X, kind="embedding")
-    assert len(names_of(view)) == 9
-    assert not view.exact
-    assert view.values("embedding #2 low").sum() == pytest.approx(100, abs=2)
-    assert (view.values("embedding #1 high") == (X[:, 1] >= np.sort(X[:, 1])[300])).all()
+    feature_set = array(X, kind="embedding")
+    assert len(names_of(feature_set)) == 9
+    assert not feature_set.exact
+    assert feature_set.values("embedding #2 low").sum() == pytest.approx(100, abs=2)
+    assert (feature_set.values("embedding #1 high") == (X[:, 1] >= np.sort(X[:, 1])[300])).all()
 
 
 def test_arrays_with_holes_and_constants():
@@ -259,5 +259,5 @@ def test_as_many_pictures_as_samples():
 
 
 def test_a_view_of_ones_own():
-    view = View("odd", True, 4, lambda: iter([Block(("odd:yes",), np.eye(4)[:, :1])]))
-    assert view.values("odd:yes").tolist() == [1, 0, 0, 0]
+    feature_set = FeatureSet("odd", True, 4, lambda: iter([Block(("odd:yes",), np.eye(4)[:, :1])]))
+    assert feature_set.values("odd:yes").tolist() == [1, 0, 0, 0]

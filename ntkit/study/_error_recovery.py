@@ -17,7 +17,7 @@ from ntkit._types import Array
 
 LEAST_ERRORS = 10
 """Errors of a class below which they say nothing about it."""
-LEARNED = 0.08
+ERROR_RECOVERY = 0.08
 """Learned share, by its lower bound, that neither wrong labels nor overlapping classes reach."""
 BESIDE = 0.12
 """The same of the errors that a well-tuned head makes, which moving the boundary learns as well."""
@@ -50,7 +50,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Learned:
+class ErrorRecovery:
     """Share of the errors of one head that another learns, and a 99 % lower bound of it."""
 
     # Both are NaN where too few classes have enough errors.
@@ -63,7 +63,7 @@ class Learned:
 class CellsTried:
     """What balancing the class × correctness cells learns of the errors of a reference head."""
 
-    learned: float
+    error_recovery: float
     beside: float
 
     @classmethod
@@ -72,19 +72,19 @@ class CellsTried:
     ) -> CellsTried:
         """Compare the outcomes of three heads on samples that none of them saw."""
         return cls(
-            learned_share(y_index, reference, cells, weight).low,
-            learned_share(y_index, plain, cells, weight, matched=False).low,
+            error_recovery_rate(y_index, reference, cells, weight).low,
+            error_recovery_rate(y_index, plain, cells, weight, matched=False).low,
         )
 
     @property
     def worth_it(self) -> bool:
         """Whether errors are a sign of bias rather than noise."""
-        return self.learned >= LEARNED and self.beside >= BESIDE
+        return self.error_recovery >= ERROR_RECOVERY and self.beside >= BESIDE
 
 
-def learned_share(
+def error_recovery_rate(
     y_index: Array, before: Outcome, after: Outcome, weight: Array, *, matched: bool = True
-) -> Learned:
+) -> ErrorRecovery:
     r"""Share of a head's errors that another gets right, less what it gives up for them."""
     # For each class, with errors E and correct samples R of the first head,
     # .. math:: \frac{1}{|E|} \sum_{n \in E} \big( a_n - b_n \big),
@@ -111,19 +111,19 @@ def learned_share(
             lost_for = _lost_as_far(distance, lost, weight[right], -before.margin[wrong])
         else:
             lost_for = np.full(len(wrong), np.average(lost, weights=weight[right]))
-        mended = float(np.average(~after.wrong[wrong], weights=weight[wrong]))
+        fixed = float(np.average(~after.wrong[wrong], weights=weight[wrong]))
         given_up = float(np.average(lost_for, weights=weight[wrong]))
         n_wrong, n_right = _effective(weight[wrong]), _effective(weight[right])
         n_lost = min(n_wrong, n_right) if matched else n_right
-        shares.append(mended - given_up)
-        variances.append(_variance(mended, n_wrong) + _variance(given_up, n_lost))
+        shares.append(fixed - given_up)
+        variances.append(_variance(fixed, n_wrong) + _variance(given_up, n_lost))
     if len(shares) < max(min(2, n_classes), n_classes / 2):
         if not matched and n_classes > 1:
-            return learned_share(np.zeros_like(y_index), before, after, weight, matched=False)
-        return Learned(float("nan"), float("nan"))
+            return error_recovery_rate(np.zeros_like(y_index), before, after, weight, matched=False)
+        return ErrorRecovery(float("nan"), float("nan"))
     deviation = float(np.sqrt(np.sum(variances)) / len(shares))
     share = float(np.mean(shares))
-    return Learned(share, share - float(norm.ppf(_CONFIDENCE)) * deviation)
+    return ErrorRecovery(share, share - float(norm.ppf(_CONFIDENCE)) * deviation)
 
 
 def _lost_as_far(distance: Array, lost: Array, weight: Array, at: Array) -> Array:
@@ -163,7 +163,7 @@ def class_weighted(
     return np.asarray(sample_weight * factor[y_index])
 
 
-def correctness_cells(y_index: Array, misclassified: Array, sample_weight: Array) -> Array:
+def correctness_groups(y_index: Array, misclassified: Array, sample_weight: Array) -> Array:
     """Number of the class × correctness cell of each sample: 2 y, or 2 y + 1 for an error."""
     # A class with fewer than `LEAST_ERRORS` errors, or correct samples, of positive weight is one
     # cell.
@@ -178,7 +178,7 @@ def correctness_balanced(sample_weight: Array, y_index: Array, misclassified: Ar
     # Every class keeps its total. A class with fewer than `LEAST_ERRORS` errors, or correct
     # samples, keeps its weights, and no sample counts more than `MOST_WEIGHT` times what it did: a
     # handful of wrong labels must not outweigh thousands of right ones.
-    cells = correctness_cells(y_index, misclassified, sample_weight)
+    cells = correctness_groups(y_index, misclassified, sample_weight)
     mass = np.bincount(cells, weights=sample_weight, minlength=2 * (int(y_index.max()) + 1))
     mass = mass.reshape(-1, 2)
     total, lesser = mass.sum(axis=1, keepdims=True), mass.min(axis=1, keepdims=True)

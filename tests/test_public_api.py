@@ -62,7 +62,7 @@ PUBLIC = {
         "write_check",
     ],
     "ntkit.jobs.predict": ["PredictionTable", "Predictions", "predict", "write_predictions"],
-    "ntkit.attributes.findings": ["Cell", "Finding"],
+    "ntkit.attributes.findings": ["Finding", "FindingGroup"],
     "ntkit.pages.label_page": ["write_label_page"],
     "ntkit.estimators": [
         "AFRClassifier",

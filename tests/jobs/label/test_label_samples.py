@@ -82,7 +82,7 @@ def test_a_run_that_was_killed_keeps_nobody_out(model, tmp_path):
         "from tests.jobs.label.models import rows; X, y, _ = rows()\n"
         f"label.label_samples({str(model)!r}, (X, y), {str(out)!r}, question='Q', device='cpu')"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], check=False)
     assert done.returncode == -9
     assert [*out.iterdir()] == [out / ".ntkit-lock"]
     (out / ".ntkit-ab12").mkdir()  # as it leaves one where it is killed while it writes

@@ -1,0 +1,26 @@
+"""The drawing of the packages shows the imports that exist, and none goes up."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def drawing():
+    spec = importlib.util.spec_from_file_location("draw", ROOT / "docs" / "draw_packages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_drawing_is_of_these_packages(drawing):
+    drawn = drawing.PICTURE.read_text(encoding="utf-8")
+    assert drawing.described(drawing.imports()) in drawn, "run: python docs/draw_packages.py"
+
+
+def test_no_import_goes_up(drawing):
+    layer = {package: level for level, row in enumerate(drawing.layers()) for package in row}
+    assert [(a, b) for a, b in drawing.imports() if layer[a] >= layer[b]] == []

@@ -82,6 +82,7 @@ def _neurons(result: DebiasResult) -> str:
     paper, random = rows["neurontune"], rows["random mask"]
     return (
         f"\nThe paper's default (neurontune: threshold 0) suppresses {paper.n_suppressed} of "
-        f"{result.n_non_constant} live neurons. Test set, worst group: {percent(paper.worst_group)}; a "
-        f"random mask of {random.n_suppressed}: {percent(random.worst_group)}."
+        f"{result.n_non_constant} live neurons. Test set, worst group: "
+        f"{percent(paper.worst_group)}; a random mask of {random.n_suppressed}: "
+        f"{percent(random.worst_group)}."
     )

@@ -447,9 +447,8 @@ class AutoDebiasClassifier(TunedHeads):
         if self.validation_error_recovery_ >= _LEARNED_VALIDATION:
             self.reason_ = (
                 f"{errs_more}, and retraining on the held-out set learns at least "
-                f"{100 * self.validation_error_recovery_:.0f} % of these errors on samples of it that "
-                "it has "
-                "not seen, which memorising the training set does not explain: the held-out set is "
+                f"{100 * self.validation_error_recovery_:.0f} % of these errors on samples "
+                "of it that it has not seen, which memorising the training set does not explain: the held-out set is "
                 "better balanced"
             )
             return True

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ntkit import _text
-from ntkit._labels import differing_classes, listed, unknown_labels
-from ntkit._text import listed
+from ntkit._labels import differing_classes, unknown_labels
+from ntkit._labels import listed as listed_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -244,7 +244,7 @@ def _is_json(text: str) -> bool:
 
 
 def _quoted(names: tuple[Any, ...]) -> str:
-    return listed(map(repr, names), 6)
+    return _text.listed(map(repr, names), 6)
 
 
 _NUMBERED_CLASS = re.compile(r"(?:LABEL_)?(0|[1-9][0-9]{0,8})")
@@ -311,8 +311,8 @@ def _plain(name: Any) -> str:
 def _refusal(given: list[Any], own: list[Any]) -> str:
     if len(given) < 2:
         return (
-            f"The data holds one class only ({listed(given)}) of the model's head "
-            f"({listed(own)}); add samples of the others, or name another label column."
+            f"The data holds one class only ({listed_labels(given)}) of the model's head "
+            f"({listed_labels(own)}); add samples of the others, or name another label column."
         )
     named = "name its classes in the order of the logits with --classes (classes= in Python)"
     sides = {"what": "The data", "where": "the model's head"}

@@ -1,21 +1,12 @@
 """What a user has: image folders, tables, arrays, stores, as samples that know themselves."""
 
-from ntkit.samples._columns import DEFAULT_LABEL, is_aside, named_like_a_prediction
+from ntkit.samples._columns import DEFAULT_LABEL, named_like_a_prediction
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
 from ntkit.samples._files import input_paths
+from ntkit.samples._join import KEYS, MADE_OF_CLASSES, Metadata, names_of, table_of
 from ntkit.samples._looks import Inputs
 from ntkit.samples._read import is_image_folder, preprocessing_for, read, read_samples
-from ntkit.samples._rows import (
-    KEYS,
-    MADE_OF_CLASSES,
-    Metadata,
-    arrays_of,
-    by_input,
-    first_rows,
-    names_of,
-    rows_of,
-    table_of,
-)
+from ntkit.samples._rows import arrays_of, by_input, first_rows, rows_of
 from ntkit.samples._samples import Match, ReadTable, Samples, as_classes, input_notes
 from ntkit.samples._stored import (
     EMBEDDINGS,
@@ -35,7 +26,7 @@ from ntkit.samples._stored import (
     replace_file,
     write_manifest,
 )
-from ntkit.samples._table import Table
+from ntkit.samples._table import Table, is_aside
 from ntkit.samples._table_files import (
     TABLES,
     is_list,

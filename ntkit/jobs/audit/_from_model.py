@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import comb
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image
 from scipy.stats import binom
 
 from ntkit._labels import listed
 from ntkit._types import Array
-from ntkit.attributes import (
-    EMBEDDING,
-    FeatureSet,
-    NobodyHas,
-    Rule,
-    array,
-    columns,
-    layers,
-    measured_pictures,
-    picture_statistics,
-    pictures,
-    words,
-)
+from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, picture_statistics
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
@@ -36,23 +23,13 @@ from ntkit.extraction import (
     TextPreprocessing,
     embedded_with_layers,
 )
-from ntkit.inputs import MeasuredImages, shown
 from ntkit.jobs.audit._audit import audit
-from ntkit.jobs.audit._reader import AttributeReader
+from ntkit.jobs.audit._reader import VIEWS, AttributeReader, Read, WatchedPictures, feature_sets_of
 from ntkit.jobs.audit._result import Audit
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.audit_page import Unlabelled
-from ntkit.samples import (
-    Inputs,
-    Match,
-    Metadata,
-    ReadTable,
-    first_rows,
-    is_aside,
-    named_like_a_prediction,
-    read,
-)
+from ntkit.samples import Match, Metadata, first_rows, read
 from ntkit.verification import check_head
 
 _CHANCE = 0.001  # of guesses that do as badly on a class; 11 samples of one of two are never right
@@ -117,140 +94,6 @@ def likely_cause(samples: Samples) -> str:
     if samples.columns:
         return "are the columns the model's, in its order and units? Name them with --columns."
     return "are labels, classes and inputs those of this model, scaled as it was trained on?"
-
-
-_SIDE = 128  # pixels that the shorter side keeps; more are shrunk by a whole factor first
-_CAMERA = (0x010F, 0x0110)  # EXIF: maker and model
-
-
-class WatchedPictures(MeasuredImages):
-    """Image files whose pixels and files are measured as a model reads them."""
-
-    def measure(self, image: Image.Image) -> tuple[Array, dict[str, str]]:
-        """Statistics of an image, and facts about its file."""
-        upright = shown(image)
-        pixels = np.asarray(upright.reduce(max(1, min(image.size) // _SIDE)))
-        return picture_statistics(pixels, image.width * image.height), _facts(image)
-
-    def _digest(self, row: int) -> bytes:
-        """Of a file that the model has not read yet, measured in the same pass."""
-        if self._digests[row] is None:
-            self._image(row)
-        return super()._digest(row)
-
-    def statistics(self) -> Array:
-        """Statistics of each image, (N, 19)."""
-        return np.stack([values for values, _ in self.measurements()])
-
-    def file_facts(self) -> dict[str, Sequence[str]]:
-        """Kind of file, colour mode and camera; a column for each that differs."""
-        facts = [facts for _, facts in self.measurements()]
-        columns = {key: [fact[key] for fact in facts] for key in facts[0]}
-        return {key: values for key, values in columns.items() if len(set(values)) > 1}
-
-
-def _facts(image: Image.Image) -> dict[str, str]:
-    try:
-        exif = image.getexif()
-        camera = " ".join(str(exif[tag]).strip("\0 ") for tag in _CAMERA if exif.get(tag))
-    except Exception:  # damaged metadata of a sound image
-        camera = ""
-    return {"format": image.format or "", "mode": image.mode, "camera": camera}
-
-
-VIEWS = ("word", "column", "input", "metadata", "picture", "file", "layer", "embedding")
-"""Kinds of views that are found by themselves."""
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """Samples, and what a pass over them gave."""
-
-    samples: Samples
-    embedded: Embedded
-
-    @property
-    def watched(self) -> WatchedPictures | None:
-        """Image files that were measured as the model read them."""
-        return self.samples.X if isinstance(self.samples.X, WatchedPictures) else None
-
-
-def feature_sets_of(
-    read: Read, beside: Metadata | None, asked: Sequence[str] | None, random_state: int
-) -> tuple[list[FeatureSet], list[str]]:
-    """Views of what there is, or of what of it was asked for."""
-    notes = list[str]()
-    found = [*_of_inputs(read, read.samples.looks(), notes)]
-    if beside is not None:
-        found.append(columns(beside.columns, kind="metadata"))
-        notes += [beside.note] if beside.note else []
-    if read.embedded.layers:
-        found.append(layers(read.embedded.layers, random_state=random_state))
-    if not read.embedded.layers or "embedding" in (asked or ()):
-        # The nearer to the prediction, the more do errors depend on it anyhow.
-        found.append(array(read.embedded.Z, kind="embedding"))
-    kinds = [feature_set.kind for feature_set in found]
-    for kind in asked or ():
-        if kind not in kinds:
-            raise InputError(
-                f"There is no view {kind!r} of these samples; there are {', '.join(kinds)}."
-            )
-    return [
-        feature_set for feature_set in found if asked is None or feature_set.kind in asked
-    ], notes
-
-
-def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
-    if inputs.texts is not None:
-        yield words(inputs.texts)
-    if read.samples.table is not None:
-        own, left = _of_table(read.samples, read.samples.table)
-        yield from own
-        notes += left
-    elif inputs.table is not None:
-        yield columns(inputs.table)
-    if read.watched is not None:
-        yield measured_pictures(read.watched.statistics())
-        facts = read.watched.file_facts()
-        if facts:
-            yield columns(facts, kind="file")
-    elif inputs.images is not None:
-        yield pictures(inputs.images, len(inputs.images))
-    X = read.samples.X
-    numbers = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub"
-    nameless = numbers and inputs.table is None
-    if nameless and not read.samples.embedded:
-        yield array(X, kind="input")
-
-
-def views_of_table(samples: Samples, table: ReadTable) -> list[FeatureSet]:
-    """Columns that the model takes in, and those beside them, except what says nothing."""
-    return _of_table(samples, table)[0]
-
-
-def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], list[str]]:
-    """The views of a table's columns, and a note on those that were left out."""
-    found, notes = list[FeatureSet](), list[str]()
-    taken = table.inputs if samples.kind != "texts" else ()
-    own = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
-    if own:
-        found.append(columns(own))
-    rest = {name: values for name, values in table.rest.items() if values.ndim == 1}
-    left = [name for name, values in rest.items() if _says_nothing(name, values)]
-    if left:
-        notes.append(f"Not looked at, by their names: {', '.join(map(repr, left[:8]))}.")
-    beside = {name: values for name, values in rest.items() if name not in left}
-    if beside:
-        found.append(columns(beside, kind="metadata"))
-    return found, notes
-
-
-def _says_nothing(name: str, values: Array) -> bool:
-    """Whether a column numbers the rows, splits them, or is made of their class."""
-    if named_like_a_prediction(name):
-        return True
-    few = len(set(map(str, values.tolist()))) <= len(values) / 2
-    return is_aside(name) and not (few and name.lower().rstrip("s").endswith("id"))
 
 
 def unlabelled_of(

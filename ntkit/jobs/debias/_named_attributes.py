@@ -368,8 +368,8 @@ class CompletedGroups:
         score = self.inference.scores_[self.inference.feature_set_]
         few = [f"{name} ({n})" for name, n in self.n_said.items() if n < _FEWEST_KNOWN]
         return (
-            f"{counted}; read for the others from the view {self.inference.feature_set_!r}, which is "
-            f"right on {100 * score:.0f} % of those known that it has not seen, the mean over "
+            f"{counted}; read for the others from the view {self.inference.feature_set_!r}, which "
+            f"is right on {100 * score:.0f} % of those known that it has not seen, the mean over "
             "class × value."
         ) + f" Too few are known of a group to judge by it: {', '.join(few)}." * bool(few)
 
@@ -487,14 +487,13 @@ def _by_table(
     given: Any, wanted: str, reader: AttributeReader, key: str | None, match_names: bool
 ) -> tuple[str, Array, str]:
     """A column of a table, its values by contents, names or rows, and what is left of them."""
+    where, columns = "The table", {}
     if isinstance(given, str | os.PathLike):
         table = read_table(Path(given), None, (*KEYS, wanted))
-        where, places = str(given), [table.at(row) for row in range(len(table))]
+        where, at = str(given), table.at
         columns = {n: v for n, v in table.columns.items() if table.list_length(n) is None}
     else:
-        where, columns = "The table", columns_of(given)
-        n_rows = len(next(iter(columns.values()), ()))
-        places = [f"The table, row {row + 1}" for row in range(n_rows)]
+        columns, at = columns_of(given), lambda index: f"The table, row {index + 1}"
     key = key or next((k for k in KEYS if k in columns), None)
     rest = [column for column in columns if column not in (key, CONTENT)]
     if wanted not in rest and len(rest) != 1:
@@ -504,12 +503,12 @@ def _by_table(
         )
     column, left = wanted if wanted in rest else rest[0], ""
     if key is not None and key in columns:
-        entries = entries_of_table(columns, key, column, places.__getitem__)
+        entries = entries_of_table(columns, key, column, at)
         values, left = _by_entries(where, entries, (), reader, key, match_names)
     elif key is None and len(columns[column]) == reader.n:
         numbered = {"": np.arange(reader.n), column: columns[column]}
         values = np.full(reader.n, None, dtype=object)
-        for entry in entries_of_table(numbered, "", column, places.__getitem__):
+        for entry in entries_of_table(numbered, "", column, at):
             values[int(entry.name)] = entry.answer
     else:
         raise InputError(

@@ -21,7 +21,7 @@ from ntkit.jobs.label._folder import ANSWERS, PAGE
 ENOUGH_OVERLAP = 0.6
 """Smallest overlap of a group with itself of fewer answers at which asking ends. On the data that
 it was set on, anything from 0.5 to 0.8 did about as well."""
-FEWEST = 36
+FEWEST_ANSWERS = 36
 """Answers below which it does not."""
 MOST = 192
 """Answers at which it does, where a view is read: more were never tried."""
@@ -125,9 +125,9 @@ def progress(
     if before is not None and before.feature_set_ is not None:
         overlap, changed = min(_overlaps(y, inference, before), key=lambda pair: pair[0])
     stays = overlap >= ENOUGH_OVERLAP
-    enough = bool((stays and n >= FEWEST) or n >= MOST)
-    if n < FEWEST and n < MOST:
-        reason = f"{n} answers are fewer than {FEWEST}."
+    enough = bool((stays and n >= FEWEST_ANSWERS) or n >= MOST)
+    if n < FEWEST_ANSWERS and n < MOST:
+        reason = f"{n} answers are fewer than {FEWEST_ANSWERS}."
     elif changed is None:
         reason = "Only another batch can show whether the groups stay as they are."
         if before is not None:

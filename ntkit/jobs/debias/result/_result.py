@@ -266,7 +266,8 @@ class DebiasResult:
         """Which head, and what it changes on validation samples that it has not seen."""
         accuracy_cost, name = self.accuracy_cost, self.chosen.name
         share = "" if accuracy_cost.t == 1 else f", {percent(accuracy_cost.t, 0)} of the way to it"
-        fixed = f"{accuracy_cost.n_fixed} validation errors fixed, {counted(accuracy_cost.n_new_errors, 'new error')}"
+        new_errors = counted(accuracy_cost.n_new_errors, "new error")
+        fixed = f"{accuracy_cost.n_fixed} validation errors fixed, {new_errors}"
         bound = f"lower 95 % bound {-100 * accuracy_cost.cost_high:+.1f}"
         average = f"{-100 * accuracy_cost.cost:+.1f} points"
         return f"{name}{share}: {fixed}; average {average} there ({bound})."

@@ -26,7 +26,7 @@ from scipy.stats import binom
 
 from evidence_tables import table
 from ntkit.jobs.check import Limits
-from ntkit.jobs.check._judge import POWER, Part, judged, outcomes
+from ntkit.jobs.check._judge import POWER, Subset, judged, outcomes
 
 Array = NDArray[Any]
 LIMITS = Limits(max_drop=2, worst_group=70)
@@ -94,12 +94,12 @@ CLEAR = {
 }
 
 
-def parts_of(counts: Sequence[Array]) -> list[Part]:
+def parts_of(counts: Sequence[Array]) -> list[Subset]:
     """The rows of a check: all samples, and each group."""
     rows = [("average", "average", np.sum(counts, axis=0))]
     rows += [("group", str(i), each) for i, each in enumerate(counts)]
     return [
-        Part(kind, name, int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))  # type: ignore[arg-type]
+        Subset(kind, name, int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))  # type: ignore[arg-type]
         for kind, name, c in rows
     ]
 
@@ -139,7 +139,7 @@ def populations() -> Iterator[tuple[str, str, list[Group], tuple[int, ...]]]:
 
 def alone(n: int, right: int, lost: int, gained: int, limits: Limits) -> str:
     """Outcome of one limit on all samples."""
-    return outcomes([Part("average", "average", n, right, lost, gained)], limits)[0][0]
+    return outcomes([Subset("average", "average", n, right, lost, gained)], limits)[0][0]
 
 
 def largest(n: int, limits: Limits, wrong: str) -> float:
@@ -223,13 +223,13 @@ def stated(draws: int, seed: int) -> list[list[str]]:
         ("18 of 30 right", (0, 0, 18, 12)),
     ]
     for name, counts in asked:
-        part = Part("group", "g", sum(counts), counts[1] + counts[2], counts[0], counts[1])
+        part = Subset("group", "g", sum(counts), counts[1] + counts[2], counts[0], counts[1])
         for v in judged([part], LIMITS)[0].verdicts:
             if v.outcome != "too few" or v.enough is None:
                 continue
             decided = 0
             for drawn in rng.multinomial(v.enough, np.asarray(counts) / sum(counts), size=draws):
-                again = Part("group", "g", v.enough, int(drawn[1] + drawn[2]), int(drawn[0]),
+                again = Subset("group", "g", v.enough, int(drawn[1] + drawn[2]), int(drawn[0]),
                              int(drawn[1]))  # fmt: skip
                 kinds = dict(zip(("accuracy", "max_drop"), outcomes([again], LIMITS)[0],
                                  strict=True))  # fmt: skip

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 import answers
 import evidence
 import tuned_alike
+from ntkit.attributes import Attribute
 from ntkit.estimators import (
     AutoDebiasClassifier,
     DFRClassifier,
@@ -41,9 +42,9 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     retrain_head,
 )
-from ntkit.jobs.debias._candidates import OTHER_METHODS, LabelledEmbeddings, Setting
+from ntkit.jobs.debias._candidates import GROUP_BALANCED, OTHER_METHODS, LabelledEmbeddings, Setting
 from ntkit.jobs.debias._comparison import Comparison
-from ntkit.jobs.debias.groups import KnownGroups, KnownOfSome
+from ntkit.jobs.debias._named_attributes import PartlyKnown
 from ntkit.jobs.label import margins_of
 from ntkit.metrics import accuracy_by
 from overview_data import Problem, problems
@@ -158,16 +159,15 @@ def with_some(problem: Problem, plain: Comparison, seed: int) -> Rows:
 def by_answers(problem: Problem, given: Array, seed: int) -> Any:
     """The head that ``ntkit.debias(answers=…)`` would leave in the model."""
     values = np.where(given >= 0, given, None).astype(object)
-    some = KnownOfSome("attribute", "the answers", values, answers=True)
-    y = problem.train.y, problem.validation.y
-    known = KnownGroups.inferred(some, y, problem.feature_sets, seed)
+    some = PartlyKnown(Attribute.from_labels("the answers", values, source="person"))
+    known = some.completed((problem.train.y, problem.validation.y), problem.feature_sets, seed)
     told = Comparison(
         problem.train, problem.validation, problem.test, head=None, seed=seed, known=known
     )
-    setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
+    setting = Setting(DFRClassifier(variant="weighted", C=None), rows="both", partly_known=True)
     clf, _ = told.fit(setting)
-    told.row(some.balanced_by, setting, clf)
-    decision = told.decided(some.balanced_by, clf, learnable=False)
+    told.row(GROUP_BALANCED, setting, clf)
+    decision = told.decided(GROUP_BALANCED, clf, learnable=False)
     return decision.head if decision.helped else told.original
 
 

@@ -36,12 +36,11 @@ from numpy.typing import NDArray
 from evidence import TRAINED_ON_IT, dfr, tuned
 from evidence_tables import mean_std, table
 from ntkit import audit
-from ntkit.attributes import FeatureSet, sides_of_names
+from ntkit.attributes import Attribute, FeatureSet
 from ntkit.attributes._feature_set import values_of
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.jobs.debias._candidates import LabelledEmbeddings, Setting
 from ntkit.jobs.debias._comparison import Comparison
-from ntkit.jobs.debias.groups import Named
 from ntkit.metrics import worst_group_accuracy
 from splits import CHECKS, DATA, joined, splits_of
 from written import kind_of, read_of, written
@@ -134,7 +133,7 @@ def heads(
     }
     confirmed = None
     if feature_set is not None and sides:
-        on, _ = sides_of_names(sides, lambda name: values_of([feature_set], name))
+        on = Attribute.from_names(sides, lambda name: values_of([feature_set], name)).value
         _, heads["sides named"] = balanced(train, held, test, seed, on)
         confirmed, answered = answer(feature_set, both, true, seed) if true else (None, on)
         heads["one answer"] = heads["debias, one answer"] = plain.original
@@ -165,7 +164,7 @@ def balanced(
 ) -> tuple[Comparison, Any]:
     """A comparison that is told these sides, and group-balanced retraining on them."""
     called = tuple(str(side) for side in range(on.max() + 1))
-    named = Named(("the answer",), on[:, None], (called,))
+    named = [Attribute("the answer", on, called)]
     told = Comparison(train, held, test, head=None, seed=seed, named=named)
     return told, told.fit(Setting(AutoDebiasClassifier(recipe="group-balanced")))[0]
 

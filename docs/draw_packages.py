@@ -25,7 +25,8 @@ def layers() -> list[list[str]]:
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
     named = [[package.strip() for package in layer.split("|")] for layer in layers]
     packages = [
-        [package for package in row if not package.startswith(("ntkit._", "ntkit.exc"))] for row in named
+        [package for package in row if not package.startswith(("ntkit._", "ntkit.exc"))]
+        for row in named
     ]
     return [row for row in packages if row]
 
@@ -80,7 +81,10 @@ def draw(path: Path) -> None:
     figure, ax = plt.subplots(figsize=(9, 0.82 * len(rows)))
     shift = (0.0, -0.9, 0.9)  # packages alone on a layer do not hide each other's arrows
     place = {
-        package: ((i + 0.5) / len(row) * 8 + (shift[level % 3] if len(row) == 1 else 0), -float(level))
+        package: (
+            (i + 0.5) / len(row) * 8 + (shift[level % 3] if len(row) == 1 else 0),
+            -float(level),
+        )
         for level, row in enumerate(rows)
         for i, package in enumerate(row)
     }

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
-import math
 import os
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -33,7 +33,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def saying_what_failed(path: StrPath) -> Iterator[None]:
+def saying_what_failed(
+    path: StrPath, if_full: str = "make room or choose another place"
+) -> Iterator[None]:
     """Turn what a disk can raise while something is written into a sentence."""
     try:
         yield
@@ -42,9 +44,7 @@ def saying_what_failed(path: StrPath) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         if error.errno in _FULL:
-            raise InputError(
-                f"There is no room for {path} ({reason}); make room or choose another place."
-            ) from error
+            raise InputError(f"There is no room for {path} ({reason}); {if_full}.") from error
         raise InputError(f"{path} cannot be written ({reason}); choose another place.") from error
     except ValueError as error:
         if "null" not in str(error):  # a character that no name may hold
@@ -169,19 +169,6 @@ def _lock(file: FileIO) -> None:
         ) from error
 
 
-def as_json(content: Any, indent: int | None = 2) -> str:
-    """Write plain values as JSON that every parser reads: NaN and infinities become null."""
-    return json.dumps(_finite(content), indent=indent, default=str, allow_nan=False)
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
 def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:
     """Read a JSON file that somebody else may have written."""
     file, fix = Path(path), f"name {wanted}."
@@ -202,29 +189,6 @@ def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:
         raise InputError(f"{path} is no JSON; {fix}") from error
 
 
-def entries_of(
-    path: StrPath,
-    content: Any,
-    *,
-    kind: str,
-    version: int,
-    refusal: Callable[[str], InputError],
-    fix: str,
-) -> list[Any]:
-    """Answers in the content of a JSON file that ntkit keeps, not looked at one by one."""
-    if not isinstance(content, dict) or content.get("ntkit") != kind:
-        raise refusal(f'it lacks "ntkit": "{kind}"')
-    given = content.get("version")
-    if type(given) is not int or given != version:
-        raise InputError(
-            f"{path} is of version {given!r:.40}, and this ntkit reads version {version}; {fix}"
-        )
-    entries = content.get("answers")
-    if not isinstance(entries, list):
-        raise refusal("its answers are no list")
-    return entries
-
-
 def scratch(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
     """An array in a file that nobody sees and that goes when the array goes."""
     folder = Path(tempfile.gettempdir())
@@ -237,6 +201,12 @@ def scratch(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 def size_of(files: Iterable[StrPath]) -> int:
     """Bytes of some files together."""
     return sum(Path(file).stat().st_size for file in files)
+
+
+def sha256_of(path: StrPath) -> str:
+    """SHA-256 of a file's content, as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _bytes(number: float) -> str:

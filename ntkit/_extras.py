@@ -9,7 +9,7 @@ EXTRAS = {
     "torch": ("torch", "onnxscript"),
     "text": ("tokenizers", "pyarrow"),
     "report": ("matplotlib",),
-    "ray": ("ray[data]",),
+    "ray": ("ray",),
 }
 """Packages of each extra of pyproject.toml that a user may miss; a test compares the two."""
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ntkit import _text
+
 _SHOWN = 6
 # What a spreadsheet takes for a formula, and the apostrophe that keeps it from doing so.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
@@ -28,8 +30,7 @@ def _likeness(one: str, other: str) -> float:
 
 
 def _shown(distinct: list[Any], most: int = _SHOWN) -> str:
-    more = f", … ({len(distinct)})" if len(distinct) > most else ""
-    return ", ".join(map(repr, distinct[:most])) + more
+    return _text.listed(map(repr, distinct), most, " ({})")
 
 
 def meant_instead(label: Any, known: Any) -> str | None:

@@ -1,22 +1,25 @@
-"""Ray, if it is installed: imported with one sentence where it is missing, started quietly."""
+"""Ray, if it is installed: imported, started quietly, and given mapped files by their path."""
 
 from __future__ import annotations
 
 import importlib
 import logging
+import platform
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
+from mmap import mmap
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ntkit._extras import install_extra
-from ntkit.exceptions import MissingDependencyError
+from ntkit.exceptions import InputError, MissingDependencyError
 
 
 def import_ray(wanted_by: str) -> Any:
-    """Ray with its data library."""
+    """Ray; where it is not installed, an error whose message names what wants it."""
     try:
-        importlib.import_module("ray.data")
         return importlib.import_module("ray")
     except ImportError as error:
         raise MissingDependencyError(
@@ -28,13 +31,41 @@ def start_ray(ray: Any) -> None:
     """Start Ray without its chatter, or join the cluster that RAY_ADDRESS names."""
     if ray.is_initialized():
         return
-    with without_ray_warnings():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"ray\.")  # meant for Ray's own authors
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
 
 
-@contextmanager
-def without_ray_warnings() -> Iterator[None]:
-    """Hide what Ray warns its own authors of."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"ray\.")
-        yield
+@dataclass(frozen=True)
+class MappedFile:
+    """A memory map as the path of its file, which other machines open by themselves."""
+
+    path: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+    order: Any
+
+    @classmethod
+    def of(cls, X: Any) -> MappedFile | None:
+        """The file of which X is the whole and unchanged content; None if there is none."""
+        whole = X
+        while isinstance(whole, np.ndarray) and isinstance(whole.base, np.ndarray):
+            whole = whole.base
+        if not (isinstance(whole, np.memmap) and isinstance(whole.base, mmap)):
+            return None
+        if whole.mode != "r" or X.__array_interface__ != whole.__array_interface__:
+            return None
+        order = "C" if X.flags.c_contiguous else "F"
+        return cls(str(whole.filename), X.dtype, X.shape, whole.offset, order)
+
+    def open(self) -> NDArray[Any]:
+        """Map the file here."""
+        options = {"mode": "r", "offset": self.offset, "shape": self.shape, "order": self.order}
+        try:
+            return np.memmap(self.path, self.dtype, **options)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.path} cannot be read on {platform.node()} ({error}); put it where all "
+                "machines of the cluster find it."
+            ) from error

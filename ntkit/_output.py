@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tempfile
@@ -11,7 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ntkit._disk import StrPath, check_place, check_writable, give_name, saying_what_failed
+from ntkit._disk import (
+    StrPath,
+    check_place,
+    check_writable,
+    give_name,
+    saying_what_failed,
+    sha256_of,
+)
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 
@@ -150,7 +156,7 @@ def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Pat
         made = [f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()]
         check_update(path, made)
         recorded = _read_record(real)
-        new = {name: _sha256(folder / name) for name in made}
+        new = {name: sha256_of(folder / name) for name in made}
         for name in recorded:
             if name not in keep and name not in new:
                 (real / name).unlink(missing_ok=True)
@@ -243,7 +249,7 @@ def _raise(error: OSError) -> None:
 
 
 def _changed(file: Path, digest: str) -> bool:
-    return file.exists() and not (file.is_file() and _sha256(file) == digest)
+    return file.exists() and not (file.is_file() and sha256_of(file) == digest)
 
 
 # -- the record ---------------------------------------------------------------------------------
@@ -251,7 +257,7 @@ def _changed(file: Path, digest: str) -> bool:
 
 def _write_record(folder: Path) -> None:
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-    digests = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+    digests = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
     digests.pop(RECORD, None)
     (folder / RECORD).write_text(_record(digests), encoding="utf-8")
 
@@ -275,8 +281,3 @@ def _read_record(folder: Path, part: str = "files") -> dict[str, str]:
         return {str(name): str(digest) for name, digest in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -99,22 +99,7 @@ class LinearHead:
         return int(self.coef.shape[0])
 
     def logits(self, Z: ArrayLike) -> NDArray[Any]:
-        """Logits with one column per class; a single logit z becomes [0, z].
-
-        Parameters
-        ----------
-        Z : array-like of shape (N, D)
-            Embeddings.
-
-        Returns
-        -------
-        ndarray of shape (N, C)
-            Columns in the order of ``classes``.
-
-        Raises
-        ------
-        InputError
-            If the embeddings do not have the head's width.
+        """Logits of embeddings (N, D), one column per class: (N, C); one logit z becomes [0, z].
 
         Examples
         --------
@@ -126,22 +111,12 @@ class LinearHead:
         return np.stack([np.zeros_like(logits), logits], axis=1) if logits.ndim == 1 else logits
 
     def decision_function(self, Z: ArrayLike) -> NDArray[Any]:
-        """Logits of embeddings, as scikit-learn shapes them.
-
-        Parameters
-        ----------
-        Z : array-like of shape (N, D)
-            Embeddings.
-
-        Returns
-        -------
-        ndarray of shape (N,) for one logit, else (N, K)
-            As scikit-learn shapes it.
+        """Logits of embeddings (N, D) as scikit-learn shapes them: (N,) for one logit, else (N, K).
 
         Raises
         ------
         InputError
-            If the embeddings do not have the head's width.
+            If the embeddings do not have the head's width; so do the other methods.
         """
         Z = np.asarray(Z)
         if Z.ndim != 2 or Z.shape[1] != self.n_neurons:
@@ -152,46 +127,14 @@ class LinearHead:
         return np.asarray(logits[:, 0] if self.n_logits == 1 else logits)
 
     def predict_proba(self, Z: ArrayLike) -> NDArray[Any]:
-        """Class probabilities of shape (N, C): the softmax of the logits, or their sigmoid.
-
-        Parameters
-        ----------
-        Z : array-like of shape (N, D)
-            Embeddings.
-
-        Returns
-        -------
-        ndarray of shape (N, C)
-            Columns in the order of ``classes``.
-
-        Raises
-        ------
-        InputError
-            If the embeddings do not have the head's width.
-        """
+        """Class probabilities (N, C) of embeddings (N, D): softmax of the logits, or sigmoid."""
         logits = self.logits(Z)
         logits = logits - logits.max(axis=1, keepdims=True)
         odds = np.exp(logits)
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 
     def predict(self, Z: ArrayLike) -> NDArray[Any]:
-        """Class label of each embedding, shape (N,).
-
-        Parameters
-        ----------
-        Z : array-like of shape (N, D)
-            Embeddings.
-
-        Returns
-        -------
-        ndarray of shape (N,)
-            Labels out of ``classes``.
-
-        Raises
-        ------
-        InputError
-            If the embeddings do not have the head's width.
-        """
+        """Class label of each of the embeddings (N, D), shape (N,)."""
         logits = self.decision_function(Z)
         index = (logits > 0).astype(int) if self.n_logits == 1 else logits.argmax(axis=1)
         return np.asarray(self.classes[index])
@@ -230,17 +173,7 @@ class LinearHead:
         return LinearHead(coef.astype(dtype), (self.intercept - offset).astype(dtype), self.classes)
 
     def aligned_to(self, classes: ArrayLike) -> LinearHead:
-        """Return the same head with its rows in the order of ``classes``.
-
-        Parameters
-        ----------
-        classes : array-like of shape (C,)
-            The head's class labels, in the order wanted.
-
-        Returns
-        -------
-        LinearHead
-            It predicts what this one does.
+        """Return the same head with its rows in the order of ``classes``, shape (C,).
 
         Raises
         ------
@@ -304,17 +237,7 @@ class LinearHead:
         return LinearHead(coef, intercept, self.classes)
 
     def astype(self, dtype: Any) -> LinearHead:
-        """Return the same head in float32 or float64.
-
-        Parameters
-        ----------
-        dtype : dtype-like
-            Element type of weights and bias.
-
-        Returns
-        -------
-        LinearHead
-        """
+        """Return the same head in float32 or float64."""
         if self.coef.dtype == dtype:
             return self
         return LinearHead(self.coef.astype(dtype), self.intercept.astype(dtype), self.classes)

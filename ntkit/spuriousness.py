@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from ntkit._doc import documented_like
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -374,6 +375,7 @@ def suppressed_neurons(
     return np.asarray(flagged)
 
 
+@documented_like(suppressed_neurons)
 def spare_neurons(
     suppressed: Array,
     scores: Array,
@@ -390,14 +392,10 @@ def spare_neurons(
     ----------
     suppressed : ndarray of bool, shape (D,) or (C, D)
         From :func:`suppressed_neurons`.
-    scores : ndarray of shape (C, D)
-        As there.
-    aggregation : {"union", "intersection", "per_class"}
-        As there.
+    {scores, aggregation}
     min_neurons : int
         Live neurons to keep (all of them, where there are fewer).
-    non_constant : ndarray of bool, shape (D,), optional
-        As there.
+    {non_constant}
 
     Returns
     -------

@@ -2,8 +2,6 @@
 
 import gc
 import secrets
-import threading
-import time
 import warnings
 
 import numpy as np
@@ -38,7 +36,6 @@ def rng():
 def ray():
     """Ray on this machine, with room for two actors of one core each."""
     ray = pytest.importorskip("ray", reason="ray is not installed")
-    pytest.importorskip("ray.data", reason="ray[data] is not installed")
     with pytest.MonkeyPatch.context() as environment:
         # Else Ray would write one into the user's home.
         environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -49,13 +46,6 @@ def ray():
                 num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error"
             )
         yield ray
-        # Threads of Ray Data that outlive their dataset would ask Ray when it is gone, and it
-        # then ends this process.
-        end = time.monotonic() + 30
-        while time.monotonic() < end and any(
-            thread.name == "iter_threaded" for thread in threading.enumerate()
-        ):
-            time.sleep(0.1)
         with warnings.catch_warnings(action="ignore"):  # it does not wait for its processes' end
             ray.shutdown()
             gc.collect()

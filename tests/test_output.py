@@ -334,7 +334,7 @@ def test_the_record_is_no_key_to_other_folders(out, tmp_path):
     """Names in it are looked up, never opened."""
     fill(tmp_path, {"thesis.txt": b"precious"})
     record = json.loads((out / RECORD).read_text())
-    digest = _output._sha256(tmp_path / "thesis.txt")
+    digest = _output.sha256_of(tmp_path / "thesis.txt")
     record["files"] |= {"../thesis.txt": digest, str(tmp_path / "thesis.txt"): digest}
     (out / RECORD).write_text(json.dumps(record))
     put(tmp_path, out, {"new": b""}, force=True)

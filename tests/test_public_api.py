@@ -1,6 +1,8 @@
 """The public names, and how light it is to import them."""
 
 import importlib
+import inspect
+import re
 import subprocess
 import sys
 
@@ -29,13 +31,14 @@ PUBLIC = {
         "write_report",
     ],
     "ntkit.attributes": [
+        "Attribute",
         "Block",
+        "Group",
         "Rule",
         "FeatureSet",
         "array",
         "attribute_named",
         "columns",
-        "groups_from",
         "layers",
         "metadata",
         "pictures",
@@ -85,7 +88,6 @@ PUBLIC = {
         "retrain_head",
     ],
     "ntkit.jobs.label": [
-        "GroupStanding",
         "Labelling",
         "Labels",
         "Progress",
@@ -193,6 +195,21 @@ def test_public_names(module):
     for name in loaded.__all__:
         value = getattr(loaded, name)
         assert value.__doc__ or not callable(value), name  # plain values need no docstring
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_docstrings_hold_what_is_documented_once(module):
+    """No line such as ``{C, tol}`` is left, and defaults are those of the signature."""
+    loaded = importlib.import_module(module)
+    for thing in filter(callable, (getattr(loaded, name) for name in loaded.__all__)):
+        methods = [value for _, value in inspect.getmembers(thing, inspect.isroutine)]
+        for each in [thing, *(methods if inspect.isclass(thing) else [])]:
+            text = inspect.getdoc(each) or ""
+            assert not re.search(r"(?m)^ *\{[A-Za-z][\w., ]*\}$", text), each
+            for name, default in re.findall(
+                r"(?m)^(\w+) : [^\n]*default=([\d.]+(?:e-?\d+)?)$", text
+            ):
+                assert inspect.signature(each).parameters[name].default == float(default), each
 
 
 def test_dir_and_unknown_names():

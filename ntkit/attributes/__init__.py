@@ -4,36 +4,61 @@ A *view* reads attributes, yes or no of every sample: words of texts, columns of
 statistics of pictures, layers of a network, columns of any matrix.
 """
 
+from ntkit.attributes._answers import ANSWERS as ANSWERS
+from ntkit.attributes._answers import CONTENT as CONTENT
+from ntkit.attributes._answers import Answer as Answer
+from ntkit.attributes._answers import Answers as Answers
+from ntkit.attributes._answers import Entry as Entry
+from ntkit.attributes._answers import Labels as Labels
+from ntkit.attributes._answers import answer_in as answer_in
+from ntkit.attributes._answers import answers_in as answers_in
+from ntkit.attributes._answers import cell_text as cell_text
+from ntkit.attributes._answers import check_alike as check_alike
+from ntkit.attributes._answers import check_contradictions as check_contradictions
+from ntkit.attributes._answers import content_cell as content_cell
+from ntkit.attributes._answers import content_in as content_in
+from ntkit.attributes._answers import contents_here as contents_here
+from ntkit.attributes._answers import contradiction as contradiction
+from ntkit.attributes._answers import entries_of_table as entries_of_table
+from ntkit.attributes._answers import joined_answers as joined_answers
+from ntkit.attributes._answers import json_of as json_of
+from ntkit.attributes._answers import name_text as name_text
+from ntkit.attributes._answers import read_answer_file as read_answer_file
+from ntkit.attributes._answers import read_answers as read_answers
+from ntkit.attributes._answers import read_labels as read_labels
+from ntkit.attributes._answers import write_answers as write_answers
+from ntkit.attributes._answers import written as written
+from ntkit.attributes._attribute import Attribute, Group
 from ntkit.attributes._columns import columns, metadata
-from ntkit.attributes._columns import columns_of as columns_of
-from ntkit.attributes._columns import matched as matched  # for other rooms
 from ntkit.attributes._feature_set import FEWEST as FEWEST
 from ntkit.attributes._feature_set import SUPPORT as SUPPORT
 from ntkit.attributes._feature_set import Block, FeatureSet, Rule, array
 from ntkit.attributes._feature_set import rule_of_column as rule_of_column  # for other rooms
 from ntkit.attributes._feature_set import values_by_name as values_by_name
 from ntkit.attributes._feature_set import values_of as values_of
-from ntkit.attributes._groups import groups_from
+from ntkit.attributes._layers import EMBEDDING as EMBEDDING
+from ntkit.attributes._layers import is_channel as is_channel
+from ntkit.attributes._layers import layer_of as layer_of
+from ntkit.attributes._layers import layer_values as layer_values
 from ntkit.attributes._layers import layers
 from ntkit.attributes._named import NobodyHas as NobodyHas
 from ntkit.attributes._named import attribute_named
 from ntkit.attributes._pictures import measured_pictures as measured_pictures
 from ntkit.attributes._pictures import picture_statistics as picture_statistics
 from ntkit.attributes._pictures import pictures
-from ntkit.attributes._sides import sides_of_column as sides_of_column
-from ntkit.attributes._sides import sides_of_names as sides_of_names
 from ntkit.attributes._words import holding as holding  # for other rooms
 from ntkit.attributes._words import places_of as places_of
 from ntkit.attributes._words import words
 
 __all__ = [
+    "Attribute",
     "Block",
     "FeatureSet",
+    "Group",
     "Rule",
     "array",
     "attribute_named",
     "columns",
-    "groups_from",
     "layers",
     "metadata",
     "pictures",

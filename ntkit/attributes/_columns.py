@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ntkit._join import columns_of, in_order
+from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
-from ntkit.exceptions import InputError
 
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -77,28 +77,6 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
             yield from _blocks_of(f"{kind}:{shown(name)}", values)
 
     return FeatureSet(kind, True, n_samples, blocks)
-
-
-def columns_of(table: Any) -> dict[str, Array]:
-    """Columns of a DataFrame or a mapping as arrays of one length."""
-    if not isinstance(table, Mapping) and not hasattr(table, "items"):
-        raise InputError(
-            f"A table is a DataFrame or a mapping of columns; got {type(table).__name__}; pass "
-            "arrays as arrays={'name': X}."
-        )
-    found = {str(name): _array(values) for name, values in table.items()}
-    sizes = {len(values) if values.ndim == 1 else -1 for values in found.values()}
-    if len(sizes) > 1 or -1 in sizes:
-        shapes = ", ".join(f"{name!r} {values.shape}" for name, values in list(found.items())[:6])
-        raise InputError(f"The columns of a table need one shape, (N,); got {shapes}.")
-    return found
-
-
-def _array(values: Any) -> Array:
-    """Values as an array; texts stay objects, for NumPy's take the room of the longest."""
-    if isinstance(values, list | tuple):
-        return np.fromiter(values, dtype=object, count=len(values))
-    return np.asarray(values)
 
 
 @dataclass(frozen=True)
@@ -186,7 +164,7 @@ def _cut(cut: float, values: Array) -> str:
 
 def shown(text: str) -> str:
     """A text as a name shows it: the beginning of a long one."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return shortened(text, _LONGEST)
 
 
 def _distinct(names: list[str]) -> tuple[str, ...]:
@@ -230,36 +208,4 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     >>> [name for block in feature_set.blocks() for name in block.names]
     ['metadata:site=A', 'metadata:site=B', 'metadata:site missing']
     """
-    return columns(matched(table, ids, key), kind="metadata")
-
-
-def matched(table: Any, ids: Sequence[str] | None, key: str) -> dict[str, Any]:
-    """Columns of a table in the order of some samples; None where it has no row for one."""
-    given = columns_of(table)
-    if ids is None:
-        return dict(given)
-    if key not in given:
-        raise InputError(
-            f"The metadata has no column {key!r} to match samples by; its columns are "
-            f"{list(given)}. Name the column with key=."
-        )
-    names = [_composed(name) for name in given.pop(key).tolist()]
-    row_of = {name: row for row, name in enumerate(names)}
-    if len(row_of) < len(names):
-        twice = next(name for row, name in enumerate(names) if row_of[name] != row)
-        raise InputError(f"The metadata names {twice!r} twice in {key!r}; leave one row for each.")
-    rows = np.asarray([row_of.get(_composed(name), -1) for name in ids], dtype=np.int64)
-    if (rows < 0).all():
-        raise InputError(
-            f"None of the {len(rows)} samples, the first of them {str(ids[0])!r}, is named in the "
-            f"metadata's column {key!r}, the first of which is {names[:1]}; write names in one way."
-        )
-    return {
-        name: np.fromiter((values[row] if row >= 0 else None for row in rows), object, len(rows))
-        for name, values in given.items()
-    }
-
-
-def _composed(name: Any) -> str:
-    """One spelling of letters with accents: file systems and spreadsheets differ."""
-    return unicodedata.normalize("NFC", str(name))
+    return columns(in_order(table, ids, key), kind="metadata")

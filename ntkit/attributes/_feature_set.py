@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,18 +88,23 @@ class Rule:
     @classmethod
     def from_dict(cls, given: Any) -> Rule | None:
         """Read what :meth:`as_dict` wrote; None if it is anything else."""
-        if not isinstance(given, Mapping) or not isinstance(given.get("layer"), str):
+        try:
+            layer, which = given["layer"], given["which"]
+            columns, weights, offsets = (
+                np.asarray(given[key]) for key in ("columns", "weights", "offsets")
+            )
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             return None
-        columns, offsets = (_numbers(given.get(key), 1) for key in ("columns", "offsets"))
-        weights, which = _numbers(given.get("weights"), 2), given.get("which")
-        if columns is None or offsets is None or weights is None or type(which) is not int:
+        numbers = (columns, weights, offsets)
+        if not isinstance(layer, str) or type(which) is not int or weights.size > _MOST:
             return None
-        whole = columns.dtype.kind == "i" and (columns >= 0).all() and len(columns) > 0
-        fits = weights.shape == (len(offsets), len(columns)) and 0 <= which < len(offsets)
-        if not whole or not fits:
+        if not all(n.size and n.dtype.kind in "if" and np.isfinite(n).all() for n in numbers):
             return None
-        weights, offsets = (np.asarray(v, dtype=np.float64) for v in (weights, offsets))
-        return cls(given["layer"], columns, weights, offsets, which)
+        whole = columns.ndim == 1 and columns.dtype.kind == "i" and (columns >= 0).all()
+        fits = weights.shape == (*offsets.shape, *columns.shape) and weights.ndim == 2
+        if not whole or not fits or not 0 <= which < len(offsets):
+            return None
+        return cls(layer, columns, weights.astype(np.float64), offsets.astype(np.float64), which)
 
 
 def rule_of_column(layer: str, column: int, values: Array, what: str) -> Rule | None:
@@ -116,23 +121,6 @@ def rule_of_column(layer: str, column: int, values: Array, what: str) -> Rule | 
         return None
     cut, sign = (float(first) + float(below.max())) / 2, -1.0 if what == "low" else 1.0
     return Rule(layer, np.array([column]), np.array([[sign]]), np.array([-sign * cut]))
-
-
-def _numbers(given: Any, rank: int) -> Array | None:
-    """A list of finite numbers, or a list of such lists."""
-    if not isinstance(given, list) or not given:
-        return None
-    rows = given if rank == 2 else [given]
-    if not all(isinstance(row, list) and len(row) == len(rows[0]) for row in rows):
-        return None
-    flat = [number for row in rows for number in row]
-    if len(flat) > _MOST or not all(type(number) in (int, float) for number in flat):
-        return None
-    try:
-        found = np.asarray(given)
-    except (ValueError, OverflowError):
-        return None
-    return found if found.dtype.kind in "if" and np.isfinite(found).all() else None
 
 
 SUPPORT = 0.01

@@ -24,11 +24,15 @@ from ntkit.attributes._feature_set import (
 )
 from ntkit.exceptions import InputError
 
+EMBEDDING = "embedding"
+"""The layer that the head reads, as attributes call it."""
 _DIRECTIONS = 8
 _CLUSTERS = 8
 _FITTED_ON = 10_000  # samples that clusters are fitted on
 _ROWS = 4096
+_NAME = re.compile(r"(?:layer:(?P<layer>\S+)|(?P<embedding>embedding)) (?P<rest>.+)")
 _CHANNEL = re.compile(r"#(\d+) (mean|deviation) (low|above the median|high)")
+_NEURON = re.compile(r"#(\d+)() (low|above the median|high)")
 _DIRECTION = re.compile(r"direction (\d+) (low|above the median|high)")
 _CLUSTER = re.compile(r"cluster (\d+)")
 
@@ -209,3 +213,57 @@ def _of_clusters(clusters: Array, name: str) -> Iterator[Block]:
     if len(kept):
         names = tuple(f"{name} {c + 1}" for c in kept)
         yield Block(names, clusters[:, None] == kept)
+
+
+# -- by name, of other samples -------------------------------------------------------------------
+
+
+def layer_of(name: str, rule: Rule | None = None) -> str | None:
+    """The layer that an attribute is of, by its name or rule; None if that is of no layer."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    return rule.layer if rule is not None else found["layer"] or EMBEDDING
+
+
+def is_channel(name: str) -> bool:
+    """Whether the name of a layer's attribute says how it is read."""
+    return _channel(name) is not None
+
+
+def _channel(name: str) -> re.Match[str] | None:
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    return (_NEURON if found["layer"] is None else _CHANNEL).fullmatch(found["rest"])
+
+
+def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = None) -> Array:
+    """Who has an attribute of a layer, by its rule, or cut at quartiles of these samples; (N,)."""
+    layer = layer_of(name) if rule is None else rule.layer
+    if layer is None or layer not in layers:
+        raise InputError(
+            f"The layer of {name!r} gives no row of finite numbers for each sample; name another "
+            "attribute."
+        )
+    X = layers[layer]
+    rule = rule or _rule_of_channel(name, layer, X)
+    if rule is None:
+        raise InputError(
+            f"No sample is on a side of {name!r}, so there is nothing to balance; name an "
+            "attribute that some samples have and others have not."
+        )
+    return rule.values(X)
+
+
+def _rule_of_channel(name: str, layer: str, X: Array) -> Rule | None:
+    column = _channel(name)
+    if column is None:
+        raise InputError(f"{name!r} does not say how it is read; give the page's answers.")
+    channels = X.shape[1] if layer == EMBEDDING else X.shape[1] // 2
+    if int(column[1]) >= channels:
+        raise InputError(
+            f"The layer of {name!r} has {channels} channels, from #0 on; name one of them."
+        )
+    j = int(column[1]) + channels * (column[2] == "deviation")
+    return rule_of_column(layer, j, X[:, j], column[3])

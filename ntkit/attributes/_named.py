@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._join import columns_of, in_order
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
-from ntkit.attributes._columns import Column, columns_of, matched, number, read_column, shown
+from ntkit.attributes._columns import Column, number, read_column, shown
 from ntkit.attributes._feature_set import FeatureSet, values_of
 from ntkit.attributes._pictures import STATISTICS, pictures
 from ntkit.attributes._words import holding
@@ -81,14 +82,14 @@ def attribute_named(
     if kind == "column" and rest and table is not None:
         return _of_columns(name, kind, rest, columns_of(table))
     if kind == "metadata" and rest and metadata is not None:
-        return _of_columns(name, kind, rest, matched(metadata, ids, key))
+        return _of_columns(name, kind, rest, in_order(metadata, ids, key))
     if kind == "picture" and rest and images is not None:
         return pictures(images, len(images)).values(name)
-    given = {"word": texts, "column": table, "metadata": metadata, "picture": images}
+    inputs = {"word": texts, "column": table, "metadata": metadata, "picture": images}
     others = tuple(feature_sets)
-    if others and (kind not in given or not rest):
+    if others and (kind not in inputs or not rest):
         return values_of(others, name)
-    raise InputError(_unreadable(name, kind, rest, given))
+    raise InputError(_unreadable(name, kind, rest, inputs))
 
 
 def _unreadable(name: str, kind: str, rest: str, given: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from ntkit._text import one_line, printable, shortened
 from ntkit.attributes.findings import Finding
 from ntkit.jobs.audit import Answer, Audit
 from ntkit.jobs.debias import figures_of
@@ -97,13 +98,11 @@ def _sample(audit: Audit, row: int) -> str:
     inputs = audit.inputs
     name = f"sample {row}" if inputs is None or inputs.ids is None else inputs.ids[row]
     if inputs is not None and inputs.texts is not None:
-        text = " ".join(inputs.texts[row].split())
-        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+        return shortened(one_line(inputs.texts[row]), _LONGEST)
     columns = {**((inputs and inputs.table) or {}), **((inputs and inputs.metadata) or {})}
     cells = ", ".join(f"{column}={values[row]}" for column, values in [*columns.items()][:6])
     return f"{name}: {cells}" if cells else name
 
 
 def _say(text: str) -> None:
-    printable = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-    typer.echo(printable, err=True)
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=True)

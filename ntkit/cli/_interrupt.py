@@ -13,7 +13,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore
 from ntkit.jobs.debias import HEADS_FILE, RUN_FILE
 from ntkit.jobs.report import quoted
-from ntkit.store import MANIFEST, read_manifest
+from ntkit.samples import MANIFEST, read_manifest
 
 INTERRUPTED = 130
 """Exit code of a command that Ctrl-C ended, as shells have it."""

@@ -7,33 +7,48 @@ import inspect
 import re
 import shlex
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from ntkit._disk import as_json
+from ntkit._text import as_json
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     EmbeddingStore,
     ImagePreprocessing,
     Samples,
     TextPreprocessing,
-    input_notes,
-    is_image_folder,
-    read_samples,
 )
 from ntkit.head import LinearHead
 from ntkit.inputs import FILTERS
 from ntkit.model import FrozenModel, inspected
-from ntkit.samples import TABLES
+from ntkit.samples import TABLES, input_notes, is_image_folder, read
 from ntkit.verification import load_pair
 
-Model = Annotated[Path, typer.Argument(help="ONNX classifier, or its folder.", show_default=False)]
-Out = Annotated[Path, typer.Option("-o", "--out", help="What to write.", show_default=False)]
+
+def option(help: str, *flags: str, default: Any = None, **settings: Any) -> Any:
+    """An option as the default of a parameter or field; ``default=...`` for one that is needed."""
+    return field(
+        default=default, metadata={"parameter": typer.Option(*flags, help=help, **settings)}
+    )
+
+
+def switch(name: str, help: str) -> Any:
+    """An option without a value, off by default."""
+    return option(help, name, default=False)
+
+
+def argument(help: str, *, default: Any = None, **settings: Any) -> Any:
+    """An argument as the default of a parameter; ``default=...`` for one that is needed."""
+    return field(default=default, metadata={"parameter": typer.Argument(help=help, **settings)})
+
+
+Model = Annotated[Path, typer.Argument(help="ONNX classifier, or its folder.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="What to write.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace what exists.")]
 TrustInputs = Annotated[
     bool,
@@ -57,47 +72,43 @@ BatchSize = Annotated[
     str | None, typer.Option(help="Samples per run, or auto: the fastest here; 8, on a GPU 64.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of folds, splits and random masks.")]
-Threshold = Annotated[float | None, typer.Option(help="λ: suppress neurons that score higher.")]
-Standardize = Annotated[
-    bool | None, typer.Option(help="Scores (and λ) in standard deviations of the neuron.")
-]
-MaxSuppressed = Annotated[
-    float | None, typer.Option(help="Largest share of live neurons to suppress.", min=0, max=1)
-]
-Aggregation = Annotated[str | None, typer.Option(help="union, intersection or per_class.")]
-Statistic = Annotated[str | None, typer.Option(help="median, mean or contribution.")]
-ErrorWeight = Annotated[
-    str | None, typer.Option(help="Factor on misclassified training samples, balanced or auto.")
-]
 InversePenalty = Annotated[float | None, typer.Option("--C", help="Inverse of the L2 penalty.")]
 
 
-def neurontune_parameters(**options: Any) -> dict[str, Any]:
-    """Parameters of NeuronTuneClassifier that were given."""
-    given = {name: value for name, value in options.items() if value is not None}
-    weight = given.get("error_weight")
-    if weight is not None and weight not in ("balanced", "auto"):
-        given["error_weight"] = _number(weight, "--error-weight")
-    return given
+@dataclass(frozen=True)
+class NeuronTuneOptions:
+    """Parameters of NeuronTuneClassifier."""
+
+    threshold: float | None = option("λ: suppress neurons that score higher.")
+    standardize: bool | None = option("Scores (and λ) in standard deviations of the neuron.")
+    max_suppressed: float | None = option(
+        "Largest share of live neurons to suppress.", min=0, max=1
+    )
+    aggregation: str | None = option("union, intersection or per_class.")
+    statistic: str | None = option("median, mean or contribution.")
+    error_weight: str | None = option("Factor on misclassified training samples, balanced or auto.")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Those that are not left to the classifier."""
+        chosen = {name: value for name, value in vars(self).items() if value is not None}
+        if self.error_weight not in (None, "balanced", "auto"):
+            chosen["error_weight"] = _number(str(self.error_weight), "--error-weight")
+        return chosen
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """Where the head of a model is, where it cannot be found without being told."""
 
-    logits: Annotated[str | None, typer.Option(help="Name of the logits tensor.")] = None
-    embedding: Annotated[str | None, typer.Option(help="Name of the embedding tensor.")] = None
-    pooling: Annotated[
-        str | None, typer.Option(help="For an embedding per token: cls or mean.")
-    ] = None
+    logits: str | None = option("Name of the logits tensor.")
+    embedding: str | None = option("Name of the embedding tensor.")
+    pooling: str | None = option("For an embedding per token: cls or mean.")
 
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            help="Class labels in the order of the logits: a,b,c or a file with one per line; "
-            "found by itself where the model or a config.json beside it names them."
-        ),
-    ] = None
+    classes: str | None = option(
+        "Class labels in the order of the logits: a,b,c or a file with one per line; found "
+        "by itself where the model or a config.json beside it names them."
+    )
 
     def load(self, path: Path) -> FrozenModel:
         """Read a model with these options."""
@@ -114,6 +125,10 @@ class ModelOptions:
         _refuse_samples(original)
         _refuse_samples(debiased)
         return load_pair(original, debiased, **self._places(), classes=self._classes())
+
+    def load_all(self, paths: list[Path]) -> list[FrozenModel]:
+        """Read one model, or a pair."""
+        return [self.load(*paths)] if len(paths) == 1 else [*self.load_pair(*paths)]
 
     def _places(self) -> dict[str, str | None]:
         return {"logits": self.logits, "embedding": self.embedding, "pooling": self.pooling}
@@ -139,78 +154,45 @@ class ModelOptions:
 class TableOptions:
     """What the columns of a table are."""
 
-    label_column: Annotated[str, typer.Option(help="Label column of a table.")] = "label"
-    group_column: Annotated[str, typer.Option(help="Group column of a table or metadata.csv.")] = (
-        "group"
-    )
-    columns: Annotated[
-        str | None,
-        typer.Option(help="Numeric columns that are the input, in its order: age,income,…"),
-    ] = None
-    delimiter: Annotated[
-        str | None, typer.Option(help="Between cells of a CSV, or tab; found from the header.")
-    ] = None
+    label_column: str = option("Label column of a table.", default="label")
+    group_column: str = option("Group column of a table or metadata.csv.", default="group")
+    columns: str | None = option("Numeric columns that are the input, in its order: age,income,…")
+    delimiter: str | None = option("Between cells of a CSV, or tab; found from the header.")
 
-    def read_table(self, path: Path, **options: Any) -> Samples:
-        """Read samples with these options; what was assumed is said on stderr."""
-        samples = self._read(path, **options)
-        for note in samples.notes:
-            typer.echo(f"Note: {note}", err=True)
-        return samples
-
-    def _read(self, path: Path, **options: Any) -> Samples:
-        return read_samples(
-            path,
-            label_column=self.label_column,
-            group_column=self.group_column,
-            columns=names(self.columns),
-            delimiter=self.delimiter,
-            **options,
-        )
+    @property
+    def table(self) -> dict[str, Any]:
+        """Options of :func:`ntkit.extraction.read_samples` on the columns of a table."""
+        return {
+            "label_column": self.label_column,
+            "group_column": self.group_column,
+            "columns": names(self.columns),
+            "delimiter": self.delimiter,
+        }
 
 
 @dataclass(frozen=True)
 class DataOptions(TableOptions):
     """How labelled samples are read, and become inputs of a model."""
 
-    preprocessor: Annotated[
-        Path | None,
-        typer.Option(
-            help="preprocessor_config.json, or timm's config.json; found beside the model.",
-            exists=True,
-        ),
-    ] = None
-    resize: Annotated[str | None, typer.Option(help="Shorter side, or HEIGHT,WIDTH.")] = None
-    crop: Annotated[str | None, typer.Option(help="Centre crop: HEIGHT,WIDTH.")] = None
-    resample: Annotated[
-        str | None,
-        typer.Option(help="Filter: nearest, bilinear, bicubic, lanczos, box or hamming."),
-    ] = None
-    scale: Annotated[
-        float | None,
-        typer.Option(help="Factor on pixels 0…255; default 1/255, or 1 for an integer input."),
-    ] = None
-    mean: Annotated[str | None, typer.Option(help="Mean per channel: 0.485,0.456,0.406.")] = None
-    std: Annotated[str | None, typer.Option(help="Deviation per channel: 0.229,0.224,0.225.")] = (
-        None
+    preprocessor: Path | None = option(
+        "preprocessor_config.json, or timm's config.json; found beside the model.", exists=True
     )
-    layout: Annotated[str | None, typer.Option(help="NCHW or NHWC.")] = None
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option(help="tokenizer.json; found by itself beside the model.", exists=True),
-    ] = None
-    max_length: Annotated[
-        int | None, typer.Option(help="Most tokens of a text; the rest is cut off.", min=1)
-    ] = None
-    text_column: Annotated[
-        str | None, typer.Option(help="Text column of a table; found if there is only one.")
-    ] = None
-    text_pair_column: Annotated[
-        str | None, typer.Option(help="Second text of each pair, such as the hypothesis.")
-    ] = None
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out images that do not decode.")
-    ] = False
+    resize: str | None = option("Shorter side, or HEIGHT,WIDTH.")
+    crop: str | None = option("Centre crop: HEIGHT,WIDTH.")
+    resample: str | None = option("Filter: nearest, bilinear, bicubic, lanczos, box or hamming.")
+    scale: float | None = option(
+        "Factor on pixels 0…255; default 1/255, or 1 for an integer input."
+    )
+    mean: str | None = option("Mean per channel: 0.485,0.456,0.406.")
+    std: str | None = option("Deviation per channel: 0.229,0.224,0.225.")
+    layout: str | None = option("NCHW or NHWC.")
+    tokenizer: Path | None = option(
+        "tokenizer.json; found by itself beside the model.", exists=True
+    )
+    max_length: int | None = option("Most tokens of a text; the rest is cut off.", min=1)
+    text_column: str | None = option("Text column of a table; found if there is only one.")
+    text_pair_column: str | None = option("Second text of each pair, such as the hypothesis.")
+    skip_bad: bool = switch("--skip-bad", "Leave out images that do not decode.")
 
     @property
     def files(self) -> tuple[Path | None, ...]:
@@ -224,37 +206,29 @@ class DataOptions(TableOptions):
         labels: Literal["required", "optional"] = "required",
         *,
         tell: bool = True,
-        keep_table: bool = False,
+        keep_table: bool = True,
     ) -> Samples:
-        """Read samples for a model with these options; tell what happens to images."""
-        samples = self.read_table(
-            path, labels=labels, keep_table=keep_table, **self._of_model(path, model)
+        """Read samples for a model with these options; what was assumed is said on stderr."""
+        samples = read(
+            path,
+            model,
+            labels=labels,
+            preprocessing=self.preprocessing(model, images=is_image_folder(path)),
+            text_column=self.text_column,
+            text_pair_column=self.text_pair_column,
+            skip_bad=self.skip_bad,
+            keep_table=keep_table,
+            **self.table,
         )
-        for note in input_notes([samples]) if tell else ():
-            typer.echo(note, err=True)
+        if tell:
+            tell_notes(samples.notes)
+            for note in input_notes([samples]):
+                typer.echo(note, err=True)
         return samples
-
-    def reader(
-        self, path: Path, labels: Literal["required", "optional"]
-    ) -> Callable[[FrozenModel], Samples]:
-        """What reads samples, with their whole table, for a model; it says nothing."""
-        return lambda model: self._read(
-            path, labels=labels, keep_table=True, **self._of_model(path, model)
-        )
-
-    def _of_model(self, path: Path, model: FrozenModel) -> dict[str, Any]:
-        """What decides how samples become inputs of a model."""
-        return {
-            "preprocessing": self.preprocessing(model, images=is_image_folder(path)),
-            "inputs": model.inputs,
-            "text_column": self.text_column,
-            "text_pair_column": self.text_pair_column,
-            "skip_bad": self.skip_bad,
-        }
 
     def read_inputs(self, path: Path, model: FrozenModel) -> Samples:
         """Read samples that a model is to run on; they need no labels."""
-        samples = self.read(path, model, labels="optional")
+        samples = self.read(path, model, labels="optional", keep_table=False)
         if samples.embedded:
             raise InputError(
                 f"{path} is an embedding store, and inputs of the model are wanted there: images, "
@@ -287,16 +261,13 @@ class DataOptions(TableOptions):
             "layout": self.layout,
             "resample": self.resample,
         }
-        if self.resize is not None:
-            sides = tuple(int(v) for v in _numbers(self.resize, "--resize"))
-            given["resize"] = sides[0] if len(sides) == 1 else sides
-        if self.crop is not None:
-            sides = tuple(int(v) for v in _numbers(self.crop, "--crop"))
-            given["crop"] = sides * 2 if len(sides) == 1 else sides
-        if self.mean is not None:
-            given["mean"] = _numbers(self.mean, "--mean")
-        if self.std is not None:
-            given["std"] = _numbers(self.std, "--std")
+        for name in ("resize", "crop", "mean", "std"):
+            if getattr(self, name) is not None:
+                given[name] = _numbers(getattr(self, name), f"--{name}")
+        for name in given.keys() & {"resize", "crop"}:
+            sides = tuple(map(int, given[name]))
+            alone = sides[0] if name == "resize" else sides * 2
+            given[name] = alone if len(sides) == 1 else sides
         if self.layout not in (None, "NCHW", "NHWC"):
             raise InputError(f"--layout is NCHW or NHWC, not {self.layout!r}.")
         if self.resample not in (None, *FILTERS):
@@ -305,7 +276,7 @@ class DataOptions(TableOptions):
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Show the fields of a command's parameters that are dataclasses as options of their own."""
+    """Show the options and arguments of a command, and the fields of those that are dataclasses."""
     hints = get_type_hints(command, include_extras=True)
     bundles: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
 
@@ -318,26 +289,23 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     parameters = list[inspect.Parameter]()
     for name, parameter in inspect.signature(command).parameters.items():
         if name in bundles:
-            parameters += _parameters_of(bundles[name])
+            shown = get_type_hints(bundles[name], include_extras=True)
+            parameters += [_parameter(f.name, shown[f.name], f) for f in fields(bundles[name])]
         else:
-            keyword = inspect.Parameter.KEYWORD_ONLY
-            parameters.append(parameter.replace(annotation=hints[name], kind=keyword))
+            parameters.append(_parameter(name, hints[name], parameter.default))
     expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     expanded.__annotations__ = {p.name: p.annotation for p in parameters}
     return expanded
 
 
-def _parameters_of(bundle: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(bundle, include_extras=True)
-    return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=field.default,
-            annotation=hints[field.name],
-        )
-        for field in fields(bundle)
-    ]
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """What typer makes an option or argument of."""
+    if isinstance(default, Field):
+        if "parameter" in default.metadata:
+            annotation = Annotated[annotation, default.metadata["parameter"]]
+        default = inspect.Parameter.empty if default.default is ... else default.default
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, keyword, default=default, annotation=annotation)
 
 
 def batch_size_of(text: str | None) -> int | str | None:
@@ -368,6 +336,15 @@ def command_line() -> str | None:
     return shlex.join(["ntkit", *sys.argv[1:]]) if program in ("ntkit", "__main__.py") else None
 
 
+def show(result: Any, *, json: bool, text: str | None = None, notes: Iterable[str] = ()) -> None:
+    """Print a result, as JSON or in words, and on stderr what was assumed."""
+    tell_notes(notes)
+    if json:
+        print_json(result.as_dict())
+    else:
+        typer.echo(str(result) if text is None else text)
+
+
 def print_json(content: Any) -> None:
     """Print JSON that every parser reads: NaN becomes null."""
     typer.echo(as_json(content))
@@ -376,6 +353,12 @@ def print_json(content: Any) -> None:
 def print_line(content: Any) -> None:
     """Print JSON in one line, at once."""
     typer.echo(as_json(content, indent=None))
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Say on stderr what was assumed."""
+    for note in notes:
+        typer.echo(f"Note: {note}", err=True)
 
 
 def _refuse_samples(path: Path) -> None:

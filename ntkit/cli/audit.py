@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from ntkit._output import check_folder
 from ntkit.cli import _options as o
@@ -17,54 +14,39 @@ from ntkit.samples import TABLES
 
 @o.with_options
 def command(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="[MODEL] DATA",
-            help="ONNX classifier and labelled samples; with --predictions, the samples alone.",
-            show_default=False,
-        ),
-    ],
-    out: o.Out,
     *,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(help="Table with labels, and predictions or scores, instead of a model."),
-    ] = None,
-    prediction_column: Annotated[
-        str | None, typer.Option(help="Column of predicted classes; found if called prediction.")
-    ] = None,
-    score_columns: Annotated[
-        str | None,
-        typer.Option(help="Columns of scores instead, in the order of the sorted classes: a,b,…"),
-    ] = None,
-    metadata: Annotated[
-        Path | None,
-        typer.Option(help="Table of what else is known: site, device, date; it may lack samples."),
-    ] = None,
-    id_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Column that names the samples; else file_name of images, id where all have it, "
-            "or row by row."
-        ),
-    ] = None,
-    unlabelled: Annotated[
-        Path | None,
-        typer.Option(
-            help="DATA without labels: the page shows how often each finding occurs there."
-        ),
-    ] = None,
-    feature_sets: Annotated[str | None, typer.Option(help=f"Some of {','.join(VIEWS)}.")] = None,
-    cross_fit: Annotated[
-        bool,
-        typer.Option(
-            "--cross-fit", help="The head was trained on DATA: take cross-fitted heads' errors."
-        ),
-    ] = False,
-    alpha: Annotated[
-        float, typer.Option(help="Chance of any finding where there is nothing.", min=0, max=1)
-    ] = 0.05,
+    paths: list[Path] = o.argument(
+        "ONNX classifier and labelled samples; with --predictions, the samples alone.",
+        default=...,
+        metavar="[MODEL] DATA",
+    ),
+    out: o.Out,
+    predictions: Path | None = o.option(
+        "Table with labels, and predictions or scores, instead of a model."
+    ),
+    prediction_column: str | None = o.option(
+        "Column of predicted classes; found if called prediction."
+    ),
+    score_columns: str | None = o.option(
+        "Columns of scores instead, in the order of the sorted classes: a,b,…"
+    ),
+    metadata: Path | None = o.option(
+        "Table of what else is known: site, device, date; it may lack samples."
+    ),
+    id_column: str | None = o.option(
+        "Column that names the samples; else file_name of images, id where all have it, or "
+        "row by row."
+    ),
+    unlabelled: Path | None = o.option(
+        "DATA without labels: the page shows how often each finding occurs there."
+    ),
+    feature_sets: str | None = o.option(f"Some of {','.join(VIEWS)}."),
+    cross_fit: bool = o.switch(
+        "--cross-fit", "The head was trained on DATA: take cross-fitted heads' errors."
+    ),
+    alpha: float = o.option(
+        "Chance of any finding where there is nothing.", default=0.05, min=0, max=1
+    ),
     trust_inputs: o.TrustInputs = False,
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
@@ -120,10 +102,11 @@ def command(
         frozen = model_options.load(paths[0])
         more = None
         if unlabelled is not None:
-            more = data_options.read(unlabelled, frozen, "optional", tell=False, keep_table=True)
+            more = data_options.read(unlabelled, frozen, "optional", tell=False)
+            o.tell_notes(more.notes)
         found = audit_model(
             frozen,
-            data_options.reader(data, "required")(frozen),
+            data_options.read(data, frozen, tell=False),
             feature_sets=o.names(feature_sets),
             metadata=metadata,
             key=id_column,
@@ -161,10 +144,5 @@ def _checked(paths: list[Path], predictions: Path | None) -> Path:
 
 
 def _tell(found: Audit, out: Path, *, title: str, force: bool, json: bool) -> None:
-    for note in found.notes:
-        typer.echo(f"Note: {note}", err=True)
     write_audit(found, out, title=title, force=force)
-    if json:
-        o.print_json(found.as_dict())
-    else:
-        typer.echo(f"{found}\n\nWritten: {out}")
+    o.show(found, json=json, text=f"{found}\n\nWritten: {out}", notes=found.notes)

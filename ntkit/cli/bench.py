@@ -6,7 +6,6 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -15,11 +14,11 @@ from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 
 
+@o.with_options
 def command(
+    *,
     context: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(help="Benchmark; without one, all are listed.")
-    ] = None,
+    name: str | None = o.argument("Benchmark; without one, all are listed."),
     json: o.Json = False,
 ) -> None:
     """Run a benchmark of ntkit's source.

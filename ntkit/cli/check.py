@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -11,65 +11,40 @@ from ntkit._output import check_file
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import KINDS, check_read, limits_of, summary_of, write_check
-from ntkit.jobs.predict import Asked, asked_pair, reading_notes
+from ntkit.jobs.predict import matches_of
 
 
 @o.with_options
 def command(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="[OLD] NEW DATA",
-            help="The model in place, the one to take its place, labelled samples; or one alone.",
-            show_default=False,
-        ),
-    ],
     *,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(help="Points that the average, a class, group or slice may lose."),
-    ] = None,
-    max_new_errors: Annotated[
-        float | None, typer.Option(help="Most samples that were right and are wrong, in percent.")
-    ] = None,
-    average: Annotated[float | None, typer.Option(help="Least average accuracy, in percent.")] = (
-        None
+    paths: list[Path] = o.argument(
+        "The model in place, the one to take its place, labelled samples; or one alone.",
+        default=...,
+        metavar="[OLD] NEW DATA",
     ),
-    worst_class: Annotated[
-        float | None, typer.Option(help="Least accuracy of every class, in percent.")
-    ] = None,
-    worst_group: Annotated[
-        float | None, typer.Option(help="Least accuracy of every group, in percent.")
-    ] = None,
-    over: Annotated[
-        str | None, typer.Option(help=f"What --max-drop is for: some of {','.join(KINDS)}.")
-    ] = None,
-    limits: Annotated[
-        Path | None, typer.Option(help="TOML file of limits; options go before it.")
-    ] = None,
-    slices: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--slice",
-            help="A slice to hold to the limits: word:film, column:age>=40, metadata:site=B; or "
-            "column:site, all its values; again for more.",
-        ),
-    ] = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(help="answers.json of an audit's page: class × what is spurious there."),
-    ] = None,
+    max_drop: float | None = o.option("Points that the average, a class, group or slice may lose."),
+    max_new_errors: float | None = o.option(
+        "Most samples that were right and are wrong, in percent."
+    ),
+    average: float | None = o.option("Least average accuracy, in percent."),
+    worst_class: float | None = o.option("Least accuracy of every class, in percent."),
+    worst_group: float | None = o.option("Least accuracy of every group, in percent."),
+    over: str | None = o.option(f"What --max-drop is for: some of {','.join(KINDS)}."),
+    limits: Path | None = o.option("TOML file of limits; options go before it."),
+    slices: list[str] | None = o.option(
+        "A slice to hold to the limits: word:film, column:age>=40, metadata:site=B; or "
+        "column:site, all its values; again for more.",
+        "--slice",
+    ),
+    answers: Path | None = o.option(
+        "answers.json of an audit's page: class × what is spurious there."
+    ),
     metadata: o.Metadata = None,
     id_column: o.IdColumn = None,
-    alpha: Annotated[
-        float | None,
-        typer.Option(help="Largest chance of a wrong pass, and of a wrong failure; 0.05."),
-    ] = None,
-    json_file: Annotated[Path | None, typer.Option(help="Write the result as JSON.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write it as JUnit's XML.")] = None,
-    markdown: Annotated[
-        Path | None, typer.Option(help="Write it as Markdown, for a pull request.")
-    ] = None,
+    alpha: float | None = o.option("Largest chance of a wrong pass, and of a wrong failure; 0.05."),
+    json_file: Path | None = o.option("Write the result as JSON."),
+    junit: Path | None = o.option("Write it as JUnit's XML."),
+    markdown: Path | None = o.option("Write it as Markdown, for a pull request."),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",
@@ -110,15 +85,9 @@ def command(
         over=None if over is None else tuple(o.names(over) or ()),
         alpha=alpha,
     )
-    read = data_options.reader(data, "required")
-    if len(models) == 1:
-        frozen = model_options.load(models[0])
-        samples = read(frozen)
-        asked = [Asked(frozen, samples, reading_notes(samples))]
-    else:
-        asked = [*asked_pair(*model_options.load_pair(*models), read)]
+    read = partial(data_options.read, data, tell=False)
     result = check_read(
-        asked,
+        matches_of(model_options.load_all(models), read),
         limits=held,
         slices=slices or (),
         answers=answers,
@@ -129,11 +98,6 @@ def command(
         verbose=not quiet,
         sure_of_classes=model_options.classes is not None,
     )
-    for note in result.notes:
-        typer.echo(f"Note: {note}", err=True)
     write_check(result, json=json_file, junit=junit, markdown=markdown, force=force)
-    if json:
-        o.print_json(result.as_dict())
-    else:
-        typer.echo(summary_of(result))
+    o.show(result, json=json, text=summary_of(result), notes=result.notes)
     raise typer.Exit(result.exit_code)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from ntkit._output import check_folder, refuse_nested
+from ntkit.attributes import Answers
 from ntkit.cli import _options as o
 from ntkit.cli._again import going_on, plain_arguments
 from ntkit.cli._ask import asks_in_terminal, can_ask
@@ -23,8 +24,8 @@ from ntkit.jobs.debias import (
     MODEL_FILE,
     RUN_FILE,
     DebiasResult,
+    answers_from,
     debias,
-    holds_labels,
     write_candidate,
 )
 from ntkit.jobs.report import quoted, started_by
@@ -32,119 +33,82 @@ from ntkit.samples import Samples, named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3
 """Exit codes: what was asked for is not better; questions are open."""
-_NEURONTUNE = (
-    "threshold", "standardize", "max_suppressed", "aggregation", "statistic", "error_weight",
+_OF_ONE_RUN = ("out", "run", "deploy", "spurious", "answers", "no_input", "even_if_worse")
+"""Options that a run which goes on with this one does not take over."""
+_PASSED_ON = (
+    "new_head", "max_cost", "validation_balanced", "id_column", "match_names", "recorded",
+    "trust_inputs", "keep_original", "C", "device",
 )  # fmt: skip
 _MUCH = 1000  # samples to embed, from which on a run that cannot end with a model says so first
 
 
+@dataclass(frozen=True)
+class RepairOptions:
+    """What is to be repaired, what is known, and where it is written."""
+
+    model: Path | None = o.argument("ONNX classifier, or its folder.")
+    train: Path | None = o.option("DATA: training samples, to retrain the head.")
+    validation: Path | None = o.option(
+        "DATA: samples the model was not trained on, to find neurons, retrain, choose."
+    )
+    out: Path | None = o.option(
+        "Output folder; with --from, by default the same folder.", "-o", "--out"
+    )
+    run: Path | None = o.option(
+        "Folder of an earlier run to go on from; its embeddings are used again.", "--from"
+    )
+    deploy: Path | None = o.option(
+        "Folder to write for the service: model, tokenizer or preprocessor, class order, a "
+        "program that was run, checksums, card."
+    )
+    test: Path | None = o.option("DATA: samples for the table only.")
+    method: str | None = o.option(
+        "Order a method instead of answering: auto, neurontune, afr, …, or a score."
+    )
+    new_head: bool = o.switch("--new-head", "Give the model a head for the labels at hand.")
+    max_cost: float = o.option(
+        "Largest share of average accuracy to lose, or of the groups' mean.",
+        default=MAX_COST,
+        min=0,
+        max=1,
+    )
+    validation_balanced: bool | None = o.option(
+        "Is the held-out set better balanced than the training set? Else tested."
+    )
+    spurious: list[str] | None = o.option(
+        "An attribute that a right answer must not depend on: word:film, column:age>=40, "
+        "metadata:site=B, word:film|word:movie; again for more."
+    )
+    answers: list[Path] | None = o.option(
+        "answers.json of a page, again for more people; or labels of single samples, as "
+        "ntkit label keeps them or as a table."
+    )
+    no_input: bool = o.switch("--no-input", "Ask no question in the terminal.")
+    groups: Path | None = o.option(
+        "Table of groups that are known of some samples, to be balanced over."
+    )
+    metadata: o.Metadata = None
+    id_column: o.IdColumn = None
+    match_names: o.MatchNames = False
+    recorded: Path | None = o.option(
+        "A service's own outputs (.npz), as ntkit verify takes them: embeddings that are "
+        "not its are refused."
+    )
+    trust_inputs: o.TrustInputs = False
+    even_if_worse: bool = o.switch(
+        "--even-if-worse", "Write a head that is not found to be better."
+    )
+    keep_original: bool = o.switch(
+        "--keep-original", "Without a new model, put the unchanged original there."
+    )
+
+
 @o.with_options
 def command(
-    model: Annotated[
-        Path | None, typer.Argument(help="ONNX classifier, or its folder.", show_default=False)
-    ] = None,
     *,
     context: typer.Context,
-    train: Annotated[
-        Path | None,
-        typer.Option(help="DATA: training samples, to retrain the head.", show_default=False),
-    ] = None,
-    validation: Annotated[
-        Path | None,
-        typer.Option(
-            help="DATA: samples the model was not trained on, to find neurons, retrain, choose.",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Output folder; with --from, by default the same folder."),
-    ] = None,
-    run: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            help="Folder of an earlier run to go on from; its embeddings are used again.",
-        ),
-    ] = None,
-    deploy: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder to write for the service: model, tokenizer or preprocessor, class order, "
-            "a program that was run, checksums, card."
-        ),
-    ] = None,
-    test: Annotated[Path | None, typer.Option(help="DATA: samples for the table only.")] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(
-            help="Order a method instead of answering: auto, neurontune, afr, …, or a score."
-        ),
-    ] = None,
-    new_head: Annotated[
-        bool, typer.Option("--new-head", help="Give the model a head for the labels at hand.")
-    ] = False,
-    max_cost: Annotated[
-        float,
-        typer.Option(
-            help="Largest share of average accuracy to lose, or of the groups' mean.",
-            min=0,
-            max=1,
-        ),
-    ] = MAX_COST,
-    validation_balanced: Annotated[
-        bool | None,
-        typer.Option(
-            help="Is the held-out set better balanced than the training set? Else tested."
-        ),
-    ] = None,
-    spurious: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="An attribute that a right answer must not depend on: word:film, column:age>=40, "
-            "metadata:site=B, word:film|word:movie; again for more."
-        ),
-    ] = None,
-    answers: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="answers.json of a page, again for more people; or labels of single samples, as "
-            "ntkit label keeps them or as a table."
-        ),
-    ] = None,
-    no_input: Annotated[
-        bool, typer.Option("--no-input", help="Ask no question in the terminal.")
-    ] = False,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="Table of groups that are known of some samples, to be balanced over."),
-    ] = None,
-    metadata: o.Metadata = None,
-    id_column: o.IdColumn = None,
-    match_names: o.MatchNames = False,
-    recorded: Annotated[
-        Path | None,
-        typer.Option(
-            help="A service's own outputs (.npz), as ntkit verify takes them: embeddings that are "
-            "not its are refused."
-        ),
-    ] = None,
-    trust_inputs: o.TrustInputs = False,
-    even_if_worse: Annotated[
-        bool, typer.Option("--even-if-worse", help="Write a head that is not found to be better.")
-    ] = False,
-    keep_original: Annotated[
-        bool,
-        typer.Option(
-            "--keep-original", help="Without a new model, put the unchanged original there."
-        ),
-    ] = False,
-    threshold: o.Threshold = None,
-    standardize: o.Standardize = None,
-    max_suppressed: o.MaxSuppressed = None,
-    aggregation: o.Aggregation = None,
-    statistic: o.Statistic = None,
-    error_weight: o.ErrorWeight = None,
+    job: RepairOptions,
+    neurontune: o.NeuronTuneOptions,
     C: o.InversePenalty = None,
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
@@ -182,35 +146,16 @@ def command(
 
     Example: ntkit debias --from debiased/ --answers answers.json
     """
-    typed = o.typed_options(context)
+    typed, run, out = o.typed_options(context), job.run, job.out
     if run is not None and (run / HEADS_FILE).is_file() and not _goes_on(run, typed):
-        _other_row(run, model, method, out, model_options, device, force, json, typed)
+        _other_row(run, job, model_options, device, force, json, typed)
         return
-    arguments = {
-        "model": model,
-        "train": train,
-        "validation": validation,
-        "test": test,
-        "method": method,
-        "new_head": new_head,
-        "max_cost": max_cost,
-        "validation_balanced": validation_balanced,
-        "groups": groups,
-        "metadata": metadata,
-        "id_column": id_column,
-        "match_names": match_names,
-        "recorded": recorded,
-        "trust_inputs": trust_inputs,
-        "keep_original": keep_original,
-        "labels": next(iter(answers or ()), None)
-        if any(map(holds_labels, answers or ()))
-        else None,
-        "threshold": threshold,
-        "standardize": standardize,
-        "max_suppressed": max_suppressed,
-        "aggregation": aggregation,
-        "statistic": statistic,
-        "error_weight": error_weight,
+    answers = job.answers or []
+    said = [answers_from(file) for file in answers]
+    of_samples = any(not isinstance(each, Answers) for each in said)
+    arguments = {name: value for name, value in vars(job).items() if name not in _OF_ONE_RUN} | {
+        "labels": answers[0] if of_samples else None,
+        "neurontune": neurontune,
         "device": device,
         "batch_size": batch_size,
         "seed": seed,
@@ -218,49 +163,50 @@ def command(
         "model_options": model_options,
         "data_options": data_options,
     }
-    said_now = {name: arguments[name] for name in ("method", "labels", *_NEURONTUNE)}
+    said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
     if run is not None:
         arguments, out = going_on(run, arguments, typed), out or run
         if {"answers", "spurious", "groups"} & typed or (run / ANSWERS_FILE).is_file():
             # What was ordered or labelled before is not what is said now.
             arguments |= said_now
     a = SimpleNamespace(**arguments)
-    model, train, validation, test, method = a.model, a.train, a.validation, a.test, a.method
-    groups, metadata, recorded = a.groups, a.metadata, a.recorded
-    model_options, data_options, seed, C = a.model_options, a.data_options, a.seed, a.C
-    if model is None or train is None or validation is None or out is None:
+    if a.model is None or a.train is None or a.validation is None or out is None:
         raise InputError(
             "Give a model, samples and a folder (ntkit debias MODEL --train DATA "
             "--validation DATA -o "
             "OUT), or the folder of an earlier run (ntkit debias --from OUT)."
         )
-    given = [model, train, validation, test, groups, metadata, recorded, *data_options.files]
+    read = [a.model, a.train, a.validation, a.test, a.groups, a.metadata, a.recorded, *answers]
+    read += a.data_options.files
     if run is None or run.resolve() != out.resolve():
-        _check_new(out, [*given, *(answers or ())], force=force)
-    if deploy is not None:
-        check_folder(deploy, inputs=[*given, *(answers or ())], force=force)
-        refuse_nested(out, deploy)
-    frozen = model_options.load(model)
-    parameters = o.neurontune_parameters(**{name: arguments[name] for name in _NEURONTUNE})
+        _check_new(out, read, force=force)
+    if job.deploy is not None:
+        check_folder(job.deploy, inputs=read, force=force)
+        refuse_nested(out, job.deploy)
+    frozen = a.model_options.load(a.model)
+    parameters = a.neurontune.parameters
     sets = {
-        name: data_options.read(path, frozen, tell=False, keep_table=True)
-        for name, path in (("train", train), ("validation", validation), ("test", test))
-        if path is not None
+        name: a.data_options.read(arguments[name], frozen, tell=False)
+        for name in ("train", "validation", "test")
+        if arguments[name] is not None
     }
-    ordered: Any = method
+    for samples in sets.values():
+        o.tell_notes(samples.notes)
+    ordered: Any = a.method
     if parameters:
-        if method is not None:
+        if a.method is not None:
             option = f"--{next(iter(parameters)).replace('_', '-')}"
             raise InputError(
-                f"{option} makes NeuronTune the head that is written, and --method {method} says "
+                f"{option} makes NeuronTune the head that is written, and --method {a.method} says "
                 "which one, too; drop one of them."
             )
         ordered = NeuronTuneClassifier.as_published(
-            C=C, min_neurons=None, random_state=seed, **parameters
+            C=a.C, min_neurons=None, random_state=a.seed, **parameters
         )
-    asks = not (no_input or json) and can_ask()
-    if not asks and not (spurious or answers or groups or ordered or a.new_head) and run is None:
-        _tell_cost(sets, model, validation)
+    asks = not (job.no_input or json) and can_ask()
+    answered = job.spurious or answers or a.groups or ordered or a.new_head
+    if not asks and not answered and run is None:
+        _tell_cost(sets, a.model, a.validation)
     failed: DeployError | None = None
     try:
         with started_by(o.command_line(), plain_arguments(arguments)):
@@ -270,41 +216,31 @@ def command(
                 sets["validation"],
                 test=sets.get("test"),
                 out=out,
-                deploy=deploy,
+                deploy=job.deploy,
                 method=ordered,
-                new_head=a.new_head,
-                max_cost=a.max_cost,
-                validation_balanced=a.validation_balanced,
-                spurious=spurious,
-                answers=answers or a.labels,
+                spurious=job.spurious,
+                answers=said or a.labels,
                 ask=asks_in_terminal(out / "audit.html") if asks else None,
-                groups=None if groups is None else _groups(groups, data_options),
-                metadata=None if metadata is None else _beside(metadata, data_options),
-                id_column=a.id_column,
-                match_names=a.match_names,
-                recorded=recorded,
-                trust_inputs=a.trust_inputs,
-                even_if_worse=even_if_worse,
-                keep_original=a.keep_original,
+                groups=None if a.groups is None else _groups(a.groups, a.data_options),
+                metadata=None if a.metadata is None else _beside(a.metadata, a.data_options),
+                even_if_worse=job.even_if_worse,
                 resume=run,
-                C=C,
-                device=a.device,
                 batch_size=o.batch_size_of(a.batch_size),
-                random_state=seed,
+                random_state=a.seed,
                 force=force,
                 verbose=not quiet,
+                **{name: arguments[name] for name in _PASSED_ON},
             )
     except DeployError as error:
         result, failed = error.result, error
     new = isinstance(result, DebiasResult) and result.verification is not None
     if json:
-        for note in result.notes:  # what was assumed, and samples in two sets, as audit tells them
-            typer.echo(f"Note: {note}", err=True)
+        o.tell_notes(result.notes)  # what was assumed, and samples in two sets, as audit tells them
         o.print_json(result.as_dict())
     else:
         typer.echo(result.summary())
-        if deploy is not None and not new:
-            typer.echo(f"Not written: {deploy}, for there is no new model to deploy.")
+        if job.deploy is not None and not new:
+            typer.echo(f"Not written: {job.deploy}, for there is no new model to deploy.")
     if failed is not None:
         raise failed
     if result.state == "open":
@@ -343,11 +279,13 @@ def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path) -> No
 
 def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
     """Columns of a table of groups, that of the groups by the name that the job knows."""
-    found = read_table(path, named_delimiter(options.delimiter)).columns
-    own = options.group_column
-    if own != "group" and own not in found:
-        raise InputError(f"{path} has no column {own!r} (--group-column); it has {list(found)}.")
-    return {"group" if name == own else name: values for name, values in found.items()}
+    columns = read_table(path, named_delimiter(options.delimiter)).columns
+    named = options.group_column
+    if named != "group" and named not in columns:
+        raise InputError(
+            f"{path} has no column {named!r} (--group-column); it has {list(columns)}."
+        )
+    return {"group" if name == named else name: values for name, values in columns.items()}
 
 
 def _goes_on(run: Path, typed: set[str]) -> bool:
@@ -359,15 +297,15 @@ def _goes_on(run: Path, typed: set[str]) -> bool:
 
 def _other_row(
     run: Path,
-    path: Path | None,
-    method: str | None,
-    out: Path | None,
+    job: RepairOptions,
     model_options: o.ModelOptions,
     device: str,
     force: bool,
     json: bool,
     typed: set[str],
 ) -> None:
+    """Write another head of a decided run."""
+    method, out = job.method, job.out
     if method is None or out is None:
         raise InputError(
             f"{run} holds a decided run. Another method: ntkit debias --from {quoted(run)} "
@@ -380,7 +318,7 @@ def _other_row(
             f"--{name.replace('_', '-')} is not used to write another row of {run}; leave it out, "
             "or leave -o out to do the run again."
         )
-    model = None if path is None else model_options.load(path)
+    model = None if job.model is None else model_options.load(job.model)
     check = write_candidate(run, method, out, model=model, device=device, force=force)
     if json:
         o.print_json({"model": str(out / MODEL_FILE), **check.__dict__})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from ntkit._text import percent
 from ntkit.attributes.findings import Finding
 from ntkit.cli import _options as o
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
@@ -23,14 +23,11 @@ test set half of each class has the patch.
 """
 
 
+@o.with_options
 def command(
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="Folder to write the result to.")
-    ] = None,
-    method: Annotated[
-        str | None,
-        typer.Option(help="Order a method instead of answering, such as neurontune."),
-    ] = None,
+    *,
+    out: Path | None = o.option("Folder to write the result to.", "-o", "--out"),
+    method: str | None = o.option("Order a method instead of answering, such as neurontune."),
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
@@ -85,11 +82,7 @@ def _neurons(result: DebiasResult) -> str:
     paper, random = rows["neurontune"], rows["random mask"]
     return (
         f"\nThe paper's default (neurontune: threshold 0) suppresses {paper.n_suppressed} of "
-        f"{result.n_non_constant} live neurons. Test set, "
-        f"worst group: {_percent(paper.worst_group)}; a "
-        f"random mask of {random.n_suppressed}: {_percent(random.worst_group)}."
+        f"{result.n_non_constant} live neurons. Test set, worst group: "
+        f"{percent(paper.worst_group)}; a random mask of {random.n_suppressed}: "
+        f"{percent(random.worst_group)}."
     )
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.1f} %"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -14,10 +14,10 @@ from ntkit.model import FrozenModel
 from ntkit.verification import random_inputs
 
 
+@o.with_options
 def command(
-    model: Annotated[
-        Path | None, typer.Argument(help="ONNX model to run as well.", show_default=False)
-    ] = None,
+    *,
+    model: Path | None = o.argument("ONNX model to run as well."),
     json: o.Json = False,
 ) -> None:
     """Show what ONNX Runtime uses here.

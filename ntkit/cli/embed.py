@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -14,31 +13,25 @@ from ntkit._output import refuse_folder_of_inputs
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, OnnxEmbedder
-from ntkit.store import is_finished, read_manifest
+from ntkit.samples import is_finished, read_manifest
 
 
 @o.with_options
 def command(
-    model: o.Model,
-    data: Annotated[Path, typer.Argument(help="Model inputs: image folder, .npz, X.npy or table.")],
-    out: o.Out,
     *,
-    shard: Annotated[
-        str | None, typer.Option(help="Embed part I of N only: I/N, from 1/N to N/N; see merge.")
-    ] = None,
-    engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
-    dtype: Annotated[
-        str | None, typer.Option(help="Precision of the store: float16 or float32; as computed.")
-    ] = None,
+    model: o.Model,
+    data: Path = o.argument("Model inputs: image folder, .npz, X.npy or table.", default=...),
+    out: o.Out,
+    shard: str | None = o.option("Embed part I of N only: I/N, from 1/N to N/N; see merge."),
+    engine: str = o.option("local, or ray for many machines.", default="local"),
+    dtype: str | None = o.option("Precision of the store: float16 or float32; as computed."),
     batch_size: o.BatchSize = None,
     device: o.Device = "auto",
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     force: o.Force = False,
     quiet: o.Quiet = False,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print progress and the result as lines of JSON.")
-    ] = False,
+    json: bool = o.switch("--json", "Print progress and the result as lines of JSON."),
 ) -> None:
     """Compute the embeddings of samples.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
 
 import typer
 
@@ -14,26 +13,24 @@ from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, ModelError
 from ntkit.jobs.debias import undo as put_back
 from ntkit.model import FrozenModel
-from ntkit.samples import input_paths
-from ntkit.store import check_alike, check_made_with, origin_of_head
+from ntkit.samples import (
+    check_alike,
+    check_made_with,
+    first_rows,
+    input_paths,
+    origin_of_head,
+)
 from ntkit.verification import Verification, check_head, random_inputs, save_verified
 
 
 @o.with_options
 def command(
-    model: o.Model,
-    head: Annotated[
-        Path | None, typer.Argument(help="Head, as ntkit fit writes it.", show_default=False)
-    ] = None,
     *,
+    model: o.Model,
+    head: Path | None = o.argument("Head, as ntkit fit writes it."),
     out: o.Out,
-    undo: Annotated[
-        bool,
-        typer.Option("--undo", help="MODEL is a folder of ntkit debias: write the original back."),
-    ] = False,
-    data: Annotated[
-        Path | None, typer.Option(help="Samples to verify on; without, random inputs.")
-    ] = None,
+    undo: bool = o.switch("--undo", "MODEL is a folder of ntkit debias: write the original back."),
+    data: Path | None = o.option("Samples to verify on; without, random inputs."),
     device: o.Device = "auto",
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
@@ -89,7 +86,7 @@ def command(
     else:
         samples = data_options.read_inputs(data, original)
         check_alike((str(head), str(data)), origin, {"preprocessing": samples.preprocessing})
-        X = _first(samples.X)
+        X = first_rows(samples.X, 256)
     if original.head is not None:
         check_head(original, X, device=device)
     check = save_verified(
@@ -112,8 +109,3 @@ def _tell(out: Path, check: Verification, json: bool) -> None:
         f"{out}: verified on {check.n_samples} samples, largest relative difference of logits "
         f"{check.logit_difference:.1e}; node list {'un' if check.same_nodes else ''}changed."
     )
-
-
-def _first(X: Any, rows: int = 256) -> Any:
-    """The first samples, of each input where there are several."""
-    return {name: part[:rows] for name, part in X.items()} if isinstance(X, dict) else X[:rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
@@ -17,37 +17,23 @@ from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.head import LinearHead
 from ntkit.model import TensorInfo
-from ntkit.samples import input_paths
-from ntkit.store import check_alike, facts_of
+from ntkit.samples import check_alike, facts_of, input_paths, read_samples
 
 
 @o.with_options
 def command(
-    embeddings: Annotated[
-        Path,
-        typer.Argument(
-            help="Training set: an embedding store, .npz, X.npy or table of embeddings."
-        ),
-    ],
-    out: o.Out,
     *,
-    validation: Annotated[
-        Path | None, typer.Option(help="Identification set, in any of these forms.")
-    ] = None,
-    method: Annotated[
-        str, typer.Option(help=f"Estimator: {', '.join(LABEL_FREE)}.")
-    ] = "neurontune",
-    threshold: o.Threshold = None,
-    standardize: o.Standardize = None,
-    max_suppressed: o.MaxSuppressed = None,
-    aggregation: o.Aggregation = None,
-    statistic: o.Statistic = None,
-    error_weight: o.ErrorWeight = None,
+    embeddings: Path = o.argument(
+        "Training set: an embedding store, .npz, X.npy or table of embeddings.", default=...
+    ),
+    out: o.Out,
+    validation: Path | None = o.option("Identification set, in any of these forms."),
+    method: str = o.option(f"Estimator: {', '.join(LABEL_FREE)}.", default="neurontune"),
+    neurontune: o.NeuronTuneOptions,
     C: o.InversePenalty = None,
-    max_cost: Annotated[
-        float | None,
-        typer.Option(help="Largest share of accuracy that a mask may cost; 1 allows any."),
-    ] = None,
+    max_cost: float | None = o.option(
+        "Largest share of accuracy that a mask may cost; 1 allows any."
+    ),
     seed: o.Seed = 0,
     table_options: o.TableOptions,
     force: o.Force = False,
@@ -68,16 +54,9 @@ def command(
     """
     check_file(out, inputs=[embeddings, validation], force=force)
     train, original = _embeddings(embeddings, table_options)
-    parameters = o.neurontune_parameters(
-        threshold=threshold,
-        standardize=standardize,
-        max_suppressed=max_suppressed,
-        aggregation=aggregation,
-        statistic=statistic,
-        error_weight=error_weight,
-        C=C,
-        max_cost=max_cost,
-    )
+    others = {"C": C, "max_cost": max_cost}
+    parameters = neurontune.parameters
+    parameters |= {name: value for name, value in others.items() if value is not None}
     clf = _estimator(method, parameters, original, seed)
     origin = train.origin or {"preprocessing": train.preprocessing}
     held, read = {}, [train]
@@ -118,7 +97,8 @@ def _embeddings(
             "embed MODEL DATA -o STORE."
         )
     shape = TensorInfo("embedding", ("N", width), "float32")
-    samples = options.read_table(path, inputs=() if width is None else (shape,))
+    samples = read_samples(path, inputs=() if width is None else (shape,), **options.table)
+    o.tell_notes(samples.notes)
     if samples.X.ndim != 2:
         raise InputError(
             f"{path} holds arrays of shape {samples.X.shape}, but an embedding is one row of "

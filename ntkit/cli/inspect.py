@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from ntkit._text import listed, shortened
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, NtkitError
 from ntkit.inputs import ImagePreprocessing, TextPreprocessing
@@ -68,7 +69,7 @@ def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str
     if model.not_single_label is not None:
         return [model.not_single_label]
     classes = model.head.classes.tolist()
-    shown = ", ".join(map(str, classes[:6])) + ", …" * (len(classes) > 6)
+    shown = listed(classes, 6)
     named = f"labels: {shown}"
     if not model.has_class_names:
         named = f"labels: names of {len(classes)} classes (--classes, in order), or {shown}"
@@ -104,14 +105,9 @@ def _shown(value: object, width: int) -> str:
     if value is None or value in ([], {}):
         return "–"
     if isinstance(value, dict):
-        return ", ".join(f"{key or 'ai.onnx'}: {_short(str(v))}" for key, v in value.items())
+        return ", ".join(f"{key or 'ai.onnx'}: {shortened(str(v), 60)}" for key, v in value.items())
     if isinstance(value, list) and any(len(str(v)) > 40 for v in value):
         return f"\n{' ' * (width + 2)}".join(map(str, value[:20]))
     if isinstance(value, list):
-        few = [str(v) for v in value[:8]]
-        return ", ".join(few) + (f", … ({len(value)})" if len(value) > 8 else "")
+        return listed(value, 8, " ({})")
     return str(value)
-
-
-def _short(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from ntkit.cli import _options as o
 from ntkit.jobs.label import label_samples
@@ -13,26 +10,20 @@ from ntkit.jobs.label import label_samples
 
 @o.with_options
 def command(
-    model: o.Model,
-    data: Annotated[
-        Path, typer.Argument(help="DATA: labelled samples to ask about, as a rule those to train.")
-    ],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder of this question.", show_default=False)
-    ],
     *,
-    question: Annotated[
-        str | None,
-        typer.Option(help='What to ask about each sample: "Is there water in the background?"'),
-    ] = None,
-    values: Annotated[
-        str | None, typer.Option(help="What can be answered, two to nine: yes,no by default.")
-    ] = None,
-    batch: Annotated[int, typer.Option(help="How many samples to ask about next.", min=1)] = 48,
-    answers: Annotated[
-        list[Path] | None,
-        typer.Option(help="Answers that are not in the folder: labels.csv, answers.json; again."),
-    ] = None,
+    model: o.Model,
+    data: Path = o.argument(
+        "DATA: labelled samples to ask about, as a rule those to train.", default=...
+    ),
+    out: Path = o.option("Folder of this question.", "-o", "--out", default=...),
+    question: str | None = o.option(
+        'What to ask about each sample: "Is there water in the background?"'
+    ),
+    values: str | None = o.option("What can be answered, two to nine: yes,no by default."),
+    batch: int = o.option("How many samples to ask about next.", default=48, min=1),
+    answers: list[Path] | None = o.option(
+        "Answers that are not in the folder: labels.csv, answers.json; again."
+    ),
     match_names: o.MatchNames = False,
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
@@ -57,7 +48,7 @@ def command(
     frozen = model_options.load(model)
     found = label_samples(
         frozen,
-        data_options.read(data, frozen, keep_table=True),
+        data_options.read(data, frozen),
         out,
         question=question,
         values=o.names(values),
@@ -69,7 +60,4 @@ def command(
         random_state=seed,
         verbose=not quiet,
     )
-    if json:
-        o.print_json(found.as_dict())
-    else:
-        typer.echo(found)
+    o.show(found, json=json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -11,8 +10,10 @@ from ntkit.cli import _options as o
 from ntkit.extraction import EmbeddingStore
 
 
+@o.with_options
 def command(
-    parts: Annotated[list[Path], typer.Argument(help="All the parts of one store, in any order.")],
+    *,
+    parts: list[Path] = o.argument("All the parts of one store, in any order.", default=...),
     out: o.Out,
     force: o.Force = False,
     json: o.Json = False,

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from ntkit._output import check_file
 from ntkit.cli import _options as o
-from ntkit.jobs.predict import Asked, asked_pair, check_kind, reading_notes, write_asked
+from ntkit.jobs.predict import check_kind, matches_of, write_rows
 
 
 @o.with_options
 def command(
-    model: o.Model,
-    data: Annotated[
-        Path, typer.Argument(help="Samples, labelled or not: images, table, arrays or store.")
-    ],
-    out: o.Out,
     *,
-    before: Annotated[
-        Path | None, typer.Option(help="Another model, such as the original, to stand beside it.")
-    ] = None,
+    model: o.Model,
+    data: Path = o.argument(
+        "Samples, labelled or not: images, table, arrays or store.", default=...
+    ),
+    out: o.Out,
+    before: Path | None = o.option("Another model, such as the original, to stand beside it."),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",
@@ -42,25 +38,13 @@ def command(
     """
     check_kind(out)
     check_file(out, inputs=[model, data, before, *data_options.files], force=force)
-    read = data_options.reader(data, "optional")
-    if before is None:
-        frozen, first = model_options.load(model), None
-        samples = read(frozen)
-        second = Asked(frozen, samples, reading_notes(samples))
-    else:
-        first, second = asked_pair(*model_options.load_pair(before, model), read)
-    done = write_asked(
+    read = partial(data_options.read, data, labels="optional", tell=False)
+    done = write_rows(
         out,
-        second,
-        first,
+        matches_of(model_options.load_all([model] if before is None else [before, model]), read),
         force=force,
         device=device,
         batch_size=o.batch_size_of(batch_size),
         verbose=not quiet,
     )
-    for note in done.notes:
-        typer.echo(f"Note: {note}", err=True)
-    if json:
-        o.print_json(done.as_dict())
-    else:
-        typer.echo(str(done))
+    o.show(done, json=json, notes=done.notes)

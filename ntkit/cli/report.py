@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from ntkit._output import check_file
 from ntkit.cli import _options as o
-from ntkit.jobs.predict import as_recorded
 from ntkit.jobs.report import started_by, write_report
 
 
 @o.with_options
 def command(
-    original: o.Model,
-    debiased: Annotated[Path, typer.Argument(help="The same model with another head.")],
-    data: Annotated[Path, typer.Argument(help="DATA: labelled samples that trained neither.")],
-    out: o.Out,
     *,
+    original: o.Model,
+    debiased: Path = o.argument("The same model with another head.", default=...),
+    data: Path = o.argument("DATA: labelled samples that trained neither.", default=...),
+    out: o.Out,
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     device: o.Device = "auto",
@@ -42,7 +40,7 @@ def command(
         page = write_report(
             frozen,
             second,
-            as_recorded(data_options.read(data, frozen), second),
+            data_options.read(data, frozen).as_recorded(second),
             out,
             device=device,
             batch_size=o.batch_size_of(batch_size),

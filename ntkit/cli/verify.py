@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from ntkit._text import percent
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.jobs.predict import as_recorded
 from ntkit.jobs.verify import check_parity
-from ntkit.verification import verify
+from ntkit.verification import Verification, verify
 
 
 @o.with_options
 def command(
-    model: o.Model,
-    debiased: Annotated[
-        Path | None, typer.Argument(help="Debiased model.", show_default=False)
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Model inputs: image folder, .npz, X.npy or table.", show_default=False
-        ),
-    ] = None,
     *,
-    recorded: Annotated[
-        Path | None,
-        typer.Option(help="A service's own outputs of MODEL (.npz), to compare with ntkit's."),
-    ] = None,
-    of: Annotated[
-        Path | None,
-        typer.Option("--data", help="DATA: the samples of --recorded, where it only names them."),
-    ] = None,
+    model: o.Model,
+    debiased: Path | None = o.argument("Debiased model."),
+    data: Path | None = o.argument("Model inputs: image folder, .npz, X.npy or table."),
+    recorded: Path | None = o.option(
+        "A service's own outputs of MODEL (.npz), to compare with ntkit's."
+    ),
+    of: Path | None = o.option(
+        "DATA: the samples of --recorded, where it only names them.", "--data"
+    ),
     device: o.Device = "auto",
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
@@ -74,37 +64,41 @@ def command(
             "outputs (ntkit verify MODEL --recorded OUTPUTS.npz)."
         )
     original, second = model_options.load_pair(model, debiased)
-    samples = as_recorded(data_options.read_inputs(data, original), second)
+    samples = data_options.read_inputs(data, original).as_recorded(second)
     check = verify(original, second, samples.X, y=samples.y, device=device)
     if json:
         o.print_json(
             {**check.__dict__, "latency_ratio": check.latency_ratio, "passed": check.passed}
         )
     else:
-        same = "–" if math.isnan(check.agreement) else f"{100 * check.agreement:.1f} %"
-        outputs = check.output_difference
-        typer.echo(f"samples               {check.n_samples}")
-        typer.echo(f"logits, ORT − NumPy   {check.logit_difference:.1e} (relative)")
-        typer.echo(f"embeddings differ by  {check.embedding_difference:.1e}")
-        typer.echo(f"outputs follow head   {100 * check.decision_agreement:.0f} %")
-        typer.echo(f"outputs differ by     {'–' if math.isnan(outputs) else f'{outputs:.1e}'}")
-        typer.echo(f"same predictions      {same}")
-        if not math.isnan(check.side_difference):
-            typer.echo(f"other outputs differ  {check.side_difference:.1e}")
-        typer.echo(f"order of classes      {'kept' if check.same_class_order else 'changed'}")
-        typer.echo(f"node list             {'un' if check.same_nodes else ''}changed")
-        typer.echo(f"signature             {'un' if check.same_signature else ''}changed")
-        typer.echo(f"metadata              {'kept' if check.same_metadata else 'changed'}")
-        typer.echo(
-            f"latency               {check.latency:.3g} ms, the original's "
-            f"{check.original_latency:.3g} ms (ratio {check.latency_ratio:.2f})"
-        )
-        for note in check.notes:
-            typer.echo(note)
-        if check.passed:
-            typer.echo("check                 passed")
+        for line in _lines(check):
+            typer.echo(line)
     if not check.passed:
         raise VerificationError(f"{debiased} {'; it '.join(check.failures())} ({model}).")
+
+
+def _lines(check: Verification) -> list[str]:
+    outputs, others = check.output_difference, check.side_difference
+    rows = [
+        ["samples", f"{check.n_samples}"],
+        ["logits, ORT − NumPy", f"{check.logit_difference:.1e} (relative)"],
+        ["embeddings differ by", f"{check.embedding_difference:.1e}"],
+        ["outputs follow head", percent(check.decision_agreement, 0)],
+        ["outputs differ by", "–" if math.isnan(outputs) else f"{outputs:.1e}"],
+        ["same predictions", percent(check.agreement)],
+        *([] if math.isnan(others) else [["other outputs differ", f"{others:.1e}"]]),
+        ["order of classes", "kept" if check.same_class_order else "changed"],
+        ["node list", "unchanged" if check.same_nodes else "changed"],
+        ["signature", "unchanged" if check.same_signature else "changed"],
+        ["metadata", "kept" if check.same_metadata else "changed"],
+        [
+            "latency",
+            f"{check.latency:.3g} ms, the original's {check.original_latency:.3g} ms (ratio "
+            f"{check.latency_ratio:.2f})",
+        ],
+    ]
+    lines = [*(f"{name:<22}{value}" for name, value in rows), *check.notes]
+    return [*lines, f"{'check':<22}passed"] if check.passed else lines
 
 
 def _against_service(
@@ -125,9 +119,6 @@ def _against_service(
         preprocessing=data_options.said(model),
         device=device,
     )
-    if json:
-        o.print_json(found.as_dict())
-    else:
-        typer.echo(found.summary())
+    o.show(found, json=json, text=found.summary())
     if not found.matched:
         raise typer.Exit(1)

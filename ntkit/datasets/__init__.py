@@ -14,11 +14,13 @@ from ntkit.datasets._spurious_regression import (
 
 if TYPE_CHECKING:
     from ntkit.datasets._benchmark import BenchmarkSamples, IncompleteDataWarning
-    from ntkit.datasets._celeba import load_celeba
-    from ntkit.datasets._civilcomments import load_civilcomments
-    from ntkit.datasets._imagenet9 import load_imagenet9, load_imagenet_a
-    from ntkit.datasets._multinli import load_multinli
-    from ntkit.datasets._waterbirds import load_waterbirds
+    from ntkit.datasets._images import (
+        load_celeba,
+        load_imagenet9,
+        load_imagenet_a,
+        load_waterbirds,
+    )
+    from ntkit.datasets._texts import load_civilcomments, load_multinli
 
 __all__ = [
     "BenchmarkSamples",
@@ -38,14 +40,11 @@ __all__ = [
 
 # Imported on first use: they need what reads images and texts, and the demo does not.
 _HOME = {
-    "BenchmarkSamples": "_benchmark",
-    "IncompleteDataWarning": "_benchmark",
-    "load_celeba": "_celeba",
-    "load_civilcomments": "_civilcomments",
-    "load_imagenet9": "_imagenet9",
-    "load_imagenet_a": "_imagenet9",
-    "load_multinli": "_multinli",
-    "load_waterbirds": "_waterbirds",
+    **dict.fromkeys(["BenchmarkSamples", "IncompleteDataWarning"], "_benchmark"),
+    **dict.fromkeys(["load_civilcomments", "load_multinli"], "_texts"),
+    **dict.fromkeys(
+        ["load_celeba", "load_imagenet9", "load_imagenet_a", "load_waterbirds"], "_images"
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""What the loaders of public benchmarks share: the samples they return, folders, counts."""
+"""What the loaders of public benchmarks share: their samples, folders, tables and counts."""
 
 from __future__ import annotations
 
@@ -16,82 +16,9 @@ from numpy.typing import NDArray
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing
 
-
-@dataclass(frozen=True)
-class Metadata:
-    """Some columns of a table, as they are written."""
-
-    path: Path
-    columns: dict[str, list[str]]
-    first_row: int = 2
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
-    def codes(self, name: str, code_of: Mapping[str, int]) -> NDArray[np.int64]:
-        """Return a column of coded values, shape (N,)."""
-        cells = self.columns[name]
-        codes = [code_of.get(cell) for cell in cells]
-        if None in codes:
-            i = codes.index(None)
-            raise InputError(
-                f"{self.at(i)}: {cells[i][:80]!r} in column {name!r} is none of "
-                f"{', '.join(code_of)}; the file is damaged or another one."
-            )
-        return np.asarray(codes, dtype=np.int64)
-
-    def shares(self, name: str, *, empty: float = np.nan) -> NDArray[np.float64]:
-        """Return a column of numbers, shape (N,); ``empty`` stands for a cell without one."""
-        shares = np.empty(len(self))
-        for i, cell in enumerate(self.columns[name]):
-            try:
-                shares[i] = float(cell) if cell else empty
-            except ValueError:
-                shares[i] = np.nan
-            if np.isnan(shares[i]):
-                raise InputError(
-                    f"{self.at(i)}: {cell[:80]!r} in column {name!r} is no number; the file is "
-                    "damaged or another one."
-                )
-        return shares
-
-    def at(self, i: int) -> str:
-        """Where a record stands, for a sentence about it."""
-        return f"{self.path}, row {i + self.first_row}"
-
-
-def read_csv(path: Path, names: Sequence[str], fix: str) -> Metadata:
-    """Read some columns of a CSV file; the others are not kept in memory."""
-    columns: dict[str, list[str]] = {name: [] for name in names}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = next(reader, [])
-            missing = [name for name in names if name not in header]
-            if missing:
-                raise InputError(
-                    f"{path} has no column {missing[0]!r}; its columns are {header[:50]}: {fix}."
-                )
-            kept = [(columns[name], header.index(name)) for name in names]
-            for row, record in enumerate(reader, start=2):
-                if not record:
-                    continue  # an empty line
-                if len(record) != len(header):
-                    raise InputError(
-                        f"{path}, row {row} has {len(record)} cells where the header has "
-                        f"{len(header)}, so the file is cut off or damaged: {fix}."
-                    )
-                for cells, j in kept:
-                    cells.append(record[j])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a readable table ({error}): {fix}.") from error
-    if not columns[names[0]]:
-        raise InputError(f"{path} has no rows: {fix}.")
-    return Metadata(path, columns)
-
-
 SPLITS = ("train", "val", "test")
 SPLIT_CODES = {"0": 0, "1": 1, "2": 2}  # as Waterbirds, CelebA and MultiNLI write them
+BINARY = {"0": 0, "1": 1}
 
 
 class IncompleteDataWarning(UserWarning):
@@ -140,11 +67,12 @@ class BenchmarkSamples(Samples):
 
 @dataclass(frozen=True)
 class Source:
-    """A published data set."""
+    """A published data set, with its numbers of samples by split: of each group, or of all."""
 
     name: str
     url: str
-    counts: Mapping[str, tuple[int, ...]]
+    counts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    DESCR: str = ""
 
     @property
     def fix(self) -> str:
@@ -152,7 +80,7 @@ class Source:
         return f"get {self.name} again from {self.url}"
 
     def find(self, folder: str | Path, candidates: Sequence[str], *, kind: str = "file") -> Path:
-        """Return the first candidate that is in the folder."""
+        """Return the first candidate, a file or folder, that is in the user's folder."""
         folder = Path(folder)
         if not folder.is_dir():
             raise InputError(
@@ -174,17 +102,37 @@ class Source:
             raise InputError(f"{path} has no row of the split {split!r}: {self.fix}.")
         return rows
 
-    def compare(self, split: str, found: Sequence[int]) -> None:
-        """Warn if these are not the published numbers of samples of a split."""
-        published = self.counts[split]
-        if len(found) == 1:
+    def image_inputs(
+        self, root: Path, names: Sequence[str], preprocessing: ImagePreprocessing
+    ) -> dict[str, Any]:
+        """Return the arguments X, preprocessing and ids of samples that are image files."""
+        files = [root / name for name in names]
+        absent = _absent(files)
+        if absent:
+            raise InputError(
+                f"{len(absent)} of the {len(files)} images are not in {root}, the first is "
+                f"{absent[0].relative_to(root).as_posix()}: {self.fix}."
+            )
+        return {
+            "X": ImageFiles(files, preprocessing),
+            "preprocessing": preprocessing.as_dict(),
+            "ids": np.asarray([file.relative_to(root).as_posix() for file in files]),
+        }
+
+    def samples(
+        self, split: str, counts: Sequence[int] | None = None, **parts: Any
+    ) -> BenchmarkSamples:
+        """Return samples; warn of counts, of each group or of all, that are not as published."""
+        published = self.counts.get(split, ())
+        if counts is not None and len(counts) == 1:
             published = (sum(published),)
-        if tuple(found) != published:
+        if counts is not None and tuple(counts) != published:
             self.warn(
-                f"the split {split!r} holds {_shown(found)} samples"
+                f"the split {split!r} holds {_shown(counts)} samples"
                 f"{' by group' * (len(published) > 1)}, where the published one holds "
                 f"{_shown(published)}"
             )
+        return BenchmarkSamples(DESCR=self.DESCR, **parts)
 
     def warn(self, what: str) -> None:
         """Warn that the folder differs from the published data set."""
@@ -195,39 +143,19 @@ class Source:
         )
 
 
-def check_split(split: str) -> None:
-    """Refuse a split that is none."""
+def check_arguments(
+    split: str,
+    preprocessing: Any,
+    kind: type[ImagePreprocessing] | type[TextPreprocessing],
+) -> None:
+    """Refuse a split that is none, or a preprocessing that does not fit the data."""
     if split not in SPLITS:
         raise InputError(f'split is "train", "val" or "test"; got {split!r}.')
-
-
-def check_preprocessing(
-    preprocessing: Any, kind: type[ImagePreprocessing] | type[TextPreprocessing]
-) -> None:
-    """Refuse a preprocessing that does not fit the data."""
     if not isinstance(preprocessing, kind):
         raise InputError(
             f"Give preprocessing as {kind.__name__}, such as {kind.__name__}.for_model(model); got "
             f"{type(preprocessing).__name__}."
         )
-
-
-def image_inputs(
-    source: Source, root: Path, names: Sequence[str], preprocessing: ImagePreprocessing
-) -> dict[str, Any]:
-    """Return the arguments X, preprocessing and ids of samples that are image files."""
-    files = [root / name for name in names]
-    absent = _absent(files)
-    if absent:
-        raise InputError(
-            f"{len(absent)} of the {len(files)} images are not in {root}, the first is "
-            f"{absent[0].relative_to(root).as_posix()}: {source.fix}."
-        )
-    return {
-        "X": ImageFiles(files, preprocessing),
-        "preprocessing": preprocessing.as_dict(),
-        "ids": np.asarray([file.relative_to(root).as_posix() for file in files]),
-    }
 
 
 def _absent(files: Sequence[Path]) -> list[Path]:
@@ -245,3 +173,78 @@ def _absent(files: Sequence[Path]) -> list[Path]:
 
 def _shown(counts: Sequence[int]) -> str:
     return ", ".join(str(int(count)) for count in counts)
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Some columns of a table, as they are written; the first record is in ``first_row``."""
+
+    path: Path
+    columns: dict[str, list[str]]
+    first_row: int = 2
+
+    def codes(self, name: str, code_of: Mapping[str, int] = BINARY) -> NDArray[np.int64]:
+        """Return a column of coded values, shape (N,); refuse another value."""
+        cells = self.columns[name]
+        codes = [code_of.get(cell) for cell in cells]
+        if None in codes:
+            i = codes.index(None)
+            raise InputError(
+                f"{self.at(i)}: {cells[i][:80]!r} in column {name!r} is none of "
+                f"{', '.join(code_of)}; the file is damaged or another one."
+            )
+        return np.asarray(codes, dtype=np.int64)
+
+    def in_split(self, split: str) -> NDArray[np.bool_]:
+        """Whether each record is in the split, by its number."""
+        return np.asarray(self.codes("split", SPLIT_CODES) == SPLITS.index(split))
+
+    def shares(self, name: str, *, empty: float = np.nan) -> NDArray[np.float64]:
+        """Return a column of numbers, shape (N,); ``empty`` stands for a cell without one."""
+        cells = self.columns[name]
+        shares = np.empty(len(cells))
+        for i, cell in enumerate(cells):
+            try:
+                shares[i] = float(cell) if cell else empty
+            except ValueError:
+                shares[i] = np.nan
+            if np.isnan(shares[i]):
+                raise InputError(
+                    f"{self.at(i)}: {cell[:80]!r} in column {name!r} is no number; the file is "
+                    "damaged or another one."
+                )
+        return shares
+
+    def at(self, i: int) -> str:
+        """Where a record stands, for a sentence about it."""
+        return f"{self.path}, row {i + self.first_row}"
+
+
+def read_csv(path: Path, names: Sequence[str], fix: str) -> Metadata:
+    """Read some columns of a CSV file; ``fix`` ends the sentences about a damaged one."""
+    columns: dict[str, list[str]] = {name: [] for name in names}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            missing = [name for name in names if name not in header]
+            if missing:
+                raise InputError(
+                    f"{path} has no column {missing[0]!r}; its columns are {header[:50]}: {fix}."
+                )
+            kept = [(columns[name], header.index(name)) for name in names]
+            for row, record in enumerate(reader, start=2):
+                if not record:
+                    continue  # an empty line
+                if len(record) != len(header):
+                    raise InputError(
+                        f"{path}, row {row} has {len(record)} cells where the header has "
+                        f"{len(header)}, so the file is cut off or damaged: {fix}."
+                    )
+                for cells, j in kept:
+                    cells.append(record[j])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not a readable table ({error}): {fix}.") from error
+    if not columns[names[0]]:
+        raise InputError(f"{path} has no rows: {fix}.")
+    return Metadata(path, columns)

@@ -43,13 +43,11 @@ it is no evidence for how the method fares elsewhere.
 
 
 def load_marked_digits() -> Bunch:
-    """Load the marked digits: a binary image task with a planted spurious mark.
+    """Load the marked digits: a binary image task with an injected spurious mark.
 
-    A small bright square sits in the top left corner of about 93 % of the images of class 1 and of
-    about 7 % of those of class 0, in the training and the held-out set; the four groups
-    (class x mark) of the test set are equally large. **The mark was planted**, on real images: the
-    handwritten digits that ship with scikit-learn. The images are redrawn at every call, in well
-    under a second, and are the same each time.
+    A small bright square goes along with the class in the training and the held-out set, and says
+    nothing in the test set. **The mark was injected**, into real images: the handwritten digits
+    that ship with scikit-learn. ``DESCR`` says how. The images are the same at each call.
 
     Returns
     -------
@@ -104,20 +102,11 @@ def load_marked_digits() -> Bunch:
 
 
 def marked_digits_model_path() -> Path:
-    """Path of the ONNX classifier trained on the marked digits.
+    """Path of the ONNX classifier trained on the marked digits: a file without external data.
 
     A convolutional network trained by plain empirical risk minimisation on ``X_train``: input
     ``image`` (batch, 1, 20, 20), output ``logits`` (batch, 2), a last embedding of 64 non-negative
-    neurons and one linear layer. ``ntkit/datasets/_train_marked_digits.py`` made it.
-
-    Returns
-    -------
-    path : pathlib.Path
-        An ONNX file without external data.
-
-    See Also
-    --------
-    load_marked_digits : The images.
+    neurons and one linear layer. ``benchmarks/train_marked_digits.py`` made it.
 
     Examples
     --------

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 
+from ntkit._doc import documented, documented_like
 from ntkit.exceptions import InputError
 
 FloatArray = NDArray[np.floating]
@@ -31,6 +32,7 @@ _SAMPLE = {
 }
 
 
+@documented
 @validate_params(_SAMPLE, prefer_skip_nested_validation=True)
 def make_spurious_regression(
     n_samples: int = 100,
@@ -75,8 +77,7 @@ def make_spurious_regression(
         draw another sample of the same problem.
     coef : bool
         Whether to return ``beta`` and ``gamma`` as well.
-    random_state : int, RandomState instance or None
-        Decides everything random.
+    {random_state}
 
     Returns
     -------
@@ -86,9 +87,7 @@ def make_spurious_regression(
         What to predict.
     agrees : ndarray of bool, shape (n_samples,)
         The attribute a: False where the correlation is broken. For evaluation only.
-    beta : ndarray of shape (n_core,)
-        Only with ``coef=True``.
-    gamma : ndarray of shape (n_spurious,)
+    beta, gamma : ndarray of shape (n_core,) and (n_spurious,)
         Only with ``coef=True``.
 
     Raises
@@ -133,6 +132,7 @@ def make_spurious_regression(
     return (*sample, beta, gamma) if coef else sample
 
 
+@documented_like(make_spurious_regression)
 @validate_params(
     {**_SAMPLE, "mu": [Interval(Real, 0, None, closed="neither")]},
     prefer_skip_nested_validation=True,
@@ -166,27 +166,11 @@ def make_spurious_classification(
 
     Parameters
     ----------
-    n_samples : int
-        Samples.
-    n_core, n_spurious : int
-        Features of either kind; with ``beta`` or ``gamma``, its length counts instead.
-    correlation : float in [0, 1]
-        The probability p that the spurious features go with the class and not against it. 0.5 is
-        no correlation at all.
-    eta_core : float >= 0
-        Standard deviation of what the core features do not say about y.
-    eta_spurious : float >= 0
-        Standard deviation of the noise in a spurious feature.
+    {n_samples, n_core, correlation, eta_core, eta_spurious}
     mu : float > 0
         Absolute value of y. With :math:`\mu^2 = 1 + \eta_\mathrm{core}^2` all second moments are
         those of the regression problem, and so is the best linear model.
-    beta, gamma : array-like of shape (n_core,) and (n_spurious,), optional
-        Directions, scaled to length 1; random by default. Hand in those of an earlier call to
-        draw another sample of the same problem.
-    coef : bool
-        Whether to return ``beta`` and ``gamma`` as well.
-    random_state : int, RandomState instance or None
-        Decides everything random.
+    {beta, coef, random_state}
 
     Returns
     -------
@@ -197,17 +181,12 @@ def make_spurious_classification(
     agrees : ndarray of bool, shape (n_samples,)
         The attribute a: False where the correlation is broken. Class and attribute make the four
         groups. For evaluation only.
-    beta : ndarray of shape (n_core,)
-        Only with ``coef=True``.
-    gamma : ndarray of shape (n_spurious,)
+    beta, gamma : ndarray of shape (n_core,) and (n_spurious,)
         Only with ``coef=True``.
 
     Raises
     ------
-    InputError
-        If ``beta`` or ``gamma`` is no vector, or has length 0.
-    ValueError
-        If another parameter is out of its range.
+    {InputError, ValueError}
 
     See Also
     --------
@@ -216,9 +195,8 @@ def make_spurious_classification(
 
     Notes
     -----
-    The model fits what is known to us of the theory of NeuronTune (arXiv 2505.24048, Sec. 4) from a
-    summary; the paper's own may differ in details. How the core features come from y is not known
-    to us: to condition the regression problem is our choice.
+    How the core features come from y in the paper is not known to us: to condition the regression
+    problem is our choice.
 
     Examples
     --------
@@ -245,6 +223,7 @@ def make_spurious_classification(
     return (*sample, beta, gamma) if coef else sample
 
 
+@documented_like(make_spurious_regression)
 @validate_params(
     {
         "beta": ["array-like"],
@@ -269,20 +248,21 @@ def spurious_regression_coef(
 
     .. math::
 
-        u_\mathrm{core} = \frac{(1 - q^2)(1 + \eta_\mathrm{core}^2) + \eta_\mathrm{spu}^2}{D}\,
-        \beta, \qquad
-        u_\mathrm{spu} = \frac{q\, \eta_\mathrm{core}^2}{D}\, \gamma, \qquad
-        D = 1 + \eta_\mathrm{core}^2 + \eta_\mathrm{spu}^2 - q^2,
+        u_\mathrm{core} = \frac{s\, (1 - q^2 + g)}{(1 + h)(1 + g) - q^2}\, \beta, \qquad
+        u_\mathrm{spu} = \frac{q\, h}{(1 + h)(1 + g) - q^2}\, \gamma,
 
-    with :math:`q = 2p - 1`; the intercept is 0. A model that does not lean on the spurious features
-    would have :math:`u_\mathrm{core} = \beta` and :math:`u_\mathrm{spu} = 0`.
+    with :math:`q = 2p - 1`, :math:`s = 1 + \eta_\mathrm{core}^2`,
+    :math:`h = \eta_\mathrm{core}^2 s / m`, :math:`g = \eta_\mathrm{spu}^2 / m` and the mean square
+    :math:`m = E\,y^2`, which is s, or :math:`\mu^2` with ``mu``. The intercept is 0. It is our
+    derivation from the second moments of the model, not the paper's. A model that does not rely on
+    the spurious features would have :math:`u_\mathrm{core} = \beta` and
+    :math:`u_\mathrm{spu} = 0`.
 
     Parameters
     ----------
     beta, gamma : array-like of shape (n_core,) and (n_spurious,)
         Directions, scaled to length 1.
-    correlation, eta_core, eta_spurious : float
-        As there.
+    {correlation, eta_core, eta_spurious}
     mu : float > 0, optional
         For samples of :func:`make_spurious_classification` with that ``mu``, where ``mu * y`` is
         what to predict.
@@ -301,26 +281,13 @@ def spurious_regression_coef(
     ValueError
         If another parameter is out of its range.
 
-    Notes
-    -----
-    For any mean square :math:`m = E\,y^2`, with :math:`s = 1 + \eta_\mathrm{core}^2`,
-    :math:`h = \eta_\mathrm{core}^2 s / m` and :math:`g = \eta_\mathrm{spu}^2 / m`, the optimum is
-
-    .. math::
-
-        u_\mathrm{core} = \frac{s\, (1 - q^2 + g)}{(1 + h)(1 + g) - q^2}\, \beta, \qquad
-        u_\mathrm{spu} = \frac{q\, h}{(1 + h)(1 + g) - q^2}\, \gamma.
-
-    The formulas above are this one for :math:`m = s`; with ``mu``, :math:`m = \mu^2`. They are our
-    derivation from the second moments of the model, not the paper's.
-
     Examples
     --------
     >>> from ntkit.datasets import spurious_regression_coef
     >>> spurious_regression_coef([1.0], [1.0]).round(3)
     array([0.479, 0.579])
 
-    Where the core features are the cleaner ones, the model leans on them:
+    Where the core features are the cleaner ones, the model relies on them:
 
     >>> spurious_regression_coef([1.0], [1.0], eta_core=0.1, eta_spurious=0.6).round(3)
     array([0.986, 0.016])

@@ -1,11 +1,12 @@
 """Last-layer estimators: scikit-learn classifiers on embeddings that end in a LinearHead."""
 
+from typing import Any
+
 from ntkit.estimators._afr import AFRClassifier
 from ntkit.estimators._auto import AutoDebiasClassifier
 from ntkit.estimators._balanced import BalancedClassifier
 from ntkit.estimators._base import StudyClassifier as StudyClassifier  # for other rooms
 from ntkit.estimators._base import head_of
-from ntkit.estimators._by_name import LABEL_FREE
 from ntkit.estimators._dfr import DFRClassifier
 from ntkit.estimators._evals import EVaLSClassifier
 from ntkit.estimators._group_inference import GroupInference
@@ -17,6 +18,9 @@ from ntkit.estimators._match import match_head
 from ntkit.estimators._neurontune import NeuronTuneClassifier
 from ntkit.estimators._neurontune_cv import NeuronTuneClassifierCV
 from ntkit.estimators._retrain import retrain_head
+from ntkit.estimators._scaled_head import NotFoldableError as NotFoldableError
+from ntkit.estimators._scaled_head import ScaledHead as ScaledHead
+from ntkit.estimators._scaled_head import flat_steps as flat_steps
 from ntkit.estimators._selector import SpuriousNeuronSelector
 from ntkit.estimators._self import SELFClassifier
 
@@ -40,3 +44,17 @@ __all__ = [
     "match_head",
     "retrain_head",
 ]
+
+LABEL_FREE: dict[str, type[Any]] = {
+    "neurontune": NeuronTuneClassifier,
+    "neurontune-cv": NeuronTuneClassifierCV,
+    "balanced": BalancedClassifier,
+    "auto": AutoDebiasClassifier,
+    "afr": AFRClassifier,
+    "jtt": JTTClassifier,
+    "self": SELFClassifier,
+    "evals": EVaLSClassifier,
+    "leace": LEACEClassifier,
+    "leia": LEIAClassifier,
+}
+"""Estimators that need no group labels."""

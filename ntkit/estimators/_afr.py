@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import softmax
-from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
+from ntkit.estimators._base import OriginalHead, ValidatedClassifier
 from ntkit.exceptions import InputError
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
 from ntkit.study import (
@@ -24,7 +24,9 @@ from ntkit.study import (
 )
 
 
-class AFRClassifier(StudyClassifier):
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
+class AFRClassifier(ValidatedClassifier):
     r"""Last-layer retraining on samples weighted by the original head's doubt (AFR).
 
     Needs embeddings and class labels; no group labels.
@@ -65,52 +67,31 @@ class AFRClassifier(StudyClassifier):
         Reweighting set when ``fit`` gets neither ``X_val`` nor a ``head``: the share of the
         training set, stratified, on which the head is retrained and not fitted first (published:
         0.2). "train" uses all samples for both, so the doubt is in-sample; classes with fewer
-        than two samples fall back to it.
+        than two samples fall back to it. ``X_val`` takes the place of that set: the training set
+        then only fits the ERM head, or with a given ``head`` only names the classes.
     learning_rate : float, default=0.01
         Rate of "gd".
     n_steps : int, default=500
         Steps of "gd".
     max_grad_norm : float or None, default=1.0
         Longest gradient of "gd", over weights and bias together; a longer one is shortened.
-    head : LinearHead or fitted linear classifier, default=None
-        The original head, such as ``FrozenModel.head``. None fits an ERM head.
-    C : float, default=1.0
-        Inverse strength of the ERM head's L2 penalty, as in scikit-learn's
-        ``LogisticRegression``; retraining knows ``reg_coeff`` only.
-    tol : float, default=1e-5
-        Tolerance of the head solver.
-    max_iter : int, default=1000
-        Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU; "ray"
-        spreads the rows over a Ray cluster (extra ``ray``).
-    random_state : int, RandomState instance or None, default=None
-        Decides the split.
+    {head, erm.C}
+        Retraining knows ``reg_coeff`` only.
+    {tol, max_iter, device, random_state}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (C,)
-        Class labels.
-    coef_ : ndarray of shape (1, D) or (C, D)
-        Weights.
-    intercept_ : ndarray of shape (1,) or (C,)
-        Bias.
-    head_ : LinearHead
-        The two as one value.
-    erm_head_ : LinearHead
-        The original head.
+    {classes_, coef_, intercept_, head_, erm_head_}
     weights_ : ndarray of shape (N,), or (M,) with ``X_val``
-        μ of each sample; 0 for samples outside the reweighting set. They sum to 1.
+        μ of each sample, with its sample weight a factor; 0 for samples outside the reweighting
+        set. They sum to 1.
     effective_sample_size_ : float
         :math:`1 / \sum_i \mu_i^2`: how many equally weighted samples the weights are worth.
     weight_per_class_ : ndarray of shape (C,)
         Sum of μ over each class.
     n_iter_ : ndarray of shape (1,)
         Iterations or steps of retraining.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    {n_features_in_, feature_names_in_}
 
     References
     ----------
@@ -131,7 +112,7 @@ class AFRClassifier(StudyClassifier):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "gamma": [Interval(Real, 0, None, closed="left")],
         "reg_coeff": [Interval(Real, 0, None, closed="left")],
         "solver": [StrOptions({"lbfgs", "gd"})],
@@ -139,96 +120,29 @@ class AFRClassifier(StudyClassifier):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "head": HEAD,
-        **{
-            name: StudyClassifier._shared_constraints[name]
-            for name in ("C", "tol", "max_iter", "device", "random_state")
-        },
+        **ValidatedClassifier._shared_constraints,
     }
 
-    def __init__(
-        self,
-        *,
-        gamma: float = 1.44,
-        reg_coeff: float = 0.001,
-        solver: str = "lbfgs",
-        reweighting: float | str = 0.2,
-        learning_rate: float = 0.01,
-        n_steps: int = 500,
-        max_grad_norm: float | None = 1.0,
-        head: OriginalHead = None,
-        C: float = 1.0,
-        tol: float = 1e-5,
-        max_iter: int = 1000,
-        device: str = "cpu",
-        random_state: Any = None,
-    ) -> None:
-        self.gamma = gamma
-        self.reg_coeff = reg_coeff
-        self.solver = solver
-        self.reweighting = reweighting
-        self.learning_rate = learning_rate
-        self.n_steps = n_steps
-        self.max_grad_norm = max_grad_norm
-        self.head = head
-        self.C = C
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-        self.random_state = random_state
+    gamma: float = 1.44
+    reg_coeff: float = 0.001
+    solver: str = "lbfgs"
+    reweighting: float | str = 0.2
+    learning_rate: float = 0.01
+    n_steps: int = 500
+    max_grad_norm: float | None = 1.0
+    head: OriginalHead = None
+    C: float = 1.0
+    tol: float = 1e-5
+    max_iter: int = 1000
+    device: str = "cpu"
+    random_state: Any = None
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> AFRClassifier:
-        """Weight the reweighting set by the original head's doubt and retrain on it.
-
-        Parameters
-        ----------
-        X : array-like of shape (N, D)
-            Embeddings of the training set; float32 stays float32. Without ``X_val`` a given
-            ``head`` is retrained on all of it.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights, a factor on μ as well; 0 leaves a sample out.
-        X_val, y_val : array-like of shape (M, D) and (M,), optional
-            Held-out set: the reweighting set, in place of ``reweighting``. The training set then
-            only fits the ERM head; with a given ``head`` it only names the classes.
-            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
-            "From scikit-learn").
-        sample_weight_val : array-like of shape (M,), optional
-            Its weights.
-
-        Returns
-        -------
-        AFRClassifier
-            Itself, fitted.
-
-        Raises
-        ------
-        InputError
-            If labels do not match the head's classes, a class has no sample of positive weight
-            in the reweighting set, or ``solver="lbfgs"`` has no penalty.
-        DeviceError
-            If ``device="cuda"`` and there is no GPU.
-        """
+    def _learn(self, study: Study) -> None:
         if self.solver == "lbfgs" and self.reg_coeff == 0:
             raise InputError(
                 "With reg_coeff=0 the optimum that solver='lbfgs' looks for need not exist; use "
                 "reg_coeff > 0, or solver='gd', which stops after n_steps."
             )
-        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
-        return self
-
-    def _learn(self, study: Study) -> None:
         rows, held = study.train, study.held
         erm, reweight, chosen = self._sets(study)
         original = self._original_head(erm)

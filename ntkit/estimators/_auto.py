@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,8 +14,9 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._base import ValidatedClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
@@ -119,7 +120,7 @@ def class_rates(rows: Rows, wrong: Array) -> Array:
     return np.asarray(np.bincount(rows.y_index, weights=rows.weight * wrong) / mass)
 
 
-class TunedHeads(StudyClassifier):
+class TunedHeads(ValidatedClassifier):
     """Base of an estimator that tries penalties: it sets the scale, the penalties and the seed."""
 
     cv: int
@@ -215,6 +216,8 @@ def _sides(matrix: Any) -> Array:
 _LEARNED_VALIDATION = 0.25
 
 
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
 class AutoDebiasClassifier(TunedHeads):
     r"""Choose the last-layer retraining the data call for.
 
@@ -269,14 +272,7 @@ class AutoDebiasClassifier(TunedHeads):
         Ridge weight of the reference head; None chooses it, as in step 1.
     cv : int, default=5
         Folds for errors and for the penalty.
-    tol : float, default=1e-5
-        Tolerance of the head solver.
-    max_iter : int, default=1000
-        Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where heads are fitted.
-    random_state : int, RandomState instance or None, default=None
-        Decides the folds.
+    {tol, max_iter, device, random_state}
 
     Attributes
     ----------
@@ -317,7 +313,7 @@ class AutoDebiasClassifier(TunedHeads):
     'class-balanced'
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "recipe": [StrOptions({"auto", VALIDATION, BALANCED, CELLS, VALIDATION_CELLS, GROUPS})],
         "validation_balanced": ["boolean", None],
         "frozen_backbone": ["boolean"],
@@ -325,38 +321,20 @@ class AutoDebiasClassifier(TunedHeads):
         "alphas": ["array-like"],
         "baseline_alpha": [Interval(Real, 0, None, closed="neither"), None],
         "cv": [Interval(Integral, 2, None, closed="left")],
-        **{
-            name: TunedHeads._shared_constraints[name]
-            for name in ("tol", "max_iter", "device", "random_state")
-        },
+        **TunedHeads._shared_constraints,
     }
 
-    def __init__(
-        self,
-        *,
-        recipe: str = "auto",
-        validation_balanced: bool | None = None,
-        frozen_backbone: bool = False,
-        shift_level: float = 0.01,
-        alphas: Any = ALPHAS,
-        baseline_alpha: float | None = None,
-        cv: int = 5,
-        tol: float = 1e-5,
-        max_iter: int = 1000,
-        device: str = "cpu",
-        random_state: Any = None,
-    ) -> None:
-        self.recipe = recipe
-        self.validation_balanced = validation_balanced
-        self.frozen_backbone = frozen_backbone
-        self.shift_level = shift_level
-        self.alphas = alphas
-        self.baseline_alpha = baseline_alpha
-        self.cv = cv
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-        self.random_state = random_state
+    recipe: str = "auto"
+    validation_balanced: bool | None = None
+    frozen_backbone: bool = False
+    shift_level: float = 0.01
+    alphas: Any = ALPHAS
+    baseline_alpha: float | None = None
+    cv: int = 5
+    tol: float = 1e-5
+    max_iter: int = 1000
+    device: str = "cpu"
+    random_state: Any = None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -375,22 +353,13 @@ class AutoDebiasClassifier(TunedHeads):
 
         Parameters
         ----------
-        X : array-like of shape (N, D)
-            Embeddings of the training set.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights; their scale does not matter.
-        X_val, y_val, sample_weight_val : array-like, optional
-            Held-out set: samples the model was not trained on.
+        {X, y, sample_weight}
+        {X_val, y_val, sample_weight_val}
         attributes, attributes_val : array-like or sparse array of shape (N, A) and (M, A), optional
             With ``recipe="group-balanced"``: the side of each attribute that a sample is on, from 0
             on; −1 where that is not known.
 
-        Returns
-        -------
-        AutoDebiasClassifier
-            Itself, fitted.
+        {fitted}
 
         Raises
         ------
@@ -478,10 +447,9 @@ class AutoDebiasClassifier(TunedHeads):
         if self.validation_error_recovery_ >= _LEARNED_VALIDATION:
             self.reason_ = (
                 f"{errs_more}, and retraining on the held-out set learns at least "
-                f"{100 * self.validation_error_recovery_:.0f} % of these errors on samples of it that "
-                "it has "
-                "not seen, which memorising the training set does not explain: the held-out set is "
-                "better balanced"
+                f"{100 * self.validation_error_recovery_:.0f} % of these errors on samples "
+                "of it that it has not seen, which memorising the training set does not explain: "
+                "the held-out set is better balanced"
             )
             return True
         self._hint = (

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
-
+from ntkit._doc import documented
 from ntkit.estimators._base import StudyClassifier
 from ntkit.study import Study, class_weighted
 
 
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
 class BalancedClassifier(StudyClassifier):
     r"""Class-balanced last-layer retraining.
 
@@ -24,33 +25,11 @@ class BalancedClassifier(StudyClassifier):
 
     Parameters
     ----------
-    C : float, default=1.0
-        Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``.
-    class_weight : "balanced", dict or None, default="balanced"
-        As in scikit-learn's ``LogisticRegression``.
-    tol : float, default=1e-5
-        Tolerance of the head solver.
-    max_iter : int, default=1000
-        Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where the head is fitted.
+    {C, class_weight, tol, max_iter, device}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (C,)
-        Class labels.
-    coef_ : ndarray of shape (1, D) or (C, D)
-        Weights.
-    intercept_ : ndarray of shape (1,) or (C,)
-        Bias.
-    head_ : LinearHead
-        The two as one value.
-    n_iter_ : ndarray of shape (1,)
-        Iterations of the head solver.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    {classes_, coef_, intercept_, head_, n_iter_, n_features_in_, feature_names_in_}
 
     References
     ----------
@@ -65,48 +44,13 @@ class BalancedClassifier(StudyClassifier):
     array(['b'], dtype='<U1')
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
-        name: StudyClassifier._shared_constraints[name]
-        for name in ("C", "class_weight", "tol", "max_iter", "device")
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = StudyClassifier._shared_constraints
 
-    def __init__(
-        self,
-        *,
-        C: float = 1.0,
-        class_weight: Any = "balanced",
-        tol: float = 1e-5,
-        max_iter: int = 1000,
-        device: str = "cpu",
-    ) -> None:
-        self.C = C
-        self.class_weight = class_weight
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> BalancedClassifier:
-        """Retrain the head.
-
-        Parameters
-        ----------
-        X : array-like of shape (N, D)
-            Embeddings.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights.
-
-        Returns
-        -------
-        BalancedClassifier
-            Itself, fitted.
-        """
-        self._learn(self._study(X, y, sample_weight))
-        return self
+    C: float = 1.0
+    class_weight: Any = "balanced"
+    tol: float = 1e-5
+    max_iter: int = 1000
+    device: str = "cpu"
 
     def _learn(self, study: Study) -> None:
         rows = study.train

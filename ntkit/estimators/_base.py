@@ -5,22 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import NotFittedError
-from sklearn.feature_selection import SelectorMixin
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ntkit._doc import documented
 from ntkit._labels import differing_classes, unknown_labels
 from ntkit._types import Array
+from ntkit.estimators._scaled_head import NotFoldableError, ScaledHead, flat_steps
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device
@@ -74,10 +73,17 @@ def head_of(estimator: Any) -> LinearHead:
     """
     if isinstance(estimator, LinearHead):
         return estimator
-    *steps, last = _flat_steps(estimator)
-    head = _own_head(last)
-    for step in reversed(steps):
-        head = _behind(head, step)
+    *steps, last = _steps(estimator)
+    scaled = ScaledHead.of(_own_head(last))
+    try:
+        for step in reversed(steps):
+            scaled = scaled.behind(step)
+    except NotFoldableError as error:
+        raise InputError(
+            f"{error}; use StandardScaler, MinMaxScaler or MaxAbsScaler (without clip) or a "
+            "selector, or transform the embeddings beforehand."
+        ) from error
+    head = scaled.folded().astype(np.float64) if steps else scaled.head
     if steps or not isinstance(getattr(last, "head_", None), LinearHead):
         _check_decides_alike(head, estimator)
     return head
@@ -85,17 +91,14 @@ def head_of(estimator: Any) -> LinearHead:
 
 def fitted_classifier(estimator: Any) -> Any:
     """The classifier at the end of pipelines and finished searches; else the estimator itself."""
-    return _flat_steps(estimator)[-1]
+    return _steps(estimator)[-1]
 
 
-def _flat_steps(estimator: Any) -> list[Any]:
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    if not isinstance(estimator, Pipeline):
-        return [estimator]
-    steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+def _steps(estimator: Any) -> list[Any]:
+    steps = flat_steps(estimator)
     if not steps:
         raise InputError("The pipeline has no classifier at its end.")
-    return [inner for step in steps for inner in _flat_steps(step)]
+    return steps
 
 
 def _own_head(classifier: Any) -> LinearHead:
@@ -120,28 +123,6 @@ def _own_head(classifier: Any) -> LinearHead:
         return LinearHead(coef, np.broadcast_to(intercept, len(coef)), classifier.classes_)
     except (InputError, ValueError) as error:
         raise InputError(f"{name} has no layer of one row a class ({error}); {_USE}.") from error
-
-
-def _behind(head: LinearHead, step: Any) -> LinearHead:
-    """The same on the input of a step before it, in float64."""
-    name = type(step).__name__
-    head = LinearHead(head.coef.astype(np.float64), head.intercept, head.classes)
-    if isinstance(step, SelectorMixin):
-        kept = step.get_support()
-        coef = np.zeros((head.n_logits, len(kept)))
-        coef[:, kept] = head.coef
-        return LinearHead(coef, head.intercept, head.classes)
-    if isinstance(step, StandardScaler):
-        scale = 1.0 if step.scale_ is None else step.scale_
-        return head.scaled(1 / np.asarray(scale), step.mean_ if step.with_mean else 0.0)
-    if isinstance(step, MinMaxScaler) and not step.clip:
-        return head.scaled(step.scale_, -step.min_ / step.scale_)
-    if isinstance(step, MaxAbsScaler) and not getattr(step, "clip", False):
-        return head.scaled(1 / step.scale_)
-    raise InputError(
-        f"The step {name} cannot be folded into a linear head; use StandardScaler, MinMaxScaler or "
-        "MaxAbsScaler (without clip) or a selector, or transform the embeddings beforehand."
-    )
 
 
 def _check_decides_alike(head: LinearHead, estimator: Any) -> None:
@@ -247,6 +228,13 @@ class LastLayerClassifier(LinearHeadClassifier):
     """
 
     _shared_constraints: ClassVar[dict[str, list[Any]]] = {
+        "identification": [
+            Interval(Integral, 2, None, closed="left"),
+            Interval(Real, 0, 1, closed="neither"),
+            StrOptions({"train"}),
+            HasMethods(["split"]),
+        ],
+        "head": HEAD,
         "C": [Interval(Real, 0, None, closed="right")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -384,6 +372,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         return self.erm_head_.astype(tune.X.dtype)
 
 
+@documented
 class StudyClassifier(LastLayerClassifier):
     """Base of the estimators that learn from a study alone, which others may share."""
 
@@ -404,6 +393,23 @@ class StudyClassifier(LastLayerClassifier):
             )
         return Study(self.classes_, train, held)
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Retrain the head.
+
+        Parameters
+        ----------
+        {X, y, sample_weight}
+
+        {fitted}
+
+        Raises
+        ------
+        {fit.InputError, DeviceError}
+        """
+        self._learn(self._study(X, y, sample_weight))
+        return self
+
     def _learn(self, study: Study) -> None:
         """Fit on a study; ``fit`` does no more than make one."""
         raise NotImplementedError(type(self).__name__)
@@ -416,12 +422,40 @@ class StudyClassifier(LastLayerClassifier):
         study : Study
             Its rows are of the same classes and neurons.
 
-        Returns
-        -------
-        object
-            Itself, fitted.
+        {fitted}
         """
         self._validate_params()
         self.classes_, self.n_features_in_ = study.classes, study.train.X.shape[1]
         self._learn(study)
+        return self
+
+
+@documented
+class ValidatedClassifier(StudyClassifier):
+    """Base of the estimators that a validation set helps."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Retrain the head; the class says what it takes from a validation set.
+
+        Parameters
+        ----------
+        {X, y, sample_weight, X_val, y_val, sample_weight_val}
+
+        {fitted}
+
+        Raises
+        ------
+        {fit.InputError, DeviceError}
+        """
+        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
         return self

@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -17,10 +18,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._group_inference import GroupInference
-from ntkit.estimators._partial_groups import grouped
+from ntkit.estimators._partial_groups import completed_groups
 from ntkit.estimators._shared_between_threads import (
     alone_with_liblinear,
     without_convergence_warnings,
@@ -59,6 +61,8 @@ def means_by_group(values: Array, weight: Array, group: Array) -> Array:
 _TRIES = 20  # balanced draws before a class that is never drawn is an error
 
 
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
 class DFRClassifier(LastLayerClassifier):
     r"""Last-layer retraining on group-balanced data (deep feature reweighting, DFR).
 
@@ -66,9 +70,10 @@ class DFRClassifier(LastLayerClassifier):
     methods look for, so with all group labels it serves as their upper bound. Where only some
     are known (-1, None or NaN elsewhere), :class:`GroupInference` infers the others.
 
-    ``variant="subsample"`` is the published method (arXiv 2204.02937, "Deep Feature Reweighting",
-    and arXiv 2210.11369). A group-balanced subsample B holds as many samples of every group as the
-    smallest group has; on it an L1-regularised head on standardised embeddings minimises
+    Best are samples that the network was not trained on. ``variant="subsample"`` is the published
+    method (arXiv 2204.02937, "Deep Feature Reweighting", and arXiv 2210.11369). A group-balanced
+    subsample B holds as many samples of every group as the smallest group has; on it an
+    L1-regularised head on standardised embeddings minimises
 
     .. math:: \|W\|_1 + C \sum_{n \in B} s_n\, \ell(W \tilde z_n + b,\, y_n) .
 
@@ -101,49 +106,36 @@ class DFRClassifier(LastLayerClassifier):
         Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. None
         standardises the embeddings and chooses by cross-validated accuracy, the mean over the
         worse half of the groups, as ``AutoDebiasClassifier`` chooses its own. "weighted" only.
-    group_inference : GroupInference, default=None
-        What infers groups that are not known; None is ``GroupInference()`` with the same
-        ``random_state``. It is cloned.
+    {group_inference}
+        None is ``GroupInference()`` with the same ``random_state``.
     tol : float, default=1e-4
         Tolerance of the solver. With three classes and more, 1e-3 takes a third of the time.
     max_iter : int, default=1000
         Most iterations of the solver. An L1 fit that uses them all is averaged as it is:
         ``n_iter_`` tells.
-    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where the head is fitted. "weighted" only.
+    {device}
+        "weighted" only.
     n_jobs : int, default=None
         Threads for the heads to average, with three classes and more: liblinear, which fits two,
         is quick and not reproducible in threads.
-    random_state : int, RandomState instance or None, default=None
-        Decides the halves, the subsamples and the order in which the L1 solver sees them.
+    {random_state}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (K,)
-        Class labels.
-    coef_ : ndarray of shape (1, D) or (K, D)
-        Weights on the embeddings as they are.
-    intercept_ : ndarray of shape (1,) or (K,)
-        Bias.
-    head_ : LinearHead
-        The two as one value.
-    groups_ : ndarray of shape (G,)
-        Group labels.
+    {classes_, coef_}
+        They read the embeddings as they are.
+    {intercept_, head_, groups_}
     group_counts_ : ndarray of int, shape (G,)
         Samples of each group (of positive weight); "subsample" draws the smallest count from
         each.
     C_ : float
         The inverse strength used.
-    group_inference_ : GroupInference or None
-        What inferred the groups, fitted; None where all were known.
+    {group_inference_}
     worst_group_accuracy_ : ndarray of shape (len(Cs),)
         Worst-group accuracy of each of ``Cs`` on the tuning half; NaN where nothing was tuned.
-    n_iter_ : ndarray of shape (1,)
-        Iterations of the head fit, the most over the averaged heads.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    {n_iter_}
+        The most over the averaged heads.
+    {n_features_in_, feature_names_in_}
 
     Notes
     -----
@@ -171,7 +163,7 @@ class DFRClassifier(LastLayerClassifier):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "variant": [StrOptions({"subsample", "weighted"})],
         "Cs": ["array-like"],
         "n_retrains": [Interval(Integral, 1, None, closed="left")],
@@ -180,30 +172,16 @@ class DFRClassifier(LastLayerClassifier):
         "C": [*LastLayerClassifier._shared_constraints["C"], None],
     }
 
-    def __init__(
-        self,
-        *,
-        variant: str = "subsample",
-        Cs: ArrayLike = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01),
-        n_retrains: int = 20,
-        C: float | None = 1.0,
-        group_inference: GroupInference | None = None,
-        tol: float = 1e-4,
-        max_iter: int = 1000,
-        device: str = "cpu",
-        n_jobs: int | None = None,
-        random_state: Any = None,
-    ) -> None:
-        self.variant = variant
-        self.Cs = Cs
-        self.n_retrains = n_retrains
-        self.C = C  # type: ignore[assignment]
-        self.group_inference = group_inference
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+    variant: str = "subsample"
+    Cs: ArrayLike = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
+    n_retrains: int = 20
+    C: float | None = 1.0  # type: ignore[assignment]
+    group_inference: GroupInference | None = None
+    tol: float = 1e-4
+    max_iter: int = 1000
+    device: str = "cpu"
+    n_jobs: int | None = None
+    random_state: Any = None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -220,44 +198,20 @@ class DFRClassifier(LastLayerClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (N, D)
-            Embeddings of samples the model was, at best, not trained on; float32 stays float32.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights; 0 leaves a sample out. Subsamples are drawn without regard to them.
-        groups : array-like of shape (N,)
-            Group of each sample, of any type: as a rule one label for every pair of class and
-            spurious attribute. ``groups=y`` balances the classes alone. -1, None or NaN is a group
-            that is not known; those of a sample are then inferred, and it counts as much as its
-            group is probable.
-        attribute : array-like of shape (N,), optional
-            Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known.
-            Groups are then class × attribute, and an attribute is inferred from fewer answers
-            than the groups are: it is one and the same in all classes.
-        feature_sets : array-like or sparse matrix of shape (N, ·), or dict or list of several,
-        optional
-            What groups that are not known are inferred from; None takes ``X``.
+        {X, y, sample_weight, groups, attribute, feature_sets}
 
-        Returns
-        -------
-        DFRClassifier
-            Itself, fitted.
+        {fitted}
 
         Raises
         ------
         InputError
             If neither or both of ``groups`` and ``attribute`` are given, nothing is known of any
-            sample, lengths differ, or if balanced
-            subsamples hold no sample of some class.
+            sample, lengths differ, or balanced subsamples hold no sample of some class.
 
         Warns
         -----
-        UserWarning
-            If a group has too few samples for two halves: C is then chosen in-sample. If no view
-            tells the groups that are not known: the head is then fitted to the others alone.
-            If ``groups`` hold several classes each and are correlated with the class: an attribute
-            is passed as ``attribute``, which crosses it with the class.
+        {groups.UserWarning}
+            If a group has too few samples for two halves: C is then chosen in-sample.
         """
         rows, group = self._grouped(
             self._rows(X, y, sample_weight), groups, attribute, feature_sets
@@ -282,7 +236,7 @@ class DFRClassifier(LastLayerClassifier):
         self, rows: Rows, groups: ArrayLike | None, attribute: ArrayLike | None, feature_sets: Any
     ) -> tuple[Rows, Array]:
         """Every row's group; rows of inferred groups weigh as much as these are probable."""
-        found = grouped(
+        rows, group = completed_groups(
             groups,
             attribute,
             rows,
@@ -292,8 +246,8 @@ class DFRClassifier(LastLayerClassifier):
             feature_sets=feature_sets,
             random_state=self.random_state,
         )
-        self.groups_, self.group_inference_ = found.labels, found.inference
-        return found.rows, found.index
+        self.groups_, self.group_inference_ = np.asarray(group.names), group.inference
+        return rows, group.value
 
     def _fit_weighted(self, rows: Rows, group: Array) -> None:
         mass = np.bincount(group, weights=rows.weight)

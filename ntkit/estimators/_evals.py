@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import log_softmax
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
+from ntkit.estimators._base import OriginalHead, ValidatedClassifier
 from ntkit.estimators._shared_between_threads import (
     alone_with_liblinear,
     without_convergence_warnings,
@@ -35,12 +35,15 @@ from ntkit.study import (
 )
 
 
-class EVaLSClassifier(StudyClassifier):
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
+class EVaLSClassifier(ValidatedClassifier):
     r"""Last-layer retraining on the highest and lowest losses of each class (EVaLS).
 
     Needs embeddings and class labels; no group labels.
 
-    1. A held-out set is split into :math:`D_{LL}`, for last-layer retraining, and
+    1. A held-out set (``X_val``; or the training set, where a head that fits it well has low losses
+       and few errors to go by) is split into :math:`D_{LL}`, for last-layer retraining, and
        :math:`D_{MS}`, for model selection.
     2. Of every class of :math:`D_{LL}`, the k samples with the highest and the k with the lowest
        loss under the original head are selected: :math:`S_k`.
@@ -56,12 +59,8 @@ class EVaLSClassifier(StudyClassifier):
        looks for.
 
     The method is that of arXiv 2410.05345, by a secondary description and the authors' public
-    code (github.com/sharif-ml-lab/EVaLS, commit 69444bb, where its first README only announced
-    it); **fidelity to the paper is not claimed**. The samples selected per class, the class ×
-    environment cells, the choice by the worst of them and the grid of k are that code's. It takes
-    minibatch steps with Adam on embeddings as they are, chooses among epochs too, weighs the L1
-    norm by {0, 0.01, 0.02, 0.1, 0.2, 1, 2} and runs EIIL by steps. The optimum of each fit, the
-    standardisation and the grid of C (both DFR's), and EIIL in closed form are our reading.
+    code (github.com/sharif-ml-lab/EVaLS, commit 69444bb); **fidelity to the paper is not claimed**,
+    and the page "Methods" says what differs.
 
     Parameters
     ----------
@@ -73,35 +72,21 @@ class EVaLSClassifier(StudyClassifier):
     selection_size : float, default=0.5
         Share of the held-out set that is :math:`D_{MS}`, stratified by class. Where a class has
         fewer than two samples, both halves are the whole set.
-    head : LinearHead or fitted linear classifier, default=None
-        The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
-        set.
-    C : float, default=1.0
-        Inverse strength of the ERM head's L2 penalty, as in scikit-learn's
-        ``LogisticRegression``.
+    {head, erm.C}
     tol : float, default=1e-3
         Tolerance of the solvers.
     max_iter : int, default=1000
         Most iterations of the solvers; a ConvergenceWarning where they do not suffice for the
         ERM or the chosen head.
-    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where the ERM head is fitted; L1 heads are fitted by scikit-learn. "cuda" needs the extra
-        ``torch`` and fails without a GPU.
-    random_state : int, RandomState instance or None, default=None
-        Decides the split and the order of scikit-learn's coordinate or gradient steps.
+    {device}
+        L1 heads are fitted by scikit-learn.
+    {random_state}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (C,)
-        Class labels.
-    coef_ : ndarray of shape (1, D) or (C, D)
-        Weights, standardisation folded in; a neuron that the L1 penalty left out has zeros.
-    intercept_ : ndarray of shape (1,) or (C,)
-        Bias.
-    head_ : LinearHead
-        The two as one value.
-    erm_head_ : LinearHead
-        The original head.
+    {classes_, coef_}
+        Standardisation is folded in; a neuron that the L1 penalty left out has zeros.
+    {intercept_, head_, erm_head_}
     n_selected_ : int
         The k chosen: samples of each end, per class.
     C_ : float
@@ -113,12 +98,7 @@ class EVaLSClassifier(StudyClassifier):
         the samples that the original head gets right, and wrong. NaN where there are none.
     candidates_ : list of dict
         What was tried: "n_selected", "C", and the "worst" and "mean" accuracy over environments.
-    n_iter_ : ndarray of shape (1,)
-        Iterations of the chosen fit.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    {n_iter_, n_features_in_, feature_names_in_}
 
     References
     ----------
@@ -139,84 +119,22 @@ class EVaLSClassifier(StudyClassifier):
     LinearHead(n_neurons=3, 2 silent, classes=[0, 1], one sigmoid logit, float64)
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_selected": ["array-like"],
         "Cs": ["array-like"],
         "selection_size": [Interval(Real, 0, 1, closed="neither")],
-        "head": HEAD,
-        **{
-            name: StudyClassifier._shared_constraints[name]
-            for name in ("C", "tol", "max_iter", "device", "random_state")
-        },
+        **ValidatedClassifier._shared_constraints,
     }
 
-    def __init__(
-        self,
-        *,
-        n_selected: Sequence[int] = (50, 100, 150, 200, 250),
-        Cs: Sequence[float] = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01),
-        selection_size: float = 0.5,
-        head: OriginalHead = None,
-        C: float = 1.0,
-        tol: float = 1e-3,
-        max_iter: int = 1000,
-        device: str = "cpu",
-        random_state: Any = None,
-    ) -> None:
-        self.n_selected = n_selected
-        self.Cs = Cs
-        self.selection_size = selection_size
-        self.head = head
-        self.C = C
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-        self.random_state = random_state
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> EVaLSClassifier:
-        """Select samples by loss, fit the candidates and keep the best.
-
-        Parameters
-        ----------
-        X : array-like of shape (N, D)
-            Embeddings of the training set, which fits the ERM head; float32 stays float32.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights; 0 leaves a sample out.
-        X_val, y_val : array-like of shape (M, D) and (M,), optional
-            Held-out set, which is split in two. Without it the training set is; a head that
-            fits it well then has low losses and few errors to go by.
-            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
-            "From scikit-learn").
-        sample_weight_val : array-like of shape (M,), optional
-            Its weights.
-
-        Returns
-        -------
-        EVaLSClassifier
-            Itself, fitted.
-
-        Raises
-        ------
-        InputError
-            If labels do not match the head's classes, a class has no sample of positive weight
-            in the training or the held-out set, or a grid is empty or not positive.
-        DeviceError
-            If ``device="cuda"`` and there is no GPU.
-        """
-        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
-        return self
+    n_selected: Sequence[int] = (50, 100, 150, 200, 250)
+    Cs: Sequence[float] = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
+    selection_size: float = 0.5
+    head: OriginalHead = None
+    C: float = 1.0
+    tol: float = 1e-3
+    max_iter: int = 1000
+    device: str = "cpu"
+    random_state: Any = None
 
     def _learn(self, study: Study) -> None:
         ks, Cs = _grid("n_selected", self.n_selected, int), _grid("Cs", self.Cs, float)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
 
+from ntkit._doc import documented
 from ntkit._partial_labels import UNKNOWN, known_labels
 from ntkit._types import Array
 from ntkit.estimators._shared_between_threads import (
@@ -347,6 +348,8 @@ def _row_for_each(model: Any, n_values: int) -> tuple[Array, Array]:
     return np.vstack([zeros, model.coef_]), np.concatenate([[0.0], model.intercept_])
 
 
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
 class GroupInference(ClassifierMixin, BaseEstimator):
     r"""Infer an attribute, or groups, of all samples from those where it is known.
 
@@ -388,8 +391,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         Accuracy above chance, as a share of what there is above chance, that the best view must
         reach in cross-validation; below it nothing is inferred. 0.2 is 60 % for two values, less
         what wrong answers take from it; 0 always infers.
-    random_state : int, RandomState instance or None, default=None
-        Decides the folds.
+    {random_state}
 
     Attributes
     ----------
@@ -440,7 +442,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "cv": [Interval(Integral, 2, None, closed="left")],
         "prior_strength": [Interval(Real, 0, 1, closed="both")],
         "answer_error": [Interval(Real, 0, 0.5, closed="left"), StrOptions({"auto"})],
@@ -449,22 +451,12 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         "random_state": ["random_state"],
     }
 
-    def __init__(
-        self,
-        *,
-        cv: int = 5,
-        prior_strength: float = 0.5,
-        answer_error: float | str = "auto",
-        penalties: Sequence[tuple[str, float]] | None = None,
-        min_accuracy: float = 0.2,
-        random_state: Any = None,
-    ) -> None:
-        self.cv = cv
-        self.prior_strength = prior_strength
-        self.answer_error = answer_error
-        self.penalties = penalties
-        self.min_accuracy = min_accuracy
-        self.random_state = random_state
+    cv: int = 5
+    prior_strength: float = 0.5
+    answer_error: float | str = "auto"
+    penalties: Sequence[tuple[str, float]] | None = None
+    min_accuracy: float = 0.2
+    random_state: Any = None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -488,10 +480,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         sample_weight : array-like of shape (N,), optional
             Weights; a sample of weight 0 counts as absent.
 
-        Returns
-        -------
-        GroupInference
-            Itself, fitted.
+        {fitted}
 
         Raises
         ------

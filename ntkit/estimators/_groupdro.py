@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,10 +15,11 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._group_inference import GroupInference
-from ntkit.estimators._partial_groups import grouped
+from ntkit.estimators._partial_groups import completed_groups
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device
 from ntkit.study import Rows
@@ -26,6 +27,8 @@ from ntkit.study import Rows
 _ERM_TOL = 1e-6  # the head to start from is fitted this closely at most
 
 
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
 class GroupDROClassifier(LastLayerClassifier):
     r"""Last-layer retraining for the worst group (group distributionally robust optimisation).
 
@@ -53,9 +56,8 @@ class GroupDROClassifier(LastLayerClassifier):
     eta : float, default=0.01
         η, the step of the group weights, as published. A convex full-batch problem stands larger
         steps: 0.1 needs a tenth of the iterations.
-    C : float, default=1.0
-        Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. The
-        paper's point is that the penalty must be strong for a network that fits every sample.
+    {C}
+        The paper's point is that the penalty must be strong for a network that fits every sample.
     tol : float, default=1e-3
         How far the mean loss of the worst group may be from the optimum, in nats.
     max_iter : int, default=50000
@@ -63,36 +65,22 @@ class GroupDROClassifier(LastLayerClassifier):
         thousands.
     device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
         Where the ERM head is fitted; the steps run on the CPU.
-    group_inference : GroupInference, default=None
-        What infers groups that are not known; None is ``GroupInference(random_state=0)``. It is
-        cloned.
+    {group_inference}
+        None is ``GroupInference(random_state=0)``.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (K,)
-        Class labels.
-    coef_ : ndarray of shape (1, D) or (K, D)
-        Weights.
-    intercept_ : ndarray of shape (1,) or (K,)
-        Bias.
-    head_ : LinearHead
-        The two as one value.
-    groups_ : ndarray of shape (G,)
-        Group labels.
+    {classes_, coef_, intercept_, head_, groups_}
     group_weights_ : ndarray of shape (G,)
         q, in the order of ``groups_``.
     group_losses_ : ndarray of shape (G,)
         Mean loss of each group under the head, in nats.
-    group_inference_ : GroupInference or None
-        What inferred the groups, fitted; None where all were known.
+    {group_inference_}
     erm_head_ : LinearHead
         The ERM head it started from, of the same C.
     n_iter_ : ndarray of shape (1,)
         Gradient steps.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    {n_features_in_, feature_names_in_}
 
     Notes
     -----
@@ -122,28 +110,18 @@ class GroupDROClassifier(LastLayerClassifier):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "eta": [Interval(Real, 0, None, closed="neither")],
         "group_inference": [GroupInference, None],
         **LastLayerClassifier._shared_constraints,
     }
 
-    def __init__(
-        self,
-        *,
-        eta: float = 0.01,
-        C: float = 1.0,
-        tol: float = 1e-3,
-        max_iter: int = 50_000,
-        device: str = "cpu",
-        group_inference: GroupInference | None = None,
-    ) -> None:
-        self.eta = eta
-        self.C = C
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-        self.group_inference = group_inference
+    eta: float = 0.01
+    C: float = 1.0
+    tol: float = 1e-3
+    max_iter: int = 50_000
+    device: str = "cpu"
+    group_inference: GroupInference | None = None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -160,48 +138,24 @@ class GroupDROClassifier(LastLayerClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (N, D)
-            Embeddings; float32 stays float32.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights within the groups; 0 leaves a sample out.
-        groups : array-like of shape (N,)
-            Group of each sample, of any type: as a rule one label for every pair of class and
-            spurious attribute. ``groups=y`` protects the worst class. -1, None or NaN is a group
-            that is not known; those of a sample are then inferred, and it counts as much as its
-            group is probable.
-        attribute : array-like of shape (N,), optional
-            Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known.
-            Groups are then class × attribute, and an attribute is inferred from fewer answers
-            than the groups are: it is one and the same in all classes.
-        feature_sets : array-like or sparse matrix of shape (N, ·), or dict or list of several,
-        optional
-            What groups that are not known are inferred from; None takes ``X``.
+        {X, y, sample_weight, groups, attribute, feature_sets}
 
-        Returns
-        -------
-        GroupDROClassifier
-            Itself, fitted.
+        {fitted}
 
         Raises
         ------
         InputError
             If neither or both of ``groups`` and ``attribute`` are given, nothing is known of any
-            sample, lengths differ, or a group has
-            no sample of positive weight.
+            sample, lengths differ, or a group has no sample of positive weight.
 
         Warns
         -----
         ConvergenceWarning
             If ``max_iter`` steps do not suffice.
-        UserWarning
-            If no view tells the groups that are not known: the others alone are fitted.
-            If ``groups`` hold several classes each and are correlated with the class: an attribute
-            is passed as ``attribute``, which crosses it with the class.
+        {groups.UserWarning}
         """
         rows = self._rows(X, y, sample_weight)
-        found = grouped(
+        rows, of = completed_groups(
             groups,
             attribute,
             rows,
@@ -211,8 +165,8 @@ class GroupDROClassifier(LastLayerClassifier):
             feature_sets=feature_sets,
             random_state=0,
         )
-        rows, group = found.rows, found.index
-        self.groups_, self.group_inference_ = found.labels, found.inference
+        group = of.value
+        self.groups_, self.group_inference_ = np.asarray(of.names), of.inference
         erm = self._erm_head(rows)
         self.erm_head_ = LinearHead(erm.coef, erm.intercept, self.classes_)
         best, n_iter, converged = self._mirror_ascent(rows, group, erm)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state, gen_batches
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
+from ntkit._checks import check_labels
+from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier
+from ntkit.estimators._base import OriginalHead, ValidatedClassifier
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.solver import FittedHead
 from ntkit.study import (
@@ -22,7 +25,6 @@ from ntkit.study import (
     Study,
     class_weighted,
     cross_fitted_logits,
-    encoded_labels,
     folds_of,
     hold_out,
 )
@@ -31,7 +33,9 @@ _BATCH = 4096  # rows that are in float64 at a time
 _NO_CORRELATION = 1e-8  # rounding of a correlation of embedding and concept
 
 
-class LEACEClassifier(StudyClassifier):
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
+class LEACEClassifier(ValidatedClassifier):
     r"""Last-layer retraining on embeddings without a concept (least-squares concept erasure).
 
     Needs embeddings, class labels and the concept to erase: concept labels in ``fit``. Without
@@ -62,39 +66,17 @@ class LEACEClassifier(StudyClassifier):
         code. The concept is erased exactly with any; what changes is the direction it is erased
         along, which needs more samples than neurons to be estimated without. Weights count by
         their effective number of samples there, whatever their scale.
-    identification : int, splitter, float or "train", default=5
-        Where the original head's errors are taken when ``fit`` gets neither ``concepts`` nor
-        ``X_val``: cross-fitted predictions on the training samples by so many stratified folds
-        or by a splitter (a partition); a float holds out that share, stratified, from fitting
-        and retraining; "train" takes in-sample predictions. A given ``head`` predicts the
-        training samples as it is. Classes with fewer than two samples fall back to "train".
-    head : LinearHead or fitted linear classifier, default=None
-        The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
-        samples. Concept labels take its place.
-    C : float, default=1.0
-        Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``.
-    class_weight : "balanced", dict or None, default="balanced"
-        As in scikit-learn's ``LogisticRegression``; the ERM head is fitted without it.
-    tol : float, default=1e-5
-        Tolerance of the head solver.
-    max_iter : int, default=1000
-        Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU; "ray"
-        spreads the rows over a Ray cluster (extra ``ray``).
-    random_state : int, RandomState instance or None, default=None
-        Decides the folds and splits.
+    {identification}
+        Nor ``concepts``, which take its place.
+    {head}
+        Concept labels take its place.
+    {C, class_weight, tol, max_iter, device, random_state}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (K,)
-        Class labels.
-    coef_ : ndarray of shape (1, D) or (K, D)
-        Weights on the embeddings as they are.
-    intercept_ : ndarray of shape (1,) or (K,)
-        Bias.
-    head_ : LinearHead
-        The two as one value.
+    {classes_, coef_}
+        They read the embeddings as they are.
+    {intercept_, head_}
     eraser_ : ndarray of float64, shape (D, D)
         The projection P; the identity where the concept is not linearly encoded.
     eraser_mean_ : ndarray of float64, shape (D,)
@@ -109,12 +91,7 @@ class LEACEClassifier(StudyClassifier):
         Misclassified identification samples of each class, where concepts were not given.
     erm_head_ : LinearHead
         The original head, where concepts were not given.
-    n_iter_ : ndarray of shape (1,)
-        Iterations of the last head fit.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    {n_iter_, n_features_in_, feature_names_in_}
 
     References
     ----------
@@ -139,40 +116,20 @@ class LEACEClassifier(StudyClassifier):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "shrinkage": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
-        "identification": [
-            Interval(Integral, 2, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
-            StrOptions({"train"}),
-            HasMethods(["split"]),
-        ],
-        "head": HEAD,
-        **StudyClassifier._shared_constraints,
+        **ValidatedClassifier._shared_constraints,
     }
 
-    def __init__(
-        self,
-        *,
-        shrinkage: float | str = "auto",
-        identification: Any = 5,
-        head: OriginalHead = None,
-        C: float = 1.0,
-        class_weight: Any = "balanced",
-        tol: float = 1e-5,
-        max_iter: int = 1000,
-        device: str = "cpu",
-        random_state: Any = None,
-    ) -> None:
-        self.shrinkage = shrinkage
-        self.identification = identification
-        self.head = head
-        self.C = C
-        self.class_weight = class_weight
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-        self.random_state = random_state
+    shrinkage: float | str = "auto"
+    identification: Any = 5
+    head: OriginalHead = None
+    C: float = 1.0
+    class_weight: Any = "balanced"
+    tol: float = 1e-5
+    max_iter: int = 1000
+    device: str = "cpu"
+    random_state: Any = None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -190,26 +147,15 @@ class LEACEClassifier(StudyClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (N, D)
-            Embeddings of the training (tuning) set; float32 stays float32.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights; 0 leaves a sample out.
+        {X, y, sample_weight}
         concepts : array-like of shape (N,), optional
             Concept of each sample, of any type, such as its spurious attribute.
-        X_val, y_val : array-like of shape (M, D) and (M,), optional
-            Held-out set, in place of ``concepts``: the eraser is estimated on it, with the
-            original head's errors as the concept.
-            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
-            "From scikit-learn").
-        sample_weight_val : array-like of shape (M,), optional
-            Its weights.
+        {X_val}
+            In place of ``concepts``: the eraser is estimated on them, with the original head's
+            errors as the concept.
+        {y_val, sample_weight_val}
 
-        Returns
-        -------
-        LEACEClassifier
-            Itself, fitted.
+        {fitted}
 
         Raises
         ------
@@ -235,7 +181,7 @@ class LEACEClassifier(StudyClassifier):
             raise InputError("concepts label the samples of X: pass either concepts or X_val.")
         else:
             tune, known = rows, rows
-            self.concepts_, concept = encoded_labels(concepts, len(rows.X), "concepts")
+            self.concepts_, concept = _encoded(concepts, len(rows.X))
             present = np.unique(concept[rows.weight > 0])
             if len(present) < 2:
                 raise InputError(
@@ -362,3 +308,15 @@ def _optimal_shrinkage(variances: Array, n_samples: float) -> float:
     spread = (variances**2).sum() - squared_trace / len(variances)
     rounding = np.finfo(np.float64).eps * squared_trace
     return float(np.clip(squared_trace / n_samples / max(spread, rounding, 1e-300), 0, 1))
+
+
+def _encoded(concepts: ArrayLike, n: int) -> tuple[Array, Array]:
+    """Distinct concepts, sorted, and the index of each sample's."""
+    if np.shape(concepts) not in ((n,), (n, 1)):
+        raise InputError(
+            f"concepts must hold one label per sample, shape ({n},); got shape "
+            f"{np.shape(concepts)}."
+        )
+    (labels,) = check_labels(concepts=concepts)
+    names, index = np.unique(labels, return_inverse=True)
+    return names, index

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import eigh, svd
 from scipy.special import softmax
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._afr import AFRClassifier
-from ntkit.estimators._base import OriginalHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
 from ntkit.study import Rows, split_in_two
 
 
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
 class LEIAClassifier(AFRClassifier):
     r"""The original head, adapted within the few directions along which errors spread (LEIA).
 
@@ -41,17 +44,13 @@ class LEIAClassifier(AFRClassifier):
     the head makes of directions outside the subspace.
 
     This follows the authors' code (github.com/abinithago/LEIA, as of commit 196b532) and the
-    paper's abstract; the rest of the paper was not at hand. The code differs in three things. It
-    adapts on samples of the training set, no held-out ones. It takes the subspace from 80 % of
-    them and A from the other 20 % (``adjustment_size=0.2``). And it reports the step with the best
-    worst-group accuracy on a validation set, which needs group labels; here the last step counts.
+    paper's abstract; the page "Methods" says what differs.
 
     Parameters
     ----------
-    gamma : float, default=1.44
-        γ; 0 leaves class-balanced weights. The default is that of :class:`AFRClassifier`. The
-        authors' code has 10, and 5, 10, 15, 20 as the example of a sweep; untuned, 10 ruins most
-        heads (see the page "Fidelity").
+    gamma, reweighting, learning_rate, max_grad_norm
+        As in :class:`AFRClassifier`. The authors' code has 10 for γ, and 5, 10, 15, 20 as the
+        example of a sweep; untuned, 10 ruins most heads (see the page "Fidelity").
     rank : int, default=10
         Directions, at most as many as the samples differ along; 0 leaves the original head.
         Default of the authors' training script; their example of a sweep is 1, 5, 10, 20.
@@ -61,64 +60,29 @@ class LEIAClassifier(AFRClassifier):
         "gd" is the published procedure: full-batch gradient steps at a constant rate, stopped
         after ``n_steps``; what they reach depends on the scale of the embeddings. "lbfgs" finds
         the optimum, which needs ``reg_coeff`` > 0.
-    reweighting : float or "train", default=0.2
-        Reweighting set when ``fit`` gets neither ``X_val`` nor a ``head``: the share of the
-        training set, stratified, on which the head is adapted and not fitted first. "train" uses
-        all samples for both, so the doubt is in-sample; classes with fewer than two samples fall
-        back to it.
     adjustment_size : float or None, default=None
         Share of the reweighting set, stratified, that A is fitted on, while the others give the
         subspace (authors' code: 0.2). None, and classes with fewer than two samples, use all
         samples for both.
-    learning_rate : float, default=0.01
-        Rate of "gd".
     n_steps : int, default=1000
         Steps of "gd".
-    max_grad_norm : float or None, default=1.0
-        Longest gradient of "gd"; a longer one is shortened.
-    head : LinearHead or fitted linear classifier, default=None
-        The original head, such as ``FrozenModel.head``. None fits an ERM head.
-    C : float, default=1.0
-        Inverse strength of the ERM head's L2 penalty, as in scikit-learn's
-        ``LogisticRegression``.
-    tol : float, default=1e-5
-        Tolerance of the head solver.
-    max_iter : int, default=1000
-        Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where heads are fitted, as in :class:`AFRClassifier`.
-    random_state : int, RandomState instance or None, default=None
-        Decides the splits.
+    {head, erm.C, tol, max_iter, device, random_state}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (C,)
-        Class labels.
-    coef_ : ndarray of shape (1, D) or (C, D)
-        Weights.
-    intercept_ : ndarray of shape (1,) or (C,)
-        Bias, that of the original head.
-    head_ : LinearHead
-        The two as one value.
-    erm_head_ : LinearHead
-        The original head.
+    {classes_, coef_, intercept_}
+        That of the original head.
+    {head_, erm_head_}
     subspace_ : ndarray of shape (D, R)
         V, of ``rank`` orthonormal columns or less, the direction of the largest weighted
         variance first.
     variances_ : ndarray of shape (R,)
         Error-weighted variance along each of them.
-    weights_ : ndarray of shape (N,), or (M,) with ``X_val``
-        μ of each sample; 0 for samples outside the reweighting set. They sum to 1.
-    effective_sample_size_ : float
-        :math:`1 / \sum_i \mu_i^2`: how many equally weighted samples the weights are worth.
-    weight_per_class_ : ndarray of shape (C,)
-        Sum of μ over each class.
+    weights_, effective_sample_size_, weight_per_class_
+        As in :class:`AFRClassifier`.
     n_iter_ : ndarray of shape (1,)
         Iterations or steps of the adaptation.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    {n_features_in_, feature_names_in_}
 
     See Also
     --------
@@ -145,49 +109,18 @@ class LEIAClassifier(AFRClassifier):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **AFRClassifier._parameter_constraints,
         "rank": [Interval(Integral, 0, None, closed="left")],
         "solver": [StrOptions({"gd", "lbfgs"})],
         "adjustment_size": [Interval(Real, 0, 1, closed="neither"), None],
     }
 
-    def __init__(
-        self,
-        *,
-        gamma: float = 1.44,
-        rank: int = 10,
-        reg_coeff: float = 0.0,
-        solver: str = "gd",
-        reweighting: float | str = 0.2,
-        adjustment_size: float | None = None,
-        learning_rate: float = 0.01,
-        n_steps: int = 1000,
-        max_grad_norm: float | None = 1.0,
-        head: OriginalHead = None,
-        C: float = 1.0,
-        tol: float = 1e-5,
-        max_iter: int = 1000,
-        device: str = "cpu",
-        random_state: Any = None,
-    ) -> None:
-        super().__init__(
-            gamma=gamma,
-            reg_coeff=reg_coeff,
-            solver=solver,
-            reweighting=reweighting,
-            learning_rate=learning_rate,
-            n_steps=n_steps,
-            max_grad_norm=max_grad_norm,
-            head=head,
-            C=C,
-            tol=tol,
-            max_iter=max_iter,
-            device=device,
-            random_state=random_state,
-        )
-        self.rank = rank
-        self.adjustment_size = adjustment_size
+    rank: int = 10
+    reg_coeff: float = 0.0
+    solver: str = "gd"
+    adjustment_size: float | None = None
+    n_steps: int = 1000
 
     def _optimum(self, rows: Rows, mu: Array) -> FittedHead:
         """Solve for A, whose logits are added to the fixed ones of the original head."""

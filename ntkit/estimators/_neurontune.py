@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit.estimators._base import HEAD, LastLayerClassifier, OriginalHead
+from ntkit._doc import documented
+from ntkit.estimators._base import LastLayerClassifier, OriginalHead
 from ntkit.estimators._tuned_retraining import (
     Stage,
     TunedClassifier,
@@ -33,6 +33,8 @@ from ntkit.study import (
 )
 
 
+@documented
+@dataclass(eq=False, repr=False)
 class NeuronTuneClassifier(TunedClassifier):
     r"""Last-layer retraining on the neurons that are not spurious (NeuronTune).
 
@@ -82,12 +84,7 @@ class NeuronTuneClassifier(TunedClassifier):
         Live neurons to keep: where the rule leaves fewer, those with the smallest scores are
         spared. None: a rule that flags more than 95 % of them singles out none, so it suppresses
         none.
-    identification : int, splitter, float or "train", default=5
-        Identification set when ``fit`` gets no ``X_val``: cross-fitted predictions on the
-        training samples by so many stratified folds or by a splitter (a partition); a float holds
-        out that share, stratified, from fitting and retraining; "train" takes in-sample
-        predictions, which a memorising head makes useless. A given ``head`` predicts the
-        training samples as it is. Classes with fewer than two samples fall back to "train".
+    {identification}
     error_weight : float, "balanced" or "auto", default="auto"
         Factor on the weight of training samples that the original head misclassifies
         (cross-fitted where the head is fitted here). "balanced" gives correct and misclassified
@@ -98,38 +95,21 @@ class NeuronTuneClassifier(TunedClassifier):
         Most of mean class accuracy (mean cell accuracy, where cells are balanced) that
         suppression may cost on the training samples, cross-validated. A mask that costs more is
         not applied, with a warning. None applies every mask.
-    head : LinearHead or fitted linear classifier, default=None
-        The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
-        samples.
+    {head}
     C : float or None, default=None
         Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. None
         chooses the penalty, on standardised neurons, by cross-validated accuracy over the worse
         half of the classes (over the cells, where these are balanced), as
         :class:`AutoDebiasClassifier` does; that takes some 60 fits.
-    class_weight : "balanced", dict or None, default="balanced"
-        As in scikit-learn's ``LogisticRegression``; the ERM head is fitted without it.
-    tol : float, default=1e-5
-        Tolerance of the head solver.
-    max_iter : int, default=1000
-        Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU; "ray"
-        spreads the rows over a Ray cluster (extra ``ray``).
-    random_state : int, RandomState instance or None, default=None
-        Decides the folds and splits.
+    {class_weight, tol, max_iter, device, random_state}
     verbose : bool, default=False
         Log each step at level INFO rather than DEBUG.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (C,)
-        Class labels.
-    coef_ : ndarray of shape (1, D) or (C, D)
-        Weights; zero on suppressed neurons.
-    intercept_ : ndarray of shape (1,) or (C,)
-        Bias.
-    head_ : LinearHead
-        The two as one value.
+    {classes_, coef_}
+        Zero on suppressed neurons.
+    {intercept_, head_}
     spuriousness_scores_ : ndarray of shape (C, D)
         Scores of the last round; NaN rows for classes that could not be scored.
     suppressed_ : ndarray of bool, shape (D,)
@@ -149,8 +129,7 @@ class NeuronTuneClassifier(TunedClassifier):
         Neurons that vary on the identification set.
     spared_ : bool
         Whether the rule flagged too many live neurons, and some or all of them were spared.
-    erm_head_ : LinearHead
-        The original head.
+    {erm_head_}
     n_errors_ : ndarray of shape (C,)
         Misclassified identification samples of each class, by the original head.
     sfit_ : float
@@ -158,10 +137,7 @@ class NeuronTuneClassifier(TunedClassifier):
         the training set): a diagnostic, see :func:`ntkit.spuriousness.sfit`.
     tuning_weight_ : ndarray
         Weight of each retraining sample: sample, class and error weight multiplied.
-    n_iter_ : ndarray of shape (1,)
-        Iterations of the last head fit.
-    n_features_in_, feature_names_in_
-        D, and names of the neurons where ``X`` has column names.
+    {n_iter_, n_features_in_, feature_names_in_}
 
     References
     ----------
@@ -188,7 +164,7 @@ class NeuronTuneClassifier(TunedClassifier):
     LinearHead(n_neurons=3, 1 silent, classes=[0, 1], one sigmoid logit, float64)
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "threshold": [Interval(Real, None, None, closed="neither")],
         "max_suppressed": [Interval(Real, 0, 1, closed="both")],
         "aggregation": [StrOptions({"union", "intersection", "per_class"})],
@@ -199,68 +175,37 @@ class NeuronTuneClassifier(TunedClassifier):
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
         "min_misclassified": [Interval(Integral, 1, None, closed="left")],
         "min_neurons": [Interval(Integral, 1, None, closed="left"), None],
-        "identification": [
-            Interval(Integral, 2, None, closed="left"),
-            Interval(Real, 0, 1, closed="neither"),
-            StrOptions({"train"}),
-            HasMethods(["split"]),
-        ],
         "error_weight": [
             Interval(Real, 0, None, closed="neither"),
             StrOptions({"balanced", "auto"}),
         ],
         "max_cost": [Interval(Real, 0, 1, closed="both"), None],
-        "head": HEAD,
         **LastLayerClassifier._shared_constraints,
         "C": [*LastLayerClassifier._shared_constraints["C"], None],
     }
 
-    def __init__(
-        self,
-        threshold: float = 0.5,
-        *,
-        max_suppressed: float = 1.0,
-        aggregation: str = "union",
-        statistic: str = "median",
-        standardize: bool = True,
-        activation: str = "signed",
-        suppression: float = 1.0,
-        n_rounds: int = 1,
-        min_misclassified: int = LEAST_ERRORS,
-        min_neurons: int | None = None,
-        identification: Any = 5,
-        error_weight: float | str = "auto",
-        max_cost: float | None = 0.03,
-        head: OriginalHead = None,
-        C: float | None = None,
-        class_weight: Any = "balanced",
-        tol: float = 1e-5,
-        max_iter: int = 1000,
-        device: str = "cpu",
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.threshold = threshold
-        self.max_suppressed = max_suppressed
-        self.aggregation = aggregation
-        self.statistic = statistic
-        self.standardize = standardize
-        self.activation = activation
-        self.suppression = suppression
-        self.n_rounds = n_rounds
-        self.min_misclassified = min_misclassified
-        self.min_neurons = min_neurons
-        self.identification = identification
-        self.error_weight = error_weight
-        self.max_cost = max_cost
-        self.head = head
-        self.C = C  # type: ignore[assignment]  # None is resolved for each fit
-        self.class_weight = class_weight
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-        self.random_state = random_state
-        self.verbose = verbose
+    threshold: float = 0.5
+    _: KW_ONLY
+    max_suppressed: float = 1.0
+    aggregation: str = "union"
+    statistic: str = "median"
+    standardize: bool = True
+    activation: str = "signed"
+    suppression: float = 1.0
+    n_rounds: int = 1
+    min_misclassified: int = LEAST_ERRORS
+    min_neurons: int | None = None
+    identification: Any = 5
+    error_weight: float | str = "auto"
+    max_cost: float | None = 0.03
+    head: OriginalHead = None
+    C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
+    class_weight: Any = "balanced"
+    tol: float = 1e-5
+    max_iter: int = 1000
+    device: str = "cpu"
+    random_state: Any = None
+    verbose: bool = False
 
     @classmethod
     def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
@@ -290,50 +235,6 @@ class NeuronTuneClassifier(TunedClassifier):
             **{"error_weight": 1.0, "max_cost": None, "min_neurons": 1, "C": 1.0},
         }
         return cls(**(paper | parameters))
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> NeuronTuneClassifier:
-        """Find the spurious neurons, suppress them and retrain the head.
-
-        Parameters
-        ----------
-        X : array-like of shape (N, D)
-            Embeddings of the training (tuning) set; float32 stays float32.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights; 0 leaves a sample out.
-        X_val, y_val : array-like of shape (M, D) and (M,), optional
-            Held-out set: the identification set, in place of ``identification``.
-            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
-            "From scikit-learn").
-        sample_weight_val : array-like of shape (M,), optional
-            Its weights.
-
-        Returns
-        -------
-        NeuronTuneClassifier
-            Itself, fitted.
-
-        Raises
-        ------
-        InputError
-            If labels do not match the head's classes, or a class has no sample of positive
-            weight.
-        DeviceError
-            If ``device="cuda"`` and there is no GPU.
-        """
-        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
-        return self
 
     def _learn(self, study: Study) -> None:
         stage = self._identify(study)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -18,6 +19,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import _check_method_params
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import LastLayerClassifier, OriginalHead
 from ntkit.estimators._neurontune import NeuronTuneClassifier
@@ -26,13 +28,10 @@ from ntkit.metrics import get_scorer
 from ntkit.study import LEAST_ERRORS, Rows, without_words
 
 _logger = logging.getLogger(__name__)
-_SHARED = [  # parameters handed on to NeuronTuneClassifier
-    *("max_suppressed", "aggregation", "statistic", "standardize", "activation", "n_rounds"),
-    *("min_misclassified", "min_neurons", "identification", "head", "C", "class_weight", "tol"),
-    *("max_iter", "device", "random_state"),
-]
 
 
+@documented
+@dataclass(eq=False, repr=False)
 class NeuronTuneClassifierCV(LastLayerClassifier):
     r"""NeuronTune with the threshold chosen by cross-validation.
 
@@ -60,8 +59,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         As in :class:`NeuronTuneClassifier`.
     min_neurons, identification, head, C, class_weight, tol, max_iter, device, random_state
         As in :class:`NeuronTuneClassifier`.
-    n_jobs : int, default=None
-        Threads for the folds.
+    {n_jobs}
     verbose : bool, default=False
         Log the choice at level INFO.
 
@@ -79,10 +77,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         The choice, refitted on all samples.
     classes_, coef_, intercept_, head_, erm_head_, spuriousness_scores_, suppressed_, n_iter_
         Of the refitted choice, as in :class:`NeuronTuneClassifier`.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    {n_features_in_, feature_names_in_}
 
     Examples
     --------
@@ -102,67 +97,39 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
     (0.5, [False, True, False])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **NeuronTuneClassifier._parameter_constraints,
         "thresholds": ["array-like"],
         "error_weights": ["array-like"],
         "suppressions": ["array-like"],
         "cv": [Interval(Integral, 2, None, closed="left"), HasMethods(["split"]), Iterable],
         "scoring": [str, callable],
-        "verbose": ["verbose"],
-        "n_jobs": LastLayerClassifier._shared_constraints["n_jobs"],
-        **{name: NeuronTuneClassifier._parameter_constraints[name] for name in _SHARED},
     }
 
-    def __init__(
-        self,
-        thresholds: Any = (0.0, 0.25, 0.5, 0.75, 1.0),
-        *,
-        error_weights: Any = ("auto",),
-        suppressions: Any = (1.0,),
-        cv: Any = 5,
-        scoring: Any = "worst_class_correctness_group_accuracy",
-        max_suppressed: float = 1.0,
-        aggregation: str = "union",
-        statistic: str = "median",
-        standardize: bool = True,
-        activation: str = "signed",
-        n_rounds: int = 1,
-        min_misclassified: int = LEAST_ERRORS,
-        min_neurons: int | None = None,
-        identification: Any = 5,
-        head: OriginalHead = None,
-        C: float | None = None,
-        class_weight: Any = "balanced",
-        tol: float = 1e-5,
-        max_iter: int = 1000,
-        device: str = "cpu",
-        n_jobs: int | None = None,
-        random_state: Any = None,
-        verbose: bool = False,
-    ) -> None:
-        self.thresholds = thresholds
-        self.error_weights = error_weights
-        self.suppressions = suppressions
-        self.cv = cv
-        self.scoring = scoring
-        self.max_suppressed = max_suppressed
-        self.aggregation = aggregation
-        self.statistic = statistic
-        self.standardize = standardize
-        self.activation = activation
-        self.n_rounds = n_rounds
-        self.min_misclassified = min_misclassified
-        self.min_neurons = min_neurons
-        self.identification = identification
-        self.head = head
-        self.C = C  # type: ignore[assignment]  # None is resolved for each fit
-        self.class_weight = class_weight
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+    thresholds: Any = (0.0, 0.25, 0.5, 0.75, 1.0)
+    _: KW_ONLY
+    error_weights: Any = ("auto",)
+    suppressions: Any = (1.0,)
+    cv: Any = 5
+    scoring: Any = "worst_class_correctness_group_accuracy"
+    max_suppressed: float = 1.0
+    aggregation: str = "union"
+    statistic: str = "median"
+    standardize: bool = True
+    activation: str = "signed"
+    n_rounds: int = 1
+    min_misclassified: int = LEAST_ERRORS
+    min_neurons: int | None = None
+    identification: Any = 5
+    head: OriginalHead = None
+    C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
+    class_weight: Any = "balanced"
+    tol: float = 1e-5
+    max_iter: int = 1000
+    device: str = "cpu"
+    n_jobs: int | None = None
+    random_state: Any = None
+    verbose: bool = False
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -180,22 +147,13 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
         Parameters
         ----------
-        X : array-like of shape (N, D)
-            Embeddings.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights for fitting.
-        X_val, y_val, sample_weight_val : array-like, optional
-            Held-out set: the identification set of every fold, as in :class:`NeuronTuneClassifier`.
+        {X, y, sample_weight}
+        {X_val, y_val, sample_weight_val}
         **params : dict
             What ``scoring`` and ``cv`` asked for by metadata routing, such as ``sensitive`` of
             :func:`ntkit.metrics.worst_group_scorer`; one entry per sample is cut into the folds.
 
-        Returns
-        -------
-        NeuronTuneClassifierCV
-            Itself, fitted.
+        {fitted}
 
         Raises
         ------
@@ -276,10 +234,15 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
                 raise InputError("A training fold lacks a class; use stratified folds or lower cv.")
             yield train, test
 
+    @classmethod
+    def _shared_parameters(cls, estimator: Any) -> dict[str, Any]:
+        """Parameters of an estimator that the search and what it searches have in common."""
+        names = {*cls._get_param_names()} & {*NeuronTuneClassifier._get_param_names()}
+        return {name: getattr(estimator, name) for name in names - {"verbose"}}
+
     def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
-        shared = {name: getattr(self, name) for name in _SHARED}
         # What a mask costs is what the score is for.
-        own = shared | {"max_cost": None} | parameters
+        own = self._shared_parameters(self) | {"max_cost": None} | parameters
         estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**own))
         return estimator
 

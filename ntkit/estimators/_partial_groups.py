@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import chi2_contingency
-from sklearn.base import clone
 
-from ntkit._partial_labels import known_labels
 from ntkit._types import Array
+from ntkit.attributes import Attribute
 from ntkit.estimators._group_inference import GroupInference
 from ntkit.exceptions import InputError
-from ntkit.study import Rows, encoded_groups, encoded_labels
+from ntkit.study import Rows
 
 _FEW = 0.01  # of a group: labels that are wrong put so many of another class into it
 _WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that say nothing of the class
 
 
-@dataclass(frozen=True)
-class Grouped:
-    """Rows, each in a group."""
-
-    rows: Rows
-    labels: Array
-    index: Array
-    inference: GroupInference | None
-
-
-def grouped(
+def completed_groups(
     groups: ArrayLike | None,
     attribute: ArrayLike | None,
     rows: Rows,
@@ -41,44 +29,51 @@ def grouped(
     inference: GroupInference | None,
     feature_sets: Any,
     random_state: Any,
-) -> Grouped:
-    """Infer the groups that are not known."""
+) -> tuple[Rows, Attribute]:
+    """Rows and the group of each, inferred where it is not known."""
+    # `groups` or `attribute` is given, whose groups are class × attribute; −1, None or NaN where
+    # they are not known. Of inferred groups the rows' weights are multiplied by the probability;
+    # rows of which nothing is known are left out. `name` is what errors call the estimator.
     if groups is not None and attribute is not None:
         raise InputError("Pass groups or attribute, not both.")
     values, what = (groups, "groups") if attribute is None else (attribute, "attribute")
-    n = len(rows.y_index)
+    one = "group" if attribute is None else "attribute"
+    y, n = classes[rows.y_index], len(rows.y_index)
     if values is None:
-        encoded_groups(None, rows, name)
-    assert values is not None
-    if np.asarray(values, dtype=object).shape not in ((n,), (n, 1)):
-        encoded_labels(values, n, what)  # says what is wrong
-    if attribute is None and _are_classes(values, classes[rows.y_index]):
-        return Grouped(rows, *encoded_groups(values, rows, name), None)
-    labels, known = known_labels(values, what)
-    if not len(labels):
         raise InputError(
-            f"{name} needs the {'group' if attribute is None else 'attribute'} of some samples; "
-            f"{what} is -1, None or NaN for all of them."
+            f"{name} needs the group of every sample; pass groups= to fit, such as one label for "
+            "every pair of class and spurious attribute (groups=y balances the classes alone)."
         )
+    shape = np.asarray(values, dtype=object).shape
+    if shape not in ((n,), (n, 1)):
+        raise InputError(f"{what} must hold one label per sample, shape ({n},); got shape {shape}.")
+    if attribute is None and _are_classes(values, y):
+        return rows, Attribute(what, rows.y_index, tuple(classes.tolist()))
+    told = Attribute.from_labels(what, values)
+    if not told.names:
+        raise InputError(
+            f"{name} needs the {one} of some samples; {what} is -1, None or NaN for all of them."
+        )
+    known = told.value >= 0
     if attribute is None:
-        _warn_of_several_classes(labels, known, rows, classes)
+        _warn_of_several_classes(told.labels[known], known, rows, classes)
+    if known.all() and attribute is not None:
+        return rows, told.crossed(y)
     if known.all():
-        if attribute is not None:
-            labels, index = encoded_labels(labels, n, what)
-            crossed, index = _crossed(index, rows.y_index, labels, classes)
-            return Grouped(rows, crossed, index, None)
-        return Grouped(rows, *encoded_groups(values, rows, name), None)
+        mass = np.bincount(told.value, weights=rows.weight)
+        if (mass <= 0).any():
+            raise InputError(
+                f"The group {told.names[int(np.argmin(mass))]!r} has no sample of positive "
+                "weight; leave its samples out."
+            )
+        return rows, told
 
     inference = GroupInference(random_state=random_state) if inference is None else inference
-    fitted: GroupInference = clone(inference)
-    fitted.fit(
-        rows.X if feature_sets is None else feature_sets,
-        classes[rows.y_index],
-        values,
-        sample_weight=rows.weight,
+    told = told.inferred(
+        inference, rows.X if feature_sets is None else feature_sets, y, rows.weight
     )
-    q = fitted.label_distributions_
-    weight = rows.weight * q.max(axis=1)
+    assert told.weight is not None
+    weight = rows.weight * told.weight
     kept = np.flatnonzero(weight > 0)
     missing = np.setdiff1d(np.arange(len(classes)), rows.y_index[kept])
     if len(missing):
@@ -86,22 +81,18 @@ def grouped(
             f"Nothing is known of any sample of class {classes[missing].tolist()[0]!r}, and no "
             "view tells it (see GroupInference.scores_); label some of them."
         )
-    if fitted.feature_set_ is None:
+    if told.inference.feature_set_ is None:
         warnings.warn(
-            f"No view reads the {'group' if attribute is None else 'attribute'}, so the head is "
-            f"fitted to the {len(kept)} samples alone of which it is known. If they were chosen "
-            "among errors, balancing the classes (groups=y) may be far better.",
+            f"No view reads the {one}, so the head is fitted to the {len(kept)} samples alone of "
+            "which it is known. If they were chosen among errors, balancing the classes "
+            "(groups=y) may be far better.",
             UserWarning,
             stacklevel=4,
         )
     complete = Rows(rows.X, rows.y_index, weight)
-    complete = complete if len(kept) == n else complete.take(kept)
-    index = q[kept].argmax(axis=1)
-    if attribute is not None:
-        crossed, index = _crossed(index, complete.y_index, fitted.classes_, classes)
-        return Grouped(complete, crossed, index, fitted)
-    found, index = np.unique(index, return_inverse=True)
-    return Grouped(complete, fitted.classes_[found], index, fitted)
+    if len(kept) < n:
+        complete, told, y = complete.take(kept), told.take(kept), y[kept]
+    return complete, told.where(told.value >= 0) if attribute is None else told.crossed(y)
 
 
 def _warn_of_several_classes(labels: Array, known: Array, rows: Rows, classes: Array) -> None:
@@ -140,10 +131,3 @@ def _are_classes(values: ArrayLike, y: Array) -> bool:
     """Whether the groups are the classes themselves, of which -1 may be one."""
     groups = np.asarray(values)
     return groups.dtype.kind in "iuf" and np.array_equal(groups.reshape(-1), y)
-
-
-def _crossed(index: Array, y_index: Array, values: Array, classes: Array) -> tuple[Array, Array]:
-    """Names of the groups class × attribute that occur, and which one each row is in."""
-    names = [f"{label} × {value}" for label in classes.tolist() for value in values.tolist()]
-    found, group = np.unique(y_index * len(values) + index, return_inverse=True)
-    return np.asarray(names)[found], group

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import validate_parameter_constraints
 
+from ntkit._doc import documented
 from ntkit.estimators._balanced import BalancedClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -16,6 +17,7 @@ from ntkit.solver import fit_linear_head, resolve_device
 from ntkit.study import class_weighted
 
 
+@documented
 def retrain_head(
     X: ArrayLike,
     y: ArrayLike,
@@ -36,24 +38,10 @@ def retrain_head(
 
     Parameters
     ----------
-    X : array-like of shape (N, D)
-        Embeddings.
-    y : array-like of shape (N,)
-        Class labels, of two classes or more.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
-    class_weight : "balanced", dict or None, default="balanced"
-        As in :class:`NeuronTuneClassifier`.
+    {X, y, sample_weight, class_weight}
     suppressed : array-like of bool, shape (D,), optional
         Neurons that get zero weights.
-    C : float, default=1.0
-        Inverse strength of the L2 penalty, as there.
-    tol : float, default=1e-5
-        Tolerance of the solver.
-    max_iter : int, default=1000
-        Most iterations of the solver.
-    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where the head is fitted, as there.
+    {C, tol, max_iter, device}
 
     Returns
     -------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,10 +12,13 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ntkit._doc import documented
 from ntkit.estimators._base import KeepsHead, OriginalHead
 from ntkit.estimators._neurontune import NeuronTuneClassifier
 
 
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
 class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
     r"""Feature selector that drops spurious neurons (NeuronTune's first stage).
 
@@ -32,34 +36,12 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
     ----------
     threshold : float, default=0.0
         λ; in standard deviations of the neuron with ``standardize=True``.
-    max_suppressed : float in [0, 1], default=1.0
-        Largest share of live (non-constant) neurons to drop; the highest scores go first.
+    max_suppressed, statistic, standardize, activation, min_misclassified, min_neurons
+        As in :class:`NeuronTuneClassifier`; the default of ``standardize`` is False here, and that
+        of ``min_misclassified`` is 1.
     aggregation : {"union", "intersection"}, default="union"
         Drop what any class flags, or what every scored class flags.
-    statistic : {"median", "mean", "contribution"}, default="median"
-        What is compared between misclassified and correct samples.
-    standardize : bool, default=False
-        Divide scores by the neuron's standard deviation over the identification set.
-    activation : {"signed", "magnitude"}, default="signed"
-        Compare activations as they are, or their absolute values.
-    min_misclassified : int, default=1
-        A class with fewer misclassified identification samples is not scored.
-    min_neurons : int, default=None
-        Live neurons to keep: where the rule leaves fewer, those with the smallest scores are
-        spared. None: a rule that flags more than 95 % of them singles out none, so it drops none.
-    identification : int, splitter, float or "train", default=5
-        Identification set when ``fit`` gets no ``X_val``, as in :class:`NeuronTuneClassifier`.
-    head : LinearHead or fitted linear classifier, default=None
-        The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
-        samples.
-    C : float, default=1.0
-        Inverse strength of the L2 penalty of the ERM head.
-    tol : float, default=1e-5
-        Tolerance of the head solver.
-    max_iter : int, default=1000
-        Most iterations of the head solver.
-    random_state : int, RandomState instance or None, default=None
-        Decides the folds and splits.
+    {identification, head, erm.C, tol, max_iter, random_state}
 
     Attributes
     ----------
@@ -71,12 +53,7 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
         Misclassified identification samples of each class, by the original head.
     estimator_ : NeuronTuneClassifier
         The fitted classifier that scored the neurons.
-    n_iter_ : ndarray of shape (1,)
-        Iterations of its last head fit.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    {n_iter_, n_features_in_, feature_names_in_}
 
     References
     ----------
@@ -99,43 +76,25 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
     array([ True, False,  True])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **NeuronTuneClassifier._parameter_constraints,
         "aggregation": [StrOptions({"union", "intersection"})],
     }
 
-    def __init__(
-        self,
-        *,
-        threshold: float = 0.0,
-        max_suppressed: float = 1.0,
-        aggregation: str = "union",
-        statistic: str = "median",
-        standardize: bool = False,
-        activation: str = "signed",
-        min_misclassified: int = 1,
-        min_neurons: int | None = None,
-        identification: Any = 5,
-        head: OriginalHead = None,
-        C: float = 1.0,
-        tol: float = 1e-5,
-        max_iter: int = 1000,
-        random_state: Any = None,
-    ) -> None:
-        self.threshold = threshold
-        self.max_suppressed = max_suppressed
-        self.aggregation = aggregation
-        self.statistic = statistic
-        self.standardize = standardize
-        self.activation = activation
-        self.min_misclassified = min_misclassified
-        self.min_neurons = min_neurons
-        self.identification = identification
-        self.head = head
-        self.C = C
-        self.tol = tol
-        self.max_iter = max_iter
-        self.random_state = random_state
+    threshold: float = 0.0
+    max_suppressed: float = 1.0
+    aggregation: str = "union"
+    statistic: str = "median"
+    standardize: bool = False
+    activation: str = "signed"
+    min_misclassified: int = 1
+    min_neurons: int | None = None
+    identification: Any = 5
+    head: OriginalHead = None
+    C: float = 1.0
+    tol: float = 1e-5
+    max_iter: int = 1000
+    random_state: Any = None
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(
@@ -152,27 +111,14 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
 
         Parameters
         ----------
-        X : array-like of shape (N, D)
-            Embeddings of the training set.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights; 0 leaves a sample out.
-        X_val, y_val : array-like of shape (M, D) and (M,), optional
-            Held-out set: the identification set, in place of ``identification``.
-        sample_weight_val : array-like of shape (M,), optional
-            Its weights.
+        {X, y, sample_weight}
+        {X_val, y_val, sample_weight_val}
 
-        Returns
-        -------
-        SpuriousNeuronSelector
-            Itself, fitted.
+        {fitted}
 
         Raises
         ------
-        InputError
-            If labels do not match the head's classes, or a class has no sample of positive
-            weight.
+        {fit.InputError}
         """
         # What its own head would cost, or be worth, says nothing of the classifier that follows.
         rule = self.get_params(deep=False) | {"max_cost": None, "error_weight": 1.0}

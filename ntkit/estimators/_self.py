@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import log_softmax, softmax
-from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import HEAD, OriginalHead, StudyClassifier, read_head
+from ntkit.estimators._base import HEAD, OriginalHead, ValidatedClassifier, read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
@@ -23,12 +23,15 @@ from ntkit.study import Rows, Study
 _BLOCK = 4096  # rows whose dropout mask is drawn at a time
 
 
-class SELFClassifier(StudyClassifier):
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
+class SELFClassifier(ValidatedClassifier):
     r"""Short class-balanced fine-tuning on selected samples (SELF).
 
     Needs embeddings and class labels; no group labels.
 
-    1. From a held-out set the ``n_selected`` samples of the highest score are taken, where the
+    1. From a held-out set (``X_val``; or the training set, where a head that fits it well leaves
+       little to select by) the ``n_selected`` samples of the highest score are taken, where the
        score of a sample (z, y) is, with p the prediction of the original head,
 
        * misclassification: the loss :math:`\mathrm{CE}(p(z), y)`, so not only wrong samples;
@@ -47,14 +50,9 @@ class SELFClassifier(StudyClassifier):
         \mathrm{CE}(W z_i + b, y_i) , \qquad \theta \leftarrow \theta - \eta v
 
     (arXiv 2309.08534). In the paper the early model is an early checkpoint of the whole
-    *network*, and dropout acts before the last layer of that network. Here only embeddings of
-    the final network are at hand: the early model is a second *head* on the same embeddings,
-    given as ``early_head`` or fitted here with ``early_iter`` solver iterations, so it knows the
-    final features and disagrees less than an early network would. The paper's first stage is
-    class-balanced; an ERM head that is fitted here is not. In the authors' code the last batch
-    of each pass over the selected samples is smaller than the others, pictures are augmented in
-    every step, and text models are tuned by AdamW; here every batch has ``batch_size`` samples,
-    embeddings stay as they are, and the optimiser is always SGD.
+    *network*. Here it is a second *head* on the final network's embeddings, given as ``early_head``
+    or fitted here with ``early_iter`` solver iterations, so it disagrees less than an early network
+    would. The page "Methods" says what else differs.
 
     Parameters
     ----------
@@ -69,14 +67,13 @@ class SELFClassifier(StudyClassifier):
         η. The default is the largest of the published grid for images (1e-4, 1e-3, 1e-2); text
         uses 1e-6 to 1e-4.
     momentum : float in [0, 1), default=0.0
-        m. The authors' code (its configuration says 0.9) sets the momentum as an attribute of
-        PyTorch's optimiser, which does not read it there, so the published results are without.
-        0.9 makes a step ten times as long in the end; with the largest learning rate that is too
-        far (see the page "Fidelity").
+        m. The authors' configuration says 0.9, which PyTorch does not read there, so the published
+        results are without (see the page "Fidelity").
     weight_decay : float, default=1e-4
         d, of weights and bias alike, in the rows of one logit per class, as published.
     batch_size : int or None, default=32
         Samples per step, drawn with replacement, every class present as likely as the others.
+        Within its class a sample is as likely as it has weight.
         None takes all selected samples in every step, weighted so that the classes have equal
         weight: the expectation of the same step, without chance.
     dropout : float, default=0.5
@@ -86,34 +83,13 @@ class SELFClassifier(StudyClassifier):
         The early head of the two early_stop scores. None fits one.
     early_iter : int, default=1
         Solver iterations of an early head fitted here, on the training set.
-    head : LinearHead or fitted linear classifier, default=None
-        The original head, such as ``FrozenModel.head``. None fits an ERM head on the training
-        set.
-    C : float, default=1.0
-        Inverse strength of the L2 penalty of the ERM and early heads, as in scikit-learn's
-        ``LogisticRegression``; fine-tuning has ``weight_decay``.
-    tol : float, default=1e-5
-        Tolerance of the head solver.
-    max_iter : int, default=1000
-        Most iterations of the head solver.
-    device : {"cpu", "cuda", "auto", "ray"}, default="cpu"
-        Where the ERM and early heads are fitted. "cuda" needs the extra ``torch`` and fails
-        without a GPU.
-    random_state : int, RandomState instance or None, default=None
-        Decides dropout and batches.
+    {head, erm.C}
+        And the early head's; fine-tuning has ``weight_decay``.
+    {tol, max_iter, device, random_state}
 
     Attributes
     ----------
-    classes_ : ndarray of shape (C,)
-        Class labels.
-    coef_ : ndarray of shape (1, D) or (C, D)
-        Weights.
-    intercept_ : ndarray of shape (1,) or (C,)
-        Bias.
-    head_ : LinearHead
-        The two as one value.
-    erm_head_ : LinearHead
-        The original head.
+    {classes_, coef_, intercept_, head_, erm_head_}
     early_head_ : LinearHead or None
         The early head; None where the score uses none.
     scores_ : ndarray of shape (N,), or (M,) with ``X_val``
@@ -122,10 +98,7 @@ class SELFClassifier(StudyClassifier):
         Indices of the selected samples, the highest score first.
     n_iter_ : ndarray of shape (1,)
         Fine-tuning steps.
-    n_features_in_ : int
-        D.
-    feature_names_in_ : ndarray of shape (D,)
-        Names of the neurons, where ``X`` has column names.
+    {n_features_in_, feature_names_in_}
 
     References
     ----------
@@ -146,7 +119,7 @@ class SELFClassifier(StudyClassifier):
     True
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012 - scikit-learn's own protocol
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "selection": [
             StrOptions(
                 {
@@ -166,95 +139,25 @@ class SELFClassifier(StudyClassifier):
         "dropout": [Interval(Real, 0, 1, closed="neither")],
         "early_head": HEAD,
         "early_iter": [Interval(Integral, 1, None, closed="left")],
-        "head": HEAD,
-        **{
-            name: StudyClassifier._shared_constraints[name]
-            for name in ("C", "tol", "max_iter", "device", "random_state")
-        },
+        **ValidatedClassifier._shared_constraints,
     }
 
-    def __init__(
-        self,
-        *,
-        selection: str = "early_stop_disagreement",
-        n_selected: int = 100,
-        n_steps: int = 250,
-        learning_rate: float = 0.01,
-        momentum: float = 0.0,
-        weight_decay: float = 1e-4,
-        batch_size: int | None = 32,
-        dropout: float = 0.5,
-        early_head: OriginalHead = None,
-        early_iter: int = 1,
-        head: OriginalHead = None,
-        C: float = 1.0,
-        tol: float = 1e-5,
-        max_iter: int = 1000,
-        device: str = "cpu",
-        random_state: Any = None,
-    ) -> None:
-        self.selection = selection
-        self.n_selected = n_selected
-        self.n_steps = n_steps
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.dropout = dropout
-        self.early_head = early_head
-        self.early_iter = early_iter
-        self.head = head
-        self.C = C
-        self.tol = tol
-        self.max_iter = max_iter
-        self.device = device
-        self.random_state = random_state
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        X_val: ArrayLike | None = None,
-        y_val: ArrayLike | None = None,
-        sample_weight_val: ArrayLike | None = None,
-    ) -> SELFClassifier:
-        """Select samples and fine-tune the original head on them.
-
-        Parameters
-        ----------
-        X : array-like of shape (N, D)
-            Embeddings of the training set; float32 stays float32. It fits the ERM and early
-            heads, where they are not given.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights; 0 leaves a sample out.
-        X_val, y_val : array-like of shape (M, D) and (M,), optional
-            Held-out set that samples are selected from. Without it they are selected from the
-            training set, where a head that fits it well leaves little to select by.
-            It is compared with ``X`` as it is: a Pipeline does not transform it (see the page
-            "From scikit-learn").
-        sample_weight_val : array-like of shape (M,), optional
-            Its weights: how likely a selected sample is drawn within its class.
-
-        Returns
-        -------
-        SELFClassifier
-            Itself, fitted.
-
-        Raises
-        ------
-        InputError
-            If labels do not match the classes of a head, or a class has no sample of positive
-            weight.
-        DeviceError
-            If ``device="cuda"`` and there is no GPU.
-        """
-        self._learn(self._study(X, y, sample_weight, X_val, y_val, sample_weight_val))
-        return self
+    selection: str = "early_stop_disagreement"
+    n_selected: int = 100
+    n_steps: int = 250
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 1e-4
+    batch_size: int | None = 32
+    dropout: float = 0.5
+    early_head: OriginalHead = None
+    early_iter: int = 1
+    head: OriginalHead = None
+    C: float = 1.0
+    tol: float = 1e-5
+    max_iter: int = 1000
+    device: str = "cpu"
+    random_state: Any = None
 
     def _learn(self, study: Study) -> None:
         rows, held = study.train, study.held or study.train

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.estimators._base import StudyClassifier
+from ntkit.estimators._base import ValidatedClassifier
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.spuriousness import spuriousness_scores, strongest_wrong
@@ -155,7 +155,7 @@ class Tuning:
     alpha: float
 
 
-class TunedClassifier(StudyClassifier):
+class TunedClassifier(ValidatedClassifier):
     """What the two stages need besides their order.
 
     A subclass has the parameters of ``NeuronTuneClassifier``; its ``C`` may be None.

@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
+from ntkit.export._container_nodes import ContainerNodes
 from ntkit.export._fold import scaled_head
 from ntkit.export._skl2onnx import ScaledHeadClassifier
 from ntkit.extraction import OnnxEmbedder, make_session
@@ -25,31 +26,9 @@ from ntkit.head import LinearHead
 from ntkit.verification import TOLERANCE
 
 
-class _Nodes:
-    """Adds nodes to skl2onnx's container, under names of its scope."""
-
-    def __init__(self, scope: Any, container: Any) -> None:
-        self.scope, self.container = scope, container
-
-    def op(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        name = output or str(self.scope.get_unique_variable_name(kind.lower()))
-        opset = min(self.container.target_opset, 13)
-        self.container.add_node(kind, list(inputs), name, op_version=opset, **attributes)
-        return name
-
-    def constant(self, array: Any, dtype: Any = np.float32) -> str:
-        from onnx import TensorProto
-
-        array = np.asarray(array, dtype=dtype)
-        name = str(self.scope.get_unique_variable_name("constant"))
-        kind = TensorProto.INT64 if array.dtype.kind == "i" else TensorProto.FLOAT
-        self.container.add_initializer(name, kind, array.shape, array.ravel().tolist())
-        return name
-
-
 def convert_calibrated(scope: Any, operator: Any, container: Any) -> None:
     """Converter for skl2onnx: scores, one calibrated column per class, the mean over folds."""
-    nodes = _Nodes(scope, container)
+    nodes = ContainerNodes(scope, container)
     estimator = operator.raw_operator
     folds = [
         _calibrated(nodes, fold, _scores(scope, container, operator.inputs, fold.estimator))
@@ -59,7 +38,7 @@ def convert_calibrated(scope: Any, operator: Any, container: Any) -> None:
     total = nodes.op("Sum", *folds)
     nodes.op("Div", total, nodes.constant(len(folds)), output=probabilities)
     index = nodes.op("ArgMax", probabilities, axis=1, keepdims=0)
-    nodes.op("Gather", _class_table(nodes, estimator.classes_), index, output=label, axis=0)
+    nodes.op("Gather", nodes.classes(estimator.classes_), index, output=label, axis=0)
 
 
 def _scores(scope: Any, container: Any, inputs: Any, model: Any) -> str:
@@ -81,7 +60,7 @@ def _scores(scope: Any, container: Any, inputs: Any, model: Any) -> str:
     return str(scores.full_name)
 
 
-def _calibrated(nodes: _Nodes, fold: Any, scores: str) -> str:
+def _calibrated(nodes: ContainerNodes, fold: Any, scores: str) -> str:
     """Probabilities of one fold's classifier, one column per class."""
     if len(fold.classes) == 2:
         scores = nodes.op("Gather", scores, nodes.constant([1], np.int64), axis=1)
@@ -105,14 +84,14 @@ def _calibrated(nodes: _Nodes, fold: Any, scores: str) -> str:
     return nodes.op("Div", raw, nodes.op("ReduceL1", raw, axes=[1], keepdims=1))
 
 
-def _temperature(nodes: _Nodes, fold: Any, scores: str) -> str:
+def _temperature(nodes: ContainerNodes, fold: Any, scores: str) -> str:
     if len(fold.classes) == 2:
         scores = nodes.op("Concat", nodes.op("Neg", scores), scores, axis=1)
     scaled = nodes.op("Mul", scores, nodes.constant(fold.calibrators[0].beta_))
     return nodes.op("Softmax", scaled, axis=1)
 
 
-def _isotonic(nodes: _Nodes, calibrator: Any, column: str) -> str:
+def _isotonic(nodes: ContainerNodes, calibrator: Any, column: str) -> str:
     """Linear interpolation between the thresholds x, constant outside of them."""
     # y = y₀ + Σᵢ (yᵢ₊₁ − yᵢ) · clip((score − xᵢ) / (xᵢ₊₁ − xᵢ), 0, 1)
     x, y = calibrator.X_thresholds_.astype(np.float64), calibrator.y_thresholds_
@@ -124,17 +103,6 @@ def _isotonic(nodes: _Nodes, calibrator: Any, column: str) -> str:
     share = nodes.op("Clip", share, nodes.constant(0), nodes.constant(1))
     rise = nodes.op("MatMul", share, nodes.constant(np.diff(y)[:, None]))
     return nodes.op("Add", rise, first)
-
-
-def _class_table(nodes: _Nodes, classes: Array) -> str:
-    if classes.dtype.kind in "iubf":  # skl2onnx's labels are int64 or strings
-        return nodes.constant(classes, np.int64)
-    from onnx import TensorProto
-
-    name = str(nodes.scope.get_unique_variable_name("classes"))
-    text = [str(c).encode() for c in classes.tolist()]
-    nodes.container.add_initializer(name, TensorProto.STRING, [len(text)], text)
-    return name
 
 
 _OPSET = {"": 17, "ai.onnx.ml": 3}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import guess_proto_type
 from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from ntkit import estimators
-from ntkit.export._fold import ScaledHead
+from ntkit.estimators import ScaledHead
+from ntkit.export._container_nodes import ContainerNodes
 
 _OPTIONS = {
     "zipmap": [True, False, "columns"],
@@ -63,68 +65,36 @@ def _selected_shape(operator: Any) -> None:
 
 def _convert_selector(scope: Any, operator: Any, container: Any) -> None:
     """Gather; skl2onnx's own selector gives zeros where only the first neuron is kept."""
-    from onnx import TensorProto
-
-    kept = operator.raw_operator.get_support(indices=True)
-    index = scope.get_unique_variable_name("kept")
-    container.add_initializer(index, TensorProto.INT64, kept.shape, kept.tolist())
+    nodes = ContainerNodes(scope, container)
+    index = nodes.constant(operator.raw_operator.get_support(indices=True), np.int64)
     source, target = operator.inputs[0].full_name, operator.outputs[0].full_name
-    opset = min(container.target_opset, 13)
-    container.add_node("Gather", [source, index], target, axis=1, op_version=opset)
+    nodes.op("Gather", source, index, output=target, axis=1)
 
 
 def _convert_linear_head(scope: Any, operator: Any, container: Any) -> None:
     """Gemm, Softmax and ArgMax, behind Sub and Mul for a scaled head."""
     # skl2onnx's own linear converter is right for its own classes only: for another binary
     # classifier it would give softmax(±z) instead of sigmoid(z).
-    from onnx import TensorProto
-
-    estimator = operator.raw_operator
+    estimator, nodes = operator.raw_operator, ContainerNodes(scope, container)
     is_scaled = isinstance(estimator, ScaledHeadClassifier)
     scaled = estimator.scaled if is_scaled else ScaledHead.of(estimator.head_)
     shift, head = scaled.rounded_shift()
     head = head.with_logits(len(head.classes))
     raw = container.get_options(estimator, {"raw_scores": False})["raw_scores"]
-    opset = container.target_opset
     proto = guess_proto_type(operator.inputs[0].type)
     embedding = operator.inputs[0].full_name
     if proto not in (TensorProto.FLOAT, TensorProto.DOUBLE):
-        proto, name = TensorProto.FLOAT, scope.get_unique_variable_name("embedding")
-        container.add_node("Cast", embedding, name, to=proto, op_version=min(opset, 13))
-        embedding = name
+        proto, embedding = TensorProto.FLOAT, nodes.op("Cast", embedding, to=TensorProto.FLOAT)
     dtype = np.float64 if proto == TensorProto.DOUBLE else np.float32
-
-    def constant(name: str, kind: int, array: Any) -> str:
-        unique = str(scope.get_unique_variable_name(name))
-        container.add_initializer(unique, kind, array.shape, array.ravel().tolist())
-        return unique
-
     if scaled.is_scaled:
-        mean, gain = (
-            constant("mean", proto, shift.astype(dtype)),
-            constant("gain", proto, scaled.gains.astype(dtype)),
-        )
-        centred = scope.get_unique_variable_name("centred")
-        container.add_node("Sub", [embedding, mean], centred, op_version=min(opset, 13))
-        embedding = scope.get_unique_variable_name("scaled")
-        container.add_node("Mul", [centred, gain], embedding, op_version=min(opset, 13))
-    weight = constant("weight", proto, head.coef.astype(dtype))
-    bias = constant("bias", proto, head.intercept.astype(dtype))
-    logits = scope.get_unique_variable_name("logits")
-    container.add_node(
-        "Gemm", [embedding, weight, bias], logits, transB=1, op_version=min(opset, 13)
-    )
+        embedding = nodes.op("Sub", embedding, nodes.constant(shift, dtype))
+        embedding = nodes.op("Mul", embedding, nodes.constant(scaled.gains, dtype))
+    weight, bias = nodes.constant(head.coef, dtype), nodes.constant(head.intercept, dtype)
+    logits = nodes.op("Gemm", embedding, weight, bias, transB=1)
     label, scores = (output.full_name for output in operator.outputs)
-    final = "Identity" if raw else "Softmax"
-    attributes = {} if raw else {"axis": 1}
-    container.add_node(final, logits, scores, op_version=min(opset, 13), **attributes)
-
-    index = scope.get_unique_variable_name("index")
-    container.add_node("ArgMax", logits, index, axis=1, keepdims=0, op_version=min(opset, 13))
-    classes = head.classes
-    if classes.dtype.kind in "iubf":  # float labels are whole numbers, skl2onnx's output int64
-        table = constant("classes", TensorProto.INT64, classes.astype(np.int64))
+    if raw:
+        nodes.op("Identity", logits, output=scores)
     else:
-        text = np.asarray([str(c).encode() for c in classes.tolist()], dtype=object)
-        table = constant("classes", TensorProto.STRING, text)
-    container.add_node("Gather", [table, index], label, axis=0, op_version=min(opset, 13))
+        nodes.op("Softmax", logits, output=scores, axis=1)
+    index = nodes.op("ArgMax", logits, axis=1, keepdims=0)
+    nodes.op("Gather", nodes.classes(head.classes), index, output=label, axis=0)

@@ -16,16 +16,12 @@ from onnx_ir import tape
 
 from ntkit._output import check_file, new_file
 from ntkit._version import __version__
+from ntkit.estimators import NotFoldableError, ScaledHead, flat_steps
 from ntkit.exceptions import InputError, ModelError
 from ntkit.export._composite import convert_composite, holds_ntkit_estimator
-from ntkit.export._fold import (
-    NotFoldableError,
-    ScaledHead,
-    flat_steps,
-    folding_errors,
-    scaled_head,
-)
+from ntkit.export._fold import folding_errors, scaled_head
 from ntkit.head import LinearHead
+from ntkit.model import FrozenModel
 from ntkit.verification import TOLERANCE, tolerance_of
 
 _OPSET, _IR_VERSION = 17, 8
@@ -156,7 +152,7 @@ def write_onnx(
 
 def _into_model(scaled: ScaledHead, X: Any, provenance: dict[str, str]) -> onnx.ModelProto:
     """The embedder's own model with the head in it."""
-    frozen = scaled.embedder.frozen_model  # type: ignore[union-attr]
+    frozen: FrozenModel = scaled.embedder.frozen_model
     if scaled.is_scaled:
         kind = frozen.logits.dtype if frozen.logits is not None else frozen.embedding.dtype
         folded, _ = folding_errors(scaled, X, kind)

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction._batches import Inputs, fastest, few_samples, repeated, shown_shape
 from ntkit.extraction._ray_embedder import RayEmbedder
 from ntkit.extraction._runner import BATCHES_PER_WINDOW, run_batches
 from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
-from ntkit.model import FrozenModel
+from ntkit.model import FrozenModel, Layer
 
 Settings = dict[str, int]
 _CPU_SIZE = 8  # a core's caches hold little more; within 20 % of the fastest for CNNs and texts
@@ -24,6 +26,8 @@ _GPU_SIZE = 64
 _KEPT = ("_loaded", "_running", "_tuned")  # for this process, and no part of the embedder's state
 
 
+@documented
+@dataclass(eq=False, repr=False)
 class OnnxEmbedder(TransformerMixin, BaseEstimator):
     """Compute the embedding a frozen model's head reads, through ONNX Runtime.
 
@@ -61,36 +65,16 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     True
     """
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        device: str = "auto",
-        batch_size: int | str | None = None,
-        threads: int | None = None,
-        providers: Sequence[Any] | None = None,
-        verbose: bool = False,
-    ) -> None:
-        self.model = model
-        self.device = device
-        self.batch_size = batch_size
-        self.threads = threads
-        self.providers = providers
-        self.verbose = verbose
+    model: Any
+    _: KW_ONLY
+    device: str = "auto"
+    batch_size: int | str | None = None
+    threads: int | None = None
+    providers: Sequence[Any] | None = None
+    verbose: bool = False
 
     def fit(self, X: Any = None, y: Any = None) -> OnnxEmbedder:
-        """Do nothing; there is nothing to learn.
-
-        Parameters
-        ----------
-        X, y : ignored
-            Taken for scikit-learn's sake.
-
-        Returns
-        -------
-        OnnxEmbedder
-            This embedder.
-        """
+        """Do nothing; there is nothing to learn."""
         return self
 
     def transform(self, X: Any) -> Array:
@@ -118,22 +102,46 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ModelError
             If the model cannot be read or run.
         """
-        inputs = Inputs(self._session(), X)
-        Z, done = np.empty((0, self._width() or 0), np.float32), 0
-        for batch in self.iter_batches(inputs.X):
-            if not done:  # filled in place: a list of batches and their copy are twice the memory
-                Z = np.empty((inputs.n_samples, *batch.shape[1:]), batch.dtype)
-            Z[done : done + len(batch)] = batch
-            done += len(batch)
-        return Z
+        return self.outputs(X)[0]
+
+    def outputs(
+        self, X: Any, layers: tuple[Layer, ...] = (), batch_size: int | None = None
+    ) -> list[Array]:
+        """Embeddings as :meth:`transform` gives them, then what layers of the model make of X.
+
+        Parameters
+        ----------
+        {X}
+        layers : tuple of Layer
+            Of :meth:`ntkit.FrozenModel.layers`.
+        batch_size : int, optional
+            Instead of the embedder's own.
+
+        Returns
+        -------
+        list of ndarray
+            The embeddings (N, D), then (N, 2 C) for each layer of C channels. With layers the
+            last bits of the embeddings may be others, for the graph is.
+        """
+        inputs = Inputs(self._session(layers), X)
+        settings = self._settings(inputs, layers, batch_size)
+        filled, done = [np.empty((0, self._width() or 0), np.float32)], 0
+        with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
+            for batch in batches:
+                if not done:  # filled in place: a list of batches and their copy are twice as much
+                    filled = [np.empty((inputs.n_samples, *o.shape[1:]), o.dtype) for o in batch]
+                for whole, part in zip(filled, batch, strict=True):
+                    whole[done : done + len(part)] = part
+                done += len(batch[0])
+        return filled
 
     def settings(self, X: Any) -> dict[str, int]:
         """What the last bits of the embeddings depend on, beside the model and the device.
 
         Parameters
         ----------
-        X : array-like, lazy or windowed sequence, or mapping of str to array-like
-            As in :meth:`transform`; with ``batch_size="auto"`` its first samples are run.
+        {X}
+            With ``batch_size="auto"`` its first samples are run.
 
         Returns
         -------
@@ -144,8 +152,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        InputError, DeviceError, ModelError
-            As :meth:`transform` does.
+        {InputError, DeviceError, ModelError}
 
         Examples
         --------
@@ -155,14 +162,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         >>> embedder.settings(load_marked_digits().X_test)
         {'batch_size': 8, 'window': 8}
         """
-        if isinstance(self.batch_size, str) and self.batch_size != "auto":
-            raise InputError(f'batch_size is a number or "auto"; got {self.batch_size!r}.')
-        inputs = Inputs(self._session(), X)
-        size = self._size(inputs)
-        return {
-            "batch_size": size,
-            "window": size * (BATCHES_PER_WINDOW if inputs.windowed else 1),
-        }
+        return self._settings(Inputs(self._session(), X))
 
     def iter_batches(
         self,
@@ -175,8 +175,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like, lazy or windowed sequence, or mapping of str to array-like
-            As in :meth:`transform`.
+        {X}
         start, stop : int
             First sample, and the one after the last; None for the end of X. Multiples of the
             window compute nothing twice.
@@ -190,8 +189,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
         Raises
         ------
-        InputError, DeviceError, ModelError
-            As :meth:`transform` does.
+        {InputError, DeviceError, ModelError}
         """
         settings = self.settings(X) if settings is None else settings
         with closing(self._outputs(X, start, stop, settings)) as batches:
@@ -238,20 +236,10 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     @property
     def device_(self) -> str:
         """Where the session really runs: "cuda", "tensorrt" or "cpu"."""
-        return device_of(self._session())
+        return device_of(next(iter(self._sessions().values()), None) or self._session())
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the neurons: neuron0, neuron1 and so on.
-
-        Parameters
-        ----------
-        input_features : ignored
-            Taken for scikit-learn's sake.
-
-        Returns
-        -------
-        ndarray of str objects, shape (D,)
-            One name per column of :meth:`transform`.
+        """Names of the neurons: neuron0, neuron1 and so on, one per column of :meth:`transform`.
 
         Raises
         ------
@@ -287,37 +275,56 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         """Batches that run at a time: other hardware than the CPU takes one after the other."""
         return self._threads if is_cpu_only(self.device, self.providers) else 1  # type: ignore[arg-type]
 
-    def _session(self) -> Any:
+    def _settings(
+        self, inputs: Inputs, layers: tuple[Layer, ...] = (), batch_size: int | None = None
+    ) -> dict[str, int]:
+        if isinstance(self.batch_size, str) and self.batch_size != "auto":
+            raise InputError(f'batch_size is a number or "auto"; got {self.batch_size!r}.')
+        size = batch_size or self._size(inputs, layers)
+        return {
+            "batch_size": size,
+            "window": size * (BATCHES_PER_WINDOW if inputs.windowed else 1),
+        }
+
+    def _sessions(self) -> dict[tuple[Layer, ...], Any]:
+        """Sessions of the model as it is now, by the layers that they read."""
         model, key = self.frozen_model, (self.device, repr(self.providers), self.threads)
         running = self.__dict__.get("_running")
-        if running is not None and running[0] is model and running[1] == key:
-            return running[2]
-        self.__dict__.pop("_running", None)  # a model is not in memory twice
-        session = self._new_session()
-        self.__dict__["_running"] = (model, key, session)
-        return session
+        if running is None or running[0] is not model or running[1] != key:
+            running = self.__dict__["_running"] = (model, key, {})
+        sessions: dict[tuple[Layer, ...], Any] = running[2]
+        return sessions
 
-    def _new_session(self) -> Any:
+    def _session(self, layers: tuple[Layer, ...] = ()) -> Any:
+        sessions = self._sessions()
+        if layers not in sessions:
+            for others in [others for others in sessions if others and layers]:
+                del sessions[others]  # a model is not in memory more often than needed
+            sessions[layers] = self._new_session(layers)
+        return sessions[layers]
+
+    def _new_session(self, layers: tuple[Layer, ...] = ()) -> Any:
         model, threads = self.frozen_model, self._threads
         if isinstance(threads, bool) or threads < 1:
             raise InputError(f"threads must be at least 1; got {threads!r}.")
         return make_session(
-            self._body().SerializeToString(),
+            model.body(layers=layers).SerializeToString(),
             device=self.device,  # type: ignore[arg-type]
             providers=self.providers,
             folder=model.folder,
             threads=1 if is_cpu_only(self.device, self.providers) else threads,  # type: ignore[arg-type]
         )
 
-    def _body(self) -> Any:
-        """The graph to run; its first output is the embedding."""
-        return self.frozen_model.body()
-
     def _outputs(
-        self, X: Any, start: int, stop: int | None, settings: Mapping[str, int]
+        self,
+        X: Any,
+        start: int,
+        stop: int | None,
+        settings: Mapping[str, int],
+        layers: tuple[Layer, ...] = (),
     ) -> Generator[list[Array], None, None]:
         """All outputs of the graph for consecutive samples, a batch or a window at a time."""
-        session, done = self._session(), start
+        session, done = self._session(layers), start
         batches = run_batches(
             session,
             X,
@@ -335,33 +342,35 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
                 yield [_checked(embedding, done), *others]
                 done += len(embedding)
 
-    def _size(self, inputs: Inputs) -> int:
+    def _size(self, inputs: Inputs, layers: tuple[Layer, ...]) -> int:
         if inputs.fixed_size is not None:
             return inputs.fixed_size
         if self.batch_size == "auto" and inputs.n_samples:
-            return self._tuned_for(inputs)
+            return self._tuned_for(inputs, layers)
         if self.batch_size is None or self.batch_size == "auto":
-            return _CPU_SIZE if device_of(self._session()) == "cpu" else _GPU_SIZE
+            return _CPU_SIZE if device_of(self._session(layers)) == "cpu" else _GPU_SIZE
         return int(self.batch_size)
 
-    def _tuned_for(self, inputs: Inputs) -> int:
+    def _tuned_for(self, inputs: Inputs, layers: tuple[Layer, ...]) -> int:
         """The fastest batch size, timed once per shape of the inputs."""
         feed = few_samples(inputs)
         shapes = None if inputs.windowed else [array.shape[1:] for array in feed.values()]
-        key = (self.device, repr(self.providers), self.threads, repr(shapes))
+        key = (self.device, repr(self.providers), self.threads, repr(shapes), layers)
         tuned: dict[Any, int]
         model, tuned = self.__dict__.get("_tuned", (None, {}))
         if model is not self.frozen_model:
             tuned = {}
             self.__dict__["_tuned"] = (self.frozen_model, tuned)
         if key not in tuned:
-            tuned[key] = self._fastest(feed, inputs.n_samples)
+            tuned[key] = self._fastest(feed, inputs.n_samples, layers)
         return tuned[key]
 
-    def _fastest(self, feed: dict[str, Array], n_samples: int) -> int:
+    def _fastest(self, feed: dict[str, Array], n_samples: int, layers: tuple[Layer, ...]) -> int:
         streams = self._streams
         feeds = repeated(feed, max(1, n_samples // streams))
-        session = self._new_session()  # not the one that stays: it keeps memory for the largest
+        session = self._new_session(
+            layers
+        )  # not the one that stays: it keeps memory for the largest
 
         with ThreadPoolExecutor(streams) as pool:
 

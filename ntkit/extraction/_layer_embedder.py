@@ -6,7 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable, Collection, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ import numpy as np
 from ntkit._output import new_file
 from ntkit._types import Array
 from ntkit.exceptions import InputError, NtkitError
-from ntkit.extraction._batches import Inputs
 from ntkit.extraction._embedder import OnnxEmbedder
-from ntkit.extraction._layer_outputs import MOST_LAYERS, Layer, layers_of, with_layers
-from ntkit.model import FrozenModel
-from ntkit.samples import Samples, sum_of_digests
+from ntkit.model import FrozenModel, Layer
+from ntkit.samples import Samples, first_rows, sum_of_digests
 
 _TRIED = 2  # samples
+MOST_LAYERS = 6
+"""Layers that are read, spread over the depth."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,33 +32,6 @@ class Embedded:
     Z: Array
     layers: Mapping[str, Array]
     device: str
-
-
-class _LayerEmbedder(OnnxEmbedder):
-    """An embedder whose graph has more outputs."""
-
-    def read(self, layers: tuple[Layer, ...]) -> None:
-        """Say which layers are read."""
-        if layers != self.__dict__.get("_layers", ()):
-            self.__dict__.pop("_running", None)  # a session of another graph
-        self.__dict__["_layers"] = layers
-
-    def _body(self) -> Any:
-        body = super()._body()
-        return with_layers(body, self.__dict__.get("_layers", ()))
-
-    def outputs(self, X: Any, batch_size: int | None = None) -> list[Array]:
-        """All outputs for all samples."""
-        n_samples, filled, done = Inputs(self._session(), X).n_samples, list[Array](), 0
-        settings = {"batch_size": batch_size, "window": batch_size} if batch_size else None
-        with closing(self._outputs(X, 0, None, settings or self.settings(X))) as batches:
-            for batch in batches:
-                if not done:  # a list of batches and their copy would be twice the memory
-                    filled = [np.empty((n_samples, *o.shape[1:]), o.dtype) for o in batch]
-                for whole, part in zip(filled, batch, strict=True):
-                    whole[done : done + len(part)] = part
-                done += len(batch[0])
-        return filled
 
 
 def embedded_with_layers(
@@ -72,35 +45,35 @@ def embedded_with_layers(
     verbose: bool = False,
 ) -> Embedded:
     """Embed samples, and read earlier layers of the model as it runs."""
-    embedder = _LayerEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
+    embedder = model
+    if not isinstance(model, OnnxEmbedder):
+        embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
+    frozen = embedder.frozen_model
     if names is not None:
-        layers = tuple(each for each in layers_of(model.body(), None) if each.name in names)
+        layers = tuple(layer for layer in frozen.layers() if layer.name in names)
     else:
-        layers = layers_of(model.body(), MOST_LAYERS if most is None else most) if most != 0 else ()
+        layers = frozen.layers(MOST_LAYERS if most is None else most) if most != 0 else ()
     readable = _readable(embedder, X, layers) if layers else ()
-    embedder.read(readable)
-    outputs = embedder.outputs(X)
-    named = {layer.name: values for layer, values in zip(readable, outputs[1:], strict=True)}
-    return Embedded(outputs[0], named, embedder.device_)
+    Z, *values = embedder.outputs(X, readable)
+    named = {layer.name: of_layer for layer, of_layer in zip(readable, values, strict=True)}
+    return Embedded(Z, named, embedder.device_)
 
 
-def layer_names(model: Any, most: int | None = None) -> tuple[str, ...]:
+def layer_names(model: FrozenModel, most: int | None = None) -> tuple[str, ...]:
     """Names of layers of a model that can be read, such as ``relu_2``: all, or as many."""
-    return tuple(layer.name for layer in layers_of(model.body(), most))
+    return tuple(layer.name for layer in model.layers(most))
 
 
-def _readable(embedder: _LayerEmbedder, X: Any, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """The layers that a run on a few samples gives a finite row of for each."""
-    few = {n: v[:_TRIED] for n, v in X.items()} if isinstance(X, Mapping) else X[:_TRIED]
-    embedder.read(layers)
+def _readable(embedder: OnnxEmbedder, X: Any, layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The layers that a run on two samples gives a finite row of for each."""
     try:
-        _, *found = embedder.outputs(few, _TRIED)
+        _, *values = embedder.outputs(first_rows(X, _TRIED), layers, batch_size=_TRIED)
     except NtkitError:  # what is wrong with the samples themselves comes up without layers, too
         return ()
     return tuple(
         layer
-        for layer, values in zip(layers, found, strict=True)
-        if values.shape[1] == 2 * layer.width and np.isfinite(values).all()
+        for layer, of_layer in zip(layers, values, strict=True)
+        if of_layer.shape[1] == 2 * layer.width and np.isfinite(of_layer).all()
     )
 
 
@@ -112,18 +85,18 @@ def kept_or_computed(
     file: Path | None,
     model: FrozenModel,
     samples: Samples,
-    digests: Array,
+    digests: Callable[[], Array],
     compute: Callable[[], Embedded],
     *,
     layers: Collection[str] = (),
 ) -> tuple[Embedded, bool]:
     """Embeddings and layers as they were kept, if that is for this model and these contents."""
-    key = _key(model, samples, digests)
-    kept = None if file is None else _read(file, key)
-    if kept is not None and {*layers} <= {*kept.layers}:
-        return kept, False
+    if file is not None and file.is_file():
+        kept = _read(file, _key(model, samples, digests()))
+        if kept is not None and {*layers} <= {*kept.layers}:
+            return kept, False
     computed = compute()
-    return Embedded(computed.Z, computed.layers, key), True
+    return Embedded(computed.Z, computed.layers, _key(model, samples, digests())), True
 
 
 def keep(file: Path, embedded: Embedded) -> bool:

@@ -1,358 +1,150 @@
-"""Embeddings computed by Ray: actors on many cores, GPUs or machines, in the order of the rows."""
+"""Ray embeds the parts that ``--shard`` names on many cores, GPUs or machines at a time."""
 
 from __future__ import annotations
 
 import copy
-import logging
-import mmap
-import os
-import pickle
-import platform
 import warnings
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from ntkit._need_ray import import_ray, start_ray, without_ray_warnings
+from ntkit._need_ray import MappedFile, import_ray, start_ray
 from ntkit._types import Array
-from ntkit.exceptions import DeviceError, InputError, NtkitError
-from ntkit.inputs import ImageFiles, Texts
+from ntkit.exceptions import DeviceError, NtkitError
+from ntkit.samples import by_input
+from ntkit.store import row_range
 
-if TYPE_CHECKING:
-    from ntkit.extraction._embedder import OnnxEmbedder
-
-
-def shipped(X: Any) -> Any:
-    """Samples as what is small to send, or is kept once for all processes of a machine."""
-    if isinstance(X, Mapping):
-        return {name: shipped(part) for name, part in X.items()}
-    if isinstance(X, ImageFiles):
-        files = map(os.path.abspath, X.paths)  # another process may stand in another folder
-        return _changed(X, paths=_Packed(map(os.fsencode, files), len(X), _path))
-    if isinstance(X, Texts):
-        pack, unpack = (_pair_to_bytes, _pair) if X.paired else (_text_to_bytes, _text)
-        texts = map(pack, X.texts)
-        steps = X.preprocessing
-        if steps.tokenizer is not None:
-            steps = replace(steps, tokenizer=steps.tokenizer_path.absolute())
-        return _changed(X, texts=_Packed(texts, len(X), unpack), preprocessing=steps)
-    if isinstance(X, np.memmap):
-        return _MappedFile.of(X) if _is_whole_file(X) else np.asarray(X)
-    return X
-
-
-def opened(X: Any) -> Any:
-    """Turn what :func:`shipped` returned into samples again."""
-    if isinstance(X, Mapping):
-        return {name: opened(part) for name, part in X.items()}
-    return X.open() if isinstance(X, _MappedFile) else X
-
-
-class _Packed:
-    """Many strings in two arrays: a slice gives a list of them."""
-
-    # Arrays can be shared between the processes of a machine, and millions of objects cannot.
-
-    def __init__(
-        self, strings: Iterable[bytes], length: int, unpack: Callable[[bytes], Any]
-    ) -> None:
-        letters, self.ends = bytearray(), np.zeros(length + 1, np.int64)
-        for i, string in enumerate(strings, start=1):
-            letters += string
-            self.ends[i] = len(letters)
-        self.letters = np.frombuffer(letters, np.uint8)
-        self.unpack = unpack
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
-
-    def __getitem__(self, index: slice) -> list[Any]:
-        rows = range(*index.indices(len(self)))
-        return [self.unpack(self.letters[self.ends[i] : self.ends[i + 1]].tobytes()) for i in rows]
-
-
-@dataclass(frozen=True)
-class _MappedFile:
-    """Where a memory map comes from."""
-
-    path: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    offset: int
-    order: Any
-
-    @classmethod
-    def of(cls, X: np.memmap[Any, Any]) -> _MappedFile:
-        order = "C" if X.flags.c_contiguous else "F"
-        return cls(os.path.abspath(str(X.filename)), X.dtype, X.shape, X.offset, order)
-
-    def open(self) -> Array:
-        options = {"mode": "r", "offset": self.offset, "shape": self.shape, "order": self.order}
-        try:
-            return np.memmap(self.path, self.dtype, **options)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{self.path} cannot be read on {platform.node()} ({error}); put it where all "
-                "machines of the cluster find it."
-            ) from error
-
-
-def _is_whole_file(X: np.memmap[Any, Any]) -> bool:
-    """Whether this is what a file holds: no part of another map, and nothing written to it."""
-    return X.mode == "r" and isinstance(X.base, mmap.mmap)
-
-
-def _changed(X: Any, **fields: Any) -> Any:
-    other = copy.copy(X)
-    vars(other).update(fields)
-    return other
-
-
-def _path(name: bytes) -> Path:
-    return Path(os.fsdecode(name))
-
-
-def _text_to_bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _text(text: bytes) -> str:
-    return text.decode("utf-8", "surrogatepass")
-
-
-def _pair_to_bytes(pair: tuple[str, str]) -> bytes:
-    first, second = map(_text_to_bytes, pair)
-    return b"%d:" % len(first) + first + second
-
-
-def _pair(packed: bytes) -> tuple[str, str]:
-    length, _, both = packed.partition(b":")
-    return _text(both[: int(length)]), _text(both[int(length) :])
-
-
-_TASK_ROWS = 4096  # enough that the first batch of a task, which nobody prepares ahead, is little
-_TASKS_PER_ACTOR = 8  # so that the slowest actor keeps the others waiting for an eighth at most
-_TRIES = 3  # Ray starts an actor again for ever, also where its rows end any process
-_LOGGED = {  # Ray Data tells of each data set, and of progress bars that are switched off
-    "ray.data._internal.execution.streaming_executor": logging.WARNING,
-    "ray.data._internal.execution.streaming_executor_state": logging.CRITICAL,  # raised as well
-    "ray.data._internal.progress": logging.ERROR,
-}
-
-
-@dataclass(frozen=True)
-class Pool:
-    """How many actors there are, and what each of them is given."""
-
-    actors: int
-    num_cpus: int
-    num_gpus: int = 0
+_PART_ROWS = 4096  # at most, so that little is lost with an actor
+_PARTS_PER_ACTOR = 8  # at least, so that the slowest actor keeps the others waiting for little
+_TRIES = 3
+_ENGINE = "The engine 'ray'"
 
 
 class RayEmbedder:
-    """What :class:`~ntkit.OnnxEmbedder` does, done by Ray."""
+    """Embeds as an OnnxEmbedder does, in Ray actors: one per GPU, or per machine."""
 
     # Ray is started on first use, unless it runs already, and is left running as Ray's own
-    # libraries leave it.
+    # libraries leave it. The embedder is an OnnxEmbedder, whose module imports this one.
 
-    def __init__(self, embedder: OnnxEmbedder) -> None:
-        self._ray = import_ray("The engine 'ray'")
+    def __init__(self, embedder: Any) -> None:
+        self._ray = import_ray(_ENGINE)
         start_ray(self._ray)
         self._verbose = embedder.verbose
-        self._on_gpu = _takes_gpu(embedder, self._nodes())
         sent = copy.copy(embedder)
         sent.model, sent.verbose = embedder.frozen_model, False
-        self._pool = pool_for(self._nodes(), embedder.threads, self._on_gpu)
-        if not self._on_gpu:
-            sent.threads = self._pool.num_cpus
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if _takes_gpu(embedder, nodes):
+            self._n_actors = max(1, sum(int(node.get("GPU", 0)) for node in nodes))
+            self._resources = {"num_cpus": 1, "num_gpus": 1}
+        else:
+            self._n_actors, sent.threads = actors_for(nodes, embedder.threads)
+            self._resources = {"num_cpus": sent.threads}
         self._embedder = self._ray.put(sent)
-        self._sent: tuple[Any, Any] | None = None
+        self._actors = list[Any]()
+        self._samples: tuple[Any, Any] = None, None
 
     @cached_property
     def device_(self) -> str:
         """Where the actors' sessions run: "cuda", "tensorrt" or "cpu"."""
-        device: str = self._asked(_device, self._embedder)
-        return device
+        return str(self._result(self._pool(1)[0].device.remote()))
 
     def settings(self, X: Any) -> dict[str, int]:
-        """Run settings, as :meth:`~ntkit.OnnxEmbedder.settings` finds them where actors run."""
-        found: dict[str, int] = self._asked(_settings, self._embedder, self._samples(X))
-        return found
+        """Run settings, as :meth:`~ntkit.OnnxEmbedder.settings` returns them where actors run."""
+        return dict(self._result(self._pool(1)[0].settings.remote(self._reference(X))))
 
     def iter_batches(
         self, X: Any, start: int, stop: int, settings: Mapping[str, int]
     ) -> Generator[Array, None, None]:
-        """Yield the embeddings of consecutive samples, some windows at a time."""
-        tasks = task_ranges(start, stop, settings["window"], self._pool.actors)
-        progress = tqdm(
-            total=stop,
-            initial=start,
-            unit=" samples",
-            desc="embedding",
-            delay=1,
+        """Yield the embeddings of consecutive samples, a part at a time."""
+        # `start` is a multiple of the window. Errors are those of the embedder, in the turn of the
+        # samples that are wrong.
+        parts = parts_of(start, stop, settings["window"], self._n_actors)
+        waiting, results, busy = iter(parts), dict[Any, Any](), dict[Any, Any]()
+
+        def give_work(actor: Any) -> None:
+            for part in islice(waiting, 1):
+                results[part] = actor.embed.remote(*part, self._reference(X), dict(settings))
+                busy[results[part]] = actor
+
+        bar = tqdm(
+            total=stop, initial=start, unit=" samples", desc="embedding", delay=1,
             disable=None if self._verbose else True,
-        )
-        with _in_order(self._ray.data), _quiet(), progress:
-            rows = iter(self._mapped(X, tasks, settings).iter_rows())
-            # Closed by name: a traceback that holds this frame would keep the actors at work.
-            with closing(rows):
-                for begin, end in tasks:
-                    row = self._next(rows)
-                    if row is None or row["begin"] != begin:
-                        raise DeviceError(
-                            f"Ray did not return the samples {begin} to {end - 1} in their turn; "
-                            "run the same command again, or use engine='local'."
-                        )
-                    batch = _told(pickle.loads(row["outcome"]))
-                    progress.update(len(batch))
+        )  # fmt: skip
+        try:
+            for actor in self._pool(min(self._n_actors, len(parts))):
+                give_work(actor)
+            with bar:
+                for part in parts:
+                    while results[part] in busy:
+                        ready, _ = self._ray.wait([*busy], num_returns=1)
+                        give_work(busy.pop(ready[0]))
+                    begin, end = part
+                    batch = self._result(results.pop(part), f"samples {begin} to {end - 1}")
+                    bar.update(len(batch))
                     yield batch
+        finally:  # a traceback that holds this frame would keep them at work
+            while self._actors:
+                self._ray.kill(self._actors.pop())
 
-    # -- inside -----------------------------------------------------------------------------
+    def _pool(self, size: int) -> Sequence[Any]:
+        """Processes of the cluster, which Ray starts again where they die, and their part."""
+        remote = self._ray.remote(**self._resources, max_restarts=-1, max_task_retries=_TRIES - 1)
+        while len(self._actors) < size:
+            self._actors.append(remote(_Actor).remote([self._embedder]))
+        return self._actors[:size]
 
-    def _nodes(self) -> list[dict[str, float]]:
-        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+    def _reference(self, X: Any) -> list[Any]:
+        """Samples in Ray's memory, where they are put once; in a list they stay a reference."""
+        if self._samples[0] is not X:
+            self._samples = X, self._ray.put(_sent(X))
+        return [self._samples[1]]
 
-    def _samples(self, X: Any) -> Any:
-        """Reference to the samples in Ray's memory, where they are put once."""
-        if self._sent is None or self._sent[0] is not X:
-            self._sent = X, self._ray.put(shipped(X))
-        return self._sent[1]
-
-    def _asked(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What a function returns on a machine of the cluster."""
-        task = self._ray.remote(num_cpus=1, num_gpus=int(self._on_gpu))(function)
-        return _told(self._ray.get(task.remote(*arguments)))
-
-    def _mapped(self, X: Any, tasks: Sequence[tuple[int, int]], settings: Mapping[str, int]) -> Any:
-        pool = self._pool
-        data, items = self._ray.data, [{"begin": begin, "end": end} for begin, end in tasks]
-        counter = self._ray.remote(num_cpus=0)(_Attempts).remote()
-        with without_ray_warnings():
-            return data.from_items(items, override_num_blocks=len(items)).map_batches(
-                _Actor,
-                # In a list they stay references, which outlive an actor that is started again.
-                fn_constructor_args=([self._embedder, self._samples(X)], dict(settings), counter),
-                batch_size=1,
-                compute=data.ActorPoolStrategy(
-                    min_size=1, max_size=pool.actors, initial_size=pool.actors
-                ),
-                num_cpus=pool.num_cpus,
-                num_gpus=pool.num_gpus,
-            )
-
-    def _next(self, rows: Iterator[Any]) -> Any:
+    def _result(self, reference: Any, samples: str = "samples") -> Any:
+        """What an actor returned, with its warnings; its error is raised here."""
         errors = self._ray.exceptions
         try:
-            with without_ray_warnings():
-                return next(rows, None)
+            result, messages = self._ray.get(reference)
         except errors.RayTaskError:  # a mistake in code, whose place its traceback shows
             raise
+        except errors.RayActorError as error:
+            raise DeviceError(
+                f"The process that embeds the {samples} died {_TRIES} times, perhaps for lack of "
+                "memory; take a smaller batch size, or look into Ray's logs."
+            ) from error
         except errors.RayError as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise DeviceError(
                 f"Ray lost the actors that compute embeddings: {reason}; look into Ray's logs, and "
                 "run the same command again, which goes on where this one stopped."
             ) from error
+        for message in messages:
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
+        if isinstance(result, NtkitError):
+            raise result
+        return result
 
 
-def pool_for(nodes: Sequence[Mapping[str, float]], threads: int | None, on_gpu: bool) -> Pool:
-    """Actors that fill a cluster: one per GPU, or per as many cores as an embedder has threads."""
-    if on_gpu:
-        return Pool(max(1, sum(int(node.get("GPU", 0)) for node in nodes)), 1, 1)
+def actors_for(nodes: Sequence[Mapping[str, float]], threads: int | None) -> tuple[int, int]:
+    """How many actors fill the cores of a cluster, and the cores of each."""
     cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
     each = min(cores) if threads is None else min(threads, max(cores))
-    return Pool(sum(n // each for n in cores), each)
+    return sum(n // each for n in cores), each
 
 
-def task_ranges(start: int, stop: int, window: int, actors: int) -> list[tuple[int, int]]:
-    """Rows of each task: whole windows, several tasks for every actor."""
-    fair = (stop - start) // (window * actors * _TASKS_PER_ACTOR)
-    rows = window * max(1, min(_TASK_ROWS // window, fair))
-    return [(begin, min(begin + rows, stop)) for begin in range(start, stop, rows)]
+def parts_of(start: int, stop: int, window: int, actors: int) -> list[tuple[int, int]]:
+    """First row of each part that is left to do, and the one after its last."""
+    rows = stop - start
+    most = -(-rows // window)
+    n = min(most, max(actors * _PARTS_PER_ACTOR, -(-rows // _PART_ROWS)))
+    ranges = (row_range(rows, window, (i, n)) for i in range(1, n + 1))
+    return [(start + first, start + first + length) for first, length in ranges]
 
 
-# -- in other processes -------------------------------------------------------------------------
-
-
-class _Actor:
-    """Keeps a session, and turns ranges of rows into embeddings."""
-
-    def __init__(self, references: list[Any], settings: dict[str, int], attempts: Any) -> None:
-        self.references = references
-        self.settings = settings
-        self.attempts = attempts
-
-    def __call__(self, ranges: Mapping[str, Sequence[int]]) -> dict[str, list[Any]]:
-        begin, end = int(ranges["begin"][0]), int(ranges["end"][0])
-        outcome = _outcome(lambda: self._embeddings(begin, end))
-        return {"begin": [begin], "outcome": [pickle.dumps(outcome)]}
-
-    @cached_property
-    def _inputs(self) -> tuple[OnnxEmbedder, Any]:
-        embedder, X = import_ray("The engine 'ray'").get(self.references)
-        return embedder, opened(X)
-
-    def _embeddings(self, begin: int, end: int) -> Array:
-        if import_ray("The engine 'ray'").get(self.attempts.begin.remote(begin)) > _TRIES:
-            raise DeviceError(
-                f"The process that embeds the samples {begin} to {end - 1} died {_TRIES} times, "
-                "perhaps for lack of memory; take a smaller batch size, or look into Ray's logs."
-            )
-        embedder, X = self._inputs
-        return np.concatenate([*embedder.iter_batches(X, begin, end, self.settings)])
-
-
-class _Attempts:
-    """Counts how often the work on rows was begun."""
-
-    def __init__(self) -> None:
-        self.counts = Counter[int]()
-
-    def begin(self, row: int) -> int:
-        self.counts[row] += 1
-        return self.counts[row]
-
-
-def _device(embedder: OnnxEmbedder) -> Any:
-    return _outcome(lambda: embedder.device_)
-
-
-def _settings(embedder: OnnxEmbedder, X: Any) -> Any:
-    return _outcome(lambda: embedder.settings(opened(X)))
-
-
-def _outcome(work: Callable[[], Any]) -> tuple[Any, list[str]]:
-    """A result, or the error that ntkit raised on purpose, and what it warned of."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", RuntimeWarning)
-        try:
-            result = work()
-        except NtkitError as error:
-            result = error
-    return result, [str(w.message) for w in caught if w.category is RuntimeWarning]
-
-
-# -- in the caller's process --------------------------------------------------------------------
-
-
-def _told(outcome: tuple[Any, list[str]]) -> Any:
-    """Raise and warn here of what happened there."""
-    result, warned = outcome
-    for message in warned:
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
-    if isinstance(result, NtkitError):
-        raise result
-    return result
-
-
-def _takes_gpu(embedder: OnnxEmbedder, nodes: Sequence[Mapping[str, float]]) -> bool:
+def _takes_gpu(embedder: Any, nodes: Sequence[Mapping[str, float]]) -> bool:
     """Whether sessions run on GPUs: if they may, and the cluster has some."""
     if embedder.providers is not None:
         names = [p if isinstance(p, str) else p[0] for p in embedder.providers]
@@ -368,38 +160,57 @@ def _takes_gpu(embedder: OnnxEmbedder, nodes: Sequence[Mapping[str, float]]) -> 
     return wanted and there
 
 
-@contextmanager
-def _in_order(data: Any) -> Iterator[None]:
-    """Have Ray Data return results in order, and show no progress bars of its own."""
-    with without_ray_warnings():
-        options = data.DataContext.get_current()
-    wanted = {
-        "enable_progress_bars": False,
-        "print_on_execution_start": False,
-        "execution_no_progress_timeout_s": -1,  # a task may take its time
-    }
-    before = {name: getattr(options, name) for name in wanted if hasattr(options, name)}
-    in_order = options.execution_options.preserve_order
-    try:
-        options.execution_options.preserve_order = True
-        for name in before:
-            setattr(options, name, wanted[name])
-        yield
-    finally:
-        options.execution_options.preserve_order = in_order
-        for name, value in before.items():
-            setattr(options, name, value)
+def _sent(X: Any) -> Any:
+    """Samples for another process, which may stand in another folder: mapped files by path."""
+    return by_input(X, _sent_input)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Ray Data's accounts of itself off the screen."""
-    loggers = {logging.getLogger(name): level for name, level in _LOGGED.items()}
-    before = {logger: logger.level for logger in loggers}
-    try:
-        for logger, level in loggers.items():
-            logger.setLevel(level)
-        yield
-    finally:
-        for logger, level in before.items():
-            logger.setLevel(level)
+def _sent_input(X: Any) -> Any:
+    if hasattr(X, "with_absolute_paths"):
+        return X.with_absolute_paths()
+    return MappedFile.of(X) or (np.asarray(X) if isinstance(X, np.memmap) else X)
+
+
+# -- in other processes -------------------------------------------------------------------------
+
+
+class _Actor:
+    """Keeps a session, and turns ranges of rows into embeddings."""
+
+    def __init__(self, embedder: list[Any]) -> None:
+        self.ray = import_ray(_ENGINE)
+        self.embedder: Any = self.ray.get(embedder[0])
+        self.samples: tuple[Any, Any] = None, None
+
+    def device(self) -> Any:
+        return _outcome(lambda: self.embedder.device_)
+
+    def settings(self, X: list[Any]) -> Any:
+        return _outcome(lambda: self.embedder.settings(self._opened(*X)))
+
+    def embed(self, begin: int, end: int, X: list[Any], settings: dict[str, int]) -> Any:
+        def work() -> Array:
+            batches = self.embedder.iter_batches(self._opened(*X), begin, end, settings)
+            return np.concatenate([*batches])
+
+        return _outcome(work)
+
+    def _opened(self, reference: Any) -> Any:
+        if self.samples[0] != reference:
+            self.samples = reference, _opened(self.ray.get(reference))
+        return self.samples[1]
+
+
+def _opened(X: Any) -> Any:
+    return by_input(X, lambda part: part.open() if isinstance(part, MappedFile) else part)
+
+
+def _outcome(work: Callable[[], Any]) -> tuple[Any, list[str]]:
+    """A result, or the error that ntkit raised on purpose, and the warnings on the way."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        try:
+            result = work()
+        except NtkitError as error:
+            result = error
+    return result, [str(w.message) for w in caught if w.category is RuntimeWarning]

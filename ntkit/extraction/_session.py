@@ -119,17 +119,7 @@ def make_session(
 
 
 def device_of(session: Any) -> str:
-    """Where a session really runs: "cuda", "tensorrt" or "cpu".
-
-    Parameters
-    ----------
-    session : onnxruntime.InferenceSession
-        As :func:`make_session` makes it.
-
-    Returns
-    -------
-    {"cuda", "tensorrt", "cpu"}
-        The device.
+    """Where a session, as :func:`make_session` makes it, really runs: "cuda", "tensorrt" or "cpu".
 
     Examples
     --------

@@ -12,79 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path, PurePath
-from threading import Lock
-from typing import Any
 
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
-from ntkit._disk import give_name
+from ntkit._disk import give_name, saying_what_failed, sha256_of
+from ntkit._shared_switch import SharedSwitch
+from ntkit._text import listed
 from ntkit.exceptions import InputError, ModelError, NtkitError
-from ntkit.graph._tensors import is_sorted
-
-
-class _Shared:
-    """A setting of the process, changed while anybody asks for it, and put back by the last one."""
-
-    # Whoever saved it alone would put back what another thread had changed.
-
-    def __init__(self, change: Callable[[], Any], put_back: Callable[[Any], object]) -> None:
-        self._change, self._put_back = change, put_back
-        self._lock, self._asking, self._before = Lock(), 0, None
-
-    @contextmanager
-    def changed(self) -> Iterator[None]:
-        with self._lock:
-            if not self._asking:
-                self._before = self._change()
-            self._asking += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._asking -= 1
-                if not self._asking:
-                    self._put_back(self._before)
-
-
-def _raise_level() -> int:
-    before = _LOGGER.level
-    _LOGGER.setLevel(logging.CRITICAL)
-    return before
-
-
-def _stop_collecting() -> bool:
-    before = gc.isenabled()
-    gc.disable()
-    return before
-
-
-def _collect_again(before: bool) -> None:
-    if before:
-        gc.enable()
-
-
-_LOGGER = logging.getLogger("onnx_ir")
-_LEVEL = _Shared(_raise_level, _LOGGER.setLevel)
-_COLLECTOR = _Shared(_stop_collecting, _collect_again)
-
-
-@contextmanager
-def without_log() -> Iterator[None]:
-    """Keep onnx-ir from saying what is answered in a sentence, or is of no matter."""
-    with _LEVEL.changed():
-        yield
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """Let Python's garbage collector wait while the nodes of a large graph are made or written."""
-    # It would go through all of them again and again, which takes longer than making them.
-    with _COLLECTOR.changed():
-        yield
-
 
 _KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
 
@@ -185,6 +122,31 @@ def _real_name(location: str, path: Path, folder: Path) -> str | None:
     return None
 
 
+_ORT = "ONNX Runtime's own format, .ort; give the .onnx file that it was made from"
+_LOGGER = logging.getLogger("onnx_ir")
+
+
+def _raise_level() -> int:
+    before = _LOGGER.level
+    _LOGGER.setLevel(logging.CRITICAL)
+    return before
+
+
+def _stop_collecting() -> bool:
+    before = gc.isenabled()
+    gc.disable()
+    return before
+
+
+_NO_LOG = SharedSwitch(_raise_level, _LOGGER.setLevel)
+"""onnx-ir does not log what is answered in a sentence, or is of no matter."""
+_NO_COLLECTOR = SharedSwitch(_stop_collecting, lambda before: gc.enable() if before else None)
+"""The garbage collector waits while the nodes of a large graph are made or written.
+
+It would go through all of them again and again, which takes longer than making them.
+"""
+
+
 def deserialised(proto: onnx.ModelProto) -> ir.Model:
     """Turn ONNX's own form into onnx-ir's, its nodes in an order that can run."""
     # onnx-ir knows no maps, which ZipMap makes; it carries such tensors without a type.
@@ -192,8 +154,7 @@ def deserialised(proto: onnx.ModelProto) -> ir.Model:
         if value.type.sequence_type.elem_type.HasField("map_type"):
             value.ClearField("type")
     model = ir.from_proto(proto)
-    if not is_sorted(model.graph):
-        model.graph.sort()
+    model.graph.sort()
     return model
 
 
@@ -217,16 +178,20 @@ def _type_maps(proto: onnx.ModelProto) -> bool:
     return bool(untyped)
 
 
-def read_model(path: Path) -> ir.Model:
-    """Read an ONNX file; external data are mapped, and must lie in the file's own folder."""
+def read_model(path: Path) -> tuple[ir.Model, bytes]:
+    """Read an ONNX file, and its SHA-256; external data are mapped, from the file's folder."""
     # A file that is a link, as in Hugging Face's cache, may have its data where the link leads to.
     with sound(path):
         if not path.is_file():
             raise ModelError(f"{path} is not a file; give the path of an ONNX model.")
+        content = path.read_bytes()
+        digest = hashlib.sha256(content).digest()
         try:
-            proto = onnx.load(path, load_external_data=False)
+            proto = onnx.load_from_string(content)
         except DecodeError as error:
-            raise ModelError(f"{path} is not an ONNX model ({_kind_of(path)}).") from error
+            kind = _ORT if content[4:8] == b"ORTM" else "not a valid protobuf file"
+            raise ModelError(f"{path} is not an ONNX model ({kind}).") from error
+        del content  # as large as the model
         _check_texts(proto, path)
         check_places(proto, path)
         drop_unknown_keys(proto)
@@ -238,16 +203,7 @@ def read_model(path: Path) -> ir.Model:
         folder = data_folder(model) or path.parent.resolve()
         for tensor in _external_tensors(model):
             _check_external(tensor, path, folder)
-    return model
-
-
-def _kind_of(path: Path) -> str:
-    """What a file is that is no protobuf."""
-    with path.open("rb") as file:
-        start = file.read(8)
-    if start[4:] == b"ORTM":
-        return "ONNX Runtime's own format, .ort; give the .onnx file that it was made from"
-    return "not a valid protobuf file"
+    return model, digest
 
 
 def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
@@ -297,7 +253,7 @@ def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None
 def sound(path: Path | None) -> Iterator[None]:
     """Turn what a broken file makes onnx-ir, protobuf and NumPy raise, which is anything."""
     try:
-        with without_collector(), without_log():
+        with _NO_COLLECTOR(), _NO_LOG():
             yield
     except NtkitError:
         raise
@@ -316,7 +272,7 @@ def write_model(
     # External data get a name that is free, so that a model that is replaced is whole until the one
     # rename that replaces it; the data it used go afterwards.
     sources = external_files(model)
-    with _saying_what_failed(path):
+    with _written(path):
         if path.is_dir():
             raise InputError(f"{path} exists; choose another name.")
         if os.path.lexists(path) and not force:
@@ -328,13 +284,13 @@ def write_model(
         if any(s.exists() and target.exists() and target.samefile(s) for s in sources):
             raise InputError(f"{target} holds weights that the model reads; choose another name.")
     data = _free_data_name(path) if sources else None
-    with _saying_what_failed(path):
+    with _written(path):
         work = tempfile.TemporaryDirectory(
             prefix=".ntkit-", dir=path.parent, ignore_cleanup_errors=True
         )
     with work as folder:
         temporary = Path(folder) / path.name
-        with _saying_what_failed(path), without_collector(), without_log():
+        with _written(path), _NO_COLLECTOR(), _NO_LOG():
             ir.save(model, temporary, external_data=data.name if data else None)
             if any(value.type is None for value in model.graph.outputs):
                 _restore_maps(temporary)
@@ -345,7 +301,7 @@ def write_model(
             finally:
                 if data is not None:  # which the check has mapped: Windows moves no such file
                     gc.collect()
-        with _saying_what_failed(path):
+        with _written(path):
             _give_names(temporary, path, data)
             for file in replaced:
                 with suppress(OSError):  # the model is there; a data file nobody reads may stay
@@ -385,17 +341,12 @@ def _own_data(path: Path) -> list[Path]:
     return [path.with_name(name) for name in sorted(names) if own.fullmatch(name)]
 
 
-def fingerprint(model: ir.Model, path: Path | None) -> str:
-    """SHA-256 of a model's file, or of the model in memory, and of its external data."""
-    if path is None:
-        proto = serialised(model).SerializeToString(deterministic=True)
-        parts = [hashlib.sha256(proto)]
-    else:
-        parts = [_digest(path)]
-    parts += [_digest(file) for file in external_files(model)]
-    if len(parts) == 1:
-        return str(parts[0].hexdigest())
-    return hashlib.sha256(b"".join(part.digest() for part in parts)).hexdigest()
+def fingerprint(model: ir.Model, digest: bytes | None) -> str:
+    """SHA-256 of a model and of its external data; of the model in memory without its file's."""
+    if digest is None:
+        digest = hashlib.sha256(serialised(model).SerializeToString(deterministic=True)).digest()
+    parts = [digest, *(bytes.fromhex(sha256_of(file)) for file in external_files(model))]
+    return digest.hex() if len(parts) == 1 else hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _restore_maps(path: Path) -> None:
@@ -405,17 +356,17 @@ def _restore_maps(path: Path) -> None:
 
 
 @contextmanager
-def _saying_what_failed(path: Path) -> Iterator[None]:
+def _written(path: Path) -> Iterator[None]:
+    """Turn what keeps a model from being written into a sentence."""
     try:
-        yield
+        with saying_what_failed(path):
+            yield
     except NtkitError:
         raise
     except onnx.checker.ValidationError as error:
         raise ModelError(
             f"{path} was not written, because ONNX's checker refuses it: {one_line(error)}."
         ) from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
     except Exception as error:  # as in sound()
         raise ModelError(f"{path} was not written: {one_line(error)}.") from error
 
@@ -428,11 +379,6 @@ def external_files(model: ir.Model) -> list[Path]:
 def _external_tensors(model: ir.Model) -> list[ir.ExternalTensor]:
     tensors = (v.const_value for graph in model.graphs() for v in graph.initializers.values())
     return [tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)]
-
-
-def _digest(path: Path) -> Any:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256")
 
 
 def one_line(error: Exception) -> str:
@@ -466,8 +412,7 @@ def model_file(path: Path) -> Path:
         for folder in (path, path / "onnx")
         for file in folder.glob("*.onnx")
     )
-    more = ", …" * (len(names) > _SHOWN)
     raise ModelError(
         f"{path} is a folder without a {_NAME}; give the path of an ONNX model"
-        + (f", such as one of those in it: {', '.join(names[:_SHOWN])}{more}." if names else ".")
+        + (f", such as one of those in it: {listed(names, _SHOWN)}." if names else ".")
     )

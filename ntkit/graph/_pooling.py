@@ -6,11 +6,10 @@ from functools import partial
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from ntkit.exceptions import InputError
 from ntkit.graph._rewrite import Nodes
-from ntkit.graph._tensors import opset_of, value_named
+from ntkit.graph._tensors import Shapes, opset_of, value_named
 
 POOLINGS = ("cls", "mean")
 # The operator set from which on an operator takes its axes as an input, not as an attribute.
@@ -50,11 +49,8 @@ def pooled(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
 
 def _shape_and_type(model: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.DataType]:
     """Shape (N, T, D) and element type, as the file says, else as ONNX infers them."""
-    known = value
-    if value.shape is None or value.dtype is None:
-        copy = model.clone()
-        common.ShapeInferencePass(check_type=False, strict_mode=False)(copy)
-        known = ir.convenience.create_value_mapping(copy.graph)[value.name or ""]
+    whole = value.shape is not None and value.dtype is not None
+    known = value if whole else Shapes(model).known(value)
     shape = known.shape if known.shape is not None else ir.Shape([None, None, None])
     dtype = known.dtype or ir.DataType.FLOAT
     if len(shape) != 3 or not dtype.is_floating_point():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import onnx_ir as ir
@@ -53,17 +54,19 @@ class Shapes:
 
     def __init__(self, model: ir.Model) -> None:
         self._model = model
-        self._inferred: dict[str | None, Shape] | None = None
 
     def __call__(self, value: ir.Value) -> Shape:
-        if value.shape is not None:
-            return _sides(value.shape)
-        if self._inferred is None:
-            copy = _with_small_tensors(_without_maps(self._model.clone()))
-            common.ShapeInferencePass(check_type=False, strict_mode=False)(copy)
-            values = ir.convenience.create_value_mapping(copy.graph).values()
-            self._inferred = {v.name: _sides(v.shape) for v in values}
-        return self._inferred.get(value.name)
+        return _sides(self.known(value).shape if value.shape is None else value.shape)
+
+    def known(self, value: ir.Value) -> ir.Value:
+        """The tensor with what ONNX infers of it."""
+        return self._inferred.get(value.name or "", value)
+
+    @cached_property
+    def _inferred(self) -> dict[str, ir.Value]:
+        copy = _with_small_tensors(_without_maps(self._model.clone()))
+        common.ShapeInferencePass(check_type=False, strict_mode=False)(copy)
+        return ir.convenience.create_value_mapping(copy.graph)
 
 
 def _without_maps(model: ir.Model) -> ir.Model:
@@ -99,18 +102,6 @@ def is_standard(node: ir.Node) -> bool:
 def attribute(node: ir.Node, name: str, default: Any) -> Any:
     """The value of an operator's attribute, or what it is when left out."""
     return node.attributes[name].value if name in node.attributes else default
-
-
-def is_sorted(graph: ir.Graph) -> bool:
-    """Whether every node comes after those it reads from, as ONNX asks."""
-    done = set[int]()
-    for node in graph:
-        for value in node.inputs:
-            producer = value.producer() if value is not None else None
-            if producer is not None and producer.graph is graph and id(producer) not in done:
-                return False
-        done.add(id(node))
-    return True
 
 
 def inlined_size(model: ir.Model) -> float:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ntkit._text import shortened
 from ntkit.exceptions import InputError
 from ntkit.inputs._pixels import filter_of
+from ntkit.inputs._text_preprocessing import folders_of
 from ntkit.model import PREPROCESSING, FrozenModel
 
 Config = Mapping[str, Any]
@@ -71,8 +73,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _short(value: Any, most: int = 40) -> str:
-    text = repr(value)
-    return text if len(text) <= most else f"{text[:most]}…"
+    return shortened(repr(value), most)
 
 
 Size = int | tuple[int, int]
@@ -341,11 +342,7 @@ def read_image_config(path: str | Path) -> Said:
 def said_beside(model: FrozenModel) -> Iterator[Said]:
     """What is said of a model's images: by the files beside it, then by its own metadata."""
     # Files lie beside the model, or in the folder above one that is named `onnx`.
-    folders = []
-    if model.path is not None:
-        parent = model.path.parent
-        folders = [parent, parent.parent] if parent.name == "onnx" else [parent]
-    for folder in folders:
+    for folder in folders_of(model):
         if (folder / _HUGGING_FACE).exists():
             yield read_image_config(folder / _HUGGING_FACE)
         if _is_timms(folder / _TIMM):

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from io import BufferedReader
+from itertools import islice
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ntkit.exceptions import InputError
 from ntkit.inputs._image_preprocessing import ImagePreprocessing
 
+_T = TypeVar("_T")
+_READERS = 8  # files read at once; hashing, decoding and reading let other threads run
 # Pillow opens these by running another program, or not at all.
 _NO_PICTURES = frozenset(["BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"])
 
@@ -26,8 +36,6 @@ class ImageFiles:
         The files, N of them.
     preprocessing : ImagePreprocessing
         Applied to each image.
-    on_image : callable, optional
-        Called with the path and each image as it is decoded, in any thread.
 
     Raises
     ------
@@ -38,7 +46,7 @@ class ImageFiles:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from PIL import Image
+    >>> from PIL import Image, UnidentifiedImageError
     >>> from ntkit.extraction import ImageFiles, ImagePreprocessing
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "white.png"
@@ -48,21 +56,23 @@ class ImageFiles:
     ((2, 3, 4, 6), 1.0)
     """
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        preprocessing: ImagePreprocessing,
-        on_image: Callable[[Path, Image.Image], object] | None = None,
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], preprocessing: ImagePreprocessing) -> None:
         self.paths = list(paths)
         self.preprocessing = preprocessing
-        self.on_image = on_image
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def take(self, rows: Iterable[int]) -> ImageFiles:
+        """Return some of the files, in the order of these rows."""
+        return ImageFiles([self.paths[row] for row in rows], self.preprocessing)
+
+    def with_absolute_paths(self) -> ImageFiles:
+        """Return the same files, for a process in another folder."""
+        return ImageFiles([Path(os.path.abspath(path)) for path in self.paths], self.preprocessing)
+
     def __getitem__(self, index: slice) -> NDArray[np.float32]:
-        images = [self._input(path) for path in self.paths[index]]
+        images = [self._input(row) for row in range(len(self))[index]]
         shapes = {image.shape for image in images}
         if len(shapes) > 1:
             raise InputError(
@@ -71,28 +81,122 @@ class ImageFiles:
             )
         return np.stack(images)
 
-    def _input(self, path: Path) -> NDArray[np.float32]:
-        image = decode(path)
+    def _input(self, row: int) -> NDArray[np.float32]:
+        image = self._image(row)
         try:
-            if self.on_image is not None:
-                self.on_image(path, image)
             return self.preprocessing(image)
         except ValueError as error:
-            raise InputError(f"{path} cannot be preprocessed: {error}") from error
+            raise InputError(f"{self.paths[row]} cannot be preprocessed: {error}") from error
+
+    def _image(self, row: int) -> Image.Image:
+        return decode(self.paths[row])
+
+    def digests(self, start: int, stop: int) -> Iterator[bytes]:
+        """Digests of the files' contents, whatever their names."""
+        return _ahead(self._digest, range(start, stop))
+
+    def _digest(self, row: int) -> bytes:
+        path = self.paths[row]
+        try:
+            with _opened(path) as file:
+                return hashlib.file_digest(file, _blake).digest()
+        except OSError as error:
+            raise InputError(
+                f"{path} cannot be read ({error.strerror or error}); remove it or pass --skip-bad."
+            ) from error
+
+
+class MeasuredImages(ImageFiles):
+    """Image files that are hashed and measured as a model reads them: each is opened once."""
+
+    # They are for one run: a file that changes meanwhile keeps the digest of what the model saw.
+
+    def __init__(self, files: ImageFiles) -> None:
+        super().__init__(files.paths, files.preprocessing)
+        self._digests: list[bytes | None] = [None] * len(files)
+        self._measurements: list[Any] = [None] * len(files)
+        self._inputs = np.empty((0,), np.float32)
+
+    def first_inputs(self, n: int) -> NDArray[np.float32]:
+        """The first model inputs; they are kept, so that a run over all does not decode again."""
+        if len(self._inputs) < min(n, len(self)):
+            self._inputs = self[:n]
+        return self._inputs[:n]
+
+    def measure(self, image: Image.Image) -> Any:
+        """What is kept of an image; not None."""
+        return True
+
+    def measurements(self) -> list[Any]:
+        """What was measured of each image; those that no model has read are read now."""
+        unread = [row for row, value in enumerate(self._measurements) if value is None]
+        for _ in _ahead(self._image, unread):
+            pass
+        return self._measurements
+
+    def _input(self, row: int) -> NDArray[np.float32]:
+        return self._inputs[row] if row < len(self._inputs) else super()._input(row)
+
+    def _image(self, row: int) -> Image.Image:
+        path = self.paths[row]
+        with _refusing(path), _opened(path) as file:
+            self._digests[row] = hashlib.file_digest(file, _blake).digest()
+            file.seek(0)
+            image = _decoded(file)
+        self._measurements[row] = self.measure(image)
+        return image
+
+    def _digest(self, row: int) -> bytes:
+        known = self._digests[row]
+        return super()._digest(row) if known is None else known
 
 
 def decode(path: Path) -> Image.Image:
     """Open and decode an image file."""
+    with _refusing(path), _opened(path) as file:
+        return _decoded(file)
+
+
+def _decoded(file: BufferedReader) -> Image.Image:
     try:
-        if not path.is_file():
-            raise OSError("it is no file")  # a pipe would be waited for
-        with Image.open(path, formats=_formats()) as image:
+        with Image.open(file, formats=_formats()) as image:
             image.load()
             return image
+    except UnidentifiedImageError:  # it shows the file object
+        raise OSError(f"cannot identify image file {str(file.name)!r}") from None
+
+
+def _opened(path: Path) -> BufferedReader:
+    if not path.is_file():
+        raise OSError("it is no file")  # a pipe would be waited for
+    return path.open("rb")
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """What a decoder raises becomes a sentence."""
+    try:
+        yield
     except Exception as error:  # every decoder of Pillow's has its own way to fail
         raise InputError(
             f"{path} cannot be decoded as an image ({error}); remove it or pass --skip-bad."
         ) from error
+
+
+def _ahead(read: Callable[[int], _T], rows: Sequence[int]) -> Iterator[_T]:
+    """What is read of some rows, in their order; a few are read ahead, in threads."""
+    waiting, rest = deque[Future[_T]](), iter(rows)
+    with ThreadPoolExecutor(_READERS, thread_name_prefix="ntkit-images") as pool:
+        while True:
+            more = islice(rest, 4 * _READERS - len(waiting))
+            waiting.extend(pool.submit(read, row) for row in more)
+            if not waiting:
+                return
+            yield waiting.popleft().result()
+
+
+def _blake() -> Any:
+    return hashlib.blake2b(digest_size=16)
 
 
 @cache

@@ -168,7 +168,7 @@ class TextPreprocessing:
                 "model: whole-numbered token ids (samples, tokens), and perhaps an attention mask, "
                 "token types and positions; leave out --tokenizer."
             )
-        beside = _folders_of(model)
+        beside = folders_of(model)
         file = _tokenizer_file(tokenizer) if tokenizer is not None else _found(beside, _TOKENIZER)
         if inputs is None or file is None:
             return None
@@ -365,7 +365,8 @@ def _text_inputs(
     return left[0], mask, kind, position
 
 
-def _folders_of(model: FrozenModel) -> list[Path]:
+def folders_of(model: FrozenModel) -> list[Path]:
+    """Folders of the files that say how inputs are prepared: the model's, and above ``onnx``."""
     if model.path is None:
         return []
     folder = model.path.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -106,8 +106,23 @@ class Texts:
         -------
         Texts
         """
-        first = [text[0] for text in self.texts] if self.paired else self.texts
-        second = [text[1] for text in self.texts] if self.paired else None
+        return self._made(self.texts, preprocessing)
+
+    def with_absolute_paths(self) -> Texts:
+        """Return the same texts, for a process in another folder."""
+        if self.preprocessing.tokenizer is None:
+            return self
+        return self.with_steps(
+            replace(self.preprocessing, tokenizer=self.preprocessing.tokenizer_path.absolute())
+        )
+
+    def take(self, rows: Iterable[int]) -> Texts:
+        """Return some of the texts, in the order of these rows."""
+        return self._made([self.texts[row] for row in rows], self.preprocessing)
+
+    def _made(self, texts: Sequence[Any], preprocessing: TextPreprocessing) -> Texts:
+        first = [text[0] for text in texts] if self.paired else texts
+        second = [text[1] for text in texts] if self.paired else None
         return Texts(first, preprocessing, pairs=second)
 
     def window(self, start: int, stop: int) -> TextWindow | PlainWindow:

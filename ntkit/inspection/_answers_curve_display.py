@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.inspection._display import Display
 from ntkit.inspection._matplotlib import (
     BLACK,
     CLASS_COLORS,
     CLASS_MARKERS,
-    axes_for,
     font_size,
     label_axes,
-    percent,
+    percent_tick,
     short,
 )
 
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class AnswersCurveDisplay:
+@documented
+@dataclass(eq=False, repr=False)
+class AnswersCurveDisplay(Display):
     """Accuracy of the worst group against the number of answers, by how these are used.
 
     Make it with :meth:`from_results`; the parameters are kept as attributes.
@@ -34,17 +38,14 @@ class AnswersCurveDisplay:
     ----------
     curves : dict of str to (ndarray of int, shape (P,), ndarray, shape (P, R))
         Numbers of answers, ascending, and the accuracies in [0, 1] of R repetitions.
-    reference : float or None
+    reference : float, optional
         An accuracy to reach, such as that with all group labels.
     reference_name : str
-        What it is.
+        What the reference is.
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Where it is drawn.
-    figure_ : matplotlib Figure
-        The figure of ``ax_``.
+    {ax_, figure_}
     lines_ : dict of str to matplotlib Line2D
         The curves, the mean over the repetitions.
     reference_ : matplotlib Line2D or None
@@ -62,20 +63,9 @@ class AnswersCurveDisplay:
     [0.625, 0.71, 0.755]
     """
 
-    ax_: Axes
-    figure_: Any
-    lines_: dict[str, Any]
-    reference_: Any
-
-    def __init__(
-        self,
-        curves: dict[str, tuple[Array, Array]],
-        reference: float | None,
-        reference_name: str,
-    ) -> None:
-        self.curves = curves
-        self.reference = reference
-        self.reference_name = reference_name
+    curves: dict[str, tuple[Array, Array]]
+    reference: float | None
+    reference_name: str
 
     @classmethod
     def from_results(
@@ -85,7 +75,7 @@ class AnswersCurveDisplay:
         reference: float | None = None,
         reference_name: str = "all groups known",
         ax: Axes | None = None,
-    ) -> AnswersCurveDisplay:
+    ) -> Self:
         """Draw what was measured.
 
         Parameters
@@ -93,25 +83,17 @@ class AnswersCurveDisplay:
         results : dict of str to dict of int to float or array-like of shape (R,)
             Name of a curve to: number of answers to worst-group accuracy in [0, 1], or to those
             of several repetitions; a band then shows the standard deviation.
-        reference : float, optional
-            An accuracy to reach.
-        reference_name : str, default="all groups known"
-            What it is.
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
+        {reference, reference_name}
+        {ax}
 
-        Returns
-        -------
-        AnswersCurveDisplay
-            Drawn.
+        {drawn}
 
         Raises
         ------
         InputError
             If there is no curve, a number of answers is not positive, or an accuracy is not in
             [0, 1].
-        MissingDependencyError
-            If matplotlib is not installed.
+        {MissingDependencyError}
         """
         if not results:
             raise InputError("There is no curve to draw; pass at least one.")
@@ -121,26 +103,9 @@ class AnswersCurveDisplay:
         display = cls(curves, None if reference is None else float(reference), reference_name)
         return display.plot(ax)
 
-    def plot(self, ax: Axes | None = None) -> AnswersCurveDisplay:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
-
-        Returns
-        -------
-        AnswersCurveDisplay
-            Itself.
-
-        Raises
-        ------
-        MissingDependencyError
-            If matplotlib is not installed.
-        """
-        ax = axes_for(ax, f"{type(self).__name__}.plot")
-        self.ax_, self.figure_, self.lines_, self.reference_ = ax, ax.figure, {}, None
+    def _draw(self, ax: Axes) -> None:
+        self.lines_ = dict[str, Any]()
+        self.reference_: Any = None
         for i, (name, (counts, accuracies)) in enumerate(self.curves.items()):
             colour = CLASS_COLORS[i % len(CLASS_COLORS)]
             mean, spread = accuracies.mean(axis=1), accuracies.std(axis=1)
@@ -157,10 +122,9 @@ class AnswersCurveDisplay:
         ax.set_xscale("log", base=2)
         ax.set_xticks(ticks, [str(n) for n in ticks])
         ax.minorticks_off()
-        ax.yaxis.set_major_formatter(percent)
+        ax.yaxis.set_major_formatter(percent_tick)
         label_axes(ax, xlabel="answers", ylabel="accuracy of the worst group")
         ax.legend(fontsize=font_size(ax), loc="best", frameon=False)
-        return self
 
 
 def _curve(name: str, points: Mapping[int, ArrayLike]) -> tuple[Array, Array]:

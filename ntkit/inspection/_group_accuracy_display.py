@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
+from ntkit._doc import documented
+from ntkit._text import percent
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.inspection._display import Display
 from ntkit.inspection._matplotlib import (
     BLUE,
     GREY,
     VERMILLION,
-    axes_for,
     check_samples,
     font_size,
     headroom,
     label_axes,
-    percent,
+    percent_tick,
     require_matplotlib,
     short,
     show_legend,
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class GroupAccuracyDisplay:
+@documented
+@dataclass(eq=False, repr=False)
+class GroupAccuracyDisplay(Display):
     """Accuracy of each group with its confidence interval, perhaps before and after.
 
     A row for each group, with the number of its samples; the worst group is a diamond, before and
@@ -50,10 +55,7 @@ class GroupAccuracyDisplay:
     ----------
     shown_ : list of ReportRow
         The rows of the report that are drawn, from top to bottom.
-    ax_ : matplotlib Axes
-        Where it is drawn.
-    figure_ : matplotlib Figure
-        The figure of ``ax_``.
+    {ax_, figure_}
     after_, before_ : matplotlib ErrorbarContainer
         Accuracies and intervals, top to bottom; ``before_`` is None where nothing is compared.
     worst_after_, worst_before_ : matplotlib Line2D
@@ -76,8 +78,7 @@ class GroupAccuracyDisplay:
     ('0 at sea', 0.5)
     """
 
-    def __init__(self, report: GroupReport) -> None:
-        self.report = report
+    report: GroupReport
 
     @classmethod
     def from_estimator(
@@ -91,33 +92,20 @@ class GroupAccuracyDisplay:
         confidence: float = 0.95,
         ax: Axes | None = None,
         max_groups: int = 12,
-    ) -> GroupAccuracyDisplay:
+    ) -> Self:
         """Draw the accuracies of a fitted classifier.
 
         Parameters
         ----------
         estimator : estimator or LinearHead
             Fitted classifier.
-        X : array-like of shape (N, D)
-            Embeddings of an evaluation set.
-        y : array-like of shape (N,)
-            Class labels.
-        groups : array-like of shape (N,), or of bool and shape (N, G)
-            Group labels; they are for evaluation.
+        {X, y, evaluated.groups}
         before : "auto", LinearHead, estimator or None, default="auto"
             What to compare with. "auto" is the original head ``erm_head_`` that the estimator
             started from, where it has one; None compares with nothing.
-        confidence : float, default=0.95
-            Coverage of the intervals.
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
-        max_groups : int, default=12
-            Most groups drawn; of more, the worst are.
+        {confidence, ax, max_groups}
 
-        Returns
-        -------
-        GroupAccuracyDisplay
-            Drawn.
+        {drawn}
 
         Raises
         ------
@@ -125,23 +113,7 @@ class GroupAccuracyDisplay:
             If there are no group labels, lengths differ, or something given cannot predict.
         NotFittedError
             If an estimator is not fitted.
-        MissingDependencyError
-            If matplotlib is not installed.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from ntkit import NeuronTuneClassifier
-        >>> from ntkit.inspection import GroupAccuracyDisplay
-        >>> rng = np.random.default_rng(0)
-        >>> y = rng.integers(0, 2, 400)
-        >>> mark = np.where(rng.random(400) < 0.8, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
-        >>> clf = NeuronTuneClassifier(threshold=1, random_state=0).fit(X, y)
-        >>> display = GroupAccuracyDisplay.from_estimator(clf, X, y, groups=2 * y + mark)
-        >>> worst = display.report.worst_group
-        >>> worst.accuracy > worst.accuracy_before
-        True
+        {MissingDependencyError}
         """
         caller = f"{cls.__name__}.from_estimator"
         require_matplotlib(caller)
@@ -173,36 +145,24 @@ class GroupAccuracyDisplay:
         confidence: float = 0.95,
         ax: Axes | None = None,
         max_groups: int = 12,
-    ) -> GroupAccuracyDisplay:
+    ) -> Self:
         """Draw the accuracies of predictions.
 
         Parameters
         ----------
-        y_true, y_pred : array-like of shape (N,)
-            True and predicted classes.
-        groups : array-like of shape (N,), or of bool and shape (N, G)
-            Group labels.
+        {y_true, y_pred, evaluated.groups}
         y_pred_before : array-like of shape (N,), optional
             Predictions to compare with, such as the original model's.
-        confidence : float, default=0.95
-            Coverage of the intervals.
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
-        max_groups : int, default=12
-            Most groups drawn; of more, the worst are.
+        {confidence, ax, max_groups}
 
-        Returns
-        -------
-        GroupAccuracyDisplay
-            Drawn.
+        {drawn}
 
         Raises
         ------
         InputError
             If there are no group labels, lengths differ, labels are missing, or ``confidence``
             is out of range.
-        MissingDependencyError
-            If matplotlib is not installed.
+        {MissingDependencyError}
         """
         require_matplotlib(f"{cls.__name__}.from_predictions")
         if groups is None:
@@ -216,32 +176,26 @@ class GroupAccuracyDisplay:
         )
         return cls(report).plot(ax, max_groups=max_groups)
 
-    def plot(self, ax: Axes | None = None, *, max_groups: int = 12) -> GroupAccuracyDisplay:
+    def plot(self, ax: Axes | None = None, *, max_groups: int = 12) -> Self:
         """Draw.
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
+        {ax}
         max_groups : int, default=12
             Most groups drawn; of more, the worst are.
 
-        Returns
-        -------
-        GroupAccuracyDisplay
-            Itself.
+        {drawn}
 
         Raises
         ------
         InputError
             If the report is without group labels.
-        MissingDependencyError
-            If matplotlib is not installed.
+        {MissingDependencyError}
         """
         if not self.report.grouped:
             raise InputError("The report was made without group labels; pass it groups.")
-        self.ax_ = ax = axes_for(ax, f"{type(self).__name__}.plot")
-        self.figure_ = ax.figure
+        ax = self._axes(ax)
         rows = [row for row in self.report.rows if row.kind == "group"]
         self.shown_ = _worst(rows, max_groups)
         compared = rows[0].accuracy_before is not None
@@ -259,9 +213,9 @@ class GroupAccuracyDisplay:
         from matplotlib.ticker import MaxNLocator
 
         n, worst = len(self.shown_), self.report.worst_group
-        title = f"worst group: {_percent(worst.accuracy)}"
+        title = f"worst group: {percent(worst.accuracy)}"
         if worst.accuracy_before is not None:
-            title = f"worst group: {_percent(worst.accuracy_before)} → {_percent(worst.accuracy)}"
+            title = f"worst group: {percent(worst.accuracy_before)} → {percent(worst.accuracy)}"
         if n < n_groups:
             title += f" ({n} worst of {n_groups} groups)"
         coverage = f"{100 * self.report.confidence:g} % interval"
@@ -271,7 +225,7 @@ class GroupAccuracyDisplay:
             range(n), [f"{short(row.label, letters)}  ({row.count})" for row in self.shown_]
         )
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        ax.xaxis.set_major_formatter(percent)
+        ax.xaxis.set_major_formatter(percent_tick)
         ax.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
         ax.set_axisbelow(True)
         ax.tick_params(axis="y", length=0)
@@ -357,7 +311,3 @@ def _predicted(model: Any, X: ArrayLike, y: ArrayLike, caller: str) -> Any:
     if isinstance(model, LinearHead):
         return model.predict(check_samples(X, y, model)[0])
     return model.predict(X)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import InputError
+from ntkit.inspection._display import Display
 from ntkit.inspection._matplotlib import (
     GREY,
     SKY,
     VERMILLION,
-    axes_for,
     check_samples,
     headroom,
     label_axes,
@@ -26,7 +28,7 @@ from ntkit.inspection._matplotlib import (
     name_neurons,
     neuron_names_of,
     neurontune_of,
-    percent,
+    percent_tick,
     require_matplotlib,
     show_legend,
 )
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 
-class MaskStabilityDisplay:
+@documented
+@dataclass(eq=False, repr=False)
+class MaskStabilityDisplay(Display):
     """How often each neuron is suppressed when the identification samples are drawn again.
 
     Neurons stand in the order of the share of bootstrap draws in which the rule chooses them.
@@ -65,10 +69,7 @@ class MaskStabilityDisplay:
         Neurons from left to right.
     n_always, n_sometimes, n_never : int
         Neurons suppressed in all draws, in some, in none.
-    ax_ : matplotlib Axes
-        Where it is drawn.
-    figure_ : matplotlib Figure
-        The figure of ``ax_``.
+    {ax_, figure_}
     bars_ : matplotlib StepPatch
         Frequencies of all neurons, left to right.
     fitted_bars_ : matplotlib StepPatch
@@ -91,18 +92,11 @@ class MaskStabilityDisplay:
     (array([1, 2, 0]), 1, 1, 1)
     """
 
-    def __init__(
-        self,
-        frequency: Array,
-        *,
-        suppressed: Array,
-        n_draws: int,
-        neuron_names: Sequence[str] | None = None,
-    ) -> None:
-        self.frequency = frequency
-        self.suppressed = suppressed
-        self.n_draws = n_draws
-        self.neuron_names = neuron_names
+    frequency: Array
+    _: KW_ONLY
+    suppressed: Array
+    n_draws: int
+    neuron_names: Sequence[str] | None = None
 
     @classmethod
     def from_estimator(
@@ -115,7 +109,7 @@ class MaskStabilityDisplay:
         random_state: Any = 0,
         verbose: bool = False,
         ax: Axes | None = None,
-    ) -> MaskStabilityDisplay:
+    ) -> Self:
         """Draw identification samples with replacement, and apply the estimator's rule to each.
 
         The original head stays as it is (``erm_head_``): what is drawn again are the samples it
@@ -132,46 +126,19 @@ class MaskStabilityDisplay:
             Identification samples: the ``X_val`` of ``fit``. On samples that the original head
             was fitted on it makes fewer errors than the cross-fitted heads of ``fit``, and the
             draws need not agree with the fitted mask.
-        y : array-like of shape (N,)
-            Class labels.
-        n_draws : int, default=200
-            Bootstrap draws.
-        random_state : int, RandomState instance or None, default=0
-            Decides the draws.
+        {y, n_draws, random_state}
         verbose : bool, default=False
             Log the progress at level INFO rather than DEBUG.
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
+        {ax}
 
-        Returns
-        -------
-        MaskStabilityDisplay
-            Drawn.
+        {drawn}
 
         Raises
         ------
         InputError
             If it is another kind of estimator, the samples do not fit it, or ``n_draws`` is
             less than 1.
-        NotFittedError
-            If the estimator is not fitted.
-        MissingDependencyError
-            If matplotlib is not installed.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from ntkit import NeuronTuneClassifier
-        >>> from ntkit.inspection import MaskStabilityDisplay
-        >>> rng = np.random.default_rng(0)
-        >>> y = rng.integers(0, 2, 800)
-        >>> mark = np.where(rng.random(800) < 0.8, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 800), 2 * mark, rng.normal(0, 1, 800)])
-        >>> clf = NeuronTuneClassifier(threshold=1, max_cost=None, random_state=0)
-        >>> clf = clf.fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
-        >>> display = MaskStabilityDisplay.from_estimator(clf, X[400:], y[400:], n_draws=50)
-        >>> display.suppressed, display.frequency.argmax()
-        (array([False,  True, False]), np.int64(1))
+        {NotFittedError, MissingDependencyError}
         """
         caller = f"{cls.__name__}.from_estimator"
         require_matplotlib(caller)
@@ -206,26 +173,7 @@ class MaskStabilityDisplay:
         """Neurons suppressed in some draws and not in others."""
         return len(self.frequency) - self.n_always - self.n_never
 
-    def plot(self, ax: Axes | None = None) -> MaskStabilityDisplay:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
-
-        Returns
-        -------
-        MaskStabilityDisplay
-            Itself.
-
-        Raises
-        ------
-        MissingDependencyError
-            If matplotlib is not installed.
-        """
-        self.ax_ = ax = axes_for(ax, f"{type(self).__name__}.plot")
-        self.figure_ = ax.figure
+    def _draw(self, ax: Axes) -> None:
         order = self.order
         value, fitted = self.frequency[order], self.suppressed[order]
         edges = np.arange(len(order) + 1) - 0.5
@@ -251,7 +199,6 @@ class MaskStabilityDisplay:
             show_legend(ax, handles, "upper right", ncols=2)
         else:
             show_legend(ax, handles, "upper right")
-        return self
 
     def _label(self, ax: Axes, order: Array) -> None:
         label_axes(
@@ -262,7 +209,7 @@ class MaskStabilityDisplay:
             f"never {self.n_never}",
         )
         ax.set_yticks(np.linspace(0, 1, 6))
-        ax.yaxis.set_major_formatter(percent)
+        ax.yaxis.set_major_formatter(percent_tick)
         ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
         ax.set_axisbelow(True)
         name_neurons(ax, order, self.neuron_names)

@@ -125,7 +125,7 @@ def headroom(ax: Axes, n_lines: int) -> None:
     ax.set_ylim(low, low + (high - low) / (1 - legend_share(ax, n_lines)))
 
 
-def percent(value: float, _: object = None) -> str:
+def percent_tick(value: float, _: object = None) -> str:
     """Return a share as percent, for the ticks of an axis."""
     return f"{100 * value:.4g} %"
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_predictions
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.inspection._display import Display
 from ntkit.inspection._matplotlib import (
     BLACK,
     BLUE,
     GREY,
     VERMILLION,
-    axes_for,
     check_samples,
     font_size,
     headroom,
@@ -57,7 +58,9 @@ class ClassActivations:
         return wrong - correct
 
 
-class NeuronDisplay:
+@documented
+@dataclass(eq=False, repr=False)
+class NeuronDisplay(Display):
     r"""Activations of one neuron on correctly classified and on misclassified samples.
 
     A row for each class: upwards the correctly classified samples, downwards the misclassified
@@ -85,10 +88,7 @@ class NeuronDisplay:
         ``score``, in the order of the labels.
     shown_ : list of ClassActivations
         Those that are drawn, from top to bottom.
-    ax_ : matplotlib Axes
-        Where it is drawn.
-    figure_ : matplotlib Figure
-        The figure of ``ax_``.
+    {ax_, figure_}
     histograms_ : list of (StepPatch or None, StepPatch or None)
         Of the correct and the misclassified samples of each class shown.
     medians_ : list of (Line2D or None, Line2D or None)
@@ -109,11 +109,11 @@ class NeuronDisplay:
     [('cat', 1.8), ('dog', -1.8)]
     """
 
-    def __init__(self, activations: Array, y_true: Array, y_pred: Array, *, name: str = "") -> None:
-        self.activations = activations
-        self.y_true = y_true
-        self.y_pred = y_pred
-        self.name = name
+    activations: Array
+    y_true: Array
+    y_pred: Array
+    _: KW_ONLY
+    name: str = ""
 
     @classmethod
     def from_estimator(
@@ -126,7 +126,7 @@ class NeuronDisplay:
         ax: Axes | None = None,
         max_classes: int = 4,
         bins: int = 24,
-    ) -> NeuronDisplay:
+    ) -> Self:
         """Draw a neuron, with outcomes by the head that a fitted estimator started from.
 
         Parameters
@@ -139,45 +139,19 @@ class NeuronDisplay:
             ``X_val`` that was passed to ``fit``, the steps are the estimator's own scores (with
             its default statistic, in the first round), times the neuron's standard deviation
             where it has ``standardize=True``.
-        y : array-like of shape (N,)
-            Class labels.
+        {y}
         neuron : int or str
             Column of the neuron, or its name where the estimator was fitted on named columns.
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
-        max_classes : int, default=4
-            Most classes drawn; of more, those with the most misclassified samples are.
-        bins : int, default=24
-            Bins from the smallest to the largest activation shown.
+        {ax, max_classes, bins}
 
-        Returns
-        -------
-        NeuronDisplay
-            Drawn.
+        {drawn}
 
         Raises
         ------
         InputError
             If there is no such neuron, the estimator keeps no original head, or the samples do
             not fit it.
-        NotFittedError
-            If the estimator is not fitted.
-        MissingDependencyError
-            If matplotlib is not installed.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from ntkit import NeuronTuneClassifier
-        >>> from ntkit.inspection import NeuronDisplay
-        >>> rng = np.random.default_rng(0)
-        >>> y = rng.integers(0, 2, 400)
-        >>> mark = np.where(rng.random(400) < 0.8, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
-        >>> clf = NeuronTuneClassifier(threshold=1, random_state=0)
-        >>> display = NeuronDisplay.from_estimator(clf.fit(X, y), X, y, neuron=1)
-        >>> [part.score for part in display.by_class]  # the mark makes class 0 look like class 1
-        [2.0, -2.0]
+        {NotFittedError, MissingDependencyError}
         """
         caller = f"{cls.__name__}.from_estimator"
         require_matplotlib(caller)
@@ -205,7 +179,7 @@ class NeuronDisplay:
         ax: Axes | None = None,
         max_classes: int = 4,
         bins: int = 24,
-    ) -> NeuronDisplay:
+    ) -> Self:
         """Draw a neuron from its activations and the predictions of the original head.
 
         Parameters
@@ -214,26 +188,15 @@ class NeuronDisplay:
             Activation on each sample, such as one column of the embeddings.
         y_true, y_pred : array-like of shape (N,)
             True classes, and predictions, best from a head that was not fitted on these samples.
-        name : str, default=""
-            Name of the neuron, for the title.
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
-        max_classes : int, default=4
-            Most classes drawn; of more, those with the most misclassified samples are.
-        bins : int, default=24
-            Bins from the smallest to the largest activation shown.
+        {name, ax, max_classes, bins}
 
-        Returns
-        -------
-        NeuronDisplay
-            Drawn.
+        {drawn}
 
         Raises
         ------
         InputError
             If lengths differ, labels are missing or activations are not numbers.
-        MissingDependencyError
-            If matplotlib is not installed.
+        {MissingDependencyError}
         """
         require_matplotlib(f"{cls.__name__}.from_predictions")
         y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
@@ -259,32 +222,24 @@ class NeuronDisplay:
             for label, mine in own
         ]
 
-    def plot(
-        self, ax: Axes | None = None, *, max_classes: int = 4, bins: int = 24
-    ) -> NeuronDisplay:
+    def plot(self, ax: Axes | None = None, *, max_classes: int = 4, bins: int = 24) -> Self:
         """Draw.
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
+        {ax}
         max_classes : int, default=4
             Most classes drawn; of more, those with the most misclassified samples are.
         bins : int, default=24
             Bins from the smallest to the largest activation shown.
 
-        Returns
-        -------
-        NeuronDisplay
-            Itself.
+        {drawn}
 
         Raises
         ------
-        MissingDependencyError
-            If matplotlib is not installed.
+        {MissingDependencyError}
         """
-        self.ax_ = ax = axes_for(ax, f"{type(self).__name__}.plot")
-        self.figure_ = ax.figure
+        ax = self._axes(ax)
         parts = self.by_class
         self.shown_ = _most_errors(parts, max_classes)
         edges, shares = _histograms(self.shown_, bins)

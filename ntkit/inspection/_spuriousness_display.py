@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.inspection._display import Display
 from ntkit.inspection._matplotlib import (
     BLACK,
     BLUE,
     CLASS_COLORS,
     CLASS_MARKERS,
     PALE,
-    axes_for,
     headroom,
     label_axes,
     legend_share,
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-class SpuriousnessDisplay:
+@documented
+@dataclass(eq=False, repr=False)
+class SpuriousnessDisplay(Display):
     r"""Spuriousness scores of all neurons, the threshold, and what it suppresses.
 
     Neurons stand in the order of the score that the rule compares with the threshold λ: the
@@ -69,10 +73,7 @@ class SpuriousnessDisplay:
     ----------
     order : ndarray of int, shape (D,)
         Neurons from left to right.
-    ax_ : matplotlib Axes
-        Where it is drawn.
-    figure_ : matplotlib Figure
-        The figure of ``ax_``.
+    {ax_, figure_}
     points_ : list of matplotlib Line2D
         Scores of each scored class, left to right; with many classes one line of the scores that
         the rule compares with λ.
@@ -101,44 +102,28 @@ class SpuriousnessDisplay:
     array([ True, False,  True])
     """
 
-    def __init__(
-        self,
-        scores: Array,
-        *,
-        suppressed: Array,
-        threshold: float = 0.0,
-        aggregation: str = "union",
-        classes: ArrayLike | None = None,
-        neuron_names: Sequence[str] | None = None,
-        unit: str = "",
-    ) -> None:
-        self.scores = scores
-        self.suppressed = suppressed
-        self.threshold = threshold
-        self.aggregation = aggregation
-        self.classes = classes
-        self.neuron_names = neuron_names
-        self.unit = unit
+    scores: Array
+    _: KW_ONLY
+    suppressed: Array
+    threshold: float = 0.0
+    aggregation: str = "union"
+    classes: ArrayLike | None = None
+    neuron_names: Sequence[str] | None = None
+    unit: str = ""
 
     @classmethod
     def from_estimator(
         cls, estimator: Any, *, ax: Axes | None = None, max_classes: int = 6
-    ) -> SpuriousnessDisplay:
+    ) -> Self:
         """Draw the scores that a fitted estimator found.
 
         Parameters
         ----------
         estimator : NeuronTuneClassifier, NeuronTuneClassifierCV or SpuriousNeuronSelector
             Fitted. Of a search, the choice that was refitted.
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
-        max_classes : int, default=6
-            Most classes that are drawn one by one, up to 6.
+        {ax, max_classes}
 
-        Returns
-        -------
-        SpuriousnessDisplay
-            Drawn.
+        {drawn}
 
         Raises
         ------
@@ -146,22 +131,7 @@ class SpuriousnessDisplay:
             If it is another kind of estimator.
         NotFittedError
             If it is not fitted.
-        MissingDependencyError
-            If matplotlib is not installed.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from ntkit import NeuronTuneClassifier
-        >>> from ntkit.inspection import SpuriousnessDisplay
-        >>> rng = np.random.default_rng(0)
-        >>> y = rng.integers(0, 2, 400)
-        >>> mark = np.where(rng.random(400) < 0.8, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
-        >>> clf = NeuronTuneClassifier(threshold=1, random_state=0)
-        >>> display = SpuriousnessDisplay.from_estimator(clf.fit(X, y))
-        >>> display.suppressed
-        array([False,  True, False])
+        {MissingDependencyError}
         """
         caller = f"{cls.__name__}.from_estimator"
         require_matplotlib(caller)
@@ -198,42 +168,26 @@ class SpuriousnessDisplay:
         unit: str = "",
         ax: Axes | None = None,
         max_classes: int = 6,
-    ) -> SpuriousnessDisplay:
+    ) -> Self:
         """Draw scores, and what a threshold does to them.
 
         Parameters
         ----------
         scores : array-like of shape (C, D)
             From :func:`ntkit.spuriousness.spuriousness_scores`.
-        threshold : float, default=0.0
-            λ, in the units of the scores.
-        aggregation : {"union", "intersection", "per_class"}, default="union"
-            How the classes are combined.
+        {threshold, aggregation}
         suppressed : array-like of bool, shape (D,) or (C, D), optional
             Suppressed neurons; by default those that
             :func:`ntkit.spuriousness.suppressed_neurons` finds.
-        classes : array-like of shape (C,), optional
-            Class labels.
-        neuron_names : sequence of str, optional
-            Names of the D neurons.
-        unit : str, default=""
-            Unit of the scores, for the axis.
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
-        max_classes : int, default=6
-            Most classes that are drawn one by one, up to 6.
+        {classes, neuron_names, unit, ax, max_classes}
 
-        Returns
-        -------
-        SpuriousnessDisplay
-            Drawn.
+        {drawn}
 
         Raises
         ------
         InputError
             If shapes do not fit each other.
-        MissingDependencyError
-            If matplotlib is not installed.
+        {MissingDependencyError}
         """
         require_matplotlib(f"{cls.__name__}.from_scores")
         scores = np.asarray(scores, dtype=float)
@@ -276,28 +230,22 @@ class SpuriousnessDisplay:
         one = "intersection" if self.aggregation == "intersection" else "union"
         return severity(self.scores, one)
 
-    def plot(self, ax: Axes | None = None, *, max_classes: int = 6) -> SpuriousnessDisplay:
+    def plot(self, ax: Axes | None = None, *, max_classes: int = 6) -> Self:
         """Draw.
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
+        {ax}
         max_classes : int, default=6
             Most classes that are drawn one by one, up to 6.
 
-        Returns
-        -------
-        SpuriousnessDisplay
-            Itself.
+        {drawn}
 
         Raises
         ------
-        MissingDependencyError
-            If matplotlib is not installed.
+        {MissingDependencyError}
         """
-        self.ax_ = ax = axes_for(ax, f"{type(self).__name__}.plot")
-        self.figure_ = ax.figure
+        ax = self._axes(ax)
         order, n_neurons = self.order, self.scores.shape[1]
         scored = np.flatnonzero(~np.isnan(self.scores).all(axis=1))
         lost = np.atleast_2d(self.suppressed).any(axis=0)

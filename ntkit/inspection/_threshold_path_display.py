@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
 from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.inspection._display import Display
 from ntkit.inspection._matplotlib import (
     BLACK,
     BLUE,
@@ -18,12 +21,11 @@ from ntkit.inspection._matplotlib import (
     GREY,
     VERMILLION,
     Recorder,
-    axes_for,
     font_size,
     headroom,
     label_axes,
     neurontune_of,
-    percent,
+    percent_tick,
     require_matplotlib,
     short,
     show_legend,
@@ -34,14 +36,10 @@ from ntkit.metrics import get_scorer
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SHARED = [  # parameters of NeuronTuneClassifier that the path keeps
-    *("max_suppressed", "aggregation", "statistic", "standardize", "activation", "n_rounds"),
-    *("min_misclassified", "min_neurons", "identification", "head", "C", "class_weight", "tol"),
-    *("max_iter", "device", "random_state"),
-]
 
-
-class ThresholdPathDisplay:
+@documented
+@dataclass(eq=False, repr=False)
+class ThresholdPathDisplay(Display):
     """Accuracy, worst-class accuracy, a label-free score and the mask's size along thresholds.
 
     Lines are means over folds, on the samples each fold left out; bands are one standard
@@ -75,8 +73,6 @@ class ThresholdPathDisplay:
         The same place, with the axis of the score.
     count_axis_ : matplotlib SecondaryAxis
         The axis at the top.
-    figure_ : matplotlib Figure
-        The figure of ``ax_``.
     accuracy_line_, worst_class_line_, score_line_ : matplotlib Line2D
         Means over the folds.
     chosen_line_ : matplotlib Line2D or None
@@ -101,26 +97,15 @@ class ThresholdPathDisplay:
     array([0.85, 0.95])
     """
 
-    def __init__(
-        self,
-        thresholds: Array,
-        *,
-        accuracy: Array,
-        worst_class_accuracy: Array,
-        score: Array,
-        n_suppressed: Array,
-        score_name: str = "score",
-        chosen: float | None = None,
-        unit: str = "",
-    ) -> None:
-        self.thresholds = thresholds
-        self.accuracy = accuracy
-        self.worst_class_accuracy = worst_class_accuracy
-        self.score = score
-        self.n_suppressed = n_suppressed
-        self.score_name = score_name
-        self.chosen = chosen
-        self.unit = unit
+    thresholds: Array
+    _: KW_ONLY
+    accuracy: Array
+    worst_class_accuracy: Array
+    score: Array
+    n_suppressed: Array
+    score_name: str = "score"
+    chosen: float | None = None
+    unit: str = ""
 
     @classmethod
     def from_estimator(
@@ -139,7 +124,7 @@ class ThresholdPathDisplay:
         n_jobs: int | None = None,
         verbose: bool = False,
         ax: Axes | None = None,
-    ) -> ThresholdPathDisplay:
+    ) -> Self:
         """Cross-validate the path of an estimator's thresholds, and draw it.
 
         Nothing that is drawn was fitted on the samples it is measured on: each fold fits on the
@@ -157,57 +142,29 @@ class ThresholdPathDisplay:
         X : array-like of shape (N, D)
             Embeddings to fit and to measure on, in turns. Where the backbone was trained on some
             samples, others tell more.
-        y : array-like of shape (N,)
-            Class labels.
-        sample_weight : array-like of shape (N,), optional
-            Weights for fitting.
+        {y, sample_weight}
         thresholds : array-like of shape (T,), optional
             Values of λ; by default those of a ``NeuronTuneClassifierCV``, else eleven from 0 to
             the highest score the estimator found.
-        X_val, y_val, sample_weight_val : array-like, optional
-            Identification set for every fold, as in ``fit``.
+        {X_val, y_val, sample_weight_val}
         cv : int, splitter or iterable, optional
             Folds; by default those of a ``NeuronTuneClassifierCV``, else 5.
         scoring : str or callable, optional
             A name of :data:`ntkit.metrics.SCORERS`, one of scikit-learn's, or a scorer; by default
             that of a ``NeuronTuneClassifierCV``, else "worst_class_correctness_group_accuracy".
-        n_jobs : int, optional
-            Threads for the folds.
+        {n_jobs}
         verbose : bool, default=False
             Log each fit at level INFO rather than DEBUG.
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure.
+        {ax}
 
-        Returns
-        -------
-        ThresholdPathDisplay
-            Drawn.
+        {drawn}
 
         Raises
         ------
         InputError
             If it is another kind of estimator, a threshold is not a finite number, or the samples
             cannot be fitted.
-        NotFittedError
-            If the estimator is not fitted.
-        MissingDependencyError
-            If matplotlib is not installed.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from ntkit import NeuronTuneClassifierCV
-        >>> from ntkit.inspection import ThresholdPathDisplay
-        >>> rng = np.random.default_rng(0)
-        >>> y = rng.integers(0, 2, 400)
-        >>> mark = np.where(rng.random(400) < 0.8, y, 1 - y)  # a spurious mark
-        >>> X = np.column_stack([2 * y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
-        >>> clf = NeuronTuneClassifierCV(thresholds=[1, 2.5], random_state=0).fit(X, y)
-        >>> display = ThresholdPathDisplay.from_estimator(clf, X, y)
-        >>> bool((display.score == clf.scores_).all())
-        True
-        >>> display.n_suppressed.mean(axis=1)
-        array([1., 0.])
+        {NotFittedError, MissingDependencyError}
         """
         caller = f"{cls.__name__}.from_estimator"
         require_matplotlib(caller)
@@ -228,7 +185,7 @@ class ThresholdPathDisplay:
             cv=cv,
             scoring=recorder,
             n_jobs=n_jobs,
-            **{name: getattr(clf, name) for name in _SHARED},
+            **NeuronTuneClassifierCV._shared_parameters(clf),
         )
         with warnings.catch_warnings():
             # Extreme thresholds of a path silence nearly all neurons, which is why one looks.
@@ -248,26 +205,7 @@ class ThresholdPathDisplay:
             unit="standard deviations" if clf.standardize else "",
         ).plot(ax)
 
-    def plot(self, ax: Axes | None = None) -> ThresholdPathDisplay:
-        """Draw.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; by default in a new figure. The axis of the score is added to it.
-
-        Returns
-        -------
-        ThresholdPathDisplay
-            Itself.
-
-        Raises
-        ------
-        MissingDependencyError
-            If matplotlib is not installed.
-        """
-        self.ax_ = ax = axes_for(ax, f"{type(self).__name__}.plot")
-        self.figure_ = ax.figure
+    def _draw(self, ax: Axes) -> None:
         self.score_ax_ = ax.twinx()
         x = np.asarray(self.thresholds, dtype=float)
         self.accuracy_line_ = _line(ax, x, self.accuracy, BLUE, "o", "-", "accuracy")
@@ -286,7 +224,6 @@ class ThresholdPathDisplay:
             handles.append(self.chosen_line_)
         self._label(ax, x, name)
         show_legend(self.score_ax_, handles, "upper center", ncols=2)
-        return self
 
     def _label(self, ax: Axes, x: Array, score_name: str) -> None:
         from matplotlib.ticker import FixedLocator
@@ -307,7 +244,7 @@ class ThresholdPathDisplay:
             headroom(each, 2)
             high = min(high, 1 + 1e-9) if each is ax else high
             each.yaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
-        ax.yaxis.set_major_formatter(percent)
+        ax.yaxis.set_major_formatter(percent_tick)
         ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
         counts = [f"{count:.0f}" for count in self.n_suppressed.mean(axis=1)]
         shown = spread_out(ax, x, counts)

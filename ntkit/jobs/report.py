@@ -20,26 +20,26 @@ from sklearn.model_selection import StratifiedKFold
 
 from ntkit._labels import differing_classes
 from ntkit._output import check_file, new_file
+from ntkit._text import listed
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.estimators import retrain_head
 from ntkit.exceptions import InputError
-from ntkit.extraction import (
-    ImagePreprocessing,
-    OnnxEmbedder,
-    Samples,
-    TextPreprocessing,
-    input_notes,
-    preprocessing_for,
-    read_samples,
-)
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel
-from ntkit.pages import Report, Shown, TableRows, report_html
-from ntkit.samples import input_paths, with_plain_texts
+from ntkit.pages import Report, Shown, report_html
+from ntkit.samples import (
+    check_alike,
+    check_made_with,
+    input_notes,
+    input_paths,
+    origin_of_head,
+    read,
+)
 from ntkit.spuriousness import spuriousness_scores
-from ntkit.store import check_alike, check_made_with, fingerprint, origin_of_head
+from ntkit.store import fingerprint
 from ntkit.verification import is_new_head, load_pair
 
 _COMMAND: ContextVar[str | None] = ContextVar("command", default=None)
@@ -79,11 +79,6 @@ _PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
 def name_of(model: FrozenModel) -> str:
     """What a model is called on a page: its file."""
     return model.path.name if model.path is not None else "a model in memory"
-
-
-def look_of(samples: Samples) -> Any:
-    """What can be shown of samples: rows of a table by column, or the inputs."""
-    return TableRows(samples.X, samples.columns) if samples.columns else samples.X
 
 
 def facts_of_job(
@@ -156,7 +151,7 @@ def report_of_models(
     )
     suppressed = _silenced(used, after) & (scale > 0)
     record = record or {}
-    shown = Shown(samples.y, *predictions, samples.groups, look_of(samples), samples.ids)
+    shown = Shown(samples.y, *predictions, samples.groups, samples)
     return Report(
         title=name_of(original),
         sentences=[*notes, *filter(None, [record.get("verdict"), *record.get("notes", [])])],
@@ -245,8 +240,7 @@ def write_report(
     """
     path = check_file(out, force=force)
     first, second = load_pair(original, debiased)
-    preprocessing = preprocessing or preprocessing_for(first, [data])
-    samples = as_samples(data, preprocessing, first)
+    samples = read(data, first, preprocessing=preprocessing)
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=_PAGE)
@@ -294,30 +288,11 @@ def _is_candidate(row: Any) -> bool:
     )
 
 
-def as_samples(
-    data: Any, preprocessing: ImagePreprocessing | TextPreprocessing | None, model: FrozenModel
-) -> Samples:
-    """Take a path, Samples, (X, y) or (X, y, groups) as labelled samples."""
-    if isinstance(data, str | os.PathLike):
-        return read_samples(
-            os.fspath(data), preprocessing=preprocessing, inputs=model.inputs, keep_table=True
-        )
-    if isinstance(data, tuple) and len(data) in (2, 3):
-        X, y, groups = (*data, None)[:3]
-        labels, groups = (None if v is None else np.asarray(v) for v in (y, groups))
-        data = Samples(X, labels, groups)
-    if not isinstance(data, Samples):
-        raise InputError("Give each set as a path, Samples, (X, y) or (X, y, groups).")
-    if data.y is None:
-        raise InputError("The samples have no labels (y), which are needed here; add them.")
-    return with_plain_texts(data, model.inputs)
-
-
 def _head(model: FrozenModel, samples: Samples) -> LinearHead:
     if model.head is None:
         raise InputError(f"{name_of(model)} has no linear head; a report compares two heads.")
     try:
-        return model.matched_to(samples.y).head or model.head
+        return samples.fit_to(model, every_class=True).model.head or model.head
     except InputError as error:
         raise InputError(
             differing_classes(
@@ -358,8 +333,8 @@ def _erm_predictions(Z: Array, y: Array, most_folds: int = 5) -> Array:
 def _on_new_head(original: FrozenModel) -> str:
     own = "has no head"
     if original.head is not None:
-        few = ", ".join(map(repr, original.head.classes[:5].tolist()))
-        own = f"is for other classes ({few}{', …' * (len(original.head.classes) > 5)})"
+        classes = listed(map(repr, original.head.classes.tolist()), 5)
+        own = f"is for other classes ({classes})"
     return (
         f"The original model {own}. What stands as before is a plain head (logistic regression on "
         "the same embeddings), fitted on the samples given and rated on folds it has not seen."
@@ -368,9 +343,8 @@ def _on_new_head(original: FrozenModel) -> str:
 
 def _check_origins(first: FrozenModel, second: FrozenModel, samples: Samples) -> None:
     """Refuse a second model, or samples, that do not belong to the first."""
-    called = str(samples.sources[0]) if samples.sources else "The set of samples"
-    made = origin_of_head(second.metadata)
-    check_made_with(called, samples.origin, first)
+    called, made = samples.called("The set of samples"), origin_of_head(second.metadata)
+    samples.check_made_with(first, called)
     check_made_with(name_of(second), {"model": made["model"]}, first)
     prepared = {"preprocessing": (samples.origin or {}).get("preprocessing", samples.preprocessing)}
     check_alike((name_of(second), called), {"preprocessing": made["preprocessing"]}, prepared)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_labels, check_predictions, check_weight
+from ntkit._doc import documented
 from ntkit._partial_labels import known_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -95,6 +96,7 @@ def _check_length(found: int, n: int, name: str) -> None:
         raise InputError(f"{name} holds {found} labels but y_true holds {n}; give one per sample.")
 
 
+@documented
 def accuracy_by(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -106,14 +108,7 @@ def accuracy_by(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True and predicted classes.
-    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
-        Any labels to group by, -1, None or NaN where the group is not known: such samples are left
-        out; or, where groups overlap, which samples are in which group. The columns of a DataFrame
-        name the groups.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {y_true, y_pred, evaluated.groups, sample_weight}
 
     Returns
     -------
@@ -142,6 +137,7 @@ def accuracy_by(
     return accuracy_in(memberships(groups, len(y_true)), y_true == y_pred, sample_weight)
 
 
+@documented
 def worst_group_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -153,24 +149,9 @@ def worst_group_accuracy(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True and predicted classes.
-    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
-        Group labels, for evaluation, -1, None or NaN where the group is not known: such samples
-        are left out; or, where groups overlap (as those of CivilComments in the WILDS benchmark
-        do), which samples are in which group.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {y_true, y_pred, evaluated.groups, sample_weight}
 
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    InputError
-        If lengths or types of labels differ, or no sample is in any group.
+    {accuracy}
 
     See Also
     --------
@@ -187,6 +168,7 @@ def worst_group_accuracy(
     return min(accuracy_by(y_true, y_pred, groups, sample_weight=sample_weight).values())
 
 
+@documented
 def worst_class_accuracy(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -194,20 +176,9 @@ def worst_class_accuracy(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True and predicted classes; a class without samples does not count.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {y_true, y_pred, sample_weight}
 
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    InputError
-        If lengths or types of labels differ, or labels are missing.
+    {accuracy}
 
     Examples
     --------
@@ -220,6 +191,7 @@ def worst_class_accuracy(
     return min(accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight).values())
 
 
+@documented
 def worst_class_correctness_group_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -234,22 +206,9 @@ def worst_class_correctness_group_accuracy(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True classes, and predictions of the head to score.
-    reference_pred : array-like of shape (N,)
-        Predictions of a head that was not fitted on these samples.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {y_true, y_pred, reference_pred, sample_weight}
 
-    Returns
-    -------
-    float
-        In [0, 1], larger is better.
-
-    Raises
-    ------
-    InputError
-        If lengths or types of labels differ, or labels are missing.
+    {accuracy}
 
     Examples
     --------
@@ -285,6 +244,7 @@ def correctness_groups(y_true: Array, reference_pred: Array) -> Array:
     return np.asarray(2 * class_index + (reference_pred != y_true))
 
 
+@documented
 def adjusted_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -299,24 +259,9 @@ def adjusted_accuracy(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True and predicted classes.
-    groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
-        Group labels, for evaluation; or, where groups overlap, which samples are in which group.
-        Groups without samples do not count, nor do samples of group -1, None or NaN: it is not
-        known.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {y_true, y_pred, evaluated.groups, sample_weight}
 
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    InputError
-        If lengths differ or no group is known.
+    {accuracy}
 
     Examples
     --------
@@ -328,6 +273,7 @@ def adjusted_accuracy(
     return float(np.mean(list(by.values())))
 
 
+@documented
 def weighted_average_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -347,8 +293,7 @@ def weighted_average_accuracy(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True and predicted classes of the evaluation set.
+    {y_true, y_pred}
     groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
         Group labels of the evaluation set, or where groups overlap, which samples are in which
         group. A group that the training set lacks has weight 0.

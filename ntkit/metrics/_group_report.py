@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_predictions, check_weight
+from ntkit._doc import documented
+from ntkit._text import interval, one_line, percent, plain, table
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import (
@@ -115,7 +117,7 @@ class GroupReport:
             "grouped": self.grouped,
             "n_unknown": self.n_unknown,
             "worst_group_is": "worst group" if self.grouped else "worst class",
-            "rows": [_plain(asdict(row) | {"change": row.change}) for row in self.rows],
+            "rows": [plain(asdict(row) | {"change": row.change}) for row in self.rows],
         }
 
     def table(self, *, markdown: bool = True) -> str:
@@ -125,24 +127,25 @@ class GroupReport:
         header = ["", "samples", "accuracy", coverage]
         if compared:
             header += ["before", coverage, "change", coverage]
-        lines = [_line(header), _line(["---", *["---:"] * (len(header) - 1)])]
+        lines = [header]
         for row in self.rows:
             name = _name(row)
             name = name.replace("|", "\\|") if markdown else name
-            cells = [name, str(row.count), _percent(row.accuracy), _range(row.interval)]
+            cells = [name, str(row.count), percent(row.accuracy, unit=""), interval(row.interval)]
             if compared:
                 cells += [
-                    _percent(row.accuracy_before),
-                    _range(row.interval_before),
-                    _percent(row.change, "+"),
-                    _range(row.change_interval, "+"),
+                    percent(row.accuracy_before, unit=""),
+                    interval(row.interval_before),
+                    percent(row.change, sign="+", unit=""),
+                    interval(row.change_interval, sign="+"),
                 ]
-            lines.append(_line(cells))
+            lines.append(cells)
+        text = table(lines, "<" + ">" * (len(header) - 1))
         if not self.grouped:
-            lines += ["", _NO_GROUPS]
-        elif self.n_unknown:
-            lines += ["", f"{self._unknown()}: they count for the classes and the average alone."]
-        return "\n".join(lines)
+            return f"{text}\n\n{_NO_GROUPS}"
+        if self.n_unknown:
+            return f"{text}\n\n{self._unknown()}: they count for the classes and the average alone."
+        return text
 
     def _unknown(self) -> str:
         return f"The group of {self.n_unknown} sample(s) is not known"
@@ -165,35 +168,13 @@ class GroupReport:
         )
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    def plain(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return [plain(v) for v in value]
-        return None if isinstance(value, float) and np.isnan(value) else value
-
-    return {key: plain(value) for key, value in row.items()}
-
-
 def _name(row: ReportRow) -> str:
     name = str(row.label) if row.kind == "summary" else f"{row.kind} {row.label}"
     name = name if row.which is None else f"{name} ({row.which})"
-    return " ".join(name.split())
+    return one_line(name)
 
 
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _percent(value: float | None, sign: str = "") -> str:
-    return "–" if value is None or np.isnan(value) else f"{100 * value:{sign}.1f}"
-
-
-def _range(interval: Interval | None, sign: str = "") -> str:
-    if interval is None or np.isnan(interval[0]):
-        return "–"
-    return f"[{_percent(interval[0], sign)}, {_percent(interval[1], sign)}]"
-
-
+@documented
 def group_report(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -208,8 +189,7 @@ def group_report(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True and predicted classes.
+    {y_true, y_pred}
     groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G), optional
         Group labels, for evaluation; or, where groups overlap, which samples are in which group.
         The columns of a DataFrame name the groups. A label -1, None or NaN is a group that is not
@@ -219,10 +199,9 @@ def group_report(
         Groups are then class × attribute, and a combination without samples is listed as empty.
     y_pred_before : array-like of shape (N,), optional
         Predictions to compare with, such as the original model's.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent. Samples are counted, not weighed.
-    confidence : float, default=0.95
-        Coverage of the intervals.
+    {sample_weight}
+        Samples are counted, not weighed.
+    {confidence}
 
     Returns
     -------

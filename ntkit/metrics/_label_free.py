@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_embeddings, check_labels, check_predictions, check_weight
+from ntkit._doc import documented
 from ntkit._labels import unknown_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -15,6 +16,7 @@ from ntkit.metrics._accuracy import accuracy_by, accuracy_in, correctness_groups
 from ntkit.spuriousness import sfit, spuriousness_scores
 
 
+@documented
 def class_accuracy_gap(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
@@ -25,10 +27,7 @@ def class_accuracy_gap(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True and predicted classes.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {y_true, y_pred, sample_weight}
 
     Returns
     -------
@@ -53,6 +52,7 @@ def class_accuracy_gap(
     return float(np.abs(accuracies[:, None] - accuracies).sum() / max(1, n_pairs))
 
 
+@documented
 def correctness_group_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -71,24 +71,12 @@ def correctness_group_accuracy(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True classes, and predictions of the head to score.
-    reference_pred : array-like of shape (N,)
-        Predictions of a head that was not fitted on these samples, best a class-balanced one.
+    {y_true, y_pred, reference_pred}
     average : {"mean", "worst"}, default="mean"
         Unweighted mean over the cells, or their minimum. Empty cells do not count.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {sample_weight}
 
-    Returns
-    -------
-    float
-        In [0, 1], larger is better.
-
-    Raises
-    ------
-    InputError
-        If lengths differ, labels are missing or ``average`` is neither of the two.
+    {accuracy}
 
     Examples
     --------
@@ -109,6 +97,7 @@ def correctness_group_accuracy(
     return float(np.mean(accuracies)) if average == "mean" else min(accuracies)
 
 
+@documented
 def afr_weighted_accuracy(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -129,8 +118,7 @@ def afr_weighted_accuracy(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True classes, and predictions of the head to score.
+    {y_true, y_pred}
     reference_proba : array-like of shape (N, C)
         Class probabilities by a head that was not fitted on these samples.
     classes : array-like of shape (C,)
@@ -138,13 +126,12 @@ def afr_weighted_accuracy(
     gamma : float, default=4.0
         The γ >= 0: how much more a sample weighs that the reference head gets wrong. The paper's
         grids are 4 to 20 (Waterbirds) and 1 to 3 (CelebA).
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {sample_weight}
 
     Returns
     -------
     float
-        In [0, 1], larger is better.
+        In [0, 1].
 
     Raises
     ------
@@ -175,6 +162,7 @@ def afr_weighted_accuracy(
     return float(np.average(y_true == y_pred, weights=weight))
 
 
+@documented
 def sfit_score(
     Z: ArrayLike,
     y_true: ArrayLike,
@@ -193,10 +181,7 @@ def sfit_score(
     ----------
     Z : array-like of shape (N, D)
         Embeddings, the same for every head that is compared.
-    y_true, y_pred : array-like of shape (N,)
-        True and predicted classes.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {y_true, y_pred, sample_weight}
 
     Returns
     -------

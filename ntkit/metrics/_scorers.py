@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_memory
 
 from ntkit._checks import check_embeddings, check_labels, check_weight
+from ntkit._doc import documented, documented_like
 from ntkit._labels import unknown_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -110,6 +111,7 @@ def named_score(
 Scorer = Callable[..., float]
 
 
+@documented
 @dataclass(frozen=True)
 class CorrectnessGroupScorer:
     """Scorer of the cell scores and AFR's, with the reference head they need.
@@ -137,8 +139,7 @@ class CorrectnessGroupScorer:
     C : float, default=None
         Inverse L2 penalty of the cross-fitted reference; None for one over the number of rows
         it is fitted on, a ridge of weight 1 on the mean loss.
-    random_state : int, default=0
-        Decides the folds.
+    {random_state}
     memory : str or joblib.Memory, default=None
         Where to cache cross-fitted references, as in scikit-learn's ``Pipeline``.
 
@@ -197,12 +198,7 @@ class CorrectnessGroupScorer:
 
         Parameters
         ----------
-        X : array-like of shape (N, D)
-            Embeddings that are to be scored.
-        y : array-like of shape (N,)
-            Their class labels.
-        sample_weight : array-like of shape (N,), optional
-            Their weights, for the reference and the score.
+        {X, y, sample_weight}
 
         Returns
         -------
@@ -339,6 +335,7 @@ def worst_group_scorer(*, name: str = "sensitive") -> Scorer:
     return _group_scorer(_worst_group, name)
 
 
+@documented_like(worst_group_scorer)
 def adjusted_accuracy_scorer(*, name: str = "sensitive") -> Scorer:
     """Return a scorer of the mean group accuracy, for group labels by metadata routing.
 
@@ -346,18 +343,15 @@ def adjusted_accuracy_scorer(*, name: str = "sensitive") -> Scorer:
 
     Parameters
     ----------
-    name : str, default="sensitive"
-        Name of the argument that carries the group labels.
+    {name}
 
     Returns
     -------
-    scorer
-        Of scikit-learn's own kind, with the request set.
+    {scorer}
 
     Raises
     ------
-    InputError
-        If metadata routing is off.
+    {InputError}
 
     Examples
     --------

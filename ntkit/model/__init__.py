@@ -4,9 +4,11 @@ Graph in, graph out: no session runs here, and nothing is written but by ``Froze
 """
 
 from ntkit.graph import TensorInfo
-from ntkit.model._inspect import inspected as inspected  # for other rooms
+from ntkit.model._layers import Layer as Layer
+from ntkit.model._model import PREPROCESSING as PREPROCESSING
 from ntkit.model._model import FrozenModel
-from ntkit.model._read_model import PREPROCESSING as PREPROCESSING
-from ntkit.model._read_model import recorded_preprocessing as recorded_preprocessing
+from ntkit.model._model import inspected as inspected  # for other rooms
+from ntkit.model._model import loaded as loaded
+from ntkit.model._model import recorded_preprocessing as recorded_preprocessing
 
 __all__ = ["FrozenModel", "TensorInfo"]

@@ -337,3 +337,17 @@ def _add_bias(graph: ir.Graph, logits: ir.Value, intercept: Array) -> ir.Value:
     total = takes_place_of(graph, node.outputs[0], logits)
     node.replace_input_with(0, logits)
     return total
+
+
+def declare_outputs(model: ir.Model) -> None:
+    """Give each output of a graph the shape that ONNX infers, where the file gives none."""
+    shape_of = Shapes(model)
+    for value in model.graph.outputs:
+        if value.shape is None and isinstance(value.type, ir.TensorType):
+            shape = shape_of(value)
+            if shape is None:
+                raise InputError(
+                    f"The model declares no shape for its output {value.name!r}, and ONNX infers "
+                    "none, so that its checker would refuse the new file; export the model again."
+                )
+            value.shape = ir.Shape(shape)

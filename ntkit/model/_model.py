@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,56 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ntkit.exceptions import InputError
-from ntkit.graph import deserialised, model_file, read_model, sound
+from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
+from ntkit.graph import (
+    TensorInfo,
+    data_folder,
+    deserialised,
+    external_files,
+    fingerprint,
+    info_of,
+    model_file,
+    read_model,
+    serialised,
+    sound,
+    write_model,
+)
 from ntkit.head import LinearHead
-from ntkit.model._edit import append_head, replace_weights
+from ntkit.model._edit import append_head, declare_outputs, replace_weights
 from ntkit.model._exchange import fitted, keeps_names, read_back
-from ntkit.model._read_model import LOCATED_BY, Parts, ReadModel, declare_outputs, in_sight, located
-from ntkit.model.class_names import CLASSES, ClassNames, are_positions, matched, renamed
+from ntkit.model._layers import Layer
+from ntkit.model._read_model import (
+    LOCATED_BY,
+    PLACES,
+    after_logits,
+    body_nodes,
+    body_of,
+    embedding_info,
+    file_facts,
+    head_facts,
+    in_clone,
+    in_sight,
+    layers_in,
+    located,
+    tail_of,
+)
+from ntkit.model.class_names import (
+    CLASSES,
+    ClassNames,
+    are_positions,
+    matched,
+    names_in,
+    names_of,
+    problem_type,
+    renamed,
+)
+from ntkit.model.head_search import Head, candidate_layers
 
+PREPROCESSING = "ntkit.inputs"
 _NEW_HEAD = "ntkit.new_head"
 
 
-class FrozenModel(ReadModel):
+class FrozenModel:
     """An ONNX classifier: its graph as it came, and its last linear layer as a LinearHead.
 
     Make one with :meth:`load`. It is a value: nothing changes it, :meth:`with_head` returns
@@ -74,6 +113,43 @@ class FrozenModel(ReadModel):
     >>> print(model.inputs[0])
     image (batch, 1, 20, 20) float32
     """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        head: Head | None,
+        embedding: ir.Value,
+        located_by: Mapping[str, str | None],
+        *,
+        names: ClassNames | None = None,
+        classes: Any = None,
+        matched_by: str | None = None,
+        path: Path | None = None,
+        folder: Path | None = None,
+        digest: bytes | None = None,
+        sha256: Callable[[], str] | None = None,
+    ) -> None:
+        self._model, self._head, self._source = model, head, embedding
+        self._classes, self._digest = classes, digest
+        self.path, self.folder, self.matched_by = path, folder, matched_by
+        self.located_by: dict[str, str | None] = {**dict.fromkeys(PLACES), **located_by}
+        self._sha256 = sha256 or cache(partial(fingerprint, model, digest))  # copies share it
+        self.metadata = dict(model.metadata_props)
+        if not all(isinstance(text, str) for pair in self.metadata.items() for text in pair):
+            raise ModelError(f"{path or 'The model'} has metadata that are not text.")
+        self.embedding = embedding_info(embedding, head)
+        self.logits = info_of(head.logits) if head else None
+        self.logit_scale = head.after.scale if head else 1.0
+        inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
+        self.inputs = _with_columns(inputs, self.metadata, self.embedding)
+        self.outputs = tuple(info_of(v) for v in model.graph.outputs)
+        if names is None and head is not None:
+            names = names_of(max(2, len(head.weight)), self.metadata, path, head.after.labels)
+        self._names = names or ClassNames()
+        self.class_names = self._names.names
+        self.has_class_names = classes is not None or self.class_names is not None
+        self.classes_source = "given" if classes is not None else self._names.source
+        self.head = self._read_head(classes) if head else None
 
     @classmethod
     def load(
@@ -136,14 +212,16 @@ class FrozenModel(ReadModel):
             different, or in another order than those used.
         """
         path = model_file(Path(path).absolute())
-        given = {"logits": logits, "embedding": embedding, "pooling": pooling}
-        model = read_model(path)
-        with sound(path):
-            parts = in_sight(model, given, path)
-            loaded = cls(replace(parts, classes=classes))
-        for sentence in loaded._names.warnings if classes is None else ():
-            warnings.warn(f"{path.name}: {sentence}", UserWarning, stacklevel=2)
+        places = {"logits": logits, "embedding": embedding, "pooling": pooling}
+        loaded = _located_in(*read_model(path), path, places, classes)
+        loaded._warn_of_names(stacklevel=3)
         return loaded
+
+    def _warn_of_names(self, stacklevel: int) -> None:
+        """Warn of names that are not used."""
+        for sentence in self._names.warnings if self._classes is None else ():
+            name = self.path.name if self.path is not None else "The model"
+            warnings.warn(f"{name}: {sentence}", UserWarning, stacklevel=stacklevel)
 
     def __repr__(self) -> str:
         name = self.path.name if self.path else "in memory"
@@ -153,14 +231,14 @@ class FrozenModel(ReadModel):
         return self  # a value: scikit-learn's clone may share it
 
     def __reduce__(self) -> tuple[Any, ...]:
-        classes = self.head.classes if self.head is not None else None
         proto = self.to_proto().SerializeToString()
         said = {
-            "classes": classes if self.classes_source == "given" else None,
+            "classes": self._classes,
             "names": self._names,
             "matched_by": self.matched_by,
             "path": self.path,
             "folder": self.folder,
+            "digest": self._digest,
         }
         return _restored, (proto, self.located_by, said)
 
@@ -208,21 +286,20 @@ class FrozenModel(ReadModel):
                 f"The head reads {head.n_neurons} neurons, but the model's embedding "
                 f"{self.embedding.name!r} has {width}."
             )
-        labels = self._found.after.labels if self._found is not None else None
-        head = fitted(head, self.head, named=self.has_class_names, in_graph=labels is not None)
+        head = fitted(head, self.head, named=self.has_class_names, in_graph=self.classes_from_graph)
         model = self._model.clone()
-        found, value = located(model, **self.located_by)
-        if found is None:
-            append_head(model.graph, value, head.coef, head.intercept)
+        old, embedding = in_clone(model, self._model, self._head, self._source)
+        if old is None:
+            append_head(model.graph, embedding, head.coef, head.intercept)
         else:
-            replace_weights(model, found, head.coef, head.intercept)
+            replace_weights(model, old, head.coef, head.intercept)
         declare_outputs(model)
         return self._exchanged(model, head, provenance)
 
     def _exchanged(
         self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
     ) -> FrozenModel:
-        found, value = read_back(model, head, self.located_by)
+        new, embedding = read_back(model, head, self.located_by)
         kept = keeps_names(head, self.head, self.class_names or ())
         labels = head.classes.tolist()
         as_before = are_positions(labels) or self.classes_from_graph
@@ -236,9 +313,15 @@ class FrozenModel(ReadModel):
         for key in (_NEW_HEAD, LOCATED_BY):  # they were said of the head before this one
             model.metadata_props.pop(key, None)
         model.metadata_props.update(written)
-        names = self._names if kept else ClassNames()
-        parts = Parts(model, found, value, self.located_by, names, head.classes)
-        return FrozenModel(replace(parts, folder=self.folder))
+        return FrozenModel(
+            model,
+            new,
+            embedding,
+            self.located_by,
+            names=self._names if kept else ClassNames(),
+            classes=head.classes,
+            folder=self.folder,
+        )
 
     def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
         """Return the same model, with these facts in place of what ntkit wrote into its metadata.
@@ -257,10 +340,8 @@ class FrozenModel(ReadModel):
         for key in [key for key in model.metadata_props if key.startswith("ntkit.")]:
             del model.metadata_props[key]
         model.metadata_props.update(facts)
-        found, value = located(model, **self.located_by)
-        return FrozenModel(
-            replace(self._parts, model=model, found=found, embedding=value, path=None)
-        )
+        parts = in_clone(model, self._model, self._head, self._source)
+        return self._changed((model, *parts), path=None, digest=None, sha256=None)
 
     def with_classes(self, classes: Any) -> FrozenModel:
         """Return the same model with its classes named, in the order of the logits.
@@ -280,11 +361,7 @@ class FrozenModel(ReadModel):
         InputError
             If the labels are not as many as the head's classes, or one is repeated.
         """
-        return self._with_classes(classes, None)
-
-    def _with_classes(self, classes: Any, matched_by: str | None) -> FrozenModel:
-        said = replace(self._parts, names=self._names, classes=classes, matched_by=matched_by)
-        return FrozenModel(said)
+        return self._changed(classes=classes, matched_by=None)
 
     def matched_to(self, y: Any) -> FrozenModel:
         """Return the model with classes that are the labels of a sample.
@@ -315,12 +392,356 @@ class FrozenModel(ReadModel):
             raise InputError(
                 "The model has no head; pass --new-head (new_head=True) to give it one."
             )
-        found = matched(labels, self.head.classes, named=self.has_class_names)
-        return self if found is None else self._with_classes(*found)
+        match = matched(labels, self.head.classes, named=self.has_class_names)
+        if match is None:
+            return self
+        classes, matched_by = match
+        return self._changed(classes=classes, matched_by=matched_by)
+
+    def _changed(
+        self, parts: tuple[ir.Model, Head | None, ir.Value] | None = None, **changes: Any
+    ) -> FrozenModel:
+        """Copy the model with another graph, or with something else said of it."""
+        kept = {
+            "names": self._names,
+            "classes": self._classes,
+            "matched_by": self.matched_by,
+            "path": self.path,
+            "folder": self.folder,
+            "digest": self._digest,
+            "sha256": self._sha256,
+        }
+        parts = parts or (self._model, self._head, self._source)
+        return FrozenModel(*parts, self.located_by, **{**kept, **changes})
 
     def _embedding_width(self) -> int | None:
         width = self.embedding.shape[-1] if self.embedding.shape else None
         return width if isinstance(width, int) else None
+
+    def with_columns_of(self, other: FrozenModel) -> FrozenModel:
+        """Return this model, which names no columns, with those that another of its inputs names.
+
+        Parameters
+        ----------
+        other : FrozenModel
+            What may take this model's place.
+
+        Returns
+        -------
+        FrozenModel
+            This model where either takes other inputs, or it names columns itself.
+        """
+        names = [info.columns for info in other.inputs]
+        if not self.takes_inputs_of(other) or any(info.columns for info in self.inputs):
+            return self
+        named = object.__new__(FrozenModel)  # copy.copy would serialise the graph
+        named.__dict__.update(self.__dict__)
+        named.inputs = tuple(
+            replace(info, columns=columns) for info, columns in zip(self.inputs, names, strict=True)
+        )
+        return named
+
+    def takes_inputs_of(self, other: FrozenModel) -> bool:
+        """Tell whether inputs have the names, types and sides of another model's, and its columns.
+
+        Parameters
+        ----------
+        other : FrozenModel
+            The other model.
+
+        Returns
+        -------
+        bool
+            Columns that one of the two does not name contradict nothing.
+        """
+        return len(self.inputs) == len(other.inputs) and all(
+            _signature(one) == _signature(two)
+            and (one.columns == two.columns or None in (one.columns, two.columns))
+            for one, two in zip(self.inputs, other.inputs, strict=True)
+        )
+
+    def _read_head(self, classes: Any) -> LinearHead:
+        found = self._head
+        if found is None:
+            raise HeadNotFoundError("The model has no head.")
+        if not np.isfinite(found.weight).all() or not np.isfinite(found.bias).all():
+            raise ModelError(
+                f"The head of {self.path or 'the model'} ({found.region.kind}, "
+                f"{found.logits.name!r}) has NaN or infinite weights; export the model again."
+            )
+        n_classes = max(2, len(found.weight))
+        if classes is None:
+            classes = np.arange(n_classes) if self.class_names is None else self.class_names
+        labels = np.asarray(classes)
+        if labels.shape != (n_classes,):
+            raise InputError(
+                f"The model's head tells {n_classes} classes apart, but {labels.size} class "
+                "labels were given."
+            )
+        return LinearHead(found.weight, found.bias, labels)
+
+    @property
+    def not_single_label(self) -> str | None:
+        """Why the head is none that chooses one class for each sample; None if it may be one."""
+        said, where = problem_type(self.metadata, self.path) or ("", "")
+        fix = "; debias retrains heads that choose one class for each sample."
+        if self.head is None or said == "single_label_classification":
+            return None
+        if said == "regression":
+            return f"The model's head is a regression, as {where} says{fix}"
+        if self.scores_each_class_alone:
+            said, where = "multi_label_classification", "its Sigmoid for each of them"
+        if said != "multi_label_classification":
+            return None
+        return (
+            f"The model scores each of its {self.head.n_logits} labels on its own, for samples "
+            f"that may have several, as {where} says{fix} If each of your samples has one label, "
+            "export the model with a Softmax, or with neither"
+            f"{' and without that entry' * (where != 'its Sigmoid for each of them')}."
+        )
+
+    @property
+    def scores_each_class_alone(self) -> bool:
+        """Whether several logits go through a Sigmoid each, as for samples of several labels."""
+        found = self._head
+        return bool(found and len(found.weight) > 1 and "Sigmoid" in found.after.post_processing)
+
+    @property
+    def classes_from_graph(self) -> bool:
+        """Whether the graph itself maps its scores to the class labels."""
+        return self.labels_in_graph is not None
+
+    @property
+    def labels_in_graph(self) -> tuple[Any, ...] | None:
+        """Labels that the graph maps its scores to, in the order of the logits, if it does."""
+        return None if self._head is None else self._head.after.labels
+
+    @property
+    def opset_imports(self) -> dict[str, int]:
+        """Operator set version of each domain."""
+        return dict(self._model.opset_imports)
+
+    @property
+    def ir_version(self) -> int:
+        """ONNX IR version of the file."""
+        return int(self._model.ir_version)
+
+    @property
+    def nodes(self) -> tuple[tuple[str, str], ...]:
+        """(name, operator) of every node, in order."""
+        return tuple((node.name or "", node.op_type) for node in self._model.graph)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that the model is read from: its own, and those of its external data."""
+        own = () if self.path is None else (self.path,)
+        return (*own, *external_files(self._model))
+
+    def names_in_metadata(self) -> dict[str, tuple[Any, ...]]:
+        """Names of classes in the file's metadata, by key, other than ntkit's own.
+
+        Returns
+        -------
+        dict of str to tuple
+            In the order of the logits.
+        """
+        return names_in(self.metadata)
+
+    def sha256(self) -> str:
+        """Fingerprint of the file the model was loaded from, or of the model in memory.
+
+        It is the file's own SHA-256; weights kept as external data are hashed with it.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits.
+        """
+        return self._sha256()
+
+    def describe(self) -> dict[str, Any]:
+        """What was found, as plain values: the content of ``ntkit inspect``.
+
+        Returns
+        -------
+        dict
+            File, signature, embedding, head and classes; None where there is none. ``positions``
+            are operators that choose or average pixels or tokens between head and logits;
+            ``outputs_from_logits`` are the outputs that change with the head;
+            ``quantisation`` is None for a float model.
+        """
+        classes = self.head.classes.tolist() if self.head else None
+        facts = {**file_facts(self._model, self.path), "embedding": str(self.embedding)}
+        return {
+            **facts,
+            **head_facts(self._model, self._head),
+            "classes": classes,
+            "classes_from": self.classes_source if self.head else None,
+            "metadata": {k: v for k, v in self.metadata.items() if not k.startswith("ntkit.")},
+            "ntkit": {k: v for k, v in self.metadata.items() if k.startswith("ntkit.")},
+        }
+
+    @property
+    def outputs_from_logits(self) -> tuple[str, ...]:
+        """Names of the outputs that are computed from the logits, or are the logits."""
+        if self._head is None:
+            return ()
+        return (*after_logits(self._model, self._head), self._head.logits.name or "")
+
+    def body_nodes(self) -> list[ir.Node]:
+        """Operators that the embedding is computed by."""
+        return body_nodes(self._model, self._head, self._source)
+
+    def candidates(self) -> list[dict[str, Any]]:
+        """Every layer that might be the head, and why it was taken or passed over.
+
+        Returns
+        -------
+        list of dict
+            ``logits`` (the name that ``--logits`` takes), ``outputs`` that show it, ``layer``,
+            ``neurons``, ``n_logits``, ``taken`` and ``reason``; None where there is none.
+        """
+        return candidate_layers(self._model, self._head)
+
+    def layers(self, most: int | None = None) -> tuple[Layer, ...]:
+        """Layers before the embedding that can be read: all, or as many, spread over the depth."""
+        layers = self._layers
+        if most is None or not layers:
+            return layers
+        at = np.unique(np.linspace(0, len(layers) - 1, most).round().astype(int))
+        return tuple(layers[i] for i in at)
+
+    @cached_property
+    def _layers(self) -> tuple[Layer, ...]:
+        with sound(self.path):
+            return layers_in(self._model, self._head, self._source)
+
+    def body(self, *, logits: bool = False, layers: Sequence[Layer] = ()) -> onnx.ModelProto:
+        """Return the model up to the embedding (and the logits), as an ONNX model of its own.
+
+        Large weights in external data stay references to the original's folder.
+
+        Parameters
+        ----------
+        logits : bool
+            Whether the logits become a second output.
+        layers : sequence of Layer
+            Of :meth:`layers`: means and deviations of their channels become further outputs.
+
+        Returns
+        -------
+        onnx.ModelProto
+            Its inputs are those that the embedding is computed from.
+        """
+        with sound(self.path):
+            return body_of(self._model, self._head, self._source, logits=logits, layers=layers)
+
+    def tail(self) -> onnx.ModelProto | None:
+        """Return what follows the logits, as an ONNX model of its own.
+
+        Returns
+        -------
+        onnx.ModelProto or None
+            From the logits (and what else they need) to the model's outputs; None if no other
+            output is computed from the logits.
+        """
+        with sound(self.path):
+            return tail_of(self._model, self._head) if self._head else None
+
+    def to_proto(self) -> onnx.ModelProto:
+        """Return the whole model as an ``onnx.ModelProto``.
+
+        Returns
+        -------
+        onnx.ModelProto
+            Weights in external data stay references to :attr:`folder`.
+        """
+        with sound(self.path):
+            return serialised(self._model)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        verify: Callable[[Path], object] | None = None,
+    ) -> Path:
+        """Write the model; it takes its name only when it is complete and checked.
+
+        Parameters
+        ----------
+        path : path-like
+            Target file. Weights kept as external data are copied to ``NAME.data`` beside it.
+        force : bool
+            Whether to replace an existing file.
+        verify : callable, optional
+            Called with the finished file before it takes its name; what it raises stops the
+            write. :func:`ntkit.export.save_verified` passes ONNX Runtime's verdict.
+
+        Returns
+        -------
+        pathlib.Path
+            ``path``.
+
+        Raises
+        ------
+        InputError
+            If the file exists and ``force`` is not given, if its folder does not exist, or if
+            the model's own weights lie in the file to replace.
+        ModelError
+            If the model does not pass ONNX's checker.
+        """
+        return write_model(self._model, Path(path), force=force, verify=verify)
+
+
+def inspected(
+    path: str | os.PathLike[str], *, classes: Any = None, **places: str | None
+) -> tuple[FrozenModel, dict[str, Any]]:
+    """Read a model whether or not a head is found in it, and tell what is known of it."""
+    # Without a head its embedding is an output. The facts are those of FrozenModel.describe, with
+    # `refused` (why there is no head, or None) and `candidates` (each layer that may be one, and
+    # why it was taken or not).
+    path, refused = model_file(Path(path).absolute()), None
+    model, digest = read_model(path)
+    places = {name: places.get(name) for name in PLACES}
+    try:
+        # Looking may change the graph: a pooling is added, a function taken apart.
+        loaded = _located_in(model.clone(), digest, path, places, classes)
+        loaded._warn_of_names(stacklevel=3)
+    except (HeadNotFoundError, ModelError) as error:
+        refused = str(error)
+        with sound(path):
+            output = model.graph.outputs[0]
+            loaded = FrozenModel(model, None, output, places, path=path, digest=digest)
+    facts = loaded.describe()
+    if refused is not None:
+        facts["embedding"] = None
+    with sound(path):
+        candidates = loaded.candidates()
+    return loaded, {**facts, "refused": refused, "candidates": candidates}
+
+
+def _located_in(
+    model: ir.Model, digest: bytes, path: Path, places: Mapping[str, str | None], classes: Any
+) -> FrozenModel:
+    """The model of a file, its head found."""
+    with sound(path):
+        model, head, embedding, places = in_sight(model, places)
+        return FrozenModel(
+            model,
+            head,
+            embedding,
+            places,
+            classes=classes,
+            path=path,
+            folder=data_folder(model) or path.parent.resolve(),
+            digest=digest,
+        )
+
+
+def loaded(model: Any, **options: Any) -> FrozenModel:
+    """A model, read with these options of :meth:`FrozenModel.load` if it is a path."""
+    return model if isinstance(model, FrozenModel) else FrozenModel.load(model, **options)
 
 
 def _restored(
@@ -329,4 +750,33 @@ def _restored(
     model = deserialised(onnx.load_from_string(proto))
     if said["folder"] is not None:
         ir.external_data.set_base_dir(model.graph, said["folder"])
-    return FrozenModel(Parts(model, *located(model, **located_by), located_by, **said))
+    return FrozenModel(model, *located(model, **located_by), located_by, **said)
+
+
+def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """What ntkit wrote into a model of how its inputs are made; nothing where that is damaged."""
+    try:
+        steps = json.loads(metadata.get(PREPROCESSING, "null"))
+    except (ValueError, RecursionError):
+        return {}
+    return steps if isinstance(steps, dict) else {}
+
+
+def _signature(info: TensorInfo) -> tuple[Any, ...]:
+    """Name and type, and sides that are fixed, but for the number of samples."""
+    sides = tuple(side if isinstance(side, int) else None for side in (info.shape or ())[1:])
+    return info.name, info.dtype, sides
+
+
+def _with_columns(
+    inputs: tuple[TensorInfo, ...], metadata: Mapping[str, str], embedding: TensorInfo
+) -> tuple[TensorInfo, ...]:
+    """The one input of a model with the columns that ntkit recorded for it."""
+    names = recorded_preprocessing(metadata).get("columns")
+    if len(inputs) != 1 or not isinstance(names, list) or not names:
+        return inputs
+    if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
+        return inputs  # not as ntkit writes it
+    if metadata.get("ntkit.tensor", embedding.name) != embedding.name:
+        return inputs  # a head alone: these are the inputs of the network before it
+    return (replace(inputs[0], columns=tuple(names)),)

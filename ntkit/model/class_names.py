@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._labels import differing_classes, listed, unknown_labels
+from ntkit import _text
+from ntkit._labels import differing_classes, unknown_labels
+from ntkit._labels import listed as listed_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -241,8 +243,8 @@ def _is_json(text: str) -> bool:
     return _json(text) is not None
 
 
-def _quoted(names: tuple[Any, ...], most: int = 6) -> str:
-    return ", ".join(map(repr, names[:most])) + ", …" * (len(names) > most)
+def _quoted(names: tuple[Any, ...]) -> str:
+    return _text.listed(map(repr, names), 6)
 
 
 _NUMBERED_CLASS = re.compile(r"(?:LABEL_)?(0|[1-9][0-9]{0,8})")
@@ -260,7 +262,7 @@ def matched(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] 
         by_position = labels[np.argsort(numbers)]
         return by_position, (
             "The labels are taken as positions of the model's classes: "
-            f"{_listed(own if named else by_position.tolist())}."
+            f"{_numbered(own if named else by_position.tolist())}."
         )
     if named and len(given) == len(own):
         spelled = {_plain(label): label for label in given}
@@ -269,13 +271,12 @@ def matched(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] 
             pairs = [f"{a!r} = {b!r}" for a, b in zip(found, own, strict=True) if a != b]
             return np.asarray(found), (
                 "Labels and names of the model's classes differ in case, blanks or underscores "
-                f"only and are taken for the same: {', '.join(pairs[:8])}"
-                f"{', …' * (len(pairs) > 8)}."
+                f"only and are taken for the same: {_text.listed(pairs, 8)}."
             )
     if not named and len(given) == len(own) and labels.dtype.kind in "US":
         return labels, (
             "The model does not name its classes; took the labels in sorted order: "
-            f"{_listed(given)}."
+            f"{_numbered(given)}."
         )
     raise InputError(_refusal(given, own))
 
@@ -310,8 +311,8 @@ def _plain(name: Any) -> str:
 def _refusal(given: list[Any], own: list[Any]) -> str:
     if len(given) < 2:
         return (
-            f"The data holds one class only ({listed(given)}) of the model's head "
-            f"({listed(own)}); add samples of the others, or name another label column."
+            f"The data holds one class only ({listed_labels(given)}) of the model's head "
+            f"({listed_labels(own)}); add samples of the others, or name another label column."
         )
     named = "name its classes in the order of the logits with --classes (classes= in Python)"
     sides = {"what": "The data", "where": "the model's head"}
@@ -321,6 +322,5 @@ def _refusal(given: list[Any], own: list[Any]) -> str:
     return unknown if named in unknown else f"{unknown} If not, {named}."
 
 
-def _listed(classes: Sequence[Any], most: int = 10) -> str:
-    shown = ", ".join(f"{i} = {c}" for i, c in enumerate(classes[:most]))
-    return f"{shown}{', …' * (len(classes) > most)}"
+def _numbered(classes: Sequence[Any]) -> str:
+    return _text.listed((f"{i} = {name}" for i, name in enumerate(classes)), 10)

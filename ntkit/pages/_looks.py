@@ -1,143 +1,48 @@
-"""How a sample looks on a page: a small picture, a piece of its text, some of its columns."""
+"""How a sample looks on a page: a small image, a piece of its text, some of its columns."""
 
 from __future__ import annotations
 
 import os
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from ntkit._text import one_line
+from ntkit._types import Array
 from ntkit.attributes import places_of
-from ntkit.exceptions import InputError
-from ntkit.extraction import ImageFiles, Texts
 from ntkit.inputs import decode
 
-_SIDE = 112  # pixels of a thumbnail
-_SNIPPET = 160  # characters
-_UNUSUAL = 3  # values of a row of a table
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A thumbnail as a data URI, or a text; neither where a sample has no look."""
-
-    image: str | None = None
-    text: str | None = None
-
-
-class TableRows:
-    """Rows of a table of numbers, shown by what is unusual about them."""
-
-    def __init__(self, X: NDArray[Any], columns: Sequence[str]) -> None:
-        self.X, self.columns = X, columns
-        self._mean, deviation = X.mean(axis=0, dtype=float), X.std(axis=0, dtype=float)
-        self._deviation = np.where(deviation > 0, deviation, np.inf)
-
-    def text(self, i: int) -> str:
-        """The values furthest from the mean, in standard deviations."""
-        distance = np.abs(self.X[i] - self._mean) / self._deviation
-        unusual = np.argsort(-distance, kind="stable")[:_UNUSUAL]
-        return ", ".join(f"{self.columns[j]} = {self.X[i, j]:.4g}" for j in unusual)
-
-    def in_common(self, rows: NDArray[Any]) -> str:
-        """The columns in which the mean of some rows is furthest from that of all."""
-        distance = (self.X[rows].mean(axis=0, dtype=float) - self._mean) / self._deviation
-        furthest = np.argsort(-np.abs(distance), kind="stable")[:_UNUSUAL]
-        return ", ".join(f"{self.columns[j]} ({distance[j]:+.1f} sd)" for j in furthest)
-
-
-def picture_of(X: Any, i: int) -> Picture:
-    """Show one sample."""
-    if isinstance(X, Mapping):
-        shown = (picture_of(array, i) for array in X.values())
-        return next((p for p in shown if p.image or p.text), Picture())
-    if isinstance(X, Texts):
-        parts = [X.texts[i]] if isinstance(X.texts[i], str) else X.texts[i]  # a text, or a pair
-        text = " / ".join(" ".join(part.split()) for part in parts)
-        return Picture(text=text if len(text) <= _SNIPPET else f"{text[: _SNIPPET - 1]}…")
-    if isinstance(X, TableRows):
-        return Picture(text=X.text(i))
-    if isinstance(X, ImageFiles):
-        try:
-            image = ImageOps.exif_transpose(decode(X.paths[i])).convert("RGB")
-        except InputError:
-            return Picture()
-        return Picture(image=data_uri(image))
-    if isinstance(X, np.ndarray) and X.ndim in (3, 4):
-        pixels = _as_pixels(np.asarray(X[i]))
-        return Picture() if pixels is None else Picture(image=data_uri(Image.fromarray(pixels)))
-    return Picture()
-
-
-def _as_pixels(image: NDArray[Any]) -> NDArray[np.uint8] | None:
-    """Grey or RGB bytes; the smallest value becomes black, the largest white."""
-    if image.ndim == 3 and image.shape[0] in (1, 3) and min(image.shape[1:]) > 4:
-        image = np.moveaxis(image, 0, -1)
-    if image.ndim == 3 and image.shape[-1] == 1:
-        image = image[..., 0]
-    if image.ndim == 3 and image.shape[-1] != 3:
-        return None
-    values = image.astype(np.float64)
-    low, high = values.min(), values.max()
-    if not np.isfinite([low, high]).all():
-        return None
-    return np.asarray(255 * (values - low) / max(high - low, 1e-12), dtype=np.uint8)
-
-
-def data_uri(image: Image.Image, side: int = _SIDE) -> str:
-    """A picture as a data URI, no larger than ``side`` pixels; one of few pixels shows them."""
-    if max(image.size) < side:
-        factor = side // max(image.size)
-        image = image.resize(
-            (image.width * factor, image.height * factor), Image.Resampling.NEAREST
-        )
-    image.thumbnail((side, side))
-    content = BytesIO()
-    image.save(content, "WEBP", quality=80)
-    return f"data:image/webp;base64,{b64encode(content.getvalue()).decode()}"
-
-
-_THUMBNAIL = 176  # pixels of a picture
+_SIDE = 176  # pixels of an image
 _AROUND = 130  # characters before and after the word
 _MOST_COLUMNS = 6
 _LONGEST, _LONGEST_VALUE = 60, 40  # characters
 _LOOKED_FOR = 8  # words of a family, to find the piece that is shown
 _NEAR, _TRIES = 100, 1000  # characters about a place that may be a word; places to look at
+_UNUSUAL = 3  # columns of a row that are furthest from the mean
 
 
-@dataclass(frozen=True)
-class Part:
-    """A piece of a text; ``mark`` is "", "this" (the attribute) or "other" (of its family)."""
-
-    text: str
-    mark: str = ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A value of a row; ``mark`` is "", "this" (the attribute's column) or "other" (its family)."""
-
-    column: str
-    value: str
-    mark: str = ""
-
-
-def thumbnail_of(image: Any, side: int = _THUMBNAIL) -> str | None:
+def thumbnail_of(image: Any, side: int = _SIDE) -> str | None:
     """A small picture as a data URI; None where there is nothing to show."""
     try:
         if isinstance(image, str | os.PathLike):
             image = decode(Path(image))
         if not isinstance(image, Image.Image):
             image = Image.fromarray(_pixels(np.asarray(image)))
-        return data_uri(ImageOps.exif_transpose(image).convert("RGB"), side)
+        image = ImageOps.exif_transpose(image).convert("RGB")
+        if max(image.size) < side:  # one of few pixels shows them
+            factor = side // max(image.size)
+            size = image.width * factor, image.height * factor
+            image = image.resize(size, Image.Resampling.NEAREST)
+        image.thumbnail((side, side))
+        content = BytesIO()
+        image.save(content, "WEBP", quality=80)
+        return f"data:image/webp;base64,{b64encode(content.getvalue()).decode()}"
     except (OSError, ValueError, TypeError):  # gone, broken, or no picture
         return None
 
@@ -158,8 +63,9 @@ def _pixels(image: Any) -> Any:
     return (255 * (values / most)).astype(np.uint8)
 
 
-def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> tuple[Part, ...]:
-    """A piece of a text around the first of some words, with all of them marked."""
+def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """A piece of a text around the first of some words: parts of it, and how each is marked."""
+    # The mark is "", "this" (an attribute) or "other" (of its family); … stands where it was cut.
     marks = dict.fromkeys(this, "this")
     marks = {**marks, **{word: "other" for word in other if word not in marks}}
     start = _start(text, marks)
@@ -173,13 +79,13 @@ def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> tup
         if _beginning(word) in lower
         for begin, end in places_of(piece, word)
     )
-    parts, at = [Part("… ")] if low else [], 0
+    parts, at = [("… ", "")] if low else [], 0
     for begin, end, mark in places:
         if begin >= at:
-            parts += [Part(_one_line(piece[at:begin])), Part(_one_line(piece[begin:end]), mark)]
+            parts += [(_spaced(piece[at:begin]), ""), (_spaced(piece[begin:end]), mark)]
             at = end
-    parts.append(Part(_one_line(piece[at:]) + (" …" if high < len(text) else "")))
-    return tuple(part for part in parts if part.text)
+    parts.append((_spaced(piece[at:]) + (" …" if high < len(text) else ""), ""))
+    return [part for part in parts if part[0]]
 
 
 def _start(text: str, marks: Mapping[str, str]) -> int:
@@ -230,9 +136,9 @@ def _between_words(text: str, low: int, high: int) -> tuple[int, int]:
     return low, (high if high >= len(text) or space < 0 else space)
 
 
-def _one_line(text: str) -> str:
+def _spaced(text: str) -> str:
     """White space as single spaces, at both ends too."""
-    line = " ".join(text.split())
+    line = one_line(text)
     before = " " if text[:1].isspace() and line else ""
     return before + line + (" " if text[-1:].isspace() else "")
 
@@ -242,16 +148,16 @@ def cells_of(
     row: int,
     marks: Mapping[str, str],
     most: int = _MOST_COLUMNS,
-) -> tuple[tuple[Cell, ...], int]:
-    """Some columns of a row, the marked ones first, and how many are left out."""
+) -> tuple[list[tuple[str, str, str]], int]:
+    """Name, value and mark of some columns, the marked ones first; how many are left out."""
     columns = [item for table in tables for item in table.items()]
     order = {"this": 0, "other": 1}
     columns.sort(key=lambda item: order.get(marks.get(item[0], ""), 2))
     cells = [
-        Cell(shortened(name, _LONGEST_VALUE), _value(values[row]), marks.get(name, ""))
+        (brief(name, _LONGEST_VALUE), _value(values[row]), marks.get(name, ""))
         for name, values in columns[:most]
     ]
-    return tuple(cells), len(columns) - len(cells)
+    return cells, len(columns) - len(cells)
 
 
 def _value(value: Any) -> str:
@@ -259,10 +165,31 @@ def _value(value: Any) -> str:
         return "–"
     if isinstance(value, float | np.floating):
         return f"{value:.6g}"
-    return shortened(str(value), _LONGEST_VALUE) or "–"
+    return brief(str(value), _LONGEST_VALUE) or "–"
 
 
-def shortened(text: str, longest: int = _LONGEST) -> str:
+def brief(text: str, longest: int = _LONGEST) -> str:
     """The beginning of a text that is long, on one line."""
-    line = " ".join(text[: 2 * longest].split()) or text[:longest]
+    line = one_line(text[: 2 * longest]) or text[:longest]
     return line if len(line) <= longest and len(text) <= 2 * longest else f"{line[:longest]}…"
+
+
+class UnusualColumns:
+    """What is unusual about rows of a table of numbers."""
+
+    def __init__(self, X: Array, columns: Sequence[str]) -> None:
+        self.X, self.columns = X, columns
+        self._mean, deviation = X.mean(axis=0, dtype=float), X.std(axis=0, dtype=float)
+        self._deviation = np.where(deviation > 0, deviation, np.inf)
+
+    def of_row(self, i: int) -> str:
+        """The values furthest from the mean, in standard deviations."""
+        distance = np.abs(self.X[i] - self._mean) / self._deviation
+        unusual = np.argsort(-distance, kind="stable")[:_UNUSUAL]
+        return ", ".join(f"{self.columns[j]} = {self.X[i, j]:.4g}" for j in unusual)
+
+    def in_common(self, rows: Array) -> str:
+        """The columns in which the mean of some rows is furthest from that of all."""
+        distance = (self.X[rows].mean(axis=0, dtype=float) - self._mean) / self._deviation
+        furthest = np.argsort(-np.abs(distance), kind="stable")[:_UNUSUAL]
+        return ", ".join(f"{self.columns[j]} ({distance[j]:+.1f} sd)" for j in furthest)

@@ -2,167 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ntkit._text import one_line, shortened
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, ReportRow, group_report
-from ntkit.pages._looks import Picture, TableRows, picture_of
-from ntkit.pages._offline import offline_page
+from ntkit.pages._looks import UnusualColumns, thumbnail_of
+from ntkit.pages._offline import offline_page, page_percent
+from ntkit.samples import Inputs
 from ntkit.spuriousness import non_constant_neurons
 
+_SIDE, _SNIPPET = 112, 160  # pixels of an image, characters of a text
+_CURVE = 400  # points of a picture
 _BINS = 24
 _STRONGEST = 50  # samples that say what a neuron responds to
-
-
-@dataclass(frozen=True)
-class SampleCard:
-    """One sample: how it looks, its class, and what was predicted."""
-
-    picture: Picture
-    label: Any
-    before: Any
-    after: Any
-    name: str
-
-    @property
-    def was_right(self) -> bool:
-        """Whether the original model got it right."""
-        return bool(self.before == self.label)
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the model written gets it right."""
-        return bool(self.after == self.label)
-
-
-@dataclass(frozen=True)
-class NeuronCard:
-    """One neuron."""
-
-    neuron: int
-    score: float
-    of_class: Any
-    n_wrong: int
-    suppressed: bool
-    samples: tuple[SampleCard, ...]
-    n_strongest: int
-    mostly: Any
-    share_mostly: float
-    share_wrong: float
-    in_common: str
-    right: tuple[float, ...]
-    wrong: tuple[float, ...]
-    low: float
-    high: float
-
-
-def sample_cards(
-    rows: Array, y: Array, before: Array, after: Array, picture: Callable[[int], Picture], ids: Any
-) -> tuple[SampleCard, ...]:
-    """Cards of some samples."""
-    return tuple(
-        SampleCard(
-            picture(int(i)),
-            y[i],
-            before[i],
-            after[i],
-            f"sample {i}" if ids is None else str(ids[i]),
-        )
-        for i in rows
-    )
-
-
-def neuron_cards(
-    Z: Array,
-    y: Array,
-    before: Array,
-    after: Array,
-    *,
-    scores: Array,
-    classes: Array,
-    suppressed: Array,
-    n_neurons: int,
-    n_samples: int,
-    picture: Callable[[int], Picture],
-    in_common: Callable[[Array], str] = lambda rows: "",
-    ids: Any = None,
-) -> tuple[NeuronCard, ...]:
-    """Cards of the neurons with the highest scores, of the silenced ones where there are any."""
-    if np.isnan(scores).all():
-        return ()
-    known = np.where(np.isnan(scores), -np.inf, scores)
-    severity = np.where(suppressed | ~suppressed.any(), known.max(axis=0), -np.inf)
-    chosen = np.argsort(-severity, kind="stable")[:n_neurons]
-    return tuple(
-        _card(
-            int(j),
-            np.asarray(Z[:, j], dtype=float),
-            y,
-            before,
-            after,
-            float(severity[j]),
-            classes[known[:, j].argmax()],
-            bool(suppressed[j]),
-            n_samples,
-            picture,
-            in_common,
-            ids,
-        )
-        for j in chosen
-        if np.isfinite(severity[j])
-    )
-
-
-def _card(
-    neuron: int,
-    activation: Array,
-    y: Array,
-    before: Array,
-    after: Array,
-    score: float,
-    of_class: Any,
-    suppressed: bool,
-    n_samples: int,
-    picture: Callable[[int], Picture],
-    in_common: Callable[[Array], str],
-    ids: Any,
-) -> NeuronCard:
-    order = np.argsort(-activation, kind="stable")
-    strongest = order[:_STRONGEST]
-    labels, counts = np.unique(y[strongest], return_counts=True)
-    own = y == of_class
-    low, high = float(activation[own].min()), float(activation[own].max())
-    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-    sides = [own & (before == y), own & (before != y)]
-    densities = [np.histogram(activation[side], edges)[0] / max(1, side.sum()) for side in sides]
-    top = max(float(d.max()) for d in densities) or 1.0
-    right, wrong = (tuple((d / top).tolist()) for d in densities)
-    return NeuronCard(
-        neuron=neuron,
-        score=score,
-        of_class=of_class,
-        n_wrong=int(sides[1].sum()),
-        suppressed=suppressed,
-        samples=sample_cards(order[:n_samples], y, before, after, picture, ids),
-        n_strongest=len(strongest),
-        mostly=labels[counts.argmax()],
-        share_mostly=float(counts.max() / len(strongest)),
-        share_wrong=float((before != y)[strongest].mean()),
-        in_common=in_common(strongest),
-        right=right,
-        wrong=wrong,
-        low=low,
-        high=high,
-    )
-
-
-_CURVE = 400  # points of a picture
 _SHOWN_CLASSES = 12
 _LOST = 12  # samples shown
 _SUSPECTS = 6  # neurons shown where none was silenced
@@ -177,8 +37,7 @@ class Shown:
     before: Array
     after: Array
     groups: Array | None = None
-    X: Any = None
-    ids: Any = None
+    samples: Samples | None = None
 
     def __post_init__(self) -> None:
         if not len(self.y) == len(self.before) == len(self.after):
@@ -190,6 +49,54 @@ class Shown:
     def figures(self) -> GroupReport:
         """Accuracies before and after, with intervals."""
         return group_report(self.y, self.after, groups=self.groups, y_pred_before=self.before)
+
+    def cards(self, rows: Array) -> list[dict[str, Any]]:
+        """What the page shows of some samples: a small image or a text, classes, a name."""
+        looks, columns = self._looks, self._columns
+        images = {row: thumbnail_of(image, _SIDE) for row, image in looks.pictures(rows.tolist())}
+        ids = None if self.samples is None else self.samples.ids
+        cards = []
+        for i in rows.tolist():
+            text = "" if columns is None else columns.of_row(i)
+            if looks.texts is not None:
+                text = " / ".join(map(one_line, str(looks.texts[i]).split("\n\n")))
+            cards.append(
+                {
+                    "image": images.get(i),
+                    "text": shortened(text, _SNIPPET),
+                    "name": f"sample {i}" if ids is None else str(ids[i]),
+                    "label": self.y[i],
+                    "before": self.before[i],
+                    "after": self.after[i],
+                    "was_right": self.before[i] == self.y[i],
+                }
+            )
+        return cards
+
+    def in_common(self, rows: Array) -> str:
+        """In what some samples differ from the others, where that is known."""
+        return "" if self._columns is None else self._columns.in_common(rows)
+
+    @cached_property
+    def _columns(self) -> UnusualColumns | None:
+        samples = self.samples
+        if samples is None or samples.kind != "columns":
+            return None
+        return UnusualColumns(samples.X, samples.columns)
+
+    @cached_property
+    def _looks(self) -> Inputs:
+        return Inputs() if self.samples is None else _looks_of(self.samples)
+
+
+def _looks_of(samples: Samples) -> Inputs:
+    """What can be shown; of several inputs the first that can be."""
+    if samples.kind == "inputs":
+        each = (_looks_of(Samples(X)) for X in samples.X.values())
+        return next((look for look in each if look.images is not None or look.texts), Inputs())
+    if samples.kind == "arrays" and getattr(samples.X, "ndim", 0) == 3:
+        return Inputs(images=samples.X)
+    return samples.looks()
 
 
 @dataclass(frozen=True)
@@ -227,7 +134,6 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
     lost, won = np.flatnonzero(was_right & ~is_right), np.flatnonzero(~was_right & is_right)
     return offline_page(
         "report",
-        filters={"percent": _percent, "signed": _signed, "path": _svg_path},
         report=report,
         summary={row.label: row for row in figures.rows if row.kind == "summary"},
         worst_before={
@@ -243,8 +149,8 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
         beside=_beside(report.candidates),
         n_lost=len(lost),
         n_won=len(won),
-        lost=sample_cards(lost[:_LOST], shown.y, shown.before, shown.after, *_looks(shown)),
-        neurons=_neurons(
+        lost=shown.cards(lost[:_LOST]),
+        neurons=neuron_cards(
             report, n_neurons if report.suppressed.any() else min(n_neurons, _SUSPECTS), n_samples
         ),
         few_errors=_FEW_ERRORS,
@@ -262,10 +168,13 @@ def outcome(figures: GroupReport) -> str:
     low, high = worst.change_interval or (0.0, 0.0)
     verb = "rises" if low > 0 else "falls" if high < 0 else "does not clearly change,"
     name = str(worst.label).replace(" ", "-")
+    was, now, average_was, average_now = map(
+        page_percent,
+        (worst.accuracy_before, worst.accuracy, average.accuracy_before, average.accuracy),
+    )
     return (
-        f"{name.capitalize()} accuracy {verb} from {_percent(worst.accuracy_before)} to "
-        f"{_percent(worst.accuracy)}; the average goes from {_percent(average.accuracy_before)} to "
-        f"{_percent(average.accuracy)}."
+        f"{name.capitalize()} accuracy {verb} from {was} to {now}; the average goes from "
+        f"{average_was} to {average_now}."
     )
 
 
@@ -280,33 +189,57 @@ def _beside(candidates: Sequence[Mapping[str, Any]]) -> str:
     if balanced:
         best = max(balanced, key=lambda row: float(row[key]))
         controls["the best that only balances the classes"] = best
-    said = [f"{what} ({row['name']}): {_percent(row[key])}" for what, row in controls.items()]
+    said = [f"{what} ({row['name']}): {page_percent(row[key])}" for what, row in controls.items()]
     random = [row for row in candidates if row["name"].startswith("random mask")]
-    said += [f"{row['name']}: {_percent(row[key])}" for row in random]
+    said += [f"{row['name']}: {page_percent(row[key])}" for row in random]
     return f"{key.replace('_', '-').capitalize()} accuracy beside its controls. {'; '.join(said)}."
 
 
-def _neurons(report: Report, n_neurons: int, n_samples: int) -> tuple[NeuronCard, ...]:
-    on = report.neurons_on
-    picture, ids = _looks(on)
-    return neuron_cards(
-        report.Z,
-        on.y,
-        on.before,
-        on.after,
-        scores=report.scores,
-        classes=report.classes,
-        suppressed=report.suppressed,
-        n_neurons=n_neurons,
-        n_samples=n_samples,
-        picture=picture,
-        in_common=on.X.in_common if isinstance(on.X, TableRows) else lambda rows: "",
-        ids=ids,
-    )
+def neuron_cards(report: Report, n_neurons: int, n_samples: int) -> list[dict[str, Any]]:
+    """The neurons with the highest scores, of the silenced ones where there are any."""
+    if np.isnan(report.scores).all():
+        return []
+    known = np.where(np.isnan(report.scores), -np.inf, report.scores)
+    suppressed = report.suppressed
+    severity = np.where(suppressed | ~suppressed.any(), known.max(axis=0), -np.inf)
+    chosen = np.argsort(-severity, kind="stable")[:n_neurons]
+    return [
+        _neuron_card(report, int(j), known[:, j], n_samples)
+        for j in chosen
+        if np.isfinite(severity[j])
+    ]
 
 
-def _looks(shown: Shown) -> tuple[Callable[[int], Picture], Any]:
-    return partial(picture_of, shown.X), shown.ids
+def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> dict[str, Any]:
+    """Its strongest samples, and how its activations differ between right and wrong ones."""
+    on, of_class = report.neurons_on, report.classes[scores.argmax()]
+    activation = np.asarray(report.Z[:, neuron], dtype=float)
+    order = np.argsort(-activation, kind="stable")
+    strongest = order[:_STRONGEST]
+    labels, counts = np.unique(on.y[strongest], return_counts=True)
+    in_class, was_right = on.y == of_class, on.before == on.y
+    low, high = float(activation[in_class].min()), float(activation[in_class].max())
+    edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+    sides = [in_class & was_right, in_class & ~was_right]
+    densities = [np.histogram(activation[side], edges)[0] / max(1, side.sum()) for side in sides]
+    top = max(float(d.max()) for d in densities) or 1.0
+    right, wrong = ((d / top).tolist() for d in densities)
+    return {
+        "neuron": neuron,
+        "score": float(scores.max()),
+        "of_class": of_class,
+        "n_wrong": int(sides[1].sum()),
+        "samples": on.cards(order[:n_samples]),
+        "n_strongest": len(strongest),
+        "mostly": labels[counts.argmax()],
+        "share_mostly": float(counts.max() / len(strongest)),
+        "share_wrong": float((~was_right)[strongest].mean()),
+        "in_common": on.in_common(strongest),
+        "right": right,
+        "wrong": wrong,
+        "low": low,
+        "high": high,
+    }
 
 
 def _change(row: ReportRow) -> float:
@@ -347,22 +280,3 @@ def _curve(report: Report) -> dict[str, Any] | None:
         "low": low,
         "high": high,
     }
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None or np.isnan(value) else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
-
-
-def _signed(value: float | None) -> str:
-    return "–" if value is None or np.isnan(value) else f"{100 * value:+.1f}".replace("-", "−")
-
-
-def _svg_path(heights: Sequence[float], width: float, height: float) -> str:
-    """An outline of bars, as the d of an SVG path that begins and ends on the ground."""
-    step = width / len(heights)
-    points = [(0.0, height)]
-    for i, value in enumerate(heights):
-        top = height * (1 - value)
-        points += [(i * step, top), ((i + 1) * step, top)]
-    points.append((width, height))
-    return "M" + " L".join(f"{x:.2f} {y:.2f}" for x, y in points)

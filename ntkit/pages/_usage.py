@@ -9,265 +9,34 @@ from typing import Any
 
 import numpy as np
 
-from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
+from ntkit._text import listed
+from ntkit.extraction import Samples, TextPreprocessing, Texts
 from ntkit.inputs import saved_settings
 from ntkit.model import FrozenModel, TensorInfo
+from ntkit.pages._offline import rendered
 
-SHOWN = 20  # columns, as of classes
-_OF_IMAGES, _OF_TEXTS = "image-classification", "text-classification"
+_MOST = 20  # classes and columns that are named
 _NUMPY = {"double": "float64", "float": "float32"}
-_STEPS = frozenset(
-    {"resize", "crop", "scale", "mean", "std", "layout", "channels", "resample"}
-    | {"channel_order", "crop_rounding", "source"}
-)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Parts of the program that depend on the kind of samples."""
-
-    imports: str
-    helpers: str
-    main: str
-    standard: str = ""
-    task: str | None = None  # as the Hugging Face Hub calls it
-
-
-def samples_kind(
-    model: FrozenModel, samples: Samples
-) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
-    """Parts of the program for samples of this kind, facts about them, and files it needs."""
-    if TextPreprocessing.for_strings(model.inputs) is not None:
-        said = f"they go into {model.inputs[0].name!r} as they are, one for each sample"
-        return _plain_texts(model.inputs[0]), {"texts": said}, {}
-    if samples.embedded:
-        said = "the job was given embeddings; prepare inputs as for the original model"
-        return _arrays(model), {"preparation": said}, {}
-    if isinstance(samples.X, ImageFiles):
-        steps = samples.X.preprocessing
-        return _images(model, steps), {"images": _words(steps)}, {}
-    if isinstance(samples.X, Texts):
-        return _texts(samples.X)
-    if samples.columns and len(model.inputs) == 1:
-        few = ", ".join(repr(name) for name in samples.columns[:SHOWN])
-        more = f", … ({len(samples.columns)} in all)" * (len(samples.columns) > SHOWN)
-        said = f"{few}{more}, as numbers in this order"
-        return _table(model, samples.columns), {"columns": said}, {}
-    return _arrays(model), {"preparation": "arrays go in as they are"}, {}
-
-
-def _words(steps: ImagePreprocessing) -> str:
-    values = ", ".join(f"{name} {value}" for name, value in steps.as_dict().items())
-    return f"{values}; scale is a factor on pixels 0 … 255, mean and std come after it"
-
-
-def _images(model: FrozenModel, steps: ImagePreprocessing) -> Kind:
-    single = _one_at_a_time(model.inputs[0], "prepared(path)[None]")
-    main = f"for path in sys.argv[1:]:\n    print(path, {single}[0])"
-    values = {**vars(steps)}
-    if not values.keys() <= _STEPS:  # a step that is not known here
-        given = ", ".join(f"{name}={value!r}" for name, value in steps.as_dict().items())
-        return Kind(
-            "import numpy as np\nimport onnxruntime\nfrom PIL import Image\n\n"
-            "from ntkit.extraction import ImagePreprocessing",
-            f"steps = ImagePreprocessing({given})\n\n\ndef prepared(path):\n"
-            f'    return steps(Image.open(path)).astype("{_dtype(model.inputs[0])}")\n',
-            main,
-            task=_OF_IMAGES,
-        )
-    return Kind(
-        "import numpy as np\nimport onnxruntime\nfrom PIL import Image, ImageOps",
-        _prepared(values, _dtype(model.inputs[0])),
-        main,
-        task=_OF_IMAGES,
-    )
-
-
-def _prepared(steps: Mapping[str, Any], dtype: str) -> str:
-    """A function that does to an image what the steps do."""
-    mode = "L" if steps["channels"] == 1 else "RGB"
-    lines = [
-        "def prepared(path):",
-        "    image = ImageOps.exif_transpose(Image.open(path))",
-        '    if image.mode.startswith("I"):  # 16 bits for each pixel, which Pillow would clip',
-        "        image = Image.fromarray((np.asarray(image) // 256).astype(np.uint8))",
-        f'    image = image.convert("{mode}")',
-    ]
-    resize, crop, resample = steps["resize"], steps["crop"], int(steps["resample"])
-    if isinstance(resize, int):
-        size = f"tuple({resize} * side // min(image.size) for side in image.size)"
-        lines.append(f"    size = {size}  # the shorter side becomes {resize}")
-        lines.append(f"    image = image.resize(size, Image.Resampling({resample}))")
-    elif resize is not None:
-        size = f"({resize[1]}, {resize[0]})"
-        lines.append(
-            f"    image = image.resize({size}, Image.Resampling({resample}))  # width first"
-        )
-    if crop is not None:
-        over = f"image.width - {crop[1]}", f"image.height - {crop[0]}"
-        even = steps.get("crop_rounding") == "even"
-        left, top = (f"round(({n}) / 2)" if even else f"({n}) // 2" for n in over)
-        lines.append(f"    left, top = {left}, {top}")
-        lines.append(f"    image = image.crop((left, top, left + {crop[1]}, top + {crop[0]}))")
-    lines.append(
-        "    pixels = np.asarray(image, np.float32).reshape(image.height, image.width, -1)"
-    )
-    if steps.get("channel_order") == "BGR":
-        lines.append("    pixels = pixels[:, :, ::-1]")
-    mean, std = (f"np.array({list(steps[name])}, np.float32)" for name in ("mean", "std"))
-    lines.append(f"    pixels = (pixels * np.float32({steps['scale']!r}) - {mean}) / {std}")
-    turned = "pixels.transpose(2, 0, 1)" if steps["layout"] == "NCHW" else "pixels"
-    lines.append(f'    return {turned}.astype("{dtype}")')
-    return "\n".join(lines) + "\n"
-
-
-def _texts(texts: Texts) -> tuple[Kind, dict[str, str], dict[str, bytes]]:
-    steps = texts.preprocessing
-    content = steps.tokenizer_path.read_bytes()
-    pad = texts.pad_token()
-    length = "" if steps.fixed_length is None else f", length={steps.fixed_length}"
-    feeds = {steps.ids: "ids", steps.mask: "attention_mask", steps.types: "type_ids"}
-    feed = ",\n".join(
-        f'        {json.dumps(name)}: np.array([e.{what} for e in encodings], "{steps.dtype}")'
-        for name, what in feeds.items()
-        if name is not None
-    )
-    if steps.positions is not None:
-        mask = "np.array([e.attention_mask for e in encodings])"
-        counted = f"np.maximum(np.cumsum({mask}, axis=1) - 1, 0)"
-        feed += f',\n        {json.dumps(steps.positions)}: {counted}.astype("{steps.dtype}")'
-    padding = (
-        "tokenizer.no_padding()  # the model, which takes no mask, would see it"
-        if steps.unpadded
-        else f'tokenizer.enable_padding(direction="{steps.padding}", pad_id={pad[0]}, '
-        f"pad_token={pad[1]!r}{length})"
-    )
-    helpers = (
-        'tokenizer = Tokenizer.from_file("tokenizer.json")\n'
-        f'tokenizer.enable_truncation({steps.max_length}, direction="{steps.truncation}")\n'
-        f"{padding}\n\n\n"
-        "def encoded(texts):\n"
-        "    encodings = tokenizer.encode_batch(texts)\n"
-        f"    return {{\n{feed},\n    }}\n"
-    )
-    kind = Kind(
-        "import numpy as np\nimport onnxruntime\nfrom tokenizers import Tokenizer",
-        helpers,
-        _each_text(texts),
-        task=_OF_TEXTS,
-    )
-    said = (
-        f"tokenizer.json beside this card (sha256 {steps.as_dict()['tokenizer_sha256']}); at "
-        f"most {steps.max_length} tokens, cut off on the {steps.truncation}, filled up on the "
-        f"{steps.padding} with token {pad[0]}"
-        + (f" to {steps.fixed_length} tokens" if steps.fixed_length is not None else "")
-    )
-    said_here: dict[str, Any] = {
-        "model_max_length": steps.max_length,
-        "truncation_side": steps.truncation,
-        "padding_side": steps.padding,
-        "pad_token": steps.pad_token,
-    }
-    # What else the original says is for transformers: the tokenizer's class, its special tokens.
-    settings = saved_settings(steps.tokenizer_path)
-    settings |= {name: value for name, value in said_here.items() if value is not None}
-    files = {
-        "tokenizer.json": content,
-        "tokenizer_config.json": json.dumps(settings, indent=2).encode(),
-    }
-    return kind, {"tokenizer": said}, files
-
-
-def _each_text(texts: Texts) -> str:
-    if texts.paired:
-        each = "for pair in zip(sys.argv[1::2], sys.argv[2::2]):  # first and second texts\n"
-        return f"{each}    print(predict(encoded([pair]))[0])"
-    return "for text in sys.argv[1:]:\n    print(predict(encoded([text]))[0])"
-
-
-def _plain_texts(info: TensorInfo) -> Kind:
-    one = "[text]" if len(info.shape or ()) == 1 else "[[text]]"
-    single = _one_at_a_time(info, f"np.array({one}, dtype=object)")
-    return Kind(
-        "import numpy as np\nimport onnxruntime",
-        "",
-        f"for text in sys.argv[1:]:\n    print({single}[0])",
-        task=_OF_TEXTS,
-    )
-
-
-def _table(model: FrozenModel, columns: tuple[str, ...]) -> Kind:
-    info = model.inputs[0]
-    number = "float(row[name])"
-    if info.dtype in ("int32", "int64"):  # all digits of which count
-        number = 'float(row[name]) if "." in row[name] else int(row[name])'
-    rows = f"[[{number} for name in columns] for row in rows]"
-    rows = f'np.array({rows}, "{_dtype(info)}")'
-    return Kind(
-        "import numpy as np\nimport onnxruntime",
-        f"columns = {json.dumps(list(columns), ensure_ascii=False)}\n",
-        "for path in sys.argv[1:]:  # CSV files\n"
-        '    with open(path, encoding="utf-8-sig", newline="") as file:\n'
-        "        rows = list(csv.DictReader(file))\n"
-        f"    X = {rows}\n"
-        f"    print(*{_all_rows(info)}, sep='\\n')",
-        "import csv\n",
-        "tabular-classification",
-    )
-
-
-def _arrays(model: FrozenModel) -> Kind:
-    imports = "import numpy as np\nimport onnxruntime"
-    if len(model.inputs) == 1:
-        info = model.inputs[0]
-        return Kind(
-            imports,
-            "",
-            "for path in sys.argv[1:]:  # .npy files\n"
-            f'    X = np.load(path).astype("{_dtype(info)}")\n'
-            f"    print(*{_all_rows(info)}, sep='\\n')",
-        )
-    kinds = {
-        info.name: "object" if info.dtype == "string" else _dtype(info) for info in model.inputs
-    }
-    return Kind(
-        imports,
-        f"kinds = {json.dumps(kinds, ensure_ascii=False)}\n",
-        "for path in sys.argv[1:]:  # .npz files that hold an array for each input\n"
-        "    with np.load(path) as arrays:\n"
-        "        feed = {name: arrays[name].astype(kind) for name, kind in kinds.items()}\n"
-        "        print(*predict(feed), sep='\\n')",
-    )
-
-
-def _one_at_a_time(info: TensorInfo, value: str) -> str:
-    """A call for one sample, repeated where the model takes a fixed number of them."""
-    batch = info.shape[0] if info.shape else None
-    if isinstance(batch, int) and batch > 1:
-        value = f"np.repeat({value}, {batch}, axis=0)"
-    return f"predict({{{json.dumps(info.name)}: {value}}})"
-
-
-def _all_rows(info: TensorInfo) -> str:
-    if info.shape and isinstance(info.shape[0], int):
-        return f"[{_one_at_a_time(info, 'X[i : i + 1]')}[0] for i in range(len(X))]"
-    return f"predict({{{json.dumps(info.name)}: X}})"
-
-
-def _dtype(info: TensorInfo) -> str:
-    name = _NUMPY.get(info.dtype, info.dtype)
-    try:
-        return np.dtype(name).name
-    except TypeError:
-        return "float32"
+_TASKS = {  # as the Hugging Face Hub calls them
+    "images": "image-classification",
+    "texts": "text-classification",
+    "strings": "text-classification",
+    "table": "tabular-classification",
+}
 
 
 @dataclass(frozen=True)
 class Usage:
     """What a model card says about how to use a model."""
 
+    # `snippet` is a Python program that predicts, to be run beside the model; `program` is the same
+    # as a file, which is run from anywhere. `files` are those that it needs beside the model.
+    # `change` says what is other than in the original, and `before` what the figures before are of,
+    # where they are not the original's. `task` is None where the samples are arrays.
+
     facts: Mapping[str, str]
     snippet: str
+    program: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
     change: str = ""
     before: str = ""
@@ -277,24 +46,28 @@ class Usage:
 def usage_of(
     model: FrozenModel, samples: Samples, *, original: FrozenModel, new_head: bool, file: str
 ) -> Usage:
-    """Say how a model is used on samples like those given."""
-    kind, facts, files = samples_kind(model, samples)
+    """Say how a model is used on samples like these."""
+    kind, values, facts, files = _inputs(model, samples)
+    output, decide = _shown(model)
+    values |= {"file": file, "output": output, "decide": decide}
+
+    def program(place: str = "") -> str:
+        return rendered(
+            f"predict_{kind}.py.jinja",
+            place=place,
+            beside=lambda name: f'str({place} / "{name}")' if place else f'"{name}"',
+            **values,
+        )
+
     facts = {
         "classes": _classes(model),
         "inputs": "; ".join(map(str, model.inputs)),
         "outputs": "; ".join(map(str, model.outputs)),
         **facts,
     }
-    parts = [
-        f"{kind.standard}import json\nimport sys\n\n{kind.imports}",
-        f'session = onnxruntime.InferenceSession("{file}", providers=["CPUExecutionProvider"])\n'
-        'classes = json.loads(session.get_modelmeta().custom_metadata_map["ntkit.classes"])',
-        *([kind.helpers] if kind.helpers else []),
-        _predict(model),
-        kind.main,
-    ]
     change, before = _changes(model, original, new_head)
-    return Usage(facts, "\n\n".join(parts), files, change, before, kind.task)
+    snippet = program().rstrip()
+    return Usage(facts, snippet, program("HERE"), files, change, before, _TASKS.get(kind))
 
 
 # -- facts --------------------------------------------------------------------------------------
@@ -302,9 +75,8 @@ def usage_of(
 
 def _classes(model: FrozenModel) -> str:
     names = json.loads(model.metadata["ntkit.classes"])
-    shown = ", ".join(f"{i} = {name!r}" for i, name in enumerate(names[:SHOWN]))
-    more = f", … ({len(names)} in all)" * (len(names) > SHOWN)
-    return f"{shown}{more}, in the order of the scores; the file holds them as ntkit.classes"
+    shown = listed((f"{i} = {name!r}" for i, name in enumerate(names)), _MOST, " ({} in all)")
+    return f"{shown}, in the order of the scores; the file holds them as ntkit.classes"
 
 
 def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple[str, str]:
@@ -333,17 +105,96 @@ def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple
     )
 
 
+# -- what goes in -------------------------------------------------------------------------------
+
+
+def _inputs(
+    model: FrozenModel, samples: Samples
+) -> tuple[str, dict[str, Any], dict[str, str], dict[str, bytes]]:
+    """The program's template and its values, facts about the samples, and files it needs."""
+    info = model.inputs[0]
+    kinds = {each.name: _dtype(each) for each in model.inputs}
+    values: dict[str, Any] = {
+        "info": info,
+        "dtype": _dtype(info),
+        "kinds": kinds,
+        "one": lambda value: _one_at_a_time(info, value),
+        "all_rows": lambda: _all_rows(info),
+    }
+    if TextPreprocessing.for_strings(model.inputs) is not None:
+        said = f"they go into {info.name!r} as they are, one for each sample"
+        return "strings", values, {"texts": said}, {}
+    if samples.embedded:
+        said = "the job was given embeddings; prepare inputs as for the original model"
+        return "arrays", values, {"preparation": said}, {}
+    if samples.kind == "images":
+        steps = samples.X.preprocessing
+        said = ", ".join(f"{name} {value}" for name, value in steps.as_dict().items())
+        said += "; scale is a factor on pixels 0 … 255, mean and std come after it"
+        return "images", values | {"steps": steps}, {"images": said}, {}
+    if samples.kind == "texts":
+        facts, files = _of_texts(samples.X)
+        steps, pad = samples.X.preprocessing, samples.X.pad_token()
+        values |= {"steps": steps, "pad": pad, "paired": samples.X.paired}
+        return "texts", values, facts, files
+    if samples.columns and len(model.inputs) == 1:
+        said = listed(map(repr, samples.columns), _MOST, " ({} in all)")
+        facts = {"columns": f"{said}, as numbers in this order"}
+        return "table", values | {"columns": list(samples.columns)}, facts, {}
+    return "arrays", values, {"preparation": "arrays go in as they are"}, {}
+
+
+def _of_texts(texts: Texts) -> tuple[dict[str, str], dict[str, bytes]]:
+    """Facts about the tokenizer, and its files."""
+    steps, pad = texts.preprocessing, texts.pad_token()
+    said = (
+        f"tokenizer.json beside this card (sha256 {steps.as_dict()['tokenizer_sha256']}); at "
+        f"most {steps.max_length} tokens, cut off on the {steps.truncation}, filled up on the "
+        f"{steps.padding} with token {pad[0]}"
+        + (f" to {steps.fixed_length} tokens" if steps.fixed_length is not None else "")
+    )
+    told: dict[str, Any] = {
+        "model_max_length": steps.max_length,
+        "truncation_side": steps.truncation,
+        "padding_side": steps.padding,
+        "pad_token": steps.pad_token,
+    }
+    # What else the original says is for transformers: the tokenizer's class, its special tokens.
+    settings = saved_settings(steps.tokenizer_path)
+    settings |= {name: value for name, value in told.items() if value is not None}
+    return {"tokenizer": said}, {
+        "tokenizer.json": steps.tokenizer_path.read_bytes(),
+        "tokenizer_config.json": json.dumps(settings, indent=2).encode(),
+    }
+
+
+def _one_at_a_time(info: TensorInfo, value: str) -> str:
+    """A call for one sample, repeated where the model takes a fixed number of them."""
+    batch = info.shape[0] if info.shape else None
+    if isinstance(batch, int) and batch > 1:
+        value = f"np.repeat({value}, {batch}, axis=0)"
+    return f"predict({{{json.dumps(info.name)}: {value}}})"
+
+
+def _all_rows(info: TensorInfo) -> str:
+    if info.shape and isinstance(info.shape[0], int):
+        return f"[{_one_at_a_time(info, 'X[i : i + 1]')}[0] for i in range(len(X))]"
+    return f"predict({{{json.dumps(info.name)}: X}})"
+
+
+def _dtype(info: TensorInfo) -> str:
+    name = "object" if info.dtype == "string" else _NUMPY.get(info.dtype, info.dtype)
+    try:
+        return np.dtype(name).name
+    except TypeError:
+        return "float32"
+
+
 # -- what comes out -----------------------------------------------------------------------------
 
 
-def _predict(model: FrozenModel) -> str:
-    """A function from inputs to class labels, by the output that shows them best."""
-    name, lines = _shown(model)
-    body = "\n".join(f"    {line}" for line in lines)
-    return f"def predict(feed):\n    found = session.run([{json.dumps(name)}], feed)[0]\n{body}\n"
-
-
 def _shown(model: FrozenModel) -> tuple[str, list[str]]:
+    """The output that shows classes best, and how a program reads them from it."""
     head, logits = model.head, model.logits
     if head is None or logits is None:
         return model.outputs[0].name, ["return found"]
@@ -354,9 +205,7 @@ def _shown(model: FrozenModel) -> tuple[str, list[str]]:
     names = {tensor.name: tensor for tensor in model.outputs}
     if logits.name in names:
         return logits.name, columns if head.n_logits > 1 else [_risen(0)]
-    tail = model.tail()
-    after = {value.name for value in tail.graph.output} if tail is not None else set[str]()
-    found = [tensor for tensor in model.outputs if tensor.name in after]
+    found = [tensor for tensor in model.outputs if tensor.name in model.outputs_from_logits]
     for info in found:
         width = info.shape[-1] if info.shape else None
         scores = info.dtype in ("float32", "float16", "double", "bfloat16")

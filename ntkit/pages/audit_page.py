@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from shlex import quote
 from typing import Any
 
 import numpy as np
 
+from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.attributes.findings import NAMELESS, Finding, FindingGroup, Predictions
-from ntkit.pages._inputs import Inputs
-from ntkit.pages._looks import Cell, Part, cells_of, shortened, snippet_of, thumbnail_of
+from ntkit.pages._looks import brief, cells_of, snippet_of, thumbnail_of
 from ntkit.pages._offline import offline_page
+from ntkit.samples import Inputs
 
 _LONGEST = 60  # characters of a column that names of attributes show
 _MOST_NOUNS = 4  # of a side that a question names
@@ -150,7 +151,7 @@ def column_of(attribute: str, kind: str, names: Iterable[str]) -> tuple[str, str
 
 def _as_in_names(column: str) -> str:
     """A column as names of attributes have it, which cut long ones."""
-    return column if len(column) <= _LONGEST else f"{column[: _LONGEST - 1]}…"
+    return shortened(column, _LONGEST)
 
 
 def _parts(rest: str) -> tuple[str, str]:
@@ -177,7 +178,7 @@ def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wordi
     where = "the last layer" if kind == "embedding" else "a layer on the way to its answer"
     if layer in layers:
         where = f"layer {layers.index(layer) + 1} of the {len(layers)} that were looked at"
-    hint = f"{_SEEN} It is what {where} makes of them; in the files: {shortened(name)}."
+    hint = f"{_SEEN} It is what {where} makes of them; in the files: {brief(name)}."
     if _CLUSTER.search(rest):
         title, noun = "A kind that the model tells apart", "this kind that the model tells apart"
         return Wording(title, noun, "of this kind", "of other kinds", hint)
@@ -188,7 +189,7 @@ def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wordi
 
 def quoted(text: str) -> str:
     """A text in quotation marks, cut where it is long."""
-    return f"“{shortened(text)}”"
+    return f"“{brief(text)}”"
 
 
 def class_name(label: Any) -> str:
@@ -200,18 +201,154 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-@dataclass(frozen=True)
-class Look:
-    """A sample on a page."""
+_MOST_NAMES = 3
+_MOST_CLASSES = 12
+_LONGEST_NAME = 100
+_IMAGES, _OTHERS = 6, 4  # examples of a group
 
-    row: int
-    name: str
-    right: bool | None
-    predicted: str
-    picture: str | None = None
-    text: tuple[Part, ...] = ()
-    cells: tuple[Cell, ...] = ()
-    n_more: int = 0
+
+def card_of(
+    finding: Finding,
+    entry: Mapping[str, Any],
+    values: Array,
+    predictions: Predictions,
+    inputs: Inputs,
+    seed: int,
+    layers: Sequence[str] = (),
+    retrained: bool = False,
+) -> dict[str, Any]:
+    """Put a finding in words, and draw its examples; what these look like is not yet known."""
+    # `retrained` says that the predictions are those after class-balanced retraining.
+    columns = [name for table in inputs.tables for name in table]
+    words, samples = wording(finding.name, finding.feature_set, columns, layers), inputs.samples
+    worst = finding.worst
+    two = [cell for cell in (worst, finding.beside(worst)) if cell.count]
+    most = _IMAGES if inputs.images is not None else _OTHERS
+    groups = [
+        {
+            "bar": _bar(cell, words),
+            "examples": examples_of(
+                _members(cell, values, predictions),
+                predictions.wrong,
+                wrong_first=cell is worst,
+                most=most,
+                seed=seed,
+            ),
+        }
+        for cell in two
+    ]
+    agreeing = words.having if finding.present else words.lacking
+    model, is_right = "The model seems", "it is right"
+    if retrained:
+        model = "After class-balanced retraining, the model would seem"
+        is_right = "it would be right"
+    label, goes_with = class_name(worst.label), class_name(finding.goes_with)
+    labels = list(dict.fromkeys(cell.label for cell in finding.groups))
+    shares = [share_in_words(s) for s in (finding.share, finding.share_elsewhere)]
+    return {
+        "finding": finding,
+        "predictions": predictions,
+        "entry": json.dumps(dict(entry), separators=(",", ":")),
+        "name": brief(finding.name, _LONGEST_NAME),
+        "title": words.title,
+        "having": words.having,
+        "hint": words.hint,
+        "question": question_of(finding, columns),
+        "retrained": retrained,
+        "seems": f"{model} to take {samples} {agreeing} for {goes_with}.",
+        "verdict": _verdict([group["bar"] for group in groups], label, samples, is_right),
+        "really": label,
+        "common": f"Of the {samples} of class {goes_with}, {shares[0]} are ones {words.having}; of "
+        f"all others, {shares[1]} are.",
+        "groups": groups,
+        "classes": [
+            (
+                class_name(label),
+                [_bar(c, words) for c in finding.groups if c.label == label and c.count],
+            )
+            for label in labels[:_MOST_CLASSES]
+        ],
+        "n_more_classes": max(0, len(labels) - _MOST_CLASSES),
+        "same": _names(finding.same, columns),
+        "opposed": _names(finding.opposed, columns),
+        "score": f"{finding.score:.1f}",
+        "p_value": f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
+    }
+
+
+def _members(cell: FindingGroup, values: Array, predictions: Predictions) -> Array:
+    label = predictions.classes.tolist().index(cell.label)
+    of_class = (predictions.y_index == label) & (predictions.weight > 0)
+    return np.asarray(of_class & (values == cell.having))
+
+
+def _bar(cell: FindingGroup, words: Wording) -> dict[str, Any]:
+    """Accuracy of some samples of a class, with its interval, in percent."""
+    low, high = (100 * limit for limit in cell.interval)
+    return {
+        "label": words.having if cell.having else words.lacking,
+        "accuracy": 100 * cell.accuracy,
+        "shown": share_in_words(cell.accuracy),
+        "low": low,
+        "high": high,
+        "count": cell.count,
+    }
+
+
+def _verdict(bars: Sequence[Mapping[str, Any]], label: str, samples: str, is_right: str) -> str:
+    first, *others = bars
+    said = f"{first['shown']} of those {first['label']}"
+    for other in others:
+        joined = "but" if first["accuracy"] < other["accuracy"] else "and"
+        said += f", {joined} on {other['shown']} of the others"
+    return f"Of the {samples} that are really {label}, {is_right} on {said}."
+
+
+def share_in_words(share: float) -> str:
+    """A share in whole percents, but never 100 % of what is not all, or 0 % of what is."""
+    whole = round(100 * share)
+    exact = share in (0, 1) or whole not in (0, 100)
+    shown = f"{whole}" if exact else f"{100 * share:.1f}"
+    return f"{shown}\N{NO-BREAK SPACE}%"
+
+
+def _names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Attributes that a person can make something of, in words, and how many more there are."""
+    kinds = (name.partition(":" if ":" in name else " ")[0] for name in names)
+    words = [wording(name, kind, columns) for name, kind in zip(names, kinds, strict=True)]
+    shown = [each.title for each in words if not each.hint][:_MOST_NAMES]
+    more = len(names) - len(shown)
+    return [*shown, *([f"and {more} more"] if more and shown else ())]
+
+
+# -- examples -----------------------------------------------------------------------------------
+
+
+def examples_of(
+    group: Array, wrong: Array, *, wrong_first: bool, most: int = 6, seed: int = 0
+) -> dict[str, Any]:
+    """Draw some samples of a group: rows that are wrong and right, and how many there are."""
+    # `wrong_first` says whether the wrong ones are to the point, or the right ones; two thirds are
+    # of these, if there are as many, and the others fill what one kind leaves. "rows" has both in
+    # the order in which to show them.
+    rng = np.random.default_rng(seed)
+    kinds = [np.flatnonzero(group & wrong), np.flatnonzero(group & ~wrong)]
+    first, second = kinds if wrong_first else kinds[::-1]
+    n_first = min(len(first), max(-(-2 * most // 3), most - len(second)))
+    n_second = min(len(second), most - n_first)
+    drawn = [_draw(first, n_first, rng), _draw(second, n_second, rng)]
+    wrongs, rights = drawn if wrong_first else drawn[::-1]
+    return {
+        "rows": [*drawn[0], *drawn[1]],
+        "wrong": wrongs,
+        "right": rights,
+        "n_wrong": len(kinds[0]),
+        "n_right": len(kinds[1]),
+    }
+
+
+def _draw(rows: Array, n: int, rng: np.random.Generator) -> list[int]:
+    return np.sort(rng.choice(rows, n, replace=False)).tolist() if n else []
 
 
 def look_of(
@@ -219,9 +356,9 @@ def look_of(
     finding: Finding,
     predictions: Predictions | None,
     inputs: Inputs,
-    picture: str | None,
-) -> Look:
-    """How a sample looks beside a finding."""
+    image: str | None,
+) -> dict[str, Any]:
+    """How a sample looks beside a finding; "right" is None where nobody knows."""
     tables = inputs.tables
     marks = _columns_of(finding, tables)
     if inputs.samples == "cases":
@@ -235,16 +372,15 @@ def look_of(
         right = bool(predictions.y_index[row] == predictions.pred_index[row])
         predicted = class_name(predictions.classes[predictions.pred_index[row]])
     this = _words_of((finding.name, *finding.same))
-    return Look(
-        row=row,
-        name=shortened(str(inputs.ids[row])) if inputs.ids is not None else f"row {row + 1}",
-        right=right,
-        predicted=predicted,
-        picture=picture,
-        text=snippet_of(text, this, _words_of(finding.opposed)) if text else (),
-        cells=cells,
-        n_more=n_more,
-    )
+    return {
+        "name": brief(str(inputs.ids[row])) if inputs.ids is not None else f"row {row + 1}",
+        "right": right,
+        "predicted": predicted,
+        "image": image,
+        "text": snippet_of(text, this, _words_of(finding.opposed)) if text else (),
+        "cells": cells,
+        "n_more": n_more,
+    }
 
 
 def _words_of(names: Sequence[str]) -> list[str]:
@@ -259,216 +395,10 @@ def _columns_of(finding: Finding, tables: Sequence[Mapping[str, Any]]) -> dict[s
     marks = dict[str, str]()
     for name in names:
         for kind in ("column", "metadata"):
-            found = column_of(name, kind, columns)
-            if found:
-                marks.setdefault(found[0], "this" if name == finding.name else "other")
+            read = column_of(name, kind, columns)
+            if read:
+                marks.setdefault(read[0], "this" if name == finding.name else "other")
     return marks
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Some samples of a group, those that are wrong and those that are right."""
-
-    wrong: tuple[int, ...]
-    right: tuple[int, ...]
-    n_wrong: int
-    n_right: int
-    wrong_first: bool
-
-    def __iter__(self) -> Iterator[int]:
-        """Rows in the order in which to show them."""
-        both = (self.wrong, self.right) if self.wrong_first else (self.right, self.wrong)
-        return iter([*both[0], *both[1]])
-
-
-def examples_of(
-    group: Array, wrong: Array, *, wrong_first: bool, most: int = 6, seed: int = 0
-) -> Drawn:
-    """Draw some samples of a group."""
-    rng = np.random.default_rng(seed)
-    kinds = [np.flatnonzero(group & wrong), np.flatnonzero(group & ~wrong)]
-    first, second = kinds if wrong_first else kinds[::-1]
-    n_first = min(len(first), max(-(-2 * most // 3), most - len(second)))
-    n_second = min(len(second), most - n_first)
-    drawn = [_draw(first, n_first, rng), _draw(second, n_second, rng)]
-    wrongs, rights = drawn if wrong_first else drawn[::-1]
-    return Drawn(wrongs, rights, len(kinds[0]), len(kinds[1]), wrong_first)
-
-
-def _draw(rows: Array, n: int, rng: np.random.Generator) -> tuple[int, ...]:
-    return tuple(np.sort(rng.choice(rows, n, replace=False)).tolist()) if n else ()
-
-
-_MOST_NAMES = 3
-_MOST_CLASSES = 12
-_LONGEST_NAME = 100
-_PICTURES, _OTHERS = 6, 4  # examples of a group
-
-
-@dataclass(frozen=True)
-class Bar:
-    """Accuracy of some samples of a class, with its interval, in percent."""
-
-    label: str
-    accuracy: float
-    low: float
-    high: float
-    count: int
-
-    @property
-    def shown(self) -> str:
-        """The accuracy in words."""
-        return percent(self.accuracy / 100)
-
-
-@dataclass(frozen=True)
-class Group:
-    """One of the two groups: what it is, its figures, and some of its samples."""
-
-    bar: Bar
-    examples: Drawn
-    conflicting: bool
-    looks: tuple[Look, ...] = ()
-
-
-@dataclass(frozen=True)
-class Card:
-    """All that is shown of a finding."""
-
-    entry: str
-    name: str
-    words: Wording
-    question: str
-    retrained: bool
-    seems: str
-    verdict: str
-    really: str
-    common: str
-    groups: tuple[Group, ...]
-    classes: tuple[tuple[str, tuple[Bar, ...]], ...]
-    n_more_classes: int
-    same: tuple[str, ...]
-    opposed: tuple[str, ...]
-    score: str
-    p_value: str
-    elsewhere: str = ""
-    looks_elsewhere: tuple[Look, ...] = ()
-
-    @property
-    def rows(self) -> list[int]:
-        """Rows of all examples."""
-        return [row for group in self.groups for row in group.examples]
-
-
-def card_of(
-    finding: Finding,
-    entry: Mapping[str, Any],
-    values: Array,
-    predictions: Predictions,
-    inputs: Inputs,
-    seed: int,
-    layers: Sequence[str] = (),
-    retrained: bool = False,
-) -> Card:
-    """Put a finding in words, and draw its examples."""
-    columns = [name for table in inputs.tables for name in table]
-    words, samples = wording(finding.name, finding.feature_set, columns, layers), inputs.samples
-    worst = finding.worst
-    two = [cell for cell in (worst, finding.beside(worst)) if cell.count]
-    most = _PICTURES if inputs.images is not None else _OTHERS
-    groups = tuple(
-        _group(cell, words, values, predictions, conflicting=cell is worst, most=most, seed=seed)
-        for cell in two
-    )
-    same = _names(finding.same, columns)
-    agreeing = words.having if finding.present else words.lacking
-    model, is_right = "The model seems", "it is right"
-    if retrained:
-        model = "After class-balanced retraining, the model would seem"
-        is_right = "it would be right"
-    labels = list(dict.fromkeys(cell.label for cell in finding.groups))
-    return Card(
-        entry=json.dumps(dict(entry), separators=(",", ":")),
-        name=shortened(finding.name, _LONGEST_NAME),
-        words=words,
-        question=question_of(finding, columns),
-        retrained=retrained,
-        seems=f"{model} to take {samples} {agreeing} for {class_name(finding.goes_with)}.",
-        verdict=_verdict(groups, class_name(worst.label), samples, is_right),
-        really=class_name(worst.label),
-        common=f"Of the {samples} of class {class_name(finding.goes_with)}, "
-        f"{percent(finding.share)} are ones {words.having}; of all others, "
-        f"{percent(finding.share_elsewhere)} are.",
-        groups=groups,
-        classes=tuple(
-            (
-                class_name(label),
-                tuple(_bar(c, words) for c in finding.groups if c.label == label and c.count),
-            )
-            for label in labels[:_MOST_CLASSES]
-        ),
-        n_more_classes=max(0, len(labels) - _MOST_CLASSES),
-        same=same,
-        opposed=_names(finding.opposed, columns),
-        score=f"{finding.score:.1f}",
-        p_value=f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
-    )
-
-
-def _group(
-    cell: FindingGroup,
-    words: Wording,
-    values: Array,
-    predictions: Predictions,
-    *,
-    conflicting: bool,
-    most: int,
-    seed: int,
-) -> Group:
-    label = predictions.classes.tolist().index(cell.label)
-    group = (predictions.y_index == label) & (values == cell.having) & (predictions.weight > 0)
-    examples = examples_of(group, predictions.wrong, wrong_first=conflicting, most=most, seed=seed)
-    return Group(_bar(cell, words), examples, conflicting)
-
-
-def _bar(cell: FindingGroup, words: Wording) -> Bar:
-    low, high = (100 * limit for limit in cell.interval)
-    label = words.having if cell.having else words.lacking
-    return Bar(label, 100 * cell.accuracy, low, high, cell.count)
-
-
-def _verdict(groups: Sequence[Group], label: str, samples: str, is_right: str) -> str:
-    first, *others = (group.bar for group in groups)
-    said = f"{first.shown} of those {first.label}"
-    for other in others:
-        joined = "but" if first.accuracy < other.accuracy else "and"
-        said += f", {joined} on {other.shown} of the others"
-    return f"Of the {samples} that are really {label}, {is_right} on {said}."
-
-
-def percent(share: float) -> str:
-    """A share in words: whole percents, but never 100 % of what is not all, or 0 % of what is."""
-    whole = round(100 * share)
-    exact = share in (0, 1) or whole not in (0, 100)
-    shown = f"{whole}" if exact else f"{100 * share:.1f}"
-    return f"{shown}\N{NO-BREAK SPACE}%"
-
-
-def _names(names: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
-    """Attributes that a person can make something of, in words, and how many more there are."""
-    shown = _readable(names, columns)[:_MOST_NAMES]
-    more = len(names) - len(shown)
-    return (*shown, *([f"and {more} more"] if more and shown else ()))
-
-
-def _readable(names: Sequence[str], columns: Sequence[str]) -> list[str]:
-    words = (wording(name, _kind(name), columns) for name in names)
-    return [each.title for each in words if not each.hint]
-
-
-def _kind(name: str) -> str:
-    """Kind of an attribute by its name, for those that only a name is known of."""
-    return name.partition(":")[0] if ":" in name else name.partition(" ")[0]
 
 
 _EXAMPLES = 6
@@ -530,7 +460,10 @@ def audit_html(page: AuditPage) -> str:
     # It opens offline, loads nothing and sends nothing. Answers are kept in the browser, and saved
     # as `answers.json` by a button.
     page.inputs.check(len(page.predictions.y_index))
-    cards = _with_unlabelled(page, _cards(page))
+    cards = _cards(page)
+    _add_looks(page, cards)
+    _add_unlabelled(page, cards)
+    looks = [look for card in cards for group in card["groups"] for look in group["looks"]]
     facts, model = page.facts, quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
     data = "--train DATA --validation DATA -o debiased/"
     return offline_page(
@@ -538,114 +471,79 @@ def audit_html(page: AuditPage) -> str:
         page=page,
         go_on=page.go_on or f"ntkit debias {model} {data} --answers answers.json",
         facts=facts,
-        accuracy=percent(facts["accuracy"]),
+        accuracy=share_in_words(facts["accuracy"]),
         cards=cards,
-        retrained=percent(page.lists[1].facts["accuracy"]) if len(page.lists) > 1 else "",
+        retrained=share_in_words(page.lists[1].facts["accuracy"]) if len(page.lists) > 1 else "",
         n_left_out=sum(len(each.findings) for each in page.lists) - len(cards),
         n_families=len(page.findings) + sum(facts["left_out"].values()),
         samples=page.inputs.samples,
         looked_at=", ".join(f"{count} of {kind}" for kind, count in facts["looked_at"].items()),
         without_pictures=page.inputs.images is not None
-        and any(look.picture is None for card in cards for g in card.groups for look in g.looks),
+        and any(look["image"] is None for look in looks),
     )
 
 
-def _with_unlabelled(page: AuditPage, cards: Sequence[tuple[Finding, Card]]) -> list[Card]:
-    """Cards that say how often what they are about occurs among samples without labels."""
-    other = page.unlabelled
-    if other is None:
-        return [card for _, card in cards]
-    counts = [other.counts(finding.name) for finding, _ in cards]
-    rows = [
-        other.examples(finding.name, page.seed) if count is not None else []
-        for (finding, _), count in zip(cards, counts, strict=True)
-    ]
-    pictures = _thumbnails(other.inputs, [row for drawn in rows for row in drawn])
-    return [
-        card
-        if count is None
-        else replace(
-            card,
-            elsewhere=_elsewhere(*count, card, other.inputs.samples),
-            looks_elsewhere=tuple(
-                look_of(row, finding, None, other.inputs, pictures.get(row)) for row in drawn
-            ),
-        )
-        for (finding, card), count, drawn in zip(cards, counts, rows, strict=True)
-    ]
-
-
-def _elsewhere(having: int, known: int, card: Card, samples: str) -> str:
-    if not known:
-        return ""
-    return (
-        f"Of {known} {samples} without labels, {having} ({percent(having / known)}) are ones "
-        f"{card.words.having}."
-    )
-
-
-def _cards(page: AuditPage) -> list[tuple[Finding, Card]]:
-    """The findings to show, with examples."""
-    found = [
-        (
+def _cards(page: AuditPage) -> list[dict[str, Any]]:
+    """The findings to show; titles differ, for what has no name of its own is numbered."""
+    cards = [
+        card_of(
             finding,
-            card_of(
-                finding,
-                entry,
-                values,
-                each.predictions,
-                page.inputs,
-                page.seed,
-                page.facts["layers"],
-                retrained=each is not page,
-            ),
+            entry,
+            values,
+            each.predictions,
+            page.inputs,
+            page.seed,
+            page.facts["layers"],
+            retrained=each is not page,
         )
         for each in page.lists
         for finding, entry, values in zip(
             each.findings[:SHOWN], each.entries, each.values, strict=False
         )
     ]
-    found = [(finding, card) for finding, card in found if len(card.entry) <= _LARGEST_ENTRY]
-    found = _told_apart(found)
-    pictures = _thumbnails(page.inputs, [row for _, card in found for row in card.rows])
-    return [
-        (
-            finding,
-            replace(
-                card,
-                groups=tuple(
-                    replace(
-                        group,
-                        looks=tuple(
-                            look_of(
-                                row,
-                                finding,
-                                page.lists[card.retrained].predictions,
-                                page.inputs,
-                                pictures.get(row),
-                            )
-                            for row in group.examples
-                        ),
-                    )
-                    for group in card.groups
-                ),
-            ),
-        )
-        for finding, card in found
-    ]
-
-
-def _told_apart(found: Sequence[tuple[Finding, Card]]) -> list[tuple[Finding, Card]]:
-    """Cards whose titles differ: what has no name of its own is numbered."""
-    titles, seen = Counter(card.words.title for _, card in found), Counter[str]()
-    renamed = list[tuple[Finding, Card]]()
-    for finding, card in found:
-        title = card.words.title
+    cards = [card for card in cards if len(card["entry"]) <= _LARGEST_ENTRY]
+    titles, seen = Counter(card["title"] for card in cards), Counter[str]()
+    for card in cards:
+        title = card["title"]
         seen[title] += 1
         if titles[title] > 1:
-            title = f"{title} ({seen[title]})"
-        renamed.append((finding, replace(card, words=replace(card.words, title=title))))
-    return renamed
+            card["title"] = f"{title} ({seen[title]})"
+    return cards
+
+
+def _add_looks(page: AuditPage, cards: Sequence[dict[str, Any]]) -> None:
+    """Show what the examples look like, the first ones first, as far as there is room."""
+    groups = [(card, group) for card in cards for group in card["groups"]]
+    images = _thumbnails(page.inputs, [r for _, group in groups for r in group["examples"]["rows"]])
+    for card, group in groups:
+        group["looks"] = [
+            look_of(row, card["finding"], card["predictions"], page.inputs, images.get(row))
+            for row in group["examples"]["rows"]
+        ]
+
+
+def _add_unlabelled(page: AuditPage, cards: Sequence[dict[str, Any]]) -> None:
+    """Say how often what the cards are about occurs among samples without labels."""
+    other = page.unlabelled
+    if other is None:
+        return
+    shown = list[tuple[dict[str, Any], list[int]]]()
+    for card in cards:
+        counts = other.counts(card["finding"].name)
+        if counts is None:
+            continue
+        having, known = counts
+        shown.append((card, other.examples(card["finding"].name, page.seed)))
+        if known:
+            card["elsewhere"] = (
+                f"Of {known} {other.inputs.samples} without labels, {having} "
+                f"({share_in_words(having / known)}) are ones {card['having']}."
+            )
+    images = _thumbnails(other.inputs, [row for _, rows in shown for row in rows])
+    for card, rows in shown:
+        card["looks_elsewhere"] = [
+            look_of(row, card["finding"], None, other.inputs, images.get(row)) for row in rows
+        ]
 
 
 def _thumbnails(inputs: Inputs, rows: Sequence[int]) -> dict[int, str | None]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 from ntkit._disk import StrPath
 from ntkit._labels import guarded_cell
 from ntkit._output import check_folder, new_folder
 from ntkit.exceptions import InputError
-from ntkit.pages._inputs import Inputs
-from ntkit.pages._looks import Cell, cells_of, shortened, thumbnail_of
+from ntkit.pages._looks import brief, cells_of, thumbnail_of
 from ntkit.pages._offline import offline_page
+from ntkit.samples import Inputs
 
 __all__ = ["write_label_page"]
 
@@ -44,19 +44,6 @@ _LONGEST_TEXT = 3000
 _COLUMNS = 40
 CSV_FILE = "label.csv"
 _KEYS = 9  # values, one digit each
-
-
-@dataclass(frozen=True)
-class _Sample:
-    """A sample to label; ``cell`` is what tells it from others in the CSV."""
-
-    name: str
-    cell: str
-    picture: str | None
-    text: str
-    cut: bool
-    cells: tuple[Cell, ...]
-    n_more: int
 
 
 def write_label_page(
@@ -204,25 +191,26 @@ def _names(rows: Sequence[int], inputs: Inputs) -> list[str]:
 
 def _samples(
     rows: Sequence[int], names: Sequence[str], cells: Sequence[str], inputs: Inputs
-) -> list[_Sample]:
+) -> list[dict[str, Any]]:
+    """What the page shows of each; ``cell`` is what tells it from others in the CSV."""
     side = _LARGE if len(rows) <= _MANY else _SMALL
-    pictures = {row: thumbnail_of(image, side) for row, image in inputs.pictures(rows)}
-    found = list[_Sample]()
+    images = {row: thumbnail_of(image, side) for row, image in inputs.pictures(rows)}
+    samples = list[dict[str, Any]]()
     for row, name, cell in zip(rows, names, cells, strict=True):
         text = str(inputs.texts[row]) if inputs.texts is not None else ""
-        shown, n_more = cells_of(inputs.tables, row, {}, _COLUMNS)
-        found.append(
-            _Sample(
-                name=shortened(name),
-                cell=json.dumps(cell),
-                picture=pictures.get(row),
-                text=text[:_LONGEST_TEXT],
-                cut=len(text) > _LONGEST_TEXT,
-                cells=shown,
-                n_more=n_more,
-            )
+        columns, n_more = cells_of(inputs.tables, row, {}, _COLUMNS)
+        samples.append(
+            {
+                "name": brief(name),
+                "cell": json.dumps(cell),
+                "image": images.get(row),
+                "text": text[:_LONGEST_TEXT],
+                "cut": len(text) > _LONGEST_TEXT,
+                "cells": columns,
+                "n_more": n_more,
+            }
         )
-    return found
+    return samples
 
 
 def _digest(question: str, cells: Sequence[str], values: Sequence[str], attribute: str) -> str:

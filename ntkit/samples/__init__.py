@@ -1,18 +1,36 @@
-"""What a user has: image folders, tables, arrays, as samples with labels."""
+"""What a user has: image folders, tables, arrays, stores, as samples that know themselves."""
 
-from ntkit.samples._arrays import samples_from_npy
-from ntkit.samples._columns import DEFAULT_LABEL, Columns
-from ntkit.samples._columns import named_like_a_prediction as named_like_a_prediction
+from ntkit.samples._columns import DEFAULT_LABEL, named_like_a_prediction
 from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
-from ntkit.samples._files import input_paths, samples_from_file, with_plain_texts
-from ntkit.samples._image_folder import samples_from_image_folder
-from ntkit.samples._samples import ReadTable as ReadTable
-from ntkit.samples._samples import Samples
-from ntkit.samples._samples import as_classes as as_classes
-from ntkit.samples._table import Table as Table
-from ntkit.samples._table import is_aside as is_aside
+from ntkit.samples._files import input_paths
+from ntkit.samples._join import KEYS, MADE_OF_CLASSES, Metadata, names_of, table_of
+from ntkit.samples._looks import Inputs
+from ntkit.samples._read import is_image_folder, preprocessing_for, read, read_samples
+from ntkit.samples._rows import arrays_of, by_input, first_rows, rows_of
+from ntkit.samples._samples import Match, ReadTable, Samples, as_classes, input_notes
+from ntkit.samples._stored import (
+    EMBEDDINGS,
+    IDENTITY,
+    MANIFEST,
+    StoredEmbeddings,
+    array_header,
+    check_alike,
+    check_made_with,
+    difference,
+    facts_of,
+    is_finished,
+    kind_of_manifest,
+    origin_of,
+    origin_of_head,
+    read_manifest,
+    replace_file,
+    write_manifest,
+)
+from ntkit.samples._table import Table, is_aside
 from ntkit.samples._table_files import (
     TABLES,
+    is_list,
+    is_number,
     named_delimiter,
     open_parquet,
     read_parquet,
@@ -21,20 +39,54 @@ from ntkit.samples._table_files import (
 
 __all__ = [
     "DEFAULT_LABEL",
+    "EMBEDDINGS",
+    "IDENTITY",
+    "KEYS",
+    "MADE_OF_CLASSES",
+    "MANIFEST",
     "TABLES",
-    "Columns",
+    "Inputs",
+    "Match",
+    "Metadata",
+    "ReadTable",
     "Samples",
+    "StoredEmbeddings",
+    "Table",
+    "array_header",
+    "arrays_of",
+    "as_classes",
+    "by_input",
+    "check_alike",
+    "check_made_with",
     "combined",
+    "difference",
+    "facts_of",
+    "first_rows",
+    "input_notes",
     "input_paths",
+    "is_aside",
+    "is_finished",
+    "is_image_folder",
+    "is_list",
+    "is_number",
+    "kind_of_manifest",
     "named_delimiter",
+    "named_like_a_prediction",
+    "names_of",
     "open_parquet",
+    "origin_of",
+    "origin_of_head",
+    "preprocessing_for",
+    "read",
+    "read_manifest",
     "read_parquet",
+    "read_samples",
     "read_table",
+    "replace_file",
+    "rows_of",
     "sample_digests",
-    "samples_from_file",
-    "samples_from_image_folder",
-    "samples_from_npy",
     "shared_samples",
     "sum_of_digests",
-    "with_plain_texts",
+    "table_of",
+    "write_manifest",
 ]

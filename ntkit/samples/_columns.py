@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit import _text
 from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -351,7 +352,5 @@ def _decimal_note(table: Table, names: Sequence[str]) -> list[str]:
 
 
 def _quoted(names: Sequence[str], most: int = 12) -> str:
-    more = f", … ({len(names)} columns)" if len(names) > most else ""
-    return f"{'the columns ' if len(names) > 1 else 'the column '}" + (
-        ", ".join(repr(name) for name in names[:most]) + more
-    )
+    which = "the columns" if len(names) > 1 else "the column"
+    return f"{which} {_text.listed(map(repr, names), most, ' ({} columns)')}"

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations, islice
-from pathlib import Path
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +12,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ntkit._types import Array
-from ntkit.exceptions import InputError
 
 if TYPE_CHECKING:
     from ntkit.samples._samples import Samples
@@ -24,7 +21,6 @@ Digests = NDArray[np.bytes_]
 _LENGTH = 16  # bytes of a digest
 _CHUNK = 8 << 20  # bytes of rows looked at once
 _LAZY_ROWS = 64
-_READERS = 8  # files read at once; hashing and reading let other threads run
 _MODULUS = 1 << 256
 
 
@@ -73,7 +69,7 @@ def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
     if isinstance(X, Mapping):
         return _of_several(X, start, stop)
     if hasattr(X, "paths"):
-        return _of_files(X.paths[start:stop])
+        return iter(X.digests(start, stop))
     if hasattr(X, "texts"):
         return (_of_text(text) for text in X.texts[start:stop])
     if hasattr(X, "to_numpy"):  # a DataFrame
@@ -90,30 +86,6 @@ def _of_several(X: Mapping[str, Any], start: int, stop: int) -> Iterator[bytes]:
     columns = [_digests_of(X[name], start, stop) for name in names]
     for row in zip(*columns, strict=True):
         yield _hashed(b"inputs", *map(str.encode, names), *row)
-
-
-def _of_files(paths: Iterable[Path]) -> Iterator[bytes]:
-    """Read some files ahead, in threads."""
-    waiting, rest = list[Any](), iter(paths)
-    with ThreadPoolExecutor(_READERS, thread_name_prefix="ntkit-digests") as pool:
-        while True:
-            more = islice(rest, 4 * _READERS - len(waiting))
-            waiting += [pool.submit(_of_file, Path(path)) for path in more]
-            if not waiting:
-                return
-            yield waiting.pop(0).result()
-
-
-def _of_file(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise OSError("it is no file")  # a pipe would be waited for
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, _blake).digest()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror or error}); remove it or pass --skip-bad."
-        ) from error
 
 
 def _of_text(text: Any) -> bytes:

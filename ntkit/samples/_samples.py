@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from ntkit import _text
+from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.inputs import (
+    ImageFiles,
+    ImagePreprocessing,
+    MeasuredImages,
+    TextPreprocessing,
+    Texts,
+)
+from ntkit.model import FrozenModel
+from ntkit.samples._looks import Inputs, images_in_array, images_in_files
+from ntkit.samples._rows import arrays_of, n_rows, rows_of
+from ntkit.samples._stored import check_made_with
+
+Kind = Literal["embeddings", "images", "texts", "columns", "inputs", "arrays"]
+_SHOWN_COLUMNS, _SHOWN_FILES = 20, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +37,17 @@ class ReadTable:
     columns: Mapping[str, Array]
     inputs: tuple[str, ...]
     labels: tuple[str, ...]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Columns of single values that may name samples: all but labels."""
+        single = (name for name, values in self.columns.items() if values.ndim == 1)
+        return frozenset(single) - {*self.labels}
+
+    def take(self, rows: Array) -> ReadTable:
+        """Some rows of it."""
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return replace(self, columns=columns)
 
     @property
     def rest(self) -> dict[str, Array]:
@@ -90,28 +117,183 @@ class Samples:
     table: ReadTable | None = None
 
     def __len__(self) -> int:
-        if self.y is not None:
-            return len(self.y)
-        first = next(iter(self.X.values()), ()) if isinstance(self.X, Mapping) else self.X
-        return len(first)
+        return n_rows(self.X) if self.y is None else len(self.y)
+
+    # -- what they are ------------------------------------------------------------------------
+
+    @property
+    def kind(self) -> Kind:
+        """What X holds: "columns" have names, and "inputs" are one entry for each input."""
+        if self.embedded:
+            return "embeddings"
+        if isinstance(self.X, ImageFiles):
+            return "images"
+        if isinstance(self.X, Texts):
+            return "texts"
+        if isinstance(self.X, Mapping):
+            return "inputs"
+        return "columns" if self.columns else "arrays"
+
+    @property
+    def steps(self) -> ImagePreprocessing | TextPreprocessing | None:
+        """How images or texts become inputs of a model; None for all else."""
+        return self.X.preprocessing if self.kind in ("images", "texts") else None
+
+    def check_lengths(self) -> None:
+        """Refuse inputs, labels, groups or ids of different numbers."""
+        n = len(self)
+        for array in arrays_of(self.X):
+            if len(array) != n:
+                raise InputError(f"There are {len(array)} samples, but {n} labels.")
+        for name, values in (("groups", self.groups), ("ids", self.ids)):
+            if values is not None and len(values) != n:
+                what = "samples" if self.y is None else "labels"
+                raise InputError(f"There are {len(values)} {name}, but {n} {what}.")
+
+    def take(self, rows: Sequence[int] | Array) -> Samples:
+        """Some of the samples, in the order of these rows from 0 on; images are not decoded."""
+        at = np.asarray(rows, dtype=np.intp)
+        y, groups, ids = (
+            None if values is None else np.asarray(values)[at]
+            for values in (self.y, self.groups, self.ids)
+        )
+        table = None if self.table is None else self.table.take(at)
+        return replace(self, X=rows_of(self.X, rows), y=y, groups=groups, ids=ids, table=table)
+
+    def head(self, n: int) -> Samples:
+        """The first ``n`` samples, if there are as many."""
+        return self.take(range(min(n, len(self))))
+
+    def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
+        """The same for one run: each image file is hashed and measured as the model reads it."""
+        return replace(self, X=by(self.X)) if self.kind == "images" else self
+
+    # -- what they are called -----------------------------------------------------------------
+
+    @property
+    def named_by(self) -> str:
+        """What names the samples: "file_name" (image files), "id" (a table's column) or "row"."""
+        if self.ids is not None:
+            return "file_name"
+        return "row" if self.table is None or "id" not in self.table.names else "id"
+
+    @property
+    def names(self) -> list[str]:
+        """What each sample is called: its file, its ``id`` in a table, or its row from 0 on."""
+        names: Any = range(len(self))
+        if self.ids is not None:
+            names = self.ids
+        elif self.table is not None and self.named_by == "id":
+            names = self.table.columns["id"].tolist()
+        return [str(name) for name in names]
+
+    @property
+    def unique_names(self) -> list[str]:
+        """Their names where these tell all samples apart, and their rows otherwise."""
+        names = self.names
+        distinct = len({*names}) == len(names) and all(name.strip() for name in names)
+        return names if distinct else [str(row) for row in range(len(self))]
+
+    def called(self, default: str = "The samples") -> str:
+        """What a sentence calls all of them: the file or folder that was read."""
+        return str(self.sources[0]) if self.sources else default
+
+    # -- what was assumed ---------------------------------------------------------------------
+
+    def reading_notes(self, name: str = "") -> list[str]:
+        """What was assumed and left out in reading, and how they become inputs."""
+        input_note = self.input_note()
+        return [*self.notes, *self.skipped_notes(name), *([input_note] if input_note else ())]
+
+    def skipped_notes(self, name: str = "") -> list[str]:
+        """One sentence on images that were left out, or none; ``name`` is that of the set."""
+        n, shown = len(self.skipped), ", ".join(map(str, self.skipped[:_SHOWN_FILES]))
+        left = f"{name}: left out" if name else "Left out"
+        return [f"{left} {n} image(s) that cannot be decoded: {shown}."] if n else []
+
+    def input_note(self) -> str:
+        """How they become inputs of a model, in a sentence; empty for arrays."""
+        if self.kind == "images" or (self.kind == "texts" and self.X.preprocessing.tokenizer):
+            return str(self.X.preprocessing.describe())
+        if not self.columns_source or self.kind == "texts":
+            return ""
+        shown = _text.listed(map(repr, self.columns), _SHOWN_COLUMNS, " ({} in all)")
+        return f"Columns, in this order: {shown}; {self.columns_source}."
+
+    # -- what they look like ------------------------------------------------------------------
+
+    def looks(self) -> Inputs:
+        """What they look like to a person, row by row, as far as that is kept."""
+        ids = None if self.ids is None else [str(name) for name in self.ids]
+        if self.kind == "texts":
+            texts = [t if isinstance(t, str) else "\n\n".join(t) for t in self.X.texts]
+            return Inputs(texts=texts, table=self._table(besides=True), ids=ids)
+        if self.kind == "images":
+            return Inputs(images=images_in_files(self.X.paths), ids=ids)
+        if self.table is not None:
+            return Inputs(table=self._table(), ids=ids)
+        images = None if self.embedded else images_in_array(self.X)
+        table = self._named_inputs() if images is None else None
+        return Inputs(images=images, table=table, ids=ids)
+
+    def _table(self, *, besides: bool = False) -> dict[str, Array] | None:
+        """Columns of single values of their table, without labels and, besides, without inputs."""
+        if self.table is None:
+            return None
+        left = {*self.table.labels, *(self.table.inputs if besides else ())}
+        columns = self.table.columns.items()
+        return {n: v for n, v in columns if v.ndim == 1 and n not in left} or None
+
+    def _named_inputs(self) -> dict[str, Array] | None:
+        if self.kind == "inputs":
+            plain = {str(name): np.asarray(v).reshape(len(v), -1) for name, v in self.X.items()}
+            return {n: v[:, 0] for n, v in plain.items() if v.shape[1] == 1} or None
+        return dict(zip(self.columns, self.X.T, strict=True)) if self.kind == "columns" else None
+
+    # -- whether they fit a model -------------------------------------------------------------
+
+    def check_made_with(self, model: FrozenModel, called: str = "The samples") -> None:
+        """Refuse embeddings of another model; ``called`` names them if no file is known."""
+        if self.embedded:
+            check_made_with(self.called(called), self.origin or {}, model)
+
+    def for_model(self, model: FrozenModel) -> Match:
+        """A model and these samples, with what was assumed in reading; not matched yet."""
+        return Match(model, self, tuple(self.reading_notes()))
+
+    def fit_to(self, model: FrozenModel, *, name: str = "", every_class: bool = False) -> Match:
+        """Match the classes of a model, which notes call ``name``, with the labels.
+
+        An InputError says that they do not fit together, that the model has no head, that a class
+        has no samples though ``every_class`` must, or that the embeddings are another model's.
+        """
+        self.check_made_with(model)
+        if self.y is None or not len(self.y):
+            return Match(model, self)
+        labels = np.unique(self.y)
+        classes = labels if model.head is None else model.head.classes
+        if model.head is None or every_class or not {*labels.tolist()} <= {*classes.tolist()}:
+            matched = model.matched_to(labels)
+            note = [f"{name}: {matched.matched_by}" if name else str(matched.matched_by)]
+            return Match(matched, self, tuple(note) if matched.matched_by else ())
+        samples = self
+        if labels.dtype.kind in "fb" and classes.dtype.kind in "iu":  # 1.0 and True, written as 1
+            samples = replace(self, y=self.y.astype(classes.dtype))
+        n, whose = len(classes), name or "the model"
+        note = [f"Of {whose}'s {n} classes there are samples of {listed(labels)}."]
+        return Match(model, samples, tuple(note) if len(labels) < n else ())
+
+    def as_recorded(self, model: FrozenModel) -> Samples:
+        """Cut off and fill up texts as ntkit recorded it in a model, unless a user said it."""
+        if self.kind != "texts":
+            return self
+        steps = self.X.preprocessing.as_recorded(model)
+        if steps == self.X.preprocessing:
+            return self
+        return replace(self, X=self.X.with_steps(steps), preprocessing=steps.as_dict())
 
     def with_columns_as_in(self, other: Samples) -> Samples:
-        """Put the columns into the order they have in another table.
-
-        Parameters
-        ----------
-        other : Samples
-            Where either has no names of columns, nothing happens.
-
-        Returns
-        -------
-        Samples
-
-        Raises
-        ------
-        InputError
-            If the columns are not the same.
-        """
+        """Put the columns into the order they have in another table, where both have names."""
         if not self.columns or not other.columns or self.columns == other.columns:
             return self
         for one, two, which in ((self, other, "lacks"), (other, self, "has in addition")):
@@ -131,6 +313,28 @@ class Samples:
             columns_source=other.columns_source,
             preprocessing=steps,
         )
+
+
+@dataclass(frozen=True)
+class Match:
+    """A model, samples as it takes them, and what was assumed."""
+
+    # Its classes are the labels, where the samples have any that are.
+
+    model: FrozenModel
+    samples: Samples
+    notes: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> Array:
+        """Classes of the model's head, in the order of its logits."""
+        assert self.model.head is not None  # a model without one is refused before
+        return self.model.head.classes
+
+
+def input_notes(samples: Iterable[Samples]) -> list[str]:
+    """Sentences on how samples become model inputs: one where all sets agree, none of arrays."""
+    return list(dict.fromkeys(filter(None, (part.input_note() for part in samples))))
 
 
 def as_classes(labels: Array) -> Array:

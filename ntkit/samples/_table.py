@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._labels import meant_instead
+from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -307,8 +308,7 @@ def _holds_text(values: Array, comma: bool) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value.item() if isinstance(value, np.generic) else value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return shortened(repr(value.item() if isinstance(value, np.generic) else value), 80)
 
 
 def is_aside(name: str) -> bool:

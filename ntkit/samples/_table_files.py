@@ -241,9 +241,9 @@ def read_parquet(path: Path, names: Sequence[str] | None = None) -> Table:
 
 def _from_arrow(column: Any) -> Array:
     kind = column.type
-    if _is_number(kind) and not column.null_count:
+    if is_number(kind) and not column.null_count:
         return np.asarray(column.to_numpy())
-    if is_list(kind) and _is_number(kind.value_type) and len(column) and not column.null_count:
+    if is_list(kind) and is_number(kind.value_type) and len(column) and not column.null_count:
         lengths = importlib.import_module("pyarrow.compute").list_value_length(column)
         if len(lengths.unique()) == 1 and (length := lengths[0].as_py()):
             flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
@@ -257,7 +257,8 @@ def is_list(kind: Any) -> bool:
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
-def _is_number(kind: Any) -> bool:
+def is_number(kind: Any) -> bool:
+    """Whether the cells of a column are numbers."""
     types = importlib.import_module("pyarrow").types
     return bool(types.is_floating(kind) or types.is_integer(kind))
 

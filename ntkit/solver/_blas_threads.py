@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import scipy
 from threadpoolctl import OpenBLASController, ThreadpoolController
+
+from ntkit._shared_switch import SharedSwitch
 
 SMALL = 4_000_000
 """Elements of the embeddings up to which a pass gains nothing from threads: they wait instead.
@@ -25,14 +25,8 @@ def one_scipy_thread(size: int = SMALL + 1) -> Iterator[None]:
     # The optimiser's vectors are short, and two thread pools that take turns wait for each other: a
     # fit of 1600 x 1280 takes many times longer with both. Fits in several threads share one limit:
     # the first one sets it, and the last one puts back what it found.
-    limits = [_LIMIT] if size > SMALL else [_LIMIT, _LIMIT_OF_ALL]
-    for limit in limits:
-        limit.enter()
-    try:
+    with _LIMIT(), nullcontext() if size > SMALL else _LIMIT_OF_ALL():
         yield
-    finally:
-        for limit in reversed(limits):
-            limit.leave()
 
 
 def paths_of_scipy(libraries: Iterable[str]) -> list[str]:
@@ -46,49 +40,6 @@ def paths_of_scipy(libraries: Iterable[str]) -> list[str]:
         for path in libraries
         if any(Path(path).resolve().is_relative_to(home) for home in homes)
     ]
-
-
-class _SharedLimit:
-    """One limit for all fits of the process; threadpoolctl is not made for several threads."""
-
-    # Each of its contexts restores what it saw on entry; of two that overlap, the second saw the
-    # limit of the first, and would leave it behind for good. Its newer versions let one thread
-    # alone set limits and ignore the others, so whoever sets or restores here takes that over.
-
-    limiter: Any
-
-    def __init__(self, controller: Callable[[], ThreadpoolController]) -> None:
-        self.controller = controller
-        self.forget()
-
-    def forget(self) -> None:
-        self.lock, self.fits, self.limiter = Lock(), 0, None
-
-    def enter(self) -> None:
-        with self.lock:
-            if self.fits == 0:
-                with _in_control():
-                    self.limiter = self.controller().limit(limits=1)
-            self.fits += 1
-
-    def leave(self) -> None:
-        with self.lock:
-            self.fits -= 1
-            if self.fits == 0:
-                self.restore()
-
-    def restore(self) -> None:
-        with _in_control():
-            self.limiter.restore_original_limits()
-        self.limiter = None
-
-    def after_fork(self) -> None:
-        """In the child no fit is running: the threads that ran them stayed in the parent."""
-        limiter = self.limiter
-        self.forget()
-        if limiter is not None:
-            self.limiter = limiter
-            self.restore()
 
 
 @contextmanager
@@ -120,7 +71,21 @@ def _blas_of_scipy() -> ThreadpoolController:
     return _blas().select(filepath=paths)
 
 
-_LIMIT, _LIMIT_OF_ALL = _SharedLimit(_blas_of_scipy), _SharedLimit(_blas)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_LIMIT_OF_ALL.after_fork)
-    os.register_at_fork(after_in_child=_LIMIT.after_fork)
+def _limit(controller: Callable[[], ThreadpoolController]) -> SharedSwitch[Any]:
+    """One limit for all fits of the process; threadpoolctl is not made for several threads."""
+    # Each of its contexts restores what it saw on entry; of two that overlap, the second saw the
+    # limit of the first, and would leave it behind for good. Its newer versions let one thread
+    # alone set limits and ignore the others, so whoever sets or restores here takes that over.
+
+    def on() -> Any:
+        with _in_control():
+            return controller().limit(limits=1)
+
+    def off(limiter: Any) -> None:
+        with _in_control():
+            limiter.restore_original_limits()
+
+    return SharedSwitch(on, off)
+
+
+_LIMIT_OF_ALL, _LIMIT = _limit(_blas), _limit(_blas_of_scipy)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import expit, log_expit
 from sklearn import get_config
 
-from ntkit._need_ray import import_ray, start_ray
+from ntkit._need_ray import MappedFile, import_ray, start_ray
 from ntkit._types import Array
 
 _CHUNK = 16  # MiB at most: memory-mapped rows are read once for both products
@@ -252,17 +252,17 @@ class RayPasses:
         free = int(self._ray.available_resources().get("CPU", 0))
         n_actors = min(max(1, free), self.n_rows)
         cuts = np.linspace(0, self.n_rows, n_actors + 1).astype(int)
-        remote = self._ray.remote(num_cpus=min(1, free), scheduling_strategy="SPREAD")(_Share)
-        file = _file_of(X)
+        actor = self._ray.remote(num_cpus=min(1, free), scheduling_strategy="SPREAD")(_Share)
+        file = MappedFile.of(X)
         self._actors = [
-            remote.remote(
-                X[start:stop] if file is None else (*file, start, stop),
-                y_index[start:stop],
-                weight[start:stop],
+            actor.remote(
+                X[rows] if file is None else (file, rows),
+                y_index[rows],
+                weight[rows],
                 kept,
-                None if offset is None else offset[start:stop],
+                None if offset is None else offset[rows],
             )
-            for start, stop in pairwise(cuts)
+            for rows in (slice(*cut) for cut in pairwise(cuts))
         ]
 
     def mean(self) -> Array:
@@ -285,26 +285,11 @@ class RayPasses:
 class _Share(NumpyPasses):
     """The rows of one actor."""
 
-    def __init__(self, rows: Any, *others: Any) -> None:
-        if isinstance(rows, tuple):
-            path, dtype, shape, offset, start, stop = rows
-            rows = np.memmap(path, dtype, "r", offset, shape)[start:stop]
-        super().__init__(rows, *others)
-
-
-def _file_of(X: Array) -> tuple[str, str, tuple[int, ...], int] | None:
-    """Path, type, shape and offset of a file that X maps from its first row to its last."""
-    if not isinstance(X, np.ndarray):
-        return None
-    feature_set: Any = X
-    while isinstance(feature_set, np.ndarray):
-        whole, feature_set = feature_set, feature_set.base
-    same = X.shape == whole.shape and X.dtype == whole.dtype and X.flags.c_contiguous
-    if not isinstance(whole, np.memmap) or not same or whole.filename is None:
-        return None
-    if X.__array_interface__["data"][0] != whole.__array_interface__["data"][0]:
-        return None
-    return str(whole.filename), X.dtype.str, X.shape, whole.offset
+    def __init__(self, X: Any, *others: Any) -> None:
+        if isinstance(X, tuple):
+            file, rows = X
+            X = file.open()[rows]
+        super().__init__(X, *others)
 
 
 def passes_over(

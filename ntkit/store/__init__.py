@@ -2,26 +2,6 @@
 
 from ntkit.store._embedding_store import EmbeddingStore
 from ntkit.store._from_samples import fingerprint
-from ntkit.store._manifest import (
-    MANIFEST,
-    check_alike,
-    check_made_with,
-    facts_of,
-    is_finished,
-    origin_of,
-    origin_of_head,
-    read_manifest,
-)
+from ntkit.store._parts import row_range as row_range
 
-__all__ = [
-    "MANIFEST",
-    "EmbeddingStore",
-    "check_alike",
-    "check_made_with",
-    "facts_of",
-    "fingerprint",
-    "is_finished",
-    "origin_of",
-    "origin_of_head",
-    "read_manifest",
-]
+__all__ = ["EmbeddingStore", "fingerprint"]

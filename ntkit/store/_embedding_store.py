@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from zipfile import BadZipFile
+from typing import Literal
 
-import numpy as np
-
-from ntkit._types import Array
+from ntkit._doc import documented
 from ntkit.exceptions import InputError
-from ntkit.head import LinearHead
-from ntkit.store._fill import EMBEDDINGS, Progress, array_header, fill_store
+from ntkit.samples import Samples, StoredEmbeddings
+from ntkit.store._fill import Progress, fill_store
 from ntkit.store._from_parquet import parquet_job
-from ntkit.store._from_samples import samples_job
-from ntkit.store._manifest import MANIFEST, is_finished, read_manifest
+from ntkit.store._from_samples import Embedder, samples_job
 from ntkit.store._parts import joined
 
-if TYPE_CHECKING:
-    from ntkit.extraction import OnnxEmbedder
-    from ntkit.samples import Samples
 
-_UNREADABLE = (OSError, ValueError, EOFError, TypeError, BadZipFile)
-
-
-class EmbeddingStore:
+@documented
+class EmbeddingStore(StoredEmbeddings):
     """A folder with ``embeddings.npy``, what belongs to its rows, and a ``manifest.json``.
 
     Make one with :meth:`write` (or, from parts made on many machines, :meth:`merge`, or from
@@ -66,80 +57,11 @@ class EmbeddingStore:
     memmap (5, 64) [0 1 0 1 1] None
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
-        self.path = path
-        self.manifest = manifest
-        try:
-            array_header(path / EMBEDDINGS)
-            self.X = _mapped(path / EMBEDDINGS)
-            labelled = manifest.get("labels", True)
-            self.y = np.array(_mapped(path / "labels.npy")) if labelled else None
-            groups, ids, head = (path / name for name in ("groups.npy", "ids.npy", "head.npz"))
-            self.groups = np.array(_mapped(groups)) if groups.exists() else None
-            self.ids = _mapped(ids) if ids.exists() else None
-            self.head = _read_head(head) if head.exists() else None
-        except _UNREADABLE as error:
-            raise InputError(f"{path} is damaged ({error}); embed again with --force.") from error
-        arrays = {"embeddings": self.X, "labels": self.y, "groups": self.groups, "ids": self.ids}
-        lengths = {name: len(array) for name, array in arrays.items() if array is not None}
-        if {*lengths.values()} != {manifest["rows"]}:
-            counts = ", ".join(f"{length} {name}" for name, length in lengths.items())
-            raise InputError(
-                f"{path} is damaged ({counts}, {manifest['rows']} rows announced); embed again "
-                "with --force."
-            )
-
-    @staticmethod
-    def is_store(path: str | Path) -> bool:
-        """Whether a folder is an embedding store, finished or not.
-
-        Parameters
-        ----------
-        path : path-like
-            The folder; it need not exist.
-
-        Returns
-        -------
-        bool
-            True if it holds a manifest.
-        """
-        return (Path(path) / MANIFEST).is_file()
-
-    @classmethod
-    def open(cls, path: str | Path) -> EmbeddingStore:
-        """Open a finished store, or a finished part of one.
-
-        Parameters
-        ----------
-        path : path-like
-            Folder of the store.
-
-        Returns
-        -------
-        EmbeddingStore
-            The store.
-
-        Raises
-        ------
-        InputError
-            If there is none, or it is not finished, damaged, or made by an older ntkit.
-        """
-        path = Path(path)
-        manifest = read_manifest(path)
-        if manifest is None:
-            raise InputError(f"{path} is not an embedding store; make one with: ntkit embed.")
-        if not is_finished(manifest):
-            raise InputError(
-                f"{path} holds {manifest['finished_rows']} of {manifest['rows']} rows; run the "
-                "same ntkit command again to finish it."
-            )
-        return cls(path, manifest)
-
     @classmethod
     def write(
         cls,
         path: str | Path,
-        embedder: OnnxEmbedder,
+        embedder: Embedder,
         samples: Samples,
         *,
         part: tuple[int, int] | None = None,
@@ -225,8 +147,7 @@ class EmbeddingStore:
 
         Parameters
         ----------
-        path : path-like
-            Folder of the store.
+        {path}
         table : path-like
             The file.
         embedding : str or sequence of str, optional
@@ -236,10 +157,7 @@ class EmbeddingStore:
             Column of class labels.
         group : str, optional
             Column of group labels, for evaluation only.
-        force : bool
-            Start anew where a store exists.
-        progress : callable of (finished_rows, rows), optional
-            Called after each batch.
+        {force, progress}
 
         Returns
         -------
@@ -292,10 +210,7 @@ class EmbeddingStore:
             Folders of all the parts, in any order.
         out : path-like
             Folder of the whole store.
-        force : bool
-            Start anew where a store exists.
-        progress : callable of (finished_rows, rows), optional
-            Called after each batch.
+        {force, progress}
 
         Returns
         -------
@@ -310,22 +225,8 @@ class EmbeddingStore:
 
         Examples
         --------
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
-        >>> from ntkit import OnnxEmbedder
-        >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-        >>> from ntkit.extraction import EmbeddingStore, Samples
-        >>> d = load_marked_digits()
-        >>> samples = Samples(d.X_test, d.y_test)
-        >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     parts = [Path(folder) / f"part{i}" for i in (1, 2)]
-        ...     for i, path in enumerate(parts, start=1):
-        ...         _ = EmbeddingStore.write(path, embedder, samples, part=(i, 2))
-        ...     store = EmbeddingStore.merge(parts, Path(folder) / "whole")
-        ...     bool((store.X == embedder.transform(d.X_test)).all())
-        True
+        >>> from ntkit.extraction import EmbeddingStore
+        >>> whole = EmbeddingStore.merge(["part1", "part2"], "whole")  # doctest: +SKIP
         """
         path = Path(out)
         stores = [cls.open(part) for part in paths]
@@ -333,13 +234,3 @@ class EmbeddingStore:
             raise InputError(f"{path} is one of the parts; choose another name.")
         fill_store(path, joined(stores), checkpoint_rows=8192, force=force, progress=progress)
         return cls.open(path)
-
-
-def _mapped(path: Path) -> Array:
-    return np.lib.format.open_memmap(path, mode="r")
-
-
-def _read_head(path: Path) -> LinearHead:
-    # NumPy leaves a broken archive open if it opened the file itself.
-    with path.open("rb") as file, np.load(file) as parts:
-        return LinearHead(**parts)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ntkit._disk import check_room, check_writable, has_name, locked
+from ntkit._disk import check_room, check_writable, has_name, locked, saying_what_failed
 from ntkit._output import refuse_folder_of_inputs
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.samples import combined
-from ntkit.store._manifest import (
+from ntkit.samples import (
+    EMBEDDINGS,
     IDENTITY,
     MANIFEST,
+    array_header,
+    combined,
     difference,
     is_finished,
     kind_of_manifest,
@@ -108,22 +109,6 @@ class RowFile:
             left = left[self._file.write(left) :]  # a nearly full disk takes a part
 
 
-def array_header(path: Path) -> tuple[tuple[int, int], np.dtype[Any], int]:
-    """Shape, dtype and offset of a table's rows; a ValueError if the file is no whole table."""
-    with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):
-            raise ValueError(f"{path.name} has the .npy version {version}")
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-        begin, size = file.tell(), os.fstat(file.fileno()).st_size
-    if len(shape) != 2 or fortran_order or dtype.kind != "f":
-        raise ValueError(f"{path.name} is no table of floating-point rows")
-    expected = begin + shape[0] * shape[1] * dtype.itemsize
-    if size != expected:
-        raise ValueError(f"{path.name} has {size} bytes instead of {expected}")
-    return (shape[0], shape[1]), dtype, begin
-
-
 def read_rows(path: Path, start: int, stop: int) -> Array:
     """Read a range of rows, through the file."""
     (_, width), dtype, begin = array_header(path)
@@ -133,9 +118,11 @@ def read_rows(path: Path, start: int, stop: int) -> Array:
 
 
 Progress = Callable[[int, int], object]
-EMBEDDINGS = "embeddings.npy"
 _OWN = re.compile(r"\.?(embeddings(-\d{5,})?|labels|groups|ids)\.npy|\.?head\.npz")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_disk = partial(
+    saying_what_failed,
+    if_full="make room and run the same command again, which goes on where this one stopped",
+)
 
 
 @dataclass(frozen=True)
@@ -372,18 +359,3 @@ def _as_stored(batch: Array, dtype: str | None, row: int) -> Array:
             f"{'pass --dtype float32' if dtype == 'float16' else 'leave out --dtype'} (dtype=)."
         )
     return stored
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Turn what a disk can raise into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        if error.errno in _FULL:
-            raise InputError(
-                f"There is no room for {path} ({reason}); make room and run the same command "
-                "again, which goes on where this one stopped."
-            ) from error
-        raise InputError(f"{path} cannot be written ({reason}); choose another place.") from error

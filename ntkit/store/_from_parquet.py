@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ntkit._disk import sha256_of
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
-from ntkit.samples import open_parquet, read_parquet
+from ntkit.samples import IDENTITY, is_list, is_number, open_parquet, read_parquet
 from ntkit.store._fill import Job
-from ntkit.store._manifest import IDENTITY
 
 _ROWS = 4096  # read at once
 
@@ -42,7 +41,7 @@ def parquet_job(
             **dict.fromkeys(IDENTITY),
             "preprocessing": {"columns": names},
             "total_rows": len(table),
-            "samples": _fingerprint(path, others),
+            "samples": hashlib.sha256(repr((sha256_of(path), others)).encode()).hexdigest(),
         },
         facts={"ntkit": __version__, "skipped": []},
         files=lambda *_: files,
@@ -61,8 +60,8 @@ def _embedding_columns(
         if name not in schema.names:
             raise InputError(f"{path} has no column {name!r}; its columns are {schema.names}.")
     kinds = {name: schema.field(name).type for name in schema.names}
-    lists = [name for name, kind in kinds.items() if _is_list(kind) and _is_number(kind.value_type)]
-    numbers = [name for name, kind in kinds.items() if _is_number(kind)]
+    lists = [name for name, kind in kinds.items() if is_list(kind) and is_number(kind.value_type)]
+    numbers = [name for name, kind in kinds.items() if is_number(kind)]
     if embedding is None:
         free = [name for name in lists if name not in others]
         if len(free) > 1:
@@ -78,20 +77,10 @@ def _embedding_columns(
     return list(given)
 
 
-def _is_list(kind: Any) -> bool:
-    types = importlib.import_module("pyarrow").types
-    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
-
-
-def _is_number(kind: Any) -> bool:
-    types = importlib.import_module("pyarrow").types
-    return bool(types.is_floating(kind) or types.is_integer(kind))
-
-
 def _precision(schema: Any, names: Sequence[str]) -> np.dtype[Any]:
     """Precision of the embeddings; whole numbers count as float32."""
     kinds = [schema.field(name).type for name in names]
-    values = [kind.value_type if _is_list(kind) else kind for kind in kinds]
+    values = [kind.value_type if is_list(kind) else kind for kind in kinds]
     dtypes = [np.dtype(value.to_pandas_dtype()) for value in values]
     return np.result_type(*[d if d.kind == "f" else np.float32 for d in dtypes])
 
@@ -122,7 +111,7 @@ def _matrix(path: Path, batch: Any, dtype: np.dtype[Any], row: int) -> Array:
         if column.null_count:
             missing = row + 1 + int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
             raise InputError(f"{path}, row {missing} has no value in {name!r}; remove the row.")
-    if _is_list(columns[0].type):
+    if is_list(columns[0].type):
         widths = columns[0].value_lengths().to_numpy(zero_copy_only=False)
         if (widths != widths[0]).any():
             other = int(np.argmax(widths != widths[0]))
@@ -140,9 +129,3 @@ def _matrix(path: Path, batch: Any, dtype: np.dtype[Any], row: int) -> Array:
             "number; mend or remove the row."
         )
     return np.ascontiguousarray(X, dtype=dtype)
-
-
-def _fingerprint(path: Path, columns: Sequence[str]) -> str:
-    with path.open("rb") as file:
-        contents = hashlib.file_digest(file, "sha256").hexdigest()
-    return hashlib.sha256(repr((contents, columns)).encode()).hexdigest()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -14,30 +14,12 @@ from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.samples import input_paths, sample_digests, sum_of_digests
+from ntkit.model import FrozenModel
+from ntkit.samples import Samples, arrays_of, input_paths, sample_digests, sum_of_digests
 from ntkit.store._fill import Job
 from ntkit.store._parts import row_range
 
-if TYPE_CHECKING:
-    from ntkit.extraction import OnnxEmbedder
-    from ntkit.model import FrozenModel
-    from ntkit.samples import Samples
-
 _CHUNK = 4096
-
-
-def check_lengths(samples: Samples) -> None:
-    """Refuse samples without rows, or with other numbers of inputs, labels, groups or ids."""
-    n = len(samples)
-    if not n:
-        raise InputError("There are no samples to embed.")
-    for array in _inputs(samples):
-        if len(array) != n:
-            raise InputError(f"There are {len(array)} samples, but {n} labels.")
-    for name, values in (("groups", samples.groups), ("ids", samples.ids)):
-        if values is not None and len(values) != n:
-            what = "samples" if samples.y is None else "labels"
-            raise InputError(f"There are {len(values)} {name}, but {n} {what}.")
 
 
 def kept_files(samples: Samples, model: FrozenModel, first: int, rows: int) -> dict[str, Any]:
@@ -59,9 +41,10 @@ def described(samples: Samples) -> str:
     digest = hashlib.sha256()
     for values in (samples.y, samples.groups, samples.ids):
         digest.update(b"none" if values is None else b"given")
-        for chunk in _chunks(values):
-            digest.update(repr(_plain(chunk).tolist()).encode())
-    for array in _inputs(samples):
+        if values is not None:
+            for start in range(0, len(values), _CHUNK):
+                digest.update(repr(_plain(values[start : start + _CHUNK]).tolist()).encode())
+    for array in arrays_of(samples.X):
         if isinstance(array, np.ndarray):
             digest.update(f"{array.dtype} {array.shape}".encode())
     return digest.hexdigest()
@@ -83,11 +66,6 @@ def skipped_names(samples: Samples) -> list[str]:
     ]
 
 
-def source_of(samples: Samples) -> str | None:
-    """Where the preprocessing of images comes from: a file, the user, or a guess."""
-    return getattr(getattr(samples.X, "preprocessing", None), "source", None)
-
-
 def _root(samples: Samples) -> Path | None:
     paths: Any = getattr(samples.X, "paths", ())
     if samples.ids is None or not len(paths):
@@ -95,15 +73,6 @@ def _root(samples: Samples) -> Path | None:
     path, name = Path(paths[0]), PurePosixPath(str(samples.ids[0]))
     root = Path(*path.parts[: len(path.parts) - len(name.parts)])
     return root if root / name == path else None
-
-
-def _inputs(samples: Samples) -> list[Any]:
-    return [*samples.X.values()] if isinstance(samples.X, Mapping) else [samples.X]
-
-
-def _chunks(values: Any) -> Iterator[Any]:
-    for start in range(0, 0 if values is None else len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
 
 
 def _plain(labels: Any) -> Array:
@@ -123,8 +92,19 @@ def _original_head(model: FrozenModel, y: Array | None) -> LinearHead | None:
         return None
 
 
+class Embedder(Protocol):
+    """What a store asks of an OnnxEmbedder, which lies in a higher layer."""
+
+    @property
+    def frozen_model(self) -> FrozenModel:
+        """The model that it runs."""
+
+    def on(self, engine: str) -> Any:
+        """What computes: itself, or Ray's actors."""
+
+
 def samples_job(
-    embedder: OnnxEmbedder,
+    embedder: Embedder,
     samples: Samples,
     *,
     part: tuple[int, int] | None,
@@ -132,7 +112,10 @@ def samples_job(
     engine: Literal["local", "ray"],
 ) -> Job:
     """Describe a store of the embeddings of samples; parameters as of ``EmbeddingStore.write``."""
-    check_lengths(samples)
+    if not len(samples):
+        raise InputError("There are no samples to embed.")
+    samples.check_lengths()
+    samples = samples.measured()
     if dtype not in (None, "float16", "float32"):
         raise InputError(f"dtype is float16 or float32, not {dtype!r}.")
     model, computing = embedder.frozen_model, embedder.on(engine)
@@ -160,7 +143,7 @@ def samples_job(
         facts={
             "ntkit": __version__,
             "skipped": skipped_names(samples),
-            "preprocessing_source": source_of(samples),
+            "preprocessing_source": getattr(samples.steps, "source", None),
             **({"labels": False} if samples.y is None else {}),
         },
         files=lambda first, rows: kept_files(samples, model, first, rows),

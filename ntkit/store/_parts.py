@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.samples import combined
-from ntkit.store._fill import EMBEDDINGS, Job, read_rows
-from ntkit.store._manifest import IDENTITY, difference
+from ntkit.samples import EMBEDDINGS, IDENTITY, combined, difference
+from ntkit.store._fill import Job, read_rows
 
 _CHUNK = 8 << 20  # bytes read at once
 _SAME = (*(name for name in IDENTITY if name != "part"), "run")
@@ -99,10 +99,9 @@ def _what_parts_share(store: Any) -> dict[str, Any]:
 def _check_complete(seen: dict[int, Path], n: int) -> None:
     missing = [str(i) for i in range(1, n + 1) if i not in seen]
     if missing:
-        shown = ", ".join(missing[:10]) + (", …" if len(missing) > 10 else "")
         raise InputError(
-            f"Of {n} parts, {len(missing)} are missing: {shown}; embed them, or name their "
-            "folders too."
+            f"Of {n} parts, {len(missing)} are missing: {listed(missing, 10)}; embed them, or name "
+            "their folders too."
         )
 
 

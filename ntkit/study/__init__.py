@@ -38,13 +38,7 @@ from ntkit.study._penalty_path import (
     penalty_path,
 )
 from ntkit.study._rows import LARGE, Rows, digest, scaler_of
-from ntkit.study._study import (
-    Study,
-    encoded_groups,
-    encoded_labels,
-    shift_pvalue,
-    warn_of_another_scale,
-)
+from ntkit.study._study import Study, shift_pvalue, warn_of_another_scale
 
 __all__ = [
     "ALPHAS",
@@ -66,8 +60,6 @@ __all__ = [
     "correctness_groups",
     "cross_fitted_logits",
     "digest",
-    "encoded_groups",
-    "encoded_labels",
     "error_recovery_rate",
     "folds_of",
     "group_balanced",

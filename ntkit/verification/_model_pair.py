@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError
 from ntkit.head import LinearHead
@@ -219,6 +220,5 @@ def _numbered(head: LinearHead) -> LinearHead:
     return LinearHead(head.coef, head.intercept, np.arange(len(head.classes)))
 
 
-def _quoted(head: LinearHead, most: int = 5) -> str:
-    shown = ", ".join(map(repr, head.classes[:most].tolist()))
-    return shown + ", …" * (len(head.classes) > most)
+def _quoted(head: LinearHead) -> str:
+    return listed(map(repr, head.classes.tolist()), 5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -67,9 +68,9 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
 
 def _words(model: FrozenModel) -> list[str]:
     """Strings that layers before the head hold, such as the vocabulary of a TF-IDF."""
-    attributes = [each for node in model.body().graph.node for each in node.attribute]
-    held = [word.decode(errors="replace") for each in attributes for word in each.strings]
-    return held or ["one", "two", "three"]
+    attributes = [each for node in model.body_nodes() for each in node.attributes.values()]
+    texts = [each for each in attributes if each.type == ir.AttributeType.STRINGS]
+    return [word for each in texts for word in each.as_strings()] or ["one", "two", "three"]
 
 
 def _is_open_row(tensor: TensorInfo) -> bool:
@@ -80,7 +81,11 @@ def _is_open_row(tensor: TensorInfo) -> bool:
 
 def _slides_over(model: FrozenModel, name: str) -> bool:
     """Whether a model of sound reads an input: an axis of channels is put in before anything."""
-    readers = [node.op_type for node in model.body().graph.node if name in node.input]
+    readers = [
+        node.op_type
+        for node in model.body_nodes()
+        if any(value is not None and value.name == name for value in node.inputs)
+    ]
     return bool(readers) and all(op in _MAKING_CHANNELS for op in readers)
 
 

@@ -15,9 +15,10 @@ from ntkit._disk import size_of
 from ntkit._output import check_file
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.extraction import OnnxEmbedder, make_session, run_batches
+from ntkit.extraction import Inputs, OnnxEmbedder, make_session, run_batches
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
+from ntkit.samples import first_rows
 from ntkit.verification._model_pair import (
     agreement,
     is_new_head,
@@ -187,8 +188,8 @@ def timings(
     """Milliseconds per run of the first samples, for each session in turn."""
     # What the machine does beside it then meets every session alike; a model is never timed on its
     # first runs.
-    few = {k: v[:BATCH_SIZE] for k, v in X.items()} if isinstance(X, Mapping) else X[:BATCH_SIZE]
-    runs = [(session, _feed(session, few)) for session in sessions]
+    first = first_rows(X, BATCH_SIZE)
+    runs = [(session, _feed(Inputs(session, first))) for session in sessions]
     for session, feed in runs * _WARM_UP:
         session.run(None, feed)
     rows = np.empty((n_timings, len(runs)))
@@ -205,30 +206,16 @@ def timings(
     return rows
 
 
-def _feed(session: Any, X: Any) -> dict[str, Array]:
-    """What ``run_batches`` feeds the session first, checked and cast."""
-    recorder = _Recorder(session)
-    next(iter(run_batches(recorder, X, batch_size=BATCH_SIZE)))
-    return recorder.feed
-
-
-class _Recorder:
-    """A session that remembers its last inputs."""
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        self.feed: dict[str, Array] = {}
-
-    def get_inputs(self) -> Any:
-        return self._session.get_inputs()
-
-    def run(self, names: Any, feed: dict[str, Array]) -> Any:
-        self.feed = feed
-        return self._session.run(names, feed)
+def _feed(inputs: Inputs) -> dict[str, Array]:
+    """One batch, checked and cast, with rows repeated where a model asks for more."""
+    size = inputs.fixed_size or BATCH_SIZE
+    batch = inputs.load(inputs.parts(0, min(size, inputs.n_samples), size)[0])
+    rows = np.arange(inputs.fixed_size or len(batch.part)) % len(batch.part)
+    return {name: array[rows] for name, array in batch.feed.items()}
 
 
 def verify(
-    original: FrozenModel | str | os.PathLike[str],
+    original: FrozenModel | OnnxEmbedder | str | os.PathLike[str],
     debiased: FrozenModel | str | os.PathLike[str],
     X: Any,
     *,
@@ -249,7 +236,9 @@ def verify(
     ----------
     original, debiased : FrozenModel or path-like
         The two models; the debiased one is run as the file it is. Of paths, the debiased file
-        says where the embedding is and how it is pooled (:func:`load_pair`).
+        says where the embedding is and how it is pooled (:func:`load_pair`). An
+        :class:`~ntkit.OnnxEmbedder` of the original computes its embeddings in the session that
+        it has.
     X : array-like, lazy sequence or mapping
         Model inputs.
     head : LinearHead, optional
@@ -289,17 +278,22 @@ def verify(
     >>> result.passed, result.agreement
     (True, 1.0)
     """
-    first, second = load_pair(original, debiased)
+    embedder = original if isinstance(original, OnnxEmbedder) else None
+    model = original if embedder is None else embedder.frozen_model
+    first, second = load_pair(model, debiased)
     expected_head = head if head is not None else second.head
     if expected_head is None or second.logits is None:
         raise InputError("The debiased model has no head to verify.")
-    Z = OnnxEmbedder(first, device=device, batch_size=BATCH).transform(X)
+    embedder = embedder or OnnxEmbedder(first, device=device)
+    (Z,) = embedder.outputs(X, batch_size=BATCH)
     if not len(Z):
         raise InputError("There are no samples to verify on.")
     session = _session(second, device)
     outputs = run_whole(session, X)
-    embedding, logits = _inner(second, X, device)
-    logits = outputs.get(second.logits.name, logits)
+    embedding, logits = Z, outputs.get(second.logits.name)
+    if debiased is not model or logits is None:
+        embedding, computed = _inner(second, X, device)
+        logits = computed if logits is None else logits
     if tolerance is None:
         tolerance = tolerance_of(second, logits.dtype.name)
     expected_head = expected_head.aligned_to(_class_order(first, second))
@@ -314,13 +308,22 @@ def verify(
     computed = logits * second.logit_scale
     return Verification(
         n_samples=len(Z),
-        logit_difference=difference(_as_decisions(computed), _decisions(expected_head, Z)),
+        logit_difference=difference(
+            _as_decisions(computed), _as_decisions(expected_head.decision_function(Z))
+        ),
         embedding_difference=embedding_difference,
         agreement=float("nan") if own is None else agreement(own, expected_head, Z, others),
         same_nodes=first.nodes == second.nodes,
-        same_signature=_signature(first) == _signature(second),
+        same_signature=all(
+            getattr(first, part) == getattr(second, part)
+            for part in ("inputs", "outputs", "opset_imports", "ir_version")
+        ),
         tolerance=tolerance,
-        same_metadata=_keeps_metadata(first, second),
+        same_metadata=all(
+            second.metadata.get(key) == text
+            for key, text in first.metadata.items()
+            if not key.startswith("ntkit.")
+        ),
         output_difference=output_difference(
             _giver_of_tail(first, second), outputs, expected, X, device=device, tolerance=tolerance
         ),
@@ -333,7 +336,10 @@ def verify(
         latency=milliseconds[0],
         original_latency=milliseconds[1],
         side_difference=_side_difference(first, second, outputs, X, device),
-        kept_outputs=_keeps_signature(first, second),
+        kept_outputs=all(
+            {(t.name, t.dtype) for t in before} <= {(t.name, t.dtype) for t in after}
+            for before, after in ((first.inputs, second.inputs), (first.outputs, second.outputs))
+        ),
         same_class_order=names_agree(first, second)
         and (own is None or not alike or no_class_moved(own, expected_head, Z)),
         notes=notes_on(first, second, expected_head, Z, y),
@@ -352,7 +358,7 @@ def save_verified(
     model: FrozenModel,
     path: str | os.PathLike[str],
     *,
-    original: FrozenModel,
+    original: FrozenModel | OnnxEmbedder,
     X: Any,
     head: LinearHead | None = None,
     device: str = "auto",
@@ -366,8 +372,8 @@ def save_verified(
         From :meth:`FrozenModel.with_head`.
     path : path-like
         Target file.
-    original : FrozenModel
-        The model it was made from.
+    original : FrozenModel or OnnxEmbedder
+        The model it was made from; an embedder computes in the session that it has.
     X : array-like, lazy sequence or mapping
         Inputs to compare on; some dozens suffice.
     head : LinearHead, optional
@@ -415,7 +421,8 @@ def save_verified(
     (True, True, True)
     """
     results: list[Verification] = []
-    inputs, size = [*original.files, *model.files], size_of(original.files)
+    source = original.frozen_model if isinstance(original, OnnxEmbedder) else original
+    inputs, size = [*source.files, *model.files], size_of(source.files)
     check_file(path, inputs=inputs, force=force, size=size)
 
     def check(temporary: Path) -> None:
@@ -474,9 +481,7 @@ def _logits_like(found: Array, head: LinearHead, Z: Array, scale: float) -> Arra
 
 def _from_logits(model: FrozenModel, outputs: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs that are computed from the logits, or are the logits."""
-    tail = model.tail()
-    names = {value.name for value in tail.graph.output} if tail is not None else set()
-    names |= {model.logits.name} if model.logits is not None else set()
+    names = model.outputs_from_logits
     return {name: array for name, array in outputs.items() if name in names}
 
 
@@ -488,34 +493,12 @@ def _giver_of_tail(first: FrozenModel, second: FrozenModel) -> FrozenModel:
     return first if same else second
 
 
-def _keeps_metadata(first: FrozenModel, second: FrozenModel) -> bool:
-    own = {k: text for k, text in first.metadata.items() if not k.startswith("ntkit.")}
-    return own.items() <= second.metadata.items()
-
-
-def _decisions(head: LinearHead, Z: Array) -> Array:
-    return _as_decisions(head.decision_function(Z))
-
-
 def _as_decisions(logits: Array) -> Array:
     """One column per class; for two classes the margin, which is all that two logits say."""
     logits = logits.reshape(len(logits), -1)  # a 1 × 1 convolution leaves axes of length 1
     if logits.shape[1] == 1:
         return logits.reshape(-1)
     return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-
-
-def _signature(model: FrozenModel) -> tuple[Any, ...]:
-    return model.inputs, model.outputs, model.opset_imports, model.ir_version
-
-
-def _keeps_signature(first: FrozenModel, second: FrozenModel) -> bool:
-    """Whether everything that can be asked of the original can be asked of the other."""
-    pairs = ((first.inputs, second.inputs), (first.outputs, second.outputs))
-    return all(
-        {(t.name, t.dtype) for t in before} <= {(t.name, t.dtype) for t in after}
-        for before, after in pairs
-    )
 
 
 def _side_difference(
@@ -530,7 +513,11 @@ def _side_difference(
 
 
 def check_head(
-    model: FrozenModel, X: Any, *, device: str = "auto", tolerance: float | None = None
+    model: FrozenModel | OnnxEmbedder,
+    X: Any,
+    *,
+    device: str = "auto",
+    tolerance: float | None = None,
 ) -> Verification:
     """Check that the head found in a model is what turns its embeddings into its outputs.
 
@@ -538,8 +525,8 @@ def check_head(
 
     Parameters
     ----------
-    model : FrozenModel
-        The model, with the head that was found in it.
+    model : FrozenModel or OnnxEmbedder
+        The model, with the head that was found in it; an embedder computes in its session.
     X : array-like, lazy sequence or mapping
         Model inputs; some dozens suffice.
     device : {"auto", "cpu", "cuda"}
@@ -573,9 +560,11 @@ def check_head(
     >>> check_head(model, random_inputs(model), device="cpu").passed
     True
     """
+    embedder = model if isinstance(model, OnnxEmbedder) else OnnxEmbedder(model, device=device)
+    model = embedder.frozen_model
     if model.head is None or model.logits is None:
         raise InputError("The model has no head to check; name its logits with --logits NAME.")
-    result = verify(model, model, X, device=device, tolerance=tolerance, latency=False)
+    result = verify(embedder, model, X, device=device, tolerance=tolerance, latency=False)
     if not result.passed:
         raise VerificationError(
             f"The head found in {model.path or 'the model'} ({model.describe()['head']}, "

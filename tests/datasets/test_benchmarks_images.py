@@ -20,9 +20,7 @@ from ntkit.datasets import (
     load_waterbirds,
     marked_digits_model_path,
 )
-from ntkit.datasets import _celeba as celeba
-from ntkit.datasets import _imagenet9 as imagenet9
-from ntkit.datasets import _waterbirds as waterbirds
+from ntkit.datasets import _images as benchmarks
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, ImagePreprocessing, TextPreprocessing
 from ntkit.metrics import worst_group_accuracy
@@ -234,7 +232,7 @@ def write_imagenet(root, counts, suffix="JPEG"):
 
 
 def table():
-    with imagenet9.TABLE.open() as file:
+    with benchmarks.IMAGENET_TABLE.open() as file:
         return list(csv.DictReader(file))
 
 
@@ -242,7 +240,7 @@ def test_the_table_of_the_42_classes():
     rows = table()
     assert len({row["wnid"] for row in rows}) == 42
     assert [row["class"] for row in rows] == sorted(
-        (row["class"] for row in rows), key=imagenet9.CLASSES.index
+        (row["class"] for row in rows), key=benchmarks.ANIMALS.index
     )
     by_index = sorted(rows, key=lambda row: int(row["index"]))
     assert by_index == sorted(rows, key=lambda row: row["wnid"])  # ImageNet numbers them so
@@ -399,7 +397,7 @@ def test_a_subset_is_told_from_the_published_data(birds):
     assert str(caught[0].message) == (
         "Waterbirds: the split 'train' holds 1, 1, 1, 1 samples by group, where the published one "
         "holds 3498, 184, 56, 1057; get Waterbirds again from "
-        f"{waterbirds.SOURCE.url}, or pass check=False for a subset."
+        f"{benchmarks.WATERBIRDS.url}, or pass check=False for a subset."
     )
     assert caught[0].filename == __file__
 
@@ -417,7 +415,7 @@ def test_the_warning_points_at_the_caller(tmp_path, name):
         LOADERS[name](tmp_path, check=False)
 
 
-@pytest.mark.parametrize("source", [waterbirds.SOURCE, celeba.SOURCE], ids=lambda s: s.name)
+@pytest.mark.parametrize("source", [benchmarks.WATERBIRDS, benchmarks.CELEBA], ids=lambda s: s.name)
 def test_published_sums(source):
     """Sizes of the splits, as papers state them beside the groups."""
     sums = {
@@ -431,7 +429,7 @@ def test_the_published_numbers_pass(tmp_path, monkeypatch):
     folder = write_waterbirds(tmp_path / "birds", BIRDS)
     small = {"train": (1, 1, 1, 1), "val": (1, 0, 0, 1), "test": (0, 1, 0, 1)}
     monkeypatch.setattr(
-        waterbirds, "SOURCE", waterbirds.Source("Waterbirds", "https://example.org", small)
+        benchmarks, "WATERBIRDS", benchmarks.Source("Waterbirds", "https://example.org", small)
     )
     for split in small:
         load_waterbirds(folder, split, STEPS)

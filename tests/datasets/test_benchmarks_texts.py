@@ -13,8 +13,7 @@ from numpy.testing import assert_array_equal
 
 from ntkit import OnnxEmbedder
 from ntkit.datasets import IncompleteDataWarning, load_civilcomments, load_multinli
-from ntkit.datasets import _civilcomments as civilcomments
-from ntkit.datasets import _multinli as multinli
+from ntkit.datasets import _texts as benchmarks
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, ImagePreprocessing, TextPreprocessing, Texts
 from ntkit.metrics import accuracy_by, worst_group_accuracy
@@ -170,9 +169,9 @@ def test_multinli_published_numbers(tmp_path, steps, monkeypatch):
         load_multinli(folder, "train", steps)
     assert caught[0].filename == __file__
     # All labelled pairs of the training and the two development sets.
-    assert sum(map(sum, multinli.SOURCE.counts.values())) == 392702 + 9815 + 9832
-    small = multinli.Source("MultiNLI", "https://example.org", {"train": (1, 1, 0, 1, 1, 0)})
-    monkeypatch.setattr(multinli, "SOURCE", small)
+    assert sum(map(sum, benchmarks.MULTINLI.counts.values())) == 392702 + 9815 + 9832
+    small = benchmarks.Source("MultiNLI", "https://example.org", {"train": (1, 1, 0, 1, 1, 0)})
+    monkeypatch.setattr(benchmarks, "MULTINLI", small)
     load_multinli(folder, "train", steps)
 
 
@@ -267,7 +266,7 @@ def test_worst_group_of_wilds_in_one_line(seed):
     y, pred = rng.integers(0, 2, (2, n))
     mentioned = rng.random((n, 8)) < 0.2
     mentioned[0, 0] = True
-    groups, names = civilcomments._wilds(y, mentioned)
+    groups, names = benchmarks._wilds(y, mentioned)
     assert worst_group_accuracy(y, pred, groups=groups) == pytest.approx(
         wilds_worst_group(y, pred, mentioned)
     )
@@ -279,8 +278,8 @@ def test_worst_group_of_wilds_in_one_line(seed):
 def test_the_two_definitions_agree_on_who_is_mentioned(seed):
     rng = np.random.default_rng(seed)
     y, mentioned = rng.integers(0, 2, 30), rng.random((30, 8)) < 0.1
-    four, _ = civilcomments._any_identity(y, mentioned)
-    sixteen, _ = civilcomments._wilds(y, mentioned)
+    four, _ = benchmarks._any_identity(y, mentioned)
+    sixteen, _ = benchmarks._wilds(y, mentioned)
     assert_array_equal(four // 2, y)
     assert_array_equal(four % 2 == 1, sixteen.any(axis=1))
     assert_array_equal(sixteen.sum(axis=1), mentioned.sum(axis=1))

@@ -16,7 +16,7 @@ from ntkit import FrozenModel
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing
-from ntkit.extraction._read_samples import preprocessing_for
+from ntkit.samples import preprocessing_for
 from tests.inputs import golden_pixels as golden
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -329,10 +329,10 @@ def test_a_damaged_file_about_images_does_no_harm_to_arrays(beside, tmp_path):
     written("damaged", beside.parent)
     model = FrozenModel.load(beside)
     np.savez(tmp_path / "d.npz", X=np.zeros((2, 1, 20, 20), np.float32), y=[0, 1])
-    assert preprocessing_for(model, [tmp_path / "d.npz", None, (1, 2)]) is None
+    assert preprocessing_for(model, tmp_path / "d.npz") is None
     (tmp_path / "images").mkdir()
     with pytest.raises(InputError, match="is not a usable"):
-        preprocessing_for(model, [tmp_path / "d.npz", str(tmp_path / "images")])
+        preprocessing_for(model, tmp_path / "images")
 
 
 # -- values given by hand -----------------------------------------------------------------------

@@ -16,9 +16,8 @@ from onnx import TensorProto
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import InputError, MissingDependencyError
-from ntkit.extraction import TextPreprocessing, Texts, read_samples
-from ntkit.extraction._ray_embedder import opened, shipped
-from ntkit.pages._looks import picture_of
+from ntkit.extraction import Samples, TextPreprocessing, Texts, read_samples
+from ntkit.pages import Shown
 from tests.texts import WORDS, text_model, word_pieces, write_json
 
 TEXTS = ["The quick brown fox", "", "a dog, unable.", "runs running unrunable " * 5, "猫 é fox"]
@@ -178,16 +177,9 @@ def test_pairs_that_are_none(folder):
 
 
 def test_pairs_are_shown_with_both_texts(folder):
-    shown = picture_of(paired(PAIRS, steps_in(folder)), 0)
-    assert shown.text == "the quick fox / a dog"
-
-
-@given(st.lists(st.tuples(st.text(max_size=4), st.text(max_size=4)), max_size=4))
-def test_pairs_sent_to_other_processes_arrive_as_they_are(pairs):
-    X = paired(pairs, TextPreprocessing("tokenizer.json"))
-    there = opened(pickle.loads(pickle.dumps(shipped(X))))
-    assert there.texts[:] == pairs
-    assert len(there) == len(X)
+    y = np.zeros(len(PAIRS))
+    shown = Shown(y, y, y, samples=Samples(paired(PAIRS, steps_in(folder)), y))
+    assert shown.cards(np.array([0]))[0]["text"] == "the quick fox / a dog"
 
 
 # -- windows ------------------------------------------------------------------------------------

@@ -19,7 +19,6 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, TextPreprocessing, Texts
 from ntkit.jobs.report import started_by
-from ntkit.pages._looks import Picture, TableRows, picture_of
 from ntkit.pages._model_card import model_card
 from ntkit.pages._report_page import Report, Shown, neuron_cards, outcome, report_html
 from ntkit.pages._usage import Usage
@@ -55,12 +54,14 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def example(n=300, width=12, n_classes=3, seed=0, groups=True, suppressed=2, X=None, names=None):
+def example(
+    n=300, width=12, n_classes=3, seed=0, groups=True, suppressed=2, samples=None, names=None
+):
     rng = np.random.default_rng(seed)
     names = np.array(names or [f"class {c}" for c in range(n_classes)])
     y = names[rng.integers(0, n_classes, n)]
     before, after = (np.where(rng.random(n) < p, y, rng.choice(names, n)) for p in (0.6, 0.8))
-    shown = Shown(y, before, after, rng.integers(0, 4, n) if groups else None, X)
+    shown = Shown(y, before, after, rng.integers(0, 4, n) if groups else None, samples)
     scores = rng.normal(size=(n_classes, width))
     return Report(
         title="model.onnx",
@@ -122,7 +123,7 @@ def test_many_neurons_and_classes_make_a_page_of_reasonable_size():
 def test_texts_are_shown_as_snippets_and_escaped():
     texts = [f"<script>alert({i})</script> {'long ' * 80}" for i in range(50)]
     X = Texts(texts, TextPreprocessing(Path("tokenizer.json")))
-    html = report_html(example(n=50, X=X))
+    html = report_html(example(n=50, samples=Samples(X, np.zeros(50))))
     page = Page(html)
     assert "<script>alert(" in page.text
     assert "…" in page.text
@@ -134,41 +135,41 @@ def test_neuron_cards_show_the_strongest_samples_of_the_silenced_neurons():
     before = np.where(rng.random(200) < 0.7, y, 1 - y)
     scores = np.array([[0.1, 0.9, np.nan, 0.3, 0.2, 0.8], [0.5, 0.2, np.nan, 0.4, 0.1, 0.7]])
     suppressed = np.array([True, False, False, True, False, True])
-    cards = neuron_cards(
-        Z, y, before, y, scores=scores, classes=np.array([0, 1]), suppressed=suppressed,
-        n_neurons=9, n_samples=3, picture=lambda i: Picture(text=str(i)),
+    report = replace(
+        example(), Z=Z, neurons_on=Shown(y, before, y), scores=scores, classes=np.array([0, 1]),
+        suppressed=suppressed,
     )  # fmt: skip
-    assert [card.neuron for card in cards] == [5, 0, 3]
-    assert [card.of_class for card in cards] == [0, 1, 1]
+    cards = neuron_cards(report, 9, 3)
+    assert [card["neuron"] for card in cards] == [5, 0, 3]
+    assert [card["of_class"] for card in cards] == [0, 1, 1]
     for card in cards:
-        strongest = np.argsort(-Z[:, card.neuron])
-        assert [s.picture.text for s in card.samples] == [str(i) for i in strongest[:3]]
-        assert card.share_wrong == (before != y)[strongest[:50]].mean()
-        assert max(*card.right, *card.wrong) == 1
-    nothing = neuron_cards(
-        Z, y, before, y, scores=scores, classes=np.array([0, 1]), suppressed=suppressed & False,
-        n_neurons=2, n_samples=1, picture=lambda i: Picture(),
-    )  # fmt: skip
-    assert [card.neuron for card in nothing] == [1, 5]
-    assert not neuron_cards(
-        Z, y, y, y, scores=np.full((2, 6), np.nan), classes=np.array([0, 1]), suppressed=suppressed,
-        n_neurons=2, n_samples=1, picture=lambda i: Picture(),
-    )  # fmt: skip
+        strongest = np.argsort(-Z[:, card["neuron"]])
+        assert [s["name"] for s in card["samples"]] == [f"sample {i}" for i in strongest[:3]]
+        assert card["share_wrong"] == (before != y)[strongest[:50]].mean()
+        assert max(*card["right"], *card["wrong"]) == 1
+    nothing = neuron_cards(replace(report, suppressed=suppressed & False), 2, 1)
+    assert [card["neuron"] for card in nothing] == [1, 5]
+    assert not neuron_cards(replace(report, scores=np.full((2, 6), np.nan)), 2, 1)
+
+
+def look(samples, row):
+    y = np.zeros(len(samples))
+    (card,) = Shown(y, y, y, samples=samples).cards(np.array([row]))
+    return card
 
 
 def test_pictures_of_what_models_take(tmp_path):
     Image.new("RGB", (400, 200), "red").save(tmp_path / "a.png")
     files = ImageFiles([tmp_path / "a.png", tmp_path / "gone.png"], ImagePreprocessing())
-    assert picture_of(files, 0).image.startswith("data:image/")
-    assert picture_of(files, 1) == Picture()
+    assert look(Samples(files), 0)["image"].startswith("data:image/")
+    assert look(Samples(files), 1)["image"] is None
     rng = np.random.default_rng(0)
     for shape in [(2, 1, 20, 20), (2, 3, 20, 20), (2, 20, 20, 3), (2, 20, 20), (2, 20, 20, 1)]:
-        assert picture_of(rng.normal(size=shape), 1).image
-    assert picture_of(np.full((1, 3, 8, 8), np.nan), 0) == Picture()
-    assert picture_of(rng.normal(size=(2, 7, 20, 20)), 1) == Picture()
-    assert picture_of(rng.normal(size=(2, 5)), 1) == Picture()
-    assert picture_of({"ids": np.zeros((2, 5)), "image": np.zeros((2, 8, 8))}, 1).image
-    assert picture_of(None, 0) == Picture()
+        assert look(Samples(rng.normal(size=shape)), 1)["image"]
+    for shape in [(2, 7, 20, 20), (2, 5)]:
+        assert look(Samples(rng.normal(size=shape)), 1)["image"] is None
+    several = {"ids": np.zeros((2, 5)), "image": np.zeros((2, 8, 8))}
+    assert look(Samples(several), 1)["image"]
 
 
 def test_labels_and_predictions_must_belong_together():
@@ -273,18 +274,18 @@ def test_rows_of_a_table_are_shown_by_their_most_unusual_values():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(50, 6)).astype(np.float32)
     X[7, [1, 4]] = 40, -30
-    rows = TableRows(X, ["age", "scan", "a", "b", "mark", "c"])
-    text = picture_of(rows, 7).text
+    samples = Samples(X, columns=("age", "scan", "a", "b", "mark", "c"))
+    text = look(samples, 7)["text"]
     assert text.startswith("scan = 40, mark = -30, ")
     assert text.count("=") == 3
-    assert picture_of(TableRows(np.ones((3, 2)), ["a", "b"]), 0).text == "a = 1, b = 1"
+    assert look(Samples(np.ones((3, 2)), columns=("a", "b")), 0)["text"] == "a = 1, b = 1"
 
 
 def test_what_the_strongest_rows_of_a_table_have_in_common_is_said():
     report = example(n=400, width=5)
     X = np.random.default_rng(1).normal(size=(400, 8))
     X[:, 6] += 3 * (report.Z[:, 2] - report.Z[:, 2].mean()) / report.Z[:, 2].std()
-    on = replace(report.neurons_on, X=TableRows(X, list("abcdefgh")))
+    on = replace(report.neurons_on, samples=Samples(X, columns=tuple("abcdefgh")))
     only = np.arange(5) == 2
     page = report_html(replace(report, neurons_on=on, suppressed=only))
     assert re.search(r"They differ most from all samples in <b>g \(\+[12]\.\d sd\)", page)

@@ -13,8 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples, input_notes, read_samples
+from ntkit.extraction import EmbeddingStore, Samples, read_samples
 from ntkit.model import TensorInfo
+from ntkit.samples import input_notes
 from ntkit.samples._table_files import read_table
 
 FAST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -27,8 +27,8 @@ from ntkit.extraction import (
     Samples,
     read_samples,
 )
+from ntkit.samples import MANIFEST
 from ntkit.store import _fill as _rows_file
-from ntkit.store import _manifest
 
 N, K, CHECKPOINT = 40, 3, 10
 
@@ -823,7 +823,7 @@ def test_nothing_to_embed(write, samples, tmp_path):
 
 
 def test_the_manifest_is_plain_json_that_says_what_the_store_is(write):
-    manifest = json.loads((write().path / _manifest.MANIFEST).read_text())
+    manifest = json.loads((write().path / MANIFEST).read_text())
     assert list(manifest) == [
         *("format", "ntkit", "skipped", "preprocessing_source", "model", "tensor"),
         *("preprocessing", "total_rows", "samples", "dtype", "device", "part", "contents", "run"),

@@ -11,7 +11,7 @@ import numpy as np
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet
 from ntkit.attributes.findings._finding import Finding, FindingGroup
-from ntkit.attributes.findings._tallies import Marks, Predictions, contrast, tallies
+from ntkit.attributes.findings._tallies import Contrast, Marks, Predictions, contrast, tallies
 from ntkit.metrics import wilson
 
 ALIKE = 0.35
@@ -36,22 +36,17 @@ def families(correlation: Array, side: Array, origins: Sequence[str]) -> list[Fa
     # *movies*). Being alike is asked of the leader alone: it does not pass on.
     found = list[Family]()
     for i, origin in enumerate(origins):
-        alike = [_alike(i, family.leader, correlation, side) for family in found]
-        alike = [
-            1.0 if origin == origins[family.leader] else value
-            for family, value in zip(found, alike, strict=True)
-        ]
+        alike = list[float]()
+        for family in found:
+            value = float(correlation[i, family.leader])
+            value = abs(value) if side[i] == side[family.leader] else -value
+            alike.append(1.0 if origin == origins[family.leader] else value)
         nearest = max(range(len(found)), key=lambda f: alike[f], default=None)
         if nearest is None or alike[nearest] < ALIKE:
             found.append(Family(i, [i]))
         else:
             found[nearest].members.append(i)
     return found
-
-
-def _alike(i: int, leader: int, correlation: Array, side: Array) -> float:
-    value = float(correlation[i, leader])
-    return abs(value) if side[i] == side[leader] else -value
 
 
 def led_by_names(
@@ -127,28 +122,20 @@ def ranking_of(feature_sets: Sequence[FeatureSet], predictions: Predictions) -> 
     # Kinds of views share the chance of a false alarm equally, and Holm's correction is for the
     # attributes of a kind: thousands of channels do not raise the bar for two hundred words. The
     # chance that anything comes up where there is nothing stays what it is, by Bonferroni's bound.
-    names, origins = list[str](), list[str]()
-    columns: list[list[Array]] = [[] for _ in range(6)]
+    names, origins, numbers = list[str](), list[str](), list[int]()
+    contrasts = list[Contrast]()
     of_all = Marks.of(predictions)
     for number, feature_set in enumerate(feature_sets):
         for block in feature_set.blocks():
             marks = of_all if block.known is None else Marks.of(predictions, block.known)
-            found = contrast(tallies(block, marks))
+            contrasts.append(contrast(tallies(block, marks)))
             names += block.names
             origins += [block.origin(i) for i in range(len(block.names))]
-            view_number = np.full(len(block.names), number)
-            parts = (
-                view_number,
-                found.goes_with,
-                found.association,
-                found.errors,
-                found.score,
-                found.p_value,
-            )
-            for column, part in zip(columns, parts, strict=True):
-                column.append(part)
-    which, goes_with, association, errors, score, p = (
-        np.concatenate([*column, np.empty(0, dtype=int)]) for column in columns
+            numbers += [number] * len(block.names)
+    which = np.asarray(numbers, dtype=int)
+    goes_with, association, errors, score, p = (
+        np.concatenate([*(getattr(one, name) for one in contrasts), np.empty(0, dtype=int)])
+        for name in ("goes_with", "association", "errors", "score", "p_value")
     )
     C = len(predictions.classes)
     corrected = _corrected(
@@ -225,23 +212,18 @@ def find_findings(
     groups, left_out = _clearest(joined, feature_sets, ranking.feature_set[top])
     found, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=int)]
     for group in groups:
-        own = _standing_for(group, kinds)
+        # What has a name stands for itself, not for a neuron.
+        kind = kinds[group.leader]
+        own = [i for i in group.members if kind in NAMELESS or kinds[i] == kind]
         of_sample, on = sides(values[:, own], side[own], correlation[np.ix_(own, own)])
         names = tuple(tuple(ranking.names[top[own[i]]] for i in members) for members in on)
         found.append(_finding(group, names, ranking, top, side, values, feature_sets, predictions))
         of_samples.append(of_sample[:, None])
-    counts = np.bincount(ranking.feature_set, minlength=len(feature_sets)).tolist()
-    looked_at = dict[str, int]()
-    for feature_set, count in zip(feature_sets, counts, strict=True):
-        looked_at[feature_set.kind] = looked_at.get(feature_set.kind, 0) + count
+    looked_at = dict.fromkeys((feature_set.kind for feature_set in feature_sets), 0)
+    for number in ranking.feature_set.tolist():
+        looked_at[feature_sets[number].kind] += 1
     on_side = np.concatenate(of_samples, axis=1)
     return Findings(tuple(found), looked_at, len(passed), left_out, on_side)
-
-
-def _standing_for(family: Family, kinds: Sequence[str]) -> list[int]:
-    """Members that put samples on sides: what has a name stands for itself, not for a neuron."""
-    kind = kinds[family.leader]
-    return [i for i in family.members if kind in NAMELESS or kinds[i] == kind]
 
 
 def _clearest(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+from ntkit._text import interval, percent, plain
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as values that JSON can hold; NaN becomes None."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return dict(plain(self))
 
     def __str__(self) -> str:
         worst = self.worst
@@ -117,8 +119,8 @@ class Finding:
         what = "Having" if self.present else "Not having"
         sentence = (
             f"{what} {self.name!r} goes with class {_label(self.goes_with)}: "
-            f"{_percent(self.share)} of its samples have it, "
-            f"{_percent(self.share_elsewhere)} of the others. "
+            f"{percent(self.share)} of its samples have it, "
+            f"{percent(self.share_elsewhere)} of the others. "
             f"Of class {_label(worst.label)}, {_right(worst)} {_with(worst)}"
         )
         return f"{sentence}, {_right(other)} {_with(other)}." if other.count else f"{sentence}."
@@ -129,23 +131,8 @@ def _with(group: FindingGroup) -> str:
 
 
 def _right(group: FindingGroup) -> str:
-    low, high = group.interval
-    return f"{_percent(group.accuracy)} [{100 * low:.0f}, {100 * high:.0f}] are right"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{percent(group.accuracy)} {interval(group.interval, 0)} are right"
 
 
 def _label(label: Any) -> str:
     return repr(label.item() if hasattr(label, "item") else label)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and value != value else value

@@ -1,30 +1,28 @@
 """What does a model rely on? Predictions or a model, and raw inputs go in, findings come out."""
 
-from ntkit.jobs.audit._answers import Answer, Answers, read_answers
-from ntkit.jobs.audit._answers import (
-    check_contradictions as check_contradictions,
-)  # for other packages
-from ntkit.jobs.audit._answers import joined_answers as joined_answers
-from ntkit.jobs.audit._answers import write_answers as write_answers
+from ntkit.attributes import Answer, Answers, read_answers
+from ntkit.attributes import check_contradictions as check_contradictions  # for other packages
+from ntkit.attributes import joined_answers as joined_answers
+from ntkit.attributes import write_answers as write_answers
 from ntkit.jobs.audit._audit import audit
 from ntkit.jobs.audit._audit import with_retraining as with_retraining
 from ntkit.jobs.audit._from_model import GO_ON as GO_ON
-from ntkit.jobs.audit._from_model import VIEWS as VIEWS
-from ntkit.jobs.audit._from_model import Read as Read
-from ntkit.jobs.audit._from_model import WatchedPictures as WatchedPictures
 from ntkit.jobs.audit._from_model import audit_model
 from ntkit.jobs.audit._from_model import audit_read as audit_read  # for other packages
-from ntkit.jobs.audit._from_model import inputs_of as inputs_of
 from ntkit.jobs.audit._from_model import like_a_guess as like_a_guess
 from ntkit.jobs.audit._from_model import likely_cause as likely_cause
-from ntkit.jobs.audit._from_model import views_of_table as views_of_table
 from ntkit.jobs.audit._from_tables import Asked as Asked  # for the command line
 from ntkit.jobs.audit._from_tables import audit_tables as audit_tables
-from ntkit.jobs.audit._metadata import Metadata as Metadata
+from ntkit.jobs.audit._reader import VIEWS as VIEWS
+from ntkit.jobs.audit._reader import AttributeReader as AttributeReader
+from ntkit.jobs.audit._reader import Names as Names
+from ntkit.jobs.audit._reader import Read as Read
+from ntkit.jobs.audit._reader import WatchedPictures as WatchedPictures
+from ntkit.jobs.audit._reader import views_of_table as views_of_table
 from ntkit.jobs.audit._result import Audit
 from ntkit.jobs.audit._write import audit_files as audit_files
 from ntkit.jobs.audit._write import write_audit
-from ntkit.pages import Inputs
+from ntkit.samples import Inputs
 
 __all__ = [
     "Answer",

@@ -10,19 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_embeddings, check_labels, check_predictions, check_weight
+from ntkit._join import columns_of, in_order
 from ntkit._labels import listed, unknown_labels
 from ntkit._types import Array
-from ntkit.attributes import (
-    FeatureSet,
-    array,
-    columns,
-    columns_of,
-    matched,
-    pictures,
-    values_by_name,
-    words,
-)
-from ntkit.attributes import metadata as of_metadata
+from ntkit.attributes import FeatureSet, array, columns, pictures, values_by_name, words
 from ntkit.attributes.findings import (
     ALIKE,
     Finding,
@@ -272,8 +263,10 @@ def audit(
         found.append(words(texts))
     if table is not None:
         found.append(columns(table))
+    beside = None
     if metadata is not None:
-        found.append(of_metadata(metadata, ids))
+        beside = in_order(metadata, ids, "file_name")
+        found.append(columns(beside, kind="metadata"))
     if images is not None:
         found.append(pictures(images, len(labels)))
     found += [array(X, kind=name) for name, X in (arrays or {}).items()]
@@ -290,7 +283,7 @@ def audit(
         inputs=Inputs(
             texts=None if texts is None else list(texts),
             table=None if table is None else columns_of(table),
-            metadata=None if metadata is None else matched(metadata, ids, "file_name"),
+            metadata=beside,
             images=images if hasattr(images, "__getitem__") else None,  # else it is used up by now
             ids=None if ids is None else [str(name) for name in ids],
         ),

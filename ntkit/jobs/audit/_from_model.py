@@ -2,57 +2,34 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from math import comb
-from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from PIL import Image
 from scipy.stats import binom
 
 from ntkit._labels import listed
 from ntkit._types import Array
-from ntkit.attributes import (
-    FeatureSet,
-    Rule,
-    array,
-    attribute_named,
-    columns,
-    holding,
-    layers,
-    measured_pictures,
-    picture_statistics,
-    pictures,
-    words,
-)
+from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, picture_statistics
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
-    ImageFiles,
     ImagePreprocessing,
+    OnnxEmbedder,
     Samples,
     TextPreprocessing,
-    Texts,
     embedded_with_layers,
-    input_notes,
-    preprocessing_for,
-    read_samples,
 )
-from ntkit.inputs import decode, shown
 from ntkit.jobs.audit._audit import audit
-from ntkit.jobs.audit._metadata import Metadata
+from ntkit.jobs.audit._reader import VIEWS, AttributeReader, Read, WatchedPictures, feature_sets_of
 from ntkit.jobs.audit._result import Audit
 from ntkit.metrics import class_order
-from ntkit.model import FrozenModel
-from ntkit.pages import Inputs
+from ntkit.model import FrozenModel, loaded
 from ntkit.pages.audit_page import Unlabelled
-from ntkit.samples import ReadTable, is_aside, named_like_a_prediction, with_plain_texts
-from ntkit.store import check_made_with
+from ntkit.samples import Match, Metadata, first_rows, read
 from ntkit.verification import check_head
 
 _CHANCE = 0.001  # of guesses that do as badly on a class; 11 samples of one of two are never right
@@ -107,281 +84,39 @@ def _above_chance(n: Array, right: Array, chance: float) -> tuple[float, float]:
 
 def likely_cause(samples: Samples) -> str:
     """Ask for the likely cause of a model that fails on samples of this kind."""
-    if isinstance(samples.X, ImageFiles):
+    if samples.kind == "images":
         return (
             "is the preprocessing the model's? Set --mean and --std, or --preprocessor; compare "
             "with a service's outputs: ntkit verify --recorded."
         )
-    if isinstance(samples.X, Texts):
+    if samples.kind == "texts":
         return "is the tokenizer the model's? Set --tokenizer and --max-length."
     if samples.columns:
         return "are the columns the model's, in its order and units? Name them with --columns."
     return "are labels, classes and inputs those of this model, scaled as it was trained on?"
 
 
-_CHANNELS = (1, 3)
-
-
-class _Lazy(Sequence[Array]):
-    """A sequence that makes one item at a time."""
-
-    def _one(self, i: int) -> Array:
-        raise NotImplementedError
-
-    @overload
-    def __getitem__(self, i: int) -> Array: ...
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[Array]: ...
-    def __getitem__(self, i: int | slice) -> Array | Sequence[Array]:
-        if isinstance(i, slice):
-            return [self._one(at) for at in range(len(self))[i]]
-        return self._one(range(len(self))[i])
-
-
-class PictureFiles(_Lazy):
-    """Image files as pictures: upright, in grey or RGB."""
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def _one(self, i: int) -> Array:
-        return np.asarray(shown(decode(self.paths[i])))
-
-
-class PictureArray(_Lazy):
-    """Model inputs of shape (N, C, H, W) or (N, H, W, C), C being 1 or 3, as pictures."""
-
-    def __init__(self, X: Array) -> None:
-        self.X = X
-
-    def __len__(self) -> int:
-        return len(self.X)
-
-    def _one(self, i: int) -> Array:
-        pixels = np.asarray(self.X[i])
-        if pixels.shape[0] in _CHANNELS and pixels.shape[-1] not in _CHANNELS:
-            pixels = np.moveaxis(pixels, 0, -1)
-        return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-
-    @staticmethod
-    def is_one(X: Any) -> bool:
-        """Whether an array looks like pictures."""
-        sides: tuple[int, ...] = X.shape[1:] if isinstance(X, np.ndarray) and X.ndim == 4 else ()
-        return bool(sides) and (sides[0] in _CHANNELS) != (sides[-1] in _CHANNELS)
-
-
-def inputs_of(samples: Samples) -> Inputs:
-    """What samples look like, as far as they are kept."""
-    X = samples.X
-    ids = None if samples.ids is None else [str(name) for name in samples.ids]
-    texts = texts_of(X)
-    if texts is not None:
-        return Inputs(texts=texts, table=_kept(samples, besides=True), ids=ids)
-    if isinstance(X, ImageFiles):
-        return Inputs(images=PictureFiles([Path(path) for path in X.paths]), ids=ids)
-    if samples.table is not None:
-        return Inputs(table=_kept(samples), ids=ids)
-    if not samples.embedded and PictureArray.is_one(X):
-        return Inputs(images=PictureArray(X), ids=ids)
-    return Inputs(table=_columns(samples), ids=ids)
-
-
-def texts_of(X: Any) -> list[str] | None:
-    """Texts that go into a model, through a tokenizer or as they are; None where none do."""
-    if not isinstance(X, Texts):
-        return None
-    return [t if isinstance(t, str) else "\n\n".join(t) for t in X.texts]
-
-
-def _kept(samples: Samples, *, besides: bool = False) -> dict[str, Array] | None:
-    """Columns of single values of the table that was kept; besides those of the texts, or all."""
-    table = samples.table
-    if table is None:
-        return None
-    left = {*table.inputs} if besides else set()
-    left |= {*table.labels}
-    return {n: v for n, v in table.columns.items() if v.ndim == 1 and n not in left} or None
-
-
-def _columns(samples: Samples) -> dict[str, Array] | None:
-    """Inputs that have names."""
-    X = samples.X
-    if samples.embedded:
-        return None
-    if isinstance(X, Mapping):
-        plain = {str(name): np.asarray(v).reshape(len(v), -1) for name, v in X.items()}
-        return {n: v[:, 0] for n, v in plain.items() if v.shape[1] == 1} or None
-    return dict(zip(samples.columns, X.T, strict=True)) if samples.columns else None
-
-
-_SIDE = 128  # pixels that the shorter side keeps; more are shrunk by a whole factor first
-_CAMERA = (0x010F, 0x0110)  # EXIF: maker and model
-
-
-class WatchedPictures:
-    """Looks at pictures as they go into a model."""
-
-    def __init__(self, files: ImageFiles) -> None:
-        self._paths = [Path(path) for path in files.paths]
-        self._seen: dict[Path, tuple[Array, dict[str, str]]] = {}
-        self.files = ImageFiles(self._paths, files.preprocessing, self._look)
-
-    def statistics(self) -> Array:
-        """What was measured, (N, 19); what did not go through the model is decoded now."""
-        self._look_at_all()
-        return np.stack([self._seen[path][0] for path in self._paths])
-
-    def file_facts(self) -> dict[str, Sequence[str]]:
-        """Kind of file, colour mode and camera; a column for each that differs."""
-        self._look_at_all()
-        facts = [self._seen[path][1] for path in self._paths]
-        columns = {key: [fact[key] for fact in facts] for key in facts[0]}
-        return {key: values for key, values in columns.items() if len(set(values)) > 1}
-
-    def _look_at_all(self) -> None:
-        missing = [path for path in self._paths if path not in self._seen]
-        with ThreadPoolExecutor() as threads:
-            for path, image in zip(missing, threads.map(decode, missing), strict=True):
-                self._look(path, image)
-
-    def _look(self, path: Path, image: Image.Image) -> None:
-        upright = shown(image)
-        pixels = np.asarray(upright.reduce(max(1, min(image.size) // _SIDE)))
-        self._seen[path] = picture_statistics(pixels, image.width * image.height), _facts(image)
-
-
-def _facts(image: Image.Image) -> dict[str, str]:
-    try:
-        exif = image.getexif()
-        camera = " ".join(str(exif[tag]).strip("\0 ") for tag in _CAMERA if exif.get(tag))
-    except Exception:  # damaged metadata of a sound image
-        camera = ""
-    return {"format": image.format or "", "mode": image.mode, "camera": camera}
-
-
-VIEWS = ("word", "column", "input", "metadata", "picture", "file", "layer", "embedding")
-"""Kinds of views that are found by themselves."""
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """Samples, and what a pass over them gave."""
-
-    samples: Samples
-    embedded: Embedded
-    watched: WatchedPictures | None = None
-
-
-def feature_sets_of(
-    read: Read, beside: Metadata | None, asked: Sequence[str] | None, random_state: int
-) -> tuple[list[FeatureSet], list[str]]:
-    """Views of what there is, or of what of it was asked for."""
-    notes = list[str]()
-    found = [*_of_inputs(read, inputs_of(read.samples), notes)]
-    if beside is not None:
-        found.append(beside.feature_set())
-        notes += [beside.note] if beside.note else []
-    if read.embedded.layers:
-        found.append(layers(read.embedded.layers, random_state=random_state))
-    if not read.embedded.layers or "embedding" in (asked or ()):
-        # The nearer to the prediction, the more do errors depend on it anyhow.
-        found.append(array(read.embedded.Z, kind="embedding"))
-    kinds = [feature_set.kind for feature_set in found]
-    for kind in asked or ():
-        if kind not in kinds:
-            raise InputError(
-                f"There is no view {kind!r} of these samples; there are {', '.join(kinds)}."
-            )
-    return [
-        feature_set for feature_set in found if asked is None or feature_set.kind in asked
-    ], notes
-
-
-def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
-    if inputs.texts is not None:
-        yield words(inputs.texts)
-    if read.samples.table is not None:
-        own, left = _of_table(read.samples, read.samples.table)
-        yield from own
-        notes += left
-    elif inputs.table is not None:
-        yield columns(inputs.table)
-    if read.watched is not None:
-        yield measured_pictures(read.watched.statistics())
-        facts = read.watched.file_facts()
-        if facts:
-            yield columns(facts, kind="file")
-    elif inputs.images is not None:
-        yield pictures(inputs.images, len(inputs.images))
-    X = read.samples.X
-    numbers = isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "fiub"
-    nameless = numbers and inputs.table is None
-    if nameless and not read.samples.embedded:
-        yield array(X, kind="input")
-
-
-def views_of_table(samples: Samples, table: ReadTable) -> list[FeatureSet]:
-    """Columns that the model takes in, and those beside them, except what says nothing."""
-    return _of_table(samples, table)[0]
-
-
-def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], list[str]]:
-    """The views of a table's columns, and a note on those that were left out."""
-    found, notes = list[FeatureSet](), list[str]()
-    taken = table.inputs if texts_of(samples.X) is None else ()
-    own = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
-    if own:
-        found.append(columns(own))
-    rest = {name: values for name, values in table.rest.items() if values.ndim == 1}
-    left = [name for name, values in rest.items() if _says_nothing(name, values)]
-    if left:
-        notes.append(f"Not looked at, by their names: {', '.join(map(repr, left[:8]))}.")
-    beside = {name: values for name, values in rest.items() if name not in left}
-    if beside:
-        found.append(columns(beside, kind="metadata"))
-    return found, notes
-
-
-def _says_nothing(name: str, values: Array) -> bool:
-    """Whether a column numbers the rows, splits them, or is made of their class."""
-    if named_like_a_prediction(name):
-        return True
-    few = len(set(map(str, values.tolist()))) <= len(values) / 2
-    return is_aside(name) and not (few and name.lower().rstrip("s").endswith("id"))
-
-
 def unlabelled_of(
     read: Read, names: Iterable[str], rule_of: Callable[[str], Rule | None]
 ) -> Unlabelled:
-    """Read attributes of samples that nobody labelled."""
-    inputs = inputs_of(read.samples)
-    numbers = {**read.embedded.layers, "embedding": read.embedded.Z}
+    """Read attributes of samples that nobody labelled; what they lack is left out."""
+    # `rule_of` gives what reads those whose names do not say how: they are cut where they were cut
+    # on the samples that they were found on.
+    reader = AttributeReader([read.samples])
+    layers = {**read.embedded.layers, EMBEDDING: read.embedded.Z}
     if read.watched is not None:
-        numbers["picture"] = read.watched.statistics()
-    elif inputs.images is not None:
-        numbers["picture"] = np.stack([picture_statistics(image) for image in inputs.images])
-    found = dict[str, Array]()
+        layers["picture"] = read.watched.statistics()
+    elif reader.images is not None:
+        layers["picture"] = np.stack([picture_statistics(image) for image in reader.images])
+    reader.add_layers(layers)
+    values = dict[str, Array]()
     for name in names:
-        rule = rule_of(name)
         try:
-            if rule is None:
-                found[name] = _by_name(name, inputs)
-            elif rule.layer in numbers:
-                found[name] = rule.values(numbers[rule.layer])
-        except InputError:  # these samples lack the column, or the value
-            continue
-    return Unlabelled(len(read.samples), found, inputs)
-
-
-def _by_name(name: str, inputs: Inputs) -> Array:
-    kind, _, word = name.partition(":")
-    if kind == "word" and inputs.texts is not None:
-        return holding(inputs.texts, word)[0]
-    table = inputs.table
-    return attribute_named(name, table=table, metadata=table)
+            values[name] = reader.values(name, rule_of(name))
+        except InputError as error:  # these samples lack the column, or the value
+            if isinstance(error, NobodyHas) and name.startswith("word:"):
+                values[name] = np.zeros(reader.n, dtype=np.int8)
+    return Unlabelled(len(read.samples), values, reader.inputs[0])
 
 
 _CHECKED_ON = 8  # samples
@@ -479,17 +214,18 @@ def audit_model(
     >>> found.n_looked_at.keys()
     dict_keys(['picture', 'layer'])
     """
-    frozen = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     _check_kinds(feature_sets)
-    samples = _samples(data, frozen, preprocessing)
-    frozen, notes = _matched(frozen, samples, cross_fit)
-    beside = Metadata.of(metadata, samples, key)
-    given = _run(frozen, samples, feature_sets, device, batch_size, verbose)
+    model = loaded(model)
+    samples = read(data, model, preprocessing=preprocessing)
+    match = _matched(model, samples, cross_fit)
+    model, samples, notes = match.model, match.samples, [*match.notes]
+    beside = Metadata.of(metadata, [samples], key)
+    given = _run(model, samples, feature_sets, device, batch_size, verbose)
     pred = None
-    if not cross_fit and frozen.head is not None:
-        pred = frozen.head.predict(given.embedded.Z)
-        order = class_order(samples.y, pred, frozen.head.classes)
-        problem = like_a_guess(samples.y, pred, len(frozen.head.classes))
+    if not cross_fit and model.head is not None:
+        pred = model.head.predict(given.embedded.Z)
+        order = class_order(samples.y, pred, model.head.classes)
+        problem = like_a_guess(samples.y, pred, len(model.head.classes))
         if order is not None:
             notes.append(order.sentence())
         elif problem is not None:
@@ -497,10 +233,14 @@ def audit_model(
             if not trust_inputs:
                 raise InputError(f"{problem} {GO_ON}")
             notes.append(problem)
-    extra = None if unlabelled is None else _unlabelled(unlabelled, samples, frozen, preprocessing)
+    extra = None
+    if unlabelled is not None:
+        extra = read(unlabelled, model, labels="optional", preprocessing=preprocessing)
+        extra.check_made_with(model, "The samples without labels")
+        extra = extra.with_columns_as_in(samples)
     result = audit_read(
         given,
-        frozen,
+        model,
         pred,
         beside=beside,
         feature_sets=feature_sets,
@@ -510,10 +250,10 @@ def audit_model(
         random_state=random_state,
     )
     if extra is not None:
-        seen = _run(frozen, extra, feature_sets, device, batch_size, verbose)
+        seen = _run(model, extra, feature_sets, device, batch_size, verbose)
         names = [finding.name for finding in result.findings]
         result = replace(result, unlabelled=unlabelled_of(seen, names, result.rule))
-    notes = [*samples.notes, *_skipped(samples), *input_notes([samples]), *notes, *result.notes]
+    notes = [*samples.reading_notes(), *notes, *result.notes]
     return replace(result, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -540,10 +280,10 @@ def audit_read(
         alpha=alpha,
         random_state=random_state,
     )
-    metadata = None if beside is None else beside.matched()
+    metadata = None if beside is None else beside.columns
     return replace(
         result,
-        inputs=replace(inputs_of(read.samples), metadata=metadata),
+        inputs=replace(read.samples.looks(), metadata=metadata),
         notes=tuple(notes),
         model=model.sha256(),
         layers=tuple(read.embedded.layers),
@@ -559,68 +299,18 @@ def _check_kinds(feature_sets: Sequence[str] | None) -> None:
         )
 
 
-def _samples(
-    data: Any, model: FrozenModel, preprocessing: ImagePreprocessing | TextPreprocessing | None
-) -> Samples:
-    if isinstance(data, str | os.PathLike):
-        return _read_from(data, model, preprocessing, "required")
-    if isinstance(data, tuple) and len(data) in (2, 3):
-        X, y, groups = (*data, None)[:3]
-        data = Samples(X, np.asarray(y), None if groups is None else np.asarray(groups))
-    if not isinstance(data, Samples):
-        raise InputError("Give the samples as a path, Samples or (X, y).")
-    if data.y is None:
-        raise InputError("The samples have no labels (y), by which errors are told; add them.")
-    return with_plain_texts(data, model.inputs)
-
-
-def _unlabelled(
-    data: Any,
-    labelled: Samples,
-    model: FrozenModel,
-    preprocessing: ImagePreprocessing | TextPreprocessing | None,
-) -> Samples:
-    if isinstance(data, str | os.PathLike):
-        data = _read_from(data, model, preprocessing, "optional")
-    samples = data if isinstance(data, Samples) else Samples(data)
-    samples = with_plain_texts(samples, model.inputs)
-    if samples.embedded:
-        name = str(samples.sources[0]) if samples.sources else "The samples without labels"
-        check_made_with(name, samples.origin or {}, model)
-    return samples.with_columns_as_in(labelled)
-
-
-def _read_from(
-    path: str | os.PathLike[str],
-    model: FrozenModel,
-    preprocessing: ImagePreprocessing | TextPreprocessing | None,
-    labels: Literal["required", "optional"],
-) -> Samples:
-    steps = preprocessing or preprocessing_for(model, [path])
-    return read_samples(
-        os.fspath(path), preprocessing=steps, inputs=model.inputs, labels=labels, keep_table=True
-    )
-
-
-def _matched(
-    model: FrozenModel, samples: Samples, cross_fit: bool
-) -> tuple[FrozenModel, list[str]]:
+def _matched(model: FrozenModel, samples: Samples, cross_fit: bool) -> Match:
     """The model with the classes of the labels, which may be some of its own."""
-    if samples.embedded:
-        name = str(samples.sources[0]) if samples.sources else "The samples"
-        check_made_with(name, samples.origin or {}, model)
     if cross_fit:
-        return model, []
+        samples.check_made_with(model)
+        return Match(model, samples)
     if model.head is None:
+        samples.check_made_with(model)
         raise InputError(
             "The model has no head, so it makes no errors yet; take those of heads that are "
             "cross-fitted on its embedding with --cross-fit (cross_fit=True)."
         )
-    labels, own = np.unique(samples.y), model.head.classes
-    if len(labels) < len(own) and set(labels.tolist()) < set(own.tolist()):
-        return model, [f"Of the model's {len(own)} classes there are samples of {listed(labels)}."]
-    matched = model.matched_to(labels)
-    return matched, [] if matched.matched_by is None else [matched.matched_by]
+    return samples.fit_to(model)
 
 
 def _run(
@@ -634,27 +324,11 @@ def _run(
     """One pass over the samples; embeddings in a store are taken as they are."""
     if samples.embedded:
         return Read(samples, Embedded(samples.X, {}, "store"))
-    X, watched = samples.X, None
-    if isinstance(X, ImageFiles):
-        watched = WatchedPictures(X)
-        X = watched.files
+    embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
+    samples = samples.measured(WatchedPictures)
     if model.head is not None:
-        few = {n: v[:_CHECKED_ON] for n, v in X.items()} if isinstance(X, Mapping) else None
-        check_head(model, X[:_CHECKED_ON] if few is None else few, device=device)
-    embedded = embedded_with_layers(
-        model,
-        X,
-        most=0 if feature_sets is not None and "layer" not in feature_sets else None,
-        device=device,
-        batch_size=batch_size,
-        verbose=verbose,
-    )
-    if len(embedded.Z) != len(samples):
-        raise InputError(f"There are {len(embedded.Z)} samples, but {len(samples)} labels.")
-    return Read(samples, embedded, watched)
-
-
-def _skipped(samples: Samples) -> list[str]:
-    shown = ", ".join(str(path) for path in samples.skipped[:5])
-    n = len(samples.skipped)
-    return [f"Left out {n} image(s) that cannot be decoded: {shown}."] if n else []
+        check_head(embedder, first_rows(samples.X, _CHECKED_ON), device=device)
+    most = 0 if feature_sets is not None and "layer" not in feature_sets else None
+    embedded = embedded_with_layers(embedder, samples.X, most=most)
+    samples.check_lengths()
+    return Read(samples, embedded)

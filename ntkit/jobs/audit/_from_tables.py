@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._join import in_order, rows_named
 from ntkit._labels import plain_label, unguarded_cell
 from ntkit._types import Array
-from ntkit.attributes import FeatureSet, array, columns, metadata, words
-from ntkit.attributes import matched as in_order
+from ntkit.attributes import FeatureSet, array, columns, words
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._audit import audit
-from ntkit.jobs.audit._metadata import MADE_OF_CLASSES
 from ntkit.jobs.audit._result import Audit
 from ntkit.pages import Inputs
 from ntkit.samples import (
+    MADE_OF_CLASSES,
     TABLES,
     Table,
     as_classes,
@@ -73,12 +73,12 @@ def audit_tables(
     if metadata_file is not None:
         table = _read(metadata_file, asked)
         key = _key_of(first, table, named)
-        ids = None if key is None else [str(name) for name in _keys(first, key)]
-        matched += [_by_position(table, first)] if key is None else []
         cells = table.with_decimal_points()
-        columns = {n: v for n, v in cells.items() if n == key or n not in MADE_OF_CLASSES}
-        feature_sets.append(metadata(columns, ids, key=key or ""))
-        beside = in_order(columns, ids, key or "")
+        beside = {n: v for n, v in cells.items() if n == key or n not in MADE_OF_CLASSES}
+        names = None if key is None else [str(name) for name in _keys(first, key)]
+        matched += [_by_position(table, first)] if names is None else []
+        beside = in_order(beside, names, key or "")
+        feature_sets.append(columns(beside, kind="metadata"))
     shown = Inputs(
         texts=texts,
         table={n: v for n, v in second.columns.items() if second.list_length(n) is None},
@@ -129,18 +129,16 @@ def _matched(table: Table, first: Table, asked: Asked) -> Table:
             )
         return table
     names = [str(name) for name in _keys(table, asked.key)]
-    row_of = {name: row for row, name in enumerate(names)}
     wanted = [str(name) for name in _keys(first, asked.key)]
     for own, path in ((names, table.path), (wanted, first.path)):
         if len(set(own)) < len(own):
             raise InputError(f"{path} names a sample twice in {asked.key!r}; leave one row each.")
-    missing = next((name for name in wanted if name not in row_of), None)
-    if missing is not None:
+    rows = rows_named(names, wanted, str(table.path), asked.key)
+    if (rows < 0).any():
         raise InputError(
-            f"{table.path} has no row for the sample {missing!r} of {first.path}; add it, or leave "
-            "its prediction out."
+            f"{table.path} has no row for the sample {wanted[int(np.argmin(rows))]!r} of "
+            f"{first.path}; add it, or leave its prediction out."
         )
-    rows = np.asarray([row_of[name] for name in wanted], dtype=np.int64)
     chosen = {name: values[rows] for name, values in table.columns.items()}
     return Table(table.path, chosen, table.rows[rows], table.delimiter, table.notes)
 

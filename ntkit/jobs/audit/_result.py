@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ntkit._text import as_json, escaped, percent, printable, shortened, table, with_interval
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.attributes import FEWEST, SUPPORT, FeatureSet, Rule, groups_from, values_of
+from ntkit.attributes import (
+    FEWEST,
+    SUPPORT,
+    Answer,
+    Answers,
+    Attribute,
+    FeatureSet,
+    Rule,
+    layer_of,
+    values_of,
+)
 from ntkit.attributes.findings import MOST_INFERRED, Finding, FindingGroup, Findings, Predictions
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit._answers import Answer, Answers
 from ntkit.pages import Inputs
 from ntkit.pages.audit_page import Unlabelled
 
 _SHOWN = 10  # rows of a table
-_OF_LAYERS = ("layer:", "embedding ")
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +136,8 @@ class Audit:
         if not names:
             raise InputError("Groups are class × attribute; name at least one attribute.")
         y = self.predictions.classes[self.predictions.y_index]
-        return groups_from(y, {name: self._sides(name) for name in names})
+        first, *others = (Attribute.from_labels(name, self._values(name)) for name in names)
+        return first.crossed(y, *others).labels
 
     def answers(self, *names: str) -> Answers:
         """Answer, as a person would on the page, that a right answer must not depend on these.
@@ -160,7 +168,7 @@ class Audit:
         else:
             found, place = family
             name, sides = found.findings[place].name, found.findings[place].sides
-        of_layers = [n for side in sides for n in side if n.startswith(_OF_LAYERS)]
+        of_layers = [n for side in sides for n in side if layer_of(n) is not None]
         rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
         return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
 
@@ -177,7 +185,7 @@ class Audit:
                     return audit.found, i
         return None
 
-    def _sides(self, name: str) -> Array:
+    def _values(self, name: str) -> Array:
         family = self._family(name)
         if family is not None:
             found, place = family
@@ -226,13 +234,13 @@ class Audit:
 
     def to_json(self) -> str:
         """Everything as JSON."""
-        return json.dumps(self.as_dict(), indent=2, allow_nan=False, default=str)
+        return as_json(self.as_dict())
 
     def table(self, most: int = _SHOWN, *, markdown: bool = True) -> str:
         """The first findings as a table, in percent; in Markdown names are escaped."""
         text, code = (_escaped, _code) if markdown else (_readable, _readable)
         header = ["", "attribute", "goes with", "score", "p", "worst group", "right", "otherwise"]
-        lines = [_line(header), _line(["---:", "---", "---", "---:", "---:", "---", "---", "---"])]
+        rows = [header]
         for i, finding in enumerate(self.findings[:most], start=1):
             worst = finding.worst
             cells = [
@@ -245,8 +253,8 @@ class Audit:
                 _right(worst),
                 _right(finding.beside(worst)),
             ]
-            lines.append(_line(cells))
-        return "\n".join(lines)
+            rows.append(cells)
+        return table(rows, "><<>><<<")
 
     def __str__(self) -> str:
         return self.summary()
@@ -258,7 +266,7 @@ class Audit:
         if self.findings:
             parts += ["The model relies on"] * (new is not None) + self._shown(markdown)
         if new is not None:
-            accuracy = f"{100 * new.as_dict()['accuracy']:.1f} %"
+            accuracy = percent(new.as_dict()["accuracy"])
             parts += [
                 "Retraining would newly rely on",
                 *new._shown(markdown),
@@ -280,7 +288,7 @@ class Audit:
         looked_at = ", ".join(f"{count} of {kind}" for kind, count in self.n_looked_at.items())
         whose = "Cross-fitted heads are" if self.cross_fitted else "The model is"
         sentences = [
-            f"{whose} right on {100 * facts['accuracy']:.1f} % of {facts['samples']} samples.",
+            f"{whose} right on {percent(facts['accuracy'])} of {facts['samples']} samples.",
             f"Attributes looked at: {looked_at}.",
         ]
         passed = f"p ≤ {self.alpha:g} after Holm's correction"
@@ -327,16 +335,13 @@ def _named(finding: Finding) -> str:
 
 
 def _right(cell: FindingGroup) -> str:
-    if not cell.count:
-        return "–"
-    low, high = (100 * limit for limit in cell.interval)
-    return f"{100 * cell.accuracy:.1f} [{low:.1f}, {high:.1f}] of {cell.count}"
+    share = with_interval(cell.accuracy, cell.interval, cell.count)
+    return f"{share} of {cell.count}" if cell.count else share
 
 
 def _readable(text: str, most: int = 80) -> str:
     """Text that a terminal shows and does not obey."""
-    shown = text if len(text) <= most else f"{text[: most - 1]}…"
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
+    return printable(shortened(text, most))
 
 
 def _code(text: str) -> str:
@@ -347,8 +352,4 @@ def _code(text: str) -> str:
 
 def _escaped(text: str) -> str:
     """Text as Markdown that shows it as it is, and leaves a table whole."""
-    return re.sub(r"([\\`*<|])", r"\\\1", _readable(text))
-
-
-def _line(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return escaped(_readable(text))

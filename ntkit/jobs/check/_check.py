@@ -5,30 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
+from ntkit.extraction import ImagePreprocessing, TextPreprocessing
 from ntkit.jobs.check._limits import Limits, SliceLimits, limits_of
 from ntkit.jobs.check._predictions import check_predictions, refuse_untellable
 from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.check._slices import slices_of
-from ntkit.jobs.predict import (
-    Asked,
-    asked_pair,
-    called,
-    loaded,
-    matched,
-    outcomes_of,
-    reading_notes,
-    samples_of,
-)
+from ntkit.jobs.predict import called, matched, matches_of, outcomes_of, running
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel
 from ntkit.model.class_names import are_positions
+from ntkit.samples import Match, read
 
 DEFAULT_DROP = 5.0
 """Points that may be lost where no limit is given."""
@@ -116,18 +109,9 @@ def check(
     >>> ntkit.check(None, model, data, limits={"worst_group": 70}, device="cpu").exit_code
     1
     """
-
-    def read(model: FrozenModel) -> Samples:
-        return samples_of(data, model, preprocessing, "required")
-
-    if old is None:
-        model = loaded(new)
-        samples = read(model)
-        models = [Asked(model, samples, reading_notes(samples))]
-    else:
-        models = [*asked_pair(old, new, read)]
+    reader = partial(read, data, preprocessing=preprocessing)
     return check_read(
-        models,
+        matches_of([new] if old is None else [old, new], reader),
         limits=limits_of(limits),
         slices=slices,
         answers=answers,
@@ -141,7 +125,7 @@ def check(
 
 
 def check_read(
-    models: Sequence[Asked],
+    models: Sequence[Match],
     *,
     limits: Limits,
     slices: Sequence[str] = (),
@@ -173,10 +157,10 @@ def check_read(
     own = {each: limits.slices.get(name, SliceLimits()) for each, name in asked.items()}
     predicted = list[Array]()
     for each, name in zip(models, names, strict=True):
-        each.check(device)
+        embedder = running(each, device=device, batch_size=batch_size, verbose=verbose)
         notes += [*each.notes]
-        parts = outcomes_of(each, device=device, batch_size=batch_size, verbose=verbose)
-        labels = _classes(each)[np.concatenate([part.index for part in parts])]
+        parts = outcomes_of(each, embedder)
+        labels = each.classes[np.concatenate([part.index for part in parts])]
         # An old model that is misread makes any new one look good; a new one fails by itself.
         in_place = len(models) == 2 and each is models[0]
         notes += _on_order(each, labels, name, refuse=in_place and not sure_of_classes)
@@ -187,8 +171,8 @@ def check_read(
         y_pred_before=predicted[0] if len(models) == 2 else None,
         groups=_groups(samples.groups),
         slices=found,
-        classes=_classes(models[-1]),
-        names=_names(samples),
+        classes=models[-1].classes,
+        names=samples.names,
         limits=replace(limits, slices=own),
         title=" in the place of ".join(reversed(names)) if len(models) == 2 else names[0],
         notes=[*notes, *more],
@@ -202,7 +186,7 @@ def _with_default(limits: Limits, *, compared: bool) -> tuple[Limits, list[str]]
     return replace(limits, max_drop=DEFAULT_DROP), [said]
 
 
-def _titles(models: Sequence[Asked]) -> list[str]:
+def _titles(models: Sequence[Match]) -> list[str]:
     """What to call the models: their files, with folders where these have one name."""
     otherwise = ("the old model", "the new model") if len(models) == 2 else ("the model",)
     found = [called(each.model, name) for each, name in zip(models, otherwise, strict=True)]
@@ -215,17 +199,12 @@ def _titles(models: Sequence[Asked]) -> list[str]:
     ]
 
 
-def _classes(asked: Asked) -> Array:
-    assert asked.model.head is not None  # matched() refuses a model without one
-    return asked.model.head.classes
-
-
-def _on_order(asked: Asked, predicted: Array, name: str, *, refuse: bool) -> list[str]:
+def _on_order(match: Match, predicted: Array, name: str, *, refuse: bool) -> list[str]:
     """Say that the classes seem to be in another order, or refuse it where the order is a guess."""
-    order = class_order(asked.samples.y, predicted, _classes(asked))
+    order = class_order(match.samples.y, predicted, match.classes)
     if order is None:
         return []
-    guessed = asked.model.matched_by is not None or are_positions(_classes(asked).tolist())
+    guessed = match.model.matched_by is not None or are_positions(match.classes.tolist())
     if refuse and guessed:
         raise InputError(f"{name}: {order.sentence()}")
     return [f"{name}: {order.sentence()}"]
@@ -238,10 +217,3 @@ def _groups(groups: Any) -> Any:
     known = groups.astype(object)
     known[groups == "-1"] = None
     return known
-
-
-def _names(samples: Samples) -> Sequence[Any] | None:
-    if samples.ids is not None:
-        return [str(name) for name in samples.ids]
-    table = samples.table
-    return table.rest["id"].tolist() if table is not None and "id" in table.rest else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import betaincinv
@@ -105,145 +106,157 @@ _FEWEST = 2  # samples, below which nothing is said
 
 
 @dataclass(frozen=True)
-class Part:
-    """A named part of the samples, and what became of it."""
+class Subset:
+    """Some samples, and what became of them; lost and gained are None of one model alone."""
 
     kind: Kind
     name: str
     n: int
     right: int
-    lost: int | None = None
+    lost: int | None = None  # samples that were right and are wrong
     gained: int | None = None
-    within: str | None = None
+    within: str | None = None  # of one class within a slice: the slice, whose limits count
 
     @classmethod
-    def of(cls, kind: Kind, name: str, inside: Array, right: Array, before: Array | None) -> Part:
-        """Count the samples of a part: bool arrays of shape (N,)."""
+    def of(
+        cls, kind: Kind, name: str, inside: Array, right: Array, before: Array | None, **more: Any
+    ) -> Subset:
+        """Count the samples inside: bool arrays of shape (N,)."""
         after = right[inside]
-        if before is None:
-            return cls(kind, name, len(after), int(after.sum()))
-        was = before[inside]
-        return cls(
-            kind,
-            name,
-            len(after),
-            int(after.sum()),
-            int((was & ~after).sum()),
-            int((after & ~was).sum()),
-        )
+        if before is not None:
+            was = before[inside]
+            more |= {"lost": int((was & ~after).sum()), "gained": int((after & ~was).sum())}
+        return cls(kind, name, len(after), int(after.sum()), **more)
 
 
-def judged(parts: Sequence[Part], limits: Limits) -> tuple[CheckRow, ...]:
-    """Hold parts of the samples to limits."""
-    levels = _levels(parts, limits)
-    return tuple(_row(part, list(_asked(part, limits)), *levels) for part in parts)
+@dataclass(frozen=True)
+class _Comparison:
+    """A subset and one of its limits, a share, at the levels of a wrong pass and failure."""
+
+    subset: Subset
+    limit: str
+    bound: float
+    good: float
+    bad: float
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Samples that are lost, gained, and that the limit is for."""
+        lost, gained = self.subset.lost or 0, self.subset.gained or 0
+        return lost, gained, self.subset.right if self.limit == "accuracy" else lost
+
+    def outcome(self) -> Outcome:
+        """On which side of the limit the bounds lie."""
+        (lost, gained, _), n = self.counts, self.subset.n
+        if n < _FEWEST:
+            return "too few"
+        if self.limit == "max_drop":
+            passes = below(lost, gained, n, self.bound, self.good)
+            fails = below(gained, lost, n, -self.bound, self.bad)
+        else:
+            low, high = self._interval()
+            passes, fails = low >= self.bound, high < self.bound
+            if self.limit == "max_new_errors":
+                passes, fails = high <= self.bound, low > self.bound
+        return "pass" if passes else "fail" if fails else "too few"
+
+    def verdict(self) -> Verdict:
+        """The outcome with what led to it, and how many samples would do."""
+        (lost, gained, count), n, outcome = self.counts, self.subset.n, self.outcome()
+        low, high = self._interval()
+        if self.limit == "max_drop":
+            value = (lost - gained) / n if n else 0.0
+            # Bounds are found to a hundredth of a point; the comparison with the limit is exact.
+            low = max(low, self.bound) if outcome == "fail" else min(low, self.bound)
+            high = min(high, self.bound) if outcome == "pass" else max(high, self.bound)
+        else:
+            value = count / n if n else float(self.limit == "accuracy")
+        enough = self._enough(value) if outcome == "too few" else None
+        seen = value if n else float("nan")
+        return Verdict(self.limit, self.bound, seen, (low, high), outcome, n, enough)
+
+    def _interval(self) -> tuple[float, float]:
+        """Bounds of a drop, an accuracy, or the share of new errors."""
+        (lost, gained, count), n = self.counts, self.subset.n
+        if self.limit == "max_drop":
+            return drop_bounds(lost, gained, n, upper_level=self.good, lower_level=self.bad)
+        levels = (self.good, self.bad) if self.limit == "accuracy" else (self.bad, self.good)
+        return share_bounds(count, n, lower_level=levels[0], upper_level=levels[1])
+
+    def _enough(self, value: float) -> int | None:
+        levels = {"good_level": self.good, "bad_level": self.bad}
+        if self.limit == "max_drop":
+            lost, gained = (count / max(1, self.subset.n) for count in self.counts[:2])
+            enough = enough_for_drop(lost, gained, self.bound, **levels)
+        else:
+            least = self.limit == "accuracy"
+            enough = enough_for_share(value, self.bound, least=least, **levels)
+        # The estimate says that so many would do: if these are as many, more are needed.
+        return None if enough is None else max(enough, self.subset.n + 1, _FEWEST)
 
 
-def outcomes(parts: Sequence[Part], limits: Limits) -> list[list[Outcome]]:
-    """The outcomes of :func:`judged` alone, one for each limit of each part."""
-    levels = _levels(parts, limits)
-    return [[_outcome(part, *each, *levels) for each in _asked(part, limits)] for part in parts]
+def judged(subsets: Sequence[Subset], limits: Limits) -> tuple[CheckRow, ...]:
+    """Hold subsets to limits: all at once, for their number decides what a failure takes."""
+    levels = _levels(subsets, limits)
+    return tuple(
+        _row(subset, comparisons, *levels)
+        for subset, comparisons in zip(subsets, _comparisons(subsets, limits), strict=True)
+    )
 
 
-def _levels(parts: Sequence[Part], limits: Limits) -> tuple[float, float]:
+def outcomes(subsets: Sequence[Subset], limits: Limits) -> list[list[Outcome]]:
+    """The outcomes of :func:`judged` alone, one for each limit of each subset."""
+    return [[each.outcome() for each in of_one] for of_one in _comparisons(subsets, limits)]
+
+
+def _comparisons(subsets: Sequence[Subset], limits: Limits) -> list[list[_Comparison]]:
+    levels = _levels(subsets, limits)
+    return [
+        [_Comparison(subset, *asked, *levels) for asked in _asked(subset, limits)]
+        for subset in subsets
+    ]
+
+
+def _levels(subsets: Sequence[Subset], limits: Limits) -> tuple[float, float]:
     """Chances of a wrong pass, and of a wrong failure, that each comparison may have."""
-    comparisons = sum(len(list(_asked(part, limits))) for part in parts if part.n >= _FEWEST)
+    comparisons = sum(len(list(_asked(each, limits))) for each in subsets if each.n >= _FEWEST)
     return limits.alpha, limits.alpha / max(1, comparisons)
 
 
-def _asked(part: Part, limits: Limits) -> Iterator[tuple[str, float]]:
-    """Limits of one part, by name, as shares."""
-    own = limits.of_slice(part.within or part.name) if part.kind == "slice" else None
-    if own is not None and part.within is not None:
+def _asked(subset: Subset, limits: Limits) -> Iterator[tuple[str, float]]:
+    """Limits of one subset, by name, as shares."""
+    own = limits.of_slice(subset.within or subset.name) if subset.kind == "slice" else None
+    if own is not None and subset.within is not None:
         own = SliceLimits(max_drop=own.max_drop)
     minimum = {
         "average": limits.average,
         "class": limits.worst_class,
         "group": limits.worst_group,
         "slice": None if own is None else own.accuracy,
-    }[part.kind]
+    }[subset.kind]
     if minimum is not None:
         yield "accuracy", minimum / 100
-    if part.lost is None:
+    if subset.lost is None:
         return
     drop = own.max_drop if own is not None else limits.max_drop
-    if drop is not None and (own is not None or part.kind in limits.over):
+    if drop is not None and (own is not None or subset.kind in limits.over):
         yield "max_drop", drop / 100
     flips = own.max_new_errors if own is not None else limits.max_new_errors
-    if flips is not None and (own is not None or part.kind == "average"):
+    if flips is not None and (own is not None or subset.kind == "average"):
         yield "max_new_errors", flips / 100
 
 
-def _row(
-    part: Part, asked: Sequence[tuple[str, float]], good_level: float, bad_level: float
-) -> CheckRow:
-    low, high = share_bounds(part.right, part.n, lower_level=good_level, upper_level=bad_level)
-    lost, gained, n = part.lost, part.gained, part.n
+def _row(subset: Subset, comparisons: Sequence[_Comparison], good: float, bad: float) -> CheckRow:
+    n, lost, gained = subset.n, subset.lost, subset.gained
+    bounds = share_bounds(subset.right, n, lower_level=good, upper_level=bad)
     before, change, interval = None, None, None
     if lost is not None and gained is not None:
-        least, most = drop_bounds(lost, gained, n, upper_level=good_level, lower_level=bad_level)
+        least, most = drop_bounds(lost, gained, n, upper_level=good, lower_level=bad)
         interval = (-most, -least)
-        before = (part.right + lost - gained) / n if n else float("nan")
+        before = (subset.right + lost - gained) / n if n else float("nan")
         change = (gained - lost) / n if n else float("nan")
-    accuracy = part.right / n if n else float("nan")
-    verdicts = [_verdict(part, name, limit, good_level, bad_level) for name, limit in asked]
     return CheckRow(
-        part.kind, part.name, n, accuracy, (low, high), before, change, interval, lost, gained,
-        tuple(verdicts), part.within,
+        subset.kind, subset.name, n, subset.right / n if n else float("nan"), bounds, before,
+        change, interval, lost, gained, tuple(each.verdict() for each in comparisons),
+        subset.within,
     )  # fmt: skip
-
-
-def _outcome(part: Part, name: str, limit: float, good_level: float, bad_level: float) -> Outcome:
-    n, lost, gained = part.n, part.lost or 0, part.gained or 0
-    if n < _FEWEST:
-        return "too few"
-    if name == "max_drop":
-        passes = below(lost, gained, n, limit, good_level)
-        fails = below(gained, lost, n, -limit, bad_level)
-    else:
-        low, high = _share_bounds(part, name, good_level, bad_level)
-        above, under = low >= limit, high <= limit
-        passes = above if name == "accuracy" else under
-        fails = high < limit if name == "accuracy" else low > limit
-    return "pass" if passes else "fail" if fails else "too few"
-
-
-def _share_bounds(
-    part: Part, name: str, good_level: float, bad_level: float
-) -> tuple[float, float]:
-    """Bounds of an accuracy, or of the share of newly broken samples."""
-    if name == "accuracy":
-        return share_bounds(part.right, part.n, lower_level=good_level, upper_level=bad_level)
-    return share_bounds(part.lost or 0, part.n, lower_level=bad_level, upper_level=good_level)
-
-
-def _verdict(part: Part, name: str, limit: float, good_level: float, bad_level: float) -> Verdict:
-    n, lost, gained = part.n, part.lost or 0, part.gained or 0
-    outcome = _outcome(part, name, limit, good_level, bad_level)
-    if name == "max_drop":
-        value = (lost - gained) / n if n else 0.0
-        low, high = drop_bounds(lost, gained, n, upper_level=good_level, lower_level=bad_level)
-        # Bounds are found to a hundredth of a point; the comparison with the limit is exact.
-        low = max(low, limit) if outcome == "fail" else min(low, limit)
-        high = min(high, limit) if outcome == "pass" else max(high, limit)
-    else:
-        low, high = _share_bounds(part, name, good_level, bad_level)
-        count = part.right if name == "accuracy" else lost
-        value = count / n if n else float(name == "accuracy")
-    enough = None
-    if outcome == "too few":
-        enough = _enough(part, name, value, limit, good_level, bad_level)
-    return Verdict(name, limit, value if n else float("nan"), (low, high), outcome, n, enough)
-
-
-def _enough(
-    part: Part, name: str, value: float, limit: float, good_level: float, bad_level: float
-) -> int | None:
-    levels = {"good_level": good_level, "bad_level": bad_level}
-    if name == "max_drop":
-        n = max(1, part.n)
-        found = enough_for_drop((part.lost or 0) / n, (part.gained or 0) / n, limit, **levels)
-    else:
-        found = enough_for_share(value, limit, least=name == "accuracy", **levels)
-    # With some luck these would have done, and more have to.
-    return None if found is None else max(found, part.n + 1, _FEWEST)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from ntkit._checks import check_predictions as checked
 from ntkit._partial_labels import known_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._judge import Part, judged
+from ntkit.jobs.check._judge import Subset, judged
 from ntkit.jobs.check._limits import KINDS, Limits, limits_of
 from ntkit.jobs.check._result import CheckResult, Kind, named
 
@@ -88,20 +87,20 @@ def check_predictions(
     y, pred, *rest = checked(y_true, **given)
     right, before = pred == y, (rest[0] == y if rest else None)
     refuse_untellable(held, compared=before is not None, grouped=groups is not None)
-    members = [
+    members: list[tuple[Kind, str, Array]] = [
+        ("average", "average", np.ones(len(y), bool)),
         *_of_classes(y, classes),
         *_of_groups(groups, len(y)),
         *_of_slices(slices or {}, len(y), held),
     ]
-    parts = [Part.of("average", "average", np.ones(len(y), bool), right, before)]
-    parts += [Part.of(kind, name, inside, right, before) for kind, name, inside in members]
+    subsets = [Subset.of(*member, right, before) for member in members]
     if before is not None:
-        parts += [
-            replace(Part.of("slice", name, inside, right, before), within=of)
+        subsets += [
+            Subset.of("slice", name, inside, right, before, within=of)
             for of, name, inside in _classes_within(members, y)
         ]
-    _refuse_missing_kinds(held, {part.kind for part in parts})
-    rows = judged(parts, held)
+    _refuse_missing_kinds(held, {subset.kind for subset in subsets})
+    rows = judged(subsets, held)
     no_group = 0 if groups is None else len(y) - sum(r.n for r in rows if r.kind == "group")
     if no_group:
         why = "their group is -1 or none, which means that it is not known"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
+from ntkit._text import as_json, plain
 from ntkit._types import Array
 
 Kind = Literal["average", "class", "group", "slice"]
@@ -237,7 +237,7 @@ class CheckResult:
 
     def to_json(self) -> str:
         """:meth:`as_dict` as JSON."""
-        return json.dumps(self.as_dict(), indent=2, allow_nan=False)
+        return as_json(self.as_dict())
 
     def _worst_of(self, kind: Kind) -> CheckRow | None:
         rows = [row for row in self.rows if row.kind == kind and row.n]
@@ -258,31 +258,22 @@ def _worst(outcomes: Sequence[Outcome | None]) -> Outcome | None:
 
 
 def _row_as_dict(row: CheckRow) -> dict[str, Any]:
-    return {
-        "kind": row.kind,
-        "name": row.name,
-        "within": row.within,
-        "samples": row.n,
-        "accuracy": _plain(row.accuracy),
-        "interval": list(row.interval),
-        "before": _plain(row.before),
-        "change": _plain(row.change),
-        "change_interval": None if row.change_interval is None else list(row.change_interval),
-        "new_errors": row.new_errors,
-        "fixed": row.fixed,
-        "limits": [
+    verdict = ("limit", "bound", "value", "interval", "outcome", "enough")
+    return dict(
+        plain(
             {
-                "limit": v.limit,
-                "bound": v.bound,
-                "value": _plain(v.value),
-                "interval": list(v.interval),
-                "outcome": v.outcome,
-                "enough": v.enough,
+                "kind": row.kind,
+                "name": row.name,
+                "within": row.within,
+                "samples": row.n,
+                "accuracy": row.accuracy,
+                "interval": row.interval,
+                "before": row.before,
+                "change": row.change,
+                "change_interval": row.change_interval,
+                "new_errors": row.new_errors,
+                "fixed": row.fixed,
+                "limits": [{name: getattr(v, name) for name in verdict} for v in row.verdicts],
             }
-            for v in row.verdicts
-        ],
-    }
-
-
-def _plain(value: float | None) -> float | None:
-    return None if value is None or value != value else value
+        )
+    )

@@ -5,34 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from ntkit._text import counted, escaped, percent, plain_table, shortened, table, with_interval
 from ntkit.jobs.check._result import CheckResult, CheckRow, Outcome, Verdict
 
 _MOST = 40  # rows of the table
 _FIRST = {"pass": "Passed", "fail": "Failed", "too few": "Too few samples to say"}
 _NOT_PASSED: tuple[Outcome, ...] = ("fail", "too few")
 _MARKS = {"pass": "pass", "fail": "**fail**", "too few": "*too few*", None: ""}
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
 def first_line(result: CheckResult) -> str:
     """The outcome of the whole check, in a sentence."""
-    return f"{_FIRST[result.outcome]}: {result.title}, {_count(result.average.n, 'sample')}."
+    return f"{_FIRST[result.outcome]}: {result.title}, {counted(result.average.n, 'sample')}."
 
 
 def summary_of(result: CheckResult) -> str:
     """What a terminal shows."""
     rows = _shown(result)
     cells = [_header(result), *(_cells(row, result, plain=True) for row in rows)]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    table = [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    parts = [first_line(result), *_figures(result), "", *table, *_left_out(result, rows)]
+    columns = plain_table(cells, f"<{'>' * (len(cells[0]) - 1)}")
+    parts = [first_line(result), *_figures(result), "", columns, *_left_out(result, rows)]
     for title, sentences in _not_passed(result):
         parts += ["", f"{title}:", *(f"  {sentence}" for sentence in sentences)]
     return "\n".join([*parts, "", _levels(result)])
@@ -41,15 +34,11 @@ def summary_of(result: CheckResult) -> str:
 def markdown_of(result: CheckResult) -> str:
     """What a pull request shows."""
     rows = _shown(result)
-    header = _header(result)
-    table = [
-        f"| {' | '.join(header)} |",
-        f"| --- {'| ---: ' * (len(header) - 2)}| --- |",
-        *(f"| {' | '.join(_cells(row, result, plain=False))} |" for row in rows),
-    ]
+    cells = [_header(result), *(_cells(row, result, plain=False) for row in rows)]
+    columns = table(cells, f"<{'>' * (len(cells[0]) - 2)}<")
     parts = [f"### {_escaped(first_line(result))}", ""]
     parts += [_escaped(sentence) for sentence in _figures(result)]
-    parts += ["", *table, *_left_out(result, rows)]
+    parts += ["", columns, *_left_out(result, rows)]
     for title, sentences in _not_passed(result):
         parts += ["", f"**{title}**", "", *(f"- {_escaped(each)}" for each in sentences)]
     notes = [f"- {_escaped(note)}" for note in result.notes]
@@ -86,9 +75,8 @@ def _figures(result: CheckResult) -> list[str]:
     average = result.average
     if average.new_errors is not None and average.fixed is not None and average.n:
         sentence += (
-            f" {_count(average.new_errors, 'new error')} "
-            f"({100 * average.new_errors / average.n:.1f} %), "
-            f"{_count(average.fixed, 'error')} fixed."
+            f" {counted(average.new_errors, 'new error')} "
+            f"({percent(average.new_errors / average.n)}), {counted(average.fixed, 'error')} fixed."
         )
     return [sentence]
 
@@ -96,8 +84,8 @@ def _figures(result: CheckResult) -> list[str]:
 def _figure(title: str, row: CheckRow) -> str:
     if not row.n:
         return f"{title} unknown"
-    was = "" if row.before is None else f"{100 * row.before:.1f} → "
-    return f"{title} {was}{100 * row.accuracy:.1f} %"
+    was = "" if row.before is None else f"{percent(row.before, unit='')} → "
+    return f"{title} {was}{percent(row.accuracy)}"
 
 
 def _levels(result: CheckResult) -> str:
@@ -128,13 +116,13 @@ def _cells(row: CheckRow, result: CheckResult, *, plain: bool) -> list[str]:
     mark = _mark(row, plain=plain)
     name = _line(row.title) if plain else _escaped(row.title)
     if row.change_interval is None:
-        return [name, str(row.n), _with_bounds(row.accuracy, row.interval, "", row.n), mark]
+        return [name, str(row.n), with_interval(row.accuracy, row.interval, row.n), mark]
     return [
         name,
         str(row.n),
-        _percent(row.before),
-        _percent(row.accuracy),
-        _with_bounds(row.change, row.change_interval, "+", row.n),
+        percent(row.before, unit=""),
+        percent(row.accuracy, unit=""),
+        with_interval(row.change, row.change_interval, row.n, sign="+"),
         str(row.new_errors),
         mark,
     ]
@@ -142,17 +130,6 @@ def _cells(row: CheckRow, result: CheckResult, *, plain: bool) -> list[str]:
 
 def _mark(row: CheckRow, *, plain: bool) -> str:
     return (row.outcome or "") if plain else _MARKS[row.outcome]
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{100 * value:.1f}"
-
-
-def _with_bounds(value: float | None, bounds: tuple[float, float], sign: str, n: int) -> str:
-    if not n or value is None:
-        return "–"
-    low, high = (f"{100 * bound:{sign}.1f}" for bound in bounds)
-    return f"{100 * value:{sign}.1f} [{low}, {high}]"
 
 
 def _shown(result: CheckResult) -> Sequence[CheckRow]:
@@ -171,16 +148,11 @@ def _left_out(result: CheckResult, rows: Sequence[CheckRow]) -> list[str]:
     return ["", f"… and {n} rows more, which the JSON has."] if n else []
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
-
 def _line(text: str) -> str:
     """In one line, and of readable length."""
-    text = _CONTROL.sub(" ", text)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return shortened(_CONTROL.sub(" ", text), 80)
 
 
 def _escaped(text: str) -> str:
     """As Markdown that shows the text as it is."""
-    return _SPECIAL.sub(r"\\\1", _CONTROL.sub(" ", text))
+    return escaped(_CONTROL.sub(" ", text))

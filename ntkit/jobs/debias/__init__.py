@@ -3,8 +3,8 @@
 from ntkit.jobs.debias._accuracy_cost import MAX_COST, AccuracyCost
 from ntkit.jobs.debias._candidates import Candidate
 from ntkit.jobs.debias._debias import debias
+from ntkit.jobs.debias._named_attributes import answers_from as answers_from  # for the command line
 from ntkit.jobs.debias._write_candidate import undo, write_candidate
-from ntkit.jobs.debias.groups import holds_labels as holds_labels  # for the command line
 from ntkit.jobs.debias.result import ANSWERS_FILE as ANSWERS_FILE
 from ntkit.jobs.debias.result import HEADS_FILE as HEADS_FILE
 from ntkit.jobs.debias.result import MODEL_FILE as MODEL_FILE

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.stats import norm
 
 from ntkit._types import Array
+from ntkit.attributes import Attribute, Group
 from ntkit.head import LinearHead
-from ntkit.jobs.debias.groups import ValidationGroups, WorstGroup
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
 from ntkit.study import ERROR_RECOVERY, Outcome, error_recovery_rate
 
@@ -51,7 +51,7 @@ class AccuracyCost:
         Accuracies.
     worst_group : float or None
         Where there are group labels.
-    worst_named, worst_named_before : WorstGroup or None
+    worst_named, worst_named_before : Group or None
         Of the groups class × attribute that the head is balanced over, with it and with the
         original one.
     by_groups : bool
@@ -82,8 +82,8 @@ class AccuracyCost:
     average: float
     worst_class: float
     worst_group: float | None
-    worst_named: WorstGroup | None = None
-    worst_named_before: WorstGroup | None = None
+    worst_named: Group | None = None
+    worst_named_before: Group | None = None
     by_groups: bool = False
     n_known: int | None = None
     n_inferred: int | None = None
@@ -210,7 +210,9 @@ def accuracy_cost_of(
     pred: Array,
     classes: Array,
     groups: Array | None,
-    named: ValidationGroups | None = None,
+    balanced: Attribute | None = None,
+    *,
+    by_groups: bool = True,
 ) -> AccuracyCost:
     """Price of predictions beside the logits of the original head, one column per class."""
     order = np.argsort(classes)
@@ -219,11 +221,14 @@ def accuracy_cost_of(
     right_before, right = ~before.wrong, pred == y
     gain = right.astype(float) - right_before
     z = float(norm.ppf(_CONFIDENCE))
-    cells = y_index if named is None else named.number
+    cells = y_index if balanced is None else balanced.value
     of_class = [gain[cells == k] for k in np.unique(cells[cells >= 0])]
     class_gain = float(np.mean([some.mean() for some in of_class]))
     class_error = float(np.sqrt(sum(_squared_error(some) for some in of_class))) / len(of_class)
-    counts = None if named is None else named.counts
+    n_known, n_inferred = None, None
+    if balanced is not None and balanced.known is not None:
+        known = balanced.known[balanced.value >= 0]
+        n_known, n_inferred = int(known.sum()), int((~known).sum())
     ones = np.ones(len(y))
     after = Outcome(np.where(right, 1.0, -1.0), ~right)
     return AccuracyCost(
@@ -239,11 +244,11 @@ def accuracy_cost_of(
         average=float(right.mean()),
         worst_class=worst_class_accuracy(y, pred),
         worst_group=None if groups is None else worst_group_accuracy(y, pred, groups=groups),
-        worst_named=None if named is None else named.worst(right),
-        worst_named_before=None if named is None else named.worst(right_before),
-        by_groups=named is not None and named.by_person,
-        n_known=None if counts is None else counts[0],
-        n_inferred=None if counts is None else counts[1],
+        worst_named=None if balanced is None else balanced.worst(right),
+        worst_named_before=None if balanced is None else balanced.worst(right_before),
+        by_groups=balanced is not None and by_groups,
+        n_known=n_known,
+        n_inferred=n_inferred,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.extraction import ImageFiles, Samples, Texts
+from ntkit.extraction import ImageFiles, Samples
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.model import FrozenModel
 
@@ -27,8 +27,7 @@ def parity_notes(
         data = _with_files(sets)
     elif found.given and "rows" not in found.given:
         data = None
-    steps = held.X.preprocessing if isinstance(held.X, ImageFiles | Texts) else None
-    parity = check_parity(model, recorded, data, preprocessing=steps, device=device)
+    parity = check_parity(model, recorded, data, preprocessing=held.steps, device=device)
     if not parity.same_embeddings:
         raise VerificationError(
             f"The service computes otherwise than ntkit would. {parity.summary()} A head for such "
@@ -40,13 +39,11 @@ def parity_notes(
 
 def _with_files(sets: Mapping[str, Samples]) -> Samples:
     """The samples of all sets that names of files may mean, by their whole paths."""
-    pictures = [samples for samples in sets.values() if isinstance(samples.X, ImageFiles)]
+    pictures = [samples for samples in sets.values() if samples.kind == "images"]
     if pictures:
         paths = [path for samples in pictures for path in samples.X.paths]
-        return Samples(
-            ImageFiles(paths, pictures[0].X.preprocessing),
-            ids=np.asarray([path.as_posix() for path in paths]),
-        )
+        ids = np.asarray([path.as_posix() for path in paths])
+        return Samples(ImageFiles(paths, pictures[0].X.preprocessing), ids=ids)
     named = [samples for samples in sets.values() if samples.ids is not None]
     if not named:
         raise InputError(

@@ -19,7 +19,7 @@ from ntkit.estimators import (
 from ntkit.exceptions import InputError
 from ntkit.metrics import LABEL_FREE_SCORES
 
-GROUP_BALANCED = "group-balanced on"
+GROUP_BALANCED = "group-balanced"
 DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 
 
@@ -30,7 +30,7 @@ class Setting:
     estimator: Any
     rows: str = "train"
     as_is: bool = False
-    by_known: bool = False
+    partly_known: bool = False
 
 
 def default_settings() -> dict[str, Setting]:
@@ -133,15 +133,16 @@ class Candidate:
 
 
 def asked_for(
-    auto: Any, method: Any, named: str | None = None, *, by_known: str | None = None
+    auto: Any, method: Any, *, named: bool = False, partly_known: bool = False
 ) -> tuple[dict[str, Setting], str]:
     """The candidates of the table, the one asked for among them, and its name."""
     settings, default = CANDIDATES | {"auto": Setting(auto)}, "auto"
-    if by_known is not None:
-        few = Setting(DFRClassifier(variant="weighted", C=None), rows="both", by_known=True)
-        settings, default = settings | {by_known: few}, by_known
-    if named is not None:
-        default = f"{GROUP_BALANCED} {named}"
+    if partly_known:
+        default = f"{GROUP_BALANCED} by labels" if named else GROUP_BALANCED
+        dfr = DFRClassifier(variant="weighted", C=None)
+        settings |= {default: Setting(dfr, rows="both", partly_known=True)}
+    if named:
+        default = GROUP_BALANCED
         settings |= {default: Setting(AutoDebiasClassifier(recipe="group-balanced"))}
     method = default if method is None else method
     if not isinstance(method, str):

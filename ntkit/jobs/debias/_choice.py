@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ntkit._types import Array
+from ntkit.attributes import Attribute
 from ntkit.estimators import DFRClassifier, head_of
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import Decision
@@ -22,7 +23,6 @@ from ntkit.jobs.debias._candidates import (
     n_suppressed,
 )
 from ntkit.jobs.debias._comparison import Comparison
-from ntkit.jobs.debias.groups import ValidationGroups
 from ntkit.metrics import GroupReport, group_report
 
 AT_A_COST = "Accepted at a cost."
@@ -91,7 +91,7 @@ class Choice:
     random: Candidate
     name: str
     decision: Decision
-    groups: ValidationGroups | None = None
+    groups: Attribute | None = None
 
     @property
     def clf(self) -> Any:
@@ -128,8 +128,7 @@ class Choice:
         if self.comparison.test is None:
             where = "validation set"
             if self.groups is not None:
-                names = np.asarray([*self.groups.names, None], dtype=object)
-                groups = names[self.groups.number]
+                groups = self.groups.labels
         figures = group_report(rated.y, self.after, groups=groups, y_pred_before=before)
         return AccuracyChange.of(figures, where)
 
@@ -139,17 +138,15 @@ class Choice:
         if known is None:
             return []
         if not isinstance(self.clf, DFRClassifier):
-            return [known.told(), *filter(None, [known.left])]
-        parts = (comparison.train, comparison.validation)
-        y = np.concatenate([part.y for part in parts])
+            return [*filter(None, [known.told(), known.partly.left])]
+        parts, y = (comparison.train, comparison.validation), known.y
         t, head = self.decision.accuracy_cost.t, self.decision.head
         after = np.concatenate(
             [head.predict(parts[0].Z), comparison.validation_predictions(self.name, t)]
         )
         before = np.concatenate([comparison.original.predict(part.Z) for part in parts])
-        y_index = np.searchsorted(comparison.study.classes, y)
-        worst = known.worst_known(y, y_index, before == y, after == y)
-        return [*filter(None, [known.told(), known.left, worst])]
+        worst = known.worst_known(before == y, after == y)
+        return [*filter(None, [known.told(), known.partly.left, worst])]
 
     def table(self, original: str) -> tuple[Candidate, ...]:
         """All rows: the original head by its name, controls, random masks, then the methods."""
@@ -200,7 +197,7 @@ def chosen_among(
     groups = comparison.groups_of(clf)
     learnable = fitted["auto"].recipe_ not in ("class-balanced", "group-balanced")
     known = comparison.known
-    if settings[name].by_known and known is not None and known.is_read:
+    if settings[name].partly_known and known is not None and known.is_read:
         learnable = False  # answers may be of something else than the errors are: the groups tell
     decision = comparison.decided(name, clf, max_cost=max_cost, learnable=learnable)
     return Choice(comparison, fitted, rows, random, name, decision, groups)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from inspect import signature
 from typing import Any
@@ -14,6 +14,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from ntkit._disk import scratch
 from ntkit._types import Array
+from ntkit.attributes import FEWEST, Attribute
 from ntkit.estimators import (
     AutoDebiasClassifier,
     DFRClassifier,
@@ -40,7 +41,7 @@ from ntkit.jobs.debias._candidates import (
     is_degenerate,
     n_suppressed,
 )
-from ntkit.jobs.debias.groups import KnownGroups, Named, ValidationGroups, groups_balanced
+from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.metrics import (
     named_score,
     worst_class_accuracy,
@@ -71,8 +72,8 @@ class Comparison:
         C: float | None = None,
         select: str = DEFAULT_SCORE,
         seed: int = 0,
-        named: Named | None = None,
-        known: KnownGroups | None = None,
+        named: Sequence[Attribute] = (),
+        known: CompletedGroups | None = None,
     ) -> None:
         self.mean = train.Z.mean(axis=0, dtype=np.float64)
         std = np.sqrt(
@@ -92,7 +93,7 @@ class Comparison:
                 (self.validation, np.searchsorted(classes, self.validation.y)),
             )
         )
-        sides = None if named is None else named.sides
+        sides = np.stack([each.value for each in named], axis=1) if named else None
         self.named, self.known = named, known
         self.study = Study(classes, train_rows, held_rows, sides)
         self.C = C
@@ -117,7 +118,7 @@ class Comparison:
     def fit(self, setting: Setting, validation: Array | None = None) -> tuple[Any, str]:
         """Fit a copy of a candidate's estimator; also what it warned of."""
         study = self._study_with(validation)
-        if setting.by_known and self.known is not None:
+        if setting.partly_known and self.known is not None:
             clf = self._set(setting)
             return self.known.fit(clf, study, validation), ""
         return self._fitted(setting, study)
@@ -129,7 +130,7 @@ class Comparison:
         if not setting.as_is:
             by_cells = getattr(clf, "error_weight", 1) == "balanced"
             own |= {"random_state": self.seed}
-            if setting.by_known:
+            if setting.partly_known:
                 own |= {"C": self.C}
             elif "C" in clf.get_params(deep=False):
                 own |= {"C": self._C(setting.rows, cells=by_cells)}
@@ -191,7 +192,7 @@ class Comparison:
         # Where that is not to be had (large mapped embeddings, groups that are known of some
         # samples) the candidate itself predicts them.
         old, train, n = self.original, self.train, len(self.train.y)
-        if setting.rows == "validation" or setting.by_known or self._mapped:
+        if setting.rows == "validation" or setting.partly_known or self._mapped:
             return mixed(old, head_of(clf), t, train.Z).predict(train.Z)
         pred, sides = np.empty_like(train.y), self.study.sides
         folds = StratifiedKFold(_TRAIN_FOLDS, shuffle=True, random_state=self.seed)
@@ -208,20 +209,30 @@ class Comparison:
         # not at all.
         held, old, groups = self.validation, self.original, self.groups_of(clf)
         logits, labels = old.logits(held.Z), held.groups
+        read = self.known is None or self.known.is_read
         return tuple(
             accuracy_cost_of(
-                t, held.y, logits, self.validation_predictions(name, t), old.classes, labels, groups
+                t,
+                held.y,
+                logits,
+                self.validation_predictions(name, t),
+                old.classes,
+                labels,
+                groups,
+                by_groups=read,
             )
             for t in ((0.0, 1.0) if n_suppressed(clf) else steps())
         )
 
-    def groups_of(self, clf: Any) -> ValidationGroups | None:
+    def groups_of(self, clf: Any) -> Attribute | None:
         """Held-out groups that a fitted candidate is balanced over, if any."""
-        held = self.study.held
-        assert held is not None
         if isinstance(clf, DFRClassifier) and self.known is not None:
-            return self.known.validation(self.validation.y, held.y_index)
-        return groups_balanced(clf, self.named, self.validation.y, held.y_index)
+            return self.known.judging()
+        if getattr(clf, "sides_", None) is None or not self.named:
+            return None
+        rows = np.arange(len(self.train.y), len(self.named[0]))
+        first, *others = (each.take(rows) for each in self.named)
+        return first.crossed(self.validation.y, *others, fewest=FEWEST)
 
     def decided(
         self, name: str, clf: Any, *, max_cost: float = MAX_COST, learnable: bool

@@ -13,6 +13,14 @@ from typing import Any
 import numpy as np
 
 from ntkit._output import check_folder, check_update, new_folder, refuse_nested, updated_folder
+from ntkit.attributes import (
+    Answer,
+    Answers,
+    Labels,
+    joined_answers,
+    read_answers,
+    write_answers,
+)
 from ntkit.attributes.findings import Finding
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import InputError
@@ -24,18 +32,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     layer_names,
 )
-from ntkit.jobs.audit import (
-    Answer,
-    Answers,
-    Audit,
-    Metadata,
-    Read,
-    audit_read,
-    joined_answers,
-    read_answers,
-    with_retraining,
-    write_answers,
-)
+from ntkit.jobs.audit import AttributeReader, Audit, Read, audit_read, with_retraining
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._against_service import parity_notes
 from ntkit.jobs.debias._candidates import (
@@ -49,14 +46,13 @@ from ntkit.jobs.debias._choice import Choice, chosen_among
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._inputs import Prepared, embeddings_file, prepared, read_sets
 from ntkit.jobs.debias._lost_groups import GroupCheck, checked_groups
-from ntkit.jobs.debias.groups import (
-    Asked,
-    KnownGroups,
-    KnownOfSome,
-    Pool,
-    asked_attributes,
-    holds_labels,
-    known_of_some,
+from ntkit.jobs.debias._named_attributes import (
+    CompletedGroups,
+    NamedAttributes,
+    PartlyKnown,
+    answers_from,
+    named_attributes,
+    partly_known,
 )
 from ntkit.jobs.debias.result import (
     ANSWERS_FILE,
@@ -65,49 +61,46 @@ from ntkit.jobs.debias.result import (
     RUN_FILE,
     DebiasResult,
     FindingsResult,
+    Job,
     answers_sha256,
     chosen_by,
-    deploy_job,
     described,
     open_findings,
     parameters,
     provenance,
-    report_of_job,
-    write_card,
-    write_deploy,
     write_findings,
-    write_heads,
-    write_job,
 )
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
 from ntkit.metrics import LABEL_FREE_SCORES
-from ntkit.model import FrozenModel
-from ntkit.samples import named_like_a_prediction
+from ntkit.model import FrozenModel, loaded
+from ntkit.samples import Metadata, named_like_a_prediction
 from ntkit.study import Rows
 
 
-def looked_at(given: Prepared, pool: Pool, comparison: Comparison, seed: int) -> Audit:
+def looked_at(given: Prepared, reader: AttributeReader, comparison: Comparison, seed: int) -> Audit:
     """Audit the model on the validation set, and class-balanced retraining beside it."""
     samples, Z = given.sets["held-out"], given.Z["held-out"].Z
-    read = Read(samples, Embedded(Z, given.layers["held-out"], ""), given.watched.get("held-out"))
+    read = Read(samples, Embedded(Z, given.layers["held-out"], ""))
     original = comparison.original.predict(comparison.validation.Z)
-    audit = audit_read(read, given.model, original, beside=_beside(pool, given), random_state=seed)
+    audit = audit_read(
+        read, given.model, original, beside=_beside(reader, given), random_state=seed
+    )
     retrained, _ = comparison.fit(CANDIDATES["class-balanced"])
     return with_retraining(audit, head_of(retrained).predict(comparison.validation.Z))
 
 
-def _beside(pool: Pool, given: Prepared) -> Metadata | None:
+def _beside(reader: AttributeReader, given: Prepared) -> Metadata | None:
     """Metadata of the validation samples: those given, or of an image folder."""
-    if pool.given is None:
-        return Metadata.of(None, given.sets["held-out"], None)
+    if reader.given is None:
+        return Metadata.of(None, [given.sets["held-out"]], None)
     first = len(given.sets["train"])
-    told = {n: v for n, v in pool.given.items() if not named_like_a_prediction(n)}
+    told = {n: v for n, v in reader.given.columns.items() if not named_like_a_prediction(n)}
     columns = {name: np.asarray(v)[first:] for name, v in told.items()}
-    return Metadata(columns, None, "", "") if columns else None
+    return Metadata(columns) if columns else None
 
 
-_EXACT = ("word", "column", "metadata")
+_EXACT = {"word", "column", "metadata"}
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 _KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))
 """Files of a look, that a repair in the same folder leaves there."""
@@ -343,30 +336,30 @@ def debias(
     if folder is not None and order.deploy is not None:
         refuse_nested(folder.path, order.deploy)
     said, labels = _answers_given(answers, again)
-    model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
+    model = loaded(model)
     data = {"train": train, "held-out": validation} | ({} if test is None else {"test": test})
     sets = read_sets(model, data, preprocessing)
     compared = parity_notes(model, sets, recorded, device)
-    pool = Pool([sets["train"], sets["held-out"]], metadata, id_column)
-    few = known_of_some(
-        pool,
+    reader = AttributeReader([sets["train"], sets["held-out"]], metadata, id_column)
+    partly = partly_known(
+        reader,
         answers=labels,
         attribute=attribute,
         groups=groups,
         key=id_column,
         match_names=match_names,
     )
-    asked = asked_attributes(spurious, said, model, pool.sets)
-    asked.read(pool)
-    _ = pool.given  # metadata that match no sample are refused before the work
-    looks = method is None and not asked.attributes and few is None and not new_head
-    earlier = layer_names(model, most=MOST_LAYERS) if looks or few is not None else ()
+    named = named_attributes(spurious, said, model, reader.sets)
+    named.check(reader)
+    _ = reader.given  # metadata that match no sample are refused before the work
+    looks = method is None and not named and partly is None and not new_head
+    earlier = layer_names(model, most=MOST_LAYERS) if looks or partly is not None else ()
     given = prepared(
         model,
         sets,
         folder=None if folder is None or folder.goes_on else folder.path,
         new_head=new_head,
-        layers=tuple(dict.fromkeys((*asked.layers, *earlier))),
+        layers=tuple(dict.fromkeys((*named.layers, *earlier))),
         kept=again,
         device=device,
         batch_size=batch_size,
@@ -374,7 +367,7 @@ def debias(
         verbose=verbose,
         trust_inputs=trust_inputs,
     ).with_notes(compared)
-    pool.add_layers(given.pooled_layers)
+    reader.add_layers(given.pooled_layers)
     compare = partial(
         Comparison,
         given.Z["train"],
@@ -385,16 +378,16 @@ def debias(
         seed=random_state,
     )
     if looks:
-        found = _look(order, given, pool, compare(None), said, ask)
-        asked = asked_attributes(None, found.answers, model, pool.sets)
-        if not asked.attributes:
+        found = _look(order, given, reader, compare(None), said, ask)
+        named = named_attributes(None, found.answers, model, reader.sets)
+        if not named:
             return found
-        asked.read(pool)
+        named.check(reader)
         order = order.going_on()
-    known = None if few is None else inferred(few, given, earlier, pool, random_state)
-    Z_test = _with_groups(given.Z["test"], asked, sets["test"]) if "test" in sets else None
-    comparison = compare(Z_test, named=asked.named(pool), known=known)
-    return _repair(order, given, pool, comparison, asked, few)
+    known = None if partly is None else completed(partly, given, earlier, reader, random_state)
+    Z_test = _with_groups(given.Z["test"], named, sets["test"]) if "test" in sets else None
+    comparison = compare(Z_test, named=named.read(reader), known=known)
+    return _repair(order, given, reader, comparison, named)
 
 
 @dataclass(frozen=True)
@@ -429,24 +422,27 @@ class _Order:
 def _repair(
     order: _Order,
     given: Prepared,
-    pool: Pool,
+    reader: AttributeReader,
     comparison: Comparison,
-    asked: Asked,
-    few: KnownOfSome | None,
+    named: NamedAttributes,
 ) -> DebiasResult:
     """Fit, choose, prove, and write what is better."""
-    by_known = None if few is None else few.balanced_by
-    settings, name = asked_for(order.auto, order.method, asked.title, by_known=by_known)
+    known = comparison.known
+    settings, name = asked_for(
+        order.auto, order.method, named=bool(named), partly_known=known is not None
+    )
     wanted = None if order.by_score else name
     choice = chosen_among(
         comparison, settings, wanted, order.max_cost, order.n_random, order.verbose
     )
-    check = group_check(given, pool, choice, settings)
-    trail = [answer.as_dict() for answer in asked.answers.answers]
+    check = group_check(given, reader, choice, settings)
+    trail = [answer.as_dict() for answer in named.answers.answers]
     digests = [digest for name in ("train", "held-out") for digest in given.digests[name]]
-    trail += [] if few is None else [few.trail(digests)]
-    ordered = order.method is not None or by_known is not None or asked.title is not None
-    draft = draft_of(order, given, choice, check, tuple(trail), ordered=ordered)
+    trail += [] if known is None else [known.partly.trail(digests)]
+    ordered = order.method is not None or known is not None or bool(named)
+    notes = [*named.replaced]
+    notes += [each.sentence("training and held-out samples") for each in comparison.named]
+    draft = draft_of(order, given, choice, check, tuple(trail), notes, ordered=ordered)
     folder, place, new_head = order.folder, order.deploy, order.new_head
     if not draft.written and folder is None and place is None and not new_head:
         return draft
@@ -458,22 +454,12 @@ def _repair(
         "largest cost": f"{100 * order.max_cost:g} % of {choice.decision.accuracy_cost.whose}",
         "random_state": str(order.seed),
     }
-    report = partial(report_of_job, given=given, choice=choice, asked=facts)
-    verified_on = given.model, given.inputs, order.device
-    result = write_job(
-        draft,
-        *verified_on,
-        partial(new_folder, None) if folder is None else folder.opened,
-        report,
-        partial(write_card, samples=given.sets, original=given.model, new_head=new_head),
-        partial(write_heads, heads=choice.heads(), model=given.model, new_head=new_head),
-    )
-    if folder is not None and asked.answers.answers:
-        write_answers(folder.path / ANSWERS_FILE, asked.answers)
+    job = Job(given, choice, facts, new_head, order.device)
+    result = job.write(draft, new_folder(None) if folder is None else folder.opened())
+    if folder is not None and named.answers.answers:
+        write_answers(folder.path / ANSWERS_FILE, named.answers)
     if place is not None and result.verification is not None:
-        beside = partial(write_deploy, samples=given.sets, original=given.model, new_head=new_head)
-        opened = partial(new_folder, place, force=order.force)
-        deploy_job(result, *verified_on, opened, report, beside)
+        job.deploy(result, new_folder(place, force=order.force))
     return result
 
 
@@ -502,67 +488,58 @@ class _Folder:
         return new_folder(self.path, force=self.force)
 
 
-def _with_groups(test: LabelledEmbeddings, asked: Asked, samples: Samples) -> LabelledEmbeddings:
+def _with_groups(
+    test: LabelledEmbeddings, named: NamedAttributes, samples: Samples
+) -> LabelledEmbeddings:
     """The test set with groups class × what was named, where it has none and tells the names."""
-    names = [name for sides in asked.attributes.values() for side in sides for name in side]
-    exact = all(name.partition(":")[0] in _EXACT for name in names)  # others are cut at quantiles
-    if test.groups is not None or not names or not exact:
+    kinds = {name.partition(":")[0] for name in named.all_names}
+    if test.groups is not None or not named or kinds - _EXACT:  # others are cut at quantiles
         return test
     try:
-        named = asked.named(Pool([samples]))
-    except InputError:  # it lacks a column, a layer, or samples on one side
+        first, *others = named.read(AttributeReader([samples]))
+    except InputError:  # it lacks a column, a layer, or samples of one value
         return test
-    assert named is not None
-    groups = np.full(len(test.y), None, dtype=object)
-    for row in np.flatnonzero((named.sides >= 0).all(axis=1)):
-        sides = zip(named.sides[row], named.side_names, strict=True)
-        groups[row] = " × ".join([str(test.y[row]), *(called[side] for side, called in sides)])
-    return replace(test, groups=groups)
+    return replace(test, groups=first.crossed(test.y, *others).labels)
 
 
-def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Any]:
-    """Answers on findings, of all who gave some, and the file of labels of samples."""
-    one = answers is None or isinstance(answers, str | os.PathLike | Answers)
+def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels | Path | None]:
+    """Answers on findings, of all who gave some, and labels of samples, or a table of them."""
+    one = answers is None or isinstance(answers, str | os.PathLike | Answers | Labels)
     given = [] if answers is None else [answers] if one else [*answers]
-    labels = [each for each in given if holds_labels(each)]
-    files = [each for each in given if each not in labels]
-    if labels and (files or len(labels) > 1):
+    read = [answers_from(each) for each in given]
+    labels = [each for each in read if not isinstance(each, Answers)]
+    findings = [each for each in read if isinstance(each, Answers)]
+    shown = [each.where if isinstance(each, Labels) else each for each in labels][:1]
+    if labels and (findings or len(labels) > 1):
         raise InputError(
-            f"{labels[0]} holds labels of samples, which are taken alone; give one file of them, "
-            "or answers on findings."
+            f"{shown[0]} holds labels of samples, which are taken alone; give one file of them, or "
+            "answers on findings."
         )
     kept = None if resume is None else resume / ANSWERS_FILE
-    if kept is not None and kept.is_file() and kept.resolve() not in map(_resolved, files):
-        if labels and read_answers(kept).spurious:
+    files = [Path(each.where).resolve() for each in findings if each.where]
+    if kept is not None and kept.is_file() and kept.resolve() not in files:
+        earlier = read_answers(kept)
+        if labels and earlier.spurious:
             raise InputError(
-                f"{kept} says what a shortcut is, and {labels[0]} holds labels, which are taken "
+                f"{kept} says what a shortcut is, and {shown[0]} holds labels, which are taken "
                 "alone; move one of them away."
             )
-        files += [] if labels else [kept]
-    read = {
-        f"answers[{i}]" if isinstance(each, Answers) else str(each): (
-            each if isinstance(each, Answers) else read_answers(each)
-        )
-        for i, each in enumerate(files)
-    }
-    return joined_answers(read), labels[0] if labels else None
-
-
-def _resolved(given: Any) -> Path | None:
-    return None if isinstance(given, Answers) else Path(given).resolve()
+        findings += [] if labels else [earlier]
+    named = {each.where or f"answers[{i}]": each for i, each in enumerate(findings)}
+    return joined_answers(named), labels[0] if labels else None
 
 
 def _look(
     order: _Order,
     given: Prepared,
-    pool: Pool,
+    reader: AttributeReader,
     comparison: Comparison,
     said: Answers,
     ask: Ask | None,
 ) -> FindingsResult:
     """Audit, write what was found, and ask about what nobody answered yet."""
     folder = order.folder
-    audit = looked_at(given, pool, comparison, order.seed)
+    audit = looked_at(given, reader, comparison, order.seed)
     if said.model not in (None, audit.model) and any(each.rules for each in said.answers):
         raise InputError(
             "The answers are about layers of another model; answer on this one's page."
@@ -595,7 +572,7 @@ def _look(
 
 
 def group_check(
-    given: Prepared, pool: Pool, choice: Choice, settings: Mapping[str, Any]
+    given: Prepared, reader: AttributeReader, choice: Choice, settings: Mapping[str, Any]
 ) -> GroupCheck:
     """Which groups of the validation set lose accuracy, of all attributes that can be read."""
     comparison, name, t = choice.comparison, choice.name, choice.decision.accuracy_cost.t
@@ -608,24 +585,24 @@ def group_check(
         ]
     )
     before = np.concatenate([comparison.original.predict(part.Z) for part in (train, held)])
-    named, known = comparison.named, comparison.known
-    asked = (
-        [] if named is None else [*zip(named.names, named.sides.T, named.side_names, strict=True)]
-    )
-    asked += [] if known is None else [(known.title, known.side, known.values)]
+    known = comparison.known
     return checked_groups(
-        pool.feature_sets([*given.watched.values()]),
+        reader.feature_sets(given.watched),
         comparison.study.classes,
         np.searchsorted(comparison.study.classes, y),
         (before == y, after == y),
         np.arange(len(y)) < len(train.y),
-        asked,
+        [*comparison.named, *([] if known is None else [known.attribute])],
     )
 
 
-def inferred(
-    few: KnownOfSome, given: Prepared, earlier: Sequence[str], pool: Pool, seed: int
-) -> KnownGroups:
+def completed(
+    partly: PartlyKnown,
+    given: Prepared,
+    earlier: Sequence[str],
+    reader: AttributeReader,
+    seed: int,
+) -> CompletedGroups:
     """Groups of all training and held-out samples, from those of which they are known."""
     parts = [given.Z["train"], given.Z["held-out"]]
     rows = [Rows(part.Z, np.zeros(len(part.y), dtype=int), np.ones(len(part.y))) for part in parts]
@@ -633,8 +610,8 @@ def inferred(
     Z = Z if isinstance(Z.X, np.ndarray) else Z.take(np.arange(len(Z.weight)))  # a mapped copy
     pooled = given.pooled_layers
     layers = {name: pooled[name] for name in earlier if name in pooled}
-    feature_sets = feature_sets_of(Z.X, layers, texts=pool.texts, inputs=pool.numbers)
-    return KnownGroups.inferred(few, (parts[0].y, parts[1].y), feature_sets, seed)
+    feature_sets = feature_sets_of(Z.X, layers, texts=reader.texts, inputs=reader.numbers)
+    return partly.completed((parts[0].y, parts[1].y), feature_sets, seed)
 
 
 def draft_of(
@@ -643,6 +620,7 @@ def draft_of(
     choice: Choice,
     check: GroupCheck,
     answers: tuple[Mapping[str, Any], ...],
+    told: Sequence[str],
     *,
     ordered: bool,
 ) -> DebiasResult:
@@ -661,14 +639,12 @@ def draft_of(
         if written:
             t = decision.accuracy_cost.t
             if choice.groups is not None:
-                facts["attributes"] = choice.groups.title
+                facts["attributes"] = choice.groups.name
             if answers:
                 facts["answers_sha256"] = answers_sha256(answers)
             facts |= provenance(choice.name, clf, suppressed, given.model, given.sets["train"], t)
         debiased = given.model.with_head(head, provenance=facts)
-    told = comparison.named.counted() if comparison.named is not None else []
-    told += [*choice.told_of_answers()]
-    notes = [*given.notes, *told]
+    notes = [*given.notes, *told, *choice.told_of_answers()]
     notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
     if new_head and given.model.head is not None:
         before, now = len(given.model.head.classes), len(head.classes)
@@ -703,5 +679,5 @@ def draft_of(
         check=check,
         answers=answers,
         kept_original=order.keep_original and path is not None and debiased is given.model,
-        balanced_over=choice.groups.title if choice.groups else None,
+        balanced_over=choice.groups.name if choice.groups else None,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,28 +15,33 @@ from ntkit._disk import size_of
 from ntkit._labels import differing_classes
 from ntkit._output import check_folder
 from ntkit._types import Array
+from ntkit.attributes import EMBEDDING
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
-    ImageFiles,
     ImagePreprocessing,
     OnnxEmbedder,
     Samples,
     TextPreprocessing,
     embedded_with_layers,
-    input_notes,
     keep,
     kept_or_computed,
-    preprocessing_for,
 )
+from ntkit.inputs import MeasuredImages
 from ntkit.jobs.audit import GO_ON, WatchedPictures, like_a_guess, likely_cause
 from ntkit.jobs.debias._candidates import LabelledEmbeddings
-from ntkit.jobs.debias.groups import EMBEDDING
-from ntkit.jobs.report import as_samples
 from ntkit.metrics import check_class_order
 from ntkit.model import FrozenModel
-from ntkit.samples import input_paths, sample_digests, shared_samples
-from ntkit.store import check_alike, check_made_with
+from ntkit.samples import (
+    check_alike,
+    check_made_with,
+    first_rows,
+    input_notes,
+    input_paths,
+    read,
+    sample_digests,
+    shared_samples,
+)
 from ntkit.verification import check_head, random_inputs
 
 _LEAST = 2
@@ -123,9 +128,9 @@ class Prepared:
     passes: Mapping[str, Embedded]
     computed: frozenset[str]
     layers: Mapping[str, Mapping[str, Array]]
-    watched: Mapping[str, WatchedPictures]
     digests: Mapping[str, Array]
     inputs: Any
+    embedder: OnnxEmbedder
     device: str | None
     notes: tuple[str, ...]
 
@@ -146,6 +151,11 @@ class Prepared:
         return {n: np.concatenate([first[n], second[n]]) for n in first if n in second}
 
     @property
+    def watched(self) -> list[WatchedPictures]:
+        """Training and validation images, where they are files: what was measured of them."""
+        return [self.sets[name].X for name in _POOLED if self.sets[name].kind == "images"]
+
+    @property
     def shared(self) -> float:
         """Share of the held-out samples that are in the training set."""
         found = shared_samples(self.digests).get(("train", "held-out"), 0)
@@ -158,9 +168,13 @@ def read_sets(
     preprocessing: ImagePreprocessing | TextPreprocessing | None,
 ) -> dict[str, Samples]:
     """Read what a job is given, "train" among it, as samples of a model."""
-    preprocessing = preprocessing or preprocessing_for(model, data.values())
-    sets = {name: as_samples(each, preprocessing, model) for name, each in data.items()}
-    return {name: samples.with_columns_as_in(sets["train"]) for name, samples in sets.items()}
+    sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
+    return {
+        name: samples.with_columns_as_in(sets["train"]).measured(
+            WatchedPictures if name in _POOLED else MeasuredImages
+        )
+        for name, samples in sets.items()
+    }
 
 
 def prepared(
@@ -182,31 +196,31 @@ def prepared(
     if folder is not None:
         check_output(folder, model, sets, force)
     check_origins(model, sets)
-    check_lengths(sets)
+    for samples in sets.values():
+        samples.check_lengths()
     model, notes = with_classes(model, sets, new_head)
     check_sizes(labels)
     inputs = some_inputs(model, sets)
-    if not new_head:
-        check_head(model, inputs, device=device)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
-    digests = {name: sample_digests(samples, verbose=verbose) for name, samples in sets.items()}
-    watched = {
-        name: WatchedPictures(sets[name].X)
-        for name in _POOLED
-        if isinstance(sets[name].X, ImageFiles)
+    if not new_head:
+        check_head(embedder, inputs, device=device)
+    contents = {
+        name: cache(partial(sample_digests, samples, verbose=verbose))
+        for name, samples in sets.items()
     }
     passes, computed = dict[str, Embedded](), set[str]()
     Z, of_layers = dict[str, LabelledEmbeddings](), dict[str, Mapping[str, Array]]()
     for name, samples in sets.items():
-        X = watched[name].files if name in watched else samples.X
         wanted = layers if name in _POOLED else ()
-        compute = partial(embedded, samples, X, embedder, wanted)
+        compute = partial(embedded, samples, embedder, wanted)
         if samples.embedded:
             made = compute()
         else:
             names = [layer for layer in wanted if layer != EMBEDDING]
             file = None if kept is None else kept / embeddings_file(name)
-            made, ran = kept_or_computed(file, model, samples, digests[name], compute, layers=names)
+            made, ran = kept_or_computed(
+                file, model, samples, contents[name], compute, layers=names
+            )
             passes[name] = made
             computed |= {name} if ran else set()
         Z[name] = LabelledEmbeddings(made.Z, samples.y, samples.groups)
@@ -225,6 +239,7 @@ def prepared(
             sets["held-out"],
             trusted=trust_inputs,
         )
+    digests = {name: digests_of() for name, digests_of in contents.items()}  # once they were read
     notes += [*reading_notes(sets, digests), *few_samples(labels)]
     if computed:
         notes.append(f"Embeddings were computed on: {embedder.device_}.")
@@ -237,20 +252,12 @@ def prepared(
         passes,
         frozenset(computed),
         of_layers,
-        watched,
         digests,
         inputs,
+        embedder,
         embedder.device_ if computed else None,
         tuple(notes),
     )
-
-
-def check_lengths(sets: Mapping[str, Samples]) -> None:
-    """Refuse sets that have more labels than samples, or fewer."""
-    for samples in sets.values():
-        n = len(replace(samples, y=None, groups=None))
-        if n != len(samples.y):
-            raise InputError(f"There are {n} samples, but {len(samples.y)} labels.")
 
 
 def check_output(out: Path, model: FrozenModel, sets: Mapping[str, Samples], force: bool) -> None:
@@ -280,7 +287,7 @@ def with_classes(
     if (problem := model.not_single_label) is not None:
         raise InputError(problem)
     try:
-        matched = model.matched_to(labels)
+        match = sets["train"].fit_to(model, every_class=True)
     except InputError as error:
         if len(labels) < 2:
             raise
@@ -288,26 +295,17 @@ def with_classes(
             f"{str(error).rstrip('.')}. For a head of these {len(labels)} classes instead: "
             "--new-head (new_head=True)."
         ) from error
-    return matched, [matched.matched_by] if matched.matched_by else []
+    return match.model, [*match.notes]
 
 
-def embedded(
-    samples: Samples, X: Any, embedder: OnnxEmbedder, layers: Sequence[str] = ()
-) -> Embedded:
+def embedded(samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str] = ()) -> Embedded:
     """Embeddings of inputs, and what layers make of them, in one pass; a store's as they are."""
     names = [name for name in layers if name != EMBEDDING]
     if samples.embedded:
         return Embedded(samples.X, {}, "store")
     if not names:
-        return Embedded(embedder.transform(X), {}, embedder.device)
-    return embedded_with_layers(
-        embedder.model,
-        X,
-        names=names,
-        device=embedder.device,
-        batch_size=embedder.batch_size,
-        verbose=embedder.verbose,
-    )
+        return Embedded(embedder.transform(samples.X), {}, embedder.device)
+    return embedded_with_layers(embedder, samples.X, names=names)
 
 
 def embeddings_file(name: str) -> str:
@@ -318,7 +316,9 @@ def embeddings_file(name: str) -> str:
 def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
     """Refuse embeddings of another model, and sets that were made in two ways."""
     origins = {
-        _called(name, samples): samples.origin or {"preprocessing": samples.preprocessing}
+        f"{samples.called()} ({name})" if samples.sources else f"The {name} set": (
+            samples.origin or {"preprocessing": samples.preprocessing}
+        )
         for name, samples in sets.items()
     }
     for name, origin in origins.items():
@@ -327,19 +327,10 @@ def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
         check_alike((one, two), origins[one], origins[two])
 
 
-def _called(name: str, samples: Samples) -> str:
-    return f"{samples.sources[0]} ({name})" if samples.sources else f"The {name} set"
-
-
 def reading_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
     """What was assumed or left out in reading, a sentence each."""
     notes = [note for s in sets.values() for note in s.notes]
-    notes += [
-        f"{name}: left out {len(s.skipped)} image(s) that cannot be decoded: "
-        f"{', '.join(str(p) for p in s.skipped[:5])}."
-        for name, s in sets.items()
-        if s.skipped
-    ]
+    notes += [note for name, s in sets.items() for note in s.skipped_notes(name)]
     for (first, second), n in shared_samples(digests).items():
         if n:
             meaning = _MEANING_OF_SHARED[first, second]
@@ -360,8 +351,5 @@ def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:
     """Inputs to verify on: real ones, where a set holds inputs rather than embeddings."""
     for samples in sets.values():
         if not samples.embedded:
-            X = samples.X
-            if isinstance(X, Mapping):
-                return {name: array[:_VERIFY_ROWS] for name, array in X.items()}
-            return X[:_VERIFY_ROWS]
+            return first_rows(samples.X, _VERIFY_ROWS)
     return random_inputs(model)

@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.stats import binom
 
 from ntkit._types import Array
-from ntkit.attributes import FeatureSet, values_by_name
+from ntkit.attributes import Attribute, FeatureSet, values_by_name
 from ntkit.attributes.findings import ALIKE, product_of, within_class_correlation
 from ntkit.metrics import drop_bounds
 
@@ -90,25 +90,22 @@ class GroupCheck:
 
 
 @dataclass(frozen=True, eq=False)
-class _Attribute:
-    """Sides of an attribute of all samples; −1 on none."""
+class _Tested:
+    """An attribute, and pairs of a class and a value that lost on training rows."""
 
-    # `losing` are the pairs of a class and a side that lost on training rows; None where it is
-    # tested whatever it loses.
+    # There are no pairs where it is tested whatever it loses.
 
-    name: str
-    sides: Array
-    called: Sequence[str]
+    of: Attribute
     losing: tuple[tuple[int, int], ...] | None = None
 
-    def named(self, label: Any, side: int) -> str:
+    def named(self, label: Any, value: int) -> str:
         """A group, after the attribute was named."""
-        called = self.called[side]
-        if called == f"not {self.name}":
+        called = self.of.names[value]
+        if called == f"not {self.of.name}":
             return f"class {label} without it"
-        if called.startswith(f"{self.name}="):  # one value of a whole column
-            called = called[len(self.name) + 1 :]
-        return f"class {label} with {'it' if called == self.name else called}"
+        if called.startswith(f"{self.of.name}="):  # one value of a whole column
+            called = called[len(self.of.name) + 1 :]
+        return f"class {label} with {'it' if called == self.of.name else called}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +128,7 @@ def checked_groups(
     y_index: Array,
     right: tuple[Array, Array],
     is_train: Array,
-    named: Sequence[tuple[str, Array, Sequence[str]]] = (),
+    named: Sequence[Attribute] = (),
 ) -> GroupCheck:
     """Choose attributes on training rows, and test their groups on validation rows."""
     # An attribute is chosen where samples of a class on one side of it lose more than the others of
@@ -139,31 +136,31 @@ def checked_groups(
     # is each class. The test is the exact sign test of samples that were right and are wrong
     # against the reverse (McNemar 1947). Holm's correction (1979) is weighted: the more an
     # attribute lost on training rows, the larger its part of the level.
-    attributes = [_Attribute(*each) for each in named]
+    attributes = [_Tested(each) for each in named]
     attributes += _chosen(feature_sets, y_index, right, is_train, attributes)
     rows = ~is_train
     y, before, after = y_index[rows], right[0][rows], right[1][rows]
     tests, unchecked = list[_Test](), list[str]()
 
-    def add(each: _Attribute, pairs: Sequence[tuple[int, int]], weight: float) -> list[_Test]:
+    def add(each: _Tested, pairs: Sequence[tuple[int, int]], weight: float) -> list[_Test]:
         """Tests of these groups together, and of each as a part; small ones are noted."""
-        sides = each.sides[rows]
-        group = np.any([(y == k) & (sides == side) for k, side in pairs], axis=0)
+        value = each.of.value[rows]
+        group = np.any([(y == k) & (value == v) for k, v in pairs], axis=0)
         parts = [test for pair in pairs for test in add(each, [pair], weight)] if pairs[1:] else []
-        name = " and ".join(each.named(classes[k], side) for k, side in pairs)
+        name = " and ".join(each.named(classes[k], v) for k, v in pairs)
         if 0 < group.sum() < CHECKED:
-            unchecked.append(f"{each.name}, {name} ({int(group.sum())})")
+            unchecked.append(f"{each.of.name}, {name} ({int(group.sum())})")
         if group.sum() < CHECKED:
             return []
-        rest = np.isin(y, [k for k, _ in pairs]) & (sides >= 0) & ~group
+        rest = np.isin(y, [k for k, _ in pairs]) & (value >= 0) & ~group
         more = _gap(after, group, rest) > _gap(before, group, rest)
-        return [_Test(each.name, name, group, more, weight, tuple(parts))]
+        return [_Test(each.of.name, name, group, more, weight, tuple(parts))]
 
     for k, label in enumerate(classes.tolist()):
         of_class = _Test("", f"class {label}", y == k, False, _CLASSES / len(classes))
         tests += [of_class] if of_class.rows.sum() >= CHECKED else []
     for each in attributes:
-        pairs = [(k, side) for k in range(len(classes)) for side in range(len(each.called))]
+        pairs = [(k, side) for k in range(len(classes)) for side in range(len(each.of.names))]
         for pair in pairs if each.losing is None else ():
             tests += add(each, [pair], _ASKED / (len(pairs) * len(named)))
     chosen = list[_Test]()
@@ -243,8 +240,8 @@ def _chosen(
     y_index: Array,
     right: tuple[Array, Array],
     is_train: Array,
-    asked: Sequence[_Attribute],
-) -> list[_Attribute]:
+    asked: Sequence[_Tested],
+) -> list[_Tested]:
     """Attributes of which a side loses notably more than the rest of its class, at most ten."""
     names, found = list[str](), list[Array]()
     change = right[1].astype(np.float64) - right[0]
@@ -270,14 +267,14 @@ def _chosen(
     if not top:
         return []
     values = np.stack(values_by_name(feature_sets, [names[i] for i in top]), axis=1)
-    given = [each.sides == side for each in asked for side in range(len(each.called))]
+    given = [e.of.value == value for e in asked for value in range(len(e.of.names))]
     columns = np.column_stack([*(column.astype(np.int8) for column in given), values])
     alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))
-    chosen, alike_to, small = list[_Attribute](), [*range(len(given))], list[_Attribute]()
+    chosen, alike_to, small = list[_Tested](), [*range(len(given))], list[_Tested]()
     for i, at in enumerate(top):
         z, name, own = excess[at], names[at], len(given) + i
         losing = tuple((int(k), int(z[k] > 0)) for k in np.flatnonzero(np.abs(z) > _NOTABLE))
-        each = _Attribute(name, values[:, i], (f"not {name}", name), losing)
+        each = _Tested(Attribute(name, values[:, i], (f"not {name}", name)), losing)
         rows = np.any([(y_index == k) & (values[:, i] == side) for k, side in losing], axis=0)
         if len(chosen) == _MOST or (alike[own, alike_to] >= ALIKE).any():
             continue

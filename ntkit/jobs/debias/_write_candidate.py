@@ -12,13 +12,14 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ntkit._disk import StrPath, as_json, size_of
+from ntkit._disk import StrPath, size_of
 from ntkit._output import check_file, check_folder, new_folder
+from ntkit._text import as_json
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.jobs.debias.result import HEADS_FILE, MODEL_FILE, ORIGINAL
-from ntkit.model import FrozenModel
+from ntkit.model import FrozenModel, loaded
 from ntkit.verification import Verification, random_inputs, save_verified
 
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, BadZipFile)
@@ -164,9 +165,7 @@ def _model(
                 "it (ntkit debias MODEL --from …)."
             )
         model = kept.source
-    if not isinstance(model, FrozenModel):
-        model = FrozenModel.load(model, **kept.located_by)
-    found = model
+    found = loaded(model, **kept.located_by)
     if found.sha256() != kept.source_sha256:
         raise InputError(
             f"{found.path or 'The model'} is not the model of {run}: its sha256 is another one."

@@ -3,87 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntkit._disk import StrPath
+from ntkit._join import NameIndex
 from ntkit._labels import guarded_cell, listed, meant_instead
 from ntkit._output import check_file, new_file
+from ntkit.attributes import Entry, contradiction, entries_of_table, name_text
 from ntkit.exceptions import InputError
 from ntkit.samples import TABLES, read_table
 
-CONTENT = "ntkit_content"
-"""The column of a table that holds the contents' digests."""
-_PREFIX = "b2-"  # keeps a spreadsheet from reading a digest as a number
-
-
-class Entry(NamedTuple):
-    """An answer on one sample, as a file gives it."""
-
-    name: str
-    answer: str | None
-    content: str | None = None
-    at: str = ""
-
-
-def content_cell(digest: str) -> str:
-    """A digest as a cell of a table."""
-    return _PREFIX + digest
-
-
-def content_in(cell: str) -> str | None:
-    """The digest in a cell of a table; None where there is none."""
-    return cell.removeprefix(_PREFIX) if cell.startswith(_PREFIX) else None
-
-
-def check_alike(entries: Iterable[Entry]) -> None:
-    """Refuse two answers on one sample, be it under two names."""
-    said = dict[tuple[str | None, str], Entry]()
-    for entry in entries:
-        if entry.answer is not None:
-            key = (entry.content, "" if entry.content else entry.name)
-            before = said.setdefault(key, entry)
-            if before.answer != entry.answer:
-                raise contradiction(before, entry)
-
-
-def contradiction(before: Entry, entry: Entry) -> InputError:
-    """The error that two answers on one sample are."""
-    other = before.name != entry.name
-    there = f" in {before.at}" * (before.at != entry.at)
-    there = f"as {before.name!r:.60}{there}" if other else "above"
-    why = ", and both are one sample by their contents" * other
-    return InputError(
-        f"{entry.at}: {entry.name!r:.60} is answered {entry.answer!r} here and {before.answer!r} "
-        f"{there}{why}; leave one of them."
-    )
-
-
-def contents_here(
-    where: StrPath, entries: Iterable[Entry], digests: Collection[str], *, match_names: bool
-) -> tuple[set[str], str]:
-    """Contents of answers that are among some samples."""
-    contents = {entry.content for entry in entries if entry.content is not None}
-    here = contents.intersection(digests)
-    if here or not contents:
-        return here, ""
-    n = len(contents)
-    if match_names:
-        return here, f"{where}: none of {n} contents is one of these samples; matched by name."
-    raise InputError(
-        f"None of {n} contents in {where} is one of these samples; give the samples that were "
-        "labelled, or match by name if these are the same, saved again: --match-names "
-        "(match_names=True in Python)."
-    )
-
-
 ID = "id"
-UNSURE = ("", "?", "unsure", "unknown", "-1", "none", "nan")
-"""What counts as no answer, in lower case."""
 
 
 def write_questions(
@@ -186,10 +120,10 @@ def read_answers(
         If the file is no such table, names a sample that is not there, or answers one sample in
         two ways.
     """
-    names = RowsByName(_names(ids))
-    answers, said = np.full(len(names.rows), None, dtype=object), dict[int, Entry]()
+    index, said = NameIndex(_names(ids)), dict[int, Entry]()
+    answers = np.full(len(index.names), None, dtype=object)
     for entry in read_filled_in(path, question=question, delimiter=delimiter):
-        row = names.row(entry)
+        row = row_named(index, entry)
         if entry.answer is None:
             continue
         if said.setdefault(row, entry).answer != entry.answer:
@@ -212,47 +146,17 @@ def read_filled_in(
                 f"{path} has no column {column!r}; its columns are "
                 f"{listed(list(table.columns), 20, near=column)}."
             )
-    columns = [table.columns[key], table.columns[question]]
-    columns.append(table.columns.get(CONTENT, np.full(len(table), None)))
-    entries, spelling = list[Entry](), dict[str, str]()
-    for row, (name, value, content) in enumerate(zip(*columns, strict=True)):
-        answer = answer_in(value)
-        if answer is not None:
-            answer = spelling.setdefault(answer.casefold(), answer)
-        elif cell_text(value) == "":
-            continue
-        digest = content_in(cell_text(content))
-        entries.append(Entry(name_text(name), answer, digest, table.at(row)))
-    check_alike(entries)
-    return entries
+    return entries_of_table(table.columns, key, question, table.at)
 
 
-class RowsByName:
-    """Rows of samples by name, as it is written; else without blanks around, where one is meant."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self.rows = {name: row for row, name in enumerate(names)}
-        self._stripped = dict[str, list[int]]()
-        for row, name in enumerate(names):
-            self._stripped.setdefault(name.strip(), []).append(row)
-
-    def get(self, name: str) -> int | None:
-        """Row of the sample of a name, before which an apostrophe may stand."""
-        for one in (name, name.removeprefix("'")):
-            if one in self.rows:
-                return self.rows[one]
-        meant = self._stripped.get(name.removeprefix("'").strip(), [])
-        return meant[0] if len(meant) == 1 else None
-
-    def row(self, entry: Entry) -> int:
-        """Row of the sample that an answer names."""
-        row = self.get(entry.name)
-        if row is None:
-            known = list(self.rows)
-            near = meant_instead(entry.name, known) if len(known) < 10_000 else None
-            hint = f" (did you mean {near}?)" if near else ""
-            raise InputError(f"{entry.at}: no sample is called {entry.name!r:.60}{hint}.")
-        return row
+def row_named(index: NameIndex, entry: Entry) -> int:
+    """Row of the sample that an answer names."""
+    rows = index.rows(entry.name)
+    if len(rows) == 1:
+        return rows[0]
+    near = meant_instead(entry.name, index.names) if len(index.names) < 10_000 else None
+    hint = f" (did you mean {near}?)" if near else ""
+    raise InputError(f"{entry.at}: no sample is called {entry.name!r:.60}{hint}.")
 
 
 def _names(ids: ArrayLike) -> list[str]:
@@ -266,23 +170,3 @@ def _names(ids: ArrayLike) -> list[str]:
             raise InputError(f"ids hold {name!r} twice; give every sample a name of its own.")
         seen.add(name)
     return names
-
-
-def cell_text(value: Any) -> str:
-    """A cell as text, numbers as they were written before a table made floats of them."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-def name_text(value: Any) -> str:
-    """A cell that names a sample: as :func:`cell_text`, but blanks around are of the name."""
-    return value if isinstance(value, str) else cell_text(value)
-
-
-def answer_in(value: Any) -> str | None:
-    """What a cell answers; None where it is empty, or says that nobody can tell."""
-    text = cell_text(value)
-    return None if text.lower() in UNSURE else text

@@ -7,7 +7,6 @@ page is replaced only as ntkit wrote it, and every file is written whole or not 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,11 +22,22 @@ from ntkit._disk import (
     check_writable,
     saying_what_failed,
 )
+from ntkit._join import NameIndex
 from ntkit._labels import listed
 from ntkit._output import new_file, refuse_folder_of_inputs
+from ntkit.attributes import (
+    Answers,
+    Entry,
+    Labels,
+    answers_in,
+    contents_here,
+    contradiction,
+    json_of,
+    read_labels,
+    written,
+)
 from ntkit.exceptions import InputError
-from ntkit.jobs.label._files import Entry, RowsByName, contents_here, contradiction, read_filled_in
-from ntkit.jobs.label._labels import KIND, Labels, json_of, labels_of
+from ntkit.jobs.label._files import read_filled_in, row_named
 from ntkit.samples import TABLES
 
 
@@ -37,7 +47,7 @@ class TakenAnswers:
     def __init__(self, names: Sequence[str], digests: Sequence[str], match_names: bool) -> None:
         self.names, self.digests, self.match_names = names, digests, match_names
         self.notes = list[str]()
-        self._by_name = RowsByName(names)
+        self._by_name = NameIndex(names)
         self._rows_of = dict[str, list[int]]()
         for row, digest in enumerate(digests):
             self._rows_of.setdefault(digest, []).append(row)
@@ -92,8 +102,8 @@ class TakenAnswers:
     def _places(self, entries: Sequence[Entry], here: set[str], n_by_name: int) -> list[int | str]:
         """Row of each answer, or its content; a sample that kept its name keeps its answer."""
         stays = [
-            row if row is not None and self.digests[row] == entry.content else -1
-            for row, entry in ((self._by_name.get(entry.name), entry) for entry in entries)
+            rows[0] if len(rows) == 1 and self.digests[rows[0]] == entry.content else -1
+            for rows, entry in ((self._by_name.rows(entry.name), entry) for entry in entries)
         ]
         taken, places = {*stays}, list[int | str]()
         for i, (entry, row) in enumerate(zip(entries, stays, strict=True)):
@@ -104,7 +114,7 @@ class TakenAnswers:
                 taken.add(row)
                 places.append(row)
             elif entry.content is None or i < n_by_name:
-                places.append(self._by_name.row(entry))
+                places.append(row_named(self._by_name, entry))
             else:
                 places.append(entry.content)
         return places
@@ -180,12 +190,13 @@ class LabelFolder:
                 "another name."
             )
         content = json_of(folder / ANSWERS)
-        if isinstance(content, dict) and content.get("ntkit") not in (KIND, None):
+        labels = answers_in(folder / ANSWERS, content)
+        if isinstance(labels, Answers):
             raise InputError(
                 f"{folder / ANSWERS} is of an audit, and no question was asked in {folder}; choose "
                 "another name."
             )
-        return cls(folder, labels_of(folder / ANSWERS, content), **_state(content))
+        return cls(folder, labels, **_state(content))
 
     @classmethod
     @contextmanager
@@ -222,7 +233,7 @@ class LabelFolder:
         for given in files:
             file, left_out = Path(given), tuple[Entry, ...]()
             if file.suffix.lower() == ".json":
-                labels = labels_of(file, json_of(file))
+                labels = read_labels(file)
                 _check_question(labels, asked, file)
                 entries, left_out = labels.entries, labels.left_out
             else:
@@ -251,9 +262,8 @@ class LabelFolder:
             self.written[name] = last if now in last[-1:] else [*last[-1:], now]
         state = {"batch": batch, "looked_at": self.looked_at}
         state |= {"read": self.read, "written": self.written}
-        text = json.dumps(labels.as_dict() | state, indent=1, ensure_ascii=False)
         # First: were the rest lost, it would be made again of them.
-        for name, content in {ANSWERS: text.encode(), **kept}.items():
+        for name, content in {ANSWERS: written(labels, **state), **kept}.items():
             with new_file(self.path / name) as unfinished:
                 unfinished.write_bytes(content)
         self.labels, self.batch = labels, batch

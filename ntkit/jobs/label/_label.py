@@ -14,6 +14,7 @@ import numpy as np
 
 from ntkit._disk import StrPath
 from ntkit._types import Array
+from ntkit.attributes import CONTENT, Group, Labels, answer_in, content_cell
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -24,28 +25,14 @@ from ntkit.extraction import (
     embedded_with_layers,
     keep,
     kept_or_computed,
-    preprocessing_for,
-    read_samples,
 )
-from ntkit.jobs.audit import inputs_of
-from ntkit.jobs.label._files import CONTENT, answer_in, content_cell, write_questions
+from ntkit.jobs.label._files import write_questions
 from ntkit.jobs.label._folder import PAGE, LabelFolder, TakenAnswers
-from ntkit.jobs.label._labels import Labels
 from ntkit.jobs.label._next import feature_sets_of, margins_of, next_questions
-from ntkit.jobs.label._standing import (
-    THE_MODEL,
-    GroupStanding,
-    Labelling,
-    is_earlier,
-    progress,
-    standing_of,
-)
-from ntkit.jobs.report import as_samples
-from ntkit.model import FrozenModel
-from ntkit.pages import Inputs
+from ntkit.jobs.label._standing import THE_MODEL, Labelling, is_earlier, progress, standing_of
+from ntkit.model import FrozenModel, loaded
 from ntkit.pages.label_page import label_html
-from ntkit.samples import input_paths, sample_digests
-from ntkit.store import check_made_with
+from ntkit.samples import Inputs, input_paths, read, sample_digests
 
 _KEPT = "embedded.npz"
 _COLUMNS = 40  # of a table of cases to fill in
@@ -139,14 +126,15 @@ def label_samples(
     ...     sorted(file.name for file in asking.path.iterdir())
     ['answers.json', 'embedded.npz', 'label.html', 'questions-1.csv']
     """
-    frozen = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
     given = [answers] if isinstance(answers, str | os.PathLike) else [*answers]
     if batch < 1:
         raise InputError(f"A batch is at least 1 sample; got {batch!r}.")
-    samples = _read(data, frozen, preprocessing)
-    with LabelFolder.alone(out, [*input_paths(frozen, samples), *given]) as folder:
+    model = loaded(model)
+    samples = read(data, model, preprocessing=preprocessing)
+    samples.check_made_with(model)
+    with LabelFolder.alone(out, [*input_paths(model, samples), *given]) as folder:
         folder.check_page()
-        names, digests = names_of(samples), sample_digests(samples, verbose=verbose)
+        names, digests = samples.unique_names, sample_digests(samples, verbose=verbose)
         contents = [digest.hex() for digest in digests]
         taken = TakenAnswers(names, contents, match_names)
         before = folder.take_kept(_asked(folder, question, values), taken)
@@ -154,10 +142,10 @@ def label_samples(
 
         embedded, computed = Embedded(samples.X, {}, "store"), False
         if not samples.embedded:
-            run = partial(_embedded, frozen, samples, device, batch_size, verbose)
+            run = partial(_embedded, model, samples, device, batch_size, verbose)
             file = folder.path / _KEPT
-            embedded, computed = kept_or_computed(file, frozen, samples, digests, run)
-        inputs = inputs_of(samples)
+            embedded, computed = kept_or_computed(file, model, samples, lambda: digests, run)
+        inputs = samples.looks()
         attribute = labels.attribute(names)
         feature_sets = feature_sets_of(
             embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples)
@@ -185,8 +173,8 @@ def label_samples(
         if computed:
             keep(folder.path / _KEPT, embedded)
 
-        right, of_head = _right(frozen, embedded.Z, samples.y, margins)
-        groups = tuple[GroupStanding, ...]()
+        right, of_head = _right(model, samples, embedded.Z, margins)
+        groups = tuple[Group, ...]()
         if inference is not None:
             groups = standing_of(samples.y, attribute, inference, right, labels.values)
         return Labelling(
@@ -214,32 +202,7 @@ def earlier_answers(labels: Labels, looked_at: Sequence[int]) -> list[Labels]:
     return [one for one in before if is_earlier(one.n_answers, labels.n_answers)][-1:]
 
 
-def names_of(samples: Samples) -> list[str]:
-    """What names each sample: its file, its ``id`` in a table, or its row from 0 on."""
-    if samples.ids is not None:
-        return [str(name) for name in samples.ids]
-    column = None if samples.table is None else samples.table.columns.get("id")
-    names = [] if column is None else [str(name) for name in column.tolist()]
-    distinct = len({*names}) == len(samples) and all(name.strip() for name in names)
-    return names if distinct else [str(i) for i in range(len(samples))]
-
-
 # -- the steps ------------------------------------------------------------------------------------
-
-
-def _read(
-    data: Any, model: FrozenModel, preprocessing: ImagePreprocessing | TextPreprocessing | None
-) -> Samples:
-    if isinstance(data, str | os.PathLike):
-        steps = preprocessing or preprocessing_for(model, [data])
-        data = read_samples(
-            os.fspath(data), preprocessing=steps, inputs=model.inputs, keep_table=True
-        )
-    samples = as_samples(data, preprocessing, model)
-    if samples.embedded:
-        name = str(samples.sources[0]) if samples.sources else "The samples"
-        check_made_with(name, samples.origin or {}, model)
-    return samples
 
 
 def _asked(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
@@ -280,12 +243,10 @@ def _checked_values(values: tuple[str, ...]) -> tuple[str, ...]:
 def _embedded(
     model: FrozenModel, samples: Samples, device: str, batch_size: int | str | None, verbose: bool
 ) -> Embedded:
-    found = embedded_with_layers(
+    samples.check_lengths()
+    return embedded_with_layers(
         model, samples.X, device=device, batch_size=batch_size, verbose=verbose
     )
-    if len(found.Z) != len(samples.y):
-        raise InputError(f"There are {len(found.Z)} samples, but {len(samples.y)} labels.")
-    return found
 
 
 def _numbers(samples: Samples) -> Any:
@@ -337,13 +298,9 @@ def _files(
         return {PAGE: page.encode(), table: file.read_bytes()}
 
 
-def _right(model: FrozenModel, Z: Array, y: Array, margins: Array) -> tuple[Array, str]:
+def _right(model: FrozenModel, samples: Samples, Z: Array, margins: Array) -> tuple[Array, str]:
     """Which samples the model gets right; cross-fitted heads, where it has no head for them."""
-    head = model.head
-    if head is not None:
-        labels, own = np.unique(y), head.classes
-        if not {*labels.tolist()} < {*own.tolist()}:
-            head = model.matched_to(labels).head
+    head = None if model.head is None else samples.fit_to(model).model.head
     if head is None:
         return margins > 0, "cross-fitted heads"
-    return head.predict(Z) == y, THE_MODEL
+    return head.predict(Z) == samples.y, THE_MODEL

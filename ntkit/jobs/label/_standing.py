@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._text import counted, plain_table
 from ntkit._types import Array
+from ntkit.attributes import FEWEST, Group, Labels
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.jobs.label._folder import ANSWERS, PAGE
-from ntkit.jobs.label._labels import Labels
-from ntkit.metrics import wilson
 
 ENOUGH_OVERLAP = 0.6
 """Smallest overlap of a group with itself of fewer answers at which asking ends. On the data that
 it was set on, anything from 0.5 to 0.8 did about as well."""
-FEWEST = 36
+FEWEST_ANSWERS = 36
 """Answers below which it does not."""
 MOST = 192
 """Answers at which it does, where a view is read: more were never tried."""
@@ -125,9 +125,9 @@ def progress(
     if before is not None and before.feature_set_ is not None:
         overlap, changed = min(_overlaps(y, inference, before), key=lambda pair: pair[0])
     stays = overlap >= ENOUGH_OVERLAP
-    enough = bool((stays and n >= FEWEST) or n >= MOST)
-    if n < FEWEST and n < MOST:
-        reason = f"{n} answers are fewer than {FEWEST}."
+    enough = bool((stays and n >= FEWEST_ANSWERS) or n >= MOST)
+    if n < FEWEST_ANSWERS and n < MOST:
+        reason = f"{n} answers are fewer than {FEWEST_ANSWERS}."
     elif changed is None:
         reason = "Only another batch can show whether the groups stay as they are."
         if before is not None:
@@ -198,41 +198,6 @@ def _named(label: Any, value: Any) -> tuple[Any, Any]:
 
 
 THE_MODEL = "the model as it is"
-_CONFIDENCE = 0.95
-_FEWEST = 5  # samples, below which no share is told
-
-
-@dataclass(frozen=True)
-class GroupStanding:
-    """A group of a class and a value of the attribute, as far as it is known.
-
-    Attributes
-    ----------
-    name : str
-        Class and value.
-    n_answered : int
-        Samples of which a person said so.
-    n_taken : int
-        Samples that are taken for it, these among them.
-    accuracy : float
-        Share of those taken for it that the head gets right; NaN for fewer than 5.
-    interval : tuple of float
-        Wilson's, of 95 %.
-    """
-
-    name: str
-    n_answered: int
-    n_taken: int
-    accuracy: float
-    interval: tuple[float, float]
-
-    @property
-    def share(self) -> str:
-        """Accuracy and interval in percent."""
-        if np.isnan(self.accuracy):
-            return "–"
-        low, high = (100 * limit for limit in self.interval)
-        return f"{100 * self.accuracy:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +218,7 @@ class Labelling:
         Name of the file to fill in, instead of the page.
     progress : Progress or None
         Whether more answers pay; None before the first.
-    groups : tuple of GroupStanding
+    groups : tuple of Group
         Groups class × value, as the answers give them.
     feature_set : str or None
         Where the attribute is read from; None where nothing reads it.
@@ -271,7 +236,7 @@ class Labelling:
     asked: tuple[str, ...]
     table: str
     progress: Progress | None
-    groups: tuple[GroupStanding, ...]
+    groups: tuple[Group, ...]
     feature_set: str | None
     of_head: str
     notes: tuple[str, ...]
@@ -302,19 +267,17 @@ class Labelling:
 
     def _standing(self) -> list[str]:
         labels, done = self.labels, self.progress
-        lines = [f"{labels.question} {_counted(labels.n_answers, 'answer')}, {self.n_new} new."]
+        lines = [f"{labels.question} {counted(labels.n_answers, 'answer')}, {self.n_new} new."]
         unknown = len(labels.answers) - labels.n_answers
         if unknown:
-            lines.append(f"Of {_counted(unknown, 'more sample')} nobody could tell.")
+            lines.append(f"Of {counted(unknown, 'more sample')} nobody could tell.")
         if done is None:
             return lines
         if self.feature_set is not None:
             lines.append(f"Of all other samples it is read from the view {self.feature_set!r}.")
-        width = max(len(group.name) for group in self.groups)
-        lines.append(f"{'group':<{width}}  answered  taken for it  right, by {self.of_head}")
-        lines += [
-            f"{g.name:<{width}}  {g.n_answered:>8}  {g.n_taken:>12}  {g.share}" for g in self.groups
-        ]
+        header = ["group", "answered", "taken for it", f"right, by {self.of_head}"]
+        rows = [[g.name, str(g.n_known), str(g.count), g.share] for g in self.groups]
+        lines.append(plain_table([header, *rows], "<>><"))
         known = [group for group in self.groups if not np.isnan(group.accuracy)]
         if known:
             worst = min(known, key=lambda group: group.accuracy)
@@ -327,7 +290,7 @@ class Labelling:
         path, done = self.path, self.progress
         lines = []
         n_classes = len(self.groups) // len(self.labels.values)
-        told_apart = sum(group.n_answered > 0 for group in self.groups) > n_classes
+        told_apart = sum(group.n_known > 0 for group in self.groups) > n_classes
         if self.feature_set is not None and told_apart:  # what debias asks for
             answers = shlex.quote(str(path / ANSWERS))
             lines.append(f"To repair with what is known: ntkit debias … --answers {answers}")
@@ -336,31 +299,27 @@ class Labelling:
         more = "To go on all the same" if done is not None and done.enough else "Next"
         return [
             *lines,
-            f"{more}: {_counted(len(self.asked), 'sample')}. Open {path / PAGE} in a browser and "
+            f"{more}: {counted(len(self.asked), 'sample')}. Open {path / PAGE} in a browser and "
             f"move the labels.csv that it saves to {path} (or fill in {path / self.table}), then "
             "run the same command again.",
         ]
 
 
-def _counted(n: int, what: str) -> str:
-    return f"{n} {what}{'' if n == 1 else 's'}"
-
-
 def standing_of(
     y: Array, attribute: Array, inference: GroupInference, right: Array, values: Sequence[str]
-) -> tuple[GroupStanding, ...]:
+) -> tuple[Group, ...]:
     """All groups of the classes of samples with the values of an attribute."""
+    # `attribute` holds what was answered, None where nobody was asked; `right` whether a head is.
     q = inference.label_distributions_
     taken_for = np.where(q.max(axis=1) > 0, inference.classes_[q.argmax(axis=1)].astype(object), "")
-    found = list[GroupStanding]()
-    for label in np.unique(y):
-        for value in values:
-            own = (y == label) & (taken_for == value)
-            n, accuracy, interval = int(own.sum()), float("nan"), (0.0, 1.0)
-            if n >= _FEWEST:
-                accuracy = float(right[own].mean())
-                low, high = wilson(np.array([accuracy]), np.array([n]), _CONFIDENCE)
-                interval = (float(low[0]), float(high[0]))
-            answered = int(((y == label) & (attribute == value)).sum())
-            found.append(GroupStanding(f"{label} × {value}", answered, n, accuracy, interval))
-    return tuple(found)
+    return tuple(
+        Group.of(
+            f"{label} × {value}",
+            (y == label) & (taken_for == value),
+            right,
+            n_known=int(((y == label) & (attribute == value)).sum()),
+            fewest=FEWEST,
+        )
+        for label in np.unique(y)
+        for value in values
+    )

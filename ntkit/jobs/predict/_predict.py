@@ -7,17 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
-from ntkit.jobs.predict._models import (
-    Asked,
-    called,
-    loaded,
-    matched,
-    outcomes_of,
-    reading_notes,
-    samples_of,
-)
+from ntkit.jobs.predict._models import called, matched, outcomes_of, running
+from ntkit.model import loaded
+from ntkit.samples import read
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,7 +51,7 @@ class Predictions:
     def __repr__(self) -> str:
         right = ""
         if self.y is not None and len(self) and np.isin(self.y, self.classes).all():
-            right = f", {100 * np.mean(self.labels == self.y):.1f} % right"
+            right = f", {percent(np.mean(self.labels == self.y))} right"
         return f"Predictions({len(self)} samples, {len(self.classes)} classes{right})"
 
 
@@ -113,14 +108,12 @@ def predict(
     >>> found.probabilities.shape, bool((found.margins >= 0).all())
     ((2000, 2), True)
     """
-    frozen = loaded(model)
-    read = samples_of(data, frozen, preprocessing)
-    asked = Asked(frozen, read, reading_notes(read))
-    asked = matched(asked, name=called(frozen, "The model"), strict=False)
-    asked.check(device)
-    parts = list(outcomes_of(asked, device=device, batch_size=batch_size, verbose=verbose))
-    assert asked.model.head is not None
-    classes, samples = asked.model.head.classes, asked.samples
+    model = loaded(model)
+    samples = read(data, model, labels="optional", preprocessing=preprocessing)
+    match = matched(samples.for_model(model), name=called(model, "The model"), strict=False)
+    embedder = running(match, device=device, batch_size=batch_size, verbose=verbose)
+    parts = list(outcomes_of(match, embedder))
+    classes = match.classes
     index = np.concatenate([part.index for part in parts] or [np.empty(0, int)])
     none = np.empty((0, len(classes)))
     return Predictions(
@@ -128,7 +121,7 @@ def predict(
         classes[index],
         np.concatenate([part.probabilities for part in parts] or [none]),
         np.concatenate([part.margins for part in parts] or [none[:, 0]]),
-        samples.y,
+        match.samples.y,
         samples.ids,
-        asked.notes,
+        match.notes,
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,13 @@ import numpy as np
 from ntkit._disk import StrPath
 from ntkit._labels import guarded_cell
 from ntkit._output import check_file, new_file
+from ntkit._text import percent, plain
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
-from ntkit.jobs.predict._models import (
-    Asked,
-    asked_pair,
-    called,
-    loaded,
-    matched,
-    outcomes_of,
-    reading_notes,
-    samples_of,
-)
-from ntkit.model import FrozenModel
-from ntkit.samples import input_paths
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
+from ntkit.jobs.predict._models import called, matched, matches_of, outcomes_of, running
+from ntkit.samples import Match, input_paths, read
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_ID = "id"
 _Row = tuple[int, list[str]]
 
 
@@ -68,15 +59,15 @@ class PredictionTable:
         -------
         dict
         """
-        return {**self.__dict__, "path": str(self.path), "notes": list(self.notes)}
+        return {**plain(self), "path": str(self.path)}
 
     def __str__(self) -> str:
         said = f"{self.path}: {self.n_samples} predictions"
         if self.n_labelled:
             was = ""
             if self.n_right_before is not None:
-                was = f" ({100 * (self.n_right_before / self.n_labelled):.1f} % before)"
-            said += f", {100 * (self.n_right / self.n_labelled):.1f} % right{was}"
+                was = f" ({percent(self.n_right_before / self.n_labelled)} before)"
+            said += f", {percent(self.n_right / self.n_labelled)} right{was}"
         return said + ("." if self.n_changed is None else f", {self.n_changed} changed.")
 
 
@@ -149,20 +140,12 @@ def write_predictions(
     >>> done.n_samples, done.n_right
     (2000, 1463)
     """
-
-    def read(frozen: FrozenModel) -> Samples:
-        return samples_of(data, frozen, preprocessing)
-
     check_kind(path)
-    if before is None:
-        frozen = loaded(model)
-        samples = read(frozen)
-        asked = Asked(frozen, samples, reading_notes(samples))
-        return write_asked(path, asked, force=force, device=device, batch_size=batch_size,
-                           verbose=verbose)  # fmt: skip
-    first, second = asked_pair(before, model, read)
-    return write_asked(path, second, first, force=force, device=device, batch_size=batch_size,
-                       verbose=verbose)  # fmt: skip
+    reader = partial(read, data, labels="optional", preprocessing=preprocessing)
+    matches = matches_of([model] if before is None else [before, model], reader)
+    return write_rows(
+        path, matches, force=force, device=device, batch_size=batch_size, verbose=verbose
+    )
 
 
 def check_kind(path: StrPath) -> None:
@@ -171,121 +154,101 @@ def check_kind(path: StrPath) -> None:
         raise InputError(f"{path} is no table; call it NAME.csv or NAME.tsv.")
 
 
-def write_asked(
+def write_rows(
     path: StrPath,
-    after: Asked,
-    before: Asked | None = None,
+    matches: Sequence[Match],
     *,
     force: bool = False,
     device: str = "auto",
     batch_size: int | str | None = None,
     verbose: bool = False,
 ) -> PredictionTable:
-    """As :func:`write_predictions`, of samples that are read."""
+    """As :func:`write_predictions`, of one model or the one before and the one after."""
     check_kind(path)
-    given = [each for each in (before, after) if each is not None]
-    read = input_paths(*(one for each in given for one in (each.model, each.samples)))
+    read = input_paths(*(one for each in matches for one in (each.model, each.samples)))
     check_file(path, inputs=read, force=force)
-    names = ("The model before", "The model") if before is not None else ("The model",)
+    names = ("The model before", "The model")[-len(matches) :]
     models = [
         matched(each, name=called(each.model, name), strict=False)
-        for each, name in zip(given, names, strict=True)
+        for each, name in zip(matches, names, strict=True)
     ]
-    for each in models:
-        each.check(device)
-    outcomes = [
-        _rows(each, device=device, batch_size=batch_size, verbose=verbose and each is models[-1])
-        for each in models
+    options: dict[str, Any] = {"device": device, "batch_size": batch_size}
+    embedders = [
+        running(each, verbose=verbose and each is models[-1], **options) for each in models
     ]
-    count = _Counts(models)
+    outcomes = list(map(_rows, models, embedders))
+    samples, classes = models[-1].samples, {*models[-1].classes.tolist()}
+    count = _Counts(samples.y is not None and {*np.unique(samples.y).tolist()} <= classes)
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
         writer.writerow(_header(models))
-        writer.writerows(
-            [guarded_cell(cell) if isinstance(cell, str) else cell for cell in row]
-            for row in count.counted(zip(_beginnings(models[-1].samples), *outcomes, strict=True))
-        )
-    return count.table(Path(path), tuple(dict.fromkeys(n for m in models for n in m.notes)))
+        for names_and_label, *parts in zip(_beginnings(samples), *outcomes, strict=True):
+            row = [*names_and_label, *count.counted(names_and_label[-1], parts)]
+            writer.writerow([guarded_cell(c) if isinstance(c, str) else c for c in row])
+    two, labelled = len(models) == 2, count.labelled
+    return PredictionTable(
+        Path(path),
+        count.rows,
+        count.rows if labelled else 0,
+        count.right,
+        count.right_before if two else None,
+        count.changed if two else None,
+        tuple(dict.fromkeys(note for each in models for note in each.notes)),
+    )
 
 
-def _header(models: list[Asked]) -> list[str]:
-    samples = models[-1].samples
-    key, _ = _names(samples)
-    columns = [key, *["label"] * (samples.y is not None)]
-    pair = len(models) == 2
-    columns += ["prediction_before"] * pair + ["prediction"] + ["changed"] * pair
-    columns += ["margin_before"] * pair + ["margin"]
-    for each, prefix in zip(models, ("prob_before", "prob")[-len(models) :], strict=True):
-        columns += [f"{prefix}_{label}" for label in _classes(each)]
-    return columns
-
-
-def _names(samples: Samples) -> tuple[str, Callable[[int], Any]]:
-    """Column that names the samples, and the name of each."""
-    if samples.ids is not None:
-        ids = samples.ids
-        return "file_name", lambda row: ids[row]
-    table = samples.table
-    if table is not None and _ID in table.rest and table.rest[_ID].ndim == 1:
-        named = table.rest[_ID]
-        return _ID, lambda row: named[row]
-    return "row", lambda row: row
+def _header(models: list[Match]) -> list[str]:
+    samples, suffixes = models[-1].samples, ("_before", "")[-len(models) :]
+    changed = ["changed"] * (len(models) == 2)
+    return [
+        samples.named_by,
+        *["label"] * (samples.y is not None),
+        *(f"prediction{suffix}" for suffix in suffixes),
+        *changed,
+        *(f"margin{suffix}" for suffix in suffixes),
+        *(
+            f"prob{suffix}_{label}"
+            for suffix, each in zip(suffixes, models, strict=True)
+            for label in each.classes.tolist()
+        ),
+    ]
 
 
 def _beginnings(samples: Samples) -> Iterator[list[Any]]:
-    name = _names(samples)[1]
-    for row in range(len(samples)):
-        yield [name(row)] if samples.y is None else [name(row), samples.y[row]]
+    names = range(len(samples)) if samples.named_by == "row" else samples.names
+    for row, name in enumerate(names):
+        yield [name] if samples.y is None else [name, samples.y[row]]
 
 
-def _rows(asked: Asked, **options: Any) -> Iterator[tuple[Any, str, list[str]]]:
+def _rows(match: Match, embedder: OnnxEmbedder) -> Iterator[tuple[Any, str, list[str]]]:
     """Predicted class, margin and probabilities of each sample."""
-    labels = _classes(asked)
-    for part in outcomes_of(asked, **options):
+    labels = match.classes.tolist()
+    for part in outcomes_of(match, embedder):
         for index, margin, probabilities in zip(
             part.index.tolist(), part.margins.tolist(), part.probabilities.tolist(), strict=True
         ):
             yield labels[index], f"{margin:.6g}", [f"{p:.6g}" for p in probabilities]
 
 
-def _classes(asked: Asked) -> list[Any]:
-    assert asked.model.head is not None
-    found: list[Any] = asked.model.head.classes.tolist()
-    return found
-
-
+@dataclass
 class _Counts:
-    """What is counted on the way."""
+    """What is counted while rows are written."""
 
-    def __init__(self, models: list[Asked]) -> None:
-        y = models[-1].samples.y
-        self._labelled = y is not None and set(np.unique(y).tolist()) <= {*_classes(models[-1])}
-        self._right = [0] * len(models)
-        self._changed = self._rows = 0
+    labelled: bool
+    rows: int = 0
+    right: int = 0
+    right_before: int = 0
+    changed: int = 0
 
-    def counted(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[list[Any]]:
-        """Count rows, and give them as they are written."""
-        for beginning, *outcomes in rows:
-            predicted = [label for label, _, _ in outcomes]
-            self._rows += 1
-            if self._labelled:
-                for i, label in enumerate(predicted):
-                    self._right[i] += bool(label == beginning[1])
-            changed = int(predicted[0] != predicted[-1])
-            self._changed += changed
-            said = [predicted[0]] if len(predicted) == 1 else [*predicted, changed]
-            margins = [margin for _, margin, _ in outcomes]
-            yield [*beginning, *said, *margins, *(p for *_, each in outcomes for p in each)]
-
-    def table(self, path: Path, notes: tuple[str, ...]) -> PredictionTable:
-        """What was counted."""
-        pair = len(self._right) == 2
-        return PredictionTable(
-            path,
-            self._rows,
-            self._rows if self._labelled else 0,
-            self._right[-1],
-            self._right[0] if pair else None,
-            self._changed if pair else None,
-            notes,
-        )
+    def counted(self, label: Any, parts: Sequence[tuple[Any, str, list[str]]]) -> list[Any]:
+        """Count a sample, and give its cells: predictions, margins and probabilities."""
+        before, after = parts[0][0], parts[-1][0]
+        changed = int(before != after)
+        self.rows += 1
+        self.changed += changed
+        if self.labelled:
+            self.right += bool(after == label)
+            self.right_before += bool(before == label)
+        predicted = [after] if len(parts) == 1 else [before, after, changed]
+        margins = (margin for _, margin, _ in parts)
+        return [*predicted, *margins, *(p for *_, each in parts for p in each)]

@@ -1,25 +1,34 @@
-"""One thing that a service may do otherwise than ntkit, and what both make inputs of."""
+"""One thing that a service may do otherwise than ntkit, and the samples that it does it to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 BATCH_SIZE = 8
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that a service may do otherwise than ntkit."""
+    """One thing that a service may do otherwise: "resample", "channel order"."""
+
+    # `words` end a sentence that begins with "the service". `values` are the settings that change,
+    # by name; without any of them only outputs are others, and embeddings the same. `mend` are
+    # options with which ntkit does the same. Changes of one `place` exclude each other. The smaller
+    # `usual` is named where two explain as much.
 
     what: str
     words: str
-    apply: Callable[[Any], Any]
+    values: Mapping[str, Any] = field(default_factory=dict)
     fix: str = ""
-    inside: bool = True
-    group: str = ""
     usual: int = 0
+    group: str = ""
+
+    @property
+    def inside(self) -> bool:
+        """Whether the model's inputs, and so its embeddings, are others."""
+        return bool(self.values)
 
     @property
     def place(self) -> str:
@@ -27,32 +36,53 @@ class Change:
         return self.group or self.what
 
 
-class Subject(Protocol):
-    """Samples, and the ways in which they may become inputs of the model."""
+@dataclass(frozen=True)
+class Settings:
+    """ntkit's steps to inputs of a model, and what is done to a batch of them."""
 
-    settings: Any
+    steps: Any = None
+    after: tuple[Callable[[Any], Any], ...] = ()
+    batch_size: int = BATCH_SIZE
+
+
+def changed(settings: Settings, changes: Sequence[Change]) -> Settings:
+    """Settings, or their steps, with other values; a function goes to those already there."""
+    for change in changes:
+        outer, steps = dict[str, Any](), dict[str, Any]()
+        for name, value in change.values.items():
+            if callable(value):
+                outer[name] = (*getattr(settings, name), value)
+            else:
+                (outer if hasattr(settings, name) else steps)[name] = value
+        if steps:
+            outer["steps"] = replace(settings.steps, **steps)
+        settings = replace(settings, **outer)
+    return settings
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Samples, how they become inputs by some settings, and what may be done otherwise."""
+
+    # `inputs` gives what `run_batches` takes, of some of the samples; None where the settings do
+    # not apply. `pipelines` are changes that usually come together.
+
+    n_samples: int
+    inputs: Callable[[Any, Sequence[int]], Any]
+    settings: Settings = field(default_factory=Settings)
+    changes: Callable[[], Sequence[Change]] = tuple
+    pipelines: Callable[[], Sequence[tuple[Change, ...]]] = tuple
+    embedded: bool = False
+
+
+class LazyBatches:
+    """A lazy sequence of inputs: a slice is made when it is asked for."""
+
+    def __init__(self, n_samples: int, batch: Callable[[slice], Any]) -> None:
+        self._n_samples, self._batch = n_samples, batch
 
     def __len__(self) -> int:
-        """Number of samples."""
+        return self._n_samples
 
-    def changes(self) -> list[Change]:
-        """What a service may do otherwise with such samples."""
-
-    def pipelines(self) -> list[tuple[Change, ...]]:
-        """Several changes that usually come together."""
-
-    def inputs(self, settings: Any, rows: Sequence[int]) -> Any:
-        """Inputs of the model for some of the samples, as ``run_batches`` takes them."""
-        # None where a change does not apply.
-
-    def batch_size(self, settings: Any) -> int:
-        """Samples that run together."""
-
-
-def changed(settings: Any, changes: Sequence[Change]) -> Any:
-    """Settings with all of these changes; None where one does not apply."""
-    for change in changes:
-        if settings is None:
-            return None
-        settings = change.apply(settings)
-    return settings
+    def __getitem__(self, index: slice) -> Any:
+        return self._batch(index)

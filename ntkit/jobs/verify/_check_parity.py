@@ -13,21 +13,15 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.extraction import (
-    ImagePreprocessing,
-    Samples,
-    TextPreprocessing,
-    preprocessing_for,
-    read_samples,
-    with_plain_texts,
-)
+from ntkit.extraction import ImagePreprocessing, TextPreprocessing
 from ntkit.jobs.verify._change import Subject
 from ntkit.jobs.verify._logits import Logits, outputs_of
 from ntkit.jobs.verify._recorded import Recorded, read_recorded
 from ntkit.jobs.verify._result import Parity
-from ntkit.jobs.verify._search import Tried, found_causes, is_far_better
+from ntkit.jobs.verify._search import Search, Tried, is_far_better
 from ntkit.jobs.verify._subjects import subject_of
-from ntkit.model import FrozenModel
+from ntkit.model import FrozenModel, loaded
+from ntkit.samples import read
 from ntkit.verification import tolerance_of
 
 # What float32 on a GPU, and another decoder's rounding, may make of the same pixels.
@@ -114,24 +108,19 @@ def check_parity(
     """
     if n_samples is not None and n_samples < 1:
         raise InputError(f"n_samples must be at least 1; got {n_samples}.")
-    model = model if isinstance(model, FrozenModel) else FrozenModel.load(model)
+    model = loaded(model)
+    samples = None
+    if data is not None:
+        samples = read(data, model, labels="optional", preprocessing=preprocessing)
     found = read_recorded(recorded, tuple(tensor.name for tensor in model.inputs))
-    samples = None if data is None else _samples(model, data, preprocessing)
     with tempfile.TemporaryDirectory(prefix="ntkit-") as folder:
         subject = subject_of(model, found, samples, preprocessing, Path(folder))
-        if len(subject) != len(found):
+        if subject.n_samples != len(found):
             raise InputError(
-                f"{found.source} holds outputs of {len(found)} samples, but {len(subject)} inputs."
+                f"{found.source} holds outputs of {len(found)} samples, but {subject.n_samples} "
+                "inputs."
             )
         return _compared(model, found, subject, device, tolerance, n_samples)
-
-
-def _samples(model: FrozenModel, data: Any, preprocessing: Any) -> Samples:
-    if not isinstance(data, str | os.PathLike):
-        samples = data if isinstance(data, Samples) else Samples(data)
-        return with_plain_texts(samples, model.inputs)
-    steps = preprocessing or preprocessing_for(model, [data])
-    return read_samples(Path(data), preprocessing=steps, inputs=model.inputs, labels="optional")
 
 
 def _compared(
@@ -155,8 +144,7 @@ def _compared(
     dtype = recorded.outputs.dtype.name
     within = tolerance if tolerance is not None else max(_TOLERANCE, tolerance_of(model, dtype))
     outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
-    everything = np.arange(len(rows))
-    base = Tried((), outputs.differences(logits, outputs.declared, everything))
+    base = Tried((), outputs.differences(logits, outputs.declared))
     result = Parity(
         matched=base.agrees(within),
         n_samples=len(rows),
@@ -177,8 +165,8 @@ def _compared(
         rows, logits = rows[few], logits[few]
         run = Logits(model, subject, rows, device)
         outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
-        base = Tried((), outputs.differences(logits, outputs.declared, np.arange(len(rows))))
-    whole, partly = found_causes(subject, outputs, run, logits)
+        base = Tried((), outputs.differences(logits, outputs.declared))
+    whole, partly = Search(subject, outputs, run, logits).causes()
     return _with_cause(result, whole, partly, base)
 
 
@@ -196,9 +184,10 @@ def _with_cause(result: Parity, whole: list[Tried], partly: list[Tried], base: T
         if len(alike) > _MOST_OTHERS:
             return replace(result, others=tuple(map(_in_words, whole[:4])), same_embeddings=False)
         return _named(result, best, alike)
-    nearest = _simplest(partly)
-    if nearest is not None and is_far_better(nearest, partly, base.distance):
-        return _named(result, nearest, [])
+    near = [tried for tried in partly if tried.distance <= 1.1 * partly[0].distance]
+    simplest = min(near, key=lambda tried: len(tried.changes), default=None)
+    if simplest is not None and is_far_better(simplest, partly, base.distance):
+        return _named(result, simplest, [])
     return replace(result, same_embeddings=False)
 
 
@@ -224,12 +213,6 @@ def _rivals(whole: list[Tried]) -> list[Tried]:
             seen.add(tried.whats)
             found.append(tried)
     return found
-
-
-def _simplest(tried: list[Tried]) -> Tried | None:
-    """The nearest, or what has fewer changes and is about as near."""
-    near = [one for one in tried if one.distance <= 1.1 * tried[0].distance]
-    return min(near, key=lambda one: len(one.changes), default=None)
 
 
 def _in_words(tried: Tried) -> str:

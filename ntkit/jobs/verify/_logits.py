@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError, NtkitError
 from ntkit.extraction import import_onnxruntime, make_session, run_batches
@@ -13,17 +14,16 @@ from ntkit.head import LinearHead
 from ntkit.jobs.verify._change import Subject
 from ntkit.jobs.verify._outputs import Outputs
 from ntkit.jobs.verify._recorded import Recorded
-from ntkit.jobs.verify.inputs import Embeddings
 from ntkit.model import FrozenModel
 
 
 class Logits:
-    """Logits by the settings of a subject."""
+    """Logits by the settings of a subject, for those of its rows that are compared."""
 
     def __init__(self, model: FrozenModel, subject: Subject, rows: Array, device: Any) -> None:
         self._subject, self._rows, self._scale = subject, rows, 1.0
-        self._head = model.head if isinstance(subject, Embeddings) else None
-        if isinstance(subject, Embeddings) and model.head is None:
+        self._head = model.head if subject.embedded else None
+        if subject.embedded and model.head is None:
             raise InputError("The data are embeddings, and the model has no head to run on them.")
         if model.head is not None:
             body = model.body(logits=True).SerializeToString()
@@ -40,9 +40,9 @@ class Logits:
             X = self._subject.inputs(settings, self._rows[rows].tolist())
             if X is None or self._head is not None:
                 return None if self._head is None else two_columns(_by_head(self._head, X))
-            size = self._subject.batch_size(settings)
             session = self._session if strict else _Quiet(self._session)
-            parts = [out[self._at] for out in run_batches(session, X, batch_size=size)]
+            runs = run_batches(session, X, batch_size=settings.batch_size)
+            parts = [out[self._at] for out in runs]
         except NtkitError:
             if strict:
                 raise
@@ -88,16 +88,17 @@ def outputs_of(
     if recorded.kind == "labels":
         labels = outputs.reshape(-1)
         return Outputs(_positions(recorded.source, labels, names), "labels", tolerance, names)
+    single = model.head is not None and model.head.n_logits == 1
     activation = "logits"
     if recorded.kind == "probabilities":
         after = model.describe().get("post_processing") or ()
-        several = model.head is not None and model.head.n_logits > 1
+        several = model.head is not None and not single
         activation = "sigmoid" if several and "Sigmoid" in after else "softmax"
     columns = outputs.reshape(len(outputs), -1)
     if columns.shape[1] == 1 and n_logits == 2:
         shares = recorded.kind == "probabilities" and 0 <= columns.min() <= columns.max() <= 1
         columns = np.hstack([1 - columns, columns]) if shares else two_columns(columns)
-    elif recorded.kind == "logits" and columns.shape[1] == 2 and _is_single(model):
+    elif recorded.kind == "logits" and columns.shape[1] == 2 and single:
         columns = two_columns(columns[:, 1:] - columns[:, :1])
     if columns.shape[1] != n_logits:
         raise InputError(
@@ -125,10 +126,6 @@ def _check_labels(recorded: Recorded, columns: Array, rows: Array, names: Array)
         )
 
 
-def _is_single(model: FrozenModel) -> bool:
-    return model.head is not None and model.head.n_logits == 1
-
-
 def _positions(source: str, labels: Array, names: Array) -> Array:
     """Places of recorded labels among the classes."""
     known = {str(name): i for i, name in enumerate(names.tolist())}
@@ -139,6 +136,6 @@ def _positions(source: str, labels: Array, names: Array) -> Array:
     if len(wrong):
         raise InputError(
             f"{source}: the label {labels[wrong[0]].item()!r} is none of the model's classes "
-            f"({', '.join(map(str, names[:5].tolist()))}{', …' * (len(names) > 5)})."
+            f"({listed(names.tolist(), 5)})."
         )
     return found

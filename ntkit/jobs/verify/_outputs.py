@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.special import expit, log_softmax, softmax
 
+from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.jobs.verify._change import Change
 
@@ -19,6 +20,12 @@ _MANY = 64  # classes: of more, the best order is looked for once
 # Before another order is believed by labels: of two classes that move, and of all that do.
 _LABELS_OF_A_CLASS = 3
 _LABELS_OF_MOVED_CLASSES = 10
+_ACTIVATIONS: dict[str, Callable[[Array], Any]] = {
+    "softmax": lambda scores: softmax(scores, axis=1),
+    "softmax twice": lambda scores: softmax(softmax(scores, axis=1), axis=1),
+    "sigmoid": expit,
+    "log_softmax": lambda scores: log_softmax(scores, axis=1),
+}
 _WORDS = {
     "logits": "gives logits",
     "softmax": "gives probabilities by softmax",
@@ -30,30 +37,24 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """How outputs are made of logits."""
+    """How outputs are made of logits: "labels" are places of the largest one."""
 
     activation: str
     temperature: float = 1.0
-    order: tuple[int, ...] | None = None
+    order: tuple[int, ...] | None = None  # the class that stands at each place, if not the model's
 
     def __call__(self, logits: Array) -> Array:
         """Outputs of shape (N, K); labels as positions, (N,)."""
-        scores = logits / self.temperature
-        if self.activation == "softmax":
-            scores = softmax(scores, axis=1)
-        elif self.activation == "softmax twice":
-            scores = softmax(softmax(scores, axis=1), axis=1)
-        elif self.activation == "sigmoid":
-            scores = expit(scores)
-        elif self.activation == "log_softmax":
-            scores = log_softmax(scores, axis=1)
+        scores = _ACTIVATIONS.get(self.activation, np.asarray)(logits / self.temperature)
         if self.order is not None:
             scores = scores[:, list(self.order)]
         return np.asarray(scores.argmax(axis=1) if self.activation == "labels" else scores)
 
 
 class Outputs:
-    """What a service recorded."""
+    """What a service recorded, a column for each of the model's logits; or labels as positions."""
+
+    # `declared` is the activation of a Reading.
 
     def __init__(self, recorded: Array, declared: str, tolerance: float, names: Any) -> None:
         self._slack = 0.0 if declared == "labels" else _rounding_of(recorded)
@@ -68,7 +69,7 @@ class Outputs:
     def __len__(self) -> int:
         return len(self.recorded)
 
-    def differences(self, logits: Array, reading: Reading, rows: Array) -> Array:
+    def differences(self, logits: Array, reading: Reading, rows: Any = slice(None)) -> Array:
         """Difference of each sample, relative to how far the outputs vary; (len(rows),)."""
         recorded = self.recorded[rows]
         if reading.activation == "labels":
@@ -83,8 +84,11 @@ class Outputs:
         clear = (ordered[:, -1] - ordered[:, -2]) > self.tolerance * size
         return np.asarray((reading(logits) != recorded) & clear, dtype=np.float64)
 
-    def readings(self, logits: Array, rows: Array, *, once: bool = False) -> Iterator[Reading]:
+    def readings(
+        self, logits: Array, rows: Any = slice(None), *, once: bool = False
+    ) -> Iterator[Reading]:
         """Other ways to make outputs of these logits, as far as they can be told from them."""
+        # Another order among many classes takes seconds: it is looked for `once`.
         recorded = self.recorded[rows]
         many = logits.shape[1] > _MANY
         orders = (False,) if many and not once else (False, True)
@@ -109,31 +113,21 @@ class Outputs:
         """What is other in a reading than in the one declared."""
         found = []
         if reading.order is not None:
-            found.append(_outside("class order", f"{self._moved(reading.order)}"))
+            found.append(Change("class order", self._moved(reading.order)))
         if reading.activation != self.declared.activation:
             said = "" if self.declared.activation == "labels" else (
                 f", where {_WORDS[self.declared.activation].removeprefix('gives ')} "
                 "should be recorded"
             )  # fmt: skip
-            found.append(_outside("softmax", f"{_WORDS[reading.activation]}{said}"))
+            found.append(Change("softmax", f"{_WORDS[reading.activation]}{said}"))
         if reading.temperature != 1:
             words = f"divides the logits by a temperature of {reading.temperature:.4g}"
-            found.append(_outside("temperature", words))
+            found.append(Change("temperature", words))
         return tuple(found)
 
     def _moved(self, order: tuple[int, ...], most: int = 6) -> str:
-        moved = [i for i, c in enumerate(order) if i != c]
-        shown = ", ".join(f"{self.names[order[i]]!r} at place {i}" for i in moved[:most])
-        more = ", …" * (len(moved) > most)
-        return f"has its classes in another order than the model: {shown}{more}"
-
-
-def _outside(what: str, words: str) -> Change:
-    return Change(what, words, _same, inside=False)
-
-
-def _same(settings: Any) -> Any:
-    return settings
+        moved = [f"{self.names[c]!r} at place {i}" for i, c in enumerate(order) if i != c]
+        return f"has its classes in another order than the model: {listed(moved, most)}"
 
 
 def _rounding_of(values: Array) -> float:

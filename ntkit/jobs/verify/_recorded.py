@@ -23,13 +23,13 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipF
 
 @dataclass(frozen=True)
 class Recorded:
-    """Outputs of a service, and what they are outputs of."""
+    """Outputs of a service, and by name what they are outputs of."""
 
-    kind: str
+    kind: str  # logits, probabilities or labels
     outputs: Array
     given: Mapping[str, Array] = field(default_factory=dict)
-    source: str = "what was recorded"
-    labels: Array | None = None
+    source: str = "what was recorded"  # what to call it in a sentence
+    labels: Array | None = None  # beside logits or probabilities; they must say the same
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -43,7 +43,7 @@ class Recorded:
 def read_recorded(
     recorded: str | os.PathLike[str] | Mapping[str, Any], inputs: tuple[str, ...]
 ) -> Recorded:
-    """Read what a service recorded."""
+    """Read one kind of outputs of one kind of inputs, from a file or its arrays."""
     source = "what was recorded"
     if isinstance(recorded, Mapping):
         arrays = {str(name): np.asarray(values) for name, values in recorded.items()}

@@ -10,7 +10,7 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.jobs.verify._change import Change, Subject, changed
-from ntkit.jobs.verify._outputs import Outputs, Reading
+from ntkit.jobs.verify._outputs import Outputs
 
 Run = Callable[[Any, Array], Array | None]
 _SEARCHED = 8  # samples on which everything is tried
@@ -25,10 +25,10 @@ _ALIKE = 3.0
 
 @dataclass(frozen=True)
 class Tried:
-    """Some changes, and how far what ntkit then computes is from what was recorded."""
+    """Changes of inputs and then of outputs, and how far each sample is from what was recorded."""
 
     changes: tuple[Change, ...]
-    differences: Array
+    differences: Array  # (n,), relative to how far the outputs vary
 
     @property
     def distance(self) -> float:
@@ -45,29 +45,9 @@ class Tried:
         return bool((self.differences <= tolerance).all())
 
 
-def found_causes(
-    subject: Subject, outputs: Outputs, run: Run, logits: Array
-) -> tuple[list[Tried], list[Tried]]:
-    """Try changes until some explain every sample."""
-    search = _Search(subject, outputs, run, logits)
-    everything = np.arange(len(outputs))
-    found = [
-        Tried(outputs.changes(reading), outputs.differences(logits, reading, everything))
-        for reading in outputs.readings(logits, everything, once=True)
-    ]
-    found = [tried for tried in found if tried.agrees(outputs.tolerance)]
-    if not found:
-        for states in search.rounds():
-            found = search.confirmed(states)
-            if found:
-                break
-    fewest = min((len(tried.changes) for tried in found), default=0)
-    found = [tried for tried in found if len(tried.changes) == fewest]
-    return _best_first(found), sorted(search.tried, key=lambda tried: tried.distance)
-
-
 def is_far_better(best: Tried, others: Iterable[Tried], before: float) -> bool:
     """Whether a cause that does not explain all is still far better than any other."""
+    # What holds all that the cause holds is no rival; `before` is the distance without a change.
     rivals = [tried.distance for tried in others if not tried.whats >= best.whats]
     next_best = min(rivals, default=before)
     if len(best.changes) > _MOST_UNCERTAIN:
@@ -87,17 +67,31 @@ def _best_first(found: list[Tried]) -> list[Tried]:
     return sorted(found, key=key)
 
 
-class _Search:
+class Search:
     """What was tried so far, on a few samples."""
 
+    # `run` gives logits for settings of the subject and some rows, None where they make no inputs;
+    # `logits` are those of all samples with nothing changed.
+
     def __init__(self, subject: Subject, outputs: Outputs, run: Run, logits: Array) -> None:
-        self._subject, self._outputs, self._run = subject, outputs, run
-        self._base = outputs.differences(logits, outputs.declared, np.arange(len(outputs)))
+        self._subject, self._outputs, self._run, self._base = subject, outputs, run, logits
         few = _SEARCHED_BY_LABELS if outputs.recorded.ndim == 1 else _SEARCHED
-        self.rows = _telling_rows(self._base, few)
+        self.rows = _telling_rows(outputs.differences(logits, outputs.declared), few)
         self._seen = [logits[self.rows]]
         self._changes = subject.changes()
         self.tried = list[Tried]()
+
+    def causes(self) -> tuple[list[Tried], list[Tried]]:
+        """What explains every sample, with as few changes as do, and all that was tried on some."""
+        # Changes are tried until some do; the best come first.
+        causes = [
+            tried
+            for tried in self._readings((), self._base, once=True)[1:]
+            if tried.agrees(self._outputs.tolerance)
+        ]
+        if not causes:
+            causes = next(filter(None, map(self.confirmed, self.rounds())), [])
+        return _best_first(_fewest(causes)), sorted(self.tried, key=lambda tried: tried.distance)
 
     def rounds(self) -> Iterable[list[Tried]]:
         """New things to try, round after round: single changes, pipelines, then combinations."""
@@ -114,18 +108,15 @@ class _Search:
 
     def confirmed(self, states: list[Tried]) -> list[Tried]:
         """Those that explain the few samples, and then all."""
-        outputs, everything = self._outputs, np.arange(len(self._outputs))
-        good = [tried for tried in states if tried.agrees(outputs.tolerance)]
-        fewest = min((len(tried.changes) for tried in good), default=0)
-        found = list[Tried]()
-        for tried in good:
-            if len(tried.changes) > fewest:
-                continue
-            logits = self._logits(_inside(tried.changes), everything)
+        tolerance, everything = self._outputs.tolerance, np.arange(len(self._outputs))
+        confirmed = list[Tried]()
+        for tried in _fewest([tried for tried in states if tried.agrees(tolerance)]):
+            inside = _inside(tried.changes)
+            logits = self._logits(inside, everything)
             if logits is not None:
-                again = self._readings(_inside(tried.changes), logits, everything)
-                found += [one for one in again if one.whats == tried.whats]
-        return [tried for tried in found if tried.agrees(outputs.tolerance)]
+                again = self._readings(inside, logits)
+                confirmed += [one for one in again if one.whats == tried.whats]
+        return [tried for tried in confirmed if tried.agrees(tolerance)]
 
     def _try(self, combinations: Iterable[tuple[Change, ...]]) -> list[Tried]:
         new = list[Tried]()
@@ -139,15 +130,15 @@ class _Search:
         return new
 
     def _logits(self, changes: Sequence[Change], rows: Array) -> Array | None:
-        settings = changed(self._subject.settings, changes)
-        return None if settings is None else self._run(settings, rows)
+        return self._run(changed(self._subject.settings, changes), rows)
 
-    def _readings(self, changes: tuple[Change, ...], logits: Array, rows: Array) -> list[Tried]:
+    def _readings(
+        self, changes: tuple[Change, ...], logits: Array, rows: Any = slice(None), **options: bool
+    ) -> list[Tried]:
         outputs = self._outputs
-        readings: list[Reading] = [outputs.declared, *outputs.readings(logits, rows)]
         return [
             Tried((*changes, *outputs.changes(reading)), outputs.differences(logits, reading, rows))
-            for reading in readings
+            for reading in (outputs.declared, *outputs.readings(logits, rows, **options))
         ]
 
     def _promising(self) -> list[tuple[Change, ...]]:
@@ -160,6 +151,12 @@ class _Search:
             if len(kept) == _BEAM:
                 break
         return kept
+
+
+def _fewest(found: list[Tried]) -> list[Tried]:
+    """Those with as few changes as any has."""
+    fewest = min((len(tried.changes) for tried in found), default=0)
+    return [tried for tried in found if len(tried.changes) == fewest]
 
 
 def _inside(changes: tuple[Change, ...]) -> tuple[Change, ...]:

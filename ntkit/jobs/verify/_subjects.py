@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImageFiles, Samples, Texts
+from ntkit.extraction import Samples
 from ntkit.inputs import ImagePreprocessing, TextPreprocessing
-from ntkit.jobs.verify._change import Subject
+from ntkit.jobs.verify._change import Settings, Subject
 from ntkit.jobs.verify._recorded import Recorded
-from ntkit.jobs.verify.inputs import Arrays, Embeddings, Images, TextSamples
+from ntkit.jobs.verify.inputs import array_changes, image_subject, text_subject
 from ntkit.model import FrozenModel
+from ntkit.samples import rows_of
 
 Preprocessing = ImagePreprocessing | TextPreprocessing | None
 
@@ -27,12 +28,12 @@ def subject_of(
     preprocessing: Preprocessing,
     folder: Path,
 ) -> Subject:
-    """Find what was recorded, and how ntkit makes inputs of it."""
+    """Find what was recorded, in the recording or in data, and how ntkit makes inputs of it."""
     given = recorded.given
     if "texts" in given:
         steps = _text_steps(model, preprocessing, recorded.source)
         pairs = given.get("text_pairs")
-        return TextSamples(
+        return text_subject(
             given["texts"].tolist(), steps, None if pairs is None else pairs.tolist(), folder
         )
     if "images" in given:
@@ -41,23 +42,70 @@ def subject_of(
                 f"{recorded.source}: images are decoded pixels, uint8 of shape (N, H, W, 3); save "
                 "what went into the model as X."
             )
-        return Images([*given["images"]], _image_steps(model, preprocessing), _size(model))
-    arrays = {name: values for name, values in given.items() if name not in ("rows",)}
+        return image_subject([*given["images"]], _image_steps(model, preprocessing), _size(model))
+    arrays = {name: values for name, values in given.items() if name != "rows"}
     plain = TextPreprocessing.for_strings(model.inputs)
     if plain is not None and not {"X", plain.ids}.isdisjoint(arrays):
         strings = arrays["X"] if "X" in arrays else arrays[plain.ids]
-        return TextSamples(strings.ravel().tolist(), plain, None, folder)
+        return text_subject(strings.ravel().tolist(), plain, None, folder)
     if "X" in arrays:
-        return Arrays(arrays["X"], _channel_axis(model))
+        return _arrays_of(arrays["X"], model)
     if arrays and recorded.files is None:
-        first = next(iter(arrays.values()))
-        return Arrays(arrays) if len(arrays) > 1 else Arrays(first, _channel_axis(model))
-    if data is None:
-        return _files_themselves(model, recorded, preprocessing)
-    return _among(model, recorded, data, folder)
+        return _arrays_of(arrays if len(arrays) > 1 else next(iter(arrays.values())), model)
+    if data is not None:
+        return _among(model, recorded, data, folder)
+    if recorded.files is None:
+        raise InputError(
+            f"{recorded.source} does not hold what went in: add X, images, texts or files to it, "
+            "or give the samples in their order (--data, data=)."
+        )
+    paths = [Path(name) for name in recorded.files.tolist()]
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing is not None:
+        raise InputError(
+            f"{recorded.source} names {missing}, which is not there; give the folder of the files "
+            "(--data, data=)."
+        )
+    return image_subject(paths, _image_steps(model, preprocessing), _size(model))
 
 
-def rows_of(recorded: Recorded, data: Samples) -> Array:
+def _among(model: FrozenModel, recorded: Recorded, data: Samples, folder: Path) -> Subject:
+    """The samples of data that outputs were recorded of."""
+    rows = _recorded_rows(recorded, data)
+    if data.embedded:
+        Z = data.X[rows]
+        return Subject(len(Z), lambda _, some: np.asarray(Z[np.asarray(some)]), embedded=True)
+    X = rows_of(data.X, rows)
+    if data.kind == "images":
+        return image_subject(X.paths, X.preprocessing, _size(model))
+    if data.kind == "texts" and X.paired:
+        first, second = ([pair[side] for pair in X.texts] for side in (0, 1))
+        return text_subject(first, X.preprocessing, second, folder)
+    if data.kind == "texts":
+        return text_subject(X.texts, X.preprocessing, None, folder)
+    return _arrays_of(X if data.kind == "inputs" else np.asarray(X), model)
+
+
+def _arrays_of(X: Any, model: FrozenModel) -> Subject:
+    """Inputs as they are; of images, some things may be done otherwise."""
+
+    def inputs(settings: Settings, rows: Sequence[int]) -> Any:
+        if isinstance(X, Mapping):
+            return {name: np.asarray(part[np.asarray(rows)]) for name, part in X.items()}
+        values = np.asarray(X[np.asarray(rows)])
+        for step in settings.after:
+            values = step(values)
+        return values
+
+    if isinstance(X, Mapping):
+        return Subject(len(next(iter(X.values()))), inputs)
+    sides = _sides(model) or (None,) * 4
+    axis = next((at for at in (1, 3) if sides[at] == 3), None)
+    changes = [] if axis is None else array_changes(axis)
+    return Subject(len(X), inputs, changes=lambda: changes)
+
+
+def _recorded_rows(recorded: Recorded, data: Samples) -> Array:
     """Rows of the data that outputs were recorded of."""
     if recorded.files is not None:
         return _named_rows(recorded, data)
@@ -106,42 +154,6 @@ def _ends_alike(one: str, two: str) -> bool:
     return f"/{one}".endswith(f"/{two}") or f"/{two}".endswith(f"/{one}")
 
 
-def _among(model: FrozenModel, recorded: Recorded, data: Samples, folder: Path) -> Subject:
-    rows = rows_of(recorded, data)
-    if data.embedded:
-        return Embeddings(data.X[rows])
-    X = data.X
-    if isinstance(X, ImageFiles):
-        return Images([X.paths[i] for i in rows], X.preprocessing, _size(model))
-    if isinstance(X, Texts):
-        texts = [X.texts[i] for i in rows]
-        if X.paired:
-            first, second = ([pair[side] for pair in texts] for side in (0, 1))
-            return TextSamples(first, X.preprocessing, second, folder)
-        return TextSamples(texts, X.preprocessing, None, folder)
-    if isinstance(X, Mapping):
-        return Arrays({name: np.asarray(part)[rows] for name, part in X.items()})
-    return Arrays(np.asarray(X)[rows], _channel_axis(model))
-
-
-def _files_themselves(
-    model: FrozenModel, recorded: Recorded, preprocessing: Preprocessing
-) -> Subject:
-    if recorded.files is None:
-        raise InputError(
-            f"{recorded.source} does not hold what went in: add X, images, texts or files to it, "
-            "or give the samples in their order (--data, data=)."
-        )
-    paths = [Path(name) for name in recorded.files.tolist()]
-    missing = next((path for path in paths if not path.is_file()), None)
-    if missing is not None:
-        raise InputError(
-            f"{recorded.source} names {missing}, which is not there; give the folder of the files "
-            "(--data, data=)."
-        )
-    return Images(paths, _image_steps(model, preprocessing), _size(model))
-
-
 # -- the model's own ----------------------------------------------------------------------------
 
 
@@ -165,13 +177,6 @@ def _text_steps(model: FrozenModel, given: Preprocessing, source: str) -> TextPr
 def _sides(model: FrozenModel) -> tuple[Any, ...] | None:
     shape = model.inputs[0].shape if len(model.inputs) == 1 else None
     return None if shape is None or len(shape) != 4 else tuple(shape)
-
-
-def _channel_axis(model: FrozenModel) -> int | None:
-    sides = _sides(model)
-    if sides is None or 3 not in (sides[1], sides[3]):
-        return None
-    return 1 if sides[1] == 3 else 3
 
 
 def _size(model: FrozenModel) -> tuple[int, int] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError
 from ntkit.graph import ancestors, is_constant, value_named
 from ntkit.model.affine import NO_OPS, PRODUCTS, called
@@ -253,14 +254,14 @@ def _refuse_ambiguous(found: list[Head | Blocked]) -> None:
 
 def _only(heads: list[Head]) -> Head:
     if len(heads) > 1:
-        names = ", ".join(
+        each = (
             f"{head.logits.name!r} ({head.region.kind}, {len(head.region.bias)} logits on "
             f"{head.source.name!r})"
-            for head in heads[:_MOST_NAMED]
-        ) + ", …" * (len(heads) > _MOST_NAMED)
+            for head in heads
+        )
         raise HeadNotFoundError(
-            f"Two or more linear layers end in an output: {names}. Choose one with --logits NAME "
-            "(logits= in Python)."
+            f"Two or more linear layers end in an output: {listed(each, _MOST_NAMED)}. Choose one "
+            "with --logits NAME (logits= in Python)."
         )
     return heads[0]
 

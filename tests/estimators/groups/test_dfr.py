@@ -15,7 +15,6 @@ from sklearn.preprocessing import StandardScaler
 from ntkit.estimators import DFRClassifier, retrain_head
 from ntkit.exceptions import InputError
 from ntkit.study._cross_fit import Rows
-from ntkit.study._study import encoded_labels
 
 
 def data(seed=0, n=600, width=8, n_classes=2, share=0.85, dtype=np.float64):
@@ -253,9 +252,3 @@ def test_a_class_that_no_draw_holds_is_named():
     labels = np.array(["x", "y", "z"], dtype=object)[y]
     with pytest.raises(InputError, match=r"held no sample of class '[yz]'; pass groups that lie"):
         DFRClassifier(Cs=[1.0], random_state=0).fit(X, labels, groups=groups)
-
-
-def test_encoded_labels_sorts():
-    labels, index = encoded_labels(["b", "a", "b"], 3, "groups")
-    assert labels.tolist() == ["a", "b"]
-    assert index.tolist() == [1, 0, 1]

@@ -172,7 +172,7 @@ def test_nothing_misclassified_erases_nothing_and_says_so():
         (np.zeros(60), "All concepts are 0.0"),
         (np.full(60, "a", dtype=object), "All concepts are 'a'"),
         (np.zeros(3), r"concepts must hold one label per sample.*got shape \(3,\)"),
-        ([None, *["a"] * 59], "concepts has 1 missing value"),
+        ([None, *["a"] * 59], "concepts contains NaN or missing entries"),
     ],
 )
 def test_bad_concepts_are_named(concepts, message):

@@ -56,7 +56,7 @@ def test_read(tmp_path):
         (b"\xff\xfe", "is no JSON"),
         (b"[" * 100_000, "is no JSON"),
         (b"9" * 10_000, "is no JSON"),
-        (b" " * (17 << 20), "larger than 16 MB"),
+        (b" " * (65 << 20), "larger than 64 MB"),
         ([], "holds no answers"),
         ({"findings": []}, "holds no answers"),
         (answers() | {"version": 2}, "of version 2"),

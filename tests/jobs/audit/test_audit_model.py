@@ -323,7 +323,7 @@ def test_a_backbone_without_a_head(tmp_path):
 def test_what_are_no_samples(digits):
     path = marked_digits_model_path()
     for data, message in (
-        (digits.X_test, "as a path, Samples or"),
+        (digits.X_test, "as a path, Samples, "),
         (Samples(digits.X_test), "have no labels"),
         ((digits.X_test, digits.y_test[:-1]), "labels"),
     ):

@@ -6,11 +6,15 @@ from PIL import Image
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples
-from ntkit.jobs.audit._from_model import PictureArray, PictureFiles, WatchedPictures, inputs_of
+from ntkit.jobs.audit._reader import WatchedPictures
 
 RNG = np.random.default_rng(0)
 STEPS = ImagePreprocessing(resize=(8, 8))
 ORIENTATION, MODEL = 0x0112, 0x0110
+
+
+def looks(paths):
+    return Samples(ImageFiles(paths, STEPS)).looks().images
 
 
 def saved(path, image, **options):
@@ -31,12 +35,12 @@ def test_every_mode_is_measured_and_shown(tmp_path, mode, name):
         image = noise.convert(mode)
     path = saved(tmp_path / name, image)
     watched = WatchedPictures(ImageFiles([path], STEPS))
-    assert watched.files[:1].shape[0] == 1
+    assert watched[:1].shape[0] == 1
     (statistics,) = watched.statistics()
     assert np.isfinite(statistics).all()
     assert statistics[6] == 270 * 300
     assert 0.3 < statistics[0] < 0.7
-    shown = PictureFiles([path])[0]
+    shown = looks([path])[0]
     assert shown.dtype == np.uint8
     assert shown.shape[:2] == (270, 300)
 
@@ -48,9 +52,9 @@ def test_turned_pictures_are_shown_upright(tmp_path):
         saved(tmp_path / "a.jpg", Image.new("L", (40, 20)), exif=exif),
         saved(tmp_path / "b.jpg", Image.new("L", (40, 20))),
     ]
-    assert [image.shape for image in PictureFiles(paths)[:]] == [(40, 20), (20, 40)]
+    assert [image.shape for image in looks(paths)[:]] == [(40, 20), (20, 40)]
     watched = WatchedPictures(ImageFiles(paths, STEPS))
-    watched.files[:]
+    watched[:]
     assert watched.statistics()[:, 7].tolist() == [0.5, 2.0]
     assert watched.file_facts() == {"camera": ["Lens 3000", ""]}  # all are grey JPEG files
 
@@ -59,14 +63,14 @@ def test_turned_pictures_are_shown_upright(tmp_path):
 def test_damaged_metadata_of_a_sound_picture(tmp_path):
     path = saved(tmp_path / "a.jpg", Image.new("RGB", (20, 20)), exif=b"Exif\0\0II*\0garbage")
     watched = WatchedPictures(ImageFiles([path], STEPS))
-    watched.files[:]
+    watched[:]
     assert watched.statistics().shape == (1, 19)
     assert watched.file_facts() == {}
 
 
 def test_a_picture_that_is_gone(tmp_path):
     with pytest.raises(InputError, match="cannot be decoded"):
-        PictureFiles([tmp_path / "gone.png"])[0]
+        looks([tmp_path / "gone.png"])[0]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_a_picture_that_is_gone(tmp_path):
 )
 def test_arrays_of_pictures(shape, picture):
     X = RNG.random(shape)
-    found = inputs_of(Samples(X, np.zeros(5))).images
+    found = Samples(X, np.zeros(5)).looks().images
     assert found[-1].shape == picture
     assert found[-1].sum() == pytest.approx(X[4].sum())
     with pytest.raises(IndexError):
@@ -89,4 +93,4 @@ def test_arrays_of_pictures(shape, picture):
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 8), (5, 4, 8, 6), (5, 3, 8, 3)])
 def test_arrays_that_are_no_pictures(shape):
-    assert not PictureArray.is_one(np.zeros(shape))
+    assert Samples(np.zeros(shape)).looks().images is None

@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import Limits, check_predictions, summary_of
-from ntkit.jobs.check._judge import Part, judged, outcomes
+from ntkit.jobs.check._judge import Subset, judged, outcomes
 
 LIMITS = Limits(max_drop=2, worst_group=70)
 
@@ -22,7 +22,7 @@ def parts(groups, sizes, rng):
     rows = [("average", "average", np.sum(counts, axis=0))]
     rows += [("group", str(i), each) for i, each in enumerate(counts)]
     return [
-        Part(kind, name, int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))
+        Subset(kind, name, int(c.sum()), int(c[1] + c[2]), int(c[0]), int(c[1]))
         for kind, name, c in rows
     ]
 
@@ -72,7 +72,7 @@ def test_no_or_one_sample_is_too_few_for_anything(n, data):
         worst_group=data.draw(st.floats(1.1, 100)),
         max_new_errors=data.draw(st.floats(0, 100)),
     )
-    (row,) = judged([Part("group", "g", n, right, lost, gained)], limits)
+    (row,) = judged([Subset("group", "g", n, right, lost, gained)], limits)
     assert {v.outcome for v in row.verdicts} == {"too few"}
     assert all(v.enough is None or v.enough >= 2 for v in row.verdicts)
 
@@ -84,7 +84,7 @@ def test_verdict_and_interval_agree(n, data):
     lost = data.draw(st.integers(0, n - right))
     gained = data.draw(st.integers(0, right))
     limits = Limits(max_drop=data.draw(st.sampled_from([0, 1, 5, 20])), worst_group=60)
-    (row,) = judged([Part("group", "g", n, right, lost, gained)], limits)
+    (row,) = judged([Subset("group", "g", n, right, lost, gained)], limits)
     for v in row.verdicts:
         low, high = v.interval
         good = low >= v.bound if v.limit == "accuracy" else high <= v.bound
@@ -94,11 +94,11 @@ def test_verdict_and_interval_agree(n, data):
 
 
 def test_more_comparisons_make_failures_harder_and_passes_no_easier():
-    fails = Part("group", "bad", 60, 40, 9, 0)
-    passes = Part("group", "good", 200, 190, 0, 2)
+    fails = Subset("group", "bad", 60, 40, 9, 0)
+    passes = Subset("group", "good", 200, 190, 0, 2)
     few = {row.name: row.outcome for row in judged([fails, passes], Limits(max_drop=2))}
     assert few == {"bad": "fail", "good": "pass"}
-    others = [Part("group", str(i), 60, 50, 0, 0) for i in range(300)]
+    others = [Subset("group", str(i), 60, 50, 0, 0) for i in range(300)]
     many = {row.name: row.outcome for row in judged([fails, passes, *others], Limits(max_drop=2))}
     assert many["bad"] == "too few"
     assert many["good"] == "pass"

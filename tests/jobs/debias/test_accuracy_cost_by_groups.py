@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from ntkit.attributes import Attribute
 from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of
-from ntkit.jobs.debias.groups import ValidationGroups
 
 Y = np.repeat([0, 1], 220)
-SIDES = np.tile(np.repeat([0, 1], [20, 200]), 2)[:, None]  # the first 20 of each class are rare
+VALUES = np.tile(np.repeat([0, 1], [20, 200]), 2)  # the first 20 of each class are rare
 
 
 def priced(before_rare, after_rare, after_common, *, by_person):
@@ -19,8 +19,11 @@ def priced(before_rare, after_rare, after_common, *, by_person):
 
     before = np.where(right(before_rare, 1.0), Y, 1 - Y)
     after = np.where(right(after_rare, after_common), Y, 1 - Y)
-    groups = ValidationGroups.of("a", Y, Y, SIDES, [("no", "yes")], by_person=by_person)
-    return accuracy_cost_of(1.0, Y, np.eye(2)[before], after, np.array([0, 1]), None, groups)
+    groups = Attribute("a", VALUES, ("no", "yes")).crossed(Y, fewest=5)
+    logits = np.eye(2)[before]
+    return accuracy_cost_of(
+        1.0, Y, logits, after, np.array([0, 1]), None, groups, by_groups=by_person
+    )
 
 
 def test_groups_that_a_person_named_pay_for_the_average():
@@ -41,8 +44,8 @@ def test_the_worst_group_counts_where_the_mean_stays_and_no_more_than_it_may_cos
 
 
 def test_groups_of_fewer_than_five_say_nothing():
-    sides = SIDES.copy()
-    sides[:16] = 1
-    groups = ValidationGroups.of("a", Y, Y, sides, [("no", "yes")], by_person=True)
+    values = VALUES.copy()
+    values[:16] = 1
+    groups = Attribute("a", values, ("no", "yes")).crossed(Y, fewest=5)
     assert set(groups.names) == {"0 × yes", "1 × no", "1 × yes"}
-    assert (groups.number[16:20] == -1).all()
+    assert (groups.value[16:20] == -1).all()

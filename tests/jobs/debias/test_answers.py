@@ -9,22 +9,17 @@ import pytest
 from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder, debias
+from ntkit.attributes import Attribute
 from ntkit.cli import main
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.estimators import AutoDebiasClassifier, DFRClassifier, retrain_head
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
+from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of
 from ntkit.jobs.debias._candidates import asked_for
 from ntkit.jobs.debias._comparison import Comparison, LabelledEmbeddings
-from ntkit.jobs.debias.groups import (
-    KnownGroups,
-    KnownOfSome,
-    Pool,
-    ValidationGroups,
-    holds_labels,
-    known_of_some,
-)
+from ntkit.jobs.debias._named_attributes import PartlyKnown, partly_known
 from ntkit.jobs.label import label_samples
 from ntkit.metrics import worst_group_accuracy
 from tests.jobs.label.models import rows, write_model
@@ -38,14 +33,18 @@ BOTH = np.concatenate([X, HELD[0]])
 NOISE = np.random.default_rng(0).normal(size=BOTH.shape)
 
 
-def comparison(values, what="attribute", feature_set=BOTH):
+def completed(values, y, feature_set, *, crossed=True):
+    given = PartlyKnown(Attribute.from_labels("mark", values), crossed)
+    return given.completed(y, {"feature_set": feature_set}, 0)
+
+
+def comparison(values, feature_set=BOTH, *, crossed=True):
     """A comparison of candidates, which standardises embeddings; and its settings."""
-    given = KnownOfSome(what, "mark", values)
-    known = KnownGroups.inferred(given, (Y, HELD[1]), {"feature_set": feature_set}, 0)
+    known = completed(values, (Y, HELD[1]), feature_set, crossed=crossed)
     made = Comparison(
         LabelledEmbeddings(X, Y), LabelledEmbeddings(HELD[0], HELD[1]), None, head=None, known=known
     )
-    return made, asked_for(AutoDebiasClassifier(), None, by_known="group-balanced by answers")
+    return made, asked_for(AutoDebiasClassifier(), None, partly_known=True)
 
 
 @pytest.mark.parametrize(("feature_set", "name"), [(BOTH, "feature_set"), (NOISE, None)])
@@ -53,7 +52,7 @@ def test_the_candidate_is_dfr_on_partial_attributes(feature_set, name):
     """Of noise nothing is inferred: the known samples alone are fitted."""
     values = np.concatenate([PARTIAL, np.full(len(Y), -1)]).astype(object)
     made, (settings, chosen) = comparison(values, feature_set=feature_set)
-    assert (chosen, made.known.inference.feature_set_) == ("group-balanced by answers", name)
+    assert (chosen, made.known.inference.feature_set_) == ("group-balanced", name)
     clf, _ = made.fit(settings[chosen])
     Z, y = np.concatenate([made.train.Z, made.validation.Z]), np.concatenate([Y, HELD[1]])
     own = DFRClassifier(variant="weighted", C=None, random_state=0)
@@ -65,7 +64,7 @@ def test_the_candidate_is_dfr_on_partial_attributes(feature_set, name):
 
 def test_groups_that_are_all_known_are_dfrs():
     groups = np.concatenate([2 * Y + MARK, 2 * HELD[1] + HELD[2]])
-    made, (settings, name) = comparison(groups.astype(object), "groups")
+    made, (settings, name) = comparison(groups.astype(object), crossed=False)
     clf, _ = made.fit(settings[name])
     own = DFRClassifier(variant="weighted", C=None, random_state=0)
     own.fit(
@@ -102,7 +101,7 @@ def pool(names=None, tables=None):
         ids = None if names is None else np.array(names[i])
         own = X[100 * i : 100 * i + n]
         parts.append(Samples(own, Y[:n], ids=ids))
-    return Pool(parts)
+    return AttributeReader(parts)
 
 
 NAMES = ([f"a/{i}.png" for i in range(12)], [f"b/{i + 20}.png" for i in range(8)])
@@ -115,7 +114,7 @@ def write(path, header, lines):
 
 
 def values_of(pool, **given):
-    return known_of_some(pool, key=None, **given).values.tolist()
+    return partly_known(pool, key=None, **given).attribute.labels.tolist()
 
 
 @pytest.mark.parametrize("key", ["file_name", "id"])
@@ -130,7 +129,7 @@ def test_tables_are_matched_by_name(tmp_path, key, short):
     assert values_of(pool(NAMES), answers=path) == expected
     assert values_of(pool(NAMES), attribute=path) == expected
     assert values_of(pool(NAMES), groups=path) == expected
-    assert known_of_some(pool(NAMES), answers=path, key=None).title == "'Is it?'"
+    assert partly_known(pool(NAMES), answers=path, key=None).attribute.name == "'Is it?'"
 
 
 def test_tables_and_arrays_have_a_row_for_each(tmp_path):
@@ -153,7 +152,6 @@ def test_answers_are_found_by_content_under_any_name(tmp_path):
     write(tmp_path / "o" / "labels.csv", ["id", "Is it?"], [("1", "yes"), ("3", "no"), ("5", "?")])
     label_samples(model, held, tmp_path / "o", device="cpu")
     answers = tmp_path / "o" / "answers.json"
-    assert holds_labels(answers)
     expected = [None] * 20
     expected[13], expected[15] = "yes", "no"
     same = ([f"{i}.png" for i in range(12)], [f"{i}.png" for i in range(8)])
@@ -162,12 +160,12 @@ def test_answers_are_found_by_content_under_any_name(tmp_path):
     content = json.loads(answers.read_text())
     for entry in content["answers"]:
         entry["content"] = entry["content"][::-1]  # of the same images, saved again
-        entry["id"] = f"b/{int(entry['id']) + 20}.png"
+        entry["name"] = f"b/{int(entry['name']) + 20}.png"
     answers.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"None of 3 contents in .* --match-names"):
         values_of(pool(NAMES), answers=answers)
     assert values_of(pool(NAMES), answers=answers, match_names=True) == expected
-    told = known_of_some(pool(NAMES), answers=answers, key=None, match_names=True).left
+    told = partly_known(pool(NAMES), answers=answers, key=None, match_names=True).left
     assert told == f"{answers}: none of 3 contents is one of these samples; matched by name."
 
 
@@ -196,7 +194,7 @@ def test_what_was_left_out_while_labelling_is_found_by_content(tmp_path):
     write(out / "labels.csv", ["id", "Is it?"], [("3", "yes"), ("4", "no"), ("5", "no")])
     label_samples(model, (X[:60], Y[:60]), out, **ask)
     label_samples(model, (X[4:60], Y[4:60]), out, **ask)
-    moved = Pool([Samples(X[4:40], Y[4:40]), Samples(X[:4], Y[:4])])
+    moved = AttributeReader([Samples(X[4:40], Y[4:40]), Samples(X[:4], Y[:4])])
     found = values_of(moved, answers=out / "answers.json")
     assert found == ["no", "no", *[None] * 34, *[None] * 3, "yes"]
 
@@ -211,7 +209,7 @@ def test_the_table_of_a_page_is_matched_by_content(tmp_path):
     assert len(asking.asked) == 12
     ids = np.array([str(i) for i in range(20)])  # of rows, as the table has them
     sets = [Samples(X[11::-1], Y[11::-1], ids=ids[:12]), Samples(X[100:108], Y[:8], ids=ids[12:])]
-    backwards = Pool(sets)
+    backwards = AttributeReader(sets)
     expected = ["yes" if i % 3 else "no" for i in range(12)]
     assert values_of(backwards, answers=path)[:12] == expected[::-1]
 
@@ -233,13 +231,15 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
     with pytest.raises(
         InputError, match=r"'yes' for 'a/2.png' \(training\) and 'no' for 'b/21.png'"
     ):
-        values_of(Pool(sets), **{option: path})
+        values_of(AttributeReader(sets), **{option: path})
     lines[1] = ("b/21.png", "yes")
-    assert values_of(Pool(sets), **{option: write(path, ["id", "x"], lines)})[13] == "yes"
+    assert (
+        values_of(AttributeReader(sets), **{option: write(path, ["id", "x"], lines)})[13] == "yes"
+    )
     if option == "groups":
         lines[1] = ("b/21.png", "no")
         sets[1].y[1] = 1 - Y[2]
-        assert values_of(Pool(sets), groups=write(path, ["id", "x"], lines))[13] == "no"
+        assert values_of(AttributeReader(sets), groups=write(path, ["id", "x"], lines))[13] == "no"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
 def test_what_cannot_be_matched_is_named(tmp_path, names, header, lines, message):
     path = write(tmp_path / "labels.csv", header, lines)
     with pytest.raises(InputError, match=message) as error:
-        known_of_some(pool(names), attribute=path, key=None)
+        partly_known(pool(names), attribute=path, key=None)
     assert "\n" not in str(error.value)
 
 
@@ -277,13 +277,13 @@ def test_values_that_differ_in_case_alone_are_one(tmp_path):
 def test_what_goes_with_no_sample_is_told(tmp_path):
     lines = [("a/3.png", "yes"), ("a/4.png", "no"), ("a/5.png", "no"), ("cat", "no"), ("dog", "?")]
     path = write(tmp_path / "a.csv", ["id", "x"], lines)
-    told = known_of_some(pool(NAMES), answers=path, key=None).left
+    told = partly_known(pool(NAMES), answers=path, key=None).left
     assert (
         told == f"1 of the 4 that {path} tells of is no training or held-out sample, and left "
         "out: 'cat'."
     )
     path = write(tmp_path / "b.csv", ["id", "x"], lines[:3])
-    assert known_of_some(pool(NAMES), answers=path, key=None).left == ""
+    assert partly_known(pool(NAMES), answers=path, key=None).left == ""
 
 
 def test_answers_of_other_samples_are_told_and_all_unsure_ones_too(tmp_path):
@@ -293,8 +293,8 @@ def test_answers_of_other_samples_are_told_and_all_unsure_ones_too(tmp_path):
     said = [(str(i), "yes" if i % 3 else "no") for i in range(12)]
     write(out / "labels.csv", ["id", "Is it?"], said)
     label_samples(model, (X[:12], Y[:12]), out, device="cpu")
-    fewer = Pool([Samples(X[:8], Y[:8]), Samples(X[100:108], Y[:8])])
-    found = known_of_some(fewer, answers=out / "answers.json", key=None)
+    fewer = AttributeReader([Samples(X[:8], Y[:8]), Samples(X[100:108], Y[:8])])
+    found = partly_known(fewer, answers=out / "answers.json", key=None)
     assert found.left.startswith("4 of the 12 that")
     assert "'10', '11'" in found.left
     write(out / "labels.csv", ["id", "Is it?"], [(name, "?") for name, _ in said])
@@ -303,7 +303,7 @@ def test_answers_of_other_samples_are_told_and_all_unsure_ones_too(tmp_path):
         entry["answer"] = None
     (out / "answers.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"has 8 of the training .* could anybody tell"):
-        known_of_some(fewer, answers=out / "answers.json", key=None)
+        partly_known(fewer, answers=out / "answers.json", key=None)
 
 
 def test_one_at_a_time_and_of_the_right_length():
@@ -313,16 +313,15 @@ def test_one_at_a_time_and_of_the_right_length():
         ({"groups": [-1] * 20}, "known of no sample"),
     ):
         with pytest.raises(InputError, match=message):
-            known_of_some(pool(), key=None, **given)
+            partly_known(pool(), key=None, **given)
 
 
 def test_a_class_of_which_nothing_is_known_is_named():
     values = np.full(len(Y) + len(HELD[1]), None, dtype=object)
     values[[0, 2, 4]] = "yes", "yes", "no"
-    given = KnownOfSome("attribute", "mark", values)
     noise = np.random.default_rng(0).normal(size=(len(values), 3))
     with pytest.raises(InputError, match="Nothing is known of any sample of class 1"):
-        KnownGroups.inferred(given, (Y, HELD[1]), {"noise": noise}, 0)
+        completed(values, (Y, HELD[1]), noise)
 
 
 # -- the whole way -----------------------------------------------------------------------------
@@ -386,7 +385,7 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
     assert code == 0, err
     headline, head, *_ = printed.splitlines()
     assert "Validation set, worst group: " in headline
-    assert head.startswith("group-balanced by answers")
+    assert head.startswith("group-balanced: ")
     assert f"{question!r} (inferred from 48 answers): known of 48 training" in printed
     assert "Of the 48 samples of which it is known (48 of them training samples: the new" in printed
     record = json.loads((tmp_path / "repaired" / "result.json").read_text())
@@ -403,10 +402,11 @@ def test_from_questions_to_a_repaired_model(capsys, folders, digits, tmp_path):
 
     steps = ImagePreprocessing.for_model(FrozenModel.load(model))
     sets = [read_samples(images / part, preprocessing=steps) for part in ("train", "validation")]
-    by_content = known_of_some(Pool(sets), answers=out / "answers.json", key=None)
-    by_name = known_of_some(Pool(sets), answers=page, key=None)
-    assert by_name.values.tolist() == by_content.values.tolist()
-    assert (by_name.what, by_name.title) == (by_content.what, by_content.title)
+    by_content = partly_known(AttributeReader(sets), answers=out / "answers.json", key=None)
+    by_name = partly_known(AttributeReader(sets), answers=page, key=None)
+    one, other = by_name.attribute, by_content.attribute
+    assert one.labels.tolist() == other.labels.tolist()
+    assert (by_name.crossed, one.name) == (by_content.crossed, other.name)
 
 
 def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
@@ -421,7 +421,7 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     assert code == 0, err
     found = json.loads(printed)
     assert found["balanced_over"] == "the groups given (inferred from 175 samples)"
-    assert found["chosen"] == "group-balanced by the groups given"
+    assert found["chosen"] == "group-balanced"
     notes = " ".join(found["notes"])
     assert "0 training and 175 held-out samples" in notes
     assert "flatter" not in notes  # of those that are known, no head has seen any
@@ -440,9 +440,9 @@ def test_groups_that_exist_for_some_samples(capsys, folders, digits, tmp_path):
     ],
 )
 def test_what_is_said_of_the_groups_is_where_they_are_from(n_known, said):
-    y, sides = np.repeat([0, 1], 220), np.tile(np.repeat([0, 1], [20, 200]), 2)[:, None]
+    y, values = np.repeat([0, 1], 220), np.tile(np.repeat([0, 1], [20, 200]), 2)
     known = None if n_known is None else np.arange(440) < n_known
-    groups = ValidationGroups.of("a", y, y, sides, [("no", "yes")], by_person=True, known=known)
+    groups = Attribute("a", values, ("no", "yes"), known=known).crossed(y, fewest=5)
     wrong = np.where(np.arange(440) % 220 < 20, 1 - y, y)
     accuracy_cost = accuracy_cost_of(1.0, y, np.eye(2)[wrong], y, np.array([0, 1]), None, groups)
     assert accuracy_cost.which_groups == said
@@ -459,8 +459,8 @@ def test_what_goes_with_the_class_alone_is_no_attribute():
     values = [*Y[:9].tolist(), *[-1] * 11]
     for what in ("attribute", "groups"):
         with pytest.raises(InputError, match="no group can be told from its class"):
-            known_of_some(pool(), key=None, **{what: values})
-        known_of_some(pool(), key=None, **{what: [1 - Y[0], *values[1:]]})
+            partly_known(pool(), key=None, **{what: values})
+        partly_known(pool(), key=None, **{what: [1 - Y[0], *values[1:]]})
 
 
 def test_a_group_that_rests_on_one_answer_judges_nothing():
@@ -484,8 +484,7 @@ def test_three_answers_are_enough_to_fail_on_nothing():
     values[[0, 2, 1]] = "yes", "no", "yes"
     right = np.ones(len(values), dtype=bool)
     known = comparison(values)[0].known
-    y = np.concatenate([Y, HELD[1]])
-    assert "Of no group are 5 samples known" in known.worst_known(y, y, right, right)
+    assert "Of no group are 5 samples known" in known.worst_known(right, right)
 
 
 def test_where_nothing_is_known_of_the_validation_set_no_groups_of_it_judge():
@@ -513,10 +512,9 @@ def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
     values = np.full(800, -1, dtype=object)
     for some in asked:
         values[some] = a[some]
-    given = KnownOfSome("attribute", "mark", values)
-    known = KnownGroups.inferred(given, (train.y, held.y), {"noise": noise}, 0)
+    known = completed(values, (train.y, held.y), noise)
     made = Comparison(train, held, None, head=original, known=known)
-    settings, name = asked_for(AutoDebiasClassifier(), None, by_known="group-balanced by answers")
+    settings, name = asked_for(AutoDebiasClassifier(), None, partly_known=True)
     clf, _ = made.fit(settings[name])
     made.row(name, settings[name], clf)
     decision = made.decided(name, clf, max_cost=0.05, learnable=False)

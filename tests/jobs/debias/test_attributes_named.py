@@ -16,8 +16,8 @@ from ntkit.cli import main
 from ntkit.estimators import retrain_head
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
+from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.debias import DebiasResult
-from ntkit.jobs.debias.groups import Pool
 from ntkit.samples import read_table
 from tests.jobs.label.models import rows
 from tests.jobs.label.models import write_model as write_model_of_rows
@@ -196,7 +196,7 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
     assert code == 0, err
     headline, head, *_ = out.splitlines()
     assert "Validation set, worst group: " in headline
-    assert head.startswith("group-balanced on word:")
+    assert head.startswith("group-balanced: ")
     validation = files / "validation.csv"
     assert (
         run(capsys, "verify", files / "model.onnx", out_folder / "debiased.onnx", validation)[0]
@@ -211,7 +211,9 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, capsys):
 
 def test_named_groups_are_shown_with_an_interval(files, tmp_path):
     result = job(files, spurious="word:film", out=tmp_path / "out")
-    assert result.chosen.name == "group-balanced on word:film"
+    assert result.chosen.name == "group-balanced"
+    assert "group-balanced is over class × word:film;" in str(result)
+    assert max(map(len, result.table().splitlines())) <= 120
     assert result.helped
     assert result.balanced_over == "word:film"
     before, after = result.accuracy_costs[0].worst_named, result.accuracy_cost.worst_named
@@ -286,12 +288,12 @@ def test_metadata_of_a_name_that_two_samples_have_are_refused(names):
     with pytest.raises(
         InputError, match=r"The metadata say something of '[28].png', and 2 samples"
     ):
-        _ = Pool(sets, table).metadata
+        _ = AttributeReader(sets, table).metadata
     with pytest.raises(InputError, match="samples are called so"):
-        Pool(sets, table).feature_sets([])
+        AttributeReader(sets, table).feature_sets([])
     few = {name: [values[0], values[2]] for name, values in table.items()}
     if names == "both":  # of the name that both have it says nothing
-        site = Pool(sets, few).metadata["site"].tolist()
+        site = AttributeReader(sets, few).metadata["site"].tolist()
         assert site == [None, "A", None, None, None, None, "A"]
 
 
@@ -321,7 +323,7 @@ def test_from_an_audit_of_the_tables_own_columns_to_a_repaired_model(with_sites,
         capsys, "debias", model, *sets(files), "--spurious", "metadata:site=B", "-o", tmp_path / "a"
     )
     assert code == 0, err
-    assert out.splitlines()[1].startswith("group-balanced on metadata:site=B")
+    assert "group-balanced is over class × metadata:site=B;" in out
     assert worst_group(tmp_path / "a" / "debiased.onnx") > worst_group(model) + 0.3
     given = np.array(
         [v for n in ("train", "validation") for v in column(files / f"{n}.csv", "site")]
@@ -345,8 +347,8 @@ def column(path, name):
 def test_what_is_given_goes_before_the_tables_own_columns(with_sites):
     files = [read_table(with_sites / f"{name}.csv") for name in ("train", "validation")]
     sets = [Samples(np.zeros((len(f), 1)), np.zeros(len(f)), sources=(f.path,)) for f in files]
-    assert Pool(sets).metadata.keys() == {"text", "site"}
-    other = Pool(sets, {"site": ["C"] * 1500, "age": range(1500)})
+    assert AttributeReader(sets).metadata.keys() == {"text", "site"}
+    other = AttributeReader(sets, {"site": ["C"] * 1500, "age": range(1500)})
     assert (*other.metadata["site"][:2], other.metadata.keys()) == (
         "C",
         "C",
@@ -364,7 +366,7 @@ def test_labels_groups_and_predictions_of_a_table_are_no_attributes(tmp_path):
         sets.append(read_samples(path, columns="abcdef", group_column="group"))
     read = {
         name
-        for feature_set in Pool(sets).feature_sets([])
+        for feature_set in AttributeReader(sets).feature_sets([])
         for block in feature_set.blocks()
         for name in block.names
     }
@@ -410,13 +412,13 @@ def test_metadata_in_image_folders(tmp_path):
         write_table(tmp_path / name / "metadata.csv", file_name=ids, site=values, group="0011")
         steps = ImagePreprocessing(resize=(4, 4))
         sets.append(read_samples(tmp_path / name, preprocessing=steps))
-    found = Pool(sets)
+    found = AttributeReader(sets)
     assert found.metadata.keys() == {"site"}
     assert found.metadata["site"].tolist() == [*"AABB", *"BABA"]
     assert found.values("metadata:site=B").tolist() == [0, 0, 1, 1, 1, 0, 1, 0]
     (tmp_path / "validation" / "metadata.csv").unlink()
     with pytest.raises(InputError, match="needs metadata"):
-        Pool(sets).values("metadata:site=B")
+        AttributeReader(sets).values("metadata:site=B")
 
 
 def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
@@ -459,7 +461,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(tmp_path):
         ({"spurious": "metadata:site=A"}, "There is no column 'site'"),
         ({"spurious": "layer:relu #3"}, "a layer that the model does not have"),
         ({"spurious": [[]]}, "names for each of its sides"),
-        ({"metadata": {"site": ["A", "B"]}}, "one for each training sample"),
+        ({"metadata": {"site": ["A", "B"]}}, "2 rows and there are 1500 samples"),
     ],
 )
 def test_what_cannot_be_read_is_refused_before_the_work(files, options, message, monkeypatch):

@@ -17,6 +17,8 @@ from ntkit import FrozenModel, OnnxEmbedder, debias
 from ntkit.cli._app import app
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import DeployError, InputError
+from ntkit.pages import _usage
+from ntkit.pages._offline import rendered
 from tests.jobs.verify import services as s
 
 ALWAYS = {"model.onnx", "labels.json", "predict.py", "README.md", "SHA256SUMS", ".ntkit.json"}
@@ -219,17 +221,19 @@ def test_nothing_of_others_is_touched(zoo, tmp_path):
             job(zoo, tmp_path, deploy=nested, out=tmp_path / "out")
 
 
+def change_programs(monkeypatch, change):
+    monkeypatch.setattr(_usage, "rendered", lambda *of, **values: change(rendered(*of, **values)))
+
+
 def test_a_program_that_answers_otherwise_is_not_deployed_and_the_result_stays(
     zoo, tmp_path, monkeypatch
 ):
-    from ntkit.jobs.debias.result import _deploy
-
-    program, out = _deploy._program, tmp_path / "out"
+    out = tmp_path / "out"
     for new_errors, says in (
-        (lambda text: program(text).replace("argmax", "argmin"), "predicts"),
+        (lambda text: text.replace("argmax", "argmin"), "predicts"),
         (lambda text: "raise SystemExit('no such thing')", "no such thing"),
     ):
-        monkeypatch.setattr(_deploy, "_program", new_errors)
+        change_programs(monkeypatch, new_errors)
         with pytest.raises(DeployError, match=rf"{says}.*is complete") as failed:
             job(zoo, tmp_path, deploy=tmp_path / "service", out=out)
         assert str(out) in str(failed.value)
@@ -240,9 +244,7 @@ def test_a_program_that_answers_otherwise_is_not_deployed_and_the_result_stays(
 
 
 def test_the_command_prints_the_result_before_what_became_of_the_folder(zoo, tmp_path, monkeypatch):
-    from ntkit.jobs.debias.result import _deploy
-
-    monkeypatch.setattr(_deploy, "_program", lambda text: "raise SystemExit('no such thing')")
+    change_programs(monkeypatch, lambda text: "raise SystemExit('no such thing')")
     path, X = zoo.save(zoo.classifier(2), tmp_path / "m.onnx"), zoo.inputs(200)
     y = zoo.run(path, X)["logits"].argmax(axis=1)
     for name, rows in (("train", slice(100)), ("validation", slice(100, None))):
@@ -270,13 +272,8 @@ def test_names_of_files_and_classes_may_hold_anything(tmp_path, images):
 
 
 def test_classes_that_differ_in_their_first_word_are_told_apart(tmp_path, images, monkeypatch):
-    from ntkit.jobs.debias.result import _deploy
-
-    program = _deploy._program
-    monkeypatch.setattr(
-        _deploy,
-        "_program",
-        lambda text: program(text).replace("argmax", "argmin").replace("> 0", "< 0"),
+    change_programs(
+        monkeypatch, lambda text: text.replace("argmax", "argmin").replace("> 0", "< 0")
     )
     for part in ("train", "validation"):
         (tmp_path / part / "small ones").rename(tmp_path / part / "land bird")

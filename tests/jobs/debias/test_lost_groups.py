@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from ntkit.attributes import columns
+from ntkit.attributes import Attribute, columns
 from ntkit.jobs.debias._lost_groups import CHECKED, checked_groups
 
 CLASSES = np.array(["low", "high"])
@@ -68,8 +68,8 @@ def test_small_groups_are_named_as_unchecked_and_nothing_readable_is_said():
     kept = ~rare | (np.cumsum(rare & ~is_train) <= CHECKED - 5) | is_train
     y, is_train, table = y[kept], is_train[kept], {n: v[kept] for n, v in table.items()}
     right = rng.random(len(y)) < 0.8
-    sides = (table["region"], ("region=0", "region=1"))
-    check = checked_groups([], CLASSES, y, (right, right), is_train, [("region", *sides)])
+    region = Attribute("region", table["region"], ("region=0", "region=1"))
+    check = checked_groups([], CLASSES, y, (right, right), is_train, [region])
     assert check.unchecked == (f"region, class high with 1 ({CHECKED - 5})",)
     assert f"fewer than {CHECKED}" in check.sentences()[0]
     nothing = checked_groups([], CLASSES, y, (right, right), is_train)

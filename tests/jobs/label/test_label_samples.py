@@ -126,7 +126,7 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
     given = told | truth(names)
     assert answers == {name: None if value == "?" else value for name, value in given.items()}
     assert not {*second.asked} & {*given}
-    assert sum(group.n_answered for group in second.groups) == 11
+    assert sum(group.n_known for group in second.groups) == 11
     for name in ("labels.csv", "questions-1.csv"):  # a person's
         assert kept(out)[name] == before[name]
     assert "questions-2.csv" in kept(out)
@@ -140,7 +140,7 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, tmp_path):
     assert {g.name for g in third.groups} == {"0 × yes", "0 × no", "1 × yes", "1 × no"}
     worst = min(third.groups, key=lambda group: group.accuracy)
     assert f"The worst group now: {worst.name}" in str(third)
-    taken = {g.name: g.n_taken for g in third.groups}
+    taken = {g.name: g.count for g in third.groups}
     named = np.array([f"{c} × {'yes' if m else 'no'}" for c, m in zip(Y, MARK, strict=True)])
     assert all(abs(n - np.sum(named == name)) <= 4 for name, n in taken.items())
 
@@ -456,21 +456,21 @@ def test_two_files_do_not_contradict_each_other_under_two_names(model, answered,
     content = json.loads((answered / "answers.json").read_text())
     entry = content["answers"][0]
     other = {"yes": "no", "no": "yes"}[entry["answer"]]
-    names = {each["id"] for each in content["answers"]}
+    names = {each["name"] for each in content["answers"]}
     named = next(str(i) for i in range(240) if str(i) not in names)  # a row number of before
-    more = content | {"answers": [entry | {"id": named, "answer": other}]}
+    more = content | {"answers": [entry | {"name": named, "answer": other}]}
     (tmp_path / "more.json").write_text(json.dumps(more))
     message = f"'{named}' is answered '{other}' here and '{entry['answer']}' as"
     with pytest.raises(InputError, match=message):
         ask(model, answered, answers=tmp_path / "more.json")
-    more["answers"][0]["id"] = entry["id"]  # by its own name the last word counts
+    more["answers"][0]["name"] = entry["name"]  # by its own name the last word counts
     (tmp_path / "more.json").write_text(json.dumps(more))
     found = ask(model, answered, answers=tmp_path / "more.json").labels
-    assert found.answers[entry["id"]] == other
+    assert found.answers[entry["name"]] == other
 
 
 def test_two_names_of_one_content_are_refused_on_reading(tmp_path):
-    entries = [{"id": n, "answer": v, "content": "ab"} for n, v in (("a", "yes"), ("b", "no"))]
+    entries = [{"name": n, "answer": v, "content": "ab"} for n, v in (("a", "yes"), ("b", "no"))]
     file = tmp_path / "answers.json"
     file.write_text(json.dumps(GOOD | {"values": ["yes", "no"], "answers": entries}))
     with pytest.raises(InputError, match="'b' is answered 'no' here and 'yes' as 'a'"):
@@ -493,7 +493,7 @@ def test_answers_come_back_as_they_were(tmp_path_factory, answers):
     assert read_labels(file) == labels
 
 
-GOOD = {"ntkit": "labels", "version": 1, "question": "q", "values": ["yes"], "answers": []}
+GOOD = {"ntkit": "answers", "version": 1, "question": "q", "values": ["yes"], "answers": []}
 
 
 @pytest.mark.parametrize(
@@ -503,7 +503,7 @@ GOOD = {"ntkit": "labels", "version": 1, "question": "q", "values": ["yes"], "an
         (b"\xff", "no JSON"),
         (b"[" * 100_000, "no JSON"),
         (b"[]", "lacks"),
-        (GOOD | {"ntkit": "answers"}, "lacks"),
+        (GOOD | {"ntkit": "labels"}, "lacks"),
         (GOOD | {"version": 2}, "version 2"),
         (GOOD | {"version": True}, "version True"),
         (GOOD | {"question": " "}, "no question"),
@@ -511,10 +511,10 @@ GOOD = {"ntkit": "labels", "version": 1, "question": "q", "values": ["yes"], "an
         (GOOD | {"answers": {}}, "no list"),
         (GOOD | {"answers": ["a"]}, "no object"),
         (GOOD | {"answers": [{"answer": "yes"}]}, "names no sample"),
-        (GOOD | {"answers": [{"id": "a", "answer": 1}]}, "no text"),
-        (GOOD | {"answers": [{"id": "a", "answer": "no"}]}, "answers 'no' of 'a'"),
+        (GOOD | {"answers": [{"name": "a", "answer": 1}]}, "no text"),
+        (GOOD | {"answers": [{"name": "a", "answer": "no"}]}, "answers 'no' of 'a'"),
         (
-            GOOD | {"answers": [{"id": "a", "answer": "yes"}, {"id": "a", "answer": None}]},
+            GOOD | {"answers": [{"name": "a", "answer": "yes"}, {"name": "a", "answer": None}]},
             "in two ways",
         ),
     ],

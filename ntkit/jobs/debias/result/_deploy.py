@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ntkit._disk import sha256_of
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.extraction import ImageFiles, ImagePreprocessing, OnnxEmbedder, Samples, Texts
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
+from ntkit.inputs import folders_of
 from ntkit.model import FrozenModel
 from ntkit.pages import Usage
-from ntkit.samples import with_plain_texts
+from ntkit.samples import read
 from ntkit.verification import random_inputs
 
 DEPLOYED = "model.onnx"
@@ -48,30 +48,17 @@ def write_deployed(
     for name, content in usage.files.items():
         (folder / name).write_bytes(content)
     _copy_used(folder, original, samples, names)
-    (folder / _PROGRAM).write_text(_program(usage.snippet), encoding="utf-8")
+    (folder / _PROGRAM).write_text(usage.program, encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")
     _run(folder, samples, usage.snippet)
     _write_sums(folder)
-
-
-def _program(snippet: str) -> str:
-    """The card's program, which finds what lies beside it wherever it is started."""
-    for name in (DEPLOYED, "tokenizer.json"):
-        snippet = snippet.replace(f'("{name}"', f'(str(HERE / "{name}")')
-    imports, rest = snippet.split("\n\nsession = ", 1)
-    imports = imports.replace("import sys\n", "import sys\nfrom pathlib import Path\n", 1)
-    told = '"""Predict the class of the files or texts on the command line."""'
-    return f"{told}\n\n{imports}\n\nHERE = Path(__file__).resolve().parent\nsession = {rest}\n"
 
 
 # -- what lies beside the original ---------------------------------------------------------------
 
 
 def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: list[str]) -> None:
-    if original.path is None:
-        return
-    parent = original.path.parent
-    places = [parent, parent.parent] if parent.name == "onnx" else [parent]
+    places = folders_of(original)
     beside = {
         name: place / name
         for place in reversed(places)
@@ -83,9 +70,9 @@ def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: lis
         if config is not None:
             (folder / _CONFIG).write_text(config, encoding="utf-8")
     wanted = list[str]()
-    if isinstance(samples.X, ImageFiles) and _says(original, samples.X.preprocessing):
+    if samples.kind == "images" and _says(original, samples.X.preprocessing):
         wanted = [_PREPROCESSOR]
-    elif isinstance(samples.X, Texts):
+    elif samples.kind == "texts":
         tokenizer = samples.X.preprocessing.tokenizer
         used = tokenizer is not None and Path(tokenizer).parent in places
         wanted = [*_BESIDE_TOKENIZER] * used
@@ -93,7 +80,7 @@ def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: lis
         if name in beside:
             (folder / name).write_bytes(beside[name].read_bytes())
     # timm's config.json says how images are prepared, and options may have said otherwise.
-    told = isinstance(samples.X, ImageFiles) and (folder / _CONFIG).is_file()
+    told = samples.kind == "images" and (folder / _CONFIG).is_file()
     if told and not _says(FrozenModel.load(folder / DEPLOYED), samples.X.preprocessing):
         (folder / _CONFIG).unlink()
 
@@ -147,7 +134,7 @@ def _run(folder: Path, samples: Samples, snippet: str) -> None:
         return  # no output of the model shows classes
     expected = written.head.predict(OnnxEmbedder(written, device="cpu").transform(X))
     wanted = [str(label) for label in expected.tolist()]
-    if isinstance(samples.X, ImageFiles):
+    if samples.kind == "images":
         wanted = [f"{path} {label}" for path, label in zip(arguments, wanted, strict=True)]
     found = _text(done.stdout)
     if found != "".join(f"{line}\n" for line in wanted):  # as a whole: names may hold line breaks
@@ -163,37 +150,34 @@ def _text(output: bytes) -> str:
 
 def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[str], Any]:
     """Arguments of the program, and the same samples as inputs."""
-    X = samples.X
-    rows = np.unique(np.linspace(0, len(samples) - 1, _TRIED).astype(np.intp))
     if samples.embedded:
         made = random_inputs(model, _TRIED)
-        X, rows = made if len(made) > 1 else next(iter(made.values())), np.arange(_TRIED)
-        X = with_plain_texts(Samples(X), model.inputs).X
-    if isinstance(X, ImageFiles):
-        paths = [X.paths[i] for i in rows]
+        X = made if len(made) > 1 else next(iter(made.values()))
+        samples = read(X, model, labels="optional")
+    rows = [*np.unique(np.linspace(0, len(samples) - 1, _TRIED).astype(np.intp))]
+    if samples.kind == "texts":  # short ones: a command line has an end
+        texts, n = samples.X.texts, len(samples)
+        rows = sorted(range(n), key=lambda i: len(str(texts[i])))[:: max(1, n // 8)][:_TRIED]
+    some = samples.take(rows)
+    if some.kind == "images":
         # Their own names may hold anything.
-        copies = [elsewhere / f"{i}" for i in range(len(paths))]
-        for path, copy in zip(paths, copies, strict=True):
+        copies = [elsewhere / f"{i}" for i in range(len(some))]
+        for path, copy in zip(some.X.paths, copies, strict=True):
             shutil.copyfile(path, copy)
-        return [*map(str, copies)], ImageFiles(paths, X.preprocessing)
-    if isinstance(X, Texts):
-        chosen = sorted(range(len(X)), key=lambda i: len(str(X.texts[i])))[:: max(1, len(X) // 8)]
-        texts = [X.texts[i] for i in chosen[:_TRIED]]  # short ones: a command line has an end
-        first = [text[0] if X.paired else text for text in texts]
-        second = [text[1] for text in texts] if X.paired else None
-        flat = [part for text in texts for part in (text if X.paired else (text,))]
-        return flat, Texts(first, X.preprocessing, pairs=second)
-    if isinstance(X, Mapping):
-        some = {name: _plain(np.asarray(part)[rows]) for name, part in X.items()}
-        np.savez(elsewhere / "samples.npz", **some)  # type: ignore[arg-type]
-        return [str(elsewhere / "samples.npz")], some
-    some_rows = np.asarray(X[rows])
-    if samples.columns and not samples.embedded and len(model.inputs) == 1:
+        return [*map(str, copies)], some.X
+    if some.kind == "texts":
+        pairs = ((text,) if isinstance(text, str) else text for text in some.X.texts)
+        return [part for parts in pairs for part in parts], some.X
+    if some.kind == "inputs":
+        parts = {name: _plain(part) for name, part in some.X.items()}
+        np.savez(elsewhere / "samples.npz", **parts)  # type: ignore[arg-type]
+        return [str(elsewhere / "samples.npz")], parts
+    if some.kind == "columns" and len(model.inputs) == 1:
         with (elsewhere / "samples.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([samples.columns, *some_rows.tolist()])
-        return [str(elsewhere / "samples.csv")], some_rows
-    np.save(elsewhere / "samples.npy", some_rows)
-    return [str(elsewhere / "samples.npy")], some_rows
+            csv.writer(file).writerows([some.columns, *some.X.tolist()])
+        return [str(elsewhere / "samples.csv")], some.X
+    np.save(elsewhere / "samples.npy", some.X)
+    return [str(elsewhere / "samples.npy")], some.X
 
 
 def _plain(values: Array) -> Array:
@@ -204,7 +188,5 @@ def _write_sums(folder: Path) -> None:
     lines = []
     for file in sorted(folder.rglob("*")):
         if file.is_file():
-            with file.open("rb") as content:
-                digest = hashlib.file_digest(content, "sha256").hexdigest()
-            lines.append(f"{digest}  {file.relative_to(folder).as_posix()}\n")
+            lines.append(f"{sha256_of(file)}  {file.relative_to(folder).as_posix()}\n")
     (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ntkit._text import counted, percent
 from ntkit._version import __version__
 from ntkit.attributes.findings import NAMELESS, Finding
 from ntkit.jobs.audit import Answers, Audit
@@ -120,7 +121,7 @@ class FindingsResult:
         """
         n, n_open = len(questions_of(self.audit)), len(self.open)
         if n_open:
-            return f"No decision yet: {n_open} question{'s' * (n_open > 1)}."
+            return f"No decision yet: {counted(n_open, 'question')}."
         if n:
             more = len(self.audit.all_findings) - n
             weaker = f" {more} weaker ones are in audit.json." if more else ""
@@ -203,7 +204,7 @@ def figures_of(finding: Finding) -> str:
     worst = finding.worst
     other = finding.beside(worst)
     shares = [
-        f"{100 * cell.accuracy:.0f} % of {cell.count} right with{'' if cell.having else 'out'} it"
+        f"{percent(cell.accuracy, 0)} of {cell.count} right with{'' if cell.having else 'out'} it"
         for cell in (worst, other)
         if cell.count
     ]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ntkit._text import counted, escaped, percent, plain, table
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost
-from ntkit.jobs.debias._candidates import Candidate
+from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
 from ntkit.jobs.debias._choice import AT_A_COST, AccuracyChange
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.model import FrozenModel
@@ -38,7 +38,7 @@ def table_of(candidates: Sequence[Candidate], *, balanced: bool, markdown: bool)
         ]
         cells += [_with_spread(c.worst_group, c.spread.get("worst_group"))] * groups
         rows.append(cells + [_with_spread(c.worst_named)] * balanced)
-    return _aligned(rows, escaped=markdown)
+    return table(_escaped(rows) if markdown else rows, padded=True)
 
 
 def dial_of(accuracy_costs: Sequence[AccuracyCost], taken: AccuracyCost, *, balanced: bool) -> str:
@@ -49,21 +49,16 @@ def dial_of(accuracy_costs: Sequence[AccuracyCost], taken: AccuracyCost, *, bala
     rows = [header]
     for p in accuracy_costs:
         mark = " ←" if p == taken else ""
-        cells = [f"{100 * p.t:.0f} %{mark}", str(p.n_fixed), str(p.n_new_errors)]
-        cells += [f"{100 * value:.1f}" for value in (p.average, p.worst_class)]
+        cells = [f"{percent(p.t, 0)}{mark}", str(p.n_fixed), str(p.n_new_errors)]
+        cells += [percent(value, unit="") for value in (p.average, p.worst_class)]
         cells += [_with_spread(p.worst_group)] * groups
         worst = None if p.worst_named is None else p.worst_named.accuracy
         rows.append(cells + [_with_spread(worst)] * balanced)
-    return _aligned(rows)
+    return table(rows, padded=True)
 
 
-def _aligned(rows: list[list[str]], *, escaped: bool = False) -> str:
-    if escaped:
-        rows = [[re.sub(r"([\\`*<|])", r"\\\1", cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
+def _escaped(rows: list[list[str]]) -> list[list[str]]:
+    return [[escaped(cell) for cell in row] for row in rows]
 
 
 def _with_spread(
@@ -247,7 +242,7 @@ class DebiasResult:
         if not self.ordered:
             return "no method was ordered, and nothing was named"
         if self.shared > MOST_SHARED:
-            share = f"{100 * self.shared:.0f} % of the validation samples"
+            share = f"{percent(self.shared, 0)} of the validation samples"
             return f"{share} are in the training set, so nothing is shown on unseen ones"
         if not self.accuracy_cost.affordable(self.max_cost):
             bound = (
@@ -270,9 +265,9 @@ class DebiasResult:
     def _what_changed(self) -> str:
         """Which head, and what it changes on validation samples that it has not seen."""
         accuracy_cost, name = self.accuracy_cost, self.chosen.name
-        share = "" if accuracy_cost.t == 1 else f", {100 * accuracy_cost.t:.0f} % of the way to it"
-        new = f"{accuracy_cost.n_new_errors} new error{'s' * (accuracy_cost.n_new_errors != 1)}"
-        fixed = f"{accuracy_cost.n_fixed} validation errors fixed, {new}"
+        share = "" if accuracy_cost.t == 1 else f", {percent(accuracy_cost.t, 0)} of the way to it"
+        new_errors = counted(accuracy_cost.n_new_errors, "new error")
+        fixed = f"{accuracy_cost.n_fixed} validation errors fixed, {new_errors}"
         bound = f"lower 95 % bound {-100 * accuracy_cost.cost_high:+.1f}"
         average = f"{-100 * accuracy_cost.cost:+.1f} points"
         return f"{name}{share}: {fixed}; average {average} there ({bound})."
@@ -375,8 +370,8 @@ class DebiasResult:
             f"Accuracies in % on the {self.evaluated_on}; ← marks the candidate chosen. The "
             "held-out score needs no group labels: "
             f"{_SCORE_IN_WORDS.get(self.select, self.select)}."
-            + " The worst balanced group is that of the held-out set."
-            * bool(self.balanced_over),
+            + f" {GROUP_BALANCED} is over class × {self.balanced_over}; the worst balanced "
+            "group is that of the held-out set." * bool(self.balanced_over),
             *filter(None, [self.verdict()]),
             *([_checked(self.verification)] if self.verification else []),
             *self.notes,
@@ -402,38 +397,39 @@ class DebiasResult:
         dict
             The content of ``result.json``; accuracies in [0, 1].
         """
-        return {
-            "candidates": [asdict(c) for c in self.candidates],
+        everything = {
+            "candidates": self.candidates,
             "chosen": self.chosen.name,
             "helped": self.helped,
             "written": self.written,
             "headline": self.headline(),
             "state": self.state,
-            "change": asdict(self.change),
-            "lost_groups": [asdict(group) for group in self.check.lost],
-            "doubtful_groups": [asdict(group) for group in self.check.doubtful],
-            "unchecked_groups": list(self.check.unchecked),
-            "answers": [dict(answer) for answer in self.answers],
+            "change": self.change,
+            "lost_groups": self.check.lost,
+            "doubtful_groups": self.check.doubtful,
+            "unchecked_groups": self.check.unchecked,
+            "answers": self.answers,
             "balanced_over": self.balanced_over,
             "named_outcome": self.named_outcome() or None,
             "max_cost": self.max_cost,
-            "accuracy_cost": asdict(self.accuracy_cost),
-            "accuracy_costs": [asdict(accuracy_cost) for accuracy_cost in self.accuracy_costs],
+            "accuracy_cost": self.accuracy_cost,
+            "accuracy_costs": self.accuracy_costs,
             "parameters": {
                 k: v
                 for k, v in self.estimator.get_params().items()
                 if v is None or isinstance(v, bool | int | float | str)
             },
-            "suppressed_neurons": self.suppressed.tolist(),
+            "suppressed_neurons": self.suppressed,
             "n_non_constant": self.n_non_constant,
-            "classes": (self.model.head or self.head).classes.tolist(),
+            "classes": (self.model.head or self.head).classes,
             "evaluated_on": self.evaluated_on,
             "verdict": self.verdict() or None,
-            "verification": asdict(self.verification) if self.verification else None,
-            "notes": list(self.notes),
+            "verification": self.verification,
+            "notes": self.notes,
             "model": self._file(),
             "version": __version__,
         }
+        return dict(plain(everything))
 
 
 def _score(candidate: Candidate) -> float:

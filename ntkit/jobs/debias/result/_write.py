@@ -1,63 +1,27 @@
-"""Write a job's folder: all of it, verified, or nothing."""
+"""Write what a run is gone on from, and what a look found."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ntkit._disk import as_json
+from ntkit._text import as_json
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.exceptions import DeployError, NtkitError
 from ntkit.extraction import Samples
-from ntkit.head import LinearHead
 from ntkit.jobs.audit import audit_files
-from ntkit.jobs.debias.result._deploy import DEPLOYED
 from ntkit.jobs.debias.result._findings_result import QUESTIONS, FindingsResult
-from ntkit.jobs.debias.result._result import MODEL_FILE, REPORT_FILE, DebiasResult
+from ntkit.jobs.debias.result._result import MODEL_FILE
 from ntkit.jobs.report import arguments, name_of, quoted
 from ntkit.model import FrozenModel
-from ntkit.pages import Report, report_html
-from ntkit.store import facts_of
-from ntkit.verification import Verification, save_verified
-
-HEADS_FILE, ORIGINAL = "heads.npz", "original head"
-
-
-def write_heads(
-    folder: Path, heads: Mapping[str, LinearHead], model: FrozenModel, *, new_head: bool
-) -> None:
-    """Write the heads of candidates and the original one, and which model they are for."""
-    own = None if new_head or model.head is None else model.head.classes
-    if own is not None and model.head is not None:
-        heads = {ORIGINAL: model.head, **heads}
-    about = {
-        "source": "" if model.path is None else os.path.abspath(model.path),
-        "source_sha256": model.sha256(),
-        "located_by": dict(model.located_by),
-        "new_head": new_head,
-        "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},
-    }
-    arrays: dict[str, Any] = {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
-    if own is not None:
-        arrays["model_classes"] = own
-    for i, head in enumerate(heads.values()):
-        arrays |= {
-            f"coef_{i}": head.coef.astype(np.float32),
-            f"intercept_{i}": head.intercept.astype(np.float32),
-            f"classes_{i}": head.classes,
-        }
-    np.savez(folder / HEADS_FILE, **arrays)
+from ntkit.samples import facts_of
 
 
 def provenance(
@@ -124,58 +88,6 @@ def answers_sha256(answers: Sequence[Mapping[str, Any]]) -> str:
 
 
 ANSWERS_FILE, RUN_FILE = "answers.json", "run.json"
-
-
-def write_job(
-    draft: DebiasResult,
-    original: FrozenModel,
-    X: Any,
-    device: str,
-    opened: Callable[[], AbstractContextManager[Path]],
-    report: Callable[[DebiasResult], Report],
-    card: Callable[[Path, Report, DebiasResult], None],
-    heads: Callable[[Path], None],
-) -> DebiasResult:
-    """Write and verify in a temporary folder; it takes its name when everything is in it."""
-
-    def save(model: FrozenModel, path: Path) -> Verification:
-        return save_verified(model, path, original=original, X=X, head=draft.head, device=device)
-
-    with opened() as folder:
-        result = draft
-        if draft.model is not original:
-            result = replace(draft, verification=save(draft.model, folder / MODEL_FILE))
-        elif draft.kept_original:
-            copy_original(original, folder)
-        if draft.path is not None:
-            shown = report(result)
-            if result.verification is not None:
-                card(folder, shown, result)
-            heads(folder)
-            (folder / REPORT_FILE).write_text(report_html(shown), encoding="utf-8")
-            (folder / "table.md").write_text(f"{result.summary(markdown=True)}\n", encoding="utf-8")
-            write_record(folder, result.as_dict())
-    return result
-
-
-def deploy_job(
-    result: DebiasResult,
-    original: FrozenModel,
-    X: Any,
-    device: str,
-    opened: Callable[[], AbstractContextManager[Path]],
-    report: Callable[[DebiasResult], Report],
-    beside: Callable[[Path, Report, DebiasResult], None],
-) -> None:
-    """Write the folder for a service, when that of the result is complete."""
-    try:
-        with opened() as place:
-            model, head = result.model, result.head
-            save_verified(model, place / DEPLOYED, original=original, X=X, head=head, device=device)
-            beside(place, report(result), result)
-    except (NtkitError, OSError) as error:
-        where = "" if result.path is None else f" {result.path} is complete."
-        raise DeployError(f"Nothing was deployed: {error}{where}", result) from error
 
 
 def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -> None:

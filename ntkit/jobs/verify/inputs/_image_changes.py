@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
+import numpy as np
+
+from ntkit._types import Array
 from ntkit.inputs import FILTERS, ImagePreprocessing
 from ntkit.jobs.verify._change import Change
-from ntkit.jobs.verify.inputs._image_settings import ImageSettings
 from ntkit.jobs.verify.inputs._resampling import PICKING
 
 Numbers = tuple[float, ...]
+Size = tuple[int, int] | None
 IMAGENET: tuple[Numbers, Numbers] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF: tuple[Numbers, Numbers] = ((0.5,), (0.5,))
 CLIP: tuple[Numbers, Numbers] = (
@@ -24,63 +27,79 @@ _SHARES = (224 / 256, 0.9, 0.95, 0.96, 0.8, 224 / 232, 299 / 320, 0.75)  # kept 
 _USUAL_SIDES = (224, 256, 299, 384, 512)
 
 
-def image_changes(steps: ImagePreprocessing, size: tuple[int, int] | None) -> list[Change]:
+def image_changes(steps: ImagePreprocessing, size: Size) -> list[Change]:
     """What a service may do otherwise than these steps, one thing at a time."""
-    changes = [
+    # `size` is that of the model's input, where it is fixed or the steps end in it.
+    return [
         *_resamplings(steps),
         *_channel_orders(steps),
         *_geometries(steps, size),
         *_values(steps),
-        _changed("EXIF rotation", "does not turn images as their EXIF orientation says",
-                 upright=False),
+        Change("EXIF rotation", "does not turn images as their EXIF orientation says",
+               {"upright": False}),
         *_layouts(steps),
-        *(
-            _changed("transparency", f"puts transparent images on {name}", background=value)
-            for name, value in (("white", 255), ("black", 0))
-        ),
+        Change("transparency", "puts transparent images on white", {"background": 255}),
+        Change("transparency", "puts transparent images on black", {"background": 0}),
     ]  # fmt: skip
-    return changes
 
 
-def usual_pipelines(
-    steps: ImagePreprocessing, size: tuple[int, int] | None
-) -> list[tuple[Change, ...]]:
+def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Change, ...]]:
     """What comes together: geometry, filter and values, or values and the order of channels."""
-    found = list[tuple[Change, ...]]()
-    sides = [_geometry(steps, resize, crop) for resize, crop in _usual_geometries(steps, size)]
+    geometries = [(steps.resize, steps.crop)]
+    if size is not None:
+        side = min(size)
+        geometries += [(size, None), (side, size)]
+        geometries += [(int(side / share), size) for share in _SHARES[:2]]
+    sides = [_geometry(steps, *geometry) for geometry in geometries]
     filters = [_resample(steps, name) for name in ("bilinear", "bicubic")]
     values = [_value(steps, 1 / 255, *pair) for pair in (IMAGENET, HALF, CLIP, _NONE)]
-    for value in values:
-        for side in sides:
-            for filtering in filters:
-                parts = tuple(part for part in (side, filtering, value) if part is not None)
-                if len(parts) > 1 and parts not in found:
-                    found.append(parts)
+    together = list[tuple[Change, ...]]()
+    for value, side_change, filtering in product(values, sides, filters):
+        parts = tuple(_existing((side_change, filtering, value)))
+        if len(parts) > 1 and parts not in together:
+            together.append(parts)
     orders = [change for change in _channel_orders(steps) if change.what == "channel order"]
-    return [*found, *product(_values(steps), orders)]
+    return [*together, *product(_values(steps), orders)]
 
 
-def _changed(what: str, words: str, *, usual: int = 0, group: str = "", **values: Any) -> Change:
-    def apply(settings: ImageSettings) -> ImageSettings:
-        return replace(settings, **values)
+def array_changes(axis: int) -> list[Change]:
+    """What may be done otherwise to arrays of images with their channels on this axis."""
+    heights, other = ((2, 3), (0, 2, 3, 1)) if axis == 1 else ((1, 2), (0, 3, 1, 2))
 
-    return Change(what, words, apply, usual=usual, group=group)
+    def refolded(X: Array) -> Array:
+        return np.ascontiguousarray(X.transpose(other)).reshape(X.shape)
+
+    table: list[tuple[str, str, Any]] = [
+        ("channel order", "the channels of these arrays in the other order",
+         lambda X: np.flip(X, axis)),
+        ("layout", "these arrays with the axes renamed instead of moved", refolded),
+        ("layout", "these arrays with height and width exchanged",
+         lambda X: X.swapaxes(*heights)),
+        ("scale", "these arrays multiplied by 255", _normalised((0.0,), (1 / 255,), axis)),
+        ("scale", "these arrays divided by 255", _normalised((0.0,), (255.0,), axis)),
+    ]  # fmt: skip
+    for what, words, (mean, std) in (
+        ("scale", "brought from 0 … 1 to -1 … 1", HALF),
+        ("mean and std", "normalised with ImageNet's mean and std", IMAGENET),
+        ("mean and std", "normalised with CLIP's mean and std", CLIP),
+    ):
+        back = tuple(-m / s for m, s in zip(mean, std, strict=True)), tuple(1 / s for s in std)
+        table += [
+            (what, f"these arrays {words}", _normalised(mean, std, axis)),
+            (what, f"these arrays before they were {words}", _normalised(*back, axis)),
+        ]
+    return [Change(what, f"feeds {words}", {"after": step}) for what, words, step in table]
 
 
-def _with_steps(
-    what: str,
-    words: str,
-    fix: str,
-    usual: int = 0,
-    others: Any = None,
-    *,
-    group: str = "",
-    **values: Any,
-) -> Change:
-    def apply(settings: ImageSettings) -> ImageSettings:
-        return replace(settings, steps=replace(settings.steps, **values), **(others or {}))
+def _normalised(mean: Numbers, std: Numbers, axis: int) -> Any:
+    shape = [1, 1, 1, 1]
+    shape[axis] = -1
+    shift, divisor = (np.reshape(v, shape).astype(np.float32) for v in (mean, std))
+    return lambda X: (X.astype(np.float32) - shift) / divisor
 
-    return Change(what, words, apply, fix, usual=usual, group=group)
+
+def _existing(changes: Iterable[Change | None]) -> list[Change]:
+    return [change for change in changes if change is not None]
 
 
 # -- the filter ---------------------------------------------------------------------------------
@@ -89,112 +108,79 @@ def _with_steps(
 def _resamplings(steps: ImagePreprocessing) -> list[Change]:
     if steps.resize is None:
         return []
-    found = [_resample(steps, name) for name in FILTERS]
-    here = _name_of(steps)
-    own = [
-        _changed(
-            "resample",
-            f"resizes with the filter {name} without antialiasing (as {library}), not {here}",
-            picking=name,
-            rounded=rounded,
-            group="filter",
-        )
+    here = _filter_name(steps)
+    table = [
+        (f"with the filter {name} without antialiasing (as {library})", name, rounded)
         for name in PICKING
         for library, rounded in (("OpenCV", True), ("PyTorch with antialias=False", False))
     ]
-    corner = _changed(
-        "resample",
-        f"resizes by nearest neighbours counted from the corner (as OpenCV), not {here}",
-        picking="nearest corner",
-        group="filter",
+    table.append(
+        ("by nearest neighbours counted from the corner (as OpenCV)", "nearest corner", True)
     )
     words = "does not round resized pixels to whole numbers (as PyTorch on floats)"
-    whole = _changed("rounding", words, rounded=False, usual=1)
-    return [*(change for change in found if change is not None), *own, corner, whole]
+    return [
+        *_existing(_resample(steps, name) for name in FILTERS),
+        *(
+            Change("resample", f"resizes {how}, not {here}",
+                   {"picking": picking, "rounded": rounded}, group="filter")
+            for how, picking, rounded in table
+        ),
+        Change("rounding", words, {"rounded": False}, usual=1),
+    ]  # fmt: skip
 
 
 def _resample(steps: ImagePreprocessing, name: str) -> Change | None:
     if steps.resize is None or FILTERS[name] == steps.resample:
         return None
-    words = f"resizes with the filter {name}, not {_name_of(steps)}"
+    words = f"resizes with the filter {name}, not {_filter_name(steps)}"
     usual = 0 if name in ("nearest", "bilinear", "bicubic") else 1
-    return _with_steps(
-        "resample",
-        words,
-        f"--resample {name}",
-        usual,
-        group="filter",
-        resample=FILTERS[name],
-    )
+    values = {"resample": FILTERS[name]}
+    return Change("resample", words, values, f"--resample {name}", usual, "filter")
 
 
-def _name_of(steps: ImagePreprocessing) -> str:
+def _filter_name(steps: ImagePreprocessing) -> str:
     return next(name for name, number in FILTERS.items() if number == steps.resample)
 
 
 # -- size and crop ------------------------------------------------------------------------------
 
 
-def _usual_geometries(
-    steps: ImagePreprocessing, size: tuple[int, int] | None
-) -> list[tuple[Any, Any]]:
-    if size is None:
-        return [(steps.resize, steps.crop)]
-    side = min(size)
-    return [
-        (steps.resize, steps.crop),
-        (size, None),
-        (side, size),
-        (int(side / _SHARES[0]), size),
-        (int(side / _SHARES[1]), size),
-    ]
-
-
-def _geometries(steps: ImagePreprocessing, size: tuple[int, int] | None) -> list[Change]:
+def _geometries(steps: ImagePreprocessing, size: Size) -> list[Change]:
     """Other ways to the model's size; where it takes any, other sizes."""
-    found = list[Change | None]()
+    changes = list[Change | None]()
     for height, width in [size] if size is not None else [(n, n) for n in _sides(steps)]:
-        side = min(height, width)
-        larger = sorted({n for share in _SHARES for n in _rounded(side / share)})
-        found.append(_geometry(steps, (height, width), None))
-        for n in (side, *larger):
-            found.append(_geometry(steps, n, (height, width)))
-        for n in larger:
-            square = (round(height * n / side), round(width * n / side))
-            found.append(_geometry(steps, square, (height, width)))
-        found.append(_geometry(steps, None, (height, width)))
+        side, whole = min(height, width), {"resize": (height, width), "crop": None}
+        larger = sorted({n for share in _SHARES for n in (int(side / share), round(side / share))})
+        resizes: list[Any] = [side, *larger]
+        resizes += [(round(height * n / side), round(width * n / side)) for n in larger]
+        changes.append(_geometry(steps, (height, width), None))
+        changes += [_geometry(steps, resize, (height, width)) for resize in (*resizes, None)]
         if height == width:
             words = "cuts out the largest square in the middle and resizes that"
-            found.append(_framed("crop", words, (height, width), frame="square"))
+            changes.append(Change("crop", words, {**whole, "frame": "square"}, "", 2, "geometry"))
         for name, value in (("black", 0), ("grey", 114), ("white", 255)):
             words = f"resizes the whole image into the input and fills up with {name} margins"
-            found.append(_framed("resize", words, (height, width), frame="padded", margin=value))
+            values = {**whole, "frame": "padded", "margin": value}
+            changes.append(Change("resize", words, values, "", 2, "geometry"))
     if steps.crop is not None:
-        found.append(_changed("crop", "crops at the upper left, not in the middle", corner=True))
         other = "even" if steps.crop_rounding == "down" else "down"
         words = "rounds where the crop begins otherwise (by half a pixel)"
-        found.append(_with_steps("crop", words, "", 1, crop_rounding=other))
+        changes += [
+            Change("crop", "crops at the upper left, not in the middle", {"corner": True}),
+            Change("crop", words, {"crop_rounding": other}, usual=1),
+        ]
     elif size is not None:
         words = f"crops {size[0]} x {size[1]} at the upper left without resizing"
-        found.append(
-            _with_steps(
-                "crop", words, "", 1, {"corner": True}, group="geometry", resize=None, crop=size
-            )
-        )
-    return [change for change in found if change is not None]
+        values = {"corner": True, "resize": None, "crop": size}
+        changes.append(Change("crop", words, values, "", 1, "geometry"))
+    return _existing(changes)
 
 
 def _sides(steps: ImagePreprocessing) -> tuple[int, ...]:
-    if steps.crop is not None:
-        return (min(steps.crop), *_USUAL_SIDES)
-    if steps.resize is not None:
-        side = steps.resize if isinstance(steps.resize, int) else min(steps.resize)
-        return (side, *_USUAL_SIDES)
-    return _USUAL_SIDES
-
-
-def _rounded(length: float) -> tuple[int, ...]:
-    return (int(length), round(length))
+    sides = steps.crop or steps.resize
+    if sides is None:
+        return _USUAL_SIDES
+    return (sides if isinstance(sides, int) else min(sides), *_USUAL_SIDES)
 
 
 def _geometry(steps: ImagePreprocessing, resize: Any, crop: Any) -> Change | None:
@@ -203,29 +189,16 @@ def _geometry(steps: ImagePreprocessing, resize: Any, crop: Any) -> Change | Non
         crop = None
     if (resize, crop) == (steps.resize, steps.crop):
         return None
+    what = "resize" if (crop is None) == (steps.crop is None) else "resize and crop"
     if resize == steps.resize:
         what = "crop"
-    else:
-        what = "resize" if (crop is None) == (steps.crop is None) else "resize and crop"
     words = f"{_in_words(resize, crop)}, where ntkit {_in_words(steps.resize, steps.crop)}"
-    fix = [f"--resize {_option(resize)}"] if resize is not None else []
-    fix += [f"--crop {_option(crop)}"] if crop is not None else []
     # An option cannot take a crop away that a file asks for.
-    possible = resize is not None and (crop is not None or steps.crop is None)
+    fix = ""
+    if resize is not None and (crop is not None or steps.crop is None):
+        fix = f"--resize {_option(resize)}" + (f" --crop {_option(crop)}" if crop else "")
     usual = 0 if not isinstance(resize, tuple) or crop is None else 1
-    return _with_steps(
-        what,
-        words,
-        " ".join(fix) if possible else "",
-        usual,
-        group="geometry",
-        resize=resize,
-        crop=crop,
-    )
-
-
-def _framed(what: str, words: str, size: tuple[int, int], **others: Any) -> Change:
-    return _with_steps(what, words, "", 2, others, group="geometry", resize=size, crop=None)
+    return Change(what, words, {"resize": resize, "crop": crop}, fix, usual, "geometry")
 
 
 def _in_words(resize: Any, crop: Any) -> str:
@@ -251,18 +224,17 @@ def _option(sides: Any) -> str:
 def _channel_orders(steps: ImagePreprocessing) -> list[Change]:
     if steps.channels == 1:
         return [
-            _changed(
-                "channel order", "makes grey of channels in the order BGR", grey="luma of BGR"
-            ),
-            _changed("grey", "makes grey by the mean of the channels", grey="mean", usual=1),
-        ]
+            Change("channel order", "makes grey of channels in the order BGR",
+                   {"grey": "luma of BGR"}),
+            Change("grey", "makes grey by the mean of the channels", {"grey": "mean"}, usual=1),
+        ]  # fmt: skip
     other = "BGR" if steps.channel_order == "RGB" else "RGB"
     words = f"gives channels in the order {other}, not {steps.channel_order}"
+    late = f"{words}, swapped after mean and std"
     return [
-        _with_steps("channel order", words, "", channel_order=other),
-        _changed("channel order", f"{words}, swapped after mean and std", reversed_last=True,
-                 usual=1),
-    ]  # fmt: skip
+        Change("channel order", words, {"channel_order": other}),
+        Change("channel order", late, {"reversed_last": True}, usual=1),
+    ]
 
 
 def _values(steps: ImagePreprocessing) -> list[Change]:
@@ -285,15 +257,12 @@ def _values(steps: ImagePreprocessing) -> list[Change]:
         (1.0, ((128.0,), (128.0,))),
         (1 / 256, _NONE),
     ]
-    found = [_value(steps, factor, *pair) for factor, pair in candidates]
-    return [*(change for change in found if change is not None), _inverted(steps)]
-
-
-def _inverted(steps: ImagePreprocessing) -> Change:
-    """Take 255 - x for x, by a factor below 0."""
-    mean = tuple(value - 255 * steps.scale for value in steps.mean)
-    words = "inverts images: white is 0"
-    return _with_steps("scale", words, "", 1, group="values", scale=-steps.scale, mean=mean)
+    # 255 - x for x, by a factor below 0.
+    turned = tuple(value - 255 * scale for value in mean)
+    inverted = Change(
+        "scale", "inverts images: white is 0", {"scale": -scale, "mean": turned}, "", 1, "values"
+    )
+    return [*_existing(_value(steps, by, *pair) for by, pair in candidates), inverted]
 
 
 def _value(steps: ImagePreprocessing, scale: float, mean: Numbers, std: Numbers) -> Change | None:
@@ -310,7 +279,8 @@ def _value(steps: ImagePreprocessing, scale: float, mean: Numbers, std: Numbers)
         f"--scale {scale:.10g} --mean {listed(f'{v:.10g}' for v in mean)} "
         f"--std {listed(f'{v:.10g}' for v in std)}"
     )
-    return _with_steps(what, words, fix, group="values", scale=scale, mean=mean, std=std)
+    values = {"scale": scale, "mean": mean, "std": std}
+    return Change(what, words, values, fix, group="values")
 
 
 def _affine(scale: float, mean: Numbers, std: Numbers) -> tuple[tuple[float, float], ...]:
@@ -339,9 +309,9 @@ def _few(values: Numbers) -> str:
 
 
 def _layouts(steps: ImagePreprocessing) -> list[Change]:
-    found = [_changed("layout", "exchanges height and width", turned=True)]
-    if steps.channels == 3:
-        other = "NHWC" if steps.layout == "NCHW" else "NCHW"
-        words = f"feeds pixels in the order {other} under the shape of {steps.layout}"
-        found.insert(0, _changed("layout", words, refolded=True))
-    return found
+    turned = Change("layout", "exchanges height and width", {"turned": True})
+    if steps.channels != 3:
+        return [turned]
+    other = "NHWC" if steps.layout == "NCHW" else "NCHW"
+    words = f"feeds pixels in the order {other} under the shape of {steps.layout}"
+    return [Change("layout", words, {"refolded": True}), turned]

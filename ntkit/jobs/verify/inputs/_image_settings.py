@@ -2,45 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from ntkit._types import Array
+from ntkit.exceptions import InputError
 from ntkit.inputs import (
     ImagePreprocessing,
+    decode,
     eight_bits,
     in_colours,
     orientation_of,
     resized,
     upright,
 )
+from ntkit.jobs.verify._change import LazyBatches, Settings, Subject
+from ntkit.jobs.verify.inputs._image_changes import image_changes, usual_pipelines
 from ntkit.jobs.verify.inputs._resampling import averaged, picked
+
+_KEPT = 64  # decoded images
+
+
+def image_subject(
+    images: Sequence[Any], steps: ImagePreprocessing, size: tuple[int, int] | None
+) -> Subject:
+    """Image files or decoded images, for a model with inputs of this size, where it is fixed."""
+    size = size or steps.crop
+    if size is None and isinstance(steps.resize, tuple):
+        size = steps.resize
+
+    @lru_cache(_KEPT)
+    def image(row: int) -> Image.Image:
+        source = images[row]
+        return decode(source) if isinstance(source, Path) else Image.fromarray(np.asarray(source))
+
+    def inputs(settings: ImageSettings, rows: Sequence[int]) -> Any:
+        return LazyBatches(
+            len(rows), lambda index: _stacked([settings(image(row)) for row in rows[index]])
+        )
+
+    return Subject(
+        len(images),
+        inputs,
+        ImageSettings(steps),
+        partial(image_changes, steps, size),
+        partial(usual_pipelines, steps, size),
+    )
+
+
+def _stacked(pixels: list[Array]) -> Array:
+    if len({one.shape for one in pixels}) > 1:
+        raise InputError("The images differ in size; give one with --resize HEIGHT,WIDTH.")
+    return np.asarray(np.stack(pixels))
 
 
 @dataclass(frozen=True)
-class ImageSettings:
-    """Steps from an image to an input."""
+class ImageSettings(Settings):
+    """Steps from an image to an input: ntkit's, and what it never does."""
 
-    steps: ImagePreprocessing
-    upright: bool = True
-    background: int | None = None
+    upright: bool = True  # as the EXIF orientation says
+    background: int | None = None  # a grey under transparent pixels
     grey: Literal["luma", "luma of BGR", "mean"] = "luma"
-    picking: str | None = None
-    rounded: bool = True
-    frame: Literal["whole", "square", "padded"] = "whole"
-    margin: int = 0
-    corner: bool = False
-    reversed_last: bool = False
-    refolded: bool = False
-    turned: bool = False
+    picking: str | None = None  # resize without averaging, see picked
+    rounded: bool = True  # resized pixels
+    frame: Literal["whole", "square", "padded"] = "whole"  # "square": the largest in the middle
+    margin: int = 0  # grey of what is padded
+    corner: bool = False  # crop at the upper left
+    reversed_last: bool = False  # channels, after mean and std
+    refolded: bool = False  # axes renamed instead of moved
+    turned: bool = False  # rows and columns exchanged
 
     def __call__(self, image: Image.Image) -> Array:
         """Turn an image into an input, without the batch axis."""
         if self == ImageSettings(self.steps):
-            return self.steps(image)
+            return np.asarray(self.steps(image))
         steps = self.steps
         pixels = self._framed(np.asarray(self._in_colours(image), np.float32))
         if steps.resize is not None and self.frame != "padded":

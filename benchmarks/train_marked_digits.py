@@ -1,4 +1,4 @@
-"""Train the CNN of the marked digits: ``python -m ntkit.datasets._train_marked_digits OUT.onnx``.
+"""Train the CNN of the marked digits: ``python benchmarks/train_marked_digits.py OUT.onnx``.
 
 Plain empirical risk minimisation on the training set: no group labels, no augmentation, and
 neither the held-out nor the test set plays a part. A global max pool ends the body, so that a
@@ -27,7 +27,13 @@ WEIGHT_DECAY = 1e-2
 
 
 def build_network() -> Any:
-    """Build the CNN: three convolutions, a global max pool and one linear layer."""
+    """Build the CNN: three convolutions, a global max pool and one linear layer.
+
+    Returns
+    -------
+    network : torch.nn.Sequential
+        Maps images (batch, 1, 20, 20) to logits (batch, 2).
+    """
     nn = _import_torch().nn
     body = nn.Sequential(
         nn.Conv2d(1, N_CHANNELS, 3, padding=1),
@@ -45,7 +51,19 @@ def build_network() -> Any:
 
 
 def train(network: Any, X: Any, y: Any, generator: Any) -> None:
-    """Minimise the mean cross-entropy, in place."""
+    """Minimise the mean cross-entropy, in place.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        What `build_network` returns.
+    X : torch.Tensor of shape (n, 1, 20, 20)
+        Images.
+    y : torch.Tensor of shape (n,)
+        Classes.
+    generator : torch.Generator
+        Decides the order of the samples.
+    """
     torch = _import_torch()
     n_batches = len(X) // BATCH_SIZE
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
@@ -64,7 +82,15 @@ def train(network: Any, X: Any, y: Any, generator: Any) -> None:
 
 
 def export(network: Any, path: Path) -> None:
-    """Write the network as one ONNX file with a dynamic batch."""
+    """Write the network as one ONNX file with a dynamic batch.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        What `build_network` returns.
+    path : pathlib.Path
+        The file to write.
+    """
     torch = _import_torch()
     program = torch.onnx.export(
         network.eval(),
@@ -87,7 +113,18 @@ def export(network: Any, path: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Train the network and write it."""
+    """Train the network and write it.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        Command line; the process's own when left out.
+
+    Raises
+    ------
+    MissingDependencyError
+        If PyTorch is not installed.
+    """
     parser = argparse.ArgumentParser(description="Train the CNN of the marked digits.")
     parser.add_argument("output", type=Path, metavar="OUT.onnx")
     output = parser.parse_args(argv).output

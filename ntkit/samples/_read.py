@@ -1,73 +1,53 @@
-"""Samples from what a user has: an image folder, arrays, a table, a store."""
+"""The one intake: whatever a user has, as samples for a model."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from ntkit.exceptions import InputError
-from ntkit.inputs import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
+from ntkit.inputs import ImagePreprocessing, TextPreprocessing, Texts
 from ntkit.model import FrozenModel, TensorInfo
-from ntkit.samples import (
-    DEFAULT_LABEL,
-    Columns,
-    Samples,
-    named_delimiter,
-    samples_from_file,
-    samples_from_image_folder,
-    samples_from_npy,
-    with_plain_texts,
-)
-from ntkit.store import EmbeddingStore, origin_of
+from ntkit.samples._arrays import samples_from_npy, samples_from_npz
+from ntkit.samples._columns import DEFAULT_LABEL, Columns, samples_from_table
+from ntkit.samples._image_folder import samples_from_image_folder
+from ntkit.samples._samples import Samples
+from ntkit.samples._stored import StoredEmbeddings, origin_of
+from ntkit.samples._table_files import TABLES, named_delimiter, read_table
 
-if TYPE_CHECKING:
-    from ntkit.samples import Samples
-
-SHOWN_COLUMNS = 20
+Steps = ImagePreprocessing | TextPreprocessing | None
+Labels = Literal["required", "optional"]
 
 
-def preprocessing_for(
-    model: FrozenModel, data: Iterable[Any]
-) -> ImagePreprocessing | TextPreprocessing | None:
-    """Find how images or texts go into a model."""
-    paths = [Path(each) for each in data if isinstance(each, str | os.PathLike)]
-    if any(map(is_image_folder, paths)):
-        images = ImagePreprocessing.for_model(model)
-        if images is not None:
-            return images
-    return TextPreprocessing.for_model(model)
-
-
-def is_image_folder(path: Path) -> bool:
-    """Whether a path is read as an image folder: a folder that is nothing else."""
-    return path.is_dir() and not (EmbeddingStore.is_store(path) or (path / "X.npy").exists())
-
-
-def image_preprocessing(samples: Samples) -> ImagePreprocessing | None:
-    """How these samples became model inputs, if they are images."""
-    return samples.X.preprocessing if isinstance(samples.X, ImageFiles) else None
-
-
-def input_notes(samples: Iterable[Samples]) -> list[str]:
-    """Sentences on how samples became model inputs: one where all sets agree, none of arrays."""
-    found = [_input_note(part) for part in samples]
-    return list(dict.fromkeys(note for note in found if note))
-
-
-def _input_note(samples: Samples) -> str:
-    if isinstance(samples.X, ImageFiles):
-        return samples.X.preprocessing.describe()
-    if isinstance(samples.X, Texts):
-        return samples.X.preprocessing.describe() if samples.X.preprocessing.tokenizer else ""
-    if not samples.columns_source:
-        return ""
-    names = samples.columns
-    more = f", … ({len(names)} in all)" if len(names) > SHOWN_COLUMNS else ""
-    shown = ", ".join(map(repr, names[:SHOWN_COLUMNS]))
-    return f"Columns, in this order: {shown}{more}; {samples.columns_source}."
+def read(
+    data: Any,
+    model: FrozenModel,
+    *,
+    labels: Labels = "required",
+    preprocessing: Steps = None,
+    **options: Any,
+) -> Samples:
+    """Samples for a model: a path, Samples, (X, y), (X, y, groups), or inputs alone."""
+    # `options` are those of read_samples, for paths. Inputs alone are taken where labels are
+    # optional.
+    if isinstance(data, str | os.PathLike):
+        steps = preprocessing or preprocessing_for(model, Path(data))
+        options = {"preprocessing": steps, "inputs": model.inputs, "keep_table": True} | options
+        return read_samples(Path(data), labels=labels, **options)
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        X, y, groups = (*data, None)[:3]
+        y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
+        data = Samples(X, y, groups)
+    elif labels == "optional" and not isinstance(data, Samples | tuple):
+        data = Samples(data)
+    if not isinstance(data, Samples):
+        raise InputError("Give the samples as a path, Samples, (X, y) or (X, y, groups).")
+    return _complete(data, model.inputs, labels, "The samples have no labels (y)", "add them")
 
 
 def read_samples(
@@ -163,24 +143,59 @@ def read_samples(
     if not path.exists():
         raise InputError(f"{path} does not exist.")
     if not path.is_dir():
-        samples = samples_from_file(path, preprocessing, inputs, asked, delimiter)
-    elif EmbeddingStore.is_store(path):
-        samples = _store(path, asked.labels_required)
+        samples = _from_file(path, preprocessing, inputs, asked, delimiter)
+    elif StoredEmbeddings.is_store(path):
+        samples = _from_store(path)
     elif (path / "X.npy").exists():
         samples = samples_from_npy(path / "X.npy", asked.labels_required)
     else:
         samples = samples_from_image_folder(path, preprocessing, asked, delimiter, skip_bad)
-    samples = with_plain_texts(samples, inputs)
-    return replace(samples, sources=samples.sources or (path,))
+    samples = replace(samples, sources=samples.sources or (path,))
+    missing, fix = f"The store {path} holds no labels", "embed the samples again with their labels"
+    return _complete(samples, inputs, labels, missing, fix)
 
 
-def _store(path: Path, labels_required: bool) -> Samples:
-    store = EmbeddingStore.open(path)
-    if store.y is None and labels_required:
+def is_image_folder(path: Path) -> bool:
+    """Whether a path is read as an image folder: a folder that is nothing else."""
+    return path.is_dir() and not (StoredEmbeddings.is_store(path) or (path / "X.npy").exists())
+
+
+def preprocessing_for(model: FrozenModel, path: Path) -> Steps:
+    """How images or texts of a path go into a model, as the files beside the model say."""
+    # Files about images are read only for images: a damaged one does no harm to arrays.
+    images = ImagePreprocessing.for_model(model) if is_image_folder(path) else None
+    return TextPreprocessing.for_model(model) if images is None else images
+
+
+def _from_file(
+    path: Path,
+    preprocessing: Steps,
+    inputs: Sequence[TensorInfo],
+    columns: Columns,
+    delimiter: str | None,
+) -> Samples:
+    """Read a file as what its name says."""
+    kind = path.suffix.lower()
+    if kind == ".npz":
+        return samples_from_npz(path, columns.labels_required, [info.name for info in inputs])
+    if kind == ".npy":
+        return samples_from_npy(path, columns.labels_required)
+    if kind in TABLES:
+        table = read_table(path, delimiter, columns.named)
+        return samples_from_table(table, columns, inputs, preprocessing)
+    if kind == ".onnx":
         raise InputError(
-            f"The store {path} holds no labels, which are needed here; embed the samples again "
-            "with their labels."
+            f"{path} is a model, and samples are wanted there; the model comes first, as in: "
+            "ntkit embed MODEL DATA -o OUT."
         )
+    raise InputError(
+        f"{path} is none of: an image folder, .npz, X.npy with y.npy, {', '.join(TABLES)}, an "
+        "embedding store."
+    )
+
+
+def _from_store(path: Path) -> Samples:
+    store = StoredEmbeddings.open(path)
     return Samples(
         store.X,
         store.y,
@@ -189,3 +204,23 @@ def _store(path: Path, labels_required: bool) -> Samples:
         ids=store.ids,
         origin=origin_of(store.manifest),
     )
+
+
+def _complete(
+    samples: Samples, inputs: Sequence[TensorInfo], labels: Labels, missing: str, fix: str
+) -> Samples:
+    """Samples with the labels that are required; strings that a model takes become texts."""
+    if samples.y is None and labels == "required":
+        raise InputError(f"{missing}, which are needed here; {fix}.")
+    steps, X = TextPreprocessing.for_strings(inputs), samples.X
+    if steps is None or samples.embedded:
+        return samples
+    if isinstance(X, Mapping):
+        X = X.get(steps.ids)
+    if not (isinstance(X, list | tuple | np.ndarray) or hasattr(X, "to_numpy")):
+        return samples
+    values: Any = np.asarray(X, dtype=object)
+    if values.ndim == 0 or values.size != len(values):
+        return samples
+    texts = Texts(values.ravel().tolist(), steps)
+    return replace(samples, X=texts, preprocessing=samples.preprocessing or steps.as_dict())

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
+import numpy as np
+
+from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.inputs import decode, shown
+
+_CHANNELS = (1, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,3 +101,39 @@ class Inputs:
         for row in dict.fromkeys(rows):
             with suppress(InputError, OSError):
                 yield row, self.images[row]
+
+
+class Images(Sequence[Array]):
+    """Images of samples, as people see them; each is made when it is asked for."""
+
+    def __init__(self, n: int, image: Callable[[int], Array]) -> None:
+        self._n, self._image = n, image
+
+    def __len__(self) -> int:
+        return self._n
+
+    @overload
+    def __getitem__(self, i: int) -> Array: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Array]: ...
+    def __getitem__(self, i: int | slice) -> Array | Sequence[Array]:
+        rows = range(self._n)[i]
+        return self._image(rows) if isinstance(rows, int) else [*map(self._image, rows)]
+
+
+def images_in_files(paths: Sequence[str | Path]) -> Images:
+    """Image files: upright, in grey or RGB."""
+    return Images(len(paths), lambda i: np.asarray(shown(decode(Path(paths[i])))))
+
+
+def images_in_array(X: Any) -> Images | None:
+    """Model inputs of shape (N, C, H, W) or (N, H, W, C), C being 1 or 3; None for all others."""
+    sides: tuple[int, ...] = X.shape[1:] if isinstance(X, np.ndarray) and X.ndim == 4 else ()
+    if not sides or (sides[0] in _CHANNELS) == (sides[-1] in _CHANNELS):
+        return None
+
+    def image(i: int) -> Array:
+        pixels = np.moveaxis(X[i], 0, -1) if sides[0] in _CHANNELS else np.asarray(X[i])
+        return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+
+    return Images(len(X), image)

@@ -1,0 +1,215 @@
+"""What public docstrings share, written once: a line ``{C, tol}`` stands for these entries."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from re import Match
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# The default of a parameter, here "?", is read from the signature. A section is written whole.
+_ENTRIES = """
+X : array-like of shape (N, D)
+    Embeddings; float32 stays float32.
+y : array-like of shape (N,)
+    Class labels.
+sample_weight : array-like of shape (N,), optional
+    Weights; a sample of weight 0 counts as absent.
+X_val : array-like of shape (M, D), optional
+    Embeddings of a validation set: samples that the network was not trained on. They are compared
+    with ``X`` as they are: a Pipeline does not transform them (see the page "From scikit-learn").
+y_val : array-like of shape (M,), optional
+    Their class labels.
+sample_weight_val : array-like of shape (M,), optional
+    Their weights.
+groups : array-like of shape (N,)
+    Group of each sample, of any type: as a rule one label for every pair of class and spurious
+    attribute; ``groups=y`` takes the classes alone. -1, None or NaN is a group that is not known;
+    those of a sample are then inferred, and it counts as much as its group is probable.
+attribute : array-like of shape (N,), optional
+    Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known. Groups are
+    then class × attribute, and an attribute is inferred from fewer answers than the groups are: it
+    is one and the same in all classes.
+feature_sets : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
+    What groups that are not known are inferred from; None takes ``X``.
+groups.UserWarning
+    If no view tells the groups that are not known: the head is then fitted to the others alone.
+    If ``groups`` hold several classes each and are correlated with the class: an attribute is
+    passed as ``attribute``, which crosses it with the class.
+y_true : array-like of shape (N,)
+    True classes.
+y_pred : array-like of shape (N,)
+    Predicted classes.
+evaluated.groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
+    Group labels, for evaluation; or, where groups overlap (as those of CivilComments in the WILDS
+    benchmark do), which samples are in which group. -1, None or NaN is a group that is not known:
+    such samples are left out. The columns of a DataFrame name the groups.
+reference_pred : array-like of shape (N,)
+    Predictions of a head that was not fitted on these samples, best a class-balanced one.
+confidence : float, default=?
+    Coverage of the intervals.
+head : LinearHead or fitted linear classifier, default=?
+    The original head, such as ``FrozenModel.head``. None fits an ERM head on the training set.
+identification : int, splitter, float or "train", default=?
+    Where the original head's errors are taken when ``fit`` gets no ``X_val``: cross-fitted
+    predictions on the training samples by so many stratified folds or by a splitter (a partition);
+    a float holds out that share, stratified, from fitting and retraining; "train" takes in-sample
+    predictions, which a memorising head makes useless. A given ``head`` predicts the training
+    samples as it is. Classes with fewer than two samples fall back to "train".
+group_inference : GroupInference, default=?
+    What infers groups that are not known; it is cloned.
+C : float, default=?
+    Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``.
+erm.C : float, default=?
+    Inverse strength of the ERM head's L2 penalty, as in scikit-learn's ``LogisticRegression``.
+class_weight : "balanced", dict or None, default=?
+    As in scikit-learn's ``LogisticRegression``; an ERM head is fitted without it.
+tol : float, default=?
+    Tolerance of the head solver.
+max_iter : int, default=?
+    Most iterations of the head solver.
+device : {"cpu", "cuda", "auto", "ray"}, default=?
+    Where heads are fitted. "cuda" needs the extra ``torch`` and fails without a GPU; "ray" spreads
+    the rows over a Ray cluster (extra ``ray``).
+fit.InputError
+    If labels do not match the head's classes, a class has no sample of positive weight, or
+    parameters do not fit each other or the samples.
+DeviceError
+    If ``device="cuda"`` and there is no GPU.
+MissingDependencyError
+    If matplotlib is not installed.
+NotFittedError
+    If the estimator is not fitted.
+ax : matplotlib Axes, optional
+    Where to draw; by default in a new figure.
+ax_ : matplotlib Axes
+    Where it is drawn.
+figure_ : matplotlib Figure
+    The figure of ``ax_``.
+folder : path-like
+    Folder of the data set, as it is unpacked; nothing is downloaded.
+split : {"train", "val", "test"}
+    The official split.
+images.preprocessing : ImagePreprocessing
+    How an image becomes a model input, such as ``ImagePreprocessing.for_model(model)``.
+texts.preprocessing : TextPreprocessing
+    How a text is tokenised, such as ``TextPreprocessing.for_model(model)``.
+check : bool, default=?
+    Warn about other numbers of samples than the published ones.
+n_jobs : int, default=?
+    Threads for the folds.
+random_state : int, RandomState instance or None, default=?
+    Decides everything random: folds, splits and draws.
+fitted : section
+    Returns
+    -------
+    object
+        Itself, fitted.
+drawn : section
+    Returns
+    -------
+    Display
+        Itself, drawn.
+accuracy : section
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If lengths or types of labels differ, labels are missing, no sample is in any group, or a
+        parameter is out of range.
+benchmark.problems : section
+    Raises
+    ------
+    InputError
+        If the folder or a file in it is missing, damaged or of another kind.
+
+    Warns
+    -----
+    IncompleteDataWarning
+        If there are other numbers of samples than the published ones.
+classes_ : ndarray of shape (C,)
+    Class labels.
+coef_ : ndarray of shape (1, D) or (C, D)
+    Weights, one row for two classes.
+intercept_ : ndarray of shape (1,) or (C,)
+    Bias.
+head_ : LinearHead
+    The two as one value.
+erm_head_ : LinearHead
+    The original head, in the order of ``classes_``.
+groups_ : ndarray of shape (G,)
+    Group labels.
+group_inference_ : GroupInference or None
+    What inferred the groups, fitted; None where all were known.
+n_iter_ : ndarray of shape (1,)
+    Iterations of the last head fit.
+n_features_in_ : int
+    D.
+feature_names_in_ : ndarray of shape (D,)
+    Names of the neurons, where ``X`` has column names.
+"""
+
+
+# One name or several, of which the first is the key, perhaps a type, and indented lines.
+_ENTRY = re.compile(
+    r"(?m)^( *)(\w+(?:\.\w+)*)(?:, [\w, ]+)?(?: : .+)?\n(?:\1    .*(?:\n|\Z)|\n(?=\1    ))+"
+)
+_PLACE = re.compile(r"(?m)^( *)\{([A-Za-z][\w.]*(?:, [A-Za-z][\w.]*)*)\}$")
+
+
+def documented(thing: T) -> T:
+    """Write entries into the docstrings of a public function, or of a class and its methods."""
+    # An entry stands above, or in the docstring of the class or of another of its methods.
+    return documented_like()(thing)
+
+
+def documented_like(*others: object) -> Callable[[T], T]:
+    """As :func:`documented`, with the entries of other documented things as well."""
+    return partial(_documented, others)
+
+
+def _documented(others: Sequence[object], thing: T) -> T:
+    functions: list[Any] = [thing]
+    if isinstance(thing, type):
+        members = [getattr(member, "__func__", member) for member in vars(thing).values()]
+        functions += filter(inspect.isfunction, members)
+        others = (*functions, *others)
+    entries: dict[str, str] = {}
+    for text in (*(each.__doc__ or "" for each in others), _ENTRIES):
+        for entry in _ENTRY.finditer(text):
+            entries.setdefault(entry[2], textwrap.dedent(entry[0]))
+    for each in functions:
+        if each.__doc__ and _PLACE.search(each.__doc__):  # python -OO has none
+            write = partial(_written, entries, inspect.signature(each).parameters)
+            each.__doc__ = _PLACE.sub(write, each.__doc__)
+    return thing
+
+
+def _written(entries: Mapping[str, str], parameters: Mapping[str, Any], place: Match[str]) -> str:
+    lines = list[str]()
+    for key in place[2].split(", "):
+        header, *body = entries[key].splitlines()
+        if header.endswith(" : section"):
+            lines += [(place[1] + line[4:]).rstrip() for line in body]
+            continue
+        name = key.rpartition(".")[2]  # a key may begin with what tells entries of a name apart
+        header = header.replace(key, name, 1)
+        if header.endswith("default=?"):
+            header = header[:-1] + _literal(parameters[name].default)
+        lines += [place[1] + line for line in (header, *body)]
+    return "\n".join(lines)
+
+
+def _literal(default: object) -> str:
+    if isinstance(default, str):
+        return f'"{default}"'
+    return re.sub(r"e-0(?=\d)", "e-", repr(default))

@@ -1,0 +1,112 @@
+"""Numbers, names and tables in words, for people and for programs; every other module asks here."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|])")
+NONE = "–"
+
+
+def percent(share: float | None, digits: int = 1, *, sign: str = "", unit: str = " %") -> str:
+    """A share in percent; a dash where it is not known."""
+    if share is None or share != share:
+        return NONE
+    return f"{100 * share:{sign}.{digits}f}{unit}"
+
+
+def interval(bounds: Sequence[float] | None, digits: int = 1, *, sign: str = "") -> str:
+    """The two ends of an interval in percent, in brackets; a dash where they are not known."""
+    if bounds is None or bounds[0] != bounds[0]:
+        return NONE
+    low, high = (percent(bound, digits, sign=sign, unit="") for bound in bounds)
+    return f"[{low}, {high}]"
+
+
+def with_interval(
+    share: float | None, bounds: Sequence[float] | None, n: int = 1, *, sign: str = ""
+) -> str:
+    """A share of n samples in percent with its interval; a dash where there are none."""
+    if not n or share is None:
+        return NONE
+    return f"{percent(share, sign=sign, unit='')} {interval(bounds, sign=sign)}"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number of things: "1 sample", "2 samples"."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def listed(items: Iterable[Any], most: int, total: str = "") -> str:
+    """The first items, separated by commas; where there are more, "…" and how many in all."""
+    items = [*items]
+    more = f", …{total.format(len(items))}" if len(items) > most else ""
+    return ", ".join(map(str, items[:most])) + more
+
+
+def shortened(text: str, most: int) -> str:
+    """The beginning of a text that has more than so many characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def one_line(text: str) -> str:
+    """A text on one line: every run of white space as one space."""
+    return " ".join(text.split())
+
+
+def printable(text: str) -> str:
+    """A text that a terminal shows and does not obey: control characters as Python writes them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def escaped(text: str) -> str:
+    """A text as Markdown that shows it as it is, and leaves a table whole."""
+    return _SPECIAL.sub(r"\\\1", text)
+
+
+def table(rows: Sequence[Sequence[str]], align: str = "", *, padded: bool = False) -> str:
+    """Rows as a Markdown table, the header first; ``align`` has "<" or ">" for each column."""
+    rule = f"| {' | '.join('---' + ':' * (each == '>') for each in align)} |"
+    if padded:
+        rows = aligned(rows, align)
+        rule = f"|{'|'.join('-' * (len(cell) + 2) for cell in rows[0])}|"
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def plain_table(rows: Sequence[Sequence[str]], align: str = "") -> str:
+    """Rows as columns for a terminal."""
+    return "\n".join("  ".join(row).rstrip() for row in aligned(rows, align))
+
+
+def aligned(rows: Sequence[Sequence[str]], align: str = "") -> list[list[str]]:
+    """Cells filled up with spaces to the widths of their columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = align or "<" * len(widths)
+    return [
+        [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
+        for row in rows
+    ]
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it: dataclasses as mappings, arrays as lists, NaN as None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(each) for key, each in value.items()}
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_json(content: Any, indent: int | None = 2) -> str:
+    """A value as JSON that every parser reads; what JSON has no form for is written as text."""
+    return json.dumps(plain(content), indent=indent, default=str, allow_nan=False)

@@ -1,0 +1,592 @@
+"""What people answered, on findings or on single samples: one file format, ``answers.json``."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import chain, product
+from pathlib import Path
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ntkit._disk import StrPath, read_json
+from ntkit._labels import listed
+from ntkit._output import check_file, new_file
+from ntkit._types import Array
+from ntkit.attributes._feature_set import Rule
+from ntkit.exceptions import InputError
+
+ANSWERS = ("spurious", "legitimate", "unsure")
+"""What can be answered on a finding: it is a shortcut to ignore, it matters, or who knows."""
+CONTENT = "ntkit_content"
+"""The column of a table that holds the contents' digests."""
+UNSURE = ("", "?", "unsure", "unknown", "-1", "none", "nan")
+"""What counts as no answer on a sample, in lower case."""
+_PREFIX = "b2-"  # keeps a spreadsheet from reading a digest as a number
+_KIND, _VERSION = "answers", 1
+_HEADER: dict[str, Any] = {"ntkit": _KIND, "version": _VERSION}
+_LARGEST = 64 << 20  # bytes of a file
+_LONGEST = 200  # characters of a name of a person, or of a time
+
+
+# -- on findings -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person said of one finding.
+
+    Attributes
+    ----------
+    name : str
+        The attribute, as ``word:film``.
+    answer : str
+        "spurious", "legitimate" or "unsure".
+    sides : tuple of tuple of str
+        Attributes that stand for each side of it; the first are those that say the same as it.
+    rules : mapping of str to Rule
+        Of those of them that are of a layer of the model: how each is read from other samples.
+    by : str or None
+        Who said so.
+    at : str or None
+        When, as an ISO 8601 time in UTC.
+    """
+
+    name: str
+    answer: str
+    sides: tuple[tuple[str, ...], ...]
+    rules: Mapping[str, Rule] = field(default_factory=dict, repr=False, compare=False)
+    by: str | None = field(default=None, repr=False, compare=False)
+    at: str | None = field(default=None, repr=False, compare=False)
+
+    def signed(self) -> Answer:
+        """The same, given by the user of this machine and now."""
+        try:
+            user = getpass.getuser()
+        except (OSError, KeyError, ImportError):  # nobody has a name here
+            user = None
+        return replace(self, by=user, at=datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as values that JSON can hold."""
+        said: dict[str, Any] = {"name": self.name, "sides": [list(side) for side in self.sides]}
+        if self.rules:
+            said["rules"] = {name: rule.as_dict() for name, rule in self.rules.items()}
+        who = {"by": self.by, "at": self.at}
+        return said | {"answer": self.answer} | {k: v for k, v in who.items() if v is not None}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What people said of the findings of an audit.
+
+    :func:`read_answers` makes it, and :meth:`ntkit.Audit.answers` without a page.
+
+    Attributes
+    ----------
+    answers : tuple of Answer
+        One for each finding that was answered.
+    model : str or None
+        SHA-256 of the model that the rules are of.
+    where : str
+        The file that they were read from.
+
+    Examples
+    --------
+    >>> from ntkit.jobs.audit import Answer, Answers
+    >>> film = Answer("word:film", "spurious", (("word:film",), ("word:movie",)))
+    >>> bad = Answer("word:bad", "legitimate", (("word:bad",),))
+    >>> [answer.name for answer in Answers((film, bad)).spurious]
+    ['word:film']
+    """
+
+    answers: tuple[Answer, ...]
+    model: str | None = None
+    where: str = field(default="", repr=False, compare=False)
+
+    @property
+    def spurious(self) -> tuple[Answer, ...]:
+        """Those on shortcuts that the model should ignore."""
+        return tuple(answer for answer in self.answers if answer.answer == "spurious")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        model = {} if self.model is None else {"model": self.model}
+        return _HEADER | {"answers": [answer.as_dict() for answer in self.answers]} | model
+
+    def with_answer(self, answer: Answer) -> Answers:
+        """The same with one more answer, in place of an earlier one on that finding."""
+        others = (each for each in self.answers if each.name != answer.name)
+        return replace(self, answers=(*others, answer))
+
+
+def joined_answers(files: Mapping[str, Answers]) -> Answers:
+    """Join what several people answered: the first *yes* or *no* of anybody, else *unsure*."""
+    joined, models = dict[str, tuple[str, Answer]](), dict[str, str]()
+    for file, answers in files.items():
+        if answers.model is not None:
+            models.setdefault(answers.model, file)
+        for answer in answers.answers:
+            earlier, before = joined.get(answer.name, (file, answer))
+            if {before.answer, answer.answer} == {"spurious", "legitimate"}:
+                yes, no = (file, earlier) if answer.answer == "spurious" else (earlier, file)
+                raise InputError(
+                    f"{yes} says that {answer.name!r} is a shortcut, and {no} that it matters; "
+                    "agree on one answer."
+                )
+            if answer.name not in joined or before.answer == "unsure":
+                joined[answer.name] = file, answer
+    if len(models) > 1:
+        first, second, *_ = models.values()
+        raise InputError(f"{first} and {second} answer on two models; give answers on one.")
+    whole = Answers(tuple(answer for _, answer in joined.values()), next(iter(models), None))
+    for shortcut, other in _opposite(whole):
+        one, two = ({*chain(*answer.sides)} for answer in (shortcut, other))
+        # A column as a whole, and one of its values.
+        shared = (one & two) | (one & {*map(_column, two)}) | (two & {*map(_column, one)})
+        if shared:
+            raise _contradiction(shortcut, other, f"both are about {min(shared)!r}")
+    return whole
+
+
+def check_contradictions(answers: Answers, values: Callable[[str], Array]) -> None:
+    """Refuse a shortcut that equals a finding that matters, or is its opposite."""
+    # `values` gives an attribute of every sample by its name: 1, 0, or −1 where it is not known.
+    for yes, no in _opposite(answers):
+        one, other = np.asarray(values(yes.name)), np.asarray(values(no.name))
+        known = (one >= 0) & (other >= 0)
+        same = one[known] == other[known]
+        if len(np.unique(one[known])) > 1 and (same.all() or not same.any()):
+            how = "say the same" if same.all() else "are each other's opposite"
+            raise _contradiction(yes, no, f"they {how} of every sample")
+
+
+def _column(name: str) -> str:
+    """The column that an attribute is a value or a cut of."""
+    return name.partition("=")[0].removesuffix(">")
+
+
+def _opposite(answers: Answers) -> list[tuple[Answer, Answer]]:
+    """All pairs of a shortcut and a finding that matters."""
+    matters = [answer for answer in answers.answers if answer.answer == "legitimate"]
+    return list(product(answers.spurious, matters))
+
+
+def _contradiction(yes: Answer, no: Answer, reason: str) -> InputError:
+    return InputError(
+        f"{yes.name!r} is answered as a shortcut and {no.name!r} as what matters, but {reason}; "
+        "change one of the two answers."
+    )
+
+
+# -- on samples --------------------------------------------------------------------------------
+
+
+class Entry(NamedTuple):
+    """An answer on one sample, as a file gives it."""
+
+    name: str
+    answer: str | None
+    content: str | None = None
+    at: str = ""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a person said of single samples, asked one question about each.
+
+    :func:`read_labels` reads it, and :func:`label_samples` makes it.
+
+    Attributes
+    ----------
+    question : str
+        What was asked.
+    values : tuple of str
+        What could be answered.
+    answers : mapping of str to str or None
+        By name of sample; None where it was looked at, and nobody can tell.
+    contents : mapping of str to str
+        Digest of each of these samples, by which it is found under another name, too.
+    left_out : tuple of Entry
+        Name, answer and digest of samples that were labelled, and whose content none has now.
+    where : str
+        The file that they were read from.
+
+    Examples
+    --------
+    >>> from ntkit.jobs.label import Labels
+    >>> labels = Labels("Is it about a film?", ("yes", "no"), {"a.txt": "yes", "b.txt": None})
+    >>> labels.n_answers, labels.attribute(["b.txt", "a.txt", "c.txt"]).tolist()
+    (1, [None, 'yes', None])
+    """
+
+    question: str
+    values: tuple[str, ...]
+    answers: Mapping[str, str | None] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[Entry, ...] = ()
+    where: str = field(default="", repr=False, compare=False)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The answers one by one, but for those left out."""
+        return [Entry(name, v, self.contents.get(name)) for name, v in self.answers.items()]
+
+    @property
+    def n_answers(self) -> int:
+        """How many samples were answered."""
+        return sum(value is not None for value in self.answers.values())
+
+    def attribute(self, names: Sequence[str]) -> NDArray[np.object_]:
+        """What is known of samples of these names, shape (N,); None where nothing is."""
+        found = np.full(len(names), None, dtype=object)
+        for i, name in enumerate(names):
+            found[i] = self.answers.get(name)
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as plain values, for JSON."""
+        left = {"left_out": [_as_dict(entry) for entry in self.left_out]} if self.left_out else {}
+        return (
+            _HEADER
+            | {
+                "question": self.question,
+                "values": list(self.values),
+                "answers": [_as_dict(entry) for entry in self.entries],
+            }
+            | left
+        )
+
+
+def content_cell(digest: str) -> str:
+    """A digest as a cell of a table."""
+    return _PREFIX + digest
+
+
+def content_in(cell: str) -> str | None:
+    """The digest in a cell of a table; None where there is none."""
+    return cell.removeprefix(_PREFIX) if cell.startswith(_PREFIX) else None
+
+
+def check_alike(entries: Iterable[Entry]) -> None:
+    """Refuse two answers on one sample, be it under two names."""
+    said = dict[tuple[str | None, str], Entry]()
+    for entry in entries:
+        if entry.answer is not None:
+            key = (entry.content, "" if entry.content else entry.name)
+            before = said.setdefault(key, entry)
+            if before.answer != entry.answer:
+                raise contradiction(before, entry)
+
+
+def contradiction(before: Entry, entry: Entry) -> InputError:
+    """The error that two answers on one sample are."""
+    other = before.name != entry.name
+    there = f" in {before.at}" * (before.at != entry.at)
+    there = f"as {before.name!r:.60}{there}" if other else "above"
+    why = ", and both are one sample by their contents" * other
+    return InputError(
+        f"{entry.at}: {entry.name!r:.60} is answered {entry.answer!r} here and {before.answer!r} "
+        f"{there}{why}; leave one of them."
+    )
+
+
+def contents_here(
+    where: StrPath, entries: Iterable[Entry], digests: Collection[str], *, match_names: bool
+) -> tuple[set[str], str]:
+    """Contents of answers that are among some samples, and a note where names had to do."""
+    contents = {entry.content for entry in entries if entry.content is not None}
+    here = contents.intersection(digests)
+    if here or not contents:
+        return here, ""
+    n = len(contents)
+    if match_names:
+        return here, f"{where}: none of {n} contents is one of these samples; matched by name."
+    raise InputError(
+        f"None of {n} contents in {where} is one of these samples; give the samples that were "
+        "labelled, or match by name if these are the same, saved again: --match-names "
+        "(match_names=True in Python)."
+    )
+
+
+def entries_of_table(
+    columns: Mapping[str, Array], key: str, question: str, at: Callable[[int], str]
+) -> list[Entry]:
+    """Answers in the rows of a table; those that differ in upper and lower case alone are one."""
+    # `at` says where a row stands.
+    entries, spelling = list[Entry](), dict[str, str]()
+    contents = columns.get(CONTENT, np.full(len(columns[key]), None))
+    cells = zip(columns[key], columns[question], contents, strict=True)
+    for row, (name, value, content) in enumerate(cells):
+        answer = answer_in(value)
+        if answer is not None:
+            answer = spelling.setdefault(answer.casefold(), answer)
+        elif cell_text(value) == "":
+            continue
+        entries.append(Entry(name_text(name), answer, content_in(cell_text(content)), at(row)))
+    check_alike(entries)
+    return entries
+
+
+def cell_text(value: Any) -> str:
+    """A cell as text, numbers as they were written before a table made floats of them."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def name_text(value: Any) -> str:
+    """A cell that names a sample: as :func:`cell_text`, but blanks around are of the name."""
+    return value if isinstance(value, str) else cell_text(value)
+
+
+def answer_in(value: Any) -> str | None:
+    """What a cell answers; None where it is empty, or says that nobody can tell."""
+    text = cell_text(value)
+    return None if text.lower() in UNSURE else text
+
+
+# -- the file ----------------------------------------------------------------------------------
+
+
+def read_answers(path: StrPath) -> Answers:
+    """Read the answers that the page of an audit saved.
+
+    Parameters
+    ----------
+    path : path-like
+        A file as ``answers.json``.
+
+    Returns
+    -------
+    Answers
+
+    Raises
+    ------
+    InputError
+        If it is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit.jobs.audit import read_answers
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "answers.json"
+    ...     _ = file.write_text(
+    ...         '{"ntkit": "answers", "version": 1,'
+    ...         ' "answers": [{"name": "word:film", "answer": "spurious"}]}'
+    ...     )
+    ...     read_answers(file).spurious
+    (Answer(name='word:film', answer='spurious', sides=(('word:film',),)),)
+    """
+    found = read_answer_file(path)
+    if isinstance(found, Labels):
+        raise _refusal(path, "it answers a question about samples", Answers)
+    return found
+
+
+def read_labels(path: StrPath) -> Labels:
+    """Read ``answers.json``, as :func:`label_samples` keeps it.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    Returns
+    -------
+    Labels
+
+    Raises
+    ------
+    InputError
+        If it is no such file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit.jobs.label import read_labels
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "answers.json"
+    ...     _ = file.write_text(
+    ...         '{"ntkit": "answers", "version": 1, "question": "A hand?", "values": ["yes", "no"],'
+    ...         ' "answers": [{"name": "a.png", "answer": "yes"},'
+    ...         ' {"name": "b.png", "answer": null}]}'
+    ...     )
+    ...     read_labels(file).answers
+    {'a.png': 'yes', 'b.png': None}
+    """
+    found = read_answer_file(path)
+    if isinstance(found, Answers):
+        raise _refusal(path, "it answers on the findings of an audit", Labels)
+    return found
+
+
+def read_answer_file(path: StrPath) -> Answers | Labels:
+    """Read ``answers.json``, whatever it answers: findings, or a question about samples."""
+    return answers_in(path, json_of(path))
+
+
+def json_of(path: StrPath) -> Any:
+    """Content of a JSON file of answers."""
+    wanted = "the answers.json that the page of an audit or ntkit label saved"
+    return read_json(path, largest=_LARGEST, wanted=wanted)
+
+
+def answers_in(path: StrPath, content: Any) -> Answers | Labels:
+    """Answers in the content of a file; one with a question is about samples."""
+    of = Labels if isinstance(content, dict) and "question" in content else Answers
+    if not isinstance(content, dict) or content.get("ntkit") != _KIND:
+        raise _refusal(path, f'it lacks "ntkit": "{_KIND}"', of)
+    version = content.get("version")
+    if type(version) is not int or version != _VERSION:
+        raise InputError(
+            f"{path} is of version {version!r:.40}, and this ntkit reads version {_VERSION}; "
+            "answer with one and the same ntkit."
+        )
+    if not isinstance(content.get("answers"), list):
+        raise _refusal(path, "its answers are no list", of)
+    return _labels_in(path, content) if of is Labels else _answers_in(path, content)
+
+
+def written(answers: Answers | Labels, **state: Any) -> bytes:
+    """The content of ``answers.json``, and what else its folder keeps there."""
+    return f"{json.dumps(answers.as_dict() | state, indent=2)}\n".encode()
+
+
+def write_answers(path: StrPath, answers: Answers) -> None:
+    """Write answers as the page of an audit saves them; answers that are there are replaced."""
+    check_file(path, force=True)
+    if Path(path).exists():
+        read_answers(path)  # refuses to replace anything else
+    with new_file(path) as file:
+        file.write_bytes(written(answers))
+
+
+def _answers_in(path: StrPath, content: Mapping[str, Any]) -> Answers:
+    answers = tuple(_answer(path, i, entry) for i, entry in enumerate(content["answers"], start=1))
+    counts = Counter(answer.name for answer in answers)
+    twice = next((name for name, count in counts.items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} answers {twice!r} twice; leave one answer.")
+    model = content.get("model")
+    return Answers(answers, model if isinstance(model, str) else None, str(path))
+
+
+def _answer(path: StrPath, number: int, entry: Any) -> Answer:
+    if not isinstance(entry, dict):
+        raise _refusal(path, f"answer {number} is no object")
+    name, answer = entry.get("name"), entry.get("answer")
+    if not _is_name(name):
+        raise _refusal(path, f"answer {number} names no attribute")
+    if answer not in ANSWERS:
+        raise InputError(
+            f"{path} answers {answer!r:.40} on {name!r}; an answer is one of {', '.join(ANSWERS)}."
+        )
+    sides = _sides(path, name, entry.get("sides", [[name]]))
+    rules = _rules(path, name, entry.get("rules", {}))
+    for key, what in (("by", "who gave"), ("at", "when somebody gave")):
+        value = entry.get(key)
+        if value is not None and not (isinstance(value, str) and len(value) <= _LONGEST):
+            raise _refusal(
+                path, f"{what} the answer on {name!r:.80} is no text of at most {_LONGEST} letters"
+            )
+    return Answer(name, str(answer), sides, rules, entry.get("by"), entry.get("at"))
+
+
+def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(given, list) or not all(isinstance(side, list) and side for side in given):
+        raise _refusal(path, f"the sides of {name!r} are no lists of attributes")
+    attributes = [attribute for side in given for attribute in side]
+    if not all(map(_is_name, attributes)):
+        raise _refusal(path, f"the sides of {name!r} are no lists of attributes")
+    if len(set(attributes)) < len(attributes):
+        raise InputError(f"{path} has an attribute twice in the sides of {name!r}; leave it once.")
+    if not given or name not in given[0]:
+        raise InputError(f"{path} lacks {name!r} on the first of its own sides; add it there.")
+    return tuple(map(tuple, given))
+
+
+def _rules(path: StrPath, name: str, given: Any) -> dict[str, Rule]:
+    if not isinstance(given, dict):
+        raise _refusal(path, f"the rules of {name!r} are no object")
+    found = {attribute: Rule.from_dict(rule) for attribute, rule in given.items()}
+    wrong = next((attribute for attribute, rule in found.items() if rule is None), None)
+    if wrong is not None:
+        raise _refusal(path, f"the rule of {wrong!r:.80} is none")
+    return {attribute: rule for attribute, rule in found.items() if rule is not None}
+
+
+def _is_name(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _labels_in(path: StrPath, content: Mapping[str, Any]) -> Labels:
+    question, values = content.get("question"), content.get("values")
+    if not isinstance(question, str) or not question.strip():
+        raise _refusal(path, "it has no question", Labels)
+    if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
+        raise _refusal(path, "its values are no list of texts", Labels)
+    read = [
+        _entry(path, number, entry, values)
+        for number, entry in enumerate(content["answers"], start=1)
+    ]
+    answers = dict[str, str | None]()
+    for name, value, *_ in read:
+        if answers.setdefault(name, value) != value:
+            raise InputError(f"{path} answers {name!r:.60} in two ways; leave one of them.")
+    check_alike(read)
+    contents = {entry.name: entry.content for entry in read if entry.content is not None}
+    others = content.get("left_out", [])
+    if not isinstance(others, list):
+        raise _refusal(path, "its left_out is no list", Labels)
+    left = [_entry(path, number, entry, values) for number, entry in enumerate(others, start=1)]
+    left_out = tuple(entry for entry in left if entry.content)
+    return Labels(question, tuple(values), answers, contents, left_out, str(path))
+
+
+def _as_dict(entry: Entry) -> dict[str, Any]:
+    """An answer as plain values."""
+    content = {} if entry.content is None else {"content": entry.content}
+    return {"name": entry.name, "answer": entry.answer} | content
+
+
+def _entry(path: StrPath, number: int, entry: Any, values: list[str]) -> Entry:
+    """An answer of a file."""
+    if not isinstance(entry, dict):
+        raise _refusal(path, f"answer {number} is no object", Labels)
+    name, value, digest = entry.get("name"), entry.get("answer"), entry.get("content")
+    if isinstance(name, int) and not isinstance(name, bool):
+        name = str(name)
+    if not isinstance(name, str) or not name:
+        raise _refusal(path, f"answer {number} names no sample", Labels)
+    if value is not None and not isinstance(value, str):
+        raise _refusal(path, f"answer {number} is no text", Labels)
+    value = None if value is None else answer_in(value)
+    if value is not None and value not in values:
+        raise InputError(
+            f"{path} answers {value!r:.40} of {name!r:.60}; its values are {listed(values)}."
+        )
+    return Entry(name, value, digest if isinstance(digest, str) else None, str(path))
+
+
+def _refusal(path: StrPath, reason: str, of: type = Answers) -> InputError:
+    """The error that a file is which holds no such answers."""
+    if of is Labels:
+        return InputError(
+            f"{path} holds no labels ({reason}); ntkit label keeps them as answers.json in its "
+            "folder."
+        )
+    return InputError(
+        f"{path} holds no answers ({reason}); save them with the button of the audit's page."
+    )

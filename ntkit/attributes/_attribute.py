@@ -1,0 +1,397 @@
+"""Attributes: one value of each sample, whatever tells it, and the groups that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import clone
+
+from ntkit._checks import check_labels
+from ntkit._partial_labels import known_labels
+from ntkit._types import Array
+from ntkit.attributes._columns import number, read_column, shown
+from ntkit.attributes._feature_set import FEWEST
+from ntkit.exceptions import InputError
+from ntkit.metrics import wilson
+from ntkit.study import group_numbers, judged_groups
+
+_CONFIDENCE = 0.95
+_SHOWN = 6  # values in a sentence
+
+
+@dataclass(frozen=True)
+class Group:
+    """The samples of one group, and how often a head is right on them.
+
+    Attributes
+    ----------
+    name : str
+        Class and value of each attribute.
+    count : int
+        Samples that are taken for it.
+    accuracy : float
+        Share of these that is right, in [0, 1]; NaN where they are too few to tell.
+    interval : tuple of float
+        Wilson's, of 95 %.
+    n_known : int
+        Samples of which somebody said that they are of it; the rest is inferred.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ntkit.attributes import Group
+    >>> print(Group.of("cat × snow", np.arange(8) < 6, np.arange(8) > 2, n_known=4))
+    50.0 % [18.8, 81.2] of the 6 of cat × snow (2 of them inferred)
+    """
+
+    name: str
+    count: int
+    accuracy: float
+    interval: tuple[float, float]
+    n_known: int
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        members: Array,
+        right: Array,
+        *,
+        n_known: int | None = None,
+        fewest: int = 1,
+    ) -> Group:
+        """Count the members (N,) of a group; from ``fewest`` on it has an accuracy."""
+        n = int(members.sum())
+        accuracy, interval = float("nan"), (0.0, 1.0)
+        if n >= fewest:
+            accuracy = float(right[members].mean())
+            low, high = wilson(np.array([accuracy]), np.array([n]), _CONFIDENCE)
+            interval = (float(low[0]), float(high[0]))
+        return cls(name, n, accuracy, interval, n if n_known is None else n_known)
+
+    @property
+    def n_inferred(self) -> int:
+        """Samples that are taken for it, and of which nobody said so."""
+        return self.count - self.n_known
+
+    @property
+    def share(self) -> str:
+        """Accuracy and interval in percent."""
+        if np.isnan(self.accuracy):
+            return "–"
+        low, high = (100 * limit for limit in self.interval)
+        return f"{100 * self.accuracy:.1f} % [{low:.1f}, {high:.1f}]"
+
+    @property
+    def variance(self) -> float:
+        """Of the accuracy, with one sample more of each kind: none is certain."""
+        share = (self.accuracy * self.count + 1) / (self.count + 2)
+        return share * (1 - share) / (self.count + 2)
+
+    def __str__(self) -> str:
+        inferred = f" ({self.n_inferred} of them inferred)" if self.n_inferred else ""
+        return f"{self.share} of the {self.count} of {self.name}{inferred}"
+
+
+@dataclass(frozen=True, eq=False)
+class Attribute:
+    """One value of each of N samples, such as what stands in the background of an image.
+
+    Parameters
+    ----------
+    name : str
+        What it is called, as ``word:film`` or ``site``.
+    value : ndarray of int, shape (N,)
+        Number of each sample's value; −1 where it has none of them, or nobody knows.
+    names : tuple
+        The values.
+    source : str
+        What tells them: "word", "column", "metadata", "picture", "layer", "person", "labels",
+        "inferred".
+    weight : ndarray of shape (N,), optional
+        How probable each value is; 1 by default.
+    known : ndarray of bool, shape (N,), optional
+        Samples of which somebody said it, where it is inferred for others; all by default.
+    inference : estimator, optional
+        What inferred it.
+
+    Examples
+    --------
+    >>> from ntkit.attributes import Attribute
+    >>> site = Attribute.from_labels("site", ["A", "B", None, "A"])
+    >>> site.value.tolist(), site.names, site.counts
+    ([0, 1, -1, 0], ('A', 'B'), (2, 1))
+    >>> groups = site.crossed(["cat", "cat", "dog", "dog"])
+    >>> groups.labels.tolist()
+    ['cat × A', 'cat × B', None, 'dog × A']
+    """
+
+    name: str
+    value: Array
+    names: tuple[Any, ...]
+    source: str = "labels"
+    weight: Array | None = None
+    known: Array | None = None
+    inference: Any = None
+
+    # -- where they are from ---------------------------------------------------------------
+
+    @classmethod
+    def from_labels(cls, name: str, labels: ArrayLike, *, source: str = "labels") -> Attribute:
+        """Take the value of each sample as it is given; -1, None and NaN are not known.
+
+        Parameters
+        ----------
+        name : str
+            What it is called.
+        labels : array-like of shape (N,)
+            Values, of any type of label.
+        source : str, default="labels"
+            What tells them.
+
+        Raises
+        ------
+        InputError
+            If they are not one label per sample, or their types do not compare.
+        """
+        of_known, known = known_labels(labels, name)
+        names, index = np.unique(of_known, return_inverse=True)
+        value = np.full(len(known), -1)
+        value[known] = index
+        return cls(name, value, tuple(names.tolist()), source)
+
+    @classmethod
+    def from_names(cls, names: Sequence[Sequence[str]], read: Callable[[str], Array]) -> Attribute:
+        """Take the value that the names of one set of yes-or-no attributes stand for.
+
+        Parameters
+        ----------
+        names : sequence of sequence of str
+            Names that stand for each value, as ``[["word:film", "word:films"], ["word:movie"]]``.
+            A single value has another: having none of its names.
+        read : callable
+            Gives a yes-or-no attribute of every sample by its name: 1, 0, or −1.
+
+        Returns
+        -------
+        Attribute
+            −1 for samples that have none of several values, or more than one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from ntkit.attributes import Attribute
+        >>> has = {"word:film": np.array([1, 0, 1, 0]), "word:movie": np.array([0, 1, 1, 0])}
+        >>> Attribute.from_names([["word:film"], ["word:movie"]], has.get).value.tolist()
+        [0, 1, -1, -1]
+        >>> Attribute.from_names([["word:film"]], has.get).names
+        ('not word:film', 'word:film')
+        """
+        having = list[Array]()
+        for of_value in names:
+            values = np.stack([read(name) for name in of_value], axis=1)
+            has = (values == 1).any(axis=1)
+            having.append(np.where(has | (values >= 0).all(axis=1), has, -1))
+        first = tuple(of_value[0] for of_value in names)
+        source = source_of(first[0])
+        if len(names) == 1:
+            return cls(first[0], having[0].astype(np.int64), (f"not {first[0]}", *first), source)
+        has = np.stack(having, axis=1) == 1
+        value = np.where(has.sum(axis=1) == 1, has.argmax(axis=1), -1)
+        return cls(" against ".join(first), value, first, source)
+
+    @classmethod
+    def from_column(
+        cls, name: str, column: Array, *, fewest: int = FEWEST, most: int = 0
+    ) -> Attribute:
+        """Take each value of a column that is named as a whole, as ``metadata:site``.
+
+        A value that fewer than ``fewest`` samples have counts as not known. Refused are more
+        different numbers than make categories, or than ``most``.
+        """
+        cells = read_column(column)
+        codes, labels = cells.codes, cells.labels
+        if codes is None:
+            assert cells.numbers is not None
+            distinct = np.unique(cells.numbers[cells.known])
+            if len(distinct) > most:
+                raise InputError(
+                    f"{name!r} has {len(distinct)} different values; say where to cut it: "
+                    f"{name}>=NUMBER."
+                )
+            codes = np.where(cells.known, np.searchsorted(distinct, cells.numbers), -1)
+            labels = [number(each) for each in distinct]
+        kept = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(labels)) >= fewest)
+        numbers = np.full(len(labels) + 1, -1)
+        numbers[kept] = np.arange(len(kept))
+        names = tuple(f"{name}={shown(labels[i])}" for i in kept)
+        return cls(name, numbers[codes], names, source_of(name))
+
+    @classmethod
+    def named(
+        cls,
+        names: Sequence[Sequence[str]],
+        read: Callable[[str], Array],
+        tables: Mapping[str, Mapping[str, Any]],
+        *,
+        fewest: int = FEWEST,
+        most: int = 0,
+    ) -> Attribute:
+        """Take the column that is named as a whole, or else what the names stand for.
+
+        ``tables`` are columns by the kind that names begin with; the rest is as for
+        :meth:`from_names` and :meth:`from_column`.
+        """
+        kind, _, column = names[0][0].partition(":")
+        whole = next((c for c in tables.get(kind, ()) if shown(c) == column), None)
+        if whole is None or len(names) > 1 or len(names[0]) > 1:
+            return cls.from_names(names, read)
+        cells = np.asarray(tables[kind][whole])
+        return cls.from_column(names[0][0], cells, fewest=fewest, most=most)
+
+    def inferred(
+        self, inference: Any, feature_sets: Any, y: ArrayLike, sample_weight: Array | None = None
+    ) -> Attribute:
+        """Infer the values that are not known.
+
+        Parameters
+        ----------
+        inference : GroupInference
+            What infers them; a clone of it is fitted.
+        views, y, sample_weight
+            As for :meth:`ntkit.estimators.GroupInference.fit`.
+
+        Returns
+        -------
+        Attribute
+            With ``weight`` and ``inference``; where no view tells, −1 as before.
+        """
+        fitted = clone(inference).fit(feature_sets, y, self.labels, sample_weight=sample_weight)
+        q = fitted.label_distributions_
+        weight = q.max(axis=1)
+        return replace(
+            self,
+            value=np.where(weight > 0, q.argmax(axis=1), -1),
+            names=tuple(fitted.classes_.tolist()),
+            source=self.source if fitted.feature_set_ is None else "inferred",
+            weight=weight,
+            known=self.value >= 0,
+            inference=fitted,
+        )
+
+    # -- what they tell --------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    @property
+    def labels(self) -> Array:
+        """The value of each sample by its name, None where it is not known; (N,)."""
+        if (self.value >= 0).all() and self.names:
+            return np.asarray(self.names)[self.value]
+        names = np.empty(len(self.names) + 1, dtype=object)
+        names[:-1] = self.names
+        return np.asarray(names[self.value])
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Samples of each value."""
+        counts = np.bincount(self.value[self.value >= 0], minlength=len(self.names))
+        return tuple(counts.tolist())
+
+    def sentence(self, of: str = "samples") -> str:
+        """How many samples have which value."""
+        counts = self.counts
+        pairs = zip(counts[:_SHOWN], self.names[:_SHOWN], strict=True)
+        parts = [f"{n} on {name}" for n, name in pairs]
+        parts += [f"{sum(counts[_SHOWN:])} on others"] * (len(counts) > _SHOWN)
+        rest = len(self) - sum(counts)
+        return f"{self.name}, {of}: {', '.join(parts)}{f', {rest} on none' if rest else ''}."
+
+    def take(self, rows: Array) -> Attribute:
+        """The attribute of some samples."""
+        return replace(
+            self,
+            value=self.value[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            known=None if self.known is None else self.known[rows],
+        )
+
+    def where(self, kept: Array) -> Attribute:
+        """The values of some samples (N,), the others having none; values of nobody go."""
+        value = np.where(kept, self.value, -1)
+        there = np.unique(value[value >= 0])
+        value[value >= 0] = np.searchsorted(there, value[value >= 0])
+        return replace(self, value=value, names=tuple(self.names[i] for i in there))
+
+    def crossed(self, y: ArrayLike, *others: Attribute, fewest: int | None = None) -> Attribute:
+        """Groups class × value, of this attribute and perhaps of others.
+
+        Parameters
+        ----------
+        y : array-like of shape (N,)
+            Classes.
+        *others : Attribute
+            More of the same samples.
+        fewest : int, optional
+            Groups of fewer samples are left out; a class without another group is one.
+
+        Returns
+        -------
+        Attribute
+            Of the groups that occur, in the order of the classes; −1 for samples in none.
+
+        Raises
+        ------
+        InputError
+            If lengths differ, or two groups would have one name.
+        """
+        attributes = (self, *others)
+        given = {f"attribute {each.name!r}": each.value for each in attributes}
+        y = check_labels(y=y, **given)[0]
+        classes, y_index = np.unique(y, return_inverse=True)
+        values = np.stack([each.value for each in attributes], axis=1)
+        if fewest is None:
+            number = group_numbers(y_index, values)
+        else:
+            number = judged_groups(np.ones(len(y)), y_index, values, fewest)
+        names = list[str]()
+        found, first = np.unique(number, return_index=True)
+        for group, row in zip(found.tolist(), first.tolist(), strict=True):
+            if group < 0:
+                continue
+            members = values[number == group] if fewest is not None else values[[row]]
+            alike = (members == values[row]).all(axis=0) & (values[row] >= 0)
+            told = zip(attributes, values[row], alike, strict=True)
+            of_group = [str(each.names[value]) for each, value, is_one in told if is_one]
+            names.append(" × ".join([str(classes[y_index[row]]), *of_group]))
+        if len(set(names)) < len(names):
+            raise InputError("Two groups would have one name; write labels without ' × '.")
+        name = " and ".join(each.name for each in attributes)
+        return replace(self, name=name, value=number, names=tuple(names))
+
+    def worst(self, right: Array) -> Group:
+        """The value whose samples a head gets right least often.
+
+        Parameters
+        ----------
+        right : ndarray of bool, shape (N,)
+            On whom it is right.
+        """
+        there = self.value >= 0
+        counts = np.bincount(self.value[there], minlength=len(self.names))
+        n_right = np.bincount(self.value[there], weights=right[there], minlength=len(counts))
+        at = int(np.argmin(np.where(counts > 0, n_right / np.maximum(counts, 1), np.inf)))
+        members = self.value == at
+        n_known = None if self.known is None else int((members & self.known).sum())
+        return Group.of(str(self.names[at]), members, right, n_known=n_known)
+
+
+def source_of(name: str) -> str:
+    """What tells a yes-or-no attribute of this name."""
+    kind = name.partition(":")[0]
+    return "layer" if name.startswith(("layer:", "embedding ")) else kind

@@ -1,0 +1,617 @@
+"""Attributes that the user named, or answered on the findings of an audit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit._join import NameIndex, columns_of
+from ntkit._labels import listed, meant_instead
+from ntkit._partial_labels import known_labels
+from ntkit._types import Array
+from ntkit.attributes import (
+    CONTENT,
+    EMBEDDING,
+    FEWEST,
+    Answer,
+    Answers,
+    Attribute,
+    Entry,
+    Labels,
+    Rule,
+    check_contradictions,
+    contents_here,
+    entries_of_table,
+    is_channel,
+    layer_of,
+    read_answer_file,
+    read_answers,
+    read_labels,
+)
+from ntkit.estimators import DFRClassifier, GroupInference
+from ntkit.exceptions import InputError
+from ntkit.extraction import Samples, layer_names
+from ntkit.jobs.audit import AttributeReader, Names
+from ntkit.model import FrozenModel
+from ntkit.samples import KEYS, TABLES, check_made_with, names_of, read_table
+from ntkit.study import Study
+
+_VALUES = re.compile(r"\|(?=[a-z]+:)")
+Refused = Callable[[str, Rule | None], str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class NamedAttributes:
+    """What the user named, or answered, before anything is read."""
+
+    # `replaced` says, in a sentence each, what was answered and is read differently or not at all;
+    # `answers` are all answers on findings, those named on the command line among them.
+
+    names: tuple[Names, ...]
+    rules: Mapping[str, Rule]
+    replaced: tuple[str, ...] = ()
+    answers: Answers = field(default_factory=lambda: Answers(()))
+
+    def __bool__(self) -> bool:
+        return bool(self.names)
+
+    @property
+    def all_names(self) -> list[str]:
+        """Names of all values of all attributes."""
+        return [name for names in self.names for of_value in names for name in of_value]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers of the model that must be read."""
+        layers = (layer_of(name, self.rules.get(name)) for name in self.all_names)
+        return tuple(dict.fromkeys(layer for layer in layers if layer is not None))
+
+    def check(self, reader: AttributeReader) -> None:
+        """Refuse what cannot be read, and answers that contradict each other, before the work."""
+        for names in self.names:
+            if not any(layer_of(name) for of_value in names for name in of_value):
+                self._read(reader, names)
+        rules = {n: rule for answer in self.answers.answers for n, rule in answer.rules.items()}
+        check_contradictions(
+            self.answers, lambda name: _values_or_unknown(reader, name, rules.get(name))
+        )
+
+    def read(self, reader: AttributeReader) -> tuple[Attribute, ...]:
+        """Read all of them."""
+        return tuple(self._read(reader, names) for names in self.names)
+
+    def _read(self, reader: AttributeReader, names: Names) -> Attribute:
+        attribute = reader.attribute(names, self.rules)
+        _check_varies(attribute, np.concatenate([samples.y for samples in reader.sets]))
+        return attribute
+
+
+def named_attributes(
+    spurious: Any,
+    answers: Answers | str | os.PathLike[str] | None,
+    model: FrozenModel,
+    sets: Sequence[Samples],
+) -> NamedAttributes:
+    """Gather what the user named or answered; ``spurious`` and ``answers`` as in debias."""
+    said = Answers(()) if answers is None else answers
+    said = said if isinstance(said, Answers) else read_answers(said)
+    rules = {name: rule for answer in said.spurious for name, rule in answer.rules.items()}
+    refused = _unreadable_layers(model, sets)
+    given = [_names_in(each) for each in _listed(spurious)]
+    for name in (name for names in given for of_value in names for name in of_value):
+        if (problem := refused(name, None)) is not None:
+            raise InputError(problem)
+    answered = [answer.sides for answer in said.spurious]
+    readable = [_without(names, lambda n: refused(n, rules.get(n))) for names in answered]
+    asked = [*given, *filter(None, readable)]
+    if not asked and answered:
+        raise InputError(refused(answered[0][0][0], rules.get(answered[0][0][0])) or "")
+    if any(name in rules for names in readable for of_value in names for name in of_value):
+        name = "The answers" if isinstance(answers, Answers) else str(answers)
+        check_made_with(name, {"model": said.model}, model)
+    replaced = [
+        _replaced(*pair, refused(pair[0][0][0], rules.get(pair[0][0][0])))
+        for pair in zip(answered, readable, strict=True)
+    ]
+    by_title = {_titled(names): names for names in asked}
+    signed = (Answer(names[0][0], "spurious", names).signed() for names in given)
+    return NamedAttributes(
+        tuple(by_title.values()),
+        rules,
+        tuple(filter(None, replaced)),
+        replace(said, answers=(*signed, *said.answers)),
+    )
+
+
+def _unreadable_layers(model: FrozenModel, sets: Sequence[Samples]) -> Refused:
+    """What says, of an attribute and its rule, why it cannot be read; None where it can."""
+    there = cache(lambda: layer_names(model))
+
+    def refused(name: str, rule: Rule | None) -> str | None:
+        layer = layer_of(name, rule)
+        if layer is None:
+            return None
+        if layer != EMBEDDING and any(samples.embedded for samples in sets):
+            return (
+                f"{name} is of a layer of the model, which embeddings in a store do not tell; give "
+                "the samples themselves."
+            )
+        if layer != EMBEDDING and layer not in there():
+            meant = meant_instead(layer, list(there()))
+            hint = f"did you mean {meant}?" if meant else f"it has {', '.join(there()) or 'none'}."
+            return (
+                f"{name} is of a layer that the model does not have or that cannot be read; {hint}"
+            )
+        if rule is None and not is_channel(name):
+            return (
+                f"{name} cannot be read by its name: directions and clusters are those of the "
+                "samples of an audit; give the answers saved on its page (--answers), or "
+                "audit.answers(name) in Python, which carry them."
+            )
+        return None
+
+    return refused
+
+
+def _values_or_unknown(reader: AttributeReader, name: str, rule: Rule | None) -> Array:
+    """An attribute of every sample; −1 throughout where these samples do not tell it."""
+    try:
+        return reader.values(name, rule)
+    except InputError:
+        return np.full(reader.n, -1)
+
+
+def _check_varies(attribute: Attribute, y: Array) -> None:
+    """Refuse an attribute that lacks a value, or has one in each class: the class itself."""
+    if len(attribute.names) < 2:
+        raise InputError(
+            f"{attribute.name!r} has no two values that {FEWEST} samples have each, so there is "
+            "nothing to balance; name another attribute."
+        )
+    if not all(attribute.counts):
+        missing = attribute.names[int(np.argmin(attribute.counts))]
+        raise InputError(
+            f"No sample is on the side {missing!r}, so there is nothing to balance; name an "
+            "attribute that some samples have and others have not."
+        )
+    there = attribute.value >= 0
+    pairs = {*zip(y[there].tolist(), attribute.labels[there].tolist(), strict=True)}
+    if len(pairs) <= len({label for label, _ in pairs}):
+        shown = "; ".join(f"class {label}: {value}" for label, value in sorted(pairs, key=str)[:3])
+        raise InputError(
+            f"{attribute.name!r} has one value in each class ({shown}), so it is the class itself "
+            "or cannot be told from it; name an attribute that varies within a class."
+        )
+
+
+def _titled(names: Names) -> str:
+    """What an attribute is called, by the first name of each value."""
+    return " against ".join(of_value[0] for of_value in names)
+
+
+def _listed(spurious: Any) -> Iterable[Any]:
+    if spurious is None:
+        return []
+    return [spurious] if isinstance(spurious, str) else list(spurious)
+
+
+def _without(names: Names, refused: Callable[[str], str | None]) -> Names:
+    """What can be read of the names of each value."""
+    told = (tuple(name for name in of_value if refused(name) is None) for of_value in names)
+    return tuple(filter(None, told))
+
+
+def _replaced(names: Names, readable: Names, problem: str | None) -> str:
+    """What became of an answer, in a sentence; empty where it is read as it was asked."""
+    if problem is None:
+        return ""
+    if not readable:
+        return f"Left out: {problem}"
+    instead = _titled(readable)
+    return f"{instead} stands for {names[0][0]}, of which the answer says that it is much the same."
+
+
+def _names_in(given: Any) -> Names:
+    """Names of each value of an attribute: of a text with | between them, or of nested lists."""
+    if isinstance(given, str):
+        return tuple((name.strip(),) for name in _VALUES.split(given))
+    names = tuple((each,) if isinstance(each, str) else tuple(each) for each in given)
+    if not names or not all(each and all(isinstance(n, str) for n in each) for each in names):
+        raise InputError(
+            f"An attribute is a name, or names for each of its sides as [['word:film'], "
+            f"['word:movie']]; got {given!r}."
+        )
+    return names
+
+
+_FEWEST_KNOWN = 3  # samples of a group, below which those inferred to be of it judge no head
+_MOST_VALUES = 9  # that may be nearly as many as the samples: the keys of a page
+_BY_CONTENTS = (
+    "answers.json of ntkit label tells samples apart by their contents, if it was run on these "
+    "very files, arrays or stores"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PartlyKnown:
+    """An attribute known of some of the training and then the validation samples."""
+
+    # `crossed` is false where it is groups, as a rule of one class each, rather than an attribute;
+    # `left` says what goes with no sample.
+
+    attribute: Attribute
+    crossed: bool = True
+    left: str = ""
+
+    @property
+    def known_as(self) -> str:
+        """What one known value is called, in the plural."""
+        return "answers" if self.attribute.source == "person" else "samples"
+
+    def trail(self, digests: Sequence[bytes]) -> dict[str, Any]:
+        """What was known, for the record: how many, and what tells them from others."""
+        labels = self.attribute.labels.tolist()
+        pairs = zip(digests, labels, strict=True)
+        known = [[digest.hex(), value] for digest, value in pairs if value is not None]
+        sha256 = hashlib.sha256(json.dumps(sorted(known)).encode()).hexdigest()
+        return {"name": self.attribute.name, self.known_as: len(known), "sha256": sha256}
+
+    def completed(
+        self, y: tuple[Array, Array], feature_sets: Mapping[str, Any], seed: int
+    ) -> CompletedGroups:
+        """Infer what is not known, as :class:`~ntkit.estimators.DFRClassifier` does by itself."""
+        attribute, classes = self.attribute, np.concatenate(y)
+        if (attribute.value >= 0).all():
+            attribute = replace(attribute, known=attribute.value >= 0)
+        else:
+            attribute = attribute.inferred(GroupInference(random_state=seed), feature_sets, classes)
+        missing = np.setdiff1d(classes, classes[attribute.value >= 0])
+        if len(missing):
+            raise InputError(
+                f"Nothing is known of any sample of class {missing.tolist()[0]!r}, and no view "
+                "tells it; answer on some of them."
+            )
+        source = f"{(self.attribute.value >= 0).sum()} {self.known_as}"
+        if attribute.inference is not None and attribute.inference.feature_set_ is not None:
+            source = f"inferred from {source}"
+        attribute = replace(attribute, name=f"{attribute.name} ({source})")
+        return CompletedGroups(self, attribute, classes, len(y[0]))
+
+
+@dataclass(frozen=True, eq=False)
+class CompletedGroups:
+    """Groups of the training samples and then the validation ones, as far as anything tells."""
+
+    partly: PartlyKnown
+    attribute: Attribute
+    y: Array
+    n_train: int
+
+    @property
+    def inference(self) -> Any:
+        """What told the groups that are not known; None where all were."""
+        return self.attribute.inference
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the groups of all samples are known, or a view tells them."""
+        return self.inference is None or self.inference.feature_set_ is not None
+
+    @cached_property
+    def groups(self) -> Attribute:
+        """Class × value that each sample is taken for."""
+        return self.attribute.crossed(self.y)
+
+    @cached_property
+    def n_said(self) -> dict[str, int]:
+        """Groups that any sample is taken for, and how many samples are said to be of each."""
+        said = Counter(self.partly.attribute.crossed(self.y).labels.tolist())
+        return {name: said[name] for name in self.groups.names}
+
+    @cached_property
+    def n_alike(self) -> Array:
+        """How many are said to be of the group that each sample is taken for, (N + M,)."""
+        return np.array([*self.n_said.values(), 0])[self.groups.value]
+
+    def fit(self, clf: DFRClassifier, study: Study, validation: Array | None) -> DFRClassifier:
+        """Fit the candidate on the training samples and the validation ones that it may see."""
+        rows = study.on("both").train
+        seen = np.arange(self.n_train, len(self.y))
+        seen = seen if validation is None else seen[validation]
+        index = np.concatenate([np.arange(self.n_train), seen])
+        kept = np.flatnonzero(self.attribute.value[index] >= 0)
+        if len(kept) < len(index) or not isinstance(rows.X, np.ndarray):
+            rows = rows.take(kept)
+        attribute = self.attribute.take(index[kept])
+        weight = np.ones(len(kept)) if attribute.weight is None else attribute.weight
+        crossed = self.groups.value[index[kept]]
+        groups = crossed if self.partly.crossed else attribute.labels
+        clf.fit(rows.X, study.classes[rows.y_index], sample_weight=weight, groups=groups)
+        return clf
+
+    def judging(self) -> Attribute | None:
+        """Groups of the validation samples, to judge a head by; None where too few are known."""
+        # Where no view reads them, they are of the samples alone that somebody was asked about,
+        # often because the model errs there: what a head costs is then counted on all samples.
+        y = self.y[self.n_train :]
+        attribute = self.attribute.where(self.n_alike >= _FEWEST_KNOWN)
+        attribute = attribute.take(np.arange(self.n_train, len(self.y)))
+        groups = attribute.crossed(y, fewest=FEWEST).where(attribute.value >= 0)
+        return groups if len(groups.names) > len(np.unique(y)) else None
+
+    def told(self) -> str:
+        """Where the groups are from, in a sentence."""
+        known = self.attribute.known
+        assert known is not None
+        n_train, n_all = int(known[: self.n_train].sum()), int(known.sum())
+        counted = (
+            f"{self.attribute.name}: known of {n_train} training and {n_all - n_train} held-out "
+            "samples"
+        )
+        if self.inference is None:
+            return f"{counted}, which are all."
+        if self.inference.feature_set_ is None:
+            return (
+                f"{counted}. No view tells it of the others, so the head is retrained on these "
+                "alone."
+            )
+        score = self.inference.scores_[self.inference.feature_set_]
+        few = [f"{name} ({n})" for name, n in self.n_said.items() if n < _FEWEST_KNOWN]
+        return (
+            f"{counted}; read for the others from the view {self.inference.feature_set_!r}, which "
+            f"is right on {100 * score:.0f} % of those known that it has not seen, the mean over "
+            "class × value."
+        ) + f" Too few are known of a group to judge by it: {', '.join(few)}." * bool(few)
+
+    def worst_known(self, before: Array, after: Array) -> str:
+        """The worst group of the samples that are known, by which two heads get right."""
+        known = self.attribute.known
+        assert known is not None
+        n, n_train = int(known.sum()), int(known[: self.n_train].sum())
+        at = np.flatnonzero(known & (self.n_alike >= FEWEST))
+        if not len(at):
+            return f"Of no group are {FEWEST} samples known, so none is rated by these alone."
+        groups = self.attribute.take(at).crossed(self.y[at], fewest=FEWEST)
+        worst, first = groups.worst(after[at]), groups.worst(before[at])
+        then = f"{first.share} of the same" if first.name == worst.name else str(first)
+        seen = (
+            f" ({n_train} of them training samples: the new head was fitted on these, which "
+            "flatters it)"
+        ) * bool(n_train)
+        return (
+            f"Of the {n} samples of which it is known{seen}, the worst group with at least "
+            f"{FEWEST}, by the share that is right: {worst}; with the original head {then}."
+        )
+
+
+def answers_from(given: Answers | Labels | str | os.PathLike[str]) -> Answers | Labels | Path:
+    """Answers, read if they are in JSON; a table of them stays a path."""
+    if isinstance(given, Answers | Labels):
+        return given
+    return Path(given) if Path(given).suffix.lower() in TABLES else read_answer_file(given)
+
+
+# -- what is given, matched by content, name or row ----------------------------------------------
+
+
+def partly_known(
+    reader: AttributeReader,
+    *,
+    answers: Labels | str | os.PathLike[str] | None = None,
+    attribute: Any = None,
+    groups: Any = None,
+    key: str | None,
+    match_names: bool = False,
+) -> PartlyKnown | None:
+    """Match what is known of some samples; ``attribute`` and ``groups`` as in debias."""
+    options = {"answers": answers, "attribute": attribute, "groups": groups}
+    given = {name: value for name, value in options.items() if value is not None}
+    if len(given) > 1:
+        raise InputError(f"Of {' and '.join(given)} one at a time is taken; give one of them.")
+    for name, value in given.items():
+        matched = _matched(reader, name, value, key, match_names)
+        _check_same(matched, reader)
+        _check_crossed(matched.attribute, np.concatenate([samples.y for samples in reader.sets]))
+        return matched
+    return None
+
+
+def _matched(
+    reader: AttributeReader, name: str, value: Any, key: str | None, match_names: bool
+) -> PartlyKnown:
+    """What :func:`partly_known` is given, by row."""
+    crossed, what = name != "groups", "groups" if name == "groups" else "attribute"
+    title, source, left = f"the {what} given", "person" if name == "answers" else "labels", ""
+    if name == "answers" and (
+        isinstance(value, Labels) or Path(value).suffix.lower() not in TABLES
+    ):
+        labels = value if isinstance(value, Labels) else read_labels(value)
+        title, where = repr(labels.question), labels.where or "The answers"
+        entries, left_out = labels.entries, labels.left_out
+        values, left = _by_entries(where, entries, left_out, reader, "id", match_names)
+    elif isinstance(value, str | os.PathLike | Mapping) or hasattr(value, "columns"):
+        column, values, left = _by_table(value, what.removesuffix("s"), reader, key, match_names)
+        title = repr(column) if crossed else title
+    else:
+        of_known, known = known_labels(value, name)
+        if len(known) != reader.n:
+            raise InputError(
+                f"{name} holds {len(known)} values, and there are {reader.n} training and held-out "
+                "samples; give one for each, the training samples first."
+            )
+        if not known.any():
+            raise InputError(f"{name} is known of no sample; give some.")
+        values = np.full(reader.n, None, dtype=object)
+        values[known] = [str(each) for each in of_known.tolist()]
+    return PartlyKnown(Attribute.from_labels(title, values, source=source), crossed, left)
+
+
+def _by_entries(
+    where: str,
+    entries: Sequence[Entry],
+    left_out: Sequence[Entry],
+    reader: AttributeReader,
+    key: str,
+    match_names: bool,
+) -> tuple[Array, str]:
+    """Answers by the contents of the samples, or by names where they have none."""
+    # Also what is said of them: what is left, and whether names had to do.
+    everything = [*left_out, *entries]
+    digests = reader.digests if any(entry.content for entry in everything) else []
+    here, note = contents_here(where, everything, {*digests}, match_names=match_names)
+    by_content = {e.content: e.answer for e in everything if e.answer is not None}
+    values = np.full(reader.n, None, dtype=object)
+    for row, digest in enumerate(digests):
+        values[row] = by_content.get(digest)
+    by_name = [e for e in entries if note or e.content is None]
+    said = {e.name: e.answer for e in sorted(by_name, key=lambda e: e.answer is not None)}
+    rows = _rows(reader, key, said, where) if said else {}
+    for name, row in rows.items():
+        values[row] = said[name]
+    placed = {e for e in everything if e.content in here} | {e for e in by_name if e.name in rows}
+    told = [note, _left(where, everything, placed)]
+    return _some(values, where, len(placed)), " ".join(filter(None, told))
+
+
+def _by_table(
+    given: Any, wanted: str, reader: AttributeReader, key: str | None, match_names: bool
+) -> tuple[str, Array, str]:
+    """A column of a table, its values by contents, names or rows, and what is left of them."""
+    where, columns = "The table", {}
+    if isinstance(given, str | os.PathLike):
+        table = read_table(Path(given), None, (*KEYS, wanted))
+        where, at = str(given), table.at
+        columns = {n: v for n, v in table.columns.items() if table.list_length(n) is None}
+    else:
+        columns, at = columns_of(given), lambda index: f"The table, row {index + 1}"
+    key = key or next((k for k in KEYS if k in columns), None)
+    rest = [column for column in columns if column not in (key, CONTENT)]
+    if wanted not in rest and len(rest) != 1:
+        raise InputError(
+            f"{where} has no column {wanted!r}, and {listed(rest, 20) if rest else 'none'} beside "
+            "the names of samples; leave one column there, or call it so."
+        )
+    column, left = wanted if wanted in rest else rest[0], ""
+    if key is not None and key in columns:
+        entries = entries_of_table(columns, key, column, at)
+        values, left = _by_entries(where, entries, (), reader, key, match_names)
+    elif key is None and len(columns[column]) == reader.n:
+        numbered = {"": np.arange(reader.n), column: columns[column]}
+        values = np.full(reader.n, None, dtype=object)
+        for entry in entries_of_table(numbered, "", column, at):
+            values[int(entry.name)] = entry.answer
+    else:
+        raise InputError(
+            f"{where} names no samples by a column {' or '.join(map(repr, KEYS))} (or that of "
+            f"--id-column), and has {len(columns[column])} rows for {reader.n} training and "
+            "held-out samples; name the samples, or give a row for each, the training samples "
+            "first."
+        )
+    return column, _some(values, where), left
+
+
+def _rows(
+    reader: AttributeReader, key: str, said: Mapping[str, str | None], where: str
+) -> dict[str, int]:
+    """Row of each sample that is named."""
+    names = [names_of(samples, key) for samples in reader.sets]
+    if None in names:
+        raise InputError(
+            f"{where} names samples, and these have no names ({key!r}); {_BY_CONTENTS}, or give a "
+            "table with a row for each, and without that column."
+        )
+    index, rows_of = NameIndex([name for own in names for name in own or ()]), dict[str, int]()
+    for name in said:
+        rows = index.rows(name)
+        if len(rows) > 1 and said[name] is not None:
+            raise InputError(
+                f"{where} says something of {name!r:.60}, and {len(rows)} samples are called so; "
+                f"{_BY_CONTENTS}."
+            )
+        if rows:
+            rows_of[name] = rows[0]
+    return rows_of
+
+
+def _left(where: str, entries: Sequence[Entry], placed: Set[Entry]) -> str:
+    """What goes with no sample, in a sentence."""
+    known = [entry for entry in entries if entry.answer is not None]
+    strange = {entry.name for entry in known if entry not in placed}
+    if not strange:
+        return ""
+    n = len(strange)
+    return (
+        f"{n} of the {len({entry.name for entry in known})} that {where} tells of "
+        f"{'is' if n == 1 else 'are'} no training or held-out sample, and left out: "
+        f"{listed(sorted(strange))}."
+    )
+
+
+def _some(values: Array, where: str, n_here: int = 0) -> Array:
+    if any(value is not None for value in values):
+        return values
+    if n_here:
+        raise InputError(
+            f"{where} has {n_here} of the training and held-out samples, and of none of them "
+            "could anybody tell; answer on others."
+        )
+    raise InputError(
+        f"{where} knows nothing of any training or held-out sample; are these the samples that "
+        "were labelled?"
+    )
+
+
+def _check_same(partly: PartlyKnown, reader: AttributeReader) -> None:
+    """Refuse two values of one image or text; rows of numbers may lack what they differ in."""
+    if reader.inputs[0].samples == "cases":
+        return
+    labels = partly.attribute.labels
+    classes = np.concatenate([samples.y for samples in reader.sets]).tolist()
+    first, pairs = dict[tuple[str, Any], int](), list[tuple[int, int]]()
+    for row in np.flatnonzero(partly.attribute.value >= 0).tolist():
+        of_class = None if partly.crossed else classes[row]  # groups are of a class
+        before = first.setdefault((reader.digests[row], of_class), row)
+        if labels[before] != labels[row]:
+            pairs.append((before, row))
+    if not pairs:
+        return
+    called = [
+        f"{name!r:.60} ({which})"
+        for which, samples in zip(("training", "held-out"), reader.sets, strict=True)
+        for name in names_of(samples, "id") or map(str, range(len(samples)))
+    ]
+    one, two = (f"{labels[row]!r} for {called[row]}" for row in pairs[0])
+    more = f" (and {len(pairs) - 1} more such pairs)" * (len(pairs) > 1)
+    raise InputError(
+        f"{partly.attribute.name} is {one} and {two}, and both are one sample by their "
+        f"contents{more}; leave one of them."
+    )
+
+
+def _check_crossed(attribute: Attribute, classes: Array) -> None:
+    """Refuse what has one value in each class, or another in nearly each sample."""
+    there = attribute.value >= 0
+    said = [*zip(classes[there].tolist(), attribute.labels[there].tolist(), strict=True)]
+    n_values = len(attribute.names)
+    if n_values > _MOST_VALUES and 2 * n_values > len(said):
+        raise InputError(
+            f"{attribute.name} has {n_values} values in {len(said)} samples of which it is known, "
+            "as names or measurements have; give an attribute of a few values."
+        )
+    pairs = {*said}
+    if len(pairs) <= len({y for y, _ in pairs}):
+        shown = ", ".join(f"{label!r}: {value!r}" for label, value in sorted(pairs, key=str)[:4])
+        raise InputError(
+            f"All samples of a class of which {attribute.name} is known have one value ({shown}), "
+            "so no group can be told from its class; answer on more, misclassified ones above all."
+        )

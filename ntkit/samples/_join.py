@@ -1,0 +1,129 @@
+"""What samples are called, and the metadata beside them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ntkit._join import columns_of, joined, matching_rows, no_column, pooled
+from ntkit._types import Array
+from ntkit.exceptions import InputError
+from ntkit.samples._samples import Samples
+from ntkit.samples._table_files import TABLES, read_table
+
+KEYS = ("file_name", "id")
+"""Columns that name samples, unasked: of images, and of tables."""
+MADE_OF_CLASSES = ("label", "group")
+"""Columns that are made of the class: they say nothing else."""
+
+
+def table_of(samples: Samples) -> Mapping[str, Array] | None:
+    """All columns of single values of the table that samples were read from."""
+    if samples.table is not None:
+        return {n: v for n, v in samples.table.columns.items() if v.ndim == 1}
+    paths = samples.sources
+    if len(paths) != 1 or paths[0].suffix.lower() not in TABLES or not paths[0].exists():
+        return None
+    table = read_table(paths[0])
+    if len(table) != len(samples):
+        return None
+    return {n: v for n, v in table.columns.items() if table.list_length(n) is None}
+
+
+def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
+    """What samples are called, in a column of their table or as files; None where they are not."""
+    table = table_of(samples) or {}
+    column = key or ("" if samples.ids is not None else "id")
+    if column in table:
+        return [str(name) for name in table[column].tolist()]
+    return None if samples.ids is None else [str(name) for name in samples.ids]
+
+
+@dataclass(frozen=True, eq=False)
+class Metadata:
+    """Columns beside some samples, in their order, and how they were matched, in a sentence."""
+
+    columns: Mapping[str, Array]
+    note: str = ""
+
+    @classmethod
+    def of(cls, given: Any, sets: Sequence[Samples], key: str | None) -> Metadata | None:
+        """Read and match metadata of one or several sets, one after the other."""
+        # Without any, the `metadata.csv` of image folders is read.
+        if given is None:
+            return _in_folders(sets, key)
+        name = str(given) if isinstance(given, str | os.PathLike) else "The metadata"
+        columns = _columns(given)
+        chosen = key or KEYS[any(samples.ids is None for samples in sets)]
+        names = [names_of(samples, chosen) for samples in sets]
+        named = [each for each in names if each is not None]
+        look = {n: v for n, v in columns.items() if n == chosen or n not in MADE_OF_CLASSES}
+        if not set(look) - {chosen}:
+            raise InputError(f"{name} has no columns to look at; its columns are {list(columns)}.")
+        if len(named) == len(sets) and (key is not None or chosen in columns):
+            if key is not None:
+                _check_distinct(named, key)
+            rows = matching_rows(look, *named, key=chosen, where=name)
+            return cls(
+                joined(look, rows, chosen),
+                f"{name} is matched by its column {chosen!r}: it names {(rows >= 0).sum()} of "
+                f"{len(rows)} samples.",
+            )
+        if key is not None:
+            raise InputError(
+                f"The samples have no column {key!r} to match metadata by; leave --id-column "
+                "(key=) out to match them row by row."
+            )
+        sizes, n = {len(values) for values in columns.values()}, sum(map(len, sets))
+        if sizes != {n}:
+            if all(samples.ids is not None for samples in sets):
+                raise no_column(look, chosen, name)
+            first = ", the training samples first" if len(sets) > 1 else ""
+            raise InputError(
+                f"{name} has {max(sizes, default=0)} rows and there are {n} samples; name the "
+                "column that tells samples apart with --id-column (key= in Python), or give a row "
+                f"for each{first}."
+            )
+        return cls(look, f"{name} is matched row by row.")
+
+
+def _in_folders(sets: Sequence[Samples], key: str | None) -> Metadata | None:
+    """The ``metadata.csv`` of each image folder, where every set has one that says anything."""
+    found = list[Metadata]()
+    for samples in sets:
+        beside = [path / "metadata.csv" for path in samples.sources if path.is_dir()]
+        if samples.ids is None or not beside or not beside[0].is_file():
+            return None
+        if not {*_columns(beside[0])} - {key or KEYS[0], *MADE_OF_CLASSES}:
+            return None
+        one = Metadata.of(beside[0], [samples], key or KEYS[0])
+        assert one is not None
+        found.append(one)
+    columns = pooled([one.columns for one in found])
+    return Metadata(columns or {}, " ".join(one.note for one in found))
+
+
+def _columns(source: Any) -> dict[str, Array]:
+    """Columns of a file, a DataFrame or a mapping."""
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if not path.exists():
+            raise InputError(f"{path} does not exist.")
+        table = read_table(path, None, KEYS)
+        columns = table.with_decimal_points()
+        return {n: v for n, v in columns.items() if table.list_length(n) is None}
+    return columns_of(source)
+
+
+def _check_distinct(sets: Sequence[Sequence[str]], key: str) -> None:
+    for names in sets:
+        twice = next((name for name, n in Counter(names).items() if n > 1), None)
+        if twice is not None:
+            raise InputError(
+                f"Two samples are called {twice!r} in the column {key!r}; name another column "
+                "with --id-column (key= in Python)."
+            )

@@ -1,0 +1,316 @@
+"""Embeddings that a store keeps on disk, as samples are read of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+from zipfile import BadZipFile
+
+import numpy as np
+
+from ntkit._disk import give_name
+from ntkit._types import Array
+from ntkit.exceptions import InputError
+from ntkit.head import LinearHead
+from ntkit.inputs import with_defaults
+from ntkit.model import FrozenModel, recorded_preprocessing
+
+MANIFEST = "manifest.json"
+FORMAT = 2
+IDENTITY = ("model", "tensor", "preprocessing", "total_rows", "samples", "dtype", "device", "part")
+"""What must match to go on with an unfinished store."""
+_COUNTS = ("total_rows", "rows", "first_row", "finished_rows")
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """Read a store's manifest; None if there is none."""
+    file = path / MANIFEST
+    if not file.is_file():
+        return None
+    damaged = InputError(f"{file} is damaged; embed again with --force.")
+    try:
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged from error
+    if not isinstance(manifest, dict):
+        raise damaged
+    if "shards" in manifest or manifest.get("format") == 1:
+        raise InputError(f"{path} was made by an older ntkit; embed again with --force.")
+    if type(manifest.get("format")) is int and manifest["format"] > FORMAT:
+        raise InputError(f"{path} was made by a newer ntkit; update ntkit to read it.")
+    if not _sound(manifest):
+        raise damaged
+    return manifest
+
+
+def kind_of_manifest(path: Path) -> Literal["store", "damaged", "other", "none"]:
+    """Tell a store's manifest, of any version, from a damaged one and from another program's."""
+    file = path / MANIFEST
+    if not file.is_file():
+        return "none"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return "damaged"
+    if not isinstance(content, dict) or not content:
+        return "damaged"
+    ours = content.keys() & {"total_rows", "finished_rows", "shards"}
+    return "store" if ours or type(content.get("format")) is int else "other"
+
+
+def _sound(manifest: dict[str, Any]) -> bool:
+    counts = [manifest.get(name) for name in _COUNTS]
+    run = manifest.get("run")
+    if manifest.get("format") != FORMAT or not isinstance(run, dict):
+        return False
+    if any(type(count) is not int or count < 0 for count in (*counts, run.get("window"))):
+        return False
+    total, rows, first, finished = (manifest[name] for name in _COUNTS)
+    part = manifest.get("part")
+    if part is not None and not (isinstance(part, list) and [*map(type, part)] == [int, int]):
+        return False
+    return bool(run["window"] and finished <= rows and first + rows <= total)
+
+
+def difference(
+    first: Mapping[str, Any], second: Mapping[str, Any], fields: Iterable[str]
+) -> tuple[str, Any, Any] | None:
+    """Find the first field in which two descriptions differ: its name and both values."""
+    for field in fields:
+        if first.get(field) != second.get(field):
+            return field, first.get(field), second.get(field)
+    return None
+
+
+def is_finished(manifest: Mapping[str, Any]) -> bool:
+    """Whether a store holds all of its rows."""
+    return bool(manifest["finished_rows"] == manifest["rows"])
+
+
+def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """Replace a store's manifest."""
+    content = json.dumps({"format": FORMAT, **manifest}, indent=2)
+    replace_file(path / MANIFEST, content.encode())
+
+
+def replace_file(path: Path, content: bytes | memoryview) -> None:
+    """Put a file in place whole, or not at all."""
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    give_name(temporary, path)
+
+
+Origin = Mapping[str, Any]
+"""The model's SHA-256, the tensor and the preprocessing; None for what nobody recorded."""
+
+_FIELDS = ("model", "tensor", "preprocessing")
+_KEYS = dict(zip(_FIELDS, ("ntkit.source_sha256", "ntkit.tensor", "ntkit.inputs"), strict=True))
+
+
+def origin_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Read from a store's manifest what its embeddings were made with."""
+    return {name: manifest.get(name) for name in _FIELDS}
+
+
+def facts_of(origin: Origin) -> dict[str, str]:
+    """Metadata of a head: what the embeddings that it learned from were made with."""
+    known = {name: value for name, value in origin.items() if value is not None}
+    if not _plain(known.get("preprocessing")):
+        known.pop("preprocessing", None)
+    return {
+        _KEYS[name]: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        for name, value in known.items()
+    }
+
+
+def origin_of_head(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Read from the metadata of a head what its embeddings were made with."""
+    found: dict[str, Any] = {name: metadata.get(key) for name, key in _KEYS.items()}
+    try:
+        found["preprocessing"] = json.loads(found["preprocessing"] or "null")
+    except ValueError:
+        found["preprocessing"] = None
+    return found
+
+
+def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> None:
+    """Refuse embeddings, or a head, of another model, tensor or preprocessing."""
+    # A model that differs from the one recorded in its head only, because ntkit wrote it from that
+    # one, has the same embeddings.
+    recorded = (origin or {}).get("model")
+    if recorded is not None and not _is_of(recorded, model):
+        raise InputError(
+            f"{name} was made with another model (sha256 {_short(recorded)}) than {_name(model)} "
+            f"(sha256 {_short(model.sha256())}); give the model it was made with, or make it again "
+            "with this one."
+        )
+    tensor, now = (origin or {}).get("tensor"), _tensor(model)
+    if tensor is not None and now is not None and tensor != now:
+        raise InputError(
+            f"{name} was made from the tensor {tensor!r}, but the embedding of {_name(model)} is "
+            f"{now!r}; name the tensor with --embedding (embedding=), or make it again."
+        )
+    steps = {"preprocessing": (origin or {}).get("preprocessing")}
+    check_alike(
+        (name, _name(model)), steps, {"preprocessing": recorded_preprocessing(model.metadata)}
+    )
+
+
+def check_alike(names: tuple[str, str], first: Origin | None, second: Origin | None) -> None:
+    """Refuse two sets of samples of different models, tensors or preprocessing."""
+    first, second = first or {}, second or {}
+    for field in ("model", "tensor"):
+        one, two = first.get(field), second.get(field)
+        if one is not None and two is not None and one != two:
+            shown = (_short(one), _short(two)) if field == "model" else (repr(one), repr(two))
+            raise InputError(
+                f"{names[0]} and {names[1]} were made with two {field}s ({shown[0]} and "
+                f"{shown[1]}); make one of them again as the other was."
+            )
+    steps = [_plain(origin.get("preprocessing")) for origin in (first, second)]
+    for key in steps[0].keys() & steps[1].keys():
+        values = [known[key] for known in steps]
+        if values[0] != values[1]:
+            raise InputError(
+                f"{names[0]} and {names[1]} were preprocessed in two ways ({key}: {values[0]!r} "
+                f"and {values[1]!r}); make one of them again as the other was."
+            )
+
+
+def _is_of(recorded: str, model: FrozenModel) -> bool:
+    source = model.metadata.get(_KEYS["model"])
+    if model.path is None and source is None:
+        return True  # a model in memory is no file that one could name
+    return recorded in (source, model.sha256())
+
+
+def _tensor(model: FrozenModel) -> str | None:
+    """The embedding's name; a head alone says which it was in the model."""
+    if model.embedding.name in {tensor.name for tensor in model.inputs}:
+        return model.metadata.get(_KEYS["tensor"])
+    return model.embedding.name
+
+
+def _plain(preprocessing: Any) -> dict[str, Any]:
+    """As JSON keeps it; nothing for arrays, of which nobody knows how they were made."""
+    if not isinstance(preprocessing, Mapping) or "input" in preprocessing:
+        return {}
+    plain: dict[str, Any] = json.loads(json.dumps(preprocessing))
+    return with_defaults(plain) if "resize" in plain else plain
+
+
+def _name(model: FrozenModel) -> str:
+    return "the model in memory" if model.path is None else str(model.path.name)
+
+
+def _short(sha256: str) -> str:
+    return f"{sha256[:12]}…"
+
+
+EMBEDDINGS = "embeddings.npy"
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, BadZipFile)
+
+
+class StoredEmbeddings:
+    """A folder with ``embeddings.npy``, what belongs to its rows, and a ``manifest.json``."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        try:
+            array_header(path / EMBEDDINGS)
+            self.X = _mapped(path / EMBEDDINGS)
+            labelled = manifest.get("labels", True)
+            self.y = np.array(_mapped(path / "labels.npy")) if labelled else None
+            groups, ids, head = (path / name for name in ("groups.npy", "ids.npy", "head.npz"))
+            self.groups = np.array(_mapped(groups)) if groups.exists() else None
+            self.ids = _mapped(ids) if ids.exists() else None
+            self.head = _read_head(head) if head.exists() else None
+        except _UNREADABLE as error:
+            raise InputError(f"{path} is damaged ({error}); embed again with --force.") from error
+        arrays = {"embeddings": self.X, "labels": self.y, "groups": self.groups, "ids": self.ids}
+        lengths = {name: len(array) for name, array in arrays.items() if array is not None}
+        if {*lengths.values()} != {manifest["rows"]}:
+            counts = ", ".join(f"{length} {name}" for name, length in lengths.items())
+            raise InputError(
+                f"{path} is damaged ({counts}, {manifest['rows']} rows announced); embed again "
+                "with --force."
+            )
+
+    @staticmethod
+    def is_store(path: str | Path) -> bool:
+        """Whether a folder is an embedding store, finished or not.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder; it need not exist.
+
+        Returns
+        -------
+        bool
+            True if it holds a manifest.
+        """
+        return (Path(path) / MANIFEST).is_file()
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a finished store, or a finished part of one.
+
+        Parameters
+        ----------
+        path : path-like
+            Folder of the store.
+
+        Returns
+        -------
+        EmbeddingStore
+            The store.
+
+        Raises
+        ------
+        InputError
+            If there is none, or it is not finished, damaged, or made by an older ntkit.
+        """
+        path = Path(path)
+        manifest = read_manifest(path)
+        if manifest is None:
+            raise InputError(f"{path} is not an embedding store; make one with: ntkit embed.")
+        if not is_finished(manifest):
+            raise InputError(
+                f"{path} holds {manifest['finished_rows']} of {manifest['rows']} rows; run the "
+                "same ntkit command again to finish it."
+            )
+        return cls(path, manifest)
+
+
+def _mapped(path: Path) -> Array:
+    return np.lib.format.open_memmap(path, mode="r")
+
+
+def _read_head(path: Path) -> LinearHead:
+    # NumPy leaves a broken archive open if it opened the file itself.
+    with path.open("rb") as file, np.load(file) as parts:
+        return LinearHead(**parts)
+
+
+def array_header(path: Path) -> tuple[tuple[int, int], np.dtype[Any], int]:
+    """Shape, dtype and offset of a table's rows; a ValueError if the file is no whole table."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"{path.name} has the .npy version {version}")
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+        begin, size = file.tell(), os.fstat(file.fileno()).st_size
+    if len(shape) != 2 or fortran_order or dtype.kind != "f":
+        raise ValueError(f"{path.name} is no table of floating-point rows")
+    expected = begin + shape[0] * shape[1] * dtype.itemsize
+    if size != expected:
+        raise ValueError(f"{path.name} has {size} bytes instead of {expected}")
+    return (shape[0], shape[1]), dtype, begin

@@ -13,7 +13,7 @@ def digits():
 
 def test_same_every_time(digits):
     again = load_marked_digits()
-    for name in ("X_train", "y_val", "groups_test"):
+    for name in ("X_train", "y_validation", "groups_test"):
         assert np.array_equal(digits[name], again[name])
 
 

@@ -298,7 +298,7 @@ def debias(
     >>> from ntkit import debias
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> d = load_marked_digits()
-    >>> sets = (d.X_train, d.y_train), (d.X_val, d.y_val)
+    >>> sets = (d.X_train, d.y_train), (d.X_validation, d.y_validation)
     >>> found = debias(marked_digits_model_path(), *sets, device="cpu")
     >>> found.state, found.open[0].name
     ('open', 'picture:top left brightness above the median')

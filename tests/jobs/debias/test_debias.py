@@ -30,7 +30,7 @@ def run(*sets, **options):
 def sets(digits):
     return (
         (digits.X_train, digits.y_train),
-        (digits.X_val, digits.y_val),
+        (digits.X_validation, digits.y_validation),
         (digits.X_test, digits.y_test, digits.groups_test),
     )
 

@@ -26,13 +26,13 @@ from ntkit.datasets import load_marked_digits, marked_digits_model_path
 def write_pictures(folder: Path, n: int) -> None:
     """The demo's held-out pictures over and over, none like the other."""
     digits, rng = load_marked_digits(), np.random.default_rng(0)
-    for name in np.unique(digits.y_val):
+    for name in np.unique(digits.y_validation):
         (folder / str(name)).mkdir(parents=True)
     for i in range(n):
-        at = i % len(digits.y_val)
-        pixels = digits.X_val[at, 0] + 0.05 * rng.normal(size=digits.X_val.shape[2:])
+        at = i % len(digits.y_validation)
+        pixels = digits.X_validation[at, 0] + 0.05 * rng.normal(size=digits.X_validation.shape[2:])
         grey = (255 * np.clip(pixels, 0, 1)).astype(np.uint8)
-        Image.fromarray(grey).save(folder / str(digits.y_val[at]) / f"{i}.png")
+        Image.fromarray(grey).save(folder / str(digits.y_validation[at]) / f"{i}.png")
 
 
 def main() -> None:

@@ -78,7 +78,7 @@ def marked_digits(places: Places, seed: int) -> Classifier:
     return Classifier(
         Path(marked_digits_model_path()),
         Part(d.X_train[rows], d.y_train[rows], d.groups_train[rows]),
-        Part(d.X_val, d.y_val, d.groups_val),
+        Part(d.X_validation, d.y_validation, d.groups_validation),
         Part(d.X_test, d.y_test, d.groups_test),
     )
 

@@ -35,7 +35,7 @@ attribute : array-like of shape (N,), optional
     Instead of ``groups``: the spurious attribute, -1, None or NaN where it is not known. Groups are
     then class × attribute, and an attribute is inferred from fewer answers than the groups are: it
     is one and the same in all classes.
-views : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
+feature_sets : array-like or sparse matrix of shape (N, ·), or dict or list of several, optional
     What groups that are not known are inferred from; None takes ``X``.
 groups.UserWarning
     If no view tells the groups that are not known: the head is then fitted to the others alone.

@@ -395,7 +395,7 @@ def spare_neurons(
     {scores, aggregation}
     min_neurons : int
         Live neurons to keep (all of them, where there are fewer).
-    {live}
+    {non_constant}
 
     Returns
     -------

@@ -75,18 +75,18 @@ def test_many_classes_are_counted():
 def test_everything_that_takes_labels_says_it_alike():
     d = load_marked_digits()
     names = np.array(["cat", "dog"])
-    train, held = (d.X_train[:200], names[d.y_train[:200]]), d.X_val[:200]
-    other = np.array(["cat", "Dog"])[d.y_val[:200]]
+    train, held = (d.X_train[:200], names[d.y_train[:200]]), d.X_validation[:200]
+    other = np.array(["cat", "Dog"])[d.y_validation[:200]]
     said = r"\('Dog', 'cat'\) has the class 'Dog', which .* \('cat', 'dog'\) lacks; did you mean 'd"
     with pytest.raises(InputError, match=said):
         debias(marked_digits_model_path(), train, (held, other), device="cpu")
     model = FrozenModel.load(marked_digits_model_path()).with_classes(names)
     assert "differ in case" in model.matched_to(other).matched_by  # and nothing else is near
     with pytest.raises(InputError, match=said.replace("Dog", "Dogg")):
-        model.matched_to(np.array(["cat", "Dogg"])[d.y_val[:200]])
+        model.matched_to(np.array(["cat", "Dogg"])[d.y_validation[:200]])
     Z = held.reshape(200, -1).astype(np.float32)
     with pytest.raises(InputError, match=said):
-        NeuronTuneClassifier().fit(Z, names[d.y_val[:200]], X_val=Z, y_val=other)
+        NeuronTuneClassifier().fit(Z, names[d.y_validation[:200]], X_val=Z, y_val=other)
     head = LinearHead(np.zeros((1, Z.shape[1])), np.zeros(1), names)
     with pytest.raises(InputError, match=said):
         NeuronTuneClassifier(head=head).fit(Z, other)

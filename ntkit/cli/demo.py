@@ -44,7 +44,7 @@ def command(
     result = debias(
         marked_digits_model_path(),
         (digits.X_train, digits.y_train),
-        (digits.X_val, digits.y_val),
+        (digits.X_validation, digits.y_validation),
         test=(digits.X_test, digits.y_test, digits.groups_test),
         method=method,
         ask=lambda audit, findings: _answered(findings, audit, quiet=json),

@@ -52,9 +52,9 @@ def load_marked_digits() -> Bunch:
     Returns
     -------
     data : Bunch
-        X_train, X_val, X_test : ndarray of shape (n, 1, 20, 20), float32
+        X_train, X_validation, X_test : ndarray of shape (n, 1, 20, 20), float32
             Grey images in [0, 1], exactly what the model takes: 2700, 1500 and 2000 of them.
-        y_train, y_val, y_test : ndarray of shape (n,), int64
+        y_train, y_validation, y_test : ndarray of shape (n,), int64
             0 for the digits 0-4, 1 for the digits 5-9.
         groups_train, groups_val, groups_test : ndarray of shape (n,), int64
             ``2 * y + mark``. For evaluation only.

@@ -198,7 +198,7 @@ class DFRClassifier(LastLayerClassifier):
 
         Parameters
         ----------
-        {X, y, sample_weight, groups, attribute, views}
+        {X, y, sample_weight, groups, attribute, feature_sets}
 
         {fitted}
 

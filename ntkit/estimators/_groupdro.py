@@ -138,7 +138,7 @@ class GroupDROClassifier(LastLayerClassifier):
 
         Parameters
         ----------
-        {X, y, sample_weight, groups, attribute, views}
+        {X, y, sample_weight, groups, attribute, feature_sets}
 
         {fitted}
 

@@ -80,8 +80,8 @@ def to_onnx(estimator: Any, X: Any = None) -> onnx.ModelProto:
     >>> from ntkit.estimators import BalancedClassifier
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> d = load_marked_digits()
-    >>> Z = OnnxEmbedder(marked_digits_model_path(), device="cpu").transform(d.X_val)
-    >>> calibrated = CalibratedClassifierCV(BalancedClassifier()).fit(Z, d.y_val)
+    >>> Z = OnnxEmbedder(marked_digits_model_path(), device="cpu").transform(d.X_validation)
+    >>> calibrated = CalibratedClassifierCV(BalancedClassifier()).fit(Z, d.y_validation)
     >>> [output.name for output in to_onnx(calibrated, Z).graph.output]
     ['label', 'probabilities']
     """

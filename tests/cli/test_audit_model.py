@@ -16,7 +16,7 @@ def folder(tmp_path_factory, digits):
     """A model, and images of its two classes in subfolders and as arrays."""
     path = tmp_path_factory.mktemp("audit")
     shutil.copy(marked_digits_model_path(), path / "model.onnx")
-    X, y = digits.X_val, digits.y_val
+    X, y = digits.X_validation, digits.y_validation
     for i, (image, label) in enumerate(zip(X, y, strict=True)):
         file = path / "images" / ("small", "zlarge")[int(label)] / f"{i:04d}.png"
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -34,7 +34,7 @@ def made(tmp_path_factory, digits):
     """A user's only copies."""
     root = tmp_path_factory.mktemp("user")
     shutil.copy(marked_digits_model_path(), root / "model.onnx")
-    X, y = digits.X_val[:N], digits.y_val[:N]
+    X, y = digits.X_validation[:N], digits.y_validation[:N]
     np.savez(root / "data.npz", X=X, y=y)
     (root / "arrays").mkdir()
     np.save(root / "arrays" / "X.npy", X)

@@ -209,7 +209,7 @@ def audit_model(
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> digits = load_marked_digits()
     >>> found = ntkit.audit_model(
-    ...     marked_digits_model_path(), (digits.X_val, digits.y_val), device="cpu"
+    ...     marked_digits_model_path(), (digits.X_validation, digits.y_validation), device="cpu"
     ... )
     >>> found.n_looked_at.keys()
     dict_keys(['picture', 'layer'])

@@ -92,7 +92,7 @@ def write_candidate(
     ...     _ = debias(
     ...         marked_digits_model_path(),
     ...         (d.X_train[:300], d.y_train[:300]),
-    ...         (d.X_val[:300], d.y_val[:300]),
+    ...         (d.X_validation[:300], d.y_validation[:300]),
     ...         method="auto",
     ...         out=run,
     ...         device="cpu",
@@ -225,7 +225,7 @@ def undo(run: StrPath, out: StrPath, *, device: str = "auto", force: bool = Fals
     ...     _ = debias(
     ...         marked_digits_model_path(),
     ...         (d.X_train[:300], d.y_train[:300]),
-    ...         (d.X_val[:300], d.y_val[:300]),
+    ...         (d.X_validation[:300], d.y_validation[:300]),
     ...         method="class-balanced",
     ...         even_if_worse=True,
     ...         out=run,

@@ -18,26 +18,26 @@ NOTICED = r"The group 0 holds several classes.*Pass them as attribute="
 def digits():
     data = load_marked_digits()
     embedder = OnnxEmbedder(FrozenModel.load(marked_digits_model_path()), device="cpu")
-    return data, embedder.transform(data.X_val), embedder.transform(data.X_test)
+    return data, embedder.transform(data.X_validation), embedder.transform(data.X_test)
 
 
 @pytest.mark.parametrize("clf", ESTIMATORS)
 def test_it_is_warned_of_and_the_advice_works(digits, clf):
     data, Z, Z_test = digits
-    mark, some = data.groups_val % 2, np.arange(len(Z)) % 4 == 0
+    mark, some = data.groups_validation % 2, np.arange(len(Z)) % 4 == 0
 
     def worst():
         return worst_group_accuracy(data.y_test, clf.predict(Z_test), groups=data.groups_test)
 
     with pytest.warns(UserWarning, match=NOTICED):
-        clf.fit(Z, data.y_val, groups=mark)
+        clf.fit(Z, data.y_validation, groups=mark)
     uncrossed = worst()
     with pytest.warns(UserWarning, match=NOTICED):  # also where it is known of some samples only
-        clf.fit(Z, data.y_val, groups=np.where(some, mark, -1))
+        clf.fit(Z, data.y_validation, groups=np.where(some, mark, -1))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        advised = clf.fit(Z, data.y_val, attribute=mark) and worst()
-        crossed = clf.fit(Z, data.y_val, groups=data.groups_val) and worst()
+        advised = clf.fit(Z, data.y_validation, attribute=mark) and worst()
+        crossed = clf.fit(Z, data.y_validation, groups=data.groups_validation) and worst()
     assert advised == crossed > uncrossed + 0.2
 
 
@@ -45,9 +45,9 @@ def test_it_is_warned_of_and_the_advice_works(digits, clf):
 def test_groups_that_say_nothing_of_the_class_and_wrong_labels_are_not(digits, clf):
     data, Z, _ = digits
     site = np.random.default_rng(0).integers(0, 2, len(Z))
-    wrong = data.groups_val.copy()
+    wrong = data.groups_validation.copy()
     wrong[np.flatnonzero(wrong == 0)[0]] = 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for groups in (site, wrong, data.y_val):
-            clf.fit(Z, data.y_val, groups=groups)
+        for groups in (site, wrong, data.y_validation):
+            clf.fit(Z, data.y_validation, groups=groups)

@@ -96,11 +96,11 @@ def test_warns_where_it_ends_hardly_better_than_guessing():
 def test_a_good_head_that_loses_accuracy_on_biased_samples_is_not_warned_of():
     data, model = load_marked_digits(), FrozenModel.load(marked_digits_model_path())
     embedder = OnnxEmbedder(model, device="cpu")
-    Z_train, Z, Z_test = map(embedder.transform, (data.X_train, data.X_val, data.X_test))
+    Z_train, Z, Z_test = map(embedder.transform, (data.X_train, data.X_validation, data.X_test))
     for clf in (NeuronTuneClassifier(), NeuronTuneClassifier.as_published()):
         clf.set_params(head=model.head, random_state=0)
-        clf.fit(Z_train, data.y_train, X_val=Z, y_val=data.y_val)
-        lost = np.mean(model.head.predict(Z) == data.y_val) - clf.score(Z, data.y_val)
+        clf.fit(Z_train, data.y_train, X_val=Z, y_val=data.y_validation)
+        lost = np.mean(model.head.predict(Z) == data.y_validation) - clf.score(Z, data.y_validation)
         assert lost > 0.05
         worst = [
             worst_group_accuracy(data.y_test, head.predict(Z_test), groups=data.groups_test)

@@ -269,9 +269,9 @@ def test_cross_fitted_where_the_head_was_trained(digits):
 
 def test_a_store_of_embeddings(digits, tmp_path):
     model = FrozenModel.load(marked_digits_model_path())
-    samples = Samples(digits.X_val, digits.y_val)
+    samples = Samples(digits.X_validation, digits.y_validation)
     EmbeddingStore.write(tmp_path / "s", OnnxEmbedder(model, device="cpu"), samples)
-    found = ntkit.audit_model(model, tmp_path / "s", metadata={"mark": digits.groups_val})
+    found = ntkit.audit_model(model, tmp_path / "s", metadata={"mark": digits.groups_validation})
     direct = ntkit.audit_model(model, samples, device="cpu")
     assert set(found.n_looked_at) == {"metadata", "embedding"}
     assert found.as_dict()["errors"] == direct.as_dict()["errors"]
@@ -298,14 +298,14 @@ def test_samples_of_some_of_the_models_classes(tmp_path):
 
 def test_a_class_of_one_sample(digits):
     model = FrozenModel.load(marked_digits_model_path())
-    y = digits.y_val
+    y = digits.y_validation
     rows = np.flatnonzero((y == 0) | (np.cumsum(y) == 1))
     assert y[rows].sum() == 1
-    found = ntkit.audit_model(model, (digits.X_val[rows], y[rows]), device="cpu")
+    found = ntkit.audit_model(model, (digits.X_validation[rows], y[rows]), device="cpu")
     assert found.findings == ()
     with pytest.raises(InputError, match="too few samples for cross-fitting"):
         ntkit.audit_model(
-            model, (digits.X_val[rows], y[rows]), device="cpu", cross_fit=True
+            model, (digits.X_validation[rows], y[rows]), device="cpu", cross_fit=True
         )  # fmt: skip
 
 
@@ -335,10 +335,10 @@ def test_what_are_no_samples(digits):
 
 
 def test_samples_without_labels_are_cut_where_the_audit_cut_and_decide_nothing(digits, tmp_path):
-    held = digits.X_val, digits.y_val
+    held = digits.X_validation, digits.y_validation
     model = marked_digits_model_path()
     alone = audit_model(model, held, device="cpu")
-    found = audit_model(model, held, unlabelled=digits.X_val[::-1][:600], device="cpu")
+    found = audit_model(model, held, unlabelled=digits.X_validation[::-1][:600], device="cpu")
     for finding in alone.findings:
         own = alone.values(finding.name)
         assert np.array_equal(found.unlabelled.values[finding.name], own[::-1][:600])

@@ -525,10 +525,10 @@ def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
 
 def test_after_labels_nothing_is_advised_by_a_score_that_knows_none():
     d, rng = load_marked_digits(), np.random.default_rng(0)
-    mark = np.concatenate([d.groups_train, d.groups_val]) % 2
+    mark = np.concatenate([d.groups_train, d.groups_validation]) % 2
     labels, some = np.full(len(mark), None, dtype=object), rng.choice(len(mark), 96, replace=False)
     labels[some] = np.where(mark[some] == 1, "yes", "no")
-    sets = (d.X_train, d.y_train), (d.X_val, d.y_val)
+    sets = (d.X_train, d.y_train), (d.X_validation, d.y_validation)
     model, options = marked_digits_model_path(), {"device": "cpu", "n_random": 1}
     labelled = debias(model, *sets, attribute=labels, **options)
     assert labelled.balanced_over

@@ -30,7 +30,7 @@ def run(*sets, **options):
 def sets(digits):
     return (
         (digits.X_train, digits.y_train),
-        (digits.X_val, digits.y_val),
+        (digits.X_validation, digits.y_validation),
         (digits.X_test, digits.y_test, digits.groups_test),
     )
 
@@ -260,7 +260,7 @@ def test_a_failed_verification_leaves_nothing(few, written, tmp_path, monkeypatc
     def fail(*_, **__):
         raise VerificationError("differs")
 
-    monkeypatch.setattr("ntkit.jobs.debias.result._write.save_verified", fail)
+    monkeypatch.setattr("ntkit.jobs.debias.result._job.save_verified", fail)
     out = tmp_path / "out"
     shutil.copytree(written.path, out)
     before = models.contents(out)

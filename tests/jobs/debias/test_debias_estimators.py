@@ -19,7 +19,7 @@ from ntkit.exceptions import InputError
 @pytest.fixture(scope="module")
 def sets():
     digits = load_marked_digits()
-    return (digits.X_train, digits.y_train), (digits.X_val, digits.y_val)
+    return (digits.X_train, digits.y_train), (digits.X_validation, digits.y_validation)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def train(digits):
 
 @pytest.fixture(scope="module")
 def validation(digits):
-    return digits.X_val, digits.y_val
+    return digits.X_validation, digits.y_validation
 
 
 @pytest.fixture(scope="module")

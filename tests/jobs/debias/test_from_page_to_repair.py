@@ -20,7 +20,7 @@ MODEL = marked_digits_model_path()
 
 @pytest.fixture(scope="module")
 def held(digits):
-    return digits.X_val, digits.y_val
+    return digits.X_validation, digits.y_validation
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def written(folder, saved, **other):
 
 def job(digits, **options):
     train = digits.X_train[:800], digits.y_train[:800]
-    return debias(MODEL, train, (digits.X_val, digits.y_val), device="cpu", **options)
+    return debias(MODEL, train, (digits.X_validation, digits.y_validation), device="cpu", **options)
 
 
 def test_an_answer_about_a_layer_repairs_by_the_layer(digits, found, saved, tmp_path):
@@ -84,7 +84,7 @@ def test_a_channel_is_read_by_its_name(digits):
     result = job(digits, spurious="layer:relu_3 #42 mean above the median")
     assert result.balanced_over == "layer:relu_3 #42 mean above the median"
     (counted,) = [n for n in result.notes if n.startswith("layer:relu_3 #42")]
-    n = 800 + len(digits.X_val)
+    n = 800 + len(digits.X_validation)
     assert f"{n // 2} on not layer:relu_3 #42 mean above the median" in counted
     live = int(np.argmax(embedding.std(axis=0)))
     with_embedding = job(digits, spurious=f"embedding #{live} high")
@@ -121,7 +121,7 @@ def test_a_store_has_no_layers(digits, found, tmp_path):
     sets = {}
     for name, X, y in (
         ("train", digits.X_train[:300], digits.y_train[:300]),
-        ("validation", digits.X_val[:300], digits.y_val[:300]),
+        ("validation", digits.X_validation[:300], digits.y_validation[:300]),
     ):
         embedder = OnnxEmbedder(FrozenModel.load(MODEL), device="cpu")
         sets[name] = tmp_path / name

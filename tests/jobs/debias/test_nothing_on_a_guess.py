@@ -239,7 +239,7 @@ def test_where_nothing_can_be_read_the_first_lines_say_so(digits, tmp_path):
     embedder = OnnxEmbedder(model, device="cpu")
     sets = [
         Samples(embedder.transform(X), y, embedded=True)
-        for X, y in ((digits.X_train, digits.y_train), (digits.X_val, digits.y_val))
+        for X, y in ((digits.X_train, digits.y_train), (digits.X_validation, digits.y_validation))
     ]
     result = debias(model, *sets, method="auto", device="cpu")
     assert "No group could be checked" in "\n".join(str(result).splitlines()[:4])
@@ -267,7 +267,7 @@ def test_what_one_person_said_is_kept_for_the_next(biased, tmp_path):
 
 
 def test_a_new_head_is_the_plain_one_where_nobody_ordered_more(digits):
-    sets = (digits.X_train, digits.y_train), (digits.X_val, digits.y_val)
+    sets = (digits.X_train, digits.y_train), (digits.X_validation, digits.y_validation)
     result = debias(marked_digits_model_path(), *sets, new_head=True, device="cpu")
     assert not result.written
     assert "no method was ordered" in result.headline()
@@ -277,7 +277,7 @@ def test_a_new_head_is_the_plain_one_where_nobody_ordered_more(digits):
 
 def test_an_answer_about_a_layer_contradicts_nothing_that_cannot_be_read(digits):
     """Directions and clusters say by their rule how they are read; a no on one is no crash."""
-    sets = (digits.X_train, digits.y_train), (digits.X_val, digits.y_val)
+    sets = (digits.X_train, digits.y_train), (digits.X_validation, digits.y_validation)
 
     def ask(audit, findings):
         named = next(f for f in findings if f.feature_set == "picture")
@@ -292,7 +292,7 @@ def test_an_answer_about_a_layer_contradicts_nothing_that_cannot_be_read(digits)
 
 def test_what_is_cut_at_quantiles_makes_no_groups_of_a_test_set(digits):
     """The median of the test set is another one than that of the training set."""
-    sets = (digits.X_train, digits.y_train), (digits.X_val, digits.y_val)
+    sets = (digits.X_train, digits.y_train), (digits.X_validation, digits.y_validation)
     result = debias(
         marked_digits_model_path(), *sets, test=(digits.X_test, digits.y_test), device="cpu",
         spurious="picture:top left brightness above the median",

@@ -42,7 +42,7 @@ def fits(monkeypatch):
 
 @pytest.mark.parametrize(("method", "least"), [("auto", 100), (None, 2)])
 def test_no_head_is_fitted_twice_in_a_job(fits, digits, method, least):
-    sets = ((digits.X_train, digits.y_train), (digits.X_val, digits.y_val))
+    sets = ((digits.X_train, digits.y_train), (digits.X_validation, digits.y_validation))
     debias(marked_digits_model_path(), *sets, method=method, device="cpu")
     assert len(fits) > least
     assert fits.most_common(1)[0][1] == 1

@@ -44,7 +44,7 @@ def given(tmp_path):
 @pytest.fixture
 def sets(digits):
     d = digits
-    return (d.X_train[:400], d.y_train[:400]), (d.X_val[:400], d.y_val[:400])
+    return (d.X_train[:400], d.y_train[:400]), (d.X_validation[:400], d.y_validation[:400])
 
 
 def test_an_audit_reads_the_model_once(given, sets):

@@ -155,7 +155,7 @@ def job(digits, recorded, **options):
     return ntkit.debias(
         marked_digits_model_path(),
         (digits.X_train[:300], digits.y_train[:300]),
-        (digits.X_val[:300], digits.y_val[:300]),
+        (digits.X_validation[:300], digits.y_validation[:300]),
         recorded=recorded,
         method="class-balanced",
         device="cpu",
@@ -164,7 +164,7 @@ def job(digits, recorded, **options):
 
 
 def test_debias_goes_on_where_the_service_does_the_same_and_says_so(digits):
-    X = digits.X_val[:20]
+    X = digits.X_validation[:20]
     logits = s.served(marked_digits_model_path(), {"image": X})
     rows = {"logits": logits, "rows": np.arange(20)}
     (note,) = [n for n in job(digits, rows).notes if n.startswith("Compared with the service")]
@@ -172,7 +172,7 @@ def test_debias_goes_on_where_the_service_does_the_same_and_says_so(digits):
 
 
 def test_debias_refuses_embeddings_that_are_not_the_services(digits, tmp_path):
-    X = digits.X_val[:20]
+    X = digits.X_validation[:20]
     logits = s.served(marked_digits_model_path(), {"image": 1 - X})
     with pytest.raises(VerificationError, match="computes otherwise than ntkit would"):
         job(digits, {"logits": logits, "rows": np.arange(20)}, out=tmp_path / "out")
@@ -182,7 +182,7 @@ def test_debias_refuses_embeddings_that_are_not_the_services(digits, tmp_path):
 def test_debias_compares_stored_embeddings_by_the_head(digits, tmp_path):
     model = ntkit.FrozenModel.load(marked_digits_model_path())
     embedder = ntkit.OnnxEmbedder(model, device="cpu")
-    X = digits.X_val[:20]
+    X = digits.X_validation[:20]
     logits = s.served(marked_digits_model_path(), {"image": X})
     sets = {
         part: ntkit.extraction.Samples(

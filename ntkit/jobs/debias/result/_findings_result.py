@@ -76,7 +76,7 @@ class FindingsResult:
     >>> result = debias(
     ...     marked_digits_model_path(),
     ...     (d.X_train, d.y_train),
-    ...     (d.X_val, d.y_val),
+    ...     (d.X_validation, d.y_validation),
     ...     device="cpu",
     ... )
     >>> result.state, result.written, result.open[0].name

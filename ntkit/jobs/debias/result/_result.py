@@ -145,7 +145,7 @@ class DebiasResult:
     >>> result = debias(
     ...     marked_digits_model_path(),
     ...     (d.X_train[:300], d.y_train[:300]),
-    ...     (d.X_val[:300], d.y_val[:300]),
+    ...     (d.X_validation[:300], d.y_validation[:300]),
     ...     method="neurontune",
     ...     device="cpu",
     ... )

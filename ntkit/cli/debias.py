@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from ntkit._disk import read_json
 from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes import Answers
 from ntkit.cli import _options as o
-from ntkit.cli._again import going_on, plain_arguments
 from ntkit.cli._ask import asks_in_terminal, can_ask
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
@@ -326,3 +327,54 @@ def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:
     told = (options.label_column, options.group_column)
     found = read_table(path, named_delimiter(options.delimiter)).columns
     return {name: values for name, values in found.items() if name not in told}
+
+
+_LARGEST = 1 << 20  # bytes
+
+
+def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as JSON holds them; paths are absolute, for the next run may start elsewhere."""
+    return {name: _plain(value) for name, value in arguments.items()}
+
+
+def going_on(folder: Path, arguments: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
+    """Arguments of the run that a folder is of, with what was typed now in their place.
+
+    Raises
+    ------
+    InputError
+        If it holds none.
+    """
+    file = folder / RUN_FILE
+    if not file.is_file():
+        raise InputError(
+            f"{folder} holds no {RUN_FILE}, so there is no run to go on from; give the folder that "
+            "ntkit debias -o wrote."
+        )
+    kept = read_json(file, largest=_LARGEST, wanted="what ntkit debias wrote to go on from")
+    try:
+        return {name: _merged(value, kept[name], name, typed) for name, value in arguments.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file} is damaged ({error}); run ntkit debias again.") from error
+
+
+def _merged(now: Any, kept: Any, name: str, typed: set[str]) -> Any:
+    if is_dataclass(now) and not isinstance(now, type):
+        values = {
+            field.name: _merged(getattr(now, field.name), kept[field.name], field.name, typed)
+            for field in fields(now)
+        }
+        return replace(now, **values)
+    return now if name in typed else _typed(kept)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return {"path": os.path.abspath(value)}
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+def _typed(value: Any) -> Any:
+    return Path(value["path"]) if isinstance(value, dict) else value

@@ -7,7 +7,7 @@ from ntkit.jobs.check._limits import Limits, SliceLimits
 from ntkit.jobs.check._limits import limits_of as limits_of
 from ntkit.jobs.check._predictions import check_predictions
 from ntkit.jobs.check._result import CheckResult, CheckRow, Verdict
-from ntkit.jobs.check._text import summary_of as summary_of
+from ntkit.jobs.check._write import summary_of as summary_of
 from ntkit.jobs.check._write import write_check
 
 __all__ = [

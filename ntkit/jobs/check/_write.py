@@ -1,16 +1,17 @@
-"""A check as files: JSON, JUnit's XML, Markdown."""
+"""A check in words and as files: for a terminal, JSON, JUnit's XML, Markdown."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 from ntkit._disk import StrPath
 from ntkit._output import check_file, new_file
+from ntkit._text import counted, escaped, percent, plain_table, shortened, table, with_interval
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.check._text import markdown_of
+from ntkit.jobs.check._result import CheckResult, CheckRow, Outcome, Verdict
 
 # What XML 1.0 has no way to write.
 _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -99,3 +100,153 @@ def write_check(
     for path, content in files:
         with new_file(path) as file:
             file.write_text(content, encoding="utf-8")
+
+
+_MOST = 40  # rows of the table
+_FIRST = {"pass": "Passed", "fail": "Failed", "too few": "Too few samples to say"}
+_NOT_PASSED: tuple[Outcome, ...] = ("fail", "too few")
+_MARKS = {"pass": "pass", "fail": "**fail**", "too few": "*too few*", None: ""}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
+
+
+def first_line(result: CheckResult) -> str:
+    """The outcome of the whole check, in a sentence."""
+    return f"{_FIRST[result.outcome]}: {result.title}, {counted(result.average.n, 'sample')}."
+
+
+def summary_of(result: CheckResult) -> str:
+    """What a terminal shows."""
+    rows = _shown(result)
+    cells = [_header(result), *(_cells(row, result, plain=True) for row in rows)]
+    columns = plain_table(cells, f"<{'>' * (len(cells[0]) - 1)}")
+    parts = [first_line(result), *_figures(result), "", columns, *_left_out(result, rows)]
+    for title, sentences in _not_passed(result):
+        parts += ["", f"{title}:", *(f"  {sentence}" for sentence in sentences)]
+    return "\n".join([*parts, "", _levels(result)])
+
+
+def markdown_of(result: CheckResult) -> str:
+    """What a pull request shows."""
+    rows = _shown(result)
+    cells = [_header(result), *(_cells(row, result, plain=False) for row in rows)]
+    columns = table(cells, f"<{'>' * (len(cells[0]) - 2)}<")
+    parts = [f"### {_escaped(first_line(result))}", ""]
+    parts += [_escaped(sentence) for sentence in _figures(result)]
+    parts += ["", columns, *_left_out(result, rows)]
+    for title, sentences in _not_passed(result):
+        parts += ["", f"**{title}**", "", *(f"- {_escaped(each)}" for each in sentences)]
+    notes = [f"- {_escaped(note)}" for note in result.notes]
+    if notes:
+        parts += ["", "<details><summary>Notes</summary>", "", *notes, "", "</details>"]
+    return "\n".join([*parts, "", _escaped(_levels(result)), ""])
+
+
+def _not_passed(result: CheckResult) -> Iterator[tuple[str, list[str]]]:
+    """What fails, and what has too few samples: a title, and a sentence for each limit."""
+    for outcome in _NOT_PASSED:
+        found = result.of(outcome)
+        said = [f"{_line(row.title)}: {_sentence(verdict)}" for row, verdict in found[:_MOST]]
+        said += [f"… and {len(found) - _MOST} more"] * (len(found) > _MOST)
+        if said:
+            yield _FIRST[outcome], said
+
+
+def _sentence(verdict: Verdict) -> str:
+    more = f"; {verdict.more}" if verdict.more else ""
+    return f"{verdict.asked}, found {verdict.found}{more}."
+
+
+def _figures(result: CheckResult) -> list[str]:
+    """Average, worst class, worst group, and what broke."""
+    said = [_figure("Average accuracy", result.average)]
+    for title, row in (
+        ("worst class", result.worst_class),
+        ("worst group", result.worst_group),
+    ):
+        if row is not None:
+            said.append(_figure(f"{title} ({_line(row.name)})", row))
+    sentence = ", ".join(said) + "."
+    average = result.average
+    if average.new_errors is not None and average.fixed is not None and average.n:
+        sentence += (
+            f" {counted(average.new_errors, 'new error')} "
+            f"({percent(average.new_errors / average.n)}), {counted(average.fixed, 'error')} fixed."
+        )
+    return [sentence]
+
+
+def _figure(title: str, row: CheckRow) -> str:
+    if not row.n:
+        return f"{title} unknown"
+    was = "" if row.before is None else f"{percent(row.before, unit='')} → "
+    return f"{title} {was}{percent(row.accuracy)}"
+
+
+def _levels(result: CheckResult) -> str:
+    """What the numbers in brackets are."""
+    low, high = 100 * (1 - result.alpha), 100 * (1 - result.alpha / max(1, result.n_comparisons))
+    several = f", as {result.n_comparisons} limits are compared" * (result.n_comparisons > 1)
+    compared = result.average.change is not None
+    within = any(row.within is not None for row in result.rows)
+    return (
+        f"In brackets: exact bounds{', paired by sample' * compared}. The lower ones hold with "
+        f"{low:g} %, the upper ones with {high:.4g} %{several}"
+        f"{'; those of drops and new errors the other way round' * compared}."
+        f"{' Slices are held to the largest drop within each class as well.' * within}"
+    )
+
+
+def _header(result: CheckResult) -> list[str]:
+    compared = result.average.before is not None
+    return [
+        "",
+        "samples",
+        *(["before", "after", "change", "new errors"] if compared else ["accuracy"]),
+        "limits",
+    ]
+
+
+def _cells(row: CheckRow, result: CheckResult, *, plain: bool) -> list[str]:
+    mark = _mark(row, plain=plain)
+    name = _line(row.title) if plain else _escaped(row.title)
+    if row.change_interval is None:
+        return [name, str(row.n), with_interval(row.accuracy, row.interval, row.n), mark]
+    return [
+        name,
+        str(row.n),
+        percent(row.before, unit=""),
+        percent(row.accuracy, unit=""),
+        with_interval(row.change, row.change_interval, row.n, sign="+"),
+        str(row.new_errors),
+        mark,
+    ]
+
+
+def _mark(row: CheckRow, *, plain: bool) -> str:
+    return (row.outcome or "") if plain else _MARKS[row.outcome]
+
+
+def _shown(result: CheckResult) -> Sequence[CheckRow]:
+    """As many rows as a reader bears: what does not pass first, in their order."""
+    if len(result.rows) <= _MOST:
+        return result.rows
+    rank = {"fail": 0, "too few": 1, "pass": 2, None: 2}
+    first = [i for i, row in enumerate(result.rows) if row.kind == "average"]
+    rest = [i for i in range(len(result.rows)) if i not in first]
+    rest.sort(key=lambda i: (rank[result.rows[i].outcome], i))
+    return [result.rows[i] for i in sorted([*first, *rest][:_MOST])]
+
+
+def _left_out(result: CheckResult, rows: Sequence[CheckRow]) -> list[str]:
+    n = len(result.rows) - len(rows)
+    return ["", f"… and {n} rows more, which the JSON has."] if n else []
+
+
+def _line(text: str) -> str:
+    """In one line, and of readable length."""
+    return shortened(_CONTROL.sub(" ", text), 80)
+
+
+def _escaped(text: str) -> str:
+    """As Markdown that shows the text as it is."""
+    return escaped(_CONTROL.sub(" ", text))

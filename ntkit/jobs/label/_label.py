@@ -26,8 +26,7 @@ from ntkit.extraction import (
     keep,
     kept_or_computed,
 )
-from ntkit.jobs.label._files import write_questions
-from ntkit.jobs.label._folder import PAGE, LabelFolder, TakenAnswers
+from ntkit.jobs.label._files import PAGE, LabelFolder, TakenAnswers, write_questions
 from ntkit.jobs.label._next import feature_sets_of, margins_of, next_questions
 from ntkit.jobs.label._standing import THE_MODEL, Labelling, is_earlier, progress, standing_of
 from ntkit.model import FrozenModel, loaded

@@ -16,7 +16,7 @@ from ntkit._types import Array
 from ntkit.attributes import FEWEST, Group, Labels
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
-from ntkit.jobs.label._folder import ANSWERS, PAGE
+from ntkit.jobs.label._files import ANSWERS, PAGE
 
 ENOUGH_OVERLAP = 0.6
 """Smallest overlap of a group with itself of fewer answers at which asking ends. On the data that

@@ -1,18 +1,23 @@
-"""Predictions of a model, in memory."""
+"""Predictions of a model, in memory, and models matched with the samples that they predict."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ntkit._labels import listed, unknown_labels
 from ntkit._text import percent
 from ntkit._types import Array
-from ntkit.extraction import ImagePreprocessing, TextPreprocessing
-from ntkit.jobs.predict._models import called, matched, outcomes_of, running
-from ntkit.model import loaded
-from ntkit.samples import read
+from ntkit.exceptions import InputError
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
+from ntkit.model import FrozenModel, loaded
+from ntkit.model.class_names import are_positions
+from ntkit.samples import Match, first_rows, read
+from ntkit.verification import check_head, load_pair
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,3 +130,162 @@ def predict(
         samples.ids,
         match.notes,
     )
+
+
+_CHECKED_ON = 8  # samples
+_NEW_HEAD = "ntkit.new_head"
+
+
+def running(match: Match, *, device: str, **options: Any) -> OnnxEmbedder:
+    """Run a model, unless it does not compute with the head that was found in it."""
+    embedder = OnnxEmbedder(match.model, device=device, **options)
+    if not match.samples.embedded and len(match.samples):
+        check_head(embedder, first_rows(match.samples.X, _CHECKED_ON), device=device)
+    return embedder
+
+
+def matches_of(models: Sequence[Any], read: Callable[[FrozenModel], Samples]) -> list[Match]:
+    """One model, or the one before and the one after, each with the samples as it takes them."""
+    # Whoever replaces one model by another feeds it the same. So the second gets what the first
+    # got, unless its inputs are others, or its own files say that its images or texts are prepared
+    # in another way. What `read` gives must have the same number and labels for both.
+    if len(models) == 1:
+        model = loaded(models[0])
+        return [read(model).for_model(model)]
+    first, second = load_pair(*models)
+    second, notes = _named_alike(first, second)
+    alike = second.takes_inputs_of(first)
+    one = read(first)
+    one = one.as_recorded(second)
+    other = one
+    if not alike:
+        other = read(second)
+        notes += ["The two models take other inputs; each was given its own."]
+    elif one.steps is not None:
+        own = read(second) if _says_how(second, one) else one
+        if own.preprocessing != one.preprocessing:
+            other = own
+            notes += [
+                "The two models' files say that their inputs are prepared in two ways; each was "
+                f"given its own. {own.input_note()}".strip()
+            ]
+    if len(one) != len(other) or not _same(one.y, other.y):
+        raise InputError(
+            f"Read for the second model the samples are others ({len(one)} and {len(other)}, or "
+            "their labels differ); give samples that both models take."
+        )
+    return [one.for_model(first), Match(second, other, tuple(notes))]
+
+
+def matched(match: Match, *, name: str, strict: bool) -> Match:
+    """Match the model's classes with the labels of its samples."""
+    # Labels that are none of its classes are refused if `strict`; else a note says so.
+    model, samples = match.model, match.samples
+    if model.head is None:
+        raise InputError(f"{name} has no head, so it predicts nothing; give it one first.")
+    if (problem := model.not_single_label) is not None:
+        raise InputError(problem)
+    samples.check_made_with(model, "The store")
+    try:
+        found = samples.fit_to(model, name=model.path.name if model.path else "")
+    except InputError as error:
+        problem = unknown_labels(
+            np.unique(samples.y),
+            model.head.classes,
+            what="The data",
+            where=name,
+            fix="use its labels, leave these samples out, or name the model's classes in the "
+            "order of its logits with --classes (classes= of FrozenModel.load).",
+        )
+        if strict:
+            raise InputError(problem or error) from error
+        said = f"The labels are written as they are, and compared with nothing: {problem or error}"
+        return replace(match, notes=(*match.notes, said))
+    return replace(found, notes=(*match.notes, *found.notes))
+
+
+def called(model: FrozenModel, otherwise: str) -> str:
+    """What to call a model in sentences."""
+    return otherwise if model.path is None else model.path.name
+
+
+def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, list[str]]:
+    """The second model with the first one's names of classes, where it only numbers its own."""
+    if first.head is None or second.head is None:
+        return second, []
+    own, others = second.head.classes.tolist(), first.head.classes.tolist()
+    if second.has_class_names and (are_positions(others) or not are_positions(own)):
+        return second, []
+    same = len(first.head.classes) == len(second.head.classes)
+    if not (first.has_class_names and same) or second.metadata.get(_NEW_HEAD) == "true":
+        return second, []
+    return second.with_classes(first.head.classes), [
+        f"{called(second, 'The second model')} does not name its classes; they are taken to be the "
+        f"first one's, in its order: {listed(first.head.classes.tolist())}."
+    ]
+
+
+def _says_how(model: FrozenModel, samples: Samples) -> bool:
+    """Whether a model's own files say how its images or texts are prepared."""
+    if samples.kind == "texts":
+        return TextPreprocessing.for_model(model) is not None
+    found, taken = ImagePreprocessing.for_model(model), model.inputs[0]
+    guess = ImagePreprocessing.for_input(taken.shape or (), taken.dtype)
+    return found is not None and found.source != guess.source
+
+
+def _same(first: Any, second: Any) -> bool:
+    if first is None or second is None:
+        return first is second
+    return bool(np.array_equal(first, second))
+
+
+_ROWS = 1024  # of embeddings that are there already
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What a model says of consecutive samples."""
+
+    index: Array
+    probabilities: Array
+    margins: Array
+
+
+def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
+    """Yield what a model says of its samples, in their order, a batch at a time."""
+    head = match.model.head
+    assert head is not None  # matched() refuses a model without one
+    done = 0
+    for Z in _embeddings(match, embedder):
+        with np.errstate(over="ignore", invalid="ignore"):
+            logits = head.logits(Z).astype(np.float64)
+        _refuse_unfinished(logits, done)
+        done += len(logits)
+        highest = np.partition(logits, -2, axis=1)[:, -2:]
+        odds = np.exp(logits - highest[:, 1:])
+        yield Outcomes(
+            logits.argmax(axis=1),
+            odds / odds.sum(axis=1, keepdims=True),
+            highest[:, 1] - highest[:, 0],
+        )
+
+
+def _embeddings(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
+    X = match.samples.X
+    if match.samples.embedded:
+        for begin in range(0, len(X), _ROWS):
+            yield np.asarray(X[begin : begin + _ROWS])
+        return
+    with closing(embedder.iter_batches(X)) as batches:  # type: ignore[type-var]
+        yield from batches
+
+
+def _refuse_unfinished(logits: Array, begin: int) -> None:
+    bad = np.flatnonzero(~np.isfinite(logits).all(axis=1)) + begin
+    if len(bad):
+        raise InputError(
+            f"The logits of {len(bad)} sample(s) are NaN or infinite (rows {bad[:5].tolist()}"
+            f"{', …' if len(bad) > 5 else ''}), so they have no class; check these inputs and the "
+            "model's weights."
+        )

@@ -17,7 +17,7 @@ from ntkit._output import check_file, new_file
 from ntkit._text import percent, plain
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
-from ntkit.jobs.predict._models import called, matched, matches_of, outcomes_of, running
+from ntkit.jobs.predict._predict import called, matched, matches_of, outcomes_of, running
 from ntkit.samples import Match, input_paths, read
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}

@@ -15,11 +15,10 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
 from ntkit.jobs.verify._change import Subject
-from ntkit.jobs.verify._logits import Logits, outputs_of
-from ntkit.jobs.verify._recorded import Recorded, read_recorded
+from ntkit.jobs.verify._outputs import Logits, outputs_of
+from ntkit.jobs.verify._recorded import Recorded, read_recorded, subject_of
 from ntkit.jobs.verify._result import Parity
 from ntkit.jobs.verify._search import Search, Tried, is_far_better
-from ntkit.jobs.verify._subjects import subject_of
 from ntkit.model import FrozenModel, loaded
 from ntkit.samples import read
 from ntkit.verification import tolerance_of

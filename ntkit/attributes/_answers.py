@@ -245,10 +245,7 @@ class Labels:
 
     def attribute(self, names: Sequence[str]) -> NDArray[np.object_]:
         """What is known of samples of these names, shape (N,); None where nothing is."""
-        found = np.full(len(names), None, dtype=object)
-        for i, name in enumerate(names):
-            found[i] = self.answers.get(name)
-        return found
+        return np.array([self.answers.get(name) for name in names], dtype=object)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
@@ -505,9 +502,8 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
 
 
 def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
-    if not isinstance(given, list) or not all(isinstance(side, list) and side for side in given):
-        raise _refusal(path, f"the sides of {name!r} are no lists of attributes")
-    attributes = [attribute for side in given for attribute in side]
+    lists = isinstance(given, list) and all(isinstance(side, list) and side for side in given)
+    attributes = [attribute for side in given for attribute in side] if lists else [None]
     if not all(map(_is_name, attributes)):
         raise _refusal(path, f"the sides of {name!r} are no lists of attributes")
     if len(set(attributes)) < len(attributes):

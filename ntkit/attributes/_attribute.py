@@ -13,7 +13,7 @@ from sklearn.base import clone
 from ntkit._checks import check_labels
 from ntkit._partial_labels import known_labels
 from ntkit._types import Array
-from ntkit.attributes._columns import number, read_column, shown
+from ntkit.attributes._columns import read_column, shown
 from ntkit.attributes._feature_set import FEWEST
 from ntkit.exceptions import InputError
 from ntkit.metrics import wilson
@@ -214,17 +214,11 @@ class Attribute:
         different numbers than make categories, or than ``most``.
         """
         cells = read_column(column)
-        codes, labels = cells.codes, cells.labels
-        if codes is None:
-            assert cells.numbers is not None
-            distinct = np.unique(cells.numbers[cells.known])
-            if len(distinct) > most:
-                raise InputError(
-                    f"{name!r} has {len(distinct)} different values; say where to cut it: "
-                    f"{name}>=NUMBER."
-                )
-            codes = np.where(cells.known, np.searchsorted(distinct, cells.numbers), -1)
-            labels = [number(each) for each in distinct]
+        codes, labels = cells.categories
+        if cells.codes is None and len(labels) > most:
+            raise InputError(
+                f"{name!r} has {len(labels)} different values; say where to cut it: {name}>=NUMBER."
+            )
         kept = np.flatnonzero(np.bincount(codes[codes >= 0], minlength=len(labels)) >= fewest)
         numbers = np.full(len(labels) + 1, -1)
         numbers[kept] = np.arange(len(kept))

@@ -26,11 +26,6 @@ def cuts_of(values: Array) -> Array:
     return np.asarray(found[common_enough(counts, len(there))])
 
 
-def at_least(values: Array, cuts: Array) -> Array:
-    """Whether each value reaches each cut: bool, (N, cuts). NaN reaches none."""
-    return np.asarray(values[:, None] >= cuts)
-
-
 _FEW = 10  # different numbers, which are as good as categories
 _LONGEST = 60  # characters of a category that a name shows
 
@@ -88,6 +83,16 @@ class Column:
     labels: list[str]
     numbers: Array | None
 
+    @property
+    def categories(self) -> tuple[Array, list[str]]:
+        """Codes and labels; of numbers, a category for each that occurs."""
+        if self.codes is not None:
+            return self.codes, self.labels
+        assert self.numbers is not None
+        distinct = np.unique(self.numbers[self.known])
+        codes = np.where(self.known, np.searchsorted(distinct, self.numbers), -1)
+        return codes, [number(value) for value in distinct]
+
 
 def _blocks_of(name: str, values: Array) -> Iterator[Block]:
     column = read_column(values)
@@ -103,7 +108,8 @@ def _blocks_of(name: str, values: Array) -> Iterator[Block]:
         cuts = cuts_of(column.numbers)
         names = tuple(f"{name}>={_cut(cut, column.numbers)}" for cut in cuts)
         if names:
-            yield Block(names, at_least(column.numbers, cuts), known, (name,) * len(names))
+            reached = column.numbers[:, None] >= cuts  # NaN reaches none
+            yield Block(names, reached, known, (name,) * len(names))
     if common_enough(np.asarray(len(values) - n), len(values)):
         yield Block((f"{name} missing",), ~column.known[:, None])
 
@@ -123,12 +129,10 @@ def read_column(values: Array) -> Column:
 
 
 def _of_numbers(numbers: Array) -> Column:
-    known = ~np.isnan(numbers)
-    distinct = np.unique(numbers[known])
-    if len(distinct) > _FEW:
-        return Column(known, None, [], numbers)
-    codes = np.where(known, np.searchsorted(distinct, numbers), -1)
-    return Column(known, codes, [number(value) for value in distinct], None)
+    column = Column(~np.isnan(numbers), None, [], numbers)
+    if len(np.unique(numbers[column.known])) > _FEW:
+        return column
+    return Column(column.known, *column.categories, None)
 
 
 def _of_categories(cells: list[str | None]) -> Column:

@@ -264,7 +264,6 @@ def common_enough(counts: Array, n: int | Array) -> Array:
 
 
 _BYTES = 32 << 20  # of a block
-_WHAT = ("low", "above the median", "high")
 
 
 def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = None) -> FeatureSet:
@@ -312,17 +311,21 @@ def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = No
         )
     shown = [f"#{j}" for j in range(matrix.shape[1])] if names is None else list(names)
 
-    def blocks() -> Iterator[Block]:
-        return high_and_low(matrix, [f"{kind} {name}" for name in shown])
+    return inferred(kind, [f"{kind} {name}" for name in shown], len(matrix), lambda: matrix)
 
-    def rule(name: str) -> Rule | None:
-        for j, column in enumerate(shown):
-            if name.startswith(f"{kind} {column} "):
-                what = name.removeprefix(f"{kind} {column} ")
-                return rule_of_column(kind, j, matrix[:, j], what)
+
+def inferred(
+    kind: str, names: Sequence[str], n_samples: int, matrix: Callable[[], Array]
+) -> FeatureSet:
+    """The attributes low, above the median and high of the named columns of a matrix."""
+
+    def rule(attribute: str) -> Rule | None:
+        for j, name in enumerate(names):
+            if attribute.startswith(f"{name} "):
+                return rule_of_column(kind, j, matrix()[:, j], attribute.removeprefix(f"{name} "))
         return None
 
-    return FeatureSet(kind, False, len(matrix), blocks, rule=rule)
+    return FeatureSet(kind, False, n_samples, lambda: high_and_low(matrix(), names), rule=rule)
 
 
 def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:
@@ -343,12 +346,12 @@ def _quarters(part: Array, names: Sequence[str], known: Array | None = None) -> 
     if not names:
         return
     there = part if known is None else part[known]
-    quartiles = np.quantile(there, (0.25, 0.5, 0.75), axis=0, method="higher")
+    quartiles = np.quantile(there, [*_QUANTILES.values()], axis=0, method="higher")
     reached = part[:, None, :] >= quartiles
     reached[:, 0] = part < quartiles[0]
     values = reached.transpose(0, 2, 1).reshape(len(part), -1)
     kept = np.flatnonzero(common_enough(values.sum(axis=0), len(there)))
     if len(kept):
-        shown = [f"{name} {what}" for name in names for what in _WHAT]
-        origins = tuple(names[int(i) // len(_WHAT)] for i in kept)
+        shown = [f"{name} {what}" for name in names for what in _QUANTILES]
+        origins = tuple(names[int(i) // len(_QUANTILES)] for i in kept)
         yield Block(tuple(shown[i] for i in kept), values[:, kept], known, origins)

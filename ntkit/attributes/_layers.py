@@ -115,15 +115,17 @@ def layers(
             yield from high_and_low(
                 directions.scores, [f"{kind}:{name} direction {number}" for number in numbered]
             )
-            yield from _of_clusters(clusters.numbers, f"{kind}:{name} cluster")
+            kept = np.flatnonzero(common_enough(np.bincount(clusters.numbers), len(X)))
+            if len(kept):
+                names = tuple(f"{kind}:{name} cluster {c + 1}" for c in kept)
+                yield Block(names, clusters.numbers[:, None] == kept)
 
     def rule(attribute: str) -> Rule | None:
         for name, X in matrices.items():
             if attribute.startswith(f"{kind}:{name} "):
                 rest = attribute.removeprefix(f"{kind}:{name} ")
                 if channel := _CHANNEL.fullmatch(rest):
-                    column = int(channel[1]) + (X.shape[1] // 2) * (channel[2] == "deviation")
-                    return rule_of_column(name, column, X[:, column], channel[3])
+                    return _rule_of_channel(channel, name, X, X.shape[1] // 2)
                 return _fitted_rule(name, rest, *seen(name))
         return None
 
@@ -207,14 +209,6 @@ def _clusters(directions: Array, random_state: int) -> _Clusters:
     return _Clusters(np.argsort(order)[found], fitted.cluster_centers_[order])
 
 
-def _of_clusters(clusters: Array, name: str) -> Iterator[Block]:
-    counts = np.bincount(clusters)
-    kept = np.flatnonzero(common_enough(counts, len(clusters)))
-    if len(kept):
-        names = tuple(f"{name} {c + 1}" for c in kept)
-        yield Block(names, clusters[:, None] == kept)
-
-
 # -- by name, of other samples -------------------------------------------------------------------
 
 
@@ -247,7 +241,16 @@ def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = Non
             "attribute."
         )
     X = layers[layer]
-    rule = rule or _rule_of_channel(name, layer, X)
+    if rule is None:
+        channel = _channel(name)
+        if channel is None:
+            raise InputError(f"{name!r} does not say how it is read; give the page's answers.")
+        channels = X.shape[1] if layer == EMBEDDING else X.shape[1] // 2
+        if int(channel[1]) >= channels:
+            raise InputError(
+                f"The layer of {name!r} has {channels} channels, from #0 on; name one of them."
+            )
+        rule = _rule_of_channel(channel, layer, X, channels)
     if rule is None:
         raise InputError(
             f"No sample is on a side of {name!r}, so there is nothing to balance; name an "
@@ -256,14 +259,6 @@ def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = Non
     return rule.values(X)
 
 
-def _rule_of_channel(name: str, layer: str, X: Array) -> Rule | None:
-    column = _channel(name)
-    if column is None:
-        raise InputError(f"{name!r} does not say how it is read; give the page's answers.")
-    channels = X.shape[1] if layer == EMBEDDING else X.shape[1] // 2
-    if int(column[1]) >= channels:
-        raise InputError(
-            f"The layer of {name!r} has {channels} channels, from #0 on; name one of them."
-        )
-    j = int(column[1]) + channels * (column[2] == "deviation")
-    return rule_of_column(layer, j, X[:, j], column[3])
+def _rule_of_channel(channel: re.Match[str], layer: str, X: Array, n_channels: int) -> Rule | None:
+    column = int(channel[1]) + n_channels * (channel[2] == "deviation")
+    return rule_of_column(layer, column, X[:, column], channel[3])

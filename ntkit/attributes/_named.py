@@ -11,7 +11,7 @@ import numpy as np
 from ntkit._join import columns_of, in_order
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
-from ntkit.attributes._columns import Column, number, read_column, shown
+from ntkit.attributes._columns import Column, read_column, shown
 from ntkit.attributes._feature_set import FeatureSet, values_of
 from ntkit.attributes._pictures import STATISTICS, pictures
 from ntkit.attributes._words import holding
@@ -207,12 +207,7 @@ def _number_of(text: str) -> float:
 
 
 def _category(name: str, prefix: str, value: str, column: Column) -> Array:
-    labels, codes = column.labels, column.codes
-    if codes is None:
-        assert column.numbers is not None
-        distinct = np.unique(column.numbers[column.known])
-        labels = [number(each) for each in distinct]
-        codes = np.where(column.known, np.searchsorted(distinct, column.numbers), -1)
+    codes, labels = column.categories
     fits = [i for i, label in enumerate(labels) if label == value]
     fits = fits or [i for i, label in enumerate(labels) if shown(label) == value]
     # The same number, where one table says 3 and another 3.0.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.attributes._feature_set import FeatureSet, Rule, high_and_low, rule_of_column
+from ntkit.attributes._feature_set import FeatureSet, inferred
 from ntkit.exceptions import InputError
 
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
@@ -28,6 +28,7 @@ STATISTICS = (
     *(f"{row} {column} brightness" for row in _ROWS for column in _COLUMNS),
 )
 """Names of the statistics, in the order of :func:`picture_statistics`."""
+_NAMES = [f"picture:{name}" for name in STATISTICS]
 
 
 def pictures(images: Iterable[Any], n_samples: int) -> FeatureSet:
@@ -72,27 +73,12 @@ def pictures(images: Iterable[Any], n_samples: int) -> FeatureSet:
             )
         return np.asarray(found)
 
-    return _feature_set(statistics, n_samples)
+    return inferred("picture", _NAMES, n_samples, statistics)
 
 
 def measured_pictures(statistics: Array) -> FeatureSet:
     """The same view of statistics that were measured already, (N, 19)."""
-    return _feature_set(lambda: statistics, len(statistics))
-
-
-def _feature_set(statistics: Callable[[], Array], n_samples: int) -> FeatureSet:
-    names = [f"picture:{name}" for name in STATISTICS]
-
-    def rule(name: str) -> Rule | None:
-        for j, of_statistic in enumerate(names):
-            if name.startswith(f"{of_statistic} "):
-                what = name.removeprefix(f"{of_statistic} ")
-                return rule_of_column("picture", j, statistics()[:, j], what)
-        return None
-
-    return FeatureSet(
-        "picture", False, n_samples, lambda: high_and_low(statistics(), names), rule=rule
-    )
+    return inferred("picture", _NAMES, len(statistics), lambda: statistics)
 
 
 def picture_statistics(image: Any, n_pixels: int | None = None) -> Array:

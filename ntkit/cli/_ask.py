@@ -27,16 +27,8 @@ def can_ask() -> bool:
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
-def asks_in_terminal(
-    page: Path,
-) -> Callable[[Audit, tuple[Finding, ...]], Iterator[Answer]]:
-    """What asks about findings on standard error, at most three; the end of input means later.
-
-    Parameters
-    ----------
-    page : pathlib.Path
-        The page with the same questions, which is opened where somebody asks for it.
-    """
+def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Iterator[Answer]]:
+    """A function that asks on stderr about three findings at most, and opens the page if asked."""
 
     def ask(audit: Audit, findings: tuple[Finding, ...]) -> Iterator[Answer]:
         asked = findings[:_MOST]

@@ -338,13 +338,7 @@ def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def going_on(folder: Path, arguments: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
-    """Arguments of the run that a folder is of, with what was typed now in their place.
-
-    Raises
-    ------
-    InputError
-        If it holds none.
-    """
+    """Arguments of the run that a folder is of, with what was typed now in their place."""
     file = folder / RUN_FILE
     if not file.is_file():
         raise InputError(
@@ -365,7 +359,9 @@ def _merged(now: Any, kept: Any, name: str, typed: set[str]) -> Any:
             for field in fields(now)
         }
         return replace(now, **values)
-    return now if name in typed else _typed(kept)
+    if name in typed:
+        return now
+    return Path(kept["path"]) if isinstance(kept, dict) else kept
 
 
 def _plain(value: Any) -> Any:
@@ -374,7 +370,3 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     return value
-
-
-def _typed(value: Any) -> Any:
-    return Path(value["path"]) if isinstance(value, dict) else value

@@ -24,7 +24,13 @@ from ntkit.extraction import (
     embedded_with_layers,
 )
 from ntkit.jobs.audit._audit import audit
-from ntkit.jobs.audit._reader import VIEWS, AttributeReader, Read, WatchedPictures, feature_sets_of
+from ntkit.jobs.audit._reader import (
+    VIEWS,
+    AttributeReader,
+    ModelPass,
+    WatchedPictures,
+    feature_sets_of,
+)
 from ntkit.jobs.audit._result import Audit
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, loaded
@@ -97,7 +103,7 @@ def likely_cause(samples: Samples) -> str:
 
 
 def unlabelled_of(
-    read: Read, names: Iterable[str], rule_of: Callable[[str], Rule | None]
+    read: ModelPass, names: Iterable[str], rule_of: Callable[[str], Rule | None]
 ) -> Unlabelled:
     """Read attributes of samples that nobody labelled; what they lack is left out."""
     # `rule_of` gives what reads those whose names do not say how: they are cut where they were cut
@@ -258,7 +264,7 @@ def audit_model(
 
 
 def audit_read(
-    read: Read,
+    read: ModelPass,
     model: FrozenModel,
     pred: Array | None,
     *,
@@ -320,10 +326,10 @@ def _run(
     device: str,
     batch_size: int | str | None,
     verbose: bool,
-) -> Read:
+) -> ModelPass:
     """One pass over the samples; embeddings in a store are taken as they are."""
     if samples.embedded:
-        return Read(samples, Embedded(samples.X, {}, "store"))
+        return ModelPass(samples, Embedded(samples.X, {}, "store"))
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     samples = samples.measured(WatchedPictures)
     if model.head is not None:
@@ -331,4 +337,4 @@ def _run(
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None
     embedded = embedded_with_layers(embedder, samples.X, most=most)
     samples.check_lengths()
-    return Read(samples, embedded)
+    return ModelPass(samples, embedded)

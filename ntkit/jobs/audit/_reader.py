@@ -88,8 +88,8 @@ VIEWS = ("word", "column", "input", "metadata", "picture", "file", "layer", "emb
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
-    """Samples, and what a pass over them gave."""
+class ModelPass:
+    """Samples, and what one pass of the model over them gave."""
 
     samples: Samples
     embedded: Embedded
@@ -101,7 +101,7 @@ class Read:
 
 
 def feature_sets_of(
-    read: Read, beside: Metadata | None, asked: Sequence[str] | None, random_state: int
+    read: ModelPass, beside: Metadata | None, asked: Sequence[str] | None, random_state: int
 ) -> tuple[list[FeatureSet], list[str]]:
     """Views of what there is, or of what of it was asked for."""
     notes = list[str]()
@@ -125,7 +125,7 @@ def feature_sets_of(
     ], notes
 
 
-def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
+def _of_inputs(read: ModelPass, inputs: Inputs, notes: list[str]) -> Iterator[FeatureSet]:
     if inputs.texts is not None:
         yield words(inputs.texts)
     if read.samples.table is not None:
@@ -146,11 +146,6 @@ def _of_inputs(read: Read, inputs: Inputs, notes: list[str]) -> Iterator[Feature
     nameless = numbers and inputs.table is None
     if nameless and not read.samples.embedded:
         yield array(X, kind="input")
-
-
-def views_of_table(samples: Samples, table: ReadTable) -> list[FeatureSet]:
-    """Columns that the model takes in, and those beside them, except what says nothing."""
-    return _of_table(samples, table)[0]
 
 
 def _of_table(samples: Samples, table: ReadTable) -> tuple[list[FeatureSet], list[str]]:
@@ -275,11 +270,14 @@ class AttributeReader:
     ) -> Attribute:
         """The attribute that names stand for; of a whole column, each value."""
         kind = names[0][0].partition(":")[0]
+        table = self.table if kind == "column" else None
+        if kind == "metadata":  # files are read only for these
+            table = self.metadata
         rules = rules or {}
         return Attribute.named(
             names,
             lambda name: self.values(name, rules.get(name)),
-            {kind: self._columns_of(kind) or {}},
+            {kind: table or {}},
             fewest=fewest,
             most=most,
         )
@@ -305,10 +303,6 @@ class AttributeReader:
             images=self.images if every or kind == "picture" else None,
         )
 
-    def _columns_of(self, kind: str) -> dict[str, Array] | None:
-        """Columns that an attribute may be of; files are read only for these."""
-        return self.table if kind == "column" else self.metadata if kind == "metadata" else None
-
     def feature_sets(self, watched: Sequence[WatchedPictures] = ()) -> list[FeatureSet]:
         """What can be read of every sample without the model, except what says the class."""
         feature_sets = [] if self.texts is None else [words(self.texts)]
@@ -317,7 +311,8 @@ class AttributeReader:
         if first.table is not None and None not in tables:
             both = pooled([None if table is None else table.columns for table in tables]) or {}
             inputs = tuple(name for name in first.table.inputs if name in both)
-            feature_sets += views_of_table(first, ReadTable(both, inputs, first.table.labels))
+            table = ReadTable(both, inputs, first.table.labels)
+            feature_sets += _of_table(first, table)[0]
         elif self.table is not None:
             feature_sets.append(columns(_telling(self.table)))
         elif self.numbers is not None:

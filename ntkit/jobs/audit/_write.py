@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import Any
 
 from ntkit._disk import StrPath
 from ntkit._output import check_folder, new_folder
 from ntkit.attributes import values_by_name
-from ntkit.attributes.findings import Finding
 from ntkit.jobs.audit._result import Audit
 from ntkit.pages import Inputs
 from ntkit.pages.audit_page import SHOWN, AuditPage, audit_html
@@ -88,12 +86,16 @@ def audit_files(
 
 def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> AuditPage:
     shown, new = audit.findings[:most], audit.retraining
+    answers = [answer for one in shown for answer in audit.answers(one.name).answers]
     return AuditPage(
         title=title,
         digest=digest,
         facts=audit.as_dict(),
         findings=audit.findings,
-        entries=[_entry(audit, finding) for finding in shown],
+        entries=[
+            {name: value for name, value in answer.as_dict().items() if name != "answer"}
+            for answer in answers
+        ],
         model=audit.model,
         unlabelled=audit.unlabelled,
         values=values_by_name(audit.feature_sets, [finding.name for finding in shown]),
@@ -101,9 +103,3 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> A
         inputs=inputs,
         retraining=None if new is None else _page(new, digest, inputs, title, most),
     )
-
-
-def _entry(audit: Audit, finding: Finding) -> dict[str, Any]:
-    """What ``answers.json`` says of a finding, but for the answer."""
-    (said,) = audit.answers(finding.name).answers
-    return {name: value for name, value in said.as_dict().items() if name != "answer"}

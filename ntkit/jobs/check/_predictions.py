@@ -15,7 +15,9 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._judge import Subset, judged
 from ntkit.jobs.check._limits import KINDS, Limits, limits_of
-from ntkit.jobs.check._result import CheckResult, Kind, named
+from ntkit.jobs.check._result import CheckResult, Kind
+
+_NAMED = 1000  # new errors that are listed by name
 
 
 def check_predictions(
@@ -107,9 +109,10 @@ def check_predictions(
         notes = [*notes, f"{no_group} of {len(y)} samples are in no group: {why}."]
     compared = sum(len(row.verdicts) for row in rows if row.n > 1)
     new_errors = np.flatnonzero(before & ~right) if before is not None else np.empty(0, np.int64)
-    called = [str(row) if names is None else names[row] for row in new_errors[:1000].tolist()]
+    rows_named = new_errors[:_NAMED].tolist()
+    named = tuple(str(row if names is None else names[row]) for row in rows_named)
     return CheckResult(
-        rows, held.alpha, compared, new_errors, named(called), title, tuple(dict.fromkeys(notes))
+        rows, held.alpha, compared, new_errors, named, title, tuple(dict.fromkeys(notes))
     )
 
 

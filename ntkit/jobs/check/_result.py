@@ -15,7 +15,6 @@ Kind = Literal["average", "class", "group", "slice"]
 Outcome = Literal["pass", "fail", "too few"]
 _WORST_LAST: tuple[Outcome, ...] = ("pass", "too few", "fail")
 _EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
-_NAMED = 1000  # broken samples that are listed
 
 
 @dataclass(frozen=True)
@@ -246,11 +245,6 @@ class CheckResult:
     def __repr__(self) -> str:
         told = ", ".join(f"{len(self.of(each))} {each}" for each in _EXIT)
         return f"CheckResult({self.outcome}: {told}; {self.average.n} samples)"
-
-
-def named(names: Sequence[Any]) -> tuple[str, ...]:
-    """Names of broken samples, as many as are listed."""
-    return tuple(str(name) for name in names[:_NAMED])
 
 
 def _worst(outcomes: Sequence[Outcome | None]) -> Outcome | None:

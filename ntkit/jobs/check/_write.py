@@ -32,10 +32,7 @@ def junit_of(result: CheckResult) -> str:
         case = ElementTree.SubElement(
             suite, "testcase", {"classname": f"ntkit check.{row.kind}", "name": name}
         )
-        said = _writable(
-            f"{row.title}: {verdict.asked}, found {verdict.found}"
-            f"{f'; {verdict.more}' if verdict.more else ''}."
-        )
+        said = _writable(f"{row.title}: {_sentence(verdict)}")
         if verdict.outcome == "fail":
             ElementTree.SubElement(case, "failure", {"message": said, "type": "fail"})
         elif verdict.outcome == "too few":
@@ -207,7 +204,7 @@ def _header(result: CheckResult) -> list[str]:
 
 
 def _cells(row: CheckRow, result: CheckResult, *, plain: bool) -> list[str]:
-    mark = _mark(row, plain=plain)
+    mark = (row.outcome or "") if plain else _MARKS[row.outcome]
     name = _line(row.title) if plain else _escaped(row.title)
     if row.change_interval is None:
         return [name, str(row.n), with_interval(row.accuracy, row.interval, row.n), mark]
@@ -220,10 +217,6 @@ def _cells(row: CheckRow, result: CheckResult, *, plain: bool) -> list[str]:
         str(row.new_errors),
         mark,
     ]
-
-
-def _mark(row: CheckRow, *, plain: bool) -> str:
-    return (row.outcome or "") if plain else _MARKS[row.outcome]
 
 
 def _shown(result: CheckResult) -> Sequence[CheckRow]:

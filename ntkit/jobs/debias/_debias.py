@@ -32,7 +32,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     layer_names,
 )
-from ntkit.jobs.audit import AttributeReader, Audit, Read, audit_read, with_retraining
+from ntkit.jobs.audit import AttributeReader, Audit, ModelPass, audit_read, with_retraining
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._against_service import parity_notes
 from ntkit.jobs.debias._candidates import (
@@ -81,7 +81,7 @@ from ntkit.study import Rows
 def looked_at(given: Prepared, reader: AttributeReader, comparison: Comparison, seed: int) -> Audit:
     """Audit the model on the validation set, and class-balanced retraining beside it."""
     samples, Z = given.sets["held-out"], given.Z["held-out"].Z
-    read = Read(samples, Embedded(Z, given.layers["held-out"], ""))
+    read = ModelPass(samples, Embedded(Z, given.layers["held-out"], ""))
     original = comparison.original.predict(comparison.validation.Z)
     audit = audit_read(
         read, given.model, original, beside=_beside(reader, given), random_state=seed

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ntkit._disk import (
     check_place,
     check_writable,
     saying_what_failed,
+    sha256_of,
 )
 from ntkit._join import NameIndex
 from ntkit._labels import guarded_cell, listed, meant_instead
@@ -236,21 +237,21 @@ class TakenAnswers:
 
     def labels(self, asked: Labels) -> Labels:
         """All that was taken, for a question."""
-        found = {row: entry for row, entry in self._said.items() if isinstance(row, int)}
+        entries = {row: entry for row, entry in self._said.items() if isinstance(row, int)}
         of_content = dict[str, int]()
-        for row, entry in found.items():
+        for row, entry in entries.items():
             first = of_content.setdefault(self.digests[row], row) if entry.answer else row
-            if found[first].answer != entry.answer:
+            if entries[first].answer != entry.answer:
                 raise InputError(
-                    f"{self.names[first]!r:.60} is answered {found[first].answer!r} and "
+                    f"{self.names[first]!r:.60} is answered {entries[first].answer!r} and "
                     f"{self.names[row]!r:.60} is answered {entry.answer!r}, and both are one "
                     "sample by their contents; answer both alike."
                 )
         return Labels(
             asked.question,
             asked.values,
-            {self.names[row]: entry.answer for row, entry in found.items()},
-            {self.names[row]: self.digests[row] for row in found},
+            {self.names[row]: entry.answer for row, entry in entries.items()},
+            {self.names[row]: self.digests[row] for row in entries},
             tuple(entry for place, entry in self._said.items() if isinstance(place, str)),
         )
 
@@ -378,7 +379,7 @@ class LabelFolder:
                 if file.suffix.lower() in TABLES
                 and file.name.lower().startswith(("labels", "questions"))
                 and file.is_file()
-                and digest_of(file.read_bytes()) != self.read.get(file.name)
+                and sha256_of(file) != self.read.get(file.name)
                 and not self._as_written(file)
             ]
             return sorted(found, key=lambda file: (file.stat().st_mtime_ns, file.name))
@@ -395,7 +396,7 @@ class LabelFolder:
                 entries = read_filled_in(file, question=asked.question)
             taken.take(file, _spelt(asked, entries, file), _spelt(asked, left_out, file))
             if file.parent.resolve() == self.path.resolve():
-                self.read[file.name] = digest_of(file.read_bytes())
+                self.read[file.name] = sha256_of(file)
         return taken.labels(asked)
 
     def take_kept(self, asked: Labels, taken: TakenAnswers) -> Labels:
@@ -413,7 +414,7 @@ class LabelFolder:
             self.path.mkdir(exist_ok=True)
         kept = {name: content for name, content in files.items() if not self._changed(name)}
         for name, content in kept.items():
-            last, now = self.written.get(name, []), digest_of(content)
+            last, now = self.written.get(name, []), sha256(content).hexdigest()
             self.written[name] = last if now in last[-1:] else [*last[-1:], now]
         state = {"batch": batch, "looked_at": self.looked_at}
         state |= {"read": self.read, "written": self.written}
@@ -430,12 +431,7 @@ class LabelFolder:
     def _as_written(self, file: Path) -> bool:
         with saying_what_failed(file):
             own = self.written.get(file.name, ())
-            return file.is_file() and digest_of(file.read_bytes()) in own
-
-
-def digest_of(content: bytes) -> str:
-    """SHA-256, in hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()
+            return file.is_file() and sha256_of(file) in own
 
 
 def _check_question(labels: Labels, asked: Labels, file: Path) -> None:

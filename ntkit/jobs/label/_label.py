@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -141,13 +140,22 @@ def label_samples(
 
         embedded, computed = Embedded(samples.X, {}, "store"), False
         if not samples.embedded:
-            run = partial(_embedded, model, samples, device, batch_size, verbose)
+
+            def run() -> Embedded:
+                samples.check_lengths()
+                return embedded_with_layers(
+                    model, samples.X, device=device, batch_size=batch_size, verbose=verbose
+                )
+
             file = folder.path / _KEPT
             embedded, computed = kept_or_computed(file, model, samples, lambda: digests, run)
         inputs = samples.looks()
         attribute = labels.attribute(names)
         feature_sets = feature_sets_of(
-            embedded.Z, embedded.layers, texts=inputs.texts, inputs=_numbers(samples)
+            embedded.Z,
+            embedded.layers,
+            texts=inputs.texts,
+            inputs=None if samples.embedded else samples.X,
         )
         inference, earlier = None, list[GroupInference]()
         if labels.n_answers:
@@ -237,19 +245,6 @@ def _checked_values(values: tuple[str, ...]) -> tuple[str, ...]:
     if len({value.casefold() for value in values}) < len(values):
         raise InputError(f"The values {', '.join(values)} must differ in more than their case.")
     return values
-
-
-def _embedded(
-    model: FrozenModel, samples: Samples, device: str, batch_size: int | str | None, verbose: bool
-) -> Embedded:
-    samples.check_lengths()
-    return embedded_with_layers(
-        model, samples.X, device=device, batch_size=batch_size, verbose=verbose
-    )
-
-
-def _numbers(samples: Samples) -> Any:
-    return None if samples.embedded else samples.X
 
 
 def _chosen(

@@ -116,14 +116,10 @@ def feature_sets_of(
         blocks = [block.values for block in words(texts).blocks() if block.values is not None]
         if blocks:
             feature_sets["words"] = sparse.hstack(blocks, format="csr")
-    if _is_table(inputs):
+    numbers = isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.dtype.kind in "biuf"
+    if numbers and np.isfinite(inputs).all():
         feature_sets["columns"] = inputs
     return feature_sets
-
-
-def _is_table(inputs: Any) -> bool:
-    numbers = isinstance(inputs, np.ndarray) and inputs.ndim == 2 and inputs.dtype.kind in "biuf"
-    return bool(numbers and np.isfinite(inputs).all())
 
 
 _CANDIDATES = 4  # the samples drawn from are so many times those drawn: neighbours say the same

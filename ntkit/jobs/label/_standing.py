@@ -28,7 +28,6 @@ MOST = 192
 _SHARE = 0.75
 """Of the answers, that an earlier inference may have seen at most: of fewer new ones groups stay
 as they are because hardly anything is new."""
-_NOTHING_READ = "No view reads the attribute from the answers so far"
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,9 @@ def progress(
     if inference.feature_set_ is None:
         values = inference.classes_.tolist()
         alike = f": all are {values[0]!r}" if len(values) == 1 else ""
-        return Progress(n, 0.0, None, False, f"{_NOTHING_READ}{alike}.")
+        return Progress(
+            n, 0.0, None, False, f"No view reads the attribute from the answers so far{alike}."
+        )
     q = inference.label_distributions_
     purity, least_pure = min(_purities(y, q, inference.classes_), key=lambda pair: pair[0])
     before = next((one for one in reversed(earlier) if is_earlier(one.n_known_, n)), None)

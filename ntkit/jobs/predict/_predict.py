@@ -169,7 +169,7 @@ def matches_of(models: Sequence[Any], read: Callable[[FrozenModel], Samples]) ->
                 "The two models' files say that their inputs are prepared in two ways; each was "
                 f"given its own. {own.input_note()}".strip()
             ]
-    if len(one) != len(other) or not _same(one.y, other.y):
+    if len(one) != len(other) or not np.array_equal(one.y, other.y):
         raise InputError(
             f"Read for the second model the samples are others ({len(one)} and {len(other)}, or "
             "their labels differ); give samples that both models take."
@@ -232,12 +232,6 @@ def _says_how(model: FrozenModel, samples: Samples) -> bool:
     found, taken = ImagePreprocessing.for_model(model), model.inputs[0]
     guess = ImagePreprocessing.for_input(taken.shape or (), taken.dtype)
     return found is not None and found.source != guess.source
-
-
-def _same(first: Any, second: Any) -> bool:
-    if first is None or second is None:
-        return first is second
-    return bool(np.array_equal(first, second))
 
 
 _ROWS = 1024  # of embeddings that are there already

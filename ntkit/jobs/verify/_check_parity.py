@@ -16,9 +16,9 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
 from ntkit.jobs.verify._change import Subject
 from ntkit.jobs.verify._outputs import Logits, outputs_of
-from ntkit.jobs.verify._recorded import Recorded, read_recorded, subject_of
+from ntkit.jobs.verify._recorded import Recording, read_recorded, subject_of
 from ntkit.jobs.verify._result import Parity
-from ntkit.jobs.verify._search import Search, Tried, is_far_better
+from ntkit.jobs.verify._search import Search, Trial, is_far_better
 from ntkit.model import FrozenModel, loaded
 from ntkit.samples import read
 from ntkit.verification import tolerance_of
@@ -124,7 +124,7 @@ def check_parity(
 
 def _compared(
     model: FrozenModel,
-    recorded: Recorded,
+    recorded: Recording,
     subject: Subject,
     device: str,
     tolerance: float | None,
@@ -143,7 +143,7 @@ def _compared(
     dtype = recorded.outputs.dtype.name
     within = tolerance if tolerance is not None else max(_TOLERANCE, tolerance_of(model, dtype))
     outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
-    base = Tried((), outputs.differences(logits, outputs.declared))
+    base = Trial((), outputs.differences(logits, outputs.declared))
     result = Parity(
         matched=base.agrees(within),
         n_samples=len(rows),
@@ -164,7 +164,7 @@ def _compared(
         rows, logits = rows[few], logits[few]
         run = Logits(model, subject, rows, device)
         outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
-        base = Tried((), outputs.differences(logits, outputs.declared))
+        base = Trial((), outputs.differences(logits, outputs.declared))
     whole, partly = Search(subject, outputs, run, logits).causes()
     return _with_cause(result, whole, partly, base)
 
@@ -176,7 +176,7 @@ def _spread(rows: Array, most: int) -> Array:
     return np.asarray(rows[np.linspace(0, len(rows) - 1, most).astype(np.intp)])
 
 
-def _with_cause(result: Parity, whole: list[Tried], partly: list[Tried], base: Tried) -> Parity:
+def _with_cause(result: Parity, whole: list[Trial], partly: list[Trial], base: Trial) -> Parity:
     """Name what explains all samples, or what comes far nearer than all else."""
     if whole:
         best, alike = whole[0], _rivals(whole)
@@ -190,7 +190,7 @@ def _with_cause(result: Parity, whole: list[Tried], partly: list[Tried], base: T
     return replace(result, same_embeddings=False)
 
 
-def _named(result: Parity, best: Tried, alike: list[Tried]) -> Parity:
+def _named(result: Parity, best: Trial, alike: list[Trial]) -> Parity:
     return replace(
         result,
         cause=tuple(change.what for change in best.changes),
@@ -202,11 +202,11 @@ def _named(result: Parity, best: Tried, alike: list[Tried]) -> Parity:
     )
 
 
-def _rivals(whole: list[Tried]) -> list[Tried]:
+def _rivals(whole: list[Trial]) -> list[Trial]:
     """What explains all samples by something else, and leaves hardly more."""
     best = whole[0]
     near = max(3 * best.distance, 1e-5)
-    found, seen = list[Tried](), {best.whats}
+    found, seen = list[Trial](), {best.whats}
     for tried in whole[1:]:
         if tried.distance <= near and tried.whats not in seen:
             seen.add(tried.whats)
@@ -214,5 +214,5 @@ def _rivals(whole: list[Tried]) -> list[Tried]:
     return found
 
 
-def _in_words(tried: Tried) -> str:
+def _in_words(tried: Trial) -> str:
     return " and ".join(change.words for change in tried.changes)

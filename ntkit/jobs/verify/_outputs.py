@@ -17,7 +17,7 @@ from ntkit.exceptions import InputError, NtkitError
 from ntkit.extraction import import_onnxruntime, make_session, run_batches
 from ntkit.head import LinearHead
 from ntkit.jobs.verify._change import Change, Subject
-from ntkit.jobs.verify._recorded import Recorded
+from ntkit.jobs.verify._recorded import Recording
 from ntkit.model import FrozenModel
 
 _LEAST_TEMPERATURE_CHANGE = 0.02
@@ -261,7 +261,7 @@ def two_columns(logits: Array) -> Array:
 
 
 def outputs_of(
-    model: FrozenModel, recorded: Recorded, rows: Array, tolerance: float, n_logits: int
+    model: FrozenModel, recorded: Recording, rows: Array, tolerance: float, n_logits: int
 ) -> Outputs:
     """What was recorded, a column for each of the model's logits."""
     names = model.head.classes if model.head is not None else np.arange(n_logits)
@@ -291,7 +291,7 @@ def outputs_of(
     return Outputs(columns, activation, tolerance, names)
 
 
-def _check_labels(recorded: Recorded, columns: Array, rows: Array, names: Array) -> None:
+def _check_labels(recorded: Recording, columns: Array, rows: Array, names: Array) -> None:
     """Refuse labels of others than the classes that the outputs beside them are largest for."""
     assert recorded.labels is not None
     labels = recorded.labels[rows]

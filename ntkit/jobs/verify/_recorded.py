@@ -29,7 +29,7 @@ _UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipF
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Recording:
     """Outputs of a service, and by name what they are outputs of."""
 
     kind: str  # logits, probabilities or labels
@@ -49,7 +49,7 @@ class Recorded:
 
 def read_recorded(
     recorded: str | os.PathLike[str] | Mapping[str, Any], inputs: tuple[str, ...]
-) -> Recorded:
+) -> Recording:
     """Read one kind of outputs of one kind of inputs, from a file or its arrays."""
     source = "what was recorded"
     if isinstance(recorded, Mapping):
@@ -73,7 +73,7 @@ def read_recorded(
         if len(labels) != len(outputs):
             raise InputError(f"{source} holds {len(outputs)} {kinds[0]}, but {len(labels)} labels.")
         labels = labels.reshape(-1)
-    return Recorded(kinds[0], outputs, known, source, labels)
+    return Recording(kinds[0], outputs, known, source, labels)
 
 
 def _arrays_of(path: Path) -> dict[str, Array]:
@@ -132,7 +132,7 @@ Preprocessing = ImagePreprocessing | TextPreprocessing | None
 
 def subject_of(
     model: FrozenModel,
-    recorded: Recorded,
+    recorded: Recording,
     data: Samples | None,
     preprocessing: Preprocessing,
     folder: Path,
@@ -178,7 +178,7 @@ def subject_of(
     return image_subject(paths, _image_steps(model, preprocessing), _size(model))
 
 
-def _among(model: FrozenModel, recorded: Recorded, data: Samples, folder: Path) -> Subject:
+def _among(model: FrozenModel, recorded: Recording, data: Samples, folder: Path) -> Subject:
     """The samples of data that outputs were recorded of."""
     rows = _recorded_rows(recorded, data)
     if data.embedded:
@@ -214,7 +214,7 @@ def _array_subject(X: Any, model: FrozenModel) -> Subject:
     return Subject(len(X), inputs, changes=lambda: changes)
 
 
-def _recorded_rows(recorded: Recorded, data: Samples) -> Array:
+def _recorded_rows(recorded: Recording, data: Samples) -> Array:
     """Rows of the data that outputs were recorded of."""
     if recorded.files is not None:
         return _named_rows(recorded, data)
@@ -234,7 +234,7 @@ def _recorded_rows(recorded: Recorded, data: Samples) -> Array:
     return np.arange(len(data))
 
 
-def _named_rows(recorded: Recorded, data: Samples) -> Array:
+def _named_rows(recorded: Recording, data: Samples) -> Array:
     """Rows by the names of files: whole paths below the folder, or what they end in."""
     if data.ids is None:
         raise InputError(

@@ -24,7 +24,7 @@ _ALIKE = 3.0
 
 
 @dataclass(frozen=True)
-class Tried:
+class Trial:
     """Changes of inputs and then of outputs, and how far each sample is from what was recorded."""
 
     changes: tuple[Change, ...]
@@ -45,7 +45,7 @@ class Tried:
         return bool((self.differences <= tolerance).all())
 
 
-def is_far_better(best: Tried, others: Iterable[Tried], before: float) -> bool:
+def is_far_better(best: Trial, others: Iterable[Trial], before: float) -> bool:
     """Whether a cause that does not explain all is still far better than any other."""
     # What holds all that the cause holds is no rival; `before` is the distance without a change.
     rivals = [tried.distance for tried in others if not tried.whats >= best.whats]
@@ -55,12 +55,12 @@ def is_far_better(best: Tried, others: Iterable[Tried], before: float) -> bool:
     return best.distance <= min(_MOST_SHARE_LEFT * before, _MOST_SHARE_OF_NEXT * next_best)
 
 
-def _best_first(found: list[Tried]) -> list[Tried]:
+def _best_first(found: list[Trial]) -> list[Trial]:
     """By distance; of those that are about as near, the most usual first."""
     nearest = min((tried.distance for tried in found), default=0.0)
     near = max(_ALIKE * nearest, 1e-5)
 
-    def key(tried: Tried) -> tuple[bool, int, float]:
+    def key(tried: Trial) -> tuple[bool, int, float]:
         far = tried.distance > near
         return far, 0 if far else sum(c.usual for c in tried.changes), tried.distance
 
@@ -79,9 +79,9 @@ class Search:
         self.rows = _telling_rows(outputs.differences(logits, outputs.declared), few)
         self._seen = [logits[self.rows]]
         self._changes = subject.changes()
-        self.tried = list[Tried]()
+        self.tried = list[Trial]()
 
-    def causes(self) -> tuple[list[Tried], list[Tried]]:
+    def causes(self) -> tuple[list[Trial], list[Trial]]:
         """What explains every sample, with as few changes as do, and all that was tried on some."""
         # Changes are tried until some do; the best come first.
         causes = [
@@ -93,7 +93,7 @@ class Search:
             causes = next(filter(None, map(self.confirmed, self.rounds())), [])
         return _best_first(_fewest(causes)), sorted(self.tried, key=lambda tried: tried.distance)
 
-    def rounds(self) -> Iterable[list[Tried]]:
+    def rounds(self) -> Iterable[list[Trial]]:
         """New things to try, round after round: single changes, pipelines, then combinations."""
         single = self._try((change,) for change in self._changes)
         yield single
@@ -106,10 +106,10 @@ class Search:
                 if change.place not in {known.place for known in kept}
             )
 
-    def confirmed(self, states: list[Tried]) -> list[Tried]:
+    def confirmed(self, states: list[Trial]) -> list[Trial]:
         """Those that explain the few samples, and then all."""
         tolerance, everything = self._outputs.tolerance, np.arange(len(self._outputs))
-        confirmed = list[Tried]()
+        confirmed = list[Trial]()
         for tried in _fewest([tried for tried in states if tried.agrees(tolerance)]):
             inside = _inside(tried.changes)
             logits = self._logits(inside, everything)
@@ -118,8 +118,8 @@ class Search:
                 confirmed += [one for one in again if one.whats == tried.whats]
         return [tried for tried in confirmed if tried.agrees(tolerance)]
 
-    def _try(self, combinations: Iterable[tuple[Change, ...]]) -> list[Tried]:
-        new = list[Tried]()
+    def _try(self, combinations: Iterable[tuple[Change, ...]]) -> list[Trial]:
+        new = list[Trial]()
         for changes in combinations:
             logits = self._logits(changes, self.rows)
             if logits is None or any(np.array_equal(logits, seen) for seen in self._seen):
@@ -134,10 +134,10 @@ class Search:
 
     def _readings(
         self, changes: tuple[Change, ...], logits: Array, rows: Any = slice(None), **options: bool
-    ) -> list[Tried]:
+    ) -> list[Trial]:
         outputs = self._outputs
         return [
-            Tried((*changes, *outputs.changes(reading)), outputs.differences(logits, reading, rows))
+            Trial((*changes, *outputs.changes(reading)), outputs.differences(logits, reading, rows))
             for reading in (outputs.declared, *outputs.readings(logits, rows, **options))
         ]
 
@@ -153,7 +153,7 @@ class Search:
         return kept
 
 
-def _fewest(found: list[Tried]) -> list[Tried]:
+def _fewest(found: list[Trial]) -> list[Trial]:
     """Those with as few changes as any has."""
     fewest = min((len(tried.changes) for tried in found), default=0)
     return [tried for tried in found if len(tried.changes) == fewest]

@@ -395,37 +395,7 @@ def read_answers(path: StrPath) -> Answers:
 
 
 def read_labels(path: StrPath) -> Labels:
-    """Read ``answers.json``, as :func:`label_samples` keeps it.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    Labels
-
-    Raises
-    ------
-    InputError
-        If it is no such file.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from ntkit.jobs.label import read_labels
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = Path(folder) / "answers.json"
-    ...     _ = file.write_text(
-    ...         '{"ntkit": "answers", "version": 1, "question": "A hand?", "values": ["yes", "no"],'
-    ...         ' "answers": [{"name": "a.png", "answer": "yes"},'
-    ...         ' {"name": "b.png", "answer": null}]}'
-    ...     )
-    ...     read_labels(file).answers
-    {'a.png': 'yes', 'b.png': None}
-    """
+    """Labels of single samples from ``answers.json``, as :func:`label_samples` keeps it."""
     found = read_answer_file(path)
     if isinstance(found, Answers):
         raise _refusal(path, "it answers on the findings of an audit", Labels)

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_memory
 
 from ntkit._checks import check_embeddings, check_labels, check_weight
-from ntkit._doc import documented, documented_like
+from ntkit._doc import documented
 from ntkit._labels import unknown_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -335,31 +335,8 @@ def worst_group_scorer(*, name: str = "sensitive") -> Scorer:
     return _group_scorer(_worst_group, name)
 
 
-@documented_like(worst_group_scorer)
 def adjusted_accuracy_scorer(*, name: str = "sensitive") -> Scorer:
-    """Return a scorer of the mean group accuracy, for group labels by metadata routing.
-
-    As :func:`worst_group_scorer`, with :func:`adjusted_accuracy`.
-
-    Parameters
-    ----------
-    {name}
-
-    Returns
-    -------
-    {scorer}
-
-    Raises
-    ------
-    {InputError}
-
-    Examples
-    --------
-    >>> import sklearn
-    >>> from ntkit.metrics import adjusted_accuracy_scorer
-    >>> with sklearn.config_context(enable_metadata_routing=True):
-    ...     scorer = adjusted_accuracy_scorer()
-    """
+    """Scorer of the mean group accuracy, for group labels by metadata routing."""
     return _group_scorer(_adjusted, name)
 
 

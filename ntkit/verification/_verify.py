@@ -519,47 +519,7 @@ def check_head(
     device: str = "auto",
     tolerance: float | None = None,
 ) -> Verification:
-    """Check that the head found in a model is what turns its embeddings into its outputs.
-
-    Ask before you retrain or edit: a head that was misread cannot be put back right.
-
-    Parameters
-    ----------
-    model : FrozenModel or OnnxEmbedder
-        The model, with the head that was found in it; an embedder computes in its session.
-    X : array-like, lazy sequence or mapping
-        Model inputs; some dozens suffice.
-    device : {"auto", "cpu", "cuda"}
-        Where to run.
-    tolerance : float, optional
-        Largest difference accepted, as in :func:`verify`.
-
-    Returns
-    -------
-    Verification
-        Of the model with itself; the latency is not measured.
-
-    Raises
-    ------
-    VerificationError
-        If logits or outputs differ by more than the tolerance between ONNX Runtime and NumPy, or
-        an output decides otherwise than the head does.
-    InputError
-        If the model has no head, there are no samples, or they do not fit the model.
-    DeviceError
-        If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
-    ModelError
-        If the model cannot be run.
-
-    Examples
-    --------
-    >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import check_head, random_inputs
-    >>> model = FrozenModel.load(marked_digits_model_path())
-    >>> check_head(model, random_inputs(model), device="cpu").passed
-    True
-    """
+    """Check that the head found in a model is what turns its embeddings into its outputs."""
     embedder = model if isinstance(model, OnnxEmbedder) else OnnxEmbedder(model, device=device)
     model = embedder.frozen_model
     if model.head is None or model.logits is None:

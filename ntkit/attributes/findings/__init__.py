@@ -11,8 +11,9 @@ from ntkit.attributes.findings._find_findings import find_findings as find_findi
 from ntkit.attributes.findings._find_findings import (
     within_class_correlation as within_class_correlation,
 )
-from ntkit.attributes.findings._finding import Finding, FindingGroup
+from ntkit.attributes.findings._finding import Finding
+from ntkit.attributes.findings._finding import FindingGroup as FindingGroup
 from ntkit.attributes.findings._tallies import Predictions as Predictions
 from ntkit.attributes.findings._tallies import product_of as product_of
 
-__all__ = ["Finding", "FindingGroup"]
+__all__ = ["Finding"]

@@ -10,23 +10,7 @@ from ntkit._text import interval, percent, plain
 
 @dataclass(frozen=True)
 class FindingGroup:
-    """Samples of a class that have an attribute, or have not.
-
-    Attributes
-    ----------
-    label : object
-        The class.
-    having : bool
-        Whether these are the ones that have it.
-    agrees : bool
-        Whether that goes with the class.
-    count : int
-        How many there are.
-    accuracy : float
-        Share that is right; NaN where there are none.
-    interval : tuple of float
-        Wilson's, of 95 %.
-    """
+    """Samples of a class that have an attribute, or have not."""
 
     label: Any
     having: bool

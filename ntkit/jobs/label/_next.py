@@ -84,31 +84,7 @@ def feature_sets_of(
     texts: Sequence[str] | None = None,
     inputs: Any = None,
 ) -> dict[str, Any]:
-    """Views for :class:`~ntkit.estimators.GroupInference`, by name.
-
-    Parameters
-    ----------
-    Z : ndarray of shape (N, D)
-        Embeddings.
-    layers : mapping of str to ndarray of shape (N, ·), optional
-        What earlier layers say of the samples; they are one view.
-    texts : sequence of str, length N, optional
-        Their words are a view.
-    inputs : optional
-        What goes into the model; numbers of shape (N, ·) are a view.
-
-    Returns
-    -------
-    dict of str to ndarray or sparse matrix
-        Those that there are, of "embedding", "earlier layers", "words" and "columns".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.jobs.label import feature_sets_of
-    >>> feature_sets_of(np.zeros((4, 2)), inputs=np.eye(4)).keys()
-    dict_keys(['embedding', 'columns'])
-    """
+    """Feature sets for :class:`~ntkit.estimators.GroupInference`, by name."""
     feature_sets: dict[str, Any] = {"embedding": Z}
     if layers:
         feature_sets["earlier layers"] = np.hstack([*layers.values()])

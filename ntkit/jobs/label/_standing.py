@@ -33,27 +33,7 @@ _NOTHING_READ = "No view reads the attribute from the answers so far"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the answers have come.
-
-    Attributes
-    ----------
-    n_answers : int
-        Answers so far.
-    purity : float
-        Expected share of members that belong there, of the least pure group (class × value), by
-        the probabilities of the inference; 0 where it reads no view. Said of itself, and now and
-        then wrong by far: asking does not end by it.
-    least_pure : tuple or None
-        That group: (class, value).
-    enough : bool
-        Whether more answers are not expected to pay.
-    reason : str
-        Why, in a sentence or two.
-    overlap : float
-        Of the group that changed most since an earlier inference: how many are in it by both, as
-        a share of those that are by either (Jaccard index). NaN where there is nothing to compare
-        with.
-    """
+    """How far the answers have come, as :func:`progress` explains its fields."""
 
     n_answers: int
     purity: float
@@ -70,9 +50,7 @@ def progress(
 
     Asking ends when 36 answers were given and the groups class × value are about what they were
     with three quarters of the answers or fewer: the group that changed most has an overlap of 60 %
-    or more. It ends after 192 at the latest, unless no view reads the attribute. Answers that
-    leave the groups as they are leave the head as it is that is balanced over them. The page on
-    answers has what was lost by that.
+    or more. It ends after 192 at the latest, unless no feature set reads the attribute.
 
     Parameters
     ----------
@@ -87,6 +65,10 @@ def progress(
     Returns
     -------
     Progress
+        ``enough``: more answers are not expected to pay; ``reason`` says why. ``n_answers``;
+        ``purity``, the expected share of members that belong there, of the least pure group
+        ``least_pure`` (class, value), 0 where nothing reads the attribute; ``overlap`` (Jaccard
+        index) of the group that changed most since an earlier inference, NaN without one.
 
     Raises
     ------

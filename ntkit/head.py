@@ -99,14 +99,7 @@ class LinearHead:
         return int(self.coef.shape[0])
 
     def logits(self, Z: ArrayLike) -> NDArray[Any]:
-        """Logits of embeddings (N, D), one column per class: (N, C); one logit z becomes [0, z].
-
-        Examples
-        --------
-        >>> from ntkit import LinearHead
-        >>> LinearHead([[1.0, -1.0]], [0.5], ["cat", "dog"]).logits([[2.0, 1.0]])
-        array([[0. , 1.5]])
-        """
+        """Logits of embeddings (N, D), one column per class: (N, C); one logit z becomes [0, z]."""
         logits = self.decision_function(Z)
         return np.stack([np.zeros_like(logits), logits], axis=1) if logits.ndim == 1 else logits
 
@@ -150,11 +143,6 @@ class LinearHead:
         gains, shift : array-like, broadcastable to (D,)
             Factor and offset of each neuron.
 
-        Returns
-        -------
-        LinearHead
-            With the same classes and precision.
-
         Raises
         ------
         ValueError
@@ -193,19 +181,9 @@ class LinearHead:
         return LinearHead(self.coef[order], self.intercept[order], classes)
 
     def with_logits(self, n_logits: int) -> LinearHead:
-        """Return a head of so many logits and the same probabilities.
+        """A head of C logits, or of 1 for two classes, with the same probabilities.
 
         Two classes have one logit z or two, [0, z]; more classes have one each.
-
-        Parameters
-        ----------
-        n_logits : int
-            Rows wanted: C, or 1 where there are two classes.
-
-        Returns
-        -------
-        LinearHead
-            With ``K = n_logits``.
 
         Raises
         ------
@@ -219,8 +197,6 @@ class LinearHead:
         >>> head.with_logits(2).coef
         array([[0., 0.],
                [1., 2.]])
-        >>> head.with_logits(2).with_logits(1) == head
-        True
         """
         if n_logits == self.n_logits:
             return self

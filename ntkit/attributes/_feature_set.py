@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._doc import documented
 from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -111,7 +112,7 @@ class Block:
     values : scipy sparse array or ndarray, of 0 and 1 and shape (N, B)
         Who has which.
     known : ndarray of bool, shape (N,), or None
-        Samples of which it is known; None for all.
+        Samples for which it is known; None for all.
     origins : tuple of str
         What each attribute is read from, such as the column that it cuts; by default itself.
     """
@@ -135,6 +136,7 @@ class Block:
         return np.asarray(values)
 
 
+@documented
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
     """Attributes of one kind, made as they are looked at.
@@ -142,7 +144,7 @@ class FeatureSet:
     Parameters
     ----------
     kind : str
-        What they are, as ``word``.
+        Their kind, as ``word``.
     exact : bool
         Whether the input says them in so many words (a word, a category), or they are inferred.
     n_samples : int
@@ -151,14 +153,14 @@ class FeatureSet:
         Gives the blocks, each time it is called.
     rule : callable, optional
         Gives, by the name of an attribute whose name does not say how to read it from other
-        samples, what does; None where nothing can.
+        samples, what does; None if nothing can.
 
     Examples
     --------
     >>> import numpy as np
     >>> from ntkit.attributes import Block, FeatureSet
     >>> short = np.array([[True], [False], [True]])
-    >>> view = FeatureSet("length", True, 3, lambda: iter([Block(("length:short",), short)]))
+    >>> feature_set = FeatureSet("length", True, 3, lambda: iter([Block(("length:short",), short)]))
     >>> feature_set.values("length:short").tolist()
     [1, 0, 1]
     """
@@ -183,8 +185,7 @@ class FeatureSet:
 
         Raises
         ------
-        InputError
-            If there is none of that name.
+        {attribute.InputError}
         """
         return values_of([self], name)
 

@@ -84,9 +84,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ----------
         X : array-like, lazy or windowed sequence, or mapping of str to array-like
             What goes into the model as it is, N rows. A lazy sequence has a length and gives an
-            array for a slice, a windowed one batches of whatever length its samples need; a
-            mapping holds one array per input of a model with several. See
-            :func:`~ntkit.extraction.run_batches`.
+            array for a slice. A windowed one gives, by ``window(start, stop)``, an object with the
+            ``lengths`` of these samples and ``batch(rows)``. A mapping holds one array per input.
 
         Returns
         -------
@@ -138,10 +137,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def settings(self, X: Any) -> dict[str, int]:
         """What the last bits of the embeddings depend on, beside the model and the device.
 
-        Parameters
-        ----------
-        {X}
-            With ``batch_size="auto"`` its first samples are run.
+        With ``batch_size="auto"`` the first samples of X are run.
 
         Returns
         -------
@@ -153,14 +149,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         Raises
         ------
         {InputError, DeviceError, ModelError}
-
-        Examples
-        --------
-        >>> from ntkit import OnnxEmbedder
-        >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-        >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
-        >>> embedder.settings(load_marked_digits().X_test)
-        {'batch_size': 8, 'window': 8}
         """
         return self._settings(Inputs(self._session(), X))
 
@@ -197,17 +185,9 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
                 yield embedding
 
     def on(self, engine: str) -> Any:
-        """What computes the embeddings: this object, or Ray's actors with copies of it.
+        """The embedder itself for the engine "local", or Ray's actors with copies of it for "ray".
 
-        Parameters
-        ----------
-        engine : {"local", "ray"}
-            As in :meth:`EmbeddingStore.write`.
-
-        Returns
-        -------
-        OnnxEmbedder or RayEmbedder
-            Both have ``settings``, ``iter_batches`` and ``device_``.
+        Both have ``settings``, ``iter_batches`` and ``device_``.
 
         Raises
         ------

@@ -194,17 +194,7 @@ class CorrectnessGroupScorer:
     def for_samples(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Scorer:
-        """Return the scorer for these rows alone, with its reference found once.
-
-        Parameters
-        ----------
-        {X, y, sample_weight}
-
-        Returns
-        -------
-        scorer
-            Called as ``scorer(estimator, X, y)`` with the same rows.
-        """
+        """Scorer ``scorer(estimator, X, y)`` for these rows, with its reference found once."""
         (labels,) = check_labels(y=y)
         weight = None if sample_weight is None else check_weight(sample_weight, len(labels))
         proba, classes = self._reference_proba(check_embeddings(X, len(labels)), labels, weight)

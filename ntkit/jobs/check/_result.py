@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._text import as_json, plain
 from ntkit._types import Array
 
@@ -90,9 +91,10 @@ class CheckRow:
         return _worst([verdict.outcome for verdict in self.verdicts])
 
 
+@documented
 @dataclass(frozen=True, eq=False, repr=False)
 class CheckResult:
-    """What a check found; :func:`ntkit.check` makes it.
+    """The outcome of a check; :func:`ntkit.check` makes it.
 
     Attributes
     ----------
@@ -111,9 +113,8 @@ class CheckResult:
     new_error_names : tuple of str
         Names of the first thousand of these.
     title : str
-        What was checked.
-    notes : tuple of str
-        What was assumed, one sentence each.
+        Name of what was checked.
+    {notes}
     """
 
     rows: tuple[CheckRow, ...]
@@ -155,13 +156,7 @@ class CheckResult:
         return self._worst_of("group")
 
     def row(self, name: str) -> CheckRow:
-        """The row of a title, such as "average", "class 1", "group A" or "word:film".
-
-        Raises
-        ------
-        KeyError
-            If there is none.
-        """
+        """The row of a title, such as "average", "class 1" or "word:film", or a KeyError."""
         for row in self.rows:
             if row.title == name:
                 return row

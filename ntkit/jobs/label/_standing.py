@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._doc import documented
 from ntkit._text import counted, plain_table
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Group, Labels
@@ -182,6 +183,7 @@ def _named(label: Any, value: Any) -> tuple[Any, Any]:
 THE_MODEL = "the model as it is"
 
 
+@documented
 @dataclass(frozen=True, eq=False)
 class Labelling:
     """How far a question has come, and what is asked next.
@@ -199,15 +201,14 @@ class Labelling:
     table : str
         Name of the file to fill in, instead of the page.
     progress : Progress or None
-        Whether more answers pay; None before the first.
+        Whether more answers pay, as :func:`progress` says; None before the first.
     groups : tuple of Group
         Groups class × value, as the answers give them.
     feature_set : str or None
-        Where the attribute is read from; None where nothing reads it.
+        Name of the feature set that the attribute is read from; None if nothing reads it.
     of_head : str
         Whose accuracies these are.
-    notes : tuple of str
-        What was assumed of the samples.
+    {notes}
     about_answers : tuple of str
         Which answers went to samples of other names, were left out, or matched by name.
     """

@@ -31,7 +31,7 @@ _MUCH = 1 << 21  # activations
 
 
 def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
-    """Neurons that are not constant over the samples of positive weight: bool, shape (D,).
+    """Neurons that vary over the samples of positive weight: bool, shape (D,).
 
     Parameters
     ----------
@@ -39,11 +39,6 @@ def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
         Activations.
     sample_weight : ndarray of shape (N,), optional
         Weights; by default all samples count.
-
-    Returns
-    -------
-    ndarray of bool, shape (D,)
-        True for a neuron that varies.
 
     Examples
     --------
@@ -252,11 +247,6 @@ def sfit(scores: Array) -> float:
     scores : ndarray of shape (C, D)
         From :func:`spuriousness_scores`.
 
-    Returns
-    -------
-    float
-        In the units of the scores.
-
     Examples
     --------
     >>> import numpy as np
@@ -311,8 +301,6 @@ def suppressed_neurons(
     array([ True, False,  True])
     >>> suppressed_neurons(scores, aggregation="intersection")
     array([False, False,  True])
-    >>> suppressed_neurons(scores, max_suppressed=0.34)
-    array([ True, False, False])
     """
     non_constant = np.ones(scores.shape[1], dtype=bool) if non_constant is None else non_constant
     compared = severity(scores, aggregation)

@@ -159,7 +159,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         stop: int | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Iterator[Array]:
-        """Yield the embeddings of consecutive samples, a batch or a window at a time.
+        """Yield the embeddings (n, D) of consecutive samples, a batch or a window at a time.
 
         Parameters
         ----------
@@ -169,11 +169,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             window compute nothing twice.
         settings : mapping, optional
             As :meth:`settings` returned them, to compute the rest of what they began.
-
-        Yields
-        ------
-        ndarray of float32 or float64, shape (n, D)
-            Embeddings of the next n samples.
 
         Raises
         ------

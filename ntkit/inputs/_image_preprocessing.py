@@ -74,9 +74,6 @@ class ImagePreprocessing:
     >>> steps = ImagePreprocessing(resize=16, crop=(12, 12), mean=(0.5,), std=(0.5,))
     >>> steps(Image.new("RGB", (30, 20))).shape
     (3, 12, 12)
-    >>> print(steps.describe())
-    Images: shorter side to 16 pixels (bilinear), centre crop 12 x 12, values / 255, minus 0.5, \
-divided by 0.5, RGB, NCHW; as given.
     """
 
     resize: int | tuple[int, int] | None = None

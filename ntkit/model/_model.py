@@ -76,10 +76,8 @@ class FrozenModel:
     ----------
     head : LinearHead or None
         The last layer; None for a backbone without a head.
-    embedding : TensorInfo
-        What the head reads: one neuron per column.
-    logits : TensorInfo or None
-        What the head computes.
+    embedding, logits : TensorInfo
+        What the head reads, one neuron per column, and what it computes (or None).
     logit_scale : float
         Constant factor that the graph applies after the logits (1 in most models); the head
         holds it already.
@@ -91,17 +89,16 @@ class FrozenModel:
         Whether the class labels come from the model, or were given, rather than being the
         positions 0 … C-1.
     class_names : tuple or None
-        What the model itself calls its classes, in the order of the logits; None where it does
-        not. :attr:`head` may hold other labels, as by :meth:`matched_to`.
+        Names of the classes in the model itself, in the order of the logits; None without them.
+        :attr:`head` may hold other labels, as by :meth:`matched_to`.
     classes_source : str
         Where the head's classes come from: "given", a place such as "config.json (id2label)", or
         "positions".
     matched_by : str or None
-        How :meth:`matched_to` matched labels with the classes, where they were not the same.
-    path : pathlib.Path or None
-        The file it was loaded from; None for a model made in memory, as by :meth:`with_head`.
-    folder : pathlib.Path or None
-        Where weights kept as external data lie.
+        How :meth:`matched_to` matched labels with the classes, if they were not the same.
+    path, folder : pathlib.Path or None
+        The file it was loaded from, None for a model made in memory, as by :meth:`with_head`; and
+        where weights kept as external data lie.
     located_by : dict of str to str or None
         ``logits``, ``embedding`` and ``pooling`` as they were given to :meth:`load`.
 
@@ -171,17 +168,16 @@ class FrozenModel:
             The ONNX file, or a folder that holds it as ``model.onnx`` or ``onnx/model.onnx``;
             external data are mapped, not read.
         logits : str, optional
-            Name of the logits, where several linear layers end in an output.
+            Name of the logits, if several linear layers end in an output.
         embedding : str, optional
             Name of the embedding; needed for a backbone without a head.
         pooling : {"cls", "mean"}, optional
             For an ``embedding`` of one vector per token, (N, T, D): the graph gets operators that
             take the first token, or the mean over those that the input ``attention_mask`` shows
-            (or the one input with "mask" in its name; all tokens where there is none), and the
+            (or the one input with "mask" in its name; all tokens if there is none), and the
             embedding is what they compute. A head that the model has on the tokens themselves is
-            left alone and not shown: a pooled backbone asks for a new head.
-
-            A file that ntkit wrote holds these three names; without any given, they are used.
+            left alone and not shown: a pooled backbone asks for a new head. A file that ntkit
+            wrote holds these three names; without any given, they are used.
         classes : array-like of shape (C,), optional
             Class labels in the order of the logits. By default what the model calls them, else
             0 … C-1. Names are looked for in this order: labels that the graph maps its scores to;
@@ -194,8 +190,7 @@ class FrozenModel:
         Returns
         -------
         FrozenModel
-            Its ``head`` is None where ``embedding``, pooled if so asked, feeds no linear layer
-            that ends in an output.
+            Its ``head`` is None if ``embedding`` feeds no linear layer that ends in an output.
 
         Raises
         ------

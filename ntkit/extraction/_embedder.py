@@ -48,8 +48,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         last bit between runs.
     threads : int, default=None
         Batches that run at a time on the CPU, each on one core, so that the embeddings do not
-        depend on how many; None takes the cores that the process may use
-        (:func:`~ntkit.extraction.available_cpus`).
+        depend on how many; None takes the cores that the process may use, by its CPU affinity and
+        the container's quota.
     providers : sequence, default=None
         ONNX Runtime's provider list, instead of ``device``.
     verbose : bool, default=False

@@ -72,7 +72,7 @@ def make_session(
 
 
 def device_of(session: Any) -> str:
-    """Device that a session of :func:`make_session` really runs on: "cuda", "tensorrt" or "cpu"."""
+    """Device that a session really runs on: "cuda", "tensorrt" or "cpu"."""
     # The list of available providers is a fact of the build; only the session tells the truth.
     providers = session.get_providers()
     return "tensorrt" if _TENSORRT in providers else "cuda" if _CUDA in providers else "cpu"

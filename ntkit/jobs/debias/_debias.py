@@ -147,21 +147,17 @@ def debias(
     ntkit acts on what a person said, never on a guess: errors on biased data do not tell a
     shortcut from a hard sample, and a head that is retrained on them can learn the shortcut.
 
-    *Look.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method`` the model is
-    audited on the validation set, and so is what class-balanced retraining would put in its place.
-    ``ask`` may then ask a person about the findings. Without a yes no model is written: the result
-    says what is open and how to go on.
+    *Look, ask.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method`` the model
+    is audited on the validation set, and so is what class-balanced retraining would put in its
+    place. ``ask`` may then ask a person. Without a yes no model is written.
 
-    *Repair.* The groups class × attribute that a person named are balanced, and the new head is
-    judged by them. An attribute that is known of some samples only is inferred for the others, from
-    whatever reads it best: embedding, earlier layers, words or columns. ``method`` is an explicit
-    order instead.
+    *Repair.* The groups class × named attribute are balanced. An attribute that is known of some
+    samples only is inferred for the others, from the embedding, layers, words or columns.
 
-    *Prove.* The new head is compared with the original one on validation samples that neither has
-    seen, and interpolated with it so far that it costs at most ``max_cost``
-    (:class:`~ntkit.AccuracyCost`). It is written only if it is better. The summary names the groups
-    that lose accuracy, and the attributes on which the new head relies more. After an explicit
-    ``method`` a group that surely loses more than ``max_cost`` keeps the original. The model
+    *Prove.* On validation samples that neither head has seen, the new head is interpolated with the
+    original so far that it costs at most ``max_cost``, and written only if it is better. After an
+    explicit ``method`` a group that surely loses more keeps the original. The summary names the
+    groups that lose accuracy, and the attributes on which the new head relies more. The model
     written is verified in ONNX Runtime.
 
     Embeddings are standardised on the training set for fitting, and the scale is folded back into

@@ -147,9 +147,9 @@ def debias(
     ntkit acts on what a person said, never on a guess: errors on biased data do not tell a
     shortcut from a hard sample, and a head that is retrained on them can learn the shortcut.
 
-    *Look, ask.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method`` the model
-    is audited on the validation set, and so is what class-balanced retraining would put in its
-    place. ``ask`` may then ask a person. Without a yes no model is written.
+    *Look, ask.* Without ``spurious``, ``answers``, ``attribute``, ``groups`` and ``method`` the
+    model is audited on the validation set, and so is what class-balanced retraining would put in
+    its place. ``ask`` may then ask a person. Without a yes no model is written.
 
     *Repair.* The groups class × named attribute are balanced. An attribute that is known of some
     samples only is inferred for the others, from the embedding, layers, words or columns.

@@ -106,10 +106,7 @@ class LinearHead:
     def decision_function(self, Z: ArrayLike) -> NDArray[Any]:
         """Logits of embeddings (N, D) as scikit-learn shapes them: (N,) for one logit, else (N, K).
 
-        Raises
-        ------
-        InputError
-            If the embeddings do not have the head's width; so do the other methods.
+        All methods raise an InputError if the embeddings do not have the head's width.
         """
         Z = np.asarray(Z)
         if Z.ndim != 2 or Z.shape[1] != self.n_neurons:
@@ -161,13 +158,7 @@ class LinearHead:
         return LinearHead(coef.astype(dtype), (self.intercept - offset).astype(dtype), self.classes)
 
     def aligned_to(self, classes: ArrayLike) -> LinearHead:
-        """Return the same head with its rows in the order of ``classes``, shape (C,).
-
-        Raises
-        ------
-        InputError
-            If ``classes`` is not the head's own class set.
-        """
+        """The same head with its rows in the order of ``classes``, (C,), which must be its own."""
         classes = np.atleast_1d(np.asarray(classes))
         if classes.shape != self.classes.shape or not np.isin(classes, self.classes).all():
             raise InputError(

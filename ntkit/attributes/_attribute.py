@@ -241,8 +241,7 @@ class Attribute:
     ) -> Attribute:
         """Take the column that is named as a whole, or else what the names stand for.
 
-        ``tables`` are columns by the kind that names begin with; the rest is as for
-        :meth:`from_names` and :meth:`from_column`.
+        ``tables`` are columns by the kind that names begin with.
         """
         kind, _, column = names[0][0].partition(":")
         whole = next((c for c in tables.get(kind, ()) if shown(c) == column), None)

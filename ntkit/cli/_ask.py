@@ -30,13 +30,7 @@ def can_ask() -> bool:
 def asks_in_terminal(
     page: Path,
 ) -> Callable[[Audit, tuple[Finding, ...]], Iterator[Answer]]:
-    """What asks about findings on standard error, at most three; the end of input means later.
-
-    Parameters
-    ----------
-    page : pathlib.Path
-        The page with the same questions, which is opened where somebody asks for it.
-    """
+    """Ask about at most three findings on standard error; ``page`` has the same questions."""
 
     def ask(audit: Audit, findings: tuple[Finding, ...]) -> Iterator[Answer]:
         asked = findings[:_MOST]

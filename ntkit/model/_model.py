@@ -327,10 +327,7 @@ class FrozenModel:
     def with_classes(self, classes: Any) -> FrozenModel:
         """The same model with its classes named, (C,), in the order of the logits.
 
-        Raises
-        ------
-        InputError
-            If the labels are not as many as the head's classes, or one is repeated.
+        An InputError says that they are not as many as the head's classes, or that one is repeated.
         """
         return self._changed(classes=classes, matched_by=None)
 

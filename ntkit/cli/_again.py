@@ -21,13 +21,7 @@ def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def going_on(folder: Path, arguments: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
-    """Arguments of the run that a folder is of, with what was typed now in their place.
-
-    Raises
-    ------
-    InputError
-        If it holds none.
-    """
+    """Arguments of the run in a folder, or an InputError; what was typed now goes before."""
     file = folder / RUN_FILE
     if not file.is_file():
         raise InputError(

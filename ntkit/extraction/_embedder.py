@@ -214,13 +214,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return device_of(next(iter(self._sessions().values()), None) or self._session())
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the neurons: neuron0, neuron1 and so on, one per column of :meth:`transform`.
-
-        Raises
-        ------
-        InputError
-            If the model does not say how wide its embedding is.
-        """
+        """Names of the neurons, neuron0, neuron1 …; an InputError if the width is not known."""
         width = self._width()
         if width is None:
             raise InputError("The model does not say how many neurons its embedding has.")

@@ -28,7 +28,9 @@ from ntkit.attributes._attribute import Attribute, Group
 from ntkit.attributes._columns import columns, metadata
 from ntkit.attributes._feature_set import FEWEST as FEWEST
 from ntkit.attributes._feature_set import SUPPORT as SUPPORT
-from ntkit.attributes._feature_set import Block, FeatureSet, Rule, array
+from ntkit.attributes._feature_set import Block, FeatureSet
+from ntkit.attributes._feature_set import Rule as Rule
+from ntkit.attributes._feature_set import array as array
 from ntkit.attributes._feature_set import values_by_name as values_by_name
 from ntkit.attributes._feature_set import values_of as values_of
 from ntkit.attributes._layers import EMBEDDING as EMBEDDING
@@ -37,7 +39,7 @@ from ntkit.attributes._layers import layer_of as layer_of
 from ntkit.attributes._layers import layer_values as layer_values
 from ntkit.attributes._layers import layers
 from ntkit.attributes._named import NobodyHas as NobodyHas
-from ntkit.attributes._named import attribute_named
+from ntkit.attributes._named import attribute_named as attribute_named
 from ntkit.attributes._pictures import measured_pictures as measured_pictures
 from ntkit.attributes._pictures import picture_statistics as picture_statistics
 from ntkit.attributes._pictures import pictures
@@ -49,9 +51,6 @@ __all__ = [
     "Block",
     "FeatureSet",
     "Group",
-    "Rule",
-    "array",
-    "attribute_named",
     "columns",
     "layers",
     "metadata",

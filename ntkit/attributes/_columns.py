@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._join import columns_of, in_order
 from ntkit._text import shortened
 from ntkit._types import Array
@@ -30,24 +31,23 @@ _FEW = 10  # different numbers, which are as good as categories
 _LONGEST = 60  # characters of a category that a name shows
 
 
+@documented
 def columns(table: Any, *, kind: str = "column") -> FeatureSet:
-    """View of the columns of a table.
+    """Feature set of the columns of a table.
 
     A column of texts gives one attribute for each category that at least 1 % of the samples have,
     ``column:sex=Female``; a column of numbers one for each of some quantiles, ``column:age>=37``,
-    or for each number where there are ten at most. Where a column has no value the sample counts
-    for none of these, and has the attribute ``column:age missing``.
+    or for each number if there are ten at most. A sample without a value counts for none of these,
+    and has the attribute ``column:age missing``.
 
     Parameters
     ----------
     table : DataFrame or mapping of str to array-like of shape (N,)
         Values by column. Missing are None, NaN and empty texts.
     kind : str, default="column"
-        What they are called.
+        Beginning of the names.
 
-    Returns
-    -------
-    View
+    {feature_set.returned}
 
     Raises
     ------
@@ -57,12 +57,10 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
     Examples
     --------
     >>> from ntkit.attributes import columns
-    >>> view = columns({"site": ["A", "B", "A", ""] * 5, "age": range(20)})
+    >>> feature_set = columns({"site": ["A", "B", "A", ""] * 5, "age": range(20)})
     >>> [name for block in feature_set.blocks() for name in block.names]
     ['column:site=A', 'column:site=B', 'column:site missing', 'column:age>=5', 'column:age>=10',
      'column:age>=15']
-    >>> feature_set.values("column:site=B").tolist()[:4]
-    [0, 1, 0, -1]
     """
     given = columns_of(table)
     n_samples = len(next(iter(given.values()), ()))
@@ -181,8 +179,9 @@ def _distinct(names: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+@documented
 def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_name") -> FeatureSet:
-    """View of a table that says more about the samples: where from, by which device, when.
+    """Feature set of a table that says more about the samples: where from, by which device, when.
 
     Parameters
     ----------
@@ -194,9 +193,7 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     key : str, default="file_name"
         Column of names.
 
-    Returns
-    -------
-    View
+    {feature_set.returned}
 
     Raises
     ------
@@ -208,7 +205,7 @@ def metadata(table: Any, ids: Sequence[str] | None = None, *, key: str = "file_n
     >>> from ntkit.attributes import metadata
     >>> ids = [f"{i}.png" for i in range(20)]
     >>> table = {"file_name": ids[5:], "site": ["A"] * 7 + ["B"] * 8}
-    >>> view = metadata(table, ids)
+    >>> feature_set = metadata(table, ids)
     >>> [name for block in feature_set.blocks() for name in block.names]
     ['metadata:site=A', 'metadata:site=B', 'metadata:site missing']
     """

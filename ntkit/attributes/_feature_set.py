@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._doc import documented
 from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -20,32 +21,10 @@ _QUANTILES = {"low": 0.25, "above the median": 0.5, "high": 0.75}
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """Linear functions of a layer's columns, of which one must be the largest.
+    """Linear functions of a layer's columns, of which one must be the largest."""
 
-    Being high in a channel, high along a direction, or nearest to one of some centres: all are such
-    rules, with numbers that were read off the samples of an audit and hold for any others.
-
-    Parameters
-    ----------
-    layer : str
-        Of which layer, as ``relu_2``, or ``embedding``.
-    columns : ndarray of int, shape (M,)
-        Columns of it that are looked at.
-    weights : ndarray of shape (K, M)
-        Of K functions.
-    offsets : ndarray of shape (K,)
-        What is added to each.
-    which : int
-        The function that must be the largest; of a single one, its value must be at least 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.attributes import Rule
-    >>> rule = Rule("relu_2", np.array([1]), np.array([[1.0]]), np.array([-0.5]), 0)
-    >>> rule.values(np.array([[9.0, 0.4], [0.0, 0.6]])).tolist()
-    [0, 1]
-    """
+    # High in a channel, high along a direction, or nearest to one of some centres. The value of a
+    # single function must be at least 0.
 
     layer: str
     columns: Array
@@ -54,13 +33,7 @@ class Rule:
     which: int = 0
 
     def values(self, X: Array) -> Array:
-        """Who has the attribute, by the layer's numbers X (N, columns): int8 of shape (N,).
-
-        Raises
-        ------
-        InputError
-            If X has too few columns.
-        """
+        """Who has the attribute, by the layer's numbers X (N, columns): int8 of shape (N,)."""
         if X.ndim != 2 or self.columns.max() >= X.shape[1]:
             raise InputError(
                 f"A rule reads column {self.columns.max()} of {self.layer!r}, which has "
@@ -139,7 +112,7 @@ class Block:
     values : scipy sparse array or ndarray, of 0 and 1 and shape (N, B)
         Who has which.
     known : ndarray of bool, shape (N,), or None
-        Samples of which it is known; None for all.
+        Samples for which it is known; None for all.
     origins : tuple of str
         What each attribute is read from, such as the column that it cuts; by default itself.
     """
@@ -163,6 +136,7 @@ class Block:
         return np.asarray(values)
 
 
+@documented
 @dataclass(frozen=True, eq=False)
 class FeatureSet:
     """Attributes of one kind, made as they are looked at.
@@ -170,7 +144,7 @@ class FeatureSet:
     Parameters
     ----------
     kind : str
-        What they are, as ``word``.
+        Their kind, as ``word``.
     exact : bool
         Whether the input says them in so many words (a word, a category), or they are inferred.
     n_samples : int
@@ -179,14 +153,14 @@ class FeatureSet:
         Gives the blocks, each time it is called.
     rule : callable, optional
         Gives, by the name of an attribute whose name does not say how to read it from other
-        samples, what does; None where nothing can.
+        samples, what does; None if nothing can.
 
     Examples
     --------
     >>> import numpy as np
     >>> from ntkit.attributes import Block, FeatureSet
     >>> short = np.array([[True], [False], [True]])
-    >>> view = FeatureSet("length", True, 3, lambda: iter([Block(("length:short",), short)]))
+    >>> feature_set = FeatureSet("length", True, 3, lambda: iter([Block(("length:short",), short)]))
     >>> feature_set.values("length:short").tolist()
     [1, 0, 1]
     """
@@ -211,8 +185,7 @@ class FeatureSet:
 
         Raises
         ------
-        InputError
-            If there is none of that name.
+        {attribute.InputError}
         """
         return values_of([self], name)
 
@@ -267,38 +240,7 @@ _BYTES = 32 << 20  # of a block
 
 
 def array(X: ArrayLike, *, kind: str = "array", names: Sequence[str] | None = None) -> FeatureSet:
-    """View of the columns of a matrix, such as another encoder's embedding.
-
-    Each column gives three attributes, ``embedding #5 high`` (the highest quarter of the samples),
-    ``low`` (the lowest) and ``above the median``. They are inferred: what such a number stands for
-    is for a person to see.
-
-    Parameters
-    ----------
-    X : array-like of shape (N, D)
-        Numbers; NaN counts as not known.
-    kind : str, default="array"
-        What they are called.
-    names : sequence of str, length D, optional
-        Of the columns; by default ``#0``, ``#1`` and so on.
-
-    Returns
-    -------
-    View
-
-    Raises
-    ------
-    InputError
-        If X is not a matrix of numbers, or has not as many columns as names.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.attributes import array
-    >>> view = array(np.arange(20.0)[:, None], kind="embedding")
-    >>> [name for block in feature_set.blocks() for name in block.names]
-    ['embedding #0 low', 'embedding #0 above the median', 'embedding #0 high']
-    """
+    """Feature set of the columns of a matrix: high, low and above the median, for each column."""
     matrix = X if isinstance(X, np.ndarray) else np.asarray(X)  # a mapped one stays mapped
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiub":
         raise InputError(

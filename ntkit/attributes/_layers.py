@@ -13,6 +13,7 @@ from scipy.sparse.linalg import eigsh
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes._feature_set import (
     Block,
@@ -55,29 +56,28 @@ class _Clusters:
     centres: Array
 
 
+@documented
 def layers(
     activations: Mapping[str, ArrayLike], *, kind: str = "layer", random_state: int = 0
 ) -> FeatureSet:
-    """View of layers of a network: who is high in a channel, or in one of a few clusters.
+    """Feature set of layers of a network: who is high in a channel, or in one of a few clusters.
 
-    A layer gives, as :func:`array` does, three attributes for each column, ``layer:relu_2 #3 mean
-    high``, and for each of the first principal components of its standardised columns,
-    ``layer:relu_2 direction 1 high``; and one for each of eight clusters (k-means) in the space of
-    these, ``layer:relu_2 cluster 2``, counted from the largest. All are inferred: what they stand
-    for is for a person to see.
+    A column gives three attributes: ``layer:relu_2 #3 mean high`` (the highest quarter of the
+    samples), ``low`` (the lowest) and ``above the median``. So does each of the first principal
+    components of a layer's standardised columns, ``layer:relu_2 direction 1 high``. Each of eight
+    clusters (k-means) in the space of these gives one, ``layer:relu_2 cluster 2``, counted from the
+    largest. All are inferred: a person has to see what they stand for.
 
     Parameters
     ----------
     activations : mapping of str to array-like of shape (N, 2 C)
         By layer, the mean of each of its C channels over positions, then the deviation of each.
     kind : str, default="layer"
-        What they are called.
+        Beginning of the names.
     random_state : int, default=0
         Decides where clusters begin.
 
-    Returns
-    -------
-    View
+    {feature_set.returned}
 
     Raises
     ------
@@ -88,11 +88,10 @@ def layers(
     --------
     >>> import numpy as np
     >>> from ntkit.attributes import layers
-    >>> view = layers({"relu_1": np.random.default_rng(0).normal(size=(200, 2))})
+    >>> feature_set = layers({"relu_1": np.random.default_rng(0).normal(size=(200, 2))})
     >>> names = [name for block in feature_set.blocks() for name in block.names]
-    >>> names[0], names[3], names[6], names[-1]
-    ('layer:relu_1 #0 mean low', 'layer:relu_1 #0 deviation low', 'layer:relu_1 direction 1 low',
-     'layer:relu_1 cluster 8')
+    >>> names[0], names[3], names[6]
+    ('layer:relu_1 #0 mean low', 'layer:relu_1 #0 deviation low', 'layer:relu_1 direction 1 low')
     """
     matrices = {name: _checked(name, X) for name, X in activations.items()}
     sizes = {len(X) for X in matrices.values()}

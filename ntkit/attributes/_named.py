@@ -35,47 +35,9 @@ def attribute_named(
     images: Sequence[Any] | None = None,
     feature_sets: Iterable[FeatureSet] = (),
 ) -> Array:
-    """Read one attribute, by the name that an audit gives it, from raw inputs of any samples.
-
-    On the samples of the audit that is what :meth:`ntkit.Audit.values` gives. On others, a word is
-    looked for however rare it is, and numbers are cut where the name says (``column:age>=40`` need
-    not be a quantile). Names of pictures say no number: ``picture:brightness high`` is the highest
-    quarter of the samples given.
-
-    Parameters
-    ----------
-    name : str
-        As ``word:film``, ``column:sex=Female``, ``column:age>=37``, ``column:age missing``,
-        ``metadata:site=B`` or ``picture:brightness high``.
-    texts : sequence of str, length N, optional
-        For words.
-    table : DataFrame or mapping of str to array-like of shape (N,), optional
-        For columns.
-    metadata, ids, key
-        For metadata, as in :func:`metadata`.
-    images : sequence of ndarray, length N, optional
-        For pictures, as in :func:`pictures`.
-    feature_sets : iterable of View, optional
-        For all other names.
-
-    Returns
-    -------
-    ndarray of int8, shape (N,)
-        1 where a sample has it, 0 where not, −1 where that is not known.
-
-    Raises
-    ------
-    InputError
-        If the name cannot be read from these inputs; the message names the nearest one that can.
-
-    Examples
-    --------
-    >>> from ntkit.attributes import attribute_named
-    >>> attribute_named("word:film", texts=["A FILM.", "filmed", "</film> <br>"]).tolist()
-    [1, 0, 0]
-    >>> attribute_named("column:age>=40", table={"age": ["39", "40.5", ""]}).tolist()
-    [0, 1, -1]
-    """
+    """One attribute, by the name that an audit gives it, read from raw inputs of any samples."""
+    # On the samples of the audit this equals Audit.values. On others a word is looked for however
+    # rare it is; "picture:brightness high" is the highest quarter of the samples at hand.
     kind, _, rest = name.partition(":")
     if kind == "word" and rest and texts is not None:
         return _of_texts(name, rest, texts)

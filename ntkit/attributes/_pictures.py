@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes._feature_set import FeatureSet, inferred
 from ntkit.exceptions import InputError
@@ -31,35 +32,34 @@ STATISTICS = (
 _NAMES = [f"picture:{name}" for name in STATISTICS]
 
 
+@documented
 def pictures(images: Iterable[Any], n_samples: int) -> FeatureSet:
-    """View of statistics of pictures: brightness, contrast, colour, sharpness, size, border, parts.
+    """Feature set of statistics of images: brightness, contrast, colour, size, parts.
 
-    Each statistic gives three attributes, as ``picture:brightness high``; see :func:`array`.
+    Each gives three attributes: ``picture:brightness high`` (the highest quarter of the samples),
+    ``low`` (the lowest) and ``above the median``.
 
     Parameters
     ----------
     images : iterable of ndarray of shape (H, W) or (H, W, 3 or 4)
-        Decoded pictures, of any size; 0 … 255 where they are whole numbers, else 0 … 1. Gone
-        through once, when the view is first looked at.
+        Decoded images, of any size; 0 … 255 if they are whole numbers, else 0 … 1. Gone
+        through once, when the feature set is first looked at.
     n_samples : int
         How many there are.
 
-    Returns
-    -------
-    View
+    {feature_set.returned}
 
     Raises
     ------
     InputError
-        On looking, if there are fewer or more of them, or one is no picture.
+        On looking, if there are fewer or more of them, or one is not an image.
 
     Examples
     --------
     >>> import numpy as np
     >>> from ntkit.attributes import pictures
     >>> grey = (np.full((8, 8), 10 * i, dtype=np.uint8) for i in range(20))
-    >>> view = pictures(grey, 20)
-    >>> feature_set.values("picture:brightness high").sum()
+    >>> pictures(grey, 20).values("picture:brightness high").sum()
     np.int64(5)
     """
 

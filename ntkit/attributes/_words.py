@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.feature_extraction.text import CountVectorizer
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes._feature_set import SUPPORT, Block, FeatureSet, common_enough
 from ntkit.exceptions import InputError
@@ -19,10 +20,11 @@ _BLOCK = 4096  # words
 _SOME = 2000  # texts, among whose words the one that was meant is looked for
 
 
+@documented
 def words(
     texts: Sequence[str], *, longest: int = 1, most: int = 20_000, kind: str = "word"
 ) -> FeatureSet:
-    """View of the words that texts hold.
+    """Feature set of the words that texts hold.
 
     Letters are taken in lower case. An opening tag of mark-up is a word of its own, ``<html``. A
     word that fewer than 1 % of the texts hold, or more than 99 %, is left out.
@@ -36,11 +38,9 @@ def words(
     most : int, default=20000
         Words to look at, the commonest first.
     kind : str, default="word"
-        What they are called.
+        Beginning of the names.
 
-    Returns
-    -------
-    View
+    {feature_set.returned}
 
     Raises
     ------
@@ -50,7 +50,7 @@ def words(
     Examples
     --------
     >>> from ntkit.attributes import words
-    >>> view = words(["A <b>film</b>", "a movie"] * 5)
+    >>> feature_set = words(["A <b>film</b>", "a movie"] * 5)
     >>> [name for block in feature_set.blocks() for name in block.names]
     ['word:<b', 'word:film', 'word:movie']
     """

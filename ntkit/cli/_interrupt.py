@@ -25,7 +25,7 @@ _EMBED_FIRST = (
 
 
 def interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """Let Ctrl-C end a command, which writes ``out``, with a line on stderr and exit code 130."""
+    """Let Ctrl-C end a command with exit code 130 and a line on what it wrote to ``out``."""
 
     @wraps(command)
     def guarded(**values: Any) -> None:

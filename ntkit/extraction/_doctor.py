@@ -36,33 +36,7 @@ _PLACEMENT = {"session.record_ep_graph_assignment_info": "1"}
 
 
 def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
-    """Find out what ONNX Runtime really uses, by starting sessions.
-
-    Parameters
-    ----------
-    model : path-like, optional
-        A model, or its folder, to place on the device as well.
-    X : array-like or mapping of str to array-like, optional
-        Inputs to run the model on.
-
-    Returns
-    -------
-    dict
-        "versions", "distributions" (those that provide ``onnxruntime``), "cpus" ("usable" by
-        affinity and quota, "host"), "providers" (compiled in, which says nothing about this
-        machine), "gpu_visible", "cuda_starts" (None where it was not tried), "device" (where
-        ``device="auto"`` runs, None if nowhere), "problems" (each with "what" and "repair"),
-        "hints" of the same form, "sound" (there are no problems), and "model" if one was given:
-        "device", "ran" (None without X), "nodes" (their share per provider, where ONNX Runtime
-        tells).
-
-    Examples
-    --------
-    >>> from ntkit.extraction import diagnosis
-    >>> found = diagnosis()
-    >>> found["sound"], found["problems"], found["cpus"]["usable"] >= 1
-    (True, [], True)
-    """
+    """Versions, devices and problems of ONNX Runtime, found by starting sessions."""
     found: dict[str, Any] = {
         "versions": _versions(),
         "distributions": builds(),

@@ -48,8 +48,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         last bit between runs.
     threads : int, default=None
         Batches that run at a time on the CPU, each on one core, so that the embeddings do not
-        depend on how many; None takes the cores that the process may use
-        (:func:`~ntkit.extraction.available_cpus`).
+        depend on how many; None takes the cores that the process may use, by its CPU affinity and
+        the container's quota.
     providers : sequence, default=None
         ONNX Runtime's provider list, instead of ``device``.
     verbose : bool, default=False
@@ -84,9 +84,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ----------
         X : array-like, lazy or windowed sequence, or mapping of str to array-like
             What goes into the model as it is, N rows. A lazy sequence has a length and gives an
-            array for a slice, a windowed one batches of whatever length its samples need; a
-            mapping holds one array per input of a model with several. See
-            :func:`~ntkit.extraction.run_batches`.
+            array for a slice. A windowed one gives, by ``window(start, stop)``, an object with the
+            ``lengths`` of these samples and ``batch(rows)``. A mapping holds one array per input.
 
         Returns
         -------
@@ -138,10 +137,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def settings(self, X: Any) -> dict[str, int]:
         """What the last bits of the embeddings depend on, beside the model and the device.
 
-        Parameters
-        ----------
-        {X}
-            With ``batch_size="auto"`` its first samples are run.
+        With ``batch_size="auto"`` the first samples of X are run.
 
         Returns
         -------
@@ -153,14 +149,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         Raises
         ------
         {InputError, DeviceError, ModelError}
-
-        Examples
-        --------
-        >>> from ntkit import OnnxEmbedder
-        >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-        >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
-        >>> embedder.settings(load_marked_digits().X_test)
-        {'batch_size': 8, 'window': 8}
         """
         return self._settings(Inputs(self._session(), X))
 
@@ -171,7 +159,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         stop: int | None = None,
         settings: Mapping[str, int] | None = None,
     ) -> Iterator[Array]:
-        """Yield the embeddings of consecutive samples, a batch or a window at a time.
+        """Yield the embeddings (n, D) of consecutive samples, a batch or a window at a time.
 
         Parameters
         ----------
@@ -181,11 +169,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             window compute nothing twice.
         settings : mapping, optional
             As :meth:`settings` returned them, to compute the rest of what they began.
-
-        Yields
-        ------
-        ndarray of float32 or float64, shape (n, D)
-            Embeddings of the next n samples.
 
         Raises
         ------
@@ -197,17 +180,9 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
                 yield embedding
 
     def on(self, engine: str) -> Any:
-        """What computes the embeddings: this object, or Ray's actors with copies of it.
+        """The embedder itself for the engine "local", or Ray's actors with copies of it for "ray".
 
-        Parameters
-        ----------
-        engine : {"local", "ray"}
-            As in :meth:`EmbeddingStore.write`.
-
-        Returns
-        -------
-        OnnxEmbedder or RayEmbedder
-            Both have ``settings``, ``iter_batches`` and ``device_``.
+        Both have ``settings``, ``iter_batches`` and ``device_``.
 
         Raises
         ------
@@ -239,13 +214,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return device_of(next(iter(self._sessions().values()), None) or self._session())
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """Names of the neurons: neuron0, neuron1 and so on, one per column of :meth:`transform`.
-
-        Raises
-        ------
-        InputError
-            If the model does not say how wide its embedding is.
-        """
+        """Names of the neurons, neuron0, neuron1 …; an InputError if the width is not known."""
         width = self._width()
         if width is None:
             raise InputError("The model does not say how many neurons its embedding has.")

@@ -83,69 +83,11 @@ def run_batches(
     verbose: bool = False,
     per_sample: bool = False,
 ) -> Generator[list[Array], None, None]:
-    """Yield the session's outputs for consecutive samples, a batch or a window at a time.
-
-    Batches are cut at multiples of the window, counted from sample 0 whatever ``start`` and
-    ``stop`` are: the outputs of a sample are the same bytes in any part of a job. Parts that
-    begin and end at multiples of the window compute nothing twice.
-
-    Parameters
-    ----------
-    session : onnxruntime.InferenceSession
-        What to run.
-    X : array-like, lazy sequence, mapping of str to these, or windowed sequence
-        Model inputs. A lazy sequence has a length and gives an array, or a mapping of arrays,
-        for a slice; a mapping holds one entry per input of a model with several. A windowed
-        sequence has a length, and its ``window(start, stop)`` gives an object with the
-        ``lengths`` of these samples and ``batch(rows)``, which makes a mapping of arrays of some
-        of them. Slices and windows are taken in several threads at a time, ahead of the session.
-    batch_size : int
-        Samples per run; a model with a fixed batch size keeps its own, and the last batch is
-        padded. It is halved when memory runs out.
-    start, stop : int
-        First sample, and the one after the last; None for the end of X.
-    window : int, optional
-        Samples that are prepared together, and sorted by length if X is windowed; the default
-        is 64 batches then, else one.
-    on_gpu : bool
-        Whether the session runs on a GPU: every batch is padded to ``batch_size``, so that it
-        sees one shape only, and copied to it while the one before is computed.
-    streams : int
-        Batches that run at a time, in threads; for a session that takes a single thread for each.
-    verbose : bool
-        Show a progress bar when it takes longer than a second.
-    per_sample : bool
-        Whether every output must have one row per sample.
-
-    Yields
-    ------
-    list of ndarray
-        The outputs for the next samples, in the session's order.
-
-    Raises
-    ------
-    InputError
-        If the samples do not fit the model's inputs, or an output its samples.
-    ModelError
-        If the model has no inputs.
-    DeviceError
-        If memory runs out on a single sample, or on a batch of fixed size.
-
-    Warns
-    -----
-    RuntimeWarning
-        If memory runs out and the batch size is halved.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.extraction import make_session, run_batches
-    >>> session = make_session(str(marked_digits_model_path()), device="cpu")
-    >>> X = np.zeros((5, 1, 20, 20), dtype=np.float32)
-    >>> [logits.shape for (logits,) in run_batches(session, X, batch_size=2)]
-    [(2, 2), (2, 2), (1, 2)]
-    """
+    """Outputs of a session for consecutive samples, a batch or a window at a time."""
+    # The outputs of a sample are the same bytes in any part of a job. A lazy sequence gives an
+    # array, or a mapping, for a slice; a windowed one has window(start, stop), whose batch(rows)
+    # makes a mapping. Both are read in several threads ahead of the session. A session on a GPU
+    # sees one shape only. When memory runs out, the batch size is halved with a RuntimeWarning.
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}.")
     inputs = Inputs(session, X)

@@ -46,7 +46,7 @@ class ImageFiles:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from PIL import Image, UnidentifiedImageError
+    >>> from PIL import Image
     >>> from ntkit.extraction import ImageFiles, ImagePreprocessing
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = Path(folder) / "white.png"

@@ -74,9 +74,6 @@ class ImagePreprocessing:
     >>> steps = ImagePreprocessing(resize=16, crop=(12, 12), mean=(0.5,), std=(0.5,))
     >>> steps(Image.new("RGB", (30, 20))).shape
     (3, 12, 12)
-    >>> print(steps.describe())
-    Images: shorter side to 16 pixels (bilinear), centre crop 12 x 12, values / 255, minus 0.5, \
-divided by 0.5, RGB, NCHW; as given.
     """
 
     resize: int | tuple[int, int] | None = None
@@ -125,16 +122,7 @@ divided by 0.5, RGB, NCHW; as given.
     def from_config(cls, path: str | Path) -> ImagePreprocessing:
         """Read a Hugging Face ``preprocessor_config.json``, or timm's ``config.json``.
 
-        Parameters
-        ----------
-        path : path-like
-            The file.
-
-        Returns
-        -------
-        ImagePreprocessing
-            Layout and channels are the defaults, three channels in NCHW: the file does not say
-            them.
+        Layout and channels, which the file does not say, are three channels in NCHW.
 
         Raises
         ------
@@ -153,14 +141,9 @@ divided by 0.5, RGB, NCHW; as given.
         Parameters
         ----------
         shape : sequence of length 4
-            Axes of the input; names or None where they are open.
+            Axes of the input; names or None if they are open: then the size is kept.
         dtype : str
             Element type of the input, as :class:`~ntkit.model.TensorInfo` names it.
-
-        Returns
-        -------
-        ImagePreprocessing
-            Without resizing where the input leaves its size open.
 
         Raises
         ------
@@ -192,7 +175,7 @@ divided by 0.5, RGB, NCHW; as given.
         Values come from ``config``, or from a ``preprocessor_config.json`` or a ``config.json`` of
         timm's beside the model (or in the folder above one that is named ``onnx``), or from what
         ntkit noted in the model's metadata; layout and channels always from the model's input,
-        and everything from it where nothing else is found. :meth:`describe` says which.
+        and everything from it if nothing else is found. :meth:`describe` says which.
 
         Parameters
         ----------
@@ -201,8 +184,8 @@ divided by 0.5, RGB, NCHW; as given.
         config : path-like, optional
             One of these files, if it lies elsewhere.
         **given
-            Parameters that are known, over whatever is found. With ``resize``, ``mean`` and
-            ``std`` a file that is not usable does no harm.
+            Parameters that go before all of these. With ``resize``, ``mean`` and ``std`` a file
+            that is not usable does no harm.
 
         Returns
         -------
@@ -280,17 +263,9 @@ divided by 0.5, RGB, NCHW; as given.
         return self.after_resizing(np.asarray(image, dtype=np.float32))
 
     def after_resizing(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Crop pixels of the right size, and bring values, channels and axes to what they must be.
+        """Model input, (C, H, W) or (H, W, C), of resized pixels: cropped, scaled, in its layout.
 
-        Parameters
-        ----------
-        pixels : ndarray of float32, shape (H, W) or (H, W, C)
-            From 0 to 255, in grey or RGB.
-
-        Returns
-        -------
-        ndarray of float32, shape (C, H, W) or (H, W, C)
-            The model input, without the batch axis.
+        The pixels are float32 of shape (H, W) or (H, W, C), from 0 to 255, in grey or RGB.
 
         Raises
         ------
@@ -308,27 +283,14 @@ divided by 0.5, RGB, NCHW; as given.
         return np.asarray(pixels.transpose(2, 0, 1) if self.layout == "NCHW" else pixels)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a manifest.
-
-        Returns
-        -------
-        dict
-            Parameters by name: all that decide about the pixels, and so without the source.
-            Those that do nothing unless set are there only where they are.
-        """
+        """Plain values of all that decides about the pixels, for a manifest; not the source."""
         values = asdict(self)
         values.pop("source")
         unset = with_defaults({})
         return {k: v for k, v in values.items() if k not in unset or v != unset[k]}
 
     def describe(self) -> str:
-        """Say in one sentence what happens to an image, and where that comes from.
-
-        Returns
-        -------
-        str
-            For a reader who wants to check it: "Images: ...; as preprocessor_config.json says."
-        """
+        """Sentence on what happens to an image, and who says so."""
         return _described(self)
 
 

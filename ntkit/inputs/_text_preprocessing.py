@@ -42,13 +42,11 @@ class TextPreprocessing:
     ----------
     tokenizer : path-like or None
         A ``tokenizer.json``, as Hugging Face's tokenizers library writes it. None: the model takes
-        texts as they are, in one input of strings, and nothing else here says anything of them.
+        texts as they are, in one input of strings, and nothing else here applies.
     max_length : int
         Most tokens of a text, special tokens included; longer texts are truncated.
-    truncation : {"right", "left"}
-        The end that is cut off.
-    padding : {"right", "left"}
-        The end that is filled up.
+    truncation, padding : {"right", "left"}
+        The end that is cut off, and the end that is filled up.
     pad_token : str or None
         What it is filled with; None takes the tokenizer's own.
     fixed_length : int or None
@@ -57,12 +55,9 @@ class TextPreprocessing:
         a time.
     ids : str
         The model's input of token ids, or of texts as they are.
-    mask : str or None
-        Its input that is 1 for a token and 0 for padding, if it has one.
-    types : str or None
-        Its input of token types, if it has one.
-    positions : str or None
-        Its input of positions, if it has one: 0, 1, … from the first token that is no padding.
+    mask, types, positions : str or None
+        Its inputs, if it has them: 1 for a token and 0 for padding; token types; 0, 1, … from the
+        first token that is not padding.
     dtype : str
         Element type of these inputs.
     source : str
@@ -117,7 +112,7 @@ class TextPreprocessing:
     ) -> TextPreprocessing | None:
         """Find how texts go into a model.
 
-        Where its only input takes one string of each sample, as that of a TF-IDF pipeline does,
+        If its only input takes one string of each sample, as that of a TF-IDF pipeline does,
         texts go in as they are. Else the tokenizer is the ``tokenizer.json`` beside the model, or
         in the folder above one that is named ``onnx``. Sides, the padding token and the largest
         length come from it and from ``tokenizer_config.json`` and ``config.json``; the smallest of
@@ -136,22 +131,13 @@ class TextPreprocessing:
         Returns
         -------
         TextPreprocessing or None
-            None if the model does not take texts, or needs a tokenizer, and none is given or found.
+            None if the model does not take texts, or needs a tokenizer that is not found.
 
         Raises
         ------
         InputError
             If a tokenizer is given to a model that does not take texts, or takes them as they are,
             or a file is damaged.
-
-        Examples
-        --------
-        >>> from ntkit import FrozenModel
-        >>> from ntkit.datasets import marked_digits_model_path
-        >>> from ntkit.extraction import TextPreprocessing
-        >>> model = FrozenModel.load(marked_digits_model_path())
-        >>> TextPreprocessing.for_model(model) is None  # it takes images
-        True
         """
         as_they_are = cls.for_strings(model.inputs)
         if as_they_are is not None:
@@ -210,18 +196,10 @@ class TextPreprocessing:
         return steps.as_recorded(model)
 
     def as_recorded(self, model: FrozenModel) -> TextPreprocessing:
-        """Return these steps as ntkit recorded them when it trained the head of a model.
+        """These steps as ntkit recorded them when it trained the head of a model.
 
-        Parameters
-        ----------
-        model : FrozenModel
-            The model.
-
-        Returns
-        -------
-        TextPreprocessing
-            These steps where the model holds no record, and where the length was given. Of another
-            tokenizer's record the padding token is left out.
+        They stay as they are if the model holds no record, or the length was given. Of another
+        tokenizer's record the padding token is left out.
         """
         recorded = recorded_preprocessing(model.metadata)
         if self.tokenizer is None or self.source == _GIVEN or not recorded.keys() >= _RECORDED:
@@ -239,12 +217,7 @@ class TextPreprocessing:
             return self
 
     def describe(self) -> str:
-        """Say in a sentence how long texts may be, and where that comes from.
-
-        Returns
-        -------
-        str
-        """
+        """Sentence on how long texts may be, and where that comes from."""
         if self.tokenizer is None:
             return f"Texts: as they are, to the input {self.ids!r}."
         apart = ", never padded, as the model takes no mask" if self.unpadded else ""
@@ -260,26 +233,7 @@ class TextPreprocessing:
 
     @classmethod
     def for_strings(cls, inputs: Sequence[TensorInfo]) -> TextPreprocessing | None:
-        """Find whether texts go into a model as they are.
-
-        Parameters
-        ----------
-        inputs : sequence of TensorInfo
-            The model's inputs.
-
-        Returns
-        -------
-        TextPreprocessing or None
-            None unless there is one input, of one string of each sample.
-
-        Examples
-        --------
-        >>> from ntkit.extraction import TextPreprocessing
-        >>> from ntkit.model import TensorInfo
-        >>> review = TensorInfo("review", (None, 1), "string")
-        >>> TextPreprocessing.for_strings([review]).ids
-        'review'
-        """
+        """Steps for texts as they are; None unless the only input takes one string per sample."""
         if len(inputs) != 1 or inputs[0].dtype != "string":
             return None
         shape = inputs[0].shape or ()
@@ -294,18 +248,9 @@ class TextPreprocessing:
         return Path(self.tokenizer)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for a manifest.
+        """Plain values of all that decides about the token ids, for a manifest.
 
-        Returns
-        -------
-        dict
-            What decides about the token ids, by name: the tokenizer as the SHA-256 of its file.
-            Of texts that go in as they are, that they do.
-
-        Raises
-        ------
-        InputError
-            If the tokenizer cannot be read.
+        The tokenizer is the SHA-256 of its file; an InputError says that it cannot be read.
         """
         if self.tokenizer is None:
             return {"input": "as it is"}

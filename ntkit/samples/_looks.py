@@ -26,10 +26,10 @@ class Inputs:
     texts : sequence of str, length N, optional
         Texts.
     table, metadata : mapping of str to sequence of length N, optional
-        Columns of a table, and of what is known beside the samples, in their order.
+        Columns of a table, and further ones, in their order.
     images : sequence or iterable, optional
-        N pictures: arrays of shape (H, W) or (H, W, 1, 3 or 4), Pillow's images, or paths of image
-        files. Few of them are asked for; what cannot be indexed is gone through once.
+        N images: arrays of shape (H, W) or (H, W, 1, 3 or 4), Pillow's images, or paths of image
+        files. Only some are read; what cannot be indexed is gone through once.
     ids : sequence of str, length N, optional
         Names.
 
@@ -59,13 +59,7 @@ class Inputs:
         return next((len(given) for _, given in self._sized()), None)
 
     def check(self, n_samples: int) -> None:
-        """Refuse inputs of another number of samples.
-
-        Raises
-        ------
-        InputError
-            If there are.
-        """
+        """Raise an InputError for inputs of another number of samples."""
         for name, given in self._sized():
             if len(given) != n_samples:
                 raise InputError(

@@ -78,26 +78,24 @@ def read_samples(
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
         For images and texts; required there. With a TextPreprocessing a table holds texts.
     inputs : sequence of TensorInfo
-        The inputs of the model that the samples are for. They decide what a table's columns
-        become: one input of one string takes texts as they are; of several inputs each takes the
-        column of its name; one input of D numbers takes D columns. Without them, columns such as
-        ``id``, ``prediction`` or ``split`` are left out by their names.
+        The inputs of the model, which decide what a table's columns become: one input of one
+        string takes texts as they are; of several inputs each takes the column of its name; one
+        input of D numbers takes D columns. Without them, columns such as ``id``, ``prediction`` or
+        ``split`` are left out by their names.
     labels : {"required", "optional"}
-        With "optional", an image folder with images but without class folders, an array without
-        ``y`` and a table without the label column are read, and ``y`` is None.
+        With "optional", samples without labels are read, and ``y`` is None.
     columns : sequence of str, optional
         Columns of a table that go into the model, in its order, instead of those that are found.
-    text_column : str, optional
-        Column of a table that holds the texts; by default that of the name of a model's input of
-        strings, ``text``, or the only one that does.
-    text_pair_column : str, optional
-        Column of the second texts, where a sample is a pair of texts (premise and hypothesis).
+    text_column, text_pair_column : str, optional
+        Column of a table that holds the texts, by default that of the name of a model's input of
+        strings, ``text``, or the only one that does; and of the second texts, if a sample is a
+        pair of texts (premise and hypothesis).
     label_column, group_column : str
         Columns of a table, or of ``metadata.csv``.
     delimiter : str, optional
-        What separates the cells of a ``.csv`` or ``.tsv`` file: one character, or "tab". By
-        default a tab in a ``.tsv`` file, and in a ``.csv`` file what its header says. Unless it
-        is a comma, numbers may have a decimal comma.
+        Character between the cells of a ``.csv`` or ``.tsv`` file, or "tab". By default a tab in a
+        ``.tsv`` file, and in a ``.csv`` file what its header says. Unless it is a comma, numbers
+        may have a decimal comma.
     skip_bad : bool
         Leave out images that cannot be decoded instead of stopping at the first.
     keep_table : bool

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ntkit import _text
+from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -56,14 +57,15 @@ class ReadTable:
         return {name: values for name, values in self.columns.items() if name not in taken}
 
 
+@documented
 @dataclass(frozen=True)
 class Samples:
-    """Model inputs (or embeddings), with their labels where they have any.
+    """Model inputs (or embeddings), with their labels if they have any.
 
     Parameters
     ----------
     X : array, memory map or lazy sequence of length N, or mapping of str to these
-        What goes into the model, or embeddings where ``embedded`` is true. A mapping holds one
+        What goes into the model, or embeddings if ``embedded`` is true. A mapping holds one
         entry per input of a model with several.
     y : ndarray of shape (N,) or None
         Class labels; samples that are only embedded need none.
@@ -78,17 +80,16 @@ class Samples:
     ids : ndarray of str, shape (N,), or None
         Image files, relative to their folder.
     columns : tuple of str
-        Names of the columns of X, where it comes from a table of numbers.
+        Names of the columns of X, if it comes from a table of numbers.
     columns_source : str
         Who decided about their order; ends a sentence: "as the table has them".
-    notes : tuple of str
-        What was assumed or left out in reading, one sentence each.
+    {notes}
     sources : tuple of pathlib.Path
         Files and folders that were read; nothing that is written may take their place.
     origin : dict or None
         Of embeddings in a store: what its manifest says of the model, tensor and preprocessing.
     table : ReadTable or None
-        Where that was asked for: all columns of the table that they were read from.
+        With ``keep_table``: all columns of the table that they were read from.
 
     Examples
     --------
@@ -97,9 +98,6 @@ class Samples:
     >>> samples = Samples(np.zeros((3, 6)), np.array(["cat", "dog", "dog"]))
     >>> len(samples), samples.embedded
     (3, False)
-    >>> unlabelled = Samples({"age": np.zeros((4, 1)), "job": np.zeros((4, 1))})
-    >>> len(unlabelled), unlabelled.y
-    (4, None)
     """
 
     X: Any

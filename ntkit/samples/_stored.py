@@ -245,33 +245,12 @@ class StoredEmbeddings:
 
     @staticmethod
     def is_store(path: str | Path) -> bool:
-        """Whether a folder is an embedding store, finished or not.
-
-        Parameters
-        ----------
-        path : path-like
-            The folder; it need not exist.
-
-        Returns
-        -------
-        bool
-            True if it holds a manifest.
-        """
+        """Whether a folder, which need not exist, is an embedding store, finished or not."""
         return (Path(path) / MANIFEST).is_file()
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
-        """Open a finished store, or a finished part of one.
-
-        Parameters
-        ----------
-        path : path-like
-            Folder of the store.
-
-        Returns
-        -------
-        EmbeddingStore
-            The store.
+        """Open a finished store, or a finished part of one, by its folder.
 
         Raises
         ------

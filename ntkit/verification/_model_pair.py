@@ -29,43 +29,7 @@ def load_pair(
     classes: Any = None,
     **places: str | None,
 ) -> tuple[FrozenModel, FrozenModel]:
-    """Load a model and the same model with another head, both read at the same place.
-
-    A file that ntkit wrote says which tensor is the embedding, how it is pooled, and where the
-    logits are; the original is read in the same way.
-
-    Parameters
-    ----------
-    original, debiased : FrozenModel or path-like
-        The two models; one that is loaded already is taken as it is.
-    classes : array-like of shape (C,), optional
-        The original's class labels in the order of its logits, as :meth:`FrozenModel.load` takes
-        them.
-    **places : str, optional
-        ``logits``, ``embedding`` and ``pooling``, likewise; by default what the debiased file
-        says.
-
-    Returns
-    -------
-    tuple of FrozenModel
-        The original's classes bear the debiased model's labels where it does not name them, and
-        its columns the names that the debiased model has for them.
-
-    Raises
-    ------
-    ModelError
-        If a file is not an ONNX model.
-    HeadNotFoundError
-        If the place is not in one of them.
-
-    Examples
-    --------
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import load_pair
-    >>> first, second = load_pair(marked_digits_model_path(), marked_digits_model_path())
-    >>> first.embedding == second.embedding
-    True
-    """
+    """Load a model and the same model with another head, both read at the same place."""
     if isinstance(original, FrozenModel):
         places = {**original.located_by}
     given = any(places.values())
@@ -91,28 +55,7 @@ def _twin(path: str | os.PathLike[str], places: Mapping[str, str | None]) -> Fro
 
 
 def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
-    """Whether the second model's head is for other classes than the first one's.
-
-    Parameters
-    ----------
-    original, debiased : FrozenModel
-        The two models.
-
-    Returns
-    -------
-    bool
-        True if the file says that it is (as ``new_head=True`` writes it), if the original has no
-        head, or one of other classes.
-
-    Examples
-    --------
-    >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import is_new_head
-    >>> model = FrozenModel.load(marked_digits_model_path())
-    >>> is_new_head(model, model.with_head(model.head))
-    False
-    """
+    """Whether the second model's head is for other classes than the first one's."""
     if original.head is None or debiased.metadata.get(_NEW_HEAD) == "true":
         return True
     return debiased.head is not None and not _same_classes(original.head, debiased.head)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ntkit._disk import size_of
+from ntkit._doc import documented
 from ntkit._output import check_file
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
@@ -214,6 +215,7 @@ def _feed(inputs: Inputs) -> dict[str, Array]:
     return {name: array[rows] for name, array in batch.feed.items()}
 
 
+@documented
 def verify(
     original: FrozenModel | OnnxEmbedder | str | os.PathLike[str],
     debiased: FrozenModel | str | os.PathLike[str],
@@ -236,18 +238,16 @@ def verify(
     ----------
     original, debiased : FrozenModel or path-like
         The two models; the debiased one is run as the file it is. Of paths, the debiased file
-        says where the embedding is and how it is pooled (:func:`load_pair`). An
-        :class:`~ntkit.OnnxEmbedder` of the original computes its embeddings in the session that
-        it has.
+        says where the embedding is and how it is pooled. An :class:`~ntkit.OnnxEmbedder` of the
+        original computes its embeddings in the session that it has.
     X : array-like, lazy sequence or mapping
         Model inputs.
     head : LinearHead, optional
         What the file should hold; by default the head read from it.
     y : array-like of shape (N,), optional
-        Class labels of the samples: where another order of the debiased model's classes explains
+        Class labels of the samples: if another order of the debiased model's classes explains
         them far better, a note says so.
-    device : {"auto", "cpu", "cuda"}
-        Where to run.
+    {run.device}
     tolerance : float, optional
         For :attr:`Verification.passed`; by default 1e-4, and for a coarser model 8e-3
         (float16), 2e-2 (quantised) or 6e-2 (bfloat16).
@@ -257,24 +257,21 @@ def verify(
     Returns
     -------
     Verification
-        It does not raise where the two differ; see :attr:`Verification.passed`.
+        It does not raise if the two differ; see :attr:`Verification.passed`.
 
     Raises
     ------
     InputError
         If the debiased model has no head, there are no samples, or they do not fit the model.
-    DeviceError
-        If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
-    ModelError
-        If a model cannot be read or run.
+    {run.DeviceError, run.ModelError}
 
     Examples
     --------
     >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import random_inputs, verify
-    >>> model = FrozenModel.load(marked_digits_model_path())
-    >>> result = verify(model, model.with_head(model.head), random_inputs(model), device="cpu")
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> from ntkit.verification import verify
+    >>> model, X = FrozenModel.load(marked_digits_model_path()), load_marked_digits().X_test[:32]
+    >>> result = verify(model, model.with_head(model.head), X, device="cpu")
     >>> result.passed, result.agreement
     (True, 1.0)
     """
@@ -354,6 +351,7 @@ def _as_in_graph(model: FrozenModel, head: LinearHead) -> LinearHead:
     return LinearHead(head.coef, head.intercept, np.asarray(labels))
 
 
+@documented
 def save_verified(
     model: FrozenModel,
     path: str | os.PathLike[str],
@@ -378,15 +376,12 @@ def save_verified(
         Inputs to compare on; some dozens suffice.
     head : LinearHead, optional
         The head it should hold.
-    device : {"auto", "cpu", "cuda"}
-        Where to run, as in :func:`verify`.
-    force : bool
-        Whether to replace an existing file.
+    {run.device, replace.force}
 
     Returns
     -------
     Verification
-        What the comparison found.
+        As of :func:`verify`.
 
     Raises
     ------
@@ -396,8 +391,7 @@ def save_verified(
     InputError
         If the file exists and ``force`` is not given, it is the original's, it cannot be written,
         or the samples do not fit the model.
-    ModelError
-        If the model does not pass ONNX's checker.
+    {checker.ModelError}
 
     Examples
     --------
@@ -405,20 +399,14 @@ def save_verified(
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import random_inputs, save_verified
+    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    >>> from ntkit.verification import save_verified
     >>> original = FrozenModel.load(marked_digits_model_path())
-    >>> head = original.head.scaled(np.arange(64) != 5)  # neuron 5 suppressed
+    >>> model = original.with_head(original.head.scaled(np.arange(64) != 5))  # neuron 5 suppressed
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     check = save_verified(
-    ...         original.with_head(head),
-    ...         Path(folder) / "suppressed.onnx",
-    ...         original=original,
-    ...         X=random_inputs(original),
-    ...         device="cpu",
-    ...     )
-    >>> check.passed, check.same_nodes, check.same_signature
-    (True, True, True)
+    ...     file, X = Path(folder) / "suppressed.onnx", load_marked_digits().X_test[:32]
+    ...     save_verified(model, file, original=original, X=X, device="cpu").passed
+    True
     """
     results: list[Verification] = []
     source = original.frozen_model if isinstance(original, OnnxEmbedder) else original
@@ -519,47 +507,7 @@ def check_head(
     device: str = "auto",
     tolerance: float | None = None,
 ) -> Verification:
-    """Check that the head found in a model is what turns its embeddings into its outputs.
-
-    Ask before you retrain or edit: a head that was misread cannot be put back right.
-
-    Parameters
-    ----------
-    model : FrozenModel or OnnxEmbedder
-        The model, with the head that was found in it; an embedder computes in its session.
-    X : array-like, lazy sequence or mapping
-        Model inputs; some dozens suffice.
-    device : {"auto", "cpu", "cuda"}
-        Where to run.
-    tolerance : float, optional
-        Largest difference accepted, as in :func:`verify`.
-
-    Returns
-    -------
-    Verification
-        Of the model with itself; the latency is not measured.
-
-    Raises
-    ------
-    VerificationError
-        If logits or outputs differ by more than the tolerance between ONNX Runtime and NumPy, or
-        an output decides otherwise than the head does.
-    InputError
-        If the model has no head, there are no samples, or they do not fit the model.
-    DeviceError
-        If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
-    ModelError
-        If the model cannot be run.
-
-    Examples
-    --------
-    >>> from ntkit import FrozenModel
-    >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.verification import check_head, random_inputs
-    >>> model = FrozenModel.load(marked_digits_model_path())
-    >>> check_head(model, random_inputs(model), device="cpu").passed
-    True
-    """
+    """Check that the head found in a model is what turns its embeddings into its outputs."""
     embedder = model if isinstance(model, OnnxEmbedder) else OnnxEmbedder(model, device=device)
     model = embedder.frozen_model
     if model.head is None or model.logits is None:

@@ -18,23 +18,7 @@ from ntkit.metrics import wilson
 
 @dataclass(frozen=True)
 class FindingGroup:
-    """Samples of a class that have an attribute, or have not.
-
-    Attributes
-    ----------
-    label : object
-        The class.
-    having : bool
-        Whether these are the ones that have it.
-    agrees : bool
-        Whether that goes with the class.
-    count : int
-        How many there are.
-    accuracy : float
-        Share that is right; NaN where there are none.
-    interval : tuple of float
-        Wilson's, of 95 %.
-    """
+    """Samples of a class that have an attribute, or have not."""
 
     label: Any
     having: bool
@@ -46,46 +30,48 @@ class FindingGroup:
 
 @dataclass(frozen=True)
 class Finding:
-    """An attribute that goes with a class, and on which the errors of the model depend.
+    """An attribute that is correlated with a class, and on which the errors of the model depend.
 
-    That is no verdict: the word *bad* goes with bad reviews, and rightly. A person tells.
+    It is not a verdict: the word *bad* is correlated with bad reviews, and rightly. A person tells.
 
     Attributes
     ----------
     name : str
-        Of the attribute, as ``word:film``.
+        Name of the attribute, as ``word:film``.
     feature_set : str
-        Kind of the view that it is from, as ``word``.
+        Kind of the feature set that it is from, as ``word``.
     exact : bool
         Whether the input says it in so many words, or it is inferred.
     goes_with : object
         The class.
     present : bool
-        Whether it is having it that goes with the class, rather than not having it.
+        Whether having it is correlated with the class, rather than not having it.
     n, n_known : int
-        Samples that have it, and samples of which it is known.
+        Samples that have it, and samples for which it is known.
     share, share_elsewhere : float
-        Share of the samples that have it, of the class and of all others.
+        Share of the samples that have it, in the class and in all others.
     association : float
         z of the difference between these shares.
     error_contrast : float
-        z of the errors that leaning on it explains, within classes.
+        z of the errors that relying on it explains, within classes.
     score : float
         The smaller of the two.
     p_value : float
         Of both being so large by chance, after Holm's correction for the attributes of its
         kind, and for the number of kinds looked at.
     same, opposed : tuple of str
-        Attributes that say the same; and that belong to it, but go with another class.
+        Attributes that say the same; and its opposites, which go with another class.
     sides : tuple of tuple of str
-        Attributes that groups are made of, for each side; the first side is the finding's own. They
-        are of its kind, so that a word stands for words only. Where no attribute that says the same
+        Attributes that groups are made of, for each value; the first are the finding's own. They
+        are of its kind, so that a word stands for words only. If no attribute that says the same
         has a name (neurons, clusters), they are of any kind.
-    groups : tuple of Cell
-        Accuracies of those that have it and those that have not, by class.
+    groups : tuple of FindingGroup
+        By class (``label``), those ``having`` it and those that have not: ``count``, ``accuracy``
+        (NaN if there are none) with Wilson's ``interval`` of 95 %, and whether it ``agrees`` with
+        the class.
     examples : dict of str to tuple of int
         Rows of samples: "conflicting, wrong", "conflicting, right", "agreeing, wrong" and
-        "agreeing, right", a few of each.
+        "agreeing, right", some of each.
     """
 
     name: str

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_embeddings, check_labels, check_predictions, check_weight
+from ntkit._doc import documented
 from ntkit._join import columns_of, in_order
 from ntkit._labels import listed, unknown_labels
 from ntkit._types import Array
@@ -169,6 +170,7 @@ def _family(one: Finding) -> set[str]:
     return {one.name, *one.same, *one.opposed}
 
 
+@documented
 def audit(
     y: ArrayLike,
     pred: ArrayLike | None = None,
@@ -187,12 +189,11 @@ def audit(
     alpha: float = 0.05,
     random_state: int = 0,
 ) -> Audit:
-    """Find what a model leans on: attributes that go with a class, and on which its errors depend.
+    """Find what a model relies on: attributes that its errors depend on, correlated with a class.
 
     The samples should be distributed as the training set, and must not be among those that the
-    model was trained on: its errors there say nothing. (:func:`ntkit.audit_model` takes the model
-    itself.) One of ``pred``, ``scores`` and
-    ``embeddings`` says what the model makes of them; any number of raw inputs say what they have.
+    model was trained on. :func:`ntkit.audit_model` takes the model itself. One of ``pred``,
+    ``scores`` and ``embeddings`` gives its predictions; any number of raw inputs give attributes.
 
     Parameters
     ----------
@@ -205,24 +206,21 @@ def audit(
     embeddings : array-like of shape (N, D), optional
         Instead of predictions: class-balanced heads are cross-fitted, and their errors taken.
     texts : sequence of str, optional
-        Their words are looked at.
+        Texts, of which the words are looked at.
     table : DataFrame or mapping of str to array-like, optional
-        Its columns are looked at.
+        Columns.
     metadata : DataFrame or mapping of str to array-like, optional
-        The same, of what is known beside the inputs; matched by its column ``file_name`` where
-        ``ids`` are given, else by row.
+        Further columns; matched by ``file_name`` if ``ids`` are passed, else by row.
     ids : sequence of str, optional
         Names of the samples.
     images : iterable of ndarray of shape (H, W) or (H, W, 3), optional
-        Decoded pictures; their statistics are looked at.
-    arrays : mapping of str to array-like of shape (N, D), optional
-        Any matrices by name, such as another encoder's embedding.
-    feature_sets : iterable of View, optional
+        Decoded images, of which statistics are looked at.
+    {arrays}
+    feature_sets : iterable of FeatureSet, optional
         Others, of :mod:`ntkit.attributes`.
     classes : array-like of shape (C,), optional
         Classes of the columns of ``scores``; by default those of y, sorted.
-    sample_weight : array-like of shape (N,), optional
-        Weights; a sample of weight 0 counts as absent.
+    {sample_weight}
     alpha : float, default=0.05
         Chance that any finding comes up where there is nothing: kinds of attributes share it
         equally, and Holm's correction is for those of a kind.
@@ -241,7 +239,7 @@ def audit(
 
     Examples
     --------
-    Dogs were photographed by camera B, and the model takes its pictures for dogs:
+    Dogs were photographed by camera B, and the model takes its images for dogs:
 
     >>> import numpy as np
     >>> import ntkit
@@ -249,12 +247,9 @@ def audit(
     >>> y = rng.integers(0, 2, 1000)
     >>> camera = np.where(rng.random(1000) < 0.9, y, 1 - y)
     >>> pred = np.where(rng.random(1000) < 0.4, camera, y)
-    >>> found = ntkit.audit(y, pred, table={"camera": np.array(["A", "B"])[camera]})
-    >>> found.findings[0].name, found.findings[0].goes_with
+    >>> audit = ntkit.audit(y, pred, table={"camera": np.array(["A", "B"])[camera]})
+    >>> audit.findings[0].name, audit.findings[0].goes_with
     ('column:camera=A', 0)
-    >>> print(found.findings[0])
-    Having 'column:camera=A' goes with class 0: 90.9 % of its samples have it, 8.9 % of the others.
-    Of class 0, 45.2 % [31, 60] are right without it, 100.0 % [99, 100] are right with it.
     """
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binom
 
+from ntkit._doc import documented
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, picture_statistics
@@ -128,6 +129,7 @@ def unlabelled_of(
 _CHECKED_ON = 8  # samples
 
 
+@documented
 def audit_model(
     model: Any,
     data: Any,
@@ -147,53 +149,45 @@ def audit_model(
     random_state: int = 0,
     verbose: bool = False,
 ) -> Audit:
-    """Find what a model leans on, from the model itself and samples that it was not trained on.
+    """Find what a model relies on, from the model and samples that it was not trained on.
 
-    The model runs over the samples once. Its errors are compared with what the samples are: words
-    of texts, columns of a table, statistics of pictures and their files, metadata beside them; and
-    with what the model makes of them on the way, the neurons of its embedding and of some earlier
-    layers. :func:`ntkit.audit` does the same with predictions from elsewhere.
+    The model runs over the samples once. Its errors are compared with attributes of the samples
+    (words, columns, statistics of images and their files, metadata) and with the neurons of its
+    embedding and of some earlier layers. :func:`ntkit.audit` takes predictions from elsewhere.
 
     Parameters
     ----------
-    model : FrozenModel or path-like
-        ONNX classifier.
-    data : path-like, Samples or tuple (X, y)
-        Samples with labels, as :func:`ntkit.debias` takes them. They should be distributed as the
-        training set.
+    {job.model, job.data}
+        They should be distributed as the training set.
     feature_sets : sequence of str, optional
         What to look at, of "word", "column", "input" (columns without names), "metadata",
         "picture", "file", "layer" and "embedding"; by default all that there is, and the embedding
-        where no layers can be read.
+        if no layers can be read.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
-        What is known beside the inputs; it may lack samples. Images are matched by the column
-        ``file_name``, tables by ``id`` where both have it, else row by row. By default the
-        ``metadata.csv`` of an image folder.
+        Further columns; samples may be missing. Images are matched by the column ``file_name``,
+        tables by ``id`` if both have it, else row by row. By default the ``metadata.csv`` of an
+        image folder.
     key : str, optional
         Column that names the samples instead, in the metadata and in the table of samples.
-    arrays : mapping of str to array-like of shape (N, D), optional
-        Any matrices by name, such as another encoder's embedding.
-    more_feature_sets : iterable of View, optional
+    {arrays}
+    more_feature_sets : iterable of FeatureSet, optional
         Others, of :mod:`ntkit.attributes`.
     cross_fit : bool, default=False
-        The model's head was trained on these samples: take the errors of class-balanced heads
-        that are cross-fitted on the embeddings instead of its own.
+        For samples that the head was trained on: take the errors of class-balanced heads that are
+        cross-fitted on the embeddings.
     unlabelled : path-like, Samples or array-like, optional
         Other samples, without labels: the page shows how often each finding occurs there, and
-        some examples. Nothing else is made of them.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        As in :func:`ntkit.debias`.
+        some examples.
+    {job.preprocessing}
     trust_inputs : bool, default=False
-        Go on, and say so, where the model is no better than guessing: never right on a class, or
+        Go on, with a note, if the model is no better than guessing: never right on a class, or
         at chance because it predicts nearly always the same.
-    device, batch_size : optional
-        As in :class:`ntkit.OnnxEmbedder`.
+    {job.device}
     alpha : float, default=0.05
         As in :func:`ntkit.audit`.
     random_state : int, default=0
         Decides folds, and where clusters begin.
-    verbose : bool, default=False
-        Show progress bars.
+    {verbose}
 
     Returns
     -------
@@ -202,10 +196,7 @@ def audit_model(
 
     Raises
     ------
-    InputError
-        If samples, labels, metadata and model do not fit together; the message says how to mend it.
-    VerificationError
-        If the head found is not what the model computes with.
+    {job.InputError, head.VerificationError}
 
     Examples
     --------
@@ -214,10 +205,10 @@ def audit_model(
     >>> import ntkit
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> digits = load_marked_digits()
-    >>> found = ntkit.audit_model(
+    >>> audit = ntkit.audit_model(
     ...     marked_digits_model_path(), (digits.X_validation, digits.y_validation), device="cpu"
     ... )
-    >>> found.n_looked_at.keys()
+    >>> audit.n_looked_at.keys()
     dict_keys(['picture', 'layer'])
     """
     _check_kinds(feature_sets)

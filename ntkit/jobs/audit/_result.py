@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._text import as_json, escaped, percent, printable, shortened, table, with_interval
 from ntkit._types import Array
 from ntkit._version import __version__
@@ -29,34 +30,32 @@ from ntkit.pages.audit_page import Unlabelled
 _SHOWN = 10  # rows of a table
 
 
+@documented
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """Findings about a model: attributes that go with a class, and on which its errors depend.
-
-    :func:`ntkit.audit` makes it.
+    """Attributes that the errors of a model depend on; :func:`ntkit.audit` makes it.
 
     Parameters
     ----------
     predictions : Predictions
         True and predicted classes.
-    feature_sets : tuple of View
+    feature_sets : tuple of FeatureSet
         What was looked at.
-    found : Found
-        What was found there.
+    found : Findings
+        The findings, and what they were chosen from.
     alpha : float
         Largest p-value of a finding, after correction.
     cross_fitted : bool
         Whether the predictions are those of heads that were fitted for it.
     inputs : Inputs or None
-        What the samples look like, by row, where that is at hand.
-    notes : tuple of str
-        What was assumed or left out, one sentence each.
+        Raw inputs, by row.
+    {notes}
     model : str or None
         SHA-256 of the model that ran over the samples.
     layers : tuple of str
         Its layers that were looked at, in order.
     unlabelled : Unlabelled or None
-        What other samples, that have no labels, have of the findings.
+        How often the findings occur in other samples, without labels.
     retraining : Audit or None
         What class-balanced retraining would newly rely on: its own predictions and the findings
         the model itself does not have.
@@ -66,14 +65,12 @@ class Audit:
     >>> import ntkit
     >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
     >>> texts = [f"a {'film' if f else 'movie'}" for f in film]
-    >>> found = ntkit.audit(y, film, texts=texts)
-    >>> [finding.name for finding in found.findings]
-    ['word:film']
-    >>> found.findings[0].opposed
-    ('word:movie',)
-    >>> found.values("word:film")[:5].tolist()
+    >>> audit = ntkit.audit(y, film, texts=texts)
+    >>> [finding.name for finding in audit.findings], audit.findings[0].opposed
+    (['word:film'], ('word:movie',))
+    >>> audit.values("word:film")[:5].tolist()
     [0, 1, 0, 1, 0]
-    >>> found.groups("word:film")[:2].tolist()
+    >>> audit.groups("word:film")[:2].tolist()
     ['0 × word:movie', '1 × word:film']
     """
 
@@ -109,18 +106,17 @@ class Audit:
 
         Raises
         ------
-        InputError
-            If no attribute has that name.
+        {attribute.InputError}
         """
         return values_of(self.feature_sets, name)
 
     def groups(self, *names: str) -> Array:
-        """Group labels of all samples: class × the side that they are on of each attribute.
+        """Group labels of all samples: class × their value of each attribute.
 
         Parameters
         ----------
         *names : str
-            Attributes. One of a finding's family stands for the family: its sides are called
+            Attributes. One of a finding's family stands for the family: its values are called
             after the first attribute of each, the rest ``other``. Any other attribute has two.
 
         Returns
@@ -130,8 +126,7 @@ class Audit:
 
         Raises
         ------
-        InputError
-            If no attribute has that name.
+        {attribute.InputError}
         """
         if not names:
             raise InputError("Groups are class × attribute; name at least one attribute.")
@@ -155,8 +150,7 @@ class Audit:
 
         Raises
         ------
-        InputError
-            If no attribute has that name.
+        {attribute.InputError}
         """
         return Answers(tuple(self._answer(name) for name in dict.fromkeys(names)), self.model)
 

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import replace
 
 from ntkit._disk import StrPath
+from ntkit._doc import documented
 from ntkit._output import check_folder, new_folder
 from ntkit.attributes import values_by_name
 from ntkit.jobs.audit._result import Audit
@@ -13,6 +14,7 @@ from ntkit.pages import Inputs
 from ntkit.pages.audit_page import SHOWN, AuditPage, audit_html
 
 
+@documented
 def write_audit(
     audit: Audit,
     path: StrPath,
@@ -22,11 +24,10 @@ def write_audit(
     go_on: str | None = None,
     force: bool = False,
 ) -> None:
-    """Write ``audit.html``, ``audit.json`` and ``table.md`` into a folder.
+    """Write ``audit.html``, ``audit.json`` and ``table.md`` into a folder, complete or not at all.
 
-    It takes its name when they are in it. The page is for somebody who knows the subject: each
-    finding in words, with examples, and three buttons. It opens offline and saves what is
-    answered as ``answers.json``, for :func:`read_answers`.
+    The page is for somebody who knows the subject: each finding in words, with examples, and three
+    buttons. It opens offline and saves the answers as ``answers.json``, for :func:`read_answers`.
 
     Parameters
     ----------
@@ -41,8 +42,7 @@ def write_audit(
     go_on : str, optional
         Command that acts on the answers, for the page to show; by default ``ntkit debias`` of the
         model.
-    force : bool
-        Replace what ntkit wrote there.
+    {force}
 
     Raises
     ------
@@ -56,9 +56,9 @@ def write_audit(
     >>> import ntkit
     >>> from ntkit.jobs.audit import write_audit
     >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
-    >>> found = ntkit.audit(y, film, texts=[f"a {'film' if f else 'movie'}" for f in film])
+    >>> audit = ntkit.audit(y, film, texts=[f"a {'film' if f else 'movie'}" for f in film])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_audit(found, Path(folder) / "audit")
+    ...     write_audit(audit, Path(folder) / "audit")
     ...     sorted(file.name for file in (Path(folder) / "audit").iterdir())
     ['.ntkit.json', 'audit.html', 'audit.json', 'table.md']
     """

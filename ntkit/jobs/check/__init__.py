@@ -3,19 +3,19 @@
 from ntkit.jobs.check._check import check
 from ntkit.jobs.check._check import check_read as check_read  # for the command line
 from ntkit.jobs.check._limits import KINDS as KINDS
-from ntkit.jobs.check._limits import Limits, SliceLimits
+from ntkit.jobs.check._limits import Limits
+from ntkit.jobs.check._limits import SliceLimits as SliceLimits
 from ntkit.jobs.check._limits import limits_of as limits_of
 from ntkit.jobs.check._predictions import check_predictions
-from ntkit.jobs.check._result import CheckResult, CheckRow, Verdict
+from ntkit.jobs.check._result import CheckResult
+from ntkit.jobs.check._result import CheckRow as CheckRow
+from ntkit.jobs.check._result import Verdict as Verdict
 from ntkit.jobs.check._write import summary_of as summary_of
 from ntkit.jobs.check._write import write_check
 
 __all__ = [
     "CheckResult",
-    "CheckRow",
     "Limits",
-    "SliceLimits",
-    "Verdict",
     "check",
     "check_predictions",
     "write_check",

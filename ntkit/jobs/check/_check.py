@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes import NobodyHas, layer_of, read_answers
 from ntkit.exceptions import InputError
@@ -28,6 +29,7 @@ DEFAULT_DROP = 5.0
 """Points that may be lost where no limit is given."""
 
 
+@documented
 def check(
     old: Any,
     new: Any,
@@ -46,8 +48,8 @@ def check(
     """Check whether a model may take another one's place, by limits on a labelled sample.
 
     Both models predict the same samples. Average accuracy, every class, every group, every named
-    slice and every class within it are compared, sample by sample. Each limit passes where an exact
-    interval lies wholly on its good side, fails where it lies wholly on the bad side, and else
+    slice and every class within it are compared, sample by sample. Each limit passes if an exact
+    interval lies wholly on its good side, fails if it lies wholly on the bad side, and else
     there are *too few samples to say*: a small group never passes because it is small.
 
     Parameters
@@ -66,16 +68,11 @@ def check(
         More slices to look at, by the names of attributes: ``word:film``, ``column:age>=40``,
         ``metadata:site=B``, ``picture:brightness high``; ``column:site`` stands for all its values.
     answers : path-like, optional
-        ``answers.json`` of an audit's page: every class × side of what is spurious there is a
+        ``answers.json`` of an audit's page: every class × value of what is spurious there is a
         slice.
     metadata, key : optional
         As in :func:`ntkit.audit_model`.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        As in :func:`ntkit.debias`; for both models.
-    device, batch_size : optional
-        As in :class:`ntkit.OnnxEmbedder`.
-    verbose : bool, default=False
-        Show progress bars.
+    {job.preprocessing, job.device, verbose}
 
     Returns
     -------
@@ -84,19 +81,16 @@ def check(
 
     Raises
     ------
-    InputError
-        If models, samples, labels and limits do not fit together.
-    VerificationError
-        If a head found is not what the model computes with.
+    {job.InputError, head.VerificationError}
 
     Notes
     -----
     The interval of a drop inverts Tango's score test of paired proportions (Stat. Med. 17, 1998),
     made exact in the way of Berger and Boos (JASA 89, 1994); that of an accuracy or a share is
     Clopper and Pearson's (Biometrika 26, 1934). A check passes only if all limits pass, so each is
-    tested at level ``alpha`` for it, and a whole check passes wrongly in at most 5 % of draws (an
-    intersection-union test). It fails if one fails, so failures are tested at ``alpha`` over the
-    number of limits compared (Bonferroni), and it fails wrongly in at most 5 % of draws.
+    tested at level ``alpha`` for it (an intersection-union test). It fails if one fails, so
+    failures are tested at ``alpha`` over the number of limits compared (Bonferroni). Either way a
+    whole check is wrong with a probability of at most 5 %.
 
     Examples
     --------
@@ -107,8 +101,6 @@ def check(
     >>> model = marked_digits_model_path()
     >>> ntkit.check(model, model, data, limits={"max_drop": 2}, device="cpu")
     CheckResult(pass: 7 pass, 0 fail, 0 too few; 2000 samples)
-    >>> ntkit.check(None, model, data, limits={"worst_group": 70}, device="cpu").exit_code
-    1
     """
     reader = partial(read, data, preprocessing=preprocessing)
     return check_read(

@@ -20,17 +20,7 @@ _MINIMA = ("average", "worst_class", "worst_group", "accuracy")
 
 @dataclass(frozen=True)
 class SliceLimits:
-    """Limits of one named slice, in percent and points.
-
-    Parameters
-    ----------
-    accuracy : float, optional
-        Least accuracy.
-    max_drop : float, optional
-        Largest drop; by default that of :class:`Limits`.
-    max_new_errors : float, optional
-        Largest share of samples that were right and are wrong.
-    """
+    """Limits of one named slice, in percent and points."""
 
     accuracy: float | None = None
     max_drop: float | None = None
@@ -56,9 +46,9 @@ class Limits:
         Least accuracy of every class, and of every group.
     over : tuple of str, optional
         What ``max_drop`` is for, of "average", "class", "group" and "slice"; by default all.
-    slices : mapping of str to SliceLimits, optional
+    slices : mapping of str to mapping, optional
         Named slices, such as ``word:film``, ``column:site=B`` or ``metadata:site``, and limits of
-        their own.
+        their own: ``accuracy`` (the least), ``max_drop``, ``max_new_errors``.
     alpha : float, default=0.05
         Largest chance of a wrong pass, and of a wrong failure, of the whole check.
 

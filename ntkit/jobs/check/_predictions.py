@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_predictions as checked
+from ntkit._doc import documented
 from ntkit._partial_labels import known_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -20,6 +21,7 @@ from ntkit.jobs.check._result import CheckResult, Kind
 _NAMED = 1000  # new errors that are listed by name
 
 
+@documented
 def check_predictions(
     y_true: ArrayLike,
     y_pred: ArrayLike,
@@ -37,30 +39,29 @@ def check_predictions(
 
     Parameters
     ----------
-    y_true, y_pred : array-like of shape (N,)
-        True and predicted classes.
+    {y_true, y_pred}
     y_pred_before : array-like of shape (N,), optional
-        What the model before predicts of the same samples.
+        Predictions of the model before, for the same samples.
     groups : array-like of shape (N,), optional
         Group labels; -1, None or NaN where the group is not known.
     slices : mapping of str to array-like of shape (N,), optional
         Which samples are in which named slice: 1 or True, 0 or False, −1 where that is not known.
         Each class that a slice has samples of is held to the slice's largest drop as well.
     classes : array-like, optional
-        Classes that there may be, those without samples among them; by default those of
-        ``y_true``.
+        Classes that there may be, also without samples; by default those of ``y_true``.
     names : sequence of length N, optional
-        What to call the samples; by default their rows.
+        Names of the samples; by default their rows.
     limits : Limits, mapping or path-like
         As in :func:`ntkit.check`.
     title : str
-        What to call that which is checked.
+        Name of what is checked.
     notes : sequence of str
         What was assumed.
 
     Returns
     -------
     CheckResult
+        As :func:`ntkit.check` returns it.
 
     Raises
     ------
@@ -70,16 +71,16 @@ def check_predictions(
 
     Examples
     --------
-    Of 300 samples two broke; a drop of 3 points is allowed:
+    Of 300 samples two became wrong; a drop of 3 points is allowed:
 
     >>> import numpy as np
     >>> from ntkit.jobs.check import check_predictions
     >>> y = np.arange(300) % 2
     >>> after = np.where(np.arange(300) < 2, 1 - y, y)
-    >>> found = check_predictions(y, after, y_pred_before=y, limits={"max_drop": 3})
-    >>> found
+    >>> result = check_predictions(y, after, y_pred_before=y, limits={"max_drop": 3})
+    >>> result
     CheckResult(too few: 1 pass, 0 fail, 2 too few; 300 samples)
-    >>> found.row("class 1").verdicts[0].more
+    >>> result.row("class 1").verdicts[0].more
     '258 samples would do if they are as these'
     """
     held = limits_of(limits)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._text import as_json, plain
 from ntkit._types import Array
 
@@ -19,27 +20,7 @@ _EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
 
 @dataclass(frozen=True)
 class Verdict:
-    """One limit of one row.
-
-    Attributes
-    ----------
-    limit : str
-        "accuracy" (a minimum), "max_drop" or "max_new_errors".
-    bound : float
-        The limit, a share in [0, 1].
-    value : float
-        What was found: an accuracy, a drop, or a share of samples; NaN without samples.
-    interval : (float, float)
-        Its bounds. That on the good side is missed with a chance of at most ``alpha``, that on
-        the bad side of ``alpha`` over the number of comparisons.
-    outcome : {"pass", "fail", "too few"}
-        "pass" if the interval is wholly on the good side of the limit, "fail" if on the bad side.
-    n : int
-        Samples.
-    enough : int or None
-        Where they are too few: how many would decide it four times out of five, if they are as
-        these; None where it is at the limit, so that no number would.
-    """
+    """One limit of one row."""
 
     limit: str
     bound: float
@@ -83,33 +64,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class CheckRow:
-    """A part of the samples: all, a class, a group, or a named slice.
-
-    Attributes
-    ----------
-    kind : {"average", "class", "group", "slice"}
-        What it is.
-    name : str
-        What it is called.
-    n : int
-        Samples.
-    accuracy : float
-        Share that the new model is right on; NaN without samples.
-    interval : (float, float)
-        Its bounds, as of :class:`Verdict`.
-    before : float or None
-        The old model's accuracy; None of one model alone, as what follows.
-    change : float or None
-        ``accuracy - before``.
-    change_interval : (float, float) or None
-        Its bounds, paired by sample.
-    new_errors, fixed : int or None
-        Samples that were right and are wrong, and the reverse.
-    verdicts : tuple of Verdict
-        One for each limit that it is held to.
-    within : str or None
-        Of one class within a slice: the name of the slice.
-    """
+    """A part of the samples: all, a class, a group, or a named slice."""
 
     kind: Kind
     name: str
@@ -135,14 +90,19 @@ class CheckRow:
         return _worst([verdict.outcome for verdict in self.verdicts])
 
 
+@documented
 @dataclass(frozen=True, eq=False, repr=False)
 class CheckResult:
-    """What a check found; :func:`ntkit.check` makes it.
+    """The outcome of a check; :func:`ntkit.check` makes it.
 
     Attributes
     ----------
     rows : tuple of CheckRow
-        All samples, each class, each group, each named slice.
+        All samples, each class, each group, each named slice. A row has ``kind`` ("average",
+        "class", "group", "slice"), ``name``, ``n``, ``accuracy``, ``before``, ``change`` (shares in
+        [0, 1], NaN without samples, None of one model alone), ``new_errors``, ``fixed``, and
+        ``verdicts``: for each limit its ``bound``, ``value``, ``interval`` and ``outcome``, and
+        ``enough``, the samples that would decide it four times out of five.
     alpha : float
         Largest chance of a wrong pass, and of a wrong failure, of the whole check.
     n_comparisons : int
@@ -150,11 +110,10 @@ class CheckResult:
     new_errors : ndarray of int
         Rows of the samples that were right and are wrong; empty of one model alone.
     new_error_names : tuple of str
-        What the first thousand of these are called.
+        Names of the first thousand of these.
     title : str
-        What was checked.
-    notes : tuple of str
-        What was assumed, one sentence each.
+        Name of what was checked.
+    {notes}
     """
 
     rows: tuple[CheckRow, ...]
@@ -196,13 +155,7 @@ class CheckResult:
         return self._worst_of("group")
 
     def row(self, name: str) -> CheckRow:
-        """The row of a title, such as "average", "class 1", "group A" or "word:film".
-
-        Raises
-        ------
-        KeyError
-            If there is none.
-        """
+        """The row of a title, such as "average", "class 1" or "word:film", or a KeyError."""
         for row in self.rows:
             if row.title == name:
                 return row
@@ -213,12 +166,7 @@ class CheckResult:
         return [(row, v) for row in self.rows for v in row.verdicts if v.outcome == outcome]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values: accuracies and limits are shares in [0, 1], None where there is none.
-
-        Returns
-        -------
-        dict
-        """
+        """Plain values: accuracies and limits are shares in [0, 1], None where there is none."""
         return {
             "outcome": self.outcome,
             "exit_code": self.exit_code,

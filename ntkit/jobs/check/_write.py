@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from ntkit._disk import StrPath
+from ntkit._doc import documented
 from ntkit._output import check_file, new_file
 from ntkit._text import counted, escaped, percent, plain_table, shortened, table, with_interval
 from ntkit.exceptions import InputError
@@ -47,6 +48,7 @@ def _writable(text: str) -> str:
     return _UNWRITABLE.sub("\ufffd", text)
 
 
+@documented
 def write_check(
     result: CheckResult,
     *,
@@ -55,12 +57,12 @@ def write_check(
     markdown: StrPath | None = None,
     force: bool = False,
 ) -> None:
-    """Write what a check found, for programs and for people.
+    """Write the outcome of a check, for programs and for people.
 
     Parameters
     ----------
     result : CheckResult
-        What was found.
+        The outcome.
     json : path-like, optional
         File for :meth:`CheckResult.to_json`.
     junit : path-like, optional
@@ -68,8 +70,7 @@ def write_check(
         there, for it must not pass.
     markdown : path-like, optional
         File for a summary, as pull requests show it.
-    force : bool, default=False
-        Whether to replace files that exist.
+    {replace.force}
 
     Raises
     ------
@@ -81,10 +82,10 @@ def write_check(
     >>> import tempfile
     >>> from pathlib import Path
     >>> from ntkit.jobs.check import check_predictions, write_check
-    >>> found = check_predictions([0, 1] * 20, [0, 1] * 20, limits={"average": 90})
+    >>> result = check_predictions([0, 1] * 20, [0, 1] * 20, limits={"average": 90})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "check.md"
-    ...     write_check(found, markdown=file)
+    ...     write_check(result, markdown=file)
     ...     print(file.read_text(encoding="utf-8").splitlines()[0])
     ### Passed: the predictions, 40 samples.
     """

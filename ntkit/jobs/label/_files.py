@@ -23,6 +23,7 @@ from ntkit._disk import (
     saying_what_failed,
     sha256_of,
 )
+from ntkit._doc import documented
 from ntkit._join import NameIndex
 from ntkit._labels import guarded_cell, listed, meant_instead
 from ntkit._output import check_file, new_file, refuse_folder_of_inputs
@@ -45,6 +46,7 @@ from ntkit.samples import TABLES, read_table
 ID = "id"
 
 
+@documented
 def write_questions(
     path: StrPath,
     index: ArrayLike,
@@ -56,19 +58,16 @@ def write_questions(
 ) -> None:
     """Write a CSV file with a row for each sample to ask about, and an empty column to fill in.
 
-    The file appears under its name when it is complete. Text that a spreadsheet would take for a
-    formula is written with an apostrophe before it, which :func:`read_answers` takes off.
+    Text that a spreadsheet would take for a formula is written with an apostrophe before it, which
+    :func:`read_answers` takes off.
 
     Parameters
     ----------
     path : path-like
-        File to write.
+        File to write, complete or not at all.
     index : array-like of int
         Row numbers of the samples to ask about, such as from :func:`next_questions`.
-    ids : array-like of shape (N,)
-        What names each of all samples: a file name, a number; each once.
-    question : str, default="attribute"
-        Name of the column to fill in.
+    {ids, question}
     columns : dict of str to array-like of shape (N,), optional
         More to show, such as the text, or the class.
     force : bool, default=False
@@ -128,16 +127,16 @@ def read_answers(
     path : path-like
         A CSV, TSV, JSON lines or Parquet file with the columns "id" and the question.
     ids : array-like of shape (N,)
-        What names each of all samples; each once.
+        Name of each of all samples, such as its file; each once.
     question : str, default="attribute"
         Name of the column with the answers.
     delimiter : str, optional
-        What separates cells; None finds it.
+        Character between cells; None finds it.
 
     Returns
     -------
     ndarray of object, shape (N,)
-        Answers as text; None where there is none, or it is "?", "unsure", "unknown" or -1.
+        Answers as text; None without one, or if it is "?", "unsure", "unknown" or -1.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._disk import StrPath
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes import CONTENT, Group, Labels, answer_in, content_cell
 from ntkit.estimators import GroupInference
@@ -37,6 +38,7 @@ _COLUMNS = 40  # of a table of cases to fill in
 _LONGEST = 2000  # characters of a text there
 
 
+@documented
 def label_samples(
     model: Any,
     data: Any,
@@ -68,10 +70,8 @@ def label_samples(
 
     Parameters
     ----------
-    model : FrozenModel or path-like
-        ONNX classifier.
-    data : path-like, Samples or tuple (X, y)
-        Labelled samples, as :func:`ntkit.debias` takes them; as a rule the training set.
+    {job.model, job.data}
+        As a rule the training set.
     out : path-like
         The folder of this question.
     question : str, optional
@@ -86,14 +86,10 @@ def label_samples(
     match_names : bool, default=False
         Match a file's answers by name if none of its contents is one of these samples: these were
         saved again, and are called as before.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        As in :func:`ntkit.debias`.
-    device, batch_size : optional
-        As in :class:`ntkit.OnnxEmbedder`.
+    {job.preprocessing, job.device}
     random_state : int, default=0
-        Decides folds, and what is drawn.
-    verbose : bool, default=False
-        Show progress bars.
+        Decides folds and draws.
+    {verbose}
 
     Returns
     -------

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils import check_random_state, check_X_y
 
+from ntkit._doc import documented
 from ntkit._partial_labels import known_labels
 from ntkit._types import Array
 from ntkit.attributes import words
@@ -21,6 +22,7 @@ from ntkit.study import AS_GOOD, Rows, class_weighted, penalty_path
 _STRONGEST = 1.0
 
 
+@documented
 def margins_of(X: ArrayLike, y: ArrayLike, *, cv: int = 5, random_state: int = 0) -> Array:
     """Logit of each sample's class minus the largest other, by heads that have not seen it.
 
@@ -29,10 +31,7 @@ def margins_of(X: ArrayLike, y: ArrayLike, *, cv: int = 5, random_state: int = 0
 
     Parameters
     ----------
-    X : array-like of shape (N, D)
-        Embeddings.
-    y : array-like of shape (N,)
-        Class labels.
+    {X, y}
     cv : int, default=5
         Folds.
     random_state : int, default=0
@@ -84,31 +83,7 @@ def feature_sets_of(
     texts: Sequence[str] | None = None,
     inputs: Any = None,
 ) -> dict[str, Any]:
-    """Views for :class:`~ntkit.estimators.GroupInference`, by name.
-
-    Parameters
-    ----------
-    Z : ndarray of shape (N, D)
-        Embeddings.
-    layers : mapping of str to ndarray of shape (N, ·), optional
-        What earlier layers say of the samples; they are one view.
-    texts : sequence of str, length N, optional
-        Their words are a view.
-    inputs : optional
-        What goes into the model; numbers of shape (N, ·) are a view.
-
-    Returns
-    -------
-    dict of str to ndarray or sparse matrix
-        Those that there are, of "embedding", "earlier layers", "words" and "columns".
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.jobs.label import feature_sets_of
-    >>> feature_sets_of(np.zeros((4, 2)), inputs=np.eye(4)).keys()
-    dict_keys(['embedding', 'columns'])
-    """
+    """Feature sets for :class:`~ntkit.estimators.GroupInference`, by name."""
     feature_sets: dict[str, Any] = {"embedding": Z}
     if layers:
         feature_sets["earlier layers"] = np.hstack([*layers.values()])
@@ -125,6 +100,7 @@ def feature_sets_of(
 _CANDIDATES = 4  # the samples drawn from are so many times those drawn: neighbours say the same
 
 
+@documented
 def next_questions(
     y: ArrayLike,
     attribute: ArrayLike | None = None,
@@ -137,15 +113,14 @@ def next_questions(
     """Choose the samples to ask about next, as many of every class.
 
     As long as there is nothing to infer from, half are misclassified samples, the most wrong
-    first: where a model leans on an attribute, these lack it. The other half is drawn from the
-    rest. Once an inference says what the answers so far tell, half are drawn from the samples it
-    takes for the rare values of their class, which a second look confirms or mends, and half from
-    those of which it is least sure.
+    first: where a model relies on an attribute, these lack it. The other half is drawn from the
+    rest. With an inference, half are drawn from the samples that it takes for the rare values of
+    their class, which a second look confirms or corrects, and half from those of which it is least
+    sure.
 
     Parameters
     ----------
-    y : array-like of shape (N,)
-        Class labels.
+    {y}
     attribute : array-like of shape (N,), optional
         Answers so far: -1, None or NaN where nobody was asked. These samples are not asked about
         again.
@@ -153,17 +128,17 @@ def next_questions(
         Logit of each sample's class minus the largest other, of a head that has not seen it, such
         as from :func:`margins_of`.
     inference : GroupInference, optional
-        Fitted to the answers so far. None, or one that reads no view, asks about errors.
+        Fitted to the answers so far. None, or one that reads no feature set, asks about errors.
     n : int, default=12
-        How many; fewer where fewer are left. Small batches ask better: each looks at what the one
-        before has told.
+        How many; fewer if fewer are left. Small batches ask better: each uses the answers of the
+        one before.
     random_state : int, RandomState instance or None, default=None
-        Decides what is drawn.
+        Decides the draws.
 
     Returns
     -------
     ndarray of int
-        Row numbers, in an order that tells a person nothing of what is expected.
+        Row numbers, in an order that does not show a person what is expected.
 
     Raises
     ------
@@ -176,8 +151,8 @@ def next_questions(
     >>> from ntkit.jobs.label import next_questions
     >>> y, margins = np.repeat([0, 1], 50), np.ones(100)
     >>> margins[[3, 60]] = -2  # two errors
-    >>> asked = next_questions(y, margins=margins, n=8, random_state=0)
-    >>> {3, 60} <= set(asked.tolist()), np.bincount(y[asked]).tolist()
+    >>> rows = next_questions(y, margins=margins, n=8, random_state=0)
+    >>> {3, 60} <= set(rows.tolist()), np.bincount(y[rows]).tolist()
     (True, [4, 4])
     """
     _, y_index = np.unique(np.asarray(y), return_inverse=True)

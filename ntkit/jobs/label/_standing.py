@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._doc import documented
 from ntkit._text import counted, plain_table
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Group, Labels
@@ -32,27 +33,7 @@ as they are because hardly anything is new."""
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the answers have come.
-
-    Attributes
-    ----------
-    n_answers : int
-        Answers so far.
-    purity : float
-        Expected share of members that belong there, of the least pure group (class × value), by
-        the probabilities of the inference; 0 where it reads no view. Said of itself, and now and
-        then wrong by far: asking does not end by it.
-    least_pure : tuple or None
-        That group: (class, value).
-    enough : bool
-        Whether more answers are not expected to pay.
-    reason : str
-        Why, in a sentence or two.
-    overlap : float
-        Of the group that changed most since an earlier inference: how many are in it by both, as
-        a share of those that are by either (Jaccard index). NaN where there is nothing to compare
-        with.
-    """
+    """How far the answers have come, as :func:`progress` explains its fields."""
 
     n_answers: int
     purity: float
@@ -69,9 +50,7 @@ def progress(
 
     Asking ends when 36 answers were given and the groups class × value are about what they were
     with three quarters of the answers or fewer: the group that changed most has an overlap of 60 %
-    or more. It ends after 192 at the latest, unless no view reads the attribute. Answers that
-    leave the groups as they are leave the head as it is that is balanced over them. The page on
-    answers has what was lost by that.
+    or more. It ends after 192 at the latest, unless no feature set reads the attribute.
 
     Parameters
     ----------
@@ -86,6 +65,10 @@ def progress(
     Returns
     -------
     Progress
+        ``enough``: more answers are not expected to pay; ``reason`` says why. ``n_answers``;
+        ``purity``, the expected share of members that belong there, of the least pure group
+        ``least_pure`` (class, value), 0 where nothing reads the attribute; ``overlap`` (Jaccard
+        index) of the group that changed most since an earlier inference, NaN without one.
 
     Raises
     ------
@@ -201,6 +184,7 @@ def _named(label: Any, value: Any) -> tuple[Any, Any]:
 THE_MODEL = "the model as it is"
 
 
+@documented
 @dataclass(frozen=True, eq=False)
 class Labelling:
     """How far a question has come, and what is asked next.
@@ -218,15 +202,14 @@ class Labelling:
     table : str
         Name of the file to fill in, instead of the page.
     progress : Progress or None
-        Whether more answers pay; None before the first.
+        Whether more answers pay, as :func:`progress` says; None before the first.
     groups : tuple of Group
         Groups class × value, as the answers give them.
     feature_set : str or None
-        Where the attribute is read from; None where nothing reads it.
+        Name of the feature set that the attribute is read from; None if nothing reads it.
     of_head : str
         Whose accuracies these are.
-    notes : tuple of str
-        What was assumed of the samples.
+    {notes}
     about_answers : tuple of str
         Which answers went to samples of other names, were left out, or matched by name.
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._labels import listed, unknown_labels
 from ntkit._text import percent
 from ntkit._types import Array
@@ -20,9 +21,10 @@ from ntkit.samples import Match, first_rows, read
 from ntkit.verification import check_head, load_pair
 
 
+@documented
 @dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
-    """What a model says of N samples; :func:`predict` makes it.
+    """Predictions of a model for N samples; :func:`predict` makes it.
 
     Attributes
     ----------
@@ -35,11 +37,10 @@ class Predictions:
     margins : ndarray of float64, shape (N,)
         The largest logit less the second largest.
     y : ndarray of shape (N,) or None
-        True classes, where the samples have labels.
+        True classes, if the samples have labels.
     names : ndarray of str, shape (N,), or None
-        Image files, where that is what the samples are.
-    notes : tuple of str
-        What was assumed, one sentence each.
+        Image files, if the samples are images.
+    {notes}
     """
 
     classes: Array
@@ -60,6 +61,7 @@ class Predictions:
         return f"Predictions({len(self)} samples, {len(self.classes)} classes{right})"
 
 
+@documented
 def predict(
     model: Any,
     data: Any,
@@ -76,17 +78,11 @@ def predict(
 
     Parameters
     ----------
-    model : FrozenModel or path-like
-        ONNX classifier.
+    {job.model}
     data : path-like, Samples, array-like, or tuple (X, y) or (X, y, groups)
         Samples, as :func:`ntkit.extraction.read_samples` reads them, or model inputs; they need no
         labels.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        As in :func:`ntkit.debias`.
-    device, batch_size : optional
-        As in :class:`ntkit.OnnxEmbedder`.
-    verbose : bool, default=False
-        Show a progress bar when it takes longer than a second.
+    {job.preprocessing, job.device, verbose}
 
     Returns
     -------
@@ -98,8 +94,7 @@ def predict(
     InputError
         If the model has no head that chooses one class, the samples do not fit it, or a logit is
         NaN or infinite.
-    VerificationError
-        If the head found is not what the model computes with.
+    {head.VerificationError}
 
     Examples
     --------
@@ -107,10 +102,10 @@ def predict(
     >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
     >>> digits = load_marked_digits()
     >>> data = (digits.X_test, digits.y_test)
-    >>> found = ntkit.predict(marked_digits_model_path(), data, device="cpu")
-    >>> found
+    >>> predictions = ntkit.predict(marked_digits_model_path(), data, device="cpu")
+    >>> predictions
     Predictions(2000 samples, 2 classes, 73.2 % right)
-    >>> found.probabilities.shape, bool((found.margins >= 0).all())
+    >>> predictions.probabilities.shape, bool((predictions.margins >= 0).all())
     ((2000, 2), True)
     """
     model = loaded(model)

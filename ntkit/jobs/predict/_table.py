@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._disk import StrPath
+from ntkit._doc import documented
 from ntkit._labels import guarded_cell
 from ntkit._output import check_file, new_file
 from ntkit._text import percent, plain
@@ -24,9 +25,10 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _Row = tuple[int, list[str]]
 
 
+@documented
 @dataclass(frozen=True)
 class PredictionTable:
-    """What :func:`write_predictions` wrote.
+    """Counts of the table that :func:`write_predictions` wrote.
 
     Attributes
     ----------
@@ -35,13 +37,12 @@ class PredictionTable:
     n_samples : int
         Its rows.
     n_labelled : int
-        Samples of which the true class is known, if all of these are classes of the model.
+        Samples with a true class, if all of these are classes of the model.
     n_right, n_right_before : int or None
         Of these, samples that the model, and the one before, predict rightly; None without one.
     n_changed : int or None
-        Samples of which the two models predict different classes.
-    notes : tuple of str
-        What was assumed, one sentence each.
+        Samples for which the two models predict different classes.
+    {notes}
     """
 
     path: Path
@@ -53,12 +54,7 @@ class PredictionTable:
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values.
-
-        Returns
-        -------
-        dict
-        """
+        """Plain values."""
         return {**plain(self), "path": str(self.path)}
 
     def __str__(self) -> str:
@@ -71,6 +67,7 @@ class PredictionTable:
         return said + ("." if self.n_changed is None else f", {self.n_changed} changed.")
 
 
+@documented
 def write_predictions(
     path: StrPath,
     model: Any,
@@ -83,13 +80,13 @@ def write_predictions(
     force: bool = False,
     verbose: bool = False,
 ) -> PredictionTable:
-    """Write what a model, or two of them, predict of samples, a row each.
+    """Write the predictions of one model, or of two, as a table with a row for each sample.
 
     The columns are ``file_name`` of images, ``id`` of a table that has such a column, else ``row``
-    (from 0 on); ``label`` where the samples have labels; ``prediction``, ``margin`` (the largest
+    (from 0 on); ``label`` if the samples have labels; ``prediction``, ``margin`` (the largest
     logit less the second largest) and ``prob_CLASS`` for each class. With ``before`` there are
-    ``prediction_before``, ``changed`` (0 or 1), ``margin_before`` and ``prob_before_CLASS`` beside
-    them. Rows are written as they are computed, and the file takes its name when all are. Text that
+    ``prediction_before``, ``changed`` (0 or 1), ``margin_before`` and ``prob_before_CLASS`` as
+    well. Rows are written as they are computed, and the file takes its name when all are. Text that
     a spreadsheet would take for a formula (that begins with =, +, - or @ and is no number) has an
     apostrophe before it, which ``ntkit audit --predictions`` takes off.
 
@@ -97,32 +94,24 @@ def write_predictions(
     ----------
     path : path-like
         A ``.csv`` or ``.tsv`` file.
-    model : FrozenModel or path-like
-        ONNX classifier.
+    {job.model}
     data : path-like, Samples, array-like, or tuple (X, y) or (X, y, groups)
         As :func:`ntkit.predict` takes them.
     before : FrozenModel or path-like, optional
-        Another model, such as the original one, to stand beside it.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        As in :func:`ntkit.debias`; for both models.
-    device, batch_size : optional
-        As in :class:`ntkit.OnnxEmbedder`.
-    force : bool, default=False
-        Whether to replace a file that exists.
-    verbose : bool, default=False
-        Show a progress bar when it takes longer than a second.
+        Another model to compare with, such as the original one.
+    {job.preprocessing, job.device, replace.force, verbose}
 
     Returns
     -------
     PredictionTable
+        Where it is, and counts.
 
     Raises
     ------
     InputError
         As :func:`ntkit.predict` does, and if the file exists, cannot be written, or is none of
         these kinds; nothing is written then.
-    VerificationError
-        If the head found is not what the model computes with.
+    {head.VerificationError}
 
     Examples
     --------
@@ -134,10 +123,10 @@ def write_predictions(
     >>> data = (digits.X_test, digits.y_test)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "out.csv"
-    ...     done = write_predictions(file, marked_digits_model_path(), data, device="cpu")
+    ...     table = write_predictions(file, marked_digits_model_path(), data, device="cpu")
     ...     print(file.read_text().partition(chr(10))[0])
     row,label,prediction,margin,prob_0,prob_1
-    >>> done.n_samples, done.n_right
+    >>> table.n_samples, table.n_right
     (2000, 1463)
     """
     check_kind(path)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
@@ -31,6 +32,7 @@ _MOST_OTHERS = 3
 _SEARCHED = 256  # samples on which causes are looked for
 
 
+@documented
 def check_parity(
     model: FrozenModel | str | os.PathLike[str],
     recorded: str | os.PathLike[str] | Mapping[str, Any],
@@ -41,14 +43,14 @@ def check_parity(
     tolerance: float | None = None,
     n_samples: int | None = None,
 ) -> Parity:
-    """Compare what ntkit computes with what a service recorded of its own outputs.
+    """Compare what ntkit computes with the outputs that a service recorded.
 
-    ntkit reads the samples, makes inputs of them and runs the model, as all its jobs do. Where
+    ntkit reads the samples, makes inputs of them and runs the model, as all its jobs do. If
     the outputs differ from the recorded ones, other ways to make inputs and outputs are tried:
     size, crop, filter, channel order, scale, mean and std, layout, EXIF orientation; lower-casing,
     special tokens, padding, truncation; softmax, temperature, the order of the classes. The
     likely cause is the one with which all samples agree, or one that comes far nearer than all
-    others. Where several do, or none, no cause is named.
+    others. If several do, or none, no cause is named.
 
     Parameters
     ----------
@@ -56,37 +58,34 @@ def check_parity(
         The model that the service runs.
     recorded : path-like or mapping of str to array-like
         An ``.npz`` file with the service's outputs, as ``logits`` (N, K), ``probabilities``
-        (N, K), or ``labels`` (N,), which must not contradict the others, and what they are outputs
-        of: ``files`` (their names, below the folder ``data``), ``rows`` of ``data`` from 0 on,
-        ``texts`` (and ``text_pairs``),
-        ``images`` (decoded pixels, uint8 of shape (N, H, W, 3)), or what went into the model, as
-        ``X`` or by the names of its inputs. Without any of them: all of ``data``, in its order.
+        (N, K), or ``labels`` (N,), which must not contradict the others, and their inputs:
+        ``files`` (names below the folder ``data``), ``rows`` of ``data`` from 0 on,
+        ``texts`` (and ``text_pairs``), ``images`` (decoded pixels, uint8 of shape (N, H, W, 3)),
+        or what went into the model, as ``X`` or by the names of its inputs. Without any of them:
+        all of ``data``, in its order.
     data : path-like, Samples or array-like, optional
         The samples; they need no labels.
     preprocessing : ImagePreprocessing or TextPreprocessing, optional
         What ntkit does to images or texts; by default what is found beside the model.
-    device : {"auto", "cpu", "cuda"}
-        Where to run.
+    {run.device}
     tolerance : float, optional
         Largest difference accepted, relative to how far the recorded outputs vary from sample to
         sample; by default 2e-3, and for a coarser model 8e-3 (float16), 2e-2 (quantised) or 6e-2
-        (bfloat16). How far recorded numbers are rounded is allowed for besides.
+        (bfloat16). The rounding of the recorded numbers is allowed for besides.
     n_samples : int, optional
-        Most samples to compare: as many, spread over what was recorded. By default all of them.
-        Where some differ, causes are looked for on up to 256.
+        Most samples to compare, spread over what was recorded; by default all of them. If some
+        differ, causes are looked for on up to 256.
 
     Returns
     -------
     Parity
+        Whether they agree, and the likely cause if not.
 
     Raises
     ------
     InputError
         If the recording, the samples and the model do not fit together.
-    DeviceError
-        If ``device="cuda"`` and ONNX Runtime cannot use a GPU.
-    ModelError
-        If the model cannot be read or run.
+    {run.DeviceError, run.ModelError}
 
     Examples
     --------
@@ -97,12 +96,10 @@ def check_parity(
     >>> X = load_marked_digits().X_test[:40]
     >>> service = onnxruntime.InferenceSession(marked_digits_model_path())
     >>> logits = service.run(None, {"image": X})[0]
-    >>> check_parity(marked_digits_model_path(), {"logits": logits, "X": X}, device="cpu").matched
-    True
-    >>> found = check_parity(
+    >>> parity = check_parity(
     ...     marked_digits_model_path(), {"logits": logits[:, ::-1], "X": X}, device="cpu"
     ... )
-    >>> found.matched, found.cause
+    >>> parity.matched, parity.cause
     (False, ('class order',))
     """
     if n_samples is not None and n_samples < 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Parity:
-    """What the comparison with a service's own outputs found.
+    """Comparison with a service's own outputs; :func:`check_parity` makes it.
 
     Attributes
     ----------
@@ -19,22 +19,21 @@ class Parity:
     n_recorded, n_searched : int
         Samples that were recorded, and those that a cause was looked for on.
     difference : float
-        Largest difference, relative to how far the recorded outputs vary (of labels: 1 where one
+        Largest difference, relative to how far the recorded outputs vary (of labels: 1 if one
         differs).
     tolerance : float
         Largest difference accepted.
     kind : str
         What was compared: "logits", "probabilities" or "labels".
     cause : tuple of str
-        What the service does otherwise ("resample", "channel order"); empty where they agree, and
-        where no cause was found. Several where it takes them together.
+        What the service does differently ("resample", "channel order"), perhaps several things
+        together; empty if they agree, and if no cause was found.
     words : tuple of str
         The same in words, to go on with "the service …".
     explained : float
         Largest difference that is left with the cause; NaN without one.
     fix : str
-        Options of the command line with which ntkit does as the service; empty where there are
-        none.
+        Options of the command line with which ntkit does as the service; may be empty.
     others : tuple of str
         What explains the outputs as well.
     same_embeddings : bool
@@ -59,13 +58,7 @@ class Parity:
     n_searched: int = 0
 
     def summary(self) -> str:
-        """Say whether they agree, and if not, why.
-
-        Returns
-        -------
-        str
-            One to four sentences, a line each.
-        """
+        """Whether they agree, and if not, why: one to four sentences, a line each."""
         if self.matched:
             return (
                 f"The {self.kind} agree on all {self.n_samples} samples{self._of_all()} (largest "
@@ -116,10 +109,5 @@ class Parity:
         return f"{difference:.1e}" if self.kind != "labels" else f"{difference:.0f}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything as plain values, for JSON.
-
-        Returns
-        -------
-        dict
-        """
+        """Everything as plain values, for JSON."""
         return {**self.__dict__, "summary": self.summary()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,13 @@ import typer
 
 from ntkit._disk import read_json
 from ntkit._output import check_folder, refuse_nested
+from ntkit._text import one_line, printable, shortened
 from ntkit.attributes import Answers
+from ntkit.attributes.findings import Finding
 from ntkit.cli import _options as o
-from ntkit.cli._ask import asks_in_terminal, can_ask
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
+from ntkit.jobs.audit import Answer, Audit
 from ntkit.jobs.debias import (
     ANSWERS_FILE,
     HEADS_FILE,
@@ -26,9 +30,11 @@ from ntkit.jobs.debias import (
     DebiasResult,
     answers_from,
     debias,
+    figures_of,
     write_candidate,
 )
 from ntkit.jobs.report import quoted, started_by
+from ntkit.pages.audit_page import question_of
 from ntkit.samples import Samples, named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3
@@ -370,3 +376,87 @@ def _plain(value: Any) -> Any:
     if is_dataclass(value):
         return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     return value
+
+
+_MOST = 3  # questions of a run
+_EXAMPLES, _MORE = 2, 6  # of each value
+_LONGEST = 160  # characters of a text
+_CHOICES = "[y]es, ignore it / [n]o, it matters / [?] show more / [o]pen the page / Enter: later"
+
+
+def can_ask() -> bool:
+    """Whether a person reads the questions and can answer them."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Iterator[Answer]]:
+    """A function that asks on stderr about three findings at most, and opens the page if asked."""
+
+    def ask(audit: Audit, findings: tuple[Finding, ...]) -> Iterator[Answer]:
+        asked = findings[:_MOST]
+        for number, finding in enumerate(asked, start=1):
+            _say(f"\nQuestion {number} of {len(asked)}, on {_whose(audit, finding)}:")
+            _say(f"  {figures_of(finding)}")
+            _show(audit, finding, _EXAMPLES)
+            said = _answer_on(audit, finding, page)
+            if said is None:
+                return
+            if said:
+                (answer,) = audit.answers(finding.name).answers
+                yield replace(answer, answer=said).signed()
+
+    return ask
+
+
+def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:
+    """The answer; empty for later, None where nobody is there any more."""
+    while True:
+        typer.echo(f"{question_of(finding)}\n{_CHOICES}: ", err=True, nl=False)
+        line = sys.stdin.readline()
+        if not line:
+            _say("")
+            return None
+        said = line.strip().lower()
+        if said in ("", "y", "yes", "n", "no"):
+            return {"": "", "y": "spurious", "n": "legitimate"}[said[:1]]
+        if said in ("o", "open"):
+            webbrowser.open(page.resolve().as_uri())
+            _say(f"The page: {page}")
+        elif said == "?":
+            _show(audit, finding, _MORE)
+            _say("")
+        else:
+            _say("Type y, n, ? or o, or press Enter to decide later.")
+
+
+def _whose(audit: Audit, finding: Finding) -> str:
+    new = audit.retraining is not None and finding in audit.retraining.findings
+    return "what retraining would newly rely on" if new else "what the model relies on"
+
+
+def _show(audit: Audit, finding: Finding, most: int) -> None:
+    """A few samples of the class that errs most, with the finding and without it."""
+    values, y = audit.values(finding.name), audit.predictions.y_index
+    label = finding.worst.label
+    of_class = audit.predictions.classes[y] == label
+    for value, title in ((1, "with it"), (0, "without it")):
+        rows = (of_class & (values == value)).nonzero()[0][:most].tolist()
+        if rows:
+            _say(f"  class {label}, {title}:")
+        for row in rows:
+            _say(f"    {_sample(audit, row)}")
+
+
+def _sample(audit: Audit, row: int) -> str:
+    """One sample in a line: its name, its text, or its columns."""
+    inputs = audit.inputs
+    name = f"sample {row}" if inputs is None or inputs.ids is None else inputs.ids[row]
+    if inputs is not None and inputs.texts is not None:
+        return shortened(one_line(inputs.texts[row]), _LONGEST)
+    columns = {**((inputs and inputs.table) or {}), **((inputs and inputs.metadata) or {})}
+    cells = ", ".join(f"{column}={values[row]}" for column, values in [*columns.items()][:6])
+    return f"{name}: {cells}" if cells else name
+
+
+def _say(text: str) -> None:
+    typer.echo("\n".join(map(printable, text.split("\n"))), err=True)

@@ -18,9 +18,8 @@ from ntkit.jobs.audit._reader import AttributeReader as AttributeReader
 from ntkit.jobs.audit._reader import ModelPass as ModelPass
 from ntkit.jobs.audit._reader import Names as Names
 from ntkit.jobs.audit._reader import WatchedPictures as WatchedPictures
-from ntkit.jobs.audit._result import Audit
-from ntkit.jobs.audit._write import audit_files as audit_files
-from ntkit.jobs.audit._write import write_audit
+from ntkit.jobs.audit._result import Audit, write_audit
+from ntkit.jobs.audit._result import audit_files as audit_files
 from ntkit.samples import Inputs
 
 __all__ = [

@@ -2,11 +2,11 @@
 
 from ntkit.jobs.check._check import check
 from ntkit.jobs.check._check import check_read as check_read  # for the command line
+from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import KINDS as KINDS
 from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._limits import SliceLimits as SliceLimits
 from ntkit.jobs.check._limits import limits_of as limits_of
-from ntkit.jobs.check._predictions import check_predictions
 from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.check._result import CheckRow as CheckRow
 from ntkit.jobs.check._result import Verdict as Verdict

@@ -16,8 +16,8 @@ from ntkit.attributes import NobodyHas, layer_of, read_answers
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
 from ntkit.jobs.audit import AttributeReader
+from ntkit.jobs.check._judge import check_predictions, refuse_untellable
 from ntkit.jobs.check._limits import Limits, SliceLimits, limits_of
-from ntkit.jobs.check._predictions import check_predictions, refuse_untellable
 from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.predict import called, matched, matches_of, outcomes_of, running
 from ntkit.metrics import class_order

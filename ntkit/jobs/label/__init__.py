@@ -4,10 +4,9 @@ from ntkit.attributes import Labels
 from ntkit.attributes import read_labels as read_labels  # for other packages
 from ntkit.jobs.label._files import read_answers, write_questions
 from ntkit.jobs.label._label import label_samples
-from ntkit.jobs.label._next import feature_sets_of as feature_sets_of
-from ntkit.jobs.label._next import margins_of, next_questions
-from ntkit.jobs.label._standing import Labelling, progress
-from ntkit.jobs.label._standing import Progress as Progress
+from ntkit.jobs.label._progress import Labelling, margins_of, next_questions, progress
+from ntkit.jobs.label._progress import Progress as Progress
+from ntkit.jobs.label._progress import feature_sets_of as feature_sets_of
 
 __all__ = [
     "Labelling",

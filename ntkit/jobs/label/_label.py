@@ -27,8 +27,16 @@ from ntkit.extraction import (
     kept_or_computed,
 )
 from ntkit.jobs.label._files import PAGE, LabelFolder, TakenAnswers, write_questions
-from ntkit.jobs.label._next import feature_sets_of, margins_of, next_questions
-from ntkit.jobs.label._standing import THE_MODEL, Labelling, is_earlier, progress, standing_of
+from ntkit.jobs.label._progress import (
+    THE_MODEL,
+    Labelling,
+    feature_sets_of,
+    is_earlier,
+    margins_of,
+    next_questions,
+    progress,
+    standing_of,
+)
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.label_page import label_html
 from ntkit.samples import Inputs, input_paths, read, sample_digests

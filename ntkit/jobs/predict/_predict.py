@@ -439,7 +439,6 @@ def write_rows(
         writer.writerow(_header(models))
         for names_and_label, *parts in zip(_beginnings(samples), *outcomes, strict=True):
             before, after, label = parts[0].label, parts[-1].label, names_and_label[-1]
-            counts["rows"] += 1
             counts["changed"] += before != after
             counts["right"] += labelled and bool(after == label)
             counts["right before"] += labelled and bool(before == label)
@@ -448,8 +447,8 @@ def write_rows(
     two = len(models) == 2
     return PredictionTable(
         Path(path),
-        counts["rows"],
-        counts["rows"] if labelled else 0,
+        len(samples),
+        len(samples) if labelled else 0,
         counts["right"],
         counts["right before"] if two else None,
         counts["changed"] if two else None,

@@ -271,11 +271,11 @@ def content_in(cell: str) -> str | None:
 
 def check_alike(entries: Iterable[Entry]) -> None:
     """Refuse two answers on one sample, be it under two names."""
-    said = dict[tuple[str | None, str], Entry]()
+    entry_of = dict[tuple[str | None, str], Entry]()
     for entry in entries:
         if entry.answer is not None:
             key = (entry.content, "" if entry.content else entry.name)
-            before = said.setdefault(key, entry)
+            before = entry_of.setdefault(key, entry)
             if before.answer != entry.answer:
                 raise contradiction(before, entry)
 
@@ -382,18 +382,18 @@ def read_answers(path: StrPath) -> Answers:
     ...     read_answers(file).spurious
     (Answer(name='word:film', answer='spurious', sides=(('word:film',),)),)
     """
-    found = read_answer_file(path)
-    if isinstance(found, Labels):
+    answers = read_answer_file(path)
+    if isinstance(answers, Labels):
         raise _refusal(path, "it answers a question about samples", Answers)
-    return found
+    return answers
 
 
 def read_labels(path: StrPath) -> Labels:
     """Labels of single samples from ``answers.json``, as :func:`label_samples` keeps it."""
-    found = read_answer_file(path)
-    if isinstance(found, Answers):
+    labels = read_answer_file(path)
+    if isinstance(labels, Answers):
         raise _refusal(path, "it answers on the findings of an audit", Labels)
-    return found
+    return labels
 
 
 def read_answer_file(path: StrPath) -> Answers | Labels:
@@ -483,11 +483,11 @@ def _sides(path: StrPath, name: str, given: Any) -> tuple[tuple[str, ...], ...]:
 def _rules(path: StrPath, name: str, given: Any) -> dict[str, Rule]:
     if not isinstance(given, dict):
         raise _refusal(path, f"the rules of {name!r} are no object")
-    found = {attribute: Rule.from_dict(rule) for attribute, rule in given.items()}
-    wrong = next((attribute for attribute, rule in found.items() if rule is None), None)
+    rules = {attribute: Rule.from_dict(rule) for attribute, rule in given.items()}
+    wrong = next((attribute for attribute, rule in rules.items() if rule is None), None)
     if wrong is not None:
         raise _refusal(path, f"the rule of {wrong!r:.80} is none")
-    return {attribute: rule for attribute, rule in found.items() if rule is not None}
+    return {attribute: rule for attribute, rule in rules.items() if rule is not None}
 
 
 def _is_name(value: Any) -> TypeGuard[str]:

@@ -342,8 +342,8 @@ class Attribute:
             If lengths differ, or two groups would have one name.
         """
         attributes = (self, *others)
-        given = {f"attribute {each.name!r}": each.value for each in attributes}
-        y = check_labels(y=y, **given)[0]
+        columns = {f"attribute {each.name!r}": each.value for each in attributes}
+        y = check_labels(y=y, **columns)[0]
         classes, y_index = np.unique(y, return_inverse=True)
         values = np.stack([each.value for each in attributes], axis=1)
         if fewest is None:
@@ -351,14 +351,14 @@ class Attribute:
         else:
             number = judged_groups(np.ones(len(y)), y_index, values, fewest)
         names = list[str]()
-        found, first = np.unique(number, return_index=True)
-        for group, row in zip(found.tolist(), first.tolist(), strict=True):
+        numbers, first = np.unique(number, return_index=True)
+        for group, row in zip(numbers.tolist(), first.tolist(), strict=True):
             if group < 0:
                 continue
             members = values[number == group] if fewest is not None else values[[row]]
             alike = (members == values[row]).all(axis=0) & (values[row] >= 0)
-            told = zip(attributes, values[row], alike, strict=True)
-            of_group = [str(each.names[value]) for each, value, is_one in told if is_one]
+            pairs = zip(attributes, values[row], alike, strict=True)
+            of_group = [str(each.names[value]) for each, value, is_one in pairs if is_one]
             names.append(" × ".join([str(classes[y_index[row]]), *of_group]))
         if len(set(names)) < len(names):
             raise InputError("Two groups would have one name; write labels without ' × '.")

@@ -22,9 +22,9 @@ def cuts_of(values: Array) -> Array:
     there = values[~np.isnan(values)]
     if not len(there):
         return np.empty(0)
-    found = np.unique(np.quantile(there, _QUANTILES, method="higher"))
-    counts = (there[:, None] >= found).sum(axis=0)
-    return np.asarray(found[common_enough(counts, len(there))])
+    cuts = np.unique(np.quantile(there, _QUANTILES, method="higher"))
+    counts = (there[:, None] >= cuts).sum(axis=0)
+    return np.asarray(cuts[common_enough(counts, len(there))])
 
 
 _FEW = 10  # different numbers, which are as good as categories
@@ -62,11 +62,11 @@ def columns(table: Any, *, kind: str = "column") -> FeatureSet:
     ['column:site=A', 'column:site=B', 'column:site missing', 'column:age>=5', 'column:age>=10',
      'column:age>=15']
     """
-    given = columns_of(table)
-    n_samples = len(next(iter(given.values()), ()))
+    by_name = columns_of(table)
+    n_samples = len(next(iter(by_name.values()), ()))
 
     def blocks() -> Iterator[Block]:
-        for name, values in given.items():
+        for name, values in by_name.items():
             yield from _blocks_of(f"{kind}:{shown(name)}", values)
 
     return FeatureSet(kind, True, n_samples, blocks)
@@ -172,11 +172,11 @@ def shown(text: str) -> str:
 def _distinct(names: list[str]) -> tuple[str, ...]:
     """Names that were cut to the same beginning get a number."""
     seen: dict[str, int] = {}
-    found = list[str]()
+    distinct = list[str]()
     for name in names:
         seen[name] = seen.get(name, 0) + 1
-        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return tuple(found)
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(distinct)
 
 
 @documented

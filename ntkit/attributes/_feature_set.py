@@ -39,14 +39,14 @@ class Rule:
                 f"A rule reads column {self.columns.max()} of {self.layer!r}, which has "
                 f"{X.shape[-1]}; it is of another model."
             )
-        found = np.empty(len(X), dtype=np.int8)
+        has_it = np.empty(len(X), dtype=np.int8)
         for at in range(0, len(X), _ROWS):
             scores = X[at : at + _ROWS][:, self.columns].astype(np.float64) @ self.weights.T
             scores += self.offsets
             single = scores.shape[1] == 1
             has = scores[:, 0] >= 0 if single else scores.argmax(axis=1) == self.which
-            found[at : at + _ROWS] = has
-        return found
+            has_it[at : at + _ROWS] = has
+        return has_it
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as values that JSON can hold; weights to six digits."""
@@ -220,13 +220,13 @@ def _without(blocks: Iterator[Block], left_out: set[str]) -> Iterator[Block]:
 
 def values_by_name(feature_sets: Iterable[FeatureSet], names: Sequence[str]) -> list[Array]:
     """Some attributes of every sample, by going through the views once."""
-    wanted, found = set(names), dict[str, Array]()
+    wanted, values = set(names), dict[str, Array]()
     for feature_set in feature_sets if names else ():
         for block in feature_set.blocks():
             for i, name in enumerate(block.names):
-                if name in wanted and name not in found:
-                    found[name] = block.column(i)
-    return [found[name] for name in names]
+                if name in wanted and name not in values:
+                    values[name] = block.column(i)
+    return [values[name] for name in names]
 
 
 def common_enough(counts: Array, n: int | Array) -> Array:
@@ -277,10 +277,10 @@ def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:
         part = np.asarray(X[:, start : start + step], dtype=np.float64)
         known = ~np.isnan(part)
         whole = np.flatnonzero(known.all(axis=0)).tolist()
-        own = list(names[start : start + step])
-        yield from _quarters(part[:, whole], [own[j] for j in whole])
+        part_names = list(names[start : start + step])
+        yield from _quarters(part[:, whole], [part_names[j] for j in whole])
         for j in np.flatnonzero(~known.all(axis=0) & known.any(axis=0)).tolist():
-            yield from _quarters(part[:, [j]], [own[j]], known[:, j])
+            yield from _quarters(part[:, [j]], [part_names[j]], known[:, j])
 
 
 def _quarters(part: Array, names: Sequence[str], known: Array | None = None) -> Iterator[Block]:

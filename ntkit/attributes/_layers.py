@@ -203,9 +203,9 @@ def _clusters(directions: Array, random_state: int) -> _Clusters:
     rows = rng.permutation(len(directions))[:_FITTED_ON]
     n_clusters = min(_CLUSTERS, n_different)
     fitted = KMeans(n_clusters, n_init=3, random_state=random_state).fit(directions[rows])
-    found = fitted.predict(directions)
-    order = np.argsort(-np.bincount(found, minlength=n_clusters), kind="stable")
-    return _Clusters(np.argsort(order)[found], fitted.cluster_centers_[order])
+    numbers = fitted.predict(directions)
+    order = np.argsort(-np.bincount(numbers, minlength=n_clusters), kind="stable")
+    return _Clusters(np.argsort(order)[numbers], fitted.cluster_centers_[order])
 
 
 # -- by name, of other samples -------------------------------------------------------------------
@@ -213,10 +213,10 @@ def _clusters(directions: Array, random_state: int) -> _Clusters:
 
 def layer_of(name: str, rule: Rule | None = None) -> str | None:
     """The layer that an attribute is of, by its name or rule; None if that is of no layer."""
-    found = _NAME.fullmatch(name)
-    if found is None:
+    match = _NAME.fullmatch(name)
+    if match is None:
         return None
-    return rule.layer if rule is not None else found["layer"] or EMBEDDING
+    return rule.layer if rule is not None else match["layer"] or EMBEDDING
 
 
 def is_channel(name: str) -> bool:
@@ -225,10 +225,10 @@ def is_channel(name: str) -> bool:
 
 
 def _channel(name: str) -> re.Match[str] | None:
-    found = _NAME.fullmatch(name)
-    if found is None:
+    match = _NAME.fullmatch(name)
+    if match is None:
         return None
-    return (_NEURON if found["layer"] is None else _CHANNEL).fullmatch(found["rest"])
+    return (_NEURON if match["layer"] is None else _CHANNEL).fullmatch(match["rest"])
 
 
 def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = None) -> Array:

@@ -109,7 +109,7 @@ def _of_texts(name: str, word: str, texts: Sequence[str]) -> Array:
 def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> Array:
     """A name of a column and what is asked of it: a category, a cut, or that it is missing."""
     named = [column for column in table if rest.startswith(shown(column))]
-    said = None
+    first_error = None
     for column in named:
         asked = rest.removeprefix(shown(column))
         try:
@@ -121,9 +121,9 @@ def _of_columns(name: str, kind: str, rest: str, table: Mapping[str, Array]) -> 
                 prefix = f"{kind}:{shown(column)}"
                 return _category(name, prefix, asked[1:], read_column(table[column]))
         except InputError as error:  # another column may be called as this one begins
-            said = said or error
-    if said is not None:
-        raise said
+            first_error = first_error or error
+    if first_error is not None:
+        raise first_error
     column = rest.partition(">=")[0].partition("=")[0].removesuffix(" missing")
     meant = meant_instead(column, list(table))
     if column in table:

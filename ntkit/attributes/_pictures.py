@@ -65,13 +65,13 @@ def pictures(images: Iterable[Any], n_samples: int) -> FeatureSet:
 
     @cache
     def statistics() -> Array:
-        found = [picture_statistics(image) for image in islice(images, n_samples + 1)]
-        if len(found) != n_samples:
+        rows = [picture_statistics(image) for image in islice(images, n_samples + 1)]
+        if len(rows) != n_samples:
             raise InputError(
-                f"There are {'more' if len(found) > n_samples else len(found)} pictures for "
+                f"There are {'more' if len(rows) > n_samples else len(rows)} pictures for "
                 f"{n_samples} samples; give one for each."
             )
-        return np.asarray(found)
+        return np.asarray(rows)
 
     return inferred("picture", _NAMES, n_samples, statistics)
 

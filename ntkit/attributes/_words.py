@@ -79,7 +79,7 @@ def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
         values[i] = all(part in low for part in parts) and word in _words_of(text, longest)
     if values.any():
         return values, []
-    some = dict.fromkeys(found for text in texts[:_SOME] for found in _words_of(text, longest))
+    some = dict.fromkeys(run for text in texts[:_SOME] for run in _words_of(text, longest))
     return values, [w for w in some if w.count(" ") == longest - 1]
 
 
@@ -133,9 +133,9 @@ def _lower(text: str) -> str:
 
 def _words_of(text: str, longest: int) -> dict[str, None]:
     """Distinct words of a text, and runs of them."""
-    found = [word for word in _TOKEN.findall(text.lower()) if not word.startswith("</")]
-    distinct = dict.fromkeys(found)
+    tokens = [word for word in _TOKEN.findall(text.lower()) if not word.startswith("</")]
+    distinct = dict.fromkeys(tokens)
     for length in range(2, longest + 1):
-        runs = zip(*(found[i:] for i in range(length)), strict=False)
+        runs = zip(*(tokens[i:] for i in range(length)), strict=False)
         distinct.update(dict.fromkeys(map(" ".join, runs)))
     return distinct

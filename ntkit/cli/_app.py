@@ -141,9 +141,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, ValueError | OSError | RuntimeError | ImportError):
         return f"Error: {error}"
-    said = f": {error}" * bool(str(error))
+    why = f": {error}" * bool(str(error))
     return (
-        f"Unexpected error ({type(error).__name__}{said}); run the same command with --debug, and "
+        f"Unexpected error ({type(error).__name__}{why}); run the same command with --debug, and "
         "report what it shows."
     )
 

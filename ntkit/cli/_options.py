@@ -249,8 +249,8 @@ class DataOptions(TableOptions):
 
     def said(self, model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | None:
         """How images or texts go into a model, where an option says something of it."""
-        given = (self.preprocessor, self.tokenizer, self.max_length)
-        if self._changes() or any(value is not None for value in given):
+        options = (self.preprocessor, self.tokenizer, self.max_length)
+        if self._changes() or any(value is not None for value in options):
             return self.preprocessing(model)
         return None
 

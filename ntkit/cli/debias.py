@@ -153,8 +153,8 @@ def command(options: Options, *, context: typer.Context) -> None:
         _other_row(run, options, typed)
         return
     files = options.answers or []
-    said = [answers_from(file) for file in files]
-    of_samples = any(not isinstance(each, Answers) for each in said)
+    answers = [answers_from(file) for file in files]
+    of_samples = any(not isinstance(each, Answers) for each in answers)
     arguments = {n: value for n, value in vars(options).items() if n not in _OF_ONE_RUN}
     arguments["labels"] = files[0] if of_samples else None
     said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
@@ -188,8 +188,8 @@ def command(options: Options, *, context: typer.Context) -> None:
     for samples in sets.values():
         o.tell_notes(samples.notes)
     asks = not (a.no_input or a.json) and can_ask()
-    told = a.spurious or files or a.groups or ordered or a.new_head or run
-    if not asks and not told:
+    is_told = a.spurious or files or a.groups or ordered or a.new_head or run
+    if not asks and not is_told:
         _tell_cost(sets, a.model, a.validation)
     failed: DeployError | None = None
     try:
@@ -206,7 +206,7 @@ def command(options: Options, *, context: typer.Context) -> None:
                 max_cost=a.max_cost,
                 validation_balanced=a.validation_balanced,
                 spurious=a.spurious,
-                answers=said or labels,
+                answers=answers or labels,
                 ask=asks_in_terminal(out / "audit.html") if asks else None,
                 groups=None if a.groups is None else _groups(a.groups, a.data_options),
                 metadata=None if a.metadata is None else _beside(a.metadata, a.data_options),
@@ -285,11 +285,11 @@ def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path) -> No
 
 def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
     """Columns of a table of groups, that of the groups by the name that the job knows."""
-    found = read_table(path, named_delimiter(options.delimiter)).columns
-    own = options.group_column
-    if own != "group" and own not in found:
-        raise InputError(f"{path} has no column {own!r} (--group-column); it has {list(found)}.")
-    return {"group" if name == own else name: values for name, values in found.items()}
+    columns = read_table(path, named_delimiter(options.delimiter)).columns
+    key = options.group_column
+    if key != "group" and key not in columns:
+        raise InputError(f"{path} has no column {key!r} (--group-column); it has {list(columns)}.")
+    return {"group" if name == key else name: values for name, values in columns.items()}
 
 
 def _goes_on(run: Path, typed: set[str]) -> bool:
@@ -330,9 +330,9 @@ def _other_row(run: Path, options: Options, typed: set[str]) -> None:
 
 def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:
     """Columns of metadata, without what says the class or is for the table only."""
-    told = (options.label_column, options.group_column)
-    found = read_table(path, named_delimiter(options.delimiter)).columns
-    return {name: values for name, values in found.items() if name not in told}
+    left_out = (options.label_column, options.group_column)
+    columns = read_table(path, named_delimiter(options.delimiter)).columns
+    return {name: values for name, values in columns.items() if name not in left_out}
 
 
 _LARGEST = 1 << 20  # bytes
@@ -398,12 +398,12 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
             _say(f"\nQuestion {number} of {len(asked)}, on {_whose(audit, finding)}:")
             _say(f"  {figures_of(finding)}")
             _show(audit, finding, _EXAMPLES)
-            said = _answer_on(audit, finding, page)
-            if said is None:
+            answer_text = _answer_on(audit, finding, page)
+            if answer_text is None:
                 return
-            if said:
+            if answer_text:
                 (answer,) = audit.answers(finding.name).answers
-                yield replace(answer, answer=said).signed()
+                yield replace(answer, answer=answer_text).signed()
 
     return ask
 
@@ -416,13 +416,13 @@ def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:
         if not line:
             _say("")
             return None
-        said = line.strip().lower()
-        if said in ("", "y", "yes", "n", "no"):
-            return {"": "", "y": "spurious", "n": "legitimate"}[said[:1]]
-        if said in ("o", "open"):
+        reply = line.strip().lower()
+        if reply in ("", "y", "yes", "n", "no"):
+            return {"": "", "y": "spurious", "n": "legitimate"}[reply[:1]]
+        if reply in ("o", "open"):
             webbrowser.open(page.resolve().as_uri())
             _say(f"The page: {page}")
-        elif said == "?":
+        elif reply == "?":
             _show(audit, finding, _MORE)
             _say("")
         else:

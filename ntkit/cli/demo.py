@@ -59,13 +59,13 @@ def command(
     if method is not None and isinstance(result, DebiasResult):
         typer.echo(_neurons(result))
     if result.written:
-        found = check(
+        judged = check(
             marked_digits_model_path(),
             result.model,
             (digits.X_test, digits.y_test, digits.groups_test),
             device="cpu",
         )
-        typer.echo(f"\nCheck, as for continuous integration (ntkit check):\n{summary_of(found)}")
+        typer.echo(f"\nCheck, as for continuous integration (ntkit check):\n{summary_of(judged)}")
 
 
 def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:

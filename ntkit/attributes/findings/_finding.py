@@ -152,19 +152,19 @@ def families(correlation: Array, side: Array, origins: Sequence[str]) -> list[Fa
     # correlated: those that go with other classes the other way round (*film* and *movie*), those
     # that go with the same class either way, for exclusive ones may mean the same (*movie* and
     # *movies*). Being alike is asked of the leader alone: it does not pass on.
-    found = list[Family]()
+    joined = list[Family]()
     for i, origin in enumerate(origins):
         alike = list[float]()
-        for family in found:
+        for family in joined:
             value = float(correlation[i, family.leader])
             value = abs(value) if side[i] == side[family.leader] else -value
             alike.append(1.0 if origin == origins[family.leader] else value)
-        nearest = max(range(len(found)), key=lambda f: alike[f], default=None)
+        nearest = max(range(len(joined)), key=lambda f: alike[f], default=None)
         if nearest is None or alike[nearest] < ALIKE:
-            found.append(Family(i, [i]))
+            joined.append(Family(i, [i]))
         else:
-            found[nearest].members.append(i)
-    return found
+            joined[nearest].members.append(i)
+    return joined
 
 
 def led_by_names(
@@ -273,8 +273,8 @@ def _corrected(p: Array, which: Array, kinds: Sequence[str], n_classes: int) -> 
     there = np.unique(of_kind)
     corrected = np.ones(len(p))
     for kind in there:
-        own = of_kind == kind
-        corrected[own] = len(there) * holm(p[own], int(own.sum()) * n_classes)
+        rows = of_kind == kind
+        corrected[rows] = len(there) * holm(p[rows], int(rows.sum()) * n_classes)
     return np.minimum(corrected, 1.0)
 
 
@@ -328,20 +328,22 @@ def find_findings(
     named = [kind not in NAMELESS for kind in kinds]
     joined = led_by_names(families(correlation, side, origins), named, origins)
     groups, left_out = _clearest(joined, feature_sets, ranking.feature_set[top])
-    found, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=int)]
+    findings, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=int)]
     for group in groups:
         # What has a name stands for itself, not for a neuron.
         kind = kinds[group.leader]
-        own = [i for i in group.members if kind in NAMELESS or kinds[i] == kind]
-        of_sample, on = sides(values[:, own], side[own], correlation[np.ix_(own, own)])
-        names = tuple(tuple(ranking.names[top[own[i]]] for i in members) for members in on)
-        found.append(_finding(group, names, ranking, top, side, values, feature_sets, predictions))
+        shown = [i for i in group.members if kind in NAMELESS or kinds[i] == kind]
+        of_sample, on = sides(values[:, shown], side[shown], correlation[np.ix_(shown, shown)])
+        names = tuple(tuple(ranking.names[top[shown[i]]] for i in members) for members in on)
+        findings.append(
+            _finding(group, names, ranking, top, side, values, feature_sets, predictions)
+        )
         of_samples.append(of_sample[:, None])
     looked_at = dict.fromkeys((feature_set.kind for feature_set in feature_sets), 0)
     for number in ranking.feature_set.tolist():
         looked_at[feature_sets[number].kind] += 1
     on_side = np.concatenate(of_samples, axis=1)
-    return Findings(tuple(found), looked_at, len(passed), left_out, on_side)
+    return Findings(tuple(findings), looked_at, len(passed), left_out, on_side)
 
 
 def _clearest(

@@ -42,12 +42,12 @@ _SOLVER: dict[str, Any] = {"tol": 1e-5, "max_iter": 1000}
 def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> Predictions:
     """Predictions that are class labels."""
     y, pred = check_predictions(y, pred=pred)
-    own = np.unique(y)
-    if not np.isin(pred, own).any():
+    labels = np.unique(y)
+    if not np.isin(pred, labels).any():
         raise InputError(
             unknown_labels(
                 pred,
-                own,
+                labels,
                 what="pred",
                 where="y",
                 fix="give predictions as the labels that y holds.",
@@ -106,9 +106,9 @@ def cross_fitted(
     rows = Rows(X, y_index, weight)
     folds = folds_of(_FOLDS, rows, random_state) if len(classes) > 1 else None
     if folds is None:
-        few = classes[np.argmin(np.bincount(y_index))].item()
+        rarest = classes[np.argmin(np.bincount(y_index))].item()
         raise InputError(
-            f"Class {few!r} has too few samples for cross-fitting ({len(classes)} class(es) in "
+            f"Class {rarest!r} has too few samples for cross-fitting ({len(classes)} class(es) in "
             "all); add samples of every class, or give predictions."
         )
     balanced = class_weighted(weight, y_index, classes, "balanced")
@@ -138,15 +138,15 @@ def _checked(predictions: Predictions) -> Predictions:
 
 def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
     """Add what a retrained last layer would newly rely on to the audit of a model."""
-    own = audit.predictions
-    predictions = from_labels(own.classes[own.y_index], pred, own.weight)
-    found = find_findings(audit.feature_sets, predictions, audit.alpha)
-    new = np.flatnonzero(_is_new(audit, found.findings))
-    found = replace(
-        found, findings=tuple(found.findings[i] for i in new), sides=found.sides[:, new]
+    original = audit.predictions
+    predictions = from_labels(original.classes[original.y_index], pred, original.weight)
+    newly = find_findings(audit.feature_sets, predictions, audit.alpha)
+    new = np.flatnonzero(_is_new(audit, newly.findings))
+    newly = replace(
+        newly, findings=tuple(newly.findings[i] for i in new), sides=newly.sides[:, new]
     )
     retraining = replace(
-        audit, predictions=predictions, found=found, cross_fitted=False, notes=(), retraining=None
+        audit, predictions=predictions, found=newly, cross_fitted=False, notes=(), retraining=None
     )
     return replace(audit, retraining=retraining)
 
@@ -253,26 +253,26 @@ def audit(
     """
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
-    found = [*feature_sets]
+    sets = [*feature_sets]
     if texts is not None:
-        found.append(words(texts))
+        sets.append(words(texts))
     if table is not None:
-        found.append(columns(table))
+        sets.append(columns(table))
     beside = None
     if metadata is not None:
         beside = in_order(metadata, ids, "file_name")
-        found.append(columns(beside, kind="metadata"))
+        sets.append(columns(beside, kind="metadata"))
     if images is not None:
-        found.append(pictures(images, len(labels)))
-    found += [array(X, kind=name) for name, X in (arrays or {}).items()]
-    _check_views(found, len(labels))
+        sets.append(pictures(images, len(labels)))
+    sets += [array(X, kind=name) for name, X in (arrays or {}).items()]
+    _check_views(sets, len(labels))
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be above 0 and at most 1; got {alpha!r}.")
     predictions = _predictions(labels, pred, scores, embeddings, classes, weight, random_state)
     return Audit(
         predictions,
-        tuple(found),
-        find_findings(found, predictions, alpha),
+        tuple(sets),
+        find_findings(sets, predictions, alpha),
         alpha,
         cross_fitted=embeddings is not None,
         inputs=Inputs(
@@ -288,8 +288,8 @@ def audit(
 def _predictions(
     y: Any, pred: Any, scores: Any, embeddings: Any, classes: Any, weight: Any, random_state: int
 ) -> Predictions:
-    given = {"pred": pred, "scores": scores, "embeddings": embeddings}
-    named = [name for name, value in given.items() if value is not None]
+    outcomes = {"pred": pred, "scores": scores, "embeddings": embeddings}
+    named = [name for name, value in outcomes.items() if value is not None]
     if len(named) != 1:
         raise InputError(
             f"One of pred, scores and embeddings is needed; got {' and '.join(named) or 'none'}."

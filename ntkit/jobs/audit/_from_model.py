@@ -217,10 +217,10 @@ def audit_model(
     match = _matched(model, samples, cross_fit)
     model, samples, notes = match.model, match.samples, [*match.notes]
     beside = Metadata.of(metadata, [samples], key)
-    given = _run(model, samples, feature_sets, device, batch_size, verbose)
+    run = _run(model, samples, feature_sets, device, batch_size, verbose)
     pred = None
     if not cross_fit and model.head is not None:
-        pred = model.head.predict(given.embedded.Z)
+        pred = model.head.predict(run.embedded.Z)
         order = class_order(samples.y, pred, model.head.classes)
         problem = like_a_guess(samples.y, pred, len(model.head.classes))
         if order is not None:
@@ -236,7 +236,7 @@ def audit_model(
         extra.check_made_with(model, "The samples without labels")
         extra = extra.with_columns_as_in(samples)
     result = audit_read(
-        given,
+        run,
         model,
         pred,
         beside=beside,
@@ -267,13 +267,13 @@ def audit_read(
     random_state: int = 0,
 ) -> Audit:
     """Audit samples that a model ran over."""
-    found, notes = feature_sets_of(read, beside, feature_sets, random_state)
+    sets, notes = feature_sets_of(read, beside, feature_sets, random_state)
     outcome: dict[str, Any] = {"embeddings": read.embedded.Z} if pred is None else {"pred": pred}
     result = audit(
         read.samples.y,
         **outcome,
         arrays=arrays,
-        feature_sets=[*found, *more_feature_sets],
+        feature_sets=[*sets, *more_feature_sets],
         alpha=alpha,
         random_state=random_state,
     )

@@ -67,7 +67,7 @@ def audit_tables(
             matched.append(_by_position(second, first))
         second = _matched(second, first, roles)
         _check_labels(first, second, roles)
-    y, found = _outcome(first, first if roles.label in first.columns else second, roles)
+    y, outcome = _outcome(first, first if roles.label in first.columns else second, roles)
     feature_sets, texts, notes = _feature_sets(second, roles, one_file)
     beside = None
     if metadata_file is not None:
@@ -85,7 +85,7 @@ def audit_tables(
         metadata=beside,
         ids=[str(name) for name in second.columns[roles.key]] if roles.key else None,
     )
-    result = audit(y, **found, feature_sets=feature_sets, alpha=alpha)
+    result = audit(y, **outcome, feature_sets=feature_sets, alpha=alpha)
     return replace(result, inputs=shown, notes=(*first.notes, *matched, *notes))
 
 
@@ -152,12 +152,12 @@ def _check_labels(first: Table, second: Table, roles: TableRoles) -> None:
     if roles.label not in first.columns or roles.label not in second.columns:
         return
     pairs = zip(first.columns[roles.label], second.columns[roles.label], strict=True)
-    told = [(one, two) for one, two in pairs if _as_text(one) and _as_text(two)]
-    n = sum(plain_label(one) != plain_label(two) for one, two in told)
+    both = [(one, two) for one, two in pairs if _as_text(one) and _as_text(two)]
+    n = sum(plain_label(one) != plain_label(two) for one, two in both)
     if n:
         fix = "name the column that tells samples apart with --id-column, or "
         raise InputError(
-            f"{n} of {len(told)} rows of {second.path} have another label in {roles.label!r} than "
+            f"{n} of {len(both)} rows of {second.path} have another label in {roles.label!r} than "
             f"those of {first.path}; {fix if roles.key is None else ''}give the same samples, "
             "with the same labels, in both."
         )

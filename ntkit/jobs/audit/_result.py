@@ -164,16 +164,16 @@ class Audit:
             self.values(name)  # refuses a name that there is not
             sides: tuple[tuple[str, ...], ...] = ((name,),)
         else:
-            found, place = family
-            name, sides = found.findings[place].name, found.findings[place].sides
+            findings, place = family
+            name, sides = findings.findings[place].name, findings.findings[place].sides
         of_layers = [n for side in sides for n in side if layer_of(n) is not None]
         rules = {each: self.rule(each) for each in of_layers}  # pictures are measured anew
         return Answer(name, "spurious", sides, {n: r for n, r in rules.items() if r is not None})
 
     def rule(self, name: str) -> Rule | None:
         """How an attribute is read from other samples; None where its name says it."""
-        found = (feature_set.rule(name) for feature_set in self.feature_sets)
-        return next((rule for rule in found if rule is not None), None)
+        rules = (feature_set.rule(name) for feature_set in self.feature_sets)
+        return next((rule for rule in rules if rule is not None), None)
 
     def _family(self, name: str) -> tuple[Findings, int] | None:
         """What was found, and the number there of the finding whose family an attribute is of."""
@@ -186,10 +186,10 @@ class Audit:
     def _values(self, name: str) -> Array:
         family = self._family(name)
         if family is not None:
-            found, place = family
-            of_side = found.side_names[place]
+            findings, place = family
+            of_side = findings.side_names[place]
             rest = "other" if len(of_side) > 1 else f"not {of_side[0]}"
-            return np.asarray([rest, *of_side, "unknown"])[found.sides[:, place]]
+            return np.asarray([rest, *of_side, "unknown"])[findings.sides[:, place]]
         return np.asarray([f"not {name}", name, "unknown"])[self.values(name)]
 
     # -- for people and programs ------------------------------------------------------------
@@ -222,8 +222,8 @@ class Audit:
         if self.unlabelled is None:
             return None
         counts = {s.name: self.unlabelled.counts(s.name) for s in self.findings}
-        found = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
-        return {"samples": self.unlabelled.n_samples, "findings": found}
+        shares = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
+        return {"samples": self.unlabelled.n_samples, "findings": shares}
 
     def to_json(self) -> str:
         """Everything as JSON."""

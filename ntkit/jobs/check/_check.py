@@ -147,7 +147,7 @@ def check_read(
         metadata=metadata,
         key=key,
     )
-    own = {each: limits.slices.get(name, SliceLimits()) for each, name in asked.items()}
+    of_slices = {each: limits.slices.get(name, SliceLimits()) for each, name in asked.items()}
     predicted = list[Array]()
     for each, name in zip(models, names, strict=True):
         embedder = running(each, device=device, batch_size=batch_size, verbose=verbose)
@@ -166,7 +166,7 @@ def check_read(
         slices=found,
         classes=models[-1].classes,
         names=samples.names,
-        limits=replace(limits, slices=own),
+        limits=replace(limits, slices=of_slices),
         title=" in the place of ".join(reversed(names)) if len(models) == 2 else names[0],
         notes=[*notes, *more],
     )
@@ -175,20 +175,20 @@ def check_read(
 def _with_default(limits: Limits, *, compared: bool) -> tuple[Limits, list[str]]:
     if limits.stated or not compared:
         return limits, []
-    said = f"No limit was given: a drop of at most {DEFAULT_DROP:g} points is allowed."
-    return replace(limits, max_drop=DEFAULT_DROP), [said]
+    note = f"No limit was given: a drop of at most {DEFAULT_DROP:g} points is allowed."
+    return replace(limits, max_drop=DEFAULT_DROP), [note]
 
 
 def _titles(models: Sequence[Match]) -> list[str]:
     """What to call the models: their files, with folders where these have one name."""
     otherwise = ("the old model", "the new model") if len(models) == 2 else ("the model",)
-    found = [called(each.model, name) for each, name in zip(models, otherwise, strict=True)]
-    if len(set(found)) == len(found):
-        return found
+    names = [called(each.model, name) for each, name in zip(models, otherwise, strict=True)]
+    if len(set(names)) == len(names):
+        return names
     paths = [each.model.path for each in models]
     return [
         name if path is None else f"{path.parent.name}/{path.name}"
-        for name, path in zip(found, paths, strict=True)
+        for name, path in zip(names, paths, strict=True)
     ]
 
 

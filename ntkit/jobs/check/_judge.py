@@ -231,24 +231,24 @@ def _levels(subsets: Sequence[Subset], limits: Limits) -> tuple[float, float]:
 
 def _asked(subset: Subset, limits: Limits) -> Iterator[tuple[str, float]]:
     """Limits of one subset, by name, as shares."""
-    own = limits.of_slice(subset.within or subset.name) if subset.kind == "slice" else None
-    if own is not None and subset.within is not None:
-        own = SliceLimits(max_drop=own.max_drop)
+    of_slice = limits.of_slice(subset.within or subset.name) if subset.kind == "slice" else None
+    if of_slice is not None and subset.within is not None:
+        of_slice = SliceLimits(max_drop=of_slice.max_drop)
     minimum = {
         "average": limits.average,
         "class": limits.worst_class,
         "group": limits.worst_group,
-        "slice": None if own is None else own.accuracy,
+        "slice": None if of_slice is None else of_slice.accuracy,
     }[subset.kind]
     if minimum is not None:
         yield "accuracy", minimum / 100
     if subset.lost is None:
         return
-    drop = own.max_drop if own is not None else limits.max_drop
-    if drop is not None and (own is not None or subset.kind in limits.over):
+    drop = of_slice.max_drop if of_slice is not None else limits.max_drop
+    if drop is not None and (of_slice is not None or subset.kind in limits.over):
         yield "max_drop", drop / 100
-    flips = own.max_new_errors if own is not None else limits.max_new_errors
-    if flips is not None and (own is not None or subset.kind == "average"):
+    flips = of_slice.max_new_errors if of_slice is not None else limits.max_new_errors
+    if flips is not None and (of_slice is not None or subset.kind == "average"):
         yield "max_new_errors", flips / 100
 
 
@@ -333,18 +333,18 @@ def check_predictions(
     >>> result.row("class 1").verdicts[0].more
     '258 samples would do if they are as these'
     """
-    held = limits_of(limits)
-    given = {"y_pred": y_pred}
+    limit = limits_of(limits)
+    preds = {"y_pred": y_pred}
     if y_pred_before is not None:
-        given["y_pred_before"] = y_pred_before
-    y, pred, *rest = checked(y_true, **given)
+        preds["y_pred_before"] = y_pred_before
+    y, pred, *rest = checked(y_true, **preds)
     right, before = pred == y, (rest[0] == y if rest else None)
-    refuse_untellable(held, compared=before is not None, grouped=groups is not None)
+    refuse_untellable(limit, compared=before is not None, grouped=groups is not None)
     members: list[tuple[Kind, str, Array]] = [
         ("average", "average", np.ones(len(y), bool)),
         *_of_classes(y, classes),
         *_of_groups(groups, len(y)),
-        *_of_slices(slices or {}, len(y), held),
+        *_of_slices(slices or {}, len(y), limit),
     ]
     subsets = [Subset.of(*member, right, before) for member in members]
     if before is not None:
@@ -352,8 +352,8 @@ def check_predictions(
             Subset.of("slice", name, inside, right, before, within=of)
             for of, name, inside in _classes_within(members, y)
         ]
-    _refuse_missing_kinds(held, {subset.kind for subset in subsets})
-    rows = judged(subsets, held)
+    _refuse_missing_kinds(limit, {subset.kind for subset in subsets})
+    rows = judged(subsets, limit)
     no_group = 0 if groups is None else len(y) - sum(r.n for r in rows if r.kind == "group")
     if no_group:
         why = "their group is -1 or none, which means that it is not known"
@@ -363,7 +363,7 @@ def check_predictions(
     rows_named = new_errors[:_NAMED].tolist()
     named = tuple(str(row if names is None else names[row]) for row in rows_named)
     return CheckResult(
-        rows, held.alpha, compared, new_errors, named, title, tuple(dict.fromkeys(notes))
+        rows, limit.alpha, compared, new_errors, named, title, tuple(dict.fromkeys(notes))
     )
 
 
@@ -408,9 +408,9 @@ def _classes_within(
 
 
 def _of_classes(y: Array, classes: ArrayLike | None) -> Iterator[tuple[Kind, str, Array]]:
-    found = np.unique(y).tolist()
+    labels = np.unique(y).tolist()
     known = [] if classes is None else np.asarray(classes).tolist()
-    for label in [*known, *(label for label in found if label not in set(known))]:
+    for label in [*known, *(label for label in labels if label not in set(known))]:
         yield "class", str(label), np.asarray(y == label)
 
 

@@ -191,8 +191,8 @@ class CheckResult:
         return min(rows, key=lambda row: row.accuracy, default=None)
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{len(self.of(each))} {each}" for each in _EXIT)
-        return f"CheckResult({self.outcome}: {told}; {self.average.n} samples)"
+        counts = ", ".join(f"{len(self.of(each))} {each}" for each in _EXIT)
+        return f"CheckResult({self.outcome}: {counts}; {self.average.n} samples)"
 
 
 def _worst(outcomes: Sequence[Outcome | None]) -> Outcome | None:

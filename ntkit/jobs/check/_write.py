@@ -33,11 +33,11 @@ def junit_of(result: CheckResult) -> str:
         case = ElementTree.SubElement(
             suite, "testcase", {"classname": f"ntkit check.{row.kind}", "name": name}
         )
-        said = _writable(f"{row.title}: {_sentence(verdict)}")
+        message = _writable(f"{row.title}: {_sentence(verdict)}")
         if verdict.outcome == "fail":
-            ElementTree.SubElement(case, "failure", {"message": said, "type": "fail"})
+            ElementTree.SubElement(case, "failure", {"message": message, "type": "fail"})
         elif verdict.outcome == "too few":
-            ElementTree.SubElement(case, "error", {"message": said, "type": "too few samples"})
+            ElementTree.SubElement(case, "error", {"message": message, "type": "too few samples"})
     ElementTree.indent(suites)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(
         suites, encoding="unicode"
@@ -89,8 +89,8 @@ def write_check(
     ...     print(file.read_text(encoding="utf-8").splitlines()[0])
     ### Passed: the predictions, 40 samples.
     """
-    given = ((json, result.to_json()), (junit, junit_of(result)), (markdown, markdown_of(result)))
-    files = [(Path(path), content) for path, content in given if path is not None]
+    texts = ((json, result.to_json()), (junit, junit_of(result)), (markdown, markdown_of(result)))
+    files = [(Path(path), content) for path, content in texts if path is not None]
     for path, _ in files:
         check_file(path, force=force)
     if len({path.resolve() for path, _ in files}) < len(files):
@@ -142,11 +142,11 @@ def markdown_of(result: CheckResult) -> str:
 def _not_passed(result: CheckResult) -> Iterator[tuple[str, list[str]]]:
     """What fails, and what has too few samples: a title, and a sentence for each limit."""
     for outcome in _NOT_PASSED:
-        found = result.of(outcome)
-        said = [f"{_line(row.title)}: {_sentence(verdict)}" for row, verdict in found[:_MOST]]
-        said += [f"… and {len(found) - _MOST} more"] * (len(found) > _MOST)
-        if said:
-            yield _FIRST[outcome], said
+        verdicts = result.of(outcome)
+        lines = [f"{_line(row.title)}: {_sentence(verdict)}" for row, verdict in verdicts[:_MOST]]
+        lines += [f"… and {len(verdicts) - _MOST} more"] * (len(verdicts) > _MOST)
+        if lines:
+            yield _FIRST[outcome], lines
 
 
 def _sentence(verdict: Verdict) -> str:
@@ -156,14 +156,14 @@ def _sentence(verdict: Verdict) -> str:
 
 def _figures(result: CheckResult) -> list[str]:
     """Average, worst class, worst group, and what broke."""
-    said = [_figure("Average accuracy", result.average)]
+    figures = [_figure("Average accuracy", result.average)]
     for title, row in (
         ("worst class", result.worst_class),
         ("worst group", result.worst_group),
     ):
         if row is not None:
-            said.append(_figure(f"{title} ({_line(row.name)})", row))
-    sentence = ", ".join(said) + "."
+            figures.append(_figure(f"{title} ({_line(row.name)})", row))
+    sentence = ", ".join(figures) + "."
     average = result.average
     if average.new_errors is not None and average.fixed is not None and average.n:
         sentence += (

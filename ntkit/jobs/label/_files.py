@@ -144,14 +144,14 @@ def read_answers(
         If the file is no such table, names a sample that is not there, or answers one sample in
         two ways.
     """
-    index, said = NameIndex(_names(ids)), dict[int, Entry]()
+    index, entries = NameIndex(_names(ids)), dict[int, Entry]()
     answers = np.full(len(index.names), None, dtype=object)
     for entry in read_filled_in(path, question=question, delimiter=delimiter):
         row = row_named(index, entry)
         if entry.answer is None:
             continue
-        if said.setdefault(row, entry).answer != entry.answer:
-            raise contradiction(said[row], entry)
+        if entries.setdefault(row, entry).answer != entry.answer:
+            raise contradiction(entries[row], entry)
         answers[row] = entry.answer
     return answers
 
@@ -217,16 +217,16 @@ class TakenAnswers:
             where, everything, self._rows_of.keys(), match_names=self.match_names
         )
         places = self._places(everything, here, len(entries) if note else 0)
-        own = dict[int | str, Entry]()
+        in_file = dict[int | str, Entry]()
         for place, entry in zip(places, everything, strict=True):
-            before = own.setdefault(place, entry)
+            before = in_file.setdefault(place, entry)
             if None not in (before.answer, entry.answer) and before.answer != entry.answer:
                 raise contradiction(before, entry)
             if before.answer is None:
-                own[place] = entry
-        for place, entry in own.items():
+                in_file[place] = entry
+        for place, entry in in_file.items():
             self._check_last_word(place, entry)
-        self._said |= own
+        self._said |= in_file
         rows = [place if isinstance(place, int) else None for place in places]
         self.notes += [note] if note else self._told(where, everything, rows)
         by_name = note or any(entry.content is None for entry in everything)
@@ -336,12 +336,12 @@ class LabelFolder:
                 raise InputError(f"{folder} is a file, not a folder; choose another name.")
             check_writable(folder)
             names = sorted(file.name for file in folder.iterdir())
-            found = next((name for name in names if not name.startswith(TEMPORARY)), None)
-        if found is None:
+            first = next((name for name in names if not name.startswith(TEMPORARY)), None)
+        if first is None:
             return cls(folder)
         if not (folder / ANSWERS).exists():
             raise InputError(
-                f"{folder} holds {found} and no {ANSWERS}, so no question was asked there; choose "
+                f"{folder} holds {first} and no {ANSWERS}, so no question was asked there; choose "
                 "another name."
             )
         content = json_of(folder / ANSWERS)
@@ -372,7 +372,7 @@ class LabelFolder:
     def answer_files(self) -> list[Path]:
         """Tables in the folder that may hold answers nobody read yet, the oldest first."""
         with saying_what_failed(self.path):
-            found = [
+            unread = [
                 file
                 for file in (self.path.iterdir() if self.path.is_dir() else ())
                 if file.suffix.lower() in TABLES
@@ -381,12 +381,12 @@ class LabelFolder:
                 and sha256_of(file) != self.read.get(file.name)
                 and not self._as_written(file)
             ]
-            return sorted(found, key=lambda file: (file.stat().st_mtime_ns, file.name))
+            return sorted(unread, key=lambda file: (file.stat().st_mtime_ns, file.name))
 
     def take(self, asked: Labels, files: Sequence[StrPath], taken: TakenAnswers) -> Labels:
         """Add what files say to the answers kept; the later one counts where two differ."""
-        for given in files:
-            file, left_out = Path(given), tuple[Entry, ...]()
+        for path in files:
+            file, left_out = Path(path), tuple[Entry, ...]()
             if file.suffix.lower() == ".json":
                 labels = read_labels(file)
                 _check_question(labels, asked, file)
@@ -429,8 +429,8 @@ class LabelFolder:
 
     def _as_written(self, file: Path) -> bool:
         with saying_what_failed(file):
-            own = self.written.get(file.name, ())
-            return file.is_file() and sha256_of(file) in own
+            digests = self.written.get(file.name, ())
+            return file.is_file() and sha256_of(file) in digests
 
 
 def _check_question(labels: Labels, asked: Labels, file: Path) -> None:

@@ -218,7 +218,7 @@ def earlier_answers(labels: Labels, looked_at: Sequence[int]) -> list[Labels]:
 
 def _asked(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
     """The question, and what is answered of it so far."""
-    given = None if values is None else tuple(str(value).strip() for value in values)
+    choices = None if values is None else tuple(str(value).strip() for value in values)
     question = None if question is None else " ".join(question.split())
     if folder.labels is None:
         if not question:
@@ -226,14 +226,14 @@ def _asked(folder: LabelFolder, question: str | None, values: Sequence[str] | No
                 'Say what to ask about each sample, as in --question "Is there water in the '
                 'background?" (question= in Python).'
             )
-        return Labels(question, _checked_values(given or ("yes", "no")))
+        return Labels(question, _checked_values(choices or ("yes", "no")))
     asked = folder.labels
     if question not in (None, asked.question):
         raise InputError(
             f"In {folder.path} it is asked {asked.question!r:.80}; ask another question in another "
             "folder, or leave --question out."
         )
-    if given not in (None, asked.values):
+    if choices not in (None, asked.values):
         raise InputError(
             f"In {folder.path} one answers {', '.join(asked.values)}; take other values in another "
             "folder, or leave --values out."

@@ -179,8 +179,8 @@ def next_questions(
             chosen.append(_errors_first(left, margin, share, rng))
         else:
             q = inference.label_distributions_
-            own = np.flatnonzero(y_index == label)
-            chosen.append(_left_open(left, q, own, share, rng))
+            of_class = np.flatnonzero(y_index == label)
+            chosen.append(_left_open(left, q, of_class, share, rng))
     return np.asarray(rng.permutation(np.concatenate(chosen)))
 
 
@@ -350,20 +350,20 @@ def _reason(
 
 def _purities(y: Array, q: Array, values: Array) -> list[tuple[float, tuple[Any, Any]]]:
     """Expected share of right members of each group that holds any."""
-    found = list[tuple[float, tuple[Any, Any]]]()
+    purities = list[tuple[float, tuple[Any, Any]]]()
     taken_for = q.argmax(axis=1)
     for label in np.unique(y):
         for i in np.unique(taken_for[y == label]):
             members = (y == label) & (taken_for == i)
-            found.append((float(q[members, i].mean()), _named(label, values[i])))
-    return found
+            purities.append((float(q[members, i].mean()), _named(label, values[i])))
+    return purities
 
 
 def _overlaps(
     y: Array, now: GroupInference, before: GroupInference
 ) -> list[tuple[float, tuple[Any, Any]]]:
     """Jaccard index of each group with itself, of those that hold any sample by either."""
-    found = list[tuple[float, tuple[Any, Any]]]()
+    overlaps = list[tuple[float, tuple[Any, Any]]]()
     values = [*now.classes_, *(v for v in before.classes_ if v not in now.classes_)]
     for label in np.unique(y):
         for value in values:
@@ -371,8 +371,8 @@ def _overlaps(
                 (y == label) & (np.asarray(one.transduction_) == value) for one in (now, before)
             )
             if (either := (ours | theirs).sum()) > 0:
-                found.append((float((ours & theirs).sum() / either), _named(label, value)))
-    return found
+                overlaps.append((float((ours & theirs).sum() / either), _named(label, value)))
+    return overlaps
 
 
 def _named(label: Any, value: Any) -> tuple[Any, Any]:

@@ -164,12 +164,12 @@ def matches_of(models: Sequence[Any], read: Callable[[FrozenModel], Samples]) ->
         other = read(second)
         notes += ["The two models take other inputs; each was given its own."]
     elif one.steps is not None:
-        own = read(second) if _says_how(second, one) else one
-        if own.preprocessing != one.preprocessing:
-            other = own
+        as_second = read(second) if _says_how(second, one) else one
+        if as_second.preprocessing != one.preprocessing:
+            other = as_second
             notes += [
                 "The two models' files say that their inputs are prepared in two ways; each was "
-                f"given its own. {own.input_note()}".strip()
+                f"given its own. {as_second.input_note()}".strip()
             ]
     if len(one) != len(other) or not np.array_equal(one.y, other.y):
         raise InputError(
@@ -189,7 +189,7 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
         raise InputError(problem)
     samples.check_made_with(model, "The store")
     try:
-        found = samples.fit_to(model, name=model.path.name if model.path else "")
+        matching = samples.fit_to(model, name=model.path.name if model.path else "")
     except InputError as error:
         problem = unknown_labels(
             np.unique(samples.y),
@@ -201,9 +201,9 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
         )
         if strict:
             raise InputError(problem or error) from error
-        said = f"The labels are written as they are, and compared with nothing: {problem or error}"
-        return replace(match, notes=(*match.notes, said))
-    return replace(found, notes=(*match.notes, *found.notes))
+        note = f"The labels are written as they are, and compared with nothing: {problem or error}"
+        return replace(match, notes=(*match.notes, note))
+    return replace(matching, notes=(*match.notes, *matching.notes))
 
 
 def called(model: FrozenModel, otherwise: str) -> str:
@@ -215,8 +215,8 @@ def _named_alike(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, 
     """The second model with the first one's names of classes, where it only numbers its own."""
     if first.head is None or second.head is None:
         return second, []
-    own, others = second.head.classes.tolist(), first.head.classes.tolist()
-    if second.has_class_names and (are_positions(others) or not are_positions(own)):
+    classes, others = second.head.classes.tolist(), first.head.classes.tolist()
+    if second.has_class_names and (are_positions(others) or not are_positions(classes)):
         return second, []
     same = len(first.head.classes) == len(second.head.classes)
     if not (first.has_class_names and same) or second.metadata.get(_NEW_HEAD) == "true":
@@ -231,9 +231,9 @@ def _says_how(model: FrozenModel, samples: Samples) -> bool:
     """Whether a model's own files say how its images or texts are prepared."""
     if samples.kind == "texts":
         return TextPreprocessing.for_model(model) is not None
-    found, taken = ImagePreprocessing.for_model(model), model.inputs[0]
+    steps, taken = ImagePreprocessing.for_model(model), model.inputs[0]
     guess = ImagePreprocessing.for_input(taken.shape or (), taken.dtype)
-    return found is not None and found.source != guess.source
+    return steps is not None and steps.source != guess.source
 
 
 _ROWS = 1024  # of embeddings that are there already
@@ -323,13 +323,13 @@ class PredictionTable:
         return {**plain(self), "path": str(self.path)}
 
     def __str__(self) -> str:
-        said = f"{self.path}: {self.n_samples} predictions"
+        sentence = f"{self.path}: {self.n_samples} predictions"
         if self.n_labelled:
             was = ""
             if self.n_right_before is not None:
                 was = f" ({percent(self.n_right_before / self.n_labelled)} before)"
-            said += f", {percent(self.n_right / self.n_labelled)} right{was}"
-        return said + ("." if self.n_changed is None else f", {self.n_changed} changed.")
+            sentence += f", {percent(self.n_right / self.n_labelled)} right{was}"
+        return sentence + ("." if self.n_changed is None else f", {self.n_changed} changed.")
 
 
 @documented

@@ -107,15 +107,15 @@ def check_parity(
     samples = None
     if data is not None:
         samples = read(data, model, labels="optional", preprocessing=preprocessing)
-    found = read_recorded(recorded, tuple(tensor.name for tensor in model.inputs))
+    record = read_recorded(recorded, tuple(tensor.name for tensor in model.inputs))
     with tempfile.TemporaryDirectory(prefix="ntkit-") as folder:
-        subject = subject_of(model, found, samples, preprocessing, Path(folder))
-        if subject.n_samples != len(found):
+        subject = subject_of(model, record, samples, preprocessing, Path(folder))
+        if subject.n_samples != len(record):
             raise InputError(
-                f"{found.source} holds outputs of {len(found)} samples, but {subject.n_samples} "
+                f"{record.source} holds outputs of {len(record)} samples, but {subject.n_samples} "
                 "inputs."
             )
-        return _compared(model, found, subject, device, tolerance, n_samples)
+        return _compared(model, record, subject, device, tolerance, n_samples)
 
 
 def _compared(
@@ -131,10 +131,10 @@ def _compared(
     parts = list[Array]()
     for begin in range(0, len(rows), _SEARCHED):  # the inputs of all at once may be too large
         part = np.arange(begin, min(begin + _SEARCHED, len(rows)))
-        found = run(subject.settings, part, strict=True)
-        if found is None:
+        values = run(subject.settings, part, strict=True)
+        if values is None:
             raise InputError("The samples make no inputs of the model.")
-        parts.append(found)
+        parts.append(values)
     logits = np.concatenate(parts)
     dtype = recorded.outputs.dtype.name
     within = tolerance if tolerance is not None else max(_TOLERANCE, tolerance_of(model, dtype))
@@ -156,8 +156,8 @@ def _compared(
         differ = base.differences > within
         wrong = _spread(np.flatnonzero(differ), max(_SEARCHED // 2, _SEARCHED - (~differ).sum()))
         right = _spread(np.flatnonzero(~differ), _SEARCHED - len(wrong))
-        few = np.sort(np.concatenate([wrong, right]))
-        rows, logits = rows[few], logits[few]
+        chosen = np.sort(np.concatenate([wrong, right]))
+        rows, logits = rows[chosen], logits[chosen]
         run = Logits(model, subject, rows, device)
         outputs = outputs_of(model, recorded, rows, within, logits.shape[1])
         base = Trial((), outputs.differences(logits, outputs.declared))
@@ -202,12 +202,12 @@ def _rivals(whole: list[Trial]) -> list[Trial]:
     """What explains all samples by something else, and leaves hardly more."""
     best = whole[0]
     near = max(3 * best.distance, 1e-5)
-    found, seen = list[Trial](), {best.whats}
+    rivals, seen = list[Trial](), {best.whats}
     for tried in whole[1:]:
         if tried.distance <= near and tried.whats not in seen:
             seen.add(tried.whats)
-            found.append(tried)
-    return found
+            rivals.append(tried)
+    return rivals
 
 
 def _in_words(tried: Trial) -> str:
@@ -277,8 +277,8 @@ class Search:
 
     def __init__(self, subject: Subject, outputs: Outputs, run: Run, logits: Array) -> None:
         self._subject, self._outputs, self._run, self._base = subject, outputs, run, logits
-        few = _TRIED_ON_BY_LABELS if outputs.recorded.ndim == 1 else _TRIED_ON
-        self.rows = _telling_rows(outputs.differences(logits, outputs.declared), few)
+        n_rows = _TRIED_ON_BY_LABELS if outputs.recorded.ndim == 1 else _TRIED_ON
+        self.rows = _telling_rows(outputs.differences(logits, outputs.declared), n_rows)
         self._seen = [logits[self.rows]]
         self._changes = subject.changes()
         self.tried = list[Trial]()

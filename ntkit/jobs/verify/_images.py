@@ -489,13 +489,13 @@ class ImageSettings(Settings):
             height, width = (to * side // min(pixels.shape[:2]) for side in pixels.shape[:2])
             to = height, width
         if self.picking is not None:
-            found = picked(pixels, to, self.picking)
+            values = picked(pixels, to, self.picking)
         elif self.rounded:  # as Pillow does it with bytes
             image = Image.fromarray(pixels.astype(np.uint8))
             return np.asarray(resized(image, to, int(self.steps.resample)), np.float32)
         else:
-            found = averaged(pixels, to, int(self.steps.resample))
-        return np.clip(np.rint(found), 0, 255) if self.rounded else found
+            values = averaged(pixels, to, int(self.steps.resample))
+        return np.clip(np.rint(values), 0, 255) if self.rounded else values
 
     def _rearranged(self, values: Array) -> Array:
         nchw = self.steps.layout == "NCHW"

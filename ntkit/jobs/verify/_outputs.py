@@ -116,19 +116,19 @@ class Outputs:
 
     def changes(self, reading: Reading) -> tuple[Change, ...]:
         """What is other in a reading than in the one declared."""
-        found = []
+        changes = []
         if reading.order is not None:
-            found.append(Change("class order", self._moved(reading.order)))
+            changes.append(Change("class order", self._moved(reading.order)))
         if reading.activation != self.declared.activation:
-            said = "" if self.declared.activation == "labels" else (
+            instead = "" if self.declared.activation == "labels" else (
                 f", where {_WORDS[self.declared.activation].removeprefix('gives ')} "
                 "should be recorded"
             )  # fmt: skip
-            found.append(Change("softmax", f"{_WORDS[reading.activation]}{said}"))
+            changes.append(Change("softmax", f"{_WORDS[reading.activation]}{instead}"))
         if reading.temperature != 1:
             words = f"divides the logits by a temperature of {reading.temperature:.4g}"
-            found.append(Change("temperature", words))
-        return tuple(found)
+            changes.append(Change("temperature", words))
+        return tuple(changes)
 
     def _moved(self, order: tuple[int, ...], most: int = 6) -> str:
         moved = [f"{self.names[c]!r} at place {i}" for i, c in enumerate(order) if i != c]
@@ -178,9 +178,9 @@ def _tempered(reading: Reading, logits: Array, recorded: Array) -> Reading | Non
 
 def _ordered(reading: Reading, logits: Array, recorded: Array) -> Reading | None:
     """The reading with the order of classes that explains what was recorded best."""
-    found = reading(logits)
-    squares = (recorded**2).sum(axis=0)[:, None] + (found**2).sum(axis=0)
-    costs = squares - 2 * recorded.T @ found
+    outputs = reading(logits)
+    squares = (recorded**2).sum(axis=0)[:, None] + (outputs**2).sum(axis=0)
+    costs = squares - 2 * recorded.T @ outputs
     costs[np.diag_indices(len(costs))] -= 1e-9 * max(float(costs.max()), 1e-30)
     order = tuple(linear_sum_assignment(costs)[1].tolist())
     return None if order == tuple(range(len(order))) else replace(reading, order=order)
@@ -193,8 +193,8 @@ def _order_of_labels(found: Array, recorded: Array, n_classes: int) -> tuple[int
     counts[np.diag_indices(n_classes)] += 0.5
     order = linear_sum_assignment(counts, maximize=True)[1]
     moved = np.flatnonzero(order != np.arange(n_classes))
-    told = counts[moved, order[moved]]
-    enough = (told >= _LABELS_OF_A_CLASS).sum() > 1 and told.sum() >= _LABELS_OF_MOVED_CLASSES
+    labels = counts[moved, order[moved]]
+    enough = (labels >= _LABELS_OF_A_CLASS).sum() > 1 and labels.sum() >= _LABELS_OF_MOVED_CLASSES
     return tuple(order.tolist()) if enough else None
 
 
@@ -228,8 +228,8 @@ class Logits:
             if strict:
                 raise
             return None
-        found = np.concatenate(parts)
-        logits = found.reshape(len(found), -1).astype(np.float64) * self._scale
+        outputs = np.concatenate(parts)
+        logits = outputs.reshape(len(outputs), -1).astype(np.float64) * self._scale
         if not np.isfinite(logits).all() and not strict:
             return None
         return two_columns(logits)
@@ -310,13 +310,13 @@ def _check_labels(recorded: Recording, columns: Array, rows: Array, names: Array
 def _positions(source: str, labels: Array, names: Array) -> Array:
     """Places of recorded labels among the classes."""
     known = {str(name): i for i, name in enumerate(names.tolist())}
-    found = np.asarray([known.get(str(label), -1) for label in labels.tolist()])
-    if (found < 0).any() and labels.dtype.kind in "iub":
-        found = labels.astype(np.int64)
-    wrong = np.flatnonzero((found < 0) | (found >= len(names)))
+    places = np.asarray([known.get(str(label), -1) for label in labels.tolist()])
+    if (places < 0).any() and labels.dtype.kind in "iub":
+        places = labels.astype(np.int64)
+    wrong = np.flatnonzero((places < 0) | (places >= len(names)))
     if len(wrong):
         raise InputError(
             f"{source}: the label {labels[wrong[0]].item()!r} is none of the model's classes "
             f"({listed(names.tolist(), 5)})."
         )
-    return found
+    return places

@@ -138,21 +138,21 @@ def subject_of(
     folder: Path,
 ) -> Subject:
     """Find what was recorded, in the recording or in data, and how ntkit makes inputs of it."""
-    given = recorded.given
-    if "texts" in given:
+    inputs = recorded.given
+    if "texts" in inputs:
         steps = _text_steps(model, preprocessing, recorded.source)
-        pairs = given.get("text_pairs")
+        pairs = inputs.get("text_pairs")
         return text_subject(
-            given["texts"].tolist(), steps, None if pairs is None else pairs.tolist(), folder
+            inputs["texts"].tolist(), steps, None if pairs is None else pairs.tolist(), folder
         )
-    if "images" in given:
-        if given["images"].dtype != np.uint8 or given["images"].ndim not in (3, 4):
+    if "images" in inputs:
+        if inputs["images"].dtype != np.uint8 or inputs["images"].ndim not in (3, 4):
             raise InputError(
                 f"{recorded.source}: images are decoded pixels, uint8 of shape (N, H, W, 3); save "
                 "what went into the model as X."
             )
-        return image_subject([*given["images"]], _image_steps(model, preprocessing), _size(model))
-    arrays = {name: values for name, values in given.items() if name != "rows"}
+        return image_subject([*inputs["images"]], _image_steps(model, preprocessing), _size(model))
+    arrays = {name: values for name, values in inputs.items() if name != "rows"}
     plain = TextPreprocessing.for_strings(model.inputs)
     if plain is not None and not {"X", plain.ids}.isdisjoint(arrays):
         strings = arrays["X"] if "X" in arrays else arrays[plain.ids]
@@ -245,18 +245,18 @@ def _named_rows(recorded: Recording, data: Samples) -> Array:
     last = dict[str, list[int]]()
     for i, name in enumerate(names):
         last.setdefault(Path(name).name, []).append(i)
-    found = list[int]()
+    rows = list[int]()
     for asked in map(str, recorded.files if recorded.files is not None else ()):
         name = asked.replace("\\", "/")
         ends = [i for i in last.get(Path(name).name, []) if _ends_alike(name, names[i])]
         if name in whole:
-            found.append(whole[name])
+            rows.append(whole[name])
         elif len(ends) == 1:
-            found.append(ends[0])
+            rows.append(ends[0])
         else:
             how = "several of the data are called so" if ends else "the data have no such file"
             raise InputError(f"{recorded.source} names {asked!r}, and {how}.")
-    return np.asarray(found)
+    return np.asarray(rows)
 
 
 def _ends_alike(one: str, two: str) -> bool:

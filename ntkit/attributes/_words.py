@@ -70,7 +70,7 @@ def words(
 
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
-    """Which texts hold a word, or a run of words, as :func:`words` reads them."""
+    """Texts that hold a word or a run of words, as :func:`words` reads them."""
     texts = _checked(texts)
     longest, parts = word.count(" ") + 1, word.split(" ")
     values = np.zeros(len(texts), dtype=np.int8)

@@ -156,7 +156,7 @@ def _say_what_can_be_said() -> None:
 
 
 def _show_each_once() -> Callable[..., None]:
-    """What shows a warning; several fits of one run warn of the same."""
+    """A function that shows each warning once; several fits of one run warn of the same."""
     shown = set[str]()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:

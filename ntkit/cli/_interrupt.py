@@ -40,7 +40,7 @@ def interruptible(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _stamp(out: Path | None) -> frozenset[tuple[str, int, int]] | None:
-    """What tells an output that was replaced, or written in, from the one before."""
+    """Names and times of an output's files, by which a replaced or changed one is known."""
     if out is None:
         return None
     try:

@@ -395,7 +395,10 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
     def ask(audit: Audit, findings: tuple[Finding, ...]) -> Iterator[Answer]:
         asked = findings[:_MOST]
         for number, finding in enumerate(asked, start=1):
-            _say(f"\nQuestion {number} of {len(asked)}, on {_whose(audit, finding)}:")
+            subject = "what the model relies on"
+            if audit.retraining is not None and finding in audit.retraining.findings:
+                subject = "what retraining would newly rely on"
+            _say(f"\nQuestion {number} of {len(asked)}, on {subject}:")
             _say(f"  {figures_of(finding)}")
             _show(audit, finding, _EXAMPLES)
             answer_text = _answer_on(audit, finding, page)
@@ -427,11 +430,6 @@ def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:
             _say("")
         else:
             _say("Type y, n, ? or o, or press Enter to decide later.")
-
-
-def _whose(audit: Audit, finding: Finding) -> str:
-    new = audit.retraining is not None and finding in audit.retraining.findings
-    return "what retraining would newly rely on" if new else "what the model relies on"
 
 
 def _show(audit: Audit, finding: Finding, most: int) -> None:

@@ -77,7 +77,7 @@ def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> It
 
 
 def _neurons(result: DebiasResult) -> str:
-    """What became of the paper's method, beside a random mask of its size."""
+    """Result of the paper's method next to a random mask of its size."""
     rows = {row.name.partition(" of ")[0]: row for row in result.candidates}
     paper, random = rows["neurontune"], rows["random mask"]
     return (

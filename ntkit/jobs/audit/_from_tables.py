@@ -140,7 +140,7 @@ def _matched(table: Table, first: Table, roles: TableRoles) -> Table:
 
 
 def _by_position(table: Table, first: Table) -> str:
-    """What is said where nothing names the samples."""
+    """A note for tables whose samples have no names."""
     return (
         f"Rows of {table.path} and {first.path} are matched by position; name a column that tells "
         "samples apart with --id-column if their order may differ."
@@ -194,7 +194,7 @@ def _outcome(table: Table, labelled: Table, roles: TableRoles) -> tuple[Array, d
 def _feature_sets(
     table: Table, roles: TableRoles, one_file: bool
 ) -> tuple[list[FeatureSet], list[str] | None, list[str]]:
-    """What is looked at, the texts among it, and what was left out."""
+    """Feature sets of a table, its texts, and notes on columns left out."""
     feature_sets, notes = list[FeatureSet](), list[str]()
     taken: set[str | None] = {roles.label, roles.group, roles.prediction, roles.key, *roles.scores}
     left = [name for name in table.columns if name not in taken]

@@ -58,7 +58,7 @@ class WatchedPictures(MeasuredImages):
         return picture_statistics(pixels, image.width * image.height), _facts(image)
 
     def _digest(self, row: int) -> bytes:
-        """Of a file that the model has not read yet, measured in the same pass."""
+        """Digest of a file, measured in the same pass if the model has not read it yet."""
         if self._digests[row] is None:
             self._image(row)
         return super()._digest(row)
@@ -304,7 +304,7 @@ class AttributeReader:
         )
 
     def feature_sets(self, watched: Sequence[WatchedPictures] = ()) -> list[FeatureSet]:
-        """What can be read of every sample without the model, except what says the class."""
+        """Feature sets that need no model, without columns that tell the class."""
         feature_sets = [] if self.texts is None else [words(self.texts)]
         first, tables = self.sets[0], [samples.table for samples in self.sets]
         metadata = None if self.given is None else self.given.columns

@@ -176,7 +176,7 @@ class Audit:
         return next((rule for rule in rules if rule is not None), None)
 
     def _family(self, name: str) -> tuple[Findings, int] | None:
-        """What was found, and the number there of the finding whose family an attribute is of."""
+        """The findings, and the place of the one whose family an attribute belongs to."""
         for audit in (self, *([self.retraining] if self.retraining else [])):
             for i, finding in enumerate(audit.findings):
                 if name in (finding.name, *finding.same, *finding.opposed):

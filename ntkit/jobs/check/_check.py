@@ -131,7 +131,10 @@ def check_read(
     sure_of_classes: bool = False,
 ) -> CheckResult:
     """As :func:`check`, of the new model alone or the old and the new one, with their samples."""
-    limits, notes = _with_default(limits, compared=len(models) == 2)
+    notes = list[str]()
+    if len(models) == 2 and not limits.stated:
+        limits = replace(limits, max_drop=DEFAULT_DROP)
+        notes.append(f"No limit was given: a drop of at most {DEFAULT_DROP:g} points is allowed.")
     samples = models[-1].samples
     if not len(samples):
         raise InputError("There are no samples to check on.")
@@ -172,15 +175,8 @@ def check_read(
     )
 
 
-def _with_default(limits: Limits, *, compared: bool) -> tuple[Limits, list[str]]:
-    if limits.stated or not compared:
-        return limits, []
-    note = f"No limit was given: a drop of at most {DEFAULT_DROP:g} points is allowed."
-    return replace(limits, max_drop=DEFAULT_DROP), [note]
-
-
 def _titles(models: Sequence[Match]) -> list[str]:
-    """What to call the models: their files, with folders where these have one name."""
+    """Names of the models: their files, with folders if these have one name."""
     otherwise = ("the old model", "the new model") if len(models) == 2 else ("the model",)
     names = [called(each.model, name) for each, name in zip(models, otherwise, strict=True)]
     if len(set(names)) == len(names):
@@ -230,7 +226,7 @@ class _Reader(AttributeReader):
             return np.zeros(self.n, dtype=np.int8)
 
     def slices(self, names: Sequence[Sequence[str]]) -> dict[str, Array]:
-        """Who has each value of an attribute: 1, 0, or −1 where that is not known; int8, (N,)."""
+        """Membership in each value of an attribute: 1, 0, or −1 if it is not known; int8, (N,)."""
         attribute = self.attribute(tuple(map(tuple, names)), fewest=1, most=_MOST_VALUES)
         if len(attribute.names) > _MOST_VALUES:
             name = attribute.name

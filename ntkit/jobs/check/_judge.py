@@ -103,7 +103,7 @@ def _fewest(decided: Callable[[int], bool]) -> int | None:
 
 
 def _round(n: int) -> int:
-    """Up to two digits where there are more than three: no more is known."""
+    """A number rounded up to two digits if it has more than three: no more is known."""
     unit = 10 ** max(0, len(str(n)) - 2) if n >= 1000 else 1
     return -(-n // unit) * unit
 

@@ -113,7 +113,7 @@ def first_line(result: CheckResult) -> str:
 
 
 def summary_of(result: CheckResult) -> str:
-    """What a terminal shows."""
+    """A check as text for a terminal."""
     rows = _shown(result)
     cells = [_header(result), *(_cells(row, result, plain=True) for row in rows)]
     columns = plain_table(cells, f"<{'>' * (len(cells[0]) - 1)}")
@@ -124,7 +124,7 @@ def summary_of(result: CheckResult) -> str:
 
 
 def markdown_of(result: CheckResult) -> str:
-    """What a pull request shows."""
+    """A check as Markdown for a pull request."""
     rows = _shown(result)
     cells = [_header(result), *(_cells(row, result, plain=False) for row in rows)]
     columns = table(cells, f"<{'>' * (len(cells[0]) - 2)}<")
@@ -140,7 +140,7 @@ def markdown_of(result: CheckResult) -> str:
 
 
 def _not_passed(result: CheckResult) -> Iterator[tuple[str, list[str]]]:
-    """What fails, and what has too few samples: a title, and a sentence for each limit."""
+    """Limits that fail or have too few samples: a title, and a sentence for each."""
     for outcome in _NOT_PASSED:
         verdicts = result.of(outcome)
         lines = [f"{_line(row.title)}: {_sentence(verdict)}" for row, verdict in verdicts[:_MOST]]
@@ -181,7 +181,7 @@ def _figure(title: str, row: CheckRow) -> str:
 
 
 def _levels(result: CheckResult) -> str:
-    """What the numbers in brackets are."""
+    """A sentence on the numbers in brackets."""
     low, high = 100 * (1 - result.alpha), 100 * (1 - result.alpha / max(1, result.n_comparisons))
     several = f", as {result.n_comparisons} limits are compared" * (result.n_comparisons > 1)
     compared = result.average.change is not None
@@ -221,7 +221,7 @@ def _cells(row: CheckRow, result: CheckResult, *, plain: bool) -> list[str]:
 
 
 def _shown(result: CheckResult) -> Sequence[CheckRow]:
-    """As many rows as a reader bears: what does not pass first, in their order."""
+    """The first forty rows; those that do not pass come first."""
     if len(result.rows) <= _MOST:
         return result.rows
     rank = {"fail": 0, "too few": 1, "pass": 2, None: 2}
@@ -237,10 +237,10 @@ def _left_out(result: CheckResult, rows: Sequence[CheckRow]) -> list[str]:
 
 
 def _line(text: str) -> str:
-    """In one line, and of readable length."""
+    """A text in one line and of readable length."""
     return shortened(_CONTROL.sub(" ", text), 80)
 
 
 def _escaped(text: str) -> str:
-    """As Markdown that shows the text as it is."""
+    """A text as Markdown that shows it as it is."""
     return escaped(_CONTROL.sub(" ", text))

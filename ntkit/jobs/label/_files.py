@@ -286,7 +286,7 @@ class TakenAnswers:
     def _told(
         self, where: StrPath, entries: Sequence[Entry], rows: Sequence[int | None]
     ) -> list[str]:
-        """Which answers went to samples of other names, and which to none, in sentences."""
+        """Sentences on answers that went to samples of other names, or to none."""
         pairs = [*zip(entries, rows, strict=True)]
         moved = [
             f"{entry.name!r:.60} is {self.names[row]!r:.60} now"
@@ -455,7 +455,7 @@ def _spelt(asked: Labels, entries: Sequence[Entry], file: Path) -> list[Entry]:
 
 
 def _state(content: Any) -> dict[str, Any]:
-    """What the folder knows of its files; nothing where that is not as it should be."""
+    """The folder's record of its files; empty if it is damaged."""
     batch, read, written = (content.get(name) for name in ("batch", "read", "written"))
     looked_at = content.get("looked_at")
     counted = isinstance(looked_at, list) and all(type(n) is int and n > 0 for n in looked_at)

@@ -297,7 +297,7 @@ def _files(
 
 
 def _right(model: FrozenModel, samples: Samples, Z: Array, margins: Array) -> tuple[Array, str]:
-    """Which samples the model gets right; cross-fitted heads, where it has no head for them."""
+    """Correct predictions of the model, or of cross-fitted heads if its head has other classes."""
     head = None if model.head is None else samples.fit_to(model).model.head
     if head is None:
         return margins > 0, "cross-fitted heads"

@@ -185,7 +185,7 @@ def next_questions(
 
 
 def _shares(left: Array, n: int) -> list[int]:
-    """How many of each class, alike as far as there are."""
+    """Number of samples of each class, equal as far as there are enough."""
     shares = np.zeros(len(left), dtype=int)
     for _ in range(min(n, int(left.sum()))):
         open_ = np.flatnonzero(shares < left)
@@ -330,7 +330,7 @@ def is_earlier(n_before: int, n: int) -> bool:
 def _reason(
     n: int, n_before: int, overlap: float, changed: tuple[Any, Any], *, enough: bool, stays: bool
 ) -> str:
-    """What the last answers changed, and what follows."""
+    """Sentences on the changes by the last answers and on their meaning."""
     what = f"those taken for {changed[1]!r} of class {changed[0]!r}"
     share = f"{int(100 * overlap)} %"
     news = f"{n - n_before} of the {n} answers"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -207,7 +207,7 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
 
 
 def called(model: FrozenModel, otherwise: str) -> str:
-    """What to call a model in sentences."""
+    """Name of a model in sentences."""
     return otherwise if model.path is None else model.path.name
 
 
@@ -241,7 +241,7 @@ _ROWS = 1024  # of embeddings that are there already
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What a model says of consecutive samples."""
+    """Predictions of a model for consecutive samples."""
 
     index: Array
     probabilities: Array
@@ -437,12 +437,14 @@ def write_rows(
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
         writer.writerow(_header(models))
-        for names_and_label, *parts in zip(_beginnings(samples), *outcomes, strict=True):
-            before, after, label = parts[0].label, parts[-1].label, names_and_label[-1]
+        named = range(len(samples)) if samples.named_by == "row" else samples.names
+        labels = repeat(None, len(samples)) if samples.y is None else samples.y
+        for name, label, *parts in zip(named, labels, *outcomes, strict=True):
+            before, after = parts[0].label, parts[-1].label
             counts["changed"] += before != after
             counts["right"] += labelled and bool(after == label)
             counts["right before"] += labelled and bool(before == label)
-            row = [*names_and_label, *_cells(parts)]
+            row = [name, *[label] * (samples.y is not None), *_cells(parts)]
             writer.writerow([guarded_cell(c) if isinstance(c, str) else c for c in row])
     two = len(models) == 2
     return PredictionTable(
@@ -471,12 +473,6 @@ def _header(models: list[Match]) -> list[str]:
             for label in each.classes.tolist()
         ),
     ]
-
-
-def _beginnings(samples: Samples) -> Iterator[list[Any]]:
-    names = range(len(samples)) if samples.named_by == "row" else samples.names
-    for row, name in enumerate(names):
-        yield [name] if samples.y is None else [name, samples.y[row]]
 
 
 class _Row(NamedTuple):

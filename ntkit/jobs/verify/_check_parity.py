@@ -199,7 +199,7 @@ def _named(result: Parity, best: Trial, alike: list[Trial]) -> Parity:
 
 
 def _rivals(whole: list[Trial]) -> list[Trial]:
-    """What explains all samples by something else, and leaves hardly more."""
+    """Other trials that explain all samples and leave hardly more."""
     best = whole[0]
     near = max(3 * best.distance, 1e-5)
     rivals, seen = list[Trial](), {best.whats}
@@ -258,7 +258,7 @@ def is_far_better(best: Trial, others: Iterable[Trial], before: float) -> bool:
 
 
 def _best_first(found: list[Trial]) -> list[Trial]:
-    """By distance; of those that are about as near, the most usual first."""
+    """Trials by distance; of those about as near, the most usual first."""
     nearest = min((tried.distance for tried in found), default=0.0)
     near = max(_ALIKE * nearest, 1e-5)
 
@@ -270,7 +270,7 @@ def _best_first(found: list[Trial]) -> list[Trial]:
 
 
 class Search:
-    """What was tried so far, on a few samples."""
+    """A search for causes, with all trials so far on a few samples."""
 
     # `run` gives logits for settings of the subject and some rows, None where they make no inputs;
     # `logits` are those of all samples with nothing changed.
@@ -284,7 +284,7 @@ class Search:
         self.tried = list[Trial]()
 
     def causes(self) -> tuple[list[Trial], list[Trial]]:
-        """What explains every sample, with as few changes as do, and all that was tried on some."""
+        """Trials that explain every sample with the fewest changes, and all trials by distance."""
         # Changes are tried until some do; the best come first.
         causes = [
             tried
@@ -309,7 +309,7 @@ class Search:
             )
 
     def confirmed(self, states: list[Trial]) -> list[Trial]:
-        """Those that explain the few samples, and then all."""
+        """Trials that explain the few samples, and then all."""
         tolerance, everything = self._outputs.tolerance, np.arange(len(self._outputs))
         confirmed = list[Trial]()
         for tried in _fewest([tried for tried in states if tried.agrees(tolerance)]):
@@ -356,7 +356,7 @@ class Search:
 
 
 def _fewest(found: list[Trial]) -> list[Trial]:
-    """Those with as few changes as any has."""
+    """Trials with as few changes as any has."""
     fewest = min((len(tried.changes) for tried in found), default=0)
     return [tried for tried in found if len(tried.changes) == fewest]
 

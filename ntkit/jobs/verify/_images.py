@@ -99,7 +99,7 @@ _USUAL_SIDES = (224, 256, 299, 384, 512)
 
 
 def image_changes(steps: ImagePreprocessing, size: Size) -> list[Change]:
-    """What a service may do otherwise than these steps, one thing at a time."""
+    """Single changes that a service may make to these steps."""
     # `size` is that of the model's input, where it is fixed or the steps end in it.
     return [
         *_resamplings(steps),
@@ -115,7 +115,7 @@ def image_changes(steps: ImagePreprocessing, size: Size) -> list[Change]:
 
 
 def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Change, ...]]:
-    """What comes together: geometry, filter and values, or values and the order of channels."""
+    """Changes that come together: geometry, filter and values, or values and channel order."""
     geometries = [(steps.resize, steps.crop)]
     if size is not None:
         side = min(size)
@@ -134,7 +134,7 @@ def usual_pipelines(steps: ImagePreprocessing, size: Size) -> list[tuple[Change,
 
 
 def array_changes(axis: int) -> list[Change]:
-    """What may be done otherwise to arrays of images with their channels on this axis."""
+    """Changes that a service may make to arrays of images with their channels on this axis."""
     heights, other = ((2, 3), (0, 2, 3, 1)) if axis == 1 else ((1, 2), (0, 3, 1, 2))
 
     def refolded(X: Array) -> Array:

@@ -42,7 +42,7 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Reading:
-    """How outputs are made of logits: "labels" are places of the largest one."""
+    """A way to make outputs of logits; "labels" are places of the largest one."""
 
     activation: str
     temperature: float = 1.0
@@ -57,7 +57,7 @@ class Reading:
 
 
 class Outputs:
-    """What a service recorded, a column for each of the model's logits; or labels as positions."""
+    """Recorded outputs, a column for each of the model's logits; or labels as positions."""
 
     # `declared` is the activation of a Reading.
 
@@ -115,7 +115,7 @@ class Outputs:
                 yield reading
 
     def changes(self, reading: Reading) -> tuple[Change, ...]:
-        """What is other in a reading than in the one declared."""
+        """Changes from the declared reading to another one."""
         changes = []
         if reading.order is not None:
             changes.append(Change("class order", self._moved(reading.order)))
@@ -263,7 +263,7 @@ def two_columns(logits: Array) -> Array:
 def outputs_of(
     model: FrozenModel, recorded: Recording, rows: Array, tolerance: float, n_logits: int
 ) -> Outputs:
-    """What was recorded, a column for each of the model's logits."""
+    """Recorded outputs, a column for each of the model's logits."""
     names = model.head.classes if model.head is not None else np.arange(n_logits)
     outputs = recorded.outputs[rows]
     if recorded.kind == "labels":

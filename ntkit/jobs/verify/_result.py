@@ -93,7 +93,7 @@ class Parity:
         return "\n".join(lines)
 
     def _of_all(self) -> str:
-        """Of how many, where not all were compared."""
+        """Number of recorded samples, if not all were compared."""
         looked_at = self.n_samples < self.n_recorded
         return f" looked at, of {self.n_recorded} recorded" if looked_at else ""
 

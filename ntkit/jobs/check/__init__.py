@@ -7,11 +7,10 @@ from ntkit.jobs.check._limits import KINDS as KINDS
 from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._limits import SliceLimits as SliceLimits
 from ntkit.jobs.check._limits import limits_of as limits_of
-from ntkit.jobs.check._result import CheckResult
+from ntkit.jobs.check._result import CheckResult, write_check
 from ntkit.jobs.check._result import CheckRow as CheckRow
 from ntkit.jobs.check._result import Verdict as Verdict
-from ntkit.jobs.check._write import summary_of as summary_of
-from ntkit.jobs.check._write import write_check
+from ntkit.jobs.check._result import summary_of as summary_of
 
 __all__ = [
     "CheckResult",

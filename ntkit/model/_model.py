@@ -30,8 +30,14 @@ from ntkit.graph import (
     write_model,
 )
 from ntkit.head import LinearHead
-from ntkit.model._edit import append_head, declare_outputs, replace_weights
-from ntkit.model._exchange import fitted, keeps_names, read_back
+from ntkit.model._edit import (
+    append_head,
+    declare_outputs,
+    fitted,
+    keeps_names,
+    read_back,
+    replace_weights,
+)
 from ntkit.model._layers import Layer
 from ntkit.model._read_model import (
     LOCATED_BY,

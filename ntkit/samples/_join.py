@@ -13,7 +13,7 @@ from ntkit._join import columns_of, joined, matching_rows, no_column, pooled
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples._samples import Samples
-from ntkit.samples._table_files import TABLES, read_table
+from ntkit.samples._table import TABLES, read_table
 
 KEYS = ("file_name", "id")
 """Columns that name samples, unasked: of images, and of tables."""

@@ -16,7 +16,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
 from ntkit.model import TensorInfo
 from ntkit.samples import input_notes
-from ntkit.samples._table_files import read_table
+from ntkit.samples._table import read_table
 
 FAST = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ntkit import graph
 from ntkit.graph import constant_of, dtype_of, float_type
-from ntkit.model.affine._region import Source, moved_shape
+from ntkit.model.affine._plain import Source, moved_shape
 from ntkit.model.affine._run import Runner, spread_of
 
 EMBEDDING = "ntkit.embedding"

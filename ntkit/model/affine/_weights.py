@@ -12,8 +12,17 @@ import onnx_ir as ir
 from ntkit._types import Array
 from ntkit.graph import Shapes, attribute, constant_of, float_type
 from ntkit.model.affine._operators import NotAffine, called
-from ntkit.model.affine._plain import Cut, plain_layer, scaled, shared
-from ntkit.model.affine._region import Plain, Region, SeveralPositions, Source, moved_shape
+from ntkit.model.affine._plain import (
+    Cut,
+    Plain,
+    Region,
+    SeveralPositions,
+    Source,
+    moved_shape,
+    plain_layer,
+    scaled,
+    shared,
+)
 from ntkit.model.affine._run import Runner
 
 _MOST_NUMBERS = 50_000_000  # of all sources, for as many samples as the model asks for

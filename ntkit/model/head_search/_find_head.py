@@ -13,7 +13,7 @@ from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError
 from ntkit.graph import ancestors, is_constant, value_named
 from ntkit.model.affine import NO_OPS, PRODUCTS, called
-from ntkit.model.head_search._head import PROBABILITIES, Head
+from ntkit.model.head_search._effects import PROBABILITIES, Head
 from ntkit.model.head_search._walk_back import Blocked, Regions, walk_back
 
 _MOST_OUTPUTS = 50

@@ -21,12 +21,14 @@ from ntkit.model.affine import (
 from ntkit.model.head_search._effects import (
     EFFECTS,
     LOOKUPS,
+    AfterHead,
+    Head,
+    Unclear,
     check_rising,
     looked_up,
     normalised,
     written_out,
 )
-from ntkit.model.head_search._head import AfterHead, Head, Unclear
 
 _MOST_STEPS = 200
 _TREES = "decision trees, which have no linear layer; ntkit needs a network with one"

@@ -19,7 +19,7 @@ class NameIndex:
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
         self._rows: tuple[dict[str, list[int]], ...] = ({}, {}, {})
-        for row, name in enumerate(map(_composed, names)):
+        for row, name in enumerate(map(composed, names)):
             for rows, one in zip(
                 self._rows, (name, name.rpartition("/")[2], name.strip()), strict=True
             ):
@@ -27,7 +27,7 @@ class NameIndex:
 
     def rows(self, name: str) -> list[int]:
         """Rows of the samples that are called so; an apostrophe may stand before a name."""
-        written, plain = _composed(name), _composed(name).removeprefix("'")
+        written, plain = composed(name), composed(name).removeprefix("'")
         whole, short, stripped = self._rows
         tried = (whole.get(written), whole.get(plain), short.get(written), short.get(plain))
         return next((rows for rows in tried if rows), stripped.get(plain.strip(), []))
@@ -35,7 +35,7 @@ class NameIndex:
 
 def rows_named(written: Sequence[str], names: Sequence[str], where: str, key: str) -> Array:
     """Row of a table that is about each sample, −1 where none is."""
-    twice = next((n for n, count in Counter(map(_composed, written)).items() if count > 1), None)
+    twice = next((n for n, count in Counter(map(composed, written)).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{where} names {twice!r} twice in {key!r}; leave one row for each.")
     index, found = NameIndex(names), np.full(len(names), -1)
@@ -137,6 +137,6 @@ def _array(values: Any) -> Array:
     return np.asarray(values)
 
 
-def _composed(name: Any) -> str:
+def composed(name: Any) -> str:
     """One spelling of letters with accents: file systems and spreadsheets differ."""
     return unicodedata.normalize("NFC", str(name))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError, ModelError
+from ntkit.samples import by_input
 
 _DTYPES = {
     "tensor(float)": np.float32,
@@ -91,15 +92,10 @@ class Inputs:
     def load(self, part: Part) -> Batch:
         """Read the samples of a part."""
         if part.rows is None:
-            values = self._slice(part.begin, part.end)
+            values = by_input(self.X, lambda array: array[part.begin : part.end])
         else:
             values = part.window.batch(part.rows)
         return Batch(part, self._checked(values, len(part)))
-
-    def _slice(self, begin: int, end: int) -> Any:
-        if isinstance(self.X, dict):
-            return {name: part[begin:end] for name, part in self.X.items()}
-        return self.X[begin:end]
 
     def _checked(self, values: Any, n_rows: int) -> dict[str, Array]:
         names = list(self.specs)
@@ -231,7 +227,8 @@ def fastest(
         known = min(rates, default=np.inf)
         if known < np.inf and clock() + 2 * size * known > begin + seconds / 2:
             break  # the second half is for the rounds
-        if rates and (np.isinf(rates[-1]) or _has_levelled(rates)):
+        levelled = len(rates) > 2 and min(rates[-2:]) > rates[-3] * (1 - _AS_GOOD)
+        if levelled or (rates and np.isinf(rates[-1])):
             break
         rates.append(timed(size))
         if clock() < begin + seconds / 2:  # the first run of a shape also allocates
@@ -263,7 +260,3 @@ def repeated(feed: Feed, n_samples: int) -> dict[int, Feed]:
     most = min(n_samples, _MEMORY // max(1, row_bytes))
     sizes = [size for size in BATCH_SIZES if size <= most] or [BATCH_SIZES[0]]
     return {n: {name: a[np.arange(n) % rows] for name, a in feed.items()} for n in sizes}
-
-
-def _has_levelled(rates: Sequence[float]) -> bool:
-    return len(rates) > 2 and min(rates[-2:]) > rates[-3] * (1 - _AS_GOOD)

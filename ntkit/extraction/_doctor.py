@@ -64,7 +64,12 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
     (True, [], True)
     """
     found: dict[str, Any] = {
-        "versions": _versions(),
+        "versions": {
+            "ntkit": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("numpy", "scikit-learn", "onnx")},
+            "onnxruntime": None,
+        },
         "distributions": builds(),
         "cpus": {"usable": available_cpus(), "host": os.cpu_count()},
         "providers": [],
@@ -91,23 +96,13 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
     return found
 
 
-def _versions() -> dict[str, str | None]:
-    versions: dict[str, str | None] = {"ntkit": __version__, "python": platform.python_version()}
-    for name in ("numpy", "scikit-learn", "onnx"):
-        versions[name] = metadata.version(name)
-    return {**versions, "onnxruntime": None}
-
-
 def _check_cpu(found: dict[str, Any]) -> None:
     reason = _wrong("cpu")
     if reason is None:
         found["device"] = "cpu"
-        return
-    _note(
-        found["problems"],
-        f"A CPU session does not work: {reason}",
-        repair_of(found["distributions"]),
-    )
+    else:
+        repair = repair_of(found["distributions"])
+        _note(found["problems"], f"A CPU session does not work: {reason}", repair)
 
 
 def _check_distributions(found: dict[str, Any]) -> None:

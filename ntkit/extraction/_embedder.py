@@ -125,7 +125,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         """
         inputs = Inputs(self._session(layers), X)
         settings = self._settings(inputs, layers, batch_size)
-        filled, done = [np.empty((0, self._width() or 0), np.float32)], 0
+        filled, done = [np.empty((0, self.frozen_model.n_neurons or 0), np.float32)], 0
         with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
             for batch in batches:
                 if not done:  # filled in place: a list of batches and their copy are twice as much
@@ -246,7 +246,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         InputError
             If the model does not say how wide its embedding is.
         """
-        width = self._width()
+        width = self.frozen_model.n_neurons
         if width is None:
             raise InputError("The model does not say how many neurons its embedding has.")
         return np.asarray([f"neuron{i}" for i in range(width)], dtype=object)
@@ -368,21 +368,13 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def _fastest(self, feed: dict[str, Array], n_samples: int, layers: tuple[Layer, ...]) -> int:
         streams = self._streams
         feeds = repeated(feed, max(1, n_samples // streams))
-        session = self._new_session(
-            layers
-        )  # not the one that stays: it keeps memory for the largest
-
+        session = self._new_session(layers)  # another one would keep memory for the largest batch
         with ThreadPoolExecutor(streams) as pool:
 
             def run(size: int) -> None:
                 list(pool.map(lambda _: session.run(None, feeds[size]), range(streams)))
 
             return fastest(run, [*feeds])
-
-    def _width(self) -> int | None:
-        head, shape = self.frozen_model.head, self.frozen_model.embedding.shape
-        width = head.n_neurons if head is not None else shape[-1] if shape else None
-        return width if isinstance(width, int) else None
 
 
 def _checked(embedding: Array, begin: int) -> Array:

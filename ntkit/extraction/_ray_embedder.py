@@ -100,7 +100,7 @@ class RayEmbedder:
     def _reference(self, X: Any) -> list[Any]:
         """Samples in Ray's memory, where they are put once; in a list they stay a reference."""
         if self._samples[0] is not X:
-            self._samples = X, self._ray.put(_sent(X))
+            self._samples = X, self._ray.put(by_input(X, _sent))
         return [self._samples[1]]
 
     def _result(self, reference: Any, samples: str = "samples") -> Any:
@@ -161,11 +161,7 @@ def _takes_gpu(embedder: Any, nodes: Sequence[Mapping[str, float]]) -> bool:
 
 
 def _sent(X: Any) -> Any:
-    """Samples for another process, which may stand in another folder: mapped files by path."""
-    return by_input(X, _sent_input)
-
-
-def _sent_input(X: Any) -> Any:
+    """An input for another process, which may stand in another folder: mapped files by path."""
     if hasattr(X, "with_absolute_paths"):
         return X.with_absolute_paths()
     return MappedFile.of(X) or (np.asarray(X) if isinstance(X, np.memmap) else X)

@@ -180,7 +180,8 @@ def _computed(
     runner: _Runner, inputs: Inputs, windows: list[tuple[int, int]], streams: int
 ) -> Generator[Run, None, None]:
     """Outputs of each part in turn: read ahead of the session, or read and run in one thread."""
-    workers = _workers(runner.on_gpu)
+    cpus = available_cpus()  # a single core that also runs the session prepares nothing ahead
+    workers = min(cpus, _MOST_WORKERS) if cpus > 1 or runner.on_gpu else 0
     with closing(
         prefetched(
             lambda rows: inputs.parts(*rows, runner.cut),
@@ -208,12 +209,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of ONNX Runtime says that memory ran out."""
     message = str(error).lower()
     return isinstance(error, MemoryError) or any(mark in message for mark in _OUT_OF_MEMORY)
-
-
-def _workers(on_gpu: bool) -> int:
-    """Threads that prepare; none on a single core that also runs the session."""
-    cpus = available_cpus()
-    return min(cpus, _MOST_WORKERS) if cpus > 1 or on_gpu else 0
 
 
 class _Runner:

@@ -11,5 +11,5 @@ from ntkit.inputs._pixels import (
     shown,
     upright,
 )
-from ntkit.inputs._text_preprocessing import TextPreprocessing, folders_of, saved_settings
+from ntkit.inputs._text_preprocessing import TextPreprocessing, saved_settings
 from ntkit.inputs._texts import Texts

@@ -26,8 +26,7 @@ from ntkit.inputs._pixels import (
     resized,
     upright,
 )
-from ntkit.inputs._text_preprocessing import folders_of
-from ntkit.model import PREPROCESSING, FrozenModel
+from ntkit.model import PREPROCESSING, FrozenModel, folders_of
 
 Config = Mapping[str, Any]
 
@@ -328,14 +327,14 @@ _MEND = (
 
 
 @dataclass(frozen=True)
-class Said:
+class Steps:
     """Parameters of ``ImagePreprocessing``, and where they come from."""
 
     steps: dict[str, Any]
     source: str
 
 
-def read_image_config(path: str | Path) -> Said:
+def read_image_config(path: str | Path) -> Steps:
     """Read a ``preprocessor_config.json``, or a ``config.json`` of timm's."""
     path = Path(path)
     try:
@@ -343,19 +342,19 @@ def read_image_config(path: str | Path) -> Said:
         if not isinstance(config, dict):
             raise ValueError("it holds no object")
         if is_timm_config(config):
-            return Said(timm_steps(config), f"as {path.name} (timm) says")
+            return Steps(timm_steps(config), f"as {path.name} (timm) says")
         name = processor_name(config)
-        return Said(processor_steps(config), f"as {path.name}{f' ({name})' if name else ''} says")
+        return Steps(processor_steps(config), f"as {path.name}{f' ({name})' if name else ''} says")
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not a usable description of image preprocessing: {error}; {_MEND}."
         ) from error
 
 
-def said_beside(model: FrozenModel) -> Iterator[Said]:
+def steps_beside(model: FrozenModel) -> Iterator[Steps]:
     """What is said of a model's images: by the files beside it, then by its own metadata."""
     # Files lie beside the model, or in the folder above one that is named `onnx`.
-    for folder in folders_of(model):
+    for folder in folders_of(model.path):
         if (folder / _HUGGING_FACE).exists():
             yield read_image_config(folder / _HUGGING_FACE)
         if _is_timms(folder / _TIMM):
@@ -373,7 +372,7 @@ def _is_timms(path: Path) -> bool:
     return isinstance(config, dict) and is_timm_config(config)
 
 
-def _recorded(text: str) -> Said:
+def _recorded(text: str) -> Steps:
     """What ntkit wrote into a model whose head it found on images."""
     try:
         steps = json.loads(text)
@@ -382,7 +381,7 @@ def _recorded(text: str) -> Said:
         raise InputError(
             f"The model's metadata {PREPROCESSING!r} are damaged ({error}); {_MEND}."
         ) from error
-    return Said(values, f"as the model's metadata ({PREPROCESSING}) say")
+    return Steps(values, f"as the model's metadata ({PREPROCESSING}) say")
 
 
 _ASSUMED = (
@@ -588,7 +587,7 @@ divided by 0.5, RGB, NCHW; as given.
             return None
         guess = cls.for_input(shape, model.inputs[0].dtype)
         try:
-            found = [read_image_config(config)] if config is not None else [*said_beside(model)]
+            found = [read_image_config(config)] if config is not None else [*steps_beside(model)]
         except InputError:
             if not given.keys() >= _ESSENTIAL:
                 raise
@@ -602,7 +601,7 @@ divided by 0.5, RGB, NCHW; as given.
         first._check_fits(guess.resize, found[0].source if by_file else None)
         return first
 
-    def _with(self, said: Said | None, given: dict[str, Any]) -> ImagePreprocessing:
+    def _with(self, said: Steps | None, given: dict[str, Any]) -> ImagePreprocessing:
         """These steps with what a file says, and what is given by hand, in place of them."""
         source = said.source if said is not None else self.source
         if given.keys() >= _ESSENTIAL:

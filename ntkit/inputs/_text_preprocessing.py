@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ntkit.exceptions import InputError
-from ntkit.model import FrozenModel, TensorInfo, recorded_preprocessing
+from ntkit.model import FrozenModel, TensorInfo, folders_of, recorded_preprocessing
 
 Side = Literal["right", "left"]
 
@@ -168,7 +168,7 @@ class TextPreprocessing:
                 "model: whole-numbered token ids (samples, tokens), and perhaps an attention mask, "
                 "token types and positions; leave out --tokenizer."
             )
-        beside = folders_of(model)
+        beside = folders_of(model.path)
         file = _tokenizer_file(tokenizer) if tokenizer is not None else _found(beside, _TOKENIZER)
         if inputs is None or file is None:
             return None
@@ -363,14 +363,6 @@ def _text_inputs(
         return None
     mask, kind, position = (found[0] if found else None for found in others)
     return left[0], mask, kind, position
-
-
-def folders_of(model: FrozenModel) -> list[Path]:
-    """Folders of the files that say how inputs are prepared: the model's, and above ``onnx``."""
-    if model.path is None:
-        return []
-    folder = model.path.parent
-    return [folder, folder.parent] if folder.name == "onnx" else [folder]
 
 
 def _found(folders: Sequence[Path], name: str) -> Path | None:

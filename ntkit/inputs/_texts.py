@@ -208,11 +208,6 @@ class PlainWindow:
     texts: Sequence[str]
     preprocessing: TextPreprocessing
 
-    @property
-    def unpadded(self) -> bool:
-        """Whether a batch may hold texts of one length only."""
-        return False
-
     def batch(self, indices: Any) -> dict[str, Array]:
         """Return the model's input for some of the texts, of shape (len(indices), 1)."""
         chosen = np.asarray([self.texts[i] for i in indices], dtype=object)
@@ -319,17 +314,11 @@ def _pad_id(tokenizer: Any, steps: TextPreprocessing) -> int:
 
 
 def _refuse_broken(texts: Iterable[str]) -> None:
-    broken = next((text for text in texts if not _is_unicode(text)), None)
-    if broken is not None:  # some versions of tokenizers would put another character there
-        raise InputError(
-            f"The text {broken[:80]!a} holds half a character (a lone surrogate); mend or "
-            "remove it."
-        )
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # tokenizers may put another character there
+            raise InputError(
+                f"The text {text[:80]!a} holds half a character (a lone surrogate); mend or "
+                "remove it."
+            ) from error

@@ -286,11 +286,10 @@ class FrozenModel:
             same = self._model.clone()  # to the last bit
             declare_outputs(same)
             return self._exchanged(same, head, provenance)
-        width = self.head.n_neurons if self.head is not None else self._embedding_width()
-        if width is not None and head.n_neurons != width:
+        if self.n_neurons not in (None, head.n_neurons):
             raise InputError(
                 f"The head reads {head.n_neurons} neurons, but the model's embedding "
-                f"{self.embedding.name!r} has {width}."
+                f"{self.embedding.name!r} has {self.n_neurons}."
             )
         head = fitted(head, self.head, named=self.has_class_names, in_graph=self.classes_from_graph)
         model = self._model.clone()
@@ -420,10 +419,6 @@ class FrozenModel:
         parts = parts or (self._model, self._head, self._source)
         return FrozenModel(*parts, self.located_by, **{**kept, **changes})
 
-    def _embedding_width(self) -> int | None:
-        width = self.embedding.shape[-1] if self.embedding.shape else None
-        return width if isinstance(width, int) else None
-
     def with_columns_of(self, other: FrozenModel) -> FrozenModel:
         """Return this model, which names no columns, with those that another of its inputs names.
 
@@ -521,6 +516,14 @@ class FrozenModel:
     def labels_in_graph(self) -> tuple[Any, ...] | None:
         """Labels that the graph maps its scores to, in the order of the logits, if it does."""
         return None if self._head is None else self._head.after.labels
+
+    @property
+    def n_neurons(self) -> int | None:
+        """Width of the embedding; None where the model does not say."""
+        if self.head is not None:
+            return self.head.n_neurons
+        width = self.embedding.shape[-1] if self.embedding.shape else None
+        return width if isinstance(width, int) else None
 
     @property
     def opset_imports(self) -> dict[str, int]:

@@ -232,9 +232,8 @@ def in_sight(model: ir.Model, places: Mapping[str, str | None]) -> Located:
             there = parts(aside, written)
             if there[1] is not None:
                 return there
-            with suppress(
-                HeadNotFoundError, InputError
-            ):  # quantised since: it reads another tensor
+            # Quantised since, it may read another tensor.
+            with suppress(HeadNotFoundError, InputError):
                 return parts(model, places)
             return there
     try:

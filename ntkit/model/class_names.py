@@ -66,7 +66,7 @@ def names_of(
     found, warnings = ClassNames(), list[str]()
     for names, source in _candidates(n_classes, metadata, path):
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-        if _are_positions(names):
+        if _are_placeholders(names):
             continue
         if len(names) != n_classes:
             if twice is None:  # else it is a list of something else
@@ -93,7 +93,7 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
     # single label means a regression, as transformers reads it.
     if metadata.get(_PROBLEM):
         return metadata[_PROBLEM], f"metadata {_PROBLEM!r}"
-    for folder in _folders(path):
+    for folder in folders_of(path):
         config = _json(_text_of(folder / _CONFIG))
         if not isinstance(config, dict):
             continue
@@ -136,7 +136,7 @@ def _candidates(
     for key, names in names_in(metadata).items():
         if len(names) == n_classes or metadata[key].lstrip()[0] in "{[(":
             yield names, f"metadata {key!r}"
-    for folder in _folders(path):
+    for folder in folders_of(path):
         config = _json(_text_of(folder / _CONFIG))
         for key in _IN_CONFIG if isinstance(config, dict) else ():
             listed = _in_order(config.get(key))
@@ -148,8 +148,9 @@ def _candidates(
                 yield lines, name
 
 
-def _folders(path: Path | None) -> list[Path]:
-    """Beside the path as it was given: a link in a cache has its configuration beside the link."""
+def folders_of(path: Path | None) -> list[Path]:
+    """Folders of a model's other files: that of its path as it was given, and above ``onnx``."""
+    # A link in a cache has its configuration beside the link.
     if path is None:
         return []
     folder = path.parent
@@ -217,7 +218,7 @@ def _lines(text: str) -> tuple[Any, ...] | None:
     return _in_order(lines)
 
 
-def _are_positions(names: tuple[Any, ...]) -> bool:
+def _are_placeholders(names: tuple[Any, ...]) -> bool:
     matches = [_PLACEHOLDER.fullmatch(str(name)) for name in names]
     return all(match and int(match[1]) == i for i, match in enumerate(matches))
 

@@ -126,13 +126,9 @@ def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:
         start += n
 
 
-def _blake() -> Any:
-    return hashlib.blake2b(digest_size=_LENGTH)
-
-
 def _hashed(*parts: bytes) -> bytes:
-    digest = _blake()
+    digest = hashlib.blake2b(digest_size=_LENGTH)
     for part in parts:
         digest.update(b"%d:" % len(part))
         digest.update(part)
-    return bytes(digest.digest())
+    return digest.digest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from ntkit._join import composed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import (
@@ -450,16 +450,11 @@ def _groups_of(
         return None
     if "file_name" not in table.columns:
         raise InputError(f"{file} has no column 'file_name'.")
-    listed = map(_composed, table.columns["file_name"])
+    listed = map(composed, table.columns["file_name"])
     group_of = dict(zip(listed, table.labels(group_column, "group"), strict=True))
     if len(group_of) < len(table):
         raise InputError(f"{file} names a file twice; leave one row per file.")
-    missing = [name for name in names if _composed(name) not in group_of]
+    missing = [name for name in names if composed(name) not in group_of]
     if missing:
         raise InputError(f"{file} has no row for {missing[0]!r}.")
-    return np.asarray([group_of[_composed(name)] for name in names])
-
-
-def _composed(name: str) -> str:
-    """One spelling of letters with accents: file systems and spreadsheets differ."""
-    return unicodedata.normalize("NFC", name)
+    return np.asarray([group_of[composed(name)] for name in names])

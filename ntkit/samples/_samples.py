@@ -21,9 +21,8 @@ from ntkit.inputs import (
     MeasuredImages,
     TextPreprocessing,
     Texts,
-    folders_of,
 )
-from ntkit.model import FrozenModel
+from ntkit.model import FrozenModel, folders_of
 from ntkit.samples._looks import Inputs, images_in_array, images_in_files
 from ntkit.samples._stored import check_made_with
 
@@ -33,11 +32,6 @@ def by_input(X: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(X, Mapping):
         return {name: change(part) for name, part in X.items()}
     return change(X)
-
-
-def n_rows(X: Any) -> int:
-    """How many samples there are."""
-    return len(next(iter(X.values()), ()) if isinstance(X, Mapping) else X)
 
 
 def first_rows(X: Any, n: int) -> Any:
@@ -154,7 +148,7 @@ class Samples:
     table: ReadTable | None = None
 
     def __len__(self) -> int:
-        return n_rows(self.X) if self.y is None else len(self.y)
+        return len(next(iter(arrays_of(self.X)), ()) if self.y is None else self.y)
 
     # -- what they are ------------------------------------------------------------------------
 
@@ -393,7 +387,7 @@ def input_paths(*read: FrozenModel | Samples | None) -> list[Path]:
     paths = list[Path]()
     for one in read:
         if isinstance(one, FrozenModel):
-            beside = (folder / name for folder in folders_of(one) for name in _BESIDE)
+            beside = (folder / name for folder in folders_of(one.path) for name in _BESIDE)
             paths += [*one.files, *(file for file in beside if file.exists())]
         elif one is not None:
             arrays = [*arrays_of(one.X), one.y]

@@ -231,7 +231,10 @@ class StoredEmbeddings:
             groups, ids, head = (path / name for name in ("groups.npy", "ids.npy", "head.npz"))
             self.groups = np.array(_mapped(groups)) if groups.exists() else None
             self.ids = _mapped(ids) if ids.exists() else None
-            self.head = _read_head(head) if head.exists() else None
+            self.head = None
+            if head.exists():  # NumPy leaves a broken archive open if it opened the file itself
+                with head.open("rb") as file, np.load(file) as parts:
+                    self.head = LinearHead(**parts)
         except _UNREADABLE as error:
             raise InputError(f"{path} is damaged ({error}); embed again with --force.") from error
         arrays = {"embeddings": self.X, "labels": self.y, "groups": self.groups, "ids": self.ids}
@@ -292,12 +295,6 @@ class StoredEmbeddings:
 
 def _mapped(path: Path) -> Array:
     return np.lib.format.open_memmap(path, mode="r")
-
-
-def _read_head(path: Path) -> LinearHead:
-    # NumPy leaves a broken archive open if it opened the file itself.
-    with path.open("rb") as file, np.load(file) as parts:
-        return LinearHead(**parts)
 
 
 def array_header(path: Path) -> tuple[tuple[int, int], np.dtype[Any], int]:

@@ -349,7 +349,7 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
     try:
         with _long_cells():
             if delimiter is None:
-                delimiter = _found_delimiter(path, expected)
+                delimiter = _likely_delimiter(path, expected)
                 if delimiter != ",":
                     notes = (f"{path}: cells are separated by {_NAMES[delimiter]}.",)
             with path.open(newline="", encoding="utf-8-sig") as file:
@@ -384,42 +384,32 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
 # -- which delimiter ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """The beginning of a file, cut at one delimiter."""
-
-    delimiter: str
-    header: list[str]
-    even: bool  # all of its records are as long as the header
-
-
-def _found_delimiter(path: Path, expected: Collection[str]) -> str:
+def _likely_delimiter(path: Path, expected: Collection[str]) -> str:
     """The delimiter that cuts the header; of several the one that fits the records and names."""
-    tried = (_tried(path, delimiter) for delimiter in _NAMES)
-    readings = [reading for reading in tried if reading is not None and len(reading.header) > 1]
-    if not readings:
-        return ","
+    beginnings = {delimiter: _beginning(path, delimiter) for delimiter in _NAMES}
 
-    def likely(reading: _Reading) -> tuple[bool, int, bool, int]:
-        known = len(set(expected) & set(reading.header))
-        return reading.even, known, reading.delimiter == ",", len(reading.header)
+    def likely(delimiter: str) -> tuple[bool, int, bool, int]:
+        header, even = beginnings[delimiter]
+        return even, len(set(expected) & set(header)), delimiter == ",", len(header)
 
-    return max(readings, key=likely).delimiter
+    cutting = [delimiter for delimiter, (header, _) in beginnings.items() if len(header) > 1]
+    return max(cutting, key=likely, default=",")
 
 
-def _tried(path: Path, delimiter: str) -> _Reading | None:
-    """Cells within quotes are left whole, whatever they hold; None where quotes do not fit."""
+def _beginning(path: Path, delimiter: str) -> tuple[list[str], bool]:
+    """The header of a file, cut at one delimiter, and whether other records are as long."""
+    # Cells within quotes are left whole, whatever they hold; no header where quotes do not fit.
     with path.open(newline="", encoding="utf-8-sig") as file:
         records = filter(None, csv.reader(file, delimiter=delimiter, strict=True))
         try:
             header = next(records, [])
         except csv.Error:
-            return None
+            return [], False
         try:
             even = all(len(record) == len(header) for record in islice(records, _LOOKED_AT))
         except csv.Error:
             even = False
-    return _Reading(delimiter, header, even)
+    return header, even
 
 
 # -- what is wrong with a file ------------------------------------------------------------------

@@ -88,7 +88,13 @@ def _checked(stores: Sequence[Any]) -> Sequence[Any]:
         if i in seen:
             raise InputError(f"{seen[i]} and {store.path} are both part {i} of {n}; leave one out.")
         seen[i] = store.path
-    _check_complete(seen, stores[0].manifest["part"][1])
+    n = stores[0].manifest["part"][1]
+    missing = [str(i) for i in range(1, n + 1) if i not in seen]
+    if missing:
+        raise InputError(
+            f"Of {n} parts, {len(missing)} are missing: {listed(missing, 10)}; embed them, or name "
+            "their folders too."
+        )
     _check_rows(stores)
     return stores
 
@@ -114,15 +120,6 @@ def _what_parts_share(store: Any) -> dict[str, Any]:
         "groups": None if store.groups is None else str(store.groups.dtype),
         "ids": None if store.ids is None else str(store.ids.dtype),
     }
-
-
-def _check_complete(seen: dict[int, Path], n: int) -> None:
-    missing = [str(i) for i in range(1, n + 1) if i not in seen]
-    if missing:
-        raise InputError(
-            f"Of {n} parts, {len(missing)} are missing: {listed(missing, 10)}; embed them, or name "
-            "their folders too."
-        )
 
 
 def _check_rows(stores: Sequence[Any]) -> None:
@@ -318,13 +315,8 @@ def samples_job(
 
 def _row_bytes(model: FrozenModel, dtype: str | None) -> int | None:
     """Size of an embedding on disk, where the model says so."""
-    shape = model.embedding.shape
-    width: Any = shape[1] if shape is not None and len(shape) == 2 else None
-    if model.head is not None:
-        width = model.head.n_neurons
-    known = {"float16": 2, "float32": 4, "float64": 8}
-    itemsize = known.get(dtype or model.embedding.dtype or "")
-    return width * itemsize if isinstance(width, int) and itemsize is not None else None
+    itemsize = {"float16": 2, "float32": 4, "float64": 8}.get(dtype or model.embedding.dtype)
+    return None if model.n_neurons is None or itemsize is None else model.n_neurons * itemsize
 
 
 _ROWS = 4096  # read at once

@@ -88,11 +88,6 @@ def difference(found: Array, expected: Array) -> float:
     return float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
 
 
-def same_output(found: Array, expected: Array) -> float:
-    """Difference of an output that no logits go into; infinite where texts or numbers differ."""
-    return _of_one_output(found, expected, np.ones((len(expected), 1)), 0.0)
-
-
 def _of_one_output(found: Array, expected: Array, gaps: Array, tolerance: float) -> float:
     if expected.dtype == object and isinstance(next(iter(expected.flat), None), Mapping):
         found, expected = _unzipped(found), _unzipped(expected)
@@ -509,7 +504,11 @@ def _side_difference(
     beside &= {tensor.name for tensor in first.outputs}
     own = run_whole(_session(first, device), X) if beside else {}
     beside -= _from_logits(first, own).keys()
-    return max((same_output(outputs[name], own[name]) for name in beside), default=float("nan"))
+    differences = [  # infinite where texts or numbers differ
+        _of_one_output(outputs[name], own[name], np.ones((len(own[name]), 1)), 0.0)
+        for name in beside
+    ]
+    return max(differences, default=float("nan"))
 
 
 def check_head(

@@ -36,10 +36,10 @@ def check_places(proto: onnx.ModelProto, path: Path) -> None:
             del tensor.external_data[:]
             tensor.external_data.extend(known)
         for entry in tensor.external_data:
-            given = entry.value
-            if entry.key in ("offset", "length") and not (given.isascii() and given.isdigit()):
+            place = entry.value
+            if entry.key in ("offset", "length") and not (place.isascii() and place.isdigit()):
                 raise ModelError(
-                    f"{path} gives {given!r:.40} as the {entry.key} of weights in another file, "
+                    f"{path} gives {place!r:.40} as the {entry.key} of weights in another file, "
                     "which is no count of bytes; export it again."
                 )
 
@@ -71,19 +71,19 @@ def follow_links(model: ir.Model, path: Path) -> None:
     # lists are followed, without any `..`, and only into the folder that the model itself lies in.
     folder = path.resolve().parent
     values = [value for graph in model.graphs() for value in graph.initializers.values()]
-    found = dict[str, str]()
+    real_names = dict[str, str]()
     for value in values:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor):
             name = _real_name(str(tensor.location), path, folder)
             if name is None:
                 return  # left as they are, to be refused by name
-            found[str(tensor.location)] = name
+            real_names[str(tensor.location)] = name
     for value in values:
         tensor = value.const_value
         if isinstance(tensor, ir.ExternalTensor):
             value.const_value = ir.ExternalTensor(
-                found[str(tensor.location)],
+                real_names[str(tensor.location)],
                 tensor.offset,
                 tensor.length,
                 tensor.dtype,
@@ -330,8 +330,8 @@ def _own_data(path: Path) -> list[Path]:
         return []  # it is no model
     entries = [e for t in (graph.initializer if graph else ()) for e in t.external_data]
     names = {e.value for e in entries if e.key == "location" and Path(e.value).name == e.value}
-    own = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
-    return [path.with_name(name) for name in sorted(names) if own.fullmatch(name)]
+    pattern = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
+    return [path.with_name(name) for name in sorted(names) if pattern.fullmatch(name)]
 
 
 def fingerprint(model: ir.Model, digest: bytes | None) -> str:
@@ -386,10 +386,10 @@ def model_file(path: Path) -> Path:
     # that hold a model as `model.onnx` or `onnx/model.onnx`, beside its tokenizer and more.
     if not os.path.isdir(path):  # unlike is_dir no error where a name is too long
         return path
-    found = [file for file in (path / _NAME, path / "onnx" / _NAME) if file.is_file()]
-    if len(found) == 1:
-        return found[0]
-    if found:
+    models = [file for file in (path / _NAME, path / "onnx" / _NAME) if file.is_file()]
+    if len(models) == 1:
+        return models[0]
+    if models:
         raise ModelError(
             f"{path} is a folder of two models, {_NAME} and onnx/{_NAME}; name the one that is "
             "meant."

@@ -290,18 +290,18 @@ def is_timm_config(config: Config) -> bool:
 
 def timm_steps(config: Config) -> dict[str, Any]:
     """Read a file's content as parameters of ``ImagePreprocessing``."""
-    given = config.get("pretrained_cfg", config)
-    if not isinstance(given, Mapping):
+    entries = config.get("pretrained_cfg", config)
+    if not isinstance(entries, Mapping):
         raise ValueError("its key 'pretrained_cfg' is no object")
-    refuse_unknown(given, _TIMM_READ | _TIMM_HARMLESS)
-    found = {**_IMAGENET, **{key: value for key, value in given.items() if value}}
-    sizes = found.get("input_size", [3, 224, 224])
+    refuse_unknown(entries, _TIMM_READ | _TIMM_HARMLESS)
+    settings = {**_IMAGENET, **{key: value for key, value in entries.items() if value}}
+    sizes = settings.get("input_size", [3, 224, 224])
     if not isinstance(sizes, list) or len(sizes) != 3:
         raise ValueError("its key 'input_size' is not channels, height and width")
     height, width = (side(length, "input_size") for length in sizes[1:])
-    share = number(found, "crop_pct", 0.875)
+    share = number(settings, "crop_pct", 0.875)
     larger = math.floor(height / share), math.floor(width / share)
-    mode = found.get("crop_mode", "center")
+    mode = settings.get("crop_mode", "center")
     if mode not in ("center", "squash"):
         raise ValueError(f"ntkit does not crop so: 'crop_mode' {mode!r}")
     if mode == "center" and height != width:
@@ -313,9 +313,9 @@ def timm_steps(config: Config) -> dict[str, Any]:
         "crop": (height, width),
         "crop_rounding": "even",
         "scale": 1 / 255,
-        "mean": channels_of(found, "mean"),
-        "std": channels_of(found, "std"),
-        "resample": resample_of(found.get("interpolation", "bicubic"), "interpolation"),
+        "mean": channels_of(settings, "mean"),
+        "std": channels_of(settings, "std"),
+        "resample": resample_of(settings.get("interpolation", "bicubic"), "interpolation"),
     }
 
 
@@ -587,45 +587,45 @@ divided by 0.5, RGB, NCHW; as given.
             return None
         guess = cls.for_input(shape, model.inputs[0].dtype)
         try:
-            found = [read_image_config(config)] if config is not None else [*steps_beside(model)]
+            steps = [read_image_config(config)] if config is not None else [*steps_beside(model)]
         except InputError:
             if not given.keys() >= _ESSENTIAL:
                 raise
-            found = []
-        first = guess._with(found[0] if found else None, given)
-        for other in found[1:]:
-            if _differ(guess._with(found[0], {}), guess._with(other, {})):
+            steps = []
+        first = guess._with(steps[0] if steps else None, given)
+        for other in steps[1:]:
+            if _differ(guess._with(steps[0], {}), guess._with(other, {})):
                 differs = f"{first.source}, not {other.source}, which differs"
                 first = replace(first, source=differs)
-        by_file = found and not given.keys() & {"resize", "crop"}
-        first._check_fits(guess.resize, found[0].source if by_file else None)
+        by_file = steps and not given.keys() & {"resize", "crop"}
+        first._check_fits(guess.resize, steps[0].source if by_file else None)
         return first
 
-    def _with(self, said: Steps | None, given: dict[str, Any]) -> ImagePreprocessing:
+    def _with(self, read: Steps | None, by_hand: dict[str, Any]) -> ImagePreprocessing:
         """These steps with what a file says, and what is given by hand, in place of them."""
-        source = said.source if said is not None else self.source
-        if given.keys() >= _ESSENTIAL:
+        source = read.source if read is not None else self.source
+        if by_hand.keys() >= _ESSENTIAL:
             source = "as given"
-        elif given:
-            source += f" (but for {' and '.join(sorted(given))}, as given)"
-        steps = {**(said.steps if said is not None else {})}
+        elif by_hand:
+            source += f" (but for {' and '.join(sorted(by_hand))}, as given)"
+        steps = {**(read.steps if read is not None else {})}
         for name in ("mean", "std"):
             values = set(steps.get(name, ()))
-            if given.get("channels", self.channels) == 1 and len(values) == 1:
+            if by_hand.get("channels", self.channels) == 1 and len(values) == 1:
                 steps[name] = tuple(values)  # of a grey image, from a file for three channels
         layout = {"layout": self.layout, "channels": self.channels}
         try:
-            return replace(self, **{**steps, **layout, **given}, source=source)
+            return replace(self, **{**steps, **layout, **by_hand}, source=source)
         except (TypeError, ValueError) as error:
             said_so = f"The image preprocessing, {source}, is not usable"
             raise InputError(f"{said_so}: {error}") from error
 
-    def _check_fits(self, size: int | tuple[int, int] | None, said: str | None) -> None:
+    def _check_fits(self, size: int | tuple[int, int] | None, file: str | None) -> None:
         """Refuse steps that end in another size than the model's own."""
         mine = self.crop or self.resize
         if isinstance(mine, tuple) and isinstance(size, tuple) and mine != size:
             raise InputError(
-                f"Images would come to {mine[0]} x {mine[1]} pixels{f', {said}' if said else ''}, "
+                f"Images would come to {mine[0]} x {mine[1]} pixels{f', {file}' if file else ''}, "
                 f"but the model takes {size[0]} x {size[1]}; give --resize and --crop."
             )
 

@@ -187,7 +187,7 @@ class TextPreprocessing:
         }
         known = {source: n for source, n in limits.items() if n is not None}
         source = min(known, key=known.__getitem__) if known else "since no file says how many"
-        longest, given = known.get(source, _DEFAULT_LENGTH), max_length is not None
+        longest, by_user = known.get(source, _DEFAULT_LENGTH), max_length is not None
         if max_length is None:
             max_length = longest
         max_length = max_length if fixed is None else min(max_length, fixed)
@@ -205,7 +205,7 @@ class TextPreprocessing:
             types=types.name if types else None,
             positions=positions.name if positions else None,
             dtype=ids.dtype,
-            source=_GIVEN if given else source,
+            source=_GIVEN if by_user else source,
         )
         return steps.as_recorded(model)
 
@@ -228,12 +228,12 @@ class TextPreprocessing:
             return self
         same = recorded["tokenizer_sha256"] == self.as_dict()["tokenizer_sha256"]
         names = _RECORDED - {"tokenizer_sha256"} - ({"pad_token"} if not same else set())
-        said = "as the model's metadata say"
+        source = "as the model's metadata say"
         try:
             return replace(
                 self,
                 **{name: recorded[name] for name in names},
-                source=said if same else f"{said}, though of another tokenizer",
+                source=source if same else f"{source}, though of another tokenizer",
             )
         except (TypeError, InputError):  # not as ntkit writes it
             return self
@@ -348,20 +348,20 @@ def _text_inputs(
     left = list(inputs)
 
     def take(*words: str) -> list[TensorInfo]:
-        found = [info for info in left if any(word in info.name.lower() for word in words)]
-        left[:] = [info for info in left if info not in found]
-        return found
+        taken = [info for info in left if any(word in info.name.lower() for word in words)]
+        left[:] = [info for info in left if info not in taken]
+        return taken
 
     masks, positions = take("mask"), take("position")
     kinds = take("token_type", "segment") or take("type_ids")
     others = (masks, kinds, positions)
-    if len(left) != 1 or any(len(found) > 1 for found in others):
+    if len(left) != 1 or any(len(infos) > 1 for infos in others):
         return None
     if left[0].dtype not in ("int64", "int32") or any(
         info.shape is not None and len(info.shape) != 2 for info in inputs
     ):
         return None
-    mask, kind, position = (found[0] if found else None for found in others)
+    mask, kind, position = (infos[0] if infos else None for infos in others)
     return left[0], mask, kind, position
 
 
@@ -408,8 +408,8 @@ def _n_positions(config: dict[str, Any]) -> int | None:
     return _limit(positions - (padding if isinstance(padding, int) else 1) - 1)
 
 
-def _side(*given: Any) -> Side:
-    chosen = next((side for side in given if isinstance(side, str)), "right")
+def _side(*sides: Any) -> Side:
+    chosen = next((side for side in sides if isinstance(side, str)), "right")
     return "left" if chosen.lower() == "left" else "right"
 
 

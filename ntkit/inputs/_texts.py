@@ -252,11 +252,11 @@ class TextWindow:
 
 
 def _checked(texts: Iterable[Any]) -> list[str]:
-    found = list(texts)
-    for i, text in enumerate(found):
+    checked = list(texts)
+    for i, text in enumerate(checked):
         if not isinstance(text, str):
             raise InputError(f"Sample {i} is {text!r}, not a text.")
-    return found
+    return checked
 
 
 # -- the tokenizer ------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def layers_of(body: ir.Model) -> tuple[Layer, ...]:
     ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(body)
     graph, count = body.graph, Counter[str]()
     batches = {value.shape[0] for value in graph.inputs if value.shape}
-    ends, found = list[Layer](), list[Layer]()
+    ends, readable = list[Layer](), list[Layer]()
     pooled = _pooled_by(graph.outputs[0])
     for node in graph:
         count[node.op_type] += 1
@@ -52,11 +52,11 @@ def layers_of(body: ir.Model) -> tuple[Layer, ...]:
             continue
         if _ends_block(node):
             ends.append(layer)
-            found.append(layer)
+            readable.append(layer)
         elif _is_activation(node):
-            found.append(layer)
-    found = found if len(ends) < _FEW_BLOCKS else ends
-    return tuple(layer for layer in found if layer.tensor not in pooled)
+            readable.append(layer)
+    readable = readable if len(ends) < _FEW_BLOCKS else ends
+    return tuple(layer for layer in readable if layer.tensor not in pooled)
 
 
 def _layer(node: ir.Node, name: str, batches: set[int | ir.SymbolicDim]) -> Layer | None:
@@ -102,12 +102,12 @@ def _computed(node: ir.Node) -> list[ir.Value]:
 
 def _pooled_by(value: ir.Value | None) -> set[str | None]:
     """What a tensor is the mean of."""
-    found = set[str | None]()
+    names = set[str | None]()
     node = value.producer() if value is not None else None
     while node is not None and node.op_type in _POOLING and node.inputs[0] is not None:
-        found.add(node.inputs[0].name)
+        names.add(node.inputs[0].name)
         node = node.inputs[0].producer()
-    return found
+    return names
 
 
 def _ends_block(node: ir.Node) -> bool:

@@ -39,8 +39,8 @@ class Columns:
     @property
     def named(self) -> tuple[str, ...]:
         """Names that a header may hold."""
-        given = (self.label, self.group, self.text, self.pair, *(self.inputs or ()))
-        return tuple(name for name in given if name is not None)
+        names = (self.label, self.group, self.text, self.pair, *(self.inputs or ()))
+        return tuple(name for name in names if name is not None)
 
 
 def samples_from_table(
@@ -141,12 +141,12 @@ def _text_column_of(table: Table, columns: Columns) -> str:
     taken = (columns.label, columns.group, columns.pair)
     if "text" in table.columns and "text" not in taken:
         return "text"
-    found = [name for name in table.text_columns() if name not in taken]
-    if len(found) == 1:
-        return found[0]
-    pairs = " (of pairs, the second one with --text-pair-column)" if found else ""
+    texts = [name for name in table.text_columns() if name not in taken]
+    if len(texts) == 1:
+        return texts[0]
+    pairs = " (of pairs, the second one with --text-pair-column)" if texts else ""
     raise InputError(
-        f"{table.path} has {'several text columns' if found else 'no text column'}; its columns "
+        f"{table.path} has {'several text columns' if texts else 'no text column'}; its columns "
         f"are {list(table.columns)}. Name the one to use with --text-column{pairs}."
     )
 
@@ -172,22 +172,22 @@ def _is_of_columns(info: TensorInfo) -> bool:
 def _one_input_a_column(
     table: Table, columns: Columns, inputs: Sequence[TensorInfo]
 ) -> tuple[dict[str, Array], tuple[str, ...], list[str]]:
-    found = {info.name: _column_of(table, info) for info in inputs}
-    X = {info.name: _values(table, found[info.name], info) for info in inputs}
-    used = {*found.values(), columns.label, columns.group}
+    column_of = {info.name: _column_of(table, info) for info in inputs}
+    X = {info.name: _values(table, column_of[info.name], info) for info in inputs}
+    used = {*column_of.values(), columns.label, columns.group}
     left = [name for name in table.columns if name not in used]
     notes = (
         [f"{table.path}: left out {_quoted(left)}; the model has no such input."] if left else []
     )
-    numeric = [found[i.name] for i in inputs if i.dtype != "string"]
-    return X, tuple(found.values()), [*notes, *_decimal_note(table, numeric)]
+    numeric = [column_of[i.name] for i in inputs if i.dtype != "string"]
+    return X, tuple(column_of.values()), [*notes, *_decimal_note(table, numeric)]
 
 
 def _column_of(table: Table, info: TensorInfo) -> str:
     """The column with an input's name."""
-    found = _column_named(table, info.name)
-    if found is not None:
-        return found
+    column = _column_named(table, info.name)
+    if column is not None:
+        return column
     meant = meant_instead(info.name, list(table.columns))
     raise InputError(
         f"{table.path} has no column {info.name!r}, which the model takes as an input; its columns "

@@ -29,7 +29,7 @@ def sample_digests(
 ) -> Digests:
     """Compute a digest of the contents of each sample, its label aside."""
     stop = len(samples) if stop is None else stop
-    found = tqdm(
+    digests = tqdm(
         _digests_of(samples.X, start, stop),
         desc="contents",
         total=stop - start,
@@ -37,7 +37,7 @@ def sample_digests(
         disable=None if verbose else True,
         leave=False,
     )
-    return np.fromiter(found, dtype=f"S{_LENGTH}", count=stop - start)
+    return np.fromiter(digests, dtype=f"S{_LENGTH}", count=stop - start)
 
 
 def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]:

@@ -51,13 +51,13 @@ class Metadata:
     note: str = ""
 
     @classmethod
-    def of(cls, given: Any, sets: Sequence[Samples], key: str | None) -> Metadata | None:
+    def of(cls, metadata: Any, sets: Sequence[Samples], key: str | None) -> Metadata | None:
         """Read and match metadata of one or several sets, one after the other."""
         # Without any, the `metadata.csv` of image folders is read.
-        if given is None:
+        if metadata is None:
             return _in_folders(sets, key)
-        name = str(given) if isinstance(given, str | os.PathLike) else "The metadata"
-        columns = _columns(given)
+        name = str(metadata) if isinstance(metadata, str | os.PathLike) else "The metadata"
+        columns = _columns(metadata)
         chosen = key or KEYS[any(samples.ids is None for samples in sets)]
         names = [names_of(samples, chosen) for samples in sets]
         named = [each for each in names if each is not None]
@@ -93,7 +93,7 @@ class Metadata:
 
 def _in_folders(sets: Sequence[Samples], key: str | None) -> Metadata | None:
     """The ``metadata.csv`` of each image folder, where every set has one that says anything."""
-    found = list[Metadata]()
+    parts = list[Metadata]()
     for samples in sets:
         beside = [path / "metadata.csv" for path in samples.sources if path.is_dir()]
         if samples.ids is None or not beside or not beside[0].is_file():
@@ -102,9 +102,9 @@ def _in_folders(sets: Sequence[Samples], key: str | None) -> Metadata | None:
             return None
         one = Metadata.of(beside[0], [samples], key or KEYS[0])
         assert one is not None
-        found.append(one)
-    columns = pooled([one.columns for one in found])
-    return Metadata(columns or {}, " ".join(one.note for one in found))
+        parts.append(one)
+    columns = pooled([one.columns for one in parts])
+    return Metadata(columns or {}, " ".join(one.note for one in parts))
 
 
 def _columns(source: Any) -> dict[str, Array]:

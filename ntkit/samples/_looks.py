@@ -56,7 +56,7 @@ class Inputs:
     @property
     def n_samples(self) -> int | None:
         """How many there are; None where nothing at hand tells."""
-        return next((len(given) for _, given in self._sized()), None)
+        return next((len(values) for _, values in self._sized()), None)
 
     def check(self, n_samples: int) -> None:
         """Refuse inputs of another number of samples.
@@ -66,22 +66,22 @@ class Inputs:
         InputError
             If there are.
         """
-        for name, given in self._sized():
-            if len(given) != n_samples:
+        for name, values in self._sized():
+            if len(values) != n_samples:
                 raise InputError(
-                    f"The page was given {len(given)} of {name} for {n_samples} samples; give one "
+                    f"The page was given {len(values)} of {name} for {n_samples} samples; give one "
                     "for each, in their order."
                 )
 
     def _sized(self) -> list[tuple[str, Sized]]:
-        given = {
+        inputs = {
             "texts": self.texts,
             "images": self.images,
             "ids": self.ids,
             **{f"the column {name!r}": v for name, v in (self.table or {}).items()},
             **{f"the metadata {name!r}": v for name, v in (self.metadata or {}).items()},
         }
-        return [(name, values) for name, values in given.items() if isinstance(values, Sized)]
+        return [(name, values) for name, values in inputs.items() if isinstance(values, Sized)]
 
     @property
     def tables(self) -> list[Mapping[str, Any]]:

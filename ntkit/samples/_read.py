@@ -273,16 +273,16 @@ def samples_from_npy(path: Path, labels_required: bool) -> Samples:
         raise InputError(f"{path} holds labels, not samples; give the X.npy beside it.")
     if labels_required and not labels.exists():
         raise InputError(f"{path} needs its labels in {labels}.")
-    found = path
+    file = path
     try:
         X = np.lib.format.open_memmap(path, mode="r")
         beside = dict[str, Array | None]()
         for name in ("y", "groups"):
-            found = path.with_name(f"{name}.npy")
-            mapped = np.lib.format.open_memmap(found, mode="r") if found.exists() else None
+            file = path.with_name(f"{name}.npy")
+            mapped = np.lib.format.open_memmap(file, mode="r") if file.exists() else None
             beside[name] = None if mapped is None else np.array(mapped)
     except _UNREADABLE as error:
-        raise _unreadable(found, ".npy", error) from error
+        raise _unreadable(file, ".npy", error) from error
     read = [path.with_name(f"{name}.npy") for name, values in beside.items() if values is not None]
     samples = _checked(path, X, beside["y"], beside["groups"])
     return replace(samples, sources=(path, *read))
@@ -400,9 +400,9 @@ def _images_and_classes(
         files += images
         labels += [folder.name] * len(images)
     if not files:
-        found = f"{len(loose)} images, but no" if loose else "no"
+        start = f"{len(loose)} images, but no" if loose else "no"
         raise InputError(
-            f"{path} has {found} subfolders with images; make one subfolder per class."
+            f"{path} has {start} subfolders with images; make one subfolder per class."
         )
     left = f"{path}: left out {len(loose)} image(s) that lie in no class folder."
     return files, labels, (left,) if loose else ()

@@ -131,12 +131,12 @@ def facts_of(origin: Origin) -> dict[str, str]:
 
 def origin_of_head(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Read from the metadata of a head what its embeddings were made with."""
-    found: dict[str, Any] = {name: metadata.get(key) for name, key in _KEYS.items()}
+    origin: dict[str, Any] = {name: metadata.get(key) for name, key in _KEYS.items()}
     try:
-        found["preprocessing"] = json.loads(found["preprocessing"] or "null")
+        origin["preprocessing"] = json.loads(origin["preprocessing"] or "null")
     except ValueError:
-        found["preprocessing"] = None
-    return found
+        origin["preprocessing"] = None
+    return origin
 
 
 def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> None:

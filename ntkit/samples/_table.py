@@ -306,10 +306,10 @@ def _is_whole(value: Any) -> bool:
 def _holds_text(values: Array, comma: bool) -> bool:
     if values.dtype != object:
         return False
-    given = [value for value in values if not _is_empty(value)]
-    if not all(isinstance(value, str) for value in given):
+    cells = [value for value in values if not _is_empty(value)]
+    if not all(isinstance(value, str) for value in cells):
         return False
-    written: Iterator[Any] = (_pointed(value) for value in given) if comma else iter(given)
+    written: Iterator[Any] = (_pointed(value) for value in cells) if comma else iter(cells)
     return any(not math.isfinite(_number(value)) for value in written)
 
 

@@ -228,8 +228,8 @@ def _check_room(path: Path, job: Job) -> None:
     rows = job.identity["total_rows"] // (1 if part is None else max(1, part[1]))
     there = 0
     if file.exists():  # it has its size before it has its content
-        found = file.stat()
-        there = min(found.st_size, 512 * getattr(found, "st_blocks", found.st_size))
+        status = file.stat()
+        there = min(status.st_size, 512 * getattr(status, "st_blocks", status.st_size))
     check_room(path, rows * job.row_bytes - there)
 
 

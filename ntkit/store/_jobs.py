@@ -59,13 +59,13 @@ def joined(stores: Sequence[Any]) -> Job:
     """Describe the store that finished parts make together."""
     parts = sorted(_checked(stores), key=lambda store: store.manifest["first_row"])
     whole = {**parts[0].manifest, "part": None}
-    given = (*IDENTITY, "contents", "format", "run")
+    identifying = (*IDENTITY, "contents", "format", "run")
     sums = [part.manifest.get("contents") for part in parts]
     contents = None if None in sums else combined(sums)
     position = ("first_row", "rows", "finished_rows", "shape", "stored_dtype")
     return Job(
         identity={name: whole[name] for name in IDENTITY},
-        facts={k: v for k, v in whole.items() if k not in (*given, *position)},
+        facts={k: v for k, v in whole.items() if k not in (*identifying, *position)},
         files=lambda *_: _files(parts),
         settings=lambda: dict(whole["run"]),
         row_range=lambda _: (0, whole["total_rows"]),
@@ -358,8 +358,8 @@ def parquet_job(
 def _embedding_columns(
     path: Path, schema: Any, embedding: str | Sequence[str] | None, others: Sequence[str]
 ) -> list[str]:
-    given = [] if embedding is None else [embedding] if isinstance(embedding, str) else embedding
-    for name in (*others, *given):
+    chosen = [] if embedding is None else [embedding] if isinstance(embedding, str) else embedding
+    for name in (*others, *chosen):
         if name not in schema.names:
             raise InputError(f"{path} has no column {name!r}; its columns are {schema.names}.")
     kinds = {name: schema.field(name).type for name in schema.names}
@@ -369,15 +369,15 @@ def _embedding_columns(
         free = [name for name in lists if name not in others]
         if len(free) > 1:
             raise InputError(f"{path} has several columns of lists, {free}: pass embedding=.")
-        given = free or [name for name in numbers if name not in others]
-    whole = len(given) == 1 and given[0] in lists
-    if not given or not (whole or set(given) <= set(numbers)):
+        chosen = free or [name for name in numbers if name not in others]
+    whole = len(chosen) == 1 and chosen[0] in lists
+    if not chosen or not (whole or set(chosen) <= set(numbers)):
         raise InputError(
             f"{path}: embeddings are one column of lists of numbers, or several columns of "
-            f"numbers, but {list(given) or 'none'} of its columns {schema.names} are; pass "
+            f"numbers, but {list(chosen) or 'none'} of its columns {schema.names} are; pass "
             "embedding=."
         )
-    return list(given)
+    return list(chosen)
 
 
 def _precision(schema: Any, names: Sequence[str]) -> np.dtype[Any]:

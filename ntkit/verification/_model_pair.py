@@ -68,12 +68,12 @@ def load_pair(
     """
     if isinstance(original, FrozenModel):
         places = {**original.located_by}
-    given = any(places.values())
+    named = any(places.values())
     second = debiased if isinstance(debiased, FrozenModel) else _twin(debiased, places)
     if isinstance(original, FrozenModel):
         first = original
     else:
-        places = places if given else {**second.located_by}
+        places = places if named else {**second.located_by}
         first = FrozenModel.load(original, **places, classes=classes)
     if first.head is not None and second.head is not None and not first.has_class_names:
         labels = second.head.classes

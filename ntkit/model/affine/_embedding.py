@@ -80,5 +80,5 @@ def _moved(
         first = nodes.constant(np.asarray(0, np.int64))
         at = nodes.node("Gather", [nodes.in_graph(index), first], {"axis": 2})
         return nodes.node("GatherND", [value, at], {"batch_dims": 1})
-    given = [nodes.known(v) for v in node.inputs[1:]]
-    return nodes.node(node.op_type, [value, *given], node.attributes.values())
+    others = [nodes.known(v) for v in node.inputs[1:]]
+    return nodes.node(node.op_type, [value, *others], node.attributes.values())

@@ -294,9 +294,9 @@ def _pads(node: ir.Node) -> str:
 
 
 def _drops(node: ir.Node) -> str:
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    training = constant_of(given)
-    return _TRAINING if given is not None and (training is None or training.any()) else ""
+    flag = node.inputs[2] if len(node.inputs) > 2 else None
+    training = constant_of(flag)
+    return _TRAINING if flag is not None and (training is None or training.any()) else ""
 
 
 def _reorders_zeros(node: ir.Node) -> str:

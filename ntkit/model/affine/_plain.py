@@ -232,15 +232,15 @@ def _with_one_for_two(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Valu
     before: dict[int, tuple[ir.Value, Cut]] = {}  # by the tensor that a source comes from
     for source in sources if len(sources) > 1 else ():
         with suppress(NotAffine):
-            found = Cut(source, [], shape_of).sources
-            cut = _between(source, found, shape_of) if len(found) == 1 else None
+            before_it = Cut(source, [], shape_of).sources
+            cut = _between(source, before_it, shape_of) if len(before_it) == 1 else None
             if cut is None:
                 continue
-            first, known = before.setdefault(id(found[0]), (source, cut))
+            first, known = before.setdefault(id(before_it[0]), (source, cut))
             layers = {id(node) for node, _ in known.products}
             if first is not source and not any(id(node) in layers for node, _ in cut.products):
                 kept = [s for s in sources if s is not first and s is not source]
-                return [*kept, found[0]]
+                return [*kept, before_it[0]]
     return None
 
 
@@ -309,8 +309,8 @@ def _product(node: ir.Node, product: Product, rank: int) -> Plain | None:
     axis = (product.axis or 0) % rank
     layer = Plain(kind, node, at, node.outputs[0], weight, zeros, axis, rank)
     if at is not None and len(node.inputs) > 2 and node.inputs[2] is not None:
-        own = constant_of(node.inputs[2])
-        vector = None if own is None else _one_per_class(own, layer, after=0)
+        bias = constant_of(node.inputs[2])
+        vector = None if bias is None else _one_per_class(bias, layer, after=0)
         if vector is None:
             return None
         layer = replace(layer, bias=scaled(vector, attribute(node, "beta", 1.0)))

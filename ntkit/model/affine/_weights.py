@@ -189,7 +189,7 @@ class Reader:
         """Sources with the matrices that read them, and what these make; none if others do."""
         sources = {id(s.value): s for s in self._sources}
         layers = {id(node): layer for node, layer in self._cut.products}
-        found = []
+        lifted = []
         for node in self._cut.nodes:
             read = [v for v in self._cut.reads[id(node)] if id(v) in sources]
             if not read:
@@ -203,8 +203,8 @@ class Reader:
             shape = values[id(node.outputs[0])].shape
             axis = None if len(shape) == 2 else 1 if node.op_type == "Conv" else len(shape) - 1
             matrix = matrix.astype(np.float64) * attribute(node, "alpha", 1.0)
-            found.append((source, matrix, Source(node.outputs[0], shape, axis)))
-        return found
+            lifted.append((source, matrix, Source(node.outputs[0], shape, axis)))
+        return lifted
 
     def _responses(self, entries: list[Source], nodes: list[ir.Node]) -> Array:
         """(K, D): scores of the basis vectors of some tensors, less those of zeros."""
@@ -431,9 +431,9 @@ def _open_size(nodes: Iterable[ir.Node]) -> int:
 
 def _chain(node: ir.Node, cut: Cut) -> tuple[ir.Node, ...]:
     """Operators after a product that choose positions, and what moves axes before one that does."""
-    value, found, chosen = node.outputs[0], list[ir.Node](), 0
+    value, chain, chosen = node.outputs[0], list[ir.Node](), 0
     while value is not cut.end and (after := cut.reader.get(id(value))) is not None:
-        found += [after] * (after.op_type in _CHOOSING | _MOVING)
-        chosen = len(found) if after.op_type in _CHOOSING else chosen
+        chain += [after] * (after.op_type in _CHOOSING | _MOVING)
+        chosen = len(chain) if after.op_type in _CHOOSING else chosen
         value = after.outputs[0]
-    return tuple(found[:chosen])
+    return tuple(chain[:chosen])

@@ -269,9 +269,9 @@ def _bent(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 def _clipped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     """Probabilities may be clipped, and logits where both signs are left."""
     bounds = [attribute(node, name, None) for name in ("min", "max")]
-    for i, given in enumerate(node.inputs[1:3]):
-        constant = constant_of(given)
-        bounds[i] = 0 if given is not None and constant is None else constant
+    for i, bound in enumerate(node.inputs[1:3]):
+        constant = constant_of(bound)
+        bounds[i] = 0 if bound is not None and constant is None else constant
     low, high = bounds
     cut = (low is not None and low >= 0) or (high is not None and high <= 0)
     if cut and not seen.bent_by:
@@ -326,11 +326,11 @@ def _transposed(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def _squeezed(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
-    given = axes_of(node)
-    if given is None:
-        held = [0] * (not seen.one_sample) + [seen.classes] * (seen.n_logits > 1)
-        given = tuple(axis for axis in range(seen.rank) if axis not in held)
-    return _without(seen, given)
+    axes = axes_of(node)
+    if axes is None:
+        kept = [0] * (not seen.one_sample) + [seen.classes] * (seen.n_logits > 1)
+        axes = tuple(axis for axis in range(seen.rank) if axis not in kept)
+    return _without(seen, axes)
 
 
 def _without(seen: AfterHead, axes: tuple[int, ...]) -> AfterHead:
@@ -403,13 +403,13 @@ def _choosing_each(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def _touched_axes(node: ir.Node, rank: int) -> tuple[int, ...] | None:
-    given: Any = axes_of(node)
+    axes: Any = axes_of(node)
     if node.op_type == "Gather":
-        given = (attribute(node, "axis", 0),)
+        axes = (attribute(node, "axis", 0),)
     elif node.op_type == "Slice" and "axes" not in node.attributes:
         constant = all(v is None or constant_of(v) is not None for v in node.inputs[1:])
-        given = constant_of(node.inputs[3]) if constant and len(node.inputs) > 3 else None
-    return None if given is None else tuple(int(axis) % rank for axis in given)
+        axes = constant_of(node.inputs[3]) if constant and len(node.inputs) > 3 else None
+    return None if axes is None else tuple(int(axis) % rank for axis in axes)
 
 
 def _axis_of(node: ir.Node) -> int:
@@ -434,11 +434,11 @@ def _threshold(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     op, level = node.op_type, constant_of(node.inputs[1])
     if seen.n_logits > 1:
         raise Unclear(f"comes from {op}, a decision for each of several logits")
-    own = 0.5 if seen.bent_by == "Sigmoid" else 0.0
+    of_head = 0.5 if seen.bent_by == "Sigmoid" else 0.0
     if level is None or level.size != 1 or seen.bent_by not in ("", "Sigmoid"):
         raise Unclear(f"comes from {op} with a threshold that is not one number")
-    if not np.isclose(level.item(), own):
-        raise Unclear(f"is decided at {level.item():g}, where the head decides at {own:g}")
+    if not np.isclose(level.item(), of_head):
+        raise Unclear(f"is decided at {level.item():g}, where the head decides at {of_head:g}")
     return replace(seen, decided=True)
 
 

@@ -26,11 +26,11 @@ def candidate_layers(model: ir.Model, taken: Head | None) -> list[dict[str, Any]
     # `logits` is what `--logits` calls it; None stands for what is not known.
     regions, rows = Regions(model), dict[int, dict[str, Any]]()
     for output in list(model.graph.outputs)[:_MOST_OUTPUTS]:
-        found = walk_back(output, regions)
-        if isinstance(found, Head):
-            _row(rows, found, taken)["outputs"].append(output.name or "")
+        head = walk_back(output, regions)
+        if isinstance(head, Head):
+            _row(rows, head, taken)["outputs"].append(output.name or "")
             continue
-        rows[id(output)] = {**_NOTHING, "outputs": [output.name or ""], "reason": found.reason}
+        rows[id(output)] = {**_NOTHING, "outputs": [output.name or ""], "reason": head.reason}
         for value in _layers_behind(output):
             behind = walk_back(value, regions)
             if isinstance(behind, Head) and behind.identity not in rows:
@@ -104,21 +104,21 @@ _EMBEDDING = re.compile(
 )
 
 
-def distinct(found: Iterable[Head | Blocked]) -> list[Head]:
-    return list({f.identity: f for f in found if isinstance(f, Head)}.values())
+def distinct(walks: Iterable[Head | Blocked]) -> list[Head]:
+    return list({f.identity: f for f in walks if isinstance(f, Head)}.values())
 
 
-def candidates(found: list[Head | Blocked], outputs: list[str]) -> list[Head]:
+def candidates(walks: list[Head | Blocked], outputs: list[str]) -> list[Head]:
     """Heads that the outputs come from, without embeddings that another head is computed from."""
     # Scores that another head is computed from are candidates too: a confidence from the logits, or
     # coarse classes from the probabilities of fine ones.
-    heads = distinct(found)
+    heads = distinct(walks)
     seen = _upstream([value for head in heads for value in head.reads])
 
     def is_embedding(head: Head) -> bool:
         same = [
             (f, name)
-            for f, name in zip(found, outputs, strict=True)
+            for f, name in zip(walks, outputs, strict=True)
             if isinstance(f, Head) and f.identity == head.identity
         ]
         names = [name for _, name in same] + [head.output.name or ""]
@@ -140,8 +140,8 @@ def refuse_leaks(graph: ir.Graph, head: Head) -> None:
     inner.pop(id(region.end), None)
     stops = {id(region.end), *inner}
     for output in graph.outputs:
-        found = (inner[id(v)] for v in ancestors([output], stops) if id(v) in inner)
-        shown = next(found, None)
+        inside = (inner[id(v)] for v in ancestors([output], stops) if id(v) in inner)
+        shown = next(inside, None)
         if shown is not None:
             raise HeadNotFoundError(
                 f"The output {output.name!r} comes from {shown.name!r}, which is inside the head "
@@ -164,20 +164,20 @@ _MOST_NAMED = 8
 def find_head(model: ir.Model, logits: str | None = None) -> Head:
     """Find the one linear layer the graph's outputs (or the tensor ``logits``) come from."""
     regions = Regions(model)
-    found = [walk_back(output, regions) for output in model.graph.outputs]
-    _refuse_ambiguous(found)
+    walks = [walk_back(output, regions) for output in model.graph.outputs]
+    _refuse_ambiguous(walks)
     if logits is None:
-        heads = candidates(found, [output.name or "" for output in model.graph.outputs])
+        heads = candidates(walks, [output.name or "" for output in model.graph.outputs])
         if not heads:
-            raise HeadNotFoundError(_no_head(found))
+            raise HeadNotFoundError(_no_head(walks))
         head = _only(heads)
         refuse_leaks(model.graph, head)
-        return _as_the_outputs_show_it(head, found)
+        return _as_the_outputs_show_it(head, walks)
     named = walk_back(value_named(model.graph, logits), regions)
     if isinstance(named, Blocked):
         raise HeadNotFoundError(_no_head([named]))
-    head = _as_the_outputs_show_it(named, [*found, named])
-    shown = any(isinstance(one, Head) and one.identity == head.identity for one in found)
+    head = _as_the_outputs_show_it(named, [*walks, named])
+    shown = any(isinstance(one, Head) and one.identity == head.identity for one in walks)
     return head if shown else _as_its_readers_show_it(head)
 
 
@@ -207,10 +207,10 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
             )
         return head
     regions = Regions(model)
-    found = [walk_back(output, regions) for output in model.graph.outputs]
-    _refuse_ambiguous(found)
-    heads = [head for head in distinct(found) if _reads(head, embedding)]
-    return _as_the_outputs_show_it(_only(heads), found) if heads else None
+    walks = [walk_back(output, regions) for output in model.graph.outputs]
+    _refuse_ambiguous(walks)
+    heads = [head for head in distinct(walks) if _reads(head, embedding)]
+    return _as_the_outputs_show_it(_only(heads), walks) if heads else None
 
 
 def _no_head(blocked: list[Head | Blocked]) -> str:
@@ -220,11 +220,11 @@ def _no_head(blocked: list[Head | Blocked]) -> str:
         if isinstance(one, Blocked):
             name = repr(one.output) if one.output else "an output without a name"
             outputs.setdefault(one.reason, []).append(name)
-    told = [
+    sentences = [
         f"{', '.join(names[:_MOST_NAMED])} {reason}"
         for reason, names in list(outputs.items())[:_MOST_NAMED]
     ]
-    reasons = "; ".join(told) + "; …" * (len(outputs) > _MOST_NAMED)
+    reasons = "; ".join(sentences) + "; …" * (len(outputs) > _MOST_NAMED)
     if all(isinstance(one, Blocked) and one.final for one in blocked):
         return f"No linear last layer was found: {reasons}."
     if all(isinstance(one, Blocked) and one.after_a_layer for one in blocked):
@@ -238,10 +238,10 @@ def _no_head(blocked: list[Head | Blocked]) -> str:
     )
 
 
-def _refuse_ambiguous(found: list[Head | Blocked]) -> None:
+def _refuse_ambiguous(walks: list[Head | Blocked]) -> None:
     """Refuse a model whose outputs contradict each other about its head."""
     signs: dict[int, bool] = {}
-    for head in found:
+    for head in walks:
         if not isinstance(head, Head):
             continue
         rises = head.scale > 0
@@ -279,11 +279,11 @@ def _leads_to(value: ir.Value | None, name: str) -> bool:
     return value is not None
 
 
-def _as_the_outputs_show_it(head: Head, found: Iterable[Head | Blocked]) -> Head:
+def _as_the_outputs_show_it(head: Head, walks: Iterable[Head | Blocked]) -> Head:
     """Take labels, scale and post-processing from the outputs that come from the head."""
     # Where several do, one with probabilities tells which scale they see.
     n_classes = max(2, len(head.region.weight))
-    paths = [f for f in found if isinstance(f, Head) and f.identity == head.identity]
+    paths = [f for f in walks if isinstance(f, Head) and f.identity == head.identity]
     best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])
     tables = (path.after.labels for path in paths if path.after.labels is not None)
     labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)

@@ -136,23 +136,23 @@ def _complemented(node: ir.Node) -> ir.Value | None:
 
 def _head_before(name: str, value: ir.Value, rest: Path, regions: Regions) -> Head | Blocked:
     """The head whose logits are ``value``, or what the operators after it make of that."""
-    found: Head | None = None
+    head: Head | None = None
     unclear = ""
     while True:
         try:
             region = regions(value)
-            if found is not None and (found.region.plain is None) != (region.plain is None):
-                return found
-            found = Head(region, follow(region, rest, regions.shape_of))
+            if head is not None and (head.region.plain is None) != (region.plain is None):
+                return head
+            head = Head(region, follow(region, rest, regions.shape_of))
             if region.rank == 2 or (region.plain is None and _is_shown(value)):
-                return found
+                return head
         except (SeveralPositions, Unclear) as reason:  # what comes after it may mend it
             unclear = str(reason)
         except NotAffine as reason:
             final = reason.final and not unclear
-            return found or Blocked(name, unclear or str(reason), bool(unclear), final)
+            return head or Blocked(name, unclear or str(reason), bool(unclear), final)
         if not rest or not _is_affine(*rest[0]):
-            return found or Blocked(name, unclear, after_a_layer=True)
+            return head or Blocked(name, unclear, after_a_layer=True)
         value, rest = rest[0][1], rest[1:]
 
 

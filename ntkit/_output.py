@@ -193,9 +193,6 @@ def refuse_nested(first: StrPath, second: StrPath) -> None:
         )
 
 
-# -- what is there ------------------------------------------------------------------------------
-
-
 def _same(first: StrPath, second: StrPath) -> bool:
     try:
         return os.path.samefile(first, second)
@@ -252,25 +249,18 @@ def _changed(file: Path, digest: str) -> bool:
     return file.exists() and not (file.is_file() and sha256_of(file) == digest)
 
 
-# -- the record ---------------------------------------------------------------------------------
-
-
 def _write_record(folder: Path) -> None:
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     digests = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
     digests.pop(RECORD, None)
-    (folder / RECORD).write_text(_record(digests), encoding="utf-8")
+    _update_record(folder, digests, {})
 
 
 def _update_record(folder: Path, digests: dict[str, str], before: dict[str, str]) -> None:
     """Say which files are ntkit's; while they are replaced, what they were ``before``, too."""
-    with new_file(folder / RECORD) as file:
-        file.write_text(_record(digests, before), encoding="utf-8")
-
-
-def _record(digests: dict[str, str], before: dict[str, str] | None = None) -> str:
     content = {"ntkit": __version__, "files": digests} | ({"before": before} if before else {})
-    return json.dumps(content, indent=2)
+    with new_file(folder / RECORD) as file:
+        file.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 def _read_record(folder: Path, part: str = "files") -> dict[str, str]:

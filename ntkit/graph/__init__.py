@@ -25,6 +25,7 @@ from ntkit.graph._files import (
 )
 from ntkit.graph._rewrite import (
     Nodes,
+    along,
     forget,
     free_name,
     new_initializer,

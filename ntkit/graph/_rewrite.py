@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -164,33 +163,35 @@ def _shape_and_type(model: ir.Model, value: ir.Value) -> tuple[ir.Shape, ir.Data
     return shape, dtype
 
 
-def _along(
-    graph: ir.Graph, nodes: Nodes, op: str, data: ir.Value, axis: int, **attributes: int
+def along(
+    graph: ir.Graph, nodes: Nodes, op: str, data: ir.Value, *axes: int, **attributes: int
 ) -> ir.Value:
+    """Add an operator that takes axes, in the form of the graph's operator set."""
     if opset_of(graph) < _AXES_AS_INPUT[op]:
-        return nodes.node(op, [data], {"axes": [axis], **attributes})
-    return nodes.node(op, [data, nodes.constant(np.asarray([axis], np.int64))], attributes)
+        return nodes.node(op, [data], {"axes": [*axes], **attributes})
+    return nodes.node(op, [data, nodes.constant(np.asarray(axes, np.int64))], attributes)
 
 
 def _mean(graph: ir.Graph, nodes: Nodes, tokens: ir.Value, shape: ir.Shape,
           dtype: ir.DataType) -> ir.Value:  # fmt: skip
-    along, mask = partial(_along, graph, nodes), _mask_of(graph, shape)
+    mask = _mask_of(graph, shape)
     if mask is None:
-        return along("ReduceMean", tokens, 1, keepdims=0)
+        return along(graph, nodes, "ReduceMean", tokens, 1, keepdims=0)
     if opset_of(graph) < _BROADCASTING_MAX:
         raise InputError(
             f"Pooling by the mean needs operator set {_BROADCASTING_MAX} or newer, but the model "
             f"is written for {opset_of(graph)}; export it again."
         )
     weights = nodes.node("Cast", [mask], {"to": int(dtype)})
-    count = along("ReduceSum", weights, 1, keepdims=1)
+    count = along(graph, nodes, "ReduceSum", weights, 1, keepdims=1)
     # A text without any token has the mean 0, not 0/0.
     of_its_range = np.float32 if dtype == ir.DataType.BFLOAT16 else dtype.numpy()
     least = np.full(1, np.finfo(of_its_range).tiny).astype(dtype.numpy())
     count = nodes.node("Max", [count, nodes.constant(least, dtype)])
     # Divided before summing: a sum of half-precision numbers may overflow where its mean does not.
-    weights = along("Unsqueeze", nodes.node("Div", [weights, count]), 2)
-    return along("ReduceSum", nodes.node("Mul", [tokens, weights]), 1, keepdims=0)
+    shares = along(graph, nodes, "Unsqueeze", nodes.node("Div", [weights, count]), 2)
+    weighted = nodes.node("Mul", [tokens, shares])
+    return along(graph, nodes, "ReduceSum", weighted, 1, keepdims=0)
 
 
 def _mask_of(graph: ir.Graph, shape: ir.Shape) -> ir.Value | None:

@@ -84,8 +84,8 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _short(value: Any, most: int = 40) -> str:
-    return shortened(repr(value), most)
+def _short(value: Any) -> str:
+    return shortened(repr(value), 40)
 
 
 Size = int | tuple[int, int]
@@ -171,9 +171,6 @@ def processor_steps(config: Config) -> dict[str, Any]:
     return steps
 
 
-# -- the geometry -------------------------------------------------------------------------------
-
-
 def _resize_and_crop(
     config: Config, processor: _Processor, kind: str
 ) -> tuple[Size | None, tuple[int, int] | None]:
@@ -242,9 +239,6 @@ def _enlarged(resize: Size, share: float) -> Size:
         return int(resize / share)
     height, width = (int(length / share) for length in resize)
     return height if resize[0] == resize[1] else (height, width)
-
-
-# -- the values ---------------------------------------------------------------------------------
 
 
 def _mean_and_std(
@@ -688,7 +682,22 @@ divided by 0.5, RGB, NCHW; as given.
         str
             For a reader who wants to check it: "Images: ...; as preprocessor_config.json says."
         """
-        return _described(self)
+        words = []
+        if self.resize is not None:
+            name = {number: name for name, number in FILTERS.items()}[filter_of(self.resample)]
+            if isinstance(self.resize, int):
+                words.append(f"shorter side to {self.resize} pixels ({name})")
+            else:
+                words.append(f"resized to {self.resize[0]} x {self.resize[1]} ({name})")
+        if self.crop is not None:
+            words.append(f"centre crop {self.crop[0]} x {self.crop[1]}")
+        words.append(f"values {_factor(self.scale)}")
+        if any(self.mean):
+            words.append(f"minus {_numbers(self.mean)}")
+        if any(value != 1 for value in self.std):
+            words.append(f"divided by {_numbers(self.std)}")
+        colours = "grey" if self.channels == 1 else self.channel_order
+        return f"Images: {', '.join([*words, colours, self.layout])}; {self.source}."
 
 
 def with_defaults(steps: dict[str, Any]) -> dict[str, Any]:
@@ -706,26 +715,6 @@ def _differ(one: ImagePreprocessing, two: ImagePreprocessing) -> bool:
         if not np.allclose(a.pop(name), b.pop(name)):
             return True
     return a != b
-
-
-def _described(steps: ImagePreprocessing) -> str:
-    """One sentence: the steps in their order, and where they come from."""
-    words = []
-    if steps.resize is not None:
-        name = {number: name for name, number in FILTERS.items()}[filter_of(steps.resample)]
-        if isinstance(steps.resize, int):
-            words.append(f"shorter side to {steps.resize} pixels ({name})")
-        else:
-            words.append(f"resized to {steps.resize[0]} x {steps.resize[1]} ({name})")
-    if steps.crop is not None:
-        words.append(f"centre crop {steps.crop[0]} x {steps.crop[1]}")
-    words.append(f"values {_factor(steps.scale)}")
-    if any(steps.mean):
-        words.append(f"minus {_numbers(steps.mean)}")
-    if any(value != 1 for value in steps.std):
-        words.append(f"divided by {_numbers(steps.std)}")
-    colours = "grey" if steps.channels == 1 else steps.channel_order
-    return f"Images: {', '.join([*words, colours, steps.layout])}; {steps.source}."
 
 
 def _factor(scale: float) -> str:

@@ -338,9 +338,6 @@ def saved_settings(tokenizer: str | Path) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in _NOT_HANDED_ON}
 
 
-# -- the model and its files --------------------------------------------------------------------
-
-
 def _text_inputs(
     inputs: Sequence[TensorInfo],
 ) -> tuple[TensorInfo, TensorInfo | None, TensorInfo | None, TensorInfo | None] | None:

@@ -259,9 +259,6 @@ def _checked(texts: Iterable[Any]) -> list[str]:
     return checked
 
 
-# -- the tokenizer ------------------------------------------------------------------------------
-
-
 def _load_tokenizer(steps: TextPreprocessing, paired: bool) -> Any:
     try:
         tokenizers = importlib.import_module("tokenizers")

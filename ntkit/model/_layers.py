@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from ntkit.graph import Nodes, opset_of
+from ntkit.graph import Nodes, along
 
 _FEW_BLOCKS = 3  # ends of blocks, below which activations are taken as well
 _ACTIVATIONS = {"Relu", "LeakyRelu", "PRelu", "Clip", "Elu", "Selu", "Celu", "Gelu", "Mish"}
@@ -22,7 +22,6 @@ _SECOND |= {"GroupNormalization", "MaxPool", "AveragePool", "LpPool"}
 _LAST = {"MatMul", "Gather", *_NORMS}
 _MOVED = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Einsum"}
 _POOLING = {"GlobalAveragePool", "AveragePool", "ReduceMean", "Flatten", "Reshape", "Squeeze"}
-_AXES_AS_INPUT = 18  # the operator set from which on a ReduceMean takes its axes as an input
 
 
 @dataclass(frozen=True)
@@ -168,9 +167,7 @@ def _statistics(
     axes = [axis for axis in range(1, layer.rank) if axis != layer.axis]
 
     def mean(x: ir.Value) -> ir.Value:
-        if opset_of(graph) < _AXES_AS_INPUT:
-            return nodes.node("ReduceMean", [x], {"axes": axes, "keepdims": 0})
-        return nodes.node("ReduceMean", [x, nodes.constant(np.asarray(axes))], {"keepdims": 0})
+        return along(graph, nodes, "ReduceMean", x, *axes, keepdims=0)
 
     x = nodes.node("Cast", [value], {"to": int(ir.DataType.FLOAT)})
     shown, share = x, None

@@ -79,9 +79,6 @@ def samples_from_table(
     )
 
 
-# -- labels -------------------------------------------------------------------------------------
-
-
 def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
     """Labels where there are any, and what is to be said where there are none."""
     if not columns.labels_required:
@@ -106,9 +103,6 @@ def _without_zeros(labels: Array) -> Array:
     if labels.dtype.kind != "U" or not all(re.fullmatch(r"-?\d{1,15}\.0+", t) for t in labels):
         return labels
     return np.asarray([label.split(".")[0] for label in labels])
-
-
-# -- texts --------------------------------------------------------------------------------------
 
 
 def _texts(table: Table, columns: Columns, preprocessing: Any) -> tuple[Texts, tuple[str, ...]]:
@@ -149,9 +143,6 @@ def _text_column_of(table: Table, columns: Columns) -> str:
         f"{table.path} has {'several text columns' if texts else 'no text column'}; its columns "
         f"are {list(table.columns)}. Name the one to use with --text-column{pairs}."
     )
-
-
-# -- one input for each column ------------------------------------------------------------------
 
 
 def _by_name(inputs: Sequence[TensorInfo]) -> bool:
@@ -232,9 +223,6 @@ def _exactly(
     X = table.numbers(names, np.float64, may_be_missing=may_be_missing)
     large = info.dtype != "double" and np.abs(X).max(initial=0) >= 2**53
     return table.whole_numbers(names) if large else X
-
-
-# -- numbers in one matrix ----------------------------------------------------------------------
 
 
 def _matrix(
@@ -351,6 +339,6 @@ def _decimal_note(table: Table, names: Sequence[str]) -> list[str]:
     return [f"{table.path}: commas in numbers are decimal signs."] if comma else []
 
 
-def _quoted(names: Sequence[str], most: int = 12) -> str:
+def _quoted(names: Sequence[str]) -> str:
     which = "the columns" if len(names) > 1 else "the column"
-    return f"{which} {_text.listed(map(repr, names), most, ' ({} columns)')}"
+    return f"{which} {_text.listed(map(repr, names), 12, ' ({} columns)')}"

@@ -62,9 +62,6 @@ def combined(sums: Iterable[str]) -> str:
     return f"{sum(int(text, 16) for text in sums) % _MODULUS:064x}"
 
 
-# -- kinds of inputs ----------------------------------------------------------------------------
-
-
 def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
     if isinstance(X, Mapping):
         return _of_several(X, start, stop)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -103,7 +103,7 @@ class Inputs:
                 yield row, self.images[row]
 
 
-class Images(Sequence[Array]):
+class Images:
     """Images of samples, as people see them; each is made when it is asked for."""
 
     def __init__(self, n: int, image: Callable[[int], Array]) -> None:
@@ -112,13 +112,8 @@ class Images(Sequence[Array]):
     def __len__(self) -> int:
         return self._n
 
-    @overload
-    def __getitem__(self, i: int) -> Array: ...
-    @overload
-    def __getitem__(self, i: slice) -> Sequence[Array]: ...
-    def __getitem__(self, i: int | slice) -> Array | Sequence[Array]:
-        rows = range(self._n)[i]
-        return self._image(rows) if isinstance(rows, int) else [*map(self._image, rows)]
+    def __getitem__(self, i: int) -> Array:
+        return self._image(range(self._n)[i])
 
 
 def images_in_files(paths: Sequence[str | Path]) -> Images:

@@ -381,9 +381,6 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
     return Table(path, columns, np.asarray(rows, dtype=np.int64), delimiter, notes)
 
 
-# -- which delimiter ----------------------------------------------------------------------------
-
-
 def _likely_delimiter(path: Path, expected: Collection[str]) -> str:
     """The delimiter that cuts the header; of several the one that fits the records and names."""
     beginnings = {delimiter: _beginning(path, delimiter) for delimiter in _NAMES}
@@ -410,9 +407,6 @@ def _beginning(path: Path, delimiter: str) -> tuple[list[str], bool]:
         except csv.Error:
             even = False
     return header, even
-
-
-# -- what is wrong with a file ------------------------------------------------------------------
 
 
 @contextmanager
@@ -471,9 +465,6 @@ def read_table(path: Path, delimiter: str | None = None, expected: Collection[st
     return table
 
 
-# -- JSON lines ---------------------------------------------------------------------------------
-
-
 def _read_jsonl(path: Path) -> Table:
     records, rows = list[dict[str, Any]](), list[int]()
     row = 0
@@ -498,9 +489,6 @@ def _read_jsonl(path: Path) -> Table:
     names = list(dict.fromkeys(name for record in records for name in record))
     columns = {name: objects([record.get(name) for record in records]) for name in names}
     return Table(path, columns, np.asarray(rows, dtype=np.int64))
-
-
-# -- Parquet ------------------------------------------------------------------------------------
 
 
 @contextmanager

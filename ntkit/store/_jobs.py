@@ -143,10 +143,14 @@ def _files(parts: Sequence[Any]) -> dict[str, Any]:
     for name, attribute in (("labels", "y"), ("groups", "groups"), ("ids", "ids")):
         if getattr(parts[0], attribute) is not None:
             files[f"{name}.npy"] = np.concatenate([getattr(part, attribute) for part in parts])
-    head = parts[0].head
-    if head is not None:
-        files["head.npz"] = {p: getattr(head, p) for p in ("coef", "intercept", "classes")}
-    return files
+    return {**files, **_head_file(parts[0].head)}
+
+
+def _head_file(head: LinearHead | None) -> dict[str, Any]:
+    """A head as the content of head.npz; nothing where there is none."""
+    if head is None:
+        return {}
+    return {"head.npz": {p: getattr(head, p) for p in ("coef", "intercept", "classes")}}
 
 
 def _stream(parts: Sequence[Any], start: int, window: int) -> Generator[Array, None, None]:
@@ -186,10 +190,7 @@ def kept_files(samples: Samples, model: FrozenModel, first: int, rows: int) -> d
     for name, values in named.items():
         if values is not None:
             files[f"{name}.npy"] = _plain(values)[first : first + rows]
-    head = _original_head(model, samples.y)
-    if head is not None:
-        files["head.npz"] = {p: getattr(head, p) for p in ("coef", "intercept", "classes")}
-    return files
+    return {**files, **_head_file(_original_head(model, samples.y))}
 
 
 def described(samples: Samples) -> str:

@@ -291,7 +291,10 @@ def verify(
         logits = computed if logits is None else logits
     if tolerance is None:
         tolerance = tolerance_of(second, logits.dtype.name)
-    expected_head = expected_head.aligned_to(_class_order(first, second))
+    classes = expected_head.classes if second.head is None else second.head.classes
+    if first.head is not None and {*first.head.classes.tolist()} == {*classes.tolist()}:
+        classes = first.head.classes  # in the original's order: users rely on it
+    expected_head = expected_head.aligned_to(classes)
     expected = _logits_like(logits, expected_head, Z, second.logit_scale)
     milliseconds = [float("nan")] * 2
     if latency:
@@ -434,14 +437,6 @@ def save_verified(
 
     model.save(path, force=force, verify=check)
     return results[0]
-
-
-def _class_order(first: FrozenModel, second: FrozenModel) -> Array:
-    """The original's order of classes, where the two models know the same: users rely on it."""
-    classes: Array = second.head.classes  # type: ignore[union-attr]
-    if first.head is not None and set(first.head.classes.tolist()) == set(classes.tolist()):
-        return first.head.classes
-    return classes
 
 
 def _session(model: FrozenModel, device: Any) -> Any:

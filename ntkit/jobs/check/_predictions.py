@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._checks import check_predictions as checked
-from ntkit._partial_labels import known_labels
+from ntkit._checks import known_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._judge import Subset, judged

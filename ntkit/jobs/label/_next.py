@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils import check_random_state, check_X_y
 
-from ntkit._partial_labels import known_labels
+from ntkit._checks import known_labels
 from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.estimators import GroupInference

@@ -1,6 +1,5 @@
 """From samples to embeddings: ONNX Runtime sessions, the embedder, its engines."""
 
-from ntkit.extraction._batches import Inputs as Inputs  # for other packages
 from ntkit.extraction._doctor import diagnosis
 from ntkit.extraction._embedder import OnnxEmbedder
 from ntkit.extraction._layer_embedder import MOST_LAYERS as MOST_LAYERS
@@ -9,6 +8,7 @@ from ntkit.extraction._layer_embedder import embedded_with_layers as embedded_wi
 from ntkit.extraction._layer_embedder import keep as keep  # for other rooms
 from ntkit.extraction._layer_embedder import kept_or_computed as kept_or_computed
 from ntkit.extraction._layer_embedder import layer_names as layer_names
+from ntkit.extraction._runner import Inputs as Inputs  # for other packages
 from ntkit.extraction._runner import run_batches
 from ntkit.extraction._session import available_cpus, device_of, make_session
 from ntkit.extraction._session import import_onnxruntime as import_onnxruntime

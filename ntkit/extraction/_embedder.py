@@ -14,9 +14,16 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.extraction._batches import Inputs, fastest, few_samples, repeated, shown_shape
 from ntkit.extraction._ray_embedder import RayEmbedder
-from ntkit.extraction._runner import BATCHES_PER_WINDOW, run_batches
+from ntkit.extraction._runner import (
+    BATCHES_PER_WINDOW,
+    Inputs,
+    fastest,
+    few_samples,
+    repeated,
+    run_batches,
+    shown_shape,
+)
 from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
 from ntkit.model import FrozenModel, Layer
 

@@ -1,4 +1,4 @@
-"""What labels differ in, in words: both lists of classes, and what was probably meant."""
+"""Differences of labels in words: both lists of classes, and the probable meaning."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _twins(labels: list[Any]) -> str:
 
 
 def _only(label: Any, known: list[Any]) -> str:
-    """What a label and the nearest known one differ in, if that is a matter of writing only."""
+    """Difference of a label and the nearest known one, if that is a matter of writing only."""
     other = next((other for other in known if plain_label(other) == plain_label(label)), None)
     if other is None:
         return ""

@@ -1,4 +1,4 @@
-"""Where results go: what would lose something, or cannot be written, is refused before the work."""
+"""Places of results: a place that would lose something is refused before the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ONNX Runtime really uses on this machine, what is wrong with it, and the repair."""
+"""A diagnosis of ONNX Runtime on this machine: devices, problems and their repair."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _check_cuda(facts: dict[str, Any]) -> None:
 
 
 def _wrong(device: Any) -> str | None:
-    """Why a tiny model does not run right on a device; None if it does."""
+    """The reason that a tiny model does not run right on a device; None if it does."""
     X = np.array([[-1.0, 2.0]], np.float32)
     lines: list[str] = []
     try:

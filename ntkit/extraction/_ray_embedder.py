@@ -49,7 +49,7 @@ class RayEmbedder:
 
     @cached_property
     def device_(self) -> str:
-        """Where the actors' sessions run: "cuda", "tensorrt" or "cpu"."""
+        """Device of the actors' sessions: "cuda", "tensorrt" or "cpu"."""
         return str(self._result(self._pool(1)[0].device.remote()))
 
     def settings(self, X: Any) -> dict[str, int]:
@@ -104,7 +104,7 @@ class RayEmbedder:
         return [self._samples[1]]
 
     def _result(self, reference: Any, samples: str = "samples") -> Any:
-        """What an actor returned, with its warnings; its error is raised here."""
+        """Result of an actor; its warnings and its error are raised here."""
         errors = self._ray.exceptions
         try:
             result, messages = self._ray.get(reference)
@@ -129,7 +129,7 @@ class RayEmbedder:
 
 
 def actors_for(nodes: Sequence[Mapping[str, float]], threads: int | None) -> tuple[int, int]:
-    """How many actors fill the cores of a cluster, and the cores of each."""
+    """Number of actors that fill the cores of a cluster, and the cores of each."""
     cores = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
     each = min(cores) if threads is None else min(threads, max(cores))
     return sum(n // each for n in cores), each

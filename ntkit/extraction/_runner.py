@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one run of the session is fed."""
+    """Inputs of one run of the session."""
 
     part: Part
     feed: dict[str, Array]

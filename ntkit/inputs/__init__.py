@@ -1,4 +1,4 @@
-"""How images and texts become model inputs."""
+"""Images and texts as model inputs."""
 
 from ntkit.inputs._image_files import ImageFiles, MeasuredImages, decode, image_extensions
 from ntkit.inputs._image_preprocessing import ImagePreprocessing, with_defaults

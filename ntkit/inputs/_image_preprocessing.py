@@ -1,4 +1,4 @@
-"""How an image becomes a model input, as a user or the files beside a model say."""
+"""Steps from an image to a model input, as a user or the files beside a model say."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ Size = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class _Processor:
-    """What a processor does that its file need not say."""
+    """Defaults of a processor that its file need not name."""
 
     square: bool | None
     crops: bool | None = False
@@ -244,7 +244,7 @@ def _enlarged(resize: Size, share: float) -> Size:
 def _mean_and_std(
     config: Config, kind: str, rescales: bool
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What is subtracted and divided by, all steps in one."""
+    """Numbers to subtract and to divide by, all steps in one."""
     normalizes = flag(config, "do_normalize", kind != "mobilevit")
     if kind == "mobilevit" and normalizes:
         raise ValueError("a MobileViTImageProcessor does not normalise ('do_normalize')")
@@ -346,7 +346,7 @@ def read_image_config(path: str | Path) -> Steps:
 
 
 def steps_beside(model: FrozenModel) -> Iterator[Steps]:
-    """What is said of a model's images: by the files beside it, then by its own metadata."""
+    """Preprocessing of a model's images: of the files beside it, then of its own metadata."""
     # Files lie beside the model, or in the folder above one that is named `onnx`.
     for folder in folders_of(model.path):
         if (folder / _HUGGING_FACE).exists():
@@ -367,7 +367,7 @@ def _is_timms(path: Path) -> bool:
 
 
 def _recorded(text: str) -> Steps:
-    """What ntkit wrote into a model whose head it found on images."""
+    """Preprocessing that ntkit wrote into a model of images."""
     try:
         steps = json.loads(text)
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in steps.items()}

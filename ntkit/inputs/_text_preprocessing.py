@@ -1,4 +1,4 @@
-"""How a text becomes model inputs: what the model says, and the files beside it."""
+"""Steps from a text to model inputs, as the model and the files beside it say."""
 
 from __future__ import annotations
 
@@ -329,7 +329,7 @@ def saved_pad_token(tokenizer: str | Path) -> str | None:
 
 
 def saved_settings(tokenizer: str | Path) -> dict[str, Any]:
-    """What a ``tokenizer_config.json`` beside a tokenizer says; nothing where it is none."""
+    """Content of the ``tokenizer_config.json`` beside a tokenizer; nothing where it is none."""
     # Without what names code or places of whoever saved it.
     try:
         settings = _read_json(Path(tokenizer).with_name(_SETTINGS))

@@ -317,7 +317,7 @@ def _overwrite(graph: ir.Graph, value: ir.Value, array: Array) -> bool:
 
 
 def _undone(node: ir.Node, array: Array) -> Array | None:
-    """What an operator makes ``array`` of; None where it cannot be told, or not be stored."""
+    """Input for which an operator gives ``array``; None if it is unknown or cannot be stored."""
     if node.op_type == "Transpose":
         permutation = node.attributes.get("perm")
         return array.transpose(np.argsort(permutation.as_ints()) if permutation else None)

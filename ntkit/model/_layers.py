@@ -59,7 +59,7 @@ def layers_of(body: ir.Model) -> tuple[Layer, ...]:
 
 
 def _layer(node: ir.Node, name: str, batches: set[int | ir.SymbolicDim]) -> Layer | None:
-    """What a node computes, if it has channels at positions."""
+    """The layer that a node computes, if it has channels at positions."""
     if not node.outputs:
         return None
     value = node.outputs[0]
@@ -76,7 +76,7 @@ def _layer(node: ir.Node, name: str, batches: set[int | ir.SymbolicDim]) -> Laye
 
 
 def _channel_axis(value: ir.Value, rank: int) -> int | None:
-    """Where channels are, by the nearest operator before that says so."""
+    """Axis of the channels, by the nearest operator before that says so."""
     seen, waiting = set[int](), [value]
     while waiting:
         value = waiting.pop(0)
@@ -100,7 +100,7 @@ def _computed(node: ir.Node) -> list[ir.Value]:
 
 
 def _pooled_by(value: ir.Value | None) -> set[str | None]:
-    """What a tensor is the mean of."""
+    """Names of the tensors that a tensor is the mean of."""
     names = set[str | None]()
     node = value.producer() if value is not None else None
     while node is not None and node.op_type in _POOLING and node.inputs[0] is not None:

@@ -763,7 +763,7 @@ def _restored(
 
 
 def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What ntkit wrote into a model of how its inputs are made; nothing where that is damaged."""
+    """Preprocessing that ntkit wrote into a model; nothing where that is damaged."""
     try:
         steps = json.loads(metadata.get(PREPROCESSING, "null"))
     except (ValueError, RecursionError):

@@ -82,7 +82,7 @@ def head_facts(model: ir.Model, head: Head | None) -> dict[str, Any]:
 
 
 def task_of(head: Head) -> str:
-    """What the head decides, as far as the graph tells."""
+    """Decision of the head, as far as the graph tells."""
     n_logits, after = len(head.weight), head.after
     if n_logits > 1 and "Sigmoid" in after.post_processing:
         return f"each of {n_logits} labels on its own (a Sigmoid each)"
@@ -94,7 +94,7 @@ def task_of(head: Head) -> str:
 
 
 def _quantisation_of(model: ir.Model) -> str | None:
-    """How the model is quantised; None for a float model."""
+    """Kind of quantisation; None for a float model."""
     operators = {node.op_type for node in model.graph}
     if any(name.startswith(("QLinear", "QGemm")) for name in operators):
         return "static (QOperator)"

@@ -41,7 +41,7 @@ _NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;]\s*|\s+)(.+)")
 
 @dataclass(frozen=True)
 class ClassNames:
-    """What a model calls its classes."""
+    """Names of a model's classes, and their source."""
 
     names: tuple[Any, ...] | None = None  # in the order of the logits; None where nobody names them
     source: str = POSITIONS  # where they come from; "positions" where nobody names them
@@ -88,7 +88,7 @@ def names_of(
 
 
 def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, str] | None:
-    """What a model's files say that it was trained for, in Hugging Face's words."""
+    """Task of a model as its files say, in Hugging Face's words."""
     # With the place where it stands; None where nothing says it. A `config.json` that names a
     # single label means a regression, as transformers reads it.
     if metadata.get(_PROBLEM):
@@ -158,7 +158,7 @@ def folders_of(path: Path | None) -> list[Path]:
 
 
 def _own(text: str | None) -> tuple[Any, ...] | None:
-    """What ntkit wrote: labels of any type, in a list."""
+    """Labels of any type as ntkit wrote them, in a list."""
     known = _json(text or "")
     plain = isinstance(known, list) and any(
         all(isinstance(label, kind) for label in known) for kind in (str, int | float)

@@ -26,7 +26,7 @@ _OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns of a table are."""
+    """Roles of the columns of a table."""
 
     label: str = DEFAULT_LABEL
     group: str = DEFAULT_GROUP

@@ -1,4 +1,4 @@
-"""What samples are called, and the metadata beside them."""
+"""Names of samples, and the metadata beside them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def table_of(samples: Samples) -> Mapping[str, Array] | None:
 
 
 def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
-    """What samples are called, in a column of their table or as files; None where they are not."""
+    """Names of samples, by a column of their table or as files; None where they have none."""
     table = table_of(samples) or {}
     column = key or ("" if samples.ids is not None else "id")
     if column in table:

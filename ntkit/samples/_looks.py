@@ -1,4 +1,4 @@
-"""What samples look like to a person: texts, rows of tables, pictures and names."""
+"""Samples as a person sees them: texts, rows of tables, images and names."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def is_image_folder(path: Path) -> bool:
 
 
 def preprocessing_for(model: FrozenModel, path: Path) -> Steps:
-    """How images or texts of a path go into a model, as the files beside the model say."""
+    """Preprocessing of a path's images or texts, as the files beside the model say."""
     # Files about images are read only for images: a damaged one does no harm to arrays.
     images = ImagePreprocessing.for_model(model) if is_image_folder(path) else None
     return TextPreprocessing.for_model(model) if images is None else images

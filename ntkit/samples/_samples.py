@@ -28,7 +28,7 @@ from ntkit.samples._stored import check_made_with
 
 
 def by_input(X: Any, change: Callable[[Any], Any]) -> Any:
-    """What becomes of the inputs: of each one where there are several."""
+    """Inputs after a change: of each one where there are several."""
     if isinstance(X, Mapping):
         return {name: change(part) for name, part in X.items()}
     return change(X)

@@ -21,7 +21,7 @@ from ntkit.model import FrozenModel, recorded_preprocessing
 MANIFEST = "manifest.json"
 FORMAT = 2
 IDENTITY = ("model", "tensor", "preprocessing", "total_rows", "samples", "dtype", "device", "part")
-"""What must match to go on with an unfinished store."""
+"""Entries that must match to go on with an unfinished store."""
 _COUNTS = ("total_rows", "rows", "first_row", "finished_rows")
 
 

@@ -65,7 +65,7 @@ class Table:
         return self.columns[name]
 
     def at(self, index: Any) -> str:
-        """Where a record stands, for a sentence about it."""
+        """Place of a record, for a sentence about it."""
         return f"{self.path}, row {self.rows[index]}"
 
     # -- numbers ----------------------------------------------------------------------------

@@ -128,7 +128,7 @@ _disk = partial(
 
 @dataclass(frozen=True)
 class Job:
-    """What a store is to hold."""
+    """A store to be filled: its manifest, files and embeddings."""
 
     identity: dict[str, Any]
     facts: dict[str, Any]
@@ -150,7 +150,7 @@ class Job:
         return {**self.facts, **self.identity, **contents, "run": run, **position}
 
     def contents_of(self, first: int, finished: int) -> str | None:
-        """What the manifest says of the contents when that many rows are finished."""
+        """Sum of the contents in the manifest when that many rows are finished."""
         return self.contents(first, finished) if callable(self.contents) else self.contents
 
 

@@ -164,7 +164,7 @@ def _stream(parts: Sequence[Any], start: int, window: int) -> Generator[Array, N
 
 
 def _edge(start: int, row_bytes: int, window: int) -> int:
-    """Where to stop reading: after many whole windows, or many rows of one."""
+    """Row at which reading stops: after many whole windows, or many rows of one."""
     edge = start + max(1, _CHUNK // row_bytes)
     end_of_window = start - start % window + window
     return max(edge - edge % window, min(edge, end_of_window))
@@ -194,7 +194,7 @@ def kept_files(samples: Samples, model: FrozenModel, first: int, rows: int) -> d
 
 
 def described(samples: Samples) -> str:
-    """What tells these samples from others without a look at their contents."""
+    """A digest of labels, groups, ids and kinds of inputs, without a look at the contents."""
     # Labels, groups, ids, and the kind of the inputs.
     digest = hashlib.sha256()
     for values in (samples.y, samples.groups, samples.ids):
@@ -209,7 +209,7 @@ def described(samples: Samples) -> str:
 
 
 def fingerprint(samples: Samples, digests: Any = None) -> str:
-    """What tells these samples from any others: labels, groups, ids and contents."""
+    """A digest of labels, groups, ids and contents."""
     # `digests` are those of ntkit.samples._digests.sample_digests, where they are known.
     contents = sum_of_digests(sample_digests(samples) if digests is None else digests)
     return hashlib.sha256(f"{described(samples)} {contents}".encode()).hexdigest()
@@ -251,14 +251,14 @@ def _original_head(model: FrozenModel, y: Array | None) -> LinearHead | None:
 
 
 class Embedder(Protocol):
-    """What a store asks of an OnnxEmbedder, which lies in a higher layer."""
+    """The part of an OnnxEmbedder that a store uses; that class lies in a higher layer."""
 
     @property
     def frozen_model(self) -> FrozenModel:
         """The model that it runs."""
 
     def on(self, engine: str) -> Any:
-        """What computes: itself, or Ray's actors."""
+        """The computing object: itself, or Ray's actors."""
 
 
 def samples_job(

@@ -1,4 +1,4 @@
-"""What the comparison of two models found, and whether that passes."""
+"""The result of comparing two models, and whether it passes."""
 
 from __future__ import annotations
 

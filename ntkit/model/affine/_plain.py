@@ -19,7 +19,7 @@ _KEEPING = frozenset(
 
 
 class SeveralPositions(NotAffine):
-    """What ends here is not one number per sample and class, but may become that."""
+    """A tensor is not one number per sample and class, but may become that."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ class Region:
 
     @property
     def kind(self) -> str:
-        """What it is, in a few words."""
+        """Name of the layer, or of the region and its operators."""
         if self.plain is not None:
             return self.plain.kind
         return f"affine region ({', '.join(dict.fromkeys(n.op_type for n in self.nodes))})"
 
 
 def moved_shape(target: Array, source: Source, n_scores: int) -> list[int]:
-    """What a Reshape after a product asks for, with neurons in the place of scores."""
+    """Shape that a Reshape after a product asks for, with neurons in the place of scores."""
     sides = [int(n) for n in target.ravel()]
     if sides and sides[-1] == n_scores:
         sides[-1] = source.width
@@ -245,7 +245,7 @@ def _with_one_for_two(sources: list[ir.Value], shape_of: Shapes) -> list[ir.Valu
 
 
 def _between(end: ir.Value, stops: list[ir.Value], shape_of: Shapes) -> Cut | None:
-    """What makes ``end`` of ``stops``, if that is affine; None if it needs another tensor too."""
+    """The affine operators from ``stops`` to ``end``; None if another tensor is needed too."""
     try:
         return Cut(end, stops, shape_of)
     except NotAffine:
@@ -360,7 +360,7 @@ def _read_once(node: ir.Node, product: ir.Node) -> bool:
 
 
 def constant_factor(node: ir.Node) -> tuple[ir.Value, float] | None:
-    """What a Mul or Div scales by a constant number, and the factor; None if it does not."""
+    """Data of a Mul or Div by a constant number, and the factor; None for all others."""
     if node.op_type not in ("Mul", "Div") or len(node.inputs) != 2:
         return None
     first, second = node.inputs

@@ -17,7 +17,7 @@ _MOST_STEPS = 12
 
 
 def choice(node: ir.Node, rank: int, shape_of: Shapes) -> str | None:
-    """How an operator with computed indices chooses positions of data with so many axes."""
+    """Manner in which an operator with computed indices chooses positions of its data."""
     # None where it may choose anything else: a class, or a position of another sample.
     op, index, axis = node.op_type, node.inputs[1], attribute(node, "axis", 0)
     shape = None if index is None else shape_of(index)

@@ -86,7 +86,7 @@ class Reader:
         return self._as(plain, axis, rank) if same else None
 
     def _after(self, plain: Plain, output: Array) -> dict[int, Array]:
-        """What the operators after a layer make of what it might have computed."""
+        """Results of the operators after a layer for an output that it might have."""
         values = {id(plain.output): output}
         self._runner.samples, self._runner.alike = len(output), False
         self._runner.run(list(plain.after), values, native=True)
@@ -226,7 +226,7 @@ class Reader:
         return result
 
     def _gains(self) -> Array:
-        """What the chains make of ones: a mean keeps them, a sum over positions does not."""
+        """Results of the chains for ones: a mean keeps them, a sum over positions does not."""
         parts = []
         for source in self._sources:
             ones = np.ones((self._batch or 2, source.width))
@@ -238,7 +238,7 @@ class Reader:
         return gains
 
     def _embedding(self, source: Source, tensor: Array) -> Array:
-        """What the chain of operators makes of a source: one row of neurons per sample."""
+        """Result of a source's chain of operators: one row of neurons per sample."""
         values: dict[int, Array] = {}
         current = tensor
         for node in source.chain:

@@ -17,12 +17,12 @@ PROBABILITIES = frozenset(["Softmax", "LogSoftmax", "Sigmoid"])
 
 
 class Unclear(Exception):
-    """What follows the logits does not keep one score per sample and class; says why."""
+    """Operators after the logits do not keep one score per sample and class; says why."""
 
 
 @dataclass(frozen=True)
 class AfterHead:
-    """What a path from the logits has made of them so far."""
+    """State of the logits at a point of a path from them to an output."""
 
     n_logits: int  # how many there are
     # Number of axes, and which of them holds the classes; past the last where a single logit has
@@ -70,7 +70,7 @@ class Head:
 
     @property
     def output(self) -> ir.Value:
-        """What the layer computes, maybe at several positions."""
+        """Output of the layer, maybe at several positions."""
         plain = self.region.plain
         return self.region.end if plain is None else plain.output
 
@@ -91,7 +91,7 @@ class Head:
 
     @property
     def identity(self) -> int:
-        """What two findings of the same layer have in common."""
+        """Number that two heads of the same layer share."""
         plain = self.region.plain
         return id(self.region.end if plain is None else plain.product)
 
@@ -447,7 +447,7 @@ def _labelled(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
-    """What becomes of a decision: it is looked up in tables, reshaped or cast, and nothing else."""
+    """State of a decision after a table, a Reshape or a Cast; other operators are refused."""
     table = labels_of(node)
     if table is None:
         if node.op_type not in _KEEPING_A_DECISION:

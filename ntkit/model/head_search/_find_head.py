@@ -62,7 +62,7 @@ Path = Sequence[tuple[ir.Node, ir.Value]]  # operators, each with what it comput
 
 @dataclass(frozen=True)
 class Blocked:
-    """Where the walk from an output ended without a head."""
+    """The end of a walk from an output without a head."""
 
     output: str
     reason: str  # what it comes from
@@ -176,7 +176,7 @@ def _is_affine(node: ir.Node, output: ir.Value) -> bool:
 
 
 def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
-    """What the operators after a region make of its scores."""
+    """State of a region's scores after the operators of a path."""
     first = (shape_of(region.end) or (None,))[0] if path else None
     classes = region.class_axis or region.rank
     seen = AfterHead(len(region.weight), region.rank, classes, one_sample=first == 1)
@@ -202,7 +202,7 @@ _MOST_NODES = 500
 
 
 def candidate_layers(model: ir.Model, taken: Head | None) -> list[dict[str, Any]]:
-    """What each output comes from: a layer, or what stands between and the layers behind that."""
+    """Layer before each output, or the operator between and the layers behind that."""
     # `logits` is what `--logits` calls it; None stands for what is not known.
     regions, rows = Regions(model), dict[int, dict[str, Any]]()
     for output in list(model.graph.outputs)[:_MOST_OUTPUTS]:
@@ -249,7 +249,7 @@ def _why(row: dict[str, Any], taken: Head | None) -> str:
 
 
 def _layers_behind(output: ir.Value) -> Iterator[ir.Value]:
-    """What the nearest products before a tensor compute, bias included."""
+    """Outputs of the nearest products before a tensor, bias included."""
     waiting, seen, n_found = [output], set[int](), 0
     while waiting and len(seen) < _MOST_NODES and n_found < _MOST_BEHIND:
         value = waiting.pop(0)
@@ -394,7 +394,7 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
 
 
 def _no_head(blocked: list[Head | Blocked]) -> str:
-    """What stands between the outputs and a linear layer, and the mend."""
+    """A sentence on the operators between the outputs and a linear layer, and the fix."""
     outputs: dict[str, list[str]] = {}
     for one in blocked:
         if isinstance(one, Blocked):

@@ -89,7 +89,14 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
         facts["providers"] = list(ort.get_available_providers())
         _check_cpu(facts)
         _check_cuda(facts)
-        _check_distributions(facts)
+        names = list(facts["distributions"])
+        if len(names) > 1 and not facts["problems"]:
+            _note(
+                facts["hints"],
+                f"{' and '.join(names)} are installed together and overwrite each other's files. "
+                "What is there works; uninstalling one of them would break it.",
+                repair_of(names),
+            )
         if model is not None and facts["device"] is not None:
             facts["model"] = _model(facts, Path(model), X)
     facts["sound"] = not facts["problems"]
@@ -103,17 +110,6 @@ def _check_cpu(facts: dict[str, Any]) -> None:
     else:
         repair = repair_of(facts["distributions"])
         _note(facts["problems"], f"A CPU session does not work: {reason}", repair)
-
-
-def _check_distributions(facts: dict[str, Any]) -> None:
-    names = list(facts["distributions"])
-    if len(names) > 1 and not facts["problems"]:
-        _note(
-            facts["hints"],
-            f"{' and '.join(names)} are installed together and overwrite each other's files. What "
-            "is there works; uninstalling one of them would break it.",
-            repair_of(names),
-        )
 
 
 def _check_cuda(facts: dict[str, Any]) -> None:

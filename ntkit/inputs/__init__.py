@@ -1,15 +1,16 @@
 """Images and texts as model inputs."""
 
 from ntkit.inputs._image_files import ImageFiles, MeasuredImages, decode, image_extensions
-from ntkit.inputs._image_preprocessing import ImagePreprocessing, with_defaults
-from ntkit.inputs._pixels import (
+from ntkit.inputs._image_preprocessing import (
     FILTERS,
+    ImagePreprocessing,
     eight_bits,
     in_colours,
     orientation_of,
     resized,
     shown,
     upright,
+    with_defaults,
 )
 from ntkit.inputs._text_preprocessing import TextPreprocessing, saved_settings
 from ntkit.inputs._texts import Texts

@@ -15,13 +15,7 @@ from ntkit import _text
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import (
-    ImageFiles,
-    ImagePreprocessing,
-    MeasuredImages,
-    TextPreprocessing,
-    Texts,
-)
+from ntkit.inputs import ImageFiles, ImagePreprocessing, MeasuredImages, TextPreprocessing, Texts
 from ntkit.model import FrozenModel, folders_of
 from ntkit.samples._looks import Inputs, images_in_array, images_in_files
 from ntkit.samples._stored import check_made_with

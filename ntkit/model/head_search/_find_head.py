@@ -151,7 +151,8 @@ def _head_before(name: str, value: ir.Value, rest: Path, regions: Regions) -> He
             if head is not None and (head.region.plain is None) != (region.plain is None):
                 return head
             head = Head(region, follow(region, rest, regions.shape_of))
-            if region.rank == 2 or (region.plain is None and _is_shown(value)):
+            shown = value.is_graph_output() or len(value.uses()) > 1
+            if region.rank == 2 or (region.plain is None and shown):
                 return head
         except (SeveralPositions, Unclear) as reason:  # what comes after it may mend it
             unclear = str(reason)
@@ -161,11 +162,6 @@ def _head_before(name: str, value: ir.Value, rest: Path, regions: Regions) -> He
         if not rest or not _is_affine(*rest[0]):
             return head or Blocked(name, unclear, after_a_layer=True)
         value, rest = rest[0][1], rest[1:]
-
-
-def _is_shown(value: ir.Value) -> bool:
-    """Whether more than the next operator reads a tensor."""
-    return value.is_graph_output() or len(value.uses()) > 1
 
 
 def _is_affine(node: ir.Node, output: ir.Value) -> bool:

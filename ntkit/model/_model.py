@@ -66,7 +66,7 @@ from ntkit.model.class_names import (
 )
 from ntkit.model.head_search import Head, candidate_layers
 
-PREPROCESSING = "ntkit.inputs"
+PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"
 
 

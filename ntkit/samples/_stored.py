@@ -110,7 +110,9 @@ Origin = Mapping[str, Any]
 """The model's SHA-256, the tensor and the preprocessing; None for what nobody recorded."""
 
 _FIELDS = ("model", "tensor", "preprocessing")
-_KEYS = dict(zip(_FIELDS, ("ntkit.source_sha256", "ntkit.tensor", "ntkit.inputs"), strict=True))
+_KEYS = dict(
+    zip(_FIELDS, ("ntkit.source_sha256", "ntkit.tensor", "ntkit.preprocessing"), strict=True)
+)
 
 
 def origin_of(manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -253,14 +253,18 @@ def _write_record(folder: Path) -> None:
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     digests = {file.relative_to(folder).as_posix(): sha256_of(file) for file in files}
     digests.pop(RECORD, None)
-    _update_record(folder, digests, {})
+    (folder / RECORD).write_text(_record(digests, {}), encoding="utf-8")
 
 
 def _update_record(folder: Path, digests: dict[str, str], before: dict[str, str]) -> None:
     """Say which files are ntkit's; while they are replaced, what they were ``before``, too."""
-    content = {"ntkit": __version__, "files": digests} | ({"before": before} if before else {})
     with new_file(folder / RECORD) as file:
-        file.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        file.write_text(_record(digests, before), encoding="utf-8")
+
+
+def _record(digests: dict[str, str], before: dict[str, str]) -> str:
+    content = {"ntkit": __version__, "files": digests} | ({"before": before} if before else {})
+    return json.dumps(content, indent=2)
 
 
 def _read_record(folder: Path, part: str = "files") -> dict[str, str]:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from ntkit._checks import check_labels
-from ntkit._partial_labels import known_labels
+from ntkit._checks import check_labels, known_labels
 from ntkit._types import Array
 from ntkit.attributes._columns import read_column, shown
 from ntkit.attributes._feature_set import FEWEST

@@ -1,6 +1,5 @@
 """From samples to embeddings: ONNX Runtime sessions, the embedder, its engines."""
 
-from ntkit.extraction._batches import Inputs as Inputs  # for other packages
 from ntkit.extraction._doctor import diagnosis as diagnosis
 from ntkit.extraction._embedder import OnnxEmbedder
 from ntkit.extraction._layer_embedder import MOST_LAYERS as MOST_LAYERS
@@ -9,6 +8,7 @@ from ntkit.extraction._layer_embedder import embedded_with_layers as embedded_wi
 from ntkit.extraction._layer_embedder import keep as keep
 from ntkit.extraction._layer_embedder import kept_or_computed as kept_or_computed
 from ntkit.extraction._layer_embedder import layer_names as layer_names
+from ntkit.extraction._runner import Inputs as Inputs  # for other packages
 from ntkit.extraction._runner import run_batches as run_batches
 from ntkit.extraction._session import available_cpus as available_cpus
 from ntkit.extraction._session import device_of as device_of

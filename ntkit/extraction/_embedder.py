@@ -14,9 +14,16 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.extraction._batches import Inputs, fastest, few_samples, repeated, shown_shape
 from ntkit.extraction._ray_embedder import RayEmbedder
-from ntkit.extraction._runner import BATCHES_PER_WINDOW, run_batches
+from ntkit.extraction._runner import (
+    BATCHES_PER_WINDOW,
+    Inputs,
+    fastest,
+    few_samples,
+    repeated,
+    run_batches,
+    shown_shape,
+)
 from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
 from ntkit.model import FrozenModel, Layer
 
@@ -124,7 +131,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         """
         inputs = Inputs(self._session(layers), X)
         settings = self._settings(inputs, layers, batch_size)
-        filled, done = [np.empty((0, self._width() or 0), np.float32)], 0
+        filled, done = [np.empty((0, self.frozen_model.n_neurons or 0), np.float32)], 0
         with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
             for batch in batches:
                 if not done:  # filled in place: a list of batches and their copy are twice as much
@@ -215,7 +222,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """Names of the neurons, neuron0, neuron1 …; an InputError if the width is not known."""
-        width = self._width()
+        width = self.frozen_model.n_neurons
         if width is None:
             raise InputError("The model does not say how many neurons its embedding has.")
         return np.asarray([f"neuron{i}" for i in range(width)], dtype=object)
@@ -337,21 +344,13 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     def _fastest(self, feed: dict[str, Array], n_samples: int, layers: tuple[Layer, ...]) -> int:
         streams = self._streams
         feeds = repeated(feed, max(1, n_samples // streams))
-        session = self._new_session(
-            layers
-        )  # not the one that stays: it keeps memory for the largest
-
+        session = self._new_session(layers)  # another one would keep memory for the largest batch
         with ThreadPoolExecutor(streams) as pool:
 
             def run(size: int) -> None:
                 list(pool.map(lambda _: session.run(None, feeds[size]), range(streams)))
 
             return fastest(run, [*feeds])
-
-    def _width(self) -> int | None:
-        head, shape = self.frozen_model.head, self.frozen_model.embedding.shape
-        width = head.n_neurons if head is not None else shape[-1] if shape else None
-        return width if isinstance(width, int) else None
 
 
 def _checked(embedding: Array, begin: int) -> Array:

@@ -45,8 +45,11 @@ def make_session(
     if providers is None:
         providers = _providers(device, ort)
     on_gpu = any(_name(provider) in (_TENSORRT, _CUDA) for provider in providers)
-    if on_gpu:
-        _load_cuda_libraries(ort)
+    if on_gpu and hasattr(ort, "preload_dlls"):
+        # It loads what pip installed of CUDA, where else only the system's own are found, and
+        # prints what is missing; the session says by itself whether it runs on the GPU.
+        with contextlib.redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = available_cpus() if threads is None else threads
@@ -154,14 +157,6 @@ def _providers(device: Device, ort: Any) -> list[Any]:
         )
     tensorrt = [_TENSORRT] if device == "tensorrt" else []
     return [*tensorrt, (_CUDA, dict(_CUDA_OPTIONS)), _CPU]
-
-
-def _load_cuda_libraries(ort: Any) -> None:
-    """Load what pip installed of CUDA; without this only the system's own are found."""
-    if hasattr(ort, "preload_dlls"):
-        # It prints what is missing; the session says by itself whether it runs on the GPU.
-        with contextlib.redirect_stdout(io.StringIO()):
-            ort.preload_dlls()
 
 
 def _refuse_fallback(device: Device, real: str, on_gpu: bool) -> None:

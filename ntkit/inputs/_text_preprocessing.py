@@ -1,4 +1,4 @@
-"""How a text becomes model inputs: what the model says, and the files beside it."""
+"""Steps from a text to model inputs, as the model and the files beside it say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ntkit.exceptions import InputError
-from ntkit.model import FrozenModel, TensorInfo, recorded_preprocessing
+from ntkit.model import FrozenModel, TensorInfo, folders_of, recorded_preprocessing
 
 Side = Literal["right", "left"]
 
@@ -154,7 +154,7 @@ class TextPreprocessing:
                 "model: whole-numbered token ids (samples, tokens), and perhaps an attention mask, "
                 "token types and positions; leave out --tokenizer."
             )
-        beside = folders_of(model)
+        beside = folders_of(model.path)
         file = _tokenizer_file(tokenizer) if tokenizer is not None else _found(beside, _TOKENIZER)
         if inputs is None or file is None:
             return None
@@ -173,7 +173,7 @@ class TextPreprocessing:
         }
         known = {source: n for source, n in limits.items() if n is not None}
         source = min(known, key=known.__getitem__) if known else "since no file says how many"
-        longest, given = known.get(source, _DEFAULT_LENGTH), max_length is not None
+        longest, by_user = known.get(source, _DEFAULT_LENGTH), max_length is not None
         if max_length is None:
             max_length = longest
         max_length = max_length if fixed is None else min(max_length, fixed)
@@ -191,7 +191,7 @@ class TextPreprocessing:
             types=types.name if types else None,
             positions=positions.name if positions else None,
             dtype=ids.dtype,
-            source=_GIVEN if given else source,
+            source=_GIVEN if by_user else source,
         )
         return steps.as_recorded(model)
 
@@ -206,12 +206,12 @@ class TextPreprocessing:
             return self
         same = recorded["tokenizer_sha256"] == self.as_dict()["tokenizer_sha256"]
         names = _RECORDED - {"tokenizer_sha256"} - ({"pad_token"} if not same else set())
-        said = "as the model's metadata say"
+        source = "as the model's metadata say"
         try:
             return replace(
                 self,
                 **{name: recorded[name] for name in names},
-                source=said if same else f"{said}, though of another tokenizer",
+                source=source if same else f"{source}, though of another tokenizer",
             )
         except (TypeError, InputError):  # not as ntkit writes it
             return self
@@ -274,16 +274,13 @@ def saved_pad_token(tokenizer: str | Path) -> str | None:
 
 
 def saved_settings(tokenizer: str | Path) -> dict[str, Any]:
-    """What a ``tokenizer_config.json`` beside a tokenizer says; nothing where it is none."""
+    """Content of the ``tokenizer_config.json`` beside a tokenizer; nothing where it is none."""
     # Without what names code or places of whoever saved it.
     try:
         settings = _read_json(Path(tokenizer).with_name(_SETTINGS))
     except InputError:
         return {}
     return {name: value for name, value in settings.items() if name not in _NOT_HANDED_ON}
-
-
-# -- the model and its files --------------------------------------------------------------------
 
 
 def _text_inputs(
@@ -293,29 +290,21 @@ def _text_inputs(
     left = list(inputs)
 
     def take(*words: str) -> list[TensorInfo]:
-        found = [info for info in left if any(word in info.name.lower() for word in words)]
-        left[:] = [info for info in left if info not in found]
-        return found
+        taken = [info for info in left if any(word in info.name.lower() for word in words)]
+        left[:] = [info for info in left if info not in taken]
+        return taken
 
     masks, positions = take("mask"), take("position")
     kinds = take("token_type", "segment") or take("type_ids")
     others = (masks, kinds, positions)
-    if len(left) != 1 or any(len(found) > 1 for found in others):
+    if len(left) != 1 or any(len(infos) > 1 for infos in others):
         return None
     if left[0].dtype not in ("int64", "int32") or any(
         info.shape is not None and len(info.shape) != 2 for info in inputs
     ):
         return None
-    mask, kind, position = (found[0] if found else None for found in others)
+    mask, kind, position = (infos[0] if infos else None for infos in others)
     return left[0], mask, kind, position
-
-
-def folders_of(model: FrozenModel) -> list[Path]:
-    """Folders of the files that say how inputs are prepared: the model's, and above ``onnx``."""
-    if model.path is None:
-        return []
-    folder = model.path.parent
-    return [folder, folder.parent] if folder.name == "onnx" else [folder]
 
 
 def _found(folders: Sequence[Path], name: str) -> Path | None:
@@ -361,8 +350,8 @@ def _n_positions(config: dict[str, Any]) -> int | None:
     return _limit(positions - (padding if isinstance(padding, int) else 1) - 1)
 
 
-def _side(*given: Any) -> Side:
-    chosen = next((side for side in given if isinstance(side, str)), "right")
+def _side(*sides: Any) -> Side:
+    chosen = next((side for side in sides if isinstance(side, str)), "right")
     return "left" if chosen.lower() == "left" else "right"
 
 

@@ -175,11 +175,6 @@ class PlainWindow:
     texts: Sequence[str]
     preprocessing: TextPreprocessing
 
-    @property
-    def unpadded(self) -> bool:
-        """Whether a batch may hold texts of one length only."""
-        return False
-
     def batch(self, indices: Any) -> dict[str, Array]:
         """Return the model's input for some of the texts, of shape (len(indices), 1)."""
         chosen = np.asarray([self.texts[i] for i in indices], dtype=object)
@@ -224,14 +219,11 @@ class TextWindow:
 
 
 def _checked(texts: Iterable[Any]) -> list[str]:
-    found = list(texts)
-    for i, text in enumerate(found):
+    checked = list(texts)
+    for i, text in enumerate(checked):
         if not isinstance(text, str):
             raise InputError(f"Sample {i} is {text!r}, not a text.")
-    return found
-
-
-# -- the tokenizer ------------------------------------------------------------------------------
+    return checked
 
 
 def _load_tokenizer(steps: TextPreprocessing, paired: bool) -> Any:
@@ -286,17 +278,11 @@ def _pad_id(tokenizer: Any, steps: TextPreprocessing) -> int:
 
 
 def _refuse_broken(texts: Iterable[str]) -> None:
-    broken = next((text for text in texts if not _is_unicode(text)), None)
-    if broken is not None:  # some versions of tokenizers would put another character there
-        raise InputError(
-            f"The text {broken[:80]!a} holds half a character (a lone surrogate); mend or "
-            "remove it."
-        )
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # tokenizers may put another character there
+            raise InputError(
+                f"The text {text[:80]!a} holds half a character (a lone surrogate); mend or "
+                "remove it."
+            ) from error

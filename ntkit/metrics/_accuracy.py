@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._checks import check_labels, check_predictions, check_weight
+from ntkit._checks import check_labels, check_predictions, check_weight, known_labels
 from ntkit._doc import documented
-from ntkit._partial_labels import known_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 

@@ -31,8 +31,14 @@ from ntkit.graph import (
     write_model,
 )
 from ntkit.head import LinearHead
-from ntkit.model._edit import append_head, declare_outputs, replace_weights
-from ntkit.model._exchange import fitted, keeps_names, read_back
+from ntkit.model._edit import (
+    append_head,
+    declare_outputs,
+    fitted,
+    keeps_names,
+    read_back,
+    replace_weights,
+)
 from ntkit.model._layers import Layer
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -61,7 +67,7 @@ from ntkit.model.class_names import (
 )
 from ntkit.model.head_search import Head, candidate_layers
 
-PREPROCESSING = "ntkit.inputs"
+PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"
 
 
@@ -229,7 +235,7 @@ class FrozenModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         proto = self.to_proto().SerializeToString()
-        said = {
+        facts = {
             "classes": self._classes,
             "names": self._names,
             "matched_by": self.matched_by,
@@ -237,7 +243,7 @@ class FrozenModel:
             "folder": self.folder,
             "digest": self._digest,
         }
-        return _restored, (proto, self.located_by, said)
+        return _restored, (proto, self.located_by, facts)
 
     def with_head(
         self, head: LinearHead, *, provenance: Mapping[str, str] | None = None
@@ -272,11 +278,10 @@ class FrozenModel:
             same = self._model.clone()  # to the last bit
             declare_outputs(same)
             return self._exchanged(same, head, provenance)
-        width = self.head.n_neurons if self.head is not None else self._embedding_width()
-        if width is not None and head.n_neurons != width:
+        if self.n_neurons not in (None, head.n_neurons):
             raise InputError(
                 f"The head reads {head.n_neurons} neurons, but the model's embedding "
-                f"{self.embedding.name!r} has {width}."
+                f"{self.embedding.name!r} has {self.n_neurons}."
             )
         head = fitted(head, self.head, named=self.has_class_names, in_graph=self.classes_from_graph)
         model = self._model.clone()
@@ -372,10 +377,6 @@ class FrozenModel:
         parts = parts or (self._model, self._head, self._source)
         return FrozenModel(*parts, self.located_by, **{**kept, **changes})
 
-    def _embedding_width(self) -> int | None:
-        width = self.embedding.shape[-1] if self.embedding.shape else None
-        return width if isinstance(width, int) else None
-
     def with_columns_of(self, other: FrozenModel) -> FrozenModel:
         """The model, with the other's columns if it names none and takes the same inputs."""
         names = [info.columns for info in other.inputs]
@@ -400,15 +401,15 @@ class FrozenModel:
         )
 
     def _read_head(self, classes: Any) -> LinearHead:
-        found = self._head
-        if found is None:
+        head = self._head
+        if head is None:
             raise HeadNotFoundError("The model has no head.")
-        if not np.isfinite(found.weight).all() or not np.isfinite(found.bias).all():
+        if not np.isfinite(head.weight).all() or not np.isfinite(head.bias).all():
             raise ModelError(
-                f"The head of {self.path or 'the model'} ({found.region.kind}, "
-                f"{found.logits.name!r}) has NaN or infinite weights; export the model again."
+                f"The head of {self.path or 'the model'} ({head.region.kind}, "
+                f"{head.logits.name!r}) has NaN or infinite weights; export the model again."
             )
-        n_classes = max(2, len(found.weight))
+        n_classes = max(2, len(head.weight))
         if classes is None:
             classes = np.arange(n_classes) if self.class_names is None else self.class_names
         labels = np.asarray(classes)
@@ -417,20 +418,20 @@ class FrozenModel:
                 f"The model's head tells {n_classes} classes apart, but {labels.size} class "
                 "labels were given."
             )
-        return LinearHead(found.weight, found.bias, labels)
+        return LinearHead(head.weight, head.bias, labels)
 
     @property
     def not_single_label(self) -> str | None:
         """Why the head is none that chooses one class for each sample; None if it may be one."""
-        said, where = problem_type(self.metadata, self.path) or ("", "")
+        problem, where = problem_type(self.metadata, self.path) or ("", "")
         fix = "; debias retrains heads that choose one class for each sample."
-        if self.head is None or said == "single_label_classification":
+        if self.head is None or problem == "single_label_classification":
             return None
-        if said == "regression":
+        if problem == "regression":
             return f"The model's head is a regression, as {where} says{fix}"
         if self.scores_each_class_alone:
-            said, where = "multi_label_classification", "its Sigmoid for each of them"
-        if said != "multi_label_classification":
+            problem, where = "multi_label_classification", "its Sigmoid for each of them"
+        if problem != "multi_label_classification":
             return None
         return (
             f"The model scores each of its {self.head.n_logits} labels on its own, for samples "
@@ -442,8 +443,8 @@ class FrozenModel:
     @property
     def scores_each_class_alone(self) -> bool:
         """Whether several logits go through a Sigmoid each, as for samples of several labels."""
-        found = self._head
-        return bool(found and len(found.weight) > 1 and "Sigmoid" in found.after.post_processing)
+        head = self._head
+        return bool(head and len(head.weight) > 1 and "Sigmoid" in head.after.post_processing)
 
     @property
     def classes_from_graph(self) -> bool:
@@ -454,6 +455,14 @@ class FrozenModel:
     def labels_in_graph(self) -> tuple[Any, ...] | None:
         """Labels that the graph maps its scores to, in the order of the logits, if it does."""
         return None if self._head is None else self._head.after.labels
+
+    @property
+    def n_neurons(self) -> int | None:
+        """Width of the embedding; None where the model does not say."""
+        if self.head is not None:
+            return self.head.n_neurons
+        width = self.embedding.shape[-1] if self.embedding.shape else None
+        return width if isinstance(width, int) else None
 
     @property
     def opset_imports(self) -> dict[str, int]:
@@ -473,8 +482,8 @@ class FrozenModel:
     @property
     def files(self) -> tuple[Path, ...]:
         """Files that the model is read from: its own, and those of its external data."""
-        own = () if self.path is None else (self.path,)
-        return (*own, *external_files(self._model))
+        file = () if self.path is None else (self.path,)
+        return (*file, *external_files(self._model))
 
     def names_in_metadata(self) -> dict[str, tuple[Any, ...]]:
         """Names of classes in the file's metadata, by key, in the order of the logits."""
@@ -647,16 +656,16 @@ def loaded(model: Any, **options: Any) -> FrozenModel:
 
 
 def _restored(
-    proto: bytes, located_by: Mapping[str, str | None], said: Mapping[str, Any]
+    proto: bytes, located_by: Mapping[str, str | None], facts: Mapping[str, Any]
 ) -> FrozenModel:
     model = deserialised(onnx.load_from_string(proto))
-    if said["folder"] is not None:
-        ir.external_data.set_base_dir(model.graph, said["folder"])
-    return FrozenModel(model, *located(model, **located_by), located_by, **said)
+    if facts["folder"] is not None:
+        ir.external_data.set_base_dir(model.graph, facts["folder"])
+    return FrozenModel(model, *located(model, **located_by), located_by, **facts)
 
 
 def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """What ntkit wrote into a model of how its inputs are made; nothing where that is damaged."""
+    """Preprocessing that ntkit wrote into a model; nothing where that is damaged."""
     try:
         steps = json.loads(metadata.get(PREPROCESSING, "null"))
     except (ValueError, RecursionError):

@@ -10,9 +10,7 @@ from ntkit._doc import documented
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples, StoredEmbeddings
 from ntkit.store._fill import Progress, fill_store
-from ntkit.store._from_parquet import parquet_job
-from ntkit.store._from_samples import Embedder, samples_job
-from ntkit.store._parts import joined
+from ntkit.store._jobs import Embedder, joined, parquet_job, samples_job
 
 
 @documented

@@ -1,4 +1,4 @@
-"""What the comparison of two models found, and whether that passes."""
+"""The result of comparing two models, and whether it passes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _BY_PRECISION = {
 
 def tolerance_of(model: FrozenModel, *dtypes: str) -> float:
     """Tolerance of the coarsest precision among the model's own and further element types."""
-    found = {tensor.dtype for tensor in (model.embedding, model.logits) if tensor is not None}
+    kinds = {tensor.dtype for tensor in (model.embedding, model.logits) if tensor is not None}
     if model.describe().get("quantisation") is not None:
-        found.add("quantised")
-    return max(_BY_PRECISION.get(name, TOLERANCE) for name in (*found, *dtypes))
+        kinds.add("quantised")
+    return max(_BY_PRECISION.get(name, TOLERANCE) for name in (*kinds, *dtypes))
 
 
 @dataclass(frozen=True)
@@ -103,27 +103,25 @@ class Verification:
 
     def differences(self) -> str:
         """The differences in words: of logits and embeddings, and of outputs if compared."""
-        found = (
-            f"{self.logit_difference:.1e} (logits), {self.embedding_difference:.1e} (embeddings)"
-        )
+        text = f"{self.logit_difference:.1e} (logits), {self.embedding_difference:.1e} (embeddings)"
         if not np.isnan(self.output_difference):
-            found = f"{found}, {self.output_difference:.1e} (outputs)"
+            text = f"{text}, {self.output_difference:.1e} (outputs)"
         if self.decision_agreement < 1:
             share = 100 * (1 - self.decision_agreement)
-            found += f", and an output decides otherwise than the head on {share:.0f} % of samples"
+            text += f", and an output decides otherwise than the head on {share:.0f} % of samples"
         if not np.isnan(self.side_difference):
-            found += f", {self.side_difference:.1e} (other outputs)"
+            text += f", {self.side_difference:.1e} (other outputs)"
         if not self.same_class_order:
-            found += ", and its classes are in another order than the original's"
+            text += ", and its classes are in another order than the original's"
         if not self.kept_outputs:
-            found += ", and it lacks an input or output that the original has"
-        return found
+            text += ", and it lacks an input or output that the original has"
+        return text
 
     def failures(self) -> tuple[str, ...]:
         """What makes it fail, in words without a subject; empty if it passed."""
         # A NaN must fail where it is a difference; of outputs it says that there were none.
         within = self.tolerance
-        found = {
+        checks = {
             "does not compute its head on the original's embeddings": (
                 self.logit_difference <= within and self.embedding_difference <= within
             ),
@@ -138,7 +136,7 @@ class Verification:
                 self.kept_outputs
             ),
         }
-        return tuple(failure for failure, passed in found.items() if not passed)
+        return tuple(failure for failure, passed in checks.items() if not passed)
 
     @property
     def latency_ratio(self) -> float:

@@ -79,36 +79,31 @@ def output_difference(
     return max(differences, default=float("nan"))
 
 
-def difference(found: Array, expected: Array) -> float:
+def difference(actual: Array, expected: Array) -> float:
     """Largest difference, relative to the largest value; infinite between other shapes."""
-    if found.shape != expected.shape:
+    if actual.shape != expected.shape:
         return float("inf")
-    if not found.size:
+    if not actual.size:
         return 0.0
-    found, expected = found.astype(np.float64), expected.astype(np.float64)
-    return float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+    actual, expected = actual.astype(np.float64), expected.astype(np.float64)
+    return float(np.abs(actual - expected).max()) / max(1.0, float(np.abs(expected).max()))
 
 
-def same_output(found: Array, expected: Array) -> float:
-    """Difference of an output that no logits go into; infinite where texts or numbers differ."""
-    return _of_one_output(found, expected, np.ones((len(expected), 1)), 0.0)
-
-
-def _of_one_output(found: Array, expected: Array, gaps: Array, tolerance: float) -> float:
+def _of_one_output(actual: Array, expected: Array, gaps: Array, tolerance: float) -> float:
     if expected.dtype == object and isinstance(next(iter(expected.flat), None), Mapping):
-        found, expected = _unzipped(found), _unzipped(expected)
-    if found.shape != expected.shape:
+        actual, expected = _unzipped(actual), _unzipped(expected)
+    if actual.shape != expected.shape:
         return float("inf")
     if expected.dtype.kind == "f":
-        same = (found == expected) | (np.isnan(found) & np.isnan(expected))
-        worst = difference(np.where(same, 0, found), np.where(same, 0, expected))
+        same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
+        worst = difference(np.where(same, 0, actual), np.where(same, 0, expected))
         return worst if worst == worst else float("inf")
     # A single label turns on the two largest logits, an order of classes on all of them.
     single = expected.size == len(expected)
     clear = (gaps[:, -1] if single else gaps.min(axis=1)) > tolerance
     if len(expected) != len(clear):  # not one row per sample
-        found, expected, clear = found[None], expected[None], clear.all(keepdims=True)
-    return 0.0 if np.array_equal(found[clear], expected[clear]) else float("inf")
+        actual, expected, clear = actual[None], expected[None], clear.all(keepdims=True)
+    return 0.0 if np.array_equal(actual[clear], expected[clear]) else float("inf")
 
 
 def _joined(parts: list[Array]) -> Array:
@@ -169,10 +164,10 @@ def _indices(labels: Array, head: LinearHead) -> Array:
     known = {str(label): index for index, label in enumerate(head.classes.tolist())}
     if labels.dtype.kind in "iu" and head.classes.dtype.kind not in "iubf":
         return labels.astype(np.int64)  # the graph gives indices, the names are ours
-    found = [known.get(_text(label), -1) for label in labels.tolist()]
-    if labels.dtype.kind in "iu" and min(found) < 0:
+    indices = [known.get(_text(label), -1) for label in labels.tolist()]
+    if labels.dtype.kind in "iu" and min(indices) < 0:
         return labels.astype(np.int64)
-    return np.asarray(found)
+    return np.asarray(indices)
 
 
 def _text(label: Any) -> str:
@@ -293,7 +288,10 @@ def verify(
         logits = computed if logits is None else logits
     if tolerance is None:
         tolerance = tolerance_of(second, logits.dtype.name)
-    expected_head = expected_head.aligned_to(_class_order(first, second))
+    classes = expected_head.classes if second.head is None else second.head.classes
+    if first.head is not None and {*first.head.classes.tolist()} == {*classes.tolist()}:
+        classes = first.head.classes  # in the original's order: users rely on it
+    expected_head = expected_head.aligned_to(classes)
     expected = _logits_like(logits, expected_head, Z, second.logit_scale)
     milliseconds = [float("nan")] * 2
     if latency:
@@ -429,14 +427,6 @@ def save_verified(
     return results[0]
 
 
-def _class_order(first: FrozenModel, second: FrozenModel) -> Array:
-    """The original's order of classes, where the two models know the same: users rely on it."""
-    classes: Array = second.head.classes  # type: ignore[union-attr]
-    if first.head is not None and set(first.head.classes.tolist()) == set(classes.tolist()):
-        return first.head.classes
-    return classes
-
-
 def _session(model: FrozenModel, device: Any) -> Any:
     """The model as it is: its file, or what is in memory."""
     # Weights behind links: ONNX Runtime refuses them, or does not, by its version.
@@ -455,16 +445,16 @@ def _inner(model: FrozenModel, X: Any, device: Any) -> tuple[Array, Array]:
     return embedding, logits
 
 
-def _logits_like(found: Array, head: LinearHead, Z: Array, scale: float) -> Array:
+def _logits_like(actual: Array, head: LinearHead, Z: Array, scale: float) -> Array:
     """NumPy's logits, shaped as the graph holds them: with one or two for two classes."""
-    width = int(np.prod(found.shape[1:]))
+    width = int(np.prod(actual.shape[1:]))
     if width > 1:
         head = head.with_logits(len(head.classes))
     logits = head.decision_function(Z).reshape(len(Z), -1)
     if width == 1 and logits.shape[1] == 2:
         logits = logits[:, 1:] - logits[:, :1]
     with np.errstate(over="ignore"):
-        return (logits / scale).reshape(found.shape).astype(found.dtype)
+        return (logits / scale).reshape(actual.shape).astype(actual.dtype)
 
 
 def _from_logits(model: FrozenModel, outputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -495,9 +485,13 @@ def _side_difference(
     """Largest difference of the outputs that no head has a part in."""
     beside = outputs.keys() - _from_logits(second, outputs).keys()
     beside &= {tensor.name for tensor in first.outputs}
-    own = run_whole(_session(first, device), X) if beside else {}
-    beside -= _from_logits(first, own).keys()
-    return max((same_output(outputs[name], own[name]) for name in beside), default=float("nan"))
+    before = run_whole(_session(first, device), X) if beside else {}
+    beside -= _from_logits(first, before).keys()
+    differences = [  # infinite where texts or numbers differ
+        _of_one_output(outputs[name], before[name], np.ones((len(before[name]), 1)), 0.0)
+        for name in beside
+    ]
+    return max(differences, default=float("nan"))
 
 
 def check_head(

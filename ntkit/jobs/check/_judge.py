@@ -19,8 +19,8 @@ from scipy.special import betaincinv
 from scipy.stats import binom, norm
 
 from ntkit._checks import check_predictions as checked
+from ntkit._checks import known_labels
 from ntkit._doc import documented
-from ntkit._partial_labels import known_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import KINDS, Limits, SliceLimits, limits_of

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from sklearn.utils import check_random_state, check_X_y
 
+from ntkit._checks import known_labels
 from ntkit._doc import documented
-from ntkit._partial_labels import known_labels
 from ntkit._text import counted, plain_table
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Group, Labels, words

@@ -18,8 +18,7 @@ from ntkit._disk import sha256_of
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
-from ntkit.inputs import folders_of
-from ntkit.model import FrozenModel
+from ntkit.model import FrozenModel, folders_of
 from ntkit.pages import Usage
 from ntkit.samples import read
 from ntkit.verification import random_inputs
@@ -58,7 +57,7 @@ def write_deployed(
 
 
 def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: list[str]) -> None:
-    places = folders_of(original)
+    places = folders_of(original.path)
     beside = {
         name: place / name
         for place in reversed(places)

@@ -14,14 +14,9 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import OriginalHead, ValidatedClassifier
 from ntkit.exceptions import InputError
-from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
-from ntkit.study import (
-    Rows,
-    Study,
-    class_weighted,
-    require_every_class,
-    split_in_two,
-)
+from ntkit.head import LinearHead
+from ntkit.solver import FittedHead, stepped_head
+from ntkit.study import Rows, Study, require_every_class, split_in_two
 
 
 @documented
@@ -149,7 +144,7 @@ class AFRClassifier(ValidatedClassifier):
 
         doubt = softmax(original.logits(reweight.X).astype(np.float64), axis=1)
         p_true = doubt[np.arange(len(doubt)), reweight.y_index]
-        prior = class_weighted(reweight.weight, reweight.y_index, self.classes_, "balanced")
+        prior = self._balanced(reweight)
         with np.errstate(divide="ignore"):  # in logarithms, so that no γ underflows every weight
             mu = softmax(np.log(prior) - self.gamma * p_true)
 
@@ -180,24 +175,9 @@ class AFRClassifier(ValidatedClassifier):
 
     def _optimum(self, rows: Rows, mu: Array) -> FittedHead:
         """Solve for the difference to the original head, whose logits are fixed."""
-        head = self.erm_head_
-        if len(head.classes) == 2:
-            head = head.with_logits(1)
-        penalty = self.reg_coeff / 2 if head.n_logits == 1 else self.reg_coeff
         # A constant neuron is a bias that the solver penalises.
         with_bias = np.column_stack([rows.X, np.ones(len(rows.X), dtype=rows.X.dtype)])
-        change = fit_linear_head(
-            with_bias,
-            rows.y_index,
-            mu,
-            classes=self.classes_,
-            C=1 / (2 * penalty),
-            offset=rows.X @ head.coef.T + head.intercept,
-            fit_intercept=False,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            device=resolve_device(self.device),
-        )
+        head, change = self._changed(rows, mu, with_bias)
         dtype = rows.X.dtype
         return FittedHead(
             (head.coef + change.coef[:, :-1]).astype(dtype),
@@ -205,6 +185,22 @@ class AFRClassifier(ValidatedClassifier):
             self.classes_,
             change.n_iter,
         )
+
+    def _changed(self, rows: Rows, mu: Array, features: Array) -> tuple[LinearHead, FittedHead]:
+        """The original head, and the head on the features whose logits are best added to its."""
+        head = self.erm_head_
+        if len(head.classes) == 2:
+            head = head.with_logits(1)
+        penalty = self.reg_coeff / 2 if head.n_logits == 1 else self.reg_coeff
+        offset = rows.X @ head.coef.T + head.intercept
+        options = {"C": 1 / (2 * penalty), "offset": offset, "fit_intercept": False}
+        return head, self._solved(features, rows.y_index, mu, **options)
+
+    def _rate(self, norm: float) -> float:
+        """Learning rate, less where the gradient is longer than ``max_grad_norm``."""
+        if self.max_grad_norm is None:
+            return self.learning_rate
+        return self.learning_rate * min(1.0, self.max_grad_norm / max(norm, np.finfo(float).tiny))
 
     def _descent(self, rows: Rows, mu: Array) -> FittedHead:
         """Take the published gradient steps, on one row of weights per class."""
@@ -218,10 +214,7 @@ class AFRClassifier(ValidatedClassifier):
             residual = mu[:, None] * (softmax(logits, axis=1) - one_hot)
             slope_W = residual.T.astype(dtype) @ rows.X + 2 * self.reg_coeff * (W - W0)
             slope_b = residual.sum(axis=0) + 2 * self.reg_coeff * (b - b0)
-            rate = self.learning_rate
-            if self.max_grad_norm is not None:
-                norm = np.sqrt((slope_W**2).sum() + (slope_b**2).sum())
-                rate *= min(1.0, self.max_grad_norm / max(norm, np.finfo(float).tiny))
+            rate = self._rate(np.sqrt((slope_W**2).sum() + (slope_b**2).sum()))
             W -= rate * slope_W
             b -= rate * slope_b
         return stepped_head(W, b, self.classes_, dtype, self.n_steps)

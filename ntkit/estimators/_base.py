@@ -23,7 +23,7 @@ from ntkit.estimators._scaled_head import NotFoldableError, ScaledHead, flat_ste
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_linear_head, resolve_device
-from ntkit.study import Rows, Study, warn_of_another_scale
+from ntkit.study import Rows, Study, class_weighted, warn_of_another_scale
 
 _PROBES = 16
 _USE = (
@@ -175,6 +175,14 @@ def read_head(given: Any, name: str = "head") -> LinearHead:
         ) from error
 
 
+def checked_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array:
+    """One weight for each row of X, 1 by default; refuse negative ones."""
+    weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
+    if (weight < 0).any():
+        raise InputError(f"{name} holds negative values; weights must be >= 0.")
+    return weight
+
+
 class KeepsHead(BaseEstimator):
     """A clone has the same original head: scikit-learn would leave a classifier's unfitted."""
 
@@ -265,17 +273,13 @@ class LastLayerClassifier(LinearHeadClassifier):
         C = self.C if C is None else C
         if start is None:
             return self._fit_heads(rows, [weight], gains=gains, Cs=[C])[0]
-        return fit_linear_head(
-            rows.X,
-            rows.y_index,
-            weight,
-            classes=self.classes_,
-            C=C,
-            gains=gains,
-            start=start,
-            covariance=lambda: rows.covariance,
-            **self._solver_options(),
-        )
+        options = {"C": C, "gains": gains, "start": start, "covariance": lambda: rows.covariance}
+        return self._solved(rows.X, rows.y_index, weight, **options)
+
+    def _solved(self, X: Array, y_index: Array, weight: Array, **options: Any) -> FittedHead:
+        """Fit one head to its optimum, with the solver options of the estimator or others."""
+        options = {"classes": self.classes_, **self._solver_options()} | options
+        return fit_linear_head(X, y_index, weight, **options)
 
     def _fit_heads(
         self,
@@ -293,6 +297,16 @@ class LastLayerClassifier(LinearHeadClassifier):
             gains=gains,
             **self._solver_options(),
         )
+
+    def _ridge_heads(
+        self, rows: Rows, weights: Sequence[Array], alphas: Sequence[float], gains: Array
+    ) -> list[FittedHead]:
+        """Fit a head for each ridge weight on the mean loss."""
+        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
+        return LastLayerClassifier._fit_heads(self, rows, weights, gains=gains, Cs=Cs)
+
+    def _balanced(self, rows: Rows, class_weight: Any = "balanced") -> Array:
+        return class_weighted(rows.weight, rows.y_index, self.classes_, class_weight)
 
     def _solver_options(self) -> dict[str, Any]:
         device = resolve_device(self.device)
@@ -317,9 +331,7 @@ class LastLayerClassifier(LinearHeadClassifier):
                 f"A classifier needs samples of at least 2 classes; y holds 1 class: "
                 f"{self.classes_.tolist()[0]!r}."
             )
-        weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
-        if (weight < 0).any():
-            raise InputError("sample_weight holds negative values; weights must be >= 0.")
+        weight = checked_weight(sample_weight, X)
         empty = np.bincount(y_index, weights=weight) <= 0
         if empty.any():
             raise InputError(
@@ -339,9 +351,7 @@ class LastLayerClassifier(LinearHeadClassifier):
         )
         if problem is not None:
             raise InputError(problem)
-        weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
-        if (weight < 0).any():
-            raise InputError("sample_weight_val holds negative values; weights must be >= 0.")
+        weight = checked_weight(sample_weight, X, "sample_weight_val")
         X = np.asarray(X, dtype=dtype)
         if train is not None:
             warn_of_another_scale(train.X, X)

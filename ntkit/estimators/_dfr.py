@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
-from sklearn.base import _fit_context
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -20,9 +19,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._group_inference import GroupInference
-from ntkit.estimators._partial_groups import completed_groups
+from ntkit.estimators._partial_groups import GroupedClassifier
 from ntkit.estimators._shared_between_threads import (
     alone_with_liblinear,
     without_convergence_warnings,
@@ -48,7 +46,7 @@ def halves(rows: Rows, group: Array, rng: np.random.RandomState) -> tuple[Array,
         "A group or class has a single sample, which cannot be in both halves; C is chosen on the "
         "samples it is fitted on. Pass more samples of it, or a single value in Cs.",
         UserWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
     return order, order
 
@@ -63,7 +61,7 @@ _TRIES = 20  # balanced draws before a class that is never drawn is an error
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class DFRClassifier(LastLayerClassifier):
+class DFRClassifier(GroupedClassifier):
     r"""Last-layer retraining on group-balanced data (deep feature reweighting, DFR).
 
     Needs embeddings, class labels and group labels: it knows the answer that the label-free
@@ -168,8 +166,8 @@ class DFRClassifier(LastLayerClassifier):
         "Cs": ["array-like"],
         "n_retrains": [Interval(Integral, 1, None, closed="left")],
         "group_inference": [GroupInference, None],
-        **LastLayerClassifier._shared_constraints,
-        "C": [*LastLayerClassifier._shared_constraints["C"], None],
+        **GroupedClassifier._shared_constraints,
+        "C": [*GroupedClassifier._shared_constraints["C"], None],
     }
 
     variant: str = "subsample"
@@ -183,45 +181,13 @@ class DFRClassifier(LastLayerClassifier):
     n_jobs: int | None = None
     random_state: Any = None
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-        attribute: ArrayLike | None = None,
-        feature_sets: Any = None,
-    ) -> DFRClassifier:
-        """Retrain the head on group-balanced data.
-
-        Parameters
-        ----------
-        {X, y, sample_weight, groups, attribute, feature_sets}
-
-        {fitted}
-
-        Raises
-        ------
-        InputError
-            If neither or both of ``groups`` and ``attribute`` are given, nothing is known of any
-            sample, lengths differ, or balanced subsamples hold no sample of some class.
-
-        Warns
-        -----
-        {groups.UserWarning}
-            If a group has too few samples for two halves: C is then chosen in-sample.
-        """
-        rows, group = self._grouped(
-            self._rows(X, y, sample_weight), groups, attribute, feature_sets
-        )
+    def _learn(self, rows: Rows, group: Array) -> None:
         self.group_counts_ = np.bincount(group[rows.weight > 0])
         Cs = self._checked_Cs()
         self.worst_group_accuracy_ = np.full(len(Cs), np.nan)
         if self.variant == "weighted":
             self._fit_weighted(rows, group)
-            return self
+            return
 
         present = rows.weight > 0
         if not present.all():
@@ -230,24 +196,6 @@ class DFRClassifier(LastLayerClassifier):
         with without_convergence_warnings():
             self.C_, start = self._tune(rows, group, Cs, rng)
             self._set_head(self._average(rows, group, start, rng))
-        return self
-
-    def _grouped(
-        self, rows: Rows, groups: ArrayLike | None, attribute: ArrayLike | None, feature_sets: Any
-    ) -> tuple[Rows, Array]:
-        """Every row's group; rows of inferred groups weigh as much as these are probable."""
-        rows, group = completed_groups(
-            groups,
-            attribute,
-            rows,
-            type(self).__name__,
-            classes=self.classes_,
-            inference=self.group_inference,
-            feature_sets=feature_sets,
-            random_state=self.random_state,
-        )
-        self.groups_, self.group_inference_ = np.asarray(group.names), group.inference
-        return rows, group.value
 
     def _fit_weighted(self, rows: Rows, group: Array) -> None:
         mass = np.bincount(group, weights=rows.weight)
@@ -261,8 +209,7 @@ class DFRClassifier(LastLayerClassifier):
         def fit(
             rows: Rows, weights: Sequence[Array], alphas: Sequence[float]
         ) -> Sequence[LinearHead]:
-            Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
-            return self._fit_heads(rows, weights, gains=gains, Cs=Cs)
+            return self._ridge_heads(rows, weights, alphas, gains)
 
         seed = _seed(check_random_state(self.random_state))
         path = penalty_path(fit, rows, balanced, group, worse_half=True, seed=seed, outcomes=False)

@@ -8,20 +8,17 @@ from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit, logsumexp
-from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._base import LastLayerClassifier
 from ntkit.estimators._group_inference import GroupInference
-from ntkit.estimators._partial_groups import completed_groups
+from ntkit.estimators._partial_groups import GroupedClassifier
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, fit_linear_head, resolve_device
+from ntkit.solver import FittedHead
 from ntkit.study import Rows
 
 _ERM_TOL = 1e-6  # the head to start from is fitted this closely at most
@@ -29,7 +26,7 @@ _ERM_TOL = 1e-6  # the head to start from is fitted this closely at most
 
 @documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class GroupDROClassifier(LastLayerClassifier):
+class GroupDROClassifier(GroupedClassifier):
     r"""Last-layer retraining for the worst group (group distributionally robust optimisation).
 
     Needs embeddings, class labels and group labels; those that are not known (-1, None or NaN)
@@ -113,7 +110,7 @@ class GroupDROClassifier(LastLayerClassifier):
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "eta": [Interval(Real, 0, None, closed="neither")],
         "group_inference": [GroupInference, None],
-        **LastLayerClassifier._shared_constraints,
+        **GroupedClassifier._shared_constraints,
     }
 
     eta: float = 0.01
@@ -123,51 +120,9 @@ class GroupDROClassifier(LastLayerClassifier):
     device: str = "cpu"
     group_inference: GroupInference | None = None
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        *,
-        groups: ArrayLike | None = None,
-        attribute: ArrayLike | None = None,
-        feature_sets: Any = None,
-    ) -> GroupDROClassifier:
-        """Retrain the head for the worst group.
-
-        Parameters
-        ----------
-        {X, y, sample_weight, groups, attribute, feature_sets}
-
-        {fitted}
-
-        Raises
-        ------
-        InputError
-            If neither or both of ``groups`` and ``attribute`` are given, nothing is known of any
-            sample, lengths differ, or a group has no sample of positive weight.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If ``max_iter`` steps do not suffice.
-        {groups.UserWarning}
-        """
-        rows = self._rows(X, y, sample_weight)
-        rows, of = completed_groups(
-            groups,
-            attribute,
-            rows,
-            type(self).__name__,
-            classes=self.classes_,
-            inference=self.group_inference,
-            feature_sets=feature_sets,
-            random_state=0,
-        )
-        group = of.value
-        self.groups_, self.group_inference_ = np.asarray(of.names), of.inference
-        erm = self._erm_head(rows)
+    def _learn(self, rows: Rows, group: Array) -> None:
+        tol = min(self.tol, _ERM_TOL)
+        erm = self._solved(rows.X, rows.y_index, rows.weight, C=self.C, tol=tol)
         self.erm_head_ = LinearHead(erm.coef, erm.intercept, self.classes_)
         best, n_iter, converged = self._mirror_ascent(rows, group, erm)
         if not converged:
@@ -175,25 +130,12 @@ class GroupDROClassifier(LastLayerClassifier):
                 f"The worst group's loss is not within tol={self.tol} of its optimum after "
                 f"max_iter={self.max_iter} steps; raise eta or max_iter, or lower C.",
                 ConvergenceWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         self.group_weights_, self.group_losses_ = best.q, best.losses
         dtype = rows.X.dtype
         self._set_head(
             FittedHead(best.W.astype(dtype), best.b.astype(dtype), self.classes_, n_iter)
-        )
-        return self
-
-    def _erm_head(self, rows: Rows) -> LinearHead:
-        return fit_linear_head(
-            rows.X,
-            rows.y_index,
-            rows.weight,
-            classes=self.classes_,
-            C=self.C,
-            tol=min(self.tol, _ERM_TOL),
-            max_iter=self.max_iter,
-            device=resolve_device(self.device),
         )
 
     def _mirror_ascent(

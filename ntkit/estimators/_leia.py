@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._afr import AFRClassifier
-from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
+from ntkit.solver import FittedHead, stepped_head
 from ntkit.study import Rows, split_in_two
 
 
@@ -125,24 +125,11 @@ class LEIAClassifier(AFRClassifier):
     def _optimum(self, rows: Rows, mu: Array) -> FittedHead:
         """Solve for A, whose logits are added to the fixed ones of the original head."""
         rows, mu = self._found_subspace(rows, mu)
-        head, dtype = self.erm_head_, rows.X.dtype
-        if len(head.classes) == 2:
-            head = head.with_logits(1)
+        dtype = rows.X.dtype
         if not self.subspace_.size:  # of rank 0 there is nothing to solve for
+            head = self.erm_head_.with_logits(1 if len(self.classes_) == 2 else len(self.classes_))
             return FittedHead(head.coef, head.intercept, self.classes_, 1)
-        penalty = self.reg_coeff / 2 if head.n_logits == 1 else self.reg_coeff
-        change = fit_linear_head(
-            rows.X @ self.subspace_.astype(dtype),
-            rows.y_index,
-            mu,
-            classes=self.classes_,
-            C=1 / (2 * penalty),
-            offset=rows.X @ head.coef.T + head.intercept,
-            fit_intercept=False,
-            tol=self.tol,
-            max_iter=self.max_iter,
-            device=resolve_device(self.device),
-        )
+        head, change = self._changed(rows, mu, rows.X @ self.subspace_.astype(dtype))
         coef = head.coef + change.coef @ self.subspace_.T
         return FittedHead(
             coef.astype(dtype), head.intercept.astype(dtype), self.classes_, change.n_iter
@@ -159,11 +146,7 @@ class LEIAClassifier(AFRClassifier):
         for _ in range(self.n_steps):
             residual = mu[:, None] * (softmax(fixed + projected @ A, axis=1) - one_hot)
             slope = projected.T @ residual + 2 * self.reg_coeff * A
-            rate = self.learning_rate
-            if self.max_grad_norm is not None:
-                norm = float(np.linalg.norm(slope))
-                rate *= min(1.0, self.max_grad_norm / max(norm, np.finfo(float).tiny))
-            A -= rate * slope
+            A -= self._rate(float(np.linalg.norm(slope))) * slope
         W = start.coef + (self.subspace_ @ A).T
         return stepped_head(W, start.intercept, self.classes_, rows.X.dtype, self.n_steps)
 

@@ -17,9 +17,13 @@ from ntkit._types import Array
 from ntkit.estimators._base import HEAD, OriginalHead, ValidatedClassifier, read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, fit_linear_head, resolve_device, stepped_head
+from ntkit.solver import FittedHead, stepped_head
 from ntkit.study import Rows, Study
 
+_SELECTIONS = {
+    *("misclassification", "early_stop_misclassification"),
+    *("dropout_disagreement", "early_stop_disagreement"),
+}
 _BLOCK = 4096  # rows whose dropout mask is drawn at a time
 
 
@@ -120,16 +124,7 @@ class SELFClassifier(ValidatedClassifier):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "selection": [
-            StrOptions(
-                {
-                    "misclassification",
-                    "early_stop_misclassification",
-                    "dropout_disagreement",
-                    "early_stop_disagreement",
-                }
-            )
-        ],
+        "selection": [StrOptions(_SELECTIONS)],
         "n_selected": [Interval(Integral, 1, None, closed="left")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -191,17 +186,9 @@ class SELFClassifier(ValidatedClassifier):
                     f"{rows.X.shape[1]} columns."
                 )
             return head
-        early = fit_linear_head(
-            rows.X,
-            rows.y_index,
-            rows.weight,
-            classes=self.classes_,
-            C=self.C,
-            tol=self.tol,
-            max_iter=self.early_iter,
-            device=resolve_device(self.device),
-            must_converge=False,  # that it stops early is the point
-        )
+        # That it stops early is the point.
+        options = {"C": self.C, "max_iter": self.early_iter, "must_converge": False}
+        early = self._solved(rows.X, rows.y_index, rows.weight, **options)
         return LinearHead(early.coef, early.intercept, self.classes_)
 
     def _scores(self, rows: Rows, original: LinearHead, rng: np.random.RandomState) -> Array:
@@ -230,9 +217,8 @@ class SELFClassifier(ValidatedClassifier):
         """Take SGD steps from the original head, on one row of weights per class."""
         start = self.erm_head_.with_logits(len(self.classes_))
         mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(self.classes_))
-        share = (
-            rows.weight / mass[rows.y_index] / (mass > 0).sum()
-        )  # the classes are equally likely
+        # The classes are equally likely.
+        share = rows.weight / mass[rows.y_index] / (mass > 0).sum()
         one_hot = np.eye(len(self.classes_))[rows.y_index]
         theta = np.column_stack([start.coef, start.intercept]).astype(np.float64)
         Z = np.column_stack([rows.X, np.ones(len(rows.X))]).astype(np.float64)

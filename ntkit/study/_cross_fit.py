@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,52 @@ from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import rows_per_chunk
 from ntkit.study._rows import Rows
+from ntkit.study._study import Study
 
 Fold = tuple[Array, Array]
+
+
+def identification_sets(
+    study: Study, identification: Any, seed: int
+) -> tuple[Rows, Rows, list[Fold] | None]:
+    """Tuning rows, identification rows, and the folds where the two are the same."""
+    rows = study.train
+    if study.held is not None:
+        return rows, study.held, None
+    if identification == "train":
+        return rows, rows, None
+    if isinstance(identification, Real) and not isinstance(identification, Integral):
+        split = hold_out(float(identification), rows, seed)
+        return (*split, None) if split else (rows, rows, None)
+    return rows, rows, folds_of(identification, rows, seed)
+
+
+def identified(
+    head: LinearHead,
+    tune: Rows,
+    weight: Array,
+    identify: Rows,
+    folds: list[Fold] | None,
+    fit: Callable[[Rows, Sequence[Array]], Sequence[LinearHead]],
+) -> tuple[Array, Rows]:
+    """Logits on the identification rows, by ``head`` or cross-fitted over ``folds``."""
+    # Rows that no fold predicts get the weight 0.
+    if folds is None:
+        return head.logits(identify.X), identify
+    logits, tested = cross_fitted_logits(tune, weight, folds, fit)
+    return logits, Rows(identify.X, identify.y_index, np.where(tested, identify.weight, 0.0))
+
+
+def misclassified(logits: Array, rows: Rows) -> Array:
+    """Whether the largest logit of each row is of another class than its own."""
+    return np.asarray(logits.argmax(axis=1) != rows.y_index)
+
+
+def class_error_rates(rows: Rows, wrong: Array) -> Array:
+    """Error rate of each class that has rows of positive weight."""
+    mass = np.bincount(rows.y_index, weights=rows.weight)
+    errors = np.bincount(rows.y_index, weights=rows.weight * wrong)
+    return np.asarray(errors[mass > 0] / mass[mass > 0])
 
 
 def folds_of(identification: Any, rows: Rows, random_state: Any) -> list[Fold] | None:

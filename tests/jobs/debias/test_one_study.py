@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import ntkit.estimators._base
-import ntkit.estimators._retrain
 import ntkit.study._rows
 from ntkit import debias
 from ntkit.datasets import marked_digits_model_path
@@ -35,8 +34,7 @@ def fits(monkeypatch):
         return SINGLE(X, y, weight, C=C, gains=gains, **options)
 
     monkeypatch.setattr(ntkit.study._rows, "fit_linear_heads", many)
-    for module in (ntkit.estimators._base, ntkit.estimators._retrain):
-        monkeypatch.setattr(module, "fit_linear_head", single)
+    monkeypatch.setattr(ntkit.estimators._base, "fit_linear_head", single)
     return counted
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ntkit.estimators._afr import AFRClassifier
+from ntkit.estimators._afr import AFRClassifier, LEIAClassifier
 from ntkit.estimators._auto import AutoDebiasClassifier
 from ntkit.estimators._balanced import BalancedClassifier, retrain_head
 from ntkit.estimators._base import StudyClassifier as StudyClassifier  # for other packages
@@ -13,7 +13,6 @@ from ntkit.estimators._group_inference import GroupInference
 from ntkit.estimators._groupdro import GroupDROClassifier
 from ntkit.estimators._jtt import JTTClassifier
 from ntkit.estimators._leace import LEACEClassifier
-from ntkit.estimators._leia import LEIAClassifier
 from ntkit.estimators._match import match_head
 from ntkit.estimators._neurontune import NeuronTuneClassifier
 from ntkit.estimators._neurontune_cv import NeuronTuneClassifierCV

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar
@@ -12,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -20,11 +18,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._group_inference import GroupInference
+from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.estimators._partial_groups import GroupedClassifier
-from ntkit.estimators._shared_between_threads import (
-    alone_with_liblinear,
-    without_convergence_warnings,
-)
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
@@ -233,9 +228,10 @@ class DFRClassifier(GroupedClassifier):
         scaler = scaler_of(drawn)
         drawn, judged = _scaled(drawn, scaler), _scaled(rows.take(judging), scaler)
 
+        options = self._l1_options()
         seed, best_rank, C, best, start = _seed(rng), (-1.0, 0.0), 1.0, None, None
         for at in np.argsort(Cs, kind="stable"):  # the sparsest head first: a path of warm starts
-            start = self._fit_l1(drawn, Cs[at], start, seed)
+            start = l1_head(drawn, Cs[at], start=start, seed=seed, **options)
             right = start.logits(judged.X).argmax(axis=1) == judged.y_index
             accuracy = means_by_group(right, judged.weight, group[judging])
             self.worst_group_accuracy_[at] = accuracy.min()
@@ -255,7 +251,8 @@ class DFRClassifier(GroupedClassifier):
         ]
 
         def one(index: Array, seed: int) -> FittedHead:
-            return self._fit_l1(_scaled(rows.take(index), scaler), self.C_, start, seed)
+            drawn = _scaled(rows.take(index), scaler)
+            return l1_head(drawn, self.C_, start=start, seed=seed, **self._l1_options())
 
         # liblinear fits in one thread at a time.
         n_jobs = 1 if len(self.classes_) == 2 else self.n_jobs
@@ -266,14 +263,11 @@ class DFRClassifier(GroupedClassifier):
             np.stack([head.coef for head in heads]).mean(axis=0, dtype=np.float64),
             np.stack([head.intercept for head in heads]).mean(axis=0, dtype=np.float64),
             self.classes_,
-        ).scaled(1 / scaler.scale_, scaler.mean_)
-        dtype = rows.X.dtype
-        return FittedHead(
-            head.coef.astype(dtype),
-            head.intercept.astype(dtype),
-            self.classes_,
-            max(head.n_iter for head in heads),
         )
+        return on_raw_units(head, scaler, rows.X.dtype, max(head.n_iter for head in heads))
+
+    def _l1_options(self) -> dict[str, Any]:
+        return {"classes": self.classes_, "tol": self.tol, "max_iter": self.max_iter}
 
     def _balanced_draw(self, rows: Rows, group: Array, rng: np.random.RandomState) -> Array:
         """Indices of a subsample with as many rows of every group, and every class in it."""
@@ -290,26 +284,6 @@ class DFRClassifier(GroupedClassifier):
             f"{self.classes_[missing].tolist()[0]!r}; pass groups that lie within one class each, "
             "or use variant='weighted'."
         )
-
-    def _fit_l1(self, rows: Rows, C: float, start: LinearHead | None, seed: int) -> FittedHead:
-        binary = len(self.classes_) == 2
-        # SAGA's step length takes weights of at most 1 for granted; the objective is the same.
-        largest = rows.weight.max()
-        model = LogisticRegression(
-            C=C * largest,
-            l1_ratio=1.0,
-            solver="liblinear" if binary else "saga",
-            tol=self.tol,
-            max_iter=self.max_iter,
-            warm_start=not binary,
-            random_state=seed,
-        )
-        if start is not None and not binary:
-            model.coef_, model.intercept_ = np.array(start.coef), np.array(start.intercept)
-        with alone_with_liblinear() if binary else nullcontext():
-            model.fit(rows.X, rows.y_index, sample_weight=rows.weight / largest)
-        n_iter = int(model.n_iter_.max())
-        return FittedHead(model.coef_, model.intercept_, self.classes_, n_iter)
 
 
 def _scaled(rows: Rows, scaler: StandardScaler) -> Rows:

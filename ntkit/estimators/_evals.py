@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
@@ -19,16 +18,14 @@ from sklearn.utils._param_validation import Interval
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import OriginalHead, ValidatedClassifier
-from ntkit.estimators._shared_between_threads import (
-    alone_with_liblinear,
-    without_convergence_warnings,
-)
+from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import (
     Rows,
     Study,
+    misclassified,
     require_every_class,
     scaler_of,
     split_in_two,
@@ -148,7 +145,7 @@ class EVaLSClassifier(ValidatedClassifier):
 
         loss = _cross_entropy(original, retrain)
         scaler = scaler_of(retrain)
-        environment = 2 * choose.y_index + _wrong(original, choose)
+        environment = 2 * choose.y_index + misclassified(original.logits(choose.X), choose)
         seed = int(rng.randint(np.iinfo(np.int32).max))
         most = max(1, int(np.bincount(retrain.y_index).min()) // 2)
 
@@ -189,29 +186,15 @@ class EVaLSClassifier(ValidatedClassifier):
         self, rows: Rows, Cs: list[float], scaler: StandardScaler, seed: int
     ) -> Iterator[tuple[float, FittedHead, bool]]:
         """Fit one L1 head per C, the strongest penalty first, and say whether it converged."""
-        Z, dtype = scaler.transform(rows.X), rows.X.dtype
-        # SAGA's step length takes weights of at most 1 for granted; the objective is the same.
-        largest = rows.weight.max()
-        lr = LogisticRegression(
-            l1_ratio=1,
-            solver="liblinear" if len(self.classes_) == 2 else "saga",
-            tol=self.tol,
-            max_iter=self.max_iter,
-            warm_start=len(self.classes_) > 2,
-            random_state=seed,
-        )
+        scaled = Rows(scaler.transform(rows.X), rows.y_index, rows.weight)
+        options = {"classes": self.classes_, "tol": self.tol, "max_iter": self.max_iter}
+        head: FittedHead | None = None
         for C in sorted(Cs):
-            lr.set_params(C=C * largest)
             # Of all candidates only the chosen one's convergence is the user's concern.
-            with without_convergence_warnings(), alone_with_liblinear():
-                lr.fit(Z, rows.y_index, sample_weight=rows.weight / largest)
-            head = LinearHead(lr.coef_, lr.intercept_, self.classes_)
-            head = head.scaled(1 / scaler.scale_, scaler.mean_)
-            n_iter = int(np.max(lr.n_iter_))
-            fitted = FittedHead(
-                head.coef.astype(dtype), head.intercept.astype(dtype), self.classes_, n_iter
-            )
-            yield C, fitted, n_iter < self.max_iter
+            with without_convergence_warnings():
+                head = l1_head(scaled, C, start=head, seed=seed, **options)
+            folded = on_raw_units(head, scaler, rows.X.dtype, head.n_iter)
+            yield C, folded, head.n_iter < self.max_iter
 
 
 def _both_ends(loss: Array, y_index: Array, k: int) -> Array:
@@ -229,14 +212,10 @@ def _cross_entropy(head: LinearHead, rows: Rows) -> Array:
     return np.asarray(-log_p[np.arange(len(log_p)), rows.y_index])
 
 
-def _wrong(head: LinearHead, rows: Rows) -> Array:
-    return np.asarray(head.logits(rows.X).argmax(axis=1) != rows.y_index)
-
-
 def _accuracy_per_environment(head: LinearHead, rows: Rows, environment: Array) -> Array:
     """Weighted accuracy over each class × correctness cell; NaN where it is empty."""
     n_cells = 2 * (int(rows.y_index.max()) + 1)
-    right = rows.weight * ~_wrong(head, rows)
+    right = rows.weight * ~misclassified(head.logits(rows.X), rows)
     mass = np.bincount(environment, weights=rows.weight, minlength=n_cells)
     hits = np.bincount(environment, weights=right, minlength=n_cells)
     return np.asarray(np.divide(hits, mass, out=np.full(n_cells, np.nan), where=mass > 0))

@@ -17,12 +17,13 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from ntkit._doc import documented
 from ntkit._partial_labels import UNKNOWN, known_labels
 from ntkit._types import Array
-from ntkit.estimators._shared_between_threads import (
+from ntkit.estimators._base import checked_weight
+from ntkit.estimators._l1_head import (
     alone_with_liblinear,
     without_convergence_warnings,
 )
@@ -492,9 +493,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         if len(matrices) == 1:
             self.n_features_in_ = next(iter(matrices.values())).shape[1]
         self.y_classes_, y_index = np.unique(_one_each(y, n, "y"), return_inverse=True)
-        weight = np.asarray(_check_sample_weight(sample_weight, np.empty((n, 1)), dtype=float))
-        if (weight < 0).any():
-            raise InputError("sample_weight holds negative values; weights must be >= 0.")
+        weight = checked_weight(sample_weight, np.empty((n, 1)))
         value = self._values(attribute, weight)
         known = np.flatnonzero(value >= 0)
         if not len(known):

@@ -355,8 +355,13 @@ class NeuronTuneClassifier(ValidatedClassifier):
                 )
                 scores = self._score(identify, logits, current)
             new_mask = self._flagged(scores, self.non_constant_, mask)
-            rule = {"min_misclassified": self.min_misclassified, "min_neurons": self.min_neurons}
-            warn_about(new_mask, scores, self.non_constant_, **rule)
+            warn_about(
+                new_mask,
+                scores,
+                self.non_constant_,
+                min_misclassified=self.min_misclassified,
+                min_neurons=self.min_neurons,
+            )
             if mask is not None and np.array_equal(new_mask.columns, mask.columns):
                 break
             mask = self._worth_its_cost(new_mask, stage, tuning)

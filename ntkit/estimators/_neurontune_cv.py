@@ -279,10 +279,9 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         best = self._estimator(**chosen)
         best.fit(X, y, weight, X_val=held[0], y_val=held[1], sample_weight_val=held[2])
         self.best_estimator_ = best
-        for name in ("coef_", "intercept_", "n_iter_", "erm_head_"):
-            setattr(self, name, getattr(best, name))
+        self.coef_, self.intercept_, self.n_iter_ = best.coef_, best.intercept_, best.n_iter_
+        self.erm_head_, self.suppressed_ = best.erm_head_, best.suppressed_
         self.spuriousness_scores_ = best.spuriousness_scores_
-        self.suppressed_ = best.suppressed_
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

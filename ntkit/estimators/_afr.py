@@ -96,12 +96,8 @@ class AFRClassifier(ValidatedClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import AFRClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 1000)
-    >>> mark = np.where(rng.random(1000) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 0.5, 1000), 2 * mark])
+    {marked}
     >>> clf = AFRClassifier(gamma=4.0, reg_coeff=0.01, random_state=0).fit(X, y)
     >>> rare = mark != y
     >>> bool(clf.score(X[rare], y[rare]) > (clf.erm_head_.predict(X[rare]) == y[rare]).mean())
@@ -298,15 +294,9 @@ class LEIAClassifier(AFRClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import LEIAClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 1000)
-    >>> mark = np.where(rng.random(1000) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 0.5, 1000), 2 * mark])
+    {marked}
     >>> clf = LEIAClassifier(gamma=4.0, rank=1, random_state=0).fit(X, y)
-    >>> bool(abs(clf.subspace_[1, 0]) > 0.9)  # what the errors differ by is the mark
-    True
     >>> rare = mark != y
     >>> bool(clf.score(X[rare], y[rare]) > (clf.erm_head_.predict(X[rare]) == y[rare]).mean())
     True

@@ -145,12 +145,8 @@ class DFRClassifier(GroupedClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import DFRClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    {marked}
     >>> clf = DFRClassifier(random_state=0).fit(X, y, groups=2 * y + mark)
     >>> bool(abs(clf.coef_[0, 0]) > 5 * abs(clf.coef_[0, 1]))
     True

@@ -105,12 +105,8 @@ class EVaLSClassifier(ValidatedClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import EVaLSClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 1000)
-    >>> mark = np.where(rng.random(1000) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 0.3, 1000), 3 * mark, rng.normal(0, 1, 1000)])
+    {marked}
     >>> clf = EVaLSClassifier(n_selected=(10, 20), C=0.01, random_state=0).fit(X, y)
     >>> clf.head_  # without the mark and the noise
     LinearHead(n_neurons=3, 2 silent, classes=[0, 1], one sigmoid logit, float64)
@@ -187,7 +183,8 @@ class EVaLSClassifier(ValidatedClassifier):
     ) -> Iterator[tuple[float, FittedHead, bool]]:
         """Fit one L1 head per C, the strongest penalty first, and say whether it converged."""
         scaled = Rows(scaler.transform(rows.X), rows.y_index, rows.weight)
-        options = {"classes": self.classes_, "tol": self.tol, "max_iter": self.max_iter}
+        options: dict[str, Any] = {"classes": self.classes_, "tol": self.tol}
+        options["max_iter"] = self.max_iter
         head: FittedHead | None = None
         for C in sorted(Cs):
             # Of all candidates only the chosen one's convergence is the user's concern.

@@ -76,12 +76,8 @@ class JTTClassifier(StudyClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import JTTClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 0.3, 400), 3 * mark])
+    {marked}
     >>> clf = JTTClassifier(up_weight=20, C=0.01, random_state=0).fit(X, y)
     >>> bool((mark != y)[clf.error_set_].mean() > 0.9)  # errors are where the mark misleads
     True

@@ -97,12 +97,8 @@ class LEACEClassifier(ValidatedClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import LEACEClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.7, y, 1 - y)  # a spurious mark, 70 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    {marked}
     >>> clf = LEACEClassifier(shrinkage=0).fit(X, y, concepts=mark)
     >>> Z = clf.erase(X)
     >>> bool(np.allclose(Z[mark == 0].mean(axis=0), Z[mark == 1].mean(axis=0)))

@@ -187,14 +187,10 @@ class NeuronTuneClassifier(ValidatedClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> import warnings
     >>> from ntkit import NeuronTuneClassifier
     >>> from ntkit.exceptions import SuppressionWarning
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    {marked}
     >>> clf = NeuronTuneClassifier(C=1.0, max_cost=None, random_state=0)
     >>> with warnings.catch_warnings():  # that accuracy is lost where the mark goes with the class
     ...     warnings.simplefilter("ignore", SuppressionWarning)

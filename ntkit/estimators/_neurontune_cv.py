@@ -81,14 +81,10 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> import warnings
     >>> from ntkit import NeuronTuneClassifierCV
     >>> from ntkit.exceptions import SuppressionWarning
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    {marked}
     >>> clf = NeuronTuneClassifierCV(thresholds=[0.5, 2.5], error_weights=[1.0], C=1.0)
     >>> with warnings.catch_warnings():  # that accuracy is lost where the mark goes with the class
     ...     warnings.simplefilter("ignore", SuppressionWarning)

@@ -62,14 +62,10 @@ class SpuriousNeuronSelector(SelectorMixin, KeepsHead):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from sklearn.pipeline import make_pipeline
     >>> from sklearn.svm import LinearSVC
     >>> from ntkit.estimators import SpuriousNeuronSelector
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 1, 400), 2 * mark, rng.normal(0, 1, 400)])
+    {marked}
     >>> selector = SpuriousNeuronSelector(threshold=0.5, standardize=True, random_state=0)
     >>> pipeline = make_pipeline(selector, LinearSVC(class_weight="balanced")).fit(X, y)
     >>> pipeline[0].get_support()

@@ -111,12 +111,8 @@ class SELFClassifier(ValidatedClassifier):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from ntkit.estimators import SELFClassifier
-    >>> rng = np.random.default_rng(0)
-    >>> y = rng.integers(0, 2, 400)
-    >>> mark = np.where(rng.random(400) < 0.9, y, 1 - y)  # a spurious mark, 90 % correlated
-    >>> X = np.column_stack([y + rng.normal(0, 0.3, 400), 3 * mark])
+    {marked}
     >>> clf = SELFClassifier(selection="misclassification", n_selected=30, C=0.1, random_state=0)
     >>> clf = clf.fit(X, y)
     >>> bool((mark != y)[clf.selected_].mean() > 0.9)  # it selects where the mark misleads

@@ -2,44 +2,82 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.metrics import accuracy_score
 
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
 from ntkit.exceptions import InputError, SuppressionWarning
-from ntkit.inspection._display import Display
-from ntkit.inspection._matplotlib import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    VERMILLION,
-    Recorder,
-    font_size,
-    headroom,
-    label_axes,
-    neurontune_of,
-    percent_tick,
-    require_matplotlib,
-    short,
-    show_legend,
-    spread_out,
-)
-from ntkit.metrics import get_scorer
+from ntkit.inspection import _draw as draw
+from ntkit.metrics import get_scorer, worst_class_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Recorder:
+    """Scorer that also keeps the other figures of every fit it is shown."""
+
+    scorer: Any
+    verbose: bool
+    folds: list[dict[float, tuple[float, float, int, float]]] = field(default_factory=list)
+
+    def __call__(self, estimator: Any, X: Array, y: Array) -> float:
+        return float(self.for_samples(X, y)(estimator, X, y))
+
+    def for_samples(self, X: Array, y: Array) -> Any:
+        """Scorer of one fold."""
+        scorer = self.scorer
+        if hasattr(scorer, "for_samples"):
+            scorer = scorer.for_samples(X, y)
+        fold: dict[float, tuple[float, float, int, float]] = {}
+        self.folds.append(fold)
+
+        def score(clf: NeuronTuneClassifier, X: Array, y: Array) -> float:
+            predicted, value = clf.predict(X), float(scorer(clf, X, y))
+            found = (
+                float(accuracy_score(y, predicted)),
+                float(worst_class_accuracy(y, predicted)),
+                int(draw.lost_neurons(clf).sum()),
+                value,
+            )
+            fold[clf.threshold] = found
+            _logger.log(
+                logging.INFO if self.verbose else logging.DEBUG,
+                "threshold %g: accuracy %.3f, worst class %.3f, %d neurons suppressed, score %.3g",
+                *(clf.threshold, *found),
+            )
+            return value
+
+        return score
+
+    def figures(self, thresholds: Array, scores: Array) -> list[Array]:
+        """Accuracy, worst-class accuracy and mask size (T, F), folds as in the scores (T, F)."""
+        table = np.array([[fold[t] for fold in self.folds] for t in thresholds.tolist()])
+        # Threads may begin the folds in another order than they return in.
+        left, order = list(range(len(self.folds))), list[int]()
+        for column in scores.T:
+            same = [i for i in left if np.array_equal(table[:, i, 3], column, equal_nan=True)]
+            order.append(same[0])
+            left.remove(same[0])
+        table = table[:, order]
+        return [table[..., 0], table[..., 1], table[..., 2].astype(int)]
+
+
 @documented
 @dataclass(eq=False, repr=False)
-class ThresholdPathDisplay(Display):
+class ThresholdPathDisplay(draw.Display):
     """Accuracy, worst-class accuracy, a label-free score and the mask's size along thresholds.
 
     Lines are means over folds, on the samples each fold left out; bands are one standard
@@ -166,9 +204,7 @@ class ThresholdPathDisplay(Display):
             cannot be fitted.
         {NotFittedError, MissingDependencyError}
         """
-        caller = f"{cls.__name__}.from_estimator"
-        require_matplotlib(caller)
-        clf = neurontune_of(estimator, caller)
+        clf = draw.neurontune_of(estimator, cls)
         is_cv = isinstance(estimator, NeuronTuneClassifierCV)
         if thresholds is None:
             thresholds = estimator.thresholds if is_cv else _default_thresholds(clf)
@@ -208,46 +244,48 @@ class ThresholdPathDisplay(Display):
     def _draw(self, ax: Axes) -> None:
         self.score_ax_ = ax.twinx()
         x = np.asarray(self.thresholds, dtype=float)
-        self.accuracy_line_ = _line(ax, x, self.accuracy, BLUE, "o", "-", "accuracy")
+        self.accuracy_line_ = _line(ax, x, self.accuracy, draw.BLUE, "o", "-", "accuracy")
         self.worst_class_line_ = _line(
-            ax, x, self.worst_class_accuracy, VERMILLION, "^", "-", "worst-class accuracy"
+            ax, x, self.worst_class_accuracy, draw.VERMILLION, "^", "-", "worst-class accuracy"
         )
-        name = short(self.score_name.replace("_", " "), 32)
+        name = draw.short(self.score_name.replace("_", " "), 32)
         self.score_line_ = _line(
-            self.score_ax_, x, self.score, GREEN, "s", "--", "score, right axis"
+            self.score_ax_, x, self.score, draw.GREEN, "s", "--", "score, right axis"
         )
         handles = [self.accuracy_line_, self.worst_class_line_, self.score_line_]
         self.chosen_line_ = None
         if self.chosen is not None:
-            self.chosen_line_ = ax.axvline(self.chosen, color=BLACK, linestyle=":", linewidth=1.3)
+            self.chosen_line_ = ax.axvline(
+                self.chosen, color=draw.BLACK, linestyle=":", linewidth=1.3
+            )
             self.chosen_line_.set_label(f"λ = {self.chosen:.3g}, as fitted")
             handles.append(self.chosen_line_)
         self._label(ax, x, name)
-        show_legend(self.score_ax_, handles, "upper center", ncols=2)
+        draw.show_legend(self.score_ax_, handles, "upper center", ncols=2)
 
     def _label(self, ax: Axes, x: Array, score_name: str) -> None:
         from matplotlib.ticker import FixedLocator
 
         n_folds = self.score.shape[1]
-        size, right = font_size(ax), self.score_ax_
-        label_axes(
+        size, right = draw.font_size(ax), self.score_ax_
+        draw.label_axes(
             ax,
             xlabel=f"threshold λ [{self.unit}]" if self.unit else "threshold λ",
             ylabel=f"accuracy, {n_folds} folds",
         )
-        right.set_ylabel(score_name, fontsize=size, color=GREEN)
-        right.tick_params(axis="y", labelsize=size, colors=GREEN)
+        right.set_ylabel(score_name, fontsize=size, color=draw.GREEN)
+        right.tick_params(axis="y", labelsize=size, colors=draw.GREEN)
         right.spines["top"].set_visible(False)
         for each in (ax, right):
             ticks = each.get_yticks()
             low, high = each.get_ylim()
-            headroom(each, 2)
+            draw.headroom(each, 2)
             high = min(high, 1 + 1e-9) if each is ax else high
             each.yaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
-        ax.yaxis.set_major_formatter(percent_tick)
-        ax.grid(axis="y", color=GREY, alpha=0.25, linewidth=0.6)
+        ax.yaxis.set_major_formatter(draw.percent_tick)
+        ax.grid(axis="y", color=draw.GREY, alpha=0.25, linewidth=0.6)
         counts = [f"{count:.0f}" for count in self.n_suppressed.mean(axis=1)]
-        shown = spread_out(ax, x, counts)
+        shown = draw.spread_out(ax, x, counts)
         top = self.count_axis_ = ax.secondary_xaxis("top")
         top.set_xticks(x[shown], [counts[i] for i in shown])
         top.set_xlabel("neurons suppressed", fontsize=size)

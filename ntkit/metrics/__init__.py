@@ -10,7 +10,7 @@ from ntkit.metrics._accuracy import (
 )
 from ntkit.metrics._class_order import ClassOrder, check_class_order, class_order
 from ntkit.metrics._group_report import GroupReport, ReportRow, group_report
-from ntkit.metrics._intervals import wilson as wilson  # for other rooms
+from ntkit.metrics._intervals import wilson as wilson  # for other packages
 from ntkit.metrics._label_free import (
     afr_weighted_accuracy,
     class_accuracy_gap,
@@ -27,7 +27,7 @@ from ntkit.metrics._scorers import (
     get_scorer,
     worst_group_scorer,
 )
-from ntkit.metrics._scorers import named_score as named_score  # for other rooms
+from ntkit.metrics._scorers import named_score as named_score  # for other packages
 
 __all__ = [
     "LABEL_FREE_SCORES",

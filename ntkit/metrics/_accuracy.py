@@ -40,9 +40,8 @@ class Memberships:
     def means(self, values: Array, weight: Array) -> Array:
         """Weighted mean of values (N,) over each group, (G,); NaN where it has no weight."""
         mass = self.sums(weight)
-        found = np.full(len(mass), np.nan)
-        np.divide(self.sums(weight * values), mass, out=found, where=mass > 0)
-        return found
+        means = np.full(len(mass), np.nan)
+        return np.divide(self.sums(weight * values), mass, out=means, where=mass > 0)
 
     def correlations(self, weight: Array) -> Array:
         """How much two groups share, (G, G): correlation of their means of one noise."""
@@ -85,15 +84,15 @@ def of_partial_labels(labels: ArrayLike, n: int, name: str) -> Memberships:
     if not len(known_ones):
         raise InputError(f"{name} is not known of any sample; label some of them.")
     (checked,) = check_labels(**{name: known_ones})
-    found = of_labels(checked)
-    index = np.full(n, len(found.labels))
-    index[known] = found.index
-    return Memberships(found.labels, index=index)
+    of_known = of_labels(checked)
+    index = np.full(n, len(of_known.labels))
+    index[known] = of_known.index
+    return Memberships(of_known.labels, index=index)
 
 
-def _check_length(found: int, n: int, name: str) -> None:
-    if found != n:
-        raise InputError(f"{name} holds {found} labels but y_true holds {n}; give one per sample.")
+def _check_length(length: int, n: int, name: str) -> None:
+    if length != n:
+        raise InputError(f"{name} holds {length} labels but y_true holds {n}; give one per sample.")
 
 
 @documented

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,8 +39,8 @@ class ClassOrder:
     >>> import numpy as np
     >>> from ntkit.metrics import class_order
     >>> y = np.tile(["no", "yes"], 100)
-    >>> found = class_order(y, y[::-1], ["no", "yes"])
-    >>> found.classes.tolist(), found.accuracy, found.permuted_accuracy
+    >>> order = class_order(y, y[::-1], ["no", "yes"])
+    >>> order.classes.tolist(), order.accuracy, order.permuted_accuracy
     (['yes', 'no'], 0.0, 1.0)
     """
 
@@ -53,13 +51,7 @@ class ClassOrder:
     n_samples: int
 
     def sentence(self) -> str:
-        """Say what was found and how to mend it.
-
-        Returns
-        -------
-        str
-            With the order of the classes that move.
-        """
+        """Sentence with the order of the classes that move, and how to name the classes."""
         order = {i: self.classes[i].item() for i in self.moved[:8]}
         shown = f"{str(order)[:-1]}{', …' * (len(self.moved) > 8)}}}"
         few = len(self.classes) <= 8
@@ -160,20 +152,15 @@ def check_class_order(y_pred: ArrayLike, y: ArrayLike, classes: ArrayLike) -> No
     ...
     ntkit.exceptions.InputError: The model's classes seem to be in another order ...
     """
-    found = class_order(y, y_pred, classes)
-    if found is not None:
-        raise InputError(found.sentence())
+    order = class_order(y, y_pred, classes)
+    if order is not None:
+        raise InputError(order.sentence())
 
 
 def _positions(labels: Array, classes: Array) -> Array:
     """Index of each label among the classes; −1 where it is none of them."""
     index = {label: i for i, label in enumerate(classes.tolist())}
-    return np.asarray([index.get(label, -1) for label in _listed(labels)], dtype=np.intp)
-
-
-def _listed(labels: Array) -> Iterable[Any]:
-    found: list[Any] = labels.tolist()
-    return found
+    return np.asarray([index.get(label, -1) for label in labels.tolist()], dtype=np.intp)
 
 
 def _every_other(true: Array) -> Array:

@@ -13,12 +13,7 @@ from ntkit._doc import documented
 from ntkit._text import interval, one_line, percent, plain, table
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics._accuracy import (
-    Memberships,
-    memberships,
-    of_labels,
-    of_partial_labels,
-)
+from ntkit.metrics._accuracy import Memberships, memberships, of_labels, of_partial_labels
 from ntkit.metrics._intervals import (
     Bounds,
     change_of_one,
@@ -29,6 +24,7 @@ from ntkit.metrics._intervals import (
 )
 
 Interval = tuple[float, float]
+Kind = Literal["class", "group", "summary"]
 _NO_GROUPS = "No group labels were given: the worst group is the worst class."
 
 
@@ -54,7 +50,7 @@ class ReportRow:
         Of a worst-of summary: the class or group with that accuracy.
     """
 
-    kind: Literal["class", "group", "summary"]
+    kind: Kind
     label: Any
     count: int
     accuracy: float
@@ -268,16 +264,16 @@ def group_report(
     by_class = figures.parts(of_labels(y_true))
     rows = figures.rows("class", by_class)
     summaries.append(figures.worst("worst class", by_class))
-    found = _groups_of(y_true, groups, attribute)
-    if found is not None:
-        by_group = figures.parts(found)
+    members = _groups_of(y_true, groups, attribute)
+    if members is not None:
+        by_group = figures.parts(members)
         if not len(by_group.filled):
             raise InputError("No sample of positive weight is in any group; check groups.")
         rows += figures.rows("group", by_group)
         summaries.append(figures.worst("worst group", by_group))
         summaries.append(figures.mean("mean of groups", by_group))
-    unknown = 0 if found is None else found.unknown(figures.weight)
-    return GroupReport((*rows, *summaries), confidence, found is not None, unknown)
+    unknown = 0 if members is None else members.unknown(figures.weight)
+    return GroupReport((*rows, *summaries), confidence, members is not None, unknown)
 
 
 @dataclass(frozen=True)
@@ -319,12 +315,14 @@ class _Figures:
             lost=of.means(before & ~after, self.weight),
         )
 
-    def rows(self, kind: Literal["class", "group", "summary"], parts: _Parts) -> list[ReportRow]:
+    def rows(self, kind: Kind, parts: _Parts) -> list[ReportRow]:
         limits = [wilson(accuracy, parts.n, self.confidence) for accuracy in parts.accuracies]
         changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
         return [
             self.row(
-                ReportRow(kind, label, int(parts.counts[i]), 0.0, (0.0, 0.0)),
+                kind,
+                label,
+                parts.counts[i],
                 parts.accuracies[:, i],
                 [_at(limit, i) for limit in limits],
                 _at(changes, i),
@@ -338,12 +336,13 @@ class _Figures:
         changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
         paired = (changes[0][parts.filled], changes[1][parts.filled])
         return self.row(
-            ReportRow(
-                "summary", label, int(parts.counts[at]), 0.0, (0, 0), which=parts.of.labels[at]
-            ),
+            "summary",
+            label,
+            parts.counts[at],
             np.array([before.min(), after.min()]),
             [of_worst(accuracy, n, self.confidence) for accuracy in (before, after)],
             change_of_worst(before, after, paired, n, self.confidence),
+            which=parts.of.labels[at],
         )
 
     def mean(self, label: str, parts: _Parts) -> ReportRow:
@@ -354,20 +353,27 @@ class _Figures:
             return of_mean(figures[filled], (limits[0][filled], limits[1][filled]), shared)
 
         changes = change_of_one(parts.gained, parts.lost, parts.n, self.confidence)
-        count = int((self.weight > 0).sum()) - parts.of.unknown(self.weight)
         return self.row(
-            ReportRow("summary", label, count, 0.0, (0.0, 0.0)),
+            "summary",
+            label,
+            (self.weight > 0).sum() - parts.of.unknown(self.weight),
             parts.accuracies[:, filled].mean(axis=1),
             [interval(a, wilson(a, parts.n, self.confidence)) for a in parts.accuracies],
             interval(parts.gained - parts.lost, changes),
         )
 
     def row(
-        self, empty: ReportRow, accuracies: Array, limits: list[Interval], change: Interval
+        self,
+        kind: Kind,
+        label: Any,
+        count: Any,
+        accuracies: Array,
+        limits: list[Interval],
+        change: Interval,
+        which: Any = None,
     ) -> ReportRow:
-        """Fill in the figures, those of before and of the change where there are any."""
         before, after = map(float, accuracies)
-        row = replace(empty, accuracy=after, interval=limits[1])
+        row = ReportRow(kind, label, int(count), after, limits[1], which=which)
         if not self.compared:
             return row
         return replace(

@@ -22,22 +22,15 @@ def class_accuracy_gap(
 ) -> float:
     """Mean absolute difference between the accuracies of two classes; smaller is better.
 
-    The selection rule of ShortcutProbe (arXiv 2505.13910). It cannot tell a head that is equally
-    good for all classes from one that is equally bad.
+    The mean over all pairs of classes, 0 for a single class: the selection rule of ShortcutProbe
+    (arXiv 2505.13910). It cannot tell a head that is equally good for all classes from one that is
+    equally bad.
 
     Parameters
     ----------
     {y_true, y_pred, sample_weight}
 
-    Returns
-    -------
-    float
-        In [0, 1]: the mean over all pairs of classes, 0 for a single class.
-
-    Raises
-    ------
-    InputError
-        If lengths differ or labels are missing.
+    {accuracy}
 
     Examples
     --------
@@ -153,12 +146,12 @@ def afr_weighted_accuracy(
         raise InputError(f"gamma must be a number >= 0; got {gamma!r}.")
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
     confidence = _probability_of_the_true_class(y_true, reference_proba, classes)
-    given = check_weight(sample_weight, len(y_true))
+    sample_weight = check_weight(sample_weight, len(y_true))
     _, class_index = np.unique(y_true, return_inverse=True)
-    mass = np.bincount(class_index, weights=given)
+    mass = np.bincount(class_index, weights=sample_weight)
     # The smallest confidence is taken out of the exponent, so that a large γ leaves a weight.
-    above = np.maximum(0, confidence - confidence[given > 0].min())
-    weight = given / np.where(mass > 0, mass, 1)[class_index] * np.exp(-gamma * above)
+    above = np.maximum(0, confidence - confidence[sample_weight > 0].min())
+    weight = sample_weight / np.where(mass > 0, mass, 1)[class_index] * np.exp(-gamma * above)
     return float(np.average(y_true == y_pred, weights=weight))
 
 

@@ -248,7 +248,7 @@ class ThresholdPathDisplay(draw.Display):
         self.worst_class_line_ = _line(
             ax, x, self.worst_class_accuracy, draw.VERMILLION, "^", "-", "worst-class accuracy"
         )
-        name = draw.short(self.score_name.replace("_", " "), 32)
+        name = draw.short(self.score_name.replace("_", " "), 40)
         self.score_line_ = _line(
             self.score_ax_, x, self.score, draw.GREEN, "s", "--", "score, right axis"
         )

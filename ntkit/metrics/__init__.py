@@ -3,6 +3,10 @@
 from ntkit.metrics._accuracy import (
     accuracy_by,
     adjusted_accuracy,
+    afr_weighted_accuracy,
+    class_accuracy_gap,
+    correctness_group_accuracy,
+    sfit_score,
     weighted_average_accuracy,
     worst_class_accuracy,
     worst_class_correctness_group_accuracy,
@@ -10,13 +14,7 @@ from ntkit.metrics._accuracy import (
 )
 from ntkit.metrics._class_order import ClassOrder, check_class_order, class_order
 from ntkit.metrics._group_report import GroupReport, ReportRow, group_report
-from ntkit.metrics._intervals import wilson as wilson  # for other packages
-from ntkit.metrics._label_free import (
-    afr_weighted_accuracy,
-    class_accuracy_gap,
-    correctness_group_accuracy,
-    sfit_score,
-)
+from ntkit.metrics._group_report import wilson as wilson  # for other packages
 from ntkit.metrics._paired import below as below
 from ntkit.metrics._paired import drop_bounds as drop_bounds
 from ntkit.metrics._scorers import (

@@ -25,15 +25,13 @@ from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.metrics._accuracy import (
     adjusted_accuracy,
-    worst_class_accuracy,
-    worst_class_correctness_group_accuracy,
-    worst_group_accuracy,
-)
-from ntkit.metrics._label_free import (
     afr_weighted_accuracy,
     class_accuracy_gap,
     correctness_group_accuracy,
     sfit_score,
+    worst_class_accuracy,
+    worst_class_correctness_group_accuracy,
+    worst_group_accuracy,
 )
 
 

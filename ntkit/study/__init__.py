@@ -41,8 +41,15 @@ from ntkit.study._penalty_path import (
     checked_alphas,
     penalty_path,
 )
-from ntkit.study._rows import LARGE, Rows, digest, scaler_of
-from ntkit.study._study import Study, shift_pvalue, warn_of_another_scale
+from ntkit.study._rows import (
+    LARGE,
+    Rows,
+    Study,
+    digest,
+    scaler_of,
+    shift_pvalue,
+    warn_of_another_scale,
+)
 
 __all__ = [
     "ALPHAS",

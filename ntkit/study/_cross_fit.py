@@ -14,8 +14,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import rows_per_chunk
-from ntkit.study._rows import Rows
-from ntkit.study._study import Study
+from ntkit.study._rows import Rows, Study
 
 Fold = tuple[Array, Array]
 

@@ -157,19 +157,9 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             If there is nothing to try, the score is not known, a fold lacks a class, or
             ``params`` are given while metadata routing is off.
         """
-        rows = self._rows(X, y, sample_weight)
         held = (X_val, y_val, sample_weight_val)
-        self.candidates_ = self._candidates()
-        labels = self.classes_[rows.y_index]
-        to_split, to_score = self._routed(sample_weight, params)
-        splits = list(self._splits(rows, labels, to_split))
         scorer = get_scorer(self.scoring)
-        fold_scores = partial(_with_config, get_config(), self._fold_scores)
-        columns = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(fold_scores)(rows, labels, train, test, held, scorer, to_score)
-            for train, test in splits
-        )
-        self.scores_ = np.column_stack(columns)
+        self.scores_ = self._figures((X, y, sample_weight), held, scorer, params)
         mean = self.scores_.mean(axis=1)
         best = int(np.argmax(mean))
         chosen = self.candidates_[best]
@@ -180,6 +170,23 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         _logger.log(logging.INFO if self.verbose else logging.DEBUG, "chosen: %s", chosen)
         self._refit(chosen, X, y, sample_weight, held)
         return self
+
+    def _figures(
+        self, samples: Any, held: Any, scorer: Any, params: dict[str, Any] | None = None
+    ) -> Array:
+        """Figures by the scorer, of every candidate on every fold: shape (T, F), or (T, F, ·)."""
+        self._validate_params()
+        rows = self._rows(*samples)
+        self.candidates_ = self._candidates()
+        labels = self.classes_[rows.y_index]
+        to_split, to_score = self._routed(samples[2], params or {})
+        splits = list(self._splits(rows, labels, to_split))
+        of_fold = partial(_with_config, get_config(), self._figures_of_fold)
+        folds = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(of_fold)(rows, labels, train, test, held, scorer, to_score)
+            for train, test in splits
+        )
+        return np.stack(folds, axis=1)
 
     def _candidates(self) -> list[dict[str, Any]]:
         grid = {
@@ -242,7 +249,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**own))
         return estimator
 
-    def _fold_scores(
+    def _figures_of_fold(
         self,
         rows: Rows,
         labels: Array,
@@ -252,24 +259,23 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         scorer: Any,
         params: dict[str, Any],
     ) -> Array:
-        """Scores of all candidates on one fold: stage one once, then the path."""
+        """Figures of all candidates on one fold: stage one once, then the path."""
         clf = self._estimator()
         stage = clf._identify(clf._study(rows.X[train], labels[train], rows.weight[train], *held))
         X_test, y_test = rows.X[test], labels[test]
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)
         params = _check_method_params(rows.X, params, indices=test)
-        scores = np.empty(len(self.candidates_))
+        figures, current = list[Any](), None
         tunings: dict[Any, Any] = {}
-        current = None
-        for i, candidate in enumerate(self.candidates_):
+        for candidate in self.candidates_:
             clf.set_params(**candidate)
             tuning = tunings.get(candidate["error_weight"])
             if tuning is None:
                 tuning = tunings[candidate["error_weight"]] = clf._tuning(stage)
             current = clf._retrain(stage, tuning, start=current)
-            scores[i] = scorer(clf, X_test, y_test, **params)
-        return scores
+            figures.append(scorer(clf, X_test, y_test, **params))
+        return np.array(figures, dtype=float)
 
     def _refit(self, chosen: dict[str, Any], X: Any, y: Any, weight: Any, held: Any) -> None:
         best = self._estimator(**chosen)

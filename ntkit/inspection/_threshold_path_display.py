@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,7 +13,7 @@ from sklearn.metrics import accuracy_score
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV
-from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.exceptions import InputError
 from ntkit.inspection import _draw as draw
 from ntkit.metrics import get_scorer, worst_class_accuracy
 
@@ -26,53 +25,32 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Recorder:
-    """Scorer that also keeps the other figures of every fit it is shown."""
+class _Figures:
+    """Scorer of a fit's figures: accuracy, worst-class accuracy, mask size and the score."""
 
     scorer: Any
     verbose: bool
-    folds: list[dict[float, tuple[float, float, int, float]]] = field(default_factory=list)
 
-    def __call__(self, estimator: Any, X: Array, y: Array) -> float:
-        return float(self.for_samples(X, y)(estimator, X, y))
-
-    def for_samples(self, X: Array, y: Array) -> Any:
+    def for_samples(self, X: Array, y: Array) -> _Figures:
         """Scorer of one fold."""
-        scorer = self.scorer
-        if hasattr(scorer, "for_samples"):
-            scorer = scorer.for_samples(X, y)
-        fold: dict[float, tuple[float, float, int, float]] = {}
-        self.folds.append(fold)
+        if not hasattr(self.scorer, "for_samples"):
+            return self
+        return _Figures(self.scorer.for_samples(X, y), self.verbose)
 
-        def score(clf: NeuronTuneClassifier, X: Array, y: Array) -> float:
-            predicted, value = clf.predict(X), float(scorer(clf, X, y))
-            found = (
-                float(accuracy_score(y, predicted)),
-                float(worst_class_accuracy(y, predicted)),
-                int(draw.lost_neurons(clf).sum()),
-                value,
-            )
-            fold[clf.threshold] = found
-            _logger.log(
-                logging.INFO if self.verbose else logging.DEBUG,
-                "threshold %g: accuracy %.3f, worst class %.3f, %d neurons suppressed, score %.3g",
-                *(clf.threshold, *found),
-            )
-            return value
-
-        return score
-
-    def figures(self, thresholds: Array, scores: Array) -> list[Array]:
-        """Accuracy, worst-class accuracy and mask size (T, F), folds as in the scores (T, F)."""
-        table = np.array([[fold[t] for fold in self.folds] for t in thresholds.tolist()])
-        # Threads may begin the folds in another order than they return in.
-        left, order = list(range(len(self.folds))), list[int]()
-        for column in scores.T:
-            same = [i for i in left if np.array_equal(table[:, i, 3], column, equal_nan=True)]
-            order.append(same[0])
-            left.remove(same[0])
-        table = table[:, order]
-        return [table[..., 0], table[..., 1], table[..., 2].astype(int)]
+    def __call__(self, clf: NeuronTuneClassifier, X: Array, y: Array) -> Array:
+        predicted = clf.predict(X)
+        figures = (
+            float(accuracy_score(y, predicted)),
+            float(worst_class_accuracy(y, predicted)),
+            int(draw.lost_neurons(clf).sum()),
+            float(self.scorer(clf, X, y)),
+        )
+        _logger.log(
+            logging.INFO if self.verbose else logging.DEBUG,
+            "threshold %g: accuracy %.3f, worst class %.3f, %d neurons suppressed, score %.3g",
+            *(clf.threshold, *figures),
+        )
+        return np.array(figures)
 
 
 @documented
@@ -213,29 +191,23 @@ class ThresholdPathDisplay(draw.Display):
             scoring = estimator.scoring if is_cv else "worst_class_correctness_group_accuracy"
         if cv is None:
             cv = estimator.cv if is_cv else 5
-        recorder = Recorder(get_scorer(scoring), verbose)
         search = NeuronTuneClassifierCV(
             path,
             error_weights=[clf.error_weight],
             suppressions=[clf.suppression],
             cv=cv,
-            scoring=recorder,
+            scoring=scoring,
             n_jobs=n_jobs,
             **NeuronTuneClassifierCV._shared_parameters(clf),
         )
-        with warnings.catch_warnings():
-            # Extreme thresholds of a path silence nearly all neurons, which is why one looks.
-            warnings.simplefilter("ignore", SuppressionWarning)
-            search.fit(
-                X, y, sample_weight, X_val=X_val, y_val=y_val, sample_weight_val=sample_weight_val
-            )
-        accuracy, worst_class, n_suppressed = recorder.figures(path, search.scores_)
+        samples = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
+        figures = search._figures(*samples, _Figures(get_scorer(scoring), verbose))
         return cls(
             path,
-            accuracy=accuracy,
-            worst_class_accuracy=worst_class,
-            score=search.scores_,
-            n_suppressed=n_suppressed,
+            accuracy=figures[..., 0],
+            worst_class_accuracy=figures[..., 1],
+            score=figures[..., 3],
+            n_suppressed=figures[..., 2].astype(int),
             score_name=_name_of(scoring),
             chosen=clf.threshold,
             unit="standard deviations" if clf.standardize else "",

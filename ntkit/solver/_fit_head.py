@@ -387,13 +387,13 @@ def fit_linear_heads(
     # by side and wait for each other at every step, so that one product of the rows with all heads
     # takes the place of one product each.
     options: dict[str, Any] = {"classes": classes, "gains": gains, "tol": tol}
-    options |= {"max_iter": max_iter, "covariance": covariance, "device": device}
+    options |= {"max_iter": max_iter, "covariance": covariance}
     n_logits = 1 if len(classes) == 2 else len(classes)
     bytes_each = 8 * max(2 * CORRECTIONS * n_logits * X.shape[1], len(X))
     at_once = min(_MOST, _MEMORY // bytes_each)
     if device != "cpu" or min(at_once, len(weights)) < 2:
         return [
-            fit_linear_head(X, y_index, weight, C=C, **options)
+            fit_linear_head(X, y_index, weight, C=C, device=device, **options)
             for weight, C in zip(weights, Cs, strict=True)
         ]
     heads, weights = list[FittedHead](), list(weights)
@@ -414,36 +414,18 @@ def _together(
     tol: float,
     max_iter: int,
     covariance: Callable[[], Array] | None,
-    device: str,
 ) -> list[FittedHead]:
-    own = {id(weight): weight for weight in weights}  # heads of several penalties share them
-    which = np.array([[*own].index(id(weight)) for weight in weights])
-    shares = np.stack([np.asarray(weight, dtype=np.float64) for weight in own.values()])
+    distinct = {id(weight): weight for weight in weights}  # heads of several penalties share them
+    which = np.array([[*distinct].index(id(weight)) for weight in weights])
+    shares = np.stack([np.asarray(weight, dtype=np.float64) for weight in distinct.values()])
     totals = shares.sum(axis=1)
     shares /= totals[:, None]
     alphas = (1 / (np.asarray(Cs) * totals[which])).tolist()
     scales, kept = kept_neurons(gains, X.shape[1])
     data = NumpyPasses(X, y_index, shares[0], kept)
-    problems = _problems(data, shares, which, alphas, X.shape[1], classes, scales, kept, covariance)
-    with one_scipy_thread(X.shape[0] * X.shape[1] * len(problems)):
-        return _side_by_side(problems, data, shares, which, tol=tol, max_iter=max_iter)
-
-
-def _problems(
-    data: NumpyPasses,
-    shares: Array,
-    which: Array,
-    alphas: Sequence[float],
-    n_neurons: int,
-    classes: Array,
-    gains: Array,
-    kept: Any,
-    covariance: Callable[[], Array] | None,
-) -> list[Problem]:
-    """What each head is the optimum of; equal penalties share a preconditioner."""
     means = data.means(shares)
     variances: Any = [None] * len(shares)
-    if not factored(data, gains):
+    if not factored(data, scales):
         variances = data.variances(shares, means)
     bases: dict[float, Dense] = {}
     problems = list[Problem]()
@@ -453,10 +435,10 @@ def _problems(
             data.with_weight(shares[i]),
             classes,
             kept,
-            n_neurons,
+            X.shape[1],
             mean=means[i],
             alpha=alpha,
-            gains=gains,
+            gains=scales,
             covariance=covariance,
             variance=variances[i],
             basis=bases.get(near),
@@ -464,7 +446,8 @@ def _problems(
         if covariance is not None and isinstance(problem.basis, Dense):
             bases[near] = problem.basis  # made of the covariance and the penalty alone
         problems.append(problem)
-    return problems
+    with one_scipy_thread(X.shape[0] * X.shape[1] * len(problems)):
+        return _side_by_side(problems, data, shares, which, tol=tol, max_iter=max_iter)
 
 
 def _side_by_side(

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import KeepsHead, OriginalHead, ValidatedClassifier
+from ntkit.estimators._mask import Mask, make_mask, warn_about, warn_if_worse, warn_of_cost
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.spuriousness import non_constant_neurons, sfit, spuriousness_scores, strongest_wrong
@@ -30,7 +31,6 @@ from ntkit.study import (
     LEAST_ERRORS,
     CellsTried,
     Fold,
-    Mask,
     PenaltyPath,
     Rows,
     Study,
@@ -41,12 +41,8 @@ from ntkit.study import (
     folds_of,
     identification_sets,
     identified,
-    make_mask,
     misclassified,
     penalty_path,
-    warn_about,
-    warn_if_worse,
-    warn_of_cost,
 )
 
 _logger = logging.getLogger(__name__)

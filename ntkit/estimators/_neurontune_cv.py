@@ -22,10 +22,11 @@ from sklearn.utils.validation import _check_method_params
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import LastLayerClassifier, OriginalHead
+from ntkit.estimators._mask import without_words
 from ntkit.estimators._neurontune import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.metrics import get_scorer
-from ntkit.study import LEAST_ERRORS, Rows, without_words
+from ntkit.study import LEAST_ERRORS, Rows
 
 _logger = logging.getLogger(__name__)
 

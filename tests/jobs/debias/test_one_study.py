@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import ntkit.estimators._base
-import ntkit.study._rows
+import ntkit.study
 from ntkit import debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, StudyClassifier
 from ntkit.study import Rows, Study, digest
 
-BATCH = ntkit.study._rows.fit_linear_heads
+BATCH = ntkit.study.fit_linear_heads
 SINGLE = ntkit.estimators._base.fit_linear_head
 
 
@@ -33,7 +33,7 @@ def fits(monkeypatch):
         counted[key(X, weight, C, gains, options)] += 1
         return SINGLE(X, y, weight, C=C, gains=gains, **options)
 
-    monkeypatch.setattr(ntkit.study._rows, "fit_linear_heads", many)
+    monkeypatch.setattr(ntkit.study, "fit_linear_heads", many)
     monkeypatch.setattr(ntkit.estimators._base, "fit_linear_head", single)
     return counted
 

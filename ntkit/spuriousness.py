@@ -360,8 +360,6 @@ def suppressed_neurons(
     array([ True, False,  True])
     >>> suppressed_neurons(scores, aggregation="intersection")
     array([False, False,  True])
-    >>> suppressed_neurons(scores, max_suppressed=0.34)
-    array([ True, False, False])
     """
     non_constant = np.ones(scores.shape[1], dtype=bool) if non_constant is None else non_constant
     compared = severity(scores, aggregation)

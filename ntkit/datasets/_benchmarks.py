@@ -455,26 +455,12 @@ def load_celeba(
 
     Examples
     --------
-    A folder as it is unpacked, but of two images and two attributes:
-
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from PIL import Image
     >>> from ntkit.datasets import load_celeba
     >>> from ntkit.extraction import ImagePreprocessing
-    >>> attributes = "2\nBlond_Hair Male\n000001.jpg -1  1\n000002.jpg  1 -1\n"
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     images = Path(folder) / "img_align_celeba"
-    ...     images.mkdir()
-    ...     for name in ("000001.jpg", "000002.jpg"):
-    ...         Image.new("RGB", (178, 218)).save(images / name)
-    ...     _ = (Path(folder) / "list_attr_celeba.txt").write_text(attributes)
-    ...     partition = "000001.jpg 0\n000002.jpg 0\n"
-    ...     _ = (Path(folder) / "list_eval_partition.txt").write_text(partition)
-    ...     steps = ImagePreprocessing(resize=(224, 224))
-    ...     faces = load_celeba(folder, "train", steps, check=False)
-    >>> faces.y, [faces.group_names[g] for g in faces.groups]
-    (array([0, 1]), ['not Blond_Hair, Male', 'Blond_Hair, not Male'])
+    >>> steps = ImagePreprocessing(resize=(224, 224))
+    >>> faces = load_celeba("celebA_v1.0", "train", steps)  # doctest: +SKIP
+    >>> faces.group_names[3]  # doctest: +SKIP
+    'Blond_Hair, Male'
     """
     check_arguments(split, preprocessing, ImagePreprocessing)
     if target == spurious:
@@ -609,21 +595,10 @@ def load_imagenet9(
 
     Examples
     --------
-    A folder laid out like ImageNet's, with one image:
-
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from PIL import Image
     >>> from ntkit.datasets import load_imagenet9
     >>> from ntkit.extraction import ImagePreprocessing
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = Path(folder) / "train" / "n02123045" / "n02123045_1.JPEG"
-    ...     path.parent.mkdir(parents=True)
-    ...     Image.new("RGB", (30, 20)).save(path)
-    ...     steps = ImagePreprocessing(resize=256, crop=(224, 224))
-    ...     animals = load_imagenet9(folder, "train", steps, check=False)
-    >>> [animals.target_names[c] for c in animals.y], animals.groups is None
-    (['cat'], True)
+    >>> steps = ImagePreprocessing(resize=256, crop=(224, 224))
+    >>> animals = load_imagenet9("imagenet", "train", steps)  # doctest: +SKIP
     """
     check_arguments(split, preprocessing, ImagePreprocessing)
     if split == "test":

@@ -115,12 +115,6 @@ def make_spurious_regression(
     ((1000, 10), (1000,), (5,), (5,))
     >>> print(round(agrees.mean(), 2))
     0.96
-
-    Another sample of the same problem, in which the spurious features say nothing about y:
-
-    >>> X_test, y_test, _ = make_spurious_regression(
-    ...     1000, correlation=0.5, beta=beta, gamma=gamma, random_state=1
-    ... )
     """
     rng = check_random_state(random_state)
     beta = _unit("beta", rng.standard_normal(n_core) if beta is None else beta)
@@ -205,10 +199,6 @@ def make_spurious_classification(
     >>> X, y, agrees = make_spurious_classification(1000, random_state=0)
     >>> np.unique(y)
     array([-1,  1])
-
-    The four groups, for :func:`ntkit.metrics.worst_group_accuracy` and the like:
-
-    >>> groups = 2 * (y > 0) + agrees
     """
     rng = check_random_state(random_state)
     beta = _unit("beta", rng.standard_normal(n_core) if beta is None else beta)
@@ -286,11 +276,6 @@ def spurious_regression_coef(
     >>> from ntkit.datasets import spurious_regression_coef
     >>> spurious_regression_coef([1.0], [1.0]).round(3)
     array([0.479, 0.579])
-
-    Where the core features are the cleaner ones, the model relies on them:
-
-    >>> spurious_regression_coef([1.0], [1.0], eta_core=0.1, eta_spurious=0.6).round(3)
-    array([0.986, 0.016])
     """
     variance = 1 + eta_core**2
     mean_square = variance if mu is None else mu**2

@@ -18,8 +18,7 @@ from sklearn.pipeline import Pipeline
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.export._fold import scaled_head
-from ntkit.export._skl2onnx import ContainerNodes, ScaledHeadClassifier
+from ntkit.export._skl2onnx import ContainerNodes, ScaledHeadClassifier, scaled_head
 from ntkit.extraction import OnnxEmbedder, make_session
 from ntkit.head import LinearHead
 from ntkit.verification import TOLERANCE

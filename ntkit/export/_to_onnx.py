@@ -19,7 +19,7 @@ from ntkit._version import __version__
 from ntkit.estimators import NotFoldableError, ScaledHead, flat_steps
 from ntkit.exceptions import InputError, ModelError
 from ntkit.export._composite import convert_composite, holds_ntkit_estimator
-from ntkit.export._fold import folding_errors, scaled_head
+from ntkit.export._skl2onnx import folding_errors, scaled_head
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
 from ntkit.verification import TOLERANCE, tolerance_of
@@ -72,18 +72,6 @@ def to_onnx(estimator: Any, X: Any = None) -> onnx.ModelProto:
     >>> model = to_onnx(LinearHead([[1.0, -1.0]], [0.0], ["cat", "dog"]))
     >>> [output.name for output in model.graph.output]
     ['label', 'probabilities', 'logits']
-
-    A calibrated classifier goes through skl2onnx and is checked on the embeddings given:
-
-    >>> from sklearn.calibration import CalibratedClassifierCV
-    >>> from ntkit import OnnxEmbedder
-    >>> from ntkit.estimators import BalancedClassifier
-    >>> from ntkit.datasets import load_marked_digits, marked_digits_model_path
-    >>> d = load_marked_digits()
-    >>> Z = OnnxEmbedder(marked_digits_model_path(), device="cpu").transform(d.X_validation)
-    >>> calibrated = CalibratedClassifierCV(BalancedClassifier()).fit(Z, d.y_validation)
-    >>> [output.name for output in to_onnx(calibrated, Z).graph.output]
-    ['label', 'probabilities']
     """
     estimator = getattr(estimator, "best_estimator_", estimator)
     try:
@@ -106,36 +94,36 @@ def write_onnx(
 
     Parameters
     ----------
-        model : onnx.ModelProto
-            From :func:`to_onnx`.
-        path : path-like
-            Target file.
-        force : bool
-            Whether to replace an existing file.
+    model : onnx.ModelProto
+        From :func:`to_onnx`.
+    path : path-like
+        Target file.
+    force : bool
+        Whether to replace an existing file.
 
     Returns
     -------
-        pathlib.Path
-            ``path``.
+    pathlib.Path
+        ``path``.
 
     Raises
     ------
-        InputError
-            If the file exists and ``force`` is not given, or it cannot be written.
-        ModelError
-            If the model does not pass ONNX's checker.
+    InputError
+        If the file exists and ``force`` is not given, or it cannot be written.
+    ModelError
+        If the model does not pass ONNX's checker.
 
     Examples
     --------
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from ntkit import LinearHead
-        >>> from ntkit.export import to_onnx, write_onnx
-        >>> model = to_onnx(LinearHead([[1.0, -1.0]], [0.0], ["cat", "dog"]))
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = write_onnx(model, Path(folder) / "head.onnx")
-        ...     print(path.name, path.exists())
-        head.onnx True
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from ntkit import LinearHead
+    >>> from ntkit.export import to_onnx, write_onnx
+    >>> model = to_onnx(LinearHead([[1.0, -1.0]], [0.0], ["cat", "dog"]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_onnx(model, Path(folder) / "head.onnx")
+    ...     print(path.name, path.exists())
+    head.onnx True
     """
     path = check_file(path, force=force, size=model.ByteSize())
     try:

@@ -105,16 +105,16 @@ class GroupAccuracyDisplay(draw.Display):
         """
         caller = f"{cls.__name__}.from_estimator"
         draw.require_matplotlib(caller)
+        y_pred = _predicted(estimator, X, y, caller)
         if isinstance(before, str):
             if before != "auto":
                 raise InputError(
                     f'before must be "auto", a head, an estimator or None; got {before!r}.'
                 )
-            _check_predicts(estimator, caller)
             before = getattr(estimator, "erm_head_", None)
         return cls.from_predictions(
             y,
-            _predicted(estimator, X, y, caller),
+            y_pred,
             groups=groups,
             y_pred_before=None if before is None else _predicted(before, X, y, caller),
             confidence=confidence,
@@ -214,8 +214,7 @@ class GroupAccuracyDisplay(draw.Display):
         )
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         ax.xaxis.set_major_formatter(draw.percent_tick)
-        ax.grid(axis="x", color=draw.GREY, alpha=0.25, linewidth=0.6)
-        ax.set_axisbelow(True)
+        draw.show_grid(ax, "x")
         ax.tick_params(axis="y", length=0)
         ax.set_ylim(n - 0.5, -0.5)
         draw.headroom(ax, 1)
@@ -293,17 +292,12 @@ def _diamond(
     return mark
 
 
-def _check_predicts(model: Any, caller: str) -> None:
+def _predicted(model: Any, X: ArrayLike, y: ArrayLike, caller: str) -> Any:
     if not hasattr(model, "predict"):
         raise InputError(f"{caller} needs classifiers or heads; got {type(model).__name__}.")
-    if not isinstance(model, LinearHead):
-        check_is_fitted(model)
-
-
-def _predicted(model: Any, X: ArrayLike, y: ArrayLike, caller: str) -> Any:
-    _check_predicts(model, caller)
     if isinstance(model, LinearHead):
         return model.predict(draw.check_samples(X, y, model)[0])
+    check_is_fitted(model)
     return model.predict(X)
 
 

@@ -110,6 +110,12 @@ def _wrapped(text: str, inches: float, size: float) -> str:
     return "\n".join(textwrap.wrap(text, max(16, int(0.85 * inches * 72 / (0.5 * size)))))
 
 
+def show_grid(ax: Axes, axis: Literal["x", "y"]) -> None:
+    """Draw faint lines at the ticks of an axis, behind the data."""
+    ax.grid(axis=axis, color=GREY, alpha=0.25, linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
 def show_legend(
     ax: Axes,
     handles: Sequence[Any],

@@ -501,8 +501,7 @@ class MaskStabilityDisplay(draw.Display):
         )
         ax.set_yticks(np.linspace(0, 1, 6))
         ax.yaxis.set_major_formatter(draw.percent_tick)
-        ax.grid(axis="y", color=draw.GREY, alpha=0.25, linewidth=0.6)
-        ax.set_axisbelow(True)
+        draw.show_grid(ax, "y")
         draw.name_neurons(ax, order, self.neuron_names)
 
 

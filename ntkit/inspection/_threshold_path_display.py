@@ -255,7 +255,7 @@ class ThresholdPathDisplay(draw.Display):
             high = min(high, 1 + 1e-9) if each is ax else high
             each.yaxis.set_major_locator(FixedLocator([t for t in ticks if low <= t <= high]))
         ax.yaxis.set_major_formatter(draw.percent_tick)
-        ax.grid(axis="y", color=draw.GREY, alpha=0.25, linewidth=0.6)
+        draw.show_grid(ax, "y")
         counts = [f"{count:.0f}" for count in self.n_suppressed.mean(axis=1)]
         shown = draw.spread_out(ax, x, counts)
         top = self.count_axis_ = ax.secondary_xaxis("top")

@@ -90,8 +90,8 @@ class Rows:
         """What ``compute`` gives, computed the first time only."""
         if key not in self._known:
             self._known[key] = compute()
-        found: T = self._known[key]
-        return found
+        value: T = self._known[key]
+        return value
 
     def heads(
         self,
@@ -107,8 +107,8 @@ class Rows:
         """Fit a head for each row of weights, all at once; those that are known are not fitted."""
         options = (tuple(classes.tolist()), digest(gains), tol, max_iter, device)
         keys = [("head", digest(w), float(C), *options) for w, C in zip(weights, Cs, strict=True)]
-        found: dict[Hashable, FittedHead] = {k: self._known[k] for k in keys if k in self._known}
-        new = {key: i for i, key in enumerate(keys) if key not in found}
+        known: dict[Hashable, FittedHead] = {k: self._known[k] for k in keys if k in self._known}
+        new = {key: i for i, key in enumerate(keys) if key not in known}
         if new:
             fitted = fit_linear_heads(
                 self.X,
@@ -122,10 +122,10 @@ class Rows:
                 covariance=lambda: self.covariance,
                 device=device,
             )
-            found |= dict(zip(new, fitted, strict=True))
+            known |= dict(zip(new, fitted, strict=True))
             if (len(self._known) + len(new)) * fitted[0].coef.nbytes < _REMEMBERED:
                 self._known.update(zip(new, fitted, strict=True))
-        return [found[key] for key in keys]
+        return [known[key] for key in keys]
 
 
 def digest(array: Array | None) -> bytes | None:
@@ -149,17 +149,17 @@ def scaler_of(rows: Rows) -> StandardScaler:
     return scaler
 
 
-def shift_pvalue(train: Rows, wrong: Array, held: Rows, wrong_held: Array) -> float:
+def shift_pvalue(train: Rows, wrong: Array, validation: Rows, wrong_validation: Array) -> float:
     """How likely so many errors on the held-out set are, in a class or in all, without a shift."""
     n_classes = int(train.y_index.max()) + 1
     n_train, bad_train = _rows_and_errors(train, wrong, n_classes)
-    n_held, bad_held = _rows_and_errors(held, wrong_held, n_classes)
-    n, bad = np.maximum(n_train + n_held, 1), bad_train + bad_held
-    in_a_class = hypergeom.sf(bad_held - 1, n, bad, n_held)
-    expected = bad * n_held / n
-    variance = expected * (1 - bad / n) * (n - n_held) / np.maximum(n - 1, 1)
+    n_validation, bad_validation = _rows_and_errors(validation, wrong_validation, n_classes)
+    n, bad = np.maximum(n_train + n_validation, 1), bad_train + bad_validation
+    in_a_class = hypergeom.sf(bad_validation - 1, n, bad, n_validation)
+    expected = bad * n_validation / n
+    variance = expected * (1 - bad / n) * (n - n_validation) / np.maximum(n - 1, 1)
     spread = np.sqrt(variance.sum())
-    excess = (bad_held - expected).sum() / spread if spread > 0 else 0.0
+    excess = (bad_validation - expected).sum() / spread if spread > 0 else 0.0
     return float(min(1.0, (n_classes + 1) * min(in_a_class.min(), norm.sf(excess))))
 
 
@@ -188,13 +188,15 @@ def warn_of_another_scale(X: Array, X_val: Array) -> None:
     # gives that away.
     if min(len(X), len(X_val)) < _LEAST_ROWS:
         return
-    train, held = _Look.at(X), _Look.at(X_val)
+    train, validation = _Look.at(X), _Look.at(X_val)
     non_constant = train.std > 0
     if not non_constant.any():
         return
-    shift = float(np.median(np.abs(held.mean - train.mean)[non_constant] / train.std[non_constant]))
-    ratio = float(np.median(held.std[non_constant] / train.std[non_constant]))
-    scaled, other = (train, held) if train.standardized else (held, train)
+    shift = float(
+        np.median(np.abs(validation.mean - train.mean)[non_constant] / train.std[non_constant])
+    )
+    ratio = float(np.median(validation.std[non_constant] / train.std[non_constant]))
+    scaled, other = (train, validation) if train.standardized else (validation, train)
     most, widest = (_SHIFT, _RATIO) if scaled.standardized else (_FAR_SHIFT, _FAR_RATIO)
     # Behind a ReLU nothing is negative; what was centred is, in nearly every column.
     signs = (
@@ -244,26 +246,26 @@ class Study:
 
     classes: Array
     train: Rows
-    held: Rows | None = None
+    validation: Rows | None = None
     sides: Array | None = None
     _with: dict[Any, Study] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def both(self) -> Rows:
         """The training rows, then the held-out ones, if there are any."""
-        return self.train if self.held is None else self.train.and_then(self.held)
+        return self.train if self.validation is None else self.train.and_then(self.validation)
 
     def on(self, rows: str) -> Study:
         """The study whose training rows are "train", "validation" or "both" of this one."""
         if rows == "train":
             return self
         if rows not in self._with:
-            if rows == "both" or self.held is None:
-                self._with[rows] = replace(self, train=self.both, held=None)
+            if rows == "both" or self.validation is None:
+                self._with[rows] = replace(self, train=self.both, validation=None)
             else:
                 sides = None if self.sides is None else self.sides[len(self.train.weight) :]
-                own = replace(self, train=self.held, held=None, sides=sides)
-                self._with[rows] = own
+                of_validation = replace(self, train=self.validation, validation=None, sides=sides)
+                self._with[rows] = of_validation
         return self._with[rows]
 
 
@@ -275,8 +277,8 @@ def identification_sets(
 ) -> tuple[Rows, Rows, list[Fold] | None]:
     """Tuning rows, identification rows, and the folds where the two are the same."""
     rows = study.train
-    if study.held is not None:
-        return rows, study.held, None
+    if study.validation is not None:
+        return rows, study.validation, None
     if identification == "train":
         return rows, rows, None
     if isinstance(identification, Real) and not isinstance(identification, Integral):
@@ -334,17 +336,17 @@ def folds_of(identification: Any, rows: Rows, random_state: Any) -> list[Fold] |
 
 def hold_out(share: float, rows: Rows, random_state: Any) -> tuple[Rows, Rows] | None:
     """Split into (tuning, identification) rows, stratified; None where they are too few."""
-    n_held = int(np.ceil(share * len(rows.X)))
+    n_identify = int(np.ceil(share * len(rows.X)))
     counts = np.bincount(rows.y_index)
-    if counts.min() < 2 or n_held < len(counts) or len(rows.X) - n_held < len(counts):
+    if counts.min() < 2 or n_identify < len(counts) or len(rows.X) - n_identify < len(counts):
         return None
-    kept, held = train_test_split(
+    kept, identify = train_test_split(
         np.arange(len(rows.X)),
-        test_size=n_held,
+        test_size=n_identify,
         stratify=rows.y_index,
         random_state=random_state,
     )
-    return rows.take(np.sort(kept)), rows.take(np.sort(held))
+    return rows.take(np.sort(kept)), rows.take(np.sort(identify))
 
 
 def cross_fitted_logits(
@@ -598,10 +600,10 @@ def group_balanced(sample_weight: Array, y_index: Array, sides: Array) -> Array:
     classes = np.unique(y_index[weight > 0])
     for label in classes:
         rows = np.flatnonzero((y_index == label) & (weight > 0))
-        own = weight[rows] / weight[rows].sum()
+        share = weight[rows] / weight[rows].sum()
         combinations, at = np.unique(sides[rows], axis=0, return_inverse=True)
-        mass = np.bincount(at.ravel(), weights=own)
-        balanced[rows] = own * _factors(_shares(combinations, mass), mass)[at.ravel()]
+        mass = np.bincount(at.ravel(), weights=share)
+        balanced[rows] = share * _factors(_shares(combinations, mass), mass)[at.ravel()]
     return np.asarray(balanced * weight.sum() / len(classes))
 
 
@@ -705,13 +707,13 @@ def penalty_path(
 ) -> PenaltyPath:
     """Choose the ridge weight of best cross-validated accuracy over cells."""
     alphas = checked_alphas(alphas)
-    own = cells[: len(rows.weight)]
-    sizes = np.bincount(own[(own >= 0) & (rows.weight > 0)])
+    of_rows = cells[: len(rows.weight)]
+    sizes = np.bincount(of_rows[(of_rows >= 0) & (rows.weight > 0)])
     n_splits = min(n_splits, int(sizes[sizes > 0].min()))
     if n_splits < 2 or (len(alphas) == 1 and not outcomes):
         return PenaltyPath(min(alphas, key=lambda alpha: abs(np.log(alpha))), {})
     splitter = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
-    strata = _strata(own, rows.y_index)
+    strata = _strata(of_rows, rows.y_index)
     folds = list(splitter.split(strata, strata))
 
     y_index, mass = rows.y_index, rows.weight
@@ -725,10 +727,10 @@ def penalty_path(
         rows, [w for _ in alphas for w in tried], [alpha for alpha in alphas for _ in tried]
     )
 
-    def outcome_of(own: Sequence[LinearHead]) -> Outcome:
-        logits, _ = logits_of_folds(rows, folds, own[: len(folds)])
+    def outcome_of(path_heads: Sequence[LinearHead]) -> Outcome:
+        logits, _ = logits_of_folds(rows, folds, path_heads[: len(folds)])
         if also is not None:
-            logits = np.concatenate([logits, own[-1].logits(also.X)])
+            logits = np.concatenate([logits, path_heads[-1].logits(also.X)])
         return Outcome.of(logits, y_index)
 
     judged = cells >= 0
@@ -740,11 +742,11 @@ def penalty_path(
         mean = shares[: max(1, len(shares) // 2)].mean() if worse_half else shares.mean()
         return round(float(mean), 12)  # a tie is a tie, whatever the order of the sum
 
-    found = {
+    by_alpha = {
         alpha: outcome_of(heads[i * len(tried) : (i + 1) * len(tried)])
         for i, alpha in enumerate(alphas)
     }
-    return PenaltyPath(max(alphas, key=lambda alpha: score(found[alpha])), found)
+    return PenaltyPath(max(alphas, key=lambda alpha: score(by_alpha[alpha])), by_alpha)
 
 
 def _strata(cells: Array, y_index: Array) -> Array:

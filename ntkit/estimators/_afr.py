@@ -135,7 +135,7 @@ class AFRClassifier(ValidatedClassifier):
                 "With reg_coeff=0 the optimum that solver='lbfgs' looks for need not exist; use "
                 "reg_coeff > 0, or solver='gd', which stops after n_steps."
             )
-        rows, held = study.train, study.held
+        rows, validation = study.train, study.validation
         erm, reweight, chosen = self._sets(study)
         original = self._original_head(erm)
 
@@ -145,7 +145,7 @@ class AFRClassifier(ValidatedClassifier):
         with np.errstate(divide="ignore"):  # in logarithms, so that no γ underflows every weight
             mu = softmax(np.log(prior) - self.gamma * p_true)
 
-        self.weights_ = np.zeros(len(rows.X) if held is None else len(reweight.X))
+        self.weights_ = np.zeros(len(rows.X) if validation is None else len(reweight.X))
         self.weights_[chosen] = mu
         self.effective_sample_size_ = float(1 / (mu**2).sum())
         self.weight_per_class_ = np.bincount(
@@ -157,9 +157,9 @@ class AFRClassifier(ValidatedClassifier):
     def _sets(self, study: Study) -> tuple[Rows, Rows, Array | slice]:
         """Rows of the ERM head, rows to reweight, and where these are among the rows given."""
         everything, rows = slice(None), study.train
-        if study.held is not None:
-            require_every_class(study.held, self.classes_)
-            return rows, study.held, everything
+        if study.validation is not None:
+            require_every_class(study.validation, self.classes_)
+            return rows, study.validation, everything
         split = None
         if self.head is None and self.reweighting != "train":
             split = split_in_two(float(self.reweighting), rows, self.random_state)

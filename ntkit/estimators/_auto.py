@@ -264,8 +264,8 @@ class AutoDebiasClassifier(ValidatedClassifier):
 
     def _learn(self, study: Study) -> None:
         self._alphas = checked_alphas(self.alphas)
-        train, held = study.train, study.held
-        if held is None and self.recipe in (VALIDATION, VALIDATION_CELLS):
+        train, validation = study.train, study.validation
+        if validation is None and self.recipe in (VALIDATION, VALIDATION_CELLS):
             raise InputError(f"recipe={self.recipe!r} needs X_val and y_val, which were not given.")
         if study.sides is None and self.recipe == GROUPS:
             raise InputError(f"recipe={self.recipe!r} needs attributes, which were not given.")
@@ -289,17 +289,17 @@ class AutoDebiasClassifier(ValidatedClassifier):
             weight, path = self._over_groups(study.both, self.sides_)
             self._retrain(GROUPS, study.both, weight, path)
             return
-        if held is None:
+        if validation is None:
             self._decide(train, unseen, train)
             return
-        unseen_held = Outcome.of(reference.logits(held.X), held.y_index)
-        if self._takes_validation(train, unseen, held, unseen_held):
-            path = self._path(held, outcomes=False)
-            self._retrain(VALIDATION, held, self._balanced(held), path)
+        unseen_validation = Outcome.of(reference.logits(validation.X), validation.y_index)
+        if self._takes_validation(train, unseen, validation, unseen_validation):
+            path = self._path(validation, outcomes=False)
+            self._retrain(VALIDATION, validation, self._balanced(validation), path)
         elif self._held_alone():
-            self._decide(held, self._unseen(held, unseen_held), study.both)
+            self._decide(validation, self._unseen(validation, unseen_validation), study.both)
         else:
-            self._decide(study.both, unseen.and_of(unseen_held), study.both)
+            self._decide(study.both, unseen.and_of(unseen_validation), study.both)
 
     def _held_alone(self) -> bool:
         """Whether step 3 leaves the training set aside, which may be memorised."""
@@ -307,10 +307,10 @@ class AutoDebiasClassifier(ValidatedClassifier):
         return self.recipe == VALIDATION_CELLS or (self.recipe == "auto" and memorised)
 
     def _takes_validation(
-        self, train: Rows, unseen: Outcome, held: Rows, unseen_held: Outcome
+        self, train: Rows, unseen: Outcome, validation: Rows, unseen_validation: Outcome
     ) -> bool:
         """Step 2: whether the held-out set is better balanced."""
-        self.shift_pvalue_ = shift_pvalue(train, unseen.wrong, held, unseen_held.wrong)
+        self.shift_pvalue_ = shift_pvalue(train, unseen.wrong, validation, unseen_validation.wrong)
         errs_more = (
             "The reference head errs more on the held-out set than on the training set (p = "
             f"{self.shift_pvalue_:.0e}, below {self.shift_level:g})"
@@ -325,9 +325,11 @@ class AutoDebiasClassifier(ValidatedClassifier):
         if self.frozen_backbone:
             self.reason_ = f"{errs_more}, which the network cannot have memorised"
             return True
-        after = self._path(held).outcome
+        after = self._path(validation).outcome
         if after is not None:
-            error_recovery = error_recovery_rate(held.y_index, unseen_held, after, held.weight)
+            error_recovery = error_recovery_rate(
+                validation.y_index, unseen_validation, after, validation.weight
+            )
             self.validation_error_recovery_ = error_recovery.low
         if self.validation_error_recovery_ >= _LEARNED_VALIDATION:
             self.reason_ = (
@@ -352,10 +354,10 @@ class AutoDebiasClassifier(ValidatedClassifier):
         alpha = path.strongest(rows.y_index, rows.weight, most=1.0, within=AS_GOOD)
         return alpha, path.outcomes.get(alpha)
 
-    def _unseen(self, held: Rows, otherwise: Outcome) -> Outcome:
+    def _unseen(self, validation: Rows, otherwise: Outcome) -> Outcome:
         """What a reference head of the held-out set makes of it, cross-fitted."""
         # That of the training set errs on what is new wherever that was memorised.
-        self.baseline_alpha_, unseen = self._reference(held)
+        self.baseline_alpha_, unseen = self._reference(validation)
         return unseen or otherwise
 
     def _decide(self, rows: Rows, unseen: Outcome, every: Rows) -> None:
@@ -435,10 +437,10 @@ class AutoDebiasClassifier(ValidatedClassifier):
 def _with_attributes(study: Study, attributes: Any, val: Any) -> Study:
     """A study, with attributes of its rows that a right answer must not depend on."""
     parts = [_checked(attributes, len(study.train.weight), "attributes")]
-    if study.held is not None:
+    if study.validation is not None:
         if val is None:
             raise InputError("X_val needs its attributes; pass attributes_val as well.")
-        parts.append(_checked(val, len(study.held.weight), "attributes_val"))
+        parts.append(_checked(val, len(study.validation.weight), "attributes_val"))
         if parts[0].shape[1] != parts[1].shape[1]:
             raise InputError(
                 f"attributes has {parts[0].shape[1]} columns and attributes_val "

@@ -111,9 +111,9 @@ def _own_head(classifier: Any) -> LinearHead:
         raise InputError(f"The {name} is not fitted; call its fit first.") from error
     except TypeError as error:
         raise InputError(f"{name} is not a classifier; {_USE}.") from error
-    own = getattr(classifier, "head_", None)
-    if isinstance(own, LinearHead):
-        return own
+    fitted_head = getattr(classifier, "head_", None)
+    if isinstance(fitted_head, LinearHead):
+        return fitted_head
     if not all(hasattr(classifier, part) for part in ("coef_", "intercept_", "classes_")):
         raise InputError(f"{name} is not one linear layer; {_USE}.")
     coef = classifier.coef_.toarray() if issparse(classifier.coef_) else classifier.coef_
@@ -132,13 +132,13 @@ def _check_decides_alike(head: LinearHead, estimator: Any) -> None:
     probes = random.normal(size=(_PROBES, head.n_neurons)) * np.logspace(-1, 3, _PROBES)[:, None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of column names that these rows do not have
-        found, labels = estimator.decision_function(probes), estimator.predict(probes)
+        decisions, labels = estimator.decision_function(probes), estimator.predict(probes)
     expected = head.decision_function(probes)
-    if np.shape(found) == expected.shape and np.shape(labels) == (_PROBES,):
+    if np.shape(decisions) == expected.shape and np.shape(labels) == (_PROBES,):
         slack = 1e-3 * (np.abs(probes) @ np.abs(head.coef).T + np.abs(head.intercept)).max(axis=1)
         logits = head.logits(probes)
         close = logits.max(axis=1) - logits[np.arange(_PROBES), _index(labels, head)] <= 2 * slack
-        apart = np.abs(found - expected).reshape(_PROBES, -1).max(axis=1) <= slack + 1e-300
+        apart = np.abs(decisions - expected).reshape(_PROBES, -1).max(axis=1) <= slack + 1e-300
         if close.all() and apart.all():
             return
     raise InputError(
@@ -164,10 +164,10 @@ def kept_dtypes(X: Any) -> list[Any]:
     return [np.float32, np.float64] if half else [np.float64, np.float32]
 
 
-def read_head(given: Any, name: str = "head") -> LinearHead:
+def read_head(value: Any, name: str = "head") -> LinearHead:
     """The linear head that a parameter gives, as it is or in a fitted classifier."""
     try:
-        return head_of(given)
+        return head_of(value)
     except InputError as error:
         raise InputError(
             f"{name} takes a LinearHead or a fitted linear classifier (ntkit.estimators.head_of "
@@ -396,12 +396,12 @@ class StudyClassifier(LastLayerClassifier):
         sample_weight_val: Any = None,
     ) -> Study:
         """Check what ``fit`` was given, and make a study of it."""
-        train, held = self._rows(X, y, sample_weight), None
+        train, validation = self._rows(X, y, sample_weight), None
         if X_val is not None:
-            held = self._validation_rows(
+            validation = self._validation_rows(
                 X_val, y_val, sample_weight_val, train.X.dtype, train=train
             )
-        return Study(self.classes_, train, held)
+        return Study(self.classes_, train, validation)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:

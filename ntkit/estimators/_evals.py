@@ -131,13 +131,13 @@ class EVaLSClassifier(ValidatedClassifier):
 
     def _learn(self, study: Study) -> None:
         ks, Cs = _grid("n_selected", self.n_selected, int), _grid("Cs", self.Cs, float)
-        rows, held = study.train, study.held or study.train
-        if study.held is not None:
-            require_every_class(held, self.classes_)
+        rows, validation = study.train, study.validation or study.train
+        if study.validation is not None:
+            require_every_class(validation, self.classes_)
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
-        retrain_index, choose = self._halves(held, rng)
-        retrain = held.take(retrain_index)
+        retrain_index, choose = self._halves(validation, rng)
+        retrain = validation.take(retrain_index)
 
         loss = _cross_entropy(original, retrain)
         scaler = scaler_of(retrain)
@@ -170,13 +170,13 @@ class EVaLSClassifier(ValidatedClassifier):
             )
         self._set_head(kept)
 
-    def _halves(self, held: Rows, rng: np.random.RandomState) -> tuple[Array, Rows]:
+    def _halves(self, validation: Rows, rng: np.random.RandomState) -> tuple[Array, Rows]:
         """Indices of the samples for retraining, and the rows for model selection."""
-        split = split_in_two(float(self.selection_size), held, rng)
+        split = split_in_two(float(self.selection_size), validation, rng)
         if split is None:
-            present = np.flatnonzero(held.weight > 0)
-            return present, held.take(present)
-        return split[0], held.take(split[1])
+            present = np.flatnonzero(validation.weight > 0)
+            return present, validation.take(present)
+        return split[0], validation.take(split[1])
 
     def _l1_path(
         self, rows: Rows, Cs: list[float], scaler: StandardScaler, seed: int

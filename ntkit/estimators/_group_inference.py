@@ -189,7 +189,7 @@ class AttributeHead:
     accuracy: float
     penalty: tuple[str, float]
     error: float
-    told: Array
+    posterior: Array
 
 
 @dataclass(frozen=True)
@@ -241,11 +241,11 @@ def best_head(
     folds = known.folds(cv, seed)
     if not folds:
         return None
-    said = np.eye(n_values)[known.a_index]
-    weight = known.balanced(said).sum(axis=1)
+    one_hot = np.eye(n_values)[known.a_index]
+    weight = known.balanced(one_hot).sum(axis=1)
     with without_convergence_warnings():
         tried = [
-            _tried(_unseen(X, known, said, penalty, folds, seed), known, weight, penalty, errors)
+            _tried(_unseen(X, known, one_hot, penalty, folds, seed), known, weight, penalty, errors)
             for penalty in penalties
         ]
         best = min(tried, key=lambda one: one.loss)
@@ -254,34 +254,34 @@ def best_head(
         share /= share.sum()
         p = np.einsum("t,tma->ma", share, [one.p for one in tried])
         error = float(share @ [one.error for one in tried])
-        told = p * _channel(said, error) + np.finfo(float).tiny
-        told /= told.sum(axis=1, keepdims=True)
+        posterior = p * _channel(one_hot, error) + np.finfo(float).tiny
+        posterior /= posterior.sum(axis=1, keepdims=True)
         W, b = np.zeros((n_values, X.shape[1])), np.zeros(n_values)
         for one, part in zip(tried, share, strict=True):
             if part > 0:
-                own_W, own_b = _fitted(X, known.balanced(told), one.penalty, seed)
-                W, b = W + part * one.scale * own_W, b + part * one.scale * own_b
+                part_W, part_b = _fitted(X, known.balanced(posterior), one.penalty, seed)
+                W, b = W + part * one.scale * part_W, b + part * one.scale * part_b
     accuracy = float(np.average(p.argmax(axis=1) == known.a_index, weights=weight))
-    return AttributeHead(W, b, best.loss, accuracy, best.penalty, error, told)
+    return AttributeHead(W, b, best.loss, accuracy, best.penalty, error, posterior)
 
 
-def _channel(said: Array, error: float) -> Array:
+def _channel(one_hot: Array, error: float) -> Array:
     """Probability (M, A) that this is said, given each value."""
-    return np.asarray(said * (1 - error) + (1 - said) * error / (said.shape[1] - 1))
+    return np.asarray(one_hot * (1 - error) + (1 - one_hot) * error / (one_hot.shape[1] - 1))
 
 
 def _unseen(
     X: Any,
     known: Known,
-    said: Array,
+    one_hot: Array,
     penalty: tuple[str, float],
     folds: Sequence[tuple[Array, Array]],
     seed: int,
 ) -> Array:
     """Logits (M, A) of heads that have not seen the sample."""
-    logits = np.empty_like(said)
+    logits = np.empty_like(one_hot)
     for train, test in folds:
-        W, b = _fitted(X[train], known.of(train).balanced(said[train]), penalty, seed)
+        W, b = _fitted(X[train], known.of(train).balanced(one_hot[train]), penalty, seed)
         logits[test] = X[test] @ W.T + b
     return logits
 
@@ -498,7 +498,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             p = self._equal_shares(matrices[self.feature_set_])
             self._learn_shares(p, y_index, value, weight)
             self.label_distributions_ = self._posterior(p, y_index)
-            self.label_distributions_[known] = head.told
+            self.label_distributions_[known] = head.posterior
         self.transduction_ = self._labels(self.label_distributions_)
         return self
 

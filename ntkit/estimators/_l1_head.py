@@ -75,9 +75,9 @@ def alone_with_liblinear() -> Iterator[None]:
 
 def _hide() -> Any:
     """The list of filters that one was added to; None where it was there already."""
-    own = _ENTRY not in warnings.filters
+    added = _ENTRY not in warnings.filters
     warnings.simplefilter("ignore", ConvergenceWarning)
-    return warnings.filters if own else None
+    return warnings.filters if added else None
 
 
 def _show(changed: Any) -> None:

@@ -166,7 +166,7 @@ class LEACEClassifier(ValidatedClassifier):
         rows = study.train
         if concepts is None:
             tune, known, concept = self._errors(study)
-        elif study.held is not None:
+        elif study.validation is not None:
             raise InputError("concepts label the samples of X: pass either concepts or X_val.")
         else:
             tune, known = rows, rows

@@ -158,9 +158,9 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             If there is nothing to try, the score is not known, a fold lacks a class, or
             ``params`` are given while metadata routing is off.
         """
-        held = (X_val, y_val, sample_weight_val)
+        validation = (X_val, y_val, sample_weight_val)
         scorer = get_scorer(self.scoring)
-        self.scores_ = self._figures((X, y, sample_weight), held, scorer, params)
+        self.scores_ = self._figures((X, y, sample_weight), validation, scorer, params)
         mean = self.scores_.mean(axis=1)
         best = int(np.argmax(mean))
         chosen = self.candidates_[best]
@@ -169,11 +169,11 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         self.error_weight_ = chosen["error_weight"]
         self.suppression_ = chosen["suppression"]
         _logger.log(logging.INFO if self.verbose else logging.DEBUG, "chosen: %s", chosen)
-        self._refit(chosen, X, y, sample_weight, held)
+        self._refit(chosen, X, y, sample_weight, validation)
         return self
 
     def _figures(
-        self, samples: Any, held: Any, scorer: Any, params: dict[str, Any] | None = None
+        self, samples: Any, validation: Any, scorer: Any, params: dict[str, Any] | None = None
     ) -> Array:
         """Figures by the scorer, of every candidate on every fold: shape (T, F), or (T, F, ·)."""
         self._validate_params()
@@ -184,7 +184,7 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         splits = list(self._splits(rows, labels, to_split))
         of_fold = partial(_with_config, get_config(), self._figures_of_fold)
         folds = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(of_fold)(rows, labels, train, test, held, scorer, to_score)
+            delayed(of_fold)(rows, labels, train, test, validation, scorer, to_score)
             for train, test in splits
         )
         return np.stack(folds, axis=1)
@@ -246,8 +246,8 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
 
     def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
         # What a mask costs is what the score is for.
-        own = self._shared_parameters(self) | {"max_cost": None} | parameters
-        estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**own))
+        all_parameters = self._shared_parameters(self) | {"max_cost": None} | parameters
+        estimator: NeuronTuneClassifier = clone(NeuronTuneClassifier(**all_parameters))
         return estimator
 
     def _figures_of_fold(
@@ -256,13 +256,15 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
         labels: Array,
         train: Array,
         test: Array,
-        held: Any,
+        validation: Any,
         scorer: Any,
         params: dict[str, Any],
     ) -> Array:
         """Figures of all candidates on one fold: stage one once, then the path."""
         clf = self._estimator()
-        stage = clf._identify(clf._study(rows.X[train], labels[train], rows.weight[train], *held))
+        stage = clf._identify(
+            clf._study(rows.X[train], labels[train], rows.weight[train], *validation)
+        )
         X_test, y_test = rows.X[test], labels[test]
         if hasattr(scorer, "for_samples"):
             scorer = scorer.for_samples(X_test, y_test)
@@ -278,9 +280,11 @@ class NeuronTuneClassifierCV(LastLayerClassifier):
             figures.append(scorer(clf, X_test, y_test, **params))
         return np.array(figures, dtype=float)
 
-    def _refit(self, chosen: dict[str, Any], X: Any, y: Any, weight: Any, held: Any) -> None:
+    def _refit(self, chosen: dict[str, Any], X: Any, y: Any, weight: Any, validation: Any) -> None:
         best = self._estimator(**chosen)
-        best.fit(X, y, weight, X_val=held[0], y_val=held[1], sample_weight_val=held[2])
+        best.fit(
+            X, y, weight, X_val=validation[0], y_val=validation[1], sample_weight_val=validation[2]
+        )
         self.best_estimator_ = best
         self.coef_, self.intercept_, self.n_iter_ = best.coef_, best.intercept_, best.n_iter_
         self.erm_head_, self.suppressed_ = best.erm_head_, best.suppressed_

@@ -151,18 +151,18 @@ class SELFClassifier(ValidatedClassifier):
     random_state: Any = None
 
     def _learn(self, study: Study) -> None:
-        rows, held = study.train, study.held or study.train
+        rows, validation = study.train, study.validation or study.train
         rng = check_random_state(self.random_state)
         original = self._original_head(rows)
         self.early_head_ = (
             self._early_head(rows) if self.selection.startswith("early_stop") else None
         )
 
-        self.scores_ = self._scores(held, original, rng)
-        present = np.flatnonzero(held.weight > 0)
+        self.scores_ = self._scores(validation, original, rng)
+        present = np.flatnonzero(validation.weight > 0)
         ranked = present[np.argsort(-self.scores_[present], kind="stable")]
         self.selected_ = ranked[: self.n_selected]
-        selected = held.take(self.selected_)
+        selected = validation.take(self.selected_)
         if len(np.unique(selected.y_index)) < 2:
             warnings.warn(
                 "All selected samples are of class "

@@ -116,15 +116,19 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
             f"The {kind} holds an OnnxEmbedder in front of what does not fold into a linear head; "
             "convert what follows the embedder alone, with embeddings as X."
         )
-    few = X[:: max(1, len(X) // _MOST_ROWS)] if hasattr(X, "__getitem__") else X
-    few = few.astype(np.float32) if hasattr(few, "astype") else np.asarray(few, dtype=np.float32)
-    if few.ndim != 2 or not len(few):
-        raise InputError(f"X needs embeddings of shape (N, D) to check on; got {few.shape}.")
+    sample = X[:: max(1, len(X) // _MOST_ROWS)] if hasattr(X, "__getitem__") else X
+    sample = (
+        sample.astype(np.float32)
+        if hasattr(sample, "astype")
+        else np.asarray(sample, dtype=np.float32)
+    )
+    if sample.ndim != 2 or not len(sample):
+        raise InputError(f"X needs embeddings of shape (N, D) to check on; got {sample.shape}.")
     try:
         model: onnx.ModelProto = convert_sklearn(
             _simplified(estimator, {}),
             name=f"ntkit_{kind}",  # skl2onnx would draw one at random
-            initial_types=[("embedding", FloatTensorType([None, few.shape[1]]))],
+            initial_types=[("embedding", FloatTensorType([None, sample.shape[1]]))],
             options={"zipmap": False},
             target_opset=_OPSET,
             custom_conversion_functions={CalibratedClassifierCV: convert_calibrated},
@@ -136,7 +140,7 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
             "estimator in it alone."
         ) from error
     model.ir_version = min(model.ir_version, _IR_VERSION)
-    _check(model, estimator, few, kind)
+    _check(model, estimator, sample, kind)
     return model
 
 

@@ -187,12 +187,12 @@ class SpuriousnessDisplay(draw.Display):
             raise InputError(
                 f"suppressed must have shape ({n_neurons},) or {scores.shape}; got {mask.shape}."
             )
-        for name, given, n in (
+        for name, names, n in (
             ("classes", classes, n_classes),
             ("neuron_names", neuron_names, n_neurons),
         ):
-            if given is not None and len(np.asarray(given)) != n:
-                raise InputError(f"{name} must hold {n} names; got {len(np.asarray(given))}.")
+            if names is not None and len(np.asarray(names)) != n:
+                raise InputError(f"{name} must hold {n} names; got {len(np.asarray(names))}.")
         return cls(
             scores,
             suppressed=mask,

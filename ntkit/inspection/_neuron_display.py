@@ -196,12 +196,12 @@ class NeuronDisplay(draw.Display):
     def by_class(self) -> list[ClassActivations]:
         """Activations of each class, in the order of the labels."""
         right = self.y_pred == self.y_true
-        own = [(label, self.y_true == label) for label in np.unique(self.y_true)]
+        of_class = [(label, self.y_true == label) for label in np.unique(self.y_true)]
         return [
             ClassActivations(
                 label.item(), self.activations[mine & right], self.activations[mine & ~right]
             )
-            for label, mine in own
+            for label, mine in of_class
         ]
 
     def plot(self, ax: Axes | None = None, *, max_classes: int = 4, bins: int = 24) -> Self:

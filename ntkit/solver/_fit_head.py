@@ -110,8 +110,8 @@ def preconditioner(
     hessian = inner * (covariance_of(data, mean) if covariance is None else covariance())
     diagonal = np.einsum("ii->i", hessian)
     # A share of their sum alone would drown neurons of a scale far below the others'.
-    own = np.maximum(diagonal, inner * (rounding * mean) ** 2)
-    most = np.minimum(diagonal.sum(), _OWN_SHARE * data.width * own)
+    floor = np.maximum(diagonal, inner * (rounding * mean) ** 2)
+    most = np.minimum(diagonal.sum(), _OWN_SHARE * data.width * floor)
     diagonal += penalty[0] + rounding * np.maximum(most, 1e-30)
     return Dense(hessian)
 
@@ -507,6 +507,6 @@ def _answer(
         order = sorted(asked)
         W, b = (np.stack([asked[i][part] for i in order]) for part in (0, 1))
         asked.clear()
-        found = data.losses(shares, which[order], W, b)
-        for i, value, slope, gradient in zip(order, *found, strict=True):
+        losses = data.losses(shares, which[order], W, b)
+        for i, value, slope, gradient in zip(order, *losses, strict=True):
             answers[i].put((float(value), slope, gradient))

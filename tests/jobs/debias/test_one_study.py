@@ -67,7 +67,7 @@ def test_parts_of_a_study_are_made_once():
     assert study.on("both").train is study.both
     assert len(study.both.X) == 30
     assert study.on("validation").train is held
-    assert study.on("validation").held is None
+    assert study.on("validation").validation is None
     assert study.on("train") is study
     alone = Study(np.array([0, 1]), train)
     assert alone.both is train

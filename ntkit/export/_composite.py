@@ -116,19 +116,15 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
             f"The {kind} holds an OnnxEmbedder in front of what does not fold into a linear head; "
             "convert what follows the embedder alone, with embeddings as X."
         )
-    sample = X[:: max(1, len(X) // _MOST_ROWS)] if hasattr(X, "__getitem__") else X
-    sample = (
-        sample.astype(np.float32)
-        if hasattr(sample, "astype")
-        else np.asarray(sample, dtype=np.float32)
-    )
-    if sample.ndim != 2 or not len(sample):
-        raise InputError(f"X needs embeddings of shape (N, D) to check on; got {sample.shape}.")
+    rows = X[:: max(1, len(X) // _MOST_ROWS)] if hasattr(X, "__getitem__") else X
+    rows = rows.astype(np.float32) if hasattr(rows, "astype") else np.asarray(rows, np.float32)
+    if rows.ndim != 2 or not len(rows):
+        raise InputError(f"X needs embeddings of shape (N, D) to check on; got {rows.shape}.")
     try:
         model: onnx.ModelProto = convert_sklearn(
             _simplified(estimator, {}),
             name=f"ntkit_{kind}",  # skl2onnx would draw one at random
-            initial_types=[("embedding", FloatTensorType([None, sample.shape[1]]))],
+            initial_types=[("embedding", FloatTensorType([None, rows.shape[1]]))],
             options={"zipmap": False},
             target_opset=_OPSET,
             custom_conversion_functions={CalibratedClassifierCV: convert_calibrated},
@@ -140,7 +136,7 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
             "estimator in it alone."
         ) from error
     model.ir_version = min(model.ir_version, _IR_VERSION)
-    _check(model, estimator, sample, kind)
+    _check(model, estimator, rows, kind)
     return model
 
 

@@ -208,7 +208,9 @@ class CorrectnessGroupScorer:
         proba, classes = self._reference_proba(check_embeddings(X, len(labels)), labels, weight)
         return partial(_score_beside, self.score, proba, classes, weight)
 
-    def _reference_proba(self, Z: Array, y: Array, weight: Array | None) -> tuple[Array, Array]:
+    def _reference_proba(
+        self, Z: Array, y: Array, weight: Array | None = None
+    ) -> tuple[Array, Array]:
         """Probabilities (N, C) by the reference head, and the classes of the columns."""
         if self.reference is None:
             cross_fit = check_memory(self.memory).cache(cross_fitted_proba)

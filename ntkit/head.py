@@ -99,14 +99,7 @@ class LinearHead:
         return int(self.coef.shape[0])
 
     def logits(self, Z: ArrayLike) -> NDArray[Any]:
-        """Logits of embeddings (N, D), one column per class: (N, C); one logit z becomes [0, z].
-
-        Examples
-        --------
-        >>> from ntkit import LinearHead
-        >>> LinearHead([[1.0, -1.0]], [0.5], ["cat", "dog"]).logits([[2.0, 1.0]])
-        array([[0. , 1.5]])
-        """
+        """Logits of embeddings (N, D), one column per class: (N, C); one logit z becomes [0, z]."""
         logits = self.decision_function(Z)
         return np.stack([np.zeros_like(logits), logits], axis=1) if logits.ndim == 1 else logits
 

@@ -185,7 +185,6 @@ def make_spurious_classification(
     See Also
     --------
     make_spurious_regression : The problem that this one is a part of.
-    spurious_regression_coef : The best linear model of these data.
 
     Notes
     -----

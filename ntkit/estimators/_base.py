@@ -195,11 +195,7 @@ class KeepsHead(BaseEstimator):
 
 
 class LinearHeadClassifier(ClassifierMixin, KeepsHead):
-    """Base of the estimators: predicts with ``X @ coef_.T + intercept_`` and nothing else.
-
-    A subclass's ``fit`` sets ``classes_``, ``coef_`` and ``intercept_``, shaped as scikit-learn
-    shapes them: one row for two classes, else one row per class.
-    """
+    """Base of the estimators: predicts with ``X @ coef_.T + intercept_`` and nothing else."""
 
     classes_: NDArray[Any]
     coef_: NDArray[Any]
@@ -229,11 +225,7 @@ class LinearHeadClassifier(ClassifierMixin, KeepsHead):
 
 
 class LastLayerClassifier(LinearHeadClassifier):
-    """Base of the estimators that retrain a head with the solver.
-
-    A subclass has the parameters ``C``, ``tol``, ``max_iter`` and ``device``, and ``head`` where
-    it starts from an original head.
-    """
+    """Base of the estimators that retrain a head with the solver, by the parameters below."""
 
     _shared_constraints: ClassVar[dict[str, list[Any]]] = {
         "identification": [
@@ -425,15 +417,7 @@ class StudyClassifier(LastLayerClassifier):
         raise NotImplementedError(type(self).__name__)
 
     def fit_study(self, study: Study) -> Any:
-        """Fit on a study that other estimators share, with what they computed on it.
-
-        Parameters
-        ----------
-        study : Study
-            Its rows are of the same classes and neurons.
-
-        {fitted}
-        """
+        """Fit on a study that other estimators share, with all that they computed on it."""
         self._validate_params()
         self.classes_, self.n_features_in_ = study.classes, study.train.X.shape[1]
         self._learn(study)

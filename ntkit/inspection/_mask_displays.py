@@ -370,10 +370,6 @@ class MaskStabilityDisplay(draw.Display):
     fitted_marks_ : matplotlib Line2D
         Marks under the neurons of the fitted mask.
 
-    See Also
-    --------
-    SpuriousnessDisplay : The scores behind the mask.
-
     Examples
     --------
     >>> import numpy as np

@@ -78,10 +78,6 @@ class NeuronDisplay(draw.Display):
     medians_ : list of (Line2D or None, Line2D or None)
         The marks of their medians.
 
-    See Also
-    --------
-    SpuriousnessDisplay : The scores of all neurons.
-
     Examples
     --------
     >>> from ntkit.inspection import NeuronDisplay

@@ -128,12 +128,6 @@ def accuracy_by(
     >>> from ntkit.metrics import accuracy_by
     >>> accuracy_by([0, 0, 1, 1], [0, 1, 1, 1], ["a", "a", "b", "b"])
     {'a': 0.5, 'b': 1.0}
-
-    A sample in two groups, and one in none:
-
-    >>> members = [[True, False], [True, True], [False, True], [False, False]]
-    >>> accuracy_by([0, 0, 1, 1], [0, 1, 1, 1], members)
-    {0: 0.5, 1: 0.5}
     """
     y_true, y_pred = check_predictions(y_true, y_pred=y_pred)
     return accuracy_in(memberships(groups, len(y_true)), y_true == y_pred, sample_weight)
@@ -402,8 +396,6 @@ def correctness_group_accuracy(
     >>> y_true, y_pred, reference_pred = [0, 0, 0, 1], [0, 0, 1, 1], [0, 0, 1, 1]
     >>> correctness_group_accuracy(y_true, y_pred, reference_pred=reference_pred)
     0.6666666666666666
-    >>> correctness_group_accuracy(y_true, y_pred, reference_pred=reference_pred, average="worst")
-    0.0
     """
     if average not in ("mean", "worst"):
         raise InputError(f'average must be "mean" or "worst"; got {average!r}.')

@@ -306,15 +306,6 @@ def group_report(
     >>> report
     GroupReport(6 samples: average 0.833, was 0.500; worst class (0) 0.667, was 0.333;
     worst group (0 × sea) 0.500, was 0.000; mean of groups 0.875, was 0.625)
-    >>> print(group_report([0, 0, 1], [0, 0, 1]).table())
-    |  | samples | accuracy | 95 % interval |
-    | --- | ---: | ---: | ---: |
-    | class 0 | 2 | 100.0 | [34.2, 100.0] |
-    | class 1 | 1 | 100.0 | [20.7, 100.0] |
-    | average | 3 | 100.0 | [43.9, 100.0] |
-    | worst class (0) | 2 | 100.0 | [20.7, 100.0] |
-    <BLANKLINE>
-    No group labels were given: the worst group is the worst class.
     """
     if not 0 < confidence < 1:
         raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")

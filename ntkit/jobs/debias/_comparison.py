@@ -145,8 +145,11 @@ class Comparison:
                 clf.fit_study(study)
             else:
                 held = {}
-                if study.held is not None and "X_val" in signature(clf.fit).parameters:
-                    held = {"X_val": study.held.X, "y_val": study.classes[study.held.y_index]}
+                if study.validation is not None and "X_val" in signature(clf.fit).parameters:
+                    held = {
+                        "X_val": study.validation.X,
+                        "y_val": study.classes[study.validation.y_index],
+                    }
                 clf.fit(study.train.X, study.classes[study.train.y_index], **held)
         for warning in caught:
             if not issubclass(warning.category, SuppressionWarning):
@@ -162,10 +165,10 @@ class Comparison:
             return self.study
         sides, key = self.study.sides, digest(validation)
         if key not in self._of_halves:
-            held, n = self.study.held, len(self.train.y)
+            held, n = self.study.validation, len(self.train.y)
             assert held is not None
             own = None if sides is None else np.concatenate([sides[:n], sides[n:][validation]])
-            seen = replace(self.study, held=held.take(validation), sides=own)
+            seen = replace(self.study, validation=held.take(validation), sides=own)
             self._of_halves[key] = seen
         return self._of_halves[key]
 
@@ -288,7 +291,7 @@ class Comparison:
             recipe = "cell-balanced" if cells else "class-balanced"
             study = self.study.on(rows)
             if rows == "train":  # without the held-out set
-                study = replace(study, held=None)
+                study = replace(study, validation=None)
             clf = AutoDebiasClassifier(recipe=recipe, random_state=self.seed).fit_study(study)
             n = len(study.train.weight)
             self._chosen_C[rows, cells] = 1 / (clf.alpha_ * n)

@@ -49,18 +49,6 @@ class BenchmarkSamples(Samples):
         Names of the groups 0, 1, …, or of the columns of the matrix.
     DESCR : str
         What the data are and where they come from.
-
-    See Also
-    --------
-    ntkit.metrics.worst_group_accuracy : Takes either kind of groups.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from ntkit.datasets import BenchmarkSamples
-    >>> samples = BenchmarkSamples(np.zeros((2, 6)), np.array([0, 1]), target_names=("cat", "dog"))
-    >>> len(samples), samples.target_names[samples.y[1]]
-    (2, 'dog')
     """
 
     target_names: tuple[str, ...] = ()
@@ -421,7 +409,7 @@ def load_celeba(
     spurious: str = "Male",
     check: bool = True,
 ) -> BenchmarkSamples:
-    r"""Load CelebA from a folder of your own.
+    """Load CelebA from a folder of your own.
 
     The folder holds the images in ``img_align_celeba/`` (also in a second folder of that name
     inside it, as Kaggle's archive unpacks), and the attributes and the split as
@@ -435,7 +423,7 @@ def load_celeba(
     target : str
         Attribute that is the class.
     spurious : str
-        Attribute that goes along with it.
+        Attribute that is correlated with it.
     {check}
         For other attributes than the usual two, those of the split alone.
 
@@ -458,7 +446,7 @@ def load_celeba(
     >>> from ntkit.datasets import load_celeba
     >>> from ntkit.extraction import ImagePreprocessing
     >>> steps = ImagePreprocessing(resize=(224, 224))
-    >>> faces = load_celeba("celebA_v1.0", "train", steps)  # doctest: +SKIP
+    >>> faces = load_celeba("celeba", "train", steps)  # doctest: +SKIP
     >>> faces.group_names[3]  # doctest: +SKIP
     'Blond_Hair, Male'
     """
@@ -559,7 +547,7 @@ def _of_lines(path: Path, lines: list[str], names: list[str], first_row: int) ->
 def load_imagenet9(
     folder: str | Path, split: str, preprocessing: ImagePreprocessing, *, check: bool = True
 ) -> BenchmarkSamples:
-    r"""Load ImageNet-9 from your own copy of ImageNet-1k.
+    """Load ImageNet-9 from your own copy of ImageNet-1k.
 
     The folder holds ``train/`` and ``val/``, each with one folder of images per class, named by its
     WordNet number: ``train/n01641577/*.JPEG``. Images of other than the 42 classes are passed over.
@@ -572,7 +560,7 @@ def load_imagenet9(
         The official split of ImageNet-1k.
     {images.preprocessing}
     check : bool, default=True
-        Warn where one of the 42 classes is not there, or the validation set does not hold 50
+        Warn if one of the 42 classes is not there, or the validation set does not hold 50
         images of each.
 
     Returns
@@ -583,15 +571,12 @@ def load_imagenet9(
 
     {benchmark.problems}
 
-    Notes
-    -----
-    The 42 classes behind the nine are in ``ntkit/datasets/imagenet9.csv``. LBC (`code
-    <https://github.com/gtzheng/LBC>`__) takes the same.
-
     References
     ----------
     ReBias: Bahng et al., ICML 2020, `arXiv 1910.02806 <https://arxiv.org/abs/1910.02806>`__; `code
-    <https://github.com/clovaai/rebias/blob/master/datasets/imagenet.py>`__.
+    <https://github.com/clovaai/rebias/blob/master/datasets/imagenet.py>`__. The 42 classes behind
+    the nine are in ``ntkit/datasets/imagenet9.csv``; LBC (`code
+    <https://github.com/gtzheng/LBC>`__) takes the same.
 
     Examples
     --------

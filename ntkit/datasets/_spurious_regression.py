@@ -102,10 +102,14 @@ def make_spurious_regression(
     --------
     >>> from ntkit.datasets import make_spurious_regression
     >>> X, y, agrees, beta, gamma = make_spurious_regression(1000, coef=True, random_state=0)
-    >>> X.shape, y.shape, beta.shape, gamma.shape
-    ((1000, 10), (1000,), (5,), (5,))
-    >>> print(round(agrees.mean(), 2))
-    0.96
+    >>> X.shape, y.shape, beta.shape, gamma.shape, round(agrees.mean().item(), 2)
+    ((1000, 10), (1000,), (5,), (5,), 0.96)
+
+    Another sample of the same problem, in which the spurious features say nothing about y:
+
+    >>> X_test, y_test, _ = make_spurious_regression(
+    ...     1000, correlation=0.5, beta=beta, gamma=gamma, random_state=1
+    ... )
     """
     rng = check_random_state(random_state)
     beta = _unit("beta", rng.standard_normal(n_core) if beta is None else beta)
@@ -178,6 +182,7 @@ def make_spurious_classification(
     >>> X, y, agrees = make_spurious_classification(1000, random_state=0)
     >>> np.unique(y)
     array([-1,  1])
+    >>> groups = 2 * (y > 0) + agrees  # for ntkit.metrics.worst_group_accuracy and the like
     """
     rng = check_random_state(random_state)
     beta = _unit("beta", rng.standard_normal(n_core) if beta is None else beta)

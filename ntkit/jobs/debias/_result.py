@@ -16,7 +16,7 @@ from ntkit.attributes import FEWEST
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
-from ntkit.jobs.debias._choice import AT_A_COST, AccuracyChange
+from ntkit.jobs.debias._comparison import AT_A_COST, AccuracyChange
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.model import FrozenModel
 from ntkit.verification import Verification
@@ -229,9 +229,9 @@ class DebiasResult:
             verdict = self.change.verdict if self.helped else _AS_ORDERED
             if more and self.evaluated_on != "test set" and verdict.startswith("Better"):
                 verdict = AT_A_COST  # the validation set has the bias of the training set
-            said = f"{verdict} {self.change}"
+            said = f"{verdict} {self.change.sentence()}"
             return f"{said} But the new head {more}." if more else said
-        told = self.change.told(f" with {self.chosen.name}")
+        told = self.change.sentence(f" with {self.chosen.name}")
         erm = "Written: an ERM head for the labels at hand, fitted on the training set"
         kept = "Kept the original model" if self.verification is None else erm
         return f"{kept}: {self._why()}. {told}"

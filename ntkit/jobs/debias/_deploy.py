@@ -9,13 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ntkit._disk import sha256_of
-from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
 from ntkit.inputs import folders_of
@@ -42,22 +42,28 @@ def write_deployed(
 ) -> None:
     """Write everything beside a model that is already in the folder, and run the program."""
     names = [str(name) for name in json.loads(model.metadata["ntkit.classes"])]
-    (folder / "labels.json").write_text(
-        json.dumps(names, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    labels = json.dumps(names, indent=2, ensure_ascii=False) + "\n"
+    (folder / "labels.json").write_text(labels, encoding="utf-8")
     for name, content in usage.files.items():
         (folder / name).write_bytes(content)
     _copy_used(folder, original, samples, names)
+    written = FrozenModel.load(folder / DEPLOYED)
+    # timm's config.json says how images are prepared, and options may have said otherwise.
+    if samples.kind == "images" and not _says(written, samples.X.preprocessing):
+        (folder / _CONFIG).unlink(missing_ok=True)
     (folder / _PROGRAM).write_text(usage.program, encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")
-    _run(folder, samples, usage.snippet)
-    _write_sums(folder)
+    _run(folder, written, samples, usage.snippet)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    sums = [f"{sha256_of(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 
 # -- what lies beside the original ---------------------------------------------------------------
 
 
 def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: list[str]) -> None:
+    """Copy the configuration files beside the original that the samples were read with."""
     places = folders_of(original)
     beside = {
         name: place / name
@@ -69,24 +75,20 @@ def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: lis
         config = _with_names(beside[_CONFIG], names)
         if config is not None:
             (folder / _CONFIG).write_text(config, encoding="utf-8")
-    wanted = list[str]()
+    wanted: Sequence[str] = ()
     if samples.kind == "images" and _says(original, samples.X.preprocessing):
-        wanted = [_PREPROCESSOR]
+        wanted = (_PREPROCESSOR,)
     elif samples.kind == "texts":
         tokenizer = samples.X.preprocessing.tokenizer
         used = tokenizer is not None and Path(tokenizer).parent in places
-        wanted = [*_BESIDE_TOKENIZER] * used
+        wanted = _BESIDE_TOKENIZER if used else ()
     for name in wanted:
         if name in beside:
-            (folder / name).write_bytes(beside[name].read_bytes())
-    # timm's config.json says how images are prepared, and options may have said otherwise.
-    told = samples.kind == "images" and (folder / _CONFIG).is_file()
-    if told and not _says(FrozenModel.load(folder / DEPLOYED), samples.X.preprocessing):
-        (folder / _CONFIG).unlink()
+            shutil.copyfile(beside[name], folder / name)
 
 
 def _with_names(path: Path, names: list[str]) -> str | None:
-    """A network's config.json with the names of these classes; None where it is not readable."""
+    """Text of a config.json with the names of these classes; None where it is not readable."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -101,7 +103,7 @@ def _with_names(path: Path, names: list[str]) -> str | None:
 
 
 def _says(original: FrozenModel, steps: ImagePreprocessing) -> bool:
-    """Whether what lies beside a model says of images what was done to them."""
+    """Whether the files beside a model say how these images were prepared."""
     try:
         return ImagePreprocessing.for_model(original) == steps
     except InputError:
@@ -111,9 +113,8 @@ def _says(original: FrozenModel, steps: ImagePreprocessing) -> bool:
 # -- the program, run -----------------------------------------------------------------------------
 
 
-def _run(folder: Path, samples: Samples, snippet: str) -> None:
+def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> None:
     """Run the program on some samples, from another folder, and compare with ntkit."""
-    written = FrozenModel.load(folder / DEPLOYED)
     with tempfile.TemporaryDirectory(prefix="ntkit-") as elsewhere:
         arguments, X = _some(written, samples, Path(elsewhere))
         try:
@@ -128,19 +129,19 @@ def _run(folder: Path, samples: Samples, snippet: str) -> None:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise VerificationError(f"{_PROGRAM} does not run: {error}.") from error
     if done.returncode:
-        why = (_text(done.stderr).strip().splitlines() or ["no reason given"])[-1]
-        raise VerificationError(f"{_PROGRAM}, as it would be handed on, does not run: {why}.")
+        reason = (_text(done.stderr).strip().splitlines() or ["no reason given"])[-1]
+        raise VerificationError(f"{_PROGRAM}, as it would be handed on, does not run: {reason}.")
     if written.head is None or "    return found\n" in snippet:
         return  # no output of the model shows classes
     expected = written.head.predict(OnnxEmbedder(written, device="cpu").transform(X))
-    wanted = [str(label) for label in expected.tolist()]
+    lines = [str(label) for label in expected.tolist()]
     if samples.kind == "images":
-        wanted = [f"{path} {label}" for path, label in zip(arguments, wanted, strict=True)]
-    found = _text(done.stdout)
-    if found != "".join(f"{line}\n" for line in wanted):  # as a whole: names may hold line breaks
+        lines = [f"{path} {label}" for path, label in zip(arguments, lines, strict=True)]
+    printed = _text(done.stdout)
+    if printed != "".join(f"{line}\n" for line in lines):  # as a whole: names hold line breaks
         raise VerificationError(
-            f"{_PROGRAM}, as it would be handed on, predicts {found.splitlines()[:4]} where ntkit "
-            f"predicts {wanted[:4]}."
+            f"{_PROGRAM}, as it would be handed on, predicts {printed.splitlines()[:4]} where "
+            f"ntkit predicts {lines[:4]}."
         )
 
 
@@ -169,8 +170,11 @@ def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[s
         pairs = ((text,) if isinstance(text, str) else text for text in some.X.texts)
         return [part for parts in pairs for part in parts], some.X
     if some.kind == "inputs":
-        parts = {name: _plain(part) for name, part in some.X.items()}
-        np.savez(elsewhere / "samples.npz", **parts)  # type: ignore[arg-type]
+        parts = {
+            name: part.astype(str) if part.dtype.kind == "O" else part
+            for name, part in some.X.items()
+        }
+        np.savez(elsewhere / "samples.npz", **parts)
         return [str(elsewhere / "samples.npz")], parts
     if some.kind == "columns" and len(model.inputs) == 1:
         with (elsewhere / "samples.csv").open("w", encoding="utf-8", newline="") as file:
@@ -178,15 +182,3 @@ def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[s
         return [str(elsewhere / "samples.csv")], some.X
     np.save(elsewhere / "samples.npy", some.X)
     return [str(elsewhere / "samples.npy")], some.X
-
-
-def _plain(values: Array) -> Array:
-    return values.astype(str) if values.dtype.kind == "O" else values
-
-
-def _write_sums(folder: Path) -> None:
-    lines = []
-    for file in sorted(folder.rglob("*")):
-        if file.is_file():
-            lines.append(f"{sha256_of(file)}  {file.relative_to(folder).as_posix()}\n")
-    (folder / "SHA256SUMS").write_text("".join(lines), encoding="utf-8")

@@ -1,0 +1,270 @@
+"""Files of a job: all of them, verified, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ntkit._text import as_json
+from ntkit._types import Array
+from ntkit._version import __version__
+from ntkit.estimators import head_of
+from ntkit.exceptions import DeployError, NtkitError
+from ntkit.extraction import Samples
+from ntkit.jobs.audit import audit_files
+from ntkit.jobs.debias._comparison import Choice
+from ntkit.jobs.debias._deploy import DEPLOYED, write_deployed
+from ntkit.jobs.debias._findings_result import QUESTIONS, FindingsResult
+from ntkit.jobs.debias._inputs import Prepared
+from ntkit.jobs.debias._result import MODEL_FILE, REPORT_FILE, DebiasResult
+from ntkit.jobs.report import arguments, commands, facts_of_job, name_of, quoted
+from ntkit.model import FrozenModel
+from ntkit.pages import Report, Shown, Usage, model_card, report_html, usage_of
+from ntkit.samples import facts_of
+from ntkit.verification import Verification, save_verified
+
+HEADS_FILE, ORIGINAL = "heads.npz", "original head"
+ANSWERS_FILE, RUN_FILE = "answers.json", "run.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was asked for, what it started from, and which head was chosen."""
+
+    given: Prepared
+    choice: Choice
+    asked: Mapping[str, str]
+    new_head: bool
+    device: str
+
+    def write(self, draft: DebiasResult, folder: AbstractContextManager[Path]) -> DebiasResult:
+        """Write and verify in a folder that takes its name when everything is in it."""
+        with folder as place:
+            result = draft
+            if draft.model is not self.given.model:
+                result = replace(draft, verification=self._saved(draft, place / MODEL_FILE))
+            elif draft.kept_original:
+                copy_original(self.given.model, place)
+            if draft.path is None:
+                return result
+            report = self._report(result)
+            if result.verification is not None:
+                usage = self._usage(result, MODEL_FILE)
+                (place / "README.md").write_text(model_card(report, usage), encoding="utf-8")
+                for name, content in usage.files.items():
+                    (place / name).write_bytes(content)
+            self._write_heads(place / HEADS_FILE)
+            (place / REPORT_FILE).write_text(report_html(report), encoding="utf-8")
+            table = f"{result.summary(markdown=True)}\n"
+            (place / "table.md").write_text(table, encoding="utf-8")
+            write_record(place, result.as_dict())
+        return result
+
+    def deploy(self, result: DebiasResult, folder: AbstractContextManager[Path]) -> None:
+        """Write the folder for a service, when that of the result is complete."""
+        # DeployError: it cannot be written, or its program does not answer as ntkit does.
+        try:
+            with folder as place:
+                self._saved(result, place / DEPLOYED)
+                usage = self._usage(result, DEPLOYED)
+                card = model_card(self._report(result), usage)
+                write_deployed(place, result.model, self.given.model, self._raw, usage, card)
+        except (NtkitError, OSError) as error:
+            where = "" if result.path is None else f" {result.path} is complete."
+            raise DeployError(f"Nothing was deployed: {error}{where}", result) from error
+
+    def _saved(self, result: DebiasResult, path: Path) -> Verification:
+        given = self.given
+        return save_verified(
+            result.model,
+            path,
+            original=given.embedder,
+            X=given.inputs,
+            head=result.head,
+            device=self.device,
+        )
+
+    @property
+    def _raw(self) -> Samples:
+        """A set of inputs, where there is one."""
+        sets = self.given.sets
+        parts = [sets[name] for name in ("test", "held-out", "train") if name in sets]
+        return next((part for part in parts if not part.embedded), parts[0])
+
+    def _usage(self, result: DebiasResult, file: str) -> Usage:
+        original = self.given.model
+        return usage_of(
+            result.model, self._raw, original=original, new_head=self.new_head, file=file
+        )
+
+    def _report(self, result: DebiasResult) -> Report:
+        given, choice, sets = self.given, self.choice, self.given.sets
+        comparison, rated = choice.comparison, choice.rated
+        validation, original = comparison.validation, comparison.original
+        before, after = (head.predict(validation.Z) for head in (original, choice.decision.head))
+        scored = (
+            choice.clf
+            if hasattr(choice.clf, "spuriousness_scores_")
+            else choice.fitted["neurontune"]
+        )
+        suppressed = np.zeros(validation.Z.shape[1], dtype=bool)
+        suppressed[result.suppressed] = True
+        return Report(
+            title=name_of(given.model),
+            headline=result.headline(),
+            accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
+            price_taken=asdict(result.accuracy_cost),
+            sentences=[
+                *(line.strip() for line in result.check.sentences()),
+                *filter(None, [result.named_outcome(), result.verdict()]),
+                *result.notes,
+            ],
+            asked=self.asked,
+            candidates=[asdict(c) for c in result.candidates],
+            evaluated_on=result.evaluated_on,
+            candidates_on=result.evaluated_on,
+            shown=Shown(
+                rated.y,
+                original.predict(rated.Z),
+                choice.after,
+                rated.groups,
+                sets["held-out" if comparison.test is None else "test"],
+            ),
+            Z=validation.Z,
+            neurons_on=Shown(validation.y, before, after, validation.groups, sets["held-out"]),
+            scores=scored.spuriousness_scores_,
+            scores_of=f"Scores are for the held-out set, in {_unit_of_scores(scored)}.",
+            classes=scored.classes_,
+            suppressed=suppressed,
+            threshold=scored.threshold if suppressed.any() else None,
+            facts=facts_of_job(given.model, result.model, sets, given.device, given.digests),
+            commands=commands(),
+        )
+
+    def _write_heads(self, path: Path) -> None:
+        """Heads of the candidates and the original one, and which model they are for."""
+        model: FrozenModel = self.given.model
+        raw = self.choice.comparison.on_raw_embeddings
+        heads = {name: raw(head_of(clf)) for name, clf in self.choice.fitted.items()}
+        arrays: dict[str, Any] = {}
+        if model.head is not None and not self.new_head:
+            heads = {ORIGINAL: model.head, **heads}
+            arrays["model_classes"] = model.head.classes
+        about = {
+            "source": "" if model.path is None else os.path.abspath(model.path),
+            "source_sha256": model.sha256(),
+            "located_by": dict(model.located_by),
+            "new_head": self.new_head,
+            "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},
+        }
+        arrays |= {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
+        for i, head in enumerate(heads.values()):
+            arrays |= {
+                f"coef_{i}": head.coef.astype(np.float32),
+                f"intercept_{i}": head.intercept.astype(np.float32),
+                f"classes_{i}": head.classes,
+            }
+        np.savez(path, **arrays)
+
+
+def _unit_of_scores(clf: Any) -> str:
+    """Of an estimator fitted on standardised embeddings."""
+    if getattr(clf, "statistic", None) != "contribution":
+        return "standard deviations of each neuron"
+    return "standard deviations of its contribution" if clf.standardize else "logits"
+
+
+def provenance(
+    name: str, clf: Any, suppressed: Array, model: FrozenModel, train: Samples, t: float
+) -> dict[str, str]:
+    """Facts about the head that are kept in the model."""
+    steps = (train.origin or {}).get("preprocessing", train.preprocessing)
+    made = facts_of(
+        {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
+    )
+    plain = {
+        k: v
+        for k, v in clf.get_params().items()
+        if v is not None and isinstance(v, bool | int | float | str)
+    }
+    return {
+        "version": __version__,
+        "method": name,
+        "parameters": json.dumps(plain, sort_keys=True),
+        "suppressed_neurons": json.dumps(suppressed.tolist()),
+        "share_of_new_head": f"{t:g}",
+        **{key.removeprefix("ntkit."): text for key, text in made.items()},
+    }
+
+
+def described(sets: Mapping[str, Samples]) -> dict[str, str]:
+    """Samples by class and, where known, the number of groups, for each set."""
+    descriptions = {}
+    for name, samples in sets.items():
+        labels, counts = np.unique(samples.y, return_counts=True)
+        shown = [f"{label}: {n}" for label, n in zip(labels[:8], counts[:8], strict=True)]
+        shown += [f"{len(labels) - 8} more classes"] if len(labels) > 8 else []
+        text = ", ".join(shown)
+        if (groups := samples.groups) is not None:
+            n_groups = groups.shape[1] if groups.ndim == 2 else len(np.unique(groups))
+            text += f"; {n_groups} groups"
+        descriptions[f"{name} set"] = f"{len(samples)} samples ({text})"
+    return descriptions
+
+
+def parameters(clf: Any) -> str:
+    """Parameters that are not the estimator's defaults."""
+    defaults = signature(type(clf)).parameters
+    own = {
+        name: value
+        for name, value in clf.get_params(deep=False).items()
+        if name != "random_state"
+        and isinstance(value, bool | int | float | str)
+        and value != defaults[name].default
+    }
+    return ", ".join(f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in own.items())
+
+
+def answers_sha256(answers: Sequence[Mapping[str, Any]]) -> str:
+    """What tells the answers that a model was made from: 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(list(answers), sort_keys=True).encode()).hexdigest()
+
+
+def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -> None:
+    """Write what was found: the page to answer on, its figures, and how the run is gone on with."""
+    if page:
+        go_on = f"ntkit debias --from {quoted(result.path)} --answers answers.json"
+        if not result.resumable:
+            go_on = f"debias(…, out={str(result.path)!r}, resume={str(result.path)!r}, answers=…)"
+        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on, most=QUESTIONS)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    if result.kept_original:
+        copy_original(result.model, folder)
+    (folder / "table.md").write_text(result.summary() + "\n", encoding="utf-8")
+    write_record(folder, result.as_dict())
+
+
+def copy_original(model: FrozenModel, folder: Path) -> None:
+    """Put a model under the name of the new one, its file byte by byte where it is one file."""
+    if model.path is not None and len(model.files) == 1:
+        shutil.copyfile(model.path, folder / MODEL_FILE)
+    else:
+        model.save(folder / MODEL_FILE)
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write ``result.json``, and what the run can be gone on from."""
+    if (started := arguments()) is not None:
+        (folder / RUN_FILE).write_text(json.dumps(started, indent=2), encoding="utf-8")
+    (folder / "result.json").write_text(as_json(record), encoding="utf-8")

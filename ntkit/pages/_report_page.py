@@ -1,9 +1,9 @@
-"""Report page: tables, neurons and samples of a repair."""
+"""Report page and model card of a repair."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,8 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, ReportRow, group_report
 from ntkit.pages._looks import UnusualColumns, thumbnail_of
-from ntkit.pages._offline import offline_page, page_percent
+from ntkit.pages._offline import markdown, offline_page, page_percent, rendered
+from ntkit.pages._usage import Usage
 from ntkit.samples import Inputs
 from ntkit.spuriousness import non_constant_neurons
 
@@ -26,6 +27,7 @@ _STRONGEST = 50  # samples that say what a neuron responds to
 _SHOWN_CLASSES = 12
 _LOST = 12  # samples shown
 _SUSPECTS = 6  # neurons shown where none was silenced
+_MOST_CARD_ROWS = 30
 _FEW_ERRORS = 10  # misclassified samples: their median is noise
 
 
@@ -121,7 +123,7 @@ class Report:
     headline: str = ""
     accuracy_costs: Sequence[Mapping[str, Any]] = ()
     price_taken: Mapping[str, Any] | None = None
-    commands: Sequence[str] = field(default_factory=tuple)
+    commands: Sequence[str] = ()
 
 
 def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> str:
@@ -280,3 +282,43 @@ def _curve(report: Report) -> dict[str, Any] | None:
         "low": low,
         "high": high,
     }
+
+
+def model_card(report: Report, usage: Usage) -> str:
+    """Write a model card in Markdown, with the front matter of the Hugging Face Hub."""
+    # The front matter has what is known: no licence, no language, no name of a data set.
+    figures = report.shown.figures()
+    return rendered(
+        "card.md.jinja",
+        report=report,
+        usage=usage,
+        verdict=outcome(figures),
+        n_suppressed=int(report.suppressed.sum()),
+        table=_card_table(figures),
+        worse=[
+            f"{row.kind} {markdown(row.label)} ({100 * _change(row):+.1f} points)"
+            for row in figures.rows
+            if row.kind != "summary" and row.change is not None and _clearly_worse(row)
+        ],
+    )
+
+
+def _card_table(figures: GroupReport) -> str:
+    """The table of accuracies; of many classes the summaries and the largest losses."""
+    rows = [
+        replace(
+            row, label=markdown(row.label), which=None if row.which is None else markdown(row.which)
+        )
+        for row in figures.rows
+    ]
+    others = [row for row in rows if row.kind != "class"]
+    left_out = ""
+    if len(rows) > _MOST_CARD_ROWS:
+        losses = sorted(
+            (row for row in rows if row.kind == "class" and row.count),
+            key=lambda row: row.change or 0.0,
+        )
+        shown = [*losses[: max(0, _MOST_CARD_ROWS - len(others))], *others]
+        left_out = f"\n\n{len(rows) - len(shown)} classes with smaller losses are left out."
+        rows = shown
+    return replace(figures, rows=tuple(rows)).table() + left_out

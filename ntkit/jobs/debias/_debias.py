@@ -77,7 +77,6 @@ from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Metadata, named_like_a_prediction
 from ntkit.study import Rows
 
-
 _EXACT = {"word", "column", "metadata"}
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 _KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))

@@ -50,30 +50,24 @@ _LEAST = 2
 _FEW = 20
 
 
-def check_sizes(labels: Mapping[str, Array]) -> None:
+def _rarest(y: Array) -> tuple[Any, int]:
+    """The class with the fewest samples, and their number."""
+    classes, counts = np.unique(y, return_counts=True)
+    return classes[counts.argmin()].item(), int(counts.min())
+
+
+def check_sizes(sets: Mapping[str, Samples]) -> None:
     """Refuse sets in which a class has too few samples to fit and to judge."""
-    for name, y in labels.items():
-        classes, counts = np.unique(y, return_counts=True)
-        if name != "test" and len(counts) and counts.min() < _LEAST:
-            rare = classes[counts.argmin()]
+    for name, samples in sets.items():
+        if name == "test" or not len(samples.y):
+            continue
+        label, count = _rarest(samples.y)
+        if count < _LEAST:
             raise InputError(
-                f"The {name} set has {counts.min()} sample of class {rare.item()!r}; at least "
+                f"The {name} set has {count} sample of class {label!r}; at least "
                 f"{_LEAST} of each class are needed, half to fit and half to judge, and hundreds "
                 "to conclude anything."
             )
-
-
-def few_samples(labels: Mapping[str, Array]) -> list[str]:
-    """Say which sets are too small to tell much, in a sentence each."""
-    said = []
-    for name, y in labels.items():
-        classes, counts = np.unique(y, return_counts=True)
-        if counts.min() < _FEW:
-            said.append(
-                f"The {name} set has {counts.min()} samples of class "
-                f"{classes[counts.argmin()].item()!r}: figures from fewer than {_FEW} tell little."
-            )
-    return said
 
 
 def check_embeddings(Z: Mapping[str, Array]) -> None:
@@ -90,24 +84,6 @@ def check_embeddings(Z: Mapping[str, Array]) -> None:
                 f"All {len(rows)} embeddings of the {name} set are the same, so nothing can be "
                 "told from them; are the inputs the model's (all zeros, or another scale)?"
             )
-
-
-def check_original(
-    train: tuple[Array, Array],
-    validation: tuple[Array, Array],
-    n_classes: int,
-    samples: Samples,
-    *,
-    trusted: bool,
-) -> list[str]:
-    """Refuse an original model that is no better than guessing, unless told to go on."""
-    problem = like_a_guess(*validation, n_classes, train)
-    if problem is None:
-        return []
-    problem = f"{problem}: {likely_cause(samples)}"
-    if not trusted:
-        raise InputError(f"{problem} {GO_ON}")
-    return [problem]
 
 
 _VERIFY_ROWS = 256
@@ -136,15 +112,11 @@ class Prepared:
     device: str | None
     notes: tuple[str, ...]
 
-    def with_notes(self, notes: Sequence[str]) -> Prepared:
-        """Add what else is to say."""
-        return replace(self, notes=(*self.notes, *notes))
-
     def keep(self, folder: Path, *, computed_only: bool) -> None:
         """Write embeddings into a folder, all or those computed now, for the next run."""
-        for name, found in self.passes.items():
+        for name, embedded in self.passes.items():
             if name in self.computed or not computed_only:
-                keep(folder / embeddings_file(name), found)
+                keep(folder / embeddings_file(name), embedded)
 
     @property
     def pooled_layers(self) -> dict[str, Array]:
@@ -160,8 +132,8 @@ class Prepared:
     @property
     def shared(self) -> float:
         """Share of the held-out samples that are in the training set."""
-        found = shared_samples(self.digests).get(("train", "held-out"), 0)
-        return found / len(self.sets["held-out"])
+        n_shared = shared_samples(self.digests).get(("train", "held-out"), 0)
+        return n_shared / len(self.sets["held-out"])
 
 
 def read_sets(
@@ -194,14 +166,14 @@ def prepared(
     trust_inputs: bool = False,
 ) -> Prepared:
     """Check what a job is given, and embed it."""
-    labels = {name: samples.y for name, samples in sets.items()}
-    if folder is not None:
-        check_output(folder, model, sets, force)
+    if folder is not None:  # it may take something's place, or lack room
+        size = 2 * size_of(model.files) + _PAGES
+        check_folder(folder, inputs=input_paths(model, *sets.values()), force=force, size=size)
     check_origins(model, sets)
     for samples in sets.values():
         samples.check_lengths()
     model, notes = with_classes(model, sets, new_head)
-    check_sizes(labels)
+    check_sizes(sets)
     inputs = some_inputs(model, sets)
     embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     if not new_head:
@@ -214,35 +186,46 @@ def prepared(
     Z, of_layers = dict[str, LabelledEmbeddings](), dict[str, Mapping[str, Array]]()
     for name, samples in sets.items():
         wanted = layers if name in _POOLED else ()
-        compute = partial(embedded, samples, embedder, wanted)
+        names = [layer for layer in wanted if layer != EMBEDDING]
         if samples.embedded:
-            made = compute()
+            embedded = Embedded(samples.X, {}, "store")
         else:
-            names = [layer for layer in wanted if layer != EMBEDDING]
-            file = None if kept is None else kept / embeddings_file(name)
-            made, ran = kept_or_computed(
-                file, model, samples, contents[name], compute, layers=names
+            embedded, ran = kept_or_computed(
+                None if kept is None else kept / embeddings_file(name),
+                model,
+                samples,
+                contents[name],
+                partial(_embedded, samples, embedder, names),
+                layers=names,
             )
-            passes[name] = made
+            passes[name] = embedded
             computed |= {name} if ran else set()
-        Z[name] = LabelledEmbeddings(made.Z, samples.y, samples.groups)
-        here = {EMBEDDING: made.Z} if EMBEDDING in wanted else {}
-        of_layers[name] = {**made.layers, **here} if wanted else {}
+        Z[name] = LabelledEmbeddings(embedded.Z, samples.y, samples.groups)
+        of_layers[name] = {**embedded.layers} if wanted else {}
+        if EMBEDDING in wanted:
+            of_layers[name] = {**of_layers[name], EMBEDDING: embedded.Z}
     check_embeddings({name: samples.Z for name, samples in Z.items()})
     if not new_head and model.head is not None:
-        head, own, held = model.head, Z["train"], Z["held-out"]
-        pred = head.predict(own.Z)
+        head, train, validation = model.head, Z["train"], Z["held-out"]
+        pred = head.predict(train.Z)
         # A shortcut may point the other way in any other set.
-        check_class_order(pred, own.y, head.classes)
-        notes += check_original(
-            (own.y, pred),
-            (held.y, head.predict(held.Z)),
-            len(head.classes),
-            sets["held-out"],
-            trusted=trust_inputs,
-        )
+        check_class_order(pred, train.y, head.classes)
+        judged = (validation.y, head.predict(validation.Z))
+        problem = like_a_guess(*judged, len(head.classes), (train.y, pred))
+        if problem is not None:
+            problem = f"{problem}: {likely_cause(sets['held-out'])}"
+            if not trust_inputs:
+                raise InputError(f"{problem} {GO_ON}")
+            notes.append(problem)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # once they were read
-    notes += [*reading_notes(sets, digests), *few_samples(labels)]
+    notes += reading_notes(sets, digests)
+    for name, samples in sets.items():
+        label, count = _rarest(samples.y)
+        if count < _FEW:
+            notes.append(
+                f"The {name} set has {count} samples of class {label!r}: figures from fewer than "
+                f"{_FEW} tell little."
+            )
     if computed:
         notes.append(f"Embeddings were computed on: {embedder.device_}.")
     elif passes:
@@ -260,13 +243,6 @@ def prepared(
         embedder.device_ if computed else None,
         tuple(notes),
     )
-
-
-def check_output(out: Path, model: FrozenModel, sets: Mapping[str, Samples], force: bool) -> None:
-    """Refuse, before the work, a folder that would take something's place or has no room."""
-    size = 2 * size_of(model.files) + _PAGES
-    inputs = input_paths(model, *sets.values())
-    check_folder(out, inputs=inputs, force=force, size=size)
 
 
 def with_classes(
@@ -300,14 +276,11 @@ def with_classes(
     return match.model, [*match.notes]
 
 
-def embedded(samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str] = ()) -> Embedded:
-    """Embeddings of inputs, and what layers make of them, in one pass; a store's as they are."""
-    names = [name for name in layers if name != EMBEDDING]
-    if samples.embedded:
-        return Embedded(samples.X, {}, "store")
-    if not names:
+def _embedded(samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str]) -> Embedded:
+    """Embeddings of inputs, and pooled outputs of layers, in one pass."""
+    if not layers:
         return Embedded(embedder.transform(samples.X), {}, embedder.device)
-    return embedded_with_layers(embedder, samples.X, names=names)
+    return embedded_with_layers(embedder, samples.X, names=layers)
 
 
 def embeddings_file(name: str) -> str:
@@ -330,23 +303,20 @@ def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
 
 
 def reading_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
-    """What was assumed or left out in reading, a sentence each."""
+    """Sentences on what was assumed or left out in reading."""
     notes = [note for s in sets.values() for note in s.notes]
     notes += [note for name, s in sets.items() for note in s.skipped_notes(name)]
     for (first, second), n in shared_samples(digests).items():
         if n:
-            meaning = _MEANING_OF_SHARED[first, second]
-            notes.append(f"{_shared(n, sets[second], first, second)}: {meaning}.")
+            samples = sets[second]
+            share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
+            notes.append(
+                f"{n} of the {len(samples)} {second} samples ({share} %) "
+                f"{'is' if n == 1 else 'are'} in the {'training' if first == 'train' else first} "
+                f"set as well, by {'embedding' if samples.embedded else 'content'}: "
+                f"{_MEANING_OF_SHARED[first, second]}."
+            )
     return [*notes, *input_notes(sets.values())]
-
-
-def _shared(n: int, samples: Samples, first: str, second: str) -> str:
-    share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
-    other = "training" if first == "train" else first
-    return (
-        f"{n} of the {len(samples)} {second} samples ({share} %) {'is' if n == 1 else 'are'} in "
-        f"the {other} set as well, by {'embedding' if samples.embedded else 'content'}"
-    )
 
 
 def some_inputs(model: FrozenModel, sets: Mapping[str, Samples]) -> Any:

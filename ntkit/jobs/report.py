@@ -42,24 +42,24 @@ from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import fingerprint
 from ntkit.verification import is_new_head, load_pair
 
-_COMMAND: ContextVar[str | None] = ContextVar("command", default=None)
-_ARGUMENTS: ContextVar[Mapping[str, Any] | None] = ContextVar("arguments", default=None)
+_STARTED: ContextVar[tuple[str | None, Mapping[str, Any] | None]] = ContextVar(
+    "started", default=(None, None)
+)
 
 
 @contextmanager
 def started_by(command: str | None, arguments: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Let what is written inside say which command line wrote it, and with what to go on."""
-    tokens = _COMMAND.set(command), _ARGUMENTS.set(arguments)
+    token = _STARTED.set((command, arguments))
     try:
         yield
     finally:
-        _COMMAND.reset(tokens[0])
-        _ARGUMENTS.reset(tokens[1])
+        _STARTED.reset(token)
 
 
 def arguments() -> Mapping[str, Any] | None:
     """Arguments of the command that is at work, as JSON holds them."""
-    return _ARGUMENTS.get()
+    return _STARTED.get()[1]
 
 
 def quoted(word: object) -> str:
@@ -69,7 +69,7 @@ def quoted(word: object) -> str:
 
 def commands() -> list[str]:
     """The command line that is at work, if there is one."""
-    return [*filter(None, [_COMMAND.get()])]
+    return [*filter(None, [_STARTED.get()[0]])]
 
 
 _PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -14,7 +15,6 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ntkit._text import one_line
-from ntkit._types import Array
 from ntkit.attributes import places_of
 from ntkit.inputs import decode
 
@@ -23,8 +23,8 @@ _AROUND = 130  # characters before and after the word
 _MOST_COLUMNS = 6
 _LONGEST, _LONGEST_VALUE = 60, 40  # characters
 _LOOKED_FOR = 8  # words of a family, to find the piece that is shown
+_NO_LETTER_BEFORE, _NO_LETTER_AFTER = r"(?<![^\W_])", r"(?![^\W_])"
 _NEAR, _TRIES = 100, 1000  # characters about a place that may be a word; places to look at
-_UNUSUAL = 3  # columns of a row that are furthest from the mean
 
 
 def thumbnail_of(image: Any, side: int = _SIDE) -> str | None:
@@ -69,8 +69,7 @@ def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> lis
     marks = dict.fromkeys(this, "this")
     marks = {**marks, **{word: "other" for word in other if word not in marks}}
     start = _start(text, marks)
-    low, high = max(0, start - _AROUND), start + _AROUND
-    low, high = _between_words(text, low, high)
+    low, high = _between_words(text, max(0, start - _AROUND), start + _AROUND)
     piece = text[low:high]
     lower = piece.lower()
     places = sorted(
@@ -95,32 +94,23 @@ def _start(text: str, marks: Mapping[str, str]) -> int:
         lower = text
     for kind in ("this", "other"):
         words = [word for word, mark in marks.items() if mark == kind][:_LOOKED_FOR]
-        places = (_first(text, lower, word) for word in words)
-        found = [place for place in places if place is not None]
-        if found:
-            return min(found)
+        places = [_first(text, lower, word) for word in words]
+        if any(place is not None for place in places):
+            return min(place for place in places if place is not None)
     return 0
 
 
 def _first(text: str, lower: str, word: str) -> int | None:
     """Where a text first holds a word, by its letters: to read a long text word by word is slow."""
-    for at in islice(_places_alone(lower, _beginning(word)), _TRIES):
+    beginning = _beginning(word)
+    alone = rf"{_NO_LETTER_BEFORE if beginning[:1].isalnum() else ''}{re.escape(beginning)}"
+    for match in islice(re.finditer(alone + _NO_LETTER_AFTER, lower), _TRIES):
+        at = match.start()
         low = max(0, at - _NEAR)
         window = text[low : at + len(word) + _NEAR]
         if any(low + begin == at for begin, _ in places_of(window, word)):
             return at
     return None
-
-
-def _places_alone(lower: str, word: str) -> Iterator[int]:
-    """Where a word stands that is no part of a longer one."""
-    at = lower.find(word)
-    while at >= 0:
-        end = at + len(word)
-        before, after = lower[at - 1 : at] if at else "", lower[end : end + 1]
-        if not after.isalnum() and not (before.isalnum() and word[0].isalnum()):
-            yield at
-        at = lower.find(word, end)
 
 
 def _beginning(word: str) -> str:
@@ -172,24 +162,3 @@ def brief(text: str, longest: int = _LONGEST) -> str:
     """The beginning of a text that is long, on one line."""
     line = one_line(text[: 2 * longest]) or text[:longest]
     return line if len(line) <= longest and len(text) <= 2 * longest else f"{line[:longest]}…"
-
-
-class UnusualColumns:
-    """What is unusual about rows of a table of numbers."""
-
-    def __init__(self, X: Array, columns: Sequence[str]) -> None:
-        self.X, self.columns = X, columns
-        self._mean, deviation = X.mean(axis=0, dtype=float), X.std(axis=0, dtype=float)
-        self._deviation = np.where(deviation > 0, deviation, np.inf)
-
-    def of_row(self, i: int) -> str:
-        """The values furthest from the mean, in standard deviations."""
-        distance = np.abs(self.X[i] - self._mean) / self._deviation
-        unusual = np.argsort(-distance, kind="stable")[:_UNUSUAL]
-        return ", ".join(f"{self.columns[j]} = {self.X[i, j]:.4g}" for j in unusual)
-
-    def in_common(self, rows: Array) -> str:
-        """The columns in which the mean of some rows is furthest from that of all."""
-        distance = (self.X[rows].mean(axis=0, dtype=float) - self._mean) / self._deviation
-        furthest = np.argsort(-np.abs(distance), kind="stable")[:_UNUSUAL]
-        return ", ".join(f"{self.columns[j]} ({distance[j]:+.1f} sd)" for j in furthest)

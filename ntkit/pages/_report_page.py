@@ -14,7 +14,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, ReportRow, group_report
-from ntkit.pages._looks import UnusualColumns, thumbnail_of
+from ntkit.pages._looks import thumbnail_of
 from ntkit.pages._offline import markdown, offline_page, page_percent, rendered
 from ntkit.pages._usage import Usage
 from ntkit.samples import Inputs
@@ -24,6 +24,7 @@ _SIDE, _SNIPPET = 112, 160  # pixels of an image, characters of a text
 _CURVE = 400  # points of a picture
 _BINS = 24
 _STRONGEST = 50  # samples that say what a neuron responds to
+_UNUSUAL = 3  # columns of a row that are furthest from the mean
 _SHOWN_CLASSES = 12
 _LOST = 12  # samples shown
 _SUSPECTS = 6  # neurons shown where none was silenced
@@ -54,12 +55,16 @@ class Shown:
 
     def cards(self, rows: Array) -> list[dict[str, Any]]:
         """What the page shows of some samples: a small image or a text, classes, a name."""
-        looks, columns = self._looks, self._columns
+        looks = self._looks
         images = {row: thumbnail_of(image, _SIDE) for row, image in looks.pictures(rows.tolist())}
         ids = None if self.samples is None else self.samples.ids
         cards = []
         for i in rows.tolist():
-            text = "" if columns is None else columns.of_row(i)
+            text = ""
+            if self._columns is not None:
+                X, names, mean, deviation = self._columns
+                furthest = _furthest((X[i] - mean) / deviation)
+                text = ", ".join(f"{names[j]} = {X[i, j]:.4g}" for j in furthest)
             if looks.texts is not None:
                 text = " / ".join(map(one_line, str(looks.texts[i]).split("\n\n")))
             cards.append(
@@ -76,19 +81,29 @@ class Shown:
         return cards
 
     def in_common(self, rows: Array) -> str:
-        """In what some samples differ from the others, where that is known."""
-        return "" if self._columns is None else self._columns.in_common(rows)
+        """The columns in which the mean of some rows is furthest from that of all."""
+        if self._columns is None:
+            return ""
+        X, names, mean, deviation = self._columns
+        distance = (X[rows].mean(axis=0, dtype=float) - mean) / deviation
+        return ", ".join(f"{names[j]} ({distance[j]:+.1f} sd)" for j in _furthest(distance))
 
     @cached_property
-    def _columns(self) -> UnusualColumns | None:
+    def _columns(self) -> tuple[Array, Sequence[str], Array, Array] | None:
+        """Values, names, means and deviations of the columns, where samples have columns."""
         samples = self.samples
         if samples is None or samples.kind != "columns":
             return None
-        return UnusualColumns(samples.X, samples.columns)
+        mean, deviation = samples.X.mean(axis=0, dtype=float), samples.X.std(axis=0, dtype=float)
+        return samples.X, samples.columns, mean, np.where(deviation > 0, deviation, np.inf)
 
     @cached_property
     def _looks(self) -> Inputs:
         return Inputs() if self.samples is None else _looks_of(self.samples)
+
+
+def _furthest(distance: Array) -> Array:
+    return np.argsort(-np.abs(distance), kind="stable")[:_UNUSUAL]
 
 
 def _looks_of(samples: Samples) -> Inputs:

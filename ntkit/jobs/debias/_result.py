@@ -279,7 +279,8 @@ class DebiasResult:
         for cost in self.accuracy_costs:
             accuracies = [cost.average, cost.worst_class, *[cost.worst_group] * with_groups]
             if self.balanced_over is not None:
-                accuracies.append(cost.worst_named and cost.worst_named.accuracy)
+                worst = cost.worst_named
+                accuracies.append(None if worst is None else worst.accuracy)
             mark = " ←" if cost == self.accuracy_cost else ""
             cells = [f"{percent(cost.t, 0)}{mark}", str(cost.n_fixed), str(cost.n_new_errors)]
             rows.append(cells + [percent(accuracy, unit="") for accuracy in accuracies])

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ntkit._output import check_folder, check_update, new_folder, refuse_nested, updated_folder
+from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes import (
     Answer,
     Answers,
@@ -39,27 +38,11 @@ from ntkit.jobs.debias._candidates import (
     DEFAULT_SCORE,
     LabelledEmbeddings,
     asked_for,
-    n_suppressed,
 )
 from ntkit.jobs.debias._comparison import Choice, Comparison, chosen_among
-from ntkit.jobs.debias._findings_result import AUDIT_FILES, FindingsResult, open_findings
-from ntkit.jobs.debias._inputs import (
-    Prepared,
-    embeddings_file,
-    parity_notes,
-    prepared,
-    read_sets,
-)
-from ntkit.jobs.debias._job import (
-    ANSWERS_FILE,
-    RUN_FILE,
-    Job,
-    answers_sha256,
-    described,
-    parameters,
-    provenance,
-    write_findings,
-)
+from ntkit.jobs.debias._findings_result import FindingsResult, open_findings
+from ntkit.jobs.debias._inputs import Prepared, parity_notes, prepared, read_sets
+from ntkit.jobs.debias._job import ANSWERS_FILE, Folder, Job, Order, write_findings
 from ntkit.jobs.debias._lost_groups import GroupCheck, checked_groups
 from ntkit.jobs.debias._named_attributes import (
     CompletedGroups,
@@ -69,18 +52,15 @@ from ntkit.jobs.debias._named_attributes import (
     named_attributes,
     partly_known,
 )
-from ntkit.jobs.debias._result import MOST_SHARED, DebiasResult
+from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
-from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Metadata, named_like_a_prediction
 from ntkit.study import Rows
 
 _EXACT = {"word", "column", "metadata"}
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
-_KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))
-"""Files of a look, that a repair in the same folder leaves there."""
 
 
 def debias(
@@ -294,14 +274,14 @@ def debias(
     if not 0 <= max_cost <= 1:
         raise InputError(f"max_cost is a share of accuracy, from 0 to 1; got {max_cost}.")
     again = None if resume is None else Path(resume)
-    order = _Order(
+    order = Order(
         method=method,
         auto=auto,
         new_head=new_head,
         max_cost=max_cost,
         even_if_worse=even_if_worse,
         keep_original=keep_original,
-        folder=_Folder.of(out, again, force=force),
+        folder=Folder.of(out, again, force=force),
         deploy=None if deploy is None else check_folder(deploy, force=force),
         force=force,
         device=device,
@@ -369,32 +349,8 @@ def debias(
     return _repair(order, data, reader, comparison, named)
 
 
-@dataclass(frozen=True)
-class _Order:
-    """What was asked for, and where the results go; as :func:`debias` has them."""
-
-    method: Any
-    auto: AutoDebiasClassifier
-    new_head: bool
-    max_cost: float
-    even_if_worse: bool
-    keep_original: bool
-    folder: _Folder | None
-    deploy: Path | None
-    force: bool
-    device: str
-    n_random: int
-    seed: int
-    verbose: bool
-
-    @property
-    def by_score(self) -> bool:
-        """Whether a label-free score chooses the head."""
-        return isinstance(self.method, str) and self.method in LABEL_FREE_SCORES
-
-
 def _repair(
-    order: _Order,
+    order: Order,
     data: Prepared,
     reader: AttributeReader,
     comparison: Comparison,
@@ -413,69 +369,17 @@ def _repair(
         order.n_random,
         order.verbose,
     )
-    trail = [answer.as_dict() for answer in named.answers.answers]
-    if known is not None:
-        digests = [digest for name in ("train", "held-out") for digest in data.digests[name]]
-        trail.append(known.partly.trail(digests))
-    notes = [
-        *named.replaced,
-        *(each.sentence("training and held-out samples") for each in comparison.named),
-    ]
-    draft = draft_of(
-        order,
-        data,
-        choice,
-        group_check(data, reader, choice),
-        tuple(trail),
-        notes,
-        ordered=order.method is not None or known is not None or bool(named),
-    )
-    folder, place, new_head = order.folder, order.deploy, order.new_head
-    if not draft.written and folder is None and place is None and not new_head:
+    job = Job(order, data, choice)
+    draft = job.draft(group_check(data, reader, choice), named)
+    folder = order.folder
+    if not draft.written and folder is None and order.deploy is None and not order.new_head:
         return draft
-    chosen_by = "your answers" if order.method is None else "you"
-    if order.by_score:
-        chosen_by = f"the label-free score {order.method} on halves of the validation set"
-    facts = {
-        **described(data.sets),
-        "head chosen": choice.name,
-        "its parameters": parameters(choice.clf) or "the defaults",
-        "chosen by": chosen_by,
-        "largest cost": f"{100 * order.max_cost:g} % of {choice.decision.accuracy_cost.whose}",
-        "random_state": str(order.seed),
-    }
-    job = Job(data, choice, facts, new_head, order.device)
-    result = job.write(draft, new_folder(None) if folder is None else folder.opened())
+    result = job.write(draft)
     if folder is not None and named.answers.answers:
         write_answers(folder.path / ANSWERS_FILE, named.answers)
-    if place is not None and result.verification is not None:
-        job.deploy(result, new_folder(place, force=order.force))
+    if order.deploy is not None and result.verification is not None:
+        job.deploy(result)
     return result
-
-
-@dataclass(frozen=True)
-class _Folder:
-    """Where results go: a new folder, or one of an earlier run that is gone on in."""
-
-    path: Path
-    goes_on: bool
-    force: bool
-
-    @classmethod
-    def of(cls, out: Any, resume: Path | None, *, force: bool) -> _Folder | None:
-        """Check it before the work; None where nothing is to be written."""
-        if out is None:
-            return None
-        path = Path(out)
-        if resume is not None and path.exists() and path.resolve() == resume.resolve():
-            return cls(check_update(path, _KEPT), True, force)
-        return cls(check_folder(path, force=force), False, force)
-
-    def opened(self) -> AbstractContextManager[Path]:
-        """An empty folder, whose files take their place when the block ends well."""
-        if self.goes_on:
-            return updated_folder(self.path, keep=_KEPT)
-        return new_folder(self.path, force=self.force)
 
 
 def _with_groups(
@@ -520,7 +424,7 @@ def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels |
 
 
 def _look(
-    order: _Order,
+    order: Order,
     data: Prepared,
     reader: AttributeReader,
     comparison: Comparison,
@@ -617,72 +521,3 @@ def completed(
     layers = {name: pooled[name] for name in earlier if name in pooled}
     feature_sets = feature_sets_of(Z.X, layers, texts=reader.texts, inputs=reader.numbers)
     return partly.completed((parts[0].y, parts[1].y), feature_sets, seed)
-
-
-def draft_of(
-    order: _Order,
-    data: Prepared,
-    choice: Choice,
-    check: GroupCheck,
-    answers: tuple[Mapping[str, Any], ...],
-    notes_on_names: Sequence[str],
-    *,
-    ordered: bool,
-) -> DebiasResult:
-    """Result of the job, before anything is written or verified."""
-    comparison, clf, decision = choice.comparison, choice.clf, choice.decision
-    new_head, path = order.new_head, None if order.folder is None else order.folder.path
-    # What a person said is carried out, and what it costs is told; an order is refused.
-    harmless = choice.groups is not None or check.refused(order.max_cost) is None
-    helped = ordered and decision.helped and data.shared <= MOST_SHARED and harmless
-    written = helped or order.even_if_worse
-    head = comparison.on_raw_embeddings(decision.head if written else comparison.original)
-    suppressed = np.flatnonzero(clf.suppressed_) if n_suppressed(clf) else np.zeros(0, dtype=int)
-    debiased = data.model
-    if written or new_head:
-        facts = {"new_head": str(new_head).lower()}
-        if written:
-            t = decision.accuracy_cost.t
-            if choice.groups is not None:
-                facts["attributes"] = choice.groups.name
-            if answers:
-                facts["answers_sha256"] = answers_sha256(answers)
-            facts |= provenance(choice.name, clf, suppressed, data.model, data.sets["train"], t)
-        debiased = data.model.with_head(head, provenance=facts)
-    notes = [*data.notes, *notes_on_names, *choice.notes_on_groups()]
-    notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
-    if new_head and data.model.head is not None:
-        before, now = len(data.model.head.classes), len(head.classes)
-        notes.append(f"The head is new: {before} classes before, {now} now.")
-    if new_head and not written:
-        notes.append("The head written is the ERM head, fitted on the training set.")
-    if comparison.test is None:
-        notes.append(
-            "No test set was given: the figures are for the validation set, from heads that saw "
-            "the other half of it."
-        )
-    return DebiasResult(
-        model=debiased,
-        head=head,
-        estimator=clf,
-        candidates=choice.table("ERM head" if new_head else "original head"),
-        suppressed=suppressed,
-        n_non_constant=int(choice.fitted["neurontune"].non_constant_.sum()),
-        verification=None,
-        evaluated_on="validation set" if comparison.test is None else "test set",
-        select=comparison.select,
-        path=path,
-        notes=tuple(notes),
-        accuracy_costs=decision.accuracy_costs,
-        accuracy_cost=decision.accuracy_cost,
-        max_cost=order.max_cost,
-        helped=helped,
-        ordered=ordered,
-        shared=data.shared,
-        written=written,
-        change=choice.change(),
-        check=check,
-        answers=answers,
-        kept_original=order.keep_original and path is not None and debiased is data.model,
-        balanced_over=choice.groups.name if choice.groups else None,
-    )

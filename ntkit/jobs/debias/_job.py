@@ -20,19 +20,24 @@ from typing import Any
 import numpy as np
 
 from ntkit._disk import sha256_of
+from ntkit._output import check_folder, check_update, new_folder, updated_folder
 from ntkit._text import as_json
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.estimators import head_of
+from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import DeployError, InputError, NtkitError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
 from ntkit.inputs import folders_of
 from ntkit.jobs.audit import audit_files
+from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._comparison import Choice
-from ntkit.jobs.debias._findings_result import QUESTIONS, FindingsResult
-from ntkit.jobs.debias._inputs import Prepared
-from ntkit.jobs.debias._result import MODEL_FILE, REPORT_FILE, DebiasResult
+from ntkit.jobs.debias._findings_result import AUDIT_FILES, QUESTIONS, FindingsResult
+from ntkit.jobs.debias._inputs import Prepared, embeddings_file
+from ntkit.jobs.debias._lost_groups import GroupCheck
+from ntkit.jobs.debias._named_attributes import NamedAttributes
+from ntkit.jobs.debias._result import MODEL_FILE, MOST_SHARED, REPORT_FILE, DebiasResult
 from ntkit.jobs.report import arguments, commands, facts_of_job, name_of, quoted
+from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.model import FrozenModel
 from ntkit.pages import Report, Shown, Usage, model_card, report_html, usage_of
 from ntkit.samples import facts_of, read
@@ -48,24 +53,164 @@ _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 _BESIDE_TOKENIZER = ("special_tokens_map.json", "vocab.txt", "merges.txt", "added_tokens.json")
 
 
+_KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "test")))
+"""Files of a look, that a repair in the same folder leaves there."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where results go: a new folder, or one of an earlier run that is gone on in."""
+
+    path: Path
+    goes_on: bool
+    force: bool
+
+    @classmethod
+    def of(cls, out: Any, resume: Path | None, *, force: bool) -> Folder | None:
+        """Check it before the work; None where nothing is to be written."""
+        if out is None:
+            return None
+        path = Path(out)
+        if resume is not None and path.exists() and path.resolve() == resume.resolve():
+            return cls(check_update(path, _KEPT), True, force)
+        return cls(check_folder(path, force=force), False, force)
+
+    def opened(self) -> AbstractContextManager[Path]:
+        """An empty folder, whose files take their place when the block ends well."""
+        if self.goes_on:
+            return updated_folder(self.path, keep=_KEPT)
+        return new_folder(self.path, force=self.force)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Options of :func:`debias` that a job is done with, and where the results go."""
+
+    method: Any
+    auto: AutoDebiasClassifier
+    new_head: bool
+    max_cost: float
+    even_if_worse: bool
+    keep_original: bool
+    folder: Folder | None
+    deploy: Path | None
+    force: bool
+    device: str
+    n_random: int
+    seed: int
+    verbose: bool
+
+    @property
+    def by_score(self) -> bool:
+        """Whether a label-free score chooses the head."""
+        return isinstance(self.method, str) and self.method in LABEL_FREE_SCORES
+
+
 @dataclass(frozen=True)
 class Job:
-    """What was asked for, what it started from, and which head was chosen."""
+    """Options of a job, the data it starts from, and the head that was chosen."""
 
-    given: Prepared
+    order: Order
+    data: Prepared
     choice: Choice
-    asked: Mapping[str, str]
-    new_head: bool
-    device: str
 
-    def write(self, draft: DebiasResult, folder: AbstractContextManager[Path]) -> DebiasResult:
+    def draft(self, check: GroupCheck, named: NamedAttributes) -> DebiasResult:
+        """Result of the job, before anything is written or verified."""
+        order, data, choice = self.order, self.data, self.choice
+        comparison, clf, decision = choice.comparison, choice.clf, choice.decision
+        new_head, path = order.new_head, None if order.folder is None else order.folder.path
+        known = comparison.known
+        ordered = order.method is not None or known is not None or bool(named)
+        trail = [answer.as_dict() for answer in named.answers.answers]
+        if known is not None:
+            digests = [digest for name in ("train", "held-out") for digest in data.digests[name]]
+            trail.append(known.partly.trail(digests))
+        # What a person said is carried out, and what it costs is told; an order is refused.
+        harmless = choice.groups is not None or check.refused(order.max_cost) is None
+        helped = ordered and decision.helped and data.shared <= MOST_SHARED and harmless
+        written = helped or order.even_if_worse
+        head = comparison.on_raw_embeddings(decision.head if written else comparison.original)
+        suppressed = np.flatnonzero(clf.suppressed_ if n_suppressed(clf) else ())
+        debiased = data.model
+        if written or new_head:
+            facts = {"new_head": str(new_head).lower()}
+            facts |= self._provenance(suppressed, trail) if written else {}
+            debiased = data.model.with_head(head, provenance=facts)
+        notes = [*data.notes, *named.replaced]
+        notes += [each.sentence("training and held-out samples") for each in comparison.named]
+        notes += choice.notes_on_groups()
+        notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
+        if new_head and data.model.head is not None:
+            before, now = len(data.model.head.classes), len(head.classes)
+            notes.append(f"The head is new: {before} classes before, {now} now.")
+        if new_head and not written:
+            notes.append("The head written is the ERM head, fitted on the training set.")
+        if comparison.test is None:
+            notes.append(
+                "No test set was given: the figures are for the validation set, from heads that "
+                "saw the other half of it."
+            )
+        return DebiasResult(
+            model=debiased,
+            head=head,
+            estimator=clf,
+            candidates=choice.table("ERM head" if new_head else "original head"),
+            suppressed=suppressed,
+            n_non_constant=int(choice.fitted["neurontune"].non_constant_.sum()),
+            verification=None,
+            evaluated_on="validation set" if comparison.test is None else "test set",
+            select=comparison.select,
+            path=path,
+            notes=tuple(notes),
+            accuracy_costs=decision.accuracy_costs,
+            accuracy_cost=decision.accuracy_cost,
+            max_cost=order.max_cost,
+            helped=helped,
+            ordered=ordered,
+            shared=data.shared,
+            written=written,
+            change=choice.change(),
+            check=check,
+            answers=tuple(trail),
+            kept_original=order.keep_original and path is not None and debiased is data.model,
+            balanced_over=None if choice.groups is None else choice.groups.name,
+        )
+
+    def _provenance(
+        self, suppressed: Array, answers: Sequence[Mapping[str, Any]]
+    ) -> dict[str, str]:
+        """Facts about the new head that are kept in the model."""
+        choice, model, train = self.choice, self.data.model, self.data.sets["train"]
+        steps = (train.origin or {}).get("preprocessing", train.preprocessing)
+        source = {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
+        parameters = {
+            name: value
+            for name, value in choice.clf.get_params().items()
+            if isinstance(value, bool | int | float | str)
+        }
+        facts = {} if choice.groups is None else {"attributes": choice.groups.name}
+        if answers:  # 64 hexadecimal digits, which tell them from others
+            text = json.dumps(list(answers), sort_keys=True)
+            facts["answers_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+        facts |= {
+            "version": __version__,
+            "method": choice.name,
+            "parameters": json.dumps(parameters, sort_keys=True),
+            "suppressed_neurons": json.dumps(suppressed.tolist()),
+            "share_of_new_head": f"{choice.decision.accuracy_cost.t:g}",
+        }
+        made_with = facts_of(source).items()
+        return facts | {name.removeprefix("ntkit."): text for name, text in made_with}
+
+    def write(self, draft: DebiasResult) -> DebiasResult:
         """Write and verify in a folder that takes its name when everything is in it."""
-        with folder as place:
+        folder = self.order.folder
+        with new_folder(None) if folder is None else folder.opened() as place:
             result = draft
-            if draft.model is not self.given.model:
+            if draft.model is not self.data.model:
                 result = replace(draft, verification=self._saved(draft, place / MODEL_FILE))
             elif draft.kept_original:
-                copy_original(self.given.model, place)
+                copy_original(self.data.model, place)
             if draft.path is None:
                 return result
             report = self._report(result)
@@ -81,45 +226,44 @@ class Job:
             write_record(place, result.as_dict())
         return result
 
-    def deploy(self, result: DebiasResult, folder: AbstractContextManager[Path]) -> None:
+    def deploy(self, result: DebiasResult) -> None:
         """Write the folder for a service, when that of the result is complete."""
         # DeployError: it cannot be written, or its program does not answer as ntkit does.
         try:
-            with folder as place:
+            with new_folder(self.order.deploy, force=self.order.force) as place:
                 self._saved(result, place / DEPLOYED)
                 usage = self._usage(result, DEPLOYED)
                 card = model_card(self._report(result), usage)
-                write_deployed(place, result.model, self.given.model, self._raw, usage, card)
+                write_deployed(place, result.model, self.data.model, self._raw, usage, card)
         except (NtkitError, OSError) as error:
             where = "" if result.path is None else f" {result.path} is complete."
             raise DeployError(f"Nothing was deployed: {error}{where}", result) from error
 
     def _saved(self, result: DebiasResult, path: Path) -> Verification:
-        given = self.given
         return save_verified(
             result.model,
             path,
-            original=given.embedder,
-            X=given.inputs,
+            original=self.data.embedder,
+            X=self.data.inputs,
             head=result.head,
-            device=self.device,
+            device=self.order.device,
         )
 
     @property
     def _raw(self) -> Samples:
         """A set of inputs, where there is one."""
-        sets = self.given.sets
+        sets = self.data.sets
         parts = [sets[name] for name in ("test", "held-out", "train") if name in sets]
         return next((part for part in parts if not part.embedded), parts[0])
 
     def _usage(self, result: DebiasResult, file: str) -> Usage:
-        original = self.given.model
+        original = self.data.model
         return usage_of(
-            result.model, self._raw, original=original, new_head=self.new_head, file=file
+            result.model, self._raw, original=original, new_head=self.order.new_head, file=file
         )
 
     def _report(self, result: DebiasResult) -> Report:
-        given, choice, sets = self.given, self.choice, self.given.sets
+        data, choice, sets = self.data, self.choice, self.data.sets
         comparison, rated = choice.comparison, choice.rated
         validation, original = comparison.validation, comparison.original
         before, after = (head.predict(validation.Z) for head in (original, choice.decision.head))
@@ -131,7 +275,7 @@ class Job:
         suppressed = np.zeros(validation.Z.shape[1], dtype=bool)
         suppressed[result.suppressed] = True
         return Report(
-            title=name_of(given.model),
+            title=name_of(data.model),
             headline=result.headline(),
             accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
             price_taken=asdict(result.accuracy_cost),
@@ -140,7 +284,7 @@ class Job:
                 *filter(None, [result.named_outcome(), result.verdict()]),
                 *result.notes,
             ],
-            asked=self.asked,
+            asked=self._facts(),
             candidates=[asdict(c) for c in result.candidates],
             evaluated_on=result.evaluated_on,
             candidates_on=result.evaluated_on,
@@ -158,24 +302,56 @@ class Job:
             classes=scored.classes_,
             suppressed=suppressed,
             threshold=scored.threshold if suppressed.any() else None,
-            facts=facts_of_job(given.model, result.model, sets, given.device, given.digests),
+            facts=facts_of_job(data.model, result.model, sets, data.device, data.digests),
             commands=commands(),
         )
 
+    def _facts(self) -> dict[str, str]:
+        """Samples, head and options of the job, in words."""
+        facts, order, clf = dict[str, str](), self.order, self.choice.clf
+        for name, samples in self.data.sets.items():
+            labels, counts = np.unique(samples.y, return_counts=True)
+            shown = [f"{label}: {n}" for label, n in zip(labels[:8], counts[:8], strict=True)]
+            shown += [f"{len(labels) - 8} more classes"] if len(labels) > 8 else []
+            text = ", ".join(shown)
+            if (groups := samples.groups) is not None:
+                n_groups = groups.shape[1] if groups.ndim == 2 else len(np.unique(groups))
+                text += f"; {n_groups} groups"
+            facts[f"{name} set"] = f"{len(samples)} samples ({text})"
+        defaults = signature(type(clf)).parameters
+        parameters = [
+            f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in clf.get_params(deep=False).items()
+            if name != "random_state"
+            and isinstance(value, bool | int | float | str)
+            and value != defaults[name].default
+        ]
+        chosen_by = "your answers" if order.method is None else "you"
+        if order.by_score:
+            chosen_by = f"the label-free score {order.method} on halves of the validation set"
+        whose = self.choice.decision.accuracy_cost.whose
+        return facts | {
+            "head chosen": self.choice.name,
+            "its parameters": ", ".join(parameters) or "the defaults",
+            "chosen by": chosen_by,
+            "largest cost": f"{100 * order.max_cost:g} % of {whose}",
+            "random_state": str(order.seed),
+        }
+
     def _write_heads(self, path: Path) -> None:
         """Heads of the candidates and the original one, and which model they are for."""
-        model: FrozenModel = self.given.model
+        model: FrozenModel = self.data.model
         raw = self.choice.comparison.on_raw_embeddings
         heads = {name: raw(head_of(clf)) for name, clf in self.choice.fitted.items()}
         arrays: dict[str, Any] = {}
-        if model.head is not None and not self.new_head:
+        if model.head is not None and not self.order.new_head:
             heads = {ORIGINAL: model.head, **heads}
             arrays["model_classes"] = model.head.classes
         about = {
             "source": "" if model.path is None else os.path.abspath(model.path),
             "source_sha256": model.sha256(),
             "located_by": dict(model.located_by),
-            "new_head": self.new_head,
+            "new_head": self.order.new_head,
             "metadata": {k: v for k, v in model.metadata.items() if k.startswith("ntkit.")},
         }
         arrays |= {"names": np.asarray([*heads]), "about": np.asarray(json.dumps(about))}
@@ -193,62 +369,6 @@ def _unit_of_scores(clf: Any) -> str:
     if getattr(clf, "statistic", None) != "contribution":
         return "standard deviations of each neuron"
     return "standard deviations of its contribution" if clf.standardize else "logits"
-
-
-def provenance(
-    name: str, clf: Any, suppressed: Array, model: FrozenModel, train: Samples, t: float
-) -> dict[str, str]:
-    """Facts about the head that are kept in the model."""
-    steps = (train.origin or {}).get("preprocessing", train.preprocessing)
-    made = facts_of(
-        {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
-    )
-    plain = {
-        k: v
-        for k, v in clf.get_params().items()
-        if v is not None and isinstance(v, bool | int | float | str)
-    }
-    return {
-        "version": __version__,
-        "method": name,
-        "parameters": json.dumps(plain, sort_keys=True),
-        "suppressed_neurons": json.dumps(suppressed.tolist()),
-        "share_of_new_head": f"{t:g}",
-        **{key.removeprefix("ntkit."): text for key, text in made.items()},
-    }
-
-
-def described(sets: Mapping[str, Samples]) -> dict[str, str]:
-    """Samples by class and, where known, the number of groups, for each set."""
-    descriptions = {}
-    for name, samples in sets.items():
-        labels, counts = np.unique(samples.y, return_counts=True)
-        shown = [f"{label}: {n}" for label, n in zip(labels[:8], counts[:8], strict=True)]
-        shown += [f"{len(labels) - 8} more classes"] if len(labels) > 8 else []
-        text = ", ".join(shown)
-        if (groups := samples.groups) is not None:
-            n_groups = groups.shape[1] if groups.ndim == 2 else len(np.unique(groups))
-            text += f"; {n_groups} groups"
-        descriptions[f"{name} set"] = f"{len(samples)} samples ({text})"
-    return descriptions
-
-
-def parameters(clf: Any) -> str:
-    """Parameters that are not the estimator's defaults."""
-    defaults = signature(type(clf)).parameters
-    own = {
-        name: value
-        for name, value in clf.get_params(deep=False).items()
-        if name != "random_state"
-        and isinstance(value, bool | int | float | str)
-        and value != defaults[name].default
-    }
-    return ", ".join(f"{k}={v:.6g}" if isinstance(v, float) else f"{k}={v}" for k, v in own.items())
-
-
-def answers_sha256(answers: Sequence[Mapping[str, Any]]) -> str:
-    """What tells the answers that a model was made from: 64 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(list(answers), sort_keys=True).encode()).hexdigest()
 
 
 def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -> None:

@@ -94,17 +94,14 @@ class Comparison:
         self._mapped = is_mapped(train.Z) and train.Z.nbytes > LARGE
         self.train, self.validation = self._standardized(train), self._standardized(validation)
         self.test = None if test is None else self._standardized(test)
-        classes, y_index = np.unique(self.train.y, return_inverse=True)
-        train_rows, held_rows = (
-            Rows(part.Z, index, np.ones(len(index)))
-            for part, index in (
-                (self.train, y_index),
-                (self.validation, np.searchsorted(classes, self.validation.y)),
-            )
+        classes = np.unique(self.train.y)
+        rows = (
+            Rows(part.Z, np.searchsorted(classes, part.y), np.ones(len(part.y)))
+            for part in (self.train, self.validation)
         )
         sides = np.stack([each.value for each in named], axis=1) if named else None
         self.named, self.known = named, known
-        self.study = Study(classes, train_rows, held_rows, sides)
+        self.study = Study(classes, *rows, sides)
         self.C = C
         self.select = select
         self.seed = seed

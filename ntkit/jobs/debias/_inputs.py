@@ -53,7 +53,7 @@ _FEW = 20
 def _rarest(y: Array) -> tuple[Any, int]:
     """The class with the fewest samples, and their number."""
     classes, counts = np.unique(y, return_counts=True)
-    return classes[counts.argmin()].item(), int(counts.min())
+    return classes.tolist()[counts.argmin()], int(counts.min())
 
 
 def check_sizes(sets: Mapping[str, Samples]) -> None:

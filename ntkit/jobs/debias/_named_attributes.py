@@ -334,15 +334,17 @@ class CompletedGroups:
         groups = attribute.crossed(y, fewest=FEWEST).where(attribute.value >= 0)
         return groups if len(groups.names) > len(np.unique(y)) else None
 
+    @cached_property
+    def known(self) -> Array:
+        """Whether the group of each sample is known rather than inferred, (N + M,)."""
+        assert self.attribute.known is not None
+        return self.attribute.known
+
     def told(self) -> str:
         """Where the groups are from, in a sentence."""
-        known = self.attribute.known
-        assert known is not None
-        n_train, n_all = int(known[: self.n_train].sum()), int(known.sum())
-        counted = (
-            f"{self.attribute.name}: known of {n_train} training and {n_all - n_train} held-out "
-            "samples"
-        )
+        n, n_train = int(self.known.sum()), int(self.known[: self.n_train].sum())
+        parts = f"{n_train} training and {n - n_train} held-out samples"
+        counted = f"{self.attribute.name}: known of {parts}"
         if self.inference is None:
             return f"{counted}, which are all."
         if self.inference.feature_set_ is None:
@@ -360,10 +362,8 @@ class CompletedGroups:
 
     def worst_known(self, before: Array, after: Array) -> str:
         """The worst group of the samples that are known, by which two heads get right."""
-        known = self.attribute.known
-        assert known is not None
-        n, n_train = int(known.sum()), int(known[: self.n_train].sum())
-        at = np.flatnonzero(known & (self.n_alike >= FEWEST))
+        n, n_train = int(self.known.sum()), int(self.known[: self.n_train].sum())
+        at = np.flatnonzero(self.known & (self.n_alike >= FEWEST))
         if not len(at):
             return f"Of no group are {FEWEST} samples known, so none is rated by these alone."
         groups = self.attribute.take(at).crossed(self.y[at], fewest=FEWEST)

@@ -14,8 +14,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, ReportRow, group_report
-from ntkit.pages._looks import thumbnail_of
-from ntkit.pages._offline import markdown, offline_page, page_percent, rendered
+from ntkit.pages._offline import markdown, offline_page, page_percent, rendered, thumbnail_of
 from ntkit.pages._usage import Usage
 from ntkit.samples import Inputs
 from ntkit.spuriousness import non_constant_neurons

@@ -89,8 +89,8 @@ def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple
     if added:
         where = f"its scores are the new output {', '.join(added)}"
     return (
-        f"Its head is new: the original {before}, this one {n_classes} classes; {where}. Everything "
-        f"before {model.embedding.name!r} and all other outputs are those of the original.",
+        f"Its head is new: the original {before}, this one {n_classes} classes; {where}. "
+        f"Everything before {model.embedding.name!r} and all other outputs are those of the original.",
         "The original model cannot be rated on these classes: “before” is a plain (ERM) head "
         "that was fitted on the training set, on the same embeddings.",
     )

@@ -15,8 +15,7 @@ import numpy as np
 from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.attributes.findings import NAMELESS, Finding, FindingGroup, Predictions
-from ntkit.pages._looks import brief, cells_of, snippet_of, thumbnail_of
-from ntkit.pages._offline import offline_page
+from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
 from ntkit.samples import Inputs
 
 _LONGEST = 60  # characters of a column that names of attributes show

@@ -95,13 +95,13 @@ class Comparison:
         self.train, self.validation = self._standardized(train), self._standardized(validation)
         self.test = None if test is None else self._standardized(test)
         classes = np.unique(self.train.y)
-        rows = (
+        train_rows, validation_rows = (
             Rows(part.Z, np.searchsorted(classes, part.y), np.ones(len(part.y)))
             for part in (self.train, self.validation)
         )
         sides = np.stack([each.value for each in named], axis=1) if named else None
         self.named, self.known = named, known
-        self.study = Study(classes, *rows, sides)
+        self.study = Study(classes, train_rows, validation_rows, sides)
         self.C = C
         self.select = select
         self.seed = seed

@@ -154,8 +154,8 @@ def report_html(report: Report, *, n_neurons: int = 24, n_samples: int = 6) -> s
         summary={row.label: row for row in figures.rows if row.kind == "summary"},
         worst_before={
             kind: min(some, key=lambda r: r.accuracy_before or 0.0).label
-            for kind, found in rows.items()
-            if (some := [row for row in found if row.count])
+            for kind, of_kind in rows.items()
+            if (some := [row for row in of_kind if row.count])
         },
         classes=sorted(rows["class"], key=_change),
         groups=sorted(rows["group"], key=_change),
@@ -205,10 +205,12 @@ def _beside(candidates: Sequence[Mapping[str, Any]]) -> str:
     if balanced:
         best = max(balanced, key=lambda row: float(row[key]))
         controls["the best that only balances the classes"] = best
-    said = [f"{what} ({row['name']}): {page_percent(row[key])}" for what, row in controls.items()]
+    accuracies = [
+        f"{what} ({row['name']}): {page_percent(row[key])}" for what, row in controls.items()
+    ]
     random = [row for row in candidates if row["name"].startswith("random mask")]
-    said += [f"{row['name']}: {page_percent(row[key])}" for row in random]
-    return f"{key.replace('_', '-').capitalize()} accuracy beside its controls. {'; '.join(said)}."
+    accuracies += [f"{row['name']}: {page_percent(row[key])}" for row in random]
+    return f"{key.replace('_', '-').capitalize()} accuracy beside its controls. {'; '.join(accuracies)}."
 
 
 def neuron_cards(report: Report, n_neurons: int, n_samples: int) -> list[dict[str, Any]]:

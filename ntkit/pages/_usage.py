@@ -90,7 +90,8 @@ def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple
         where = f"its scores are the new output {', '.join(added)}"
     return (
         f"Its head is new: the original {before}, this one {n_classes} classes; {where}. "
-        f"Everything before {model.embedding.name!r} and all other outputs are those of the original.",
+        f"Everything before {model.embedding.name!r} and all other outputs are those of the "
+        "original.",
         "The original model cannot be rated on these classes: “before” is a plain (ERM) head "
         "that was fitted on the training set, on the same embeddings.",
     )
@@ -191,15 +192,15 @@ def _shown(model: FrozenModel) -> tuple[str, list[str]]:
     names = {tensor.name: tensor for tensor in model.outputs}
     if logits.name in names:
         return logits.name, columns if head.n_logits > 1 else [_risen(0)]
-    found = [tensor for tensor in model.outputs if tensor.name in model.outputs_from_logits]
-    for info in found:
+    derived = [tensor for tensor in model.outputs if tensor.name in model.outputs_from_logits]
+    for info in derived:
         width = info.shape[-1] if info.shape else None
         scores = info.dtype in ("float32", "float16", "double", "bfloat16")
         if scores and width == len(head.classes) and len(info.shape or ()) > 1:
             return info.name, columns
         if scores and head.n_logits == 1 and "Sigmoid" in model.describe()["post_processing"]:
             return info.name, [_risen(0.5)]
-    for info in found:
+    for info in derived:
         if info.dtype == "sequence of maps":
             return info.name, ["return [max(row, key=row.get) for row in found]"]
         if info.dtype == "string" or model.classes_from_graph:
@@ -207,7 +208,7 @@ def _shown(model: FrozenModel) -> tuple[str, list[str]]:
         if info.dtype.startswith(("int", "uint", "bool")):
             column = "found.reshape(len(found), -1)[:, 0]"
             return info.name, [f"return [classes[int(i)] for i in {column}]"]
-    return (found or list(model.outputs))[0].name, ["return found"]
+    return (derived or list(model.outputs))[0].name, ["return found"]
 
 
 def _risen(threshold: float) -> str:

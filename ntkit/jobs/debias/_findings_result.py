@@ -27,13 +27,13 @@ _WHY = (
 
 def open_findings(audit: Audit, answers: Answers) -> tuple[Finding, ...]:
     """Questions that nobody answered yes or no, the strongest first."""
-    said = {
+    decided = {
         name
         for answer in answers.answers
         if answer.answer != "unsure"
         for name in (answer.name, *(name for side in answer.sides for name in side))
     }
-    return tuple(f for f in questions_of(audit) if not said & {f.name, *f.same, *f.opposed})
+    return tuple(f for f in questions_of(audit) if not decided & {f.name, *f.same, *f.opposed})
 
 
 def questions_of(audit: Audit) -> tuple[Finding, ...]:

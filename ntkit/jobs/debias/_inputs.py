@@ -1,4 +1,4 @@
-"""What the main job is given: classes matched, embedded, checked, and what to say of it."""
+"""Samples of the main job: classes matched, embedded, checked, compared with the service."""
 
 from __future__ import annotations
 

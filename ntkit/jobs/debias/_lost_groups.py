@@ -263,22 +263,22 @@ def _chosen(
     if not top:
         return []
     values = np.stack(values_by_name(feature_sets, [names[i] for i in top]), axis=1)
-    given = [e.of.value == value for e in asked for value in range(len(e.of.names))]
-    columns = np.column_stack([*(column.astype(np.int8) for column in given), values])
+    named = [e.of.value == value for e in asked for value in range(len(e.of.names))]
+    columns = np.column_stack([*(column.astype(np.int8) for column in named), values])
     alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))
-    chosen, alike_to, small = list[_Candidate](), [*range(len(given))], list[_Candidate]()
+    chosen, alike_to, small = list[_Candidate](), [*range(len(named))], list[_Candidate]()
     for i, at in enumerate(top):
-        z, name, own = excess[at], names[at], len(given) + i
+        z, name, column = excess[at], names[at], len(named) + i
         losing = tuple((int(k), int(z[k] > 0)) for k in np.flatnonzero(np.abs(z) > _NOTABLE))
         each = _Candidate(Attribute(name, values[:, i], (f"not {name}", name)), losing)
         rows = np.any([(y_index == k) & (values[:, i] == side) for k, side in losing], axis=0)
-        if len(chosen) == _MOST or (alike[own, alike_to] >= ALIKE).any():
+        if len(chosen) == _MOST or (alike[column, alike_to] >= ALIKE).any():
             continue
         if (rows & ~is_train).sum() < CHECKED:  # another cut of the same may be testable
             small.append(each)
         else:
             chosen.append(each)
-            alike_to.append(own)
+            alike_to.append(column)
     return [*chosen, *small[: _MOST - len(chosen)]]
 
 

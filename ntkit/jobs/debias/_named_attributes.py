@@ -207,15 +207,15 @@ def _titled(names: Names) -> str:
     return " against ".join(of_value[0] for of_value in names)
 
 
-def _names_in(given: Any) -> Names:
+def _names_in(attribute: Any) -> Names:
     """Names of each value of an attribute: of a text with | between them, or of nested lists."""
-    if isinstance(given, str):
-        return tuple((name.strip(),) for name in _VALUES.split(given))
-    names = tuple((each,) if isinstance(each, str) else tuple(each) for each in given)
+    if isinstance(attribute, str):
+        return tuple((name.strip(),) for name in _VALUES.split(attribute))
+    names = tuple((each,) if isinstance(each, str) else tuple(each) for each in attribute)
     if not names or not all(each and all(isinstance(n, str) for n in each) for each in names):
         raise InputError(
             f"An attribute is a name, or names for each of its sides as [['word:film'], "
-            f"['word:movie']]; got {given!r}."
+            f"['word:movie']]; got {attribute!r}."
         )
     return names
 
@@ -379,14 +379,11 @@ class CompletedGroups:
         )
 
 
-def answers_from(given: Answers | Labels | str | os.PathLike[str]) -> Answers | Labels | Path:
+def answers_from(source: Answers | Labels | str | os.PathLike[str]) -> Answers | Labels | Path:
     """Answers, read if they are in JSON; a table of them stays a path."""
-    if isinstance(given, Answers | Labels):
-        return given
-    return Path(given) if Path(given).suffix.lower() in TABLES else read_answer_file(given)
-
-
-# -- what is given, matched by content, name or row ----------------------------------------------
+    if isinstance(source, Answers | Labels):
+        return source
+    return Path(source) if Path(source).suffix.lower() in TABLES else read_answer_file(source)
 
 
 def partly_known(
@@ -400,15 +397,16 @@ def partly_known(
 ) -> PartlyKnown | None:
     """Match what is known of some samples; ``attribute`` and ``groups`` as in debias."""
     options = {"answers": answers, "attribute": attribute, "groups": groups}
-    given = {name: value for name, value in options.items() if value is not None}
-    if len(given) > 1:
-        raise InputError(f"Of {' and '.join(given)} one at a time is taken; give one of them.")
-    for name, value in given.items():
-        matched = _matched(reader, name, value, key, match_names)
-        _check_same(matched, reader)
-        _check_crossed(matched.attribute, _classes_of(reader))
-        return matched
-    return None
+    options = {name: value for name, value in options.items() if value is not None}
+    if len(options) > 1:
+        raise InputError(f"Of {' and '.join(options)} one at a time is taken; give one of them.")
+    if not options:
+        return None
+    ((name, value),) = options.items()
+    matched = _matched(reader, name, value, key, match_names)
+    _check_same(matched, reader)
+    _check_crossed(matched.attribute, _classes_of(reader))
+    return matched
 
 
 def _matched(
@@ -469,16 +467,16 @@ def _by_entries(
 
 
 def _by_table(
-    given: Any, wanted: str, reader: AttributeReader, key: str | None, match_names: bool
+    source: Any, wanted: str, reader: AttributeReader, key: str | None, match_names: bool
 ) -> tuple[str, Array, str]:
     """A column of a table, its values by contents, names or rows, and what is left of them."""
     where, columns = "The table", {}
-    if isinstance(given, str | os.PathLike):
-        table = read_table(Path(given), None, (*KEYS, wanted))
-        where, at = str(given), table.at
+    if isinstance(source, str | os.PathLike):
+        table = read_table(Path(source), None, (*KEYS, wanted))
+        where, at = str(source), table.at
         columns = {n: v for n, v in table.columns.items() if table.list_length(n) is None}
     else:
-        columns, at = columns_of(given), lambda index: f"The table, row {index + 1}"
+        columns, at = columns_of(source), lambda index: f"The table, row {index + 1}"
     key = key or next((k for k in KEYS if k in columns), None)
     rest = [column for column in columns if column not in (key, CONTENT)]
     if wanted not in rest and len(rest) != 1:

@@ -205,12 +205,10 @@ def _beside(candidates: Sequence[Mapping[str, Any]]) -> str:
     if balanced:
         best = max(balanced, key=lambda row: float(row[key]))
         controls["the best that only balances the classes"] = best
-    accuracies = [
-        f"{what} ({row['name']}): {page_percent(row[key])}" for what, row in controls.items()
-    ]
-    random = [row for row in candidates if row["name"].startswith("random mask")]
-    accuracies += [f"{row['name']}: {page_percent(row[key])}" for row in random]
-    return f"{key.replace('_', '-').capitalize()} accuracy beside its controls. {'; '.join(accuracies)}."
+    rows = [(f"{what} ({row['name']})", row) for what, row in controls.items()]
+    rows += [(row["name"], row) for row in candidates if row["name"].startswith("random mask")]
+    accuracies = "; ".join(f"{name}: {page_percent(row[key])}" for name, row in rows)
+    return f"{key.replace('_', '-').capitalize()} accuracy beside its controls. {accuracies}."
 
 
 def neuron_cards(report: Report, n_neurons: int, n_samples: int) -> list[dict[str, Any]]:

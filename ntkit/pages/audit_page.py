@@ -289,8 +289,7 @@ def share_in_words(share: float) -> str:
     """A share in whole percents, but never 100 % of what is not all, or 0 % of what is."""
     whole = round(100 * share)
     exact = share in (0, 1) or whole not in (0, 100)
-    shown = f"{whole}" if exact else f"{100 * share:.1f}"
-    return f"{shown}\N{NO-BREAK SPACE}%"
+    return f"{whole if exact else f'{100 * share:.1f}'}\N{NO-BREAK SPACE}%"
 
 
 def _names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
@@ -300,9 +299,6 @@ def _names(names: Sequence[str], columns: Sequence[str]) -> list[str]:
     shown = [each.title for each in words if not each.hint][:_MOST_NAMES]
     more = len(names) - len(shown)
     return [*shown, *([f"and {more} more"] if more and shown else ())]
-
-
-# -- examples -----------------------------------------------------------------------------------
 
 
 def examples_of(
@@ -317,7 +313,10 @@ def examples_of(
     first, second = kinds if wrong_first else kinds[::-1]
     n_first = min(len(first), max(-(-2 * most // 3), most - len(second)))
     n_second = min(len(second), most - n_first)
-    drawn = [_draw(first, n_first, rng), _draw(second, n_second, rng)]
+    drawn = [
+        np.sort(rng.choice(rows, n, replace=False)).tolist() if n else []
+        for rows, n in ((first, n_first), (second, n_second))
+    ]
     wrongs, rights = drawn if wrong_first else drawn[::-1]
     return {
         "rows": [*drawn[0], *drawn[1]],
@@ -326,10 +325,6 @@ def examples_of(
         "n_wrong": len(kinds[0]),
         "n_right": len(kinds[1]),
     }
-
-
-def _draw(rows: Array, n: int, rng: np.random.Generator) -> list[int]:
-    return np.sort(rng.choice(rows, n, replace=False)).tolist() if n else []
 
 
 def look_of(

@@ -71,7 +71,7 @@ def embed(folder: Path, backbone: Path, cache: Path, split: str) -> None:
             continue
         start = time.perf_counter()
         watched = WatchedPictures(ImageFiles(samples.X.paths[rows], STEPS))
-        found = embedded_with_layers(model, watched.files, most=layers, device="cpu")
+        found = embedded_with_layers(model, watched, most=layers, device="cpu")
         arrays = {f"layer:{name}": values for name, values in found.layers.items()}
         if split == "train":
             arrays["pictures"] = watched.statistics()

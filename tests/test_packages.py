@@ -1,6 +1,7 @@
 """The drawing of the packages shows the imports that exist, and none goes up."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,14 @@ def test_the_drawing_is_of_these_packages(drawing):
 def test_no_import_goes_up(drawing):
     layer = {package: level for level, row in enumerate(drawing.layers()) for package in row}
     assert [(a, b) for a, b in drawing.imports() if layer[a] >= layer[b]] == []
+
+
+def test_contributing_names_files_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    named = re.findall(
+        r"`((?:[a-z_]+/)*[a-z_0-9]+(?:\.py|/))`", text.partition("## The packages")[2]
+    )
+    assert len(named) > 40
+    bases = (ROOT, ROOT / "ntkit", ROOT / "ntkit" / "jobs", ROOT / "ntkit" / "model")
+    bases = (*bases, ROOT / "ntkit" / "attributes")
+    assert [name for name in named if not any((base / name).exists() for base in bases)] == []

@@ -282,30 +282,41 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def expanded(**values: Any) -> None:
-        for name, kind in bundles.items():
-            values[name] = kind(**{field.name: values.pop(field.name) for field in fields(kind)})
-        command(**values)
+        built = {name: _built(kind, values) for name, kind in bundles.items()}
+        command(**values, **built)
 
     parameters = list[inspect.Parameter]()
     for name, parameter in inspect.signature(command).parameters.items():
-        if name in bundles:
-            shown = get_type_hints(bundles[name], include_extras=True)
-            parameters += [_parameter(f.name, shown[f.name], f) for f in fields(bundles[name])]
-        else:
-            parameters.append(_parameter(name, hints[name], parameter.default))
+        parameters += _parameters(name, hints[name], parameter.default)
     expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     expanded.__annotations__ = {p.name: p.annotation for p in parameters}
     return expanded
 
 
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    """What typer makes an option or argument of."""
+def _parameters(name: str, annotation: Any, default: Any) -> list[inspect.Parameter]:
+    """What typer makes an option or argument of; of a dataclass, one for each of its fields."""
+    if is_dataclass(annotation):
+        hints = get_type_hints(annotation, include_extras=True)
+        return [p for f in fields(annotation) for p in _parameters(f.name, hints[f.name], f)]
     if isinstance(default, Field):
         if "parameter" in default.metadata:
             annotation = Annotated[annotation, default.metadata["parameter"]]
         default = inspect.Parameter.empty if default.default is ... else default.default
     keyword = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, keyword, default=default, annotation=annotation)
+    return [inspect.Parameter(name, keyword, default=default, annotation=annotation)]
+
+
+def _built(bundle: Any, values: dict[str, Any]) -> Any:
+    """The bundle of its options, which are taken out of the values."""
+    hints = get_type_hints(bundle)
+    return bundle(
+        **{
+            field.name: _built(hints[field.name], values)
+            if is_dataclass(hints[field.name])
+            else values.pop(field.name)
+            for field in fields(bundle)
+        }
+    )
 
 
 def batch_size_of(text: str | None) -> int | str | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import typer
@@ -33,18 +32,17 @@ from ntkit.samples import Samples, named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3
 """Exit codes: what was asked for is not better; questions are open."""
-_OF_ONE_RUN = ("out", "run", "deploy", "spurious", "answers", "no_input", "even_if_worse")
-"""Options that a run which goes on with this one does not take over."""
-_PASSED_ON = (
-    "new_head", "max_cost", "validation_balanced", "id_column", "match_names", "recorded",
-    "trust_inputs", "keep_original", "C", "device",
-)  # fmt: skip
+_OF_ONE_RUN = frozenset(
+    {"run", "out", "deploy", "spurious", "answers", "no_input", "even_if_worse"}
+    | {"force", "quiet", "json"}
+)
+"""Options that the next run in the folder does not take over."""
 _MUCH = 1000  # samples to embed, from which on a run that cannot end with a model says so first
 
 
 @dataclass(frozen=True)
-class RepairOptions:
-    """What is to be repaired, what is known, and where it is written."""
+class Options:
+    """All that can be said to ``ntkit debias``."""
 
     model: Path | None = o.argument("ONNX classifier, or its folder.")
     train: Path | None = o.option("DATA: training samples, to retrain the head.")
@@ -101,24 +99,20 @@ class RepairOptions:
     keep_original: bool = o.switch(
         "--keep-original", "Without a new model, put the unchanged original there."
     )
+    neurontune: o.NeuronTuneOptions = field(default_factory=o.NeuronTuneOptions)
+    C: o.InversePenalty = None
+    model_options: o.ModelOptions = field(default_factory=o.ModelOptions)
+    data_options: o.DataOptions = field(default_factory=o.DataOptions)
+    device: o.Device = "auto"
+    batch_size: o.BatchSize = None
+    seed: o.Seed = 0
+    force: o.Force = False
+    quiet: o.Quiet = False
+    json: o.Json = False
 
 
 @o.with_options
-def command(
-    *,
-    context: typer.Context,
-    job: RepairOptions,
-    neurontune: o.NeuronTuneOptions,
-    C: o.InversePenalty = None,
-    model_options: o.ModelOptions,
-    data_options: o.DataOptions,
-    device: o.Device = "auto",
-    batch_size: o.BatchSize = None,
-    seed: o.Seed = 0,
-    force: o.Force = False,
-    quiet: o.Quiet = False,
-    json: o.Json = False,
-) -> None:
+def command(options: Options, *, context: typer.Context) -> None:
     """Find shortcuts, ask, repair, prove.
 
     Without an answer no model is written. ntkit audits the model and what retraining would newly
@@ -146,66 +140,49 @@ def command(
 
     Example: ntkit debias --from debiased/ --answers answers.json
     """
-    typed, run, out = o.typed_options(context), job.run, job.out
+    typed = o.typed_options(context)
+    out, run = options.out, options.run
     if run is not None and (run / HEADS_FILE).is_file() and not _goes_on(run, typed):
-        _other_row(run, job, model_options, device, force, json, typed)
+        _other_row(run, options, typed)
         return
-    answers = job.answers or []
-    said = [answers_from(file) for file in answers]
+    files = options.answers or []
+    said = [answers_from(file) for file in files]
     of_samples = any(not isinstance(each, Answers) for each in said)
-    arguments = {name: value for name, value in vars(job).items() if name not in _OF_ONE_RUN} | {
-        "labels": answers[0] if of_samples else None,
-        "neurontune": neurontune,
-        "device": device,
-        "batch_size": batch_size,
-        "seed": seed,
-        "C": C,
-        "model_options": model_options,
-        "data_options": data_options,
-    }
+    arguments = {n: value for n, value in vars(options).items() if n not in _OF_ONE_RUN}
+    arguments["labels"] = files[0] if of_samples else None
     said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
     if run is not None:
         arguments, out = going_on(run, arguments, typed), out or run
         if {"answers", "spurious", "groups"} & typed or (run / ANSWERS_FILE).is_file():
             # What was ordered or labelled before is not what is said now.
             arguments |= said_now
-    a = SimpleNamespace(**arguments)
+    labels = arguments["labels"]
+    a = replace(options, **{n: value for n, value in arguments.items() if n != "labels"})
     if a.model is None or a.train is None or a.validation is None or out is None:
         raise InputError(
             "Give a model, samples and a folder (ntkit debias MODEL --train DATA "
             "--validation DATA -o "
             "OUT), or the folder of an earlier run (ntkit debias --from OUT)."
         )
-    read = [a.model, a.train, a.validation, a.test, a.groups, a.metadata, a.recorded, *answers]
-    read += a.data_options.files
+    paths = {"train": a.train, "validation": a.validation, "test": a.test}
+    inputs = [a.model, *paths.values(), a.groups, a.metadata, a.recorded, *a.data_options.files]
     if run is None or run.resolve() != out.resolve():
-        _check_new(out, read, force=force)
-    if job.deploy is not None:
-        check_folder(job.deploy, inputs=read, force=force)
-        refuse_nested(out, job.deploy)
+        _check_new(out, [*inputs, *files], force=a.force)
+    if a.deploy is not None:
+        check_folder(a.deploy, inputs=[*inputs, *files], force=a.force)
+        refuse_nested(out, a.deploy)
     frozen = a.model_options.load(a.model)
-    parameters = a.neurontune.parameters
+    ordered = _ordered(a)
     sets = {
-        name: a.data_options.read(arguments[name], frozen, tell=False)
-        for name in ("train", "validation", "test")
-        if arguments[name] is not None
+        name: a.data_options.read(path, frozen, tell=False)
+        for name, path in paths.items()
+        if path is not None
     }
     for samples in sets.values():
         o.tell_notes(samples.notes)
-    ordered: Any = a.method
-    if parameters:
-        if a.method is not None:
-            option = f"--{next(iter(parameters)).replace('_', '-')}"
-            raise InputError(
-                f"{option} makes NeuronTune the head that is written, and --method {a.method} says "
-                "which one, too; drop one of them."
-            )
-        ordered = NeuronTuneClassifier.as_published(
-            C=a.C, min_neurons=None, random_state=a.seed, **parameters
-        )
-    asks = not (job.no_input or json) and can_ask()
-    answered = job.spurious or answers or a.groups or ordered or a.new_head
-    if not asks and not answered and run is None:
+    asks = not (a.no_input or a.json) and can_ask()
+    told = a.spurious or files or a.groups or ordered or a.new_head or run
+    if not asks and not told:
         _tell_cost(sets, a.model, a.validation)
     failed: DeployError | None = None
     try:
@@ -216,37 +193,59 @@ def command(
                 sets["validation"],
                 test=sets.get("test"),
                 out=out,
-                deploy=job.deploy,
+                deploy=a.deploy,
                 method=ordered,
-                spurious=job.spurious,
-                answers=said or a.labels,
+                new_head=a.new_head,
+                max_cost=a.max_cost,
+                validation_balanced=a.validation_balanced,
+                spurious=a.spurious,
+                answers=said or labels,
                 ask=asks_in_terminal(out / "audit.html") if asks else None,
                 groups=None if a.groups is None else _groups(a.groups, a.data_options),
                 metadata=None if a.metadata is None else _beside(a.metadata, a.data_options),
-                even_if_worse=job.even_if_worse,
+                id_column=a.id_column,
+                match_names=a.match_names,
+                recorded=a.recorded,
+                trust_inputs=a.trust_inputs,
+                even_if_worse=a.even_if_worse,
+                keep_original=a.keep_original,
                 resume=run,
+                C=a.C,
+                device=a.device,
                 batch_size=o.batch_size_of(a.batch_size),
                 random_state=a.seed,
-                force=force,
-                verbose=not quiet,
-                **{name: arguments[name] for name in _PASSED_ON},
+                force=a.force,
+                verbose=not a.quiet,
             )
     except DeployError as error:
         result, failed = error.result, error
     new = isinstance(result, DebiasResult) and result.verification is not None
-    if json:
-        o.tell_notes(result.notes)  # what was assumed, and samples in two sets, as audit tells them
-        o.print_json(result.as_dict())
-    else:
-        typer.echo(result.summary())
-        if job.deploy is not None and not new:
-            typer.echo(f"Not written: {job.deploy}, for there is no new model to deploy.")
+    # What was assumed, and samples in two sets, is in the summary; JSON is for a program.
+    o.show(result, json=a.json, notes=result.notes if a.json else ())
+    if a.deploy is not None and not new and not a.json:
+        typer.echo(f"Not written: {a.deploy}, for there is no new model to deploy.")
     if failed is not None:
         raise failed
     if result.state == "open":
         raise typer.Exit(OPEN)
     if isinstance(result, DebiasResult) and not new:
         raise typer.Exit(NOT_BETTER)
+
+
+def _ordered(options: Options) -> Any:
+    """The method that was ordered: a name, NeuronTune with its parameters, or None."""
+    parameters, method = options.neurontune.parameters, options.method
+    if not parameters:
+        return method
+    if method is not None:
+        option = f"--{next(iter(parameters)).replace('_', '-')}"
+        raise InputError(
+            f"{option} makes NeuronTune the head that is written, and --method {method} says "
+            "which one, too; drop one of them."
+        )
+    return NeuronTuneClassifier.as_published(
+        C=options.C, min_neurons=None, random_state=options.seed, **parameters
+    )
 
 
 def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:
@@ -279,13 +278,11 @@ def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path) -> No
 
 def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
     """Columns of a table of groups, that of the groups by the name that the job knows."""
-    columns = read_table(path, named_delimiter(options.delimiter)).columns
-    named = options.group_column
-    if named != "group" and named not in columns:
-        raise InputError(
-            f"{path} has no column {named!r} (--group-column); it has {list(columns)}."
-        )
-    return {"group" if name == named else name: values for name, values in columns.items()}
+    found = read_table(path, named_delimiter(options.delimiter)).columns
+    own = options.group_column
+    if own != "group" and own not in found:
+        raise InputError(f"{path} has no column {own!r} (--group-column); it has {list(found)}.")
+    return {"group" if name == own else name: values for name, values in found.items()}
 
 
 def _goes_on(run: Path, typed: set[str]) -> bool:
@@ -295,32 +292,26 @@ def _goes_on(run: Path, typed: set[str]) -> bool:
     return "out" not in typed and ("method" in typed or (run / ANSWERS_FILE).is_file())
 
 
-def _other_row(
-    run: Path,
-    job: RepairOptions,
-    model_options: o.ModelOptions,
-    device: str,
-    force: bool,
-    json: bool,
-    typed: set[str],
-) -> None:
-    """Write another head of a decided run."""
-    method, out = job.method, job.out
+def _other_row(run: Path, options: Options, typed: set[str]) -> None:
+    """Write the head of another row of a decided run."""
+    method, out = options.method, options.out
     if method is None or out is None:
         raise InputError(
             f"{run} holds a decided run. Another method: ntkit debias --from {quoted(run)} "
             "--method NAME -o OTHER. Other answers: add --answers or --spurious."
         )
     of_a_row = {"run", "model", "method", "out", "device", "force", "json", "quiet", "no_input"}
-    of_a_row |= {field.name for field in fields(model_options)}
+    of_a_row |= {each.name for each in fields(o.ModelOptions)}
     for name in sorted(typed - of_a_row):
         raise InputError(
             f"--{name.replace('_', '-')} is not used to write another row of {run}; leave it out, "
             "or leave -o out to do the run again."
         )
-    model = None if job.model is None else model_options.load(job.model)
-    check = write_candidate(run, method, out, model=model, device=device, force=force)
-    if json:
+    model = None if options.model is None else options.model_options.load(options.model)
+    check = write_candidate(
+        run, method, out, model=model, device=options.device, force=options.force
+    )
+    if options.json:
         o.print_json({"model": str(out / MODEL_FILE), **check.__dict__})
     else:
         typer.echo(

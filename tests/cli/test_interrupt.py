@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -40,15 +41,16 @@ def data(tmp_path_factory, digits):
 
 def pressing(after):
     """Batches of an embedder, and Ctrl-C after some."""
-    batches = OnnxEmbedder.iter_batches
+    batches = OnnxEmbedder._outputs
 
-    def iter_batches(self, *args, **kwargs):
-        for i, batch in enumerate(batches(self, *args, **kwargs)):
-            if i == after:
-                raise KeyboardInterrupt
-            yield batch
+    def outputs(self, *args, **kwargs):
+        with closing(batches(self, *args, **kwargs)) as several:
+            for i, batch in enumerate(several):
+                if i == after:
+                    raise KeyboardInterrupt
+                yield batch
 
-    return iter_batches
+    return outputs
 
 
 def test_embed_keeps_what_was_computed_and_goes_on(capsys, data, tmp_path, monkeypatch):
@@ -58,7 +60,7 @@ def test_embed_keeps_what_was_computed_and_goes_on(capsys, data, tmp_path, monke
     kept = 0
     for force in ([], ["--force"], []):
         with monkeypatch.context() as patch:
-            patch.setattr(OnnxEmbedder, "iter_batches", pressing(20))
+            patch.setattr(OnnxEmbedder, "_outputs", pressing(20))
             code, out, err = run(capsys, *embed, tmp_path / "store", *force)
         assert (code, out, err.count("\n")) == (130, "", 1)
         manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
@@ -92,7 +94,7 @@ def test_debias_writes_nothing_and_says_how_to_resume(capsys, data, tmp_path, mo
     for name in ("train", "validation"):
         arguments += [f"--{name}", data / f"{name}.npz"]
     with monkeypatch.context() as patch:
-        patch.setattr(OnnxEmbedder, "iter_batches", pressing(3))
+        patch.setattr(OnnxEmbedder, "_outputs", pressing(3))
         code, out, err = run(capsys, *arguments)
     assert (code, out) == (130, "")
     assert "Interrupted: nothing was written (ntkit embed can go on" in err

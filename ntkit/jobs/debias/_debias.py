@@ -168,7 +168,7 @@ def debias(
         channel of the model's own layers, ``layer:relu_2 #3 mean high`` (the highest quarter of the
         training and held-out samples), in the pass that embeds them. Balancing over class ×
         attributes joins the candidates, and is what is chosen where ``method`` says nothing else.
-    answers : path-like, Answers, or sequence of these, optional
+    answers : path-like, Answers, Labels, or sequence of these, optional
         ``answers.json`` of the page of an audit, or :meth:`ntkit.Audit.answers`: attributes that
         were answered *spurious* are taken as ``spurious``. Attributes of layers are cut as on the
         samples of the audit. Several files are the answers of several people; a yes and a no on

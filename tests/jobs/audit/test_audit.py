@@ -137,7 +137,7 @@ def test_a_name_cannot_break_the_table_or_the_terminal():
     assert row.count("`") == 2  # a page shows mark-up as code, and does not run it
     labels = np.array(["<b>", "`"])
     marked_up = ntkit.audit(labels[Y], labels[PRED], table={"film": FILM})
-    assert "\\<b>" in marked_up.summary(markdown=True)
+    assert "\\<b\\>" in marked_up.summary(markdown=True)
 
 
 def test_a_terminal_shows_names_as_they_are():

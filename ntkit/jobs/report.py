@@ -76,7 +76,7 @@ _PACKAGES = ("numpy", "scikit-learn", "onnx", "onnx-ir")
 
 
 def name_of(model: FrozenModel) -> str:
-    """What a model is called on a page: its file."""
+    """Name of a model on a page: its file."""
     return model.path.name if model.path is not None else "a model in memory"
 
 
@@ -337,7 +337,7 @@ def _check_origins(first: FrozenModel, second: FrozenModel, samples: Samples) ->
 
 
 def _provenance(model: FrozenModel) -> dict[str, str]:
-    """What ntkit wrote into a model about how its head was made."""
+    """Facts about its head that ntkit wrote into a model."""
     named = {"ntkit.method": "method", "ntkit.parameters": "parameters", "ntkit.version": "ntkit"}
     facts = {label: model.metadata[k] for k, label in named.items() if k in model.metadata}
     with suppress(KeyError, ValueError, AttributeError):  # no mapping in JSON: as it is

@@ -199,7 +199,7 @@ def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> lis
 
 
 def _start(text: str, marks: Mapping[str, str]) -> int:
-    """Where the first word of the best kind is; 0 where there is none."""
+    """Place of the first word of the best kind; 0 if there is none."""
     lower = text.lower()
     if len(lower) != len(text):  # places would not agree
         lower = text
@@ -212,7 +212,7 @@ def _start(text: str, marks: Mapping[str, str]) -> int:
 
 
 def _first(text: str, lower: str, word: str) -> int | None:
-    """Where a text first holds a word, by its letters: to read a long text word by word is slow."""
+    """First place of a word in a text, by its letters: reading a long text by words is slow."""
     beginning = _beginning(word)
     alone = rf"{_NO_LETTER_BEFORE if beginning[:1].isalnum() else ''}{re.escape(beginning)}"
     for match in islice(re.finditer(alone + _NO_LETTER_AFTER, lower), _TRIES):

@@ -53,7 +53,7 @@ class Shown:
         return group_report(self.y, self.after, groups=self.groups, y_pred_before=self.before)
 
     def cards(self, rows: Array) -> list[dict[str, Any]]:
-        """What the page shows of some samples: a small image or a text, classes, a name."""
+        """Some samples on the page: a small image or a text, classes, a name."""
         looks = self._looks
         images = {row: thumbnail_of(image, _SIDE) for row, image in looks.pictures(rows.tolist())}
         ids = None if self.samples is None else self.samples.ids
@@ -106,7 +106,7 @@ def _furthest(distance: Array) -> Array:
 
 
 def _looks_of(samples: Samples) -> Inputs:
-    """What can be shown; of several inputs the first that can be."""
+    """Inputs of samples that a page can show; of several inputs the first that it can."""
     if samples.kind == "inputs":
         each = (_looks_of(Samples(X)) for X in samples.X.values())
         return next((look for look in each if look.images is not None or look.texts), Inputs())
@@ -117,7 +117,7 @@ def _looks_of(samples: Samples) -> Inputs:
 
 @dataclass(frozen=True)
 class Report:
-    """What a report shows."""
+    """Content of a report."""
 
     title: str
     sentences: Sequence[str]

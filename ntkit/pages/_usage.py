@@ -1,4 +1,4 @@
-"""How a written model is used, by whoever finds its card: facts, and a program that runs."""
+"""Usage of a written model, for readers of its card: facts, and a program that runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TASKS = {  # as the Hugging Face Hub calls them
 
 @dataclass(frozen=True)
 class Usage:
-    """What a model card says about how to use a model."""
+    """Usage of a model, for its card."""
 
     # `snippet` is a Python program that predicts, to be run beside the model; `program` is the same
     # as a file, which is run from anywhere. `files` are those that it needs beside the model.
@@ -73,7 +73,7 @@ def usage_of(
 
 
 def _changes(model: FrozenModel, original: FrozenModel, new_head: bool) -> tuple[str, str]:
-    """What is other than in the original, and what stands before in the figures."""
+    """Differences from the original, and the head that stands for it in the accuracies."""
     if not new_head:
         return (
             "Everything before it, inputs, outputs and their names are those of the original.",

@@ -154,7 +154,7 @@ def _of_a_number(what: str, kind: str, height: str) -> Wording:
 
 
 def _of_a_layer(name: str, kind: str, rest: str, layers: Sequence[str]) -> Wording:
-    """What a neuron, a direction or a cluster sees: which, only examples can say."""
+    """A neuron, a direction or a cluster: only examples can say what it sees."""
     layer = rest.partition(" ")[0]
     where = "the last layer" if kind == "embedding" else "a layer on the way to its answer"
     if layer in layers:
@@ -334,7 +334,7 @@ def look_of(
     inputs: Inputs,
     image: str | None,
 ) -> dict[str, Any]:
-    """How a sample looks beside a finding; "right" is None where nobody knows."""
+    """Look of a sample beside a finding; "right" is None where nobody knows."""
     tables = inputs.tables
     columns = [column for table in tables for column in table]
     marks = dict[str, str]()  # of the columns that the family is read from
@@ -365,7 +365,7 @@ def look_of(
 
 
 def _words_of(names: Sequence[str]) -> list[str]:
-    """What to mark in a text: of whatever kind, if the text does not hold it, nothing is."""
+    """Words to mark in a text, if it holds them, of names of any kind."""
     return [rest for name in names if (rest := name.partition(":")[2])]
 
 
@@ -381,7 +381,7 @@ class Unlabelled:
     inputs: Inputs
 
     def counts(self, name: str) -> tuple[int, int] | None:
-        """How many have an attribute, and of how many it is known; None if it cannot be read."""
+        """Numbers of samples with an attribute, and of those it is known of; None if unreadable."""
         values = self.values.get(name)
         return None if values is None else (int((values == 1).sum()), int((values >= 0).sum()))
 
@@ -400,7 +400,7 @@ _ROOM = 6_000_000  # characters of pictures; more make a page slow to open and t
 
 @dataclass(frozen=True, eq=False)
 class AuditPage:
-    """What the page of an audit shows."""
+    """Content of the page of an audit."""
 
     title: str
     digest: str

@@ -183,7 +183,7 @@ def _names(rows: Sequence[int], inputs: Inputs) -> list[str]:
 def _samples(
     rows: Sequence[int], names: Sequence[str], cells: Sequence[str], inputs: Inputs
 ) -> list[dict[str, Any]]:
-    """What the page shows of each; ``cell`` is what tells it from others in the CSV."""
+    """Content of the page, sample by sample; ``cell`` tells a sample from others in the CSV."""
     side = _LARGE if len(rows) <= _MANY else _SMALL
     images = {row: thumbnail_of(image, side) for row, image in inputs.pictures(rows)}
     samples = list[dict[str, Any]]()

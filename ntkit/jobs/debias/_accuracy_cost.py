@@ -1,4 +1,4 @@
-"""What a new head costs beside the old one, on samples neither has seen; and heads in between."""
+"""Accuracy cost of a new head on samples that neither head has seen, and heads in between."""
 
 from __future__ import annotations
 

@@ -213,7 +213,7 @@ class Comparison:
         return pred
 
     def right(self, name: str, train_predictions: Array, t: float) -> tuple[Array, Array]:
-        """Which training and validation samples the original head gets right, and the new one."""
+        """Training and validation samples that the original head gets right, and the new one."""
         parts = (self.train, self.validation)
         y = np.concatenate([part.y for part in parts])
         before = np.concatenate([self.original.predict(part.Z) for part in parts])
@@ -221,7 +221,7 @@ class Comparison:
         return before == y, after == y
 
     def accuracy_costs(self, name: str, clf: Any) -> tuple[AccuracyCost, ...]:
-        """What a rated candidate costs, and the heads between the original one and it."""
+        """Accuracy costs of a rated candidate, and of the heads between the original one and it."""
         # A mixture uses the neurons that a mask silences, so a masked candidate is taken whole or
         # not at all.
         validation, old = self.validation, self.original
@@ -428,7 +428,7 @@ class Choice:
         return self.decision.head.predict(self.rated.Z)
 
     def change(self) -> AccuracyChange:
-        """What becomes of the worst group or class, and of the average."""
+        """Accuracies of the worst group or class, and the averages, before and after."""
         # On the test set, else on the validation set over the groups that the head is judged by.
         rated, before = self.rated, self.comparison.original.predict(self.rated.Z)
         where, groups = "test set", rated.groups

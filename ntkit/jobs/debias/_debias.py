@@ -490,7 +490,7 @@ def _audited(data: Prepared, reader: AttributeReader, comparison: Comparison, se
 
 
 def group_check(data: Prepared, reader: AttributeReader, choice: Choice) -> GroupCheck:
-    """Which groups of the validation set lose accuracy, of all attributes that can be read."""
+    """Groups of the validation set that lose accuracy, of all attributes that can be read."""
     comparison, t = choice.comparison, choice.decision.accuracy_cost.t
     y = np.concatenate([comparison.train.y, comparison.validation.y])
     train_predictions = comparison.train_predictions(choice.setting, choice.clf, t)

@@ -1,4 +1,4 @@
-"""What the main job found and did not act on: open questions, or nothing to repair."""
+"""Findings that the main job did not act on: open questions, or nothing to repair."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class FindingsResult:
 
 
 def figures_of(finding: Finding) -> str:
-    """How often samples of a class are right with a finding and without it."""
+    """Shares of a class that are right with a finding and without it, in words."""
     worst = finding.worst
     other = finding.beside(worst)
     shares = [

@@ -98,7 +98,7 @@ _MEANING_OF_SHARED = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a job starts from, checked and embedded."""
+    """Model and samples of a job, checked and embedded."""
 
     model: FrozenModel
     sets: Mapping[str, Samples]

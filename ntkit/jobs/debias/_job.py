@@ -59,7 +59,7 @@ _KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "held-out", "te
 
 @dataclass(frozen=True)
 class Folder:
-    """Where results go: a new folder, or one of an earlier run that is gone on in."""
+    """Folder of the results: a new one, or that of an earlier run that is gone on with."""
 
     path: Path
     goes_on: bool

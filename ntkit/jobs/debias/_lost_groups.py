@@ -57,7 +57,7 @@ class LostGroup:
 
 @dataclass(frozen=True)
 class GroupCheck:
-    """What was tested of a new head, group by group."""
+    """Tests of a new head, group by group."""
 
     lost: tuple[LostGroup, ...] = ()
     doubtful: tuple[LostGroup, ...] = ()

@@ -51,7 +51,7 @@ Refused = Callable[[str, Rule | None], str | None]
 
 @dataclass(frozen=True, eq=False)
 class NamedAttributes:
-    """What the user named, or answered, before anything is read."""
+    """Attributes that the user named, or answered on, before anything is read."""
 
     # `replaced` says, in a sentence each, what was answered and is read differently or not at all;
     # `answers` are all answers on findings, those named on the command line among them.
@@ -241,11 +241,11 @@ class PartlyKnown:
 
     @property
     def known_as(self) -> str:
-        """What one known value is called, in the plural."""
+        """Name of the known values, in the plural."""
         return "answers" if self.attribute.source == "person" else "samples"
 
     def trail(self, digests: Sequence[bytes]) -> dict[str, Any]:
-        """What was known, for the record: how many, and what tells them from others."""
+        """Record of the known values: their number, and a hash that tells them from others."""
         labels = self.attribute.labels.tolist()
         pairs = zip(digests, labels, strict=True)
         known = [[digest.hex(), value] for digest, value in pairs if value is not None]
@@ -285,7 +285,7 @@ class CompletedGroups:
 
     @property
     def inference(self) -> Any:
-        """What told the groups that are not known; None where all were."""
+        """Estimator that inferred the groups that are not known; None where all are."""
         return self.attribute.inference
 
     @property
@@ -306,7 +306,7 @@ class CompletedGroups:
 
     @cached_property
     def n_alike(self) -> Array:
-        """How many are said to be of the group that each sample is taken for, (N + M,)."""
+        """Number of samples known to be of the group that each sample is taken for, (N + M,)."""
         return np.array([*self.n_known.values(), 0])[self.groups.value]
 
     def fit(self, clf: DFRClassifier, study: Study, validation: Array | None) -> DFRClassifier:
@@ -341,7 +341,7 @@ class CompletedGroups:
         return self.attribute.known
 
     def told(self) -> str:
-        """Where the groups are from, in a sentence."""
+        """A sentence on the source of the groups."""
         n, n_train = int(self.known.sum()), int(self.known[: self.n_train].sum())
         parts = f"{n_train} training and {n - n_train} held-out samples"
         counted = f"{self.attribute.name}: known of {parts}"
@@ -412,7 +412,7 @@ def partly_known(
 def _matched(
     reader: AttributeReader, name: str, value: Any, key: str | None, match_names: bool
 ) -> PartlyKnown:
-    """What :func:`partly_known` is given, by row."""
+    """Values given to :func:`partly_known`, by row."""
     crossed, what = name != "groups", "groups" if name == "groups" else "attribute"
     title, source, left = f"the {what} given", "person" if name == "answers" else "labels", ""
     if name == "answers" and (

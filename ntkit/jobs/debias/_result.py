@@ -1,4 +1,4 @@
-"""What the main job did, as a value: table, verdict, summary."""
+"""Result of the main job: table, verdict, summary."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ class DebiasResult:
         return f"{sentence} But the new head {refused}." if refused else sentence
 
     def _why(self) -> str:
-        """Why the head is not written."""
+        """The reason that the head is not written."""
         limit, name = f"{100 * self.max_cost:g}", self.chosen.name
         if not self.ordered:
             return "no method was ordered, and nothing was named"
@@ -238,7 +238,7 @@ class DebiasResult:
         return f"{name} is not found to be better on unseen validation samples"
 
     def _what_changed(self) -> str:
-        """Which head, and what it changes on validation samples that it has not seen."""
+        """The head, and its changes on validation samples that it has not seen."""
         cost = self.accuracy_cost
         share = "" if cost.t == 1 else f", {percent(cost.t, 0)} of the way to it"
         new_errors = counted(cost.n_new_errors, "new error")

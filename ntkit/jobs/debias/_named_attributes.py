@@ -403,16 +403,6 @@ def partly_known(
     if not options:
         return None
     ((name, value),) = options.items()
-    matched = _matched(reader, name, value, key, match_names)
-    _check_same(matched, reader)
-    _check_crossed(matched.attribute, _classes_of(reader))
-    return matched
-
-
-def _matched(
-    reader: AttributeReader, name: str, value: Any, key: str | None, match_names: bool
-) -> PartlyKnown:
-    """Values given to :func:`partly_known`, by row."""
     crossed, what = name != "groups", "groups" if name == "groups" else "attribute"
     title, source, left = f"the {what} given", "person" if name == "answers" else "labels", ""
     if name == "answers" and (
@@ -436,7 +426,10 @@ def _matched(
             raise InputError(f"{name} is known of no sample; give some.")
         values = np.full(reader.n, None, dtype=object)
         values[known] = [str(each) for each in of_known.tolist()]
-    return PartlyKnown(Attribute.from_labels(title, values, source=source), crossed, left)
+    partly = PartlyKnown(Attribute.from_labels(title, values, source=source), crossed, left)
+    _check_same(partly, reader)
+    _check_crossed(partly.attribute, _classes_of(reader))
+    return partly
 
 
 def _by_entries(

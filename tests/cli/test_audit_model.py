@@ -140,7 +140,7 @@ def test_usage(capsys, folder, tmp_path):
             "--feature-sets is of a model's samples",
         ),
         ((model, data, "--prediction-column", "p"), "are those of --predictions"),
-        ((model, data, "--feature-sets", "words"), "Views are some of word"),
+        ((model, data, "--feature-sets", "words"), "Feature sets are some of word"),
         ((model, data, "--metadata", tmp_path / "no.csv"), "does not exist"),
         ((model, data, "--metadata", table), "40 rows and there are 1500 samples"),
         ((model, data, "--metadata", table, "--id-column", "site"), "no column 'site'"),
